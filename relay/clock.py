@@ -1,0 +1,38 @@
+"""The only door to time: what o'clock it is, and waiting."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Time as the rest of relay sees it; handed in, never global."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump, for measuring how long a thing took."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait at least `seconds`."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds since an unspecified start, never jumping."""
+        return time.perf_counter()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait at least `seconds`."""
+        await asyncio.sleep(seconds)

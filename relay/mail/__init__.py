@@ -1,0 +1,1 @@
+"""The room mail/: composing a mail, sending it, keeping it."""

@@ -1,0 +1,1 @@
+"""The nouns of relay: frozen values, standard library only, no I/O."""

@@ -1,0 +1,219 @@
+"""What leaves: Target, Route, Delivery, Attempt, the outcome of one attempt, and when to try again."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from relay.model.event import EventRow, Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The attempt did what it should."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The attempt failed in a way that may pass; `after` is the least wait in seconds, if known."""
+
+    detail: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The attempt failed in a way that trying again will not mend."""
+
+    detail: str
+
+
+Outcome = Succeeded | Retry | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """Waits in seconds between attempts; each is spread by `jitter` (0.2 is plus or minus 20 %)."""
+
+    attempts: int = 6
+    first: float = 2.0
+    factor: float = 3.0
+    max: float = 3600.0
+    jitter: float = 0.2
+
+    def wait_after(self, number: int, spread: Callable[[], float] = random.random) -> float | None:
+        """Return how long to wait after attempt `number` (from 1); None when attempts are spent."""
+        if number >= self.attempts:
+            return None
+        wait = min(self.first * self.factor ** min(number - 1, 64), self.max)
+        return wait * (1 + self.jitter * (2 * spread() - 1))
+
+
+ONCE = RetryPolicy(attempts=1)
+
+
+class SignMode(StrEnum):
+    """Whether a delivery carries the signature as received, a new one, or whichever will verify."""
+
+    AUTO = "auto"
+    ORIGINAL = "original"
+    FRESH = "fresh"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where events go: an action's name with that action's own options."""
+
+    name: str
+    action: str
+    options: object
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    fifo: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Which events go to which targets; empty `sources` means every source, empty `events` every type."""
+
+    targets: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    when: str = ""
+
+    def matches(self, source: str, type_: str) -> bool:
+        """Say whether source and type fit; the condition `when` is judged by the caller."""
+        if self.sources and source not in self.sources:
+            return False
+        return listed(type_, self.events)
+
+
+def listed(type_: str, patterns: tuple[str, ...]) -> bool:
+    """Say whether an event type fits one of the patterns (`invoice.*`); no patterns means all do."""
+    return not patterns or any(fnmatchcase(type_, pattern) for pattern in patterns)
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class DeliveryReason(StrEnum):
+    """Why a delivery exists: a route matched, somebody replayed, somebody asked for an action."""
+
+    ROUTED = "routed"
+    REPLAY = "replay"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How a delivery differs from its event and its target; None leaves a thing as it was.
+
+    `url` sends to an address typed in rather than to a configured target. `path` and `query`
+    replace those of the request sent. `headers` replaces all headers. `body` replaces the bytes.
+    `template` and `to` belong to e-mail.
+    """
+
+    url: str | None = None
+    sign: SignMode | None = None
+    method: str | None = None
+    path: str | None = None
+    query: str | None = None
+    headers: Headers | None = None
+    body: bytes | None = None
+    template: str | None = None
+    to: tuple[str, ...] = ()
+
+
+NO_CHANGES = Changes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelivery:
+    """A delivery on its way into the store. `target` is a configured name, or the typed-in URL."""
+
+    target: str
+    action: str
+    reason: DeliveryReason = DeliveryReason.ROUTED
+    changes: Changes = NO_CHANGES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One thing that relay owes: this event to that target. `attempts` counts those made so far."""
+
+    id: int
+    event_id: int
+    source: str
+    target: str
+    action: str
+    reason: DeliveryReason
+    changes: Changes
+    state: DeliveryState
+    created_at: datetime
+    due_at: datetime
+    attempts: int = 0
+    detail: str = ""
+    status: int | None = None
+    took: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentRequest:
+    """What an attempt sent: for a forward the HTTP request, for a mail its envelope and headers.
+
+    `notes` says in plain words what differs from the original.
+    """
+
+    method: str
+    url: str
+    headers: Headers = ()
+    body: bytes = b""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedResponse:
+    """What came back: at most 64 KiB of the body, `cut` when there was more."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of a delivery. `took` is in seconds; `outcome` is succeeded, retry or failed."""
+
+    delivery_id: int
+    number: int
+    started_at: datetime
+    took: float
+    outcome: str
+    detail: str
+    request: SentRequest | None = None
+    response: ReceivedResponse | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionResult:
+    """What an action's `run` gives back: the outcome, with what it sent and what it got."""
+
+    outcome: Outcome
+    request: SentRequest | None = None
+    response: ReceivedResponse | None = None
+
+
+def describe(row: EventRow) -> str:
+    """Return how relay names an event in a sentence: `#42 invoice.paid from stripe`."""
+    return f"#{row.id} {row.type} from {row.source}"

@@ -1,0 +1,254 @@
+"""What arrived and what relay thought of it: Capture, Verification, Event, Source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from relay.model.payload import Payload
+from relay.model.secret import Secret
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """One HTTP request, as received.
+
+    `path`, `query` (without its `?`) and both sides of every header pair are latin-1 text:
+    one character is one byte of the wire, percent-encoding untouched, order, case and repeats
+    kept. `url` is the full address as the sender believes it, which URL-signing schemes need.
+    """
+
+    source: str
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes
+    remote: str
+    received_at: datetime
+    url: str = ""
+
+    def header(self, name: str) -> str | None:
+        """Return the first value of a header, matched without regard to case."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers if key.lower() == wanted), None)
+
+    def header_values(self, name: str) -> tuple[str, ...]:
+        """Return every value of a header in the order received."""
+        wanted = name.lower()
+        return tuple(value for key, value in self.headers if key.lower() == wanted)
+
+    @property
+    def content_type(self) -> str:
+        """Return the media type alone, lower-case, without parameters."""
+        return (self.header("Content-Type") or "").partition(";")[0].strip().lower()
+
+
+class Verdict(StrEnum):
+    """What the signature said. UNSIGNED: none is expected; UNCHECKED: nothing to check it with."""
+
+    VERIFIED = "verified"
+    INVALID = "invalid"
+    UNSIGNED = "unsigned"
+    UNCHECKED = "unchecked"
+
+
+class EventOutcome(StrEnum):
+    """What relay did with the request."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    IGNORED = "ignored"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One step of a verification: `passed` is None for a step that was not reached or judged."""
+
+    name: str
+    passed: bool | None
+    detail: str
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """A verdict, its reason (a code of `model/reasons.py`, "" when verified) and its steps."""
+
+    verdict: Verdict
+    reason: str = ""
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def trusted(self) -> bool:
+        """Say whether nothing speaks against the sender: only INVALID is a forgery."""
+        return self.verdict is not Verdict.INVALID
+
+
+class SignatureScheme(Protocol):
+    """How one provider signs: verify and sign side by side, no I/O, never an exception."""
+
+    @property
+    def title(self) -> str:
+        """Return what a person calls it, such as `HMAC-SHA256`."""
+        ...
+
+    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
+        """Judge a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
+        ...
+
+    def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
+        """Return the capture signed anew, as the provider would have sent it at `now`.
+
+        Headers of the old signature are replaced; schemes that sign inside the body or the
+        query change those too. Raises SigningError where that is impossible.
+        """
+        ...
+
+
+class Pick(Protocol):
+    """Takes one text out of a request: an event type, an idempotency key."""
+
+    def __call__(self, capture: Capture, payload: Payload) -> str | None:
+        """Return the text, or None where the request has none. Never raises."""
+        ...
+
+
+class VerifyMode(StrEnum):
+    """What an invalid signature leads to: 401, a flag, or no check at all."""
+
+    ENFORCE = "enforce"
+    REPORT = "report"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the provider gets back. `body` None means relay's own JSON; `timeout` in seconds."""
+
+    mode: str = "ack"
+    status: int = 200
+    body: str | None = None
+    content_type: str = "application/json"
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One address events arrive at, everything resolved: what it checks and how it answers."""
+
+    name: str
+    provider: str
+    path: str
+    title: str = ""
+    scheme: SignatureScheme | None = None
+    event_type: Pick | None = None
+    idempotency_key: Pick | None = None
+    summary: Pick | None = None
+    secrets: tuple[Secret, ...] = ()
+    missing_secrets: tuple[str, ...] = ()
+    verify: VerifyMode = VerifyMode.ENFORCE
+    public_url: str | None = None
+    events: tuple[str, ...] = ()
+    deliver_duplicates: bool = False
+    require_idempotency_key: bool = False
+    answer: Answer = field(default_factory=Answer)
+    configured: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryCounts:
+    """How many deliveries of an event stand where."""
+
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """The narrow side of a stored event: what lists, the API and the stream show.
+
+    `path` and `query` are latin-1 text as in Capture; `sha256` is the hex digest of the body;
+    `status` is what the provider was answered; `summary` is one short line for people.
+    """
+
+    id: int
+    received_at: datetime
+    source: str
+    provider: str
+    type: str
+    idempotency_key: str | None
+    outcome: EventOutcome
+    verdict: Verdict
+    reason: str
+    method: str
+    path: str
+    query: str
+    content_type: str
+    size: int
+    sha256: str
+    remote: str
+    status: int
+    duplicate_of: int | None = None
+    pinned: bool = False
+    note: str = ""
+    sample: bool = False
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A stored event whole: its row, its exact request, and how its signature was checked."""
+
+    row: EventRow
+    capture: Capture
+    verification: Verification
+
+    @property
+    def id(self) -> int:
+        """Return the small number people type."""
+        return self.row.id
+
+    @property
+    def type(self) -> str:
+        """Return the provider's name for what happened, such as `invoice.paid`."""
+        return self.row.type
+
+    @property
+    def payload(self) -> object:
+        """Return the body as JSON or form fields; None when it is neither."""
+        return Payload(self.capture.body, self.capture.content_type).value
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the last value of each header, by lower-case name."""
+        return {name.lower(): value for name, value in self.capture.headers}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event on its way into the store: a row that has no id yet, with its bytes.
+
+    `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
+    seen but may not act.
+    """
+
+    capture: Capture
+    provider: str
+    type: str
+    idempotency_key: str | None
+    claims_key: bool
+    deliver_duplicates: bool
+    outcome: EventOutcome
+    verification: Verification
+    reason: str
+    status: int
+    sample: bool = False
+    summary: str = ""

@@ -1,0 +1,146 @@
+"""The one place that parses captured bytes: JSON and forms, with limits, never by surprise."""
+
+import json
+from functools import cached_property
+from urllib.parse import parse_qsl
+
+MAX_DEPTH = 200
+MAX_FIELDS = 10_000
+
+
+class PayloadError(ValueError):
+    """The bytes are not what they were read as; `line` and `column` (from 1) say where, if known."""
+
+    def __init__(self, sentence: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.line = line
+        self.column = column
+
+
+def parse_json(data: bytes | str) -> object:
+    """Return the value that JSON text stands for.
+
+    Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or
+    holds a number too long to convert; never RecursionError or a bare ValueError.
+    """
+    try:
+        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise PayloadError(f"not UTF-8 text at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise PayloadError(error.msg, error.lineno, error.colno) from error
+    except RecursionError as error:
+        raise PayloadError("nested too deeply") from error
+    except ValueError as error:
+        raise PayloadError(str(error)) from error
+    if _deeper_than(value, MAX_DEPTH):
+        raise PayloadError(f"nested deeper than {MAX_DEPTH} levels")
+    return value
+
+
+def parse_form(data: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of a form body in order, blanks kept; bytes that are not UTF-8 survive as surrogates.
+
+    Raises PayloadError when there are more than MAX_FIELDS fields.
+    """
+    try:
+        pairs = parse_qsl(
+            data.decode("latin-1"),
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            max_num_fields=MAX_FIELDS,
+        )
+    except ValueError as error:
+        raise PayloadError(f"more than {MAX_FIELDS} form fields") from error
+    return tuple(pairs)
+
+
+class Payload:
+    """A body read at most once each way, on first need; unreadable bodies read as None or no pairs."""
+
+    def __init__(self, body: bytes, content_type: str = "") -> None:
+        self._body = body
+        self._content_type = content_type
+
+    @cached_property
+    def is_form(self) -> bool:
+        """Say whether the request called its body a form."""
+        return self._content_type == "application/x-www-form-urlencoded"
+
+    @cached_property
+    def json(self) -> object:
+        """Return the body as JSON, or the JSON in a form's `payload` field (GitHub, Slack), else None."""
+        text: bytes | str | None = self._body
+        if self.is_form:
+            text = next((value for name, value in self.form if name == "payload"), None)
+        if not text:
+            return None
+        try:
+            return parse_json(text)
+        except PayloadError:
+            return None
+
+    @cached_property
+    def form(self) -> tuple[tuple[str, str], ...]:
+        """Return the pairs of a form body; empty when the body is no form."""
+        if not self.is_form:
+            return ()
+        try:
+            return parse_form(self._body)
+        except PayloadError:
+            return ()
+
+    @cached_property
+    def value(self) -> object:
+        """Return what templates call `payload`: the JSON, or a form's fields by name (last one wins)."""
+        if self.is_form and not any(name == "payload" for name, _ in self.form):
+            return dict(self.form)
+        return self.json
+
+    def at(self, *keys: str | int) -> object:
+        """Return the JSON value below `keys`; None where the way there does not exist."""
+        here = self.json
+        for key in keys:
+            if isinstance(here, dict) and isinstance(key, str):
+                here = here.get(key)
+            elif isinstance(here, list) and _index(key) is not None:
+                position = _index(key) or 0
+                here = here[position] if position < len(here) else None
+            else:
+                return None
+        return here
+
+    def pointer(self, path: str) -> object:
+        """Return the JSON value at a JSON Pointer (RFC 6901) such as `/data/object/id`."""
+        if path in ("", "/"):
+            return self.json
+        keys = [part.replace("~1", "/").replace("~0", "~") for part in path.removeprefix("/").split("/")]
+        return self.at(*keys)
+
+
+def _index(key: str | int) -> int | None:
+    if isinstance(key, int):
+        return key if key >= 0 else None
+    return int(key) if key.isascii() and key.isdigit() and len(key) < 10 else None
+
+
+def _refuse_constant(name: str) -> float:
+    raise PayloadError(f"{name} is not JSON")
+
+
+def _deeper_than(value: object, limit: int) -> bool:
+    level: list[object] = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True

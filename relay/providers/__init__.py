@@ -1,0 +1,1 @@
+"""The room providers/: who sends, as data."""

@@ -1,0 +1,1 @@
+"""The room store/: the only room that speaks SQL."""

@@ -1,0 +1,1 @@
+"""The room tunnel/: how the public side is reached from outside."""

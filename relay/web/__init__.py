@@ -1,0 +1,1 @@
+"""The room web/: the HTTP edge: thin, no SQL, no policy."""

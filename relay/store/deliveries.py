@@ -1,0 +1,259 @@
+"""Deliveries and their attempts: the durable queue behind everything that leaves."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from relay.errors import NotFoundError, UsageError
+from relay.model.delivery import Attempt, Delivery, DeliveryState, NewDelivery
+from relay.model.event import DeliveryCounts
+from relay.store import rows
+from relay.store.reader import Readers
+from relay.store.rows import from_micros, to_micros
+from relay.store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may be claimed: in all, for each target, and what already runs there.
+
+    `probing` names targets that are down and get one delivery at a time; `above` leaves alone what
+    an earlier run of relay owes (ids up to it), for commands that work without a running relay.
+    """
+
+    total: int = 16
+    each: int = 4
+    running: Mapping[str, int] = field(default_factory=dict)
+    fifo: frozenset[str] = frozenset()
+    probing: frozenset[str] = frozenset()
+    above: int = 0
+
+
+class Deliveries:
+    """Typed questions about deliveries."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def add(self, event_id: int, new: Iterable[NewDelivery], due_at: datetime) -> tuple[int, ...]:
+        """Owe deliveries of an event, due at `due_at`; return their ids. Raises NotFoundError."""
+        owed = tuple(new)
+
+        def step(connection: sqlite3.Connection) -> tuple[int, ...]:
+            found = connection.execute("SELECT source FROM events WHERE id = ?", (event_id,)).fetchone()
+            if found is None:
+                raise NotFoundError(f"no event {event_id}", hint="relay events lists those that there are")
+            return insert_deliveries(connection, event_id, found[0], owed, to_micros(due_at))
+
+        return await self._writer.write(step)
+
+    async def claim_due(self, now: datetime, limits: Limits) -> tuple[Delivery, ...]:
+        """Mark what is due and may run now as RUNNING and return it, oldest first."""
+        if limits.total <= 0:
+            return ()
+        return await self._writer.write(lambda connection: _claim(connection, to_micros(now), limits))
+
+    async def settle(self, attempt: Attempt, state: DeliveryState, due_at: datetime) -> None:
+        """Write an attempt down together with where its delivery stands now."""
+        await self._writer.write(lambda connection: _settle(connection, attempt, state, to_micros(due_at)))
+
+    async def recover(self, above: int = 0) -> int:
+        """Make what was RUNNING when relay died PENDING again; return how many there were."""
+        return await self._writer.write(
+            lambda connection: (
+                connection.execute(
+                    "UPDATE deliveries SET state = 'pending' WHERE state = 'running' AND id > ?",
+                    (above,),
+                ).rowcount
+            ),
+        )
+
+    async def release(self, id_: int) -> None:
+        """Give a claimed delivery back unattempted."""
+        sql = "UPDATE deliveries SET state = 'pending' WHERE id = ? AND state = 'running'"
+        await self._writer.write(lambda connection: connection.execute(sql, (id_,)).rowcount)
+
+    async def next_due(self, above: int = 0) -> datetime | None:
+        """Return when the earliest waiting delivery is due, or None."""
+        sql = "SELECT MIN(due_at) FROM deliveries WHERE state = 'pending' AND id > ?"
+        row = await self._readers.one(sql, (above,))
+        return from_micros(row[0]) if row and row[0] is not None else None
+
+    async def newest(self) -> int:
+        """Return the highest id there is; 0 when there is none."""
+        row = await self._readers.one("SELECT MAX(id) FROM deliveries")
+        return int(row[0] or 0) if row else 0
+
+    async def get(self, id_: int) -> Delivery:
+        """Return a delivery. Raises NotFoundError."""
+        row = await self._readers.one("SELECT * FROM deliveries WHERE id = ?", (min(id_, 2**62),))
+        if row is None:
+            raise NotFoundError(f"no delivery {id_}", hint="relay deliveries lists those that there are")
+        return rows.delivery(row)
+
+    async def attempts(self, id_: int) -> tuple[Attempt, ...]:
+        """Return every attempt of a delivery in order; bodies equal to the event's are filled in."""
+        found = await self._readers.all(
+            "SELECT attempts.delivery_id, number, started_at, attempts.took, outcome, attempts.detail, request, "
+            "coalesce(sent_body, event_bytes.body) AS sent_body, response, got_body FROM attempts "
+            "JOIN deliveries ON deliveries.id = delivery_id "
+            "LEFT JOIN event_bytes ON event_bytes.event_id = deliveries.event_id "
+            "WHERE delivery_id = ? ORDER BY number",
+            (id_,),
+        )
+        return tuple(rows.attempt(row) for row in found)
+
+    async def page(
+        self,
+        *,
+        state: str | None = None,
+        event: int | None = None,
+        target: str | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> tuple[Delivery, ...]:
+        """Return deliveries newest first, those that fit every filter given."""
+        filters = {"state = ?": state, "event_id = ?": event, "target = ?": target, "id < ?": before}
+        where = [clause for clause, value in filters.items() if value is not None]
+        values = [value for value in filters.values() if value is not None]
+        found = await self._readers.all(
+            f"SELECT * FROM deliveries WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?",
+            (*values, limit),
+        )
+        return tuple(rows.delivery(row) for row in found)
+
+    async def of_events(self, ids: Iterable[int]) -> dict[int, tuple[Delivery, ...]]:
+        """Return the deliveries of several events, by event id, oldest first."""
+        wanted = list(ids)
+        marks = ",".join("?" * len(wanted))
+        found = await self._readers.all(
+            f"SELECT * FROM deliveries WHERE event_id IN ({marks}) ORDER BY id",
+            wanted,
+        )
+        grouped: dict[int, tuple[Delivery, ...]] = dict.fromkeys(wanted, ())
+        for row in found:
+            grouped[row["event_id"]] += (rows.delivery(row),)
+        return grouped
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many deliveries stand in each state."""
+        found = await self._readers.all("SELECT state, COUNT(*) FROM deliveries GROUP BY state")
+        return {state.value: 0 for state in DeliveryState} | {row[0]: row[1] for row in found}
+
+    async def waiting(self) -> dict[str, int]:
+        """Return how many deliveries wait for each target."""
+        found = await self._readers.all(
+            "SELECT target, COUNT(*) FROM deliveries WHERE state = 'pending' GROUP BY target",
+        )
+        return {row[0]: row[1] for row in found}
+
+    async def retry(self, id_: int, now: datetime) -> Delivery:
+        """Make a delivery due now. Raises NotFoundError, or UsageError while it runs."""
+        sql = "UPDATE deliveries SET state = 'pending', due_at = ? WHERE id = ? AND state != 'running'"
+        return await self._change(id_, sql, (to_micros(now), id_), "is running at this moment")
+
+    async def cancel(self, id_: int) -> Delivery:
+        """Give a waiting delivery up. Raises NotFoundError, or UsageError when it is not waiting."""
+        sql = "UPDATE deliveries SET state = 'cancelled' WHERE id = ? AND state = 'pending'"
+        return await self._change(id_, sql, (id_,), "is not waiting, so there is nothing to cancel")
+
+    async def _change(self, id_: int, sql: str, parameters: tuple[Any, ...], refusal: str) -> Delivery:
+        await self.get(id_)
+        changed = await self._writer.write(lambda connection: connection.execute(sql, parameters).rowcount)
+        if not changed:
+            raise UsageError(f"delivery {id_} {refusal}", hint="look at it first: relay deliveries")
+        return await self.get(id_)
+
+
+def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
+    """Return how many of these deliveries stand where."""
+    states = [delivery.state.value for delivery in deliveries]
+    return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
+
+
+def insert_deliveries(
+    connection: sqlite3.Connection,
+    event_id: int,
+    source: str,
+    owed: Iterable[NewDelivery],
+    due_at: int,
+) -> tuple[int, ...]:
+    """Insert deliveries inside the caller's transaction; `due_at` in microseconds since 1970."""
+    sql = (
+        "INSERT INTO deliveries (event_id, source, target, action, reason, changes, state, created_at, due_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?)"
+    )
+    return tuple(
+        connection.execute(
+            sql,
+            (
+                event_id,
+                source,
+                new.target,
+                new.action,
+                new.reason.value,
+                rows.dump_changes(new.changes),
+                due_at,
+                due_at,
+            ),
+        ).lastrowid
+        or 0
+        for new in owed
+    )
+
+
+def _claim(connection: sqlite3.Connection, now: int, limits: Limits) -> tuple[Delivery, ...]:
+    connection.row_factory = sqlite3.Row
+    try:
+        targets = [
+            row[0]
+            for row in connection.execute("SELECT DISTINCT target FROM deliveries WHERE state = 'pending'")
+        ]
+        claimed: list[sqlite3.Row] = []
+        for target in targets:
+            each = 1 if target in limits.probing else limits.each
+            room = min(each - limits.running.get(target, 0), limits.total - len(claimed))
+            if room > 0:
+                pick = _heads if target in limits.fifo else _oldest
+                claimed += pick(connection, target, now, limits.above)[:room]
+        ids = [(row["id"],) for row in claimed]
+        connection.executemany("UPDATE deliveries SET state = 'running' WHERE id = ?", ids)
+        return tuple(rows.delivery(row) for row in sorted(claimed, key=lambda row: int(row["id"])))
+    finally:
+        connection.row_factory = None
+
+
+def _oldest(connection: sqlite3.Connection, target: str, now: int, above: int) -> list[sqlite3.Row]:
+    sql = (
+        "SELECT * FROM deliveries WHERE state = 'pending' AND target = ? AND due_at <= ? AND id > ? "
+        "ORDER BY id LIMIT 16"
+    )
+    return list(connection.execute(sql, (target, now, above)))
+
+
+def _heads(connection: sqlite3.Connection, target: str, now: int, above: int) -> list[sqlite3.Row]:
+    # The head of each source alone, and only while nothing of that source is on its way already.
+    sql = (
+        "SELECT * FROM deliveries WHERE id IN (SELECT MIN(id) FROM deliveries WHERE state = 'pending' "
+        "AND target = ? AND id > ? AND source NOT IN (SELECT source FROM deliveries WHERE state = 'running' "
+        "AND target = ?) GROUP BY source) AND due_at <= ? ORDER BY id"
+    )
+    return list(connection.execute(sql, (target, above, target, now)))
+
+
+def _settle(connection: sqlite3.Connection, attempt: Attempt, state: DeliveryState, due_at: int) -> None:
+    values = rows.dump_attempt(attempt)
+    connection.execute(
+        "INSERT INTO attempts SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS (SELECT body FROM event_bytes "
+        "JOIN deliveries ON deliveries.event_id = event_bytes.event_id WHERE deliveries.id = ?1) "
+        "THEN NULL ELSE ?8 END, ?9, ?10",
+        values,
+    )
+    status = attempt.response.status if attempt.response else None
+    connection.execute(
+        "UPDATE deliveries SET state = ?, due_at = ?, attempts = ?, detail = ?, status = ?, took = ? WHERE id = ?",
+        (state.value, due_at, attempt.number, attempt.detail, status, attempt.took, attempt.delivery_id),
+    )

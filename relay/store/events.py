@@ -1,0 +1,265 @@
+"""Events in the store: kept with what they owe in one transaction, listed by keyset, never changed."""
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from relay.errors import NotFoundError
+from relay.model.delivery import NewDelivery
+from relay.model.event import Event, EventOutcome, EventRow, NewEvent
+from relay.model.search import EVERYTHING, Query
+from relay.store import rows
+from relay.store.deliveries import insert_deliveries
+from relay.store.reader import Readers
+from relay.store.rows import EVENT_COLUMNS, to_micros
+from relay.store.search import Compiled, Indexer, compile_query
+from relay.store.writer import Writer
+
+_WINDOW = 20_000  # events looked through at a time when a filter has to open bodies
+_MAX_ID = 2**62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What became of a new event; `status` is what the sender is to be answered."""
+
+    id: int
+    outcome: EventOutcome
+    duplicate_of: int | None
+    deliveries: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Events newest first. `next_before` is None at the end; `searched_to` is set when time ran out."""
+
+    rows: tuple[EventRow, ...]
+    next_before: int | None
+    took: float
+    searched_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Kept counters: never a COUNT over all events."""
+
+    events: int
+    rejected: int
+    failing: int
+    queued: int
+
+
+class Events:
+    """Typed questions about events."""
+
+    def __init__(self, writer: Writer, readers: Readers, indexer: Indexer) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._indexer = indexer
+
+    async def add(self, event: NewEvent, owed: tuple[NewDelivery, ...] = ()) -> Stored:
+        """Keep an event and what it owes in one transaction; on return it is on disk.
+
+        A key seen before makes it a duplicate and drops what it owes, unless its source delivers
+        duplicates. Raises StoreError when nothing could be kept.
+        """
+        row, stored = _columns(event)
+        return await self._writer.write(lambda connection: _insert(connection, event, owed, (row, stored)))
+
+    async def get(self, id_: int) -> Event:
+        """Return an event whole. Raises NotFoundError."""
+        row = await self._readers.one(
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE id = ?",
+            (_bounded(id_),),
+        )
+        stored = await self._readers.one("SELECT * FROM event_bytes WHERE event_id = ?", (_bounded(id_),))
+        if row is None or stored is None:
+            raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
+        return rows.event(rows.event_row(row), stored)
+
+    async def row(self, id_: int) -> EventRow | None:
+        """Return the narrow row of an event, or None."""
+        found = await self.rows((id_,))
+        return found[0] if found else None
+
+    async def rows(self, ids: Iterable[int]) -> tuple[EventRow, ...]:
+        """Return the narrow rows of those ids that exist, newest first."""
+        wanted = [_bounded(id_) for id_ in ids]
+        marks = ",".join("?" * len(wanted))
+        found = await self._readers.all(
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE id IN ({marks}) ORDER BY id DESC",
+            wanted,
+        )
+        return tuple(rows.event_row(row) for row in found)
+
+    async def page(
+        self,
+        query: Query = EVERYTHING,
+        *,
+        limit: int = 50,
+        before: int | None = None,
+        after: int | None = None,
+        patience: float = 0.3,
+    ) -> Page:
+        """Return events that match, newest first, with ids below `before` and above `after`.
+
+        Looks for at most `patience` seconds; what it found by then comes back with `searched_to`.
+        """
+        started = time.perf_counter()
+        compiled = compile_query(query)
+        if query.words:
+            await self._indexer.catch_up()
+        high = _bounded(before) if before is not None else await self._top() + 1
+        low = after or 0
+        found: list[EventRow] = []
+        while high > low + 1 and len(found) <= limit:
+            # Without filters the walk ends by its own limit; with them, a window at a time.
+            floor = low if compiled.everything else max(low, high - _WINDOW - 1)
+            found += await self._window(compiled, limit + 1 - len(found), floor, high)
+            high = floor + 1
+            if time.perf_counter() - started > patience:
+                break
+        return await self._page(found, limit, high if high > low + 1 else None, started)
+
+    async def count(self, query: Query, limit: int = 10_000) -> int:
+        """Return how many events match, counting no further than `limit`."""
+        compiled = compile_query(query)
+        if compiled.everything:
+            return (await self.counts()).events
+        if query.words:
+            await self._indexer.catch_up()
+        row = await self._readers.one(
+            f"SELECT COUNT(*) FROM (SELECT 1 FROM {compiled.table} WHERE {' AND '.join(compiled.where)} LIMIT ?)",
+            (*compiled.parameters, limit),
+        )
+        return int(row[0]) if row else 0
+
+    async def counts(self) -> Counts:
+        """Return the kept counters and how many events have failed or waiting deliveries."""
+        kept = {row[0]: row[1] for row in await self._readers.all("SELECT name, value FROM counters")}
+        states = await self._readers.all(
+            "SELECT 'failed', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' UNION ALL "
+            "SELECT 'queued', COUNT(*) FROM deliveries WHERE state IN ('pending', 'running')",
+        )
+        by_state = {row[0]: row[1] for row in states}
+        return Counts(
+            events=kept["events"],
+            rejected=kept["rejected"],
+            failing=by_state["failed"],
+            queued=by_state["queued"],
+        )
+
+    async def annotate(self, id_: int, *, pinned: bool | None = None, note: str | None = None) -> None:
+        """Pin or unpin an event, or write a note on it. Raises NotFoundError."""
+        await self._change(
+            "UPDATE events SET pinned = coalesce(?, pinned), note = coalesce(?, note) WHERE id = ?",
+            (pinned, note, _bounded(id_)),
+            id_,
+        )
+
+    async def delete(self, id_: int) -> None:
+        """Forget an event with its deliveries and attempts. Raises NotFoundError."""
+        await self._change("DELETE FROM events WHERE id = ?", (_bounded(id_),), id_)
+
+    async def _change(self, sql: str, parameters: tuple[Any, ...], id_: int) -> None:
+        changed = await self._writer.write(lambda connection: connection.execute(sql, parameters).rowcount)
+        if not changed:
+            raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
+
+    async def _window(self, compiled: Compiled, limit: int, low: int, high: int) -> list[EventRow]:
+        where = " AND ".join((*compiled.where, "events.id > ?", "events.id < ?"))
+        order = "words.rowid" if compiled.table != "events" else "events.id"
+        found = await self._readers.all(
+            f"SELECT {EVENT_COLUMNS} FROM {compiled.table} WHERE {where} ORDER BY {order} DESC LIMIT ?",
+            (*compiled.parameters, low, high, limit),
+            deadline=5.0,
+        )
+        return [rows.event_row(row) for row in found]
+
+    async def _page(self, found: list[EventRow], limit: int, stopped: int | None, started: float) -> Page:
+        more = len(found) > limit
+        found = found[:limit]
+        next_before = found[-1].id if more else stopped
+        searched_to = None
+        if not more and stopped is not None:
+            row = await self._readers.one("SELECT received_at FROM events WHERE id >= ? LIMIT 1", (stopped,))
+            searched_to = rows.from_micros(row[0]) if row else None
+        took = time.perf_counter() - started
+        return Page(rows=tuple(found), next_before=next_before, took=took, searched_to=searched_to)
+
+    async def _top(self) -> int:
+        row = await self._readers.one("SELECT MAX(id) FROM events")
+        return int(row[0] or 0) if row else 0
+
+
+def _bounded(id_: int) -> int:
+    return max(-1, min(id_, _MAX_ID))
+
+
+def _columns(event: NewEvent) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    # Built on the caller's thread, so that the writer's holds the lock for SQL alone.
+    capture = event.capture
+    row = (
+        to_micros(capture.received_at),
+        capture.source,
+        event.provider,
+        event.type,
+        event.idempotency_key,
+        event.verification.verdict.value,
+        event.reason,
+        capture.method,
+        capture.path.encode("latin-1"),
+        capture.query.encode("latin-1"),
+        capture.header("Content-Type") or "",
+        len(capture.body),
+        hashlib.sha256(capture.body).digest(),
+        capture.remote,
+        event.sample,
+        event.summary,
+    )
+    stored = (
+        capture.url.encode("latin-1", "replace"),
+        rows.dump_headers(capture.headers),
+        capture.body,
+        rows.dump_checks(event.verification),
+    )
+    return row, stored
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    event: NewEvent,
+    owed: tuple[NewDelivery, ...],
+    columns: tuple[tuple[Any, ...], tuple[Any, ...]],
+) -> Stored:
+    row, stored = columns
+    outcome, status, earlier = event.outcome, event.status, None
+    claims = event.claims_key and event.idempotency_key is not None
+    if claims:
+        found = connection.execute(
+            "SELECT event_id FROM keys WHERE source = ? AND key = ?",
+            (event.capture.source, event.idempotency_key),
+        ).fetchone()
+        earlier = found[0] if found else None
+    if earlier is not None and not event.deliver_duplicates and outcome is EventOutcome.ACCEPTED:
+        outcome, owed = EventOutcome.DUPLICATE, ()
+    id_ = connection.execute(_INSERT_EVENT, (*row, outcome.value, status, earlier)).lastrowid or 0
+    connection.execute("INSERT INTO event_bytes VALUES (?, ?, ?, ?, ?)", (id_, *stored))
+    if claims and earlier is None:
+        connection.execute(
+            "INSERT INTO keys VALUES (?, ?, ?)",
+            (event.capture.source, event.idempotency_key, id_),
+        )
+    made = insert_deliveries(connection, id_, event.capture.source, owed, row[0]) if owed else ()
+    return Stored(id=id_, outcome=outcome, duplicate_of=earlier, deliveries=made)
+
+
+_INSERT_EVENT = (
+    "INSERT INTO events (received_at, source, provider, type, idempotency_key, verdict, reason, method, path, "
+    "query, content_type, size, sha256, remote, sample, summary, outcome, status, duplicate_of) "
+    f"VALUES ({','.join('?' * 19)})"
+)

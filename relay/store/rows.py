@@ -1,0 +1,228 @@
+"""Rows to values and back: the one place that knows how a value lies in a table."""
+
+import base64
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from relay.model.delivery import (
+    NO_CHANGES,
+    Attempt,
+    Changes,
+    Delivery,
+    DeliveryReason,
+    DeliveryState,
+    ReceivedResponse,
+    SentRequest,
+    SignMode,
+)
+from relay.model.event import (
+    Capture,
+    Check,
+    Event,
+    EventOutcome,
+    EventRow,
+    Headers,
+    Verdict,
+    Verification,
+)
+from relay.model.message import Message, MessageStatus
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+EVENT_COLUMNS = (
+    "events.id, received_at, source, provider, type, idempotency_key, outcome, verdict, reason, method, path, "
+    "query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary"
+)
+
+
+def to_micros(moment: datetime) -> int:
+    """Return microseconds since 1970 for an aware time."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the aware UTC time for microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def event_row(row: sqlite3.Row) -> EventRow:
+    """Read one row of EVENT_COLUMNS."""
+    (id_, received_at, source, provider, type_, key, outcome, verdict, reason, method, path, *rest) = row
+    (query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary) = rest
+    return EventRow(
+        id=id_,
+        received_at=from_micros(received_at),
+        source=source,
+        provider=provider,
+        type=type_,
+        idempotency_key=key,
+        outcome=EventOutcome(outcome),
+        verdict=Verdict(verdict),
+        reason=reason,
+        method=method,
+        path=path.decode("latin-1"),
+        query=query.decode("latin-1"),
+        content_type=content_type,
+        size=size,
+        sha256=sha256.hex(),
+        remote=remote,
+        status=status,
+        duplicate_of=duplicate_of,
+        pinned=bool(pinned),
+        note=note,
+        sample=bool(sample),
+        summary=summary,
+    )
+
+
+def event(row: EventRow, stored: sqlite3.Row) -> Event:
+    """Join a narrow row with its row of event_bytes."""
+    capture = Capture(
+        source=row.source,
+        method=row.method,
+        path=row.path,
+        query=row.query,
+        headers=load_headers(stored["headers"]),
+        body=stored["body"],
+        remote=row.remote,
+        received_at=row.received_at,
+        url=stored["url"].decode("latin-1"),
+    )
+    checks = tuple(Check(**check) for check in json.loads(stored["checks"]))
+    reason = row.reason if row.verdict is not Verdict.VERIFIED else ""
+    verification = Verification(verdict=row.verdict, reason=reason, checks=checks)
+    return Event(row=row, capture=capture, verification=verification)
+
+
+def dump_headers(headers: Headers) -> bytes:
+    """Return headers as they stood on the wire, `name:value` a line."""
+    return "".join([f"{name}:{value}\n" for name, value in headers]).encode("latin-1")
+
+
+def load_headers(data: bytes) -> Headers:
+    """Read what `dump_headers` wrote."""
+    pairs = (line.partition(":") for line in data.decode("latin-1").split("\n") if line)
+    return tuple((name, value) for name, _, value in pairs)
+
+
+def dump_checks(verification: Verification) -> str:
+    """Return the steps of a verification as JSON."""
+    if not verification.checks:
+        return "[]"
+    return json.dumps([asdict(check) for check in verification.checks], ensure_ascii=True)
+
+
+def dump_changes(changes: Changes) -> str:
+    """Return what differs as JSON; bytes as base64."""
+    if changes == NO_CHANGES:
+        return "{}"
+    plain = {name: value for name, value in asdict(changes).items() if value not in (None, ())}
+    if changes.body is not None:
+        plain["body"] = base64.b64encode(changes.body).decode()
+    return json.dumps(plain)
+
+
+def load_changes(text: str) -> Changes:
+    """Read what `dump_changes` wrote."""
+    if text == "{}":
+        return NO_CHANGES
+    plain: dict[str, Any] = json.loads(text)
+    if "sign" in plain:
+        plain["sign"] = SignMode(plain["sign"])
+    if "body" in plain:
+        plain["body"] = base64.b64decode(plain["body"])
+    if "headers" in plain:
+        plain["headers"] = _pairs(plain["headers"])
+    plain["to"] = tuple(plain.get("to", ()))
+    return Changes(**plain)
+
+
+def delivery(row: sqlite3.Row) -> Delivery:
+    """Read one row of the table deliveries."""
+    plain: dict[str, Any] = dict(row)
+    return Delivery(
+        **plain
+        | {
+            "reason": DeliveryReason(row["reason"]),
+            "changes": load_changes(row["changes"]),
+            "state": DeliveryState(row["state"]),
+            "created_at": from_micros(row["created_at"]),
+            "due_at": from_micros(row["due_at"]),
+        },
+    )
+
+
+def dump_attempt(attempt: Attempt) -> tuple[Any, ...]:
+    """Return an attempt in the order of the table's columns."""
+    sent, got = attempt.request, attempt.response
+    return (
+        attempt.delivery_id,
+        attempt.number,
+        to_micros(attempt.started_at),
+        attempt.took,
+        attempt.outcome,
+        attempt.detail,
+        sent
+        and json.dumps(
+            {"method": sent.method, "url": sent.url, "headers": sent.headers, "notes": sent.notes}
+        ),
+        sent.body if sent else None,
+        got and json.dumps({"status": got.status, "headers": got.headers, "cut": got.cut}),
+        got.body if got else None,
+    )
+
+
+def attempt(row: sqlite3.Row) -> Attempt:
+    """Read one row of the table attempts."""
+    return Attempt(
+        delivery_id=row["delivery_id"],
+        number=row["number"],
+        started_at=from_micros(row["started_at"]),
+        took=row["took"],
+        outcome=row["outcome"],
+        detail=row["detail"],
+        request=_sent(row),
+        response=_received(row),
+    )
+
+
+def message(row: sqlite3.Row) -> Message:
+    """Read one row of the table messages, without its source."""
+    plain: Mapping[str, Any] = {name: row[name] for name in row.keys() if name != "source"}  # noqa: SIM118 - a sqlite3.Row iterates over values
+    return Message(
+        **{**plain, "status": MessageStatus(row["status"]), "created_at": from_micros(row["created_at"])},
+    )
+
+
+def _sent(row: sqlite3.Row) -> SentRequest | None:
+    if row["request"] is None:
+        return None
+    plain = json.loads(row["request"])
+    return SentRequest(
+        method=plain["method"],
+        url=plain["url"],
+        headers=_pairs(plain["headers"]),
+        body=row["sent_body"] or b"",
+        notes=tuple(plain["notes"]),
+    )
+
+
+def _received(row: sqlite3.Row) -> ReceivedResponse | None:
+    if row["response"] is None:
+        return None
+    plain = json.loads(row["response"])
+    return ReceivedResponse(
+        status=plain["status"],
+        headers=_pairs(plain["headers"]),
+        body=row["got_body"] or b"",
+        cut=plain["cut"],
+    )
+
+
+def _pairs(plain: list[list[str]]) -> Headers:
+    return tuple((name, value) for name, value in plain)

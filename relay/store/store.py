@@ -1,0 +1,84 @@
+"""The store as a whole: one file, one lock, one writer, a few readers."""
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.errors import StoreBusyError, StoreError
+from relay.store.deliveries import Deliveries
+from relay.store.events import Events
+from relay.store.messages import Messages
+from relay.store.reader import Readers
+from relay.store.search import Indexer, header_matches, payload_matches
+from relay.store.writer import Writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """Everything that can be asked of relay's database."""
+
+    path: Path
+    events: Events
+    deliveries: Deliveries
+    messages: Messages
+    indexer: Indexer
+
+
+@asynccontextmanager
+async def open_store(data_dir: Path) -> AsyncIterator[Store]:
+    """Open `data_dir`/relay.db, made if it is not there, and hold it until the block ends.
+
+    Raises StoreBusyError while another relay holds it, and StoreError for a file that cannot be
+    used; such a file is left as it is.
+    """
+    path = data_dir / "relay.db"
+    with _held(data_dir):
+        async with Writer(path) as writer:
+            readers = Readers(path)
+            readers.add_function("header_matches", 3, header_matches)
+            readers.add_function("payload_matches", 4, payload_matches)
+            async with readers:
+                indexer = Indexer(writer, readers)
+                yield Store(
+                    path=path,
+                    events=Events(writer, readers, indexer),
+                    deliveries=Deliveries(writer, readers),
+                    messages=Messages(writer, readers),
+                    indexer=indexer,
+                )
+
+
+def prepare(data_dir: Path) -> None:
+    """Make the data folder, 0700. Raises StoreError naming the path and the reason."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data_dir.chmod(0o700)
+    except OSError as error:
+        raise StoreError(
+            f"cannot create {data_dir}: {error.strerror}",
+            hint="name another data_dir in relay.toml",
+        ) from error
+
+
+@contextmanager
+def _held(data_dir: Path) -> Iterator[None]:
+    # flock dies with its process, so no lock is ever stale; the pid inside is for the message only.
+    prepare(data_dir)
+    handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
+            raise StoreBusyError(
+                f"another relay (pid {holder}) uses {data_dir}",
+                hint="stop it, or name another data_dir",
+            ) from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

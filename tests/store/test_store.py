@@ -1,0 +1,419 @@
+import asyncio
+import os
+import sqlite3
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import NotFoundError, StoreBusyError, StoreError, UsageError
+from relay.model.delivery import (
+    Attempt,
+    Changes,
+    DeliveryReason,
+    DeliveryState,
+    NewDelivery,
+    ReceivedResponse,
+    SentRequest,
+    SignMode,
+)
+from relay.model.event import Capture, Check, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.search import parse
+from relay.store import Limits, open_store
+from relay.store.rows import dump_headers, load_headers
+
+NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
+
+
+def new_event(body=b'{"id": "evt_1"}', key=None, claims=True, **changes):
+    capture = Capture(
+        source=changes.pop("source", "stripe"),
+        method=changes.pop("method", "POST"),
+        path=changes.pop("path", "/webhooks/stripe"),
+        query=changes.pop("query", ""),
+        headers=changes.pop("headers", (("Content-Type", "application/json"),)),
+        body=body,
+        remote="127.0.0.1",
+        received_at=changes.pop("received_at", NOW),
+        url="https://x.example/webhooks/stripe",
+    )
+    event = NewEvent(
+        capture=capture,
+        provider="stripe",
+        type="invoice.paid",
+        idempotency_key=key,
+        claims_key=claims,
+        deliver_duplicates=False,
+        outcome=EventOutcome.ACCEPTED,
+        verification=Verification(
+            verdict=Verdict.VERIFIED, checks=(Check(name="HMAC", passed=True, detail="fits"),)
+        ),
+        reason="",
+        status=200,
+    )
+    return replace(event, **changes)
+
+
+APP = NewDelivery(target="app", action="forward")
+
+
+def find(text):
+    return parse(text, NOW + timedelta(seconds=1))
+
+
+async def ids(store, text, **more):
+    return [row.id for row in (await store.events.page(find(text), **more)).rows]
+
+
+async def test_an_event_comes_back_byte_for_byte(store):
+    headers = (("X-A", "1"), ("x-a", "\xff\x9b"), ("X-A", ": 1"), ("Empty", ""))
+    stored = await store.events.add(
+        new_event(b"\x00\xff\r\n", headers=headers, path="/webhooks/stripe/%0a\xfc", query="a=1&a=2&b"),
+    )
+    event = await store.events.get(stored.id)
+    assert event.capture.headers == headers
+    assert event.capture.body == b"\x00\xff\r\n"
+    assert event.capture.path == "/webhooks/stripe/%0a\xfc"
+    assert event.capture.query == "a=1&a=2&b"
+    assert event.capture.received_at == NOW
+    assert event.verification.checks[0].detail == "fits"
+
+
+header_names = st.from_regex(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,20}", fullmatch=True)
+header_values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), max_size=40)
+
+
+@given(st.lists(st.tuples(header_names, header_values), max_size=8))
+def test_any_headers_survive_the_table(headers):
+    assert load_headers(dump_headers(tuple(headers))) == tuple(headers)
+
+
+async def test_a_key_seen_before_makes_a_duplicate_that_owes_nothing(store):
+    first = await store.events.add(new_event(key="evt_1"), (APP,))
+    second = await store.events.add(new_event(key="evt_1"), (APP,))
+    assert (second.outcome, second.duplicate_of, second.deliveries) == (EventOutcome.DUPLICATE, first.id, ())
+    assert len(await store.deliveries.page()) == 1
+
+
+async def test_the_same_key_of_another_source_is_no_duplicate(store):
+    await store.events.add(new_event(key="evt_1"))
+    second = await store.events.add(new_event(key="evt_1", source="github"))
+    assert second.outcome is EventOutcome.ACCEPTED
+
+
+async def test_a_source_may_deliver_duplicates(store):
+    first = await store.events.add(new_event(key="evt_1", deliver_duplicates=True), (APP,))
+    second = await store.events.add(new_event(key="evt_1", deliver_duplicates=True), (APP,))
+    assert (second.outcome, second.duplicate_of) == (EventOutcome.ACCEPTED, first.id)
+    assert len(second.deliveries) == 1
+
+
+async def test_a_forged_event_claims_no_key(store):
+    await store.events.add(new_event(key="evt_1", claims=False, outcome=EventOutcome.REJECTED))
+    real = await store.events.add(new_event(key="evt_1"))
+    assert real.outcome is EventOutcome.ACCEPTED
+
+
+async def test_a_deleted_event_lets_its_key_go_and_takes_its_deliveries_along(store):
+    first = await store.events.add(new_event(key="evt_1"), (APP,))
+    await store.events.delete(first.id)
+    assert (await store.events.add(new_event(key="evt_1"))).outcome is EventOutcome.ACCEPTED
+    assert await store.deliveries.page() == ()
+    with pytest.raises(NotFoundError):
+        await store.events.get(first.id)
+    with pytest.raises(NotFoundError):
+        await store.events.delete(first.id)
+
+
+async def test_concurrent_writes_are_all_kept_and_one_bad_step_hurts_only_itself(store):
+    def bad(connection):
+        connection.execute("INSERT INTO nowhere VALUES (1)")
+
+    writer = store.events._writer
+    results = await asyncio.gather(
+        *(store.events.add(new_event(key=f"k{n}")) for n in range(50)),
+        writer.write(bad),
+        *(store.events.add(new_event(key=f"l{n}")) for n in range(50)),
+        return_exceptions=True,
+    )
+    failed = [result for result in results if isinstance(result, BaseException)]
+    assert len(failed) == 1
+    assert isinstance(failed[0], StoreError)
+    assert (await store.events.counts()).events == 100
+
+
+async def test_pages_follow_each_other_by_key_without_gap_or_repeat(store):
+    for n in range(25):
+        await store.events.add(new_event(key=str(n)))
+    seen, before = [], None
+    while True:
+        page = await store.events.page(limit=10, before=before)
+        seen += [row.id for row in page.rows]
+        before = page.next_before
+        if before is None:
+            break
+    assert seen == sorted(seen, reverse=True)
+    assert len(set(seen)) == 25
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", [4, 3, 2, 1]),
+        ("source:github", [2]),
+        ("-source:github", [4, 3, 1]),
+        ("source:git*", [2]),
+        ("type:invoice.*", [4, 3, 2, 1]),
+        ("outcome:rejected", [3]),
+        ("verdict:invalid", [3]),
+        ("method:put", [2]),
+        ("status:401", [3]),
+        ("status:4xx", [3]),
+        ("status:>=400", [3]),
+        ("has:pending", [1]),
+        ("has:failed", []),
+        ("is:duplicate", [4]),
+        ("is:sample", [2]),
+        ("is:pinned", []),
+        ("id:2..3", [3, 2]),
+        ("header.x-tenant:acme", [2]),
+        ("header.X-Tenant:AC*", [2]),
+        ("payload.data.object.amount:>1000", [2]),
+        ("payload.data.object.amount:4800", [2]),
+        ("payload.data.items[0].sku:linen", [2]),
+        ("payload.id:evt_1", [4, 3, 1]),
+        ("acme", [2]),
+        ("lin", [2]),
+        ("evt_1", [4, 3, 1]),
+        ("-acme", [4, 3, 1]),
+        ('"linen shirt"', [2]),
+        ("after:1h", [4, 3, 2]),
+        ("before:2026-11-22T14:00", [1]),
+        ("nosuch:thing", []),
+        ("acme source:stripe", []),
+    ],
+)
+async def test_a_search_finds(store, text, found):
+    rich = b'{"data": {"object": {"amount": 4800}, "items": [{"sku": "linen", "name": "Linen shirt"}]}}'
+    await store.events.add(new_event(key="a", received_at=NOW - timedelta(hours=3)), (APP,))
+    await store.events.add(
+        new_event(rich, source="github", method="PUT", headers=(("X-Tenant", "Acme"),), sample=True),
+    )
+    await store.events.add(
+        new_event(
+            claims=False,
+            outcome=EventOutcome.REJECTED,
+            verification=Verification(verdict=Verdict.INVALID, reason="signature_missing"),
+            reason="signature_missing",
+            status=401,
+        ),
+    )
+    await store.events.add(new_event(key="a"))
+    assert await ids(store, text) == found
+    if found:
+        assert await ids(store, text, limit=1) == found[:1]
+        assert await store.events.count(find(text)) == len(found)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_query(text):
+    parse(text, NOW)
+
+
+async def test_hostile_queries_are_answered(store):
+    await store.events.add(new_event())
+    for text in (
+        '"',
+        "'; DROP TABLE events",
+        'a" OR "b',
+        "NEAR(",
+        "*",
+        "payload.[:1",
+        "header.:x",
+        "\x00",
+        "-",
+        "x" * 5000,
+    ):
+        query = find(text)
+        if not query.problems:
+            await store.events.page(query)
+    assert (await store.events.counts()).events == 1
+
+
+@pytest.mark.parametrize("text", ["after:soon", "verdict:maybe", "status:abc", "has:luck", "id:x", "source:"])
+def test_a_value_that_cannot_be_read_is_a_problem_with_what_is_allowed(text):
+    assert find(text).problems
+
+
+def test_an_unknown_key_is_searched_as_text_and_said_so():
+    query = find("foo:bar")
+    assert query.words[0].value == "foo:bar"
+    assert query.notes == ('"foo:" is not a filter, searched as text',)
+
+
+async def test_claims_follow_the_limits_of_each_target(store):
+    other = NewDelivery(target="other", action="forward")
+    for n in range(6):
+        await store.events.add(new_event(key=str(n)), (APP, other))
+    claimed = await store.deliveries.claim_due(NOW, Limits(total=16, each=4, running={"other": 3}))
+    targets = [delivery.target for delivery in claimed]
+    assert (targets.count("app"), targets.count("other")) == (4, 1)
+    assert all(
+        delivery.state is DeliveryState.RUNNING for delivery in [await store.deliveries.get(claimed[0].id)]
+    )
+    assert await store.deliveries.claim_due(NOW, Limits(total=0)) == ()
+
+
+async def test_nothing_is_claimed_before_it_is_due(store):
+    stored = await store.events.add(new_event())
+    await store.deliveries.add(stored.id, [APP], NOW + timedelta(seconds=5))
+    assert await store.deliveries.claim_due(NOW, Limits()) == ()
+    assert await store.deliveries.next_due() == NOW + timedelta(seconds=5)
+    assert len(await store.deliveries.claim_due(NOW + timedelta(seconds=5), Limits())) == 1
+
+
+async def test_fifo_gives_the_head_of_each_source_and_waits_for_it(store):
+    for n, source in enumerate(("stripe", "stripe", "github")):
+        await store.events.add(new_event(key=str(n), source=source), (APP,))
+    limits = Limits(fifo=frozenset({"app"}))
+    assert [d.event_id for d in await store.deliveries.claim_due(NOW, limits)] == [1, 3]
+    assert await store.deliveries.claim_due(NOW, limits) == ()
+
+
+async def test_an_attempt_is_kept_with_what_was_sent_and_what_came_back(store):
+    stored = await store.events.add(new_event(), (APP,))
+    [claimed] = await store.deliveries.claim_due(NOW, Limits())
+    attempt = Attempt(
+        delivery_id=claimed.id,
+        number=1,
+        started_at=NOW,
+        took=0.038,
+        outcome="succeeded",
+        detail="200",
+        request=SentRequest(
+            method="POST",
+            url="http://localhost:3000/",
+            headers=(("A", "b"),),
+            body=b'{"id": "evt_1"}',
+            notes=("n",),
+        ),
+        response=ReceivedResponse(status=200, headers=(("C", "d"),), body=b"ok", cut=True),
+    )
+    await store.deliveries.settle(attempt, DeliveryState.SUCCEEDED, NOW)
+    assert await store.deliveries.attempts(claimed.id) == (attempt,)
+    settled = await store.deliveries.get(claimed.id)
+    assert (settled.state, settled.attempts, settled.status, settled.detail) == (
+        DeliveryState.SUCCEEDED,
+        1,
+        200,
+        "200",
+    )
+    assert (await store.deliveries.of_events([stored.id]))[stored.id] == (settled,)
+    assert (await store.deliveries.counts())["succeeded"] == 1
+
+
+async def test_changes_survive_the_table(store):
+    stored = await store.events.add(new_event())
+    changes = Changes(
+        url="http://localhost:1/",
+        sign=SignMode.FRESH,
+        method="PUT",
+        path="/x",
+        query="",
+        headers=(("A", "b"),),
+        body=b"\xff",
+        template="welcome",
+        to=("a@example.com",),
+    )
+    [id_] = await store.deliveries.add(
+        stored.id,
+        [NewDelivery(target="x", action="forward", reason=DeliveryReason.REPLAY, changes=changes)],
+        NOW,
+    )
+    assert (await store.deliveries.get(id_)).changes == changes
+
+
+async def test_a_running_delivery_is_pending_again_after_recovery(store):
+    await store.events.add(new_event(), (APP,))
+    [claimed] = await store.deliveries.claim_due(NOW, Limits())
+    with pytest.raises(UsageError):
+        await store.deliveries.cancel(claimed.id)
+    with pytest.raises(UsageError):
+        await store.deliveries.retry(claimed.id, NOW)
+    assert await store.deliveries.recover() == 1
+    assert (await store.deliveries.cancel(claimed.id)).state is DeliveryState.CANCELLED
+    assert (await store.deliveries.retry(claimed.id, NOW)).state is DeliveryState.PENDING
+
+
+async def test_a_second_relay_is_told_who_holds_the_store(tmp_path, store):
+    with pytest.raises(StoreBusyError, match=f"pid {os.getpid()}"):
+        async with open_store(store.path.parent):
+            pass
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not a database at all, but long enough to look like a file" * 20,
+        b"SQLite format 3\x00" + b"\xff" * 4096,
+    ],
+)
+async def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path, content):
+    path = tmp_path / "relay.db"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"relay\.db"):
+        async with open_store(tmp_path):
+            pass
+    assert path.read_bytes() == content
+
+
+async def test_a_foreign_database_is_refused(tmp_path):
+    with sqlite3.connect(tmp_path / "relay.db") as foreign:
+        foreign.execute("CREATE TABLE theirs (x)")
+    foreign.close()
+    with pytest.raises(StoreError, match="not relay's"):
+        async with open_store(tmp_path):
+            pass
+
+
+async def test_a_newer_database_is_refused(tmp_path):
+    async with open_store(tmp_path):
+        pass
+    with sqlite3.connect(tmp_path / "relay.db") as ours:
+        ours.execute("PRAGMA user_version = 99")
+    ours.close()
+    with pytest.raises(StoreError, match="newer relay"):
+        async with open_store(tmp_path):
+            pass
+
+
+async def test_files_are_for_the_owner_alone(store):
+    assert store.path.stat().st_mode & 0o777 == 0o600
+    assert store.path.parent.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_database_deleted_under_relay_is_never_written_to_again(store):
+    store.path.unlink()
+    with pytest.raises(StoreError, match="deleted or replaced"):
+        await store.events.add(new_event())
+
+
+async def test_a_locked_database_is_an_error_and_recovers(tmp_path):
+    script = (
+        "import sqlite3,sys; c=sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN IMMEDIATE');"
+        "print('held', flush=True); sys.stdin.read(1)"
+    )
+    async with open_store(tmp_path) as store:
+        pipe = asyncio.subprocess.PIPE
+        holder = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, store.path, stdin=pipe, stdout=pipe
+        )
+        assert await holder.stdout.readline() == b"held\n"
+        store.events._writer._connection.execute("PRAGMA busy_timeout = 50")
+        with pytest.raises(StoreBusyError):
+            await store.events.add(new_event())
+        await holder.communicate(b"x")
+        assert (await store.events.add(new_event())).id == 1

@@ -1,0 +1,64 @@
+"""Fan-out of what was committed to bounded queues: a slow listener loses, nobody waits."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from relay.model.signals import Signal
+
+DEPTH = 1000  # signals a listener may lag behind before the oldest are dropped
+
+
+class Subscription:
+    """One listener's queue. `lost` counts signals dropped because it was too slow."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._signals: deque[Signal] = deque()
+        self._rung = asyncio.Event()
+
+    async def next(self) -> tuple[Signal, ...]:
+        """Wait for signals and return all that have gathered, oldest first."""
+        await self._rung.wait()
+        self._rung.clear()
+        signals = tuple(self._signals)
+        self._signals.clear()
+        return signals
+
+    def put(self, signal: Signal) -> None:
+        """Queue a signal; drops the oldest when the listener lags too far behind."""
+        if len(self._signals) >= DEPTH:
+            self._signals.popleft()
+            self.lost += 1
+        self._signals.append(signal)
+        self._rung.set()
+
+
+class Bus:
+    """Says what was committed to whoever listens, at once and without waiting."""
+
+    def __init__(self) -> None:
+        self._subscriptions: set[Subscription] = set()
+        self._bells: list[Callable[[Signal], None]] = []
+
+    def publish(self, signal: Signal) -> None:
+        """Tell every listener."""
+        for bell in self._bells:
+            bell(signal)
+        for subscription in self._subscriptions:
+            subscription.put(signal)
+
+    def on(self, bell: Callable[[Signal], None]) -> None:
+        """Call `bell` with every signal, in the publisher's own turn: it must only ring."""
+        self._bells.append(bell)
+
+    @contextmanager
+    def subscribed(self) -> Iterator[Subscription]:
+        """Listen for as long as the block lasts."""
+        subscription = Subscription()
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)

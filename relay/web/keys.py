@@ -1,0 +1,107 @@
+"""What the handlers of both apps may use, handed in by the composition root."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.ingest import RouteMatch
+from relay.model.delivery import Changes, Delivery, Route, Target
+from relay.model.event import Event, EventRow, Source
+from relay.model.signals import Refused, TunnelChanged
+from relay.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What relay.toml says, resolved. `emails` maps a template's name to where it usually goes."""
+
+    version: str
+    boot: str
+    ingress_url: str
+    dashboard_url: str
+    data_dir: Path
+    config_path: Path | None
+    sources: Mapping[str, Source]
+    targets: Mapping[str, Target]
+    routes: tuple[Route, ...]
+    emails: Mapping[str, str]
+    smtp: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Live:
+    """What changes while relay runs: the tunnel, each target's health, who was turned away."""
+
+    tunnel: TunnelChanged
+    refused: dict[str, list[Refused]] = field(default_factory=dict)
+    down: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def public_url(self) -> str | None:
+        """Return the tunnel's address while it is up, without a trailing slash."""
+        return self.tunnel.public_url if self.tunnel.state == "up" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailPreview:
+    """A mail as it would be sent."""
+
+    to: tuple[str, ...]
+    subject: str
+    html: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerRequest:
+    """A sample event somebody wants: `set` changes fields by path, `body` replaces the sample."""
+
+    source: str
+    type: str
+    set: Mapping[str, object] = field(default_factory=dict)
+    body: bytes | None = None
+    to: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verbs:
+    """What a person can ask for. Each raises a RelayError with a sentence when it cannot be done.
+
+    `replay(event id, target name or URL, changes)` and `email(event id, template, recipients)` return
+    the id of the delivery they made; `samples(source)` lists the event types that can be triggered.
+    """
+
+    replay: Callable[[int, str, Changes], Awaitable[int]]
+    email: Callable[[int, str, tuple[str, ...]], Awaitable[int]]
+    preview_email: Callable[[int, str, tuple[str, ...]], Awaitable[MailPreview]]
+    retry: Callable[[int], Awaitable[Delivery]]
+    cancel: Callable[[int], Awaitable[Delivery]]
+    trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
+    samples: Callable[[str], tuple[str, ...]]
+    explain: Callable[[Event], tuple[RouteMatch, ...]]
+    reconnect: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Everything a handler may use."""
+
+    store: Store
+    bus: Bus
+    clock: Clock
+    setup: Setup
+    live: Live
+    verbs: Verbs
+
+
+DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)
+CSRF: web.AppKey[str] = web.AppKey("csrf", str)
+
+
+def desk(request: web.Request) -> Desk:
+    """Return what the handler of this request may use."""
+    return request.app[DESK]

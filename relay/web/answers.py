@@ -1,0 +1,34 @@
+"""Answers of the core, and refusals, as HTTP responses."""
+
+import json
+
+from aiohttp import web
+
+from relay.ingest import Answered, refusal
+
+
+def respond(answered: Answered, headers: dict[str, str] | None = None) -> web.Response:
+    """Turn an answer into a response."""
+    return web.Response(
+        status=answered.status,
+        body=answered.body,
+        headers={"Content-Type": answered.content_type, "Server": "relay", **(headers or {})},
+    )
+
+
+def close(answered: Answered, headers: dict[str, str] | None = None) -> web.Response:
+    """Turn an answer into a response after which the connection ends."""
+    response = respond(answered, headers)
+    response.force_close()
+    return response
+
+
+def error_response(status: int, code: str, message: str, hint: str = "") -> web.Response:
+    """Return an error in the form both ports use."""
+    return respond(refusal(status, code, message, hint))
+
+
+def json_response(value: object, status: int = 200) -> web.Response:
+    """Return a value as JSON: plain ASCII, so that no captured character needs thinking about."""
+    body = json.dumps(value, separators=(",", ":")).encode("ascii")
+    return web.Response(status=status, body=body, content_type="application/json")

@@ -1,0 +1,303 @@
+"""The JSON API: what the dashboard shows and does, for programs."""
+
+from aiohttp import web
+
+from relay.errors import UsageError
+from relay.model.message import MessageStatus, NewMessage
+from relay.model.signals import EventChanged, MessageChanged
+from relay.model.text import printable
+from relay.store.deliveries import count_states
+from relay.web import asked, shapes
+from relay.web.answers import json_response
+from relay.web.keys import TriggerRequest, desk
+
+_TEXT_LIMIT = 10_000
+
+
+async def status(request: web.Request) -> web.Response:
+    """GET /api/status: version, addresses, tunnel, sources, targets, queue counts."""
+    here = desk(request)
+    setup, live = here.setup, here.live
+    public = live.public_url
+    counts = await here.store.events.counts()
+    return json_response(
+        {
+            "version": setup.version,
+            "boot": setup.boot,
+            "ingress_url": setup.ingress_url,
+            "dashboard_url": setup.dashboard_url,
+            "public_url": public,
+            "tunnel": {"state": live.tunnel.state, "public_url": public, "detail": live.tunnel.detail},
+            "sources": [
+                shapes.source(item, setup.ingress_url + item.path, public and public + item.path)
+                for item in setup.sources.values()
+            ],
+            "targets": [
+                {
+                    "name": target.name,
+                    "action": target.action,
+                    "address": setup.addresses.get(target.name, ""),
+                    "state": "down" if target.name in live.down else "up",
+                    "detail": live.down.get(target.name, ""),
+                }
+                for target in setup.targets.values()
+            ],
+            "queue": await here.store.deliveries.counts(),
+            "events": {"total": counts.events, "rejected": counts.rejected, "failing": counts.failing},
+            "refused": {
+                name: {"count": len(items), "latest": items[-1].detail}
+                for name, items in live.refused.items()
+            },
+            "data_dir": str(setup.data_dir),
+            "config": str(setup.config_path) if setup.config_path else None,
+        },
+    )
+
+
+async def events(request: web.Request) -> web.Response:
+    """GET /api/events?q=&limit=&before=&after=: newest first."""
+    here = desk(request)
+    page = await here.store.events.page(
+        asked.search(request),
+        limit=asked.limit(request),
+        before=asked.number(request, "before", None),
+        after=asked.number(request, "after", None),
+        patience=1.0,
+    )
+    deliveries = await here.store.deliveries.of_events(row.id for row in page.rows)
+    rows = [shapes.event_row(row, count_states(deliveries[row.id])) for row in page.rows]
+    answer: shapes.Json = {"events": rows, "next_before": page.next_before}
+    if page.searched_to is not None:
+        answer["searched_to"] = shapes.moment(page.searched_to)
+    return json_response(answer)
+
+
+async def event(request: web.Request) -> web.Response:
+    """GET /api/events/{id}: one event with headers, body, checks, hints and deliveries."""
+    here = desk(request)
+    whole = await here.store.events.get(asked.identity(request))
+    made = (await here.store.deliveries.of_events([whole.id]))[whole.id]
+    shape = shapes.event(whole, count_states(made), [])
+    shape["delivery_ids"] = [item.id for item in made]
+    return json_response(shape)
+
+
+async def body(request: web.Request) -> web.Response:
+    """GET /api/events/{id}/body: the exact bytes, never as something a browser would run."""
+    whole = await desk(request).store.events.get(asked.identity(request))
+    return web.Response(
+        body=whole.capture.body,
+        headers={
+            "Content-Type": "application/octet-stream",
+            "Content-Disposition": f'attachment; filename="event-{whole.id}.bin"',
+        },
+    )
+
+
+async def delete_event(request: web.Request) -> web.Response:
+    """DELETE /api/events/{id}."""
+    here = desk(request)
+    id_ = asked.identity(request)
+    await here.store.events.delete(id_)
+    here.bus.publish(EventChanged(id_))
+    return json_response({"deleted": id_})
+
+
+async def annotate(request: web.Request) -> web.Response:
+    """PATCH /api/events/{id} with `{pinned, note}`."""
+    here = desk(request)
+    id_ = asked.identity(request)
+    given = await asked.json_body(request)
+    asked.known(given, {"pinned", "note"})
+    pinned = given.get("pinned")
+    if pinned is not None and not isinstance(pinned, bool):
+        raise UsageError("pinned must be true or false", hint="")
+    note = asked.text(given, "note")
+    if note is not None and len(note) > _TEXT_LIMIT:
+        raise UsageError(f"note is limited to {_TEXT_LIMIT} characters", hint="shorten it")
+    note = None if note is None else note.encode("utf-8", "replace").decode()
+    await here.store.events.annotate(id_, pinned=pinned, note=note)
+    here.bus.publish(EventChanged(id_))
+    return await event(request)
+
+
+async def replay(request: web.Request) -> web.Response:
+    """POST /api/events/{id}/replay: owe the event to a target or a URL, with edits."""
+    given = await asked.json_body(request)
+    asked.known(given, {"target", "url", "sign", "method", "path", "query", "headers", "body"})
+    to = asked.text(given, "url") or asked.text(given, "target")
+    if not to:
+        raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
+    made = await desk(request).verbs.replay(asked.identity(request), to, asked.changes(given))
+    return json_response({"delivery": made}, 202)
+
+
+async def email(request: web.Request) -> web.Response:
+    """POST /api/events/{id}/email with `{template, to}`."""
+    made = await desk(request).verbs.email(asked.identity(request), *await _letter(request))
+    return json_response({"delivery": made}, 202)
+
+
+async def preview_email(request: web.Request) -> web.Response:
+    """POST /api/events/{id}/email/preview: renders and sends nothing."""
+    shown = await desk(request).verbs.preview_email(asked.identity(request), *await _letter(request))
+    return json_response(
+        {"to": list(shown.to), "subject": shown.subject, "html": shown.html, "text": shown.text}
+    )
+
+
+async def _letter(request: web.Request) -> tuple[str, tuple[str, ...]]:
+    given = await asked.json_body(request)
+    asked.known(given, {"template", "to"})
+    template = asked.text(given, "template")
+    if not template:
+        raise UsageError("template is missing", hint='send {"template": "receipt"}')
+    to = given.get("to") or []
+    listed = [to] if isinstance(to, str) else to
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise UsageError("to must be an address or a list of addresses", hint="")
+    return template, tuple(listed)
+
+
+async def routes(request: web.Request) -> web.Response:
+    """GET /api/events/{id}/routes: which route matched, which did not, and why."""
+    here = desk(request)
+    whole = await here.store.events.get(asked.identity(request))
+    return json_response(
+        {
+            "routes": [
+                {
+                    "source": list(match.route.sources) or ["*"],
+                    "events": list(match.route.events),
+                    "when": match.route.when,
+                    "to": list(match.route.targets),
+                    "matched": match.matched,
+                    "why": match.why,
+                }
+                for match in here.verbs.explain(whole)
+            ],
+        },
+    )
+
+
+async def deliveries(request: web.Request) -> web.Response:
+    """GET /api/deliveries?state=&event=&target=&before=&limit=."""
+    found = await desk(request).store.deliveries.page(
+        state=request.query.get("state") or None,
+        event=asked.number(request, "event", None),
+        target=request.query.get("target") or None,
+        before=asked.number(request, "before", None),
+        limit=(wanted := asked.limit(request)),
+    )
+    last = found[-1].id if len(found) == wanted else None
+    return json_response({"deliveries": [shapes.delivery(item) for item in found], "next_before": last})
+
+
+async def delivery(request: web.Request) -> web.Response:
+    """GET /api/deliveries/{id}: with every attempt."""
+    store = desk(request).store
+    item = await store.deliveries.get(asked.identity(request, "delivery"))
+    return json_response(shapes.delivery(item, await store.deliveries.attempts(item.id)))
+
+
+async def retry(request: web.Request) -> web.Response:
+    """POST /api/deliveries/{id}/retry."""
+    return json_response(
+        shapes.delivery(await desk(request).verbs.retry(asked.identity(request, "delivery"))), 202
+    )
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """POST /api/deliveries/{id}/cancel."""
+    return json_response(
+        shapes.delivery(await desk(request).verbs.cancel(asked.identity(request, "delivery")))
+    )
+
+
+async def trigger(request: web.Request) -> web.Response:
+    """POST /api/triggers: a signed sample event through the real ingress."""
+    here = desk(request)
+    given = await asked.json_body(request)
+    asked.known(given, {"source", "type", "set", "body", "to"})
+    source, type_ = asked.text(given, "source"), asked.text(given, "type")
+    if not source or not type_:
+        raise UsageError("a trigger needs source and type", hint="relay samples lists them")
+    fields = given.get("set") or {}
+    if not isinstance(fields, dict):
+        raise UsageError(
+            "set must be an object of paths and values", hint='write {"data.object.amount": 500}'
+        )
+    edited = asked.text(given, "body")
+    wanted = TriggerRequest(
+        source=source,
+        type=type_,
+        set=fields,
+        body=None if edited is None else edited.encode("utf-8", "replace"),
+        to=asked.text(given, "to"),
+    )
+    row = await here.verbs.trigger(wanted)
+    made = await here.store.deliveries.of_events([row.id])
+    return json_response(shapes.event_row(row, count_states(made[row.id])), 201)
+
+
+async def samples(request: web.Request) -> web.Response:
+    """GET /api/samples: what can be triggered, by source."""
+    here = desk(request)
+    source = request.query.get("source")
+    names = [source] if source else list(here.setup.sources)
+    return json_response({"samples": {name: list(here.verbs.samples(name)) for name in names}})
+
+
+async def messages(request: web.Request) -> web.Response:
+    """GET /api/messages?event=&before=&limit=."""
+    found = await desk(request).store.messages.page(
+        event=asked.number(request, "event", None),
+        before=asked.number(request, "before", None),
+        limit=(wanted := asked.limit(request)),
+    )
+    last = found[-1].id if len(found) == wanted else None
+    return json_response({"messages": [shapes.message(item) for item in found], "next_before": last})
+
+
+async def register_message(request: web.Request) -> web.Response:
+    """POST /api/messages: register one that was sent elsewhere."""
+    here = desk(request)
+    given = await asked.json_body(request)
+    asked.known(given, {"channel", "provider", "external_id", "recipient", "subject", "sent_at"})
+    fields = {
+        name: printable(asked.text(given, name) or "", 500)
+        for name in ("provider", "external_id", "recipient")
+    }
+    channel = asked.text(given, "channel")
+    if channel not in ("email", "sms"):
+        raise UsageError("channel must be email or sms", hint='send {"channel": "sms", …}')
+    missing = next((name for name, value in fields.items() if not value), None)
+    if missing:
+        raise UsageError(f"{missing} is missing", hint="send provider, external_id and recipient")
+    new = NewMessage(
+        channel=channel,
+        **fields,
+        subject=printable(asked.text(given, "subject") or "", 500),
+        status=MessageStatus.SENT,
+    )
+    id_ = await here.store.messages.add(new, here.clock.now())
+    here.bus.publish(MessageChanged(id_, None, new.status.value))
+    return json_response(shapes.message(await here.store.messages.get(id_)), 201)
+
+
+async def message(request: web.Request) -> web.Response:
+    """GET /api/messages/{id}."""
+    return json_response(
+        shapes.message(await desk(request).store.messages.get(asked.identity(request, "message")))
+    )
+
+
+async def reconnect(request: web.Request) -> web.Response:
+    """POST /api/tunnel/reconnect: build the tunnel again now."""
+    desk(request).verbs.reconnect()
+    return json_response({"tunnel": desk(request).live.tunnel.state}, 202)
+
+
+async def healthz(_: web.Request) -> web.Response:
+    """GET /healthz: relay is alive; asks for no token and tells nothing else."""
+    return json_response({"status": "ok"})

@@ -1,0 +1,107 @@
+"""What an API call asks for, read strictly: every mistake names its parameter."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from relay.errors import NotFoundError, UsageError
+from relay.model.delivery import Changes, SignMode
+from relay.model.event import Headers
+from relay.model.payload import PayloadError, parse_json
+from relay.model.search import Query, parse
+from relay.web.keys import desk
+
+MAX_LIMIT = 500
+
+
+def identity(request: web.Request, noun: str = "event") -> int:
+    """Return the number in the path. Raises NotFoundError: what is no number cannot be found."""
+    text = request.match_info["id"]
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise NotFoundError(f"no such {noun}", hint=f"{noun}s have small numbers")
+    return int(text)
+
+
+def number(request: web.Request, name: str, default: int | None, most: int = 2**62) -> int | None:
+    """Return a number of the query string. Raises UsageError naming the parameter."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or int(text) < 1:
+        raise UsageError(f"{name} is not a positive number", hint=f"write {name}=50")
+    return min(int(text), most)
+
+
+def limit(request: web.Request, default: int = 50) -> int:
+    """Return how many rows are wanted."""
+    return number(request, "limit", default, MAX_LIMIT) or default
+
+
+def search(request: web.Request) -> Query:
+    """Return the query of the query string. Raises UsageError for a value that cannot be read."""
+    query = parse(request.query.get("q", ""), desk(request).clock.now())
+    if query.problems:
+        raise UsageError(query.problems[0], hint="the search language stands in the README")
+    return query
+
+
+async def json_body(request: web.Request) -> Mapping[str, Any]:
+    """Return the JSON object a call carries; {} for none. Raises UsageError."""
+    raw = await request.read()
+    if not raw:
+        return {}
+    try:
+        value = parse_json(raw)
+    except PayloadError as error:
+        raise UsageError(f"the body is not JSON: {error.sentence}", hint="send a JSON object") from error
+    if not isinstance(value, dict):
+        raise UsageError("the body is not a JSON object", hint='send one such as {"target": "app"}')
+    return value
+
+
+def text(body: Mapping[str, Any], name: str) -> str | None:
+    """Return a text of the body, or None. Raises UsageError when it is something else."""
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{name} must be text", hint=f"leave {name} out, or quote it")
+    return value
+
+
+def known(body: Mapping[str, Any], names: set[str]) -> None:
+    """Raise UsageError when the body holds a key that means nothing."""
+    strange = sorted(set(body) - names)
+    if strange:
+        raise UsageError(f"unknown key {strange[0]!r}", hint=f"use {', '.join(sorted(names))}")
+
+
+def changes(body: Mapping[str, Any]) -> Changes:
+    """Return the edits that a replay asks for. Raises UsageError naming what cannot be read."""
+    sign = text(body, "sign") or "auto"
+    if sign not in tuple(SignMode):
+        raise UsageError(f"sign cannot be {sign!r}", hint="use auto, original or fresh")
+    edited = text(body, "body")
+    return Changes(
+        sign=SignMode(sign),
+        method=text(body, "method"),
+        path=text(body, "path"),
+        query=text(body, "query"),
+        headers=_headers(body.get("headers")),
+        body=None if edited is None else edited.encode("utf-8", "surrogatepass"),
+    )
+
+
+def _headers(value: object) -> Headers | None:
+    if value is None:
+        return None
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list):
+        raise UsageError("headers must be a list of [name, value] pairs or an object", hint="")
+    return tuple(_header(pair) for pair in pairs)
+
+
+def _header(pair: object) -> tuple[str, str]:
+    match pair:
+        case [str(name), str(value)] | (str(name), str(value)):
+            return name, value.encode().decode("latin-1")
+    raise UsageError("headers must be pairs of name and value, both text", hint='write ["X-Env", "dev"]')

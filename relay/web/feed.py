@@ -1,0 +1,100 @@
+"""The stream for programs: `/api/stream`, server-sent events with JSON on one line each."""
+
+import asyncio
+import json
+from typing import Any
+
+from aiohttp import web
+
+from relay.model.signals import DeliveryChanged, EventStored, MessageChanged, Signal, TunnelChanged
+from relay.store.deliveries import count_states
+from relay.web import shapes
+from relay.web.answers import error_response
+from relay.web.keys import Desk, desk
+
+MAX_VIEWERS = 64
+SILENCE = 15.0  # seconds after which a comment shows that the stream lives
+_RESUMED = 500
+
+VIEWERS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("feed_viewers", set)
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """GET /api/stream: `event`, `delivery`, `message` and `status`; resumes with Last-Event-ID."""
+    here = desk(request)
+    viewers = request.app[VIEWERS]
+    task = asyncio.current_task()
+    if len(viewers) >= MAX_VIEWERS or task is None:
+        return error_response(503, "too_many_viewers", "too many streams are open", "close one")
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+    viewers.add(task)
+    try:
+        await response.prepare(request)
+        with here.bus.subscribed() as listening:
+            await response.write(_frame("status", _status(here)))
+            await response.write(await _missed(here, request.headers.get("Last-Event-ID", "")))
+            while True:
+                try:
+                    async with asyncio.timeout(SILENCE):
+                        signals = await listening.next()
+                except TimeoutError:
+                    await response.write(b": still here\n\n")
+                    continue
+                await response.write(await _frames(here, signals))
+    except ConnectionError:
+        return response
+    finally:
+        viewers.discard(task)
+
+
+async def close(app: web.Application) -> None:
+    """End every stream, so that stopping does not wait for them."""
+    for task in tuple(app[VIEWERS]):
+        task.cancel()
+
+
+async def _missed(here: Desk, last: str) -> bytes:
+    if not (last.isascii() and last.isdigit()) or len(last) > 18:
+        return b""
+    page = await here.store.events.page(after=int(last), limit=_RESUMED)
+    return await _frames(here, tuple(EventStored(row.id) for row in reversed(page.rows)))
+
+
+async def _frames(here: Desk, signals: tuple[Signal, ...]) -> bytes:
+    stored = [signal.event_id for signal in signals if isinstance(signal, EventStored)]
+    rows = {row.id: row for row in await here.store.events.rows(stored)} if stored else {}
+    made = await here.store.deliveries.of_events(rows) if rows else {}
+    frames: list[bytes] = []
+    for signal in signals:
+        match signal:
+            case EventStored(event_id=id_) if id_ in rows:
+                frames.append(_frame("event", shapes.event_row(rows[id_], count_states(made[id_])), id_))
+            case DeliveryChanged():
+                plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}
+                frames.append(_frame("delivery", plain))
+            case MessageChanged():
+                plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
+                frames.append(_frame("message", plain))
+            case TunnelChanged():
+                frames.append(_frame("status", _status(here)))
+            case _:
+                continue
+    return b"".join(frames)
+
+
+def _status(here: Desk) -> shapes.Json:
+    tunnel = here.live.tunnel
+    return {
+        "boot": here.setup.boot,
+        "version": here.setup.version,
+        "tunnel": tunnel.state,
+        "public_url": here.live.public_url,
+        "detail": tunnel.detail,
+    }
+
+
+def _frame(name: str, value: object, id_: int | None = None) -> bytes:
+    # ASCII JSON holds no line break of any kind, so nothing captured can start a frame of its own.
+    text = json.dumps(value, separators=(",", ":"))
+    head = f"id: {id_}\n" if id_ is not None else ""
+    return f"{head}event: {name}\ndata: {text}\n\n".encode("ascii")

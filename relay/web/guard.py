@@ -1,0 +1,222 @@
+"""Who may use the dashboard: its own host names, its own pages, its token, nobody else."""
+
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from relay.errors import RelayError
+from relay.web.answers import error_response
+from relay.web.keys import CSRF
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "object-src 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Server": "relay",
+}
+_OPEN_PATHS = frozenset({"/healthz", "/login"})
+_SAFE = frozenset({"GET", "HEAD"})
+_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "multipart/form-data"})
+_PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What the dashboard asks of a request. `token` None means that no token is asked for."""
+
+    token: str | None
+    port: int
+    hosts: frozenset[str]
+
+    @property
+    def cookie(self) -> str:
+        """Return the cookie's name: cookies ignore ports, so the port stands in it."""
+        return f"relay-{self.port}"
+
+    @property
+    def csrf(self) -> str:
+        """Return what our own forms carry: derived, so that it needs no state."""
+        return hmac.new((self.token or "off").encode(), b"csrf", sha256).hexdigest()
+
+    def knows(self, token: str | None) -> bool:
+        """Say whether a token is the right one, in constant time."""
+        if self.token is None:
+            return True
+        given = (token or "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(given, self.token.encode())
+
+
+def load_token(data_dir: Path, *, rotate: bool = False) -> str:
+    """Return the dashboard's token, made once (0600) and kept over restarts."""
+    path = data_dir / "token"
+    if not rotate and path.exists():
+        kept = path.read_text(encoding="ascii", errors="replace").strip()
+        if len(kept) >= 32:
+            return kept
+    token = secrets.token_urlsafe(24)
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(token + "\n", encoding="ascii")
+    fresh.chmod(0o600)
+    fresh.replace(path)
+    return token
+
+
+def own_hosts(port: int, allowed: tuple[str, ...], bound: str) -> frozenset[str]:
+    """Return every Host the dashboard answers to, each with the port."""
+    names = {"127.0.0.1", "localhost", "[::1]", f"[{bound}]" if ":" in bound else bound, *allowed}
+    return frozenset(name if _has_port(name) else f"{name}:{port}" for name in names)
+
+
+def _has_port(name: str) -> bool:
+    return name.rpartition(":")[2].isdigit() and not name.endswith("]")
+
+
+def guarded(guard: Guard) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    """Return the middleware that every request of the dashboard passes."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refused = refuse(guard, request) or await _refuse_forgery(guard, request)
+        return refused if refused is not None else await _answered(request, handler)
+
+    return middleware
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Put the security headers on an answer, whatever made it; a page may bring a stricter policy."""
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "relay"
+
+
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except RelayError as error:
+        return error_response(error.status, error.code, error.sentence, error.hint)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = error_response(error.status, *_plain(error.status))
+        response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
+        return response
+
+
+def _plain(status: int) -> tuple[str, str, str]:
+    # Nothing of the request is echoed: what it asked for may be hostile.
+    known = {
+        404: ("not_found", "there is nothing here", "the dashboard starts at /events"),
+        405: ("method_not_allowed", "this address does not take that method", "see the Allow header"),
+        413: ("too_large", "the body is too large", "at most 1 MiB"),
+    }
+    return known.get(status, ("bad_request", "the request cannot be understood", ""))
+
+
+def refuse(guard: Guard, request: web.Request) -> web.Response | None:
+    """Return the refusal that a request has earned by its headers alone, or None."""
+    hosts = {host.lower() for host in request.headers.getall("Host", ())} | {request.host.lower()}
+    if not hosts <= guard.hosts or len(request.headers.getall("Host", ())) != 1:
+        return error_response(
+            421,
+            "wrong_host",
+            "this dashboard answers only at its own address",
+            "open the link that relay printed",
+        )
+    if any(name in request.headers for name in _PROXIED):
+        return error_response(
+            403, "proxied", "refused: request came through a proxy", "open it on this computer"
+        )
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in (None, "same-origin", "none") and not _is_navigation(request):
+        return error_response(403, "cross_site", "refused: request came from another site")
+    if request.method not in _SAFE and not _is_ours(request):
+        return error_response(403, "cross_site", "refused: request came from another site")
+    if request.path in _OPEN_PATHS or _has_token(guard, request):
+        return None
+    return error_response(401, "no_token", "open the link that relay printed", "relay token prints it again")
+
+
+def _is_navigation(request: web.Request) -> bool:
+    return request.method in _SAFE and request.headers.get("Sec-Fetch-Mode") == "navigate"
+
+
+def _is_ours(request: web.Request) -> bool:
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    parts = urlsplit(origin)
+    return parts.scheme == "http" and parts.netloc.lower() == request.headers["Host"].lower()
+
+
+def _bearer(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _has_token(guard: Guard, request: web.Request) -> bool:
+    bearer = _bearer(request)
+    if bearer is not None:
+        return guard.knows(bearer)
+    return guard.knows(request.cookies.get(guard.cookie))
+
+
+async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | None:
+    if request.method in _SAFE or request.path in _OPEN_PATHS:
+        return None
+    has_body = request.can_read_body
+    if has_body and request.content_type not in _TYPES:
+        return error_response(415, "media_type", "the body must be JSON or a form", "send application/json")
+    if _bearer(request) is not None and guard.cookie not in request.cookies:
+        return None
+    if guard.token is None and request.content_type == "application/json":
+        return None  # no cookie to misuse, and another site cannot send JSON without asking first
+    given = request.headers.get("X-Relay-CSRF") or await _form_field(request)
+    if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), guard.csrf.encode()):
+        return None
+    return error_response(
+        403, "csrf", "refused: the form was not one of relay's", "reload the page and try again"
+    )
+
+
+async def _form_field(request: web.Request) -> str:
+    if request.content_type == "application/json":
+        return ""
+    form = await request.post()
+    value = form.get("csrf", "")
+    return value if isinstance(value, str) else ""
+
+
+async def login(request: web.Request, guard: Guard) -> web.StreamResponse:
+    """Exchange the token in the printed link for a cookie, and go to a clean address."""
+    if not guard.knows(request.query.get("token")):
+        return error_response(
+            401, "no_token", "this link is not valid any more", "open the link that relay printed"
+        )
+    response = web.Response(status=303, headers={"Location": "/events"})
+    if guard.token is not None:
+        response.set_cookie(guard.cookie, guard.token, httponly=True, samesite="Strict", path="/")
+    return response
+
+
+def csrf(request: web.Request) -> str:
+    """Return the token that forms of this page must carry."""
+    return request.app[CSRF]

@@ -1,0 +1,93 @@
+"""The app the tunnel sees: webhooks, a health answer, and nothing else."""
+
+import asyncio
+import json
+import logging
+
+from aiohttp import web
+
+from relay.errors import StoreError
+from relay.ingest import Answered, refusal
+from relay.web.answers import close, respond
+from relay.web.receive import Door
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 512
+KEEPALIVE = 15.0  # seconds; in aiohttp this is also the only deadline for a request head
+LINGER = 1.0  # seconds that a refused body is still read
+_METHODS_REFUSED = frozenset({"CONNECT", "TRACE"})
+
+Server = web.Server
+
+
+def public_server(door: Door) -> Server:
+    """Return the server behind the ingress port.
+
+    It has no routes: a catch-all route would lose paths that decode to a newline, and every request
+    is captured the same way.
+    """
+    server: Server
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if len(server.connections) > MAX_CONNECTIONS:
+            return close(
+                refusal(503, "busy", "too many connections", "try again later"), {"Retry-After": "5"}
+            )
+        return await _answer(request, door)
+
+    server = web.Server(
+        handle,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=KEEPALIVE,
+        lingering_time=LINGER,
+    )
+    return server
+
+
+async def _answer(request: web.BaseRequest, door: Door) -> web.StreamResponse:
+    refused = _malformed(request)
+    if refused is not None:
+        return close(refused)
+    try:
+        path = request.raw_path.partition("?")[0]
+        if path == "/webhooks/health" and request.method in ("GET", "HEAD"):
+            return respond(_health(door))
+        return await door.receive(request)
+    except StoreError as error:
+        log.error("could not keep a webhook: %s", error.sentence)  # noqa: TRY400 - the sentence says it all
+        return close(
+            refusal(503, "not_kept", "the event could not be kept", "try again"), {"Retry-After": "5"}
+        )
+    except (ConnectionError, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("a webhook could not be taken in")
+        return close(refusal(500, "internal", "relay failed on this request", "its log says why"))
+
+
+def _malformed(request: web.BaseRequest) -> Answered | None:
+    version = (request.version.major, request.version.minor)
+    if version not in ((1, 0), (1, 1)):
+        return refusal(505, "http_version", "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    if request.method in _METHODS_REFUSED or request.raw_path == "*":
+        return refusal(405, "method_not_allowed", "this method is not served")
+    if version == (1, 0) and "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+        return refusal(400, "bad_request", "HTTP/1.0 has no chunks")
+    if version == (1, 1) and len(request.headers.getall("Host", ())) != 1:
+        return refusal(400, "bad_request", "a request has exactly one Host")
+    if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+        return refusal(417, "expectation_failed", "only 100-continue can be expected")
+    return None
+
+
+def _health(door: Door) -> Answered:
+    endpoints = {source.name: source.path for source in door.sources}
+    body = {
+        "status": "healthy",
+        "service": "relay",
+        "endpoints": endpoints,
+        "timestamp": door.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
+    }
+    return Answered(status=200, body=json.dumps(body).encode())

@@ -1,0 +1,148 @@
+"""The door for webhooks: reads exact bytes within limits, makes a Capture and hands it in."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from aiohttp import web
+
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.ingest import Answered, Ingest, refusal
+from relay.model.event import Capture, Headers, Source
+from relay.model.signals import Refused
+from relay.web.addresses import sender_urls
+from relay.web.answers import close, respond
+from relay.web.keys import Live
+from relay.web.sources import SourceTable
+
+BODY_SECONDS = 30.0
+LARGE = 1_000_000  # bytes above which a body waits its turn
+LARGE_AT_ONCE = 8  # large bodies read at the same time, so that memory stays bounded
+SAMPLE_HEADER = "X-Relay-Sample"
+HOP_HEADER = "X-Relay-Hop"
+
+
+class TooLargeError(Exception):
+    """The body is larger than the limit."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Door:
+    """Everything the ingress needs. `nonce` marks the requests that relay triggers itself."""
+
+    ingest: Ingest
+    table: SourceTable
+    bus: Bus
+    clock: Clock
+    live: Live
+    max_body: int
+    nonce: str
+    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+
+    @property
+    def sources(self) -> Iterable[Source]:
+        """Return the configured sources."""
+        return self.table.configured
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return self.clock.now()
+
+    async def receive(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Capture one request and answer it as its source says. Raises StoreError."""
+        path, _, query = _target(request.raw_path).partition("?")
+        source = self.table.find(path)
+        if source is None:
+            self._refused("", 404, "no source answers at that path")
+            return close(refusal(404, "not_found", "no such hook"))
+        try:
+            body = await self._read(request)
+        except TooLargeError:
+            self._refused(source.name, 413, f"larger than the limit of {self.max_body} bytes")
+            return close(refusal(413, "too_large", "the body is too large", f"at most {self.max_body} bytes"))
+        except TimeoutError:
+            self._refused(source.name, 408, f"no whole body in {BODY_SECONDS:g} s")
+            return close(refusal(408, "timeout", "the body did not arrive in time"))
+        return respond(await self._take(request, source, (path, query, body)))
+
+    async def _take(
+        self, request: web.BaseRequest, source: Source, parts: tuple[str, str, bytes]
+    ) -> Answered:
+        headers, sample = self._headers(request)
+        path, query, body = parts
+        capture = Capture(
+            source=source.name,
+            method=request.method,
+            path=path,
+            query=query,
+            headers=headers,
+            body=body,
+            remote=request.remote or "",
+            received_at=self.clock.now(),
+        )
+        if capture.header(HOP_HEADER) is not None:
+            return await self.ingest.refuse_loop(capture, source)
+        urls = sender_urls(capture, source, self.live.public_url)
+        return await self.ingest.receive(capture, source, urls, sample=sample)
+
+    def _headers(self, request: web.BaseRequest) -> tuple[Headers, bool]:
+        pairs = tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
+        )
+        marks = [value for name, value in pairs if name == SAMPLE_HEADER]
+        if self.nonce not in marks:
+            return pairs, False
+        return tuple(pair for pair in pairs if pair[0] != SAMPLE_HEADER), True
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        length = request.content_length or 0
+        if length > self.max_body:
+            raise TooLargeError
+        if not request.body_exists:
+            return b""
+        if request.headers.get("Expect"):
+            # Only resource routes of aiohttp answer this by themselves.
+            assert request.transport is not None
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        async with asyncio.timeout(BODY_SECONDS):
+            return await self._read_within(request)
+
+    async def _read_within(self, request: web.BaseRequest) -> bytes:
+        chunk = await request.content.readany()
+        if request.content.at_eof():
+            return self._within(chunk)
+        chunks, total, waits = [chunk], len(chunk), False
+        try:
+            while chunk:
+                if total > LARGE and not waits:
+                    await self._large.acquire()
+                    waits = True
+                chunk = await request.content.readany()
+                chunks.append(chunk)
+                total += len(chunk)
+                if total > self.max_body:
+                    raise TooLargeError
+        finally:
+            if waits:
+                self._large.release()
+        return b"".join(chunks)
+
+    def _within(self, body: bytes) -> bytes:
+        if len(body) > self.max_body:
+            raise TooLargeError
+        return body
+
+    def _refused(self, source: str, status: int, detail: str) -> None:
+        self.bus.publish(Refused(source, status, detail))
+
+
+def _target(raw: str) -> str:
+    """Return path and query as latin-1 text: a target in absolute form names a host that is not asked for."""
+    text = raw.encode("utf-8", "surrogateescape").decode("latin-1")
+    if text.startswith("/"):
+        return text
+    _, _, rest = text.partition("://")
+    _, slash, path = rest.partition("/")
+    return slash + path

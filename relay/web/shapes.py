@@ -1,0 +1,170 @@
+"""Nouns as the JSON of the API: every name here is one that programs rely on."""
+
+import base64
+from datetime import datetime
+from typing import Any
+
+from relay.model.delivery import Attempt, Delivery, ReceivedResponse, SentRequest
+from relay.model.event import DeliveryCounts, Event, EventRow, Headers, Source
+from relay.model.message import Message
+from relay.model.reasons import sentence
+from relay.model.text import header_text
+
+Json = dict[str, Any]
+
+
+def moment(value: datetime) -> str:
+    """Return a time as RFC 3339 UTC with microseconds."""
+    return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def event_row(row: EventRow, counts: DeliveryCounts) -> Json:
+    """Return an event as it stands in lists."""
+    return {
+        "id": row.id,
+        "received_at": moment(row.received_at),
+        "source": row.source,
+        "provider": row.provider,
+        "type": row.type,
+        "idempotency_key": row.idempotency_key,
+        "outcome": row.outcome.value,
+        "verdict": row.verdict.value,
+        "reason": row.reason or None,
+        "reason_sentence": sentence(row.reason) if row.reason else None,
+        "method": row.method,
+        "path": header_text(row.path),
+        "query": header_text(row.query),
+        "content_type": header_text(row.content_type),
+        "size": row.size,
+        "sha256": row.sha256,
+        "remote": row.remote,
+        "status": row.status,
+        "duplicate_of": row.duplicate_of,
+        "pinned": row.pinned,
+        "note": row.note,
+        "sample": row.sample,
+        "summary": row.summary,
+        "deliveries": {
+            "pending": counts.pending,
+            "running": counts.running,
+            "succeeded": counts.succeeded,
+            "failed": counts.failed,
+        },
+    }
+
+
+def event(whole: Event, counts: DeliveryCounts, hints: list[str]) -> Json:
+    """Return an event whole: with headers, body, checks and hints."""
+    checks = [
+        {"name": check.name, "passed": check.passed, "detail": check.detail, "result": check.result}
+        for check in whole.verification.checks
+    ]
+    return event_row(whole.row, counts) | {
+        "url": header_text(whole.capture.url),
+        "headers": headers(whole.capture.headers),
+        "body": body(whole.capture.body),
+        "checks": checks,
+        "hints": hints,
+    }
+
+
+def headers(pairs: Headers) -> list[list[str]]:
+    """Return headers as pairs of readable text, in order."""
+    return [[header_text(name), header_text(value)] for name, value in pairs]
+
+
+def body(data: bytes) -> Json:
+    """Return bytes as text where they are UTF-8, else as base64."""
+    try:
+        return {"encoding": "utf-8", "text": data.decode()}
+    except UnicodeDecodeError:
+        return {"encoding": "base64", "text": base64.b64encode(data).decode()}
+
+
+def delivery(item: Delivery, attempts: tuple[Attempt, ...] | None = None) -> Json:
+    """Return a delivery, with its attempts where they are given."""
+    plain: Json = {
+        "id": item.id,
+        "event": item.event_id,
+        "source": item.source,
+        "target": item.target,
+        "action": item.action,
+        "reason": item.reason.value,
+        "state": item.state.value,
+        "created_at": moment(item.created_at),
+        "due_at": moment(item.due_at),
+        "attempts_made": item.attempts,
+        "detail": item.detail,
+        "status": item.status,
+        "took_ms": None if item.took is None else round(item.took * 1000, 3),
+    }
+    if attempts is not None:
+        plain["attempts"] = [attempt(one) for one in attempts]
+    return plain
+
+
+def attempt(one: Attempt) -> Json:
+    """Return an attempt with its request and response."""
+    return {
+        "number": one.number,
+        "started_at": moment(one.started_at),
+        "took_ms": round(one.took * 1000, 3),
+        "outcome": one.outcome,
+        "detail": one.detail,
+        "request": _sent(one.request),
+        "response": _received(one.response),
+    }
+
+
+def message(item: Message) -> Json:
+    """Return a message."""
+    return {
+        "id": item.id,
+        "channel": item.channel,
+        "provider": item.provider,
+        "external_id": item.external_id,
+        "recipient": item.recipient,
+        "subject": item.subject,
+        "status": item.status.value,
+        "detail": item.detail,
+        "created_at": moment(item.created_at),
+        "event": item.event_id,
+        "delivery": item.delivery_id,
+    }
+
+
+def source(item: Source, url: str, public: str | None) -> Json:
+    """Return a source: its addresses and where its secrets come from, never what they are."""
+    return {
+        "name": item.name,
+        "provider": item.provider,
+        "path": item.path,
+        "url": url,
+        "public_url": public,
+        "verify": item.verify.value,
+        "secrets": [secret.reference for secret in item.secrets],
+        "missing_secrets": list(item.missing_secrets),
+    }
+
+
+def _sent(request: SentRequest | None) -> Json | None:
+    if request is None:
+        return None
+    return {
+        "method": request.method,
+        "url": header_text(request.url),
+        "headers": headers(request.headers),
+        "body": body(request.body),
+        "notes": list(request.notes),
+    }
+
+
+def _received(response: ReceivedResponse | None) -> Json | None:
+    if response is None:
+        return None
+    return {
+        "status": response.status,
+        "headers": headers(response.headers),
+        "body": body(response.body),
+        "cut": response.cut,
+    }

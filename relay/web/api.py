@@ -1,5 +1,7 @@
 """The JSON API: what the dashboard shows and does, for programs."""
 
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from relay.errors import UsageError
@@ -264,25 +266,27 @@ async def register_message(request: web.Request) -> web.Response:
     here = desk(request)
     given = await asked.json_body(request)
     asked.known(given, {"channel", "provider", "external_id", "recipient", "subject", "sent_at"})
-    fields = {
-        name: printable(asked.text(given, name) or "", 500)
-        for name in ("provider", "external_id", "recipient")
-    }
     channel = asked.text(given, "channel")
     if channel not in ("email", "sms"):
         raise UsageError("channel must be email or sms", hint='send {"channel": "sms", …}')
-    missing = next((name for name, value in fields.items() if not value), None)
-    if missing:
-        raise UsageError(f"{missing} is missing", hint="send provider, external_id and recipient")
     new = NewMessage(
         channel=channel,
-        **fields,
+        provider=_required(given, "provider"),
+        external_id=_required(given, "external_id"),
+        recipient=_required(given, "recipient"),
         subject=printable(asked.text(given, "subject") or "", 500),
         status=MessageStatus.SENT,
     )
     id_ = await here.store.messages.add(new, here.clock.now())
     here.bus.publish(MessageChanged(id_, None, new.status.value))
     return json_response(shapes.message(await here.store.messages.get(id_)), 201)
+
+
+def _required(given: Mapping[str, object], name: str) -> str:
+    value = asked.text(given, name)
+    if not value:
+        raise UsageError(f"{name} is missing", hint="send provider, external_id and recipient")
+    return printable(value, 500)
 
 
 async def message(request: web.Request) -> web.Response:

@@ -16,7 +16,7 @@ MAX_VIEWERS = 64
 SILENCE = 15.0  # seconds after which a comment shows that the stream lives
 _RESUMED = 500
 
-VIEWERS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("feed_viewers", set)
+VIEWERS = web.AppKey("feed_viewers", set[asyncio.Task[Any]])
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
@@ -49,7 +49,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 async def close(app: web.Application) -> None:
     """End every stream, so that stopping does not wait for them."""
-    for task in tuple(app[VIEWERS]):
+    viewers = app[VIEWERS]
+    for task in tuple(viewers):
         task.cancel()
 
 

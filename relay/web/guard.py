@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from relay.errors import RelayError
 from relay.web.answers import error_response
@@ -90,7 +91,7 @@ def _has_port(name: str) -> bool:
     return name.rpartition(":")[2].isdigit() and not name.endswith("]")
 
 
-def guarded(guard: Guard) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def guarded(guard: Guard) -> Middleware:
     """Return the middleware that every request of the dashboard passes."""
 
     @web.middleware

@@ -17,7 +17,9 @@ from relay.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What relay.toml says, resolved. `emails` maps a template's name to where it usually goes,
+    """What relay.toml says, resolved.
+
+    `emails` maps a template's name to where it usually goes,
     `addresses` a target's name to the URL, mail or file it leads to.
     """
 

@@ -1,0 +1,265 @@
+"""A tunnel through ngrok: its agent started without secrets on the command line, watched, healed, closed.
+
+pyngrok finds and installs the agent, reads its log and speaks its local API. relay starts the agent
+itself, because pyngrok's own start shows the token in the process list (`--authtoken`, also when it
+comes from the environment), repeats it in the log, blocks past its timeout while the agent is silent,
+and quietly starts another agent without tunnels when one has died (pyngrok 9.1, process.py).
+"""
+
+import asyncio
+import functools
+import json
+import urllib.request
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from pyngrok import ngrok
+from pyngrok.exception import PyngrokError, PyngrokNgrokHTTPError
+from pyngrok.log import NgrokLog
+
+from relay.errors import TunnelError
+from relay.tunnel.agent import (
+    agent_files,
+    default_agent,
+    download_agent,
+    end_leftover,
+    find_agent,
+    other_agents,
+)
+from relay.tunnel.child import Child, running
+from relay.tunnel.faults import NO_TOKEN, Words, error_for, explain
+from relay.tunnel.tunnel import Pace, RefusedError, Say, TunnelOptions, TunnelState, checked_address
+
+_NAME = "relay"
+# Kept from the agent: the token is in its configuration file, the key is none of its business.
+_NOT_FOR_THE_AGENT = ("NGROK_AUTHTOKEN", "NGROK_API_KEY")
+# So many looks in a row may go unanswered: a laptop may be busy.
+_MISSES = 3
+
+
+class NgrokTunnel:
+    """An ngrok agent with one tunnel, to relay's ingress and nothing else."""
+
+    name = "ngrok"
+
+    def __init__(
+        self,
+        options: TunnelOptions,
+        ingress_url: str,
+        *,
+        environ: Mapping[str, str],
+        pace: Pace,
+    ) -> None:
+        token = options.authtoken
+        self._options = options
+        self._ingress_url = ingress_url
+        self._environ = environ
+        self._pace = pace
+        self._words = Words(
+            token=token.reference if token else "NGROK_AUTHTOKEN",
+            hidden=token.reveal() if token else "",
+            domain=options.domain or "",
+            others=functools.partial(other_agents, options.data_dir),
+        )
+
+    async def hold(self, say: Say) -> None:
+        """Start an agent, open the tunnel and watch both. Raises as `Tunnel.hold` says."""
+        token = self._options.authtoken
+        if token is None or not token.reveal().strip():
+            raise error_for(NO_TOKEN, self._words)
+        say(TunnelState.CONNECTING, None, "opening the ngrok tunnel")
+        await end_leftover(self._options.data_dir, self._pace.close)
+        binary = await self._binary(say)
+        log = _AgentLog()
+        env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}
+        with agent_files(self._options.data_dir, token) as files:
+            command = [str(binary), "start", "--none", "--log", "stdout", "--config", str(files.config)]
+            async with running(command, log.read, env=env, grace=self._pace.close) as child:
+                files.note(child.pid)
+                await self._serve(_Agent(child, log, self._words, self._pace), say)
+
+    async def _serve(self, agent: "_Agent", say: Say) -> None:
+        await agent.connected()
+        address = await agent.open_tunnel(self._ingress_url, self._options.domain)
+        while True:
+            say(TunnelState.UP, address, f"ngrok forwards to {self._ingress_url}")
+            seen = await agent.watch(address)
+            if seen is None:
+                say(
+                    TunnelState.CONNECTING,
+                    None,
+                    "the connection to ngrok was lost; its agent is reconnecting",
+                )
+                await agent.connected()
+                continue
+            address = seen
+
+    async def _binary(self, say: Say) -> Path:
+        default = default_agent()
+        try:
+            return find_agent(self._options.agent_path, self._environ, default)
+        except RefusedError:
+            if not self._options.download:
+                raise
+        say(TunnelState.CONNECTING, None, "downloading the ngrok agent")
+        return await download_agent(default, self._environ)
+
+
+class _AgentLog:
+    """What the agent's log has told so far: where its API is, whether it is connected, what went wrong."""
+
+    def __init__(self) -> None:
+        self.api_url: str | None = None
+        self.connected = False
+        self.error = ""
+        self._plain: deque[str] = deque(maxlen=20)
+        self.changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def read(self, line: str) -> None:
+        """Take in one line: `t=… lvl=info msg="client session established" obj=tunnels.session`."""
+        if not line.startswith("t="):
+            self._plain.append(line)
+            return
+        # pyngrok sets an attribute for every key of the line, whatever its name.
+        with suppress(ValueError, TypeError, AttributeError):
+            self._note(NgrokLog(line))
+
+    @property
+    def last_words(self) -> str:
+        """Return the latest failure, from the log or (a wrong configuration) printed beside it."""
+        return self.error or "\n".join(self._plain)
+
+    def _note(self, entry: NgrokLog) -> None:
+        message = entry.msg or ""
+        if "starting web service" in message and entry.addr:
+            self.api_url = f"http://{entry.addr}"
+        elif "client session established" in message:
+            self.connected, self.error = True, ""
+        elif entry.lvl in {"ERROR", "CRITICAL"}:
+            self.connected = self.connected and "session closed" not in message
+            self.error = entry.err or message
+        else:
+            return
+        if not self.changed.done():
+            self.changed.set_result(None)
+
+
+class _Agent:
+    """A running agent, spoken to through its local API."""
+
+    def __init__(self, child: Child, log: _AgentLog, words: Words, pace: Pace) -> None:
+        self._child = child
+        self._log = log
+        self._words = words
+        self._pace = pace
+        self._address = ""
+
+    async def connected(self) -> None:
+        """Wait until the agent has a session with ngrok. Raises TunnelError when it does not get one.
+
+        At the start the first failure ends the wait: the supervisor tries again with a fresh agent.
+        An agent that lost its session may keep trying for a while, because it keeps its address then.
+        """
+        loop = asyncio.get_running_loop()
+        patience = self._pace.heal if self._address else self._pace.start
+        deadline = loop.time() + patience
+        while not (self._log.connected and self._log.api_url):
+            await self._change(deadline - loop.time())
+            late = loop.time() >= deadline
+            if self._log.error and not self._log.connected:
+                problem = explain(self._log.error, self._words)
+                if late or not self._address or isinstance(problem, RefusedError):
+                    raise problem
+            if late:
+                raise TunnelError(f"ngrok's agent did not connect within {patience:.0f} s")
+
+    async def open_tunnel(self, ingress_url: str, domain: str | None) -> str:
+        """Return the https address that now leads to `ingress_url`. Raises TunnelError."""
+        wanted = {"name": _NAME, "addr": ingress_url, "proto": "http", "schemes": ["https"], "inspect": False}
+        if domain:
+            wanted["domain"] = domain
+        try:
+            answer = await self._api("/api/tunnels", wanted)
+        except PyngrokNgrokHTTPError as error:
+            raise explain(_told(error.body), self._words) from error
+        except _SilentError as error:
+            await self._change(0)
+            raise TunnelError("the ngrok agent does not answer on its own API", hint=_proxy_hint()) from error
+        self._address = checked_address(answer.get("public_url"), "ngrok")
+        return self._address
+
+    async def watch(self, address: str) -> str | None:
+        """Return another address than `address` once there is one, None once the session is lost.
+
+        Raises TunnelError when the agent has died, fell silent, or has no tunnel any more.
+        """
+        misses = 0
+        while True:
+            await self._change(self._pace.poll)
+            if not self._log.connected:
+                return None
+            try:
+                answer = await self._api(f"/api/tunnels/{_NAME}")
+                misses = 0
+            except PyngrokNgrokHTTPError as error:
+                raise TunnelError("ngrok closed the tunnel") from error
+            except _SilentError as error:
+                misses += 1
+                if misses >= _MISSES:
+                    raise TunnelError("the ngrok agent stopped answering") from error
+                continue
+            self._address = checked_address(answer.get("public_url"), "ngrok")
+            if self._address != address:
+                return self._address
+
+    async def _change(self, timeout: float) -> None:  # noqa: ASYNC109 - asyncio.wait's own, which raises nothing
+        """Wait for news in the log, at most `timeout` seconds. Raises TunnelError when the agent has died."""
+        news = {self._log.changed, self._child.exited}
+        await asyncio.wait(news, timeout=max(timeout, 0), return_when=asyncio.FIRST_COMPLETED)
+        if self._log.changed.done():
+            self._log.changed = asyncio.get_running_loop().create_future()
+        if not self._child.exited.done():
+            return
+        status = await self._child.wait()
+        if status < 0:
+            raise TunnelError(f"the ngrok agent was killed (signal {-status})")
+        if self._log.last_words:
+            raise explain(self._log.last_words, self._words)
+        raise TunnelError(f"the ngrok agent ended (status {status})")
+
+    async def _api(self, path: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the agent. Raises PyngrokNgrokHTTPError when it refuses, _SilentError when it gives no answer."""
+        method = "POST" if data else "GET"
+        call = functools.partial(ngrok.api_request, f"{self._log.api_url}{path}", method, data)
+        try:
+            async with asyncio.timeout(self._pace.answer):
+                answer = await asyncio.to_thread(call, timeout=self._pace.answer)
+        except PyngrokNgrokHTTPError:
+            raise
+        except (PyngrokError, HTTPException, OSError, ValueError) as error:
+            raise _SilentError from error
+        if not isinstance(answer, dict):
+            raise _SilentError
+        return answer
+
+
+class _SilentError(Exception):
+    """The agent's API gave no answer, or none that makes sense."""
+
+
+def _told(body: str) -> str:
+    """Return ngrok's words from an API error: `{"msg": …, "details": {"err": …}}`."""
+    with suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(body)["details"]["err"])
+    return body
+
+
+def _proxy_hint() -> str:
+    # urllib, which pyngrok uses, asks the proxy even for this machine.
+    if urllib.request.getproxies().get("http") and not urllib.request.proxy_bypass("127.0.0.1"):
+        return "http_proxy is set: add 127.0.0.1 to no_proxy"
+    return ""

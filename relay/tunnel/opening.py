@@ -1,0 +1,46 @@
+"""Which tunnel the options ask for, under a supervisor."""
+
+import os
+import random
+from collections.abc import Callable, Mapping
+
+from relay.clock import Clock
+from relay.tunnel.command import CommandTunnel
+from relay.tunnel.ngrok import NgrokTunnel
+from relay.tunnel.static import NoTunnel, StaticTunnel
+from relay.tunnel.supervisor import Supervisor
+from relay.tunnel.tunnel import Pace, Tunnel, TunnelOptions
+
+_NORMAL = Pace()
+
+
+def open_tunnel(
+    options: TunnelOptions,
+    ingress_url: str,
+    *,
+    clock: Clock,
+    spread: Callable[[], float] = random.random,
+    environ: Mapping[str, str] = os.environ,
+    pace: Pace = _NORMAL,
+) -> Supervisor:
+    """Return the supervised tunnel to `ingress_url` (`http://127.0.0.1:8400`); `run()` opens it.
+
+    `auto` means ngrok when there is an authtoken, else none. `environ` is what commands and the
+    agent inherit and where the agent is searched.
+    """
+    tunnel = _chosen(options, ingress_url, environ, pace)
+    return Supervisor(tunnel, clock=clock, spread=spread)
+
+
+def _chosen(options: TunnelOptions, ingress_url: str, environ: Mapping[str, str], pace: Pace) -> Tunnel:
+    match options.provider:
+        case "command":
+            return CommandTunnel(options.command, ingress_url, environ=environ, pace=pace)
+        case "static":
+            return StaticTunnel(options.public_url, ingress_url)
+        case "none":
+            return NoTunnel("the tunnel is switched off")
+        case "auto" if options.authtoken is None or not options.authtoken.reveal().strip():
+            return NoTunnel("no ngrok authtoken: set NGROK_AUTHTOKEN for a public URL")
+        case "auto" | "ngrok":
+            return NgrokTunnel(options, ingress_url, environ=environ, pace=pace)

@@ -1,0 +1,141 @@
+"""Keeps a tunnel open for as long as relay runs: reports every change, rebuilds what is lost."""
+
+import asyncio
+import logging
+import random
+import sys
+from collections.abc import Awaitable, Callable
+
+from relay.clock import Clock
+from relay.errors import RelayError, TunnelError
+from relay.model.delivery import RetryPolicy
+from relay.model.signals import TunnelChanged
+from relay.model.text import printable
+from relay.tunnel.tunnel import RefusedError, Tunnel, TunnelState
+
+log = logging.getLogger(__name__)
+
+# 1 s doubling to 60 s; the jitter keeps many relays from coming back in the same second.
+LONGEST = 60.0
+BACKOFF = RetryPolicy(attempts=sys.maxsize, first=1.0, factor=2.0, max=LONGEST, jitter=0.2)
+# Up for this many seconds and the next failure counts as the first.
+STABLE = 60.0
+
+
+class Supervisor:
+    """A tunnel that comes back by itself; `state`, `public_url` and `detail` say how it is now."""
+
+    def __init__(self, tunnel: Tunnel, *, clock: Clock, spread: Callable[[], float] = random.random) -> None:
+        self._tunnel = tunnel
+        self._clock = clock
+        self._spread = spread
+        self._report: Callable[[TunnelChanged], None] = lambda _: None
+        self._now = TunnelChanged(TunnelState.DOWN, None, "the tunnel was not opened yet")
+        self._last_url: str | None = None
+        self._up_since: float | None = None
+        self._asked = False
+        self._scope: asyncio.Timeout | None = None
+
+    @property
+    def state(self) -> TunnelState:
+        """Return where the tunnel stands."""
+        return TunnelState(self._now.state)
+
+    @property
+    def public_url(self) -> str | None:
+        """Return the address relay is reached at from outside, without a last slash; None if it is not."""
+        return self._now.public_url
+
+    @property
+    def detail(self) -> str:
+        """Return one sentence on the state."""
+        return self._now.detail
+
+    async def run(self, report: Callable[[TunnelChanged], None]) -> None:
+        """Hold the tunnel open until cancelled, telling `report` of every change.
+
+        No failure of the tunnel is raised. What may pass is tried again after 1 s, doubling to
+        60 s; what a person must mend first (no agent, session limit, domain not reserved) once a
+        minute; what waiting cannot mend (a bad token) only after `reconnect()`.
+        """
+        self._report = report
+        failures = 0
+        while True:
+            problem = await self._attempt()
+            if problem is None:
+                failures = 0
+                continue
+            failures = 1 if self._was_stable() else failures + 1
+            if not await self._pause(problem, failures):
+                failures = 0
+
+    def reconnect(self) -> None:
+        """Drop the tunnel, or the wait for it, and open it at once; call it from the event loop."""
+        self._asked = True
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+    async def _attempt(self) -> TunnelError | None:
+        """Hold the tunnel once; return why it was lost, None when a reconnect was asked for."""
+        self._up_since = None
+        self._asked = False
+        try:
+            await self._unless_asked(self._tunnel.hold(self._say))
+        except TunnelError as error:
+            return None if self._asked else error
+        except Exception:
+            log.exception("the %s tunnel failed in an unforeseen way", self._tunnel.name)
+            return TunnelError(f"the {self._tunnel.name} tunnel failed", hint="relay's log says how")
+        return None if self._asked else TunnelError(f"the {self._tunnel.name} tunnel ended")
+
+    async def _pause(self, problem: TunnelError, failures: int) -> bool:
+        """Say what is wrong and wait; False when a reconnect ended the wait."""
+        wait = self._wait_after(problem, failures)
+        then = "not tried again until you reconnect" if wait is None else f"trying again in {wait:.0f} s"
+        self._say(TunnelState.DOWN, None, f"{_sentence(problem)}; {then}")
+        self._asked = False
+        await self._unless_asked(asyncio.Event().wait() if wait is None else self._clock.sleep(wait))
+        return not self._asked
+
+    def _wait_after(self, problem: TunnelError, failures: int) -> float | None:
+        if isinstance(problem, RefusedError):
+            return problem.again
+        return min(BACKOFF.wait_after(failures, self._spread) or LONGEST, LONGEST)
+
+    async def _unless_asked(self, step: Awaitable[object]) -> None:
+        """Await `step`, giving it up as soon as `reconnect()` is called."""
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                await step
+        except TimeoutError:
+            if not self._asked:
+                raise
+        finally:
+            self._scope = None
+
+    def _was_stable(self) -> bool:
+        return self._up_since is not None and self._clock.monotonic() - self._up_since >= STABLE
+
+    def _say(self, state: TunnelState, public_url: str | None, detail: str) -> None:
+        if public_url is not None:
+            detail = self._address_change(public_url) or detail
+        changed = TunnelChanged(state, public_url, detail)
+        if changed == self._now:
+            return
+        self._now = changed
+        level = logging.WARNING if state is TunnelState.DOWN else logging.INFO
+        log.log(level, "tunnel %s: %s", state, printable(detail), extra={"public_url": public_url})
+        self._report(changed)
+
+    def _address_change(self, public_url: str) -> str:
+        """Note a new address; return the sentence to say when it replaces another one."""
+        old, self._last_url = self._last_url, public_url
+        if self._up_since is None:
+            self._up_since = self._clock.monotonic()
+        if old is None or old == public_url:
+            return ""
+        return f"public URL changed: {old} -> {public_url}; update your webhook settings"
+
+
+def _sentence(problem: RelayError) -> str:
+    return f"{problem.sentence}: {problem.hint}" if problem.hint else problem.sentence

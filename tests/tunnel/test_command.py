@@ -1,0 +1,281 @@
+"""A tunnel by command: the rule for its address, its end, its group, and a real one through OpenSSH."""
+
+import getpass
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import TunnelError
+from relay.tunnel.command import first_link
+from relay.tunnel.tunnel import TunnelOptions, checked_address
+
+CLOUDFLARED = """\
+INF Thank you for trying Cloudflare Tunnel. Doing so, without a Cloudflare account, is a quick way to experiment \
+and try it out. However, be aware that these account-less Tunnels have no uptime guarantee, are subject to the \
+Cloudflare Online Services Terms of Use (https://www.cloudflare.com/website-terms/), and Cloudflare reserves the \
+right to investigate your use of Tunnels for violations of such terms. If you intend to use Tunnels in production \
+you should use a pre-created named tunnel by following: \
+https://developers.cloudflare.com/cloudflare-one/connections/connect-apps
+INF Requesting new quick Tunnel on trycloudflare.com...
+INF +--------------------------------------------------------------------------------------------+
+INF |  Your quick Tunnel has been created! Visit it at (it may take some time to be reachable):  |
+INF |  https://grey-words-here-now.trycloudflare.com                                             |
+"""
+LOCALHOST_RUN = """\
+To set up and manage custom domains go to https://admin.localhost.run/
+To explore using localhost.run visit the documentation site: https://localhost.run/docs/
+** your connection id is 1234, please mention it if you send me a message about an issue. **
+a1b2c3.lhr.life tunneled with tls termination, https://a1b2c3.lhr.life
+"""
+
+
+@pytest.mark.parametrize(
+    ("printed", "address"),
+    [
+        (CLOUDFLARED, "https://grey-words-here-now.trycloudflare.com"),
+        (LOCALHOST_RUN, "https://a1b2c3.lhr.life"),
+        ("your url is: https://red-fox.loca.lt", "https://red-fox.loca.lt"),
+        ("\x1b[32mForwarding HTTP traffic from https://x.serveo.net\x1b[0m", "https://x.serveo.net"),
+        (
+            "Available on the internet:\n\nhttps://laptop.tail1234.ts.net/\n|-- proxy",
+            "https://laptop.tail1234.ts.net/",
+        ),
+        ('{"url":"https://json.example.dev","n":1}', "https://json.example.dev"),
+        ("open https://login.tailscale.com/f/funnel?node=1 first", None),
+        ('ERR Error: Post "https://api.trycloudflare.com/tunnel": dial tcp: no such host', None),
+        ("inspect at https://127.0.0.1:4443 or https://localhost:4443", None),
+        ("http://plain.example.dev", None),
+    ],
+)
+def test_the_first_https_address_that_is_no_banner_is_ours(printed, address):
+    assert next(filter(None, map(first_link, printed.splitlines())), None) == address
+
+
+@given(st.text() | st.from_regex(r"(https://[^ ]{0,40} ?){1,3}"))
+def test_whatever_a_command_prints_leads_to_a_plain_address_or_to_none(line):
+    link = first_link(line)
+    if link is None:
+        return
+    try:
+        shown = checked_address(link, "it")
+    except TunnelError as error:
+        shown = error.sentence
+    assert re.fullmatch(r"(it gave an address that is not a plain https URL: )?[!-~]+", shown)
+
+
+@pytest.fixture
+def by_command(tmp_path, hold):
+    def held(command, **more):
+        return hold(TunnelOptions(provider="command", data_dir=tmp_path, command=command), **more)
+
+    return held
+
+
+def script(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+async def test_the_command_gets_the_ingress_address_and_its_parts_without_a_shell(by_command, tmp_path):
+    seen = tmp_path / "seen"
+    program = script(
+        tmp_path / "tunnel it",
+        f'#!/bin/sh\nprintf "%s\\n" "$@" > {seen}\necho https://a.example.dev; sleep 60\n',
+    )
+    async with by_command(f"'{program}' --url {{ingress_url}} '{{host}} is {{port}}' ';' '$HOME'") as held:
+        up = await held.until("up")
+    assert up.public_url == "https://a.example.dev"
+    assert seen.read_text().splitlines() == [
+        "--url",
+        "http://127.0.0.1:8400",
+        "127.0.0.1 is 8400",
+        ";",
+        "$HOME",
+    ]
+
+
+async def test_a_command_that_ends_is_started_again(by_command, tmp_path):
+    program = script(
+        tmp_path / "tunnel", "#!/bin/sh\necho https://a$$.example.dev\nsleep 0.05\necho bye >&2\nexit 3\n"
+    )
+    async with by_command(str(program)) as held:
+        down = await held.until("down")
+        assert down.detail == "tunnel ended with status 3; it last said: bye; trying again in 1 s"
+        assert "public URL changed" in (await held.until("up", 2)).detail
+
+
+async def test_a_command_that_fails_at_once_says_why(by_command, tmp_path):
+    program = script(
+        tmp_path / "tunnel", "#!/bin/sh\nprintf '\\033[31mno\\033]0;x\\007 route\\001\\n' >&2\nexit 1\n"
+    )
+    async with by_command(str(program)) as held:
+        down = await held.until("down")
+    assert down.detail.startswith("tunnel ended with status 1; it last said: no route\\x01;")
+
+
+async def test_a_command_that_prints_no_address_is_given_up(by_command, tmp_path):
+    program = script(tmp_path / "tunnel", "#!/bin/sh\necho hello; sleep 60\n")
+    async with by_command(str(program), start=0.2) as held:
+        down = await held.until("down")
+    assert "printed no https address within" in down.detail
+    assert "hello" in down.detail
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (
+            "no-such-program --url {ingress_url}",
+            "cannot start no-such-program: No such file or directory; trying again in 60 s",
+        ),
+        (
+            "cloudflared 'unclosed",
+            "tunnel.command cannot be read: No closing quotation; not tried again until you reconnect",
+        ),
+        (None, "tunnel.command is missing"),
+    ],
+)
+async def test_a_command_that_cannot_run_is_one_clear_sentence(by_command, command, sentence):
+    async with by_command(command) as held:
+        assert (await held.until("down")).detail.startswith(sentence)
+
+
+async def test_an_address_with_odd_characters_is_a_failure_shown_escaped(by_command, tmp_path):
+    program = script(tmp_path / "tunnel", "#!/bin/sh\nprintf 'https://a\\001b.example.dev\\n'; sleep 60\n")
+    async with by_command(str(program)) as held:
+        down = await held.until("down")
+    assert "gave an address that is not a plain https URL: https://a\\x01b.example.dev" in down.detail
+
+
+async def test_a_chatty_command_is_drained_for_ever(by_command, tmp_path, until):
+    # Far more than a pipe holds, part of it without line ends.
+    program = script(
+        tmp_path / "tunnel",
+        f"#!{sys.executable}\n"
+        "import pathlib, sys, time\n"
+        "print('https://a.example.dev', flush=True)\n"
+        "sys.stderr.write('x' * 2_000_000)\n"
+        "sys.stdout.write('line\\n' * 200_000)\n"
+        "sys.stdout.flush()\n"
+        f"pathlib.Path({str(tmp_path / 'through')!r}).touch()\n"
+        "time.sleep(60)\n",
+    )
+    async with by_command(str(program)) as held:
+        await held.until("up")
+        await until((tmp_path / "through").exists)
+    assert held.states == ["connecting", "up"]
+
+
+async def test_closing_ends_the_whole_group(by_command, tmp_path, is_alive):
+    program = script(
+        tmp_path / "tunnel",
+        f"#!/bin/sh\ntrap '' TERM\nsleep 60 > /dev/null 2>&1 &\necho $! > {tmp_path / 'pid'}\n"
+        "echo https://a.example.dev\nwhile :; do sleep 60 & wait; done\n",
+    )
+    async with by_command(str(program), close=0.2) as held:
+        await held.until("up")
+        pid = int((tmp_path / "pid").read_text())
+        assert is_alive(pid)
+    assert not is_alive(pid)
+
+
+class Sshd:
+    """A real sshd on a high port, run as this user with keys of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
+        shutil.copy(folder / "user.pub", folder / "authorized")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        (folder / "sshd_config").write_text(
+            f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {folder}/host\nPidFile none\nUsePAM no\n"
+            f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nPasswordAuthentication no\n"
+            "PermitRootLogin yes\nAllowTcpForwarding yes\n"
+        )
+        if os.getuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+
+    def command(self):
+        """A program for tunnel.command: ssh -R on a port of the far end's choice, told as an https address."""
+        ssh = (
+            f"ssh -F none -N -T -i {self.folder}/user -p {self.port} -o BatchMode=yes -o StrictHostKeyChecking=no "
+            f"-o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes -o ExitOnForwardFailure=yes "
+            f'-R 127.0.0.1:0:"$1":"$2" {getpass.getuser()}@127.0.0.1'
+        )
+        return script(
+            self.folder / "tunnel",
+            f'#!/bin/sh\n{ssh} 2>&1 < /dev/null | while read -r line; do\n  echo "$line"\n'
+            '  case $line in "Allocated port "*) set -- $line; echo "https://port-$3.example.dev";; esac\ndone\n',
+        )
+
+    def started(self, start):
+        sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
+        self.process = start(sshd, "-D", "-f", self.folder / "sshd_config", "-E", self.folder / "log")
+        return self
+
+    def listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def drop_sessions(self):
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == self.process.pid:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
+
+
+@asynccontextmanager
+async def application():
+    """A real server in place of relay's ingress; gives its address."""
+
+    async def answer(request):
+        return web.Response(text=f"captured {request.path} {await request.text()}")
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def through(public_url):
+    """Send a webhook to the far end of the ssh tunnel; return the answer."""
+    port = re.search(r"port-(\d+)", public_url)[1]
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://127.0.0.1:{port}/webhooks/stripe", data="body") as answer,
+    ):
+        return await answer.text()
+
+
+async def test_a_webhook_comes_through_openssh_and_again_after_the_connection_was_cut(
+    by_command, tmp_path, start, until
+):
+    sshd = Sshd(tmp_path).started(start)
+    await until(sshd.listens)
+    command = f"{sshd.command()} {{host}} {{port}}"
+    async with application() as ingress, by_command(command, ingress=ingress) as held:
+        first = (await held.until("up")).public_url
+        assert await through(first) == "captured /webhooks/stripe body"
+        sshd.drop_sessions()
+        await held.until("down")
+        second = (await held.until("up", 2)).public_url
+        assert await through(second) == "captured /webhooks/stripe body"

@@ -1,0 +1,192 @@
+"""The supervisor: its waits, its reports, and which tunnel the options lead to."""
+
+import asyncio
+from dataclasses import dataclass
+
+import pytest
+
+from relay.errors import TunnelError
+from relay.model.secret import Secret
+from relay.model.signals import TunnelChanged
+from relay.tunnel.supervisor import Supervisor
+from relay.tunnel.tunnel import RefusedError, TunnelOptions
+
+
+class Stepping:
+    """A clock on which every wait is over at once and counts in full."""
+
+    def __init__(self):
+        self.slept = []
+        self.elapsed = 0.0
+
+    def monotonic(self):
+        return self.elapsed
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.elapsed += seconds
+        await asyncio.sleep(0)
+
+
+@dataclass
+class Scripted:
+    """A tunnel that lives one life after the other, each a list of steps, and then for ever."""
+
+    lives: list
+    clock: Stepping
+    name = "scripted"
+    closed = 0
+
+    async def hold(self, say):
+        try:
+            for step in self.lives.pop(0) if self.lives else [None]:
+                match step:
+                    case str():
+                        say("up", step, "it is up")
+                    case float():
+                        await self.clock.sleep(step)
+                        self.clock.slept.pop()
+                    case Exception():
+                        raise step
+                    case None:
+                        await asyncio.Event().wait()
+        finally:
+            self.closed += 1
+
+
+@pytest.fixture
+def live(until):
+    """Gives `live(lives)`: runs a supervisor until its lives are used up; gives it, its waits, its reports."""
+
+    async def lived(lives, spread=lambda: 0.5):
+        clock = Stepping()
+        tunnel = Scripted(list(lives), clock)
+        supervisor = Supervisor(tunnel, clock=clock, spread=spread)
+        said = []
+        running = asyncio.ensure_future(supervisor.run(said.append))
+        many = len(lives)
+        await until(lambda: tunnel.closed == many)
+        running.cancel()
+        await asyncio.wait({running})
+        assert running.cancelled()
+        return supervisor, clock.slept, said
+
+    return lived
+
+
+LOST = TunnelError("it was lost", hint="look")
+
+
+async def test_waits_double_from_one_second_to_sixty(live):
+    _, slept, _ = await live([[LOST]] * 9)
+    assert slept == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+async def test_waits_are_spread_by_a_fifth_and_never_longer_than_sixty(live):
+    _, least, _ = await live([[LOST]] * 8, spread=lambda: 0.0)
+    _, most, _ = await live([[LOST]] * 8, spread=lambda: 1.0)
+    assert least == pytest.approx([0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 48, 48])
+    assert most == pytest.approx([1.2, 2.4, 4.8, 9.6, 19.2, 38.4, 60, 60])
+
+
+async def test_a_minute_up_makes_the_next_failure_the_first(live):
+    _, slept, _ = await live(
+        [[LOST], [LOST], ["https://a.dev", 59.0, LOST], ["https://a.dev", 60.0, LOST], [LOST]]
+    )
+    assert slept == [1, 2, 4, 1, 2]
+
+
+async def test_a_refusal_is_tried_again_when_it_says(live):
+    _, slept, said = await live([[RefusedError("no agent")], [RefusedError("no session", again=7.0)]])
+    assert slept == [60, 7]
+    assert [change.detail for change in said] == [
+        "no agent; trying again in 60 s",
+        "no session; trying again in 7 s",
+    ]
+
+
+async def test_every_change_is_reported_once_with_one_sentence(live):
+    a, b = "https://a.dev", "https://b.dev"
+    supervisor, _, said = await live([[a, a, LOST], [a, LOST], [b]])
+    down = "it was lost: look; trying again in {} s"
+    assert said == [
+        TunnelChanged("up", a, "it is up"),
+        TunnelChanged("down", None, down.format(1)),
+        TunnelChanged("up", a, "it is up"),
+        TunnelChanged("down", None, down.format(2)),
+        TunnelChanged("up", b, f"public URL changed: {a} -> {b}; update your webhook settings"),
+        TunnelChanged("down", None, "the scripted tunnel ended; trying again in 4 s"),
+    ]
+    assert (supervisor.state, supervisor.public_url, supervisor.detail) == ("down", None, said[-1].detail)
+
+
+async def test_an_unforeseen_failure_does_not_stop_relay(live, caplog):
+    _, slept, said = await live([[ZeroDivisionError("a secret")], [TimeoutError()]])
+    assert slept == [1, 2]
+    assert said[0].detail == "the scripted tunnel failed: relay's log says how; trying again in 1 s"
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_reconnect_drops_the_tunnel_and_opens_it_at_once(until):
+    clock = Stepping()
+    tunnel = Scripted([["https://a.dev", None], ["https://b.dev", None]], clock)
+    supervisor = Supervisor(tunnel, clock=clock)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(supervisor.run(lambda _: None))
+        await until(lambda: supervisor.public_url == "https://a.dev")
+        supervisor.reconnect()
+        supervisor.reconnect()
+        await until(lambda: supervisor.public_url == "https://b.dev")
+        running.cancel()
+    assert tunnel.closed == 2
+    assert clock.slept == []
+
+
+async def test_a_reconnect_ends_a_wait_that_would_never_end(until):
+    clock = Stepping()
+    tunnel = Scripted([[RefusedError("bad token", again=None)], ["https://a.dev", None]], clock)
+    supervisor = Supervisor(tunnel, clock=clock)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(supervisor.run(lambda _: None))
+        await until(lambda: supervisor.detail == "bad token; not tried again until you reconnect")
+        supervisor.reconnect()
+        await until(lambda: supervisor.public_url == "https://a.dev")
+        running.cancel()
+
+
+async def test_without_a_token_auto_is_no_tunnel_and_says_why(hold, tmp_path):
+    for token in (None, Secret("env:NGROK_AUTHTOKEN", " ")):
+        async with hold(TunnelOptions(data_dir=tmp_path, authtoken=token)) as held:
+            said = await held.until("none")
+        assert said == TunnelChanged("none", None, "no ngrok authtoken: set NGROK_AUTHTOKEN for a public URL")
+
+
+async def test_with_a_token_auto_is_ngrok(agent):
+    async with agent.held(provider="auto") as held:
+        assert (await held.until("up")).detail == "ngrok forwards to http://127.0.0.1:8400"
+
+
+async def test_no_tunnel_is_said_and_kept(hold, tmp_path):
+    async with hold(TunnelOptions(data_dir=tmp_path, provider="none")) as held:
+        await held.until("none")
+    assert held.said == [TunnelChanged("none", None, "the tunnel is switched off")]
+
+
+async def test_a_static_address_is_up_at_once(hold, tmp_path):
+    options = TunnelOptions(data_dir=tmp_path, provider="static", public_url="https://hooks.example.dev/")
+    async with hold(options) as held:
+        up = await held.until("up")
+    assert up.public_url == "https://hooks.example.dev"
+    assert held.states == ["up"]
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (None, "the static tunnel has no address: set public_url"),
+        ("http://hooks.example.dev", "tunnel.public_url gave an address that is not a plain https URL"),
+    ],
+)
+async def test_a_static_address_that_cannot_be_is_down(hold, tmp_path, url, sentence):
+    async with hold(TunnelOptions(data_dir=tmp_path, provider="static", public_url=url)) as held:
+        assert (await held.until("down")).detail.startswith(sentence)

@@ -121,6 +121,19 @@ async def check_target(url: str, rules: Rules, resolve: Resolve = resolve) -> De
     return destination
 
 
+async def knock(destination: Destination, seconds: float = 2.0) -> bool:
+    """Say whether one of the judged addresses takes a connection; nothing is sent over it."""
+    for address in destination.addresses:
+        try:
+            async with asyncio.timeout(seconds):
+                _, writer = await asyncio.open_connection(str(address), destination.port)
+        except OSError:
+            continue
+        writer.close()
+        return True
+    return False
+
+
 def check_syntax(url: str, rules: Rules = Rules()) -> Destination:
     """Return the parts of `url` with no name looked up, so `addresses` is empty unless the host is one.
 

@@ -19,10 +19,14 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """The attempt failed in a way that may pass; `after` is the least wait in seconds, if known."""
+    """The attempt failed in a way that may pass; `after` is the least wait in seconds, if known.
+
+    `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike.
+    """
 
     detail: str
     after: float | None = None
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,155 @@
+"""Forward: the captured request, sent to a target byte for byte."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Self
+
+from relay import dial
+from relay.actions.base import Action
+from relay.actions.outgoing import ForwardOptions, address, edited, final_headers, portable, settings
+from relay.actions.wire import NoAnswerError, Patience, Wire
+from relay.clock import Clock
+from relay.dial import Destination, Resolve, Rules, UnknownHostError, check_target
+from relay.errors import TargetError
+from relay.model.delivery import (
+    ActionResult,
+    Delivery,
+    Failed,
+    Outcome,
+    ReceivedResponse,
+    Retry,
+    SentRequest,
+    SignMode,
+    Succeeded,
+)
+from relay.model.event import Capture, Event
+
+__all__ = ["Forward", "ForwardOptions", "Resign", "judge", "retry_after"]
+
+Resign = Callable[[Event, Capture, SignMode], tuple[Capture, tuple[str, ...]]]
+
+_MAY_PASS = frozenset({408, 409, 425, 429})
+
+
+class Forward(Action[ForwardOptions]):
+    """Sends events to targets; an async context manager around one shared client session.
+
+    `rules(typed)` says what may be dialled at this moment, `resign` signs a request anew where its
+    mode asks for that, `source_path` gives the path a source of that name answers at.
+    """
+
+    name = "forward"
+
+    def __init__(
+        self,
+        *,
+        rules: Callable[[bool], Rules],
+        resign: Resign,
+        source_path: Callable[[str], str],
+        clock: Clock,
+        resolve: Resolve = dial.resolve,
+    ) -> None:
+        self._rules = rules
+        self._resign = resign
+        self._source_path = source_path
+        self._clock = clock
+        self._resolve = resolve
+        self._wire = Wire()
+
+    async def __aenter__(self) -> Self:
+        await self._wire.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._wire.__aexit__(kind, error, traceback)
+
+    async def run(self, event: Event, delivery: Delivery, options: ForwardOptions) -> ActionResult:
+        """Send the event once. Outcome, request and response come back; nothing is raised for a bad target."""
+        url = delivery.changes.url or options.url
+        try:
+            destination = await check_target(
+                url, self._rules(delivery.changes.url is not None), self._resolve
+            )
+        except UnknownHostError as error:
+            return ActionResult(outcome=Retry(error.sentence, unreachable=True))
+        except TargetError as error:
+            return ActionResult(outcome=Failed(error.sentence))
+        request = self._request(event, delivery, options, destination)
+        patience = Patience(total=options.timeout, verify_tls=options.verify_tls)
+        try:
+            response = await self._wire.send(request, destination, patience)
+        except NoAnswerError as error:
+            return ActionResult(outcome=Retry(error.detail, unreachable=error.unreachable), request=request)
+        except ValueError as error:
+            return ActionResult(outcome=Failed(f"cannot be sent: {error}"), request=request)
+        return ActionResult(
+            outcome=judge(response, self._clock.now()),
+            request=request,
+            response=response,
+        )
+
+    async def reachable(self, options: ForwardOptions) -> bool:
+        """Say whether the target takes a connection; no request is made."""
+        try:
+            destination = await check_target(options.url, self._rules(False), self._resolve)
+        except TargetError:
+            return False
+        return await dial.knock(destination)
+
+    def _request(
+        self,
+        event: Event,
+        delivery: Delivery,
+        options: ForwardOptions,
+        destination: Destination,
+    ) -> SentRequest:
+        outgoing, edits = edited(event.capture, delivery.changes)
+        path, query, detour = address(event, delivery.changes, destination, self._source_path)
+        headers, withheld = portable(outgoing.headers, event.capture.headers, loopback=destination.loopback)
+        outgoing = replace(
+            outgoing,
+            path=path,
+            query=query,
+            headers=headers,
+            url=options.signed_url or destination.url(path, query),
+        )
+        mode = delivery.changes.sign or options.sign
+        signed, signing = self._resign(event, outgoing, mode)
+        return SentRequest(
+            method=signed.method,
+            url=destination.url(signed.path, signed.query),
+            headers=final_headers(signed, event, delivery, options, destination),
+            body=signed.body,
+            notes=(*edits, *detour, *withheld, *signing, *settings(options)),
+        )
+
+
+def judge(response: ReceivedResponse, now: datetime) -> Outcome:
+    """Return what a response means: 2xx done, 408, 409, 425, 429 and 5xx try again, the rest given up."""
+    status = response.status
+    if 200 <= status < 300:
+        return Succeeded(f"{status}")
+    if status in _MAY_PASS or status >= 500:
+        return Retry(f"{status}", after=retry_after(response, now))
+    return Failed(f"{status} (not followed)" if 300 <= status < 400 else f"{status}")
+
+
+def retry_after(response: ReceivedResponse, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for, given as seconds or as a date."""
+    value = next((value for name, value in response.headers if name.lower() == "retry-after"), "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())

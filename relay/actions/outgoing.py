@@ -1,0 +1,172 @@
+"""The request that a forward sends, made from a capture: pure, and as little changed as may be."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from relay.dial import Destination
+from relay.model.delivery import Changes, Delivery, DeliveryReason, SignMode
+from relay.model.event import Capture, Event, Headers
+
+# RFC 9110, 7.6.1, with those that older software sends.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    },
+)
+_OURS = frozenset({"x-relay-hop", "x-relay-event", "x-relay-replay"})
+_SET_BY_US = frozenset({"host", "content-length"})
+_FRAMING = _HOP_BY_HOP | _OURS | {"content-length"}
+_CREDENTIALS = frozenset({"authorization", "cookie"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardOptions:
+    """A target of the action `forward`.
+
+    `timeout` in seconds, for the whole exchange. `set_headers` replace or add, `remove_headers` drop,
+    both last, after signing. `signed_url` is the address the app believes it has, for schemes that
+    sign it; "" means where the request goes.
+    """
+
+    url: str
+    timeout: float = 30.0
+    sign: SignMode = SignMode.ORIGINAL
+    set_headers: Headers = ()
+    remove_headers: tuple[str, ...] = ()
+    verify_tls: bool = True
+    signed_url: str = ""
+
+
+def address(
+    event: Event,
+    changes: Changes,
+    destination: Destination,
+    source_path: Callable[[str], str],
+) -> tuple[str, str, tuple[str, ...]]:
+    """Return path and query of the request sent, and a note where it differs in a way that surprises.
+
+    A target's own path is where events go; what an event has below its source's path is set below
+    that, and its query is kept beside the target's own.
+    """
+    notes: tuple[str, ...] = ()
+    if changes.path is not None:
+        path = changes.path
+    else:
+        below = _below(event.capture.path, source_path(event.capture.source))
+        inside = _inside(below)
+        notes = ("the path climbed out of the target's and was kept below it",) if inside != below else ()
+        path = destination.path.rstrip("/") + inside if inside else destination.path
+    if changes.query is not None:
+        return path, changes.query, notes
+    return path, "&".join(part for part in (destination.query, event.capture.query) if part), notes
+
+
+def _below(path: str, source_path: str) -> str:
+    root = source_path.rstrip("/")
+    rest = path[len(root) :] if path.startswith(root + "/") else ""
+    return "" if rest == "/" else rest
+
+
+def _inside(below: str) -> str:
+    """Return the path with its dot segments resolved if they would lead above it, else as it is."""
+    kept: list[str] = []
+    climbs = False
+    for segment in below.split("/"):
+        match segment.lower().replace("%2e", "."):
+            case "" | ".":
+                continue
+            case "..":
+                climbs = climbs or not kept
+                kept = kept[:-1]
+            case _:
+                kept.append(segment)
+    return "".join(f"/{segment}" for segment in kept) if climbs else below
+
+
+def edited(capture: Capture, changes: Changes) -> tuple[Capture, tuple[str, ...]]:
+    """Return the request with a person's edits to method, headers and body, and a note for every edit."""
+    edits = {
+        name: value
+        for name in ("method", "headers", "body")
+        if (value := getattr(changes, name)) is not None and value != getattr(capture, name)
+    }
+    named = [*edits, *(name for name in ("path", "query") if getattr(changes, name) is not None)]
+    return replace(capture, **edits), tuple(f"{name} edited" for name in named)
+
+
+def portable(headers: Headers, original: Headers, *, loopback: bool) -> tuple[Headers, tuple[str, ...]]:
+    """Return the headers that may travel on, in order, and notes on what had to stay.
+
+    What belongs to one connection stays; so do the sender's credentials, unless the target is on
+    this computer.
+    """
+    notes: dict[str, None] = {}
+    stays = _HOP_BY_HOP | _OURS | _named_by_connection(headers)
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        if name.lower() in stays:
+            continue
+        if name.lower() in _CREDENTIALS and not loopback and (name, value) in original:
+            notes[f"{name} left out: the target is not on this computer"] = None
+        elif not _TOKEN.fullmatch(name) or set("\r\n\0") & set(value):
+            notes["a header that HTTP does not allow was left out"] = None
+        else:
+            kept.append((name, value))
+    return tuple(kept), tuple(notes)
+
+
+def _named_by_connection(headers: Headers) -> frozenset[str]:
+    values = [value for name, value in headers if name.lower() == "connection"]
+    return frozenset(token.strip().lower() for value in values for token in value.split(",")) - _SET_BY_US
+
+
+def final_headers(
+    signed: Capture,
+    event: Event,
+    delivery: Delivery,
+    options: ForwardOptions,
+    destination: Destination,
+) -> Headers:
+    """Return the headers as they go out: Host and length ours, relay's own added, the target's settings last."""
+    headers = _put(signed.headers, "Host", destination.authority, first=True)
+    if signed.body or signed.header("Content-Length") is not None or signed.method in _WITH_BODY:
+        headers = _put(headers, "Content-Length", str(len(signed.body)))
+    headers += (("X-Relay-Hop", "1"), ("X-Relay-Event", str(event.id)))
+    if delivery.reason is DeliveryReason.REPLAY:
+        headers += (("X-Relay-Replay", "1"),)
+    for name, value in options.set_headers:
+        if name.lower() not in _FRAMING:
+            headers = _put(headers, name, value)
+    gone = {name.lower() for name in options.remove_headers} - _FRAMING - {"host"}
+    return tuple(pair for pair in headers if pair[0].lower() not in gone)
+
+
+def _put(headers: Headers, name: str, value: str, *, first: bool = False) -> Headers:
+    """Return the headers with exactly one of that name, where the first one stood and spelt as it was."""
+    places = [index for index, pair in enumerate(headers) if pair[0].lower() == name.lower()]
+    if not places:
+        return ((name, value), *headers) if first else (*headers, (name, value))
+    return tuple(
+        (pair[0], value) if index == places[0] else pair
+        for index, pair in enumerate(headers)
+        if index not in places[1:]
+    )
+
+
+def settings(options: ForwardOptions) -> tuple[str, ...]:
+    """Return notes on what the target's own settings change."""
+    return (
+        *(f"{name} set by the target" for name, _ in options.set_headers),
+        *(f"{name} removed by the target" for name in options.remove_headers),
+    )

@@ -1,0 +1,166 @@
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+import pytest
+
+from relay.actions.forward import Forward
+from relay.clock import SystemClock
+from relay.dial import Rules
+from relay.model.delivery import NO_CHANGES, Delivery, DeliveryReason, DeliveryState
+from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class RawServer:
+    """Keeps every byte it is sent; answers each connection's request with what `say` writes."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.received: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def only(self) -> bytes:
+        (request,) = self.received
+        return request
+
+    @property
+    def head(self) -> list[bytes]:
+        return self.only.partition(b"\r\n\r\n")[0].split(b"\r\n")
+
+    @property
+    def body(self) -> bytes:
+        return self.only.partition(b"\r\n\r\n")[2]
+
+
+Say = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+@pytest.fixture
+def raw_server():
+    return _raw_server
+
+
+@asynccontextmanager
+async def _raw_server(answer: bytes | Say = OK) -> AsyncIterator[RawServer]:
+    kept = RawServer(0)
+    talks: list[asyncio.Task[None]] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talks.append(asyncio.current_task())
+        # A cancelled talk ends quietly: asyncio's streams print a traceback for any other way.
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                sizes = re.findall(rb"(?i)\ncontent-length: (\d+)\r", head)
+                kept.received.append(head + await reader.readexactly(int(sizes[0]) if sizes else 0))
+                if not isinstance(answer, bytes):
+                    await answer(writer)
+                    break
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, limit=2**20)
+    kept.port = server.sockets[0].getsockname()[1]
+    try:
+        yield kept
+    finally:
+        server.close()
+        for task in talks:
+            task.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
+
+
+@pytest.fixture
+def make_event():
+    return _event
+
+
+def _event(**changes) -> Event:
+    fields = {
+        "source": "stripe",
+        "method": "POST",
+        "path": "/webhooks/stripe",
+        "query": "",
+        "headers": (("Host", "hooks.example"), ("Content-Type", "application/json"), ("Content-Length", "2")),
+        "body": b"{}",
+        "remote": "203.0.113.7",
+        "received_at": NOW,
+    }
+    capture = Capture(**fields | changes)
+    row = EventRow(
+        id=42,
+        received_at=NOW,
+        source=capture.source,
+        provider="stripe",
+        type="invoice.paid",
+        idempotency_key="evt_1",
+        outcome=EventOutcome.ACCEPTED,
+        verdict=Verdict.VERIFIED,
+        reason="",
+        method=capture.method,
+        path=capture.path,
+        query=capture.query,
+        content_type="application/json",
+        size=len(capture.body),
+        sha256="",
+        remote=capture.remote,
+        status=200,
+    )
+    return Event(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
+
+
+@pytest.fixture
+def make_delivery():
+    return _delivery
+
+
+def _delivery(changes=NO_CHANGES, reason=DeliveryReason.ROUTED, **fields) -> Delivery:
+    return Delivery(
+        **{
+            "id": 7,
+            "event_id": 42,
+            "source": "stripe",
+            "target": "app",
+            "action": "forward",
+            "reason": reason,
+            "changes": changes,
+            "state": DeliveryState.RUNNING,
+            "created_at": NOW,
+            "due_at": NOW,
+        }
+        | fields,
+    )
+
+
+def _as_received(event, capture, mode):
+    return capture, ()
+
+
+@pytest.fixture
+def forwarding():
+    return _forwarding
+
+
+@asynccontextmanager
+async def _forwarding(rules=Rules, resign=_as_received, **more) -> AsyncIterator[Forward]:
+    def rules_of(typed: bool) -> Rules:
+        return rules(typed=typed)
+
+    async with Forward(
+        rules=rules_of,
+        resign=resign,
+        source_path=lambda name: f"/webhooks/{name}",
+        clock=SystemClock(),
+        **more,
+    ) as action:
+        yield action

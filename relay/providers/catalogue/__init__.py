@@ -1,0 +1,42 @@
+"""The providers relay knows, one entry each, and which of them a request comes from."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from relay.model.event import Capture
+from relay.providers.catalogue.forges import FORGES
+from relay.providers.catalogue.shopify import SHOPIFY
+from relay.providers.catalogue.slack import SLACK
+from relay.providers.catalogue.standard import STANDARD
+from relay.providers.catalogue.stripe import STRIPE
+from relay.providers.catalogue.twilio import TWILIO, TWILIO_SIMPLE
+from relay.providers.provider import Provider
+
+__all__ = ["PROVIDERS", "find", "recognise"]
+
+_ENTRIES = (STRIPE, *FORGES, SLACK, TWILIO, *STANDARD, SHOPIFY, TWILIO_SIMPLE)
+
+PROVIDERS: Mapping[str, Provider] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
+
+# Gitea and Forgejo send GitHub's headers along, and GitLab those of Standard Webhooks: the
+# more particular provider is asked first.
+_ASKED_FIRST = ("forgejo", "gitea", "gitlab")
+
+
+def find(name: str) -> Provider | None:
+    """Return the provider of that name, None when there is none."""
+    return PROVIDERS.get(name)
+
+
+def recognise(capture: Capture) -> Provider | None:
+    """Return the provider whose own headers a request carries, None when it is nobody's."""
+    present = {name.lower() for name, _ in capture.headers}
+    order = (*_ASKED_FIRST, *(name for name in PROVIDERS if name not in _ASKED_FIRST))
+    return next(
+        (
+            PROVIDERS[name]
+            for name in order
+            if any(header.lower() in present for header in PROVIDERS[name].recognise)
+        ),
+        None,
+    )

@@ -1,0 +1,163 @@
+"""Standard Webhooks and who uses it: Svix, Resend, Clerk, OpenAI, Supabase auth hooks."""
+
+from relay.providers.provider import Provider, body, first, header, joined, short
+from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, Key, Time, template
+
+SECRET = Key(form="base64", strip=("whsec_",), claims=("whsec_",))
+
+
+def standard_hmac(*families: str, key: Key = SECRET, bare: bool = False) -> Hmac:
+    """Return HMAC-SHA256 over id, time and body, its headers named `<family>-id` and so on.
+
+    Of several families the first that a request carries counts, as in svix 1.99.1.
+    """
+    return Hmac(
+        signed=template("{id}.{ts}.{body}"),
+        key=key,
+        encoding="base64",
+        place=_headers(families, "signature"),
+        layout=Items(separator=b" ", equals=b",", sig=b"v1", emit=b"v1,{sig}", bare=bare),
+        time=Time(place=_headers(families, "timestamp"), past=300, future=300),
+        ident=_headers(families, "id"),
+    )
+
+
+def standard_ed25519(*families: str) -> Ed25519:
+    """Return the `v1a` form, whose key is public: `whpk_<base64 of 32 bytes>`."""
+    return Ed25519(
+        signed=template("{id}.{ts}.{body}"),
+        key=Key(form="base64", strip=("whpk_",), claims=("whpk_",), exclusive=True),
+        encoding="base64",
+        place=_headers(families, "signature"),
+        layout=Items(separator=b" ", equals=b",", sig=b"v1a", emit=b"v1a,{sig}"),
+        time=Time(place=_headers(families, "timestamp"), past=300, future=300),
+        ident=_headers(families, "id"),
+    )
+
+
+def _headers(families: tuple[str, ...], part: str) -> InHeader:
+    return InHeader(*(f"{family}-{part}" for family in families))
+
+
+_SUMMARY = short(first(body("data", "id"), body("data", "object", "id")))
+
+STANDARD_WEBHOOKS = Provider(
+    name="standard-webhooks",
+    title="Standard Webhooks",
+    monogram="Sw",
+    docs="https://www.standardwebhooks.com/",
+    steps=(
+        "Register {url} where the sender keeps its webhook endpoints.",
+        "Copy the signing secret (whsec_..., or whpk_... for Ed25519) and set STANDARD_WEBHOOKS_SECRET to it.",
+    ),
+    secret_env=("STANDARD_WEBHOOKS_SECRET", "WEBHOOK_SECRET"),
+    recognise=("webhook-signature",),
+    schemes=(standard_ed25519("webhook"), standard_hmac("webhook")),
+    event_type=body("type"),
+    idempotency_key=header("webhook-id"),
+    summary=_SUMMARY,
+    companions=(("User-Agent", "Webhooks/1.0"), ("webhook-id", "msg_${id:27}")),
+    samples="svix",
+)
+
+SVIX = Provider(
+    name="svix",
+    title="Svix",
+    monogram="Sx",
+    docs="https://docs.svix.com/receiving/verifying-payloads/how",
+    steps=(
+        "Add {url} as an endpoint in the application portal.",
+        "Copy the endpoint's signing secret (whsec_...) and set SVIX_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("SVIX_WEBHOOK_SECRET",),
+    recognise=("svix-signature", "svix-id"),
+    schemes=(standard_ed25519("svix", "webhook"), standard_hmac("svix", "webhook")),
+    event_type=first(body("type"), body("eventType")),
+    idempotency_key=first(header("svix-id"), header("webhook-id")),
+    summary=_SUMMARY,
+    companions=(("User-Agent", "Svix-Webhooks/1.62.0"), ("svix-id", "msg_${id:27}")),
+)
+
+RESEND = Provider(
+    name="resend",
+    title="Resend",
+    monogram="Re",
+    docs="https://resend.com/docs/dashboard/webhooks/introduction",
+    steps=(
+        "Open Webhooks in the Resend dashboard and add a webhook.",
+        "Paste {url} as the endpoint and choose the events.",
+        "Copy the signing secret (whsec_...) and set RESEND_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("RESEND_WEBHOOK_SECRET",),
+    schemes=(standard_hmac("svix"),),
+    event_type=body("type"),
+    idempotency_key=header("svix-id"),
+    summary=joined(" · ", first(body("data", "to", 0), body("data", "to")), body("data", "subject")),
+    companions=SVIX.companions,
+)
+
+CLERK = Provider(
+    name="clerk",
+    title="Clerk",
+    monogram="Ck",
+    docs="https://clerk.com/docs/webhooks/overview",
+    steps=(
+        "Open Configure, Webhooks in the Clerk dashboard and add an endpoint.",
+        "Paste {url} as the endpoint URL and subscribe to events.",
+        "Copy the signing secret (whsec_...) and set CLERK_WEBHOOK_SIGNING_SECRET to it.",
+    ),
+    secret_env=("CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_WEBHOOK_SECRET"),
+    schemes=(standard_hmac("svix"),),
+    event_type=body("type"),
+    idempotency_key=header("svix-id"),
+    summary=joined(" · ", body("data", "email_addresses", 0, "email_address"), short(body("data", "id"))),
+    companions=SVIX.companions,
+)
+
+OPENAI = Provider(
+    name="openai",
+    title="OpenAI",
+    monogram="Oa",
+    docs="https://platform.openai.com/docs/guides/webhooks",
+    steps=(
+        "Open Settings, Project, Webhooks on the OpenAI platform and create an endpoint.",
+        "Paste {url} as the URL and choose the events.",
+        "Copy the signing secret (whsec_...) and set OPENAI_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("OPENAI_WEBHOOK_SECRET",),
+    schemes=(
+        # openai 3.54.0 takes a secret without whsec_ as text, and a signature without `v1,`.
+        standard_hmac(
+            "webhook", key=Key(form="base64", strip=("whsec_",), claims=("whsec_",), bare="text"), bare=True
+        ),
+    ),
+    event_type=body("type"),
+    idempotency_key=header("webhook-id"),
+    summary=short(body("data", "id")),
+    companions=STANDARD_WEBHOOKS.companions,
+)
+
+SUPABASE_AUTH = Provider(
+    name="supabase-auth",
+    title="Supabase auth hooks",
+    monogram="Su",
+    docs="https://supabase.com/docs/guides/auth/auth-hooks",
+    steps=(
+        "Open Authentication, Hooks in the Supabase dashboard and add an HTTPS hook.",
+        "Paste {url} as the URL and generate a secret.",
+        "Set SEND_EMAIL_HOOK_SECRET to the whole secret (v1,whsec_...).",
+    ),
+    secret_env=("SEND_EMAIL_HOOK_SECRET", "SEND_SMS_HOOK_SECRET"),
+    schemes=(
+        standard_hmac(
+            "webhook",
+            key=Key(form="base64", strip=("v1,whsec_", "whsec_"), claims=("v1,whsec_", "whsec_")),
+        ),
+    ),
+    event_type=first(body("metadata", "name"), body("email_data", "email_action_type")),
+    idempotency_key=header("webhook-id"),
+    summary=body("user", "email"),
+    companions=STANDARD_WEBHOOKS.companions,
+)
+
+STANDARD = (STANDARD_WEBHOOKS, SVIX, RESEND, CLERK, OPENAI, SUPABASE_AUTH)

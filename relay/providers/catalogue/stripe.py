@@ -1,0 +1,51 @@
+"""Stripe: `t=...,v1=...`, limited in age towards the past only."""
+
+from relay.providers.provider import Provider, body, first, joined, money, short
+from relay.providers.schemes import Hmac, InHeader, Items, Time, template
+
+_OBJECT = ("data", "object")
+
+STRIPE = Provider(
+    name="stripe",
+    title="Stripe",
+    monogram="St",
+    docs="https://docs.stripe.com/webhooks",
+    steps=(
+        "Open Developers, Webhooks in the Stripe Dashboard and add a destination.",
+        "Paste {url} as the endpoint URL and choose the events.",
+        "Reveal the signing secret (whsec_...) and set STRIPE_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SIGNING_SECRET"),
+    recognise=("Stripe-Signature",),
+    content_type="application/json; charset=utf-8",
+    schemes=(
+        # The secret is text, its whsec_ included. Both official libraries accept a time in the
+        # future and trim nothing around items (stripe 16.1.0 for Python, 23.1.0 for Node).
+        Hmac(
+            signed=template("{ts}.{body}"),
+            place=InHeader("Stripe-Signature"),
+            layout=Items(separator=b",", equals=b"=", sig=b"v1", ts=b"t", emit=b"t={ts},v1={sig}"),
+            time=Time(past=300),
+        ),
+    ),
+    event_type=body("type"),
+    idempotency_key=body("id"),
+    summary=joined(
+        " · ",
+        money(
+            first(
+                body(*_OBJECT, "amount"),
+                body(*_OBJECT, "amount_total"),
+                body(*_OBJECT, "amount_due"),
+                body(*_OBJECT, "plan", "amount"),
+            ),
+            body(*_OBJECT, "currency"),
+        ),
+        short(first(body(*_OBJECT, "id"), body("related_object", "id"))),
+    ),
+    companions=(
+        ("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)"),
+        ("Accept", "*/*; q=0.5, application/xml"),
+    ),
+    indent=2,
+)

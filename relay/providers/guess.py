@@ -1,0 +1,22 @@
+"""What a request of nobody we know most likely is: names that most senders use."""
+
+from relay.providers.picks import body, first, header
+
+guess_type = first(
+    header("X-Event-Type"),
+    header("X-Event-Name"),
+    header("X-Webhook-Event"),
+    header("X-Webhook-Topic"),
+    body("type"),
+    body("event_type"),
+    body("eventType"),
+    body("event", "type"),
+    body("event", "name"),
+    body("event"),
+    body("topic"),
+    body("action"),
+)
+"""The event type of a source that has no provider."""
+
+guess_key = first(header("Idempotency-Key"), header("webhook-id"), header("svix-id"))
+"""The idempotency key of a source that has no provider: only headers that are meant as one."""

@@ -1,0 +1,70 @@
+"""Which of several schemes a request is judged by, so that a weaker one never stands in for the real one."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from relay.model.event import Capture, SignatureScheme, Verification
+from relay.model.secret import Secret
+from relay.providers.schemes.base import Scheme, unchecked
+from relay.providers.schemes.signed import SignedText
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOf:
+    """Several schemes of one provider, strongest first; every request is judged by exactly one."""
+
+    schemes: tuple[Scheme, ...]
+
+    @property
+    def title(self) -> str:
+        """Return the strongest scheme's name."""
+        return self.schemes[0].title
+
+    def presented(self, capture: Capture) -> bool:
+        """Say whether the request carries a signature of any of the schemes."""
+        return any(scheme.presented(capture) for scheme in self.schemes)
+
+    def usable(self, secret: Secret) -> bool:
+        """Say whether any of the schemes takes the secret."""
+        return any(scheme.usable(secret) for scheme in self.schemes)
+
+    def claims(self, secret: Secret) -> bool:
+        """Say whether the secret can only belong to one of the schemes."""
+        return any(scheme.claims(secret) for scheme in self.schemes)
+
+    def tolerating(self, past: float | None, future: float | None) -> Self:
+        """Return the schemes with other age limits."""
+        return type(self)(schemes=tuple(scheme.tolerating(past, future) for scheme in self.schemes))
+
+    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
+        """Judge a capture by the one scheme that secrets and headers choose."""
+        if not secrets:
+            return unchecked()
+        return choose(self.schemes, capture, secrets).verify(secrets, capture, now)
+
+    def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
+        """Return the capture signed anew, in the way it was signed before where that is possible."""
+        return choose(self.schemes, capture, (secret,)).sign(secret, capture, now)
+
+
+def choose(schemes: tuple[Scheme, ...], capture: Capture, secrets: tuple[Secret, ...] = ()) -> Scheme:
+    """Return the scheme that a request must satisfy.
+
+    A secret that only one scheme takes (`whsec_...`) settles it, so that leaving the signature
+    out never falls back to a token. Otherwise the strongest scheme counts that takes one of the
+    secrets and whose signature is there; without any signature, the strongest that takes one.
+    """
+    claiming = [scheme for scheme in schemes if any(scheme.claims(secret) for secret in secrets)]
+    usable = [scheme for scheme in schemes if any(scheme.usable(secret) for secret in secrets)]
+    eligible = claiming or usable or list(schemes)
+    return next((scheme for scheme in eligible if scheme.presented(capture)), eligible[0])
+
+
+def with_tolerance(scheme: SignatureScheme, past: float | None, future: float | None) -> SignatureScheme:
+    """Return the scheme with other age limits in seconds; None switches that check off.
+
+    The age is shown all the same. A scheme without timestamps, or one that relay did not make,
+    stays as it is.
+    """
+    return scheme.tolerating(past, future) if isinstance(scheme, OneOf | SignedText) else scheme

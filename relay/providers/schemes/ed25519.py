@@ -1,0 +1,76 @@
+"""Signatures made with a key pair: Ed25519 (Discord, Standard Webhooks v1a)."""
+
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from relay.errors import SigningError
+from relay.model.event import Capture
+from relay.model.secret import Secret
+from relay.providers.schemes.keys import Encoding, decode, encode, unbase64
+from relay.providers.schemes.signed import SignedText
+
+PRIVATE_PREFIX = "whsk_"
+
+# Each check hashes the whole body anew, and a header of 8 kB holds ninety signatures.
+_MOST = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ed25519(SignedText):
+    """An Ed25519 signature, checked with the provider's public key.
+
+    A secret `whsk_<base64 of seed and public key>` (Standard Webhooks' form) is a key pair of
+    one's own: it checks with its public half and, unlike a public key, can sign.
+    """
+
+    encoding: Encoding = "hex"
+
+    @property
+    def title(self) -> str:
+        """Return the algorithm."""
+        return "Ed25519"
+
+    def step(self, capture: Capture) -> str:
+        """Return the algorithm."""
+        del capture
+        return self.title
+
+    def read_key(self, secret: Secret) -> bytes | None:
+        """Return the 32 bytes of a public key, or the 64 of a key pair."""
+        text = secret.reveal()
+        if text.startswith(PRIVATE_PREFIX):
+            pair = unbase64(text.removeprefix(PRIVATE_PREFIX))
+            return pair if pair is not None and len(pair) == 64 else None
+        key = self.key.read(secret)
+        return key if key is not None and len(key) == 32 else None
+
+    def claims(self, secret: Secret) -> bool:
+        """Say whether the secret can only be a key of this scheme."""
+        return self.key.claimed(secret) or secret.reveal().startswith(PRIVATE_PREFIX)
+
+    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
+        """Check the first few; hex may be of either case, as every library decodes it."""
+        del capture
+        return any(self._fits(key, text, signature) for signature in signatures[:_MOST])
+
+    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
+        """Return a signature with one's own key pair. Raises SigningError for a public key."""
+        del capture
+        if len(key) != 64:
+            raise SigningError(
+                "Only the provider can make this signature: relay holds its public key, not the private one.",
+                hint="send the original signature, or configure a key pair of your own (whsk_...) on both sides",
+            )
+        return encode(Ed25519PrivateKey.from_private_bytes(key[:32]).sign(text), self.encoding)
+
+    def _fits(self, key: bytes, text: bytes, signature: bytes) -> bool:
+        raw = decode(signature.decode("latin-1"), self.encoding)
+        if raw is None or len(raw) != 64:
+            return False
+        try:
+            Ed25519PublicKey.from_public_bytes(key[-32:]).verify(raw, text)
+        except (InvalidSignature, ValueError):
+            return False
+        return True

@@ -1,0 +1,197 @@
+"""Where a signature, a timestamp or an id stands in a request: to read it there and to write it."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from relay.errors import SigningError
+from relay.model.event import Capture
+from relay.model.payload import Payload
+from relay.providers.schemes.base import UnreadableError, octets
+from relay.providers.schemes.splice import form_value, json_value, query_value, with_body, with_header
+
+
+class Place(Protocol):
+    """A spot in a request that holds one text."""
+
+    @property
+    def title(self) -> str:
+        """Return what a person calls the spot."""
+        ...
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct texts found there; none when there is nothing."""
+        ...
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that text there, all else as it was. Raises SigningError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class InHeader:
+    """A header; of several names the first that the request carries counts."""
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+    @property
+    def title(self) -> str:
+        """Return the first name."""
+        return self.names[0]
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct values of the first of the headers that is there."""
+        del payload
+        for name in self.names:
+            if values := capture.header_values(name):
+                return tuple(octets(value) for value in dict.fromkeys(values))
+        return ()
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with the header set under the name it had."""
+        return with_header(capture, self.names, text.decode("latin-1"))
+
+
+@dataclass(frozen=True, slots=True)
+class InNumberedHeader:
+    """Headers counted from 1, such as `X-DocuSign-Signature-1`; any of them may match."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Return the name with an N for the number."""
+        return f"{self.name}-N"
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the values of all of them."""
+        del payload
+        return tuple(octets(value) for name, value in capture.headers if self._counts(name))
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with the first one set and the others gone."""
+        names = tuple(name for name, _ in capture.headers if self._counts(name))
+        return with_header(capture, names or (f"{self.name}-1",), text.decode("latin-1"))
+
+    def _counts(self, name: str) -> bool:
+        return re.fullmatch(re.escape(self.name) + r"-\d{1,3}", name, re.IGNORECASE) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class InJson:
+    """A value in the JSON body; `number` refuses a text that only looks like one."""
+
+    path: tuple[str, ...]
+    number: bool = False
+
+    @property
+    def title(self) -> str:
+        """Return the path with dots."""
+        return ".".join(self.path)
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the text or whole number there."""
+        del capture
+        value = payload.at(*self.path)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return (str(value).encode(),)
+        if isinstance(value, str) and not self.number:
+            return (value.encode("utf-8", "surrogatepass"),)
+        return ()
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that value in its body."""
+        body = json_value(capture.body, self.path, int(text) if self.number else _written(text))
+        if body is None:
+            raise SigningError(
+                f"The body has no place for {self.title}, which this provider signs.",
+                hint="send a JSON object as the body",
+            )
+        return with_body(capture, body)
+
+
+@dataclass(frozen=True, slots=True)
+class InForm:
+    """A field of a form body."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Return the name of the field."""
+        return self.name
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct values of the field."""
+        del capture
+        values = dict.fromkeys(value for name, value in payload.form if name == self.name)
+        return tuple(value.encode("utf-8", "surrogateescape") for value in values)
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that field in its body."""
+        return with_body(capture, form_value(capture.body, self.name, _written(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class InQuery:
+    """A query parameter."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Return the name of the parameter."""
+        return f"?{self.name}="
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct values of the parameter."""
+        del payload
+        return query_values(capture.query, self.name)
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that parameter in its query and its URL."""
+        return with_query(capture, self.name, _written(text))
+
+
+def with_query(capture: Capture, name: str, value: str) -> Capture:
+    """Return the capture with one query parameter set, in the query and in the URL alike."""
+    query = query_value(capture.query, name, value)
+    base, _, old = capture.url.partition("?")
+    url = f"{base}?{query_value(old, name, value)}" if capture.url else ""
+    return dataclasses.replace(capture, query=query, url=url)
+
+
+def query_values(query: str, name: str) -> tuple[bytes, ...]:
+    """Return the distinct decoded values of a query parameter."""
+    pairs = parse_qsl(query, keep_blank_values=True, encoding="latin-1")
+    return tuple(octets(value) for value in dict.fromkeys(value for key, value in pairs if key == name))
+
+
+def only(place: Place, capture: Capture, payload: Payload) -> bytes:
+    """Return the one text that stands at a place.
+
+    Raises UnreadableError: nothing there, or different texts, of which an application might
+    read another than relay does.
+    """
+    values = place.read(capture, payload)
+    if not values or not values[0].strip():
+        in_body = isinstance(place, InJson | InForm)
+        raise UnreadableError(
+            "body_malformed" if in_body else "signature_missing",
+            f"{place.title} is missing",
+            result="Missing",
+        )
+    if len(values) > 1:
+        raise UnreadableError(
+            "header_malformed", f"{place.title} is there {len(values)} times, each different"
+        )
+    return values[0]
+
+
+def _written(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")

@@ -59,7 +59,8 @@ class UnreadableError(Exception):
 class Reading:
     """One request as its signature sees it; `ts` and `ident` are text as received.
 
-    `hashed` says that a hash in the signed URL already vouches for the body.
+    `hashed` says that a hash in the signed URL already vouches for the body; `form` is the signed
+    text of a form body with the number of its fields, made once for all spellings of the URL.
     """
 
     capture: Capture
@@ -69,6 +70,7 @@ class Reading:
     url: bytes = b""
     secret: bytes = b""
     hashed: bool = False
+    form: tuple[bytes, int] | None = None
 
 
 def octets(text: str) -> bytes:

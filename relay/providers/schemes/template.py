@@ -87,7 +87,7 @@ def _token(name: str, argument: str, distinct: bool) -> Token:
     if name in _PLAIN and not argument:
         return _PLAIN[name]
     if name == "form_sorted" and not argument:
-        return Token(lambda reading: _form_sorted(reading, distinct), _form_words)
+        return _form_token(distinct)
     if name == "header" and argument:
         return Token(lambda reading: only(InHeader(argument), reading.capture, reading.payload))
     if name == "json" and argument:
@@ -124,8 +124,8 @@ _PLAIN = {
 }
 
 
-def _form_sorted(reading: Reading, distinct: bool) -> bytes:
-    """Return every field name, sorted by code point, each followed by its values, sorted.
+def _form_sorted(reading: Reading, distinct: bool) -> tuple[bytes, int]:
+    """Return every field name, sorted by code point, each followed by its values; and how many fields.
 
     Where the body is no form nothing is signed of it, so something else must vouch for it.
     """
@@ -133,25 +133,32 @@ def _form_sorted(reading: Reading, distinct: bool) -> bytes:
     if not reading.payload.is_form:
         if body and not reading.hashed:
             raise UnreadableError("body_malformed", "the body is not a form", step=STEP)
-        return b""
-    fields: dict[str, list[str]] = {}
+        return b"", 0
     try:
-        for name, value in parse_form(body):
-            fields.setdefault(name, []).append(value)
+        pairs = parse_form(body)
     except PayloadError as error:
         raise UnreadableError("body_malformed", error.sentence, step=STEP) from error
-    pieces: list[str] = []
-    for name in sorted(fields):
-        values = sorted(set(fields[name])) if distinct else fields[name]
-        pieces += [name + value for value in values]
-    return "".join(pieces).encode("utf-8", "surrogateescape")
+    fields: dict[str, list[str]] = {}
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    pieces = [
+        name + value
+        for name in sorted(fields)
+        for value in (sorted(set(fields[name])) if distinct else fields[name])
+    ]
+    return "".join(pieces).encode("utf-8", "surrogateescape"), len(pairs)
 
 
-def _form_words(reading: Reading) -> str:
-    if not reading.payload.is_form:
-        return "no form fields"
-    count = len(reading.payload.form)
-    return f"{count} form field{'' if count == 1 else 's'}, sorted"
+def _form_token(distinct: bool) -> Token:
+    def read(reading: Reading) -> tuple[bytes, int]:
+        reading.form = reading.form or _form_sorted(reading, distinct)
+        return reading.form
+
+    def words(reading: Reading) -> str:
+        count = read(reading)[1]
+        return f"{count or 'no'} form field{'' if count == 1 else 's'}"
+
+    return Token(lambda reading: read(reading)[0], words)
 
 
 def _shown(literal: bytes) -> str:

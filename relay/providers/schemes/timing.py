@@ -10,6 +10,8 @@ from relay.model.text import printable
 from relay.providers.schemes.base import UnreadableError
 from relay.providers.schemes.places import Place
 
+Unit = Literal["s", "ms", "iso"]
+
 STEP = "Timestamp"
 
 _NUMBER = re.compile(rb"[+-]?[0-9]{1,16}(?:\.[0-9]{1,9})?")
@@ -24,7 +26,7 @@ class Time:
     """
 
     place: Place | None = None
-    unit: Literal["s", "ms", "iso"] = "s"
+    unit: Unit = "s"
     past: float | None = None
     future: float | None = None
 

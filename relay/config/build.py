@@ -1,0 +1,213 @@
+"""File and command line together: the whole configuration, checked and resolved."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from relay.config.file import File, ServerTable, TunnelTable
+from relay.config.mistakes import gathered, parse, read
+from relay.config.secrets import resolve
+from relay.config.sources import build_sources, inbox
+from relay.config.targets import Targets, build_targets, forward_target
+from relay.config.units import endpoint
+from relay.dial import Rules
+from relay.errors import TargetError
+from relay.mail.compose import EmailOptions
+from relay.mail.smtp import SmtpOptions
+from relay.model.delivery import Route, Target
+from relay.model.event import Source
+from relay.tunnel.tunnel import TunnelOptions
+
+DEFAULT_FILE = "relay.toml"
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_UNSPECIFIED = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What the command line says over the file."""
+
+    forward: tuple[str, ...] = ()
+    no_tunnel: bool = False
+    ingress: str | None = None
+    dashboard: str | None = None
+    data_dir: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """Where relay listens. A port that was `named` is taken or fails; a default one may move."""
+
+    ingress: tuple[str, int]
+    ingress_named: bool
+    dashboard: tuple[str, int]
+    dashboard_named: bool
+    auth: bool
+    allowed_hosts: tuple[str, ...]
+    allow_targets: frozenset[tuple[str, int]]
+    data_dir: Path
+    max_body: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything relay runs by; `path` is None when there is no file."""
+
+    path: Path | None
+    file: File
+    server: Server
+    tunnel: TunnelOptions
+    sources: tuple[Source, ...]
+    inbox: Callable[[str], Source] | None
+    targets: Mapping[str, Target]
+    routes: tuple[Route, ...]
+    emails: Mapping[str, EmailOptions]
+    smtp: SmtpOptions | None
+    notices: tuple[str, ...]
+
+
+def load(
+    path: Path | None, overrides: Overrides = Overrides(), environ: Mapping[str, str] | None = None
+) -> Config:
+    """Read relay.toml (`path`, else ./relay.toml where it is there, else nothing) and resolve it.
+
+    Raises ConfigError holding every mistake at once.
+    """
+    if path is None and Path(DEFAULT_FILE).is_file():
+        path = Path(DEFAULT_FILE)
+    folder = path.resolve().parent if path else Path.cwd()
+    file = read(path) if path else parse({}, DEFAULT_FILE)
+    known = _environment(folder, os.environ if environ is None else environ)
+    problems: list[str] = []
+    server = _server(file.server, overrides, folder, problems)
+    own = Rules(own=frozenset({server.ingress, server.dashboard}))
+    sources = build_sources(file, known)
+    targets = _with_forwards(build_targets(file, folder, own, known), overrides, own, problems)
+    problems += [*sources.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
+    if problems:
+        raise gathered(str(path or "the command line"), problems)
+    return Config(
+        path=path,
+        file=file,
+        server=server,
+        tunnel=_tunnel(file.tunnel, overrides, server.data_dir, known),
+        sources=sources.found,
+        inbox=inbox(known) if file.server.inbox else None,
+        targets=targets.found,
+        routes=targets.routes,
+        emails=targets.emails,
+        smtp=targets.smtp,
+        notices=(*sources.notices, *targets.notices, *_unused(file)),
+    )
+
+
+def _environment(folder: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
+    # A .env beside the file fills gaps; what the environment says wins.
+    filled = {name: value for name, value in dotenv_values(folder / ".env").items() if value is not None}
+    return filled | dict(environ)
+
+
+def _server(table: ServerTable, overrides: Overrides, folder: Path, problems: list[str]) -> Server:
+    given = table.model_fields_set
+    ingress = _endpoint("--ingress", overrides.ingress, table.ingress, problems)
+    dashboard = _endpoint("--dashboard", overrides.dashboard, table.dashboard, problems)
+    if ingress == dashboard and ingress[1]:
+        problems.append("server.dashboard: ingress and dashboard need different ports")
+    loopback = dashboard[0] in _LOOPBACK
+    if dashboard[0] in _UNSPECIFIED or not (loopback or table.allowed_hosts):
+        problems.append(
+            "server.dashboard: the dashboard only listens on loopback unless allowed_hosts names how it is reached; "
+            "share it with ssh -L",
+        )
+    if table.dashboard_auth == "off" and not loopback:
+        problems.append('server.dashboard_auth: "off" is for a dashboard on loopback only')
+    return Server(
+        ingress=ingress,
+        ingress_named="ingress" in given or overrides.ingress is not None,
+        dashboard=dashboard,
+        dashboard_named="dashboard" in given or overrides.dashboard is not None,
+        auth=table.dashboard_auth == "token",
+        allowed_hosts=tuple(table.allowed_hosts),
+        allow_targets=_pairs(table.allow_targets, problems),
+        data_dir=folder / Path(overrides.data_dir or table.data_dir).expanduser(),
+        max_body=table.max_body,
+    )
+
+
+def _endpoint(
+    option: str, text: str | None, default: tuple[str, int], problems: list[str]
+) -> tuple[str, int]:
+    if text is None:
+        return default
+    try:
+        return endpoint(text)
+    except ValueError as error:
+        problems.append(f"{option}: {error}")
+        return default
+
+
+def _pairs(texts: list[str], problems: list[str]) -> frozenset[tuple[str, int]]:
+    pairs: set[tuple[str, int]] = set()
+    for number, text in enumerate(texts):
+        try:
+            host, port = endpoint(text)
+            pairs.add((host.lower(), port))
+        except ValueError as error:
+            problems.append(f"server.allow_targets.{number}: {error}")
+    return frozenset(pairs)
+
+
+def _with_forwards(targets: Targets, overrides: Overrides, own: Rules, problems: list[str]) -> Targets:
+    if not overrides.forward:
+        return targets
+    added: dict[str, Target] = {}
+    for number, url in enumerate(overrides.forward, start=1):
+        name = "forward" if number == 1 else f"forward-{number}"
+        try:
+            added[name] = forward_target(name, url, own)
+        except TargetError as error:
+            problems.append(f"--forward: {error.sentence}")
+    everything = Route(targets=tuple(added))
+    return replace(targets, found={**targets.found, **added}, routes=(*targets.routes, everything))
+
+
+def _tunnel_problems(table: TunnelTable) -> list[str]:
+    problems: list[str] = []
+    if table.provider == "command" and not table.command:
+        problems.append(
+            'tunnel.command: provider = "command" needs one, such as "cloudflared tunnel --url {ingress_url}"'
+        )
+    if table.provider == "static" and not table.public_url:
+        problems.append(
+            'tunnel.public_url: provider = "static" needs one, such as "https://hooks.example.dev"'
+        )
+    return problems
+
+
+def _tunnel(
+    table: TunnelTable,
+    overrides: Overrides,
+    data_dir: Path,
+    environ: Mapping[str, str],
+) -> TunnelOptions:
+    token = resolve([table.authtoken], environ).found
+    return TunnelOptions(
+        data_dir=data_dir,
+        provider="none" if overrides.no_tunnel else table.provider,
+        authtoken=token[0] if token else None,
+        domain=table.domain,
+        command=table.command,
+        public_url=table.public_url,
+    )
+
+
+def _unused(file: File) -> list[str]:
+    notices = []
+    if "retention" in file.model_fields_set:
+        notices.append("retention: this version does not apply it yet")
+    if file.targets and not file.routes and len(file.targets) > 1:
+        notices.append("routes: there are several targets but no routes, so nothing is forwarded")
+    return notices

@@ -1,0 +1,199 @@
+"""What may stand in relay.toml, as pydantic models: the names and forms users rely on."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from relay.config.units import Duration, Endpoint, Size, endpoint, seconds
+
+
+def _reference(value: object) -> object:
+    if isinstance(value, str) and not value.startswith(("env:", "vault:")):
+        raise ValueError('must be a reference, never the value itself: write "env:NAME" or "vault:name"')
+    if isinstance(value, str) and not value.partition(":")[2]:
+        raise ValueError(f'{value!r} names nothing; write "env:NAME" or "vault:name"')
+    return value
+
+
+def _tolerance(value: object) -> object:
+    return value if value == "off" else seconds(value)
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Reference = Annotated[str, BeforeValidator(_reference)]
+References = Annotated[list[Reference], BeforeValidator(_listed)]
+Names = Annotated[list[str], BeforeValidator(_listed)]
+Tolerance = Annotated[float | Literal["off"], BeforeValidator(_tolerance)]
+
+
+class Table(BaseModel):
+    """A table of relay.toml: nothing unknown, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ServerTable(Table):
+    """`[server]`: where relay listens and what it keeps."""
+
+    ingress: Endpoint = Field(default=endpoint("127.0.0.1:8400"))
+    dashboard: Endpoint = Field(default=endpoint("127.0.0.1:8401"))
+    dashboard_auth: Literal["token", "off"] = "token"
+    allowed_hosts: list[str] = []
+    allow_targets: list[str] = []
+    data_dir: str = ".relay"
+    max_body: Size = 25_000_000
+    inbox: bool = True
+
+
+class TunnelTable(Table):
+    """`[tunnel]`: how the public side is reached from outside."""
+
+    provider: Literal["auto", "ngrok", "command", "static", "none"] = "auto"
+    authtoken: Reference = "env:NGROK_AUTHTOKEN"
+    domain: str | None = None
+    command: str | None = None
+    public_url: str | None = None
+
+
+class SignatureTable(Table):
+    """`[sources.NAME.signature]`: a scheme of the user's own."""
+
+    scheme: Literal["hmac", "standard-webhooks", "ed25519", "token", "basic", "python"] = "hmac"
+    digest: str = "sha256"
+    header: str | None = None
+    query: str | None = None
+    json_path: str | None = Field(default=None, alias="json")
+    encoding: str = "hex"
+    key: str | None = None
+    prefix: str = ""
+    content: str | None = None
+    timestamp: str | None = None
+    timestamp_unit: Literal["s", "ms"] = "s"
+    item: str = "v1"
+    id: str | None = None
+    verifier: str | None = None
+
+
+class AnswerTable(Table):
+    """`answer = {…}`: what the provider gets back."""
+
+    mode: Literal["ack", "wait"] = "ack"
+    status: Annotated[int, Field(ge=200, le=599)] = 200
+    body: str | None = None
+    timeout: Duration = 10.0
+
+
+class RateLimit(Table):
+    """`rate_limit = {…}`."""
+
+    requests_per_minute: Annotated[int, Field(ge=1)]
+    burst: Annotated[int, Field(ge=1)] = 1
+
+
+class SourceTable(Table):
+    """`[sources.NAME]`: one address events arrive at."""
+
+    provider: str | None = None
+    path: str | None = None
+    secret: References = []
+    scheme: str | None = None
+    verify: Literal["enforce", "report", "off"] = "enforce"
+    tolerance: Tolerance | None = None
+    public_url: str | None = None
+    events: Names = []
+    duplicates: Literal["drop", "deliver"] = "drop"
+    require_idempotency_key: bool = False
+    idempotency_key: str | None = None
+    event_type: str | None = None
+    email_field: str | None = None
+    json_schema: str | None = Field(default=None, alias="schema")
+    allow_ips: list[str] = []
+    rate_limit: RateLimit | None = None
+    answer: AnswerTable = AnswerTable()
+    signature: SignatureTable | None = None
+
+
+class RetryTable(Table):
+    """`retry = {…}`: how often and how far apart."""
+
+    attempts: Annotated[int, Field(ge=1, le=100)] = 6
+    first: Duration = 2.0
+    factor: Annotated[float, Field(ge=1, le=100, strict=False)] = 3.0
+    max: Duration = 3600.0
+    jitter: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
+
+
+class HeaderRules(Table):
+    """`headers = {…}`: what to set on and take off what is forwarded."""
+
+    set: dict[str, str] = {}
+    remove: list[str] = []
+
+
+class TargetTable(Table):
+    """`[targets.NAME]`: where events go."""
+
+    forward: str | None = None
+    email: str | None = None
+    handler: str | None = None
+    timeout: Annotated[Duration, Field(gt=0, le=600)] = 30.0
+    order: Literal["any", "fifo"] = "any"
+    retry: RetryTable = RetryTable()
+    sign: Literal["auto", "original", "fresh"] = "original"
+    headers: HeaderRules = HeaderRules()
+    verify_tls: bool = True
+
+
+class RouteTable(Table):
+    """`[[routes]]`: which events go where."""
+
+    source: Names = ["*"]
+    events: Names = []
+    when: str = ""
+    to: Names
+
+
+class EmailTable(Table):
+    """`[emails.NAME]`: a mail rendered from an event."""
+
+    to: Names
+    subject: str
+    template: str | None = None
+    text: str | None = None
+
+
+class SmtpTable(Table):
+    """`[smtp]`: the server that takes our mail."""
+
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: Reference | None = None
+    password: Reference | None = None
+    sender: str
+    allow_recipients: list[str] = []
+
+
+class RetentionTable(Table):
+    """`[retention]`: how much is kept."""
+
+    max_age: Duration = 30 * 86400.0
+    max_events: Annotated[int, Field(ge=1)] = 1_000_000
+    max_size: Size = 5_000_000_000
+
+
+class File(Table):
+    """The whole of relay.toml."""
+
+    server: ServerTable = ServerTable()
+    tunnel: TunnelTable = TunnelTable()
+    sources: dict[Name, SourceTable] = {}
+    targets: dict[Name, TargetTable] = {}
+    routes: list[RouteTable] = []
+    emails: dict[Name, EmailTable] = {}
+    smtp: SmtpTable | None = None
+    retention: RetentionTable = RetentionTable()

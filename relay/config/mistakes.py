@@ -1,0 +1,142 @@
+"""What is wrong with a relay.toml, each mistake a sentence: key path, what was found, what is allowed."""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from relay.config.file import File, Table
+from relay.errors import ConfigError
+from relay.model.text import printable
+
+MAX_FILE = 1_000_000  # bytes
+
+_KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_FOUND = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def read(path: Path) -> File:
+    """Read a relay.toml.
+
+    Raises ConfigError holding every mistake of form, or the one place where it is no TOML.
+    """
+    return parse(_parse_toml(path), str(path))
+
+
+def parse(tables: Mapping[str, Any], name: str) -> File:
+    """Turn parsed TOML into the model of the file. Raises ConfigError with every mistake."""
+    try:
+        return File.model_validate(tables)
+    except ValidationError as error:
+        problems = tuple(dict.fromkeys(_sentence(detail) for detail in error.errors()))
+        raise gathered(name, problems) from None
+
+
+def gathered(name: str, problems: Iterable[str]) -> ConfigError:
+    """Return one error for several mistakes."""
+    found = tuple(problems)
+    count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
+    return ConfigError(
+        f"{name} has {count}: " + "; ".join(found), hint="relay check lists them", problems=found
+    )
+
+
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for a near miss, else nothing."""
+    near = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _parse_toml(path: Path) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"there is no config at {path}", hint="relay init writes one") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="mend its permissions") from None
+    if len(raw) > MAX_FILE:
+        raise ConfigError(f"{path} is too large to be a config", hint=f"at most {MAX_FILE} bytes")
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text", hint="save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{path} is not TOML: {printable(str(error), 200)}", hint="mend that place"
+        ) from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply", hint="write it flatter") from None
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    path = printable(".".join(str(part) for part in detail["loc"] if part != "[key]"), 200)
+    return f"{path}: {_what(detail)}" if path else _what(detail)
+
+
+def _what(detail: ErrorDetails) -> str:
+    kind, found = detail["type"], detail["input"]
+    shown = printable(repr(found), 80)
+    if kind == "extra_forbidden":
+        name = str(detail["loc"][-1])
+        return f"unknown key {name!r}{did_you_mean(name, _keys_at(detail['loc'][:-1]))}"
+    if kind in ("literal_error", "enum"):
+        expected = detail["ctx"]["expected"].replace("'", "")
+        allowed = expected.replace(" or ", ", ").split(", ")
+        return f"{shown} is not allowed; use {expected}{did_you_mean(str(found), allowed)}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "string_pattern_mismatch":
+        return f"{shown} is not a name: letters, digits, dot, dash and underscore, at most 64"
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}, got {_FOUND.get(type(found), 'something else')}"
+    return f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    here: Any = File
+    for part in location:
+        if not (isinstance(here, type) and issubclass(here, BaseModel)):
+            here = _table_in(here)  # the part was the name of a source, a target or a place in a list
+            continue
+        field = _fields(here).get(str(part))
+        if field is None:
+            return []
+        here = field
+    model = here if isinstance(here, type) else _table_in(here)
+    return list(_fields(model)) if model is not None and issubclass(model, BaseModel) else []
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _table_in(annotation: Any) -> type[Table] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Table):
+        return annotation
+    for argument in get_args(annotation):
+        found = _table_in(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,215 @@
+"""`[sources.NAME]` and the provider catalogue become Sources with everything resolved."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from relay.config.file import AnswerTable, File, SignatureTable, SourceTable
+from relay.config.mistakes import did_you_mean
+from relay.config.secrets import Resolved, explain, resolve, usual
+from relay.errors import ConfigError
+from relay.model.event import Answer, Pick, SignatureScheme, Source, VerifyMode
+from relay.providers.catalogue import PROVIDERS, find
+from relay.providers.custom import SignatureOptions, custom_scheme
+from relay.providers.guess import guess_key, guess_type
+from relay.providers.picks import parse_pick
+from relay.providers.provider import Provider
+from relay.providers.schemes import Scheme, with_tolerance
+
+PREFIX = "/webhooks/"
+_RESERVED = frozenset({"/webhooks", "/webhooks/health"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The configured sources, what is wrong with them, and what a person should know."""
+
+    found: tuple[Source, ...]
+    problems: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def build_sources(file: File, environ: Mapping[str, str]) -> Sources:
+    """Build every source of the file; mistakes are gathered, not raised."""
+    found: list[Source] = []
+    problems: list[str] = []
+    for name, table in file.sources.items():
+        try:
+            found.append(_source(name, table, environ))
+        except ConfigError as error:
+            problems += [f"sources.{name}.{problem}" for problem in error.problems]
+    problems += _shared_paths(found)
+    notices = [notice for source in found for notice in _notices(source, file.sources[source.name])]
+    return Sources(found=tuple(found), problems=tuple(problems), notices=tuple(notices))
+
+
+def inbox(environ: Mapping[str, str]) -> Callable[[str], Source]:
+    """Return what makes a source for a name nobody configured: verified where its usual secret is set."""
+
+    def make(name: str) -> Source:
+        provider = find(name)
+        if provider is None:
+            return Source(
+                name=name,
+                provider="unknown",
+                path=PREFIX + name,
+                title=name,
+                event_type=guess_type,
+                idempotency_key=None,
+                configured=False,
+            )
+        secrets = usual(provider.secret_env, environ)
+        return replace(_of_provider(name, provider, secrets), path=PREFIX + name, configured=False)
+
+    return make
+
+
+def _source(name: str, table: SourceTable, environ: Mapping[str, str]) -> Source:
+    provider = _provider(name, table)
+    secrets = resolve(table.secret, environ)
+    if provider is None:
+        scheme = _custom(table.signature)
+        source = Source(
+            name=name,
+            provider="custom",
+            path=PREFIX + name,
+            title=name,
+            scheme=scheme,
+            event_type=guess_type,
+            idempotency_key=guess_key,
+            secrets=secrets.found,
+            missing_secrets=secrets.missing,
+        )
+    else:
+        if not table.secret:
+            secrets = usual(provider.secret_env, environ)
+        source = _of_provider(name, provider, secrets)
+        if table.signature is not None:
+            source = replace(source, scheme=_custom(table.signature))
+    return _configured(source, table)
+
+
+def _of_provider(name: str, provider: Provider, secrets: Resolved) -> Source:
+    return Source(
+        name=name,
+        provider=provider.name,
+        path=PREFIX + name,
+        title=provider.title,
+        scheme=provider.scheme,
+        event_type=provider.event_type,
+        idempotency_key=provider.idempotency_key,
+        summary=provider.summary,
+        secrets=secrets.found,
+        missing_secrets=secrets.missing,
+    )
+
+
+def _configured(source: Source, table: SourceTable) -> Source:
+    path = table.path or source.path
+    if not path.startswith(PREFIX) or path.rstrip("/") in _RESERVED or not path.isprintable():
+        raise ConfigError(
+            f"path: {path!r} is not below /webhooks/, or is relay's own; write /webhooks/{source.name}"
+        )
+    return replace(
+        source,
+        path=path,
+        scheme=_tolerating(source.scheme, table),
+        verify=VerifyMode(table.verify),
+        public_url=_public_url(table.public_url),
+        events=tuple(table.events),
+        deliver_duplicates=table.duplicates == "deliver",
+        require_idempotency_key=table.require_idempotency_key,
+        event_type=_pick("event_type", table.event_type) or source.event_type,
+        idempotency_key=_pick("idempotency_key", table.idempotency_key) or source.idempotency_key,
+        answer=_answer(table.answer),
+    )
+
+
+def _provider(name: str, table: SourceTable) -> Provider | None:
+    asked = table.provider or name
+    if asked == "custom" or (table.provider is None and table.signature is not None and find(name) is None):
+        return None
+    provider = find(asked)
+    if provider is None:
+        where = "provider" if table.provider else "provider (the table's name)"
+        hint = did_you_mean(asked, PROVIDERS) or '; use one that relay providers lists, or "custom"'
+        raise ConfigError(f"{where}: no provider is called {asked!r}{hint}")
+    return provider
+
+
+def _custom(table: SignatureTable | None) -> SignatureScheme | None:
+    if table is None:
+        return None
+    if table.scheme == "python":
+        raise ConfigError(
+            'signature.scheme: "python" is not in this version yet; use hmac, token, basic or ed25519'
+        )
+    given = table.model_dump(by_alias=True, exclude_unset=True, exclude={"verifier"})
+    return custom_scheme(SignatureOptions(**given))
+
+
+def _tolerating(scheme: SignatureScheme | None, table: SourceTable) -> SignatureScheme | None:
+    if scheme is None or table.tolerance is None:
+        return scheme
+    limit = None if table.tolerance == "off" else table.tolerance
+    known: Scheme = scheme  # type: ignore[assignment] # every scheme the catalogue gives out is one
+    return with_tolerance(known, limit, limit)
+
+
+def _public_url(url: str | None) -> str | None:
+    if url is not None and not url.startswith(("https://", "http://")):
+        raise ConfigError(
+            f"public_url: {url!r} is not a URL; write https://hooks.example.dev/webhooks/stripe"
+        )
+    return url
+
+
+def _pick(key: str, text: str | None) -> Pick | None:
+    if text is None:
+        return None
+    try:
+        return parse_pick(text)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error.sentence}", hint=error.hint) from error
+
+
+def _answer(table: AnswerTable) -> Answer:
+    body = table.body
+    is_json = body is None or body.lstrip()[:1] in ("{", "[", '"')
+    return Answer(
+        mode=table.mode,
+        status=table.status,
+        body=body,
+        content_type="application/json" if is_json else "text/plain; charset=utf-8",
+        timeout=table.timeout,
+    )
+
+
+def _shared_paths(sources: list[Source]) -> Iterator[str]:
+    first: dict[str, str] = {}
+    for source in sources:
+        path = source.path.rstrip("/")
+        if path in first:
+            yield f"sources.{source.name}.path: {path} is the path of sources.{first[path]} already"
+        first.setdefault(path, source.name)
+
+
+def _notices(source: Source, table: SourceTable) -> Iterator[str]:
+    where = f"sources.{source.name}"
+    if source.verify is VerifyMode.OFF:
+        yield f"{where}: verification is off, so anybody can send events here"
+    elif source.scheme is not None and not source.secrets:
+        reasons = (
+            ", ".join(explain(reference) for reference in source.missing_secrets) or "no secret is named"
+        )
+        yield f"{where}: {reasons}, so its events are kept unchecked"
+    else:
+        yield from (f"{where}: {explain(reference)}" for reference in source.missing_secrets)
+    for key in ("json_schema", "rate_limit", "email_field"):
+        if getattr(table, key) is not None:
+            yield f"{where}.{key.removeprefix('json_')}: this version does not apply it yet"
+    if table.allow_ips:
+        yield f"{where}.allow_ips: this version does not apply it yet"
+    if table.scheme is not None:
+        yield f"{where}.scheme: this version does not apply it yet"
+    if table.answer.mode == "wait":
+        yield f"{where}.answer.mode: this version answers at once instead of waiting"

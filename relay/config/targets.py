@@ -1,0 +1,155 @@
+"""`[targets]`, `[[routes]]`, `[emails]` and `[smtp]` become Targets, Routes and the options of actions."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.actions.outgoing import ForwardOptions
+from relay.conditions import compile_condition
+from relay.config.file import EmailTable, File, RetryTable, RouteTable, SmtpTable, TargetTable
+from relay.config.mistakes import did_you_mean
+from relay.config.secrets import explain, resolve
+from relay.dial import Rules, check_syntax
+from relay.errors import ConfigError, TargetError
+from relay.mail.compose import EmailOptions
+from relay.mail.smtp import SmtpOptions
+from relay.model.delivery import RetryPolicy, Route, SignMode, Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """Where events go, what is wrong with that, and what a person should know."""
+
+    found: Mapping[str, Target]
+    routes: tuple[Route, ...]
+    emails: Mapping[str, EmailOptions]
+    smtp: SmtpOptions | None
+    problems: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def build_targets(file: File, folder: Path, own: Rules, environ: Mapping[str, str]) -> Targets:
+    """Build targets, routes and mails; mistakes are gathered, not raised."""
+    problems: list[str] = []
+    emails: dict[str, EmailOptions] = {}
+    for name, email in file.emails.items():
+        try:
+            emails[name] = _email(name, email, folder)
+        except ConfigError as error:
+            problems.append(f"emails.{name}.{error.sentence}")
+    targets: dict[str, Target] = {}
+    for name, target in file.targets.items():
+        try:
+            targets[name] = _target(name, target, emails, own)
+        except (ConfigError, TargetError) as error:
+            problems.append(f"targets.{name}.{error.sentence}")
+    problems += _route_problems(file)
+    smtp, notices = _smtp(file.smtp, environ)
+    return Targets(
+        found=targets,
+        routes=tuple(_route(route) for route in file.routes) or _only_way(targets),
+        emails=emails,
+        smtp=smtp,
+        problems=tuple(problems),
+        notices=tuple(notices),
+    )
+
+
+def forward_target(name: str, url: str, own: Rules) -> Target:
+    """Return the target that `--forward URL` means. Raises TargetError."""
+    check_syntax(url, own)
+    return Target(name=name, action="forward", options=ForwardOptions(url=url))
+
+
+def _target(name: str, table: TargetTable, emails: Mapping[str, EmailOptions], own: Rules) -> Target:
+    given = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
+    if len(given) != 1:
+        raise ConfigError("forward: a target has exactly one of forward, email and handler")
+    retry = _retry(table.retry)
+    fifo = table.order == "fifo"
+    if table.handler is not None:
+        raise ConfigError("handler: this version has no handlers yet; use forward or email")
+    if table.email is not None:
+        if table.email not in emails:
+            near = did_you_mean(table.email, emails)
+            raise ConfigError(f"email: there is no [emails.{table.email}]{near}")
+        return Target(name=name, action="email", options=emails[table.email], retry=retry, fifo=fifo)
+    return Target(name=name, action="forward", options=_forward(table, own), retry=retry, fifo=fifo)
+
+
+def _forward(table: TargetTable, own: Rules) -> ForwardOptions:
+    url = table.forward or ""
+    try:
+        check_syntax(url, own)
+    except TargetError as error:
+        raise ConfigError(f"forward: {error.sentence}", hint=error.hint) from error
+    return ForwardOptions(
+        url=url,
+        timeout=table.timeout,
+        sign=SignMode(table.sign),
+        set_headers=tuple(table.headers.set.items()),
+        remove_headers=tuple(table.headers.remove),
+        verify_tls=table.verify_tls,
+    )
+
+
+def _retry(table: RetryTable) -> RetryPolicy:
+    return RetryPolicy(
+        attempts=table.attempts,
+        first=table.first,
+        factor=table.factor,
+        max=table.max,
+        jitter=table.jitter,
+    )
+
+
+def _email(name: str, table: EmailTable, folder: Path) -> EmailOptions:
+    if (table.template is None) == (table.text is None):
+        raise ConfigError("template: a mail has either a template or a text")
+    path = folder / table.template if table.template else None
+    if path is not None and not path.is_file():
+        raise ConfigError(f"template: there is no file {path}")
+    return EmailOptions(name=name, to=tuple(table.to), subject=table.subject, template=path, text=table.text)
+
+
+def _smtp(table: SmtpTable | None, environ: Mapping[str, str]) -> tuple[SmtpOptions | None, list[str]]:
+    if table is None:
+        return None, []
+    username = resolve([table.username] if table.username else [], environ)
+    password = resolve([table.password] if table.password else [], environ)
+    missing = username.missing + password.missing
+    options = SmtpOptions(
+        host=table.host,
+        port=table.port,
+        security=table.security,
+        username=username.found[0] if username.found else None,
+        password=password.found[0] if password.found else None,
+        sender=table.sender,
+        allow_recipients=tuple(table.allow_recipients),
+    )
+    return options, [f"smtp: {explain(reference)}, so mail cannot log in" for reference in missing]
+
+
+def _route(table: RouteTable) -> Route:
+    sources = () if "*" in table.source else tuple(table.source)
+    return Route(sources=sources, events=tuple(table.events), when=table.when, targets=tuple(table.to))
+
+
+def _only_way(targets: Mapping[str, Target]) -> tuple[Route, ...]:
+    # No routes at all and one target: everything goes there.
+    return (Route(targets=tuple(targets)),) if len(targets) == 1 else ()
+
+
+def _route_problems(file: File) -> Iterator[str]:
+    for number, route in enumerate(file.routes):
+        for name in route.to:
+            if name not in file.targets:
+                yield f"routes.{number}.to: there is no [targets.{name}]{did_you_mean(name, file.targets)}"
+        for name in route.source:
+            if name != "*" and name not in file.sources:
+                yield f"routes.{number}.source: there is no [sources.{name}]{did_you_mean(name, file.sources)}"
+        if route.when:
+            try:
+                compile_condition(route.when)
+            except ConfigError as error:
+                yield f"routes.{number}.when: {error.sentence}"

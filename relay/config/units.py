@@ -1,0 +1,50 @@
+"""Durations such as "30s", sizes such as "25MB", and addresses such as "127.0.0.1:8400"."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)\s*(B|KB|MB|GB)", re.IGNORECASE)
+_BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
+_ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5}|auto)")
+
+
+def seconds(value: object) -> float:
+    """Return how many seconds a duration such as "250ms" or "5m" lasts. Raises ValueError."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration; write one such as 250ms, 30s, 5m, 2h or 7d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def size(value: object) -> int:
+    """Return how many bytes a size such as "64KB" or "25MB" is. Raises ValueError."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a size; write one such as 64KB or 25MB")
+    return int(float(match[1]) * _BYTES[match[2].upper()])
+
+
+def endpoint(value: object) -> tuple[str, int]:
+    """Return host and port of "127.0.0.1:8400"; port 0 stands for "auto". Raises ValueError."""
+    match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not host:port; write one such as 127.0.0.1:8400")
+    if match[3] == "auto":
+        return match[1] or match[2], 0
+    port = int(match[3])
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{port} is not a port (1-65535)")
+    return match[1] or match[2], port
+
+
+Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema({"type": "string", "examples": ["30s"]})]
+Size = Annotated[int, BeforeValidator(size), WithJsonSchema({"type": "string", "examples": ["25MB"]})]
+Endpoint = Annotated[
+    tuple[str, int],
+    BeforeValidator(endpoint),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8400"]}),
+]

@@ -1,0 +1,294 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.config import Overrides, load
+from relay.config.file import File
+from relay.config.mistakes import parse
+from relay.config.units import endpoint, seconds, size
+from relay.errors import ConfigError
+from relay.model.delivery import Route
+from relay.model.event import Verdict, VerifyMode
+
+
+def config(tmp_path, text, environ=None, **overrides):
+    path = tmp_path / "relay.toml"
+    path.write_text(text)
+    return load(path, Overrides(**overrides), environ or {})
+
+
+def problems(tmp_path, text, **more):
+    with pytest.raises(ConfigError) as caught:
+        config(tmp_path, text, **more)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("250ms", 0.25), ("30s", 30), ("5m", 300), ("2h", 7200), ("7d", 604800), ("1.5s", 1.5)],
+)
+def test_a_duration_is_seconds(text, value):
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("64KB", 64_000), ("25MB", 25_000_000), ("5GB", 5_000_000_000)])
+def test_a_size_is_bytes(text, value):
+    assert size(text) == value
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.lists(st.text())))
+def test_whatever_stands_for_a_unit_gives_a_value_or_a_sentence(value):
+    for read in (seconds, size, endpoint):
+        try:
+            read(value)
+        except ValueError as error:
+            assert "write one such as" in str(error) or "is not a port" in str(error)
+
+
+def test_no_file_at_all_is_a_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = load(None, Overrides(), {})
+    assert loaded.path is None
+    assert loaded.server.ingress == ("127.0.0.1", 8400)
+    assert not loaded.server.ingress_named
+    assert loaded.inbox is not None
+    assert loaded.targets == {}
+
+
+def test_every_mistake_is_told_at_once_with_its_key_and_a_suggestion(tmp_path):
+    found = problems(
+        tmp_path,
+        """
+[server]
+ingres = "127.0.0.1:1"
+max_body = "lots"
+[sources.stripe]
+verify = "enforced"
+secret = "whsec_plain"
+[targets.app]
+forward = 7
+[[routes]]
+to = ["ap"]
+sourc = "x"
+""",
+    )
+    text = "\n".join(found)
+    assert "server.ingres: unknown key 'ingres'; did you mean 'ingress'?" in found
+    assert (
+        "sources.stripe.verify: 'enforced' is not allowed; use enforce, report or off; did you mean 'enforce'?"
+        in found
+    )
+    assert "targets.app.forward: must be text, got a number" in found
+    assert "unknown key 'sourc'; did you mean 'source'?" in text
+    assert "server.max_body: 'lots' is not a size" in text
+    assert "whsec_plain" not in text
+
+
+def test_mistakes_between_tables_are_told_too(tmp_path):
+    found = problems(
+        tmp_path,
+        """
+[server]
+ingress = "127.0.0.1:9000"
+dashboard = "127.0.0.1:9000"
+[sources.strip]
+[sources.a]
+provider = "stripe"
+path = "/webhooks/x"
+[sources.b]
+provider = "github"
+path = "/webhooks/x"
+idempotency_key = "cookie:x"
+[sources.c]
+provider = "custom"
+path = "/elsewhere"
+[targets.app]
+forward = "http://169.254.169.254/"
+[targets.loop]
+forward = "http://127.0.0.1:9000/webhooks/x"
+[targets.mail]
+email = "nothing"
+[targets.both]
+forward = "http://localhost:1"
+email = "nothing"
+[[routes]]
+source = "strpe"
+when = "payload.x >"
+to = ["ap"]
+[tunnel]
+provider = "static"
+""",
+    )
+    text = "\n".join(found)
+    for expected in (
+        "ingress and dashboard need different ports",
+        "sources.strip.provider (the table's name): no provider is called 'strip'; did you mean 'stripe'?",
+        "sources.b.idempotency_key: ",
+        "sources.c.path: '/elsewhere'",
+        "targets.app.forward: 169.254.169.254 is not an allowed target",
+        "targets.loop.forward: ",
+        "targets.mail.email: there is no [emails.nothing]",
+        "targets.both.forward: a target has exactly one",
+        "routes.0.to: there is no [targets.ap]; did you mean 'app'?",
+        "routes.0.when: 'payload.x >' is not an expression",
+        'tunnel.public_url: provider = "static" needs one',
+    ):
+        assert expected in text
+
+
+def test_two_sources_on_one_path_name_both(tmp_path):
+    [found] = problems(
+        tmp_path, '[sources.stripe]\npath="/webhooks/x"\n[sources.github]\npath="/webhooks/x/"\n'
+    )
+    assert "sources.github.path" in found
+    assert "sources.stripe" in found
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a = [1,\n  2", "is not TOML"),
+        (b"\xff\xfe[\x00s\x00", "is not UTF-8"),
+        (b"x = " + b"[" * 100_000, "nested too deeply"),
+        (b"#" * 1_100_000, "too large"),
+        (b"x = 1\ny = \x1b", "not TOML"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_one_sentence(tmp_path, content, said):
+    path = tmp_path / "relay.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said) as caught:
+        load(path, Overrides(), {})
+    assert "\x1b" not in caught.value.sentence
+
+
+def test_a_missing_file_says_how_to_write_one(tmp_path):
+    with pytest.raises(ConfigError, match="there is no config at") as caught:
+        load(tmp_path / "nowhere.toml", Overrides(), {})
+    assert "relay init" in caught.value.hint
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    (tmp_path / "relay.toml").write_bytes(b"\xef\xbb\xbf[server]\ninbox = false\n")
+    assert load(tmp_path / "relay.toml", Overrides(), {}).inbox is None
+
+
+def test_secrets_come_from_the_environment_before_the_env_file(tmp_path):
+    (tmp_path / ".env").write_text("STRIPE_WEBHOOK_SECRET=from-file\nOLD=older\n")
+    loaded = config(
+        tmp_path,
+        '[sources.stripe]\nsecret = ["env:STRIPE_WEBHOOK_SECRET", "env:OLD", "env:GONE"]',
+        environ={"STRIPE_WEBHOOK_SECRET": "from-environment"},
+    )
+    [source] = loaded.sources
+    assert [secret.reveal() for secret in source.secrets] == ["from-environment", "older"]
+    assert source.missing_secrets == ("env:GONE",)
+    assert "from-" not in repr(loaded)
+
+
+def test_a_source_without_a_secret_key_uses_its_providers_usual_variable(tmp_path):
+    loaded = config(tmp_path, "[sources.github]", environ={"GITHUB_WEBHOOK_SECRET": "s"})
+    assert loaded.sources[0].secrets[0].reference == "env:GITHUB_WEBHOOK_SECRET"
+
+
+@pytest.mark.parametrize("value", ["", "   "])
+def test_an_empty_secret_counts_as_missing_and_is_said(tmp_path, value):
+    loaded = config(tmp_path, '[sources.stripe]\nsecret = "env:S"', environ={"S": value})
+    assert loaded.sources[0].secrets == ()
+    assert any("S is not set" in notice for notice in loaded.notices)
+
+
+def test_an_inbox_name_of_the_catalogue_is_verified_where_its_secret_is_set(tmp_path):
+    make = config(tmp_path, "", environ={"STRIPE_WEBHOOK_SECRET": "whsec_x"}).inbox
+    assert make("stripe").secrets
+    assert make("stripe").scheme is not None
+    assert make("github").secrets == ()
+    assert make("anything").scheme is None
+    assert not make("stripe").configured
+
+
+def test_one_target_and_no_routes_take_everything(tmp_path):
+    loaded = config(tmp_path, '[targets.app]\nforward = "http://localhost:3000/hooks"')
+    assert loaded.routes == (Route(targets=("app",)),)
+
+
+def test_several_targets_and_no_routes_are_said_to_lead_nowhere(tmp_path):
+    loaded = config(
+        tmp_path, '[targets.a]\nforward = "http://localhost:1"\n[targets.b]\nforward = "http://localhost:2"'
+    )
+    assert loaded.routes == ()
+    assert any("no routes" in notice for notice in loaded.notices)
+
+
+def test_forward_on_the_command_line_adds_a_target_for_everything(tmp_path):
+    loaded = config(tmp_path, "", forward=("http://localhost:3000/hooks",))
+    assert loaded.routes == (Route(targets=("forward",)),)
+    assert loaded.targets["forward"].options.url == "http://localhost:3000/hooks"
+    assert "--forward" in problems(tmp_path, "", forward=("ftp://x",))[0]
+
+
+def test_a_route_reads_source_events_and_condition(tmp_path):
+    loaded = config(
+        tmp_path,
+        '[sources.stripe]\n[targets.app]\nforward="http://localhost:1"\n'
+        '[[routes]]\nsource="stripe"\nevents=["invoice.*"]\nwhen="payload.x > 1"\nto="app"',
+    )
+    assert loaded.routes == (
+        Route(sources=("stripe",), events=("invoice.*",), when="payload.x > 1", targets=("app",)),
+    )
+
+
+def test_a_custom_source_brings_its_own_signature(tmp_path):
+    loaded = config(
+        tmp_path,
+        """
+[sources.billing]
+secret = "env:BILLING"
+verify = "report"
+[sources.billing.signature]
+header = "X-Signature"
+prefix = "sha256="
+""",
+        environ={"BILLING": "s"},
+    )
+    [source] = loaded.sources
+    assert source.provider == "custom"
+    assert source.verify is VerifyMode.REPORT
+    assert source.scheme is not None
+
+
+def test_a_bad_signature_names_its_key(tmp_path):
+    [found] = problems(tmp_path, '[sources.b.signature]\nheader = "X-S"\ndigest = "md5"')
+    assert found.startswith("sources.b.signature.digest: ")
+
+
+def test_the_dashboard_stays_on_loopback(tmp_path):
+    assert "loopback" in problems(tmp_path, '[server]\ndashboard = "0.0.0.0:8401"')[0]
+    found = problems(
+        tmp_path, '[server]\ndashboard = "10.0.0.1:8401"\nallowed_hosts = ["x"]\ndashboard_auth = "off"'
+    )
+    assert "dashboard_auth" in found[0]
+
+
+def test_the_schema_of_the_file_is_json_schema():
+    schema = File.model_json_schema(by_alias=True)
+    assert set(schema["properties"]) >= {"server", "tunnel", "sources", "targets", "routes", "emails", "smtp"}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
+def test_any_table_is_read_or_refused_in_sentences(value):
+    tables = value if isinstance(value, dict) else {"sources": value, "server": value, "routes": [value]}
+    try:
+        parse(tables, "relay.toml")
+    except ConfigError as error:
+        assert error.problems
+
+
+def test_the_verdict_words_are_those_of_the_contract():
+    assert [str(verdict) for verdict in Verdict] == ["verified", "invalid", "unsigned", "unchecked"]

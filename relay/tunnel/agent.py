@@ -1,29 +1,22 @@
-"""The ngrok agent on this machine: its binary, the files it is given, and one left over from a crash."""
+"""The ngrok agent on this machine: its binary, and the configuration it is given."""
 
 import asyncio
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
 from pyngrok import conf
 
-from relay.errors import TunnelError
 from relay.model.secret import Secret
 from relay.model.text import printable
 from relay.tunnel.child import running
+from relay.tunnel.files import command_line, write_private
 from relay.tunnel.tunnel import RefusedError
-
-CONFIG_NAME = "ngrok.yml"
-PID_NAME = "ngrok.pid"
 
 _DOWNLOAD = """
 import sys
@@ -96,81 +89,30 @@ async def download_agent(target: Path, environ: Mapping[str, str]) -> Path:
     return target
 
 
-@dataclass(frozen=True, slots=True)
-class AgentFiles:
-    """The files of a running agent: its configuration, and its process id for after a crash."""
-
-    config: Path
-    pid: Path
-
-    @classmethod
-    def within(cls, data_dir: Path) -> Self:
-        """Return where the files of a data_dir are, whether or not they exist."""
-        folder = data_dir.resolve()
-        return cls(folder / CONFIG_NAME, folder / PID_NAME)
-
-    def of(self, pid: int) -> bool:
-        """Say whether a process is an agent that was given this configuration."""
-        return str(self.config) in " ".join(_command_line(pid))
-
-    def noted_pid(self) -> int | None:
-        """Return the process id written down, None when there is none."""
-        try:
-            return int(self.pid.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            return None
-
-    def note(self, pid: int) -> None:
-        """Write the agent's process id down. Raises TunnelError when that cannot be done."""
-        _write_private(self.pid, f"{pid}\n")
-
-
 @contextmanager
-def agent_files(data_dir: Path, token: Secret) -> Iterator[AgentFiles]:
-    """Write the agent's configuration, readable by this user only; all is removed on the way out.
+def agent_config(data_dir: Path, token: Secret) -> Iterator[Path]:
+    """Give the agent's configuration file, readable by this user only; it is removed on the way out.
 
     The token goes through a file because anybody on the machine can read a command line. Raises
     TunnelError when the file cannot be written.
     """
-    files = AgentFiles.within(data_dir)
+    path = _config_path(data_dir)
     # A JSON string is a YAML string, whatever is in it.
-    _write_private(files.config, _CONFIG.format(token=json.dumps(token.reveal())))
+    write_private(path, _CONFIG.format(token=json.dumps(token.reveal())))
     try:
-        yield files
+        yield path
     finally:
-        files.config.unlink(missing_ok=True)
-        files.pid.unlink(missing_ok=True)
-
-
-async def end_leftover(data_dir: Path, grace: float) -> int | None:
-    """End an agent that an earlier relay on this data_dir left behind; return its process id.
-
-    Only a process whose command line names this data_dir's own configuration file is touched: the
-    number in the pid file may belong to somebody else by now.
-    """
-    files = AgentFiles.within(data_dir)
-    pid = files.noted_pid()
-    if pid is None or not files.of(pid):
-        return None
-    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 1.0)):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                while files.of(pid):  # noqa: ASYNC110 - not our child: nothing tells of its end
-                    await asyncio.sleep(0.02)
-            break
-    return pid
+        path.unlink(missing_ok=True)
 
 
 def other_agents(data_dir: Path) -> list[int]:
     """Return the process ids of ngrok agents that are not this data_dir's; none where there is no /proc."""
-    ours = AgentFiles.within(data_dir)
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        words = _command_line(int(entry.name))
+        words = command_line(int(entry.name)).splitlines()
         # The second word, because a wrapper script shows its interpreter first.
-        if not ours.of(int(entry.name)) and "ngrok" in {Path(word).name for word in words[:2]}:
+        agent = "ngrok" in {Path(word).name for word in words[:2]}
+        if agent and str(_config_path(data_dir)) not in words:
             found.append(int(entry.name))
     return sorted(found)
 
@@ -179,32 +121,5 @@ def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text else None
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file in one step, readable by this user only from its first byte on."""
-    new = path.with_name(f"{path.name}.new")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib opens no descriptor
-            file.write(text)
-        new.replace(path)
-    except OSError as error:
-        raise TunnelError(f"cannot write {printable(str(path))}: {error.strerror}") from error
-
-
-def _command_line(pid: int) -> list[str]:
-    """Return a process's words; none when it has ended or may not be looked at."""
-    if Path("/proc/self/cmdline").exists():
-        with suppress(OSError):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            return [os.fsdecode(word) for word in words if word]
-        return []
-    done = subprocess.run(  # noqa: S603 - a fixed program and a number
-        ["/bin/ps", "-o", "args=", "-p", str(pid)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=5.0,
-    )
-    return done.stdout.split()
+def _config_path(data_dir: Path) -> Path:
+    return data_dir.resolve() / "ngrok.yml"

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import cast
 
+from relay.tunnel.files import PidFile
 from relay.tunnel.tunnel import RefusedError
 
 # A program that prints without line ends is cut here rather than kept in memory.
@@ -104,10 +105,12 @@ async def running(
     *,
     env: Mapping[str, str],
     grace: float = 5.0,
+    pid_file: PidFile | None = None,
 ) -> AsyncIterator[Child]:
     """Run a program without a shell, its output and errors handed to `on_line` (which must not raise).
 
-    Raises RefusedError when it cannot be started. On the way out its whole process group ends.
+    Raises RefusedError when it cannot be started. On the way out its whole process group ends:
+    TERM, and KILL after `grace` seconds. Until then `pid_file` names it.
     """
     loop = asyncio.get_running_loop()
     try:
@@ -125,6 +128,10 @@ async def running(
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise RefusedError(f"cannot start {Path(argv[0]).name}: {why}") from error
     try:
+        if pid_file is not None:
+            pid_file.note(child.pid)
         yield child
     finally:
         await child.close(grace)
+        if pid_file is not None:
+            pid_file.remove()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from relay.errors import TunnelError
 from relay.model.text import printable
 from relay.tunnel.child import Child, running
+from relay.tunnel.files import PidFile
 from relay.tunnel.tunnel import Pace, RefusedError, Say, TunnelState, checked_address
 
 # Hosts that tunnel programs name in banners and errors before (or instead of) the tunnel's own:
@@ -57,8 +58,10 @@ class CommandTunnel:
         *,
         environ: Mapping[str, str],
         pace: Pace,
+        pid_file: PidFile,
     ) -> None:
         self._command = command or ""
+        self._pid_file = pid_file
         self._ingress_url = ingress_url
         self._environ = environ
         self._pace = pace
@@ -69,8 +72,11 @@ class CommandTunnel:
         program = printable(Path(argv[0]).name, limit=80)
         say(TunnelState.CONNECTING, None, f"waiting for {program} to print an https address")
         reader = _Reader()
-        async with running(argv, reader.read, env=self._environ, grace=self._pace.close) as child:
+        async with running(
+            argv, reader.read, env=self._environ, grace=self._pace.close, pid_file=self._pid_file
+        ) as child:
             address = await self._address(child, reader, program)
+            self._pid_file.note(child.pid)
             say(TunnelState.UP, address, f"{program} forwards to {self._ingress_url}")
             status = await child.wait()
         raise TunnelError(f"{program} ended with status {status}{reader.last_words}")

@@ -23,15 +23,15 @@ from pyngrok.log import NgrokLog
 
 from relay.errors import TunnelError
 from relay.tunnel.agent import (
-    agent_files,
+    agent_config,
     default_agent,
     download_agent,
-    end_leftover,
     find_agent,
     other_agents,
 )
 from relay.tunnel.child import Child, running
 from relay.tunnel.faults import NO_TOKEN, Words, error_for, explain
+from relay.tunnel.files import PidFile
 from relay.tunnel.tunnel import Pace, RefusedError, Say, TunnelOptions, TunnelState, checked_address
 
 _NAME = "relay"
@@ -59,6 +59,7 @@ class NgrokTunnel:
         self._ingress_url = ingress_url
         self._environ = environ
         self._pace = pace
+        self._pid_file = PidFile.within(options.data_dir)
         self._words = Words(
             token=token.reference if token else "NGROK_AUTHTOKEN",
             hidden=token.reveal() if token else "",
@@ -72,18 +73,20 @@ class NgrokTunnel:
         if token is None or not token.reveal().strip():
             raise error_for(NO_TOKEN, self._words)
         say(TunnelState.CONNECTING, None, "opening the ngrok tunnel")
-        await end_leftover(self._options.data_dir, self._pace.close)
         binary = await self._binary(say)
         log = _AgentLog()
         env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}
-        with agent_files(self._options.data_dir, token) as files:
-            command = [str(binary), "start", "--none", "--log", "stdout", "--config", str(files.config)]
-            async with running(command, log.read, env=env, grace=self._pace.close) as child:
-                files.note(child.pid)
-                await self._serve(_Agent(child, log, self._words, self._pace), say)
+        with agent_config(self._options.data_dir, token) as config:
+            command = [str(binary), "start", "--none", "--log", "stdout", "--config", str(config)]
+            async with running(
+                command, log.read, env=env, grace=self._pace.close, pid_file=self._pid_file
+            ) as child:
+                agent = _Agent(child, log, self._words, self._pace)
+                await agent.connected()
+                self._pid_file.note(child.pid)
+                await self._serve(agent, say)
 
     async def _serve(self, agent: "_Agent", say: Say) -> None:
-        await agent.connected()
         address = await agent.open_tunnel(self._ingress_url, self._options.domain)
         while True:
             say(TunnelState.UP, address, f"ngrok forwards to {self._ingress_url}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from relay.clock import Clock
 from relay.tunnel.command import CommandTunnel
+from relay.tunnel.files import PidFile
 from relay.tunnel.ngrok import NgrokTunnel
 from relay.tunnel.static import NoTunnel, StaticTunnel
 from relay.tunnel.supervisor import Supervisor
@@ -29,13 +30,14 @@ def open_tunnel(
     agent inherit and where the agent is searched.
     """
     tunnel = _chosen(options, ingress_url, environ, pace)
-    return Supervisor(tunnel, clock=clock, spread=spread)
+    return Supervisor(tunnel, PidFile.within(options.data_dir), clock=clock, spread=spread)
 
 
 def _chosen(options: TunnelOptions, ingress_url: str, environ: Mapping[str, str], pace: Pace) -> Tunnel:
     match options.provider:
         case "command":
-            return CommandTunnel(options.command, ingress_url, environ=environ, pace=pace)
+            pid_file = PidFile.within(options.data_dir)
+            return CommandTunnel(options.command, ingress_url, environ=environ, pace=pace, pid_file=pid_file)
         case "static":
             return StaticTunnel(options.public_url, ingress_url)
         case "none":

@@ -11,6 +11,7 @@ from relay.errors import RelayError, TunnelError
 from relay.model.delivery import RetryPolicy
 from relay.model.signals import TunnelChanged
 from relay.model.text import printable
+from relay.tunnel.files import PidFile
 from relay.tunnel.tunnel import RefusedError, Tunnel, TunnelState
 
 log = logging.getLogger(__name__)
@@ -20,13 +21,23 @@ LONGEST = 60.0
 BACKOFF = RetryPolicy(attempts=sys.maxsize, first=1.0, factor=2.0, max=LONGEST, jitter=0.2)
 # Up for this many seconds and the next failure counts as the first.
 STABLE = 60.0
+# What a tunnel of an earlier relay gets to end by itself, in seconds.
+LEFTOVER = 5.0
 
 
 class Supervisor:
     """A tunnel that comes back by itself; `state`, `public_url` and `detail` say how it is now."""
 
-    def __init__(self, tunnel: Tunnel, *, clock: Clock, spread: Callable[[], float] = random.random) -> None:
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        pid_file: PidFile,
+        *,
+        clock: Clock,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
         self._tunnel = tunnel
+        self._pid_file = pid_file
         self._clock = clock
         self._spread = spread
         self._report: Callable[[TunnelChanged], None] = lambda _: None
@@ -54,11 +65,15 @@ class Supervisor:
     async def run(self, report: Callable[[TunnelChanged], None]) -> None:
         """Hold the tunnel open until cancelled, telling `report` of every change.
 
+        First of all it ends what a killed relay left behind, also when there is no tunnel now.
         No failure of the tunnel is raised. What may pass is tried again after 1 s, doubling to
         60 s; what a person must mend first (no agent, session limit, domain not reserved) once a
         minute; what waiting cannot mend (a bad token) only after `reconnect()`.
         """
         self._report = report
+        left = await self._pid_file.end_leftover(LEFTOVER)
+        if left is not None:
+            log.warning("ended process %s: the tunnel of a relay that was killed", left)
         failures = 0
         while True:
             problem = await self._attempt()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
+from relay.tunnel.files import command_line
 from relay.tunnel.opening import open_tunnel
 from relay.tunnel.tunnel import Pace, TunnelOptions
 
@@ -55,7 +57,10 @@ class Held:
 
     async def until(self, state, count=1):
         """Wait until `state` was said `count` times; return the last of them."""
-        await eventually(lambda: self.states.count(state) >= count)
+        try:
+            await eventually(lambda: self.states.count(state) >= count)
+        except TimeoutError:
+            pytest.fail(f"never {state} for the {count}. time: {self.said}")
         return [change for change in self.said if change.state == state][count - 1]
 
 
@@ -145,8 +150,11 @@ def start():
     started = []
 
     def start(*command, **options):
-        started.append(subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, **options))
-        return started[-1]
+        process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, **options)
+        started.append(process)
+        while not command_line(process.pid):  # for an instant after its start it has none
+            time.sleep(0.001)
+        return process
 
     yield start
     for process in started:

@@ -8,6 +8,7 @@ import pytest
 from relay.errors import TunnelError
 from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
+from relay.tunnel.files import PidFile
 from relay.tunnel.supervisor import Supervisor
 from relay.tunnel.tunnel import RefusedError, TunnelOptions
 
@@ -55,13 +56,13 @@ class Scripted:
 
 
 @pytest.fixture
-def live(until):
+def live(until, tmp_path):
     """Gives `live(lives)`: runs a supervisor until its lives are used up; gives it, its waits, its reports."""
 
     async def lived(lives, spread=lambda: 0.5):
         clock = Stepping()
         tunnel = Scripted(list(lives), clock)
-        supervisor = Supervisor(tunnel, clock=clock, spread=spread)
+        supervisor = Supervisor(tunnel, PidFile.within(tmp_path), clock=clock, spread=spread)
         said = []
         running = asyncio.ensure_future(supervisor.run(said.append))
         many = len(lives)
@@ -127,10 +128,10 @@ async def test_an_unforeseen_failure_does_not_stop_relay(live, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_a_reconnect_drops_the_tunnel_and_opens_it_at_once(until):
+async def test_a_reconnect_drops_the_tunnel_and_opens_it_at_once(until, tmp_path):
     clock = Stepping()
     tunnel = Scripted([["https://a.dev", None], ["https://b.dev", None]], clock)
-    supervisor = Supervisor(tunnel, clock=clock)
+    supervisor = Supervisor(tunnel, PidFile.within(tmp_path), clock=clock)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(supervisor.run(lambda _: None))
         await until(lambda: supervisor.public_url == "https://a.dev")
@@ -142,10 +143,10 @@ async def test_a_reconnect_drops_the_tunnel_and_opens_it_at_once(until):
     assert clock.slept == []
 
 
-async def test_a_reconnect_ends_a_wait_that_would_never_end(until):
+async def test_a_reconnect_ends_a_wait_that_would_never_end(until, tmp_path):
     clock = Stepping()
     tunnel = Scripted([[RefusedError("bad token", again=None)], ["https://a.dev", None]], clock)
-    supervisor = Supervisor(tunnel, clock=clock)
+    supervisor = Supervisor(tunnel, PidFile.within(tmp_path), clock=clock)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(supervisor.run(lambda _: None))
         await until(lambda: supervisor.detail == "bad token; not tried again until you reconnect")
@@ -170,6 +171,39 @@ async def test_no_tunnel_is_said_and_kept(hold, tmp_path):
     async with hold(TunnelOptions(data_dir=tmp_path, provider="none")) as held:
         await held.until("none")
     assert held.said == [TunnelChanged("none", None, "the tunnel is switched off")]
+
+
+@pytest.mark.parametrize("provider", ["none", "static"])
+async def test_the_tunnel_of_a_killed_relay_is_ended_whatever_comes_next(
+    hold, tmp_path, start, is_alive, provider
+):
+    left = start("sh", "-c", "sleep 61 & wait")
+    PidFile.within(tmp_path).note(left.pid)
+    options = TunnelOptions(data_dir=tmp_path, provider=provider, public_url="https://hooks.example.dev")
+    async with hold(options) as held:
+        await held.until({"none": "none", "static": "up"}[provider])
+    assert not is_alive(left.pid)
+
+
+async def test_a_process_that_took_over_a_noted_number_is_left_alone(hold, tmp_path, start, is_alive):
+    ours = start("sleep", "62")
+    pid_file = PidFile.within(tmp_path)
+    pid_file.note(ours.pid)
+    stranger = start("sleep", "63")
+    pid_file.path.write_text(pid_file.path.read_text().replace(str(ours.pid), str(stranger.pid)))
+    async with hold(TunnelOptions(data_dir=tmp_path, provider="none")) as held:
+        await held.until("none")
+    assert is_alive(stranger.pid)
+
+
+@pytest.mark.parametrize(
+    "noted",
+    ["", "\x00é", "12", "0 ", "0 none", "-1 none", "99999999 none", "99999999999999999999 x", "1 2 3"],
+)
+async def test_a_damaged_pid_file_ends_nothing(hold, tmp_path, noted):
+    (tmp_path / "tunnel.pid").write_text(noted)
+    async with hold(TunnelOptions(data_dir=tmp_path, provider="none")) as held:
+        await held.until("none")
 
 
 async def test_a_static_address_is_up_at_once(hold, tmp_path):

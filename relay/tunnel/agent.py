@@ -43,6 +43,10 @@ agent:
 """
 
 
+class NotInstalledError(RefusedError):
+    """There is no ngrok agent on this machine, and nobody said where one is."""
+
+
 def default_agent() -> Path:
     """Return where pyngrok keeps the agent it downloads."""
     return Path(conf.DEFAULT_NGROK_PATH)
@@ -51,7 +55,8 @@ def default_agent() -> Path:
 def find_agent(given: Path | None, environ: Mapping[str, str], default: Path) -> Path:
     """Return the agent's binary: the given one, NGROK_PATH, the search path's, pyngrok's own.
 
-    Raises RefusedError when there is none: nothing is downloaded unasked.
+    Raises NotInstalledError when there is none, since nothing is downloaded unasked, and
+    RefusedError when it is not where it was said to be.
     """
     named = given or _path(environ.get("NGROK_PATH")) or _path(environ.get("PYNGROK_NGROK_PATH"))
     if named is not None:
@@ -66,7 +71,7 @@ def find_agent(given: Path | None, environ: Mapping[str, str], default: Path) ->
         return Path(found)
     if os.access(default, os.X_OK):
         return default
-    raise RefusedError(
+    raise NotInstalledError(
         "ngrok is not installed",
         hint="install it from https://ngrok.com/download, set NGROK_PATH, or start with --no-tunnel",
     )

@@ -23,6 +23,7 @@ from pyngrok.log import NgrokLog
 
 from relay.errors import TunnelError
 from relay.tunnel.agent import (
+    NotInstalledError,
     agent_config,
     default_agent,
     download_agent,
@@ -105,7 +106,7 @@ class NgrokTunnel:
         default = default_agent()
         try:
             return find_agent(self._options.agent_path, self._environ, default)
-        except RefusedError:
+        except NotInstalledError:
             if not self._options.download:
                 raise
         say(TunnelState.CONNECTING, None, "downloading the ngrok agent")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from relay.clock import Clock
 from relay.tunnel.command import CommandTunnel
 from relay.tunnel.files import PidFile
-from relay.tunnel.ngrok import NgrokTunnel
 from relay.tunnel.static import NoTunnel, StaticTunnel
 from relay.tunnel.supervisor import Supervisor
 from relay.tunnel.tunnel import Pace, Tunnel, TunnelOptions
@@ -45,4 +44,6 @@ def _chosen(options: TunnelOptions, ingress_url: str, environ: Mapping[str, str]
         case "auto" if options.authtoken is None or not options.authtoken.reveal().strip():
             return NoTunnel("no ngrok authtoken: set NGROK_AUTHTOKEN for a public URL")
         case "auto" | "ngrok":
+            from relay.tunnel.ngrok import NgrokTunnel  # noqa: PLC0415 - pyngrok takes 0.1 s to import
+
             return NgrokTunnel(options, ingress_url, environ=environ, pace=pace)

@@ -1,6 +1,8 @@
 """The supervisor: its waits, its reports, and which tunnel the options lead to."""
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -165,6 +167,11 @@ async def test_without_a_token_auto_is_no_tunnel_and_says_why(hold, tmp_path):
 async def test_with_a_token_auto_is_ngrok(agent):
     async with agent.held(provider="auto") as held:
         assert (await held.until("up")).detail == "ngrok forwards to http://127.0.0.1:8400"
+
+
+def test_pyngrok_is_imported_only_for_an_ngrok_tunnel():
+    code = "import sys, relay.tunnel; sys.exit('pyngrok' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 async def test_no_tunnel_is_said_and_kept(hold, tmp_path):

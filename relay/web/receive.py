@@ -22,6 +22,7 @@ LARGE = 1_000_000  # bytes above which a body waits its turn
 LARGE_AT_ONCE = 8  # large bodies read at the same time, so that memory stays bounded
 SAMPLE_HEADER = "X-Relay-Sample"
 HOP_HEADER = "X-Relay-Hop"
+EVENT_HEADER = "X-Relay-Event"
 
 
 class TooLargeError(Exception):
@@ -65,13 +66,7 @@ class Door:
         except TimeoutError:
             self._refused(source.name, 408, f"no whole body in {BODY_SECONDS:g} s")
             return close(refusal(408, "timeout", "the body did not arrive in time"))
-        return respond(await self._take(request, source, (path, query, body)))
-
-    async def _take(
-        self, request: web.BaseRequest, source: Source, parts: tuple[str, str, bytes]
-    ) -> Answered:
         headers, sample = self._headers(request)
-        path, query, body = parts
         capture = Capture(
             source=source.name,
             method=request.method,
@@ -82,6 +77,11 @@ class Door:
             remote=request.remote or "",
             received_at=self.clock.now(),
         )
+        answered = await self._take(capture, source, sample=sample)
+        # A sender learns no number of ours from the headers; relay's own trigger does.
+        return respond(answered, {EVENT_HEADER: str(answered.event_id)} if sample else None)
+
+    async def _take(self, capture: Capture, source: Source, *, sample: bool) -> Answered:
         if capture.header(HOP_HEADER) is not None:
             return await self.ingest.refuse_loop(capture, source)
         urls = sender_urls(capture, source, self.live.public_url)

@@ -1,0 +1,314 @@
+"""The composition root: a Config becomes objects, two sites, an engine and a tunnel; start and stop."""
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+from relay import __version__
+from relay.actions.outgoing import ForwardOptions
+from relay.bus import Bus
+from relay.clock import Clock, SystemClock
+from relay.config import Config
+from relay.dial import Rules, check_syntax
+from relay.errors import NotFoundError
+from relay.ingest import Ingest, explain
+from relay.mail.compose import EmailOptions
+from relay.model.delivery import Changes, NewDelivery, Target
+from relay.model.event import EventRow, Source
+from relay.model.signals import Refused, Signal, TunnelChanged
+from relay.providers.catalogue import find
+from relay.providers.samples import sample_types
+from relay.store import Store, open_store, prepare
+from relay.trigger import prepare as prepare_sample
+from relay.tunnel.opening import open_tunnel
+from relay.tunnel.supervisor import Supervisor
+from relay.web.guard import Guard, load_token, own_hosts
+from relay.web.keys import Desk, Live, Setup, TriggerRequest, Verbs
+from relay.web.post import post_sample
+from relay.web.receive import Door
+from relay.web.sites import address_of, listen, private_site, public_site
+from relay.web.sources import SourceTable
+
+_REFUSED_KEPT = 50  # refusals remembered for each source
+_INDEX_PAUSE = 0.05  # seconds between two batches of the index, so that commits go first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A relay at work."""
+
+    setup: Setup
+    live: Live
+    bus: Bus
+    store: Store
+    login_url: str
+    notices: tuple[str, ...]
+
+
+@asynccontextmanager
+async def running(
+    config: Config, *, quiet: bool = False, clock: Clock | None = None
+) -> AsyncIterator[Running]:
+    """Run relay for as long as the block lasts; leaving it finishes what is in flight.
+
+    `quiet` is for commands while no relay runs: ports that nobody knows, no tunnel, and an engine
+    that leaves alone what was owed before. Raises PortError and StoreError before anything starts.
+    """
+    time = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        # Ports before the database: what cannot listen must not touch anything.
+        ports = stack.enter_context(_ports(config, quiet=quiet))
+        prepare(config.server.data_dir)
+        store = await stack.enter_async_context(open_store(config.server.data_dir))
+        room = _Room(config=config, ports=ports, clock=time, store=store)
+        tunnel = None if quiet else open_tunnel(config.tunnel, room.ingress_url, clock=time)
+        tasks = await stack.enter_async_context(_tasks())
+        desk = room.desk(tunnel)
+        guard = room.guard()
+        await stack.enter_async_context(private_site(ports.dashboard, desk, guard))
+        await stack.enter_async_context(public_site(ports.ingress, room.door()))
+        tasks("index", _index(store, room.bus, time))
+        if tunnel is not None:
+            tasks("tunnel", tunnel.run(room.tunnel_changed))
+        if not quiet:
+            stack.enter_context(_announced(config.server.data_dir, desk.setup))
+        yield room.running(desk, guard)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ports:
+    ingress: socket.socket
+    dashboard: socket.socket
+    notices: tuple[str, ...]
+
+
+@contextmanager
+def _ports(config: Config, *, quiet: bool) -> Iterator[_Ports]:
+    server = config.server
+    if quiet:
+        with listen(("127.0.0.1", 0), "", named=True) as one, listen(("127.0.0.1", 0), "", named=True) as two:
+            yield _Ports(ingress=one, dashboard=two, notices=())
+        return
+    with (
+        listen(server.ingress, "--ingress", named=server.ingress_named) as ingress,
+        listen(server.dashboard, "--dashboard", named=server.dashboard_named) as dashboard,
+    ):
+        pairs = (("ingress", server.ingress, ingress), ("dashboard", server.dashboard, dashboard))
+        moved = [
+            f"port {wanted[1]} is in use, so the {name} is on {address_of(got)}"
+            for name, wanted, got in pairs
+            if wanted[1] not in (0, got.getsockname()[1])
+        ]
+        yield _Ports(ingress=ingress, dashboard=dashboard, notices=tuple(moved))
+
+
+@asynccontextmanager
+async def _tasks() -> AsyncIterator[Callable[[str, Coroutine[None, None, None]], None]]:
+    # The one place that owns long tasks: they end with the block, each given the chance to finish.
+    async with asyncio.TaskGroup() as group:
+        begun: list[asyncio.Task[None]] = []
+
+        def begin(name: str, work: Coroutine[None, None, None]) -> None:
+            begun.append(group.create_task(work, name=name))
+
+        try:
+            yield begin
+        finally:
+            for task in begun:
+                task.cancel()
+
+
+async def _index(store: Store, bus: Bus, clock: Clock) -> None:
+    with bus.subscribed() as listening:
+        while True:
+            while await store.indexer.step():
+                await clock.sleep(_INDEX_PAUSE)
+            await listening.next()
+
+
+@contextmanager
+def _announced(data_dir: Path, setup: Setup) -> Iterator[None]:
+    # How other commands find this relay; the lock, not this file, says whether it is alive.
+    path = data_dir / "running.json"
+    plain = {"pid": os.getpid(), "ingress_url": setup.ingress_url, "dashboard_url": setup.dashboard_url}
+    fresh = path.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(json.dumps(plain), encoding="utf-8")
+    fresh.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _Room:
+    """The objects of one relay while they are put together."""
+
+    def __init__(self, *, config: Config, ports: _Ports, clock: Clock, store: Store) -> None:
+        self.config = config
+        self.ports = ports
+        self.clock = clock
+        self.store = store
+        self.bus = Bus()
+        self.nonce = secrets.token_urlsafe(24)
+        self.ingress_url = f"http://{address_of(ports.ingress)}"
+        self.dashboard_url = f"http://{address_of(ports.dashboard)}"
+        self.table = SourceTable(config.sources, config.inbox)
+        self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
+        self.bus.on(self._note)
+        self._own = frozenset(
+            (host, listening.getsockname()[1])
+            for listening in (ports.ingress, ports.dashboard)
+            for host in ("127.0.0.1", "localhost", "::1", str(listening.getsockname()[0]))
+        )
+
+    def source(self, name: str) -> Source:
+        """Return a source by name. Raises NotFoundError."""
+        found = self.table.named(name)
+        if found is None:
+            raise NotFoundError(f"no source is called {name!r}", hint="relay start lists the sources")
+        return found
+
+    def rules(self, typed: bool) -> Rules:
+        """Return what may be dialled at this moment."""
+        public = self.live.tunnel.public_url
+        forwards = (target.options for target in self.config.targets.values() if target.action == "forward")
+        places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
+        return Rules(
+            typed=typed,
+            configured=frozenset((place.host, place.port) for place in places),
+            allowed=self.config.server.allow_targets,
+            own=self._own,
+            own_names=frozenset({urlsplit(public).hostname or ""}) if public else frozenset(),
+        )
+
+    def tunnel_changed(self, change: TunnelChanged) -> None:
+        """Remember how the tunnel is and say so."""
+        self.live.tunnel = change
+        self.bus.publish(change)
+
+    def _note(self, signal: Signal) -> None:
+        if isinstance(signal, Refused):
+            kept = self.live.refused.setdefault(signal.source, [])
+            kept.append(signal)
+            del kept[:-_REFUSED_KEPT]
+
+    def desk(self, tunnel: Supervisor | None) -> Desk:
+        """Return what handlers may use."""
+
+        async def later(*_: object) -> Any:
+            raise NotFoundError("not wired yet")
+
+        async def replay(event_id: int, to: str, changes: Changes) -> int:
+            new = NewDelivery(target=to, action="forward", changes=changes)
+            return (await self.store.deliveries.add(event_id, [new], self.clock.now()))[0]
+
+        verbs = Verbs(
+            replay=replay,
+            email=later,
+            preview_email=later,
+            retry=later,
+            cancel=later,
+            trigger=self.trigger,
+            samples=self.samples,
+            explain=lambda event: explain(event, self.config.routes),
+            reconnect=tunnel.reconnect if tunnel else lambda: None,
+        )
+        return Desk(
+            store=self.store, bus=self.bus, clock=self.clock, setup=self.setup(), live=self.live, verbs=verbs
+        )
+
+    def running(self, desk: Desk, guard: Guard) -> Running:
+        """Return this relay as the command line sees it."""
+        query = f"?token={guard.token}" if guard.token else ""
+        return Running(
+            setup=desk.setup,
+            live=self.live,
+            bus=self.bus,
+            store=self.store,
+            login_url=f"{self.dashboard_url}/login{query}",
+            notices=(*self.ports.notices, *self.config.notices),
+        )
+
+    def door(self) -> Door:
+        """Return what the ingress hands requests to."""
+        ingest = Ingest(self.store, self.bus, self.clock, self.config.routes, self.config.targets)
+        return Door(
+            ingest=ingest,
+            table=self.table,
+            bus=self.bus,
+            clock=self.clock,
+            live=self.live,
+            max_body=self.config.server.max_body,
+            nonce=self.nonce,
+        )
+
+    def guard(self) -> Guard:
+        """Return what the dashboard asks of its callers."""
+        server = self.config.server
+        host, port = self.ports.dashboard.getsockname()[:2]
+        return Guard(
+            token=load_token(server.data_dir) if server.auth else None,
+            port=port,
+            hosts=own_hosts(port, server.allowed_hosts, host),
+        )
+
+    def setup(self) -> Setup:
+        """Return what the dashboard shows of the configuration."""
+        config = self.config
+        return Setup(
+            version=__version__,
+            boot=secrets.token_hex(8),
+            ingress_url=self.ingress_url,
+            dashboard_url=self.dashboard_url,
+            data_dir=config.server.data_dir,
+            config_path=config.path,
+            sources={source.name: source for source in config.sources},
+            targets=config.targets,
+            routes=config.routes,
+            emails={name: ", ".join(email.to) for name, email in config.emails.items()},
+            smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
+            addresses={name: _address(target) for name, target in config.targets.items()},
+        )
+
+    async def trigger(self, wanted: TriggerRequest) -> EventRow:
+        """Post a signed sample through the real ingress and return the event it became."""
+        source = self.source(wanted.source)
+        capture = prepare_sample(
+            source,
+            find(source.provider),
+            wanted.type,
+            self.clock.now(),
+            random=Random(secrets.randbits(64)),  # noqa: S311 - fills made-up ids into a sample
+            set=wanted.set,
+            body=wanted.body,
+            url=source.public_url or self.ingress_url + source.path,
+        )
+        id_ = await post_sample(capture, self.ingress_url, self.nonce)
+        row = await self.store.events.row(id_)
+        if row is None:
+            raise NotFoundError(f"event {id_} is gone already", hint="trigger it again")
+        return row
+
+    def samples(self, name: str) -> tuple[str, ...]:
+        """Return the event types that can be triggered for a source."""
+        provider = find(self.source(name).provider)
+        return sample_types(provider) if provider else ()
+
+
+def _address(target: Target) -> str:
+    match target.options:
+        case ForwardOptions(url=url):
+            return url
+        case EmailOptions(name=name):
+            return f"mail {name}"
+    return target.action

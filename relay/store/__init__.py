@@ -3,7 +3,7 @@
 from relay.store.deliveries import Deliveries, Limits
 from relay.store.events import Counts, Events, Page, Stored
 from relay.store.messages import Messages
-from relay.store.store import Store, open_store, prepare
+from relay.store.store import Store, held, open_store, prepare
 
 __all__ = [
     "Counts",
@@ -14,6 +14,7 @@ __all__ = [
     "Page",
     "Store",
     "Stored",
+    "held",
     "open_store",
     "prepare",
 ]

@@ -63,6 +63,21 @@ def prepare(data_dir: Path) -> None:
         ) from error
 
 
+def held(data_dir: Path) -> bool:
+    """Say whether a relay, or a command, holds the store of `data_dir` at this moment."""
+    try:
+        handle = os.open(data_dir / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 @contextmanager
 def _held(data_dir: Path) -> Iterator[None]:
     # flock dies with its process, so no lock is ever stale; the pid inside is for the message only.

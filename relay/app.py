@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import secrets
 import socket
@@ -19,7 +20,7 @@ from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
 from relay.dial import Rules, check_syntax
-from relay.errors import NotFoundError
+from relay.errors import NotFoundError, StoreError
 from relay.ingest import Ingest, explain
 from relay.mail.compose import EmailOptions
 from relay.model.delivery import Changes, NewDelivery, Target
@@ -37,6 +38,8 @@ from relay.web.post import post_sample
 from relay.web.receive import Door
 from relay.web.sites import address_of, listen, private_site, public_site
 from relay.web.sources import SourceTable
+
+log = logging.getLogger(__name__)
 
 _REFUSED_KEPT = 50  # refusals remembered for each source
 _INDEX_PAUSE = 0.05  # seconds between two batches of the index, so that commits go first
@@ -130,8 +133,12 @@ async def _tasks() -> AsyncIterator[Callable[[str, Coroutine[None, None, None]],
 async def _index(store: Store, bus: Bus, clock: Clock) -> None:
     with bus.subscribed() as listening:
         while True:
-            while await store.indexer.step():
-                await clock.sleep(_INDEX_PAUSE)
+            try:
+                while await store.indexer.step():
+                    await clock.sleep(_INDEX_PAUSE)
+            except StoreError as error:
+                # Searching can wait; the next event tries again.
+                log.warning("could not index: %s", error.sentence)
             await listening.next()
 
 

@@ -5,9 +5,11 @@ import json
 import logging
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from relay.errors import StoreError
 from relay.ingest import Answered, refusal
+from relay.model.signals import Refused
 from relay.web.answers import close, respond
 from relay.web.receive import Door
 
@@ -18,32 +20,57 @@ KEEPALIVE = 15.0  # seconds; in aiohttp this is also the only deadline for a req
 LINGER = 1.0  # seconds that a refused body is still read
 _METHODS_REFUSED = frozenset({"CONNECT", "TRACE"})
 
-Server = web.Server
+
+class _Protocol(RequestHandler):
+    """Answers what is no HTTP without quoting it, and without a traceback for each."""
+
+    door: Door
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes the offending bytes
+    ) -> web.StreamResponse:
+        """Refuse what the parser could not read; counted, never quoted."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was under way already")
+        name = type(exc).__name__
+        self.door.bus.publish(Refused("", status, f"not a request that can be read ({name})"))
+        return close(refusal(status, "bad_request", "the request cannot be read"))
 
 
-def public_server(door: Door) -> Server:
-    """Return the server behind the ingress port.
+class PublicServer(web.Server):
+    """The server behind the ingress port.
 
     It has no routes: a catch-all route would lose paths that decode to a newline, and every request
     is captured the same way.
     """
-    server: Server
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if len(server.connections) > MAX_CONNECTIONS:
+    def __init__(self, door: Door) -> None:
+        super().__init__(self._handle)
+        self._door = door
+
+    def __call__(self) -> _Protocol:
+        """Return what speaks with one connection."""
+        protocol = _Protocol(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # None switches it off, as web_server passes it on
+            auto_decompress=False,
+            keepalive_timeout=KEEPALIVE,
+            lingering_time=LINGER,
+        )
+        protocol.door = self._door
+        return protocol
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if len(self.connections) > MAX_CONNECTIONS:
             return close(
                 refusal(503, "busy", "too many connections", "try again later"), {"Retry-After": "5"}
             )
-        return await _answer(request, door)
-
-    server = web.Server(
-        handle,
-        access_log=None,
-        auto_decompress=False,
-        keepalive_timeout=KEEPALIVE,
-        lingering_time=LINGER,
-    )
-    return server
+        return await _answer(request, self._door)
 
 
 async def _answer(request: web.BaseRequest, door: Door) -> web.StreamResponse:

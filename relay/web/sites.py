@@ -11,7 +11,7 @@ from relay.errors import PortError
 from relay.web.guard import Guard
 from relay.web.keys import Desk
 from relay.web.private import private_app
-from relay.web.public import public_server
+from relay.web.public import PublicServer
 from relay.web.receive import Door
 
 BACKLOG = 128
@@ -71,7 +71,7 @@ async def public_site(listening: socket.socket, door: Door) -> AsyncIterator[Non
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         # The pure-Python parser is where most of aiohttp's request-smuggling flaws were.
         raise PortError("aiohttp lacks its C parser", hint="install aiohttp from a wheel")
-    runner = web.ServerRunner(public_server(door), handle_signals=False, shutdown_timeout=_STOPPING)
+    runner = web.ServerRunner(PublicServer(door), handle_signals=False, shutdown_timeout=_STOPPING)
     await runner.setup()
     try:
         await web.SockSite(runner, listening, backlog=BACKLOG).start()

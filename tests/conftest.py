@@ -1,0 +1,73 @@
+"""What every test may use: a relay at work in a folder of its own, real sockets and all."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from relay.app import Running, running
+from relay.config import Overrides, load
+
+SECRETS = {
+    "STRIPE_WEBHOOK_SECRET": "whsec_test_stripe_secret",
+    "GITHUB_WEBHOOK_SECRET": "It's a Secret to Everybody",
+    "SLACK_SIGNING_SECRET": "8f742231b10e8888abcd99yyyzzz85a5",
+    "TWILIO_AUTH_TOKEN": "12345",
+    "RESEND_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+
+
+@dataclass
+class At:
+    """A running relay and a client for both of its ports."""
+
+    relay: Running
+    session: aiohttp.ClientSession
+
+    @property
+    def ingress(self) -> str:
+        return self.relay.setup.ingress_url
+
+    @property
+    def dashboard(self) -> str:
+        return self.relay.setup.dashboard_url
+
+    @property
+    def token(self) -> str:
+        return self.relay.login_url.rpartition("=")[2]
+
+    async def send(self, path="/webhooks/test", data=b"{}", method="POST", **more):
+        async with self.session.request(method, self.ingress + path, data=data, **more) as response:
+            return response.status, await response.read()
+
+    async def api(self, path, method="GET", **more):
+        headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
+        async with self.session.request(method, self.dashboard + path, headers=headers, **more) as response:
+            raw = await response.read()
+            return response.status, json.loads(raw) if response.content_type == "application/json" else raw
+
+
+@pytest.fixture
+async def start(tmp_path) -> AsyncIterator:
+    """Start relays with a relay.toml of the test's own."""
+    async with AsyncExitStack() as stack:
+
+        async def go(toml="", environ=None, **overrides) -> At:
+            path = tmp_path / "relay.toml"
+            path.write_text(toml)
+            ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+            config = load(path, Overrides(**ports | overrides), SECRETS if environ is None else environ)
+            relay = await stack.enter_async_context(running(config))
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            return At(relay, session)
+
+        yield go
+
+
+@pytest.fixture
+async def at(start) -> At:
+    """A relay without any configuration but secrets in its environment."""
+    return await start()

@@ -1,0 +1,175 @@
+"""Email: an event rendered as a mail and handed to the SMTP server, or kept in the outbox."""
+
+import hashlib
+import logging
+import ssl
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.actions.base import Action
+from relay.clock import Clock
+from relay.errors import MailError, NotFoundError, StoreError
+from relay.mail import outbox
+from relay.mail.addresses import check_recipients, named_address
+from relay.mail.compose import EmailOptions, Mail, Stamp, compose, render
+from relay.mail.smtp import Envelope, SmtpOptions, hand_over
+from relay.model.delivery import ActionResult, Delivery, Failed, Outcome, Retry, SentRequest, Succeeded
+from relay.model.event import Event
+from relay.model.message import MessageStatus, NewMessage
+from relay.model.signals import MessageChanged, Signal
+from relay.store import Messages
+
+__all__ = ["Email", "EmailOptions", "Post"]
+
+log = logging.getLogger(__name__)
+
+MAILS_AN_HOUR = 30  # for each template: a loop of events must not become a flood of mail
+_HOUR = 3600.0
+_LOCAL_SENDER = "relay@localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """Where mails go: to `smtp`, or to the folder `outbox` without one. `trust` as in `hand_over`."""
+
+    outbox: Path
+    smtp: SmtpOptions | None = None
+    trust: ssl.SSLContext | None = None
+
+
+class Email(Action[EmailOptions]):
+    """Sends mails, and writes each into the store as a message."""
+
+    name = "email"
+
+    def __init__(
+        self,
+        *,
+        templates: Mapping[str, EmailOptions],
+        post: Post,
+        messages: Messages,
+        publish: Callable[[Signal], None],
+        clock: Clock,
+    ) -> None:
+        self._templates = templates
+        self._post = post
+        self._messages = messages
+        self._publish = publish
+        self._clock = clock
+        self._sent: dict[str, deque[float]] = {}
+
+    async def run(self, event: Event, delivery: Delivery, options: EmailOptions) -> ActionResult:
+        """Render the mail and send it once. What cannot be rendered or may not be sent is Failed."""
+        try:
+            if delivery.changes.template is not None:
+                options = self._template(delivery.changes.template)
+            mail = render(options, event, delivery.changes.to)
+            stamp = self._stamp(event, delivery)
+            source = compose(mail, stamp)
+        except (MailError, NotFoundError) as error:
+            return ActionResult(outcome=Failed(error.sentence))
+        outcome = await self._send(mail, stamp, source, options.name)
+        if not isinstance(outcome, Retry):
+            await self._write_down(mail, stamp, source, delivery, outcome)
+        return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
+
+    def preview(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
+        """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
+        return render(self._template(template), event, to)
+
+    def check(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
+        """Do as `preview` does, and also raise MailError for recipients that would be refused."""
+        mail = self.preview(event, template, to)
+        self._admit(mail)
+        return mail
+
+    def _template(self, name: str) -> EmailOptions:
+        try:
+            return self._templates[name]
+        except KeyError:
+            known = ", ".join(sorted(self._templates)) or "none yet"
+            raise NotFoundError(f"no mail template '{name}'", hint=f"there is: {known}") from None
+
+    def _stamp(self, event: Event, delivery: Delivery) -> Stamp:
+        sender = self._post.smtp.sender if self._post.smtp else _LOCAL_SENDER
+        # The same for every attempt of a delivery, so that a mail sent twice is seen to be one.
+        made = f"{event.id} {delivery.id} {event.capture.received_at} {delivery.created_at}"
+        token = hashlib.sha256(made.encode()).hexdigest()[:20]
+        domain = named_address(sender)[1].rpartition("@")[2]
+        return Stamp(
+            sender=sender,
+            message_id=f"<relay.{event.id}.{delivery.id}.{token}@{domain}>",
+            date=self._clock.now().replace(microsecond=0),
+            event_id=event.id,
+        )
+
+    def _admit(self, mail: Mail) -> None:
+        # Without [smtp] nothing leaves this computer, so there is nobody to protect.
+        if self._post.smtp is not None:
+            check_recipients(mail.to, mail.fixed, self._post.smtp.allow_recipients)
+
+    async def _send(self, mail: Mail, stamp: Stamp, source: bytes, template: str) -> Outcome:
+        try:
+            self._admit(mail)
+            if self._post.smtp is None:
+                await outbox.keep(self._post.outbox, stamp.message_id, source)
+                return Succeeded("kept in the outbox")
+        except MailError as error:
+            return Failed(error.sentence)
+        wait = self._wait(template)
+        if wait > 0:
+            return Retry(f"{MAILS_AN_HOUR} mails an hour is the limit for {template}", after=wait)
+        envelope = Envelope(sender=named_address(stamp.sender)[1], to=mail.to)
+        self._sent[template].append(self._clock.monotonic())
+        return await hand_over(source, envelope, self._post.smtp, self._post.trust)
+
+    def _wait(self, template: str) -> float:
+        """Return the seconds until another mail of this template may go; 0 when it may go now."""
+        times = self._sent.setdefault(template, deque(maxlen=MAILS_AN_HOUR))
+        if len(times) < MAILS_AN_HOUR:
+            return 0.0
+        return max(0.0, times[0] + _HOUR - self._clock.monotonic())
+
+    async def _write_down(
+        self, mail: Mail, stamp: Stamp, source: bytes, delivery: Delivery, outcome: Outcome
+    ) -> None:
+        sent = isinstance(outcome, Succeeded)
+        kept = MessageStatus.SENT if self._post.smtp else MessageStatus.OUTBOX
+        status = kept if sent else MessageStatus.FAILED
+        new = NewMessage(
+            channel="email",
+            provider="smtp" if self._post.smtp else "outbox",
+            external_id=stamp.message_id,
+            recipient=", ".join(mail.to),
+            subject=mail.subject,
+            status=status,
+            event_id=delivery.event_id,
+            delivery_id=delivery.id,
+            detail=outcome.detail,
+            source=source,
+        )
+        try:
+            id_ = await self._messages.add(new, self._clock.now())
+        except StoreError as error:
+            # The mail is out; trying again because of a missing row would send it twice.
+            log.warning(
+                "a mail was sent but not written down: %s", error.sentence, extra={"delivery": delivery.id}
+            )
+            return
+        self._publish(MessageChanged(id_, delivery.event_id, status.value))
+
+    def _envelope(self, mail: Mail, stamp: Stamp) -> SentRequest:
+        smtp = self._post.smtp
+        headers = {
+            "From": stamp.sender,
+            "To": ", ".join(mail.to),
+            "Subject": mail.subject,
+            "Message-ID": stamp.message_id,
+        }
+        return SentRequest(
+            method="MAIL",
+            url=f"smtp://{smtp.host}:{smtp.port}" if smtp else "outbox:",
+            headers=tuple((name, value.encode().decode("latin-1")) for name, value in headers.items()),
+        )

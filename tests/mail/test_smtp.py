@@ -1,0 +1,328 @@
+import asyncio
+import base64
+import ssl
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiosmtpd import smtp as sinks
+
+from relay.mail.smtp import Envelope, SmtpOptions, hand_over, on_this_computer, probe
+from relay.model.delivery import Failed, Retry, Succeeded
+from relay.model.secret import Secret
+
+ENVELOPE = Envelope(sender="relay@example.com", to=("ada@example.com", "bob@example.com"))
+MAIL = b"Subject: Hi\r\n\r\n.dot\r\nbye\r\n"
+
+
+@dataclass
+class Sink:
+    """An SMTP server's handler that keeps mails, and answers as it was told to."""
+
+    mails: list = field(default_factory=list)
+    answers: dict = field(default_factory=dict)
+    logins: list = field(default_factory=list)
+    tls: list = field(default_factory=list)
+
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802 - aiosmtpd's name
+        if address in self.answers:
+            return self.answers[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        if "hang" in self.answers:
+            await asyncio.sleep(60)
+        answers = self.answers.get("DATA", [])
+        answer = answers.pop(0) if answers else "250 2.0.0 queued as 1"
+        if answer.startswith("250"):
+            self.mails.append((envelope.mail_from, tuple(envelope.rcpt_tos), envelope.original_content))
+            self.tls.append(session.ssl is not None)
+        return answer
+
+    def login(self, server, session, envelope, mechanism, data):
+        self.logins.append((data.login, data.password))
+        return sinks.AuthResult(success=data.password == b"right", handled=False)
+
+
+@asynccontextmanager
+async def serving(sink, *, implicit=None, **more):
+    def protocol():
+        return sinks.SMTP(sink, hostname="sink.example", timeout=5, **more)
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0, ssl=implicit)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    from cryptography import x509  # noqa: PLC0415 - slow to import, and needed here only
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "pair.pem"
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + made.public_bytes(pem))
+    return path
+
+
+@pytest.fixture
+def server_tls(certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def trust(certificate):
+    return ssl.create_default_context(cafile=certificate)
+
+
+def options(port, **more):
+    return SmtpOptions(**{"host": "localhost", "port": port, "timeout": 2.0} | more)
+
+
+LOGIN = {
+    "username": Secret("vault:smtp.username", "relay"),
+    "password": Secret("vault:smtp.password", "right"),
+}
+
+
+async def test_a_mail_goes_out_over_starttls_after_login(server_tls, trust):
+    sink = Sink()
+    more = {"tls_context": server_tls, "authenticator": sink.login, "auth_required": True}
+    async with serving(sink, **more) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, **LOGIN), trust)
+    assert outcome == Succeeded("250 2.0.0 queued as 1")
+    assert sink.mails == [("relay@example.com", ENVELOPE.to, MAIL)]
+    assert sink.tls == [True]
+    assert sink.logins == [(b"relay", b"right")]
+
+
+async def test_a_mail_goes_out_over_tls_from_the_first_byte(server_tls, trust):
+    sink = Sink()
+    async with serving(sink, implicit=server_tls) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, security="tls"), trust)
+    assert isinstance(outcome, Succeeded)
+    assert len(sink.mails) == 1
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_a_certificate_nobody_vouches_for_is_refused(server_tls, security):
+    sink = Sink()
+    how = {"implicit": server_tls} if security == "tls" else {"tls_context": server_tls}
+    async with serving(sink, **how) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, security=security))
+    assert isinstance(outcome, Retry)
+    assert "self-signed certificate" in outcome.detail
+    assert sink.mails == []
+
+
+@pytest.mark.parametrize("security", ["starttls", "none"])
+async def test_a_server_on_this_computer_may_be_plain(security):
+    sink = Sink()
+    async with serving(sink) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, security=security))
+    assert isinstance(outcome, Succeeded)
+    assert sink.tls == [False]
+
+
+@pytest.mark.parametrize("security", ["starttls", "none"])
+async def test_a_server_elsewhere_must_encrypt(security):
+    sink = Sink()
+    # Another name for this computer, which relay does not take for loopback.
+    async with serving(sink) as port:
+        elsewhere = options(port, host="127.1", security=security)
+        refused = await hand_over(MAIL, ENVELOPE, elsewhere)
+        allowed = await hand_over(
+            MAIL, ENVELOPE, options(port, host="127.1", insecure=True, security=security)
+        )
+    assert refused == Failed(f"127.1:{port} offers no encryption; set smtp.insecure = true to allow that")
+    assert isinstance(allowed, Succeeded)
+    assert len(sink.mails) == 1
+
+
+async def test_a_wrong_password_names_the_secret_and_does_not_show_it(server_tls, trust):
+    sink = Sink()
+    more = {"tls_context": server_tls, "authenticator": sink.login, "auth_required": True}
+    wrong = LOGIN | {"password": Secret("vault:smtp.password", "hunter2")}
+    async with serving(sink, **more) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, **wrong), trust)
+    assert isinstance(outcome, Failed)
+    assert outcome.detail.startswith("535 ")
+    assert outcome.detail.endswith("; check vault:smtp.password")
+    assert "hunter2" not in outcome.detail
+
+
+async def test_a_server_that_echoes_a_password_does_not_give_it_away():
+    encoded = base64.b64encode(b"hunter2").decode()
+    plain = base64.b64encode(b"\0someone\0hunter2").decode()
+
+    async def talk(reader, writer):
+        writer.write(b"220 hi\r\n")
+        while line := await reader.readline():
+            if line.startswith(b"EHLO"):
+                writer.write(b"250-sink\r\n250 AUTH LOGIN\r\n")
+            elif line.startswith(b"AUTH LOGIN"):
+                writer.write(b"334 UGFzc3dvcmQ6\r\n")
+            elif line.startswith(b"QUIT"):
+                break
+            else:
+                writer.write(f"535 bad: hunter2 {encoded} {plain}\x1b[31m\r\n".encode())
+        writer.close()
+
+    secret = {"username": Secret("env:U", "someone"), "password": Secret("env:P", "hunter2")}
+    async with scripted(talk) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, security="none", **secret))
+    assert outcome == Failed("535 bad: •••• •••• ••••\\x1b[31m; check env:P")
+
+
+async def test_451_is_tried_again_and_then_accepted():
+    sink = Sink(answers={"DATA": ["451 4.7.1 greylisted, come back"]})
+    async with serving(sink) as port:
+        first = await hand_over(MAIL, ENVELOPE, options(port))
+        second = await hand_over(MAIL, ENVELOPE, options(port))
+    assert first == Retry("451 4.7.1 greylisted, come back")
+    assert isinstance(second, Succeeded)
+
+
+async def test_550_is_final_and_nobody_gets_the_mail():
+    sink = Sink(answers={"bob@example.com": "550 5.1.1 no such \x1b[1muser"})
+    async with serving(sink) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port))
+    assert outcome == Failed("550 5.1.1 no such \\x1b[1muser")
+    assert sink.mails == []
+
+
+async def test_a_recipient_refused_for_now_holds_the_whole_mail_back():
+    sink = Sink(answers={"bob@example.com": "452 4.2.2 mailbox full"})
+    async with serving(sink) as port:
+        assert await hand_over(MAIL, ENVELOPE, options(port)) == Retry("452 4.2.2 mailbox full")
+    assert sink.mails == []
+
+
+async def test_a_server_that_hangs_is_given_up_after_a_step():
+    sink = Sink(answers={"hang": True})
+    async with serving(sink) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.2))
+    assert outcome == Retry(f"localhost:{port} stopped answering (timed out after 0.2 s)")
+
+
+@asynccontextmanager
+async def scripted(talk):
+    tasks = []
+
+    async def quietly(reader, writer):
+        tasks.append(asyncio.current_task())
+        try:
+            await talk(reader, writer)
+        except (ConnectionError, asyncio.CancelledError):
+            writer.close()
+
+    server = await asyncio.start_server(quietly, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def say_nothing(reader, writer):
+    await asyncio.sleep(60)
+
+
+async def hang_up(reader, writer):
+    writer.close()
+
+
+async def busy(reader, writer):
+    writer.write(b"421 too busy\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def speak_http(reader, writer):
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    await writer.drain()
+    await asyncio.sleep(60)
+
+
+async def never_end(reader, writer):
+    while True:
+        writer.write(b"220-" + b"x" * 1000 + b"\r\n")
+        await writer.drain()
+
+
+@pytest.mark.parametrize(
+    ("talk", "detail", "unreachable"),
+    [
+        (say_nothing, "cannot reach localhost:{port} (timed out after 0.3 s)", True),
+        (hang_up, "cannot reach localhost:{port} (it hung up)", True),
+        (busy, "421 too busy", False),
+        (speak_http, "localhost:{port} does not speak SMTP", False),
+        (never_end, "localhost:{port} does not speak SMTP", False),
+    ],
+)
+async def test_a_strange_server_is_a_retry_in_plain_words(talk, detail, unreachable):
+    async with scripted(talk) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.3))
+    assert outcome == Retry(detail.format(port=port), unreachable=unreachable)
+
+
+async def test_a_server_that_is_not_there_is_a_retry(unused_tcp_port):
+    outcome = await hand_over(MAIL, ENVELOPE, options(unused_tcp_port, host="127.0.0.1"))
+    assert outcome == Retry(
+        f"cannot reach 127.0.0.1:{unused_tcp_port} (connection refused)", unreachable=True
+    )
+    outcome = await hand_over(MAIL, ENVELOPE, options(25, host="nowhere.invalid"))
+    assert outcome == Retry("cannot reach nowhere.invalid:25 (no such host)", unreachable=True)
+
+
+async def test_a_plain_port_is_no_tls_port():
+    async with serving(Sink()) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, security="tls"))
+    assert isinstance(outcome, Retry)
+    assert outcome.detail.startswith(f"cannot talk to localhost:{port} in secret")
+
+
+async def test_a_probe_sends_nothing():
+    sink = Sink()
+    async with serving(sink) as port:
+        assert await probe(options(port)) == Succeeded("the server is ready")
+    assert sink.mails == []
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("127.0.0.9", True),
+        ("::1", True),
+        ("10.0.0.1", False),
+        ("x", False),
+    ],
+)
+def test_loopback_is_told_by_its_name_or_number(host, here):
+    assert on_this_computer(host) is here

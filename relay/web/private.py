@@ -2,7 +2,9 @@
 
 from aiohttp import web
 
-from relay.web import api, feed
+from relay.web import api, events, faults, feed, forms, pages, parts, render, stream
+from relay.web.assets import Assets
+from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
 from relay.web.keys import CSRF, DESK, Desk
 
@@ -17,6 +19,7 @@ def private_app(desk: Desk, guard: Guard) -> web.Application:
     app[feed.VIEWERS] = set()
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(feed.close)
+    _furnish(app, guard)
 
     async def enter(request: web.Request) -> web.StreamResponse:
         return await login(request, guard)
@@ -24,6 +27,63 @@ def private_app(desk: Desk, guard: Guard) -> web.Application:
     app.add_routes([web.get("/login", enter), *_ROUTES])
     return app
 
+
+def _furnish(app: web.Application, guard: Guard) -> None:
+    assets = Assets()
+    app[render.ASSETS] = assets
+    app[render.RENDERER] = render.Renderer(guard.csrf, assets)
+    app[BODIES] = Bodies()
+    app[stream.DRAWINGS] = stream.Drawings()
+    app[stream.VIEWERS] = set()
+    app.on_shutdown.append(stream.close)
+    pages_ = [web.route(page.method, page.path, faults.shown(page.handler), **page.kwargs) for page in _PAGES]
+    app.add_routes([web.get(assets.PATTERN, assets.serve), *pages_])
+
+
+async def _home(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=303, headers={"Location": "/events"})
+
+
+_ID = "{id:[0-9]+}"
+_TABS = "{tab:headers|verification|routing|deliveries|raw|hex|form}"
+_PAGES: tuple[web.RouteDef, ...] = (
+    web.get("/", _home),
+    web.get("/stream", stream.stream),
+    web.get("/events", events.events),
+    web.get("/events/rows", parts.rows),
+    web.get(f"/events/{_ID}", events.event),
+    web.get(f"/events/{_ID}/{_TABS}", events.event),
+    web.get(f"/events/{_ID}/head", parts.head),
+    web.get(f"/events/{_ID}/tree", parts.tree),
+    web.get(f"/events/{_ID}/find", parts.find),
+    web.get(f"/events/{_ID}/body", parts.body),
+    web.get(f"/events/{_ID}/curl", parts.curl),
+    web.get(f"/events/{_ID}/replay", forms.replay_form),
+    web.post(f"/events/{_ID}/replay", forms.replay),
+    web.post(f"/events/{_ID}/replay/preview", forms.replay_preview),
+    web.get(f"/events/{_ID}/email", forms.email_form),
+    web.post(f"/events/{_ID}/email", forms.email),
+    web.get(f"/events/{_ID}/email/preview", forms.email_preview),
+    web.post(f"/events/{_ID}/pin", forms.pin),
+    web.post(f"/events/{_ID}/note", forms.note),
+    web.post(f"/events/{_ID}/delete", forms.delete),
+    web.get("/deliveries", pages.deliveries),
+    web.get(f"/deliveries/{_ID}", pages.deliveries),
+    web.get(f"/deliveries/{_ID}/result", forms.result),
+    web.post(f"/deliveries/{_ID}/retry", forms.retry),
+    web.post(f"/deliveries/{_ID}/cancel", forms.cancel),
+    web.get("/messages", pages.messages),
+    web.get(f"/messages/{_ID}", pages.messages),
+    web.get(f"/messages/{_ID}/preview", pages.message_preview),
+    web.get("/sources", pages.sources),
+    web.get("/sources/{name}", pages.sources),
+    web.get("/targets", pages.targets),
+    web.get("/trigger", pages.trigger),
+    web.post("/trigger", forms.trigger),
+    web.get("/stats", pages.coming),
+    web.get("/doctor", pages.coming),
+    web.get("/settings", pages.coming),
+)
 
 _ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/healthz", api.healthz),

@@ -1,0 +1,307 @@
+"""The pages beside Events: deliveries, messages, sources, targets, trigger, and what is yet to come."""
+
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from relay.errors import NotFoundError
+from relay.model.delivery import Target
+from relay.model.event import Source, VerifyMode
+from relay.model.text import printable, readable
+from relay.web import gather
+from relay.web.asked import identity, number
+from relay.web.contexts import (
+    DeliveriesPage,
+    DeliveryRow,
+    Field,
+    FramePage,
+    Link,
+    MessagesPage,
+    SourceLine,
+    SourcesPage,
+    TargetLine,
+    TargetsPage,
+    TriggerPage,
+)
+from relay.web.keys import Desk, desk
+from relay.web.render import RENDERER, html, sandboxed
+from relay.web.senders import event_mark, provider, source_mark
+from relay.web.view import lists
+from relay.web.view.deliveries import Line, line
+from relay.web.view.words import moment, plural
+
+_PAGE = 50
+
+
+async def deliveries(request: web.Request) -> web.Response:
+    """GET /deliveries?state=: what is owed and what became of it; /deliveries/{id}: with its attempts."""
+    here = desk(request)
+    state = request.query.get("state", "")
+    state = state if state in ("pending", "running", "succeeded", "failed", "cancelled") else ""
+    chosen = identity(request, "delivery") if "id" in request.match_info else None
+    found = await here.store.deliveries.page(
+        state=state or None,
+        before=chosen + 1 if chosen else number(request, "before", None),
+        limit=_PAGE,
+    )
+    if chosen is not None and (not found or found[0].id != chosen):
+        raise NotFoundError(f"no delivery {chosen}", hint="the page Deliveries lists those that there are")
+    events = {row.id: row for row in await here.store.events.rows({one.event_id for one in found})}
+    now = here.clock.now()
+    rows = []
+    for delivery in found:
+        attempts = await here.store.deliveries.attempts(delivery.id) if delivery.id == chosen else ()
+        event = events[delivery.event_id]
+        rows.append(
+            DeliveryRow(
+                mark=event_mark(event),
+                type=printable(event.type, 80),
+                summary=printable(event.summary, 80),
+                received=moment(event.received_at),
+                line=line(delivery, now, attempts),
+            ),
+        )
+    older = (
+        {"state": state, "before": found[-1].id}
+        if state and found
+        else {"before": found[-1].id}
+        if found
+        else {}
+    )
+    context = DeliveriesPage(
+        shell=await gather.frame(request, "Deliveries", "deliveries"),
+        views=await _delivery_views(here, state),
+        rows=tuple(rows),
+        open=chosen,
+        older=f"/deliveries?{urlencode(older)}" if len(found) == _PAGE else "",
+        empty="Nothing waits." if state == "pending" else "Nothing was sent yet.",
+    )
+    return html(request.app[RENDERER].page(context))
+
+
+async def _delivery_views(here: Desk, state: str) -> tuple[Link, ...]:
+    counts = await here.store.deliveries.counts()
+    kept = {"": sum(counts.values()), "pending": counts["pending"], "failed": counts["failed"]}
+    kept["succeeded"] = counts["succeeded"]
+    names = {"": "All", "pending": "Queued", "failed": "Failed", "succeeded": "Sent"}
+    return tuple(
+        Link(
+            name=names[key],
+            href=f"/deliveries?state={key}" if key else "/deliveries",
+            current=key == state,
+            count=f"{held:,}",
+        )
+        for key, held in kept.items()
+    )
+
+
+async def delivery(here: Desk, id_: int) -> Line:
+    """Return one delivery with its attempts. Raises NotFoundError."""
+    found = await here.store.deliveries.get(id_)
+    return line(found, here.clock.now(), await here.store.deliveries.attempts(id_))
+
+
+async def messages(request: web.Request) -> web.Response:
+    """GET /messages, /messages/{id}: outgoing mail and SMS, one of them in full."""
+    here = desk(request)
+    found = await here.store.messages.page(before=number(request, "before", None), limit=_PAGE)
+    chosen = None
+    if "id" in request.match_info:
+        chosen = await here.store.messages.get(identity(request, "message"))
+    elif found:
+        chosen = found[0]
+    source = await here.store.messages.source(chosen.id) if chosen else b""
+    context = MessagesPage(
+        shell=await gather.frame(request, "Messages", "messages"),
+        lines=tuple(gather.message_line(message) for message in found),
+        chosen=gather.message_line(chosen) if chosen else None,
+        detail_shown="id" in request.match_info,
+        previewable=bool(source),
+        older=f"/messages?before={found[-1].id}" if len(found) == _PAGE else "",
+        smtp=printable(here.setup.smtp, 120),
+    )
+    return html(request.app[RENDERER].page(context))
+
+
+async def message_preview(request: web.Request) -> web.Response:
+    """GET /messages/{id}/preview: the mail as it looks, in a sandbox of its own."""
+    source = await desk(request).store.messages.source(identity(request, "message"))
+    mail = message_from_bytes(source, policy=policy.default)
+    part = mail.get_body(("html", "plain")) if isinstance(mail, EmailMessage) else None
+    if part is None:
+        return sandboxed("")
+    text = part.get_payload(decode=True)
+    shown = readable(text) if isinstance(text, bytes) else ""
+    return sandboxed(
+        shown if part.get_content_type() == "text/html" else f"<pre>{lists.escaped(shown)}</pre>"
+    )
+
+
+async def sources(request: web.Request) -> web.Response:
+    """GET /sources, /sources/{name}: what may send, as configured."""
+    here = desk(request)
+    name = request.match_info.get("name")
+    if name is not None and name not in here.setup.sources:
+        raise NotFoundError("no such source", hint="the page Sources lists those in relay.toml")
+    made = {key: _source(here, source) for key, source in here.setup.sources.items()}
+    context = SourcesPage(
+        shell=await gather.frame(request, "Sources", "sources"),
+        origin=f"from {here.setup.config_path.name}" if here.setup.config_path else "no relay.toml",
+        lines=tuple(made.values()),
+        chosen=made[name] if name else next(iter(made.values()), None),
+        detail_shown=name is not None,
+    )
+    return html(request.app[RENDERER].page(context))
+
+
+def _source(here: Desk, source: Source) -> SourceLine:
+    known = provider(source.provider)
+    url = (here.live.public_url or here.setup.ingress_url) + source.path
+    state, kind = _standing(source)
+    refused = here.live.refused.get(source.name, [])
+    return SourceLine(
+        name=source.name,
+        mark=source_mark(source),
+        path=source.path,
+        url=url,
+        state=state,
+        kind=kind,
+        facts=_behaviour(source),
+        secrets=tuple(secret.reference for secret in source.secrets),
+        missing=source.missing_secrets,
+        steps=tuple(step.replace("{url}", url) for step in known.steps) if known else (),
+        refused=(
+            f"{plural(len(refused), 'request')} refused; the latest: {printable(refused[-1].detail, 200)}",
+        )
+        if refused
+        else (),
+    )
+
+
+def _standing(source: Source) -> tuple[str, str]:
+    if source.verify is VerifyMode.OFF:
+        return "Not checked", ""
+    if source.scheme is None:
+        return "Unsigned", ""
+    return ("Has a secret", "t-ok") if source.secrets else ("No secret", "t-warn")
+
+
+def _behaviour(source: Source) -> tuple[tuple[str, str], ...]:
+    fails = {
+        VerifyMode.ENFORCE: "Answer 401 and store it as rejected",
+        VerifyMode.REPORT: "Take it in, flagged",
+        VerifyMode.OFF: "Nothing is checked",
+    }
+    answer = (
+        "The first target's own answer"
+        if source.answer.mode == "wait"
+        else f"{source.answer.status} straight away"
+    )
+    return (
+        ("When a check fails", fails[source.verify]),
+        ("Signature", source.scheme.title if source.scheme else "none expected"),
+        ("Answer", answer),
+        ("Seen before", "Delivered again" if source.deliver_duplicates else "Stored, not delivered again"),
+        ("Event types", ", ".join(source.events) or "all"),
+    )
+
+
+async def targets(request: web.Request) -> web.Response:
+    """GET /targets: where events go, and how that does."""
+    here = desk(request)
+    waiting = await here.store.deliveries.waiting()
+    context = TargetsPage(
+        shell=await gather.frame(request, "Targets", "targets"),
+        lines=tuple(
+            _target(here, target, waiting.get(target.name, 0)) for target in here.setup.targets.values()
+        ),
+    )
+    return html(request.app[RENDERER].page(context))
+
+
+def _target(here: Desk, target: Target, waiting: int) -> TargetLine:
+    retry = target.retry
+    routes = [route for route in here.setup.routes if target.name in route.targets]
+    return TargetLine(
+        name=target.name,
+        action=target.action,
+        leads=printable(here.setup.addresses.get(target.name, ""), 200),
+        facts=(
+            (
+                "Tries",
+                f"{retry.attempts}, the first again after {retry.first:g} s, at most {retry.max:g} s apart",
+            ),
+            ("Order", "strictly one after another, per source" if target.fifo else "any"),
+        ),
+        routes=tuple(", ".join((*(route.sources or ("any source",)), *route.events)) for route in routes),
+        waiting=plural(waiting, "delivery", "deliveries") if waiting else "",
+        down=printable(here.live.down.get(target.name, ""), 300),
+    )
+
+
+async def trigger(request: web.Request, *, error: str = "", typed: str = "", body: str = "") -> web.Response:
+    """GET /trigger?source=&type=: a correctly signed sample to send."""
+    here = desk(request)
+    names = list(here.setup.sources) or ["stripe"]
+    wanted = request.query.get("source") or ""
+    chosen = wanted if wanted in names else names[0]
+    types = here.verbs.samples(chosen)
+    context = TriggerPage(
+        shell=await gather.frame(request, "Trigger", "trigger"),
+        sources=tuple(
+            Field(value=name, name=here.setup.sources[name].title or name, chosen=name == chosen)
+            if name in here.setup.sources
+            else Field(value=name, name=name, chosen=name == chosen)
+            for name in names
+        ),
+        types=types,
+        source=chosen,
+        type=typed or request.query.get("type", "") or (types[0] if types else ""),
+        body=body,
+        error=error,
+    )
+    return html(request.app[RENDERER].page(context), 422 if error else 200)
+
+
+_FRAMES = {
+    "stats": (
+        "Metrics",
+        "chart-no-axes-column",
+        "This page will show events per minute, how many verified and were delivered at first try, latency by "
+        "target, and why checks failed.",
+        (("Prometheus text", "/metrics"), ("How many deliveries stand where, as JSON", "/api/status")),
+    ),
+    "doctor": (
+        "Doctor",
+        "stethoscope",
+        "This page will check the ports, the tunnel from outside, the clock, the database and the disk, each target "
+        "and each source's secret, and name the command that mends what fails.",
+        (("The state of this relay, as JSON", "/api/status"),),
+    ),
+    "settings": (
+        "Settings",
+        "settings-2",
+        "This page will hold density, time zone, single keys and announcements, and what relay.toml says with the "
+        "line to change.",
+        (
+            ("Sources as configured", "/sources"),
+            ("Targets as configured", "/targets"),
+            ("Trigger", "/trigger"),
+        ),
+    ),
+}
+
+
+async def coming(request: web.Request) -> web.Response:
+    """GET /stats, /doctor, /settings: what will stand there, and what to use until then."""
+    name = request.path.strip("/")
+    title, icon, sentence, instead = _FRAMES[name]
+    context = FramePage(
+        shell=await gather.frame(request, title, name),
+        icon_name=icon,
+        sentence=sentence,
+        instead=instead,
+    )
+    return html(request.app[RENDERER].page(context))

@@ -1,0 +1,102 @@
+"""The frame around every page: navigation, public address, counts, banners."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.model.signals import TunnelChanged
+from relay.model.text import printable
+
+THEMES = ("light", "dark")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """A number in the navigation; `warn` colours it."""
+
+    text: str
+    warn: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """The public address and how it stands. `dot` is the class of the dot."""
+
+    label: str
+    url: str
+    host: str
+    dot: str
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Banner:
+    """One line across the page. `kind` is warn, err or ""."""
+
+    kind: str
+    icon: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """Everything that is the same on every page."""
+
+    title: str
+    nav: str
+    theme: str
+    boot: str
+    address: str
+    tunnel: Tunnel
+    counts: Mapping[str, Count]
+    banners: tuple[Banner, ...]
+    scripts: bool = True
+    keys: bool = True
+    vault: None = None
+
+
+def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
+    """Return how the tunnel is shown; without one the ingress on this machine stands in its place."""
+    url = printable(changed.public_url or "", 200)
+    host = url.partition("://")[2]
+    if changed.state == "up" and url:
+        return Tunnel(label="Public URL", url=url, host=host, dot="ok live")
+    if changed.state in ("none", "off"):
+        return Tunnel(
+            label="Local only, no tunnel", url=ingress_url, host=ingress_url.partition("://")[2], dot=""
+        )
+    label = "Tunnel starting" if changed.state in ("starting", "connecting") else "Tunnel down"
+    return Tunnel(
+        label=label,
+        url=url or ingress_url,
+        host=host or ingress_url.partition("://")[2],
+        dot="warn" if label == "Tunnel starting" else "err",
+        broken=label == "Tunnel down",
+    )
+
+
+def banners(changed: TunnelChanged, ingress_url: str, down: Mapping[str, str]) -> tuple[Banner, ...]:
+    """Return what needs a person now: a tunnel that dropped, targets that do not answer."""
+    shown: list[Banner] = []
+    if tunnel(changed, ingress_url).broken:
+        local = ingress_url.partition("://")[2]
+        detail = printable(changed.detail, 200)
+        shown.append(
+            Banner(
+                kind="err",
+                icon="unplug",
+                title="The tunnel dropped.",
+                text=f"{detail}{'. ' if detail else ''}Providers get errors until it is back; "
+                f"local sends to {local} still work.",
+            ),
+        )
+    shown += [
+        Banner(
+            kind="warn",
+            icon="unplug",
+            title=f"{printable(name, 80)} is not answering.",
+            text=printable(why, 300),
+        )
+        for name, why in sorted(down.items())
+    ]
+    return tuple(shown)

@@ -76,14 +76,14 @@ class Ingest:
         self._targets = targets
 
     async def receive(
-        self, capture: Capture, source: Source, urls: tuple[str, ...], *, sample: bool
+        self, capture: Capture, source: Source, others: tuple[str, ...], *, sample: bool
     ) -> Answered:
         """Judge, keep and announce one request; on return it is on disk.
 
-        `urls` are the addresses the sender may believe it called, the likeliest first. Raises
+        `others` are addresses besides `capture.url` that the sender may believe it called. Raises
         StoreError when it could not be kept.
         """
-        capture, verification = verify(source, capture, urls, self._clock.now())
+        capture, verification = verify(source, capture, others, capture.received_at)
         event = identify(source, capture, verification, sample=sample)
         owed = owe(event, self._routes, self._targets)
         stored = await self._store.events.add(event, owed)
@@ -110,11 +110,10 @@ class Ingest:
 def verify(
     source: Source,
     capture: Capture,
-    urls: tuple[str, ...],
+    others: tuple[str, ...],
     now: datetime,
 ) -> tuple[Capture, Verification]:
     """Judge the signature against every address the sender may have called; pure."""
-    capture = replace(capture, url=urls[0] if urls else "")
     if source.verify is VerifyMode.OFF:
         return capture, Verification(verdict=Verdict.UNCHECKED, reason="verification_off")
     if source.scheme is None:
@@ -125,7 +124,7 @@ def verify(
         return capture, Verification(verdict=Verdict.UNCHECKED, reason="secret_missing")
     first = source.scheme.verify(source.secrets, capture, now)
     if first.verdict is Verdict.INVALID:
-        for url in urls[1:]:
+        for url in others:
             elsewhere = replace(capture, url=url)
             verification = source.scheme.verify(source.secrets, elsewhere, now)
             if verification.verdict is Verdict.VERIFIED:

@@ -33,8 +33,11 @@ class Capture:
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, matched without regard to case."""
-        wanted = name.lower()
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
+        wanted, length = name.lower(), len(name)
+        for key, value in self.headers:
+            if len(key) == length and key.lower() == wanted:
+                return value
+        return None
 
     def header_values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header in the order received."""

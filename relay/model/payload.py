@@ -1,11 +1,11 @@
 """The one place that parses captured bytes: JSON and forms, with limits, never by surprise."""
 
 import json
-from functools import cached_property
 from urllib.parse import parse_qsl
 
 MAX_DEPTH = 200
 MAX_FIELDS = 10_000
+_UNREAD = object()
 
 
 class PayloadError(ValueError):
@@ -35,7 +35,7 @@ def parse_json(data: bytes | str) -> object:
         raise PayloadError("nested too deeply") from error
     except ValueError as error:
         raise PayloadError(str(error)) from error
-    if _deeper_than(value, MAX_DEPTH):
+    if text.count("{") + text.count("[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise PayloadError(f"nested deeper than {MAX_DEPTH} levels")
     return value
 
@@ -61,18 +61,30 @@ def parse_form(data: bytes) -> tuple[tuple[str, str], ...]:
 class Payload:
     """A body read at most once each way, on first need; unreadable bodies read as None or no pairs."""
 
+    # Hand-made caching: functools.cached_property of Python 3.11 takes a lock on every first read.
+    __slots__ = ("_body", "_form", "_json", "is_form")
+
     def __init__(self, body: bytes, content_type: str = "") -> None:
         self._body = body
-        self._content_type = content_type
+        self._json: object = _UNREAD
+        self._form: tuple[tuple[str, str], ...] | None = None
+        self.is_form = content_type == "application/x-www-form-urlencoded"
 
-    @cached_property
-    def is_form(self) -> bool:
-        """Say whether the request called its body a form."""
-        return self._content_type == "application/x-www-form-urlencoded"
-
-    @cached_property
+    @property
     def json(self) -> object:
         """Return the body as JSON, or the JSON in a form's `payload` field (GitHub, Slack), else None."""
+        if self._json is _UNREAD:
+            self._json = self._read_json()
+        return self._json
+
+    @property
+    def form(self) -> tuple[tuple[str, str], ...]:
+        """Return the pairs of a form body; empty when the body is no form."""
+        if self._form is None:
+            self._form = self._read_form()
+        return self._form
+
+    def _read_json(self) -> object:
         text: bytes | str | None = self._body
         if self.is_form:
             text = next((value for name, value in self.form if name == "payload"), None)
@@ -83,17 +95,13 @@ class Payload:
         except PayloadError:
             return None
 
-    @cached_property
-    def form(self) -> tuple[tuple[str, str], ...]:
-        """Return the pairs of a form body; empty when the body is no form."""
-        if not self.is_form:
-            return ()
+    def _read_form(self) -> tuple[tuple[str, str], ...]:
         try:
-            return parse_form(self._body)
+            return parse_form(self._body) if self.is_form else ()
         except PayloadError:
             return ()
 
-    @cached_property
+    @property
     def value(self) -> object:
         """Return what templates call `payload`: the JSON, or a form's fields by name (last one wins)."""
         if self.is_form and not any(name == "payload" for name, _ in self.form):
@@ -104,7 +112,7 @@ class Payload:
         """Return the JSON value below `keys`; None where the way there does not exist."""
         here = self.json
         for key in keys:
-            if isinstance(here, dict) and isinstance(key, str):
+            if isinstance(here, dict):
                 here = here.get(key)
             elif isinstance(here, list) and _index(key) is not None:
                 position = _index(key) or 0

@@ -93,7 +93,7 @@ def event(row: EventRow, stored: sqlite3.Row) -> Event:
         received_at=row.received_at,
         url=stored["url"].decode("latin-1"),
     )
-    checks = tuple(Check(**check) for check in json.loads(stored["checks"]))
+    checks = load_checks(stored["checks"])
     reason = row.reason if row.verdict is not Verdict.VERIFIED else ""
     verification = Verification(verdict=row.verdict, reason=reason, checks=checks)
     return Event(row=row, capture=capture, verification=verification)
@@ -112,9 +112,17 @@ def load_headers(data: bytes) -> Headers:
 
 def dump_checks(verification: Verification) -> str:
     """Return the steps of a verification as JSON."""
-    if not verification.checks:
-        return "[]"
-    return json.dumps([asdict(check) for check in verification.checks], ensure_ascii=True)
+    return json.dumps(
+        [(check.name, check.passed, check.detail, check.result) for check in verification.checks]
+    )
+
+
+def load_checks(text: str) -> tuple[Check, ...]:
+    """Read what `dump_checks` wrote."""
+    return tuple(
+        Check(name=name, passed=passed, detail=detail, result=result)
+        for name, passed, detail, result in json.loads(text)
+    )
 
 
 def dump_changes(changes: Changes) -> str:

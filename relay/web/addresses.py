@@ -1,37 +1,38 @@
 """Which address a sender believes it called: schemes that sign the URL need it to the letter."""
 
-from relay.model.event import Capture, Source
+from collections.abc import Mapping
+
+from relay.model.event import Source
 
 
-def sender_urls(capture: Capture, source: Source, public_url: str | None) -> tuple[str, ...]:
-    """Return the addresses the sender may have called, the likeliest first.
+def sender_urls(
+    headers: Mapping[str, str],
+    target: tuple[str, str],
+    source: Source,
+    public_url: str | None,
+) -> tuple[str, ...]:
+    """Return the addresses the sender may have called, the likeliest first; `target` is path and query.
 
     A `public_url` of the source wins. Then comes the tunnel's address, unless the request was
     plainly made to this computer, and the Host it was made to. What `X-Forwarded-*` says is
     believed only as far as it names the tunnel that is ours.
     """
-    tail = capture.path + (f"?{capture.query}" if capture.query else "")
-    local = f"http://{capture.header('Host') or 'localhost'}{tail}"
-    candidates: list[str] = []
-    if source.public_url:
-        candidates.append(_below(source, capture))
-    if public_url:
-        candidates.append(public_url + tail)
-    forwarded = capture.header("X-Forwarded-Proto") or capture.header("X-Forwarded-Host")
-    if forwarded or source.public_url:
-        candidates.append(local)
-    else:
-        candidates.insert(0 if _is_local(capture) else len(candidates), local)
+    path, query = target
+    tail = f"{path}?{query}" if query else path
+    host = headers.get("Host", "localhost")
+    local = f"http://{host}{tail}"
+    if public_url is None and source.public_url is None:
+        return (local,)
+    candidates = [local]
+    if public_url is not None:
+        forwarded = "X-Forwarded-Proto" in headers or "X-Forwarded-Host" in headers
+        candidates.insert(1 if _is_local(host) and not forwarded else 0, public_url + tail)
+    if source.public_url is not None:
+        rest = tail.removeprefix(source.path.rstrip("/")) if tail.startswith(source.path.rstrip("/")) else ""
+        candidates.insert(0, source.public_url + rest)
     return tuple(dict.fromkeys(candidates))
 
 
-def _below(source: Source, capture: Capture) -> str:
-    rest = capture.path[len(source.path.rstrip("/")) :] if capture.path.startswith(source.path) else ""
-    query = f"?{capture.query}" if capture.query else ""
-    return f"{source.public_url}{rest}{query}"
-
-
-def _is_local(capture: Capture) -> bool:
-    host = (capture.header("Host") or "").lower()
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return name in ("localhost", "127.0.0.1", "[::1]")
+def _is_local(host: str) -> bool:
+    name = host if host.endswith("]") else host.rsplit(":", 1)[0]
+    return name.lower() in ("localhost", "127.0.0.1", "[::1]")

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.ingest import Answered, Ingest, refusal
+from relay.ingest import Ingest, refusal
 from relay.model.event import Capture, Headers, Source
 from relay.model.signals import Refused
 from relay.web.addresses import sender_urls
@@ -67,6 +67,7 @@ class Door:
             self._refused(source.name, 408, f"no whole body in {BODY_SECONDS:g} s")
             return close(refusal(408, "timeout", "the body did not arrive in time"))
         headers, sample = self._headers(request)
+        urls = sender_urls(request.headers, (path, query), source, self.live.public_url)
         capture = Capture(
             source=source.name,
             method=request.method,
@@ -76,23 +77,20 @@ class Door:
             body=body,
             remote=request.remote or "",
             received_at=self.clock.now(),
+            url=urls[0],
         )
-        answered = await self._take(capture, source, sample=sample)
+        if HOP_HEADER in request.headers:
+            answered = await self.ingest.refuse_loop(capture, source)
+        else:
+            answered = await self.ingest.receive(capture, source, urls[1:], sample=sample)
         # A sender learns no number of ours from the headers; relay's own trigger does.
         return respond(answered, {EVENT_HEADER: str(answered.event_id)} if sample else None)
 
-    async def _take(self, capture: Capture, source: Source, *, sample: bool) -> Answered:
-        if capture.header(HOP_HEADER) is not None:
-            return await self.ingest.refuse_loop(capture, source)
-        urls = sender_urls(capture, source, self.live.public_url)
-        return await self.ingest.receive(capture, source, urls, sample=sample)
-
     def _headers(self, request: web.BaseRequest) -> tuple[Headers, bool]:
         pairs = tuple(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
+            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers]
         )
-        marks = [value for name, value in pairs if name == SAMPLE_HEADER]
-        if self.nonce not in marks:
+        if request.headers.get(SAMPLE_HEADER) != self.nonce:
             return pairs, False
         return tuple(pair for pair in pairs if pair[0] != SAMPLE_HEADER), True
 
@@ -100,9 +98,11 @@ class Door:
         length = request.content_length or 0
         if length > self.max_body:
             raise TooLargeError
-        if not request.body_exists:
-            return b""
-        if request.headers.get("Expect"):
+        content = request.content
+        if content.is_eof():
+            # Small bodies come with their head: no timer is worth its price then.
+            return self._within(content.read_nowait())
+        if "Expect" in request.headers:
             # Only resource routes of aiohttp answer this by themselves.
             assert request.transport is not None
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

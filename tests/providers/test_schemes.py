@@ -1,0 +1,342 @@
+"""How schemes read, judge and explain a request: reasons, steps, ages, several secrets, wild input."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.errors import ConfigError, SigningError
+from relay.model.event import Capture, Verdict
+from relay.model.reasons import REASONS
+from relay.model.secret import Secret
+from relay.providers.catalogue import PROVIDERS
+from relay.providers.schemes import (
+    Digest,
+    Hmac,
+    InHeader,
+    InJson,
+    InNumberedHeader,
+    Raw,
+    Time,
+    body_hmac,
+    choose,
+    template,
+    with_tolerance,
+)
+from relay.providers.schemes.keys import Key, decode
+from relay.providers.schemes.splice import form_value, json_value
+
+SECRET = Secret("env:STRIPE_WEBHOOK_SECRET", "whsec_one")
+STRIPE = PROVIDERS["stripe"].scheme
+GITLAB = PROVIDERS["gitlab"]
+SIGNING = Secret("env:GITLAB_SIGNING", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+NOW = datetime.fromtimestamp(1_795_356_346, UTC)
+PLAIN = Secret("env:GITLAB_TOKEN", "plain-token")
+
+
+def signed(capture, now, secret=SECRET):
+    return STRIPE.sign(secret, capture(), now)
+
+
+def steps(result):
+    return [(check.name, check.passed, check.detail, check.result) for check in result.checks]
+
+
+def test_a_good_signature_explains_itself(capture, now):
+    result = STRIPE.verify((SECRET,), signed(capture, now), now + timedelta(seconds=1))
+    assert steps(result) == [
+        ("Signature header", True, "Stripe-Signature with t and one v1", "Present"),
+        ("Timestamp", True, "1 s old when received, limit 300 s", "In time"),
+        ("Signed content", True, "1795356346. and 28 body bytes as received", "Built"),
+        ("HMAC-SHA256", True, "env:STRIPE_WEBHOOK_SECRET fits", "Match"),
+    ]
+
+
+def test_another_secret_is_named_as_giving_another_signature(capture, now):
+    other = Secret("env:OTHER", "whsec_two")
+    result = STRIPE.verify((other,), signed(capture, now), now)
+    assert steps(result)[-1] == ("HMAC-SHA256", False, "env:OTHER gives another signature", "No match")
+    assert result.reason == "signature_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("age", "reason", "words"),
+    [
+        (299, "", "5 min old when received, limit 300 s"),
+        (301, "timestamp_stale", "5 min old when received, limit 300 s"),
+        (840, "timestamp_stale", "14 min old when received, limit 300 s"),
+        (86_400 * 3, "timestamp_stale", "3 days old when received, limit 300 s"),
+        (-3600 * 5, "", "5 h ahead of this clock, limited only the other way"),
+    ],
+)
+def test_an_age_is_told_in_words(age, reason, words, capture, now):
+    result = STRIPE.verify((SECRET,), signed(capture, now), now + timedelta(seconds=age))
+    assert result.reason == reason
+    assert result.checks[1].detail == words
+
+
+def test_a_stale_forgery_is_a_mismatch_first(capture, now):
+    result = STRIPE.verify((Secret("x", "wrong"),), signed(capture, now), now + timedelta(days=1))
+    assert result.reason == "signature_mismatch"
+
+
+def test_without_a_limit_the_age_is_still_told(capture, now):
+    lenient = with_tolerance(STRIPE, None, None)
+    result = lenient.verify((SECRET,), signed(capture, now), now + timedelta(days=3))
+    assert result.verdict is Verdict.VERIFIED
+    assert steps(result)[1] == (
+        "Timestamp",
+        None,
+        "3 days old when received, which is not limited",
+        "Not checked",
+    )
+
+
+def test_a_tolerance_of_ones_own_replaces_the_provider_s(capture, now):
+    made = signed(capture, now)
+    assert with_tolerance(STRIPE, 10, 10).verify((SECRET,), made, now + timedelta(seconds=11)).reason
+    assert with_tolerance(STRIPE, 10, 10).verify((SECRET,), made, now - timedelta(seconds=11)).reason
+    both = with_tolerance(PROVIDERS["svix"].scheme, 10, 10)
+    assert all(scheme.time.past == 10 for scheme in both.schemes)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "detail"),
+    [
+        ("", "signature_missing", "Stripe-Signature is missing"),
+        ("t=1", "header_malformed", "Stripe-Signature has no v1"),
+        ("v1=ab", "header_malformed", "Stripe-Signature has no t"),
+        ("t=now,v1=ab", "header_malformed", "now is not a time"),
+        ("t=\x1b[2J,v1=ab", "header_malformed", "\\x1b[2J is not a time"),
+        ("t=nan,v1=ab", "header_malformed", "nan is not a time"),
+        ("t=" + "9" * 400 + ",v1=ab", "header_malformed", "9" * 39 + "… is not a time"),
+    ],
+)
+def test_what_cannot_be_read_says_why(value, reason, detail, capture, now):
+    made = capture(headers=(("Stripe-Signature", value),))
+    result = STRIPE.verify((SECRET,), made, now)
+    assert (result.verdict, result.reason) == (Verdict.INVALID, reason)
+    assert result.checks[-1].detail == detail
+
+
+def test_a_repeated_header_counts_when_it_says_the_same(capture, now):
+    made = signed(capture, now)
+    header = ("stripe-signature", made.header("Stripe-Signature"))
+    same = dataclasses.replace(made, headers=(*made.headers, header))
+    assert STRIPE.verify((SECRET,), same, now).verdict is Verdict.VERIFIED
+
+
+def test_a_timestamp_is_signed_as_it_was_written(capture, now):
+    scheme = PROVIDERS["slack"].scheme
+    made = scheme.sign(SECRET, capture(), now)
+    for text in ("01795356346", "+1795356346", "1795356346.0", " 1795356346"):
+        other = InHeader("X-Slack-Request-Timestamp").write(made, text.encode())
+        assert scheme.verify((SECRET,), other, now).verdict is Verdict.INVALID
+
+
+def test_a_secret_that_cannot_be_decoded_is_unusable_not_an_error(capture, now):
+    scheme = PROVIDERS["resend"].scheme
+    good = Secret("env:GOOD", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    bad = Secret("env:BAD", "whsec_not base64!")
+    made = scheme.sign(good, capture(), now)
+    result = scheme.verify((bad,), made, now)
+    assert (result.verdict, result.reason) == (Verdict.INVALID, "secret_unusable")
+    assert result.checks[-1].detail == "env:BAD cannot be read as a key of this scheme"
+    assert scheme.verify((bad, good), made, now).verdict is Verdict.VERIFIED
+    with pytest.raises(SigningError):
+        scheme.sign(bad, made, now)
+
+
+def test_a_public_key_as_text_is_no_hmac_secret(capture, now):
+    public = Secret("env:KEY", "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")
+    scheme = PROVIDERS["standard-webhooks"].scheme
+    for form in ("text", "base64"):
+        forger = dataclasses.replace(
+            PROVIDERS["standard-webhooks"].schemes[1], key=Key(form=form, strip=("whpk_",))
+        )
+        forged = forger.sign(public, capture(), now)
+        assert scheme.verify((public,), forged, now).verdict is Verdict.INVALID
+
+
+def test_only_the_provider_can_sign_with_its_public_key(capture, now):
+    public = Secret("env:KEY", "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=")
+    with pytest.raises(SigningError, match="Only the provider"):
+        PROVIDERS["standard-webhooks"].scheme.sign(public, capture(), now)
+
+
+def test_a_signing_secret_rules_the_plain_token_out(capture, now):
+    token = capture(headers=(("X-Gitlab-Token", PLAIN.reveal()),))
+    assert GITLAB.scheme.verify((PLAIN,), token, now).verdict is Verdict.VERIFIED
+    assert GITLAB.scheme.verify((SIGNING, PLAIN), token, now).reason == "signature_missing"
+    shown = capture(headers=(("X-Gitlab-Token", SIGNING.reveal()),))
+    assert GITLAB.scheme.verify((SIGNING,), shown, now).reason == "signature_missing"
+
+
+def test_the_scheme_whose_signature_is_there_is_chosen(capture, now):
+    made = GITLAB.scheme.sign(SIGNING, capture(), now)
+    assert choose(GITLAB.schemes, made) == GITLAB.schemes[0]
+    assert choose(GITLAB.schemes, capture(headers=(("X-Gitlab-Token", "x"),))) == GITLAB.schemes[1]
+    assert choose(GITLAB.schemes, capture(), (PLAIN,)) == GITLAB.schemes[1]
+
+
+def test_a_time_in_the_body_is_renewed_and_every_other_byte_stays(capture, now):
+    scheme = Hmac(
+        signed=template("{body}"),
+        place=InHeader("X-Sig"),
+        time=Time(place=InJson(("webhookTimestamp",), number=True), unit="ms", past=60, future=60),
+    )
+    body = b'{"a": 1.0,\r\n "webhookTimestamp" : 5 ,"b":"\xc3\xa9\\u00e9", "n":1e5}\n'
+    made = scheme.sign(SECRET, capture(body, (("Content-Length", "62"),)), now)
+    assert made.body == body.replace(b": 5 ", b": 1795356346000 ")
+    assert made.header("Content-Length") == str(len(made.body))
+    assert scheme.verify((SECRET,), made, now).verdict is Verdict.VERIFIED
+    assert scheme.verify((SECRET,), made, now + timedelta(seconds=61)).reason == "timestamp_stale"
+    text = dataclasses.replace(made, body=b'{"webhookTimestamp":"1795356346000"}')
+    assert scheme.verify((SECRET,), text, now).reason == "body_malformed"
+    with pytest.raises(SigningError):
+        scheme.sign(SECRET, capture(b"[1]"), now)
+
+
+def test_any_of_numbered_headers_may_match(capture, now):
+    scheme = Hmac(signed=template("{body}"), place=InNumberedHeader("X-DocuSign-Signature"), layout=Raw())
+    made = scheme.sign(SECRET, capture(), now)
+    value = made.header("X-DocuSign-Signature-1")
+    several = capture(headers=(("x-docusign-signature-1", "zz"), ("X-DocuSign-Signature-2", value)))
+    assert scheme.verify((SECRET,), several, now).verdict is Verdict.VERIFIED
+    again = scheme.sign(SECRET, several, now)
+    assert [value for name, value in again.headers if "docusign" in name.lower()] == [value]
+
+
+def test_a_header_of_many_signatures_costs_one_hmac(capture, now):
+    made = signed(capture, now)
+    header = made.header("Stripe-Signature").replace(",v1", "," + "v1=00," * 2000 + "v1")
+    many = capture(headers=(("Stripe-Signature", header),))
+    result = STRIPE.verify((SECRET,), many, now)
+    assert result.verdict is Verdict.VERIFIED
+    assert result.checks[0].detail == "Stripe-Signature with t and 2001 v1"
+
+
+@pytest.mark.parametrize("text", ["{nope}", "{header}", "{body", "body}", "{json:}", "{form_sorted:x}"])
+def test_a_template_of_unknown_tokens_is_refused(text):
+    with pytest.raises(ConfigError):
+        template(text)
+
+
+def test_a_digest_without_the_secret_in_it_is_refused():
+    with pytest.raises(ConfigError):
+        Digest(signed=template("{body}"), place=InHeader("X"))
+
+
+def test_the_parts_of_a_request_fill_a_template(capture, now):
+    text = "{method} {path} {url} {header:Host} {json:data.id} {crc32} {body}"
+    scheme = Hmac(signed=template(text), place=InHeader("X-Sig"))
+    made = scheme.sign(SECRET, capture(b'{"data":{"id":"\xc3\xa9"}}', query="a=1"), now)
+    result = scheme.verify((SECRET,), made, now)
+    assert result.verdict is Verdict.VERIFIED
+    without = capture(b"{}", (("X-Sig", made.header("X-Sig")),))
+    assert scheme.verify((SECRET,), without, now).reason == "body_malformed"
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "expected"),
+    [
+        ("c2VjcmV0", "base64", b"secret"),
+        ("c2VjcmV0Cg", "base64", b"secret\n"),
+        ("c2VjcmV0Cg==", "base64", b"secret\n"),
+        ("c2Vj cmV0", "base64", None),
+        ("_-", "base64", None),
+        ("A", "base64", None),
+        ("00FFab", "hex", b"\x00\xff\xab"),
+        ("0", "hex", None),
+        ("zz", "hex", None),
+        ("schön", "text", "schön".encode()),
+        ("\udcff", "text", b"\xff"),
+        ("\ud800", "text", None),
+    ],
+)
+def test_a_key_is_decoded_strictly(text, form, expected):
+    assert decode(text, form) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "expected"),
+    [
+        (b'{"a":{"b":1},"b":2}', ("a", "b"), b'{"a":{"b":"x"},"b":2}'),
+        (b'{"a":1,"a":2}', ("a",), b'{"a":1,"a":"x"}'),
+        (b'{"c":[1,{"a":3}]}', ("a",), b'{"c":[1,{"a":3}],"a":"x"}'),
+        (b"{}", ("a", "b"), b'{"a":{"b":"x"}}'),
+        (b'{"a":1}', ("a", "b"), None),
+        (b"[1]", ("a",), None),
+        (b"not json", ("a",), None),
+        (b"\xff", ("a",), None),
+        (b"[" * 100_000, ("a",), None),
+    ],
+)
+def test_a_json_value_is_replaced_in_the_text(body, path, expected):
+    assert json_value(body, path, "x") == expected
+
+
+def test_a_form_value_is_replaced_where_it_stood():
+    assert form_value(b"a=1&b=2&c=", "b", "x y") == b"a=1&b=x+y&c="
+    assert form_value(b"a=1", "b", "x") == b"a=1&b=x"
+    assert form_value(b"", "b", "x") == b"b=x"
+
+
+HEADER_NAMES = sorted(
+    {
+        name
+        for provider in PROVIDERS.values()
+        for scheme in provider.schemes
+        for place in (
+            scheme.place,
+            getattr(scheme, "ident", None),
+            getattr(getattr(scheme, "time", None), "place", None),
+        )
+        for name in getattr(place, "names", ())
+    }
+)
+WILD = st.text(st.characters(max_codepoint=255), max_size=60) | st.sampled_from(
+    ["t=1795356346,v1=", "v1,", "sha256=", "v0=", "Basic !!!!", "1795356346", "algorithm=X", "a=b,c=d"]
+)
+
+
+@given(
+    body=st.binary(max_size=60)
+    | st.sampled_from([b"{}", b"a=%FF&&=%ED%A0%80", b'{"webhookTimestamp":1e400}']),
+    headers=st.lists(
+        st.tuples(st.sampled_from([*HEADER_NAMES, "Content-Type", "Authorization"]), WILD), max_size=6
+    ),
+    query=st.text(st.characters(max_codepoint=255), max_size=30),
+    secret=st.text(max_size=20),
+    name=st.sampled_from(sorted(PROVIDERS)),
+)
+def test_wild_requests_are_judged_and_never_raise(body, headers, query, secret, name):
+    made = Capture(
+        source="wild",
+        method="POST",
+        path="/",
+        query=query,
+        headers=tuple(headers),
+        body=body,
+        remote="",
+        received_at=NOW,
+        url=f"https://x.example/?{query}",
+    )
+    provider = PROVIDERS[name]
+    for scheme in filter(None, (provider.scheme, *provider.schemes)):
+        result = scheme.verify((Secret("env:WILD", secret),), made, NOW)
+        assert result.verdict in (Verdict.INVALID, Verdict.VERIFIED)
+        assert not result.reason or result.reason in REASONS
+        if not secret.strip():
+            assert result.verdict is Verdict.INVALID
+
+
+def test_a_body_hmac_may_be_compared_in_any_case(capture, now):
+    scheme = body_hmac("X-Notion-Signature", prefix="sha256=", any_case=True)
+    made = scheme.sign(SECRET, capture(), now)
+    upper = made.header("X-Notion-Signature").upper().replace("SHA256=", "sha256=")
+    assert (
+        scheme.verify((SECRET,), InHeader("X-Notion-Signature").write(made, upper.encode()), now).reason == ""
+    )

@@ -1,7 +1,9 @@
 """The room store/: the only room that speaks SQL."""
 
-from relay.store.deliveries import Deliveries, Limits
-from relay.store.events import Counts, Events, Page, Stored
+from relay.store.claim import Limits
+from relay.store.deliveries import Deliveries
+from relay.store.events import Counts, Events, Page
+from relay.store.incoming import Stored
 from relay.store.messages import Messages
 from relay.store.store import Store, held, open_store, prepare
 

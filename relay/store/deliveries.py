@@ -1,8 +1,7 @@
 """Deliveries and their attempts: the durable queue behind everything that leaves."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,25 +9,10 @@ from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import Attempt, Delivery, DeliveryState, NewDelivery
 from relay.model.event import DeliveryCounts
 from relay.store import rows
+from relay.store.claim import Limits, claim
 from relay.store.reader import Readers
 from relay.store.rows import from_micros, to_micros
 from relay.store.writer import Writer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much may be claimed: in all, for each target, and what already runs there.
-
-    `probing` names targets that are down and get one delivery at a time; `above` leaves alone what
-    an earlier run of relay owes (ids up to it), for commands that work without a running relay.
-    """
-
-    total: int = 16
-    each: int = 4
-    running: Mapping[str, int] = field(default_factory=dict)
-    fifo: frozenset[str] = frozenset()
-    probing: frozenset[str] = frozenset()
-    above: int = 0
 
 
 class Deliveries:
@@ -54,10 +38,10 @@ class Deliveries:
         """Mark what is due and may run now as RUNNING and return it, oldest first."""
         if limits.total <= 0:
             return ()
-        return await self._writer.write(lambda connection: _claim(connection, to_micros(now), limits))
+        return await self._writer.write(lambda connection: claim(connection, to_micros(now), limits))
 
     async def settle(self, attempt: Attempt, state: DeliveryState, due_at: datetime) -> None:
-        """Write an attempt down together with where its delivery stands now."""
+        """Write an attempt down together with where its delivery stands now; nothing if it is gone by now."""
         await self._writer.write(lambda connection: _settle(connection, attempt, state, to_micros(due_at)))
 
     async def recover(self, above: int = 0) -> int:
@@ -76,11 +60,23 @@ class Deliveries:
         sql = "UPDATE deliveries SET state = 'pending' WHERE id = ? AND state = 'running'"
         await self._writer.write(lambda connection: connection.execute(sql, (id_,)).rowcount)
 
-    async def next_due(self, above: int = 0) -> datetime | None:
-        """Return when the earliest waiting delivery is due, or None."""
-        sql = "SELECT MIN(due_at) FROM deliveries WHERE state = 'pending' AND id > ?"
-        row = await self._readers.one(sql, (above,))
-        return from_micros(row[0]) if row and row[0] is not None else None
+    async def next_due(self, after: datetime, above: int = 0) -> datetime | None:
+        """Return when the next delivery falls due that is not due at `after`, or None."""
+        sql = (
+            "SELECT due_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' "
+            "AND due_at > ? AND id > ? ORDER BY due_at LIMIT 1"
+        )
+        row = await self._readers.one(sql, (to_micros(after), above))
+        return from_micros(row[0]) if row else None
+
+    async def hasten(self, target: str, now: datetime) -> int:
+        """Make due what waits because `target` could not be reached; return how many that were."""
+        sql = (
+            "UPDATE deliveries SET due_at = ?1 WHERE state = 'pending' AND target = ?2 AND due_at > ?1 "
+            "AND attempts > 0 AND status IS NULL"
+        )
+        values = (to_micros(now), target)
+        return await self._writer.write(lambda connection: connection.execute(sql, values).rowcount)
 
     async def newest(self) -> int:
         """Return the highest id there is; 0 when there is none."""
@@ -205,51 +201,12 @@ def insert_deliveries(
     )
 
 
-def _claim(connection: sqlite3.Connection, now: int, limits: Limits) -> tuple[Delivery, ...]:
-    connection.row_factory = sqlite3.Row
-    try:
-        targets = [
-            row[0]
-            for row in connection.execute("SELECT DISTINCT target FROM deliveries WHERE state = 'pending'")
-        ]
-        claimed: list[sqlite3.Row] = []
-        for target in targets:
-            each = 1 if target in limits.probing else limits.each
-            room = min(each - limits.running.get(target, 0), limits.total - len(claimed))
-            if room > 0:
-                pick = _heads if target in limits.fifo else _oldest
-                claimed += pick(connection, target, now, limits.above)[:room]
-        ids = [(row["id"],) for row in claimed]
-        connection.executemany("UPDATE deliveries SET state = 'running' WHERE id = ?", ids)
-        return tuple(rows.delivery(row) for row in sorted(claimed, key=lambda row: int(row["id"])))
-    finally:
-        connection.row_factory = None
-
-
-def _oldest(connection: sqlite3.Connection, target: str, now: int, above: int) -> list[sqlite3.Row]:
-    sql = (
-        "SELECT * FROM deliveries WHERE state = 'pending' AND target = ? AND due_at <= ? AND id > ? "
-        "ORDER BY id LIMIT 16"
-    )
-    return list(connection.execute(sql, (target, now, above)))
-
-
-def _heads(connection: sqlite3.Connection, target: str, now: int, above: int) -> list[sqlite3.Row]:
-    # The head of each source alone, and only while nothing of that source is on its way already.
-    sql = (
-        "SELECT * FROM deliveries WHERE id IN (SELECT MIN(id) FROM deliveries WHERE state = 'pending' "
-        "AND target = ? AND id > ? AND source NOT IN (SELECT source FROM deliveries WHERE state = 'running' "
-        "AND target = ?) GROUP BY source) AND due_at <= ? ORDER BY id"
-    )
-    return list(connection.execute(sql, (target, above, target, now)))
-
-
 def _settle(connection: sqlite3.Connection, attempt: Attempt, state: DeliveryState, due_at: int) -> None:
     values = rows.dump_attempt(attempt)
     connection.execute(
         "INSERT INTO attempts SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS (SELECT body FROM event_bytes "
         "JOIN deliveries ON deliveries.event_id = event_bytes.event_id WHERE deliveries.id = ?1) "
-        "THEN NULL ELSE ?8 END, ?9, ?10",
+        "THEN NULL ELSE ?8 END, ?9, ?10 WHERE EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)",
         values,
     )
     status = attempt.response.status if attempt.response else None

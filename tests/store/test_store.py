@@ -271,7 +271,8 @@ async def test_nothing_is_claimed_before_it_is_due(store):
     stored = await store.events.add(new_event())
     await store.deliveries.add(stored.id, [APP], NOW + timedelta(seconds=5))
     assert await store.deliveries.claim_due(NOW, Limits()) == ()
-    assert await store.deliveries.next_due() == NOW + timedelta(seconds=5)
+    assert await store.deliveries.next_due(NOW) == NOW + timedelta(seconds=5)
+    assert await store.deliveries.next_due(NOW + timedelta(seconds=5)) is None
     assert len(await store.deliveries.claim_due(NOW + timedelta(seconds=5), Limits())) == 1
 
 

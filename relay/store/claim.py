@@ -1,0 +1,92 @@
+"""Which deliveries may run now: due, within the limits of their target, in order where order is kept."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relay.model.delivery import Delivery
+from relay.store import rows
+
+# Named, because without statistics SQLite prefers the index on state alone, and reads the whole queue.
+_QUEUE = "deliveries INDEXED BY deliveries_queue WHERE state = 'pending'"
+_ASKED = "deliveries INDEXED BY deliveries_asked WHERE state = 'pending' AND reason <> 'routed'"
+_PENDING = "deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
+_RUNNING = "deliveries INDEXED BY deliveries_running WHERE state = 'running'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much may be claimed: in all, for each target, and what already runs there.
+
+    `held` names targets that are down: only what a person asked for is tried there. What is due more
+    than `horizon` seconds ahead counts as due, for only a clock that jumped can put it there. `above`
+    leaves alone what an earlier run of relay owes (ids up to it), for commands that work without a
+    running relay.
+    """
+
+    total: int = 16
+    each: int = 4
+    running: Mapping[str, int] = field(default_factory=dict)
+    fifo: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
+    horizon: float = 366 * 86400.0
+    above: int = 0
+
+
+def claim(connection: sqlite3.Connection, now: int, limits: Limits) -> tuple[Delivery, ...]:
+    """Mark what is due at `now` (microseconds since 1970) and may run as RUNNING; return it by id."""
+    connection.row_factory = sqlite3.Row
+    try:
+        claimed: list[sqlite3.Row] = []
+        for target in _targets(connection):
+            room = min(limits.each - limits.running.get(target, 0), limits.total - len(claimed))
+            if room > 0:
+                pick = _heads if target in limits.fifo else _due
+                claimed += pick(connection, target, now, limits)[:room]
+        ids = [(row["id"],) for row in claimed]
+        connection.executemany("UPDATE deliveries SET state = 'running' WHERE id = ?", ids)
+        return tuple(rows.delivery(row) for row in sorted(claimed, key=lambda row: int(row["id"])))
+    finally:
+        connection.row_factory = None
+
+
+def _targets(connection: sqlite3.Connection) -> list[str]:
+    # Leaps from target to target along the index: DISTINCT would read the whole queue.
+    first = f"SELECT MIN(target) FROM {_QUEUE}"
+    sql = (
+        f"WITH RECURSIVE waiting(target) AS ({first} UNION ALL "
+        f"SELECT ({first} AND target > waiting.target) FROM waiting WHERE waiting.target IS NOT NULL) "
+        "SELECT target FROM waiting WHERE target IS NOT NULL"
+    )
+    return [row[0] for row in connection.execute(sql)]
+
+
+def _due(connection: sqlite3.Connection, target: str, now: int, limits: Limits) -> list[sqlite3.Row]:
+    queue = _ASKED if target in limits.held else _QUEUE
+    found: list[sqlite3.Row] = []
+    for when, moment in (("due_at <= ?", now), ("due_at > ?", _horizon(now, limits))):
+        sql = f"SELECT * FROM {queue} AND target = ? AND {when} AND id > ? ORDER BY due_at, id LIMIT ?"
+        found += connection.execute(sql, (target, moment, limits.above, limits.each))
+    return found
+
+
+def _heads(connection: sqlite3.Connection, target: str, now: int, limits: Limits) -> list[sqlite3.Row]:
+    """Return the first waiting delivery of each source, where it is due and nothing of that source runs."""
+    if target in limits.held:
+        return []
+    first = f"SELECT MIN(source) FROM {_PENDING} AND target = :target"
+    sql = (
+        f"WITH RECURSIVE waiting(source) AS ({first} UNION ALL "
+        f"SELECT ({first} AND source > waiting.source) FROM waiting WHERE waiting.source IS NOT NULL) "
+        f"SELECT * FROM deliveries WHERE id IN (SELECT (SELECT MIN(id) FROM {_PENDING} AND target = :target "
+        "AND source = waiting.source AND id > :above) FROM waiting) "
+        "AND (due_at <= :now OR due_at > :horizon) ORDER BY id"
+    )
+    values = {"target": target, "now": now, "horizon": _horizon(now, limits), "above": limits.above}
+    heads = connection.execute(sql, values).fetchall()
+    busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ?"
+    return [head for head in heads if connection.execute(busy, (target, head["source"])).fetchone() is None]
+
+
+def _horizon(now: int, limits: Limits) -> int:
+    return now + int(limits.horizon * 1_000_000)

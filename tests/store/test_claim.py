@@ -1,0 +1,156 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relay.model.delivery import Attempt, DeliveryReason, DeliveryState, NewDelivery
+from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.store import Limits
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FIFO = Limits(fifo=frozenset({"app"}))
+
+
+@pytest.fixture
+def owe(store):
+    """Keep an event of a source and owe a delivery of it; return the delivery's id."""
+
+    async def add(target="app", source="stripe", reason=DeliveryReason.ROUTED, after=0.0) -> int:
+        capture = Capture(
+            source=source,
+            method="POST",
+            path=f"/webhooks/{source}",
+            query="",
+            headers=(),
+            body=b"{}",
+            remote="127.0.0.1",
+            received_at=NOW,
+        )
+        event = NewEvent(
+            capture=capture,
+            provider=source,
+            type="ping",
+            idempotency_key=None,
+            claims_key=False,
+            deliver_duplicates=False,
+            outcome=EventOutcome.ACCEPTED,
+            verification=Verification(verdict=Verdict.UNSIGNED),
+            reason="",
+            status=200,
+        )
+        stored = await store.events.add(event)
+        new = NewDelivery(target=target, action="forward", reason=reason)
+        (id_,) = await store.deliveries.add(stored.id, [new], NOW + timedelta(seconds=after))
+        return id_
+
+    return add
+
+
+async def claimed(store, limits=None, after=0.0):
+    found = await store.deliveries.claim_due(NOW + timedelta(seconds=after), limits or Limits())
+    return [delivery.id for delivery in found]
+
+
+async def fail(store, id_, state=DeliveryState.PENDING, due=60.0):
+    made = await store.deliveries.page(limit=100)
+    number = next((one.attempts for one in made if one.id == id_), 0) + 1
+    attempt = Attempt(
+        delivery_id=id_, number=number, started_at=NOW, took=0.1, outcome="retry", detail="connection refused"
+    )
+    await store.deliveries.settle(attempt, state, NOW + timedelta(seconds=due))
+
+
+async def test_one_targets_long_queue_does_not_hold_up_another(store, owe):
+    slow = [await owe("slow") for _ in range(40)]
+    quick = await owe("quick")
+    assert await claimed(store, Limits(running={"slow": 4})) == [quick]
+    assert await claimed(store) == slow[:4]
+
+
+async def test_what_falls_due_first_goes_first(store, owe):
+    later = await owe(after=5)
+    sooner = await owe(after=1)
+    assert await claimed(store, Limits(each=1), after=6) == [sooner]
+    assert await claimed(store, Limits(each=1), after=6) == [later]
+
+
+async def test_the_total_is_never_exceeded(store, owe):
+    for target in "abcdef":
+        for _ in range(6):
+            await owe(target)
+    assert len(await claimed(store, Limits(total=16))) == 16
+    assert await claimed(store, Limits(total=0)) == []
+
+
+@pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app"})])
+async def test_a_target_that_is_down_gets_no_routed_delivery(store, owe, fifo):
+    await owe()
+    other = await owe("other")
+    assert await claimed(store, Limits(held=frozenset({"app"}), fifo=fifo)) == [other]
+
+
+async def test_what_a_person_asked_for_is_tried_on_a_target_that_is_down(store, owe):
+    await owe()
+    asked = [await owe(reason=DeliveryReason.REPLAY), await owe(reason=DeliveryReason.MANUAL)]
+    assert await claimed(store, Limits(held=frozenset({"app"}))) == asked
+
+
+async def test_the_head_that_waits_for_a_retry_holds_its_own_source_alone(store, owe):
+    head = await owe()
+    behind = await owe()
+    elsewhere = await owe(source="github")
+    assert await claimed(store, FIFO) == [head, elsewhere]
+    await fail(store, head)
+    await fail(store, elsewhere, DeliveryState.FAILED)
+    next_elsewhere = await owe(source="github")
+    assert await claimed(store, FIFO) == [next_elsewhere]
+    assert await claimed(store, FIFO, after=60) == [head]
+    await fail(store, head, DeliveryState.FAILED)
+    assert await claimed(store, FIFO, after=60) == [behind]
+
+
+async def test_a_retried_older_one_does_not_overtake_what_runs(store, owe):
+    older = await owe()
+    await fail(store, older, DeliveryState.FAILED)
+    newer = await owe()
+    assert await claimed(store, FIFO) == [newer]
+    await store.deliveries.retry(older, NOW)
+    assert await claimed(store, FIFO) == []
+
+
+@pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app"})])
+async def test_a_clock_that_was_set_back_strands_nothing(store, owe, fifo):
+    await owe(after=3600)
+    far = await owe(after=10_000, source="github")
+    assert await claimed(store, Limits(horizon=7200, fifo=fifo)) == [far]
+
+
+@pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app"})])
+async def test_what_an_earlier_run_owes_is_left_alone_when_asked(store, owe, fifo):
+    old = await owe()
+    new = await owe()
+    assert await claimed(store, Limits(above=old, fifo=fifo)) == [new]
+
+
+async def test_the_next_due_is_the_next_one_ahead(store, owe):
+    await owe()
+    await owe(after=9)
+    first_ahead = await owe(after=4)
+    assert await store.deliveries.next_due(NOW) == NOW + timedelta(seconds=4)
+    assert await store.deliveries.next_due(NOW, above=first_ahead) is None
+
+
+async def test_what_could_not_reach_a_target_is_hastened_when_it_is_back(store, owe):
+    refused, untried, elsewhere = await owe(), await owe(after=30), await owe("other")
+    await claimed(store)
+    await fail(store, refused)
+    await fail(store, elsewhere)
+    assert await store.deliveries.hasten("app", NOW) == 1
+    assert await claimed(store) == [refused]
+    assert (await store.deliveries.get(untried)).due_at == NOW + timedelta(seconds=30)
+
+
+async def test_an_attempt_of_a_delivery_that_is_gone_is_dropped(store, owe):
+    id_ = await owe()
+    await store.events.delete((await store.deliveries.get(id_)).event_id)
+    await fail(store, id_)
+    assert await store.deliveries.attempts(id_) == ()

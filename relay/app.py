@@ -42,7 +42,8 @@ from relay.web.sources import SourceTable
 log = logging.getLogger(__name__)
 
 _REFUSED_KEPT = 50  # refusals remembered for each source
-_INDEX_PAUSE = 0.05  # seconds between two batches of the index, so that commits go first
+_INDEX_PAUSE = 0.05  # seconds between two batches of the index
+_INDEX_PAUSE_BUSY = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +136,13 @@ async def _index(store: Store, bus: Bus, clock: Clock) -> None:
         while True:
             try:
                 while await store.indexer.step():
-                    await clock.sleep(_INDEX_PAUSE)
+                    # What comes in has the right of way: while it does, a batch now and then.
+                    await clock.sleep(_INDEX_PAUSE_BUSY if listening.waiting else _INDEX_PAUSE)
             except StoreError as error:
                 # Searching can wait; the next event tries again.
                 log.warning("could not index: %s", error.sentence)
             await listening.next()
+            await clock.sleep(_INDEX_PAUSE)
 
 
 @contextmanager

@@ -18,6 +18,11 @@ class Subscription:
         self._signals: deque[Signal] = deque()
         self._rung = asyncio.Event()
 
+    @property
+    def waiting(self) -> bool:
+        """Say whether signals wait to be taken."""
+        return bool(self._signals)
+
     async def next(self) -> tuple[Signal, ...]:
         """Wait for signals and return all that have gathered, oldest first."""
         await self._rung.wait()

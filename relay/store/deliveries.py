@@ -30,7 +30,9 @@ class Deliveries:
             found = connection.execute("SELECT source FROM events WHERE id = ?", (event_id,)).fetchone()
             if found is None:
                 raise NotFoundError(f"no event {event_id}", hint="relay events lists those that there are")
-            return insert_deliveries(connection, event_id, found[0], owed, to_micros(due_at))
+            sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({','.join('?' * 9)})"
+            values = [delivery_values(event_id, found[0], one, to_micros(due_at)) for one in owed]
+            return tuple(connection.execute(sql, row).lastrowid or 0 for row in values)
 
         return await self._writer.write(step)
 
@@ -170,35 +172,13 @@ def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
     return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
 
 
-def insert_deliveries(
-    connection: sqlite3.Connection,
-    event_id: int,
-    source: str,
-    owed: Iterable[NewDelivery],
-    due_at: int,
-) -> tuple[int, ...]:
-    """Insert deliveries inside the caller's transaction; `due_at` in microseconds since 1970."""
-    sql = (
-        "INSERT INTO deliveries (event_id, source, target, action, reason, changes, state, created_at, due_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, 'pending', ?, ?)"
-    )
-    return tuple(
-        connection.execute(
-            sql,
-            (
-                event_id,
-                source,
-                new.target,
-                new.action,
-                new.reason.value,
-                rows.dump_changes(new.changes),
-                due_at,
-                due_at,
-            ),
-        ).lastrowid
-        or 0
-        for new in owed
-    )
+DELIVERY_COLUMNS = "event_id, source, target, action, reason, changes, state, created_at, due_at"
+
+
+def delivery_values(event_id: int, source: str, new: NewDelivery, due_at: int) -> tuple[Any, ...]:
+    """Return a new delivery in the order of DELIVERY_COLUMNS; `due_at` in microseconds since 1970."""
+    changes = rows.dump_changes(new.changes)
+    return event_id, source, new.target, new.action, new.reason.value, changes, "pending", due_at, due_at
 
 
 def _settle(connection: sqlite3.Connection, attempt: Attempt, state: DeliveryState, due_at: int) -> None:

@@ -1,7 +1,5 @@
 """Events in the store: kept with what they owe in one transaction, listed by keyset, never changed."""
 
-import hashlib
-import sqlite3
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,27 +8,17 @@ from typing import Any
 
 from relay.errors import NotFoundError
 from relay.model.delivery import NewDelivery
-from relay.model.event import Event, EventOutcome, EventRow, NewEvent
+from relay.model.event import Event, EventRow, NewEvent
 from relay.model.search import EVERYTHING, Query
 from relay.store import rows
-from relay.store.deliveries import insert_deliveries
+from relay.store.incoming import Stored, incoming, insert_events
 from relay.store.reader import Readers
-from relay.store.rows import EVENT_COLUMNS, to_micros
+from relay.store.rows import EVENT_COLUMNS
 from relay.store.search import Compiled, Indexer, compile_query
 from relay.store.writer import Writer
 
 _WINDOW = 20_000  # events looked through at a time when a filter has to open bodies
 _MAX_ID = 2**62
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What became of a new event; `status` is what the sender is to be answered."""
-
-    id: int
-    outcome: EventOutcome
-    duplicate_of: int | None
-    deliveries: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +55,7 @@ class Events:
         A key seen before makes it a duplicate and drops what it owes, unless its source delivers
         duplicates. Raises StoreError when nothing could be kept.
         """
-        row, stored = _columns(event)
-        return await self._writer.write(lambda connection: _insert(connection, event, owed, (row, stored)))
+        return await self._writer.write_together(insert_events, incoming(event, owed))
 
     async def get(self, id_: int) -> Event:
         """Return an event whole. Raises NotFoundError."""
@@ -198,68 +185,3 @@ class Events:
 
 def _bounded(id_: int) -> int:
     return max(-1, min(id_, _MAX_ID))
-
-
-def _columns(event: NewEvent) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    # Built on the caller's thread, so that the writer's holds the lock for SQL alone.
-    capture = event.capture
-    row = (
-        to_micros(capture.received_at),
-        capture.source,
-        event.provider,
-        event.type,
-        event.idempotency_key,
-        event.verification.verdict.value,
-        event.reason,
-        capture.method,
-        capture.path.encode("latin-1"),
-        capture.query.encode("latin-1"),
-        capture.header("Content-Type") or "",
-        len(capture.body),
-        hashlib.sha256(capture.body).digest(),
-        capture.remote,
-        event.sample,
-        event.summary,
-    )
-    stored = (
-        capture.url.encode("latin-1", "replace"),
-        rows.dump_headers(capture.headers),
-        capture.body,
-        rows.dump_checks(event.verification),
-    )
-    return row, stored
-
-
-def _insert(
-    connection: sqlite3.Connection,
-    event: NewEvent,
-    owed: tuple[NewDelivery, ...],
-    columns: tuple[tuple[Any, ...], tuple[Any, ...]],
-) -> Stored:
-    row, stored = columns
-    outcome, status, earlier = event.outcome, event.status, None
-    claims = event.claims_key and event.idempotency_key is not None
-    if claims:
-        found = connection.execute(
-            "SELECT event_id FROM keys WHERE source = ? AND key = ?",
-            (event.capture.source, event.idempotency_key),
-        ).fetchone()
-        earlier = found[0] if found else None
-    if earlier is not None and not event.deliver_duplicates and outcome is EventOutcome.ACCEPTED:
-        outcome, owed = EventOutcome.DUPLICATE, ()
-    id_ = connection.execute(_INSERT_EVENT, (*row, outcome.value, status, earlier)).lastrowid or 0
-    connection.execute("INSERT INTO event_bytes VALUES (?, ?, ?, ?, ?)", (id_, *stored))
-    if claims and earlier is None:
-        connection.execute(
-            "INSERT INTO keys VALUES (?, ?, ?)",
-            (event.capture.source, event.idempotency_key, id_),
-        )
-    made = insert_deliveries(connection, id_, event.capture.source, owed, row[0]) if owed else ()
-    return Stored(id=id_, outcome=outcome, duplicate_of=earlier, deliveries=made)
-
-
-_INSERT_EVENT = (
-    "INSERT INTO events (received_at, source, provider, type, idempotency_key, verdict, reason, method, path, "
-    "query, content_type, size, sha256, remote, sample, summary, outcome, status, duplicate_of) "
-    f"VALUES ({','.join('?' * 19)})"
-)

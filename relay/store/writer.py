@@ -2,20 +2,41 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from relay.errors import RelayError, StoreError
 from relay.store.connection import connect, explain
 from relay.store.migrate import migrate
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 Step = Callable[[sqlite3.Connection], T]
+Together = Callable[[sqlite3.Connection, list[Item]], list[T]]
 _Outcome = tuple[Any, BaseException | None]
 
-_CHECKPOINT_AT = 4 * 1024 * 1024  # bytes of write-ahead log
+_CHECKPOINT_EVERY = 2.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    together: Together[Any, Any]
+    item: Any
+    alone: bool = False
+
+
+def _grouped(works: list[_Work]) -> Iterator[tuple[Together[Any, Any], list[int]]]:
+    """Give each piece of work that stands alone, and the places of those that go together."""
+    groups: dict[Together[Any, Any], list[int]] = {}
+    for place, work in enumerate(works):
+        if work.alone:
+            groups[work.together] = [place]
+        else:
+            groups.setdefault(work.together, []).append(place)
+    yield from groups.items()
 
 
 class Writer:
@@ -29,8 +50,9 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-store")
-        self._waiting: list[tuple[Step[Any], asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[_Work, asyncio.Future[Any]]] = []
         self._busy = False
+        self._checkpoint_at = 0.0
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
 
@@ -52,30 +74,45 @@ class Writer:
         Raises StoreError when the commit fails, or the RelayError that the step raised; either way
         nothing of this step was kept. A caller that is cancelled does not undo the write.
         """
+        return cast("T", await self._queue(_Work(lambda connection, _: [step(connection)], None, alone=True)))
+
+    async def write_together(self, together: Together[Item, T], item: Item) -> T:
+        """Write `item` with whatever else waits for `together`: one call gets them all.
+
+        `together(connection, items)` returns a value for each item. It exists because every
+        statement hands the interpreter over and back: measured with 64 senders, a statement for
+        each event cost three times what one for the whole batch does. Raises as `write` does.
+        """
+        return cast("T", await self._queue(_Work(together, item)))
+
+    def _queue(self, work: _Work) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: asyncio.Future[Any] = loop.create_future()
         if not self._waiting and not self._busy:
             # Not at once: whatever else this turn of the loop writes joins the batch.
             loop.call_soon(self._send)
-        self._waiting.append((step, future))
-        return await future
+        self._waiting.append((work, future))
+        return future
 
     def _send(self) -> None:
         if self._busy or not self._waiting:
             return
         batch, self._waiting, self._busy = self._waiting, [], True
         loop = asyncio.get_running_loop()
-        running = self._thread.submit(self._commit, [step for step, _ in batch])
+        running = self._thread.submit(self._commit, [work for work, _ in batch])
 
         def done(outcomes: Future[list[_Outcome]]) -> None:
             loop.call_soon_threadsafe(self._settle, batch, outcomes)
 
         running.add_done_callback(done)
-        self._thread.submit(self._checkpoint)
+        if loop.time() > self._checkpoint_at:
+            # Behind the commit and not in it; by the clock, because the log's file never shrinks.
+            self._checkpoint_at = loop.time() + _CHECKPOINT_EVERY
+            self._thread.submit(self._checkpoint)
 
     def _settle(
         self,
-        batch: list[tuple[Step[Any], asyncio.Future[Any]]],
+        batch: list[tuple[_Work, asyncio.Future[Any]]],
         outcomes: Future[list[_Outcome]],
     ) -> None:
         self._busy = False
@@ -109,20 +146,24 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _commit(self, steps: list[Step[Any]]) -> list[_Outcome]:
+    def _commit(self, works: list[_Work]) -> list[_Outcome]:
         try:
-            return [(value, None) for value in self._transact(steps)]
+            return [(value, None) for value in self._transact(works)]
         except Exception as error:  # noqa: BLE001 - whatever a step raised belongs to its own caller
-            if len(steps) == 1:
+            if len(works) == 1:
                 return [(None, self._explained(error))]
         # One bad step must not take the others with it: each again, alone.
-        return [outcome for step in steps for outcome in self._commit([step])]
+        return [outcome for work in works for outcome in self._commit([work])]
 
-    def _transact(self, steps: list[Step[Any]]) -> list[Any]:
+    def _transact(self, works: list[_Work]) -> list[Any]:
         connection = self._sound()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            values = [step(connection) for step in steps]
+            values: list[Any] = [None] * len(works)
+            for together, places in _grouped(works):
+                made = together(connection, [works[place].item for place in places])
+                for place, value in zip(places, made, strict=True):
+                    values[place] = value
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -146,9 +187,8 @@ class Writer:
         return explain(error, self.path) if isinstance(error, sqlite3.Error) else error
 
     def _checkpoint(self) -> None:
-        log = self.path.with_name(self.path.name + "-wal")
         try:
-            if self._connection is not None and log.stat().st_size > _CHECKPOINT_AT:
+            if self._connection is not None:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except (OSError, sqlite3.Error):
+        except sqlite3.Error:
             return  # the next one will do; the commit itself is safe

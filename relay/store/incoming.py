@@ -1,0 +1,151 @@
+"""New events on their way in: a whole batch, with what each owes, in a handful of statements."""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from relay.model.delivery import NewDelivery
+from relay.model.event import EventOutcome, NewEvent
+from relay.store import rows
+from relay.store.deliveries import DELIVERY_COLUMNS, delivery_values
+from relay.store.rows import to_micros
+
+_EVENT_COLUMNS = (
+    "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
+    "size, sha256, remote, sample, summary, status, outcome, duplicate_of"
+)
+_ROWS_AT_ONCE = 500  # SQLite takes 32 766 values in a statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What became of a new event, and the deliveries it owes."""
+
+    id: int
+    outcome: EventOutcome
+    duplicate_of: int | None
+    deliveries: tuple[int, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Incoming:
+    """An event as columns. Built on the caller's thread, so that the writer's is left with SQL alone.
+
+    `claim` is source and key, None for what claims none.
+    """
+
+    claim: tuple[str, str] | None
+    deliver_duplicates: bool
+    received_at: int
+    source: str
+    columns: tuple[Any, ...]
+    stored: tuple[Any, ...]
+    owed: tuple[NewDelivery, ...]
+    outcome: EventOutcome
+    duplicate_of: int | None = None
+
+
+def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
+    """Return an event as the columns of its tables."""
+    capture = event.capture
+    received_at = to_micros(capture.received_at)
+    claims = event.claims_key and event.idempotency_key is not None
+    return Incoming(
+        claim=(capture.source, event.idempotency_key or "") if claims else None,
+        deliver_duplicates=event.deliver_duplicates,
+        received_at=received_at,
+        source=capture.source,
+        columns=(
+            received_at,
+            capture.source,
+            event.provider,
+            event.type,
+            event.idempotency_key,
+            event.verification.verdict.value,
+            event.reason,
+            capture.method,
+            capture.path.encode("latin-1"),
+            capture.query.encode("latin-1"),
+            capture.header("Content-Type") or "",
+            len(capture.body),
+            hashlib.sha256(capture.body).digest(),
+            capture.remote,
+            event.sample,
+            event.summary,
+            event.status,
+        ),
+        stored=(
+            capture.url.encode("latin-1", "replace"),
+            rows.dump_headers(capture.headers),
+            capture.body,
+            rows.dump_checks(event.verification),
+        ),
+        owed=owed,
+        outcome=event.outcome,
+    )
+
+
+def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list[Stored]:
+    """Insert events with their bytes, claims and deliveries inside the writer's transaction."""
+    taken = _taken(connection, [item.claim for item in batch if item.claim is not None])
+    # Ids are known beforehand: there is one writer, and AUTOINCREMENT counts up by one.
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    first = (row[0] if row else 0) + 1
+    claimed: list[tuple[Any, ...]] = []
+    for id_, item in enumerate(batch, start=first):
+        if item.claim is not None:
+            item.duplicate_of = taken.get(item.claim)
+            if item.duplicate_of is None:
+                taken[item.claim] = id_
+                claimed.append((*item.claim, id_))
+            elif not item.deliver_duplicates and item.outcome is EventOutcome.ACCEPTED:
+                item.outcome, item.owed = EventOutcome.DUPLICATE, ()
+    events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in batch]
+    _insert(connection, f"events ({_EVENT_COLUMNS})", events)
+    _insert(connection, "event_bytes", [(id_, *item.stored) for id_, item in enumerate(batch, start=first)])
+    _insert(connection, "keys", claimed)
+    made = _owe(connection, enumerate(batch, start=first))
+    return [
+        Stored(id=id_, outcome=item.outcome, duplicate_of=item.duplicate_of, deliveries=made.get(id_, ()))
+        for id_, item in enumerate(batch, start=first)
+    ]
+
+
+def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    found: dict[tuple[str, str], int] = {}
+    for some in _portions(claims):
+        marks = ",".join(["(?,?)"] * len(some))
+        sql = f"SELECT source, key, event_id FROM keys WHERE (source, key) IN (VALUES {marks})"
+        values = [value for claim in some for value in claim]
+        found |= {(source, key): id_ for source, key, id_ in connection.execute(sql, values)}
+    return found
+
+
+def _owe(connection: sqlite3.Connection, batch: Iterable[tuple[int, Incoming]]) -> dict[int, tuple[int, ...]]:
+    owed = [
+        (id_, delivery_values(id_, item.source, new, item.received_at))
+        for id_, item in batch
+        for new in item.owed
+    ]
+    if not owed:
+        return {}
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'deliveries'").fetchone()
+    first = (row[0] if row else 0) + 1
+    _insert(connection, f"deliveries ({DELIVERY_COLUMNS})", [values for _, values in owed])
+    made: dict[int, tuple[int, ...]] = {}
+    for delivery, (event, _) in enumerate(owed, start=first):
+        made[event] = (*made.get(event, ()), delivery)
+    return made
+
+
+def _insert(connection: sqlite3.Connection, table: str, values: list[tuple[Any, ...]]) -> None:
+    for some in _portions(values):
+        marks = f"({','.join('?' * len(some[0]))})"
+        sql = f"INSERT INTO {table} VALUES {','.join([marks] * len(some))}"
+        connection.execute(sql, [value for row in some for value in row])
+
+
+def _portions(values: list[Any]) -> Iterable[list[Any]]:
+    return (values[at : at + _ROWS_AT_ONCE] for at in range(0, len(values), _ROWS_AT_ONCE))

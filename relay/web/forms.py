@@ -1,4 +1,4 @@
-"""What a person does to an event: replay, e-mail, pin, note, delete, retry, cancel, trigger."""
+"""The dialogs: replay an event or send it as a mail, with what will differ, and what came of it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ from aiohttp import web
 from relay.errors import RelayError
 from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import Event
-from relay.model.signals import DeliveryChanged, EventChanged
+from relay.model.signals import DeliveryChanged
 from relay.model.text import printable
-from relay.web import events, gather, pages
+from relay.web import events, gather
 from relay.web.asked import identity
 from relay.web.contexts import Changed, DialogPage, EmailForm, Field, Preview, ReplayForm, Sent
-from relay.web.keys import Desk, TriggerRequest, desk
-from relay.web.render import RENDERER, html, partial, sandboxed
+from relay.web.keys import Desk, desk
+from relay.web.posted import every, fields, see, sentence, toast
+from relay.web.render import RENDERER, html, partial, sandboxed, wants
 from relay.web.view import lists
 from relay.web.view.deliveries import address, line
 from relay.web.view.edits import Edited, edited, original, warning, words
 
 _PATIENCE = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
-_NOTE = 2000
 _DONE = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)
 
 
@@ -34,8 +34,8 @@ async def replay(request: web.Request) -> web.Response:
     """POST /events/{id}/replay: a new delivery for each target chosen; shows what they answered."""
     here = desk(request)
     event = await here.store.events.get(identity(request))
-    form = await _form(request)
-    chosen = [str(value) for value in (await request.post()).getall("target", [])]
+    form = await fields(request)
+    chosen = await every(request, "target")
     url = form.get("url", "").strip()
     targets = [*chosen, *([url] if url else [])]
     asked = edited(event, form)
@@ -47,23 +47,23 @@ async def replay(request: web.Request) -> web.Response:
         try:
             made += [await here.verbs.replay(event.id, target, asked.changes) for target in targets]
         except RelayError as error:
-            errors["target"] = _sentence(error)
+            errors["target"] = sentence(error)
     if errors and not made:
         return await _refused(request, event, form, errors)
-    if not _from_htmx(request):
-        return _see(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
+    if wants(request) is None:
+        return see(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
     sent = await asyncio.gather(*(_sent(here, id_) for id_ in made))
     renderer = request.app[RENDERER]
     shown = "".join(renderer.part("parts/sent.html", sent=one) for one in sent)
     return html(
-        shown + partial("#errors-replay", "innerHTML", ""), headers=_toast("; ".join(map(_said, sent)))
+        shown + partial("#errors-replay", "innerHTML", ""), headers=toast("; ".join(map(_said, sent)))
     )
 
 
 async def replay_preview(request: web.Request) -> web.Response:
     """POST /events/{id}/replay/preview: what differs so far."""
     event = await desk(request).store.events.get(identity(request))
-    asked = edited(event, await _form(request))
+    asked = edited(event, await fields(request))
     return html(request.app[RENDERER].part("parts/changed.html", changes=_changed(request, event, asked)))
 
 
@@ -83,19 +83,19 @@ async def email(request: web.Request) -> web.Response:
     """POST /events/{id}/email: one mail, as a delivery like any other."""
     here = desk(request)
     event = await here.store.events.get(identity(request))
-    form = await _form(request)
+    form = await fields(request)
     try:
         made = await here.verbs.email(event.id, form.get("template", ""), _addresses(form.get("to", "")))
     except RelayError as error:
-        form["error"] = _sentence(error)
-        if _from_htmx(request):
+        form["error"] = sentence(error)
+        if wants(request) is not None:
             return html(_errors(request, {"to": form["error"]}), 422)
         page = await _email(request, event, form)
         return await _dialog(request, page, f"Email {event.type}", 422)
-    if not _from_htmx(request):
-        return _see(f"/events/{event.id}/deliveries")
+    if wants(request) is None:
+        return see(f"/events/{event.id}/deliveries")
     sent = await _sent(here, made)
-    return html(request.app[RENDERER].part("parts/sent.html", sent=sent), headers=_toast(_said(sent)))
+    return html(request.app[RENDERER].part("parts/sent.html", sent=sent), headers=toast(_said(sent)))
 
 
 async def email_preview(request: web.Request) -> web.Response:
@@ -104,61 +104,6 @@ async def email_preview(request: web.Request) -> web.Response:
     to = _addresses(request.query.get("to", ""))
     shown = await here.verbs.preview_email(identity(request), request.query.get("template", ""), to)
     return sandboxed(shown.html or f"<pre>{lists.escaped(shown.text)}</pre>")
-
-
-async def pin(request: web.Request) -> web.Response:
-    """POST /events/{id}/pin with `pinned`: empty unpins."""
-    form = await _form(request)
-    return await _annotated(request, pinned=bool(form.get("pinned")))
-
-
-async def note(request: web.Request) -> web.Response:
-    """POST /events/{id}/note."""
-    form = await _form(request)
-    return await _annotated(request, note=form.get("note", "")[:_NOTE].replace("\r\n", "\n").strip())
-
-
-async def delete(request: web.Request) -> web.Response:
-    """POST /events/{id}/delete: the event goes with its deliveries."""
-    here = desk(request)
-    id_ = identity(request)
-    await here.store.events.delete(id_)
-    here.bus.publish(EventChanged(id_))
-    suffix = lists.suffix(gather.query_of(request).text)
-    if not _from_htmx(request):
-        return _see(f"/events{suffix}")
-    gone = request.app[RENDERER].part("parts/gone.html", gone=f"Event {id_} was deleted.", suffix=suffix)
-    return html(gone + partial(f"#e-{id_}", "delete", ""), headers=_toast(f"Deleted event {id_}"))
-
-
-async def retry(request: web.Request) -> web.Response:
-    """POST /deliveries/{id}/retry: due now, whatever its state."""
-    id_ = identity(request, "delivery")
-    await desk(request).verbs.retry(id_)
-    return await _delivery(request, id_, "Trying now")
-
-
-async def cancel(request: web.Request) -> web.Response:
-    """POST /deliveries/{id}/cancel: no further try."""
-    id_ = identity(request, "delivery")
-    await desk(request).verbs.cancel(id_)
-    return await _delivery(request, id_, "Cancelled")
-
-
-async def trigger(request: web.Request) -> web.Response:
-    """POST /trigger: a signed sample through the real ingress, then the event it made."""
-    form = await _form(request)
-    body = form.get("body", "").replace("\r\n", "\n").strip()
-    wanted = TriggerRequest(
-        source=form.get("source", ""),
-        type=form.get("type", "").strip(),
-        body=body.encode("utf-8", "replace") if body else None,
-    )
-    try:
-        row = await desk(request).verbs.trigger(wanted)
-    except RelayError as error:
-        return await pages.trigger(request, error=_sentence(error), typed=wanted.type, body=body)
-    return _see(f"/events/{row.id}")
 
 
 def _replay(
@@ -186,7 +131,7 @@ def _replay(
         ),
         url=form.get("url", ""),
         method=form.get("method", start.method),
-        path=form.get("path", start.path),
+        path=form.get("path", ""),
         headers=form.get("headers", start.headers),
         body=form.get("body", start.body),
         editable=start.editable,
@@ -222,9 +167,9 @@ def _changed(request: web.Request, event: Event, asked: Edited) -> Changed:
 async def _refused(
     request: web.Request, event: Event, form: dict[str, str], errors: dict[str, str]
 ) -> web.Response:
-    if _from_htmx(request):
+    if wants(request) is not None:
         return html(_errors(request, errors), 422)
-    chosen = tuple(str(value) for value in (await request.post()).getall("target", []))
+    chosen = tuple(await every(request, "target"))
     return await _dialog(request, _replay(request, event, form, errors, chosen), f"Replay {event.type}", 422)
 
 
@@ -242,7 +187,7 @@ async def _email(request: web.Request, event: Event, form: Mapping[str, str]) ->
         try:
             shown = await here.verbs.preview_email(event.id, template, _addresses(form.get("to", "")))
         except RelayError as problem:
-            error = error or _sentence(problem)
+            error = error or sentence(problem)
         else:
             fields = {"template": template, "to": form.get("to", "")}
             preview = Preview(
@@ -274,7 +219,7 @@ async def _dialog(
     request: web.Request, form: ReplayForm | EmailForm, title: str, status: int = 200
 ) -> web.Response:
     renderer = request.app[RENDERER]
-    if _from_htmx(request):
+    if wants(request) is not None:
         return html(renderer.part(form.template, form=form, standing=False), status)
     page = DialogPage(
         shell=await gather.frame(request, title, "events"), title=printable(title, 120), form=form
@@ -311,48 +256,5 @@ def _said(sent: Sent) -> str:
     return f"{sent.target}: {sent.chip.text}{f', {sent.took}' if sent.took else ''}"
 
 
-async def _annotated(
-    request: web.Request, *, pinned: bool | None = None, note: str | None = None
-) -> web.Response:
-    here = desk(request)
-    id_ = identity(request)
-    await here.store.events.annotate(id_, pinned=pinned, note=note)
-    here.bus.publish(EventChanged(id_))
-    if not _from_htmx(request):
-        return _see(f"/events/{id_}{lists.suffix(gather.query_of(request).text)}")
-    event = await here.store.events.get(id_)
-    return html(request.app[RENDERER].page(await events.detail(request, event, "payload")))
-
-
-async def _delivery(request: web.Request, id_: int, done: str) -> web.Response:
-    if not _from_htmx(request):
-        return _see(f"/deliveries/{id_}")
-    shown = await pages.delivery(desk(request), id_)
-    text = request.app[RENDERER].part("parts/delivery.html", line=shown)
-    return html(text + partial("#errors", "innerHTML", ""), headers=_toast(done))
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    form = await request.post()
-    return {name: value for name, value in form.items() if isinstance(value, str)}
-
-
 def _addresses(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
-
-
-def _from_htmx(request: web.Request) -> bool:
-    return request.headers.get("HX-Request-Type") == "partial"
-
-
-def _see(where: str) -> web.Response:
-    return web.Response(status=303, headers={"Location": where})
-
-
-def _sentence(error: RelayError) -> str:
-    return printable(f"{error.sentence}: {error.hint}" if error.hint else error.sentence, 400)
-
-
-def _toast(text: str) -> dict[str, str]:
-    # A header takes ASCII only: anything else in a target's name becomes an escape of JSON.
-    return {"HX-Trigger": lists.as_json({"relay:toast": {"text": printable(text, 200)}})}

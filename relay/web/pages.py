@@ -269,22 +269,28 @@ _FRAMES = {
     "stats": (
         "Metrics",
         "chart-no-axes-column",
-        "This page will show events per minute, how many verified and were delivered at first try, latency by "
-        "target, and why checks failed.",
-        (("Prometheus text", "/metrics"), ("How many deliveries stand where, as JSON", "/api/status")),
+        (
+            "This page will show events per minute, how many verified and were delivered at first try, latency by "
+            "target, and why checks failed."
+        ),
+        (("Prometheus text", "/metrics"), ("Queue counts, as JSON", "/api/status")),
     ),
     "doctor": (
         "Doctor",
         "stethoscope",
-        "This page will check the ports, the tunnel from outside, the clock, the database and the disk, each target "
-        "and each source's secret, and name the command that mends what fails.",
+        (
+            "This page will check the ports, the tunnel from outside, the clock, the database and the disk, each target "
+            "and each source's secret, and name the command that mends what fails."
+        ),
         (("The state of this relay, as JSON", "/api/status"),),
     ),
     "settings": (
         "Settings",
         "settings-2",
-        "This page will hold density, time zone, single keys and announcements, and what relay.toml says with the "
-        "line to change.",
+        (
+            "This page will hold density, time zone, single keys and announcements, and what relay.toml says with the "
+            "line to change."
+        ),
         (
             ("Sources as configured", "/sources"),
             ("Targets as configured", "/targets"),

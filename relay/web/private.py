@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from relay.web import api, events, faults, feed, forms, pages, parts, render, stream
+from relay.web import api, deeds, events, faults, feed, forms, pages, parts, render, stream
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
@@ -64,14 +64,14 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.get(f"/events/{_ID}/email", forms.email_form),
     web.post(f"/events/{_ID}/email", forms.email),
     web.get(f"/events/{_ID}/email/preview", forms.email_preview),
-    web.post(f"/events/{_ID}/pin", forms.pin),
-    web.post(f"/events/{_ID}/note", forms.note),
-    web.post(f"/events/{_ID}/delete", forms.delete),
+    web.post(f"/events/{_ID}/pin", deeds.pin),
+    web.post(f"/events/{_ID}/note", deeds.note),
+    web.post(f"/events/{_ID}/delete", deeds.delete),
     web.get("/deliveries", pages.deliveries),
     web.get(f"/deliveries/{_ID}", pages.deliveries),
     web.get(f"/deliveries/{_ID}/result", forms.result),
-    web.post(f"/deliveries/{_ID}/retry", forms.retry),
-    web.post(f"/deliveries/{_ID}/cancel", forms.cancel),
+    web.post(f"/deliveries/{_ID}/retry", deeds.retry),
+    web.post(f"/deliveries/{_ID}/cancel", deeds.cancel),
     web.get("/messages", pages.messages),
     web.get(f"/messages/{_ID}", pages.messages),
     web.get(f"/messages/{_ID}/preview", pages.message_preview),
@@ -79,7 +79,7 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.get("/sources/{name}", pages.sources),
     web.get("/targets", pages.targets),
     web.get("/trigger", pages.trigger),
-    web.post("/trigger", forms.trigger),
+    web.post("/trigger", deeds.trigger),
     web.get("/stats", pages.coming),
     web.get("/doctor", pages.coming),
     web.get("/settings", pages.coming),

@@ -23,6 +23,6 @@ def source_mark(source: Source) -> Mark:
 
 def _mark(name: str, otherwise: str) -> Mark:
     known = provider(name)
-    if known is None or known.name == "custom":
-        return mark(name if name != "custom" else otherwise, title=otherwise)
+    if known is None:
+        return mark(otherwise)
     return mark(known.name, known.title, known.monogram)

@@ -74,7 +74,8 @@ DRAWINGS: web.AppKey[Drawings] = web.AppKey("drawings", Drawings)
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """GET /stream?q=: server-sent events for this dashboard's pages; `id` is the newest event, and resumes."""
-    viewers, task = request.app[VIEWERS], asyncio.current_task()
+    viewers = request.app[VIEWERS]
+    task = asyncio.current_task()
     if len(viewers) >= MAX_VIEWERS or task is None:
         return error_response(503, "too_many_viewers", "too many pages are open", "close one")
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
@@ -103,7 +104,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 async def close(app: web.Application) -> None:
     """End every stream, so that stopping does not wait for them."""
-    for task in tuple(app[VIEWERS]):
+    viewers = app[VIEWERS]
+    for task in tuple(viewers):
         task.cancel()
 
 
@@ -246,9 +248,11 @@ class Viewer:
         return _frame(await self._drawings.get(signal, ("counts", self._text), self._counts_of))
 
     async def _counts_of(self) -> str:
-        text = self._renderer.part("parts/counts.html", counts=await gather.nav_counts(self.here))
+        nav = await gather.nav_counts(self.here)
         if self._text is None:
-            return text
+            return self._renderer.part("parts/counts.html", counts=nav, views=())
+        views = gather.saved_views(self._text, await self.here.store.events.counts())
+        text = self._renderer.part("parts/counts.html", counts=nav, views=views)
         return text + partial(
             "#count", "textContent", lists.escaped(await gather.count_line(self.here, self._query()))
         )

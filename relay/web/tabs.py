@@ -40,7 +40,7 @@ async def tab(request: web.Request, event: Event, name: str) -> Tab:
     """Return a tab of an event by its name in the address; one of VIEWS is the payload seen that way."""
     match name:
         case "headers":
-            return HeadersTab(base=base(event), envelope=envelope(event, _number(request, "reveal")))
+            return HeadersTab(base=base(event), envelope=envelope(event, gather.whole(request, "reveal")))
         case "verification":
             return _verification(request, event)
         case "routing":
@@ -97,7 +97,7 @@ async def payload(request: web.Request, event: Event, name: str) -> PayloadTab:
 
 
 def _filled(request: web.Request, event: Event, body: Body, shown: PayloadTab) -> PayloadTab:
-    data, offset = event.capture.body, _number(request, "offset") or 0
+    data, offset = event.capture.body, gather.whole(request, "offset") or 0
     match shown.kind:
         case "tree" if "ptr" in request.query:
             return replace(shown, nodes=subtree(body.value, request), back=True)
@@ -138,7 +138,7 @@ def _found(request: web.Request, event: Event, body: Body, shown: PayloadTab, wa
 def _position(request: web.Request, wanted: str, total: int) -> Found:
     # The same word asked for again is Enter: one hit on, or back.
     step = -1 if request.query.get("step") == "-1" else 1
-    at = (_number(request, "at") or 0) + step if request.query.get("was") == wanted else 0
+    at = (gather.whole(request, "at") or 0) + step if request.query.get("was") == wanted else 0
     words = f"{total:,} or more" if total >= find.MOST else f"{total:,}"
     return Found(text=wanted, at=at % total if total else 0, total=total, words=words)
 
@@ -146,11 +146,14 @@ def _position(request: web.Request, wanted: str, total: int) -> Found:
 def subtree(value: object, request: web.Request) -> tuple[tree.Node, ...]:
     """Return what belongs below a folded node of a tree, as the address names it."""
     pointer = request.query.get("ptr", "")[:4000]
-    here = _at(value, pointer)
-    depth = min(_number(request, "depth") or 0, 200)
-    start = _number(request, "from") or 0
-    whole = not request.query.get("part")
-    return tree.branch(here, pointer, tree.dotted(pointer), depth, start, whole=whole)
+    place = tree.Place(
+        pointer=pointer,
+        path=printable(tree.dotted(pointer), 500),
+        depth=min(gather.whole(request, "depth") or 0, 200),
+    )
+    return tree.branch(
+        _at(value, pointer), place, gather.whole(request, "from") or 0, gather.whole(request, "to")
+    )
 
 
 def _at(value: object, pointer: str) -> object:
@@ -220,8 +223,3 @@ async def _deliveries(request: web.Request, event: Event) -> DeliveriesTab:
     lines = [line(delivery, now, await here.store.deliveries.attempts(delivery.id)) for delivery in newest]
     messages = await here.store.messages.page(event=event.id)
     return DeliveriesTab(lines=tuple(lines), messages=tuple(gather.message_line(one) for one in messages))
-
-
-def _number(request: web.Request, name: str) -> int | None:
-    value = request.query.get(name, "")
-    return int(value) if re.fullmatch(r"[0-9]{1,15}", value) else None

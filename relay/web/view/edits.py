@@ -23,7 +23,6 @@ class Original:
     """An event as the form shows it to begin with."""
 
     method: str
-    path: str
     headers: str
     body: str
     editable: bool
@@ -53,7 +52,6 @@ def original(event: Event) -> Original:
     editable = len(body) <= EDITABLE and not is_binary(body) and _is_utf8(body)
     return Original(
         method=capture.method,
-        path=header_text(f"{capture.path}?{capture.query}" if capture.query else capture.path),
         headers="\n".join(f"{name}: {value}" for name, value in _offered(event)),
         body=body.decode() if editable else "",
         editable=editable,
@@ -61,13 +59,13 @@ def original(event: Event) -> Original:
 
 
 def edited(event: Event, form: dict[str, str]) -> Edited:
-    """Read a form back. A field that is missing, or says what the event says, changes nothing."""
+    """Read a form back. A field that is missing, empty or says what the event says changes nothing."""
     start, errors = original(event), {}
     method = form.get("method", start.method).strip().upper()
     if not _TOKEN.fullmatch(method):
         errors["method"] = "A method is one word, such as POST."
-    path = form.get("path", start.path).strip()
-    if not path.startswith("/") or any(ord(character) < 33 for character in path):
+    path = form.get("path", "").strip()
+    if path and (not path.startswith("/") or any(ord(character) < 33 for character in path)):
         errors["path"] = "A path starts with / and holds no spaces."
     headers, problem = _headers(event, form.get("headers", start.headers))
     if problem:
@@ -75,12 +73,11 @@ def edited(event: Event, form: dict[str, str]) -> Edited:
     body = _body(event, form["body"]) if start.editable and "body" in form else None
     sign = form.get("sign", "auto")
     place, _, query = path.partition("?")
-    moved = path != start.path
     changes = Changes(
         sign=SignMode(sign) if sign in tuple(SignMode) else SignMode.AUTO,
         method=method if method != start.method else None,
-        path=place.encode("utf-8").decode("latin-1") if moved else None,
-        query=query.encode("utf-8").decode("latin-1") if moved else None,
+        path=place.encode("utf-8").decode("latin-1") if path else None,
+        query=query.encode("utf-8").decode("latin-1") if path else None,
         headers=headers,
         body=body,
     )
@@ -149,7 +146,7 @@ def _differences(event: Event, start: Original, changes: Changes) -> tuple[Diffe
         found.append(Difference(path="Method", before=start.method, after=printable(changes.method, 40)))
     if changes.path is not None:
         after = changes.path + (f"?{changes.query}" if changes.query else "")
-        found.append(Difference(path="Path", before=printable(start.path, 120), after=printable(after, 120)))
+        found.append(Difference(path="Path", before="the target's", after=printable(header_text(after), 120)))
     if changes.headers is not None:
         found += _header_differences(event, changes.headers)
     if changes.body is not None:

@@ -13,7 +13,10 @@ from relay.web.view.words import Moment, moment, plural, took
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """A short result. `kind` is ok, err, retry, queued, sending, warn, no, done or dim; `more` may drop when space is short."""
+    """A short result; `more` may drop when space is short.
+
+    `kind` is ok, err, retry, queued, sending, warn, no, done or dim.
+    """
 
     kind: str
     text: str

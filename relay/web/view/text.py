@@ -8,7 +8,7 @@ from relay.model.text import printable, readable
 RAW_WINDOW = 256 * 1024  # measured in Chromium: 256 kB of text 0.07 s, 5 MB 1.2 s
 HEX_WINDOW = 4096
 _WIDTH = 16
-_LONGEST = 20_000  # characters of one line shown; longer ones are cut to keep layout quick
+_WIDE = 400  # characters past which lines are wrapped, and numbers beside them would no longer fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Part of a body. `next` is the offset of what follows and `previous` of what came before, if anything."""
+    """Part of a body. `next` is the offset of what follows, `previous` of what came before, if anything."""
 
     numbers: str
     pieces: tuple[Piece, ...]
@@ -30,6 +30,7 @@ class Window:
     size: int
     next: int | None
     previous: int | None
+    wrapped: bool = False
 
 
 def raw(body: bytes, offset: int = 0, find: str = "") -> Window:
@@ -40,7 +41,7 @@ def raw(body: bytes, offset: int = 0, find: str = "") -> Window:
         border = body.rfind(b"\n", offset, end)
         end = border + 1 if border > offset else _whole_characters(body, end)
     first = body.count(b"\n", 0, offset) + 1
-    lines = [printable(line.replace("\t", "    "), _LONGEST) for line in _lines(body[offset:end])]
+    lines = [printable(line.replace("\t", "    ")) for line in _lines(body[offset:end])]
     numbers = "\n".join(str(number) for number in range(first, first + len(lines)))
     return Window(
         numbers=numbers,
@@ -50,6 +51,7 @@ def raw(body: bytes, offset: int = 0, find: str = "") -> Window:
         size=len(body),
         next=end if end < len(body) else None,
         previous=max(0, offset - RAW_WINDOW) if offset else None,
+        wrapped=any(len(line) > _WIDE for line in lines),
     )
 
 

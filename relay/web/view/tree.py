@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from relay.model.text import printable
 from relay.web.view.hints import hint
@@ -20,7 +21,7 @@ class Node:
     """One line. `kind` is object, array, part, string, number or literal; a folded node past the limit has no kids.
 
     `path` is what a person copies (`data.items[0]`), `pointer` the JSON Pointer behind it. `start`
-    is where in its parent the kids begin, for the parts of a long array or object.
+    and `stop` are where in its parent the kids lie, for the parts of a long array or object.
     """
 
     key: str
@@ -33,10 +34,20 @@ class Node:
     open: bool = False
     hint: str = ""
     start: int = 0
+    stop: int = 0
     kids: tuple["Node", ...] = ()
     later: bool = False
     mark: bool = False
     on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a folded node stands, by pointer, path and depth."""
+
+    pointer: str
+    path: str
+    depth: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,24 +80,17 @@ def tree(value: object, *, levels: int = 2, wanted: Wanted = NOTHING) -> tuple[N
     budget = _Budget(wanted=wanted, levels=levels, roomy=_size(value, OPEN_LINES) < OPEN_LINES)
     root = Node(key="", kind=_kind(value), path="", pointer="", depth=-1)
     if isinstance(value, dict | list):
-        return _kids(value, root, 0, budget)
+        return _kids(value, root, range(len(value)), budget)
     return (_leaf(replace(root, key="value", depth=0), value, {}),)
 
 
-def branch(
-    value: object,
-    pointer: str,
-    path: str,
-    depth: int,
-    start: int = 0,
-    *,
-    whole: bool = True,
-) -> tuple[Node, ...]:
-    """Return what belongs below a folded node: everything, or unless `whole` a hundred members from `start`."""
+def branch(value: object, place: Place, start: int = 0, stop: int | None = None) -> tuple[Node, ...]:
+    """Return what belongs below a folded node: the members from `start` up to `stop`, or all of them."""
     if not isinstance(value, dict | list):
         return ()
-    parent = Node(key="", kind=_kind(value), path=path, pointer=pointer, depth=depth)
-    return _kids(value, parent, start, _Budget(levels=depth + 2), whole=whole)
+    parent = Node(key="", kind=_kind(value), path=place.path, pointer=place.pointer, depth=place.depth)
+    span = range(max(0, start), len(value) if stop is None else min(stop, len(value)))
+    return _kids(value, parent, span, _Budget(levels=place.depth + 2))
 
 
 def dotted(pointer: str) -> str:
@@ -114,36 +118,43 @@ def below(pointer: str, key: str) -> str:
 def _kids(
     value: dict[str, object] | list[object],
     parent: Node,
-    start: int,
+    span: range,
     budget: _Budget,
-    *,
-    whole: bool = True,
 ) -> tuple[Node, ...]:
-    if whole and len(value) > HUNDRED:
-        return tuple(_parts(value, parent, budget))
-    members = _members(value, start)
-    budget.lines -= min(len(value) - start, HUNDRED)
+    if len(span) > HUNDRED:
+        return tuple(_parts(value, parent, span, budget))
+    budget.lines -= len(span)
     siblings = value if isinstance(value, dict) else {}
-    return tuple(_node(key, member, parent, siblings, budget) for key, member in members)
+    return tuple(_node(key, member, parent, siblings, budget) for key, member in _members(value, span))
 
 
-def _parts(value: dict[str, object] | list[object], parent: Node, budget: _Budget) -> Iterator[Node]:
+def _parts(
+    value: dict[str, object] | list[object],
+    parent: Node,
+    span: range,
+    budget: _Budget,
+) -> Iterator[Node]:
+    step = HUNDRED
+    while len(span) > step * HUNDRED:
+        step *= HUNDRED
+    starts = span[::step]
+    budget.lines -= len(starts)
     here = _position(value, parent, budget.wanted)
-    for start in range(0, len(value), HUNDRED):
-        last = min(start + HUNDRED, len(value)) - 1
-        opens = start <= here <= last if here >= 0 else start == 0 and budget.lines > HUNDRED
+    for start in starts:
+        within = range(start, min(start + step, span.stop))
+        opens = here in within if here >= 0 else start == span.start and budget.lines > HUNDRED
         part = Node(
-            key=f"{start} to {last}",
+            key=f"{start} to {within.stop - 1}",
             kind="part",
             path=parent.path,
             pointer=parent.pointer,
             depth=parent.depth + 1,
             start=start,
+            stop=within.stop,
             open=opens,
             later=not opens,
         )
-        budget.lines -= 1
-        kids = _kids(value, replace(part, kind=parent.kind), start, budget, whole=False) if opens else ()
+        kids = _kids(value, replace(part, kind=parent.kind), within, budget) if opens else ()
         yield replace(part, kids=kids)
 
 
@@ -167,7 +178,8 @@ def _node(key: str, value: object, parent: Node, siblings: Mapping[str, object],
     fits = budget.lines >= min(len(value), HUNDRED) or budget.wanted.inside(node.pointer)
     if not fits:
         return replace(node, count=count, later=True)
-    return replace(node, count=count, open=opens, kids=_kids(value, node, 0, budget))
+    kids = _kids(value, node, range(len(value)), budget)
+    return replace(node, count=count, open=opens, kids=kids)
 
 
 def _leaf(node: Node, value: object, siblings: Mapping[str, object]) -> Node:
@@ -178,14 +190,10 @@ def _leaf(node: Node, value: object, siblings: Mapping[str, object]) -> Node:
     return replace(node, text=printable(json.dumps(value), 400), hint=hint(node.key, value, siblings))
 
 
-def _members(value: dict[str, object] | list[object], start: int) -> Iterator[tuple[str, object]]:
+def _members(value: dict[str, object] | list[object], span: range) -> Iterator[tuple[str, object]]:
     if isinstance(value, list):
-        for index, member in enumerate(value[start : start + HUNDRED], start=start):
-            yield str(index), member
-        return
-    for index, (key, member) in enumerate(value.items()):
-        if start <= index < start + HUNDRED:
-            yield key, member
+        return ((str(index), value[index]) for index in span)
+    return islice(value.items(), span.start, span.stop)
 
 
 def _position(value: dict[str, object] | list[object], parent: Node, wanted: Wanted) -> int:

@@ -57,9 +57,15 @@ _TITLES = {
 }
 
 
+_UNKNOWN = (
+    "Either the secret is wrong or the body changed on the way. Start with the secret: compare its last four "
+    "characters with those the provider shows."
+)
+
+
 def judged(event: Event, source: Source | None, provider: str, secret_env: tuple[str, ...] = ()) -> Judged:
     """Return what the panel says. `source` is None when it is configured no more; `provider` is its title."""
-    row, verification = event.row, event.verification
+    row = event.row
     reason = row.reason if row.verdict is not Verdict.VERIFIED else ""
     steps = (_source_step(event, source), *_checked(event), _answer_step(event, provider))
     scheme = source.scheme.title if source and source.scheme else ""
@@ -70,11 +76,10 @@ def judged(event: Event, source: Source | None, provider: str, secret_env: tuple
         text = f"{provider} sent this, and nothing was changed on the way."
     elif row.verdict is Verdict.INVALID:
         kind, title = "err", _TITLES.get(reason, "Signature check failed")
-        text = reasons.sentence(reason)
+        text = _UNKNOWN if reason == "signature_mismatch" else reasons.sentence(reason)
     else:
         kind = "warn" if reason in ("vault_locked", "secret_missing", "secret_unusable") else "quiet"
         title, text = _TITLES.get(reason, "Not checked"), reasons.sentence(reason)
-    del verification
     return Judged(
         kind=kind,
         title=title,
@@ -125,16 +130,6 @@ def _fixes(reason: str, source: str, secret_env: tuple[str, ...]) -> tuple[Fix, 
             Fix(
                 text="Put the signing secret the provider shows you in .env, and restart relay:",
                 line=f"{variable}=",
-            ),
-        )
-    if reason == "signature_mismatch":
-        return (
-            Fix(
-                text="Either the secret is wrong or the body changed on the way. Start with the secret: compare its "
-                f"last four characters with those at the provider. relay reads it from {variable}."
-                if secret_env
-                else "Either the secret is wrong or the body changed on the way. Start with the secret: compare its "
-                "last four characters with those at the provider.",
             ),
         )
     if reason == "timestamp_stale":

@@ -1,0 +1,136 @@
+"""What the pages beside Events are given."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from relay.web.contexts.dialogs import Field
+from relay.web.contexts.events import Link, MessageLine
+from relay.web.view.deliveries import Line
+from relay.web.view.marks import Mark
+from relay.web.view.shell import Shell
+from relay.web.view.words import Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorPage:
+    """Something did not work: a sentence and what to do."""
+
+    template: ClassVar[str] = "pages/error.html"
+    shell: Shell
+    title: str
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """One line of the deliveries page: the event and the delivery."""
+
+    mark: Mark
+    type: str
+    summary: str
+    received: Moment
+    line: Line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveriesPage:
+    """The queue."""
+
+    template: ClassVar[str] = "pages/deliveries.html"
+    shell: Shell
+    views: tuple[Link, ...]
+    rows: tuple[DeliveryRow, ...]
+    open: int | None
+    older: str
+    empty: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesPage:
+    """Outgoing mail and SMS, and one of them in full."""
+
+    template: ClassVar[str] = "pages/messages.html"
+    shell: Shell
+    lines: tuple[MessageLine, ...]
+    chosen: MessageLine | None
+    detail_shown: bool
+    previewable: bool
+    older: str
+    smtp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceLine:
+    """A source as configured; `state` with its class says how it stands."""
+
+    name: str
+    mark: Mark
+    path: str
+    url: str
+    state: str
+    kind: str
+    facts: tuple[tuple[str, str], ...]
+    secrets: tuple[str, ...]
+    missing: tuple[str, ...]
+    steps: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcesPage:
+    """What may send."""
+
+    template: ClassVar[str] = "pages/sources.html"
+    shell: Shell
+    origin: str
+    lines: tuple[SourceLine, ...]
+    chosen: SourceLine | None
+    detail_shown: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetLine:
+    """A target as configured, and how it does."""
+
+    name: str
+    action: str
+    leads: str
+    facts: tuple[tuple[str, str], ...]
+    routes: tuple[str, ...]
+    waiting: str
+    down: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetsPage:
+    """Where events go."""
+
+    template: ClassVar[str] = "pages/targets.html"
+    shell: Shell
+    lines: tuple[TargetLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerPage:
+    """A sample to send."""
+
+    template: ClassVar[str] = "pages/trigger.html"
+    shell: Shell
+    sources: tuple[Field, ...]
+    types: tuple[str, ...]
+    source: str
+    type: str
+    body: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramePage:
+    """A page that is not there yet: what it will show, and what to use until then."""
+
+    template: ClassVar[str] = "pages/frame.html"
+    shell: Shell
+    icon_name: str
+    sentence: str
+    instead: tuple[tuple[str, str], ...]

@@ -1,0 +1,78 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from relay.model.delivery import NO_CHANGES, Delivery, DeliveryReason, DeliveryState
+from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+
+NOON = datetime(2026, 11, 22, 12, 0, 0, 482_000, tzinfo=UTC)
+ROW = EventRow(
+    id=7,
+    received_at=NOON,
+    source="stripe",
+    provider="stripe",
+    type="invoice.paid",
+    idempotency_key="evt_1",
+    outcome=EventOutcome.ACCEPTED,
+    verdict=Verdict.VERIFIED,
+    reason="",
+    method="POST",
+    path="/webhooks/stripe",
+    query="",
+    content_type="application/json",
+    size=2,
+    sha256="00",
+    remote="203.0.113.7",
+    status=200,
+    summary="€48.00",
+)
+DELIVERY = Delivery(
+    id=1,
+    event_id=7,
+    source="stripe",
+    target="app",
+    action="forward",
+    reason=DeliveryReason.ROUTED,
+    changes=NO_CHANGES,
+    state=DeliveryState.SUCCEEDED,
+    created_at=NOON,
+    due_at=NOON,
+    attempts=1,
+    status=200,
+    took=0.038,
+)
+
+
+@pytest.fixture
+def noon():
+    return NOON
+
+
+@pytest.fixture
+def row_of():
+    return lambda **changes: replace(ROW, **changes)
+
+
+@pytest.fixture
+def sent():
+    return lambda **changes: replace(DELIVERY, **changes)
+
+
+@pytest.fixture
+def event_of():
+    def make(body=b"{}", headers=(("Content-Type", "application/json"),), **changes):
+        row = replace(ROW, size=len(body), **changes)
+        capture = Capture(
+            source=row.source,
+            method=row.method,
+            path=row.path,
+            query=row.query,
+            headers=headers,
+            body=body,
+            remote=row.remote,
+            received_at=NOON,
+        )
+        return Event(row=row, capture=capture, verification=Verification(verdict=row.verdict))
+
+    return make

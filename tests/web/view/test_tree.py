@@ -1,0 +1,107 @@
+import json
+import time
+from unicodedata import category
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.web.view.find import in_text, in_tree
+from relay.web.view.tree import LINES, Place, Wanted, branch, dotted, tree
+
+
+def flat(nodes):
+    for node in nodes:
+        yield node
+        yield from flat(node.kids)
+
+
+def at(nodes, path):
+    return next(node for node in flat(nodes) if node.path == path)
+
+
+def test_members_of_the_outermost_value_stand_at_the_left():
+    nodes = tree({"id": "evt_1", "n": 3, "ok": True, "none": None, "empty": {}, "list": []})
+    assert [(node.key, node.kind, node.text, node.depth) for node in nodes] == [
+        ("id", "string", "evt_1", 0),
+        ("n", "number", "3", 0),
+        ("ok", "literal", "true", 0),
+        ("none", "literal", "null", 0),
+        ("empty", "object", "{}", 0),
+        ("list", "array", "[]", 0),
+    ]
+
+
+def test_a_short_body_is_open_throughout_and_a_long_one_two_levels():
+    short = {"a": {"b": {"c": {"d": 1}}}}
+    assert all(node.open for node in flat(tree(short)) if node.kids)
+    long = {"a": {"b": {"c": {"d": 1}}}, "more": {str(n): {"x": n} for n in range(99)}}
+    nodes = tree(long)
+    assert [at(nodes, path).open for path in ("a", "a.b", "a.b.c")] == [True, True, False]
+
+
+def test_what_does_not_fit_is_left_for_later():
+    nodes = tree({f"k{n}": {f"x{m}": m for m in range(50)} for n in range(60)})
+    assert sum(1 for _ in flat(nodes)) <= LINES
+    later = [node for node in nodes if node.later]
+    assert later
+    assert all(not node.kids and node.count == "50 keys" for node in later)
+
+
+def test_a_long_array_comes_in_hundreds():
+    nodes = tree({"items": list(range(250))})
+    parts = at(nodes, "items").kids
+    assert [part.key for part in parts] == ["0 to 99", "100 to 199", "200 to 249"]
+    assert [part.later for part in parts] == [False, True, True]
+    assert parts[0].kids[5].path == "items[5]"
+    more = branch(list(range(250)), Place(pointer="/items", path="items", depth=1), 200, 250)
+    assert [more[0].path, more[-1].path, len(more)] == ["items[200]", "items[249]", 50]
+
+
+def test_a_million_items_come_in_parts_of_parts():
+    items = list(range(1_000_000))
+    parts = at(tree({"items": items}), "items").kids
+    assert [len(parts), parts[1].key] == [100, "10000 to 19999"]
+    inner = branch(items, Place(pointer="/items", path="items", depth=1), parts[1].start, parts[1].stop)
+    assert [len(inner), inner[1].key, inner[0].kids[3].path] == [100, "10100 to 10199", "items[10003]"]
+
+
+def test_the_line_looked_for_is_reached_wherever_it_is():
+    value = {"items": [{"deep": {"name": f"n{n}"}} for n in range(1000)]}
+    hits = in_tree(value, "n777")
+    assert hits == ("/items/777/deep/name",)
+    nodes = tree(value, wanted=Wanted(at=hits[0], marks=frozenset(hits)))
+    assert [node.path for node in flat(nodes) if node.on and node.mark] == ["items[777].deep.name"]
+
+
+def test_paths_are_what_a_person_would_type():
+    assert dotted("/data/items/0/a b") == 'data.items[0]["a b"]'
+    assert at(tree({"a/b": {"c~d": 1}}), '["a/b"]["c~d"]').pointer == "/a~1b/c~0d"
+
+
+def test_finding_sees_keys_and_values_and_no_positions():
+    value = {"amount": 4800, "list": ["Amount due", 1], "x": {"paid_amount": None}}
+    assert in_tree(value, "AMOUNT") == ("/amount", "/list/0", "/x/paid_amount")
+    assert in_tree(value, "4800") == ("/amount",)
+    assert in_tree(value, "") == ()
+    assert in_text(b"one Two two", "two") == (4, 8)
+
+
+def test_a_megabyte_is_drawn_quickly():
+    value = json.loads(json.dumps({"rows": [{"id": n, "name": "x" * 20} for n in range(20_000)]}))
+    began = time.perf_counter()
+    nodes = tree(value, levels=1)
+    assert time.perf_counter() - began < 0.5
+    assert sum(1 for _ in flat(nodes)) <= LINES
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda kids: st.lists(kids, max_size=130) | st.dictionaries(st.text(), kids, max_size=130),
+        max_leaves=300,
+    )
+)
+def test_any_value_makes_a_tree_of_at_most_the_lines_allowed(value):
+    nodes = list(flat(tree(value)))
+    assert len(nodes) <= LINES
+    assert not any(category(letter) in ("Cc", "Cs") for node in nodes for letter in node.path + node.text)

@@ -15,10 +15,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from relay import __version__
+from relay.actions.email import Email, Post
+from relay.actions.forward import Forward
 from relay.actions.outgoing import ForwardOptions
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
+from relay.delivery.engine import Engine, Habits
+from relay.delivery.resign import Resign
+from relay.delivery.targets import Targets
 from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError, StoreError
 from relay.ingest import Ingest, explain
@@ -74,12 +79,15 @@ async def running(
         prepare(config.server.data_dir)
         store = await stack.enter_async_context(open_store(config.server.data_dir))
         room = _Room(config=config, ports=ports, clock=time, store=store)
+        forward = await stack.enter_async_context(room.forward())
+        engine = room.engine(forward, above=await store.deliveries.newest() if quiet else 0)
         tunnel = None if quiet else open_tunnel(config.tunnel, room.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
         desk = room.desk(tunnel)
         guard = room.guard()
         await stack.enter_async_context(private_site(ports.dashboard, desk, guard))
         await stack.enter_async_context(public_site(ports.ingress, room.door()))
+        tasks("engine", engine.run())
         tasks("index", _index(store, room.bus, time))
         if tunnel is not None:
             tasks("tunnel", tunnel.run(room.tunnel_changed))
@@ -248,6 +256,39 @@ class _Room:
             login_url=f"{self.dashboard_url}/login{query}",
             notices=(*self.ports.notices, *self.config.notices),
         )
+
+    def forward(self) -> Forward:
+        """Return the action that sends requests on."""
+        return Forward(
+            rules=self.rules,
+            resign=Resign(self.table.named, self.clock),
+            source_path=self._path,
+            clock=self.clock,
+        )
+
+    def engine(self, forward: Forward, above: int) -> Engine:
+        """Return what delivers; it leaves deliveries up to the id `above` alone."""
+        email = Email(
+            templates=self.config.emails,
+            post=Post(outbox=self.config.server.data_dir / "outbox", smtp=self.config.smtp),
+            messages=self.store.messages,
+            publish=self.bus.publish,
+            clock=self.clock,
+        )
+        engine = Engine(
+            store=self.store,
+            bus=self.bus,
+            clock=self.clock,
+            targets=Targets(self.config.targets, self.config.emails),
+            actions={forward.name: forward, email.name: email},
+            habits=Habits(above=above),
+        )
+        self.live.down = engine.ward.down
+        return engine
+
+    def _path(self, name: str) -> str:
+        source = self.table.named(name)
+        return source.path if source else f"/webhooks/{name}"
 
     def door(self) -> Door:
         """Return what the ingress hands requests to."""

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 from urllib.parse import urlsplit
 
 from relay import __version__
@@ -22,13 +21,14 @@ from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
 from relay.delivery.engine import Engine, Habits
+from relay.delivery.replay import Replays
 from relay.delivery.resign import Resign
 from relay.delivery.targets import Targets
 from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError, StoreError
 from relay.ingest import Ingest, explain
 from relay.mail.compose import EmailOptions
-from relay.model.delivery import Changes, NewDelivery, Target
+from relay.model.delivery import Target
 from relay.model.event import EventRow, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.catalogue import find
@@ -80,10 +80,11 @@ async def running(
         store = await stack.enter_async_context(open_store(config.server.data_dir))
         room = _Room(config=config, ports=ports, clock=time, store=store)
         forward = await stack.enter_async_context(room.forward())
-        engine = room.engine(forward, above=await store.deliveries.newest() if quiet else 0)
+        email = room.email()
+        engine = room.engine(forward, email, above=await store.deliveries.newest() if quiet else 0)
         tunnel = None if quiet else open_tunnel(config.tunnel, room.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
-        desk = room.desk(tunnel)
+        desk = room.desk(room.replays(email), tunnel)
         guard = room.guard()
         await stack.enter_async_context(private_site(ports.dashboard, desk, guard))
         await stack.enter_async_context(public_site(ports.ingress, room.door()))
@@ -181,6 +182,7 @@ class _Room:
         self.ingress_url = f"http://{address_of(ports.ingress)}"
         self.dashboard_url = f"http://{address_of(ports.dashboard)}"
         self.table = SourceTable(config.sources, config.inbox)
+        self.targets = Targets(config.targets, config.emails)
         self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
         self.bus.on(self._note)
         self._own = frozenset(
@@ -220,22 +222,14 @@ class _Room:
             kept.append(signal)
             del kept[:-_REFUSED_KEPT]
 
-    def desk(self, tunnel: Supervisor | None) -> Desk:
+    def desk(self, replays: Replays, tunnel: Supervisor | None) -> Desk:
         """Return what handlers may use."""
-
-        async def later(*_: object) -> Any:
-            raise NotFoundError("not wired yet")
-
-        async def replay(event_id: int, to: str, changes: Changes) -> int:
-            new = NewDelivery(target=to, action="forward", changes=changes)
-            return (await self.store.deliveries.add(event_id, [new], self.clock.now()))[0]
-
         verbs = Verbs(
-            replay=replay,
-            email=later,
-            preview_email=later,
-            retry=later,
-            cancel=later,
+            replay=replays.replay,
+            email=replays.email,
+            preview_email=replays.preview_email,
+            retry=replays.retry,
+            cancel=replays.cancel,
             trigger=self.trigger,
             samples=self.samples,
             explain=lambda event: explain(event, self.config.routes),
@@ -266,25 +260,39 @@ class _Room:
             clock=self.clock,
         )
 
-    def engine(self, forward: Forward, above: int) -> Engine:
-        """Return what delivers; it leaves deliveries up to the id `above` alone."""
-        email = Email(
+    def email(self) -> Email:
+        """Return the action that sends mails."""
+        return Email(
             templates=self.config.emails,
             post=Post(outbox=self.config.server.data_dir / "outbox", smtp=self.config.smtp),
             messages=self.store.messages,
             publish=self.bus.publish,
             clock=self.clock,
         )
+
+    def engine(self, forward: Forward, email: Email, above: int) -> Engine:
+        """Return what delivers; it leaves deliveries up to the id `above` alone."""
         engine = Engine(
             store=self.store,
             bus=self.bus,
             clock=self.clock,
-            targets=Targets(self.config.targets, self.config.emails),
+            targets=self.targets,
             actions={forward.name: forward, email.name: email},
             habits=Habits(above=above),
         )
         self.live.down = engine.ward.down
         return engine
+
+    def replays(self, email: Email) -> Replays:
+        """Return what a person may ask of deliveries."""
+        return Replays(
+            store=self.store,
+            bus=self.bus,
+            clock=self.clock,
+            targets=self.targets,
+            rules=self.rules,
+            email=email,
+        )
 
     def _path(self, name: str) -> str:
         source = self.table.named(name)

@@ -9,6 +9,7 @@ from aiohttp import web
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.ingest import RouteMatch
+from relay.mail.compose import Mail
 from relay.model.delivery import Changes, Delivery, Route, Target
 from relay.model.event import Event, EventRow, Source
 from relay.model.signals import Refused, TunnelChanged
@@ -52,16 +53,6 @@ class Live:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MailPreview:
-    """A mail as it would be sent."""
-
-    to: tuple[str, ...]
-    subject: str
-    html: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TriggerRequest:
     """A sample event somebody wants: `set` changes fields by path, `body` replaces the sample."""
 
@@ -82,7 +73,7 @@ class Verbs:
 
     replay: Callable[[int, str, Changes], Awaitable[int]]
     email: Callable[[int, str, tuple[str, ...]], Awaitable[int]]
-    preview_email: Callable[[int, str, tuple[str, ...]], Awaitable[MailPreview]]
+    preview_email: Callable[[int, str, tuple[str, ...]], Awaitable[Mail]]
     retry: Callable[[int], Awaitable[Delivery]]
     cancel: Callable[[int], Awaitable[Delivery]]
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]

@@ -1,5 +1,7 @@
 """Posts a prepared request to relay's own ingress, through a real socket."""
 
+import io
+
 import aiohttp
 from aiohttp import hdrs
 from multidict import CIMultiDict
@@ -33,7 +35,7 @@ async def post_sample(capture: Capture, ingress_url: str, nonce: str) -> int:
         session.request(
             capture.method,
             url,
-            data=capture.body,
+            data=io.BytesIO(capture.body),
             headers=headers,
             skip_auto_headers=_AUTOMATIC,
             allow_redirects=False,

@@ -1,0 +1,259 @@
+import asyncio
+import io
+import json
+
+import pytest
+from aiohttp import web
+
+
+@pytest.fixture
+async def app(aiohttp_server):
+    """A target that keeps what it got and answers as it is told."""
+    got = []
+
+    async def handle(request):
+        got.append((request.method, request.path_qs, dict(request.headers), await request.read()))
+        return web.Response(status=handler.status, text="thanks")
+
+    handler = web.Application()
+    handler.router.add_route("*", "/{tail:.*}", handle)
+    return await aiohttp_server(_with(handler, got))
+
+
+def _with(application, got):
+    application.status = 200
+    application.got = got
+    return application
+
+
+async def settled(at, delivery):
+    async with asyncio.timeout(8):
+        while True:
+            _, shape = await at.api(f"/api/deliveries/{delivery}")
+            if shape["state"] not in ("pending", "running"):
+                return shape
+            await asyncio.sleep(0.02)
+
+
+async def test_status_tells_addresses_sources_targets_and_queue(start):
+    at = await start('[sources.stripe]\n[targets.app]\nforward = "http://127.0.0.1:9/x"\n')
+    _, status = await at.api("/api/status")
+    assert status["ingress_url"] == at.ingress
+    assert status["public_url"] is None
+    assert status["tunnel"]["state"] == "none"
+    assert status["sources"][0]["secrets"] == ["env:STRIPE_WEBHOOK_SECRET"]
+    assert status["targets"][0]["address"] == "http://127.0.0.1:9/x"
+    assert status["queue"]["pending"] == 0
+    assert "whsec_test" not in json.dumps(status)
+
+
+async def test_events_are_listed_newest_first_in_pages(at):
+    for n in range(5):
+        await at.send(data=b'{"n": %d}' % n)
+    _, first = await at.api("/api/events?limit=2")
+    assert [event["id"] for event in first["events"]] == [5, 4]
+    _, second = await at.api(f"/api/events?limit=2&before={first['next_before']}")
+    assert [event["id"] for event in second["events"]] == [3, 2]
+    _, last = await at.api(f"/api/events?limit=2&before={second['next_before']}")
+    assert ([event["id"] for event in last["events"]], last["next_before"]) == ([1], None)
+
+
+async def test_a_search_finds_words_of_the_newest_event_at_once(at):
+    await at.send(data=b'{"customer": "Ada Lovelace"}')
+    _, found = await at.api("/api/events", params={"q": "lovelace"})
+    assert [event["id"] for event in found["events"]] == [1]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/events?limit=-1", 400),
+        ("/api/events?limit=abc", 400),
+        ("/api/events?limit=1" + "0" * 20, 400),
+        ("/api/events?before=x", 400),
+        ("/api/events?q=after:soon", 400),
+        ("/api/events/abc", 404),
+        ("/api/events/0", 404),
+        ("/api/events/" + "9" * 40, 404),
+        ("/api/events/99", 404),
+        ("/api/events/99/body", 404),
+        ("/api/deliveries/99", 404),
+        ("/api/messages/99", 404),
+        ("/api/nothing", 404),
+    ],
+)
+async def test_a_call_that_makes_no_sense_gets_a_sentence(at, path, status):
+    got, body = await at.api(path)
+    assert got == status
+    assert body["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"[]", 400),
+        (b'{"surce": "x"}', 400),
+        (b'{"source": 7, "type": "x"}', 400),
+        (b'{"source": "stripe"}', 400),
+        (b'{"source": "stripe", "type": "no.such"}', 404),
+        (b"[" * 100_000, 400),
+        (b'{"source": "' + b"x" * 1_100_000 + b'"}', 413),
+    ],
+)
+async def test_a_trigger_that_makes_no_sense_gets_a_sentence(at, body, status):
+    got, answer = await at.api(
+        "/api/triggers", "POST", data=io.BytesIO(body), headers={"Content-Type": "application/json"}
+    )
+    assert got == status
+    assert answer["error"]["message"]
+
+
+@pytest.mark.parametrize("source", ["stripe", "github", "slack", "twilio", "resend"])
+async def test_every_sample_of_a_provider_arrives_verified(at, source):
+    _, listed = await at.api(f"/api/samples?source={source}")
+    types = listed["samples"][source]
+    assert len(types) >= 4
+    for type_ in types:
+        status, event = await at.api("/api/triggers", "POST", json={"source": source, "type": type_})
+        assert (status, event["verdict"], event["sample"]) == (201, "verified", True), type_
+
+
+async def test_a_trigger_changes_fields_before_it_signs(at):
+    wanted = {"source": "stripe", "type": "payment_intent.succeeded", "set": {"data.object.amount": 777}}
+    _, event = await at.api("/api/triggers", "POST", json=wanted)
+    _, whole = await at.api(f"/api/events/{event['id']}")
+    assert json.loads(whole["body"]["text"])["data"]["object"]["amount"] == 777
+    assert whole["verdict"] == "verified"
+
+
+async def test_an_event_is_pinned_annotated_and_deleted(at):
+    await at.send()
+    _, event = await at.api("/api/events/1", "PATCH", json={"pinned": True, "note": "look <b>here</b>"})
+    assert (event["pinned"], event["note"]) == (True, "look <b>here</b>")
+    assert (await at.api("/api/events", params={"q": "is:pinned"}))[1]["events"][0]["id"] == 1
+    assert (await at.api("/api/events/1", "DELETE"))[0] == 200
+    assert (await at.api("/api/events/1", "DELETE"))[0] == 404
+
+
+async def test_an_event_is_forwarded_as_it_came_and_its_attempt_recorded(start, app):
+    at = await start(f'[targets.app]\nforward = "{app.make_url("/hooks")}"\n')
+    await at.send(
+        "/webhooks/test/below?x=1", b'{"a":1}', headers={"X-Dup": "1", "Content-Type": "application/json"}
+    )
+    shape = await settled(at, 1)
+    assert (shape["state"], shape["status"], shape["event"]) == ("succeeded", 200, 1)
+    [attempt] = shape["attempts"]
+    assert attempt["response"]["body"]["text"] == "thanks"
+    assert attempt["took_ms"] > 0
+    [(method, path, headers, body)] = app.app.got
+    assert (method, path, body) == ("POST", "/hooks/below?x=1", b'{"a":1}')
+    assert headers["X-Dup"] == "1"
+    _, event = await at.api("/api/events/1")
+    assert event["deliveries"] == {"pending": 0, "running": 0, "succeeded": 1, "failed": 0}
+
+
+async def test_a_replay_goes_to_a_target_or_a_loopback_url_with_edits(start, app):
+    routes = '[[routes]]\nevents = "x"\nto = "app"\n'
+    at = await start(f'[targets.app]\nforward = "{app.make_url("/hooks")}"\n{routes}')
+    await at.send(data=b'{"a": 1}')
+    status, made = await at.api("/api/events/1/replay", "POST", json={"target": "app", "sign": "original"})
+    assert status == 202
+    assert (await settled(at, made["delivery"]))["reason"] == "replay"
+    edits = {
+        "url": str(app.make_url("/other")),
+        "method": "PUT",
+        "headers": [["X-A", "b"]],
+        "body": '{"a": 2}',
+    }
+    _, made = await at.api("/api/events/1/replay", "POST", json=edits)
+    await settled(at, made["delivery"])
+    method, path, headers, body = app.app.got[-1]
+    assert (method, path, headers["X-A"], body) == ("PUT", "/other", "b", b'{"a": 2}')
+    assert headers["X-Relay-Replay"] == "1"
+    _, event = await at.api("/api/events/1")
+    assert event["body"]["text"] == '{"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"target": "nowhere"}, 404),
+        ({"url": "ftp://x"}, 422),
+        ({"url": "http://169.254.169.254/"}, 422),
+        ({"url": "http://10.1.2.3/"}, 422),
+        ({"url": "http://user:pw@127.0.0.1:1/"}, 422),
+        ({"url": "{ingress}/webhooks/x"}, 422),
+        ({"url": "{dashboard}/api/status"}, 422),
+        ({"url": "http://127.0.0.1:9/", "sign": "maybe"}, 400),
+        ({"url": "http://127.0.0.1:9/", "headers": "x"}, 400),
+        ({"url": "http://127.0.0.1:9/", "headers": [["a\r\nb", "c"]]}, 400),
+        ({"url": "http://127.0.0.1:9/", "method": "GET / HTTP"}, 400),
+        ({"target": "x" * 100_000}, 404),
+    ],
+)
+async def test_a_replay_to_somewhere_it_must_not_go_is_refused(at, body, status):
+    await at.send()
+    places = {"{ingress}": at.ingress, "{dashboard}": at.dashboard}
+    if "url" in body:
+        for mark, url in places.items():
+            body = {**body, "url": body["url"].replace(mark, url)}
+    got, answer = await at.api("/api/events/1/replay", "POST", json=body)
+    assert got == status
+    assert answer["error"]["message"]
+    assert (await at.api("/api/deliveries"))[1]["deliveries"] == []
+
+
+async def test_routes_are_explained_one_by_one(start):
+    at = await start(
+        '[targets.app]\nforward = "http://127.0.0.1:9/"\n[sources.any]\nprovider = "custom"\n'
+        '[sources.other]\nprovider = "custom"\n'
+        '[[routes]]\nsource = "any"\nwhen = "payload.n > 1"\nto = "app"\n'
+        '[[routes]]\nsource = "any"\nwhen = "payload.missing.deeper"\nto = "app"\n'
+        '[[routes]]\nsource = "any"\nevents = ["a.*"]\nto = "app"\n'
+        '[[routes]]\nsource = "other"\nto = "app"\n',
+    )
+    await at.send("/webhooks/any", b'{"n": 2, "type": "b"}', headers={"Content-Type": "application/json"})
+    _, told = await at.api("/api/events/1/routes")
+    assert [route["matched"] for route in told["routes"]] == [True, False, False, False]
+    assert "cannot be judged" in told["routes"][1]["why"]
+    assert len((await at.api("/api/deliveries?event=1"))[1]["deliveries"]) == 1
+
+
+async def test_a_mail_is_previewed_and_kept_in_the_outbox_without_smtp(start):
+    at = await start(
+        '[emails.hi]\nto = "ada@example.com"\nsubject = "Hello {{ payload.name }}"\ntext = "n is {{ payload.n }}"\n'
+    )
+    await at.send(data=b'{"name": "Ada", "n": 1}', headers={"Content-Type": "application/json"})
+    _, shown = await at.api("/api/events/1/email/preview", "POST", json={"template": "hi"})
+    assert (shown["to"], shown["subject"]) == (["ada@example.com"], "Hello Ada")
+    assert "n is 1" in shown["text"]
+    assert (await at.api("/api/messages"))[1]["messages"] == []
+    status, made = await at.api("/api/events/1/email", "POST", json={"template": "hi"})
+    assert status == 202
+    assert (await settled(at, made["delivery"]))["state"] == "succeeded"
+    [message] = (await at.api("/api/messages"))[1]["messages"]
+    assert (message["status"], message["recipient"], message["event"]) == ("outbox", "ada@example.com", 1)
+    assert list((at.relay.setup.data_dir / "outbox").glob("*.eml"))
+    assert (await at.api("/api/events/1/email", "POST", json={"template": "no"}))[0] == 404
+
+
+async def test_a_message_sent_elsewhere_is_registered(at):
+    new = {"channel": "sms", "provider": "twilio", "external_id": "SM1", "recipient": "+15551234"}
+    status, message = await at.api("/api/messages", "POST", json=new)
+    assert (status, message["status"]) == (201, "sent")
+    assert (await at.api("/api/messages", "POST", json={"channel": "fax"}))[0] == 400
+
+
+async def test_the_stream_tells_events_and_resumes(at):
+    await at.send(data=b'{"n": "\\r\\ndata: forged\\n\\n"}')
+    headers = {"Authorization": f"Bearer {at.token}", "Last-Event-ID": "0"}
+    async with at.session.get(at.dashboard + "/api/stream", headers=headers) as response:
+        assert response.content_type == "text/event-stream"
+        assert (await response.content.readuntil(b"\n\n")).startswith(b"event: status\n")
+        missed = await response.content.readuntil(b"\n\n")
+        assert missed.startswith(b"id: 1\nevent: event\n")
+        await at.send()
+        async with asyncio.timeout(2):
+            assert (await response.content.readuntil(b"\n\n")).startswith(b"id: 2\n")

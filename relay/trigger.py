@@ -67,6 +67,18 @@ def prepare(
     return source.scheme.sign(source.secrets[0], capture, now)
 
 
+def edit(body: bytes, changes: Mapping[str, object]) -> bytes:
+    """Return a JSON or form body with fields changed, by the same paths as `prepare` takes.
+
+    Raises UsageError for a path that leads nowhere, and for a body without fields.
+    """
+    content = _read(body)
+    if content is None:
+        _refuse_changes(changes)
+        return body
+    return _written(content.kind, _changed(content, changes), None)
+
+
 def _sample(provider: Provider | None, type_: str) -> Sample:
     if provider is None or not sample_types(provider):
         return plain(type_)
@@ -96,8 +108,9 @@ def _content(
     else:
         content = Sampled(kind=sample.kind, value=value(sample, filler))
     changed = _changed(content, changes)
-    indent = provider.indent if provider else None
-    return _content_type(content.kind, usual), _written(content.kind, changed, indent)
+    written = _written(content.kind, changed, provider.indent if provider else None)
+    ending = provider.ending if provider and content.kind == "json" else b""
+    return _content_type(content.kind, usual), written + ending
 
 
 def _read(body: bytes) -> Sampled | None:
@@ -158,7 +171,7 @@ def _with(here: object, steps: list[str], new: object, path: str) -> object:
         return [*here[:place], _with(old, rest, new, path), *here[place + 1 :]]
     shown = printable(path, 60)
     raise UsageError(
-        f"'{shown}' cannot be set: there is nothing in the sample at '{printable(step, 40)}'.",
+        f"'{shown}' cannot be set: there is nothing in the body at '{printable(step, 40)}'.",
         hint="name a field of an object, or a position in a list from 0 to its length",
     )
 

@@ -48,8 +48,8 @@ class Provider:
     names the variables that usually hold its secret. `steps` say where to paste what and may
     hold `{url}`. Any header of `recognise` says that a request is this provider's. `companions`
     are the headers a real request carries besides its signature, with the placeholders of
-    `relay.providers.samples`. `indent` is how its JSON is laid out, None being compact;
-    `samples` is the folder of its sample events where that is not its own.
+    `relay.providers.samples`. `indent` is how its JSON is laid out, None being compact, and
+    `ending` what follows it; `samples` is the folder of its sample events where that is not its own.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Provider:
     recognise: tuple[str, ...] = ()
     companions: Headers = ()
     indent: int | None = None
+    ending: bytes = b""
     samples: str = ""
 
     @property

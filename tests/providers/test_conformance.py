@@ -5,19 +5,23 @@ import dataclasses
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.schemes import (
     Basic,
+    Ecdsa,
     Ed25519,
     InForm,
     InJson,
     SignedText,
     Token,
     choose,
+    template,
     with_tolerance,
 )
 
@@ -34,6 +38,10 @@ def secret_for(scheme, number=1):
         pair = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
         raw = bytes([number]) * 32 + pair.public_key().public_bytes_raw()
         return Secret(f"env:KEY{number}", f"whsk_{b64(raw)}")
+    if isinstance(scheme, Ecdsa):
+        pair = derive_private_key(number, SECP256R1())
+        der = pair.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        return Secret(f"env:KEY{number}", b64(der))
     if isinstance(scheme, Token):
         return Secret(
             f"env:KEY{number}", f"user{number}:pass:word" if isinstance(scheme, Basic) else f"t{number}"
@@ -59,9 +67,8 @@ def signed(scheme, capture, now):
 
 def bare(scheme, capture):
     """Return an unsigned request of the kind that the scheme signs."""
-    if isinstance(getattr(scheme, "place", None), InForm):
-        form = (("Content-Type", "application/x-www-form-urlencoded"),)
-        return capture(b"token=abc&event=opened", form, headers=form)
+    if isinstance(scheme.place, InForm) or "{form_sorted}" in getattr(scheme, "signed", template("")).text:
+        return capture(b"token=abc&event=opened", (("Content-Type", "application/x-www-form-urlencoded"),))
     return capture(
         b'{"id":"evt_1","signature":{"token":"abc"},"webhookTimestamp":1,"type":"test"}',
         (scheme.only_if,) if getattr(scheme, "only_if", None) else (),

@@ -99,3 +99,113 @@ def test_twilio_json(capture, now):
     headers = (*JSON, ("X-Twilio-Signature", "a9nBmqA0ju/hNViExpshrM61xv4="))
     made = capture(b'{"property": "value", "boolean": true}', url=url, headers=headers)
     assert judge("twilio", "12345", made, now).verdict is Verdict.VERIFIED
+
+
+BODY_VECTORS = [
+    (
+        "jira",
+        "It's a Secret to Everybody",
+        b"Hello World!",
+        "X-Hub-Signature",
+        "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9",
+    ),
+    (
+        "circleci",
+        "another-secret",
+        b"lalala",
+        "circleci-signature",
+        "v1=daa220016c8f29a8b214fbfc3671aeec2145cfb1e6790184ffb38b6d0425fa00",
+    ),
+    (
+        "circleci",
+        "hunter123",
+        b"an-important-request-payload",
+        "circleci-signature",
+        "v2=00,v1=9be2242094a9a8c00c64306f382a7f9d691de910b4a266f67bd314ef18ac49fa",
+    ),
+]
+
+
+@pytest.mark.parametrize("vector", BODY_VECTORS)
+def test_body_hmacs(vector, capture, now):
+    name, secret, body, header, value = vector
+    assert judge(name, secret, capture(body, ((header, value),)), now).verdict is Verdict.VERIFIED
+
+
+def test_paddle_library(capture):
+    secret = "pdl_ntf_01hbpjmytsa32fhr36nqgc3kgb_WvRO0eL4Bj9rgYYIBZY6wZhG4EHy9jzh"
+    digest = "d96299976a6eb066f484d7fde011ac56fc32b38fc9940bc419d6e537fdc6ef02"
+    for value in (f"ts=1696195954;h1={digest}", f"ts=1696195954;h1=00;h1={digest};h2=x"):
+        made = capture(b"hello-world", (("Paddle-Signature", value),))
+        assert judge("paddle", secret, made, at(1696195954)).verdict is Verdict.VERIFIED
+        assert judge("paddle", secret, made, at(1696195960)).reason == "timestamp_stale"
+        assert judge("paddle", secret, made, at(1696195948)).reason == "timestamp_future"
+
+
+def test_square_library(capture, now):
+    headers = (("x-square-hmacsha256-signature", "Cxt7+aTi4rKgcA0bC4g9EHdVtLSDWdqccmL5MvihU4U="),)
+    body = b'{"data":{"type":"webhooks","id":">id<"}}'
+    made = capture(body, headers, url="https://webhook.site/webhooks")
+    assert judge("square", "signature-key", made, now).verdict is Verdict.VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        (
+            "hubspot-legacy",
+            (
+                (
+                    "X-HubSpot-Signature",
+                    "69fc6631a867edd4f9e9e627fc5c1148e3fbdd8b21837b6d2b8901c1fa57f750",
+                ),
+                ("X-HubSpot-Signature-Version", "v1"),
+            ),
+        ),
+        (
+            "hubspot-legacy",
+            (
+                (
+                    "X-HubSpot-Signature",
+                    "4fe4e3a7d3cf09db53be39d0a58130e2aaba074ec123a9e355b876a689a1c383",
+                ),
+                ("X-HubSpot-Signature-Version", "v2"),
+            ),
+        ),
+        (
+            "hubspot",
+            (
+                ("X-HubSpot-Signature-v3", "K36dawei4A+QBNolUOqo7s91KQDWQ5MXZ/QufNYuk/Y="),
+                ("X-HubSpot-Request-Timestamp", "1693657560000"),
+            ),
+        ),
+    ],
+)
+def test_hubspot_libraries(name, headers, capture):
+    body = b"{'example_field':'example_value'}"
+    made = capture(body, headers, url="https://www.example.com/webhook_uri")
+    result = judge(name, "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy", made, at(1693657560))
+    assert result.verdict is Verdict.VERIFIED
+
+
+def test_sendgrid_library(capture, now):
+    key = (
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNN"
+        "RaINXvVpiglSI8eNEc6wEA3F+g=="
+    )
+    body = (
+        b'[{"email":"hello@world.com","event":"dropped","reason":"Bounced Address",'
+        b'"sg_event_id":"ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA",'
+        b'"sg_message_id":"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9.0",'
+        b'"smtp-id":"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>","timestamp":1600112492}]\r\n'
+    )
+    signature = (
+        "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM="
+    )
+    headers = (
+        ("X-Twilio-Email-Event-Webhook-Signature", signature),
+        ("X-Twilio-Email-Event-Webhook-Timestamp", "1600112502"),
+    )
+    assert judge("sendgrid", key, capture(body, headers), now).verdict is Verdict.VERIFIED
+    for other in (body.rstrip(), body.replace(b"dropped", b"bounced")):
+        assert judge("sendgrid", key, capture(other, headers), now).reason == "signature_mismatch"

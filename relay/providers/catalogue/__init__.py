@@ -4,17 +4,37 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from relay.model.event import Capture
+from relay.providers.catalogue.business import BUSINESS
 from relay.providers.catalogue.forges import FORGES
+from relay.providers.catalogue.mailers import MAILERS
+from relay.providers.catalogue.messaging import MESSAGING
+from relay.providers.catalogue.payments import PAYMENTS
+from relay.providers.catalogue.platforms import PLATFORMS
 from relay.providers.catalogue.shopify import SHOPIFY
 from relay.providers.catalogue.slack import SLACK
 from relay.providers.catalogue.standard import STANDARD
 from relay.providers.catalogue.stripe import STRIPE
 from relay.providers.catalogue.twilio import TWILIO, TWILIO_SIMPLE
+from relay.providers.catalogue.work import WORK
 from relay.providers.provider import Provider
 
 __all__ = ["PROVIDERS", "find", "recognise"]
 
-_ENTRIES = (STRIPE, *FORGES, SLACK, TWILIO, *STANDARD, SHOPIFY, TWILIO_SIMPLE)
+_ENTRIES = (
+    STRIPE,
+    *FORGES,
+    SLACK,
+    TWILIO,
+    *STANDARD,
+    SHOPIFY,
+    *PAYMENTS,
+    *MESSAGING,
+    *MAILERS,
+    *WORK,
+    *BUSINESS,
+    *PLATFORMS,
+    TWILIO_SIMPLE,
+)
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
 

@@ -1,7 +1,7 @@
 """Standard Webhooks and who uses it: Svix, Resend, Clerk, OpenAI, Supabase auth hooks."""
 
 from relay.providers.provider import Provider, body, first, header, joined, short
-from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, Key, Time, template
+from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, Key, Time, body_hmac, template
 
 SECRET = Key(form="base64", strip=("whsec_",), claims=("whsec_",))
 
@@ -96,6 +96,23 @@ RESEND = Provider(
     companions=SVIX.companions,
 )
 
+# What some guides show in place of Resend's real signature. Never accepted for a `resend` source.
+RESEND_SIMPLE = Provider(
+    name="resend-simple",
+    title="Resend (simplified)",
+    monogram="Re",
+    docs=RESEND.docs,
+    steps=("Only for senders that sign the body as Resend-Signature: sha256=<hex>; Resend itself does not.",),
+    secret_env=RESEND.secret_env,
+    recognise=("Resend-Signature",),
+    schemes=(body_hmac("Resend-Signature", prefix="sha256="),),
+    event_type=RESEND.event_type,
+    idempotency_key=first(header("svix-id"), body("id")),
+    summary=RESEND.summary,
+    companions=SVIX.companions,
+    samples="resend",
+)
+
 CLERK = Provider(
     name="clerk",
     title="Clerk",
@@ -160,4 +177,4 @@ SUPABASE_AUTH = Provider(
     companions=STANDARD_WEBHOOKS.companions,
 )
 
-STANDARD = (STANDARD_WEBHOOKS, SVIX, RESEND, CLERK, OPENAI, SUPABASE_AUTH)
+STANDARD = (STANDARD_WEBHOOKS, SVIX, RESEND, CLERK, OPENAI, SUPABASE_AUTH, RESEND_SIMPLE)

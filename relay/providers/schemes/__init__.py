@@ -2,6 +2,7 @@
 
 from relay.providers.schemes.base import Scheme
 from relay.providers.schemes.choice import OneOf, choose, with_tolerance
+from relay.providers.schemes.ecdsa import Ecdsa
 from relay.providers.schemes.ed25519 import Ed25519
 from relay.providers.schemes.keys import Encoding, Form, Key
 from relay.providers.schemes.layouts import Items, Prefix, Raw
@@ -19,6 +20,7 @@ __all__ = [
     "Basic",
     "BodyHash",
     "Digest",
+    "Ecdsa",
     "Echo",
     "Ed25519",
     "Encoding",

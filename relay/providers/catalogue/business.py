@@ -1,0 +1,197 @@
+"""Where people sell, meet and sign: Typeform, Calendly, Cal.com, HubSpot, Close, DocuSign, WooCommerce."""
+
+from relay.providers.provider import Provider, body, first, header, joined
+from relay.providers.schemes import (
+    Digest,
+    Hmac,
+    InHeader,
+    InNumberedHeader,
+    Items,
+    Key,
+    Time,
+    body_hmac,
+    template,
+)
+
+TYPEFORM = Provider(
+    name="typeform",
+    title="Typeform",
+    monogram="Ty",
+    docs="https://www.typeform.com/developers/webhooks/",
+    steps=(
+        "Open your form in Typeform, Connect, Webhooks, and add a webhook.",
+        "Paste {url} as the endpoint.",
+        "Enter a secret of your own and set TYPEFORM_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("TYPEFORM_WEBHOOK_SECRET",),
+    recognise=("Typeform-Signature",),
+    schemes=(body_hmac("Typeform-Signature", prefix="sha256=", encoding="base64"),),
+    event_type=body("event_type"),
+    idempotency_key=body("event_id"),
+    summary=body("form_response", "definition", "title"),
+)
+
+CALENDLY = Provider(
+    name="calendly",
+    title="Calendly",
+    monogram="Cy",
+    docs="https://developer.calendly.com/api-docs/overview-of-webhooks",
+    steps=(
+        "Create a webhook subscription through Calendly's API with {url} as its URL.",
+        "Set CALENDLY_WEBHOOK_SIGNING_KEY to the signing key you sent along.",
+    ),
+    secret_env=("CALENDLY_WEBHOOK_SIGNING_KEY",),
+    recognise=("Calendly-Webhook-Signature",),
+    schemes=(
+        Hmac(
+            signed=template("{ts}.{body}"),
+            place=InHeader("Calendly-Webhook-Signature"),
+            layout=Items(separator=b",", equals=b"=", sig=b"v1", ts=b"t", emit=b"t={ts},v1={sig}"),
+            time=Time(past=180),
+        ),
+    ),
+    event_type=body("event"),
+    idempotency_key=joined("-", body("event"), body("payload", "uri"), body("created_at"), whole=True),
+    summary=joined(" · ", body("payload", "email"), body("payload", "scheduled_event", "name")),
+)
+
+CALCOM = Provider(
+    name="calcom",
+    title="Cal.com",
+    monogram="Cl",
+    docs="https://cal.com/docs/developing/guides/automation/webhooks",
+    steps=(
+        "Open Settings, Developer, Webhooks in Cal.com and add a webhook.",
+        "Paste {url} as the subscriber URL.",
+        "Enter a secret of your own and set CALCOM_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("CALCOM_WEBHOOK_SECRET",),
+    recognise=("X-Cal-Signature-256",),
+    schemes=(body_hmac("X-Cal-Signature-256"),),
+    event_type=body("triggerEvent"),
+    idempotency_key=joined("-", body("triggerEvent"), body("payload", "uid"), body("createdAt"), whole=True),
+    summary=body("payload", "title"),
+)
+
+HUBSPOT = Provider(
+    name="hubspot",
+    title="HubSpot",
+    monogram="Hs",
+    docs="https://developers.hubspot.com/docs/api/webhooks",
+    steps=(
+        "Open your app in HubSpot, Webhooks, and set the target URL.",
+        "Paste {url}, exactly like that: the address is signed.",
+        "Set HUBSPOT_CLIENT_SECRET to the app's client secret.",
+    ),
+    secret_env=("HUBSPOT_CLIENT_SECRET",),
+    recognise=("X-HubSpot-Signature-v3", "X-HubSpot-Signature"),
+    schemes=(
+        Hmac(
+            encoding="base64",
+            signed=template("{method}{url}{body}{ts}"),
+            place=InHeader("X-HubSpot-Signature-v3"),
+            time=Time(place=InHeader("X-HubSpot-Request-Timestamp"), unit="ms", past=300),
+        ),
+    ),
+    event_type=first(body(0, "subscriptionType"), body("subscriptionType")),
+    summary=body(0, "objectId"),
+)
+
+# A source of its own: a copied request, its newer signature left out, must not pass by the older ones.
+HUBSPOT_LEGACY = Provider(
+    name="hubspot-legacy",
+    title="HubSpot (signature v1, v2)",
+    monogram="Hs",
+    docs=HUBSPOT.docs,
+    steps=(*HUBSPOT.steps, "Only for apps whose requests carry no X-HubSpot-Signature-v3."),
+    secret_env=HUBSPOT.secret_env,
+    schemes=(
+        Digest(
+            signed=template("{secret}{method}{url}{body}"),
+            place=InHeader("X-HubSpot-Signature"),
+            only_if=("X-HubSpot-Signature-Version", "v2"),
+        ),
+        Digest(
+            signed=template("{secret}{body}"),
+            place=InHeader("X-HubSpot-Signature"),
+            only_if=("X-HubSpot-Signature-Version", "v1"),
+        ),
+    ),
+    event_type=HUBSPOT.event_type,
+    summary=HUBSPOT.summary,
+    companions=(("X-HubSpot-Signature-Version", "v2"),),
+)
+
+CLOSE = Provider(
+    name="close",
+    title="Close",
+    monogram="Co",
+    docs="https://developer.close.com/resources/webhook-subscriptions/",
+    steps=(
+        "Open Settings, Developer, Webhooks in Close and create a subscription.",
+        "Paste {url} as the URL.",
+        "Set CLOSE_WEBHOOK_SIGNATURE_KEY to the signature key of the answer.",
+    ),
+    secret_env=("CLOSE_WEBHOOK_SIGNATURE_KEY",),
+    recognise=("close-sig-hash",),
+    schemes=(
+        Hmac(
+            key=Key(form="hex"),
+            signed=template("{ts}{body}"),
+            place=InHeader("close-sig-hash"),
+            time=Time(place=InHeader("close-sig-timestamp"), past=300, future=300),
+        ),
+    ),
+    event_type=joined(".", body("event", "object_type"), body("event", "action")),
+    idempotency_key=body("event", "id"),
+    summary=body("event", "object_id"),
+)
+
+DOCUSIGN = Provider(
+    name="docusign",
+    title="DocuSign Connect",
+    monogram="Ds",
+    docs="https://developers.docusign.com/platform/webhooks/connect/",
+    steps=(
+        "Open Settings, Connect in DocuSign and add a configuration.",
+        "Paste {url} as the URL to publish to and include the HMAC signature.",
+        "Create a Connect key and set DOCUSIGN_HMAC_KEY to it.",
+    ),
+    secret_env=("DOCUSIGN_HMAC_KEY",),
+    recognise=("X-DocuSign-Signature-1",),
+    schemes=(
+        Hmac(signed=template("{body}"), place=InNumberedHeader("X-DocuSign-Signature"), encoding="base64"),
+    ),
+    event_type=body("event"),
+    idempotency_key=joined("-", body("data", "envelopeId"), body("event"), whole=True),
+    summary=body("data", "envelopeId"),
+    companions=(("X-Authorization-Digest", "HMACSHA256"),),
+)
+
+WOOCOMMERCE = Provider(
+    name="woocommerce",
+    title="WooCommerce",
+    monogram="Wc",
+    docs="https://woocommerce.com/document/webhooks/",
+    steps=(
+        "Open WooCommerce, Settings, Advanced, Webhooks and add a webhook.",
+        "Paste {url} as the delivery URL.",
+        "Enter a secret of your own and set WOOCOMMERCE_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("WOOCOMMERCE_WEBHOOK_SECRET",),
+    recognise=("X-WC-Webhook-Signature", "X-WC-Webhook-Topic"),
+    schemes=(body_hmac("X-WC-Webhook-Signature", encoding="base64"),),
+    event_type=header("X-WC-Webhook-Topic"),
+    idempotency_key=header("X-WC-Webhook-Delivery-ID"),
+    summary=joined(" · ", body("number"), body("name")),
+    companions=(
+        ("User-Agent", "WooCommerce/10.3 Hookshot (WordPress/6.9)"),
+        ("X-WC-Webhook-Topic", "${type}"),
+        ("X-WC-Webhook-Resource", "${event}"),
+        ("X-WC-Webhook-Event", "${action}"),
+        ("X-WC-Webhook-ID", "${digits:2}"),
+        ("X-WC-Webhook-Delivery-ID", "${hex:32}"),
+    ),
+)
+
+BUSINESS = (TYPEFORM, CALENDLY, CALCOM, HUBSPOT, HUBSPOT_LEGACY, CLOSE, DOCUSIGN, WOOCOMMERCE)

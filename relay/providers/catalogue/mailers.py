@@ -1,0 +1,138 @@
+"""Who sends mail for others: SendGrid, Mailgun, Postmark, Mandrill, Customer.io."""
+
+from relay.providers.provider import Provider, body, first, form, joined, when
+from relay.providers.schemes import (
+    Basic,
+    Ecdsa,
+    Hmac,
+    InForm,
+    InHeader,
+    InJson,
+    Time,
+    template,
+)
+
+SENDGRID = Provider(
+    name="sendgrid",
+    title="SendGrid",
+    monogram="Sg",
+    docs="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event",
+    steps=(
+        "Open Settings, Mail settings, Event webhooks in SendGrid and create a webhook.",
+        "Paste {url} as the post URL and switch the signed event webhook on.",
+        "Copy the verification key and set SENDGRID_WEBHOOK_PUBLIC_KEY to it.",
+    ),
+    secret_env=("SENDGRID_WEBHOOK_PUBLIC_KEY", "SENDGRID_WEBHOOK_VERIFICATION_KEY"),
+    recognise=("X-Twilio-Email-Event-Webhook-Signature",),
+    schemes=(
+        # No library checks the age (sendgrid 6.12.5, eventwebhook-js 8.0.0).
+        Ecdsa(
+            signed=template("{ts}{body}"),
+            place=InHeader("X-Twilio-Email-Event-Webhook-Signature"),
+            time=Time(place=InHeader("X-Twilio-Email-Event-Webhook-Timestamp")),
+        ),
+    ),
+    event_type=body(0, "event"),
+    summary=joined(" · ", body(0, "email"), first(body(0, "reason"), body(0, "url"))),
+    companions=(("User-Agent", "SendGrid Event API"),),
+    ending=b"\r\n",
+)
+
+MAILGUN = Provider(
+    name="mailgun",
+    title="Mailgun",
+    monogram="Mg",
+    docs="https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhooks",
+    steps=(
+        "Open Sending, Webhooks of your domain in Mailgun and add a webhook.",
+        "Paste {url} as the URL.",
+        "Copy the HTTP webhook signing key and set MAILGUN_WEBHOOK_SIGNING_KEY to it; it is not the API key.",
+    ),
+    secret_env=("MAILGUN_WEBHOOK_SIGNING_KEY",),
+    schemes=(
+        # The event itself is not signed: only the time and a token beside it are.
+        Hmac(
+            signed=template("{json:signature.timestamp}{json:signature.token}"),
+            place=InJson(("signature", "signature")),
+            time=Time(place=InJson(("signature", "timestamp")), past=300, future=300),
+        ),
+        Hmac(
+            signed=template("{form:timestamp}{form:token}"),
+            place=InForm("signature"),
+            time=Time(place=InForm("timestamp"), past=300, future=300),
+        ),
+    ),
+    event_type=first(body("event-data", "event"), form("event")),
+    idempotency_key=first(body("event-data", "id"), form("token")),
+    summary=first(body("event-data", "recipient"), form("recipient")),
+    companions=(("User-Agent", "mailgun/treq-25.5.0"),),
+)
+
+POSTMARK = Provider(
+    name="postmark",
+    title="Postmark",
+    monogram="Pm",
+    docs="https://postmarkapp.com/developer/webhooks/webhooks-overview",
+    steps=(
+        "Open your server in Postmark, Webhooks, and add a webhook.",
+        "Paste {url} as the webhook URL with a user and password under basic auth.",
+        "Set POSTMARK_WEBHOOK_AUTH to user:password.",
+    ),
+    secret_env=("POSTMARK_WEBHOOK_AUTH",),
+    schemes=(Basic(),),
+    event_type=body("RecordType"),
+    idempotency_key=joined("-", body("RecordType"), body("MessageID"), body("ID"), whole=True),
+    summary=first(body("Recipient"), body("Email"), body("From")),
+    companions=(("User-Agent", "Postmark"),),
+)
+
+MANDRILL = Provider(
+    name="mandrill",
+    title="Mandrill",
+    monogram="Ma",
+    docs="https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/",
+    steps=(
+        "Open Settings, Webhooks in Mandrill and add a webhook.",
+        "Paste {url} as the post URL, exactly like that: the address is signed.",
+        "Copy the key and set MANDRILL_WEBHOOK_KEY to it.",
+    ),
+    secret_env=("MANDRILL_WEBHOOK_KEY",),
+    recognise=("X-Mandrill-Signature",),
+    content_type="application/x-www-form-urlencoded",
+    schemes=(
+        Hmac(
+            algo="sha1",
+            encoding="base64",
+            signed=template("{url}{form_sorted}"),
+            place=InHeader("X-Mandrill-Signature"),
+        ),
+    ),
+    event_type=when(form("mandrill_events"), "events"),
+    companions=(("User-Agent", "Mandrill-Webhook/1.0"),),
+)
+
+CUSTOMERIO = Provider(
+    name="customerio",
+    title="Customer.io",
+    monogram="Ci",
+    docs="https://docs.customer.io/journeys/webhooks/",
+    steps=(
+        "Open Data and integrations, Reporting webhooks in Customer.io and add a webhook.",
+        "Paste {url} as the endpoint.",
+        "Copy the signing key and set CUSTOMERIO_WEBHOOK_SIGNING_KEY to it.",
+    ),
+    secret_env=("CUSTOMERIO_WEBHOOK_SIGNING_KEY",),
+    recognise=("X-CIO-Signature",),
+    schemes=(
+        Hmac(
+            signed=template("v0:{ts}:{body}"),
+            place=InHeader("X-CIO-Signature"),
+            time=Time(place=InHeader("X-CIO-Timestamp")),
+        ),
+    ),
+    event_type=joined(".", body("object_type"), body("metric")),
+    idempotency_key=body("event_id"),
+    summary=first(body("data", "recipient"), body("data", "identifiers", "email")),
+)
+
+MAILERS = (SENDGRID, MAILGUN, POSTMARK, MANDRILL, CUSTOMERIO)

@@ -1,0 +1,229 @@
+"""Chat, calls and video: Discord, Telegram, Meta, WhatsApp, Zoom, Twitch, Intercom, Zendesk."""
+
+from relay.providers.provider import Provider, body, first, header, joined, named, prefixed, when
+from relay.providers.schemes import Ed25519, Hmac, InHeader, Key, Prefix, Time, Token, body_hmac, template
+
+DISCORD = Provider(
+    name="discord",
+    title="Discord",
+    monogram="Di",
+    docs="https://docs.discord.com/developers/interactions/overview",
+    steps=(
+        "Open your application in the Discord Developer Portal.",
+        "Paste {url} as the interactions endpoint URL, or under Webhooks.",
+        "Copy the public key from General Information and set DISCORD_PUBLIC_KEY to it.",
+    ),
+    secret_env=("DISCORD_PUBLIC_KEY",),
+    recognise=("X-Signature-Ed25519",),
+    schemes=(
+        # No library checks the age (discord-interactions 0.4.0 for Python, 4.4.0 for JS).
+        Ed25519(
+            key=Key(form="hex"),
+            signed=template("{ts}{body}"),
+            place=InHeader("X-Signature-Ed25519"),
+            time=Time(place=InHeader("X-Signature-Timestamp")),
+        ),
+    ),
+    event_type=first(
+        body("event", "type"),
+        named(
+            body("type"),
+            {"0": "ping", "1": "ping", "2": "command", "3": "component", "4": "autocomplete", "5": "modal"},
+        ),
+    ),
+    idempotency_key=body("id"),
+    summary=first(
+        prefixed("/", body("data", "name")),
+        body("data", "custom_id"),
+        body("event", "data", "user", "username"),
+        body("application_id"),
+    ),
+    companions=(("User-Agent", "Discord-Interactions/1.0 (+https://discord.com)"),),
+)
+
+TELEGRAM = Provider(
+    name="telegram",
+    title="Telegram",
+    monogram="Te",
+    docs="https://core.telegram.org/bots/api#setwebhook",
+    steps=(
+        "Call setWebhook of the Bot API with {url} and a secret_token of your own.",
+        "Set TELEGRAM_SECRET_TOKEN to the same token.",
+    ),
+    secret_env=("TELEGRAM_SECRET_TOKEN",),
+    recognise=("X-Telegram-Bot-Api-Secret-Token",),
+    schemes=(Token(place=InHeader("X-Telegram-Bot-Api-Secret-Token")),),
+    event_type=first(
+        when(body("message", "message_id"), "message"),
+        when(body("edited_message", "message_id"), "edited_message"),
+        when(body("channel_post", "message_id"), "channel_post"),
+        when(body("callback_query", "id"), "callback_query"),
+        when(body("inline_query", "id"), "inline_query"),
+        when(body("my_chat_member", "date"), "my_chat_member"),
+        when(body("chat_member", "date"), "chat_member"),
+    ),
+    idempotency_key=body("update_id"),
+    summary=first(body("message", "text"), body("callback_query", "data"), body("inline_query", "query")),
+)
+
+_CHANGE = ("entry", 0, "changes", 0)
+_META_TYPE = joined(
+    ".",
+    body("object"),
+    first(body(*_CHANGE, "field"), when(body("entry", 0, "messaging", 0, "sender", "id"), "messaging")),
+)
+
+META = Provider(
+    name="meta",
+    title="Meta",
+    monogram="Me",
+    docs="https://developers.facebook.com/docs/graph-api/webhooks/getting-started",
+    steps=(
+        "Open your app in Meta for Developers, Webhooks.",
+        "Paste {url} as the callback URL with a verify token of your own.",
+        "Set META_APP_SECRET to the app secret.",
+    ),
+    secret_env=("META_APP_SECRET",),
+    schemes=(body_hmac("X-Hub-Signature-256", prefix="sha256="),),
+    event_type=_META_TYPE,
+    summary=body("entry", 0, "id"),
+    companions=(("User-Agent", "Webhooks/1.0 (https://fb.me/webhooks)"),),
+)
+
+WHATSAPP = Provider(
+    name="whatsapp",
+    title="WhatsApp",
+    monogram="Wa",
+    docs="https://developers.facebook.com/docs/whatsapp/cloud-api/guides/set-up-webhooks",
+    steps=(
+        "Open your app in Meta for Developers, WhatsApp, Configuration.",
+        "Paste {url} as the callback URL with a verify token of your own.",
+        "Set WHATSAPP_APP_SECRET to the app secret.",
+    ),
+    secret_env=("WHATSAPP_APP_SECRET", "META_APP_SECRET"),
+    schemes=META.schemes,
+    event_type=_META_TYPE,
+    idempotency_key=first(
+        body(*_CHANGE, "value", "messages", 0, "id"),
+        joined(
+            "-",
+            body(*_CHANGE, "value", "statuses", 0, "id"),
+            body(*_CHANGE, "value", "statuses", 0, "status"),
+            whole=True,
+        ),
+    ),
+    summary=first(
+        body(*_CHANGE, "value", "messages", 0, "text", "body"),
+        body(*_CHANGE, "value", "messages", 0, "type"),
+        body(*_CHANGE, "value", "statuses", 0, "status"),
+    ),
+    companions=META.companions,
+)
+
+ZOOM = Provider(
+    name="zoom",
+    title="Zoom",
+    monogram="Zo",
+    docs="https://developers.zoom.us/docs/api/webhooks/",
+    steps=(
+        "Open your app in the Zoom App Marketplace, Features, Event subscriptions.",
+        "Paste {url} as the endpoint URL and validate it.",
+        "Copy the secret token and set ZOOM_WEBHOOK_SECRET_TOKEN to it.",
+    ),
+    secret_env=("ZOOM_WEBHOOK_SECRET_TOKEN",),
+    recognise=("x-zm-signature",),
+    schemes=(
+        # Neither Zoom's library (rivet 0.4.0) nor its sample looks at the age.
+        Hmac(
+            signed=template("v0:{ts}:{body}"),
+            place=InHeader("x-zm-signature"),
+            layout=Prefix(b"v0="),
+            time=Time(place=InHeader("x-zm-request-timestamp")),
+        ),
+    ),
+    event_type=body("event"),
+    idempotency_key=joined(
+        "-", body("event"), body("event_ts"), body("payload", "object", "uuid"), whole=True
+    ),
+    summary=body("payload", "object", "topic"),
+    companions=(("User-Agent", "Zoom Marketplace/1.0a"),),
+)
+
+TWITCH = Provider(
+    name="twitch",
+    title="Twitch EventSub",
+    monogram="Tv",
+    docs="https://dev.twitch.tv/docs/eventsub/handling-webhook-events/",
+    steps=(
+        "Create an EventSub subscription through Twitch's API with {url} as its callback.",
+        "Set TWITCH_EVENTSUB_SECRET to the secret you sent along.",
+    ),
+    secret_env=("TWITCH_EVENTSUB_SECRET",),
+    recognise=("Twitch-Eventsub-Message-Signature",),
+    schemes=(
+        Hmac(
+            signed=template("{id}{ts}{body}"),
+            place=InHeader("Twitch-Eventsub-Message-Signature"),
+            layout=Prefix(b"sha256="),
+            ident=InHeader("Twitch-Eventsub-Message-Id"),
+            time=Time(place=InHeader("Twitch-Eventsub-Message-Timestamp"), unit="iso", past=600),
+        ),
+    ),
+    event_type=header("Twitch-Eventsub-Subscription-Type"),
+    idempotency_key=header("Twitch-Eventsub-Message-Id"),
+    summary=body("event", "broadcaster_user_name"),
+    companions=(
+        ("Twitch-Eventsub-Message-Id", "${uuid}"),
+        ("Twitch-Eventsub-Message-Retry", "0"),
+        ("Twitch-Eventsub-Message-Type", "notification"),
+        ("Twitch-Eventsub-Subscription-Type", "${type}"),
+        ("Twitch-Eventsub-Subscription-Version", "1"),
+    ),
+)
+
+INTERCOM = Provider(
+    name="intercom",
+    title="Intercom",
+    monogram="In",
+    docs="https://developers.intercom.com/docs/webhooks",
+    steps=(
+        "Open your app in the Intercom Developer Hub, Webhooks.",
+        "Paste {url} as the endpoint URL and choose the topics.",
+        "Set INTERCOM_CLIENT_SECRET to the app's client secret.",
+    ),
+    secret_env=("INTERCOM_CLIENT_SECRET",),
+    schemes=(body_hmac("X-Hub-Signature", algo="sha1", prefix="sha1="),),
+    event_type=body("topic"),
+    idempotency_key=body("id"),
+    summary=body("data", "item", "id"),
+    companions=(("User-Agent", "intercom-webhooks/1.0"),),
+)
+
+ZENDESK = Provider(
+    name="zendesk",
+    title="Zendesk",
+    monogram="Zd",
+    docs="https://developer.zendesk.com/documentation/webhooks/",
+    steps=(
+        "Open the Zendesk Admin Center, Apps and integrations, Webhooks, and create a webhook.",
+        "Paste {url} as the endpoint URL.",
+        "Reveal the signing secret and set ZENDESK_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("ZENDESK_WEBHOOK_SECRET",),
+    recognise=("X-Zendesk-Webhook-Signature",),
+    schemes=(
+        # The secret looks like base64 and is used as text.
+        Hmac(
+            encoding="base64",
+            signed=template("{ts}{body}"),
+            place=InHeader("X-Zendesk-Webhook-Signature"),
+            time=Time(place=InHeader("X-Zendesk-Webhook-Signature-Timestamp"), unit="iso"),
+        ),
+    ),
+    event_type=body("type"),
+    idempotency_key=header("X-Zendesk-Webhook-Invocation-Id"),
+    summary=body("detail", "subject"),
+    companions=(("X-Zendesk-Webhook-Invocation-Id", "${id:26}"),),
+)
+
+MESSAGING = (DISCORD, TELEGRAM, META, WHATSAPP, ZOOM, TWITCH, INTERCOM, ZENDESK)

@@ -1,0 +1,201 @@
+"""Payments: Paddle, Lemon Squeezy, Razorpay, Square, Paystack, Coinbase Commerce, Adyen, Mollie."""
+
+from relay.providers.provider import Provider, body, first, header, joined, money, short
+from relay.providers.schemes import Hmac, InHeader, Items, Key, Prefix, Time, body_hmac, template
+
+PADDLE = Provider(
+    name="paddle",
+    title="Paddle",
+    monogram="Pa",
+    docs="https://developer.paddle.com/webhooks/overview",
+    steps=(
+        "Open Developer tools, Notifications in Paddle and add a destination.",
+        "Paste {url} as the URL and choose the events.",
+        "Copy the secret key (pdl_ntfset_...) and set PADDLE_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("PADDLE_WEBHOOK_SECRET",),
+    recognise=("Paddle-Signature",),
+    schemes=(
+        # Five seconds is the default of both libraries (paddle-python 1.16.1, paddle-node 3.10.0).
+        Hmac(
+            signed=template("{ts}:{body}"),
+            place=InHeader("Paddle-Signature"),
+            layout=Items(separator=b";", equals=b"=", sig=b"h1", ts=b"ts", emit=b"ts={ts};h1={sig}"),
+            time=Time(past=5, future=5),
+        ),
+    ),
+    event_type=body("event_type"),
+    idempotency_key=first(body("event_id"), body("notification_id")),
+    summary=joined(
+        " · ",
+        money(body("data", "details", "totals", "total"), body("data", "currency_code")),
+        short(body("data", "id")),
+    ),
+    companions=(("User-Agent", "Paddle"), ("Paddle-Version", "1")),
+)
+
+LEMONSQUEEZY = Provider(
+    name="lemonsqueezy",
+    title="Lemon Squeezy",
+    monogram="Ls",
+    docs="https://docs.lemonsqueezy.com/help/webhooks",
+    steps=(
+        "Open Settings, Webhooks in Lemon Squeezy and add a webhook.",
+        "Paste {url} as the callback URL.",
+        "Enter a signing secret of 6 to 40 characters and set LEMONSQUEEZY_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("LEMONSQUEEZY_WEBHOOK_SECRET",),
+    schemes=(body_hmac("X-Signature"),),
+    event_type=first(header("X-Event-Name"), body("meta", "event_name")),
+    idempotency_key=joined(
+        "-",
+        body("meta", "event_name"),
+        body("data", "id"),
+        body("data", "attributes", "updated_at"),
+        whole=True,
+    ),
+    summary=joined(
+        " · ",
+        money(body("data", "attributes", "total"), body("data", "attributes", "currency")),
+        body("data", "attributes", "user_email"),
+    ),
+    companions=(("X-Event-Name", "${type}"),),
+)
+
+RAZORPAY = Provider(
+    name="razorpay",
+    title="Razorpay",
+    monogram="Rz",
+    docs="https://razorpay.com/docs/webhooks/",
+    steps=(
+        "Open Account and settings, Webhooks in the Razorpay dashboard and add a webhook.",
+        "Paste {url} as the URL and choose the events.",
+        "Enter a secret of your own and set RAZORPAY_WEBHOOK_SECRET to the same; it is not the API secret.",
+    ),
+    secret_env=("RAZORPAY_WEBHOOK_SECRET",),
+    recognise=("X-Razorpay-Signature",),
+    schemes=(body_hmac("X-Razorpay-Signature"),),
+    event_type=body("event"),
+    idempotency_key=header("X-Razorpay-Event-Id"),
+    summary=joined(
+        " · ",
+        money(
+            body("payload", "payment", "entity", "amount"), body("payload", "payment", "entity", "currency")
+        ),
+        short(body("payload", "payment", "entity", "id")),
+    ),
+    companions=(("User-Agent", "Razorpay-Webhook/v1"), ("X-Razorpay-Event-Id", "${id:14}")),
+)
+
+SQUARE = Provider(
+    name="square",
+    title="Square",
+    monogram="Sq",
+    docs="https://developer.squareup.com/docs/webhooks/overview",
+    steps=(
+        "Open your application in the Square developer console, Webhooks, and add a subscription.",
+        "Paste {url} as the notification URL, exactly like that: the address is signed.",
+        "Copy the signature key and set SQUARE_WEBHOOK_SIGNATURE_KEY to it.",
+    ),
+    secret_env=("SQUARE_WEBHOOK_SIGNATURE_KEY",),
+    recognise=("x-square-hmacsha256-signature",),
+    schemes=(
+        Hmac(
+            signed=template("{url}{body}"),
+            place=InHeader("x-square-hmacsha256-signature"),
+            encoding="base64",
+        ),
+    ),
+    event_type=body("type"),
+    idempotency_key=body("event_id"),
+    summary=short(body("data", "id")),
+    companions=(("User-Agent", "Square Connect v2"),),
+)
+
+PAYSTACK = Provider(
+    name="paystack",
+    title="Paystack",
+    monogram="Ps",
+    docs="https://paystack.com/docs/payments/webhooks/",
+    steps=(
+        "Open Settings, API keys and webhooks in the Paystack dashboard.",
+        "Paste {url} as the webhook URL.",
+        "Set PAYSTACK_SECRET_KEY to the secret API key, which also signs.",
+    ),
+    secret_env=("PAYSTACK_SECRET_KEY",),
+    recognise=("x-paystack-signature",),
+    schemes=(body_hmac("x-paystack-signature", algo="sha512"),),
+    event_type=body("event"),
+    idempotency_key=joined("-", body("event"), body("data", "id"), whole=True),
+    summary=joined(
+        " · ", money(body("data", "amount"), body("data", "currency")), body("data", "customer", "email")
+    ),
+)
+
+COINBASE_COMMERCE = Provider(
+    name="coinbase-commerce",
+    title="Coinbase Commerce",
+    monogram="Cc",
+    docs="https://docs.cdp.coinbase.com/commerce/docs/webhooks",
+    steps=(
+        "Open Settings, Notifications in Coinbase Commerce and add an endpoint.",
+        "Paste {url} as the endpoint.",
+        "Show the shared secret and set COINBASE_COMMERCE_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("COINBASE_COMMERCE_WEBHOOK_SECRET",),
+    recognise=("X-CC-Webhook-Signature",),
+    schemes=(body_hmac("X-CC-Webhook-Signature"),),
+    event_type=body("event", "type"),
+    idempotency_key=body("event", "id"),
+    summary=body("event", "data", "code"),
+)
+
+ADYEN_PLATFORM = Provider(
+    name="adyen-platform",
+    title="Adyen for Platforms",
+    monogram="Ad",
+    docs="https://docs.adyen.com/development-resources/webhooks/",
+    steps=(
+        "Open Developers, Webhooks in the Adyen Customer Area and add a platform webhook.",
+        "Paste {url} as the URL.",
+        "Generate an HMAC key and set ADYEN_HMAC_KEY to it.",
+    ),
+    secret_env=("ADYEN_HMAC_KEY",),
+    recognise=("HmacSignature",),
+    schemes=(
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("HmacSignature"),
+            encoding="base64",
+            key=Key(form="hex"),
+        ),
+    ),
+    event_type=body("type"),
+    summary=short(body("data", "id")),
+)
+
+MOLLIE = Provider(
+    name="mollie",
+    title="Mollie",
+    monogram="Mo",
+    docs="https://docs.mollie.com/reference/webhooks-new",
+    steps=(
+        "Open Developers, Webhooks in the Mollie dashboard and create a webhook.",
+        "Paste {url} as the URL and choose the events.",
+        "Copy the signing secret and set MOLLIE_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("MOLLIE_WEBHOOK_SECRET",),
+    recognise=("X-Mollie-Signature",),
+    schemes=(
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("X-Mollie-Signature"),
+            layout=Prefix(b"sha256=", optional=True),
+        ),
+    ),
+    event_type=body("type"),
+    idempotency_key=body("id"),
+    summary=short(body("entityId")),
+)
+
+PAYMENTS = (PADDLE, LEMONSQUEEZY, RAZORPAY, SQUARE, PAYSTACK, COINBASE_COMMERCE, ADYEN_PLATFORM, MOLLIE)

@@ -1,0 +1,212 @@
+"""Where programs run and are watched: Vercel, Heroku, CircleCI, Buildkite, Sentry, PagerDuty, WorkOS and more."""
+
+from relay.providers.provider import Provider, body, first, header, joined
+from relay.providers.schemes import Hmac, InHeader, Items, Time, Token, body_hmac, template
+
+VERCEL = Provider(
+    name="vercel",
+    title="Vercel",
+    monogram="Ve",
+    docs="https://vercel.com/docs/webhooks",
+    steps=(
+        "Open Settings, Webhooks of your team in Vercel and create a webhook.",
+        "Paste {url} as the endpoint and choose the events.",
+        "Copy the secret and set VERCEL_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("VERCEL_WEBHOOK_SECRET",),
+    recognise=("x-vercel-signature",),
+    # SHA-1, though lists of such schemes tend to say SHA-256.
+    schemes=(body_hmac("x-vercel-signature", algo="sha1"),),
+    event_type=body("type"),
+    idempotency_key=body("id"),
+    summary=first(body("payload", "deployment", "name"), body("payload", "project", "id")),
+)
+
+HEROKU = Provider(
+    name="heroku",
+    title="Heroku",
+    monogram="He",
+    docs="https://devcenter.heroku.com/articles/app-webhooks",
+    steps=(
+        "Run heroku webhooks:add -u {url} with the entities you want.",
+        "Set HEROKU_WEBHOOK_SECRET to the secret of the answer.",
+    ),
+    secret_env=("HEROKU_WEBHOOK_SECRET",),
+    recognise=("Heroku-Webhook-Hmac-SHA256",),
+    schemes=(body_hmac("Heroku-Webhook-Hmac-SHA256", encoding="base64"),),
+    event_type=joined(".", body("resource"), body("action")),
+    idempotency_key=body("id"),
+    summary=first(body("data", "app", "name"), body("data", "name")),
+)
+
+CIRCLECI = Provider(
+    name="circleci",
+    title="CircleCI",
+    monogram="Cx",
+    docs="https://circleci.com/docs/guides/integration/webhooks/",
+    steps=(
+        "Open Project settings, Webhooks in CircleCI and add a webhook.",
+        "Paste {url} as the receiver URL.",
+        "Enter a secret token of your own and set CIRCLECI_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("CIRCLECI_WEBHOOK_SECRET",),
+    recognise=("circleci-signature", "circleci-event-type"),
+    schemes=(
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("circleci-signature"),
+            layout=Items(separator=b",", equals=b"=", sig=b"v1", emit=b"v1={sig}"),
+        ),
+    ),
+    event_type=first(body("type"), header("circleci-event-type")),
+    idempotency_key=body("id"),
+    summary=joined(" · ", body("project", "name"), first(body("job", "name"), body("workflow", "name"))),
+    companions=(("User-Agent", "CircleCI-Webhook/1.0"), ("circleci-event-type", "${type}")),
+)
+
+BUILDKITE = Provider(
+    name="buildkite",
+    title="Buildkite",
+    monogram="Bk",
+    docs="https://buildkite.com/docs/apis/webhooks",
+    steps=(
+        "Open Settings, Notification services in Buildkite and add a webhook.",
+        "Paste {url} as the webhook URL and send the token as a signature.",
+        "Copy the token and set BUILDKITE_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("BUILDKITE_WEBHOOK_SECRET",),
+    recognise=("X-Buildkite-Event", "X-Buildkite-Signature"),
+    schemes=(
+        # How old a request may be is left to the receiver, so no limit is set here.
+        Hmac(
+            signed=template("{ts}.{body}"),
+            place=InHeader("X-Buildkite-Signature"),
+            layout=Items(
+                separator=b",",
+                equals=b"=",
+                sig=b"signature",
+                ts=b"timestamp",
+                emit=b"timestamp={ts},signature={sig}",
+            ),
+            time=Time(),
+        ),
+        Token(place=InHeader("X-Buildkite-Token")),
+    ),
+    event_type=first(header("X-Buildkite-Event"), body("event")),
+    summary=joined(" · ", body("pipeline", "name"), body("build", "state")),
+    companions=(("User-Agent", "Buildkite-Request"), ("X-Buildkite-Event", "${type}")),
+)
+
+SENTRY = Provider(
+    name="sentry",
+    title="Sentry",
+    monogram="Se",
+    docs="https://docs.sentry.io/organization/integrations/integration-platform/webhooks/",
+    steps=(
+        "Open Settings, Custom integrations in Sentry and create an internal integration.",
+        "Paste {url} as the webhook URL.",
+        "Copy the client secret and set SENTRY_CLIENT_SECRET to it.",
+    ),
+    secret_env=("SENTRY_CLIENT_SECRET",),
+    recognise=("Sentry-Hook-Signature", "Sentry-Hook-Resource"),
+    schemes=(body_hmac("Sentry-Hook-Signature"),),
+    event_type=joined(".", header("Sentry-Hook-Resource"), body("action")),
+    idempotency_key=header("Request-ID"),
+    summary=first(
+        body("data", "issue", "title"), body("data", "event", "title"), body("data", "error", "title")
+    ),
+    companions=(
+        ("Request-ID", "${hex:32}"),
+        ("Sentry-Hook-Resource", "${event}"),
+        ("Sentry-Hook-Timestamp", "${unix}"),
+    ),
+)
+
+PAGERDUTY = Provider(
+    name="pagerduty",
+    title="PagerDuty",
+    monogram="Pd",
+    docs="https://developer.pagerduty.com/docs/webhooks-overview",
+    steps=(
+        "Open Integrations, Generic webhooks (v3) in PagerDuty and add a subscription.",
+        "Paste {url} as the webhook URL.",
+        "Copy the secret shown once and set PAGERDUTY_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("PAGERDUTY_WEBHOOK_SECRET",),
+    recognise=("X-PagerDuty-Signature",),
+    schemes=(
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("X-PagerDuty-Signature"),
+            layout=Items(separator=b",", equals=b"=", sig=b"v1", emit=b"v1={sig}"),
+        ),
+    ),
+    event_type=body("event", "event_type"),
+    idempotency_key=body("event", "id"),
+    summary=body("event", "data", "title"),
+    companions=(("User-Agent", "PagerDuty-Webhook/V3.0"), ("X-Webhook-Id", "${uuid}")),
+)
+
+LAUNCHDARKLY = Provider(
+    name="launchdarkly",
+    title="LaunchDarkly",
+    monogram="Ld",
+    docs="https://launchdarkly.com/docs/integrations/webhooks",
+    steps=(
+        "Open Integrations, Webhooks in LaunchDarkly and add one.",
+        "Paste {url} as the URL and have payloads signed.",
+        "Copy the secret and set LAUNCHDARKLY_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("LAUNCHDARKLY_WEBHOOK_SECRET",),
+    recognise=("X-LD-Signature",),
+    schemes=(body_hmac("X-LD-Signature"),),
+    event_type=joined(".", body("kind"), body("titleVerb")),
+    idempotency_key=body("_id"),
+    summary=body("name"),
+)
+
+WORKOS = Provider(
+    name="workos",
+    title="WorkOS",
+    monogram="Wo",
+    docs="https://workos.com/docs/events/data-syncing/webhooks",
+    steps=(
+        "Open Developer, Webhooks in the WorkOS dashboard and create an endpoint.",
+        "Paste {url} as the endpoint URL and choose the events.",
+        "Copy the secret and set WORKOS_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("WORKOS_WEBHOOK_SECRET",),
+    recognise=("WorkOS-Signature",),
+    schemes=(
+        # Milliseconds, and a space after the comma. workos 10.8.0 limits the age both ways.
+        Hmac(
+            signed=template("{ts}.{body}"),
+            place=InHeader("WorkOS-Signature"),
+            layout=Items(
+                separator=b",", equals=b"=", sig=b"v1", ts=b"t", emit=b"t={ts}, v1={sig}", trim=True
+            ),
+            time=Time(unit="ms", past=180, future=180),
+        ),
+    ),
+    event_type=body("event"),
+    idempotency_key=body("id"),
+    summary=first(body("data", "email"), body("data", "name"), body("data", "id")),
+)
+
+AUTH0 = Provider(
+    name="auth0",
+    title="Auth0 log streams",
+    monogram="A0",
+    docs="https://auth0.com/docs/customize/log-streams/custom-log-streams",
+    steps=(
+        "Open Monitoring, Streams in Auth0 and create a custom webhook.",
+        "Paste {url} as the payload URL with an authorization token of your own.",
+        "Set AUTH0_LOG_STREAM_TOKEN to the same token.",
+    ),
+    secret_env=("AUTH0_LOG_STREAM_TOKEN",),
+    schemes=(Token(place=InHeader("Authorization")),),
+    event_type=body(0, "data", "type"),
+    summary=body(0, "data", "user_name"),
+)
+
+PLATFORMS = (VERCEL, HEROKU, CIRCLECI, BUILDKITE, SENTRY, PAGERDUTY, LAUNCHDARKLY, WORKOS, AUTH0)

@@ -1,0 +1,187 @@
+"""Where people plan and write: Linear, Jira, Asana, Trello, Notion, Airtable, Figma, Dropbox."""
+
+from relay.providers.provider import Provider, body, constant, first, header, joined
+from relay.providers.schemes import (
+    Hmac,
+    InHeader,
+    InJson,
+    Key,
+    Prefix,
+    Time,
+    Token,
+    body_hmac,
+    template,
+)
+
+LINEAR = Provider(
+    name="linear",
+    title="Linear",
+    monogram="Li",
+    docs="https://linear.app/developers/webhooks",
+    steps=(
+        "Open Settings, API in Linear and add a webhook.",
+        "Paste {url} as the URL and choose what to be told of.",
+        "Copy the signing secret and set LINEAR_WEBHOOK_SECRET to it.",
+    ),
+    secret_env=("LINEAR_WEBHOOK_SECRET",),
+    recognise=("Linear-Signature", "Linear-Event"),
+    schemes=(
+        # The age comes from the body, not from Linear-Timestamp (linear-sdk 98.0.0).
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("Linear-Signature"),
+            time=Time(place=InJson(("webhookTimestamp",), number=True), unit="ms", past=60, future=60),
+        ),
+    ),
+    event_type=joined(".", first(body("type"), header("Linear-Event")), body("action")),
+    idempotency_key=header("Linear-Delivery"),
+    summary=joined(
+        " · ",
+        first(body("data", "identifier"), body("data", "issue", "identifier"), body("data", "name")),
+        first(body("data", "title"), body("data", "body")),
+    ),
+    content_type="application/json; charset=utf-8",
+    companions=(
+        ("User-Agent", "Linear-Webhook"),
+        ("Linear-Delivery", "${uuid}"),
+        ("Linear-Event", "${event}"),
+        ("Linear-Timestamp", "${unix_ms}"),
+    ),
+)
+
+JIRA = Provider(
+    name="jira",
+    title="Jira",
+    monogram="Ji",
+    docs="https://developer.atlassian.com/cloud/jira/platform/webhooks/",
+    steps=(
+        "Open Settings, System, WebHooks in Jira and create a webhook.",
+        "Paste {url} as the URL.",
+        "Enter a secret of your own, without which Jira does not sign, and set JIRA_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("JIRA_WEBHOOK_SECRET",),
+    recognise=("X-Atlassian-Webhook-Identifier",),
+    schemes=(body_hmac("X-Hub-Signature", prefix="sha256="),),
+    event_type=body("webhookEvent"),
+    idempotency_key=header("X-Atlassian-Webhook-Identifier"),
+    summary=joined(" · ", body("issue", "key"), body("issue", "fields", "summary")),
+    companions=(
+        ("User-Agent", "Atlassian Webhook HTTP Client"),
+        ("X-Atlassian-Webhook-Identifier", "${uuid}"),
+    ),
+)
+
+ASANA = Provider(
+    name="asana",
+    title="Asana",
+    monogram="As",
+    docs="https://developers.asana.com/docs/webhooks-guide",
+    steps=(
+        "Create a webhook through Asana's API with {url} as its target.",
+        "Set ASANA_WEBHOOK_SECRET to the X-Hook-Secret of its handshake.",
+    ),
+    secret_env=("ASANA_WEBHOOK_SECRET",),
+    recognise=("X-Hook-Signature", "X-Hook-Secret"),
+    schemes=(body_hmac("X-Hook-Signature"),),
+    event_type=joined(".", body("events", 0, "resource", "resource_type"), body("events", 0, "action")),
+    summary=body("events", 0, "resource", "gid"),
+)
+
+TRELLO = Provider(
+    name="trello",
+    title="Trello",
+    monogram="Tr",
+    docs="https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/",
+    steps=(
+        "Create a webhook through Trello's API with {url} as its callback URL: the address is signed.",
+        "Set TRELLO_API_SECRET to the secret of your Power-Up.",
+    ),
+    secret_env=("TRELLO_API_SECRET",),
+    recognise=("X-Trello-Webhook",),
+    schemes=(
+        Hmac(
+            algo="sha1", encoding="base64", signed=template("{body}{url}"), place=InHeader("X-Trello-Webhook")
+        ),
+    ),
+    event_type=body("action", "type"),
+    idempotency_key=body("action", "id"),
+    summary=joined(" · ", body("action", "data", "board", "name"), body("action", "data", "card", "name")),
+)
+
+NOTION = Provider(
+    name="notion",
+    title="Notion",
+    monogram="No",
+    docs="https://developers.notion.com/reference/webhooks",
+    steps=(
+        "Open your integration in Notion, Webhooks, and create a subscription.",
+        "Paste {url} as the webhook URL.",
+        "Set NOTION_WEBHOOK_VERIFICATION_TOKEN to the token of the first request, and paste it in Notion too.",
+    ),
+    secret_env=("NOTION_WEBHOOK_VERIFICATION_TOKEN",),
+    recognise=("X-Notion-Signature",),
+    # notion-client 5.26.0 compares the digest in lower case.
+    schemes=(body_hmac("X-Notion-Signature", prefix="sha256=", any_case=True),),
+    event_type=body("type"),
+    idempotency_key=body("id"),
+    summary=joined(" · ", body("entity", "type"), body("entity", "id")),
+)
+
+AIRTABLE = Provider(
+    name="airtable",
+    title="Airtable",
+    monogram="At",
+    docs="https://airtable.com/developers/web/api/webhooks-overview",
+    steps=(
+        "Create a webhook through Airtable's API with {url} as its notification URL.",
+        "Set AIRTABLE_WEBHOOK_SECRET to the macSecretBase64 of the answer.",
+    ),
+    secret_env=("AIRTABLE_WEBHOOK_SECRET",),
+    recognise=("X-Airtable-Content-MAC",),
+    schemes=(
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("X-Airtable-Content-MAC"),
+            layout=Prefix(b"hmac-sha256="),
+            key=Key(form="base64"),
+        ),
+    ),
+    event_type=constant("changed"),
+    idempotency_key=joined("-", body("webhook", "id"), body("timestamp"), whole=True),
+    summary=body("base", "id"),
+)
+
+FIGMA = Provider(
+    name="figma",
+    title="Figma",
+    monogram="Fi",
+    docs="https://developers.figma.com/docs/rest-api/webhooks/",
+    steps=(
+        "Create a webhook through Figma's API with {url} as its endpoint and a passcode of your own.",
+        "Set FIGMA_WEBHOOK_PASSCODE to the same passcode.",
+    ),
+    secret_env=("FIGMA_WEBHOOK_PASSCODE",),
+    schemes=(Token(place=InJson(("passcode",))),),
+    event_type=body("event_type"),
+    idempotency_key=joined("-", body("webhook_id"), body("event_type"), body("timestamp"), whole=True),
+    summary=body("file_name"),
+)
+
+DROPBOX = Provider(
+    name="dropbox",
+    title="Dropbox",
+    monogram="Db",
+    docs="https://www.dropbox.com/developers/reference/webhooks",
+    steps=(
+        "Open your app in the Dropbox App Console, Webhooks.",
+        "Paste {url} as the webhook URI.",
+        "Set DROPBOX_APP_SECRET to the app secret.",
+    ),
+    secret_env=("DROPBOX_APP_SECRET",),
+    recognise=("X-Dropbox-Signature",),
+    schemes=(body_hmac("X-Dropbox-Signature"),),
+    event_type=constant("accounts.changed"),
+    summary=body("list_folder", "accounts", 0),
+)
+
+WORK = (LINEAR, JIRA, ASANA, TRELLO, NOTION, AIRTABLE, FIGMA, DROPBOX)

@@ -1,0 +1,251 @@
+"""The engine: claim what is due, act, settle, write down, say so; again, for as long as relay runs."""
+
+import asyncio
+import logging
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from random import random
+from typing import Any
+
+from relay.actions.base import Action
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.delivery.health import Ward
+from relay.delivery.policy import longest_wait, settle
+from relay.delivery.targets import Targets
+from relay.errors import NotFoundError, StoreError
+from relay.model.delivery import (
+    ActionResult,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    Failed,
+    Retry,
+    RetryPolicy,
+    Target,
+)
+from relay.model.signals import DeliveryChanged, EventStored, Signal
+from relay.store import Limits, Store
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 16
+AT_ONCE_EACH = 4
+GRACE_SECONDS = 5.0
+_POLL_SECONDS = 10.0  # a bell may be lost, and a clock may be set; neither strands a delivery for longer
+_STORE_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """How an engine works: how much at once, how long it finishes up, which deliveries are not its own.
+
+    `above` leaves alone what has a lower or the same id; `spread` gives numbers from 0 to 1.
+    """
+
+    at_once: int = AT_ONCE
+    each: int = AT_ONCE_EACH
+    grace: float = GRACE_SECONDS
+    above: int = 0
+    spread: Callable[[], float] = random
+
+
+class Engine:
+    """Runs deliveries. `run` is the long task; cancelling it lets what is in flight finish."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        targets: Targets,
+        actions: Mapping[str, Action[Any]],
+        habits: Habits | None = None,
+    ) -> None:
+        self.ward = Ward()
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._targets = targets
+        self._actions = actions
+        self._habits = habits or Habits()
+        self._horizon = 2 * longest_wait(targets.policies)
+        self._bell = asyncio.Event()
+        self._running: Counter[str] = Counter()
+        self._in_flight: set[asyncio.Task[None]] = set()
+        bus.on(self._hear)
+
+    def ring(self) -> None:
+        """Say that something may be due."""
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled; then finish what is in flight within the grace, and give back the rest."""
+        await self._recover()
+        try:
+            async with asyncio.TaskGroup() as group:
+                try:
+                    await self._work(group)
+                except asyncio.CancelledError:
+                    await self._finish()
+                    raise
+        finally:
+            await self._recover()
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        while True:
+            self._bell.clear()
+            try:
+                for delivery in await self._claim():
+                    task = group.create_task(self._deliver(delivery), name=f"delivery {delivery.id}")
+                    self._in_flight.add(task)
+                    task.add_done_callback(self._in_flight.discard)
+                wait = await self._idle_for()
+            except StoreError as error:
+                log.warning("deliveries wait: %s", error.sentence)
+                wait = _STORE_PAUSE
+            for name in self.ward.take_knocks(self._clock.monotonic()):
+                group.create_task(self._knock(name), name=f"knock at {name}")
+            await self._rest(wait)
+
+    def _hear(self, signal: Signal) -> None:
+        match signal:
+            case EventStored() | DeliveryChanged(state=DeliveryState.PENDING):
+                self.ring()
+
+    async def _claim(self) -> tuple[Delivery, ...]:
+        limits = Limits(
+            total=self._habits.at_once - self._running.total(),
+            each=self._habits.each,
+            running=self._running,
+            fifo=self._targets.fifo,
+            held=frozenset(self.ward.down),
+            horizon=self._horizon,
+            above=self._habits.above,
+        )
+        claimed = await self._store.deliveries.claim_due(self._clock.now(), limits)
+        for delivery in claimed:
+            self._running[delivery.target] += 1
+            self._say(delivery, DeliveryState.RUNNING)
+        return claimed
+
+    async def _idle_for(self) -> float:
+        now = self._clock.now()
+        waits = [_POLL_SECONDS]
+        due = await self._store.deliveries.next_due(now, self._habits.above)
+        if due is not None:
+            waits.append((due - now).total_seconds())
+        knock = self.ward.next_knock()
+        if knock is not None:
+            waits.append(knock - self._clock.monotonic())
+        return max(0.0, min(waits))
+
+    async def _rest(self, seconds: float) -> None:
+        async with asyncio.TaskGroup() as group:
+            waits = [group.create_task(self._bell.wait()), group.create_task(self._clock.sleep(seconds))]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            await self._attempt(delivery)
+        except Exception as error:  # noqa: BLE001 - one delivery must never take the others with it
+            _log_trace(f"delivery {delivery.id} was left running", error)
+        finally:
+            self._running[delivery.target] -= 1
+            self._running += Counter()  # drops what is at zero
+            self.ring()
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        target = self._targets.of(delivery)
+        started_at, began = self._clock.now(), self._clock.monotonic()
+        result = await self._act(delivery, target)
+        took, now = self._clock.monotonic() - began, self._clock.now()
+        number = delivery.attempts + 1
+        policy = target.retry if target else RetryPolicy()
+        state, due_at = settle(result.outcome, policy, number, now, self._habits.spread)
+        attempt = Attempt(
+            delivery_id=delivery.id,
+            number=number,
+            started_at=started_at,
+            took=took,
+            outcome=type(result.outcome).__name__.lower(),
+            detail=result.outcome.detail,
+            request=result.request,
+            response=result.response,
+        )
+        await self._write_down(attempt, state, due_at)
+        self._say(delivery, state)
+        if self._targets.named(delivery.target) and self.ward.note(
+            delivery.target, result, now, self._clock.monotonic()
+        ):
+            await self._hasten(delivery.target)
+
+    async def _act(self, delivery: Delivery, target: Target | None) -> ActionResult:
+        action = self._actions.get(target.action) if target else None
+        if target is None or action is None:
+            return ActionResult(outcome=Failed(f"relay.toml has no target '{delivery.target}' any more"))
+        try:
+            event = await self._store.events.get(delivery.event_id)
+            return await action.run(event, delivery, target.options)
+        except NotFoundError as error:
+            return ActionResult(outcome=Failed(error.sentence))
+        except StoreError as error:
+            return ActionResult(outcome=Retry(error.sentence))
+        except Exception as error:  # noqa: BLE001 - whatever an action raises is an attempt that failed
+            _log_trace(f"delivery {delivery.id}: {target.action} stumbled", error)
+            return ActionResult(outcome=Retry(f"relay stumbled ({type(error).__name__}); its log says where"))
+
+    async def _write_down(self, attempt: Attempt, state: DeliveryState, due_at: datetime) -> None:
+        while True:
+            try:
+                await self._store.deliveries.settle(attempt, state, due_at)
+            except StoreError as error:
+                # The attempt was made; forgetting it would make it twice.
+                log.warning("an attempt waits to be written down: %s", error.sentence)
+                await self._clock.sleep(_STORE_PAUSE)
+            else:
+                return
+
+    async def _knock(self, name: str) -> None:
+        target, answered = self._targets.named(name), False
+        try:
+            if target is not None:
+                answered = await self._actions[target.action].reachable(target.options)
+        except Exception as error:  # noqa: BLE001 - a target that cannot even be asked is still down
+            _log_trace(f"asking for {name} stumbled", error)
+        finally:
+            self.ward.knocked(name, answered=answered, at=self._clock.monotonic())
+        if answered:
+            await self._hasten(name)
+
+    async def _hasten(self, name: str) -> None:
+        try:
+            await self._store.deliveries.hasten(name, self._clock.now())
+        except StoreError as error:
+            log.warning("deliveries to %s keep their own pace: %s", name, error.sentence)
+        self.ring()
+
+    async def _finish(self) -> None:
+        if self._in_flight:
+            await asyncio.wait(self._in_flight, timeout=self._habits.grace)
+
+    async def _recover(self) -> None:
+        try:
+            await self._store.deliveries.recover(self._habits.above)
+        except StoreError as error:
+            log.warning("deliveries that were interrupted wait for the next start: %s", error.sentence)
+
+    def _say(self, delivery: Delivery, state: DeliveryState) -> None:
+        self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value))
+
+
+def _log_trace(what: str, error: Exception) -> None:
+    # Frames and the kind of error only: its message may hold captured data.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s\n%s", what, type(error).__name__, frames)

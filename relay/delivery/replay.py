@@ -1,0 +1,147 @@
+"""What a person may ask for: replay an event, mail it, try a delivery again, give one up."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import quote
+
+from relay.actions.email import Email
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.delivery.targets import Targets
+from relay.dial import Rules, check_target
+from relay.errors import NotFoundError, UsageError
+from relay.mail.compose import Mail
+from relay.model.delivery import Changes, Delivery, DeliveryReason, NewDelivery, SignMode
+from relay.model.signals import DeliveryChanged
+from relay.model.text import printable
+from relay.store import Store
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "#?")
+
+
+class Replays:
+    """Owes deliveries because a person said so; the engine makes them.
+
+    Every verb raises NotFoundError for an event or delivery that is not there. `rules(typed)` says
+    what may be dialled at this moment.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        targets: Targets,
+        rules: Callable[[bool], Rules],
+        email: Email,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._targets = targets
+        self._rules = rules
+        self._email = email
+
+    async def replay(self, event_id: int, to: str, changes: Changes) -> int:
+        """Send an event again, to a configured target or an address typed in; return the delivery's id.
+
+        Signed so that it verifies, unless `changes` says otherwise. Raises TargetError for an address
+        that relay must not or cannot dial, UsageError for edits that no request can hold.
+        """
+        await self._store.events.get(event_id)
+        changes = checked(replace(changes, sign=changes.sign or SignMode.AUTO))
+        if "://" in to:
+            await check_target(to, self._rules(True))
+            new = NewDelivery(
+                target=to,
+                action="forward",
+                reason=DeliveryReason.REPLAY,
+                changes=replace(changes, url=to),
+            )
+        else:
+            target = self._targets.named(to)
+            if target is None:
+                raise _no_target(to, self._targets)
+            new = NewDelivery(target=to, action=target.action, reason=DeliveryReason.REPLAY, changes=changes)
+        return await self._owe(event_id, new)
+
+    async def email(self, event_id: int, template: str, to: tuple[str, ...]) -> int:
+        """Mail an event with a template, to `to` or whom the template names; return the delivery's id.
+
+        Raises NotFoundError for an unknown template, MailError for a mail that would fail at once.
+        """
+        event = await self._store.events.get(event_id)
+        self._email.check(event, template, to)
+        new = NewDelivery(
+            target=template,
+            action="email",
+            reason=DeliveryReason.MANUAL,
+            changes=Changes(template=template, to=to),
+        )
+        return await self._owe(event_id, new)
+
+    async def preview_email(self, event_id: int, template: str, to: tuple[str, ...]) -> Mail:
+        """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
+        return self._email.preview(await self._store.events.get(event_id), template, to)
+
+    async def retry(self, id_: int) -> Delivery:
+        """Make a delivery due now, also one that was settled. Raises UsageError while it runs."""
+        return self._say(await self._store.deliveries.retry(id_, self._clock.now()))
+
+    async def cancel(self, id_: int) -> Delivery:
+        """Give a waiting delivery up. Raises UsageError when it is not waiting."""
+        return self._say(await self._store.deliveries.cancel(id_))
+
+    async def _owe(self, event_id: int, new: NewDelivery) -> int:
+        (id_,) = await self._store.deliveries.add(event_id, [new], self._clock.now())
+        self._bus.publish(DeliveryChanged(id_, event_id, "pending"))
+        return id_
+
+    def _say(self, delivery: Delivery) -> Delivery:
+        self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, delivery.state.value))
+        return delivery
+
+
+def checked(changes: Changes) -> Changes:
+    """Return edits as they can go on the wire: what no URL holds in path and query percent-encoded.
+
+    Raises UsageError for what would break the request apart.
+    """
+    if changes.method is not None and not _TOKEN.fullmatch(changes.method):
+        raise UsageError(f"'{printable(changes.method, 40)}' is not a method", hint="use one such as POST")
+    if changes.path is not None and not changes.path.startswith("/"):
+        raise UsageError("a path starts with a slash", hint="use one such as /webhooks")
+    for name, value in changes.headers or ():
+        if not _TOKEN.fullmatch(name) or set("\r\n\0") & set(value) or not _fits(value):
+            raise UsageError(
+                f"the header '{printable(name, 40)}' cannot be sent",
+                hint="a name is letters, digits and dashes; a value is one line",
+            )
+    return replace(changes, path=_encoded(changes.path, "path"), query=_encoded(changes.query, "query", "?"))
+
+
+def _encoded(text: str | None, what: str, also: str = "") -> str | None:
+    if text is None:
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = "\0"
+    if _CONTROL.search(text):
+        raise UsageError(f"the {what} holds control characters", hint="percent-encode them: %0A")
+    return quote(text, safe=_SAFE + also)
+
+
+def _fits(value: str) -> bool:
+    return all(ord(letter) < 0x100 for letter in value)
+
+
+def _no_target(name: str, targets: Targets) -> NotFoundError:
+    known = ", ".join(sorted(targets.names)) or "none yet"
+    return NotFoundError(
+        f"no target '{printable(name, 80)}'", hint=f"there is: {known}; or give an address: http://…"
+    )

@@ -1,0 +1,47 @@
+"""What a delivery's target means: one of the configuration, an address typed in, or a mail asked for."""
+
+from collections.abc import Mapping
+
+from relay.actions.email import EmailOptions
+from relay.actions.forward import ForwardOptions
+from relay.model.delivery import ONCE, Delivery, RetryPolicy, Target
+
+
+class Targets:
+    """The configured targets and mail templates, by name."""
+
+    def __init__(self, targets: Mapping[str, Target], emails: Mapping[str, EmailOptions]) -> None:
+        self._targets = targets
+        self._emails = emails
+
+    def named(self, name: str) -> Target | None:
+        """Return a configured target."""
+        return self._targets.get(name)
+
+    def of(self, delivery: Delivery) -> Target | None:
+        """Return what a delivery goes to; None when the configuration has no such target any more.
+
+        An address typed in gets one attempt: whoever typed it sees what came of it.
+        """
+        url, template = delivery.changes.url, delivery.changes.template
+        if url is not None:
+            return Target(name=delivery.target, action="forward", options=ForwardOptions(url=url), retry=ONCE)
+        if template is not None:
+            options = self._emails.get(template)
+            return Target(name=delivery.target, action="email", options=options) if options else None
+        return self._targets.get(delivery.target)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of all configured targets."""
+        return frozenset(self._targets)
+
+    @property
+    def fifo(self) -> frozenset[str]:
+        """Return the names of targets that keep the order of each source."""
+        return frozenset(name for name, target in self._targets.items() if target.fifo)
+
+    @property
+    def policies(self) -> tuple[RetryPolicy, ...]:
+        """Return every retry policy there is."""
+        return (RetryPolicy(), *(target.retry for target in self._targets.values()))

@@ -1,0 +1,235 @@
+"""An engine at work over a real store, with a real target that answers as it is told."""
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+from aiohttp import web
+
+from relay.actions.email import Email, EmailOptions, Post
+from relay.actions.forward import Forward, ForwardOptions
+from relay.bus import Bus
+from relay.clock import SystemClock
+from relay.delivery.engine import Engine, Habits
+from relay.delivery.replay import Replays
+from relay.delivery.resign import Resign
+from relay.delivery.targets import Targets
+from relay.dial import Rules
+from relay.model.delivery import NO_CHANGES, DeliveryReason, NewDelivery, RetryPolicy, Target
+from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.signals import EventStored
+from relay.store import open_store
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+QUICK = RetryPolicy(attempts=4, first=0.02, factor=1.0, max=0.02, jitter=0.0)
+_STEP = 0.005
+OVER = ("succeeded", "failed", "cancelled")
+
+
+class App:
+    """Somebody's app: keeps what it gets, answers 200 or what stands in `answers`, waits for `gate`."""
+
+    def __init__(self):
+        self.got = []
+        self.answers = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.at_once = 0
+        self.most_at_once = 0
+        self.port = 0
+        self._runner = None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}/hooks"
+
+    async def _handle(self, request):
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            body = await request.read()
+            await self.gate.wait()
+            self.got.append((request.method, request.path_qs, dict(request.headers), body))
+            answer = self.answers.pop(0) if self.answers else 200
+            headers = {"Retry-After": "0"} if answer == 429 else {}
+            return web.Response(status=answer, headers=headers)
+        finally:
+            self.at_once -= 1
+
+    async def start(self):
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, shutdown_timeout=0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = site._server.sockets[0].getsockname()[1]
+
+    async def stop(self):
+        if self._runner:
+            self.gate.set()
+            await self._runner.cleanup()
+            self._runner = None
+
+    @property
+    def bodies(self):
+        return [body for *_, body in self.got]
+
+
+@pytest.fixture
+async def app():
+    app = App()
+    await app.start()
+    yield app
+    await app.stop()
+
+
+@dataclass
+class World:
+    """Everything around an engine."""
+
+    store: object
+    bus: Bus
+    clock: SystemClock
+    targets: Targets
+    actions: dict
+    replays: Replays
+    signals: list = field(default_factory=list)
+
+    def engine(self, **habits):
+        return Engine(
+            store=self.store,
+            bus=self.bus,
+            clock=self.clock,
+            targets=self.targets,
+            actions=self.actions,
+            habits=Habits(**{"grace": 2.0, "spread": lambda: 0.5} | habits),
+        )
+
+    @asynccontextmanager
+    async def running(self, **habits):
+        engine = self.engine(**habits)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(engine.run())
+            try:
+                yield engine
+            finally:
+                task.cancel()
+
+    async def event(self, *targets, body=b"{}", source="stripe", headers=(), media="application/json"):
+        """Keep an event that is owed to these targets and say so, as ingest does."""
+        capture = Capture(
+            source=source,
+            method="POST",
+            path=f"/webhooks/{source}",
+            query="",
+            headers=(("Content-Type", media), *headers),
+            body=body,
+            remote="127.0.0.1",
+            received_at=self.clock.now(),
+            url=f"https://hooks.example/webhooks/{source}",
+        )
+        new = NewEvent(
+            capture=capture,
+            provider=source,
+            type="ping",
+            idempotency_key=None,
+            claims_key=False,
+            deliver_duplicates=False,
+            outcome=EventOutcome.ACCEPTED,
+            verification=Verification(verdict=Verdict.VERIFIED),
+            reason="",
+            status=200,
+        )
+        stored = await self.store.events.add(
+            new, tuple(NewDelivery(target=name, action="forward") for name in targets)
+        )
+        self.bus.publish(EventStored(stored.id))
+        return stored
+
+    async def owe(self, event_id, target, action="forward", reason=DeliveryReason.ROUTED, changes=NO_CHANGES):
+        new = NewDelivery(target=target, action=action, reason=reason, changes=changes)
+        (id_,) = await self.store.deliveries.add(event_id, [new], self.clock.now())
+        return id_
+
+    async def settled(self, id_, within=5.0):
+        return await self.until(id_, lambda delivery: delivery.state in OVER, within)
+
+    async def until(self, id_, holds, within=5.0):
+        async def look():
+            nonlocal delivery
+            delivery = await self.store.deliveries.get(id_)
+            return holds(delivery)
+
+        delivery = None
+        await _eventually(look, within)
+        return delivery
+
+
+async def _eventually(holds, within=5.0):
+    for _ in range(int(within / _STEP)):
+        held = holds()
+        if await held if asyncio.iscoroutine(held) else held:
+            return
+        await asyncio.sleep(_STEP)
+    raise AssertionError("it never came to that")
+
+
+@pytest.fixture
+def eventually():
+    return _eventually
+
+
+@pytest.fixture
+def world(tmp_path, app):
+    """Open a world; closing it and opening it again finds the same database."""
+
+    @asynccontextmanager
+    async def opened(targets=None, source=None, emails=None, clock=None, rules=Rules, **actions):
+        clock, bus = clock or SystemClock(), Bus()
+        targets = {"app": {}} if targets is None else targets
+        made = {name: _target(name, app.url, fields) for name, fields in targets.items()}
+        emails = emails or {}
+
+        def rules_of(typed):
+            return rules(typed=typed)
+
+        async with AsyncExitStack() as stack:
+            store = await stack.enter_async_context(open_store(tmp_path / "data"))
+            forward = await stack.enter_async_context(
+                Forward(
+                    rules=rules_of,
+                    resign=Resign(lambda name: source, clock),
+                    source_path=lambda name: f"/webhooks/{name}",
+                    clock=clock,
+                ),
+            )
+            email = Email(
+                templates=emails,
+                post=Post(outbox=tmp_path / "data" / "outbox"),
+                messages=store.messages,
+                publish=bus.publish,
+                clock=clock,
+            )
+            known = Targets(made, emails)
+            replays = Replays(store=store, bus=bus, clock=clock, targets=known, rules=rules_of, email=email)
+            it = World(store, bus, clock, known, {"forward": forward, "email": email, **actions}, replays)
+            bus.on(it.signals.append)
+            yield it
+
+    return opened
+
+
+def _target(name, url, fields):
+    fields = {"retry": QUICK, "action": "forward"} | fields
+    options = fields.pop("options", None) or ForwardOptions(
+        url=fields.pop("url", url), timeout=fields.pop("timeout", 5.0)
+    )
+    return Target(name=name, options=options, **fields)
+
+
+@pytest.fixture
+def receipt():
+    return EmailOptions(name="receipt", to=("ada@example.com",), subject="Paid", text="#{{ event.id }}")

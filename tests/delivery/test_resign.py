@@ -1,0 +1,138 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import stripe
+from twilio.request_validator import RequestValidator
+
+from relay.clock import SystemClock
+from relay.model.delivery import Changes, DeliveryReason, SignMode
+from relay.model.event import Capture, Source
+from relay.model.secret import Secret
+from relay.providers.catalogue import find
+
+SECRET = "whsec_of_these_tests"
+
+
+def source(name, *secrets, **fields):
+    scheme = find(name).scheme
+    made = tuple(Secret(f"env:{name}", value) for value in secrets)
+    return Source(
+        **{"name": name, "provider": name, "path": f"/webhooks/{name}", "scheme": scheme, "secrets": made}
+        | fields
+    )
+
+
+@pytest.fixture
+def forwarded(world, app):
+    """Replay an event of `source` to the app; return its headers, body and path, and the attempt's notes."""
+
+    async def forward(source, headers=(), body=b'{"id": "evt_1"}', changes=None, **more):
+        async with world(source=source) as it, it.running():
+            name = source.name if source else "gone"
+            stored = await it.event(body=body, headers=headers, source=name, **more)
+            changes = changes or Changes(sign=SignMode.AUTO)
+            id_ = await it.owe(stored.id, "app", reason=DeliveryReason.REPLAY, changes=changes)
+            await it.settled(id_)
+            (attempt,) = await it.store.deliveries.attempts(id_)
+        _, path, got, sent = app.got[-1]
+        return got, sent, path, attempt.request.notes
+
+    return forward
+
+
+def signed(source, clock, **fields):
+    """Return the headers of a request as its sender would have signed it at that time."""
+    capture = Capture(
+        **{
+            "source": source.name,
+            "method": "POST",
+            "path": "/",
+            "query": "",
+            "headers": (),
+            "body": b'{"id": "evt_1"}',
+            "remote": "",
+            "received_at": clock,
+        }
+        | fields,
+    )
+    return source.scheme.sign(source.secrets[0], capture, clock).headers
+
+
+async def test_a_stale_signature_is_made_anew_and_the_official_library_takes_it(forwarded):
+    stripe_source = source("stripe", SECRET, "whsec_older")
+    old = signed(stripe_source, SystemClock().now() - timedelta(days=2))
+    headers, body, _, notes = await forwarded(stripe_source, old)
+    assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
+    assert headers["Stripe-Signature"] != dict(old)["Stripe-Signature"]
+    assert notes == ("signed anew for stripe",)
+
+
+async def test_an_edited_body_is_signed_as_it_goes_out(forwarded):
+    stripe_source = source("stripe", SECRET)
+    old = signed(stripe_source, SystemClock().now())
+    changes = Changes(sign=SignMode.AUTO, body=b'{"id": "evt_2"}')
+    headers, body, _, notes = await forwarded(stripe_source, old, changes=changes)
+    assert body == b'{"id": "evt_2"}'
+    assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
+    assert notes == ("body edited", "signed anew for stripe")
+
+
+async def test_a_signature_that_still_verifies_is_kept_as_received(forwarded):
+    stripe_source = source("stripe", SECRET)
+    old = signed(stripe_source, SystemClock().now() - timedelta(seconds=30))
+    headers, _, _, notes = await forwarded(stripe_source, old)
+    assert headers["Stripe-Signature"] == dict(old)["Stripe-Signature"]
+    assert notes == ()
+
+
+async def test_original_means_as_received_and_fresh_means_now(forwarded):
+    stripe_source = source("stripe", SECRET)
+    stale = signed(stripe_source, SystemClock().now() - timedelta(days=2))
+    headers, _, _, notes = await forwarded(stripe_source, stale, changes=Changes(sign=SignMode.ORIGINAL))
+    assert (headers["Stripe-Signature"], notes) == (dict(stale)["Stripe-Signature"], ())
+    recent = signed(stripe_source, SystemClock().now() - timedelta(seconds=30))
+    headers, _, _, notes = await forwarded(stripe_source, recent, changes=Changes(sign=SignMode.FRESH))
+    assert headers["Stripe-Signature"] != dict(recent)["Stripe-Signature"]
+    assert notes == ("signed anew for stripe",)
+
+
+FORM = {"media": "application/x-www-form-urlencoded"}
+
+
+async def test_a_scheme_that_signs_the_url_signs_the_targets(forwarded, app):
+    twilio, old = source("twilio", "token"), (("X-Twilio-Signature", "old"),)
+    headers, _, path, notes = await forwarded(twilio, old, b"Body=Hi&From=%2B1", **FORM)
+    url, params = f"http://127.0.0.1:{app.port}{path}", {"Body": "Hi", "From": "+1"}
+    assert RequestValidator("token").validate(url, params, headers["X-Twilio-Signature"])
+    assert notes == ("signed anew for twilio",)
+
+
+async def test_a_scheme_that_signs_inside_the_query_sends_that_query(forwarded, app):
+    twilio, old = source("twilio", "token"), (("X-Twilio-Signature", "old"),)
+    headers, body, path, _ = await forwarded(twilio, old)
+    url = f"http://127.0.0.1:{app.port}{path}"
+    assert "bodySHA256=" in path
+    assert RequestValidator("token").validate(url, body.decode(), headers["X-Twilio-Signature"])
+
+
+async def test_without_a_secret_the_original_goes_out_and_says_so(forwarded):
+    nameless = source("stripe", missing_secrets=("env:STRIPE_WEBHOOK_SECRET",))
+    headers, _, _, notes = await forwarded(nameless, (("Stripe-Signature", "t=1,v1=ab"),))
+    assert headers["Stripe-Signature"] == "t=1,v1=ab"
+    assert notes == ("original signature: stripe has no secret to sign with (env:STRIPE_WEBHOOK_SECRET)",)
+
+
+async def test_a_key_that_only_verifies_cannot_sign_and_says_so(forwarded):
+    discord = source("discord", "ab" * 32)
+    _, _, _, notes = await forwarded(discord, (("X-Signature-Ed25519", "00"), ("X-Signature-Timestamp", "1")))
+    assert len(notes) == 1
+    assert notes[0].startswith("original signature: ")
+
+
+async def test_a_source_that_signs_nothing_or_is_gone_is_left_alone(forwarded):
+    plain = replace(source("stripe", SECRET), scheme=None)
+    for one in (plain, None):
+        assert (await forwarded(one))[3] == ()
+    _, _, _, notes = await forwarded(None, changes=Changes(sign=SignMode.FRESH))
+    assert notes == ("not signed: gone has no signature scheme",)

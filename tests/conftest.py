@@ -51,16 +51,22 @@ class At:
 
 
 @pytest.fixture
+def secrets():
+    """The secrets in the environment of every relay that `start` starts."""
+    return SECRETS
+
+
+@pytest.fixture
 async def start(tmp_path) -> AsyncIterator:
     """Start relays with a relay.toml of the test's own."""
     async with AsyncExitStack() as stack:
 
-        async def go(toml="", environ=None, **overrides) -> At:
+        async def go(toml="", environ=None, clock=None, **overrides) -> At:
             path = tmp_path / "relay.toml"
             path.write_text(toml)
             ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
             config = load(path, Overrides(**ports | overrides), SECRETS if environ is None else environ)
-            relay = await stack.enter_async_context(running(config))
+            relay = await stack.enter_async_context(running(config, clock=clock))
             session = await stack.enter_async_context(aiohttp.ClientSession())
             return At(relay, session)
 

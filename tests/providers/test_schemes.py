@@ -25,8 +25,7 @@ from relay.providers.schemes import (
     template,
     with_tolerance,
 )
-from relay.providers.schemes.keys import Key, decode
-from relay.providers.schemes.splice import form_value, json_value
+from relay.providers.schemes.keys import Key
 
 SECRET = Secret("env:STRIPE_WEBHOOK_SECRET", "whsec_one")
 STRIPE = PROVIDERS["stripe"].scheme
@@ -64,8 +63,8 @@ def test_another_secret_is_named_as_giving_another_signature(capture, now):
 @pytest.mark.parametrize(
     ("age", "reason", "words"),
     [
-        (299, "", "5 min old when received, limit 300 s"),
-        (301, "timestamp_stale", "5 min old when received, limit 300 s"),
+        (299, "", "299 s old when received, limit 300 s"),
+        (301, "timestamp_stale", "301 s old when received, limit 300 s"),
         (840, "timestamp_stale", "14 min old when received, limit 300 s"),
         (86_400 * 3, "timestamp_stale", "3 days old when received, limit 300 s"),
         (-3600 * 5, "", "5 h ahead of this clock, limited only the other way"),
@@ -218,12 +217,6 @@ def test_a_header_of_many_signatures_costs_one_hmac(capture, now):
     assert result.checks[0].detail == "Stripe-Signature with t and 2001 v1"
 
 
-@pytest.mark.parametrize("text", ["{nope}", "{header}", "{body", "body}", "{json:}", "{form_sorted:x}"])
-def test_a_template_of_unknown_tokens_is_refused(text):
-    with pytest.raises(ConfigError):
-        template(text)
-
-
 def test_a_digest_without_the_secret_in_it_is_refused():
     with pytest.raises(ConfigError):
         Digest(signed=template("{body}"), place=InHeader("X"))
@@ -237,51 +230,6 @@ def test_the_parts_of_a_request_fill_a_template(capture, now):
     assert result.verdict is Verdict.VERIFIED
     without = capture(b"{}", (("X-Sig", made.header("X-Sig")),))
     assert scheme.verify((SECRET,), without, now).reason == "body_malformed"
-
-
-@pytest.mark.parametrize(
-    ("text", "form", "expected"),
-    [
-        ("c2VjcmV0", "base64", b"secret"),
-        ("c2VjcmV0Cg", "base64", b"secret\n"),
-        ("c2VjcmV0Cg==", "base64", b"secret\n"),
-        ("c2Vj cmV0", "base64", None),
-        ("_-", "base64", None),
-        ("A", "base64", None),
-        ("00FFab", "hex", b"\x00\xff\xab"),
-        ("0", "hex", None),
-        ("zz", "hex", None),
-        ("schön", "text", "schön".encode()),
-        ("\udcff", "text", b"\xff"),
-        ("\ud800", "text", None),
-    ],
-)
-def test_a_key_is_decoded_strictly(text, form, expected):
-    assert decode(text, form) == expected
-
-
-@pytest.mark.parametrize(
-    ("body", "path", "expected"),
-    [
-        (b'{"a":{"b":1},"b":2}', ("a", "b"), b'{"a":{"b":"x"},"b":2}'),
-        (b'{"a":1,"a":2}', ("a",), b'{"a":1,"a":"x"}'),
-        (b'{"c":[1,{"a":3}]}', ("a",), b'{"c":[1,{"a":3}],"a":"x"}'),
-        (b"{}", ("a", "b"), b'{"a":{"b":"x"}}'),
-        (b'{"a":1}', ("a", "b"), None),
-        (b"[1]", ("a",), None),
-        (b"not json", ("a",), None),
-        (b"\xff", ("a",), None),
-        (b"[" * 100_000, ("a",), None),
-    ],
-)
-def test_a_json_value_is_replaced_in_the_text(body, path, expected):
-    assert json_value(body, path, "x") == expected
-
-
-def test_a_form_value_is_replaced_where_it_stood():
-    assert form_value(b"a=1&b=2&c=", "b", "x y") == b"a=1&b=x+y&c="
-    assert form_value(b"a=1", "b", "x") == b"a=1&b=x"
-    assert form_value(b"", "b", "x") == b"b=x"
 
 
 HEADER_NAMES = sorted(
@@ -332,6 +280,14 @@ def test_wild_requests_are_judged_and_never_raise(body, headers, query, secret, 
         assert not result.reason or result.reason in REASONS
         if not secret.strip():
             assert result.verdict is Verdict.INVALID
+
+
+def test_where_nobody_said_the_url_it_comes_from_the_host_header(capture, now):
+    scheme = PROVIDERS["square"].scheme
+    made = scheme.sign(SECRET, capture(url="https://relay.example/webhooks/test?a=1"), now)
+    unsaid = dataclasses.replace(made, url="", query="a=1")
+    assert scheme.verify((SECRET,), unsaid, now).verdict is Verdict.VERIFIED
+    assert scheme.verify((SECRET,), dataclasses.replace(unsaid, query="a=2"), now).reason
 
 
 def test_a_body_hmac_may_be_compared_in_any_case(capture, now):

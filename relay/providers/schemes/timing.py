@@ -14,6 +14,9 @@ Unit = Literal["s", "ms", "iso"]
 
 STEP = "Timestamp"
 
+# Name, seconds, and from how many seconds on it is used: limits are told in seconds, so small ages are too.
+_UNITS = (("days", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 600))
+
 _NUMBER = re.compile(rb"[+-]?[0-9]{1,16}(?:\.[0-9]{1,9})?")
 _ISO = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{5,8}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})")
 
@@ -71,12 +74,8 @@ class Time:
 def words(age: float) -> str:
     """Return an age in words: `14 min old when received`, or how far it is ahead."""
     size = abs(age)
-    for unit, seconds in (("days", 172_800), ("h", 7_200), ("min", 120)):
-        if size >= seconds:
-            number = f"{size / {'days': 86_400, 'h': 3_600, 'min': 60}[unit]:,.0f} {unit}"
-            break
-    else:
-        number = f"{size:.0f} s"
+    unit, seconds = next(((unit, seconds) for unit, seconds, least in _UNITS if size >= least), ("s", 1))
+    number = f"{size / seconds:,.0f} {unit}"
     return f"{number} old when received" if age >= 0 else f"{number} ahead of this clock"
 
 

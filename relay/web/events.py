@@ -18,6 +18,7 @@ from relay.web.render import RENDERER, html, partial, wants
 from relay.web.senders import event_mark
 from relay.web.view import lists
 from relay.web.view.hops import hops
+from relay.web.view.rows import named
 from relay.web.view.words import moment, size
 
 
@@ -81,10 +82,9 @@ async def detail(request: web.Request, event: Event, name: str) -> Detail:
 def head(event: Event) -> EventHead:
     """Return the title of an event."""
     row = event.row
-    named = printable(row.type, 120)
     return EventHead(
         id=row.id,
-        type=named if named != "unknown" else f"{row.method} {printable(row.path, 100)}",
+        type=named(row),
         mark=event_mark(row),
         time=moment(row.received_at),
         size=size(row.size),

@@ -30,6 +30,7 @@ from relay.web.render import RENDERER, html, sandboxed
 from relay.web.senders import event_mark, provider, source_mark
 from relay.web.view import lists
 from relay.web.view.deliveries import Line, line
+from relay.web.view.rows import named
 from relay.web.view.words import moment, plural
 
 _PAGE = 50
@@ -57,7 +58,7 @@ async def deliveries(request: web.Request) -> web.Response:
         rows.append(
             DeliveryRow(
                 mark=event_mark(event),
-                type=printable(event.type, 80),
+                type=named(event),
                 summary=printable(event.summary, 80),
                 received=moment(event.received_at),
                 line=line(delivery, now, attempts),
@@ -279,8 +280,8 @@ _FRAMES = {
         "Doctor",
         "stethoscope",
         (
-            "This page will check the ports, the tunnel from outside, the clock, the database and the disk, each target "
-            "and each source's secret, and name the command that mends what fails."
+            "This page will check the ports, the tunnel from outside, the clock, the database and the disk, each "
+            "target and each source's secret, and name the command that mends what fails."
         ),
         (("The state of this relay, as JSON", "/api/status"),),
     ),

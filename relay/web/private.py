@@ -31,7 +31,7 @@ def private_app(desk: Desk, guard: Guard) -> web.Application:
 def _furnish(app: web.Application, guard: Guard) -> None:
     assets = Assets()
     app[render.ASSETS] = assets
-    app[render.RENDERER] = render.Renderer(guard.csrf, assets)
+    app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[DESK].setup.dashboard_url)
     app[BODIES] = Bodies()
     app[stream.DRAWINGS] = stream.Drawings()
     app[stream.VIEWERS] = set()

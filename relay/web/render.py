@@ -68,7 +68,7 @@ class Context(Protocol):
 class Renderer:
     """Turns contexts into HTML."""
 
-    def __init__(self, csrf: str, assets: Assets, root: Path | None = None) -> None:
+    def __init__(self, csrf: str, assets: Assets, origin: str, root: Path | None = None) -> None:
         # A template that uses a name it was not given is a mistake, not an empty string.
         self._environment = Environment(
             loader=FileSystemLoader(root or folder("ui")),
@@ -80,6 +80,7 @@ class Renderer:
         )
         self._environment.globals.update(
             asset=assets.url,
+            origin=origin,
             scripts=SCRIPTS,
             keymap=KEYMAP,
             csrf_token=csrf,

@@ -133,7 +133,7 @@ def _try(attempt: Attempt, zone: tzinfo | None) -> Try:
         number=attempt.number,
         kind="ok" if succeeded else "err",
         title=title or ("Sent" if succeeded else "Failed"),
-        detail=printable(attempt.detail, 400) if response else "",
+        detail=printable(attempt.detail, 400) if response and attempt.detail != str(response.status) else "",
         took=took(attempt.took),
         time=moment(attempt.started_at, zone),
         notes=tuple(printable(note, 300) for note in request.notes) if request else (),

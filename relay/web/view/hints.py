@@ -39,7 +39,7 @@ def _money(key: str, value: int, siblings: Mapping[str, object]) -> str:
     name = key.lower()
     if not isinstance(currency, str) or len(currency) != 3 or not any(word in name for word in _MONEY):
         return ""
-    if name.endswith(("_count", "_percent", "_at", "_id")) or abs(value) > 10**15:
+    if value == 0 or name.endswith(("_count", "_percent", "_at", "_id")) or abs(value) > 10**15:
         return ""
     code = currency.lower()
     amount = f"{value:,}" if code in _WHOLE else f"{value / 100:,.2f}"

@@ -56,6 +56,13 @@ def row(event: EventRow, deliveries: Sequence[Delivery], mark: Mark, zone: tzinf
     )
 
 
+def named(event: EventRow) -> str:
+    """Return what an event is called: its type, or the request itself where it has none."""
+    if event.type == "unknown":
+        return f"{printable(event.method, 20)} {printable(event.path, 80)}"
+    return printable(event.type, 120)
+
+
 def shield(event: EventRow) -> str:
     """Return how the signature check is shown: ok, err, lock (vault locked) or none."""
     if event.verdict is Verdict.VERIFIED:

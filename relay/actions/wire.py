@@ -75,7 +75,7 @@ class Wire:
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
             request_class=_ExactRequest,
             trust_env=False,
             auto_decompress=False,
@@ -171,6 +171,13 @@ class _Judged(abc.AbstractResolver):
 def _result(host: str, port: int, address: Address) -> abc.ResolveResult:
     family = AddressFamily.AF_INET if address.version == 4 else AddressFamily.AF_INET6
     return abc.ResolveResult(hostname=host, host=str(address), port=port, family=family, proto=0, flags=0)
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps no cookie and does not even read one: aiohttp logs the names it cannot read."""
+
+    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+        """Do nothing."""
 
 
 class _Exact(Payload):

@@ -105,8 +105,11 @@ class Engine:
                     self._in_flight.add(task)
                     task.add_done_callback(self._in_flight.discard)
                 wait = await self._idle_for()
-            except StoreError as error:
-                log.warning("deliveries wait: %s", error.sentence)
+            except (StoreError, TimeoutError) as error:
+                log.warning("deliveries wait for the store: %s", error)
+                wait = _STORE_PAUSE
+            except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls delivering
+                _log_trace("deliveries wait", error)
                 wait = _STORE_PAUSE
             for name in self.ward.take_knocks(self._clock.monotonic()):
                 group.create_task(self._knock(name), name=f"knock at {name}")
@@ -192,11 +195,12 @@ class Engine:
             return ActionResult(outcome=Failed(f"relay.toml has no target '{delivery.target}' any more"))
         try:
             event = await self._store.events.get(delivery.event_id)
-            return await action.run(event, delivery, target.options)
         except NotFoundError as error:
             return ActionResult(outcome=Failed(error.sentence))
-        except StoreError as error:
-            return ActionResult(outcome=Retry(error.sentence))
+        except (StoreError, TimeoutError):
+            return ActionResult(outcome=Retry("the store could not be read"))
+        try:
+            return await action.run(event, delivery, target.options)
         except Exception as error:  # noqa: BLE001 - whatever an action raises is an attempt that failed
             _log_trace(f"delivery {delivery.id}: {target.action} stumbled", error)
             return ActionResult(outcome=Retry(f"relay stumbled ({type(error).__name__}); its log says where"))
@@ -207,7 +211,7 @@ class Engine:
                 await self._store.deliveries.settle(attempt, state, due_at)
             except StoreError as error:
                 # The attempt was made; forgetting it would make it twice.
-                log.warning("an attempt waits to be written down: %s", error.sentence)
+                log.warning("an attempt waits to be written down: %s", error)
                 await self._clock.sleep(_STORE_PAUSE)
             else:
                 return

@@ -404,6 +404,14 @@ async def test_a_redirect_is_recorded_and_not_followed(sent):
     assert ("Location", "/elsewhere") in result.response.headers
 
 
+async def test_a_strange_cookie_is_not_even_read(sent, caplog):
+    _, result = await sent(
+        answer=status(200, "Set-Cookie: canary canary=\x01; a", "Set-Cookie: \x7f[canary]=1")
+    )
+    assert result.outcome in (Succeeded("200"), Retry("not HTTP"))
+    assert "canary" not in caplog.text
+
+
 async def test_an_endless_answer_is_cut_at_64_kib(sent):
     _, result = await sent(answer=forever)
     assert result.outcome == Succeeded("200")

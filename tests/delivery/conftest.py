@@ -185,7 +185,10 @@ def eventually():
 @pytest.fixture
 def world(tmp_path, app):
     """Open a world; closing it and opening it again finds the same database."""
+    return make_world(tmp_path, app)
 
+
+def make_world(folder, app):
     @asynccontextmanager
     async def opened(targets=None, source=None, emails=None, clock=None, rules=Rules, **actions):
         clock, bus = clock or SystemClock(), Bus()
@@ -197,7 +200,7 @@ def world(tmp_path, app):
             return rules(typed=typed)
 
         async with AsyncExitStack() as stack:
-            store = await stack.enter_async_context(open_store(tmp_path / "data"))
+            store = await stack.enter_async_context(open_store(folder / "data"))
             forward = await stack.enter_async_context(
                 Forward(
                     rules=rules_of,
@@ -208,7 +211,7 @@ def world(tmp_path, app):
             )
             email = Email(
                 templates=emails,
-                post=Post(outbox=tmp_path / "data" / "outbox"),
+                post=Post(outbox=folder / "data" / "outbox"),
                 messages=store.messages,
                 publish=bus.publish,
                 clock=clock,

@@ -199,7 +199,7 @@ def _status(value: str) -> tuple[str, list[Any]]:
 def _text(row: sqlite3.Row) -> str:
     parts = [row["type"], row["path"].decode("utf-8", "replace")]
     parts += [f"{name} {value}" for name, value in load_headers(row["headers"])]
-    parts.append(row["body"].decode("utf-8", "replace"))
+    parts.append((row["body"] or b"").decode("utf-8", "replace"))  # substr() of an empty blob is NULL
     return "\n".join(parts).replace("\0", " ").encode("utf-8", "replace").decode()
 
 

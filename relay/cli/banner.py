@@ -1,0 +1,90 @@
+"""What `relay start` says first: where everything is, in eleven lines at most."""
+
+import asyncio
+from collections.abc import Sequence
+
+from relay.app import Running
+from relay.cli.probes import BRIEF, target_answers
+from relay.cli.terminal import Part, aligned
+from relay.config import Config
+from relay.model.event import Source, VerifyMode
+from relay.model.text import printable
+
+_SOURCES = 4  # lines at most
+_TARGETS = 3
+
+Row = Sequence[Part]
+
+
+async def banner(relay: Running, config: Config) -> list[list[Part]]:
+    """Return the lines: dashboard, public URL, sources, targets, data, config, always in that order."""
+    sources = [source_row(source, relay) for source in relay.setup.sources.values()]
+    targets = await target_rows(relay, config)
+    blocks: list[tuple[str, list[Row]]] = [
+        ("Dashboard", [[(relay.login_url, "bold")]]),
+        ("Public", [[_public(relay, config)]]),
+        ("Sources", _grouped(sources, _SOURCES) or [[_inbox(relay, config)]]),
+        ("Targets", _grouped(targets, _TARGETS) or [[("none: events are captured and kept", "dim")]]),
+        ("Data", [[str(relay.store.path)]]),
+        ("Config", [[str(relay.setup.config_path or "none; relay init writes one")]]),
+    ]
+    return [line for title, rows in blocks for line in _block(title, rows)]
+
+
+def source_row(source: Source, relay: Running) -> Row:
+    """Return a source: its name, its full address, whether its secret is set and from where."""
+    return [source.name, (relay.live.public_url or relay.setup.ingress_url) + source.path, _secret(source)]
+
+
+async def target_rows(relay: Running, config: Config) -> list[Row]:
+    """Return the targets: name, address, whether it answers at this moment."""
+    targets = list(config.targets.values())
+    answers = await asyncio.gather(*(target_answers(target, config.smtp, BRIEF) for target in targets))
+    return [
+        [
+            target.name,
+            relay.setup.addresses.get(target.name, ""),
+            (why or "answers", "yellow" if why else "green"),
+        ]
+        for target, why in zip(targets, answers, strict=True)
+    ]
+
+
+def _public(relay: Running, config: Config) -> Part:
+    if relay.live.public_url:
+        return (relay.live.public_url, "bold")
+    change = relay.live.tunnel
+    why = "the tunnel is not up yet" if change.state == "connecting" else change.detail
+    return (f"none: {why or 'switched off'}", "dim" if config.tunnel.provider == "none" else "yellow")
+
+
+def _secret(source: Source) -> Part:
+    if source.verify is VerifyMode.OFF:
+        return ("verification is off", "yellow")
+    if source.secrets:
+        return (f"secret from {', '.join(secret.reference for secret in source.secrets)}", "green")
+    if source.scheme is None:
+        return ("unsigned", "dim")
+    missing = ", ".join(source.missing_secrets)
+    return (f"no secret: {missing} is not set" if missing else "no secret: none is named", "yellow")
+
+
+def _inbox(relay: Running, config: Config) -> Part:
+    if config.inbox is None:
+        return ("none: the inbox is off and relay.toml names no source", "yellow")
+    return f"any name at {relay.live.public_url or relay.setup.ingress_url}/webhooks/<name>"
+
+
+def _grouped(rows: list[Row], most: int) -> list[Row]:
+    if len(rows) <= most:
+        return rows
+    rest = rows[most - 1 :]
+    names = printable(", ".join(str(row[0]) for row in rest), 100)
+    return [*rows[: most - 1], [f"and {len(rest)} more: {names}"]]
+
+
+def _block(title: str, rows: list[Row]) -> list[list[Part]]:
+    whole = [row for row in rows if len(row) > 1]
+    lines = [*aligned(whole), *(list(row) for row in rows if len(row) == 1)]
+    heads = [f"{title:<11}", *[" " * 11] * (len(lines) - 1)]
+    return [[(head, "dim"), *line] for head, line in zip(heads, lines, strict=True)]

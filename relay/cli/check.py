@@ -1,0 +1,43 @@
+"""`relay check`: every mistake in relay.toml, and what deserves a warning."""
+
+import click
+
+from relay.cli.options import Call, shared
+from relay.cli.words import counted
+from relay.config import Config
+from relay.config.file import File
+from relay.errors import ConfigError
+
+
+@click.command("check")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of relay.toml, for editors.")
+@shared
+async def command(call: Call, *, schema: bool) -> int:
+    """Check relay.toml: list every mistake (2), or say that it is valid."""
+    if schema:
+        call.terminal.json(File.model_json_schema())
+        return 0
+    try:
+        config = call.load()
+    except ConfigError as error:
+        if not call.json:
+            raise
+        for problem in error.problems:
+            call.terminal.json({"kind": "mistake", "text": problem})
+        return error.exit_code
+    for notice in config.notices:
+        if call.json:
+            call.terminal.json({"kind": "warning", "text": notice})
+        else:
+            call.terminal.say(("warning: ", "yellow"), notice)
+    if call.json:
+        call.terminal.json({"kind": "valid", "path": str(config.path) if config.path else None})
+    else:
+        call.terminal.line(_summary(config))
+    return 0
+
+
+def _summary(config: Config) -> str:
+    what = f"{config.path} is valid" if config.path else "there is no relay.toml, so the defaults apply"
+    counts = ((config.sources, "source"), (config.targets, "target"), (config.routes, "route"))
+    return f"{what}: " + ", ".join(counted(len(items), noun) for items, noun in counts)

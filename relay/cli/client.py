@@ -1,0 +1,230 @@
+"""The JSON API as commands use it: of the relay that runs, else of a quiet one opened for the moment."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from relay.config import Config
+from relay.errors import RelayError, StoreBusyError
+from relay.model.payload import PayloadError, parse_json
+from relay.model.text import printable
+from relay.store import held
+
+Json = dict[str, Any]
+
+PATIENCE = 10.0  # seconds that another command may hold the data, or a starting relay may take
+_POLL = 0.1
+_CALL = aiohttp.ClientTimeout(total=60, sock_connect=5)
+_STREAM = aiohttp.ClientTimeout(
+    total=None, sock_connect=5, sock_read=45
+)  # the stream says something every 15 s
+_EXIT_CODES = {
+    "bad_request": 2,
+    "config": 2,
+    "target_refused": 2,
+    "tunnel": 3,
+    "no_token": 3,
+    "media_type": 2,
+}
+_LONGEST_FRAME = 4 * 1024 * 1024
+
+
+class ApiError(RelayError):
+    """The API refused a call; the sentence and the hint are its own."""
+
+    def __init__(self, sentence: str, *, hint: str = "", code: str = "", status: int = 500) -> None:
+        super().__init__(sentence, hint=hint)
+        self.code = code
+        self.status = status
+        self.exit_code = _EXIT_CODES.get(code, 1)
+
+
+class GoneError(RelayError):
+    """The relay that a command spoke to went away."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One message of the stream: its name, its JSON, and the id to resume after."""
+
+    name: str
+    value: Json
+    id: int | None
+
+
+class Api:
+    """Calls of the JSON API. `lasting`: a relay of its own, rather than one opened for this command."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, *, lasting: bool) -> None:
+        self._session = session
+        self._url = url
+        self.lasting = lasting
+
+    async def get(self, path: str, **query: str | int | None) -> Any:
+        """Return what GET gives. Raises ApiError, and GoneError when relay went away."""
+        given = {name: str(value) for name, value in query.items() if value is not None}
+        return await self._json("GET", path, params=given)
+
+    async def post(self, path: str, body: Json | None = None) -> Any:
+        """Return what POST gives. Raises ApiError, and GoneError when relay went away."""
+        return await self._json("POST", path, json=body or {})
+
+    async def bytes(self, path: str) -> bytes:
+        """Return the exact bytes that GET gives. Raises as `get` does."""
+        async with self._call("GET", path) as response:
+            return await response.read()
+
+    async def stream(self, last: int | None = None) -> AsyncGenerator[Frame, None]:
+        """Yield what happens from now on, after event `last` where given; ends when relay goes away."""
+        headers = {} if last is None else {"Last-Event-ID": str(last)}
+        with suppress(GoneError):
+            async with self._call("GET", "/api/stream", headers=headers, timeout=_STREAM) as response:
+                async for frame in _frames(response.content):
+                    yield frame
+
+    async def _json(self, method: str, path: str, **options: Any) -> Any:
+        async with self._call(method, path, **options) as response:
+            return await response.json()
+
+    @asynccontextmanager
+    async def _call(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
+        try:
+            async with self._session.request(
+                method, URL(self._url + path, encoded=True), allow_redirects=False, **options
+            ) as response:
+                if response.status >= 400:
+                    raise await _refused(response)
+                yield response
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise GoneError(
+                "the running relay does not answer any more", hint="is it still there?"
+            ) from error
+
+
+@asynccontextmanager
+async def connect(config: Config) -> AsyncIterator[Api]:
+    """Speak to the relay that runs on the config's data_dir, else to a quiet one until the block ends.
+
+    Raises StoreBusyError when something else holds the data for longer than PATIENCE.
+    """
+    async with AsyncExitStack() as stack:
+        url, lasting = await _opened(config, stack)
+        session = await stack.enter_async_context(_session(config.server.data_dir))
+        yield Api(session, url, lasting=lasting)
+
+
+@asynccontextmanager
+async def connect_running(config: Config) -> AsyncIterator[Api | None]:
+    """Speak to the relay that runs on the config's data_dir; None where none does."""
+    url = await find(config.server.data_dir)
+    if url is None:
+        yield None
+        return
+    async with _session(config.server.data_dir) as session:
+        yield Api(session, url, lasting=True)
+
+
+async def find(data_dir: Path) -> str | None:
+    """Return the dashboard's address of the relay that runs on `data_dir`, None where none does.
+
+    The token is only ever sent where this says: to the process that holds the lock.
+    """
+    try:
+        noted = parse_json((data_dir / "running.json").read_bytes())
+    except (OSError, PayloadError):
+        return None
+    url = noted.get("dashboard_url") if isinstance(noted, dict) else None
+    if not isinstance(url, str) or not held(data_dir):
+        return None
+    return url.rstrip("/") if await _answers(url.rstrip("/")) else None
+
+
+async def _opened(config: Config, stack: AsyncExitStack) -> tuple[str, bool]:
+    loop = asyncio.get_running_loop()
+    until = loop.time() + PATIENCE
+    while True:
+        url = await find(config.server.data_dir)
+        if url is not None:
+            return url, True
+        from relay.app import running  # noqa: PLC0415 - 0.2 s of imports that a running relay saves us
+
+        try:
+            relay = await stack.enter_async_context(running(config, quiet=True))
+        except StoreBusyError:
+            # Another command at work, or a relay that has only just begun.
+            if loop.time() > until:
+                raise
+            await asyncio.sleep(_POLL)
+        else:
+            return relay.setup.dashboard_url, False
+
+
+@asynccontextmanager
+async def _session(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
+    try:
+        token = (data_dir / "token").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        token = ""  # there is none with dashboard_auth = "off"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with aiohttp.ClientSession(headers=headers, timeout=_CALL, trust_env=False) as session:
+        yield session
+
+
+async def _answers(url: str) -> bool:
+    timeout = aiohttp.ClientTimeout(total=2)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+            session.get(f"{url}/healthz", allow_redirects=False) as response,
+        ):
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        return False
+
+
+async def _refused(response: aiohttp.ClientResponse) -> ApiError:
+    try:
+        value = parse_json(await response.read())
+    except PayloadError:
+        value = None
+    error = value.get("error") if isinstance(value, dict) else None
+    told = error if isinstance(error, dict) else {}
+    return ApiError(
+        printable(str(told.get("message") or f"relay answered {response.status}"), 500),
+        hint=printable(str(told.get("hint") or ""), 500),
+        code=str(told.get("code") or ""),
+        status=response.status,
+    )
+
+
+async def _frames(content: aiohttp.StreamReader) -> AsyncGenerator[Frame, None]:
+    fields: dict[str, str] = {}
+    waiting = b""
+    async for chunk in content.iter_any():
+        *lines, waiting = (waiting + chunk).split(b"\n")
+        if len(waiting) > _LONGEST_FRAME:
+            raise GoneError("the stream holds a line that never ends")
+        for line in lines:
+            if line:
+                name, _, value = line.decode("ascii", "replace").partition(": ")
+                fields[name] = value
+                continue
+            if "data" in fields:
+                yield _frame(fields)
+            fields = {}
+
+
+def _frame(fields: dict[str, str]) -> Frame:
+    value = parse_json(fields["data"])
+    number = fields.get("id", "")
+    return Frame(
+        name=fields.get("event", ""),
+        value=value if isinstance(value, dict) else {},
+        id=int(number) if number.isdigit() else None,
+    )

@@ -1,0 +1,161 @@
+"""`relay doctor`: everything relay needs, tried once, each failure with its fix."""
+
+import asyncio
+import os
+import shlex
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from relay.cli.client import connect, find
+from relay.cli.options import Call, shared
+from relay.cli.probes import PATIENT, greets, target_answers
+from relay.cli.terminal import Part
+from relay.cli.words import size
+from relay.config import Config
+from relay.errors import ConfigError, PortError, RelayError
+from relay.tunnel.agent import default_agent, find_agent
+from relay.web.sites import listen
+
+_LITTLE_DISK = 1_000_000_000  # bytes: a warning
+_NO_DISK = 100_000_000  # bytes: below this SQLite may soon fail to commit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one test found. `state` is ok, warning or failed."""
+
+    name: str
+    state: str
+    detail: str
+    fix: str = ""
+
+
+@click.command("doctor")
+@shared
+async def command(call: Call) -> int:
+    """Test config, ports, data, tunnel, targets, mail and disk; 1 when something fails."""
+    try:
+        config = call.load()
+    except ConfigError as error:
+        for problem in error.problems:
+            _tell(call, Finding(name="config", state="failed", detail=problem, fix="correct relay.toml"))
+        return 1
+    failed = False
+    async for finding in _findings(config):
+        _tell(call, finding)
+        failed = failed or finding.state == "failed"
+    return 1 if failed else 0
+
+
+async def _findings(config: Config) -> AsyncIterator[Finding]:
+    yield _good("config", f"{config.path} is valid" if config.path else "no relay.toml; the defaults apply")
+    for notice in config.notices:
+        yield Finding(name="config", state="warning", detail=notice)
+    url = await find(config.server.data_dir)
+    yield _good("relay", f"running, dashboard at {url}") if url else _good("relay", "not running")
+    if url is None:
+        yield _port("ingress", config.server.ingress, named=config.server.ingress_named)
+        yield _port("dashboard", config.server.dashboard, named=config.server.dashboard_named)
+    yield await _data(config)
+    yield _disk(config.server.data_dir)
+    yield _tunnel(config)
+    for finding in await asyncio.gather(*(_target(config, name) for name in config.targets)):
+        yield finding
+    yield await _mail(config)
+
+
+def _good(name: str, detail: str) -> Finding:
+    return Finding(name=name, state="ok", detail=detail)
+
+
+def _port(name: str, address: tuple[str, int], *, named: bool) -> Finding:
+    host, port = address
+    try:
+        listen(address, f"--{name}", named=True).close()
+    except PortError as error:
+        if named:
+            return Finding(name=name, state="failed", detail=error.sentence, fix=error.hint)
+        return Finding(name=name, state="warning", detail=f"{error.sentence}; the next free one is taken")
+    return _good(name, f"{host}:{port or 'any port'} is free")
+
+
+async def _data(config: Config) -> Finding:
+    try:
+        async with connect(config) as api:
+            status = await api.get("/api/status")
+    except RelayError as error:
+        return Finding(name="data", state="failed", detail=error.sentence, fix=error.hint)
+    return _good("data", f"{config.server.data_dir / 'relay.db'} holds {status['events']['total']} events")
+
+
+def _disk(data_dir: Path) -> Finding:
+    free = shutil.disk_usage(data_dir if data_dir.is_dir() else data_dir.parent).free
+    detail = f"{size(free)} free for {data_dir}"
+    if free > _LITTLE_DISK:
+        return _good("disk", detail)
+    return Finding(
+        name="disk",
+        state="failed" if free < _NO_DISK else "warning",
+        detail=detail,
+        fix="make room, or name another data_dir",
+    )
+
+
+def _tunnel(config: Config) -> Finding:
+    options = config.tunnel
+    if options.provider == "command":
+        program = (shlex.split(options.command or "") or [""])[0]
+        if shutil.which(program):
+            return _good("tunnel", f"{program} is installed")
+        return Finding(
+            name="tunnel",
+            state="failed",
+            detail=f"there is no program {program!r}",
+            fix="install it, or correct tunnel.command",
+        )
+    if options.provider == "static":
+        return _good("tunnel", f"you run it; {options.public_url}")
+    if options.provider == "none":
+        return _good("tunnel", "switched off")
+    if options.authtoken is None:
+        state = "failed" if options.provider == "ngrok" else "warning"
+        return Finding(name="tunnel", state=state, detail="no ngrok authtoken", fix="set NGROK_AUTHTOKEN")
+    try:
+        return _good("tunnel", f"ngrok is {find_agent(None, os.environ, default_agent())}")
+    except RelayError as error:
+        return Finding(name="tunnel", state="failed", detail=error.sentence, fix=error.hint)
+
+
+async def _target(config: Config, name: str) -> Finding:
+    why = await target_answers(config.targets[name], config.smtp, PATIENT)
+    if not why:
+        return _good(f"target {name}", "answers")
+    return Finding(name=f"target {name}", state="failed", detail=why, fix="start it, or correct its address")
+
+
+async def _mail(config: Config) -> Finding:
+    smtp = config.smtp
+    if smtp is None:
+        return _good("mail", "no [smtp]: mails are rendered and kept in the outbox")
+    why = await greets(smtp, PATIENT)
+    where = f"{smtp.host}:{smtp.port}"
+    if not why:
+        return _good("mail", f"{where} greets")
+    return Finding(
+        name="mail", state="failed", detail=f"{where}: {why}", fix="correct [smtp], or start the server"
+    )
+
+
+def _tell(call: Call, finding: Finding) -> None:
+    if call.json:
+        plain = {"name": finding.name, "state": finding.state, "detail": finding.detail, "fix": finding.fix}
+        call.terminal.json(plain)
+        return
+    style = {"ok": "green", "warning": "yellow", "failed": "red"}[finding.state]
+    line: list[Part] = [(f"{finding.state:<8}", style), f"{finding.name:<12} ", finding.detail]
+    call.terminal.line(*line, f"; {finding.fix}" if finding.fix else "")
+    call.terminal.flush()

@@ -1,0 +1,108 @@
+"""`relay init`: a relay.toml to start from, with every setting explained."""
+
+from pathlib import Path
+
+import click
+
+from relay.cli.options import Call, shared
+from relay.cli.terminal import quote
+from relay.config.build import DEFAULT_FILE
+from relay.errors import ConfigError
+
+TEMPLATE = """\
+# relay.toml: relay works without it; whatever stands here commented out is the default.
+# `relay check` lists every mistake. Secrets never stand in this file: "env:NAME" names a variable,
+# which may be set in a .env beside it.
+
+[server]
+# ingress   = "127.0.0.1:8400"   # the only port a tunnel exposes: /webhooks/... and nothing else
+# dashboard = "127.0.0.1:8401"   # pages, API and live stream, for you alone
+# data_dir  = ".relay"           # events and tokens; keep it out of version control
+# max_body  = "25MB"
+# inbox     = true               # capture /webhooks/<any other name> too, unchecked
+# allow_targets = ["10.0.0.5:3000"]   # further addresses that a typed-in URL may reach
+
+[tunnel]
+# provider  = "auto"             # ngrok when NGROK_AUTHTOKEN is set | ngrok | command | static | none
+# domain    = "my-team.ngrok.app"
+# command   = "cloudflared tunnel --url {ingress_url}"   # for provider = "command"
+# public_url = "https://hooks.example.dev"               # for provider = "static": you run the tunnel
+
+# A source answers at /webhooks/<name> and below it. Without any, every provider that relay knows
+# is checked with its usual variable, such as STRIPE_WEBHOOK_SECRET or GITHUB_WEBHOOK_SECRET.
+#
+# [sources.stripe]
+# secret     = "env:STRIPE_WEBHOOK_SECRET"   # a list rotates: ["env:NEW", "env:OLD"]
+# verify     = "enforce"         # enforce: 401 | report: accept and flag | off
+# tolerance  = "5m"              # how old a signature may be
+# events     = ["payment_intent.*", "invoice.paid"]   # others are kept and marked ignored
+# duplicates = "drop"            # drop: kept, never sent on | deliver
+#
+# [sources.billing]              # a provider of your own
+# provider   = "custom"
+# secret     = "env:BILLING_SECRET"
+# idempotency_key = "header:Idempotency-Key"   # also "body:/event_id" or "query:id"
+# event_type = "body:/type"
+#
+# [sources.billing.signature]
+# scheme    = "hmac"             # hmac | standard-webhooks | ed25519 | token | basic
+# header    = "X-Signature"
+# digest    = "sha256"
+# encoding  = "hex"              # hex | base64
+# prefix    = "sha256="
+# content   = "{body}"           # also {timestamp}, {id}, {url}, {method}, {path}
+
+# A target is where events go. With one target and no routes everything goes there.
+#
+# [targets.app]
+# forward = "http://localhost:3000/webhooks"
+# timeout = "30s"
+# order   = "any"                # fifo: strictly one after another, for each source
+# retry   = { attempts = 6, first = "2s", factor = 3, max = "1h", jitter = 0.2 }
+# sign    = "original"           # as received | fresh: signed anew with the source's secret
+# headers = { set = { "X-Env" = "dev" }, remove = ["X-Debug"] }
+#
+# [targets.receipt]
+# email = "receipt"
+#
+# [[routes]]
+# source = "stripe"              # a name, a list, or "*"
+# events = ["invoice.*"]
+# when   = "payload.data.object.amount_due > 1000"
+# to     = ["app", "receipt"]
+
+# [emails.receipt]
+# to      = "{{ payload.data.object.customer_email }}"
+# subject = "Paid: {{ payload.data.object.number }}"
+# text    = "Thank you."         # or template = "emails/receipt.html"
+#
+# [smtp]                         # without it mails are kept in the outbox and shown in the dashboard
+# host     = "smtp.example.com"
+# port     = 587
+# security = "starttls"          # starttls | tls | none
+# username = "env:SMTP_USERNAME"
+# password = "env:SMTP_PASSWORD"
+# sender   = "Relay <relay@example.com>"
+# allow_recipients = ["*@example.com"]
+"""
+
+
+@click.command("init")
+@shared
+async def command(call: Call) -> int:
+    """Write a commented relay.toml here; one that is there already stays as it is."""
+    path = call.path or Path(DEFAULT_FILE)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        raise ConfigError(f"{quote(str(path))} is there already", hint="--config names another") from None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write {quote(str(path))}: {error.strerror}", hint="--config names another"
+        ) from None
+    if call.json:
+        call.terminal.json({"written": str(path)})
+    else:
+        call.terminal.line(f"wrote {path}; relay check checks it, relay start uses it")
+    return 0

@@ -1,0 +1,37 @@
+"""A progress bar on a terminal."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from relay.cli.terminal import Terminal
+
+
+class Bar:
+    """A bar that counts deliveries."""
+
+    shown = True
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self) -> None:
+        """Count one more."""
+        self._progress.advance(self._task)
+
+
+@contextmanager
+def bar(terminal: Terminal, total: int) -> Iterator[Bar]:
+    """Show a bar on stderr for as long as the block lasts; what is printed meanwhile stands above it."""
+    kept = terminal.out, terminal.err
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        # rich has put streams of its own in place of these, which know where the bar is.
+        terminal.out, terminal.err = sys.stdout, sys.stderr
+        try:
+            yield Bar(progress, progress.add_task("replaying", total=total))
+        finally:
+            terminal.out, terminal.err = kept

@@ -1,0 +1,159 @@
+"""`relay replay`: events sent again, one or many."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import click
+
+from relay.cli.client import Api, Json, connect
+from relay.cli.edits import assignments
+from relay.cli.faults import NothingMatched
+from relay.cli.listing import pages
+from relay.cli.options import Call, event_id, shared
+from relay.cli.settle import settled, succeeded, tell
+from relay.cli.words import counted
+from relay.errors import UsageError
+from relay.model.delivery import SignMode
+from relay.trigger import edit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One event to one target: a configured name, or a URL."""
+
+    event: Json
+    to: str
+
+
+@click.command("replay")
+@click.argument("ids", type=event_id, nargs=-1, metavar="[EVENT]...")
+@click.option("--query", help="Every event that matches, oldest first.")
+@click.option("--to", metavar="TARGET|URL", help="Where to; by default where its routes lead.")
+@click.option(
+    "--sign", type=click.Choice([mode.value for mode in SignMode]), default="auto", show_default=True
+)
+@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the body.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent where, and send nothing.")
+@shared
+async def command(
+    call: Call,
+    ids: tuple[int, ...],
+    *,
+    query: str | None,
+    to: str | None,
+    sign: str,
+    changes: tuple[str, ...],
+    dry_run: bool,
+) -> int:
+    """Send events again, one after another, signed so that they verify; 1 when one fails."""
+    if bool(ids) == (query is not None):
+        raise UsageError("name events, or a --query", hint="relay replay 42, relay replay --query has:failed")
+    fields = assignments(changes)
+    async with connect(call.load()) as api:
+        events = await _chosen(api, ids, query)
+        steps = await _planned(api, events, to)
+        if dry_run:
+            _print_plan(call, steps)
+            return 0
+        return await _run(call, api, steps, {"sign": sign}, fields)
+
+
+async def _chosen(api: Api, ids: Iterable[int], query: str | None) -> list[Json]:
+    if query is None:
+        return [await api.get(f"/api/events/{id_}") for id_ in ids]
+    found = await pages(api, query)
+    if not found:
+        raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
+    return found[::-1]
+
+
+async def _planned(api: Api, events: list[Json], to: str | None) -> list[Step]:
+    if to is not None:
+        return [Step(event=event, to=to) for event in events]
+    targets = {target["name"]: target for target in (await api.get("/api/status"))["targets"]}
+    return [Step(event=event, to=name) for event in events for name in await _usual(api, event, targets)]
+
+
+async def _usual(api: Api, event: Json, targets: dict[str, Json]) -> list[str]:
+    """Return where an event's routes lead, e-mail apart: nobody gets a mail twice unless it is named."""
+    routes = (await api.get(f"/api/events/{event['id']}/routes"))["routes"]
+    led = dict.fromkeys(name for route in routes if route["matched"] for name in route["to"])
+    sending = [name for name in targets if targets[name]["action"] != "email"]
+    found = [name for name in led if name in sending] or (sending if len(sending) == 1 else [])
+    if not found:
+        named = f"one of {', '.join(targets)}" if targets else "http://localhost:3000/webhooks"
+        raise UsageError(
+            f"no route leads from #{event['id']} to a target", hint=f"name it with --to: {named}"
+        )
+    return found
+
+
+def _print_plan(call: Call, steps: list[Step]) -> None:
+    for step in steps if call.json else ():
+        call.terminal.json({"event": step.event["id"], "to": step.to, "dry_run": True})
+    if not call.json:
+        call.terminal.table([f"#{step.event['id']}", step.event["type"], f"-> {step.to}"] for step in steps)
+    call.terminal.say(f"{counted(len(steps), 'delivery')} would be made; nothing was sent")
+
+
+async def _run(call: Call, api: Api, steps: list[Step], how: Json, changes: dict[str, str]) -> int:
+    failed = 0
+    with _progress(call, len(steps)) as bar:
+        for step in steps:
+            failed += not await _sent(
+                call, api, step, how | await _edited(api, step.event, changes), quiet=bar.shown
+            )
+            bar.advance()
+    if len(steps) > 1:
+        reached = len(steps) - failed
+        call.terminal.say(
+            f"{counted(len(steps), 'delivery')}: {reached} reached their target, {failed} failed"
+        )
+    return 1 if failed else 0
+
+
+async def _sent(call: Call, api: Api, step: Step, how: Json, *, quiet: bool) -> bool:
+    place = {"url": step.to} if "://" in step.to else {"target": step.to}
+    made = await api.post(f"/api/events/{step.event['id']}/replay", how | place)
+    try:
+        delivery = await settled(api, made["delivery"])
+    except NothingMatched as error:
+        call.terminal.say(f"relay: {error.sentence}")
+        return False
+    if not quiet or not succeeded(delivery):
+        tell(call, delivery, step.event)
+    return succeeded(delivery)
+
+
+async def _edited(api: Api, event: Json, changes: dict[str, str]) -> Json:
+    if not changes:
+        return {}
+    body = await api.bytes(f"/api/events/{event['id']}/body")
+    return {"body": edit(body, changes).decode()}
+
+
+class _Bar(Protocol):
+    shown: bool
+
+    def advance(self) -> None:
+        """Count one delivery more."""
+
+
+class _NoBar:
+    shown = False
+
+    def advance(self) -> None:
+        """Show nothing."""
+
+
+@contextmanager
+def _progress(call: Call, total: int) -> Iterator[_Bar]:
+    if total < 2 or call.json or not (call.terminal.is_terminal and call.terminal.talks_to_terminal):
+        yield _NoBar()
+        return
+    from relay.cli.progress import bar  # noqa: PLC0415 - rich takes 80 ms to import, and only this needs it
+
+    with bar(call.terminal, total) as shown:
+        yield shown

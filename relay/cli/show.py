@@ -1,0 +1,121 @@
+"""`relay show`: one event whole, or its exact bytes."""
+
+import base64
+import json
+
+import click
+
+from relay.cli.client import Api, Json, connect
+from relay.cli.options import Call, event_id, shared
+from relay.cli.terminal import Part
+from relay.cli.verify import check_rows
+from relay.cli.words import delivery_parts, event_parts, size
+from relay.model.payload import Payload
+from relay.model.text import REDACTED, is_sensitive
+
+_SHOWN_BODY = 20_000  # characters of a body that a person is shown; --body gives all
+
+
+@click.command("show")
+@click.argument("event", type=event_id, metavar="EVENT")
+@click.option("--body", "body_only", is_flag=True, help="Print the body's exact bytes and nothing else.")
+@click.option("--reveal", is_flag=True, help="Show header values that are usually secret.")
+@shared
+async def command(call: Call, event: int, *, body_only: bool, reveal: bool) -> int:
+    """Show an event: its request, how its signature was checked, what became of it."""
+    async with connect(call.load()) as api:
+        if body_only:
+            _print_body(call, await api.bytes(f"/api/events/{event}/body"))
+            return 0
+        whole = await api.get(f"/api/events/{event}")
+        sent = await deliveries_of(api, whole)
+    if call.json:
+        call.terminal.json(whole | {"sent": sent})
+        return 0
+    _print(call, whole, sent, reveal=reveal)
+    return 0
+
+
+async def deliveries_of(api: Api, whole: Json) -> list[Json]:
+    """Return the deliveries of an event, oldest first."""
+    return [await api.get(f"/api/deliveries/{id_}") for id_ in whole["delivery_ids"]]
+
+
+def body_bytes(whole: Json) -> bytes:
+    """Return the bytes of the body that the API gives as text or base64."""
+    body = whole["body"]
+    return base64.b64decode(body["text"]) if body["encoding"] == "base64" else str(body["text"]).encode()
+
+
+def body_lines(content: bytes, content_type: str) -> list[str]:
+    """Return a body as lines for a person: JSON indented, forms field by field, else as it is."""
+    payload = Payload(content, content_type.partition(";")[0].strip().lower())
+    if payload.json is not None:
+        return json.dumps(payload.json, indent=2, ensure_ascii=False).splitlines()
+    if payload.form:
+        return [f"{name} = {value}" for name, value in payload.form]
+    return content.decode("utf-8", "backslashreplace").expandtabs(4).splitlines()
+
+
+def _print_body(call: Call, content: bytes) -> None:
+    if not call.terminal.is_terminal:
+        call.terminal.raw(content)
+        return
+    for line in content.decode("utf-8", "backslashreplace").splitlines():
+        call.terminal.line(line)
+    call.terminal.say("shown escaped; redirect it to a file for the exact bytes")
+
+
+def _print(call: Call, whole: Json, sent: list[Json], *, reveal: bool) -> None:
+    line = call.terminal.line
+    source, type_, number, verdict = event_parts(whole)
+    line(number, "  ", source, "  ", type_, "  ", verdict)
+    call.terminal.table(_facts(whole))
+    for title, rows in (("Signature", check_rows(whole)), ("Headers", _headers(whole, reveal=reveal))):
+        if rows:
+            line()
+            line((title, "bold"))
+            call.terminal.table(["  ", *row] for row in rows)
+    _print_content(call, whole)
+    if sent:
+        line()
+        line(("Deliveries", "bold"))
+        for delivery in sent:
+            line(f"  {delivery['id']}  ", *delivery_parts(delivery))
+
+
+def _print_content(call: Call, whole: Json) -> None:
+    content = body_bytes(whole)
+    if not content:
+        return
+    call.terminal.line()
+    call.terminal.line(("Body", "bold"))
+    left = _SHOWN_BODY
+    for text in body_lines(content, whole["content_type"]):
+        if left <= 0:
+            call.terminal.say(f"the body goes on; relay show {whole['id']} --body prints all of it")
+            return
+        call.terminal.line("  ", text[:left])
+        left -= len(text)
+
+
+def _facts(whole: Json) -> list[list[Part]]:
+    query = f"?{whole['query']}" if whole["query"] else ""
+    facts = {
+        "received": whole["received_at"],
+        "request": f"{whole['method']} {whole['path']}{query} from {whole['remote']}",
+        "answered": str(whole["status"]),
+        "key": whole["idempotency_key"],
+        "body": f"{size(whole['size'])} {whole['content_type']} sha256:{whole['sha256'][:12]}",
+        "why": whole["reason_sentence"],
+        "note": whole["note"],
+        "pinned": "yes" if whole["pinned"] else "",
+        "sample": "yes, triggered" if whole["sample"] else "",
+    }
+    return [[(name, "dim"), str(value)] for name, value in facts.items() if value]
+
+
+def _headers(whole: Json, *, reveal: bool) -> list[list[Part]]:
+    return [
+        [name, REDACTED if is_sensitive(name) and not reveal else value] for name, value in whole["headers"]
+    ]

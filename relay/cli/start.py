@@ -1,0 +1,179 @@
+"""`relay start`: capture, verify, show and send on, until Ctrl-C."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import click
+
+from relay import __version__
+from relay.app import Running, running
+from relay.cli import logs
+from relay.cli.banner import banner
+from relay.cli.behind import behind
+from relay.cli.browser import open_dashboard
+from relay.cli.client import find
+from relay.cli.faults import INTERRUPTED
+from relay.cli.options import Call, shared
+from relay.cli.stopping import Stopping, stopping
+from relay.cli.ticker import Ticker
+from relay.cli.voices import Lines, Objects, Tally
+from relay.config import Config, Overrides
+from relay.errors import StoreBusyError
+from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChanged
+
+_TUNNEL_PATIENCE = 8.0  # seconds that the banner waits for the tunnel's address; ngrok takes one or two
+_STORE_PATIENCE = 5.0  # seconds that another command may hold the data
+_POLL = 0.05
+
+
+@click.command("start")
+@click.option("--forward", multiple=True, metavar="URL", help="Send every event there; may be repeated.")
+@click.option("--no-tunnel", is_flag=True, help="Listen on this computer only.")
+@click.option("--open", "in_browser", is_flag=True, help="Open the dashboard in the browser.")
+@click.option("--ingress", metavar="HOST:PORT", help="Where webhooks arrive; port auto is any free one.")
+@click.option("--dashboard", metavar="HOST:PORT", help="Where dashboard and API are.")
+@shared
+async def command(
+    call: Call,
+    *,
+    forward: tuple[str, ...],
+    no_tunnel: bool,
+    in_browser: bool,
+    ingress: str | None,
+    dashboard: str | None,
+) -> int:
+    """Capture webhooks, verify them, show them live and send them on, until Ctrl-C.
+
+    The first Ctrl-C finishes what is in flight (0), a second one stops at once (130).
+    """
+    config = call.load(
+        Overrides(
+            forward=forward,
+            no_tunnel=no_tunnel,
+            ingress=ingress,
+            dashboard=dashboard,
+            data_dir=call.overrides.data_dir,
+        )
+    )
+    async with stopping(call.terminal.say) as stop:
+        with behind(call.terminal, stop.from_thread):
+            return await _run(call, config, stop, in_browser=in_browser)
+
+
+async def _run(call: Call, config: Config, stop: Stopping, *, in_browser: bool) -> int:
+    started = time.monotonic()
+    voice = Objects(call.terminal) if call.json else Lines(call.terminal, time.monotonic)
+    tally: Tally = {"events": 0, "succeeded": 0, "failed": 0, "waiting": 0}
+    try:
+        async with _opened(call, config) as relay:
+            relay.bus.on(lambda signal: _count(tally, signal))
+            await _tunnel_known(relay, config, stop)
+            await _greet(call, config, relay, voice)
+            if in_browser:
+                await open_dashboard(relay.login_url, config.server.data_dir, call.terminal.say)
+            await _tell_until(stop, relay, voice)
+            tally["waiting"] = await _waiting(relay)
+    except asyncio.CancelledError:
+        if not stop.hurried:
+            raise
+    voice.summary(
+        tally | {"waiting": max(tally["waiting"], 0), "seconds": round(time.monotonic() - started, 3)}
+    )
+    return INTERRUPTED if stop.impatient else 0
+
+
+@asynccontextmanager
+async def _opened(call: Call, config: Config) -> AsyncIterator[Running]:
+    # No log file yet: a start that fails for a taken port leaves nothing behind.
+    _log_to(call, None)
+    until = time.monotonic() + _STORE_PATIENCE
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                relay = await stack.enter_async_context(running(config))
+                break
+            except StoreBusyError:
+                # A command that works without a relay holds it for a moment; a relay holds it for good.
+                if time.monotonic() > until or await find(config.server.data_dir):
+                    raise
+                await asyncio.sleep(_POLL)
+        _log_to(call, call.invocation.log)
+        yield relay
+
+
+def _log_to(call: Call, log: Path | None) -> None:
+    logs.set_up(
+        call.terminal.say,
+        verbosity=call.verbosity,
+        debug=call.invocation.debug,
+        log=log,
+        untold=("relay.tunnel.supervisor",),  # the ticker tells of the tunnel
+    )
+
+
+async def _tunnel_known(relay: Running, config: Config, stop: Stopping) -> None:
+    provider = config.tunnel.provider
+    if provider == "none" or (provider == "auto" and config.tunnel.authtoken is None):
+        return
+    known = asyncio.Event()
+    stop.on_asked(known.set)
+    relay.bus.on(lambda signal: known.set() if _is_known(signal) else None)
+    if not _is_known(relay.live.tunnel):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_TUNNEL_PATIENCE):
+                await known.wait()
+
+
+def _is_known(signal: Signal) -> bool:
+    return isinstance(signal, TunnelChanged) and signal.state in ("up", "down")
+
+
+async def _greet(call: Call, config: Config, relay: Running, voice: Lines | Objects) -> None:
+    if isinstance(voice, Objects):
+        voice.ready(
+            {
+                "version": __version__,
+                "pid": os.getpid(),
+                "ingress_url": relay.setup.ingress_url,
+                "dashboard_url": relay.setup.dashboard_url,
+                "login_url": relay.login_url,
+                "public_url": relay.live.public_url,
+                "data_dir": str(relay.setup.data_dir),
+            }
+        )
+    for notice in relay.notices:
+        voice.notice(notice)
+    if isinstance(voice, Lines):
+        for line in await banner(relay, config):
+            call.terminal.line(*line)
+
+
+async def _tell_until(stop: Stopping, relay: Running, voice: Lines | Objects) -> None:
+    counts = await relay.store.events.page(limit=1)
+    ticker = Ticker(relay, voice)
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(ticker.run(counts.rows[0].id if counts.rows else 0))
+        await stop.wait()
+        telling.cancel()
+    await ticker.finish()
+
+
+async def _waiting(relay: Running) -> int:
+    counts = await relay.store.deliveries.counts()
+    return counts["pending"] + counts["running"]
+
+
+def _count(tally: Tally, signal: Signal) -> None:
+    # In the publisher's own turn, so that nothing is missed; what settles while relay stops waits no more.
+    match signal:
+        case EventStored():
+            tally["events"] += 1
+        case DeliveryChanged(state="succeeded" | "failed" as state):
+            tally[state] += 1
+            tally["waiting"] -= 1
+        case _:
+            return

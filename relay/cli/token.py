@@ -1,0 +1,33 @@
+"""`relay token`: what the dashboard and the API ask for."""
+
+import click
+
+from relay.cli.client import find
+from relay.cli.options import Call, shared
+from relay.errors import StoreBusyError
+from relay.store import prepare
+from relay.web.guard import load_token
+
+
+@click.command("token")
+@click.option("--rotate", is_flag=True, help="Make a new one; every open dashboard must log in again.")
+@shared
+async def command(call: Call, *, rotate: bool) -> int:
+    """Print the token, for `Authorization: Bearer`; where a relay runs, its login link goes to stderr."""
+    config = call.load()
+    url = await find(config.server.data_dir)
+    if rotate and url is not None:
+        raise StoreBusyError("the running relay would go on with the old token", hint="stop it, then rotate")
+    prepare(config.server.data_dir)
+    token = load_token(config.server.data_dir, rotate=rotate)
+    link = f"{url}/login?token={token}" if url else None
+    if call.json:
+        call.terminal.json({"token": token, "login_url": link})
+        return 0
+    call.terminal.line(token)
+    call.terminal.flush()
+    if link:
+        call.terminal.say("log in at ", link)
+    if not config.server.auth:
+        call.terminal.say('dashboard_auth is "off", so nothing asks for it')
+    return 0

@@ -1,0 +1,103 @@
+"""How an event and a delivery read on one line; both come as the JSON that the API gives."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from relay.cli.terminal import Part
+
+Json = Mapping[str, Any]
+
+SETTLED = frozenset({"succeeded", "failed", "cancelled"})
+_VERDICTS = {"verified": "green", "invalid": "red", "unsigned": "dim", "unchecked": "yellow"}
+_STATES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+
+
+def event_parts(event: Json) -> list[Part]:
+    """Return an event as columns: source, type, number, verdict."""
+    return [event["source"], event["type"], (f"#{event['id']}", "bold"), *verdict_parts(event)]
+
+
+def verdict_parts(event: Json) -> list[Part]:
+    """Return what was thought of an event as one column."""
+    verdict = event["verdict"]
+    return [(verdict + _beside(event), _VERDICTS.get(verdict, "bold"))]
+
+
+def delivery_parts(delivery: Json) -> list[Part]:
+    """Return a delivery as `-> app 200 38 ms`, or what keeps it."""
+    state = delivery["state"]
+    made = bool(delivery["attempts_made"])
+    if not made and state not in SETTLED:
+        return [f"-> {delivery['target']} ", ("waiting", "dim")]
+    answer = str(delivery["status"] or "") or _plain(delivery)
+    took = "" if delivery["took_ms"] is None else f" {milliseconds(delivery['took_ms'])}"
+    style = _STATES.get(state, "yellow")
+    parts: list[Part] = [f"-> {delivery['target']} ", (answer, style), took]
+    if state == "pending":
+        parts.append(f", attempt {delivery['attempts_made']}, again {until(delivery['due_at'])}")
+    elif delivery["attempts_made"] > 1:
+        parts.append(f", attempt {delivery['attempts_made']}")
+    return parts
+
+
+def until(moment: str) -> str:
+    """Return how long it is until a moment, in words."""
+    seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    return f"in {duration(seconds)}" if seconds > 0.5 else "now"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: `12 s`, `4 min`, `3 h`, `2 d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+
+
+def milliseconds(took: float) -> str:
+    """Return how long something took."""
+    return f"{took:.0f} ms" if took < 10_000 else f"{took / 1000:.1f} s"
+
+
+def clock_time(moment: str) -> str:
+    """Return a moment's time of day where this computer is."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%H:%M:%S")
+
+
+def day_and_time(moment: str) -> str:
+    """Return a moment where this computer is: the time alone for the last hours, else with its day."""
+    local = datetime.fromisoformat(moment).astimezone()
+    recent = datetime.now(UTC) - local < timedelta(hours=20)
+    return local.strftime("%H:%M:%S" if recent else "%Y-%m-%d %H:%M")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people say it."""
+    if count < 1000:
+        return f"{count} B"
+    return f"{count / 1000:.1f} KB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 event`, `2 deliveries`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
+def _beside(event: Json) -> str:
+    match event["outcome"]:
+        case "rejected":
+            return f", rejected {event['status']} ({event['reason'] or 'no reason'})"
+        case "duplicate":
+            return f", duplicate of #{event['duplicate_of']}"
+        case "ignored":
+            return ", ignored"
+    return ""
+
+
+def _plain(delivery: Json) -> str:
+    detail = delivery["detail"] or ""
+    if delivery["state"] == "succeeded":
+        return detail or "done"
+    return f"{delivery['state']}: {detail}" if detail else str(delivery["state"])

@@ -1,0 +1,193 @@
+"""Real commands: as processes of their own, and inside this one where a process would cost a second."""
+
+import http.server
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from relay.cli.program import run
+
+PORTS = ("--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "LANG": "C.UTF-8",
+    "STRIPE_WEBHOOK_SECRET": "whsec_test_stripe_secret",
+}
+
+
+@dataclass
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def objects(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Started:
+    """`relay start` as a process of its own, its output read line by line."""
+
+    process: subprocess.Popen
+    home: Path
+    app: object = None
+    lines: list[str] = field(default_factory=list)
+
+    def line(self) -> str:
+        text = self.process.stdout.readline()
+        self.lines.append(text)
+        return text
+
+    def object(self, kind: str):
+        """Return the next object of a kind, passing over others."""
+        while text := self.line():
+            value = json.loads(text)
+            if value["kind"] == kind:
+                return value
+        raise AssertionError(f"no {kind}; stderr: {self.process.stderr.read()}")
+
+    @property
+    def running(self):
+        return json.loads((self.home / ".relay" / "running.json").read_text())
+
+    def send(self, name="test", body=b'{"type": "a.b"}', **headers):
+        return post(f"{self.running['ingress_url']}/webhooks/{name}", body, **headers)
+
+    def stop(self, number=signal.SIGINT) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=15)
+        return self.process.returncode, out, err
+
+
+def post(url, body, **headers):
+    headers = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    request = urllib.request.Request(url, data=body, headers=headers, method="POST")
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.loads(response.read())
+
+
+@contextmanager
+def _started(home: Path, *options: str, env=None, ports=PORTS):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay", "start", *ports, "--no-tunnel", *options],
+        cwd=home,
+        env=ENVIRONMENT | (env or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Started(process, home)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _command(home: Path, *arguments: str, env=None, stdin=None, timeout=30) -> Done:
+    done = subprocess.run(
+        [sys.executable, "-m", "relay", *arguments],
+        cwd=home,
+        env=ENVIRONMENT | (env or {}),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Start relays in the test's folder: `with started("--json") as relay:`."""
+    return lambda *options, **more: _started(tmp_path, *options, **more)
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run a command in the test's folder, as a process of its own."""
+    return lambda *arguments, **more: _command(tmp_path, *arguments, **more)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One relay for every test of a file that only asks it things, with `home` and a target named app."""
+    home = tmp_path_factory.mktemp("shared")
+    with _answering() as app:
+        (home / "relay.toml").write_text(f'[targets.app]\nforward = "{app.url}"\n')
+        with _started(home, "--json") as relay:
+            relay.object("ready")
+            relay.app = app
+            yield relay
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen.append((self.path, dict(self.headers), body))
+        self.server.wait.wait(timeout=10)
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        return
+
+
+@contextmanager
+def _answering():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    server.daemon_threads = True
+    server.seen, server.status, server.wait = [], 200, threading.Event()
+    server.wait.set()
+    server.url = f"http://127.0.0.1:{server.server_port}/hooks"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield server
+    server.wait.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def target():
+    """An app that answers: `seen` holds what it got, `status` what it answers, `wait` holds it up."""
+    with _answering() as server:
+        yield server
+
+
+@pytest.fixture
+def inside(capsys, monkeypatch, tmp_path):
+    """Run commands inside this process: the same program, without the second it takes to start."""
+    root = logging.getLogger()
+    kept = root.handlers[:], root.level
+
+    def go(*arguments, home=None):
+        monkeypatch.chdir(home or tmp_path)
+        capsys.readouterr()
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    yield go
+    for handler in root.handlers[:]:
+        if handler not in kept[0]:
+            handler.close()
+    root.handlers[:] = kept[0]
+    root.setLevel(kept[1])

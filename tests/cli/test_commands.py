@@ -1,0 +1,288 @@
+"""Commands on events, with a running relay and without one."""
+
+import hashlib
+import hmac
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+
+def signed(body: bytes, secret=b"whsec_test_stripe_secret") -> str:
+    now = int(time.time())
+    return f"t={now},v1={hmac.new(secret, b'%d.%s' % (now, body), hashlib.sha256).hexdigest()}"
+
+
+@pytest.fixture
+def ask(inside, shared):
+    """Ask the shared relay."""
+    return lambda *arguments: inside(*arguments, home=shared.home)
+
+
+def stripe(shared, amount: int, **headers) -> int:
+    body = json.dumps(
+        {"id": f"evt_{time.time_ns()}", "type": "invoice.paid", "data": {"object": {"amount": amount}}}
+    ).encode()
+    return shared.send("stripe", body, **({"Stripe_Signature": signed(body)} | headers))["event"]
+
+
+def test_events_are_listed_searched_and_limited(ask, shared):
+    ids = [stripe(shared, amount) for amount in (11, 12, 13)]
+    listed = ask("events", "--json", "source:stripe", "--limit", "2")
+    assert [event["id"] for event in listed.objects] == ids[:0:-1]
+    found = ask("events", "--json", "payload.data.object.amount:>12", f"id:{ids[0]}..{ids[2]}")
+    assert [event["id"] for event in found.objects] == ids[2:]
+    assert re.search(rf"#{ids[2]} +\d\d:\d\d:\d\d +stripe +invoice\.paid +verified", ask("events").out)
+    nothing = ask("events", "type:no.such")
+    assert (nothing.code, nothing.out, nothing.err) == (4, "", "no event matches\n")
+    wrong = ask("events", "verdict:maybe")
+    assert wrong.code == 2
+    assert "verdict:maybe is not one of" in wrong.err
+
+
+def test_show_gives_the_event_its_exact_body_and_hides_what_is_secret(ask, shared):
+    id_ = stripe(shared, 5, Authorization="Bearer hunter2")
+    shown = ask("show", f"#{id_}")
+    assert shown.code == 0
+    assert "hunter2" not in shown.out
+    assert re.search(r"Authorization +\[redacted\]", shown.out)
+    assert '"amount": 5' in shown.out
+    assert "-> app 200" in shown.out
+    assert "hunter2" in ask("show", str(id_), "--reveal").out
+    whole = ask("show", str(id_), "--json").objects[0]
+    body = subprocess.run(
+        [sys.executable, "-m", "relay", "show", str(id_), "--body"],
+        cwd=shared.home,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    ).stdout
+    assert body == whole["body"]["text"].encode()
+    missing = ask("show", "999999")
+    assert (missing.code, missing.err) == (
+        1,
+        "relay: no event 999999; relay events lists those that there are\n",
+    )
+
+
+def test_replay_waits_until_it_is_settled_and_says_how_it_went(ask, shared):
+    id_ = stripe(shared, 6)
+    shared.app.seen.clear()
+    done = ask("replay", str(id_))
+    assert done.code == 0
+    assert re.fullmatch(rf"#{id_} invoice\.paid  -> app 200 \d+ ms\n", done.out)
+    assert shared.app.seen
+    shared.app.status = 500
+    try:
+        failed = ask("replay", str(id_), "--json")
+    finally:
+        shared.app.status = 200
+    assert failed.code == 1
+    assert (failed.objects[0]["status"], failed.objects[0]["reason"]) == (500, "replay")
+
+
+def test_replay_edits_fields_and_signs_anew(ask, shared):
+    id_ = stripe(shared, 7)
+    shared.app.seen.clear()
+    assert ask("replay", str(id_), "--set", "data.object.amount=700").code == 0
+    _, headers, body = shared.app.seen[-1]
+    assert json.loads(body)["data"]["object"]["amount"] == 700
+    stamp = dict(part.split("=") for part in headers["Stripe-Signature"].split(","))
+    signature = hmac.new(b"whsec_test_stripe_secret", f"{stamp['t']}.".encode() + body, hashlib.sha256)
+    assert stamp["v1"] == signature.hexdigest()
+    wrong = ask("replay", str(id_), "--set", "amount")
+    assert (wrong.code, wrong.err) == (
+        2,
+        "relay: --set: 'amount' is not path=value; write data.object.amount=500\n",
+    )
+
+
+def test_replay_by_query_keeps_order_and_a_dry_run_sends_nothing(ask, shared):
+    ids = [stripe(shared, amount) for amount in (21, 22, 23)]
+    query = f"id:{ids[0]}..{ids[2]}"
+    time.sleep(0.2)
+    shared.app.seen.clear()
+    plan = ask("replay", "--query", query, "--dry-run", "--json")
+    assert [step["event"] for step in plan.objects] == ids
+    assert not shared.app.seen
+    done = ask("replay", "--query", query)
+    assert done.code == 0
+    assert [json.loads(body)["data"]["object"]["amount"] for _, _, body in shared.app.seen] == [21, 22, 23]
+    assert done.err == "3 deliveries: 3 reached their target, 0 failed\n"
+    assert ask("replay", "--query", "type:no.such").code == 4
+
+
+def test_replay_refuses_what_must_not_be_dialled(ask, shared):
+    id_ = stripe(shared, 8)
+    for url in ("ftp://x", "http://169.254.169.254/", "http://example.com/", shared.running["dashboard_url"]):
+        refused = ask("replay", str(id_), "--to", url)
+        assert refused.code == 2, url
+        assert len(refused.err.splitlines()) == 1
+    assert ask("replay", str(id_), "--to", "nosuch").code == 1
+
+
+def test_a_trigger_goes_through_the_ingress_verified_and_on_to_the_target(ask, shared):
+    shared.app.seen.clear()
+    done = ask("trigger", "stripe", "invoice.paid", "--set", "data.object.amount_due=4200", "--json")
+    assert done.code == 0
+    event, delivery = done.objects
+    assert (event["verdict"], event["sample"], delivery["state"]) == ("verified", True, "succeeded")
+    assert json.loads(shared.app.seen[-1][2])["data"]["object"]["amount_due"] == 4200
+    unknown = ask("trigger", "stripe", "invoice.payd")
+    assert unknown.code != 0
+    assert len(unknown.err.splitlines()) == 1
+
+
+def test_samples_and_providers_are_listed(ask):
+    assert {"source": "stripe", "type": "invoice.paid"} in ask("samples", "stripe", "--json").objects
+    assert "invoice.paid" in ask("samples").out
+    assert re.search(r"stripe +Stripe +STRIPE_WEBHOOK_SECRET", ask("providers").out)
+
+
+def test_verify_prints_every_check_and_exits_5_unless_verified(ask, shared):
+    good = stripe(shared, 9)
+    assert ask("verify", str(good)).code == 0
+    body = b'{"type": "forged"}'
+    with pytest.raises(OSError, match="401"):
+        shared.send("stripe", body, Stripe_Signature=signed(body, b"wrong"))
+    forged = ask("events", "--json", "verdict:invalid").objects[0]
+    done = ask("verify", str(forged["id"]))
+    assert done.code == 5
+    assert "FAILED" in done.out
+    assert "No known secret gives this signature" in done.out
+    assert ask("verify", str(forged["id"]), "--json").objects[0]["reason"] == "signature_mismatch"
+
+
+def test_explain_says_which_route_was_taken(ask, shared):
+    done = ask("explain", str(stripe(shared, 10)))
+    assert re.match(r"taken +\* +-> app +source and type fit", done.out)
+
+
+def test_diff_names_each_place_that_differs(ask, shared):
+    one, other = stripe(shared, 1), stripe(shared, 2, X_Env="dev")
+    places = {item["place"]: item for item in ask("diff", str(one), str(other), "--json").objects}
+    assert places["body data.object.amount"]["a"] == "1"
+    assert places["body data.object.amount"]["b"] == "2"
+    assert places["header x-env"]["a"] is None
+    shown = ask("diff", str(one), str(other)).out
+    assert "[redacted]" in shown
+    assert "v1=" not in shown
+    assert ask("diff", str(one), str(one)).out == ""
+
+
+def test_wait_prints_the_next_event_that_matches(ask, shared):
+    waiting = threading.Timer(0.8, lambda: (shared.send(body=b'{"type": "other"}'), stripe(shared, 31)))
+    waiting.start()
+    done = ask("wait", "type:invoice.*", "--timeout", "10s", "--json")
+    waiting.join()
+    assert done.code == 0
+    assert [event["type"] for event in done.objects] == ["invoice.paid"]
+    late = ask("wait", "type:invoice.*", "--timeout", "300ms")
+    assert (late.code, late.err) == (4, "relay: no matching event in 0.3 s\n")
+
+
+def test_deliveries_are_listed_retried_and_cancelled(ask, shared):
+    shared.app.status = 503
+    try:
+        id_ = stripe(shared, 41)
+        for _ in range(100):
+            found = ask("deliveries", "--json", "--event", str(id_)).objects
+            if found[0]["attempts_made"]:
+                break
+            time.sleep(0.05)
+    finally:
+        shared.app.status = 200
+    delivery = str(found[0]["id"])
+    assert found[0]["state"] == "pending"
+    assert re.search(r"-> app 503 \d+ ms, attempt 1, again ", ask("deliveries", "--state", "pending").out)
+    retried = ask("retry", delivery)
+    assert (retried.code, retried.err) == (0, "")
+    assert re.match(rf"#{id_}  -> app 200 \d+ ms, attempt 2", retried.out)
+    refused = ask("cancel", delivery)
+    assert refused.code == 2
+    assert "is not waiting" in refused.err
+    assert ask("retry", "999999").code == 1
+
+
+def test_token_and_doctor_know_the_running_relay(ask, shared):
+    token = ask("token")
+    assert token.err == f"log in at {shared.running['dashboard_url']}/login?token={token.out.strip()}\n"
+    refused = ask("token", "--rotate")
+    assert refused.code == 1
+    found = {item["name"]: item for item in ask("doctor", "--json").objects}
+    assert found["relay"]["detail"].startswith("running")
+    assert found["target app"]["state"] == "ok"
+    assert found["data"]["state"] == "ok"
+
+
+def test_doctor_names_the_fix_of_what_fails(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text(
+        '[targets.app]\nforward = "http://127.0.0.1:9/x"\n'
+        '[smtp]\nhost = "127.0.0.1"\nport = 9\nsender = "a@b.example"\n'
+    )
+    done = inside("doctor")
+    assert done.code == 1
+    assert "target app   connection refused; start it, or correct its address" in done.out
+    assert re.search(r"failed +mail +127\.0\.0\.1:9: .+; correct \[smtp\], or start the server", done.out)
+
+
+def test_commands_work_without_a_relay_too(inside, tmp_path, target):
+    (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "{target.url}"\n')
+    triggered = inside("trigger", "test", "a.b", "--body", "/dev/null", "--json")
+    assert triggered.code == 0, triggered.err
+    event, delivery = triggered.objects
+    assert (event["id"], delivery["state"]) == (1, "succeeded")
+    replayed = inside("replay", "1")
+    assert replayed.code == 0
+    assert len(target.seen) == 2
+    assert not (tmp_path / ".relay" / "running.json").exists()
+    assert inside("replay", "1", "--to", "http://127.0.0.1:9/x").code == 1
+
+
+def test_follow_goes_on_over_a_restart(started, tmp_path):
+    with started("--json") as relay:
+        relay.object("ready")
+        relay.send()
+        following = subprocess.Popen(
+            [sys.executable, "-m", "relay", "events", "--follow", "--json"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert json.loads(following.stdout.readline())["id"] == 1
+            relay.send()
+            assert json.loads(following.stdout.readline())["id"] == 2
+            relay.stop()
+            with started("--json") as again:
+                again.object("ready")
+                again.send()
+                assert json.loads(following.stdout.readline())["id"] == 3
+            following.send_signal(2)
+            _, err = following.communicate(timeout=10)
+        finally:
+            following.kill()
+            following.communicate()
+    assert following.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_a_closed_pipe_and_a_poor_locale_are_no_problem(shared):
+    shared.send(body='{"type": "ж\\u202e"}'.encode())
+    piped = subprocess.run(
+        f"{sys.executable} -m relay events | head -1; {sys.executable} -m relay --help | true",
+        shell=True,
+        cwd=shared.home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )
+    assert piped.stderr == ""
+    assert "\\u0436\\u202e" in piped.stdout

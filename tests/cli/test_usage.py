@@ -1,0 +1,171 @@
+"""Wrong usage and wrong configuration: one line that names it, the right code, never a traceback."""
+
+import importlib
+import json
+import stat
+import tomllib
+
+import pytest
+
+from relay.cli.init import TEMPLATE
+from relay.cli.program import COMMANDS
+from relay.config import Overrides, load
+
+
+def test_an_unknown_command_names_the_nearest(command):
+    done = command("strat")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "relay: unknown command 'strat'; did you mean 'start'?\n"
+
+
+def test_help_lists_every_command_without_importing_any(command):
+    done = command("--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert done.code == 0
+    for name, sentence in COMMANDS.items():
+        assert f"  {name} " in done.out
+        assert sentence in done.out
+    imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
+    assert "relay.cli.faults" in imported
+    assert not imported & {"aiohttp", "pydantic", "rich", "asyncio", "relay.cli.start", "relay.config"}
+
+
+def test_the_sentences_of_help_are_those_of_the_commands():
+    for name, sentence in COMMANDS.items():
+        command = importlib.import_module(f"relay.cli.{name}").command
+        assert command.name == name
+        assert command.help
+        assert sentence.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("\x1b[31mred",), 2, "relay: unknown command '\\x1b[31mred'; relay --help lists the commands\n"),
+        (("--frob",), 2, "relay: no such option '--frob'; relay --help says how\n"),
+        (("show", "abc"), 2, "relay: 'abc' is not an event id; relay events lists them\n"),
+        (("show", "9" * 40), 2, f"relay: '{'9' * 40}' is not an event id; relay events lists them\n"),
+        (("show",), 2, "relay: EVENT is missing; relay show --help says how\n"),
+        (("retry", "x\x9b"), 2, "relay: 'x\\x9b' is not a delivery id; relay deliveries lists them\n"),
+        (
+            ("wait", "--timeout", "soon"),
+            2,
+            "relay: --timeout: 'soon' is not a duration; write 500ms, 60s or 5m\n",
+        ),
+        (
+            ("events", "--limit", "x"),
+            2,
+            "relay: --limit: 'x' is not a number from 1 up; relay events --help says how\n",
+        ),
+        (
+            ("check", "--config", "no.toml"),
+            2,
+            "relay: there is no config at no.toml; relay init writes one\n",
+        ),
+        (("start", "--ingress", "127.0.0.1:abc"), 2, "--ingress: '127.0.0.1:abc' is not host:port"),
+        (("start", "--ingress", "127.0.0.1:70000"), 2, "--ingress: 70000 is not a port (1-65535)"),
+        (
+            ("start", "--ingress", "127.0.0.1:1234", "--dashboard", "127.0.0.1:1234"),
+            2,
+            "need different ports",
+        ),
+        (("start", "--dashboard", "0.0.0.0:8401"), 2, "the dashboard only listens on loopback"),
+        (("start", "--forward", "ftp://x"), 2, "--forward: "),
+        (("start", "--forward", "http://169.254.169.254/"), 2, "--forward: "),
+        (
+            ("replay",),
+            2,
+            "relay: name events, or a --query; relay replay 42, relay replay --query has:failed\n",
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line(inside, arguments, code, told):
+    done = inside(*arguments)
+    assert (done.code, done.out) == (code, "")
+    assert told in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_check_lists_every_mistake_at_once(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text(
+        'fowrard = 1\n[server]\ningres = "x"\n[targets.app]\nforward = 7\n[sources.stripe]\nverify = "enforced"\n'
+    )
+    done = inside("check")
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("relay: relay.toml has 4 mistakes:\n")
+    for told in (
+        "unknown key 'fowrard'",
+        "did you mean 'ingress'?",
+        "must be text",
+        "use enforce, report or off",
+    ):
+        assert told in done.err
+    objects = inside("check", "--json").objects
+    assert [found["kind"] for found in objects] == ["mistake"] * 4
+    for name in ("start", "events", "doctor"):
+        assert inside(name).code in (1, 2)
+
+
+def test_one_mistake_is_one_line(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text("[server]\ninbox = 3\n")
+    assert inside("check").err == "relay: relay.toml: server.inbox: must be true or false, got a number\n"
+
+
+def test_check_warns_and_says_that_it_is_valid(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text('[sources.stripe]\nsecret = "env:NOT_SET_ANYWHERE"\n')
+    done = inside("check")
+    assert done.code == 0
+    assert done.out == "relay.toml is valid: 1 source, 0 targets, 0 routes\n"
+    assert done.err == (
+        "warning: sources.stripe: NOT_SET_ANYWHERE is not set, so its events are kept unchecked\n"
+    )
+
+
+def test_check_prints_the_schema(inside):
+    schema = json.loads(inside("check", "--schema").out)
+    assert {"server", "sources", "targets", "routes"} <= set(schema["properties"])
+
+
+def test_init_writes_a_config_that_loads_and_never_overwrites(inside, tmp_path):
+    assert inside("init").code == 0
+    written = (tmp_path / "relay.toml").read_text()
+    assert written == TEMPLATE
+    load(tmp_path / "relay.toml", Overrides(), {})
+    again = inside("init")
+    assert again.code == 2
+    assert "is there already" in again.err
+    assert (tmp_path / "relay.toml").read_text() == written
+
+
+def test_what_init_comments_out_is_valid_too(tmp_path):
+    lines = [line.removeprefix("# ") for line in TEMPLATE.splitlines()]
+    kept = [line for line in lines if line.startswith("[") or (" = " in line and not line.endswith("."))]
+    tomllib.loads("\n".join(kept))
+    (tmp_path / "relay.toml").write_text("\n".join(kept))
+    load(tmp_path / "relay.toml", Overrides(), {})
+
+
+def test_an_unforeseen_error_is_one_line_and_a_log(command, tmp_path):
+    data = tmp_path / ".relay"
+    data.mkdir(mode=0o700)
+    (data / "token").mkdir()
+    done = command("token")
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+    assert f"the traceback is in {data / 'relay.log'}" in done.err
+    assert "IsADirectoryError" in (data / "relay.log").read_text()
+    assert stat.S_IMODE((data / "relay.log").stat().st_mode) == 0o600
+
+
+def test_a_data_dir_that_cannot_be_made_is_named(inside, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = inside("events", "--data-dir", "file/below")
+    assert done.code == 1
+    assert str(tmp_path / "file" / "below") in done.err
+
+
+def test_the_token_is_kept_and_rotated(inside):
+    first = inside("token").out
+    assert inside("token").out == first
+    assert inside("token", "--rotate").out != first
+    assert len(first.strip()) >= 32

@@ -14,7 +14,7 @@ from relay.model.delivery import DeliveryState
 @click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="Only these.")
 @click.option("--event", type=event_id, metavar="ID", help="Of one event.")
 @click.option("--target", help="To one target.")
-@click.option("--limit", type=at_most, default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=at_most, metavar="N", default=50, show_default=True, help="How many at most.")
 @shared
 async def command(call: Call, state: str | None, event: int | None, target: str | None, limit: int) -> int:
     """List deliveries, newest first."""

@@ -12,11 +12,13 @@ import click
 
 from relay.cli.client import connect, find
 from relay.cli.options import Call, shared
-from relay.cli.probes import PATIENT, greets, target_answers
+from relay.cli.probes import PATIENT, target_answers
 from relay.cli.terminal import Part
 from relay.cli.words import size
 from relay.config import Config
 from relay.errors import ConfigError, PortError, RelayError
+from relay.mail.smtp import probe
+from relay.model.delivery import Succeeded
 from relay.tunnel.agent import default_agent, find_agent
 from relay.web.sites import listen
 
@@ -141,12 +143,12 @@ async def _mail(config: Config) -> Finding:
     smtp = config.smtp
     if smtp is None:
         return _good("mail", "no [smtp]: mails are rendered and kept in the outbox")
-    why = await greets(smtp, PATIENT)
+    outcome = await probe(smtp)
     where = f"{smtp.host}:{smtp.port}"
-    if not why:
-        return _good("mail", f"{where} greets")
+    if isinstance(outcome, Succeeded):
+        return _good("mail", f"{where} takes our mail")
     return Finding(
-        name="mail", state="failed", detail=f"{where}: {why}", fix="correct [smtp], or start the server"
+        name="mail", state="failed", detail=outcome.detail, fix="correct [smtp], or start the server"
     )
 
 

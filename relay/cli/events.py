@@ -13,7 +13,7 @@ from relay.cli.options import Call, at_most, shared
 @click.command("events")
 @click.argument("query", nargs=-1)
 @click.option("--follow", "following", is_flag=True, help="Go on with what arrives, until Ctrl-C.")
-@click.option("--limit", type=at_most, default=50, show_default=True, help="How many at most.")
+@click.option("--limit", type=at_most, metavar="N", default=50, show_default=True, help="How many at most.")
 @shared
 async def command(call: Call, query: tuple[str, ...], following: bool, limit: int) -> int:
     """List events, newest first; with --follow oldest first, and then live.

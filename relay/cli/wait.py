@@ -15,7 +15,9 @@ from relay.cli.words import duration
 
 @click.command("wait")
 @click.argument("query", nargs=-1)
-@click.option("--timeout", type=seconds, default=60.0, show_default="60s", help="How long at most.")
+@click.option(
+    "--timeout", type=seconds, metavar="DURATION", default=60.0, show_default="60s", help="How long at most."
+)
 @shared
 async def command(call: Call, query: tuple[str, ...], timeout: float) -> int:  # noqa: ASYNC109 - the option's name
     """Wait for the next event that matches QUERY and print it; 4 when none came in time."""

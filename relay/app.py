@@ -4,63 +4,25 @@ import asyncio
 import json
 import logging
 import os
-import secrets
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from urllib.parse import urlsplit
 
-from relay import __version__
-from relay.actions.email import Email, Post
-from relay.actions.forward import Forward
-from relay.actions.outgoing import ForwardOptions
+from relay.assembly import Assembly, Ports, Running
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
-from relay.delivery.engine import Engine, Habits
-from relay.delivery.replay import Replays
-from relay.delivery.resign import Resign
-from relay.delivery.targets import Targets
-from relay.dial import Rules, check_syntax
-from relay.errors import NotFoundError, StoreError
-from relay.ingest import Ingest, explain
-from relay.mail.compose import EmailOptions
-from relay.model.delivery import Target
-from relay.model.event import EventRow, Source
-from relay.model.signals import Refused, Signal, TunnelChanged
-from relay.providers.catalogue import find
-from relay.providers.samples import sample_types
+from relay.errors import StoreError
 from relay.store import Store, open_store, prepare
-from relay.trigger import prepare as prepare_sample
 from relay.tunnel.opening import open_tunnel
-from relay.tunnel.supervisor import Supervisor
-from relay.web.guard import Guard, load_token, own_hosts
-from relay.web.keys import Desk, Live, Setup, TriggerRequest, Verbs
-from relay.web.post import post_sample
-from relay.web.receive import Door
+from relay.web.keys import Setup
 from relay.web.sites import address_of, listen, private_site, public_site
-from relay.web.sources import SourceTable
 
 log = logging.getLogger(__name__)
 
 _REFUSED_KEPT = 50  # refusals remembered for each source
 _INDEX_PAUSE = 0.05  # seconds between two batches of the index
 _INDEX_PAUSE_BUSY = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A relay at work."""
-
-    setup: Setup
-    live: Live
-    bus: Bus
-    store: Store
-    login_url: str
-    notices: tuple[str, ...]
 
 
 @asynccontextmanager
@@ -78,38 +40,31 @@ async def running(
         ports = stack.enter_context(_ports(config, quiet=quiet))
         prepare(config.server.data_dir)
         store = await stack.enter_async_context(open_store(config.server.data_dir))
-        room = _Room(config=config, ports=ports, clock=time, store=store)
-        forward = await stack.enter_async_context(room.forward())
-        email = room.email()
-        engine = room.engine(forward, email, above=await store.deliveries.newest() if quiet else 0)
-        tunnel = None if quiet else open_tunnel(config.tunnel, room.ingress_url, clock=time)
+        parts = Assembly(config=config, ports=ports, clock=time, store=store)
+        forward = await stack.enter_async_context(parts.forward())
+        email = parts.email()
+        engine = parts.engine(forward, email, above=await store.deliveries.newest() if quiet else 0)
+        tunnel = None if quiet else open_tunnel(config.tunnel, parts.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
-        desk = room.desk(room.replays(email), tunnel)
-        guard = room.guard()
+        desk = parts.desk(parts.replays(email), tunnel)
+        guard = parts.guard()
         await stack.enter_async_context(private_site(ports.dashboard, desk, guard))
-        await stack.enter_async_context(public_site(ports.ingress, room.door()))
+        await stack.enter_async_context(public_site(ports.ingress, parts.door()))
         tasks("engine", engine.run())
-        tasks("index", _index(store, room.bus, time))
+        tasks("index", _index(store, parts.bus, time))
         if tunnel is not None:
-            tasks("tunnel", tunnel.run(room.tunnel_changed))
+            tasks("tunnel", tunnel.run(parts.tunnel_changed))
         if not quiet:
             stack.enter_context(_announced(config.server.data_dir, desk.setup))
-        yield room.running(desk, guard)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Ports:
-    ingress: socket.socket
-    dashboard: socket.socket
-    notices: tuple[str, ...]
+        yield parts.running(desk, guard)
 
 
 @contextmanager
-def _ports(config: Config, *, quiet: bool) -> Iterator[_Ports]:
+def _ports(config: Config, *, quiet: bool) -> Iterator[Ports]:
     server = config.server
     if quiet:
         with listen(("127.0.0.1", 0), "", named=True) as one, listen(("127.0.0.1", 0), "", named=True) as two:
-            yield _Ports(ingress=one, dashboard=two, notices=())
+            yield Ports(ingress=one, dashboard=two, notices=())
         return
     with (
         listen(server.ingress, "--ingress", named=server.ingress_named) as ingress,
@@ -121,7 +76,7 @@ def _ports(config: Config, *, quiet: bool) -> Iterator[_Ports]:
             for name, wanted, got in pairs
             if wanted[1] not in (0, got.getsockname()[1])
         ]
-        yield _Ports(ingress=ingress, dashboard=dashboard, notices=tuple(moved))
+        yield Ports(ingress=ingress, dashboard=dashboard, notices=tuple(moved))
 
 
 @asynccontextmanager
@@ -167,207 +122,3 @@ def _announced(data_dir: Path, setup: Setup) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-class _Room:
-    """The objects of one relay while they are put together."""
-
-    def __init__(self, *, config: Config, ports: _Ports, clock: Clock, store: Store) -> None:
-        self.config = config
-        self.ports = ports
-        self.clock = clock
-        self.store = store
-        self.bus = Bus()
-        self.nonce = secrets.token_urlsafe(24)
-        self.ingress_url = f"http://{address_of(ports.ingress)}"
-        self.dashboard_url = f"http://{address_of(ports.dashboard)}"
-        self.table = SourceTable(config.sources, config.inbox)
-        self.targets = Targets(config.targets, config.emails)
-        self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
-        self.bus.on(self._note)
-        self._own = frozenset(
-            (host, listening.getsockname()[1])
-            for listening in (ports.ingress, ports.dashboard)
-            for host in ("127.0.0.1", "localhost", "::1", str(listening.getsockname()[0]))
-        )
-
-    def source(self, name: str) -> Source:
-        """Return a source by name. Raises NotFoundError."""
-        found = self.table.named(name)
-        if found is None:
-            raise NotFoundError(f"no source is called {name!r}", hint="relay start lists the sources")
-        return found
-
-    def rules(self, typed: bool) -> Rules:
-        """Return what may be dialled at this moment."""
-        public = self.live.tunnel.public_url
-        forwards = (target.options for target in self.config.targets.values() if target.action == "forward")
-        places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
-        return Rules(
-            typed=typed,
-            configured=frozenset((place.host, place.port) for place in places),
-            allowed=self.config.server.allow_targets,
-            own=self._own,
-            own_names=frozenset({urlsplit(public).hostname or ""}) if public else frozenset(),
-        )
-
-    def tunnel_changed(self, change: TunnelChanged) -> None:
-        """Remember how the tunnel is and say so."""
-        self.live.tunnel = change
-        self.bus.publish(change)
-
-    def _note(self, signal: Signal) -> None:
-        if isinstance(signal, Refused):
-            kept = self.live.refused.setdefault(signal.source, [])
-            kept.append(signal)
-            del kept[:-_REFUSED_KEPT]
-
-    def desk(self, replays: Replays, tunnel: Supervisor | None) -> Desk:
-        """Return what handlers may use."""
-        verbs = Verbs(
-            replay=replays.replay,
-            email=replays.email,
-            preview_email=replays.preview_email,
-            retry=replays.retry,
-            cancel=replays.cancel,
-            trigger=self.trigger,
-            samples=self.samples,
-            explain=lambda event: explain(event, self.config.routes),
-            reconnect=tunnel.reconnect if tunnel else lambda: None,
-        )
-        return Desk(
-            store=self.store, bus=self.bus, clock=self.clock, setup=self.setup(), live=self.live, verbs=verbs
-        )
-
-    def running(self, desk: Desk, guard: Guard) -> Running:
-        """Return this relay as the command line sees it."""
-        query = f"?token={guard.token}" if guard.token else ""
-        return Running(
-            setup=desk.setup,
-            live=self.live,
-            bus=self.bus,
-            store=self.store,
-            login_url=f"{self.dashboard_url}/login{query}",
-            notices=(*self.ports.notices, *self.config.notices),
-        )
-
-    def forward(self) -> Forward:
-        """Return the action that sends requests on."""
-        return Forward(
-            rules=self.rules,
-            resign=Resign(self.table.named, self.clock),
-            source_path=self._path,
-            clock=self.clock,
-        )
-
-    def email(self) -> Email:
-        """Return the action that sends mails."""
-        return Email(
-            templates=self.config.emails,
-            post=Post(outbox=self.config.server.data_dir / "outbox", smtp=self.config.smtp),
-            messages=self.store.messages,
-            publish=self.bus.publish,
-            clock=self.clock,
-        )
-
-    def engine(self, forward: Forward, email: Email, above: int) -> Engine:
-        """Return what delivers; it leaves deliveries up to the id `above` alone."""
-        engine = Engine(
-            store=self.store,
-            bus=self.bus,
-            clock=self.clock,
-            targets=self.targets,
-            actions={forward.name: forward, email.name: email},
-            habits=Habits(above=above),
-        )
-        self.live.down = engine.ward.down
-        return engine
-
-    def replays(self, email: Email) -> Replays:
-        """Return what a person may ask of deliveries."""
-        return Replays(
-            store=self.store,
-            bus=self.bus,
-            clock=self.clock,
-            targets=self.targets,
-            rules=self.rules,
-            email=email,
-        )
-
-    def _path(self, name: str) -> str:
-        source = self.table.named(name)
-        return source.path if source else f"/webhooks/{name}"
-
-    def door(self) -> Door:
-        """Return what the ingress hands requests to."""
-        ingest = Ingest(self.store, self.bus, self.clock, self.config.routes, self.config.targets)
-        return Door(
-            ingest=ingest,
-            table=self.table,
-            bus=self.bus,
-            clock=self.clock,
-            live=self.live,
-            max_body=self.config.server.max_body,
-            nonce=self.nonce,
-        )
-
-    def guard(self) -> Guard:
-        """Return what the dashboard asks of its callers."""
-        server = self.config.server
-        host, port = self.ports.dashboard.getsockname()[:2]
-        return Guard(
-            token=load_token(server.data_dir) if server.auth else None,
-            port=port,
-            hosts=own_hosts(port, server.allowed_hosts, host),
-        )
-
-    def setup(self) -> Setup:
-        """Return what the dashboard shows of the configuration."""
-        config = self.config
-        return Setup(
-            version=__version__,
-            boot=secrets.token_hex(8),
-            ingress_url=self.ingress_url,
-            dashboard_url=self.dashboard_url,
-            data_dir=config.server.data_dir,
-            config_path=config.path,
-            sources={source.name: source for source in config.sources},
-            targets=config.targets,
-            routes=config.routes,
-            emails={name: ", ".join(email.to) for name, email in config.emails.items()},
-            smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
-            addresses={name: _address(target) for name, target in config.targets.items()},
-        )
-
-    async def trigger(self, wanted: TriggerRequest) -> EventRow:
-        """Post a signed sample through the real ingress and return the event it became."""
-        source = self.source(wanted.source)
-        capture = prepare_sample(
-            source,
-            find(source.provider),
-            wanted.type,
-            self.clock.now(),
-            random=Random(secrets.randbits(64)),  # noqa: S311 - fills made-up ids into a sample
-            set=wanted.set,
-            body=wanted.body,
-            url=source.public_url or self.ingress_url + source.path,
-        )
-        id_ = await post_sample(capture, self.ingress_url, self.nonce)
-        row = await self.store.events.row(id_)
-        if row is None:
-            raise NotFoundError(f"event {id_} is gone already", hint="trigger it again")
-        return row
-
-    def samples(self, name: str) -> tuple[str, ...]:
-        """Return the event types that can be triggered for a source."""
-        provider = find(self.source(name).provider)
-        return sample_types(provider) if provider else ()
-
-
-def _address(target: Target) -> str:
-    match target.options:
-        case ForwardOptions(url=url):
-            return url
-        case EmailOptions(name=name):
-            return f"mail {name}"
-    return target.action

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import aiohttp
 import pytest
 
-from relay.app import Running, running
+from relay.app import running
+from relay.assembly import Running
 from relay.config import Overrides, load
 
 SECRETS = {

@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from relay import __version__
-from relay.app import Running, running
+from relay.app import running
+from relay.assembly import Running
 from relay.cli import logs
 from relay.cli.banner import banner
 from relay.cli.behind import behind

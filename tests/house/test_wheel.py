@@ -72,6 +72,7 @@ def test_the_wheel_starts_in_a_fresh_environment(wheel, tmp_path):
         str(site)
         in subprocess.run(
             [str(python), "-c", "import relay; print(relay.__file__)"],
+            cwd=tmp_path,
             env={"PYTHONPATH": paths},
             check=True,
             capture_output=True,

@@ -179,7 +179,7 @@ async def test_a_chatty_command_is_drained_for_ever(by_command, tmp_path, until)
     assert held.states == ["connecting", "up"]
 
 
-async def test_closing_ends_the_whole_group(by_command, tmp_path, is_alive):
+async def test_closing_ends_the_whole_group(by_command, tmp_path, is_alive, until):
     program = script(
         tmp_path / "tunnel",
         f"#!/bin/sh\ntrap '' TERM\nsleep 60 > /dev/null 2>&1 &\necho $! > {tmp_path / 'pid'}\n"

@@ -136,7 +136,7 @@ async def sink():
         "host": "127.0.0.1",
         "port": server.sockets[0].getsockname()[1],
         "sender": "Relay <relay@example.com>",
-        "timeout": 2.0,
+        "timeout": 10.0,
     }
     yield kept
     server.close()

@@ -383,7 +383,7 @@ def status(code, *headers):
         (status(500), Retry("500")),
         (status(503, "Retry-After: nonsense"), Retry("503")),
         (answer_early, Succeeded("200")),
-        (hang, Retry("no answer in 0.3 s")),
+        (hang, Retry("no answer in 0.5 s")),
         (hang_up, Retry("hung up without an answer")),
         (reset, Retry("connection reset")),
         (b"SSH-2.0-OpenSSH_9.6\r\n", Retry("not HTTP")),
@@ -394,7 +394,7 @@ def status(code, *headers):
     ],
 )
 async def test_what_comes_back_decides_the_outcome(sent, answer, outcome):
-    _, result = await sent(answer=answer, options={"timeout": 0.3})
+    _, result = await sent(answer=answer, options={"timeout": 0.5 if answer is hang else 10.0})
     assert result.outcome == outcome
 
 
@@ -427,7 +427,7 @@ async def test_the_limit_of_a_kept_answer_is_exact(sent, size, cut):
 
 @pytest.mark.parametrize("answer", [drip, break_off])
 async def test_an_answer_whose_body_never_ends_counts_by_its_status(sent, answer):
-    _, result = await sent(answer=answer, options={"timeout": 0.2})
+    _, result = await sent(answer=answer, options={"timeout": 0.5})
     assert result.outcome == Succeeded("200")
     assert result.response.cut
 

@@ -154,10 +154,10 @@ class World:
         (id_,) = await self.store.deliveries.add(event_id, [new], self.clock.now())
         return id_
 
-    async def settled(self, id_, within=5.0):
+    async def settled(self, id_, within=20.0):
         return await self.until(id_, lambda delivery: delivery.state in OVER, within)
 
-    async def until(self, id_, holds, within=5.0):
+    async def until(self, id_, holds, within=20.0):
         async def look():
             nonlocal delivery
             delivery = await self.store.deliveries.get(id_)
@@ -168,7 +168,7 @@ class World:
         return delivery
 
 
-async def _eventually(holds, within=5.0):
+async def _eventually(holds, within=20.0):
     for _ in range(int(within / _STEP)):
         held = holds()
         if await held if asyncio.iscoroutine(held) else held:

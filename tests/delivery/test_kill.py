@@ -38,7 +38,7 @@ async def test_an_engine_that_is_killed_between_and_in_attempts_loses_nothing(
         sys.executable, "-c", CHILD, str(here), str(tmp_path), app.url, stderr=subprocess.PIPE
     )
     try:
-        await eventually(lambda: len(app.got) == 1, within=20)
+        await eventually(lambda: len(app.got) == 1, within=60)
         app.gate.clear()
         await eventually(lambda: app.at_once == 1)
     finally:

@@ -98,7 +98,7 @@ def trust(certificate):
 
 
 def options(port, **more):
-    return SmtpOptions(**{"host": "localhost", "port": port, "timeout": 2.0} | more)
+    return SmtpOptions(**{"host": "localhost", "port": port, "timeout": 10.0} | more)
 
 
 LOGIN = {
@@ -223,8 +223,8 @@ async def test_a_recipient_refused_for_now_holds_the_whole_mail_back():
 async def test_a_server_that_hangs_is_given_up_after_a_step():
     sink = Sink(answers={"hang": True})
     async with serving(sink) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.2))
-    assert outcome == Retry(f"localhost:{port} stopped answering (timed out after 0.2 s)")
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.5))
+    assert outcome == Retry(f"localhost:{port} stopped answering (timed out after 0.5 s)")
 
 
 @asynccontextmanager
@@ -277,7 +277,7 @@ async def never_end(reader, writer):
 @pytest.mark.parametrize(
     ("talk", "detail", "unreachable"),
     [
-        (say_nothing, "cannot reach localhost:{port} (timed out after 0.3 s)", True),
+        (say_nothing, "cannot reach localhost:{port} (timed out after 0.5 s)", True),
         (hang_up, "cannot reach localhost:{port} (it hung up)", True),
         (busy, "421 too busy", False),
         (speak_http, "localhost:{port} does not speak SMTP", False),
@@ -286,7 +286,7 @@ async def never_end(reader, writer):
 )
 async def test_a_strange_server_is_a_retry_in_plain_words(talk, detail, unreachable):
     async with scripted(talk) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.3))
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.5 if talk is say_nothing else 5.0))
     assert outcome == Retry(detail.format(port=port), unreachable=unreachable)
 
 

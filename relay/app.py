@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from relay.assembly import Assembly, Ports, Running
@@ -54,6 +54,10 @@ async def running(
         tasks("index", _index(store, parts.bus, time))
         if tunnel is not None:
             tasks("tunnel", tunnel.run(parts.tunnel_changed))
+            # Its first word comes at once, even if that is "connecting"; a banner should not miss it.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await parts.tunnel_spoke.wait()
         if not quiet:
             stack.enter_context(_announced(config.server.data_dir, desk.setup))
         yield parts.running(desk, guard)

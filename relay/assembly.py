@@ -1,5 +1,6 @@
 """Every object of one relay, put together: who is handed what."""
 
+import asyncio
 import secrets
 import socket
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Assembly:
         self.dashboard_url = f"http://{address_of(ports.dashboard)}"
         self.table = SourceTable(config.sources, config.inbox)
         self.targets = Targets(config.targets, config.emails)
+        self.tunnel_spoke = asyncio.Event()
         self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
         self.bus.on(self._note)
         self._own = frozenset(
@@ -105,6 +107,7 @@ class Assembly:
     def tunnel_changed(self, change: TunnelChanged) -> None:
         """Remember how the tunnel is and say so."""
         self.live.tunnel = change
+        self.tunnel_spoke.set()
         self.bus.publish(change)
 
     def _note(self, signal: Signal) -> None:

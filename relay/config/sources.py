@@ -38,7 +38,10 @@ def build_sources(file: File, environ: Mapping[str, str]) -> Sources:
         except ConfigError as error:
             problems += [f"sources.{name}.{problem}" for problem in error.problems]
     problems += _shared_paths(found)
-    notices = [notice for source in found for notice in _notices(source, file.sources[source.name])]
+    notices = [
+        *_without_secret(found),
+        *(notice for source in found for notice in _notices(source, file.sources[source.name])),
+    ]
     return Sources(found=tuple(found), problems=tuple(problems), notices=tuple(notices))
 
 
@@ -191,6 +194,21 @@ def _shared_paths(sources: list[Source]) -> Iterator[str]:
         if path in first:
             yield f"sources.{source.name}.path: {path} is the path of sources.{first[path]} already"
         first.setdefault(path, source.name)
+
+
+def _without_secret(sources: list[Source]) -> Iterator[str]:
+    bare = [
+        source
+        for source in sources
+        if source.scheme is not None and not source.secrets and source.verify is not VerifyMode.OFF
+    ]
+    if not bare:
+        return
+    names = ", ".join(source.name for source in bare)
+    first = next((reference for source in bare for reference in source.missing_secrets), "")
+    why = f": {explain(first)}" if len(bare) == 1 and first else ""
+    hint = f"; put {first.partition(':')[2]}=… into .env" if first.startswith("env:") else ""
+    yield f"no secret for {names}{why}; what they get is kept unchecked{hint}"
 
 
 def _notices(source: Source, table: SourceTable) -> Iterator[str]:

@@ -103,5 +103,6 @@ def _headers(value: object) -> Headers | None:
 def _header(pair: object) -> tuple[str, str]:
     match pair:
         case [str(name), str(value)] | (str(name), str(value)):
-            return name, value.encode().decode("latin-1")
+            # On the wire a header is bytes: text beyond ASCII goes out as UTF-8.
+            return name, value.encode("utf-8", "replace").decode("latin-1")
     raise UsageError("headers must be pairs of name and value, both text", hint='write ["X-Env", "dev"]')

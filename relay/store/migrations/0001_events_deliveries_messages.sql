@@ -24,6 +24,7 @@ CREATE TABLE events (
   summary         TEXT    NOT NULL DEFAULT ''
 );
 CREATE INDEX events_rejected ON events(id) WHERE outcome = 'rejected';
+CREATE INDEX events_pinned ON events(id) WHERE pinned = 1;
 CREATE INDEX events_source ON events(source, id);
 
 CREATE TABLE event_bytes (

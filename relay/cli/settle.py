@@ -40,7 +40,11 @@ def tell(call: Call, delivery: Json, event: Json | None = None) -> None:
         return
     what = f"#{delivery['event']}" + (f" {event['type']}" if event else "")
     call.terminal.line(f"{what}  ", *delivery_parts(delivery))
-    if delivery["state"] != "succeeded" and delivery["detail"] and delivery["status"]:
+    if (
+        delivery["status"]
+        and delivery["detail"] not in ("", str(delivery["status"]))
+        and not succeeded(delivery)
+    ):
         call.terminal.say(f"relay: {delivery['target']}: {delivery['detail']}")
 
 

@@ -75,7 +75,7 @@ async def _run(call: Call, config: Config, stop: Stopping, *, in_browser: bool) 
             await _tunnel_known(relay, config, stop)
             await _greet(call, config, relay, voice)
             if in_browser:
-                await open_dashboard(relay.login_url, config.server.data_dir, call.terminal.say)
+                open_dashboard(relay.login_url, config.server.data_dir, call.terminal.say)
             await _tell_until(stop, relay, voice)
             tally["waiting"] = await _waiting(relay)
     except asyncio.CancelledError:
@@ -146,11 +146,11 @@ async def _greet(call: Call, config: Config, relay: Running, voice: Lines | Obje
                 "data_dir": str(relay.setup.data_dir),
             }
         )
-    for notice in relay.notices:
-        voice.notice(notice)
     if isinstance(voice, Lines):
         for line in await banner(relay, config):
             call.terminal.line(*line)
+    for notice in relay.notices:
+        voice.notice(notice)
 
 
 async def _tell_until(stop: Stopping, relay: Running, voice: Lines | Objects) -> None:

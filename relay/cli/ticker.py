@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 0.3  # seconds that an event waits for its deliveries before it is told without them
 _REMEMBERED = 10_000  # deliveries whose last telling is remembered
+PACE = 0.05  # seconds between two looks: asked for one by one, events cost a third of the throughput
+FLOOD = 40  # events in one look beyond which a person is told how many there were
 _RECOVERY = 1.0
 _SETTLED = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED})
 
@@ -38,6 +40,10 @@ class Voice(Protocol):
 
     def tunnel(self, change: TunnelChanged) -> None:
         """Tell what became of the tunnel."""
+        ...
+
+    def flood(self, count: int, last: int) -> None:
+        """Tell how many events came at once beyond those told, up to number `last`."""
         ...
 
     def refused(self, refused: Refused) -> None:
@@ -66,6 +72,7 @@ class Ticker:
                 try:
                     await self._take(signals)
                     await self._tell()
+                    await asyncio.sleep(PACE)
                 except Exception:
                     # Telling is not what relay is for: capture goes on, whatever happens here.
                     log.exception("could not tell what happened")
@@ -86,9 +93,13 @@ class Ticker:
 
     async def _take(self, signals: Sequence[Signal]) -> None:
         if any(isinstance(signal, EventStored) for signal in signals):
-            # Asked for by number rather than by signal, so that a flood loses none of them.
-            for row in await self._arrived():
-                self._open[row.id] = (row, self._loop.time() + (PATIENCE if self._voice.joins else 0.0))
+            arrived = await self._arrived()
+            told = arrived[:FLOOD] if self._voice.joins else arrived
+            due = self._loop.time() + (PATIENCE if self._voice.joins else 0.0)
+            self._open.update((row.id, (row, due)) for row in told)
+            if len(arrived) > len(told):
+                await self._tell(all_of_it=True)
+                self._voice.flood(len(arrived) - len(told), arrived[-1].id)
         if not self._voice.joins:
             await self._tell()
         changed = {
@@ -103,6 +114,7 @@ class Ticker:
                     self._voice.refused(signal)
 
     async def _arrived(self) -> list[EventRow]:
+        # Asked for by number rather than by signal, so that a flood loses none of them.
         found: list[EventRow] = []
         before: int | None = None
         while True:
@@ -129,9 +141,11 @@ class Ticker:
             self._voice.event(row, made[id_], told)
 
     async def _tell_changed(self, changed: dict[int, int]) -> None:
-        wanted = {event for event in changed.values() if event not in self._open}
+        wanted = sorted({event for event in changed.values() if event not in self._open})
         if not wanted:
             return
+        if self._voice.joins:
+            del wanted[FLOOD:]
         rows = {row.id: row for row in await self._store.events.rows(wanted)}
         for event, made in (await self._store.deliveries.of_events(rows)).items():
             for delivery in made:

@@ -54,6 +54,10 @@ class Lines:
             ("tunnel ", "dim"), (change.state, style), "  ", change.detail or change.public_url or ""
         )
 
+    def flood(self, count: int, last: int) -> None:
+        """Tell how many events came too fast to be read."""
+        self._terminal.line((f"and {counted(count, 'event')} more, up to #{last}", "dim"))
+
     def refused(self, refused: Refused) -> None:
         """Tell of a refusal, and of those like it only now and then."""
         key, now = (refused.source, refused.status), self._monotonic()
@@ -112,6 +116,9 @@ class Objects:
         self._tell(
             "tunnel", {"state": change.state, "public_url": change.public_url, "detail": change.detail}
         )
+
+    def flood(self, count: int, last: int) -> None:
+        """Tell nothing: a program is told every event."""
 
     def refused(self, refused: Refused) -> None:
         """Tell of a refusal."""

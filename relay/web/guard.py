@@ -212,7 +212,11 @@ async def login(request: web.Request, guard: Guard) -> web.StreamResponse:
         return error_response(
             401, "no_token", "this link is not valid any more", "open the link that relay printed"
         )
-    response = web.Response(status=303, headers={"Location": "/events"})
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        # From a file or another page a Strict cookie is not sent along a redirect; after a page of ours it is.
+        response = web.Response(headers={"Refresh": "0; url=/events"})
+    else:
+        response = web.Response(status=303, headers={"Location": "/events"})
     if guard.token is not None:
         response.set_cookie(guard.cookie, guard.token, httponly=True, samesite="Strict", path="/")
     return response

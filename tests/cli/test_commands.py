@@ -244,6 +244,8 @@ def test_commands_work_without_a_relay_too(inside, tmp_path, target):
     assert len(target.seen) == 2
     assert not (tmp_path / ".relay" / "running.json").exists()
     assert inside("replay", "1", "--to", "http://127.0.0.1:9/x").code == 1
+    later = inside("retry", "1")
+    assert (later.code, later.err) == (0, "delivery 1 is due now; it is sent as soon as relay start runs\n")
 
 
 def test_follow_goes_on_over_a_restart(started, tmp_path):

@@ -116,9 +116,8 @@ def test_check_warns_and_says_that_it_is_valid(inside, tmp_path):
     done = inside("check")
     assert done.code == 0
     assert done.out == "relay.toml is valid: 1 source, 0 targets, 0 routes\n"
-    assert done.err == (
-        "warning: sources.stripe: NOT_SET_ANYWHERE is not set, so its events are kept unchecked\n"
-    )
+    assert done.err.startswith("warning: ")
+    assert "NOT_SET_ANYWHERE is not set" in done.err
 
 
 def test_check_prints_the_schema(inside):

@@ -1,4 +1,4 @@
-"""Capture -> verify -> identify -> owe -> store -> say so: what happens before a sender is answered."""
+"""Capture -> verify -> shake hands -> identify -> owe -> store -> say so: what happens before a sender is answered."""
 
 import json
 import logging
@@ -15,6 +15,7 @@ from relay.model.event import (
     Capture,
     Event,
     EventOutcome,
+    Headers,
     NewEvent,
     Source,
     Verdict,
@@ -22,9 +23,13 @@ from relay.model.event import (
     VerifyMode,
 )
 from relay.model.payload import Payload
+from relay.model.secret import Secret
 from relay.model.signals import DeliveryChanged, EventStored
 from relay.model.text import printable
+from relay.providers.catalogue import recognise
+from relay.providers.handshake import Handshake, introduce, shake
 from relay.store import Store
+from relay.store.incoming import Stored
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +39,17 @@ _TYPE_LENGTH = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What the sender gets: status, body and content type."""
+    """What the sender gets: status, body, content type and further headers.
+
+    `offered` is a secret that the sender gave relay in a handshake.
+    """
 
     status: int
     body: bytes
     content_type: str = _JSON
     event_id: int | None = None
+    headers: Headers = ()
+    offered: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,13 +94,42 @@ class Ingest:
         StoreError when it could not be kept.
         """
         capture, verification = verify(source, capture, others, capture.received_at)
-        event = identify(source, capture, verification, sample=sample)
-        owed = owe(event, self._routes, self._targets)
+        handshake = shake(source, capture, verification, capture.received_at)
+        if handshake is not None:
+            return await self._shake(source, capture, handshake)
+        event = identify(recognised(source, capture), capture, verification, sample=sample)
+        stored = await self._keep(event, owe(event, self._routes, self._targets))
+        return answer(source.answer, event.status, stored.id, stored.outcome)
+
+    async def _keep(self, event: NewEvent, owed: tuple[NewDelivery, ...] = ()) -> Stored:
         stored = await self._store.events.add(event, owed)
         self._bus.publish(EventStored(stored.id))
         for delivery in stored.deliveries:
             self._bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
-        return answer(source.answer, event.status, stored.id, stored.outcome)
+        return stored
+
+    async def _shake(self, source: Source, capture: Capture, handshake: Handshake) -> Answered:
+        event = introduce(source, capture, handshake)
+        owed = owe(event, self._routes, self._targets) if source.deliver_handshakes else ()
+        stored = await self._keep(event, owed)
+        reply = handshake.reply
+        if reply is None:
+            return _rejected(handshake.status, stored.id)
+        if reply.todo:
+            log.warning("event %d for %s is a handshake: %s", stored.id, source.name, event.summary)
+        offered = Secret(f"handshake {stored.id}", reply.offered) if reply.offered else None
+        if reply.body is None:
+            given = answer(source.answer, event.status, stored.id, stored.outcome)
+            return replace(given, offered=offered)
+        return Answered(
+            status=reply.status,
+            body=reply.body,
+            content_type=reply.content_type,
+            event_id=stored.id,
+            # What is sent back is text of the caller's choice: no browser may take it for a page.
+            headers=(("X-Content-Type-Options", "nosniff"), *reply.headers),
+            offered=offered,
+        )
 
     async def refuse_loop(self, capture: Capture, source: Source) -> Answered:
         """Keep a forward that came back, so that it can be seen, and tell its sender so."""
@@ -102,8 +141,7 @@ class Ingest:
             reason="loop",
             claims_key=False,
         )
-        stored = await self._store.events.add(event)
-        self._bus.publish(EventStored(stored.id))
+        await self._keep(event)
         return refusal(508, "loop", "this request was forwarded by relay and came back")
 
 
@@ -130,6 +168,23 @@ def verify(
             if verification.verdict is Verdict.VERIFIED:
                 return elsewhere, verification
     return capture, first
+
+
+def recognised(source: Source, capture: Capture) -> Source:
+    """Return a source that nobody configured with the picks of the provider its headers tell of; pure.
+
+    What it sends is named like that provider's events and stays unchecked.
+    """
+    provider = None if source.configured or source.scheme is not None else recognise(capture)
+    if provider is None:
+        return source
+    return replace(
+        source,
+        provider=provider.name,
+        event_type=provider.event_type,
+        idempotency_key=provider.idempotency_key,
+        summary=provider.summary,
+    )
 
 
 def identify(source: Source, capture: Capture, verification: Verification, *, sample: bool) -> NewEvent:
@@ -197,6 +252,8 @@ def _explain(event: Event, route: Route) -> RouteMatch:
     row = event.row
     if row.outcome is not EventOutcome.ACCEPTED:
         return RouteMatch(route=route, matched=False, why=f"the event was {row.outcome.value}")
+    if row.reason == "handshake":
+        return RouteMatch(route=route, matched=False, why="a setup handshake, which relay answered itself")
     if route.sources and row.source not in route.sources:
         return RouteMatch(
             route=route, matched=False, why=f"source {row.source} is not {' or '.join(route.sources)}"

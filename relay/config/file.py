@@ -100,6 +100,7 @@ class SourceTable(Table):
     provider: str | None = None
     path: str | None = None
     secret: References = []
+    verify_token: References = []
     scheme: str | None = None
     verify: Literal["enforce", "report", "off"] = "enforce"
     tolerance: Tolerance | None = None
@@ -107,6 +108,7 @@ class SourceTable(Table):
     events: Names = []
     duplicates: Literal["drop", "deliver"] = "drop"
     require_idempotency_key: bool = False
+    deliver_handshakes: bool = False
     idempotency_key: str | None = None
     event_type: str | None = None
     email_field: str | None = None

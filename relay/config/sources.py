@@ -8,7 +8,9 @@ from relay.config.mistakes import did_you_mean
 from relay.config.secrets import Resolved, explain, resolve, usual
 from relay.errors import ConfigError
 from relay.model.event import Answer, Pick, SignatureScheme, Source, VerifyMode
+from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS, find
+from relay.providers.challenges import VERIFY_TOKENS
 from relay.providers.custom import SignatureOptions, custom_scheme
 from relay.providers.guess import guess_key, guess_type
 from relay.providers.picks import parse_pick
@@ -61,7 +63,8 @@ def inbox(environ: Mapping[str, str]) -> Callable[[str], Source]:
                 configured=False,
             )
         secrets = usual(provider.secret_env, environ)
-        return replace(_of_provider(name, provider, secrets), path=PREFIX + name, configured=False)
+        source = _of_provider(name, provider, secrets)
+        return replace(source, verify_tokens=_tokens(provider, environ), configured=False)
 
     return make
 
@@ -85,7 +88,10 @@ def _source(name: str, table: SourceTable, environ: Mapping[str, str]) -> Source
     else:
         if not table.secret:
             secrets = usual(provider.secret_env, environ)
-        source = _of_provider(name, provider, secrets)
+        source = replace(
+            _of_provider(name, provider, secrets),
+            verify_tokens=_resolved_tokens(table, provider, environ),
+        )
         if table.signature is not None:
             source = replace(source, scheme=_custom(table.signature))
     return _configured(source, table)
@@ -106,6 +112,18 @@ def _of_provider(name: str, provider: Provider, secrets: Resolved) -> Source:
     )
 
 
+def _resolved_tokens(
+    table: SourceTable, provider: Provider, environ: Mapping[str, str]
+) -> tuple[Secret, ...]:
+    if table.verify_token:
+        return resolve(table.verify_token, environ).found
+    return _tokens(provider, environ)
+
+
+def _tokens(provider: Provider, environ: Mapping[str, str]) -> tuple[Secret, ...]:
+    return usual(VERIFY_TOKENS.get(provider.name, ()), environ).found
+
+
 def _configured(source: Source, table: SourceTable) -> Source:
     path = table.path or source.path
     if not path.startswith(PREFIX) or path.rstrip("/") in _RESERVED or not path.isprintable():
@@ -121,6 +139,7 @@ def _configured(source: Source, table: SourceTable) -> Source:
         events=tuple(table.events),
         deliver_duplicates=table.duplicates == "deliver",
         require_idempotency_key=table.require_idempotency_key,
+        deliver_handshakes=table.deliver_handshakes,
         event_type=_pick("event_type", table.event_type) or source.event_type,
         idempotency_key=_pick("idempotency_key", table.idempotency_key) or source.idempotency_key,
         answer=_answer(table.answer),
@@ -222,6 +241,8 @@ def _notices(source: Source, table: SourceTable) -> Iterator[str]:
         yield f"{where}: {reasons}, so its events are kept unchecked"
     else:
         yield from (f"{where}: {explain(reference)}" for reference in source.missing_secrets)
+    if table.verify_token and not source.verify_tokens:
+        yield f"{where}.verify_token: {explain(table.verify_token[0])}, so its handshake is refused"
     for key in ("json_schema", "rate_limit", "email_field"):
         if getattr(table, key) is not None:
             yield f"{where}.{key.removeprefix('json_')}: this version does not apply it yet"

@@ -159,6 +159,8 @@ class Source:
     events: tuple[str, ...] = ()
     deliver_duplicates: bool = False
     require_idempotency_key: bool = False
+    verify_tokens: tuple[Secret, ...] = ()
+    deliver_handshakes: bool = False
     answer: Answer = field(default_factory=Answer)
     configured: bool = True
 

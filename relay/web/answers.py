@@ -12,7 +12,12 @@ def respond(answered: Answered, headers: dict[str, str] | None = None) -> web.Re
     return web.Response(
         status=answered.status,
         body=answered.body,
-        headers={"Content-Type": answered.content_type, "Server": "relay", **(headers or {})},
+        headers={
+            "Content-Type": answered.content_type,
+            "Server": "relay",
+            **dict(answered.headers),
+            **(headers or {}),
+        },
     )
 
 

@@ -83,6 +83,8 @@ class Door:
             answered = await self.ingest.refuse_loop(capture, source)
         else:
             answered = await self.ingest.receive(capture, source, urls[1:], sample=sample)
+            if answered.offered is not None:
+                self.table.learn(source.name, answered.offered)
         # A sender learns no number of ours from the headers; relay's own trigger does.
         return respond(answered, {EVENT_HEADER: str(answered.event_id)} if sample else None)
 

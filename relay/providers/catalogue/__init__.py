@@ -41,6 +41,12 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({entry.name: entry for entr
 # Gitea and Forgejo send GitHub's headers along, and GitLab those of Standard Webhooks: the
 # more particular provider is asked first.
 _ASKED_FIRST = ("forgejo", "gitea", "gitlab")
+_ORDER = (*_ASKED_FIRST, *(name for name in PROVIDERS if name not in _ASKED_FIRST))
+_RANKS = {
+    header.lower(): rank
+    for rank, name in reversed(tuple(enumerate(_ORDER)))
+    for header in PROVIDERS[name].recognise
+}
 
 
 def find(name: str) -> Provider | None:
@@ -50,13 +56,5 @@ def find(name: str) -> Provider | None:
 
 def recognise(capture: Capture) -> Provider | None:
     """Return the provider whose own headers a request carries, None when it is nobody's."""
-    present = {name.lower() for name, _ in capture.headers}
-    order = (*_ASKED_FIRST, *(name for name in PROVIDERS if name not in _ASKED_FIRST))
-    return next(
-        (
-            PROVIDERS[name]
-            for name in order
-            if any(header.lower() in present for header in PROVIDERS[name].recognise)
-        ),
-        None,
-    )
+    ranks = [_RANKS[lower] for name, _ in capture.headers if (lower := name.lower()) in _RANKS]
+    return PROVIDERS[_ORDER[min(ranks)]] if ranks else None

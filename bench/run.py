@@ -48,6 +48,7 @@ def start_relay(folder: Path) -> tuple[subprocess.Popen[bytes], dict[str, str], 
         stderr=subprocess.DEVNULL,
     )
     while not (ready := (folder / "out").read_text().partition("\n")[0]):
+        assert relay.poll() is None, "relay did not start"
         time.sleep(0.002)
     return relay, json.loads(ready), time.perf_counter() - began
 

@@ -120,7 +120,7 @@ const value = l => { const v = $(".s,.n,.l", l)?.textContent ?? ""; try { return
 on("pointerover", e => { const l = line(e.target); if (l && la.parentElement !== l) l.append(la); });
 on("keydown", e => {
   const l = line(e.target); if (!l || e.ctrlKey || e.metaKey || e.altKey) return;
-  const a = $$("[data-tree] .ln").filter(x => x.offsetParent), i = a.indexOf(l), d = l.matches("summary") ? l.parentElement : null;
+  const a = $$("[data-tree] .ln").filter(x => x.checkVisibility()), i = a.indexOf(l), d = l.matches("summary") ? l.parentElement : null;
   const act = { ArrowDown: () => pick(a[i + 1] || l), ArrowUp: () => pick(a[i - 1] || l), Home: () => pick(a[0]), End: () => pick(a.at(-1)),
     ArrowRight: () => { if (d && !d.open) d.open = true; else pick(a[i + 1] || l); },
     ArrowLeft: () => { if (d?.open) d.open = false; else { const p = (d || l).parentElement.closest("details"); if (p) pick(p.firstElementChild); } } }[e.key];

@@ -136,14 +136,15 @@ async def _list(request: web.Request) -> web.Response:
         selected=int(shown[1]) if shown else None,
     )
     reply = renderer.part("parts/list.html", list=listed, foot=foot)
-    typing = request.headers.get("HX-Source") == "form#search" and not request.query.get("done")
+    boxed = request.headers.get("HX-Source") == "form#search"
+    typing = boxed and not request.query.get("done")
     box = lists.search(typed, tuple(here.setup.sources), done=not typing)
     if not typing or box.tokens:
         reply += partial("#tools", "outerHTML", renderer.part("parts/search.html", search=box))
     views = gather.saved_views(query.text, await here.store.events.counts())
     reply += partial("#views", "outerHTML", renderer.part("parts/views.html", views=views))
     # A search is one step back in the history, however many letters it took to type.
-    history = "HX-Replace-Url" if typing and was else "HX-Push-Url"
+    history = "HX-Replace-Url" if boxed and was else "HX-Push-Url"
     return html(reply, headers={history: f"{path if shown else '/events'}{lists.suffix(query.text)}"})
 
 

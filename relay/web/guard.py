@@ -164,6 +164,9 @@ def _is_ours(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is None:
         return True
+    if origin == "null":
+        # Under Referrer-Policy: no-referrer a browser names no origin for a form of our own page.
+        return request.headers.get("Sec-Fetch-Site") == "same-origin"
     parts = urlsplit(origin)
     return parts.scheme == "http" and parts.netloc.lower() == request.headers["Host"].lower()
 

@@ -65,13 +65,10 @@ class Page:
         await self.js("document.fonts.ready.then(() => 1)")
 
     async def until(self, expression, seconds=5.0):
-        """Wait until a JavaScript expression is true; returns its value."""
+        """Wait until a JavaScript expression, or what it promises, is true."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds
-        while True:
-            value = await self.js(expression)
-            if value:
-                return value
+        while not await self.js(f"Promise.resolve({expression}).then(value => !!value)"):
             assert loop.time() < ends, f"never came true: {expression}"
             await asyncio.sleep(0.02)
 

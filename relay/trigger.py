@@ -134,8 +134,10 @@ def _refuse_changes(changes: Mapping[str, object]) -> None:
 
 
 def _content_type(kind: str, usual: str) -> str:
-    wanted = _JSON if kind == "json" else _FORM
-    return usual if usual.startswith(wanted) else wanted
+    is_form = usual.startswith(_FORM)
+    if kind == "json":
+        return _JSON if is_form else usual
+    return usual if is_form else _FORM
 
 
 def _changed(content: Sampled, changes: Mapping[str, object]) -> object:

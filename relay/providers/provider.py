@@ -1,8 +1,12 @@
 """Provider: who sends webhooks, as data: how it signs, names and labels what it sends."""
 
+import dataclasses
 from dataclasses import dataclass
 
+from relay.errors import ConfigError
 from relay.model.event import Headers, Pick, SignatureScheme
+from relay.model.text import printable
+from relay.providers.lists import each, key
 from relay.providers.picks import (
     body,
     constant,
@@ -19,16 +23,18 @@ from relay.providers.picks import (
     trimmed,
     when,
 )
-from relay.providers.schemes import OneOf, Scheme
+from relay.providers.schemes import OneOf, Scheme, SignedText
 
 __all__ = [
     "Provider",
     "body",
     "constant",
+    "each",
     "first",
     "form",
     "header",
     "joined",
+    "key",
     "money",
     "named",
     "parse_pick",
@@ -44,7 +50,8 @@ __all__ = [
 class Provider:
     """One sender of webhooks.
 
-    `schemes` are its ways to sign, strongest first; none means it signs nothing. `secret_env`
+    `schemes` are its ways to sign, strongest first, each with a name where there are several; none
+    means it signs nothing. `secret_env`
     names the variables that usually hold its secret. `steps` say where to paste what and may
     hold `{url}`. Any header of `recognise` says that a request is this provider's. `companions`
     are the headers a real request carries besides its signature, with the placeholders of
@@ -75,3 +82,20 @@ class Provider:
         if len(self.schemes) > 1:
             return OneOf(schemes=self.schemes)
         return self.schemes[0] if self.schemes else None
+
+    def pinned(self, name: str) -> Scheme:
+        """Return the one scheme of that name, which then takes every secret of its form.
+
+        Raises ConfigError, with the names there are.
+        """
+        scheme = next((scheme for scheme in self.schemes if name and scheme.name == name), None)
+        if scheme is None:
+            known = [scheme.name for scheme in self.schemes if scheme.name]
+            hint = (
+                f"use {' or '.join(known)}" if known else f"leave it out: {self.title} signs in one way only"
+            )
+            raise ConfigError(f"scheme: {self.title} has no scheme '{printable(name, 40)}'", hint=hint)
+        if isinstance(scheme, SignedText) and scheme.key.exclusive:
+            # The prefix only told the schemes apart, and that is settled now.
+            return dataclasses.replace(scheme, key=dataclasses.replace(scheme.key, exclusive=False))
+        return scheme

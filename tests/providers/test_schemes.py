@@ -15,9 +15,9 @@ from relay.providers.catalogue import PROVIDERS
 from relay.providers.schemes import (
     Digest,
     Hmac,
+    InEveryHeader,
     InHeader,
     InJson,
-    InNumberedHeader,
     Raw,
     Time,
     body_hmac,
@@ -199,7 +199,7 @@ def test_a_time_in_the_body_is_renewed_and_every_other_byte_stays(capture, now):
 
 
 def test_any_of_numbered_headers_may_match(capture, now):
-    scheme = Hmac(signed=template("{body}"), place=InNumberedHeader("X-DocuSign-Signature"), layout=Raw())
+    scheme = Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), layout=Raw())
     made = scheme.sign(SECRET, capture(), now)
     value = made.header("X-DocuSign-Signature-1")
     several = capture(headers=(("x-docusign-signature-1", "zz"), ("X-DocuSign-Signature-2", value)))

@@ -153,7 +153,7 @@ def test_square_library(capture, now):
     ("name", "headers"),
     [
         (
-            "hubspot-legacy",
+            "hubspot",
             (
                 (
                     "X-HubSpot-Signature",
@@ -163,7 +163,7 @@ def test_square_library(capture, now):
             ),
         ),
         (
-            "hubspot-legacy",
+            "hubspot",
             (
                 (
                     "X-HubSpot-Signature",

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from relay.model.event import Capture
 from relay.providers.catalogue.business import BUSINESS
+from relay.providers.catalogue.clouds import CLOUDS
 from relay.providers.catalogue.forges import FORGES
 from relay.providers.catalogue.mailers import MAILERS
 from relay.providers.catalogue.messaging import MESSAGING
@@ -33,6 +34,7 @@ _ENTRIES = (
     *WORK,
     *BUSINESS,
     *PLATFORMS,
+    *CLOUDS,
     TWILIO_SIMPLE,
 )
 

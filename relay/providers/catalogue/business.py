@@ -1,11 +1,11 @@
 """Where people sell, meet and sign: Typeform, Calendly, Cal.com, HubSpot, Close, DocuSign, WooCommerce."""
 
-from relay.providers.provider import Provider, body, first, header, joined
+from relay.providers.provider import Provider, body, each, first, header, joined
 from relay.providers.schemes import (
     Digest,
     Hmac,
+    InEveryHeader,
     InHeader,
-    InNumberedHeader,
     Items,
     Key,
     Time,
@@ -82,44 +82,40 @@ HUBSPOT = Provider(
         "Open your app in HubSpot, Webhooks, and set the target URL.",
         "Paste {url}, exactly like that: the address is signed.",
         "Set HUBSPOT_CLIENT_SECRET to the app's client secret.",
+        'Write scheme = "v3" under the source, where the app signs so, to refuse the older two, which never expire.',
     ),
     secret_env=("HUBSPOT_CLIENT_SECRET",),
     recognise=("X-HubSpot-Signature-v3", "X-HubSpot-Signature"),
     schemes=(
+        # The documentation decodes some escapes of the URL before signing, the libraries
+        # (hubspot 12.0.0 for Python, 13.5.0 for Node) do not: either spelling may match.
         Hmac(
+            name="v3",
             encoding="base64",
             signed=template("{method}{url}{body}{ts}"),
             place=InHeader("X-HubSpot-Signature-v3"),
+            urls=("as_given", "unescaped"),
             time=Time(place=InHeader("X-HubSpot-Request-Timestamp"), unit="ms", past=300),
         ),
-    ),
-    event_type=first(body(0, "subscriptionType"), body("subscriptionType")),
-    summary=body(0, "objectId"),
-)
-
-# A source of its own: a copied request, its newer signature left out, must not pass by the older ones.
-HUBSPOT_LEGACY = Provider(
-    name="hubspot-legacy",
-    title="HubSpot (signature v1, v2)",
-    monogram="Hs",
-    docs=HUBSPOT.docs,
-    steps=(*HUBSPOT.steps, "Only for apps whose requests carry no X-HubSpot-Signature-v3."),
-    secret_env=HUBSPOT.secret_env,
-    schemes=(
         Digest(
+            name="v2",
             signed=template("{secret}{method}{url}{body}"),
             place=InHeader("X-HubSpot-Signature"),
+            urls=("as_given", "unescaped"),
             only_if=("X-HubSpot-Signature-Version", "v2"),
         ),
         Digest(
+            name="v1",
             signed=template("{secret}{body}"),
             place=InHeader("X-HubSpot-Signature"),
             only_if=("X-HubSpot-Signature-Version", "v1"),
         ),
     ),
-    event_type=HUBSPOT.event_type,
-    summary=HUBSPOT.summary,
-    companions=(("X-HubSpot-Signature-Version", "v2"),),
+    event_type=first(body(0, "subscriptionType"), body("subscriptionType")),
+    # HubSpot does not promise that an eventId is unique, so what it is about counts too.
+    idempotency_key=each((), ("eventId",), ("subscriptionId",), ("occurredAt",)),
+    summary=body(0, "objectId"),
+    companions=(("User-Agent", "HubSpot Connect 2.0 (http://dev.hubspot.com/)"),),
 )
 
 CLOSE = Provider(
@@ -160,7 +156,7 @@ DOCUSIGN = Provider(
     secret_env=("DOCUSIGN_HMAC_KEY",),
     recognise=("X-DocuSign-Signature-1",),
     schemes=(
-        Hmac(signed=template("{body}"), place=InNumberedHeader("X-DocuSign-Signature"), encoding="base64"),
+        Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), encoding="base64"),
     ),
     event_type=body("event"),
     idempotency_key=joined("-", body("data", "envelopeId"), body("event"), whole=True),
@@ -194,4 +190,4 @@ WOOCOMMERCE = Provider(
     ),
 )
 
-BUSINESS = (TYPEFORM, CALENDLY, CALCOM, HUBSPOT, HUBSPOT_LEGACY, CLOSE, DOCUSIGN, WOOCOMMERCE)
+BUSINESS = (TYPEFORM, CALENDLY, CALCOM, HUBSPOT, CLOSE, DOCUSIGN, WOOCOMMERCE)

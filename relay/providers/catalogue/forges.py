@@ -177,9 +177,11 @@ GITLAB = Provider(
     schemes=(
         # A signing token decides alone: both headers may come together, and the plain one proves less.
         standard_hmac(
-            "webhook", key=Key(form="base64", strip=("whsec_",), claims=("whsec_",), exclusive=True)
+            "webhook",
+            key=Key(form="base64", strip=("whsec_",), claims=("whsec_",), exclusive=True),
+            name="signing-token",
         ),
-        Token(place=InHeader("X-Gitlab-Token"), refuses=("whsec_",)),
+        Token(name="token", place=InHeader("X-Gitlab-Token"), refuses=("whsec_",)),
     ),
     event_type=header("X-Gitlab-Event"),
     idempotency_key=first(header("Idempotency-Key"), header("webhook-id"), header("X-Gitlab-Event-UUID")),

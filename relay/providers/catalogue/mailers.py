@@ -1,6 +1,6 @@
-"""Who sends mail for others: SendGrid, Mailgun, Postmark, Mandrill, Customer.io."""
+"""Who sends mail for others: SendGrid, Mailgun, Postmark, Mandrill, Customer.io, Brevo."""
 
-from relay.providers.provider import Provider, body, first, form, joined, when
+from relay.providers.provider import Provider, body, each, first, form, joined, when
 from relay.providers.schemes import (
     Basic,
     Ecdsa,
@@ -9,6 +9,7 @@ from relay.providers.schemes import (
     InHeader,
     InJson,
     Time,
+    Token,
     template,
 )
 
@@ -33,6 +34,7 @@ SENDGRID = Provider(
         ),
     ),
     event_type=body(0, "event"),
+    idempotency_key=each((), ("sg_event_id",)),
     summary=joined(" · ", body(0, "email"), first(body(0, "reason"), body(0, "url"))),
     companions=(("User-Agent", "SendGrid Event API"),),
     ending=b"\r\n",
@@ -52,11 +54,13 @@ MAILGUN = Provider(
     schemes=(
         # The event itself is not signed: only the time and a token beside it are.
         Hmac(
+            name="json",
             signed=template("{json:signature.timestamp}{json:signature.token}"),
             place=InJson(("signature", "signature")),
             time=Time(place=InJson(("signature", "timestamp")), past=300, future=300),
         ),
         Hmac(
+            name="form",
             signed=template("{form:timestamp}{form:token}"),
             place=InForm("signature"),
             time=Time(place=InForm("timestamp"), past=300, future=300),
@@ -135,4 +139,25 @@ CUSTOMERIO = Provider(
     summary=first(body("data", "recipient"), body("data", "identifiers", "email")),
 )
 
-MAILERS = (SENDGRID, MAILGUN, POSTMARK, MANDRILL, CUSTOMERIO)
+BREVO = Provider(
+    name="brevo",
+    title="Brevo",
+    monogram="Bv",
+    docs="https://developers.brevo.com/docs/username-and-password-authentication",
+    steps=(
+        "Open Settings, Webhooks in Brevo and add a webhook with an authentication method.",
+        "Paste {url} as the URL to call.",
+        "Set BREVO_WEBHOOK_TOKEN to the token, or to user:password for basic authentication.",
+    ),
+    secret_env=("BREVO_WEBHOOK_TOKEN",),
+    schemes=(
+        Basic(name="basic"),
+        Token(name="token", place=InHeader("Authorization"), prefix="Bearer "),
+    ),
+    event_type=body("event"),
+    # Brevo's id is that of the webhook; one message is told of several times.
+    idempotency_key=joined("-", body("event"), body("message-id"), body("ts_event"), whole=True),
+    summary=joined(" · ", body("email"), body("subject")),
+)
+
+MAILERS = (SENDGRID, MAILGUN, POSTMARK, MANDRILL, CUSTOMERIO, BREVO)

@@ -1,6 +1,6 @@
-"""Chat, calls and video: Discord, Telegram, Meta, WhatsApp, Zoom, Twitch, Intercom, Zendesk."""
+"""Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch, Intercom, Zendesk."""
 
-from relay.providers.provider import Provider, body, first, header, joined, named, prefixed, when
+from relay.providers.provider import Provider, body, first, header, joined, key, named, prefixed, when
 from relay.providers.schemes import Ed25519, Hmac, InHeader, Key, Prefix, Time, Token, body_hmac, template
 
 DISCORD = Provider(
@@ -53,15 +53,7 @@ TELEGRAM = Provider(
     secret_env=("TELEGRAM_SECRET_TOKEN",),
     recognise=("X-Telegram-Bot-Api-Secret-Token",),
     schemes=(Token(place=InHeader("X-Telegram-Bot-Api-Secret-Token")),),
-    event_type=first(
-        when(body("message", "message_id"), "message"),
-        when(body("edited_message", "message_id"), "edited_message"),
-        when(body("channel_post", "message_id"), "channel_post"),
-        when(body("callback_query", "id"), "callback_query"),
-        when(body("inline_query", "id"), "inline_query"),
-        when(body("my_chat_member", "date"), "my_chat_member"),
-        when(body("chat_member", "date"), "chat_member"),
-    ),
+    event_type=key("update_id"),
     idempotency_key=body("update_id"),
     summary=first(body("message", "text"), body("callback_query", "data"), body("inline_query", "query")),
 )
@@ -118,6 +110,22 @@ WHATSAPP = Provider(
         body(*_CHANGE, "value", "statuses", 0, "status"),
     ),
     companions=META.companions,
+)
+
+X = Provider(
+    name="x",
+    title="X",
+    monogram="Xx",
+    docs="https://docs.x.com/x-api/webhooks/introduction",
+    steps=(
+        "Register {url} as a webhook through the X API, then subscribe to an account's activity.",
+        "Set TWITTER_CONSUMER_SECRET to the app's consumer secret.",
+    ),
+    secret_env=("TWITTER_CONSUMER_SECRET", "X_CONSUMER_SECRET"),
+    recognise=("x-twitter-webhooks-signature",),
+    schemes=(body_hmac("x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
+    event_type=key(ending="_events"),
+    summary=body("for_user_id"),
 )
 
 ZOOM = Provider(
@@ -226,4 +234,4 @@ ZENDESK = Provider(
     companions=(("X-Zendesk-Webhook-Invocation-Id", "${id:26}"),),
 )
 
-MESSAGING = (DISCORD, TELEGRAM, META, WHATSAPP, ZOOM, TWITCH, INTERCOM, ZENDESK)
+MESSAGING = (DISCORD, TELEGRAM, META, WHATSAPP, X, ZOOM, TWITCH, INTERCOM, ZENDESK)

@@ -1,7 +1,20 @@
-"""Payments: Paddle, Lemon Squeezy, Razorpay, Square, Paystack, Coinbase Commerce, Adyen, Mollie."""
+"""Payments: Paddle, Lemon Squeezy, Razorpay, Square, Paystack, Coinbase, Adyen, PayPal, Plaid, Mollie."""
 
-from relay.providers.provider import Provider, body, first, header, joined, money, short
-from relay.providers.schemes import Hmac, InHeader, Items, Key, Prefix, Time, body_hmac, template
+from relay.providers.provider import Provider, body, each, first, header, joined, money, short
+from relay.providers.schemes import (
+    AdyenItems,
+    Hmac,
+    InEveryHeader,
+    InHeader,
+    Items,
+    Jwt,
+    Key,
+    Prefix,
+    Rsa,
+    Time,
+    body_hmac,
+    template,
+)
 
 PADDLE = Provider(
     name="paddle",
@@ -150,13 +163,15 @@ COINBASE_COMMERCE = Provider(
     summary=body("event", "data", "code"),
 )
 
-ADYEN_PLATFORM = Provider(
-    name="adyen-platform",
-    title="Adyen for Platforms",
+_ITEM = ("notificationItems", 0, "NotificationRequestItem")
+
+ADYEN = Provider(
+    name="adyen",
+    title="Adyen",
     monogram="Ad",
     docs="https://docs.adyen.com/development-resources/webhooks/",
     steps=(
-        "Open Developers, Webhooks in the Adyen Customer Area and add a platform webhook.",
+        "Open Developers, Webhooks in the Adyen Customer Area and add a standard or a platform webhook.",
         "Paste {url} as the URL.",
         "Generate an HMAC key and set ADYEN_HMAC_KEY to it.",
     ),
@@ -164,14 +179,88 @@ ADYEN_PLATFORM = Provider(
     recognise=("HmacSignature",),
     schemes=(
         Hmac(
+            name="platform",
             signed=template("{body}"),
             place=InHeader("HmacSignature"),
             encoding="base64",
             key=Key(form="hex"),
         ),
+        AdyenItems(name="payments"),
     ),
-    event_type=body("type"),
-    summary=short(body("data", "id")),
+    event_type=first(body(*_ITEM, "eventCode"), body("type")),
+    # Adyen tells of one payment several times: what it says of it belongs to the key.
+    idempotency_key=each(
+        ("notificationItems",),
+        ("NotificationRequestItem", "pspReference"),
+        ("NotificationRequestItem", "eventCode"),
+        ("NotificationRequestItem", "success"),
+    ),
+    summary=joined(
+        " · ",
+        money(body(*_ITEM, "amount", "value"), body(*_ITEM, "amount", "currency")),
+        first(body(*_ITEM, "merchantReference"), short(body("data", "id"))),
+    ),
+)
+
+PAYPAL = Provider(
+    name="paypal",
+    title="PayPal",
+    monogram="Pp",
+    docs="https://developer.paypal.com/api/rest/webhooks/",
+    steps=(
+        "Open Apps and credentials in the PayPal developer dashboard, your app, and add a webhook.",
+        "Paste {url} as the URL and choose the events.",
+        "Download the certificate that the PAYPAL-CERT-URL of an event leads to.",
+        "Set PAYPAL_WEBHOOK_ID to the webhook id, followed by that certificate (PEM).",
+    ),
+    secret_env=("PAYPAL_WEBHOOK_ID",),
+    recognise=("PAYPAL-TRANSMISSION-SIG", "PAYPAL-TRANSMISSION-ID"),
+    schemes=(
+        # paypalrestsdk 1.13.3. An application follows the certificate's address, so only PayPal's passes.
+        Rsa(
+            signed=template("{id}|{ts}|{secret}|{crc32}"),
+            place=InHeader("PAYPAL-TRANSMISSION-SIG"),
+            ident=InHeader("PAYPAL-TRANSMISSION-ID"),
+            time=Time(place=InHeader("PAYPAL-TRANSMISSION-TIME"), unit="iso"),
+            labelled=True,
+            expects=(
+                ("PAYPAL-CERT-URL", r"https://[a-z0-9.-]*(?<=[/.])paypal\.com/.*"),
+                ("PAYPAL-AUTH-ALGO", "SHA256withRSA"),
+            ),
+        ),
+    ),
+    event_type=body("event_type"),
+    idempotency_key=first(body("id"), header("PAYPAL-TRANSMISSION-ID")),
+    summary=first(body("summary"), short(body("resource", "id"))),
+    companions=(
+        ("User-Agent", "PayPal/AUHR-214.0-58"),
+        ("PAYPAL-AUTH-ALGO", "SHA256withRSA"),
+        ("PAYPAL-AUTH-VERSION", "v2"),
+        (
+            "PAYPAL-CERT-URL",
+            "https://api.sandbox.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-${hex:8}",
+        ),
+        ("PAYPAL-TRANSMISSION-ID", "${uuid}"),
+    ),
+)
+
+PLAID = Provider(
+    name="plaid",
+    title="Plaid",
+    monogram="Pl",
+    docs="https://plaid.com/docs/api/webhooks/webhook-verification/",
+    steps=(
+        "Open Developers, Webhooks in the Plaid dashboard, or name the webhook when you create a link token.",
+        "Paste {url} as the webhook URL.",
+        "Ask /webhook_verification_key/get for the key_id in an event's Plaid-Verification header.",
+        "Set PLAID_WEBHOOK_KEY to the key of the answer (a JWK).",
+    ),
+    secret_env=("PLAID_WEBHOOK_KEY",),
+    recognise=("Plaid-Verification",),
+    schemes=(Jwt(place=InHeader("Plaid-Verification")),),
+    event_type=joined(".", body("webhook_type"), body("webhook_code")),
+    summary=short(body("item_id")),
+    indent=2,
 )
 
 MOLLIE = Provider(
@@ -189,7 +278,8 @@ MOLLIE = Provider(
     schemes=(
         Hmac(
             signed=template("{body}"),
-            place=InHeader("X-Mollie-Signature"),
+            # A second secret while one is being changed means a second header.
+            place=InEveryHeader("X-Mollie-Signature"),
             layout=Prefix(b"sha256=", optional=True),
         ),
     ),
@@ -198,4 +288,15 @@ MOLLIE = Provider(
     summary=short(body("entityId")),
 )
 
-PAYMENTS = (PADDLE, LEMONSQUEEZY, RAZORPAY, SQUARE, PAYSTACK, COINBASE_COMMERCE, ADYEN_PLATFORM, MOLLIE)
+PAYMENTS = (
+    PADDLE,
+    LEMONSQUEEZY,
+    RAZORPAY,
+    SQUARE,
+    PAYSTACK,
+    COINBASE_COMMERCE,
+    ADYEN,
+    PAYPAL,
+    PLAID,
+    MOLLIE,
+)

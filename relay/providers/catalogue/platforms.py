@@ -1,6 +1,6 @@
 """Where programs run and are watched: Vercel, Heroku, CircleCI, Buildkite, Sentry, PagerDuty, WorkOS and more."""
 
-from relay.providers.provider import Provider, body, first, header, joined
+from relay.providers.provider import Provider, body, each, first, header, joined
 from relay.providers.schemes import Hmac, InHeader, Items, Time, Token, body_hmac, template
 
 VERCEL = Provider(
@@ -75,10 +75,11 @@ BUILDKITE = Provider(
         "Copy the token and set BUILDKITE_WEBHOOK_SECRET to it.",
     ),
     secret_env=("BUILDKITE_WEBHOOK_SECRET",),
-    recognise=("X-Buildkite-Event", "X-Buildkite-Signature"),
+    recognise=("X-Buildkite-Event", "X-Buildkite-Signature", "X-Buildkite-Token"),
     schemes=(
         # How old a request may be is left to the receiver, so no limit is set here.
         Hmac(
+            name="signature",
             signed=template("{ts}.{body}"),
             place=InHeader("X-Buildkite-Signature"),
             layout=Items(
@@ -90,7 +91,7 @@ BUILDKITE = Provider(
             ),
             time=Time(),
         ),
-        Token(place=InHeader("X-Buildkite-Token")),
+        Token(name="token", place=InHeader("X-Buildkite-Token")),
     ),
     event_type=first(header("X-Buildkite-Event"), body("event")),
     summary=joined(" · ", body("pipeline", "name"), body("build", "state")),
@@ -206,6 +207,7 @@ AUTH0 = Provider(
     secret_env=("AUTH0_LOG_STREAM_TOKEN",),
     schemes=(Token(place=InHeader("Authorization")),),
     event_type=body(0, "data", "type"),
+    idempotency_key=each((), ("log_id",)),
     summary=body(0, "data", "user_name"),
 )
 

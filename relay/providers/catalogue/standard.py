@@ -1,17 +1,18 @@
-"""Standard Webhooks and who uses it: Svix, Resend, Clerk, OpenAI, Supabase auth hooks."""
+"""Standard Webhooks and who uses it: Svix, Resend, Clerk, OpenAI, Supabase."""
 
-from relay.providers.provider import Provider, body, first, header, joined, short
-from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, Key, Time, body_hmac, template
+from relay.providers.provider import Provider, body, first, header, joined, prefixed, short, when
+from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, Key, Time, Token, body_hmac, template
 
 SECRET = Key(form="base64", strip=("whsec_",), claims=("whsec_",))
 
 
-def standard_hmac(*families: str, key: Key = SECRET, bare: bool = False) -> Hmac:
+def standard_hmac(*families: str, key: Key = SECRET, bare: bool = False, name: str = "v1") -> Hmac:
     """Return HMAC-SHA256 over id, time and body, its headers named `<family>-id` and so on.
 
     Of several families the first that a request carries counts, as in svix 1.99.1.
     """
     return Hmac(
+        name=name,
         signed=template("{id}.{ts}.{body}"),
         key=key,
         encoding="base64",
@@ -25,6 +26,7 @@ def standard_hmac(*families: str, key: Key = SECRET, bare: bool = False) -> Hmac
 def standard_ed25519(*families: str) -> Ed25519:
     """Return the `v1a` form, whose key is public: `whpk_<base64 of 32 bytes>`."""
     return Ed25519(
+        name="v1a",
         signed=template("{id}.{ts}.{body}"),
         key=Key(form="base64", strip=("whpk_",), claims=("whpk_",), exclusive=True),
         encoding="base64",
@@ -154,27 +156,48 @@ OPENAI = Provider(
     companions=STANDARD_WEBHOOKS.companions,
 )
 
-SUPABASE_AUTH = Provider(
-    name="supabase-auth",
-    title="Supabase auth hooks",
+SUPABASE = Provider(
+    name="supabase",
+    title="Supabase",
     monogram="Su",
     docs="https://supabase.com/docs/guides/auth/auth-hooks",
     steps=(
-        "Open Authentication, Hooks in the Supabase dashboard and add an HTTPS hook.",
-        "Paste {url} as the URL and generate a secret.",
-        "Set SEND_EMAIL_HOOK_SECRET to the whole secret (v1,whsec_...).",
+        "For auth hooks open Authentication, Hooks in the Supabase dashboard and add an HTTPS hook.",
+        "For database webhooks open Integrations, Webhooks, and add the header Authorization: Bearer <a token>.",
+        "Paste {url} as the URL.",
+        "Set SUPABASE_WEBHOOK_SECRET to the hook's whole secret (v1,whsec_...), or to your token.",
     ),
-    secret_env=("SEND_EMAIL_HOOK_SECRET", "SEND_SMS_HOOK_SECRET"),
+    secret_env=("SUPABASE_WEBHOOK_SECRET", "SEND_EMAIL_HOOK_SECRET", "SEND_SMS_HOOK_SECRET"),
     schemes=(
+        # A database webhook is not signed; its token never stands in for an auth hook's signature.
         standard_hmac(
             "webhook",
-            key=Key(form="base64", strip=("v1,whsec_", "whsec_"), claims=("v1,whsec_", "whsec_")),
+            key=Key(
+                form="base64",
+                strip=("v1,whsec_", "whsec_"),
+                claims=("v1,whsec_", "whsec_"),
+                exclusive=True,
+            ),
+            name="auth-hook",
+        ),
+        Token(
+            name="database-webhook",
+            place=InHeader("Authorization"),
+            prefix="Bearer ",
+            bare=True,
+            refuses=("v1,whsec_", "whsec_"),
         ),
     ),
-    event_type=first(body("metadata", "name"), body("email_data", "email_action_type")),
+    event_type=first(
+        joined(".", body("type"), body("table"), whole=True),
+        body("metadata", "name"),
+        prefixed("email.", body("email_data", "email_action_type")),
+        when(body("sms", "otp"), "sms.otp"),
+    ),
     idempotency_key=header("webhook-id"),
-    summary=body("user", "email"),
-    companions=STANDARD_WEBHOOKS.companions,
+    summary=first(
+        body("user", "email"), body("user", "phone"), body("record", "id"), body("old_record", "id")
+    ),
 )
 
-STANDARD = (STANDARD_WEBHOOKS, SVIX, RESEND, CLERK, OPENAI, SUPABASE_AUTH, RESEND_SIMPLE)
+STANDARD = (STANDARD_WEBHOOKS, SVIX, RESEND, CLERK, OPENAI, SUPABASE, RESEND_SIMPLE)

@@ -83,7 +83,11 @@ ASANA = Provider(
     secret_env=("ASANA_WEBHOOK_SECRET",),
     recognise=("X-Hook-Signature", "X-Hook-Secret"),
     schemes=(body_hmac("X-Hook-Signature"),),
-    event_type=joined(".", body("events", 0, "resource", "resource_type"), body("events", 0, "action")),
+    # An empty list of events is a heartbeat.
+    event_type=first(
+        joined(".", body("events", 0, "resource", "resource_type"), body("events", 0, "action")),
+        constant("heartbeat"),
+    ),
     summary=body("events", 0, "resource", "gid"),
 )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from relay.model.event import Capture, Check, Verdict, Verification
 from relay.model.payload import Payload
@@ -11,8 +11,14 @@ from relay.model.secret import Secret
 HEADER_STEP = "Signature header"
 
 
+@runtime_checkable
 class Scheme(Protocol):
     """A SignatureScheme that can also say whether a request or a secret is of its kind."""
+
+    @property
+    def name(self) -> str:
+        """Return what `scheme = "..."` of a source calls it; "" where the provider has no other."""
+        ...
 
     @property
     def title(self) -> str:
@@ -92,6 +98,6 @@ def conclude(reason: str, checks: list[Check]) -> Verification:
     return Verification(verdict=verdict, reason=reason, checks=tuple(checks))
 
 
-def unchecked() -> Verification:
-    """Return the verdict of a source that has no secret at all."""
-    return Verification(verdict=Verdict.UNCHECKED, reason="secret_missing")
+def unchecked(reason: str = "secret_missing", *checks: Check) -> Verification:
+    """Return the verdict of a source that has no secret at all, or not the key it would take."""
+    return Verification(verdict=Verdict.UNCHECKED, reason=reason, checks=checks)

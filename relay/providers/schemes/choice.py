@@ -1,5 +1,6 @@
 """Which of several schemes a request is judged by, so that a weaker one never stands in for the real one."""
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -7,7 +8,6 @@ from typing import Self
 from relay.model.event import Capture, SignatureScheme, Verification
 from relay.model.secret import Secret
 from relay.providers.schemes.base import Scheme, unchecked
-from relay.providers.schemes.signed import SignedText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +15,7 @@ class OneOf:
     """Several schemes of one provider, strongest first; every request is judged by exactly one."""
 
     schemes: tuple[Scheme, ...]
+    name: str = ""
 
     @property
     def title(self) -> str:
@@ -35,7 +36,8 @@ class OneOf:
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
         """Return the schemes with other age limits."""
-        return type(self)(schemes=tuple(scheme.tolerating(past, future) for scheme in self.schemes))
+        schemes = tuple(scheme.tolerating(past, future) for scheme in self.schemes)
+        return dataclasses.replace(self, schemes=schemes)
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
         """Judge a capture by the one scheme that secrets and headers choose."""
@@ -67,4 +69,4 @@ def with_tolerance(scheme: SignatureScheme, past: float | None, future: float | 
     The age is shown all the same. A scheme without timestamps, or one that relay did not make,
     stays as it is.
     """
-    return scheme.tolerating(past, future) if isinstance(scheme, OneOf | SignedText) else scheme
+    return scheme.tolerating(past, future) if isinstance(scheme, Scheme) else scheme

@@ -1,45 +1,35 @@
-"""Signatures made with a key pair: ECDSA on P-256 with SHA-256, DER in base64 (SendGrid)."""
+"""Signatures made with a key pair: ECDSA on P-256 with SHA-256, in DER (SendGrid)."""
 
 from dataclasses import dataclass
 
-from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
-    SECP256R1,
     EllipticCurvePrivateKey,
     EllipticCurvePublicKey,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    load_der_private_key,
-    load_der_public_key,
-)
 
 from relay.errors import SigningError
 from relay.model.event import Capture
 from relay.model.secret import Secret
-from relay.providers.schemes.keys import encode, unbase64
+from relay.providers.schemes.keys import Encoding, decode, encode
+from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, load, to_der
 from relay.providers.schemes.signed import SignedText
 
-_ARMOUR = (
-    "-----BEGIN PUBLIC KEY-----",
-    "-----END PUBLIC KEY-----",
-    "-----BEGIN PRIVATE KEY-----",
-    "-----END PRIVATE KEY-----",
-)
+# Each check hashes the whole body anew, and a header of 8 kB holds dozens of signatures.
 _MOST = 4
-
-# OpenSSL's own errors come through for some spoiled keys.
-_NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ecdsa(SignedText):
-    """An ECDSA signature, checked with the provider's public key: SPKI in base64, PEM armour or not.
+    """An ECDSA signature in DER, checked with the provider's public key: PEM, SPKI in base64, a certificate.
 
     A private key (PKCS #8, likewise) is a key pair of one's own and can sign. Signatures are
     randomised: the same request signed twice differs.
     """
+
+    encoding: Encoding = "base64"
 
     @property
     def title(self) -> str:
@@ -53,53 +43,37 @@ class Ecdsa(SignedText):
 
     def read_key(self, secret: Secret) -> bytes | None:
         """Return the key as DER; None when it is no P-256 key."""
-        text = secret.reveal()
-        for line in _ARMOUR:
-            text = text.replace(line, "")
-        der = unbase64("".join(text.split()))
-        return der if der is not None and (_public(der) or _private(der)) else None
+        der = to_der(secret.reveal())
+        return der if der is not None and _public(der) else None
 
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         """Check the first few signatures."""
         del capture
-        private = _private(key)
-        public = private.public_key() if private else _public(key)
-        return public is not None and any(_fits(public, text, signature) for signature in signatures[:_MOST])
+        public = _public(key)
+        return public is not None and any(self._fits(public, text, item) for item in signatures[:_MOST])
 
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
         """Return a signature with one's own key pair. Raises SigningError for a public key."""
         del capture
-        private = _private(key)
-        if private is None:
+        pair = load(key)
+        if pair is None or not isinstance(pair.private, EllipticCurvePrivateKey):
             raise SigningError(
-                "Only the provider can make this signature: relay holds its public key, not the private one.",
+                ONLY_THE_PROVIDER,
                 hint="send the original signature, or configure a key pair of your own on both sides",
             )
-        return encode(private.sign(text, ECDSA(SHA256())), "base64")
+        return encode(pair.private.sign(text, ECDSA(SHA256())), self.encoding)
 
-
-def _fits(public: EllipticCurvePublicKey, text: bytes, signature: bytes) -> bool:
-    raw = unbase64(signature.decode("latin-1"))
-    if raw is None:
-        return False
-    try:
-        public.verify(raw, text, ECDSA(SHA256()))
-    except InvalidSignature:
-        return False
-    return True
+    def _fits(self, public: EllipticCurvePublicKey, text: bytes, signature: bytes) -> bool:
+        raw = decode(signature.decode("latin-1"), self.encoding)
+        if raw is None:
+            return False
+        try:
+            public.verify(raw, text, ECDSA(SHA256()))
+        except InvalidSignature:
+            return False
+        return True
 
 
 def _public(der: bytes) -> EllipticCurvePublicKey | None:
-    try:
-        key = load_der_public_key(der)
-    except _NO_KEY:
-        return None
-    return key if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1) else None
-
-
-def _private(der: bytes) -> EllipticCurvePrivateKey | None:
-    try:
-        key = load_der_private_key(der, password=None)
-    except _NO_KEY:
-        return None
-    return key if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1) else None
+    pair = load(der)
+    return pair.public if pair and isinstance(pair.public, EllipticCurvePublicKey) else None

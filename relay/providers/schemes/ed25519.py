@@ -9,9 +9,12 @@ from relay.errors import SigningError
 from relay.model.event import Capture
 from relay.model.secret import Secret
 from relay.providers.schemes.keys import Encoding, decode, encode, unbase64
+from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, load, to_der
 from relay.providers.schemes.signed import SignedText
 
 PRIVATE_PREFIX = "whsk_"
+
+_BEGIN = "-----BEGIN "
 
 # Each check hashes the whole body anew, and a header of 8 kB holds ninety signatures.
 _MOST = 4
@@ -21,8 +24,9 @@ _MOST = 4
 class Ed25519(SignedText):
     """An Ed25519 signature, checked with the provider's public key.
 
-    A secret `whsk_<base64 of seed and public key>` (Standard Webhooks' form) is a key pair of
-    one's own: it checks with its public half and, unlike a public key, can sign.
+    The key is raw, in the form that `key` says, or PEM. A secret `whsk_<base64 of seed and public
+    key>` (Standard Webhooks' form) or a private key in PEM is a key pair of one's own: it checks
+    with its public half and, unlike a public key, can sign.
     """
 
     encoding: Encoding = "hex"
@@ -43,6 +47,8 @@ class Ed25519(SignedText):
         if text.startswith(PRIVATE_PREFIX):
             pair = unbase64(text.removeprefix(PRIVATE_PREFIX))
             return pair if pair is not None and len(pair) == 64 else None
+        if _BEGIN in text:
+            return _of_pem(text)
         key = self.key.read(secret)
         return key if key is not None and len(key) == 32 else None
 
@@ -60,7 +66,7 @@ class Ed25519(SignedText):
         del capture
         if len(key) != 64:
             raise SigningError(
-                "Only the provider can make this signature: relay holds its public key, not the private one.",
+                ONLY_THE_PROVIDER,
                 hint="send the original signature, or configure a key pair of your own (whsk_...) on both sides",
             )
         return encode(Ed25519PrivateKey.from_private_bytes(key[:32]).sign(text), self.encoding)
@@ -74,3 +80,12 @@ class Ed25519(SignedText):
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+def _of_pem(text: str) -> bytes | None:
+    der = to_der(text)
+    pair = load(der) if der is not None else None
+    if pair is None or not isinstance(pair.public, Ed25519PublicKey):
+        return None
+    seed = pair.private.private_bytes_raw() if isinstance(pair.private, Ed25519PrivateKey) else b""
+    return seed + pair.public.public_bytes_raw()

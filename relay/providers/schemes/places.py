@@ -57,29 +57,39 @@ class InHeader:
         return with_header(capture, self.names, text.decode("latin-1"))
 
 
-@dataclass(frozen=True, slots=True)
-class InNumberedHeader:
-    """Headers counted from 1, such as `X-DocuSign-Signature-1`; any of them may match."""
+@dataclass(frozen=True, slots=True, init=False)
+class InEveryHeader:
+    """Headers that each hold a signature, perhaps repeated; any of them may match.
 
-    name: str
+    A name that ends in `#` stands for headers counted from 1, such as `X-DocuSign-Signature-1`.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
 
     @property
     def title(self) -> str:
-        """Return the name with an N for the number."""
-        return f"{self.name}-N"
+        """Return the first name, with an N for a number."""
+        return self.names[0].replace("#", "N")
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        """Return the values of all of them."""
+        """Return the distinct values of all of them."""
         del payload
-        return tuple(octets(value) for name, value in capture.headers if self._counts(name))
+        values = dict.fromkeys(value for name, value in capture.headers if self._counts(name))
+        return tuple(octets(value) for value in values)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
         """Return the capture with the first one set and the others gone."""
         names = tuple(name for name, _ in capture.headers if self._counts(name))
-        return with_header(capture, names or (f"{self.name}-1",), text.decode("latin-1"))
+        return with_header(capture, names or (self.names[0].replace("#", "1"),), text.decode("latin-1"))
 
     def _counts(self, name: str) -> bool:
-        return re.fullmatch(re.escape(self.name) + r"-\d{1,3}", name, re.IGNORECASE) is not None
+        return any(
+            re.fullmatch(re.escape(known).replace(r"\#", r"\d{1,3}"), name, re.IGNORECASE)
+            for known in self.names
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,43 @@ class InJson:
             raise SigningError(
                 f"The body has no place for {self.title}, which this provider signs.",
                 hint="send a JSON object as the body",
+            )
+        return with_body(capture, body)
+
+
+@dataclass(frozen=True, slots=True)
+class InEach:
+    """The same value in every item of a list in the JSON body: `value[].clientState`."""
+
+    items: str
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Return the path with brackets for the position."""
+        return f"{self.items}[].{self.name}"
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct texts; an item without one counts as an empty text."""
+        del capture
+        items = payload.at(self.items)
+        values = [
+            item.get(self.name) if isinstance(item, dict) else None
+            for item in (items if isinstance(items, list) else ())
+        ]
+        texts = dict.fromkeys(value if isinstance(value, str) else "" for value in values)
+        return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that value in every item. Raises SigningError where there is no list."""
+        items = Payload(capture.body).at(self.items)
+        body: bytes | None = capture.body
+        for number in range(len(items)) if isinstance(items, list) else ():
+            body = json_value(body, (self.items, number, self.name), _written(text)) if body else None
+        if body is None or not isinstance(items, list):
+            raise SigningError(
+                f"The body has no place for {self.title}, where this provider shows its token.",
+                hint=f'send a JSON object with a list of objects under "{self.items}"',
             )
         return with_body(capture, body)
 
@@ -180,7 +227,7 @@ def only(place: Place, capture: Capture, payload: Payload) -> bytes:
     """
     values = place.read(capture, payload)
     if not values or not values[0].strip():
-        in_body = isinstance(place, InJson | InForm)
+        in_body = isinstance(place, InJson | InEach | InForm)
         raise UnreadableError(
             "body_malformed" if in_body else "signature_missing",
             f"{place.title} is missing",

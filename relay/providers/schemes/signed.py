@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,7 +23,7 @@ from relay.providers.schemes.base import (
 )
 from relay.providers.schemes.keys import Key
 from relay.providers.schemes.layouts import Layout, Presented, Raw
-from relay.providers.schemes.places import InNumberedHeader, Place, only
+from relay.providers.schemes.places import InEveryHeader, Place, only
 from relay.providers.schemes.template import STEP as CONTENT_STEP
 from relay.providers.schemes.template import Template
 from relay.providers.schemes.timing import Time
@@ -35,7 +36,7 @@ class SignedText(ABC):
 
     `ident` is where the delivery id stands when it is signed; `urls` are the spellings of the
     address that may match. `only_if` is a header and the value without which a request is of
-    another version of the scheme.
+    another version of the scheme. `expects` are headers that must fit a pattern where they are there.
     """
 
     signed: Template
@@ -47,6 +48,8 @@ class SignedText(ABC):
     urls: tuple[UrlForm, ...] = ("as_given",)
     body_hash: BodyHash | None = None
     only_if: tuple[str, str] | None = None
+    expects: tuple[tuple[str, str], ...] = ()
+    name: str = ""
 
     @property
     @abstractmethod
@@ -64,6 +67,18 @@ class SignedText(ABC):
     @abstractmethod
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
         """Return the signature as it is written. Raises SigningError."""
+
+    def content(self, reading: Reading) -> bytes:
+        """Return the signed text. Raises UnreadableError where the request lacks a part."""
+        return self.signed.render(reading)
+
+    def describe(self, reading: Reading) -> str:
+        """Return the signed text in words. Raises UnreadableError where the request lacks a part."""
+        return self.signed.describe(reading)
+
+    def shared_text(self, key: bytes) -> bytes:
+        """Return what `{secret}` stands for in the signed text."""
+        return key
 
     def read_key(self, secret: Secret) -> bytes | None:
         """Return the key bytes of a secret; None when it is not in this scheme's form."""
@@ -110,7 +125,7 @@ class SignedText(ABC):
                 hint="copy the secret again from the provider's page",
             )
         ts = self.time.write(now) if self.time else b""
-        ready = self._prepare(capture, ts)
+        ready = self.prepare(capture, ts)
         try:
             text = self._text(key, ready, ts)
             signature = self.make(key, text, ready)
@@ -129,6 +144,7 @@ class SignedText(ABC):
         payload = payload_of(capture)
         presented = self._present(capture, payload)
         checks.append(self._header_check(presented))
+        self._expect(capture)
         ts = presented.ts or b""
         late = ""
         if self.time is not None:
@@ -142,16 +158,30 @@ class SignedText(ABC):
         return reason or ("" if hash_fits else "signature_mismatch") or late
 
     def _present(self, capture: Capture, payload: Payload) -> Presented:
-        if isinstance(self.place, InNumberedHeader):
-            values = self.place.read(capture, payload)
-            if not values:
-                raise UnreadableError("signature_missing", f"{self.place.title} is missing", result="Missing")
-            return Presented(values, None)
+        if isinstance(self.place, InEveryHeader):
+            return self._present_every(self.place.read(capture, payload))
         text = only(self.place, capture, payload)
         try:
             return self.layout.read(text)
         except UnreadableError as problem:
             raise UnreadableError(problem.reason, f"{self.place.title} {problem.check.detail}") from problem
+
+    def _present_every(self, values: tuple[bytes, ...]) -> Presented:
+        if not any(value.strip() for value in values):
+            raise UnreadableError("signature_missing", f"{self.place.title} is missing", result="Missing")
+        found = [
+            item for value in values if self._reads(value) for item in self.layout.read(value).signatures
+        ]
+        if not found:
+            raise UnreadableError("header_malformed", f"{self.place.title} cannot be read")
+        return Presented(tuple(found), None)
+
+    def _expect(self, capture: Capture) -> None:
+        for name, pattern in self.expects:
+            for value in capture.header_values(name):
+                if not re.fullmatch(pattern, value):
+                    detail = f"{name} is {printable(value, 80)}, which this provider does not send"
+                    raise UnreadableError("header_malformed", detail, step=name)
 
     def _reads(self, text: bytes) -> bool:
         try:
@@ -172,7 +202,7 @@ class SignedText(ABC):
         if self.body_hash is not None and (check := self.body_hash.check(reading)) is not None:
             checks.append(check)
             hash_fits = check.passed is True
-        detail = self.signed.describe(reading)
+        detail = self.describe(reading)
         checks.append(Check(name=CONTENT_STEP, passed=True, detail=detail, result="Built"))
         return hash_fits
 
@@ -201,16 +231,16 @@ class SignedText(ABC):
 
     def _texts(self, key: bytes, reading: Reading) -> list[bytes]:
         """Return the text to compare with, once for each spelling of the address."""
-        reading.secret = key
+        reading.secret = self.shared_text(key)
         if not self.signed.uses_url:
-            return [self.signed.render(reading)]
+            return [self.content(reading)]
         texts: list[bytes] = []
         for url in spellings(address(reading.capture), self.urls):
             reading.url = url
-            texts.append(self.signed.render(reading))
+            texts.append(self.content(reading))
         return texts
 
-    def _prepare(self, capture: Capture, ts: bytes) -> Capture:
+    def prepare(self, capture: Capture, ts: bytes) -> Capture:
         """Return the capture with fresh time, an id and a body hash, all that is signed but the signature."""
         payload = payload_of(capture)
         if self.time is not None and self.time.place is not None:
@@ -227,10 +257,11 @@ class SignedText(ABC):
         ident = only(self.ident, capture, payload) if self.ident else b""
         url = spellings(address(capture), ("as_given",))[0]
         hashed = self.body_hash is not None
+        secret = self.shared_text(key)
         reading = Reading(
-            capture=capture, payload=payload, ts=ts, ident=ident, url=url, secret=key, hashed=hashed
+            capture=capture, payload=payload, ts=ts, ident=ident, url=url, secret=secret, hashed=hashed
         )
-        return self.signed.render(reading)
+        return self.content(reading)
 
 
 def _new_id(capture: Capture, ts: bytes) -> bytes:

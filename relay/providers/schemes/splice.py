@@ -40,7 +40,7 @@ def with_header(capture: Capture, names: tuple[str, ...], value: str) -> Capture
     return dataclasses.replace(capture, headers=tuple(headers))
 
 
-def json_value(body: bytes, path: tuple[str, ...], value: str | int) -> bytes | None:
+def json_value(body: bytes, path: tuple[str | int, ...], value: str | int) -> bytes | None:
     """Return the JSON body with the value at `path` replaced or added; None where there is no such place.
 
     A value that is there already is replaced in the text itself: all other bytes stay.
@@ -66,15 +66,29 @@ def query_value(text: str, name: str, value: str) -> str:
     return form_value(text.encode("latin-1", "replace"), name, value).decode("latin-1")
 
 
-def _span(text: str, path: tuple[str, ...]) -> tuple[int, int]:
+def _span(text: str, path: tuple[str | int, ...]) -> tuple[int, int]:
     """Return where the value at `path` starts and ends; the last one of equal keys, as parsers read it."""
     start, end = _skip(text, 0), len(text)
     for key in path:
-        start, end = _member(text, start, key)
+        find = _element if isinstance(key, int) else _member
+        start, end = find(text, start, key)
     return start, end
 
 
-def _member(text: str, start: int, wanted: str) -> tuple[int, int]:
+def _element(text: str, start: int, wanted: object) -> tuple[int, int]:
+    if text[start : start + 1] != "[":
+        raise KeyError(wanted)
+    at, position = _skip(text, start + 1), 0
+    while text[at : at + 1] not in ("]", ""):
+        value_at = at
+        _, at = _DECODER.raw_decode(text, value_at)
+        if position == wanted:
+            return value_at, at
+        at, position = _skip(text, _skip(text, at) + 1), position + 1
+    raise KeyError(wanted)
+
+
+def _member(text: str, start: int, wanted: object) -> tuple[int, int]:
     if text[start : start + 1] != "{":
         raise KeyError(wanted)
     found: tuple[int, int] | None = None
@@ -96,16 +110,19 @@ def _skip(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _added(body: bytes, path: tuple[str, ...], value: str | int) -> bytes | None:
+def _added(body: bytes, path: tuple[str | int, ...], value: str | int) -> bytes | None:
     try:
         root = parse_json(body)
     except PayloadError:
         return None
     here = root
     for key in path[:-1]:
-        if not isinstance(here, dict):
+        if isinstance(here, list) and isinstance(key, int) and key < len(here):
+            here = here[key]
+        elif isinstance(here, dict):
+            here = here.setdefault(key, {})
+        else:
             return None
-        here = here.setdefault(key, {})
     if not isinstance(here, dict):
         return None
     here[path[-1]] = value

@@ -21,11 +21,16 @@ _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """The secret itself at a place, perhaps after a prefix such as `Bearer `."""
+    """The secret itself at a place, perhaps after a prefix such as `Bearer `, which with `bare` may be missing.
+
+    `refuses` are prefixes of secrets that are keys of another scheme and no tokens.
+    """
 
     place: Place
     prefix: str = ""
+    bare: bool = False
     refuses: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def title(self) -> str:
@@ -34,7 +39,8 @@ class Token:
 
     def presented(self, capture: Capture) -> bool:
         """Say whether the request carries a token, right or wrong."""
-        return bool(self.place.read(capture, payload_of(capture)))
+        values = self.place.read(capture, payload_of(capture))
+        return any(value.strip() and self._is_kind(value) for value in values)
 
     def usable(self, secret: Secret) -> bool:
         """Say whether the secret is a token: not empty, and not the key of another scheme."""
@@ -90,9 +96,14 @@ class Token:
             return None
         return Key().read(secret)
 
+    def _is_kind(self, text: bytes) -> bool:
+        return self.bare or text.startswith(self.prefix.encode())
+
     def _shown(self, text: bytes) -> bytes:
         prefix = self.prefix.encode()
         if not text.startswith(prefix):
+            if self.bare:
+                return text
             raise UnreadableError(
                 "header_malformed", f"{self.place.title} does not start with {self.prefix.strip()}"
             )
@@ -112,6 +123,12 @@ class Basic(Token):
     def title(self) -> str:
         """Return what a person calls it."""
         return "HTTP basic"
+
+    def _is_kind(self, text: bytes) -> bool:
+        return text[:6].lower() == b"basic "
+
+    def _read(self, secret: Secret) -> bytes | None:
+        return Key().read(secret) if ":" in secret.reveal() else None
 
     def _shown(self, text: bytes) -> bytes:
         match = _BASIC.fullmatch(text)

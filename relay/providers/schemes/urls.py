@@ -11,10 +11,12 @@ from relay.model.payload import Payload
 from relay.providers.schemes.base import Reading, UnreadableError, octets
 from relay.providers.schemes.places import query_values, with_query
 
-UrlForm = Literal["as_given", "no_port", "with_port"]
+UrlForm = Literal["as_given", "no_port", "with_port", "unescaped"]
 
 _STEP = "Body hash"
 _URL = re.compile(rb"(https?)(://[^/?#]*)(.*)", re.DOTALL | re.IGNORECASE)
+# What HubSpot decodes in an address before it signs: : / ? @ ! $ ' ( ) * , ;
+_ESCAPED = re.compile(rb"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 _PORT = re.compile(rb"(?<=[^:/@]):[0-9]+\Z")
 
 
@@ -34,6 +36,8 @@ def spellings(url: str, forms: tuple[UrlForm, ...]) -> tuple[bytes, ...]:
 
 def _spell(url: bytes, form: UrlForm) -> bytes:
     match = _URL.fullmatch(url)
+    if form == "unescaped":
+        return _ESCAPED.sub(lambda found: bytes.fromhex(found[0][1:].decode()), url)
     if form == "as_given" or match is None:
         return url
     scheme, host, rest = match.groups()

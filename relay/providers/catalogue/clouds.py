@@ -1,0 +1,148 @@
+"""Clouds and content: Amazon SNS, Microsoft Graph, Okta, Contentful, Box."""
+
+from relay.providers.provider import Provider, body, each, first, header, joined, trimmed
+from relay.providers.schemes import (
+    Contentful,
+    Hmac,
+    InEach,
+    InEveryHeader,
+    InHeader,
+    Sns,
+    Time,
+    Token,
+    template,
+)
+
+OKTA = Provider(
+    name="okta",
+    title="Okta event hooks",
+    monogram="Ok",
+    docs="https://developer.okta.com/docs/concepts/event-hooks/",
+    steps=(
+        "Open Workflow, Event hooks in the Okta admin console and create an event hook.",
+        "Paste {url} as the URL with Authorization and a value of your own as the authentication field.",
+        "Set OKTA_EVENT_HOOK_TOKEN to the same value, then verify the hook.",
+    ),
+    secret_env=("OKTA_EVENT_HOOK_TOKEN",),
+    recognise=("X-Okta-Verification-Challenge",),
+    schemes=(Token(place=InHeader("Authorization")),),
+    event_type=body("data", "events", 0, "eventType"),
+    idempotency_key=body("eventId"),
+    summary=body("data", "events", 0, "displayMessage"),
+)
+
+AWS_SNS = Provider(
+    name="aws-sns",
+    title="Amazon SNS",
+    monogram="Sn",
+    docs="https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html",
+    steps=(
+        "Open your topic in the Amazon SNS console and create an HTTPS subscription.",
+        "Paste {url} as the endpoint, and open the SubscribeURL of the first event to confirm it.",
+        "Download the certificate at an event's SigningCertURL and set AWS_SNS_CERTIFICATE to it (PEM).",
+    ),
+    secret_env=("AWS_SNS_CERTIFICATE",),
+    recognise=("x-amz-sns-message-type",),
+    content_type="text/plain; charset=UTF-8",
+    schemes=(Sns(),),
+    event_type=body("Type"),
+    idempotency_key=body("MessageId"),
+    summary=first(body("Subject"), body("TopicArn")),
+    companions=(
+        ("User-Agent", "Amazon Simple Notification Service Agent"),
+        ("x-amz-sns-message-type", "${type}"),
+        ("x-amz-sns-topic-arn", "arn:aws:sns:eu-central-1:123456789012:orders"),
+    ),
+)
+
+CONTENTFUL = Provider(
+    name="contentful",
+    title="Contentful",
+    monogram="Cf",
+    docs="https://www.contentful.com/developers/docs/webhooks/request-verification/",
+    steps=(
+        "Open Settings, Webhooks of the space in Contentful and add a webhook.",
+        "Paste {url} as the URL: its path is signed.",
+        "Enable request verification under Settings and set CONTENTFUL_WEBHOOK_SECRET to the secret.",
+    ),
+    secret_env=("CONTENTFUL_WEBHOOK_SECRET",),
+    recognise=("x-contentful-signature", "X-Contentful-Topic"),
+    content_type="application/vnd.contentful.management.v1+json",
+    schemes=(Contentful(),),
+    event_type=header("X-Contentful-Topic"),
+    idempotency_key=header("X-Contentful-Idempotency-Key"),
+    summary=joined(" · ", body("sys", "contentType", "sys", "id"), body("sys", "id")),
+    companions=(
+        ("X-Contentful-Topic", "${type}"),
+        ("X-Contentful-Webhook-Name", "relay"),
+        ("X-Contentful-Idempotency-Key", "${hex:64}"),
+        (
+            "x-contentful-signed-headers",
+            "x-contentful-idempotency-key,x-contentful-signed-headers,x-contentful-timestamp,x-contentful-topic",
+        ),
+    ),
+)
+
+MSGRAPH = Provider(
+    name="msgraph",
+    title="Microsoft Graph",
+    monogram="Mg",
+    docs="https://learn.microsoft.com/graph/change-notifications-delivery-webhooks",
+    steps=(
+        "Create a subscription through Microsoft Graph with {url} as its notificationUrl.",
+        "Send a clientState of your own along and set GRAPH_CLIENT_STATE to the same.",
+    ),
+    secret_env=("GRAPH_CLIENT_STATE",),
+    # Every notification of a batch must show it: one forged among real ones would pass otherwise.
+    schemes=(Token(place=InEach("value", "clientState")),),
+    event_type=first(
+        body("value", 0, "lifecycleEvent"),
+        joined(
+            ".",
+            body("value", 0, "changeType"),
+            first(
+                trimmed(
+                    body("value", 0, "resourceData", "@odata.type"), "#Microsoft.Graph.", "#microsoft.graph."
+                ),
+                body("value", 0, "resource"),
+            ),
+        ),
+    ),
+    idempotency_key=each(("value",), ("id",)),
+    summary=body("value", 0, "resource"),
+)
+
+BOX = Provider(
+    name="box",
+    title="Box",
+    monogram="Bx",
+    docs="https://developer.box.com/guides/webhooks/v2/signatures-v2/",
+    steps=(
+        "Open your app in the Box developer console, Webhooks, and create a webhook.",
+        "Paste {url} as the URL address.",
+        "Generate both signature keys and set BOX_PRIMARY_KEY to the primary one.",
+        'Name both under the source: secret = ["env:BOX_PRIMARY_KEY", "env:BOX_SECONDARY_KEY"].',
+    ),
+    secret_env=("BOX_PRIMARY_KEY", "BOX_SECONDARY_KEY"),
+    recognise=("BOX-SIGNATURE-PRIMARY", "BOX-DELIVERY-ID"),
+    schemes=(
+        # boxsdk 10.18.0: ten minutes back and not a second ahead; either header may match.
+        Hmac(
+            encoding="base64",
+            signed=template("{body}{ts}"),
+            place=InEveryHeader("BOX-SIGNATURE-PRIMARY", "BOX-SIGNATURE-SECONDARY"),
+            time=Time(place=InHeader("BOX-DELIVERY-TIMESTAMP"), unit="iso", past=600, future=0),
+            expects=(("BOX-SIGNATURE-VERSION", "1"), ("BOX-SIGNATURE-ALGORITHM", "HmacSHA256")),
+        ),
+    ),
+    event_type=body("trigger"),
+    idempotency_key=header("BOX-DELIVERY-ID"),
+    summary=body("source", "name"),
+    companions=(
+        ("BOX-DELIVERY-ID", "${uuid}"),
+        ("BOX-SIGNATURE-VERSION", "1"),
+        ("BOX-SIGNATURE-ALGORITHM", "HmacSHA256"),
+    ),
+)
+
+CLOUDS = (AWS_SNS, MSGRAPH, OKTA, CONTENTFUL, BOX)

@@ -1,0 +1,87 @@
+"""Where variants are tried: with the age left aside, within a time that a person will wait."""
+
+import dataclasses
+from collections.abc import Callable
+
+from relay.model.event import Capture, SignatureScheme, Verdict
+from relay.model.secret import Secret
+from relay.providers.doctor.case import Case, Tried
+from relay.providers.schemes import OneOf, Scheme, with_tolerance
+
+DEADLINE = 1.0  # seconds
+AS_RECEIVED = "As received"
+
+
+class Bench:
+    """Tries variants of one case until one fits or the time is up, and remembers what it tried."""
+
+    def __init__(self, case: Case, monotonic: Callable[[], float], deadline: float = DEADLINE) -> None:
+        self.case = case
+        self.cut = False
+        self.matched: list[Secret] = []
+        self._monotonic = monotonic
+        self._until = monotonic() + deadline
+        self._tried: dict[tuple[str, str], bool] = {}
+
+    @property
+    def own(self) -> tuple[Secret, ...]:
+        """Return the secrets that the source checks with."""
+        return self.case.source.secrets
+
+    @property
+    def tried(self) -> tuple[Tried, ...]:
+        """Return what was tried, matches first."""
+        rows = [
+            Tried(secret=secret, what=what, matched=matched)
+            for (secret, what), matched in self._tried.items()
+        ]
+        return tuple(sorted(rows, key=lambda row: not row.matched))
+
+    def fits(
+        self,
+        secret: Secret,
+        what: str,
+        *,
+        capture: Capture | None = None,
+        scheme: SignatureScheme | None = None,
+    ) -> bool:
+        """Say whether a secret gives the signature of a request, however old; False when time is up."""
+        scheme = scheme or self.case.source.scheme
+        if scheme is None or self._is_late():
+            return False
+        given = self.case.capture if capture is None else capture
+        ageless = with_tolerance(scheme, None, None)
+        verdict = ageless.verify((secret,), given, given.received_at).verdict
+        fits = verdict is Verdict.VERIFIED
+        key = (secret.reference, what)
+        self._tried[key] = self._tried.get(key, False) or fits
+        if fits:
+            self.matched.append(secret)
+        return fits
+
+    def _is_late(self) -> bool:
+        self.cut = self.cut or self._monotonic() > self._until
+        return self.cut
+
+
+def leaves(scheme: SignatureScheme | None) -> tuple[Scheme, ...]:
+    """Return the single schemes that a source may be checked by."""
+    if isinstance(scheme, OneOf):
+        return scheme.schemes
+    return () if scheme is None else (scheme,)  # type: ignore[return-value]  # all that relay makes are Schemes
+
+
+def header_names(scheme: SignatureScheme | None) -> tuple[str, ...]:
+    """Return the headers a scheme reads, the signature's own first."""
+    names: dict[str, None] = {}
+    for leaf in leaves(scheme):
+        time = getattr(leaf, "time", None)
+        for place in (getattr(leaf, "place", None), getattr(time, "place", None), getattr(leaf, "ident", None)):
+            named = getattr(place, "names", ())
+            names.update(dict.fromkeys(name for name in named if isinstance(name, str)))
+    return tuple(names)
+
+
+def with_body(capture: Capture, body: bytes) -> Capture:
+    """Return the request with another body."""
+    return dataclasses.replace(capture, body=body)

@@ -1,0 +1,110 @@
+"""What the doctor is given and what it gives back."""
+
+from dataclasses import dataclass
+
+from relay.model.event import Capture, Source, Verification
+from relay.model.secret import Secret
+from relay.providers.provider import Provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A secret within reach that the source does not check with.
+
+    `source` is the one that does; "" means that it only lies in the environment.
+    """
+
+    secret: Secret
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A stored request, with everything that may explain its signature.
+
+    `sender` is the provider the event is ascribed to. `urls` are further addresses the sender may
+    have called, `base` is what its address starts with (`https://hooks.example.dev`). `recent` are
+    numbers and bodies of earlier events of the source, newest first.
+    """
+
+    capture: Capture
+    source: Source
+    reason: str = ""
+    sender: Provider | None = None
+    others: tuple[Known, ...] = ()
+    urls: tuple[str, ...] = ()
+    base: str = ""
+    recent: tuple[tuple[int, bytes], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Return what a person calls the source's provider."""
+        return self.source.title or self.source.name
+
+    @property
+    def header(self) -> str:
+        """Return the table of the source in relay.toml."""
+        return f"[sources.{self.source.name}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One cause: a code, a title, the evidence in a sentence, what to do, and the line to copy.
+
+    `certain` says that a variant matched, so that nothing else need be looked for.
+    """
+
+    cause: str
+    title: str
+    sentence: str
+    fix: str = ""
+    line: str = ""
+    certain: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One secret with one kind of variant, and whether any of that kind matched."""
+
+    secret: str
+    what: str
+    matched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The signature that one secret gives; None where only the provider could make it.
+
+    `tail` is how the secret ends, for comparing with what the provider shows; "" for a short one.
+    """
+
+    secret: str
+    expected: str | None
+    matches: bool
+    tail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Why a signature is as it is, judged with today's configuration: the true cause first.
+
+    `received` and `compared` hold signatures: for the person at the dashboard or the terminal,
+    never for a log or an export. `cut` says that time ran out before everything was tried.
+    """
+
+    verification: Verification
+    findings: tuple[Finding, ...] = ()
+    tried: tuple[Tried, ...] = ()
+    received: tuple[str, ...] = ()
+    compared: tuple[Compared, ...] = ()
+    cut: bool = False
+
+
+def name_of(secret: Secret) -> str:
+    """Return what a person calls a secret: the variable alone where it lies in the environment."""
+    return secret.reference.removeprefix("env:") or "the secret"
+
+
+def where_of(secret: Secret) -> str:
+    """Return where a secret can be changed."""
+    return ".env or the environment" if secret.reference.startswith("env:") else "its place"

@@ -1,0 +1,182 @@
+"""The secret is not the one that signed: spoiled when it was saved, or another one altogether."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from relay.model.secret import Secret
+from relay.model.text import printable
+from relay.providers.doctor.bench import AS_RECEIVED, Bench
+from relay.providers.doctor.case import Case, Finding, Known, name_of, where_of
+from relay.providers.schemes.keys import unbase64
+
+_PREFIXES = ("v1,whsec_", "whsec_", "whsk_", "v1,", "sha256=", "Bearer ", "bearer ")
+_ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=\S)")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_RETIRED = re.compile(r"(?:^|_)(?:OLD|PREV|PREVIOUS|RETIRED|FORMER|LAST)(?:_|$)", re.IGNORECASE)
+_MODES = (
+    ("test", re.compile(r"(?:^|_)(?:TEST|SANDBOX|DEV|DEVELOPMENT|STAGING|CLI|LOCAL)(?:_|$)", re.IGNORECASE)),
+    ("live", re.compile(r"(?:^|_)(?:LIVE|PROD|PRODUCTION)(?:_|$)", re.IGNORECASE)),
+)
+# What providers' other credentials start with: never what signs a webhook.
+_OTHER_CREDENTIALS = {
+    "stripe": (("sk_", "rk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
+    "slack": (("xoxb-", "xoxp-", "xapp-"), "a token", "the signing secret of Basic Information"),
+    "github": (("ghp_", "gho_", "ghs_", "github_pat_"), "an access token", "the webhook's own secret"),
+    "twilio": (("SK", "AC"), "an account or key SID", "the account's auth token"),
+    "resend": (("re_",), "an API key", "the signing secret (whsec_...) of the webhook"),
+    "clerk": (("sk_", "pk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
+    "openai": (("sk-",), "an API key", "the signing secret (whsec_...) of the webhook"),
+    "svix": (("sk_", "testsk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
+    "paddle": (("pdl_sdbx_", "pdl_live_"), "an API key", "the secret key of the notification destination"),
+    "shopify": (("shpat_", "shpca_"), "an access token", "the client secret of the app"),
+    "linear": (("lin_api_", "lin_oauth_"), "an API key", "the signing secret of the webhook"),
+}
+
+
+class Spoiling(NamedTuple):
+    """A secret as it may have been meant: what was wrong with the saved one, and what mends it."""
+
+    text: str
+    what: str
+    title: str
+    fix: str
+
+
+def spoiled(bench: Bench) -> Iterator[Finding]:
+    """Try every secret of the source as it may have been meant."""
+    for secret in bench.own:
+        for variant in variants(secret.reveal()):
+            if bench.fits(Secret(secret.reference, variant.text), variant.what):
+                yield Finding(
+                    cause="secret_spoiled",
+                    title=variant.title,
+                    sentence=f"The signature fits {name_of(secret)} once that is mended: {variant.what.lower()}.",
+                    fix=f"{variant.fix} in {where_of(secret)} for {name_of(secret)}, and restart relay.",
+                    certain=True,
+                )
+                return
+
+
+def variants(text: str) -> Iterator[Spoiling]:
+    """Return a secret as it may have been meant, the likeliest slip first; never the text itself."""
+    cleaned = [*_cleaned(text)]
+    seen = {text}
+    for spoiling in (*cleaned, *_encoded(text), *(way for one in cleaned[:3] for way in _encoded(one.text))):
+        if spoiling.text and spoiling.text not in seen:
+            seen.add(spoiling.text)
+            yield spoiling
+
+
+def _cleaned(text: str) -> Iterator[Spoiling]:
+    bare = text.strip()
+    if bare != text:
+        ends = "a line break" if text.strip(" \t") != bare else "extra spaces"
+        yield Spoiling(bare, "Spaces around it removed", f"The saved secret has {ends}", "Save it without them")
+    unquoted = bare.strip("\"'`\u201c\u201d\u2018\u2019 ")
+    if unquoted != bare:
+        yield Spoiling(unquoted, "Quotes removed", "The saved secret has quotes around it", "Save it without quotes")
+    assigned = _ASSIGNED.match(unquoted)
+    if assigned:
+        rest = unquoted[assigned.end() :].strip("\"' ")
+        yield Spoiling(rest, "Variable name removed", "The saved secret begins with a variable's name", "Save it alone")
+    for prefix in _PREFIXES:
+        if unquoted.startswith(prefix):
+            title = f"The saved secret has {prefix.strip()} in front, which does not belong to it"
+            yield Spoiling(unquoted.removeprefix(prefix), f"{prefix.strip()} removed", title, "Save it without that")
+    for prefix in ("whsec_", "v1,whsec_"):
+        title = f"The saved secret lacks its {prefix} in front"
+        yield Spoiling(prefix + unquoted, f"{prefix} added", title, f"Save it with {prefix}")
+    decoded = unquote(unquoted)
+    if decoded != unquoted:
+        yield Spoiling(decoded, "Percent signs decoded", "The saved secret is percent-encoded", "Save it decoded")
+    for changed, case in ((unquoted.lower(), "lower"), (unquoted.upper(), "upper")):
+        title = f"The saved secret should be in {case} case"
+        yield Spoiling(changed, f"Changed to {case} case", title, "Save it exactly as the provider shows it")
+
+
+def _encoded(text: str) -> Iterator[Spoiling]:
+    for name, raw in (("base64", unbase64(text)), ("hex", _unhex(text))):
+        if raw:
+            title, fix = f"The saved secret is still {name}", f"Save what the {name} stands for"
+            yield Spoiling(_text(raw), f"{name} decoded".capitalize(), title, fix)
+            other = "hex" if name == "base64" else "base64"
+            again = raw.hex() if name == "base64" else b64encode(raw).decode()
+            title = f"The saved secret is in {name}, where the provider gives {other}"
+            yield Spoiling(again, f"{name} rewritten as {other}".capitalize(), title, f"Save it in {other}")
+    raw = text.encode("utf-8", "surrogateescape")
+    title, fix = "The saved secret was decoded, but signs as it is shown", "Save it exactly as the provider shows it"
+    yield Spoiling(b64encode(raw).decode(), "Encoded as base64", title, fix)
+    yield Spoiling(raw.hex(), "Encoded as hex", title, fix)
+
+
+def elsewhere(bench: Bench) -> Iterator[Finding]:
+    """Try the secrets of other sources and those that only lie in the environment."""
+    own = {secret.reveal() for secret in bench.own}
+    for known in bench.case.others:
+        if known.secret.reveal() not in own and bench.fits(known.secret, AS_RECEIVED):
+            yield _different(bench.case, known)
+            return
+
+
+def _different(case: Case, known: Known) -> Finding:
+    fitting = name_of(known.secret)
+    checked = " and ".join(name_of(secret) for secret in case.source.secrets) or "none"
+    belongs = f", the secret of source {known.source}" if known.source else ""
+    references = [*(secret.reference for secret in case.source.secrets), known.secret.reference]
+    cause, title, more = _kind(case, known)
+    accept = "Accept both" if case.source.secrets else "Accept it"
+    quoted = ", ".join(f'"{reference}"' for reference in references)
+    return Finding(
+        cause=cause,
+        title=title,
+        sentence=f"The signature fits {fitting}{belongs}. Source {case.source.name} checks {checked}.{more}",
+        fix=f"{accept} in relay.toml under {case.header}, and restart relay:",
+        line=f"secret = [{quoted}]" if len(references) > 1 else f"secret = {quoted}",
+        certain=True,
+    )
+
+
+def _kind(case: Case, known: Known) -> tuple[str, str, str]:
+    reference = known.secret.reference
+    if _RETIRED.search(reference.partition(":")[2]):
+        more = f" Finish the rotation at {case.title}, or accept both meanwhile."
+        return "secret_retired", "Signed with a secret you replaced", more
+    if reference.startswith("handshake "):
+        more = " It came with a handshake; save it where relay finds it."
+        return "secret_of_handshake", "Signed with the secret of a later handshake", more
+    mode, other = _mode(reference), {_mode(secret.reference) for secret in case.source.secrets}
+    if mode and mode not in other and (other - {""} or mode == "test"):
+        more = " The provider keeps one secret for test mode and one for live mode."
+        return "secret_of_other_mode", f"Signed with the {mode} mode secret", more
+    return "secret_of_other_source", "Signed with a different secret", ""
+
+
+def _mode(reference: str) -> str:
+    return next((mode for mode, pattern in _MODES if pattern.search(reference.partition(":")[2])), "")
+
+
+def not_a_secret(bench: Bench) -> Iterator[Finding]:
+    """Say when what is saved is another credential of the same provider, by how it starts."""
+    prefixes, what, wanted = _OTHER_CREDENTIALS.get(bench.case.source.provider, ((), "", ""))
+    for secret in bench.own:
+        if prefixes and secret.reveal().startswith(prefixes):
+            start = next(prefix for prefix in prefixes if secret.reveal().startswith(prefix))
+            yield Finding(
+                cause="secret_is_another_credential",
+                title=f"{name_of(secret)} holds {what}, not a signing secret",
+                sentence=f"It starts with {printable(start)}, as {what} of {bench.case.title} does.",
+                fix=f"Save {wanted} in its place, and restart relay:",
+                line=f"{name_of(secret)}=",
+            )
+            return
+
+
+def _unhex(text: str) -> bytes:
+    return bytes.fromhex(text) if _HEX.fullmatch(text) else b""
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

@@ -1,0 +1,225 @@
+"""A signed JSON Web Token in a header, whose claims hold a hash of the body (Plaid)."""
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    ECDSA,
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePrivateNumbers,
+    EllipticCurvePublicKey,
+    EllipticCurvePublicNumbers,
+)
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from relay.errors import SigningError
+from relay.model.event import Capture, Check, Verification
+from relay.model.payload import PayloadError, parse_json
+from relay.model.secret import Secret
+from relay.model.text import printable
+from relay.providers.schemes.base import HEADER_STEP, UnreadableError, conclude, payload_of, unchecked
+from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, Pair, load, to_der
+from relay.providers.schemes.places import Place, only
+from relay.providers.schemes.timing import Time
+
+_LONGEST = 8_192
+_HALF = 32  # bytes of each of the two numbers of an ES256 signature
+
+
+class _Token(NamedTuple):
+    kid: str
+    claims: dict[str, Any]
+    text: bytes
+    signature: bytes
+
+
+class _Key(NamedTuple):
+    pair: Pair
+    kid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jwt:
+    """A token signed with ES256 and nothing else; `claim` is the body's SHA-256 in hex, `iat` its time.
+
+    The secret is the provider's public key as a JWK, or PEM; with its `d` member it can sign.
+    """
+
+    place: Place
+    claim: str = "request_body_sha256"
+    time: Time = field(default_factory=lambda: Time(past=300, future=300))
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return the algorithm."""
+        return "JWT ES256"
+
+    def presented(self, capture: Capture) -> bool:
+        """Say whether the request carries a token, right or wrong."""
+        return any(value.strip() for value in self.place.read(capture, payload_of(capture)))
+
+    def usable(self, secret: Secret) -> bool:
+        """Say whether the secret is a P-256 key."""
+        return _key(secret) is not None
+
+    def claims(self, secret: Secret) -> bool:
+        """Say that no secret is only ever this scheme's."""
+        del secret
+        return False
+
+    def tolerating(self, past: float | None, future: float | None) -> Self:
+        """Return the scheme with other age limits."""
+        return dataclasses.replace(self, time=dataclasses.replace(self.time, past=past, future=future))
+
+    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
+        """Judge a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
+        if not secrets:
+            return unchecked()
+        checks: list[Check] = []
+        try:
+            reason = self._judge(secrets, capture, now, checks)
+        except UnreadableError as problem:
+            checks.append(problem.check)
+            reason = problem.reason
+        return conclude(reason, checks)
+
+    def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
+        """Return the capture with a token of its own. Raises SigningError for a public key."""
+        key = _key(secret)
+        if key is None or not isinstance(key.pair.private, EllipticCurvePrivateKey):
+            raise SigningError(
+                ONLY_THE_PROVIDER if key else f"{secret.reference or 'The secret'} is not a JWK on P-256.",
+                hint="send the original signature, or configure a key pair of your own (a JWK with its d)",
+            )
+        header = {"alg": "ES256", "kid": key.kid, "typ": "JWT"}
+        claims = {"iat": int(now.timestamp()), self.claim: hashlib.sha256(capture.body).hexdigest()}
+        text = b".".join(_b64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+        r, s = decode_dss_signature(key.pair.private.sign(text, ECDSA(SHA256())))
+        signature = r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
+        return self.place.write(capture, text + b"." + _b64(signature))
+
+    def _judge(
+        self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]
+    ) -> str:
+        token = _read(only(self.place, capture, payload_of(capture)), self.place.title)
+        checks.append(Check(name=HEADER_STEP, passed=True, detail=self.place.title, result="Present"))
+        late, age = self.time.judge(str(token.claims.get("iat", "")).encode(), now)
+        checks.append(age)
+        fits = self._hash_fits(token, capture, checks)
+        return self._compare(secrets, token, checks) or ("" if fits else "signature_mismatch") or late
+
+    def _hash_fits(self, token: _Token, capture: Capture, checks: list[Check]) -> bool:
+        claimed = str(token.claims.get(self.claim, "")).encode("utf-8", "surrogatepass")
+        passed = hmac.compare_digest(claimed, hashlib.sha256(capture.body).hexdigest().encode())
+        detail = f"{self.claim} {'fits' if passed else 'does not fit'} {len(capture.body):,} body bytes"
+        result = "Match" if passed else "No match"
+        checks.append(Check(name="Body hash", passed=passed, detail=detail, result=result))
+        return passed
+
+    def _compare(self, secrets: tuple[Secret, ...], token: _Token, checks: list[Check]) -> str:
+        keys = [key for secret in secrets if (key := _key(secret)) is not None]
+        if not keys:
+            detail = "no secret is a JWK on P-256"
+            checks.append(Check(name=self.title, passed=False, detail=detail, result="Unusable"))
+            return "secret_unusable"
+        named = [key for key in keys if not (key.kid and token.kid) or key.kid == token.kid]
+        if any(_fits(key, token) for key in named):
+            checks.append(Check(name=self.title, passed=True, detail="the key fits", result="Match"))
+            return ""
+        detail = (
+            "the key gives no such signature" if named else f"no key has the id {printable(token.kid, 60)}"
+        )
+        checks.append(Check(name=self.title, passed=False, detail=detail, result="No match"))
+        return "signature_mismatch"
+
+
+def _read(text: bytes, title: str) -> _Token:
+    parts = text.split(b".")
+    pieces = [_unb64(part) for part in parts] if len(parts) == 3 and len(text) <= _LONGEST else []
+    if len(pieces) != 3 or None in pieces:
+        raise UnreadableError("header_malformed", f"{title} is not a token of three parts")
+    header, claims = (_table(piece or b"", title) for piece in pieces[:2])
+    # Only one algorithm: "none", or a public key taken for an HMAC secret, must never pass.
+    if header.get("alg") != "ES256":
+        raise UnreadableError("header_malformed", f"{title} is not signed with ES256")
+    kid = header.get("kid")
+    return _Token(kid if isinstance(kid, str) else "", claims, b".".join(parts[:2]), pieces[2] or b"")
+
+
+def _table(data: bytes, title: str) -> dict[str, Any]:
+    try:
+        value = parse_json(data)
+    except PayloadError:
+        value = None
+    if not isinstance(value, dict):
+        raise UnreadableError("header_malformed", f"{title} does not hold JSON")
+    return value
+
+
+def _fits(key: _Key, token: _Token) -> bool:
+    raw = token.signature
+    if len(raw) != 2 * _HALF or not isinstance(key.pair.public, EllipticCurvePublicKey):
+        return False
+    der = encode_dss_signature(int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big"))
+    try:
+        key.pair.public.verify(der, token.text, ECDSA(SHA256()))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _key(secret: Secret) -> _Key | None:
+    text = secret.reveal().strip()
+    if not text.startswith("{"):
+        der = to_der(text)
+        pair = load(der) if der is not None else None
+        return _Key(pair, "") if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
+    try:
+        jwk = parse_json(text)
+    except PayloadError:
+        return None
+    # Plaid's API wraps the key in {"key": ...}.
+    inner = jwk.get("key", jwk) if isinstance(jwk, dict) else None
+    return _of_jwk(inner) if isinstance(inner, dict) else None
+
+
+def _of_jwk(jwk: dict[str, Any]) -> _Key | None:
+    numbers = [_unb64(str(jwk.get(name, "")).encode("utf-8", "replace")) for name in ("x", "y")]
+    secret = _unb64(str(jwk["d"]).encode("utf-8", "replace")) if "d" in jwk else None
+    if jwk.get("kty") != "EC" or jwk.get("crv") != "P-256" or None in numbers:
+        return None
+    x, y = (int.from_bytes(number or b"", "big") for number in numbers)
+    public = EllipticCurvePublicNumbers(x, y, SECP256R1())
+    kid = jwk.get("kid")
+    try:
+        private = (
+            EllipticCurvePrivateNumbers(int.from_bytes(secret, "big"), public).private_key()
+            if secret
+            else None
+        )
+        return _Key(Pair(public=public.public_key(), private=private), kid if isinstance(kid, str) else "")
+    except ValueError:
+        return None
+
+
+def _b64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _unb64(text: bytes) -> bytes | None:
+    standard = text.translate(bytes.maketrans(b"-_", b"+/")) + b"=" * (-len(text) % 4)
+    try:
+        return binascii.a2b_base64(standard, strict_mode=True) if text else None
+    except binascii.Error:
+        return None

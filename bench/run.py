@@ -40,17 +40,19 @@ def start_relay(folder: Path) -> tuple[subprocess.Popen[bytes], dict[str, str], 
     (folder / "relay.toml").write_text(CONFIG)
     began = time.perf_counter()
     relay = subprocess.Popen(
-        [sys.executable, "-m", "relay", "start", "--json", "--no-tunnel"]
+        [sys.executable, "-m", "relay", "start", "--no-tunnel"]
         + ["--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto"],
         cwd=folder,
         env=os.environ | {"GITHUB_WEBHOOK_SECRET": "bench-secret"},
         stdout=(folder / "out").open("wb"),
         stderr=subprocess.DEVNULL,
     )
-    while not (ready := (folder / "out").read_text().partition("\n")[0]):
+    running = folder / ".relay/running.json"
+    while not running.exists():
         assert relay.poll() is None, "relay did not start"
         time.sleep(0.002)
-    return relay, json.loads(ready), time.perf_counter() - began
+    took = time.perf_counter() - began
+    return relay, json.loads(running.read_text()) | {"data_dir": str(folder / ".relay")}, took
 
 
 def start_bare() -> tuple[subprocess.Popen[bytes], str]:

@@ -104,6 +104,7 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
                 item.outcome, item.owed = EventOutcome.DUPLICATE, ()
     events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in batch]
     _insert(connection, f"events ({_EVENT_COLUMNS})", events)
+    _count(connection, batch)
     _insert(connection, "event_bytes", [(id_, *item.stored) for id_, item in enumerate(batch, start=first)])
     _insert(connection, "keys", claimed)
     made = _owe(connection, enumerate(batch, start=first))
@@ -111,6 +112,14 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
         Stored(id=id_, outcome=item.outcome, duplicate_of=item.duplicate_of, deliveries=made.get(id_, ()))
         for id_, item in enumerate(batch, start=first)
     ]
+
+
+def _count(connection: sqlite3.Connection, batch: list[Incoming]) -> None:
+    rejected = sum(item.outcome is EventOutcome.REJECTED for item in batch)
+    sql = "UPDATE counters SET value = value + ? WHERE name = ?"
+    connection.execute(sql, (len(batch), "events"))
+    if rejected:
+        connection.execute(sql, (rejected, "rejected"))
 
 
 def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dict[tuple[str, str], int]:

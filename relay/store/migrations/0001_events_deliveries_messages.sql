@@ -97,15 +97,9 @@ CREATE INDEX messages_event ON messages(event_id);
 CREATE INDEX messages_delivery ON messages(delivery_id);
 CREATE INDEX messages_external ON messages(external_id);
 
--- Kept counts: a page never counts a million rows.
+-- Kept counts: a page never counts a million rows. What comes in is counted a batch at a time.
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('events', 0), ('rejected', 0), ('indexed_to', 0);
-CREATE TRIGGER events_counted AFTER INSERT ON events BEGIN
-  UPDATE counters SET value = value + 1 WHERE name = 'events';
-END;
-CREATE TRIGGER events_rejected_counted AFTER INSERT ON events WHEN new.outcome = 'rejected' BEGIN
-  UPDATE counters SET value = value + 1 WHERE name = 'rejected';
-END;
 CREATE TRIGGER events_uncounted AFTER DELETE ON events BEGIN
   UPDATE counters SET value = value - 1 WHERE name = 'events';
   UPDATE counters SET value = value - 1 WHERE name = 'rejected' AND old.outcome = 'rejected';

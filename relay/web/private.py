@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from relay.web import api, deeds, events, faults, feed, forms, pages, parts, render, stream
+from relay.web import api, bulk, deeds, events, faults, feed, forms, frames, pages, parts, render, stream
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
@@ -33,7 +33,7 @@ def _furnish(app: web.Application, guard: Guard) -> None:
     app[render.ASSETS] = assets
     app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[DESK].setup.dashboard_url)
     app[BODIES] = Bodies()
-    app[stream.DRAWINGS] = stream.Drawings()
+    app[frames.DRAWINGS] = frames.Drawings()
     app[stream.VIEWERS] = set()
     app.on_shutdown.append(stream.close)
     pages_ = [web.route(page.method, page.path, faults.shown(page.handler), **page.kwargs) for page in _PAGES]
@@ -98,6 +98,8 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/api/events/{id}/email/preview", api.preview_email),
     web.get("/api/events/{id}/routes", api.routes),
     web.get("/api/deliveries", api.deliveries),
+    web.post("/api/deliveries/retry", bulk.retry),
+    web.post("/api/deliveries/cancel", bulk.cancel),
     web.get("/api/deliveries/{id}", api.delivery),
     web.post("/api/deliveries/{id}/retry", api.retry),
     web.post("/api/deliveries/{id}/cancel", api.cancel),

@@ -1,0 +1,164 @@
+"""What the live stream shows, drawn once for everybody who looks: rows, results, counts, the tunnel."""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from relay.model.event import EventOutcome, EventRow
+from relay.model.search import EVERYTHING, Query, parse
+from relay.web import gather
+from relay.web.keys import Desk, desk
+from relay.web.render import RENDERER, partial
+from relay.web.view import lists, shell
+
+ROWS = 50  # rows in one message; when more wait, the page is told to ask for them
+SHARED = 256  # drawings kept for the other viewers
+
+
+class Drawings:
+    """Frames drawn for one viewer and given to the others.
+
+    A key holds the signal itself, so nothing drawn before it was committed can answer for it.
+    """
+
+    def __init__(self) -> None:
+        self._drawn: OrderedDict[tuple[object, ...], tuple[object, asyncio.Future[bytes]]] = OrderedDict()
+
+    async def get(
+        self, signal: object, name: tuple[object, ...], draw: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        """Return what `draw` gives for this very signal, drawing it unless somebody does already."""
+        key = (id(signal), *name)
+        while True:
+            found = self._drawn.get(key)
+            if found is None or found[0] is not signal:
+                return await self._draw(key, signal, draw)
+            try:
+                return await asyncio.shield(found[1])
+            except _AbandonedError:
+                continue
+
+    async def _draw(
+        self, key: tuple[object, ...], signal: object, draw: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._drawn[key] = (signal, future)
+        while len(self._drawn) > SHARED:
+            self._drawn.popitem(last=False)
+        try:
+            frame = await draw()
+        except BaseException:
+            # The page of whoever drew was closed, or the store failed: the next one tries again.
+            self._drawn.pop(key, None)
+            future.set_exception(_AbandonedError)
+            future.exception()
+            raise
+        future.set_result(frame)
+        return frame
+
+
+class _AbandonedError(Exception):
+    """A drawing that was not finished; never leaves this module."""
+
+
+DRAWINGS: web.AppKey[Drawings] = web.AppKey("drawings", Drawings)
+
+
+class Drawer:
+    """Draws frames for one search; `text` None is for pages without a list."""
+
+    def __init__(self, request: web.Request, text: str | None) -> None:
+        self.here: Desk = desk(request)
+        self.text = text
+        self._renderer = request.app[RENDERER]
+
+    async def rows(self, ids: Iterable[int]) -> bytes:
+        """Return the rows of those events that fit the search, newest first, under the newest id."""
+        wanted = list(ids)
+        found = await self.here.store.events.rows(wanted)
+        query = self._query()
+        if query.terms and found:
+            low, high = found[-1].id - 1, found[0].id + 1
+            page = await self.here.store.events.page(query, after=low, before=high, limit=len(found))
+            fitting = {row.id for row in page.rows}
+            found = tuple(row for row in found if row.id in fitting)
+        return await self._drawn(found, max(wanted)) if found else b""
+
+    async def missed(self, last: int) -> bytes:
+        """Return what came after the event `last`: its rows, or how to ask for them when there are many."""
+        page = await self.here.store.events.page(self._query(), after=last, limit=ROWS + 1)
+        if len(page.rows) > ROWS:
+            return told("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
+        return await self._drawn(page.rows, page.rows[0].id) if page.rows else b""
+
+    async def crowd(self, ids: Iterable[int]) -> bytes:
+        """Return how many wait, for a page that is to ask for them itself."""
+        wanted = list(ids)
+        found = await self.here.store.events.rows(wanted)
+        rejected = sum(row.outcome is EventOutcome.REJECTED for row in found)
+        return told("event", {"n": len(wanted), "rejected": rejected}, max(wanted))
+
+    async def cells(self, ids: Iterable[int]) -> bytes:
+        """Return result and shield of events, each for its own place."""
+        found = await self.here.store.events.rows(ids)
+        rows = await gather.rows(self.here, found)
+        return frame("".join(self._renderer.part("parts/cells.html", row=row) for row in rows))
+
+    async def counts(self) -> bytes:
+        """Return every number around the list."""
+        nav = await gather.nav_counts(self.here)
+        if self.text is None:
+            return frame(self._renderer.part("parts/counts.html", counts=nav, views=()))
+        views = gather.saved_views(self.text, await self.here.store.events.counts())
+        text = self._renderer.part("parts/counts.html", counts=nav, views=views)
+        line = lists.escaped(await gather.count_line(self.here, self._query()))
+        return frame(text + partial("#count", "textContent", line))
+
+    def status(self) -> bytes:
+        """Return who answers, and how the tunnel is."""
+        setup = self.here.setup
+        plain = {"boot": setup.boot, "version": setup.version, "tunnel": self.here.live.tunnel.state}
+        return told("status", plain)
+
+    def tunnel(self) -> bytes:
+        """Return the tunnel's place in the frame of a page, and the banners."""
+        live, ingress = self.here.live, self.here.setup.ingress_url
+        around = _Around(
+            tunnel=shell.tunnel(live.tunnel, ingress),
+            banners=shell.banners(live.tunnel, ingress, live.down),
+        )
+        return frame(self._renderer.part("parts/status.html", shell=around))
+
+    async def _drawn(self, found: tuple[EventRow, ...], newest: int) -> bytes:
+        suffix = lists.suffix(self.text or "")
+        rows = await gather.rows(self.here, found)
+        text = "".join(self._renderer.macro("row", row, suffix) for row in rows)
+        return frame(partial("#rows", "afterbegin", text), id_=newest)
+
+    def _query(self) -> Query:
+        return parse(self.text, self.here.clock.now()) if self.text else EVERYTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    tunnel: shell.Tunnel
+    banners: tuple[shell.Banner, ...]
+
+
+def told(name: str, plain: Mapping[str, object], id_: int | None = None) -> bytes:
+    """Return a named message, its data as JSON."""
+    return frame(json.dumps(plain), name, id_)
+
+
+def frame(data: str, event: str = "", id_: int | None = None) -> bytes:
+    """Return one message; every kind of line break that a browser knows starts a `data:` line of its own."""
+    if not data:
+        return b""
+    head = (f"id: {id_}\n" if id_ is not None else "") + (f"event: {event}\n" if event else "")
+    lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    text = head + "".join(f"data: {line}\n" for line in lines if line) + "\n"
+    return text.encode("utf-8", "backslashreplace")

@@ -100,7 +100,10 @@ class Events:
         compiled = compile_query(query)
         if query.words:
             await self._indexer.catch_up()
-        high = _bounded(before) if before is not None else await self._top() + 1
+        if before is not None or compiled.everything:
+            high = _bounded(before if before is not None else _MAX_ID)
+        else:
+            high = await self._top() + 1
         low = after or 0
         found: list[EventRow] = []
         while high > low + 1 and len(found) <= limit:

@@ -5,6 +5,9 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +18,14 @@ from relay.store.connection import explain, settings
 DEADLINE = 1.0  # seconds that any one read may take
 
 
+@dataclass(slots=True)
+class _Reader:
+    """A connection and the moment at which what it is doing is cut off."""
+
+    connection: aiosqlite.Connection
+    ends: float = inf
+
+
 class Readers:
     """A small pool of reading connections."""
 
@@ -22,7 +33,7 @@ class Readers:
         self._path = path
         self._size = size
         self._open: list[aiosqlite.Connection] = []
-        self._free: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._free: asyncio.LifoQueue[_Reader] = asyncio.LifoQueue()
         self._functions: list[tuple[str, int, Callable[..., Any]]] = []
 
     def add_function(self, name: str, arguments: int, function: Callable[..., Any]) -> None:
@@ -38,7 +49,10 @@ class Readers:
                 await connection.execute(setting)
             for name, arguments, function in self._functions:
                 await connection.create_function(name, arguments, function, deterministic=True)
-            self._free.put_nowait(connection)
+            reader = _Reader(connection)
+            # Set once: setting it for each query would cost a second trip to the connection's thread.
+            await connection.set_progress_handler(partial(_is_late, reader), 2000)
+            self._free.put_nowait(reader)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -53,11 +67,10 @@ class Readers:
 
         Raises StoreError when it fails, and TimeoutError when it takes longer than `deadline` seconds.
         """
-        async with self._lent() as connection:
-            ends = time.monotonic() + deadline
-            await connection.set_progress_handler(lambda: time.monotonic() > ends, 2000)
+        async with self._lent() as reader:
+            reader.ends = time.monotonic() + deadline
             try:
-                return list(await connection.execute_fetchall(sql, tuple(parameters)))
+                return list(await reader.connection.execute_fetchall(sql, tuple(parameters)))
             except sqlite3.OperationalError as error:
                 if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
                     raise TimeoutError(f"a query took longer than {deadline} s") from error
@@ -71,9 +84,13 @@ class Readers:
         return rows[0] if rows else None
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[aiosqlite.Connection]:
-        connection = await self._free.get()
+    async def _lent(self) -> AsyncIterator[_Reader]:
+        reader = await self._free.get()
         try:
-            yield connection
+            yield reader
         finally:
-            self._free.put_nowait(connection)
+            self._free.put_nowait(reader)
+
+
+def _is_late(reader: _Reader) -> bool:
+    return time.monotonic() > reader.ends

@@ -34,7 +34,7 @@ def _furnish(app: web.Application, guard: Guard) -> None:
     app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[DESK].setup.dashboard_url)
     app[BODIES] = Bodies()
     app[frames.DRAWINGS] = frames.Drawings()
-    app[stream.VIEWERS] = set()
+    app[stream.VIEWERS] = {}
     app.on_shutdown.append(stream.close)
     pages_ = [web.route(page.method, page.path, faults.shown(page.handler), **page.kwargs) for page in _PAGES]
     app.add_routes([web.get(assets.PATTERN, assets.serve), *pages_])

@@ -24,17 +24,17 @@ SILENCE = 15.0  # seconds after which a comment shows that the stream lives
 APART = 0.25  # seconds between two messages of a kind
 RETRY = b"retry: 500\n"
 
-VIEWERS: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("stream_viewers", set)
+VIEWERS: web.AppKey[dict[asyncio.Task[Any], web.Request]] = web.AppKey("stream_viewers", dict)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
     """GET /stream?q=: server-sent events for this dashboard's pages; `id` is the newest event, and resumes."""
     viewers = request.app[VIEWERS]
     task = asyncio.current_task()
-    if len(viewers) >= MAX_VIEWERS or task is None:
+    if task is None or _living(viewers) >= MAX_VIEWERS:
         return error_response(503, "too_many_viewers", "too many pages are open", "close one")
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-    viewers.add(task)
+    viewers[task] = request
     try:
         await response.prepare(request)
         viewer = Viewer(request)
@@ -54,7 +54,15 @@ async def stream(request: web.Request) -> web.StreamResponse:
     except ConnectionError:
         return response
     finally:
-        viewers.discard(task)
+        viewers.pop(task, None)
+
+
+def _living(viewers: dict[asyncio.Task[Any], web.Request]) -> int:
+    # A viewer that left is noticed at the next write only; walking from page to page leaves many such behind.
+    gone = [task for task, request in viewers.items() if request.transport is None]
+    for task in gone:
+        task.cancel()
+    return len(viewers) - len(gone)
 
 
 async def close(app: web.Application) -> None:

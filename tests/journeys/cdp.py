@@ -21,6 +21,7 @@ FLAGS = (
     "--disable-default-apps",
     "--force-color-profile=srgb",
     "--font-render-hinting=none",
+    "--hide-scrollbars",
     "--remote-debugging-port=0",
 )
 KEYS = {

@@ -1,0 +1,149 @@
+"""Takes docs/dashboard.png: a real relay, real signed samples, a real app behind it, a real browser."""
+
+import asyncio
+import importlib.util
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import aiohttp
+from aiohttp import web
+
+from relay.app import Running, running
+from relay.config import Overrides, load
+
+HERE = Path(__file__).resolve().parent
+OUT = HERE / "dashboard.png"
+
+SAMPLES = (
+    ("twilio", "message.delivered"),
+    ("slack", "app_mention"),
+    ("github", "workflow_run.completed"),
+    ("stripe", "customer.created"),
+    ("linear", "Issue.update"),
+    ("stripe", "invoice.paid"),
+    ("github", "issue_comment.created"),
+    ("resend", "email.delivered"),
+    ("stripe", "customer.subscription.updated"),
+    ("shopify", "products/update"),
+    ("stripe", "payment_intent.payment_failed"),
+    ("slack", "block_actions"),
+    ("github", "pull_request.opened"),
+    ("twilio", "message.failed"),
+    ("stripe", "checkout.session.completed"),
+    ("shopify", "orders/create"),
+    ("github", "release.published"),
+    ("stripe", "charge.refunded"),
+    ("stripe", "payment_intent.succeeded"),
+    ("stripe", "invoice.paid"),
+    ("github", "push"),
+)
+CHOSEN = "payment_intent.succeeded"
+SOURCES = tuple(dict.fromkeys(source for source, _ in SAMPLES))
+
+TOML = """
+[tunnel]
+provider = "static"
+public_url = "https://hooks.example.dev"
+
+[targets.app]
+forward = "{app}/webhooks"
+
+[targets.ledger]
+forward = "{app}/ingest"
+
+[[routes]]
+source = "*"
+to = ["app"]
+
+[[routes]]
+source = "stripe"
+events = ["payment_intent.*", "invoice.*"]
+to = ["ledger"]
+"""
+
+
+def main() -> int:
+    """Write the picture and say where it is."""
+    try:
+        asyncio.run(_take())
+    except FileNotFoundError as error:
+        sys.stderr.write(f"no browser to take the picture with: {error}; install chromium\n")
+        return 1
+    sys.stdout.write(f"wrote {OUT.relative_to(HERE.parent)}\n")
+    return 0
+
+
+async def _take() -> None:
+    cdp = _driver()
+    app = await _app()
+    port = app.addresses[0][1]
+    with tempfile.TemporaryDirectory(prefix="relay-screenshot-") as folder:
+        environ = {f"SECRET_{source.upper()}": _secret(source) for source in SOURCES}
+        sources = "".join(f'[sources.{name}]\nsecret = "env:SECRET_{name.upper()}"\n' for name in SOURCES)
+        config = Path(folder, "relay.toml")
+        await asyncio.to_thread(config.write_text, sources + TOML.format(app=f"http://localhost:{port}"))
+        async with running(load(config, Overrides(), environ)) as relay, cdp.Browser() as browser:
+            chosen = await _fill(relay)
+            page = await browser.page()
+            await page.size(1440, 900, 1.5)
+            await page.media("light", "reduce")
+            await page.goto(relay.login_url)
+            await page.goto(f"{relay.setup.dashboard_url}/events/{chosen}")
+            await asyncio.sleep(0.5)
+            await page.shot(OUT)
+    await app.cleanup()
+
+
+async def _fill(relay: Running) -> int:
+    """Send every sample, one of them forged; return the number of the event to show."""
+    chosen = 0
+    headers = {"Authorization": f"Bearer {relay.login_url.rpartition('=')[2]}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for number, (source, type_) in enumerate(SAMPLES):
+            wanted = {"source": source, "type": type_}
+            async with session.post(f"{relay.setup.dashboard_url}/api/triggers", json=wanted) as answer:
+                event = await answer.json()
+                chosen = event["id"] if type_ == CHOSEN else chosen
+            if number == len(SAMPLES) // 2:
+                forged = {"Stripe-Signature": "t=1,v1=00", "Content-Type": "application/json"}
+                body = b'{"id": "evt_forged", "object": "event", "type": "charge.succeeded"}'
+                await session.post(f"{relay.setup.ingress_url}/webhooks/stripe", data=body, headers=forged)
+            await asyncio.sleep(0.3)
+    return chosen
+
+
+async def _app() -> web.AppRunner:
+    """Start the app that events go to: it answers after a moment, and does not like one kind of event."""
+
+    async def take(request: web.Request) -> web.Response:
+        body = await request.read()
+        await asyncio.sleep(0.004 + len(body) % 37 / 1000)
+        refuse = request.headers.get("X-Shopify-Topic") == "orders/create"
+        return web.json_response({"ok": not refuse}, status=422 if refuse else 200)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner
+
+
+def _secret(source: str) -> str:
+    # Resend takes base64 behind its prefix; any text does for the others.
+    return "whsec_cmVsYXktc2NyZWVuc2hvdC1zZWNyZXQ=" if source == "resend" else f"made-up-secret-of-{source}"
+
+
+def _driver() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("cdp", HERE.parent / "tests" / "journeys" / "cdp.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError("tests/journeys/cdp.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    sys.exit(main())

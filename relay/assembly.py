@@ -30,6 +30,7 @@ from relay.providers.samples import sample_types
 from relay.store import Store
 from relay.trigger import prepare as prepare_sample
 from relay.tunnel.supervisor import Supervisor
+from relay.web.diagnosis import Doctor
 from relay.web.guard import Guard, load_token, own_hosts
 from relay.web.keys import Desk, Live, Setup, TriggerRequest, Verbs
 from relay.web.post import post_sample
@@ -127,10 +128,22 @@ class Assembly:
             trigger=self.trigger,
             samples=self.samples,
             explain=lambda event: explain(event, self.config.routes),
+            diagnose=self.doctor(),
             reconnect=tunnel.reconnect if tunnel else lambda: None,
         )
         return Desk(
             store=self.store, bus=self.bus, clock=self.clock, setup=self.setup(), live=self.live, verbs=verbs
+        )
+
+    def doctor(self) -> Doctor:
+        """Return what says why a signature failed."""
+        return Doctor(
+            store=self.store,
+            table=self.table,
+            live=self.live,
+            ingress_url=self.ingress_url,
+            clock=self.clock,
+            spare=self.config.spare,
         )
 
     def running(self, desk: Desk, guard: Guard) -> Running:

@@ -9,7 +9,7 @@ from dotenv import dotenv_values
 
 from relay.config.file import File, ServerTable, TunnelTable
 from relay.config.mistakes import gathered, parse, read
-from relay.config.secrets import resolve
+from relay.config.secrets import resolve, within_reach
 from relay.config.sources import build_sources, inbox
 from relay.config.targets import Targets, build_targets, forward_target
 from relay.config.units import endpoint
@@ -19,6 +19,7 @@ from relay.mail.compose import EmailOptions
 from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
+from relay.model.secret import Secret
 from relay.tunnel.tunnel import TunnelOptions
 
 DEFAULT_FILE = "relay.toml"
@@ -54,7 +55,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything relay runs by; `path` is None when there is no file."""
+    """Everything relay runs by; `path` is None when there is no file.
+
+    `spare` are secrets within reach that no source need name.
+    """
 
     path: Path | None
     file: File
@@ -67,6 +71,7 @@ class Config:
     emails: Mapping[str, EmailOptions]
     smtp: SmtpOptions | None
     notices: tuple[str, ...]
+    spare: tuple[Secret, ...] = ()
 
 
 def load(
@@ -101,6 +106,7 @@ def load(
         emails=targets.emails,
         smtp=targets.smtp,
         notices=(*sources.notices, *targets.notices, *_unused(file)),
+        spare=within_reach(known, (item for table in file.sources.values() for item in table.secret)),
     )
 
 

@@ -11,6 +11,7 @@ from relay.model.text import printable
 from relay.store.deliveries import count_states
 from relay.web import asked, shapes
 from relay.web.answers import json_response
+from relay.web.diagnosis import wanted
 from relay.web.keys import TriggerRequest, desk
 
 _TEXT_LIMIT = 10_000
@@ -79,9 +80,20 @@ async def event(request: web.Request) -> web.Response:
     here = desk(request)
     whole = await here.store.events.get(asked.identity(request))
     made = (await here.store.deliveries.of_events([whole.id]))[whole.id]
-    shape = shapes.event(whole, count_states(made), [])
+    hints = shapes.hints(await here.verbs.diagnose(whole)) if wanted(whole) else []
+    shape = shapes.event(whole, count_states(made), hints)
     shape["delivery_ids"] = [item.id for item in made]
     return json_response(shape)
+
+
+async def verify(request: web.Request) -> web.Response:
+    """POST /api/events/{id}/verify: judge the signature again, with today's sources and secrets.
+
+    Beside verdict, checks and hints it gives what was tried, and the signature each secret gives.
+    """
+    here = desk(request)
+    whole = await here.store.events.get(asked.identity(request))
+    return json_response(shapes.diagnosis(whole.row, await here.verbs.diagnose(whole)))
 
 
 async def body(request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from relay.mail.compose import Mail
 from relay.model.delivery import Changes, Delivery, Route, Target
 from relay.model.event import Event, EventRow, Source
 from relay.model.signals import Refused, TunnelChanged
+from relay.providers.doctor import Diagnosis
 from relay.store import Store
 
 
@@ -79,6 +80,7 @@ class Verbs:
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
     samples: Callable[[str], tuple[str, ...]]
     explain: Callable[[Event], tuple[RouteMatch, ...]]
+    diagnose: Callable[[Event], Awaitable[Diagnosis]]
     reconnect: Callable[[], None]
 
 

@@ -94,6 +94,7 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.patch("/api/events/{id}", api.annotate),
     web.get("/api/events/{id}/body", api.body),
     web.post("/api/events/{id}/replay", api.replay),
+    web.post("/api/events/{id}/verify", api.verify),
     web.post("/api/events/{id}/email", api.email),
     web.post("/api/events/{id}/email/preview", api.preview_email),
     web.get("/api/events/{id}/routes", api.routes),

@@ -5,10 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from relay.model.delivery import Attempt, Delivery, ReceivedResponse, SentRequest
-from relay.model.event import DeliveryCounts, Event, EventRow, Headers, Source
+from relay.model.event import DeliveryCounts, Event, EventRow, Headers, Source, Verification
 from relay.model.message import Message
 from relay.model.reasons import sentence
-from relay.model.text import header_text
+from relay.model.text import header_text, printable
+from relay.providers.doctor import Diagnosis
 
 Json = dict[str, Any]
 
@@ -53,18 +54,58 @@ def event_row(row: EventRow, counts: DeliveryCounts) -> Json:
     }
 
 
-def event(whole: Event, counts: DeliveryCounts, hints: list[str]) -> Json:
+def event(whole: Event, counts: DeliveryCounts, hints: list[Json]) -> Json:
     """Return an event whole: with headers, body, checks and hints."""
-    checks = [
-        {"name": check.name, "passed": check.passed, "detail": check.detail, "result": check.result}
-        for check in whole.verification.checks
-    ]
     return event_row(whole.row, counts) | {
         "url": header_text(whole.capture.url),
         "headers": headers(whole.capture.headers),
         "body": body(whole.capture.body),
-        "checks": checks,
+        "checks": checks(whole.verification),
         "hints": hints,
+    }
+
+
+def checks(verification: Verification) -> list[Json]:
+    """Return the steps of a verification."""
+    return [
+        {"name": check.name, "passed": check.passed, "detail": check.detail, "result": check.result}
+        for check in verification.checks
+    ]
+
+
+def hints(found: Diagnosis) -> list[Json]:
+    """Return why a signature failed, the true cause first; `line` is what to copy, "" for none."""
+    return [
+        {
+            "cause": item.cause,
+            "title": printable(item.title),
+            "sentence": printable(item.sentence),
+            "fix": printable(item.fix),
+            "line": item.line,
+        }
+        for item in found.findings
+    ]
+
+
+def diagnosis(row: EventRow, found: Diagnosis) -> Json:
+    """Return how an event verifies today, with the signatures: for the person who asks, never for an export."""
+    verification = found.verification
+    return {
+        "id": row.id,
+        "verdict": verification.verdict.value,
+        "reason": verification.reason or None,
+        "reason_sentence": sentence(verification.reason) if verification.reason else None,
+        "checks": checks(verification),
+        "hints": hints(found),
+        "received": list(found.received),
+        "expected": [
+            {"secret": item.secret, "signature": item.expected, "matches": item.matches, "ends": item.tail}
+            for item in found.compared
+        ],
+        "tried": [
+            {"secret": item.secret, "what": item.what, "matched": item.matched} for item in found.tried
+        ],
+        "complete": not found.cut,
     }
 
 

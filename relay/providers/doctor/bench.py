@@ -76,7 +76,11 @@ def header_names(scheme: SignatureScheme | None) -> tuple[str, ...]:
     names: dict[str, None] = {}
     for leaf in leaves(scheme):
         time = getattr(leaf, "time", None)
-        for place in (getattr(leaf, "place", None), getattr(time, "place", None), getattr(leaf, "ident", None)):
+        for place in (
+            getattr(leaf, "place", None),
+            getattr(time, "place", None),
+            getattr(leaf, "ident", None),
+        ):
             named = getattr(place, "names", ())
             names.update(dict.fromkeys(name for name in named if isinstance(name, str)))
     return tuple(names)

@@ -1,10 +1,14 @@
 """What the doctor is given and what it gives back."""
 
+import json
+import re
 from dataclasses import dataclass
 
 from relay.model.event import Capture, Source, Verification
 from relay.model.secret import Secret
 from relay.providers.provider import Provider
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,10 @@ class Case:
     @property
     def header(self) -> str:
         """Return the table of the source in relay.toml."""
-        return f"[sources.{self.source.name}]"
+        name = self.source.name
+        if not _BARE.fullmatch(name):
+            name = json.dumps(name, ensure_ascii=False)
+        return f"[sources.{name}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,24 +74,34 @@ def _cleaned(text: str) -> Iterator[Spoiling]:
     bare = text.strip()
     if bare != text:
         ends = "a line break" if text.strip(" \t") != bare else "extra spaces"
-        yield Spoiling(bare, "Spaces around it removed", f"The saved secret has {ends}", "Save it without them")
+        yield Spoiling(
+            bare, "Spaces around it removed", f"The saved secret has {ends}", "Save it without them"
+        )
     unquoted = bare.strip("\"'`\u201c\u201d\u2018\u2019 ")
     if unquoted != bare:
-        yield Spoiling(unquoted, "Quotes removed", "The saved secret has quotes around it", "Save it without quotes")
+        yield Spoiling(
+            unquoted, "Quotes removed", "The saved secret has quotes around it", "Save it without quotes"
+        )
     assigned = _ASSIGNED.match(unquoted)
     if assigned:
         rest = unquoted[assigned.end() :].strip("\"' ")
-        yield Spoiling(rest, "Variable name removed", "The saved secret begins with a variable's name", "Save it alone")
+        yield Spoiling(
+            rest, "Variable name removed", "The saved secret begins with a variable's name", "Save it alone"
+        )
     for prefix in _PREFIXES:
         if unquoted.startswith(prefix):
             title = f"The saved secret has {prefix.strip()} in front, which does not belong to it"
-            yield Spoiling(unquoted.removeprefix(prefix), f"{prefix.strip()} removed", title, "Save it without that")
+            yield Spoiling(
+                unquoted.removeprefix(prefix), f"{prefix.strip()} removed", title, "Save it without that"
+            )
     for prefix in ("whsec_", "v1,whsec_"):
         title = f"The saved secret lacks its {prefix} in front"
         yield Spoiling(prefix + unquoted, f"{prefix} added", title, f"Save it with {prefix}")
     decoded = unquote(unquoted)
     if decoded != unquoted:
-        yield Spoiling(decoded, "Percent signs decoded", "The saved secret is percent-encoded", "Save it decoded")
+        yield Spoiling(
+            decoded, "Percent signs decoded", "The saved secret is percent-encoded", "Save it decoded"
+        )
     for changed, case in ((unquoted.lower(), "lower"), (unquoted.upper(), "upper")):
         title = f"The saved secret should be in {case} case"
         yield Spoiling(changed, f"Changed to {case} case", title, "Save it exactly as the provider shows it")
@@ -107,7 +117,10 @@ def _encoded(text: str) -> Iterator[Spoiling]:
             title = f"The saved secret is in {name}, where the provider gives {other}"
             yield Spoiling(again, f"{name} rewritten as {other}".capitalize(), title, f"Save it in {other}")
     raw = text.encode("utf-8", "surrogateescape")
-    title, fix = "The saved secret was decoded, but signs as it is shown", "Save it exactly as the provider shows it"
+    title, fix = (
+        "The saved secret was decoded, but signs as it is shown",
+        "Save it exactly as the provider shows it",
+    )
     yield Spoiling(b64encode(raw).decode(), "Encoded as base64", title, fix)
     yield Spoiling(raw.hex(), "Encoded as hex", title, fix)
 

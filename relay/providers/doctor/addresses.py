@@ -1,0 +1,112 @@
+"""The signature covers the address, and the provider called another one than relay thinks."""
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import product
+from urllib.parse import unquote, urlsplit
+
+from relay.model.event import Capture
+from relay.model.text import printable
+from relay.providers.doctor.bench import Bench, leaves
+from relay.providers.doctor.case import Case, Finding, name_of
+from relay.providers.schemes.urls import address
+
+_KIND = "Other addresses"
+_MOST = 400
+
+
+def other_address(bench: Bench) -> Iterator[Finding]:
+    """Try the addresses the sender may have called, where the scheme signs the address."""
+    case = bench.case
+    if not any(_signs_url(leaf) for leaf in leaves(case.source.scheme)):
+        return
+    checked = address(case.capture)
+    for number, url in enumerate(addresses(case)):
+        if number >= _MOST:
+            return
+        for secret in bench.own:
+            if url != checked and bench.fits(secret, _KIND, capture=_at(case, url)):
+                yield _finding(case, name_of(secret), url, checked)
+                return
+
+
+def addresses(case: Case) -> Iterator[str]:
+    """Return the addresses a sender may have called, the likeliest first."""
+    yield from case.urls
+    given = urlsplit(address(case.capture))
+    hosts = dict.fromkeys(filter(None, (given.netloc, *_hosts(case))))
+    ported = dict.fromkeys(name for host in hosts for name in _ports(host, given.scheme))
+    paths = dict.fromkeys((given.path, *_paths(case, given.path)))
+    queries = dict.fromkeys((given.query, case.capture.query, "", unquote(given.query)))
+    schemes = dict.fromkeys((given.scheme, "https", "http"))
+    for path, query, scheme, host in product(paths, queries, schemes, ported):
+        yield f"{scheme}://{host}{path}{f'?{query}' if query else ''}"
+
+
+def _hosts(case: Case) -> tuple[str, ...]:
+    capture = case.capture
+    named = [capture.header(name) or "" for name in ("X-Forwarded-Host", "X-Original-Host", "Host")]
+    known = [urlsplit(url).netloc for url in (case.base, case.source.public_url or "", *case.urls)]
+    return tuple(host.partition(",")[0].strip() for host in (*named, *known))
+
+
+def _ports(host: str, scheme: str) -> tuple[str, ...]:
+    bare, colon, port = host.rpartition(":")
+    if not colon or not port.isdigit():
+        return (host, f"{host}:{443 if scheme == 'https' else 80}")
+    return (host, bare)
+
+
+def _paths(case: Case, path: str) -> tuple[str, ...]:
+    """Return the path with and without its slash, its escapes, and the part that a proxy may have put before it."""
+    toggled = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+    forwarded = case.capture.header("X-Forwarded-Prefix") or ""
+    rest = path.removeprefix("/webhooks")
+    name = f"/{path.rstrip('/').rpartition('/')[2]}"
+    return (
+        toggled,
+        case.capture.path,
+        forwarded + path,
+        unquote(path),
+        rest,
+        name,
+        f"/webhook{rest}",
+        "/",
+        "",
+    )
+
+
+def _signs_url(scheme: object) -> bool:
+    return bool(getattr(getattr(scheme, "signed", None), "uses_url", False))
+
+
+def _at(case: Case, url: str) -> Capture:
+    return dataclasses.replace(case.capture, url=url)
+
+
+def _finding(case: Case, secret: str, signed: str, checked: str) -> Finding:
+    return Finding(
+        cause="url_differs",
+        title=f"Signed for another URL: {_difference(signed, checked)} differs",
+        sentence=f"The signature fits {secret} for {printable(signed, 300)}, and relay checked "
+        f"{printable(checked, 300)}.",
+        fix=f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
+        line=f'public_url = "{printable(signed.partition("?")[0], 300)}"',
+        certain=True,
+    )
+
+
+def _difference(signed: str, checked: str) -> str:
+    one, other = urlsplit(signed), urlsplit(checked)
+    parts = (
+        ("the protocol", one.scheme, other.scheme),
+        ("the host", (one.hostname or ""), (other.hostname or "")),
+        ("the port", one.netloc.rpartition(":")[2], other.netloc.rpartition(":")[2]),
+        ("the trailing slash", one.path.endswith("/"), other.path.endswith("/")),
+        ("the path", one.path.rstrip("/"), other.path.rstrip("/")),
+        ("the query", one.query, other.query),
+    )
+    found = [name for name, a, b in parts if a != b]
+    if "the host" in found and "the port" in found:
+        found.remove("the port")
+    return " and ".join(found) or "the spelling"

@@ -1,0 +1,142 @@
+"""The signature header: missing, under another name, or written so that it cannot be read."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from relay.model.event import Capture, Check, Verification
+from relay.model.text import printable
+from relay.providers.doctor.bench import Bench, header_names
+from relay.providers.doctor.case import Case, Finding, name_of
+from relay.providers.schemes.splice import with_header
+
+_LEGACY = {
+    "x-hub-signature-256": ("X-Hub-Signature", "SHA-1"),
+    "x-hubspot-signature-v3": ("X-HubSpot-Signature", "the first versions"),
+    "webhook-signature": ("X-Gitlab-Token", "a plain token"),
+}
+_KIND = "Signature header mended"
+
+
+class Mending(NamedTuple):
+    """A header value as it may have been sent, and what happened to it."""
+
+    value: str
+    happened: str
+
+
+def renamed(bench: Bench) -> Iterator[Finding]:
+    """Try a header of nearly the same name, where the signature's own is missing."""
+    case = bench.case
+    for name in _missing(case):
+        for other, value in case.capture.headers:
+            if not _alike(name, other):
+                continue
+            mended = with_header(case.capture, (name,), value)
+            for secret in bench.own:
+                if bench.fits(secret, "Header of a similar name", capture=mended):
+                    yield Finding(
+                        cause="header_renamed",
+                        title=f"The signature came as {printable(other, 60)} instead of {name}",
+                        sentence=f"Its value fits {name_of(secret)}: something between {case.title} and relay renames "
+                        "headers.",
+                        fix=f"Let whatever stands between pass the header {name} on under its own name.",
+                        certain=True,
+                    )
+                    return
+
+
+def missing(case: Case, verification: Verification) -> Iterator[Finding]:
+    """Say that there is no signature, and what came instead."""
+    if verification.reason != "signature_missing":
+        return
+    step = _failed(verification)
+    names = header_names(case.source.scheme)
+    name = next(iter(names), "the signature")
+    old, kind = _LEGACY.get(name.lower(), ("", ""))
+    came = (
+        f" Only {old} came, which is {kind} and does not count." if old and case.capture.header(old) else ""
+    )
+    what = step.detail if step else f"{name} is missing"
+    yield Finding(
+        cause="signature_missing",
+        title="No signature header",
+        sentence=f"{what}: something removed it, or this is not {case.title}.{came}",
+        fix=f"Look at the Headers tab for what came, and set the secret at {case.title} if it signs only with one.",
+    )
+
+
+def mended(bench: Bench) -> Iterator[Finding]:
+    """Try the signature header as it may have been written."""
+    case = bench.case
+    name = next(iter(header_names(case.source.scheme)), "")
+    value = case.capture.header(name) if name else None
+    if value is None:
+        return
+    for mending in mendings(value):
+        if mending.value == value:
+            continue
+        for secret in bench.own:
+            if bench.fits(secret, _KIND, capture=with_header(case.capture, (name,), mending.value)):
+                yield Finding(
+                    cause="header_malformed",
+                    title=f"The signature header was changed: {mending.happened}",
+                    sentence=f"{name} fits {name_of(secret)} once that is undone.",
+                    fix=f"Send {name} exactly as {case.title} writes it, and let nothing between rewrite it.",
+                    certain=True,
+                )
+                return
+
+
+def malformed(case: Case, verification: Verification) -> Iterator[Finding]:
+    """Say which part of the signature cannot be read."""
+    if verification.reason not in ("header_malformed", "body_malformed"):
+        return
+    step = _failed(verification)
+    in_body = verification.reason == "body_malformed"
+    name = next(iter(header_names(case.source.scheme)), "")
+    shown = "" if in_body or not name else f" It came as: {_shown(case.capture, name)}."
+    detail = step.detail if step else "it is not in the form this provider uses"
+    yield Finding(
+        cause=verification.reason,
+        title="The body lacks what is signed" if in_body else "Signature header cannot be read",
+        sentence=f"{detail}.{shown}",
+        fix=f"Compare it with what {case.title} sends; something between may have cut or rewritten it.",
+    )
+
+
+def mendings(value: str) -> Iterator[Mending]:
+    """Return a header value as it may have been sent, the likeliest change first."""
+    yield Mending(re.sub(r"\s*([,;=])\s*", r"\1", value.strip()), "spaces were put in")
+    yield Mending(value.strip("\"' "), "quotes were put around it")
+    yield Mending(unquote(value), "it was percent-encoded")
+    yield Mending(value.lower(), "its hex is in upper case")
+    yield Mending(value.replace("-", "+").replace("_", "/"), "its base64 is in the URL form")
+    yield Mending(value.replace(" ", "+"), "its plus signs became spaces")
+    yield Mending(value.replace("\\", ""), "backslashes were put in")
+    for prefix in ("sha256=", "sha1=", "v0=", "v1=", "v1,"):
+        if value.startswith(prefix):
+            yield Mending(value.removeprefix(prefix), f"{prefix} was put in front")
+        else:
+            yield Mending(prefix + value, f"{prefix} in front is missing")
+
+
+def _missing(case: Case) -> tuple[str, ...]:
+    return tuple(name for name in header_names(case.source.scheme)[:1] if case.capture.header(name) is None)
+
+
+def _alike(name: str, other: str) -> bool:
+    wanted, found = (re.sub(r"[^a-z0-9]", "", text.lower()) for text in (name, other))
+    return name.lower() != other.lower() and (wanted in found or wanted.removeprefix("x") == found)
+
+
+def _failed(verification: Verification) -> Check | None:
+    return next((check for check in verification.checks if check.passed is False), None)
+
+
+def _shown(capture: Capture, name: str) -> str:
+    # The outline alone: what stands after each name may be a signature that is still good.
+    value = capture.header(name) or ""
+    outline = re.sub(r"(?<![^=,; ])([\w+/.-]{5,}=*)(?![^,; ])", lambda match: f"{match[1][:2]}…", value)
+    return printable(outline, 100) or "nothing"

@@ -1,0 +1,98 @@
+"""An event before the doctor: what today's configuration knows is gathered, and examined beside the loop."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from multidict import CIMultiDict
+
+from relay.clock import Clock
+from relay.ingest import verify
+from relay.model.event import Capture, Event, EventOutcome, Source, Verdict, Verification
+from relay.model.search import Query, Term
+from relay.model.secret import Secret
+from relay.providers.catalogue import find, recognise
+from relay.providers.doctor import Case, Diagnosis, Known, diagnose
+from relay.providers.handshake import shake
+from relay.store import Store
+from relay.web.addresses import sender_urls
+from relay.web.keys import Live
+from relay.web.sources import PREFIX, SourceTable
+
+_RECENT = 5  # earlier events whose bodies are tried
+_LARGE = 1_000_000  # bytes past which an earlier body is not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doctor:
+    """Examines stored events with the secrets and sources there are now.
+
+    `spare` are secrets of the environment that no source checks with.
+    """
+
+    store: Store
+    table: SourceTable
+    live: Live
+    ingress_url: str
+    clock: Clock
+    spare: tuple[Secret, ...]
+
+    async def __call__(self, event: Event) -> Diagnosis:
+        """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
+        source = self.table.named(event.row.source) or _gone(event)
+        urls = self._urls(event.capture, source)
+        capture, verification = self._judge(source, event.capture, urls)
+        case = Case(
+            capture=capture,
+            source=source,
+            reason=event.row.reason,
+            sender=find(event.row.provider) or recognise(capture),
+            others=tuple(self._others(source)),
+            urls=urls,
+            base=self.live.public_url or self.ingress_url,
+            recent=await self._recent(event) if verification.verdict is Verdict.INVALID else (),
+        )
+        # Hundreds of signatures may be made: a second that the loop must not lose.
+        return await asyncio.to_thread(diagnose, case, verification, self.clock.monotonic)
+
+    def _urls(self, capture: Capture, source: Source) -> tuple[str, ...]:
+        target = (capture.path, capture.query)
+        return sender_urls(CIMultiDict(capture.headers), target, source, self.live.public_url)
+
+    def _judge(self, source: Source, capture: Capture, urls: tuple[str, ...]) -> tuple[Capture, Verification]:
+        capture, verification = verify(source, capture, urls, capture.received_at)
+        handshake = shake(source, capture, verification, capture.received_at)
+        return capture, handshake.verification if handshake else verification
+
+    def _others(self, source: Source) -> Iterator[Known]:
+        named = [item for item in self.table.configured if item.name != source.name]
+        known = [Known(secret=secret, source=item.name) for item in named for secret in item.secrets]
+        # Of two sources with one provider it is easiest to take one secret for the other.
+        alike = {item.name for item in named if item.provider == source.provider}
+        yield from (Known(secret=secret) for secret in self.table.offered(source.name))
+        yield from sorted(known, key=lambda item: item.source not in alike)
+        yield from (Known(secret=secret) for secret in self.spare)
+
+    async def _recent(self, event: Event) -> tuple[tuple[int, bytes], ...]:
+        of_source = Term(text=f"source:{event.row.source}", key="source", value=event.row.source)
+        page = await self.store.events.page(
+            Query(text=of_source.text, terms=(of_source,)), limit=_RECENT, before=event.id
+        )
+        small = [row.id for row in page.rows if row.size <= _LARGE]
+        return tuple([(id_, (await self.store.events.get(id_)).capture.body) for id_ in small])
+
+
+def wanted(event: Event) -> bool:
+    """Say whether there is something to explain: what verified, or need not, explains itself."""
+    if event.row.reason in ("handshake", "loop"):
+        return event.row.reason == "handshake"
+    refused = event.row.outcome is EventOutcome.REJECTED
+    return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (
+        refused and event.row.type == "handshake"
+    )
+
+
+def _gone(event: Event) -> Source:
+    name = event.row.source
+    source = Source(name=name, provider="unknown", path=PREFIX + name, title=name, configured=False)
+    return replace(source, path=event.row.path)

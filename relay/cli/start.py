@@ -1,6 +1,7 @@
 """`relay start`: capture, verify, show and send on, until Ctrl-C."""
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import AsyncIterator
@@ -72,6 +73,8 @@ async def _run(call: Call, config: Config, stop: Stopping, *, in_browser: bool) 
     try:
         async with _opened(call, config) as relay:
             relay.bus.on(lambda signal: _count(tally, signal))
+            # What is there by now stays: without this every full collection walks all of it again.
+            gc.freeze()
             await _tunnel_known(relay, config, stop)
             await _greet(call, config, relay, voice)
             if in_browser:

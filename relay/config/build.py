@@ -89,7 +89,7 @@ def load(
     problems: list[str] = []
     server = _server(file.server, overrides, folder, problems)
     own = Rules(own=frozenset({server.ingress, server.dashboard}))
-    sources = build_sources(file, known)
+    sources = build_sources(file, known, folder)
     targets = _with_forwards(build_targets(file, folder, own, known), overrides, own, problems)
     problems += [*sources.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if problems:

@@ -62,19 +62,42 @@ class TunnelTable(Table):
 class SignatureTable(Table):
     """`[sources.NAME.signature]`: a scheme of the user's own."""
 
-    scheme: Literal["hmac", "standard-webhooks", "ed25519", "token", "basic", "python"] = "hmac"
-    digest: str = "sha256"
-    header: str | None = None
+    scheme: Literal[
+        "hmac",
+        "digest",
+        "ed25519",
+        "ecdsa",
+        "rsa",
+        "token",
+        "basic",
+        "standard-webhooks",
+        "jwt",
+        "python",
+    ] = "hmac"
+    header: Names = []
     query: str | None = None
     json_path: str | None = Field(default=None, alias="json")
-    encoding: str = "hex"
-    key: str | None = None
+    form: str | None = None
+    repeated: bool = False
+    digest: str = "sha256"
+    encoding: str | None = None
+    any_case: bool = False
     prefix: str = ""
+    item: str | None = None
+    separator: str | None = None
+    equals: str = "="
+    key: str | None = None
+    key_prefix: str = ""
     content: str | None = None
-    timestamp: str | None = None
-    timestamp_unit: Literal["s", "ms"] = "s"
-    item: str = "v1"
+    distinct: bool = False
+    urls: Names = []
+    body_hash: str | None = None
     id: str | None = None
+    timestamp: str | None = None
+    timestamp_unit: Literal["s", "ms", "iso"] = "s"
+    past: Tolerance = 300.0
+    future: Tolerance = 300.0
+    claim: str = "request_body_sha256"
     verifier: str | None = None
 
 
@@ -144,6 +167,7 @@ class TargetTable(Table):
     handler: str | None = None
     timeout: Annotated[Duration, Field(gt=0, le=600)] = 30.0
     order: Literal["any", "fifo"] = "any"
+    concurrency: Annotated[int, Field(ge=1, le=16)] = 4
     retry: RetryTable = RetryTable()
     sign: Literal["auto", "original", "fresh"] = "original"
     headers: HeaderRules = HeaderRules()

@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from relay.config.file import AnswerTable, File, SignatureTable, SourceTable
 from relay.config.mistakes import did_you_mean
 from relay.config.secrets import Resolved, explain, resolve, usual
+from relay.config.verifiers import verifiers_in
 from relay.errors import ConfigError
 from relay.model.event import Answer, Pick, SignatureScheme, Source, VerifyMode
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS, find
 from relay.providers.challenges import VERIFY_TOKENS
-from relay.providers.custom import SignatureOptions, custom_scheme
+from relay.providers.custom import Load, custom_scheme
 from relay.providers.guess import guess_key, guess_type
 from relay.providers.picks import parse_pick
 from relay.providers.provider import Provider
-from relay.providers.schemes import Scheme, with_tolerance
+from relay.providers.schemes import with_tolerance
 
 PREFIX = "/webhooks/"
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
@@ -30,15 +32,17 @@ class Sources:
     notices: tuple[str, ...]
 
 
-def build_sources(file: File, environ: Mapping[str, str]) -> Sources:
-    """Build every source of the file; mistakes are gathered, not raised."""
+def build_sources(file: File, environ: Mapping[str, str], folder: Path) -> Sources:
+    """Build every source of the file, which lies in `folder`; mistakes are gathered, not raised."""
+    load = verifiers_in(folder)
     found: list[Source] = []
     problems: list[str] = []
     for name, table in file.sources.items():
         try:
-            found.append(_source(name, table, environ))
+            found.append(_source(name, table, environ, load))
         except ConfigError as error:
-            problems += [f"sources.{name}.{problem}" for problem in error.problems]
+            hint = f"; {error.hint}" if error.hint else ""
+            problems += [f"sources.{name}.{problem}{hint}" for problem in error.problems]
     problems += _shared_paths(found)
     notices = [
         *_without_secret(found),
@@ -69,17 +73,17 @@ def inbox(environ: Mapping[str, str]) -> Callable[[str], Source]:
     return make
 
 
-def _source(name: str, table: SourceTable, environ: Mapping[str, str]) -> Source:
+def _source(name: str, table: SourceTable, environ: Mapping[str, str], load: Load) -> Source:
     provider = _provider(name, table)
     secrets = resolve(table.secret, environ)
     if provider is None:
-        scheme = _custom(table.signature)
+        _refuse_pin(table)
         source = Source(
             name=name,
             provider="custom",
             path=PREFIX + name,
             title=name,
-            scheme=scheme,
+            scheme=_custom(table.signature, load),
             event_type=guess_type,
             idempotency_key=guess_key,
             secrets=secrets.found,
@@ -93,7 +97,10 @@ def _source(name: str, table: SourceTable, environ: Mapping[str, str]) -> Source
             verify_tokens=_resolved_tokens(table, provider, environ),
         )
         if table.signature is not None:
-            source = replace(source, scheme=_custom(table.signature))
+            _refuse_pin(table)
+            source = replace(source, scheme=_custom(table.signature, load))
+        elif table.scheme is not None:
+            source = replace(source, scheme=provider.pinned(table.scheme))
     return _configured(source, table)
 
 
@@ -158,23 +165,25 @@ def _provider(name: str, table: SourceTable) -> Provider | None:
     return provider
 
 
-def _custom(table: SignatureTable | None) -> SignatureScheme | None:
+def _custom(table: SignatureTable | None, load: Load) -> SignatureScheme | None:
     if table is None:
         return None
-    if table.scheme == "python":
+    return custom_scheme(table.model_dump(by_alias=True, exclude_unset=True), load)
+
+
+def _refuse_pin(table: SourceTable) -> None:
+    if table.scheme is not None:
         raise ConfigError(
-            'signature.scheme: "python" is not in this version yet; use hmac, token, basic or ed25519'
+            "scheme: names one of a provider's own schemes, which this source does not use; "
+            "a scheme of your own goes under signature"
         )
-    given = table.model_dump(by_alias=True, exclude_unset=True, exclude={"verifier"})
-    return custom_scheme(SignatureOptions(**given))
 
 
 def _tolerating(scheme: SignatureScheme | None, table: SourceTable) -> SignatureScheme | None:
     if scheme is None or table.tolerance is None:
         return scheme
     limit = None if table.tolerance == "off" else table.tolerance
-    known: Scheme = scheme  # type: ignore[assignment] # every scheme the catalogue gives out is one
-    return with_tolerance(known, limit, limit)
+    return with_tolerance(scheme, limit, limit)
 
 
 def _public_url(url: str | None) -> str | None:
@@ -248,7 +257,5 @@ def _notices(source: Source, table: SourceTable) -> Iterator[str]:
             yield f"{where}.{key.removeprefix('json_')}: this version does not apply it yet"
     if table.allow_ips:
         yield f"{where}.allow_ips: this version does not apply it yet"
-    if table.scheme is not None:
-        yield f"{where}.scheme: this version does not apply it yet"
     if table.answer.mode == "wait":
         yield f"{where}.answer.mode: this version answers at once instead of waiting"

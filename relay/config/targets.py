@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from relay.actions.outgoing import ForwardOptions
 from relay.conditions import compile_condition
@@ -14,6 +15,12 @@ from relay.errors import ConfigError, TargetError
 from relay.mail.compose import EmailOptions
 from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
+
+
+class _How(TypedDict):
+    retry: RetryPolicy
+    fifo: bool
+    concurrency: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +72,19 @@ def _target(name: str, table: TargetTable, emails: Mapping[str, EmailOptions], o
     given = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
     if len(given) != 1:
         raise ConfigError("forward: a target has exactly one of forward, email and handler")
-    retry = _retry(table.retry)
-    fifo = table.order == "fifo"
+    how: _How = {
+        "retry": _retry(table.retry),
+        "fifo": table.order == "fifo",
+        "concurrency": table.concurrency,
+    }
     if table.handler is not None:
         raise ConfigError("handler: this version has no handlers yet; use forward or email")
     if table.email is not None:
         if table.email not in emails:
             near = did_you_mean(table.email, emails)
             raise ConfigError(f"email: there is no [emails.{table.email}]{near}")
-        return Target(name=name, action="email", options=emails[table.email], retry=retry, fifo=fifo)
-    return Target(name=name, action="forward", options=_forward(table, own), retry=retry, fifo=fifo)
+        return Target(name=name, action="email", options=emails[table.email], **how)
+    return Target(name=name, action="forward", options=_forward(table, own), **how)
 
 
 def _forward(table: TargetTable, own: Rules) -> ForwardOptions:

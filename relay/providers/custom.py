@@ -1,235 +1,204 @@
 """Schemes a user declares in relay.toml, under `[sources.NAME.signature]`."""
 
 import dataclasses
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import TypeVar
 
 from relay.errors import ConfigError
-from relay.model.event import SignatureScheme
 from relay.model.text import printable
+from relay.providers import declared
 from relay.providers.catalogue.standard import standard_ed25519, standard_hmac
+from relay.providers.declared import SignatureOptions
+from relay.providers.python import PythonScheme, Verifier
 from relay.providers.schemes import (
-    Algo,
     Basic,
+    Digest,
+    Ecdsa,
     Ed25519,
-    Encoding,
-    Form,
     Hmac,
     InHeader,
-    InJson,
-    InQuery,
-    Items,
+    Jwt,
     Key,
     OneOf,
-    Prefix,
-    Raw,
-    Template,
+    Rsa,
+    Scheme,
     Time,
     Token,
-    Unit,
-    template,
 )
 
-SCHEMES = ("hmac", "standard-webhooks", "ed25519", "token", "basic")
+__all__ = ["SCHEMES", "Load", "SignatureOptions", "custom_scheme", "read_options"]
 
-_Known = TypeVar("_Known", bound=str)
+Load = Callable[[str], Verifier]
 
-_DIGESTS: tuple[Algo, ...] = ("sha1", "sha256", "sha512")
-_ENCODINGS: tuple[Encoding, ...] = ("hex", "base64")
-_KEYS: tuple[Form, ...] = ("text", "base64", "hex")
-_UNITS: tuple[Unit, ...] = ("s", "ms", "iso")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignatureOptions:
-    """The keys of `[sources.NAME.signature]`, as written.
-
-    `timestamp` is `header:NAME`, or `item:NAME` for an item of a list such as `t=1699,v1=ab`, where
-    `item` names the signature's own. `key` is how the secret is written (for ed25519: hex or base64).
-    A token stands in one of `header`, `query` and `json` (`data.token`).
-    """
-
-    scheme: str = "hmac"
-    digest: str = "sha256"
-    header: str | None = None
-    encoding: str = "hex"
-    prefix: str = ""
-    content: str | None = None
-    timestamp: str | None = None
-    timestamp_unit: str = "s"
-    item: str = "v1"
-    id: str | None = None
-    key: str | None = None
-    query: str | None = None
-    json: str | None = None
+_PLACES = ("header", "query", "json", "form")
+_TIMES = ("timestamp", "timestamp_unit", "past", "future")
+_SIGNED = (
+    *(*_PLACES, "repeated", "encoding", "prefix", "item", "separator", "equals"),
+    *("content", "distinct", "urls", "body_hash", "id", *_TIMES),
+)
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "hmac": ("digest", "key", "key_prefix", "any_case", *_SIGNED),
+    "digest": ("digest", *_SIGNED),
+    "ed25519": ("key", "key_prefix", *_SIGNED),
+    "ecdsa": _SIGNED,
+    "rsa": ("digest", *_SIGNED),
+    "token": (*_PLACES, "prefix"),
+    "basic": ("header",),
+    "standard-webhooks": ("item", "past", "future"),
+    "jwt": (*_PLACES, "claim", "past", "future"),
+    "python": ("verifier",),
+}
+SCHEMES = tuple(_KEYS)
 
 
-def custom_scheme(options: Mapping[str, object] | SignatureOptions) -> SignatureScheme:
-    """Return the scheme that a source of provider "custom" declares.
+def custom_scheme(options: Mapping[str, object] | SignatureOptions, load: Load | None = None) -> Scheme:
+    """Return the scheme that a source declares; `load` finds the class that `verifier` names.
 
     Raises ConfigError whose sentence starts with the key at fault, `signature.digest: ...`.
     """
     given = options if isinstance(options, SignatureOptions) else read_options(options)
-    if given.scheme == "standard-webhooks":
-        return OneOf(schemes=(standard_ed25519("webhook", "svix"), standard_hmac("webhook", "svix")))
-    if given.scheme == "basic":
-        return Basic(place=InHeader(given.header or "Authorization"))
-    if given.scheme == "token":
-        return _token(given)
-    if given.scheme == "ed25519":
-        return _ed25519(given)
-    if given.scheme == "hmac":
-        return _hmac(given)
-    raise _unknown("scheme", given.scheme, "a scheme", SCHEMES)
+    if given.scheme not in _MAKERS and given.scheme != "python":
+        raise declared.unknown("scheme", given.scheme, "a scheme", SCHEMES)
+    if given.scheme == "python":
+        return _python(given, load)
+    return _MAKERS[given.scheme](given)
 
 
 def read_options(options: Mapping[str, object]) -> SignatureOptions:
-    """Return the options of a plain table. Raises ConfigError for an unknown key or a value that is no text."""
-    known = [field.name for field in dataclasses.fields(SignatureOptions)]
-    texts: dict[str, str] = {}
+    """Return the options of a plain table.
+
+    Raises ConfigError for a key that is unknown or that its scheme has no use for, and for a value
+    of another kind.
+    """
+    fields = {field.name: field for field in dataclasses.fields(SignatureOptions)}
+    read: dict[str, object] = {}
     for key, value in options.items():
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+        if key not in fields:
+            near = get_close_matches(key, fields, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(fields)}"
             raise ConfigError(f"signature.{printable(key, 40)}: unknown key", hint=hint)
-        if not isinstance(value, str):
-            raise ConfigError(
-                f"signature.{key}: must be text, not {type(value).__name__}", hint="put it in quotes"
-            )
-        texts[key] = value
-    return dataclasses.replace(SignatureOptions(), **texts)
+        read[key] = _typed(key, value, fields[key].type)
+    _used(str(read.get("scheme", "hmac")), read)
+    return SignatureOptions(**read)  # type: ignore[arg-type] # each value was held against its field's type
 
 
-def _hmac(options: SignatureOptions) -> Hmac:
-    time, ident, content = _time(options), _ident(options), _content(options)
-    _agree(options, content)
+def _typed(key: str, value: object, kind: object) -> object:
+    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    fits = {
+        "bool": isinstance(value, bool),
+        "float | str": value == "off" or (isinstance(value, int | float) and not isinstance(value, bool)),
+        "list[str] | None": texts,
+        "str | list[str] | None": texts or isinstance(value, str),
+    }
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    if fits.get(name, isinstance(value, str)):
+        return value
+    wanted = {
+        "bool": "true or false",
+        "float | str": 'seconds or "off"',
+        "list[str] | None": "a list of texts",
+    }
+    raise ConfigError(
+        f"signature.{key}: must be {wanted.get(name, 'text')}, not {type(value).__name__}",
+        hint="" if name in wanted else "put it in quotes",
+    )
+
+
+def _used(scheme: str, given: Mapping[str, object]) -> None:
+    known = _KEYS.get(scheme)
+    idle = [key for key in given if known is not None and key not in ("scheme", *known)]
+    if idle:
+        raise ConfigError(
+            f"signature.{idle[0]}: has no use where scheme is '{scheme}'",
+            hint=f"use {', '.join(known or ())}",
+        )
+
+
+def _hmac(options: SignatureOptions) -> Scheme:
+    strip = (options.key_prefix,) if options.key_prefix else ()
     return Hmac(
-        algo=_one_of("digest", options.digest, "a digest", _DIGESTS),
-        encoding=_one_of("encoding", options.encoding, "an encoding", _ENCODINGS),
-        key=Key(form=_one_of("key", options.key or "text", "a form of key", _KEYS)),
-        signed=content,
-        place=InHeader(_header(options)),
-        layout=_layout(options),
-        time=time,
-        ident=ident,
+        algo=declared.digest(options),
+        encoding=declared.encoding(options, "hex"),
+        any_case=options.any_case,
+        key=Key(form=declared.form(options, "text"), strip=strip),
+        **declared.parts(options),
     )
 
 
-def _ed25519(options: SignatureOptions) -> Ed25519:
-    time, ident, content = _time(options), _ident(options), _content(options)
-    _agree(options, content)
-    form: Form = _one_of("key", options.key or "hex", "a form of public key", _ENCODINGS)
+def _digest(options: SignatureOptions) -> Scheme:
+    if "{secret}" not in (options.content or ""):
+        raise ConfigError(
+            "signature.content: a digest without {secret} proves nothing",
+            hint='write content = "{secret}{body}"',
+        )
+    return Digest(
+        algo=declared.digest(options), encoding=declared.encoding(options, "hex"), **declared.parts(options)
+    )
+
+
+def _ed25519(options: SignatureOptions) -> Scheme:
+    strip = ("whpk_", options.key_prefix) if options.key_prefix else ("whpk_",)
     return Ed25519(
-        encoding=_one_of("encoding", options.encoding, "an encoding", _ENCODINGS),
-        key=Key(form=form, strip=("whpk_",)),
-        signed=content,
-        place=InHeader(_header(options)),
-        layout=_layout(options),
-        time=time,
-        ident=ident,
+        encoding=declared.encoding(options, "hex"),
+        key=Key(form=declared.key_encoding(options), strip=strip),
+        **declared.parts(options),
     )
 
 
-def _token(options: SignatureOptions) -> Token:
-    places = [name for name in ("header", "query", "json") if getattr(options, name)]
-    if len(places) != 1:
-        said = " and ".join(places) or "nothing"
+def _ecdsa(options: SignatureOptions) -> Scheme:
+    return Ecdsa(encoding=declared.encoding(options, "base64"), **declared.parts(options))
+
+
+def _rsa(options: SignatureOptions) -> Scheme:
+    return Rsa(
+        digest=declared.digest(options),
+        encoding=declared.encoding(options, "base64"),
+        **declared.parts(options),
+    )
+
+
+def _token(options: SignatureOptions) -> Scheme:
+    return Token(place=declared.place(options, "a token"), prefix=options.prefix)
+
+
+def _basic(options: SignatureOptions) -> Scheme:
+    names = declared.header_names(options) if options.header else ("Authorization",)
+    return Basic(place=InHeader(*names))
+
+
+def _standard(options: SignatureOptions) -> Scheme:
+    schemes = {"v1a": standard_ed25519("webhook", "svix"), "v1": standard_hmac("webhook", "svix")}
+    past, future = declared.limits(options)
+    if options.item is not None:
+        version = declared.one_of("item", options.item, "a version", ("v1", "v1a"))
+        return schemes[version].tolerating(past, future)
+    return OneOf(schemes=tuple(schemes.values())).tolerating(past, future)
+
+
+def _jwt(options: SignatureOptions) -> Scheme:
+    past, future = declared.limits(options)
+    return Jwt(
+        place=declared.place(options, "a token"), claim=options.claim, time=Time(past=past, future=future)
+    )
+
+
+def _python(options: SignatureOptions, load: Load | None) -> Scheme:
+    if not options.verifier or load is None:
         raise ConfigError(
-            f"signature: a token stands in exactly one place, not in {said}",
-            hint='set one of header = "X-Token", query = "token" or json = "data.token"',
+            "signature.verifier: missing",
+            hint='name a class in a file beside relay.toml: verifier = "verifiers:MyVerifier"',
         )
-    if options.query:
-        return Token(place=InQuery(options.query), prefix=options.prefix)
-    if options.json:
-        return Token(place=InJson(tuple(options.json.split("."))), prefix=options.prefix)
-    return Token(place=InHeader(_header(options)), prefix=options.prefix)
+    return PythonScheme(verifier=load(options.verifier), called=options.verifier)
 
 
-def _header(options: SignatureOptions) -> str:
-    if not options.header or not options.header.strip():
-        raise ConfigError(
-            "signature.header: missing", hint='name the header of the signature: header = "X-Signature"'
-        )
-    return _name("header", options.header)
-
-
-def _name(key: str, value: str) -> str:
-    name = value.strip()
-    if not name or not name.isascii() or not name.isprintable() or any(sign in name for sign in ' ,:;"()'):
-        raise ConfigError(f"signature.{key}: '{printable(value, 60)}' is not a header name")
-    return name
-
-
-def _layout(options: SignatureOptions) -> Raw | Prefix | Items:
-    kind, _, name = (options.timestamp or "").partition(":")
-    if kind == "item":
-        sig = options.item.encode()
-        emit = b"%s={ts},%s={sig}" % (name.encode(), sig)
-        return Items(separator=b",", equals=b"=", sig=sig, ts=name.encode(), emit=emit, trim=True)
-    return Prefix(options.prefix.encode()) if options.prefix else Raw()
-
-
-def _time(options: SignatureOptions) -> Time | None:
-    unit = _one_of("timestamp_unit", options.timestamp_unit, "a unit", _UNITS)
-    if options.timestamp is None:
-        return None
-    kind, _, name = options.timestamp.partition(":")
-    if kind not in ("header", "item") or not name.strip():
-        raise ConfigError(
-            f"signature.timestamp: '{printable(options.timestamp, 60)}' does not say where the time stands",
-            hint='write timestamp = "header:X-Timestamp", or "item:t" for a header such as t=...,v1=...',
-        )
-    place = InHeader(_name("timestamp", name)) if kind == "header" else None
-    return Time(place=place, unit=unit, past=300, future=300)
-
-
-def _ident(options: SignatureOptions) -> InHeader | None:
-    return None if options.id is None else InHeader(_name("id", options.id.removeprefix("header:")))
-
-
-def _content(options: SignatureOptions) -> Template:
-    try:
-        return template(options.content if options.content is not None else "{body}")
-    except ConfigError as error:
-        raise ConfigError(f"signature.content: {error.sentence}", hint=error.hint) from error
-
-
-def _agree(options: SignatureOptions, content: Template) -> None:
-    """Refuse a content that names what no other key says where to find, or that leaves the body out."""
-    text = content.text
-    if "{secret}" in text:
-        raise ConfigError("signature.content: {secret} is never part of the content")
-    if not any(token in text for token in ("{body}", "{url}", "{form", "{json:")):
-        raise ConfigError(
-            "signature.content: without {body} anybody could change what arrives",
-            hint='write content = "{timestamp}.{body}" or as the sender documents it',
-        )
-    stamped = "{timestamp}" in text or "{ts}" in text
-    if stamped and options.timestamp is None:
-        raise ConfigError(
-            "signature.timestamp: missing, though content has {timestamp}",
-            hint='say where it stands: timestamp = "header:X-Timestamp"',
-        )
-    if options.timestamp is not None and not stamped:
-        raise ConfigError(
-            "signature.content: leaves {timestamp} out, so anybody could change the time",
-            hint='sign it, content = "{timestamp}.{body}", or leave timestamp out',
-        )
-    if "{id}" in text and options.id is None:
-        raise ConfigError("signature.id: missing, though content has {id}", hint='id = "header:X-Id"')
-
-
-def _one_of(key: str, value: str, what: str, known: tuple[_Known, ...]) -> _Known:
-    for item in known:
-        if item == value:
-            return item
-    raise _unknown(key, value, what, known)
-
-
-def _unknown(key: str, value: str, what: str, known: tuple[str, ...]) -> ConfigError:
-    choices = f"{', '.join(known[:-1])} or {known[-1]}"
-    near = get_close_matches(value, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else ""
-    return ConfigError(f"signature.{key}: '{printable(value, 40)}' is not {what}; use {choices}", hint=hint)
+_MAKERS: Mapping[str, Callable[[SignatureOptions], Scheme]] = {
+    "hmac": _hmac,
+    "digest": _digest,
+    "ed25519": _ed25519,
+    "ecdsa": _ecdsa,
+    "rsa": _rsa,
+    "token": _token,
+    "basic": _basic,
+    "standard-webhooks": _standard,
+    "jwt": _jwt,
+}

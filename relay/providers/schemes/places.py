@@ -116,7 +116,9 @@ class InJson:
 
     def write(self, capture: Capture, text: bytes) -> Capture:
         """Return the capture with that value in its body."""
-        body = json_value(capture.body, self.path, int(text) if self.number else _written(text))
+        # What stood there as a number stays one: Linear refuses its time as a text.
+        numeric = self.number or isinstance(Payload(capture.body).at(*self.path), int)
+        body = json_value(capture.body, self.path, int(text) if numeric else _written(text))
         if body is None:
             raise SigningError(
                 f"The body has no place for {self.title}, which this provider signs.",

@@ -169,12 +169,10 @@ class SignedText(ABC):
     def _present_every(self, values: tuple[bytes, ...]) -> Presented:
         if not any(value.strip() for value in values):
             raise UnreadableError("signature_missing", f"{self.place.title} is missing", result="Missing")
-        found = [
-            item for value in values if self._reads(value) for item in self.layout.read(value).signatures
-        ]
-        if not found:
+        read = [self.layout.read(value) for value in values if self._reads(value)]
+        if not read:
             raise UnreadableError("header_malformed", f"{self.place.title} cannot be read")
-        return Presented(tuple(found), None)
+        return Presented(tuple(item for one in read for item in one.signatures), read[0].ts)
 
     def _expect(self, capture: Capture) -> None:
         for name, pattern in self.expects:

@@ -1,5 +1,6 @@
 """Templates of signed text, compiled once: `{ts}.{body}` becomes the bytes a signature covers."""
 
+import functools
 import re
 import zlib
 from collections.abc import Callable
@@ -62,8 +63,9 @@ class Template:
         return " and ".join(pieces)
 
 
+@functools.lru_cache(maxsize=512)
 def template(text: str, *, distinct: bool = False) -> Template:
-    """Return the compiled template; `distinct` counts equal values of a repeated form field once.
+    """Return the compiled template, one for equal texts; `distinct` counts equal values of a form field once.
 
     Raises ConfigError for a token it does not know.
     """

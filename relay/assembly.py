@@ -125,6 +125,8 @@ class Assembly:
             preview_email=replays.preview_email,
             retry=replays.retry,
             cancel=replays.cancel,
+            retry_all=replays.retry_all,
+            cancel_all=replays.cancel_all,
             trigger=self.trigger,
             samples=self.samples,
             explain=lambda event: explain(event, self.config.routes),
@@ -187,7 +189,7 @@ class Assembly:
             actions={forward.name: forward, email.name: email},
             habits=Habits(above=above),
         )
-        self.live.down = engine.ward.down
+        self.live.down, self.live.gone = engine.ward.down, engine.ward.gone
         return engine
 
     def replays(self, email: Email) -> Replays:

@@ -14,7 +14,7 @@ from relay.errors import MailError, NotFoundError, StoreError
 from relay.mail import outbox
 from relay.mail.addresses import check_recipients, named_address
 from relay.mail.compose import EmailOptions, Mail, Stamp, compose, render
-from relay.mail.smtp import Envelope, SmtpOptions, hand_over
+from relay.mail.smtp import Envelope, SmtpOptions, hand_over, takes_connections
 from relay.model.delivery import ActionResult, Delivery, Failed, Outcome, Retry, SentRequest, Succeeded
 from relay.model.event import Event
 from relay.model.message import MessageStatus, NewMessage
@@ -74,6 +74,10 @@ class Email(Action[EmailOptions]):
         if not isinstance(outcome, Retry):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
+
+    async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
+        """Say whether the mail server takes a connection."""
+        return self._post.smtp is None or await takes_connections(self._post.smtp)
 
     def preview(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""

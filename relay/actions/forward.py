@@ -31,6 +31,7 @@ __all__ = ["Forward", "ForwardOptions", "Resign", "judge", "retry_after"]
 
 Resign = Callable[[Event, Capture, SignMode], tuple[Capture, tuple[str, ...]]]
 
+GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
 _MAY_PASS = frozenset({408, 409, 425, 429})
 
 
@@ -139,6 +140,8 @@ def judge(response: ReceivedResponse, now: datetime) -> Outcome:
         return Succeeded(f"{status}")
     if status in _MAY_PASS or status >= 500:
         return Retry(f"{status}", after=retry_after(response, now))
+    if status == GONE:
+        return Failed(f"{status} (gone: it wants no more of these)")
     return Failed(f"{status} (not followed)" if 300 <= status < 400 else f"{status}")
 
 

@@ -3,8 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from random import random
@@ -14,6 +13,7 @@ from relay.actions.base import Action
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.health import Ward
+from relay.delivery.pace import Pace
 from relay.delivery.policy import longest_wait, settle
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError, StoreError
@@ -75,7 +75,7 @@ class Engine:
         self._habits = habits or Habits()
         self._horizon = 2 * longest_wait(targets.policies)
         self._bell = asyncio.Event()
-        self._running: Counter[str] = Counter()
+        self._pace = Pace(targets.most, self._habits.each)
         self._in_flight: set[asyncio.Task[None]] = set()
         bus.on(self._hear)
 
@@ -86,6 +86,8 @@ class Engine:
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is in flight within the grace, and give back the rest."""
         await self._recover()
+        # Nobody knows how targets are after a start: what waits goes out as to one that was down.
+        await self._drain(self._targets.names)
         try:
             async with asyncio.TaskGroup() as group:
                 try:
@@ -121,10 +123,12 @@ class Engine:
                 self.ring()
 
     async def _claim(self) -> tuple[Delivery, ...]:
+        at = self._clock.monotonic()
         limits = Limits(
-            total=self._habits.at_once - self._running.total(),
+            total=self._habits.at_once - self._pace.running.total(),
             each=self._habits.each,
-            running=self._running,
+            most=self._pace.most(at),
+            running=self._pace.running.copy(),
             fifo=self._targets.fifo,
             held=frozenset(self.ward.down),
             horizon=self._horizon,
@@ -132,7 +136,8 @@ class Engine:
         )
         claimed = await self._store.deliveries.claim_due(self._clock.now(), limits)
         for delivery in claimed:
-            self._running[delivery.target] += 1
+            if self._pace.started(delivery, at):
+                self.ring()
             self._say(delivery, DeliveryState.RUNNING)
         return claimed
 
@@ -142,9 +147,8 @@ class Engine:
         due = await self._store.deliveries.next_due(now, self._habits.above)
         if due is not None:
             waits.append((due - now).total_seconds())
-        knock = self.ward.next_knock()
-        if knock is not None:
-            waits.append(knock - self._clock.monotonic())
+        moments = (self.ward.next_knock(), self._pace.next_start())
+        waits += [moment - self._clock.monotonic() for moment in moments if moment is not None]
         return max(0.0, min(waits))
 
     async def _rest(self, seconds: float) -> None:
@@ -160,8 +164,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - one delivery must never take the others with it
             _log_trace(f"delivery {delivery.id} was left running", error)
         finally:
-            self._running[delivery.target] -= 1
-            self._running += Counter()  # drops what is at zero
+            self._pace.ended(delivery.target)
             self.ring()
 
     async def _attempt(self, delivery: Delivery) -> None:
@@ -170,8 +173,16 @@ class Engine:
         result = await self._act(delivery, target)
         took, now = self._clock.monotonic() - began, self._clock.now()
         number = delivery.attempts + 1
-        policy = target.retry if target else RetryPolicy()
-        state, due_at = settle(result.outcome, policy, number, now, self._habits.spread)
+        lasting = self._targets.lasting(delivery)
+        back = lasting and self.ward.note(delivery.target, result, now, self._clock.monotonic())
+        spared = lasting and isinstance(result.outcome, Retry) and result.outcome.unreachable
+        if spared:
+            # Nobody was there: it keeps its place in the queue, which waits until somebody is.
+            state, due_at = DeliveryState.PENDING, delivery.due_at
+        else:
+            policy = target.retry if target else RetryPolicy()
+            counted = number - delivery.spared
+            state, due_at = settle(result.outcome, policy, counted, now, self._habits.spread)
         attempt = Attempt(
             delivery_id=delivery.id,
             number=number,
@@ -182,11 +193,9 @@ class Engine:
             request=result.request,
             response=result.response,
         )
-        await self._write_down(attempt, state, due_at)
+        await self._write_down(attempt, state, due_at, spared=spared)
         self._say(delivery, state)
-        if self._targets.named(delivery.target) and self.ward.note(
-            delivery.target, result, now, self._clock.monotonic()
-        ):
+        if back:
             await self._hasten(delivery.target)
 
     async def _act(self, delivery: Delivery, target: Target | None) -> ActionResult:
@@ -199,16 +208,19 @@ class Engine:
             return ActionResult(outcome=Failed(error.sentence))
         except (StoreError, TimeoutError):
             return ActionResult(outcome=Retry("the store could not be read"))
+        self._pace.acting(delivery.target, self._clock.monotonic())
         try:
             return await action.run(event, delivery, target.options)
         except Exception as error:  # noqa: BLE001 - whatever an action raises is an attempt that failed
             _log_trace(f"delivery {delivery.id}: {target.action} stumbled", error)
             return ActionResult(outcome=Retry(f"relay stumbled ({type(error).__name__}); its log says where"))
 
-    async def _write_down(self, attempt: Attempt, state: DeliveryState, due_at: datetime) -> None:
+    async def _write_down(
+        self, attempt: Attempt, state: DeliveryState, due_at: datetime, *, spared: bool
+    ) -> None:
         while True:
             try:
-                await self._store.deliveries.settle(attempt, state, due_at)
+                await self._store.deliveries.settle(attempt, state, due_at, spared=spared)
             except StoreError as error:
                 # The attempt was made; forgetting it would make it twice.
                 log.warning("an attempt waits to be written down: %s", error)
@@ -223,17 +235,27 @@ class Engine:
                 answered = await self._actions[target.action].reachable(target.options)
         except Exception as error:  # noqa: BLE001 - a target that cannot even be asked is still down
             _log_trace(f"asking for {name} stumbled", error)
-        finally:
-            self.ward.knocked(name, answered=answered, at=self._clock.monotonic())
         if answered:
             await self._hasten(name)
+        self.ward.knocked(name, answered=answered, at=self._clock.monotonic())
+        self.ring()
 
     async def _hasten(self, name: str) -> None:
+        await self._drain((name,))
         try:
             await self._store.deliveries.hasten(name, self._clock.now())
-        except StoreError as error:
-            log.warning("deliveries to %s keep their own pace: %s", name, error.sentence)
+        except (StoreError, TimeoutError) as error:
+            log.warning("deliveries to %s keep their own pace: %s", name, error)
         self.ring()
+
+    async def _drain(self, names: Iterable[str]) -> None:
+        try:
+            newest = await self._store.deliveries.newest()
+        except (StoreError, TimeoutError) as error:
+            log.warning("what waited may go out in another order: %s", error)
+            return
+        for name in names:
+            self._pace.drain(name, newest)
 
     async def _finish(self) -> None:
         if self._in_flight:

@@ -1,38 +1,45 @@
-"""Which targets take connections: told by attempts, and asked again while one does not."""
+"""Which targets take connections: told by attempts, and asked again and again while one does not."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
 
+from relay.actions.forward import GONE
 from relay.model.delivery import ActionResult, Retry
 
-FAILURES = 10  # attempts in a row that found nobody there
-FIRST_KNOCK = 1.0  # seconds until a target that is down is asked again, doubling
-LAST_KNOCK = 5.0
+KNOCK_SECONDS = 0.5  # between two questions whether a target is back
+LONGEST_KNOCK = 30.0  # for one that takes connections and then none of what is sent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How a target is, in the words of its last attempt. `seen_at` is when it last answered."""
+    """How a target is, in the words of its last attempt. `seen_at` is when it last answered.
+
+    `gone`: that answer was 410, so it wants nothing more. `tried`: it took a connection, which no
+    attempt has borne out yet; `misled` counts how often in a row that came to nothing.
+    """
 
     up: bool = True
+    gone: bool = False
     detail: str = ""
     seen_at: datetime | None = None
-    failures: int = 0
-    knocks: int = 0
     knock_at: float = 0.0
+    tried: bool = False
+    misled: int = 0
 
 
 class Ward:
     """The health of each target by name; a target that nobody tried is taken to be up.
 
-    `down` maps those that are down to the reason, kept current in place. Moments given as `at` are
-    seconds of a clock that never jumps.
+    One attempt that finds nobody there is enough: the target is down, and a connection is tried for
+    its own sake until one comes about. `down` and `gone` map names to the reason, kept current in
+    place. Moments given as `at` are seconds of a clock that never jumps.
     """
 
     def __init__(self) -> None:
         self.health: dict[str, Health] = {}
         self.down: dict[str, str] = {}
+        self.gone: dict[str, str] = {}
 
     def note(self, target: str, result: ActionResult, now: datetime, at: float) -> bool:
         """Learn from an attempt; return whether it shows that a target that was down is up again."""
@@ -42,11 +49,13 @@ class Ward:
         if result.request is None and not unreachable:
             return False  # nothing was sent, so nothing was learnt
         if not unreachable:
-            self._put(target, Health(detail=outcome.detail, seen_at=now))
+            gone = result.response is not None and result.response.status == GONE
+            self._put(target, Health(detail=outcome.detail, seen_at=now, gone=gone))
             return not known.up
-        failed = replace(known, failures=known.failures + 1, detail=outcome.detail)
-        if known.up and failed.failures >= FAILURES:
-            failed = replace(failed, up=False, knocks=0, knock_at=at + FIRST_KNOCK)
+        failed = replace(known, up=False, gone=False, detail=outcome.detail, tried=False)
+        if known.up:
+            misled = known.misled + 1 if known.tried else 0
+            failed = replace(failed, misled=misled, knock_at=at + _pause(misled))
         self._put(target, failed)
         return False
 
@@ -54,11 +63,9 @@ class Ward:
         """Learn from a connection that was tried for its own sake."""
         known = self.health.get(target, Health())
         if answered:
-            # On probation: one more failure, and it is down again.
-            self._put(target, replace(known, up=True, failures=FAILURES - 1, knocks=0))
-            return
-        wait = min(FIRST_KNOCK * 2 ** (known.knocks + 1), LAST_KNOCK)
-        self._put(target, replace(known, knocks=min(known.knocks + 1, 10), knock_at=at + wait))
+            self._put(target, replace(known, up=True, tried=True))
+        else:
+            self._put(target, replace(known, knock_at=at + KNOCK_SECONDS))
 
     def take_knocks(self, at: float) -> tuple[str, ...]:
         """Return the targets that are to be asked now whether they are up again; each once."""
@@ -73,7 +80,16 @@ class Ward:
 
     def _put(self, target: str, health: Health) -> None:
         self.health[target] = health
-        if health.up:
-            self.down.pop(target, None)
-        else:
-            self.down[target] = health.detail
+        _keep(self.down, target, health.detail, holds=not health.up)
+        _keep(self.gone, target, health.detail, holds=health.gone)
+
+
+def _pause(misled: int) -> float:
+    return min(KNOCK_SECONDS * 2.0 ** min(misled, 16), LONGEST_KNOCK)
+
+
+def _keep(reasons: dict[str, str], target: str, reason: str, *, holds: bool) -> None:
+    if holds:
+        reasons[target] = reason
+    else:
+        reasons.pop(target, None)

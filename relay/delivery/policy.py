@@ -17,8 +17,9 @@ def settle(
 ) -> tuple[DeliveryState, datetime]:
     """Return where a delivery stands after attempt `number` (from 1), and when it is due next.
 
-    A Retry waits as the policy says, and longer where `after` asks for that: up to twice the
-    policy's wait, or a minute. `spread` gives numbers from 0 to 1.
+    `number` counts the attempts that the policy's budget is charged for. A Retry waits as the policy
+    says, and longer where `after` asks for that: up to twice the policy's wait, or a minute.
+    `spread` gives numbers from 0 to 1.
     """
     match outcome:
         case Succeeded():
@@ -35,5 +36,5 @@ def settle(
 
 def longest_wait(policies: Iterable[RetryPolicy]) -> float:
     """Return the seconds beyond which nothing is ever made to wait by any of these policies."""
-    waits = [2 * policy.max * (1 + policy.jitter) for policy in policies]
+    waits = [2 * policy.max for policy in policies]
     return max([LEAST_CEILING, *waits])

@@ -12,13 +12,14 @@ from relay.delivery.targets import Targets
 from relay.dial import Rules, check_target
 from relay.errors import NotFoundError, UsageError
 from relay.mail.compose import Mail
-from relay.model.delivery import Changes, Delivery, DeliveryReason, NewDelivery, SignMode
+from relay.model.delivery import Changes, Delivery, DeliveryReason, DeliveryState, NewDelivery, SignMode
 from relay.model.signals import DeliveryChanged
 from relay.model.text import printable
 from relay.store import Store
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SAID = 200  # changes told one by one when many change at once
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "#?")
 
 
@@ -61,12 +62,19 @@ class Replays:
                 action="forward",
                 reason=DeliveryReason.REPLAY,
                 changes=replace(changes, url=to),
+                asked=True,
             )
         else:
             target = self._targets.named(to)
             if target is None:
                 raise _no_target(to, self._targets)
-            new = NewDelivery(target=to, action=target.action, reason=DeliveryReason.REPLAY, changes=changes)
+            new = NewDelivery(
+                target=to,
+                action=target.action,
+                reason=DeliveryReason.REPLAY,
+                changes=changes,
+                asked=True,
+            )
         return await self._owe(event_id, new)
 
     async def email(self, event_id: int, template: str, to: tuple[str, ...]) -> int:
@@ -81,6 +89,7 @@ class Replays:
             action="email",
             reason=DeliveryReason.MANUAL,
             changes=Changes(template=template, to=to),
+            asked=True,
         )
         return await self._owe(event_id, new)
 
@@ -95,6 +104,25 @@ class Replays:
     async def cancel(self, id_: int) -> Delivery:
         """Give a waiting delivery up. Raises UsageError when it is not waiting."""
         return self._say(await self._store.deliveries.cancel(id_))
+
+    async def retry_all(self, state: DeliveryState, target: str | None) -> int:
+        """Make all deliveries in that state (to that target) due now; return how many those are.
+
+        Each has its whole budget of attempts again. Raises UsageError for those that run.
+        """
+        if state is DeliveryState.RUNNING:
+            raise UsageError("what runs cannot be retried", hint="use state failed, cancelled or pending")
+        return self._say_all(await self._store.deliveries.retry_all(state, target, self._clock.now()))
+
+    async def cancel_all(self, target: str | None) -> int:
+        """Give up all that waits (for that target); return how many deliveries those were."""
+        return self._say_all(await self._store.deliveries.cancel_all(target))
+
+    def _say_all(self, deliveries: tuple[Delivery, ...]) -> int:
+        # Whoever listens shows the newest; a thousand lines at once would only push others out.
+        for delivery in deliveries[-_SAID:]:
+            self._say(delivery)
+        return len(deliveries)
 
     async def _owe(self, event_id: int, new: NewDelivery) -> int:
         (id_,) = await self._store.deliveries.add(event_id, [new], self._clock.now())

@@ -1,6 +1,7 @@
 """What a delivery's target means: one of the configuration, an address typed in, or a mail asked for."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from relay.actions.email import EmailOptions
 from relay.actions.forward import ForwardOptions
@@ -29,7 +30,13 @@ class Targets:
         if template is not None:
             options = self._emails.get(template)
             return Target(name=delivery.target, action="email", options=options) if options else None
-        return self._targets.get(delivery.target)
+        target = self._targets.get(delivery.target)
+        return replace(target, retry=ONCE) if target and delivery.changes.once else target
+
+    def lasting(self, delivery: Delivery) -> bool:
+        """Say whether a delivery goes to a configured target, where it may wait until somebody is there."""
+        changes = delivery.changes
+        return changes.url is None and changes.template is None and delivery.target in self._targets
 
     @property
     def names(self) -> frozenset[str]:
@@ -40,6 +47,11 @@ class Targets:
     def fifo(self) -> frozenset[str]:
         """Return the names of targets that keep the order of each source."""
         return frozenset(name for name, target in self._targets.items() if target.fifo)
+
+    @property
+    def most(self) -> dict[str, int]:
+        """Return how many deliveries each target takes at once."""
+        return {name: target.concurrency for name, target in self._targets.items()}
 
     @property
     def policies(self) -> tuple[RetryPolicy, ...]:

@@ -1,5 +1,6 @@
 """Handing one mail to an SMTP server: encrypted or not at all, all recipients or none, 10 s a step."""
 
+import asyncio
 import base64
 import ipaddress
 import re
@@ -120,6 +121,17 @@ async def _log_in(client: SMTP, options: SmtpOptions) -> None:
     if options.username is not None:
         password = options.password.reveal() if options.password else ""
         await client.login(options.username.reveal(), password)
+
+
+async def takes_connections(options: SmtpOptions, seconds: float = 2.0) -> bool:
+    """Say whether the server takes a connection; nothing is said over it."""
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(options.host, options.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 async def _send(client: SMTP, source: bytes, envelope: Envelope) -> Outcome:

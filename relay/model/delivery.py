@@ -53,7 +53,9 @@ class RetryPolicy:
         """Return how long to wait after attempt `number` (from 1); None when attempts are spent."""
         if number >= self.attempts:
             return None
-        wait = min(self.first * self.factor ** min(number - 1, 64), self.max)
+        # Spread around less than the longest wait, so that jitter never goes beyond it nor gathers at it.
+        longest = self.max / (1 + self.jitter)
+        wait = min(self.first * self.factor ** min(number - 1, 64), longest)
         return wait * (1 + self.jitter * (2 * spread() - 1))
 
 
@@ -70,13 +72,17 @@ class SignMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where events go: an action's name with that action's own options."""
+    """Where events go: an action's name with that action's own options.
+
+    `concurrency` is how many deliveries may be under way there at the same time.
+    """
 
     name: str
     action: str
     options: object
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     fifo: bool = False
+    concurrency: int = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +130,7 @@ class Changes:
 
     `url` sends to an address typed in rather than to a configured target. `path` and `query`
     replace those of the request sent. `headers` replaces all headers. `body` replaces the bytes.
-    `template` and `to` belong to e-mail.
+    `template` and `to` belong to e-mail. `once` allows a single attempt, whatever the target's policy.
     """
 
     url: str | None = None
@@ -136,6 +142,7 @@ class Changes:
     body: bytes | None = None
     template: str | None = None
     to: tuple[str, ...] = ()
+    once: bool | None = None
 
 
 NO_CHANGES = Changes()
@@ -143,17 +150,26 @@ NO_CHANGES = Changes()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelivery:
-    """A delivery on its way into the store. `target` is a configured name, or the typed-in URL."""
+    """A delivery on its way into the store. `target` is a configured name, or the typed-in URL.
+
+    `asked`: somebody waits to see it tried, so it is tried even while its target is down, once.
+    """
 
     target: str
     action: str
     reason: DeliveryReason = DeliveryReason.ROUTED
     changes: Changes = NO_CHANGES
+    asked: bool = False
+    batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One thing that relay owes: this event to that target. `attempts` counts those made so far."""
+    """One thing that relay owes: this event to that target. `attempts` counts those made so far.
+
+    `spared` of them the policy's budget is not charged for: they found nobody there, or were made
+    before somebody asked for a new start. `batch` is the bulk replay it belongs to.
+    """
 
     id: int
     event_id: int
@@ -169,6 +185,9 @@ class Delivery:
     detail: str = ""
     status: int | None = None
     took: float | None = None
+    batch: int | None = None
+    asked: bool = False
+    spared: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

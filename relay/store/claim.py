@@ -9,7 +9,7 @@ from relay.store import rows
 
 # Named, because without statistics SQLite prefers the index on state alone, and reads the whole queue.
 _QUEUE = "deliveries INDEXED BY deliveries_queue WHERE state = 'pending'"
-_ASKED = "deliveries INDEXED BY deliveries_asked WHERE state = 'pending' AND reason <> 'routed'"
+_ASKED = "deliveries INDEXED BY deliveries_asked WHERE state = 'pending' AND asked = 1"
 _PENDING = "deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
 _RUNNING = "deliveries INDEXED BY deliveries_running WHERE state = 'running'"
 
@@ -18,19 +18,25 @@ _RUNNING = "deliveries INDEXED BY deliveries_running WHERE state = 'running'"
 class Limits:
     """How much may be claimed: in all, for each target, and what already runs there.
 
-    `held` names targets that are down: only what a person asked for is tried there. What is due more
-    than `horizon` seconds ahead counts as due, for only a clock that jumped can put it there. `above`
+    `most` is how much may run at once at a target where that is not `each`. `held` names targets
+    that are down: only what somebody waits to see tried is tried there. What is due more than
+    `horizon` seconds ahead counts as due, for only a clock that jumped can put it there. `above`
     leaves alone what an earlier run of relay owes (ids up to it), for commands that work without a
     running relay.
     """
 
     total: int = 16
     each: int = 4
+    most: Mapping[str, int] = field(default_factory=dict)
     running: Mapping[str, int] = field(default_factory=dict)
     fifo: frozenset[str] = frozenset()
     held: frozenset[str] = frozenset()
     horizon: float = 366 * 86400.0
     above: int = 0
+
+    def room(self, target: str) -> int:
+        """Return how many more may run at a target."""
+        return self.most.get(target, self.each) - self.running.get(target, 0)
 
 
 def claim(connection: sqlite3.Connection, now: int, limits: Limits) -> tuple[Delivery, ...]:
@@ -38,8 +44,9 @@ def claim(connection: sqlite3.Connection, now: int, limits: Limits) -> tuple[Del
     connection.row_factory = sqlite3.Row
     try:
         claimed: list[sqlite3.Row] = []
-        for target in _targets(connection):
-            room = min(limits.each - limits.running.get(target, 0), limits.total - len(claimed))
+        # Whose share is smallest goes first: targets that hang must not keep the others out.
+        for target in sorted(_targets(connection), key=lambda name: limits.running.get(name, 0)):
+            room = min(limits.room(target), limits.total - len(claimed))
             if room > 0:
                 pick = _heads if target in limits.fifo else _due
                 claimed += pick(connection, target, now, limits)[:room]
@@ -66,23 +73,27 @@ def _due(connection: sqlite3.Connection, target: str, now: int, limits: Limits) 
     found: list[sqlite3.Row] = []
     for when, moment in (("due_at <= ?", now), ("due_at > ?", _horizon(now, limits))):
         sql = f"SELECT * FROM {queue} AND target = ? AND {when} AND id > ? ORDER BY due_at, id LIMIT ?"
-        found += connection.execute(sql, (target, moment, limits.above, limits.each))
+        found += connection.execute(sql, (target, moment, limits.above, limits.room(target)))
     return found
 
 
 def _heads(connection: sqlite3.Connection, target: str, now: int, limits: Limits) -> list[sqlite3.Row]:
     """Return the first waiting delivery of each source, where it is due and nothing of that source runs."""
-    if target in limits.held:
-        return []
     first = f"SELECT MIN(source) FROM {_PENDING} AND target = :target"
     sql = (
         f"WITH RECURSIVE waiting(source) AS ({first} UNION ALL "
         f"SELECT ({first} AND source > waiting.source) FROM waiting WHERE waiting.source IS NOT NULL) "
         f"SELECT * FROM deliveries WHERE id IN (SELECT (SELECT MIN(id) FROM {_PENDING} AND target = :target "
         "AND source = waiting.source AND id > :above) FROM waiting) "
-        "AND (due_at <= :now OR due_at > :horizon) ORDER BY id"
+        "AND (due_at <= :now OR due_at > :horizon) AND asked >= :asked ORDER BY id"
     )
-    values = {"target": target, "now": now, "horizon": _horizon(now, limits), "above": limits.above}
+    values = {
+        "target": target,
+        "now": now,
+        "horizon": _horizon(now, limits),
+        "above": limits.above,
+        "asked": int(target in limits.held),
+    }
     heads = connection.execute(sql, values).fetchall()
     busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ?"
     return [head for head in heads if connection.execute(busy, (target, head["source"])).fetchone() is None]

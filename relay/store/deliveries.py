@@ -1,5 +1,6 @@
 """Deliveries and their attempts: the durable queue behind everything that leaves."""
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
@@ -30,7 +31,7 @@ class Deliveries:
             found = connection.execute("SELECT source FROM events WHERE id = ?", (event_id,)).fetchone()
             if found is None:
                 raise NotFoundError(f"no event {event_id}", hint="relay events lists those that there are")
-            sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({','.join('?' * 9)})"
+            sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
             values = [delivery_values(event_id, found[0], one, to_micros(due_at)) for one in owed]
             return tuple(connection.execute(sql, row).lastrowid or 0 for row in values)
 
@@ -42,9 +43,14 @@ class Deliveries:
             return ()
         return await self._writer.write(lambda connection: claim(connection, to_micros(now), limits))
 
-    async def settle(self, attempt: Attempt, state: DeliveryState, due_at: datetime) -> None:
-        """Write an attempt down together with where its delivery stands now; nothing if it is gone by now."""
-        await self._writer.write(lambda connection: _settle(connection, attempt, state, to_micros(due_at)))
+    async def settle(
+        self, attempt: Attempt, state: DeliveryState, due_at: datetime, *, spared: bool = False
+    ) -> None:
+        """Write an attempt down together with where its delivery stands now; nothing if it is gone by now.
+
+        `spared`: the budget of attempts is not charged for this one.
+        """
+        await self._writer.write_together(_settle, (attempt, state, to_micros(due_at), spared))
 
     async def recover(self, above: int = 0) -> int:
         """Make what was RUNNING when relay died PENDING again; return how many there were."""
@@ -72,10 +78,10 @@ class Deliveries:
         return from_micros(row[0]) if row else None
 
     async def hasten(self, target: str, now: datetime) -> int:
-        """Make due what waits because `target` could not be reached; return how many that were."""
+        """Make due what waits because `target` gave no answer, as old as it is; return how many that were."""
         sql = (
-            "UPDATE deliveries SET due_at = ?1 WHERE state = 'pending' AND target = ?2 AND due_at > ?1 "
-            "AND attempts > 0 AND status IS NULL"
+            "UPDATE deliveries SET due_at = min(created_at, ?1) "
+            "WHERE state = 'pending' AND target = ?2 AND due_at > ?1 AND attempts > 0 AND status IS NULL"
         )
         values = (to_micros(now), target)
         return await self._writer.write(lambda connection: connection.execute(sql, values).rowcount)
@@ -150,13 +156,40 @@ class Deliveries:
 
     async def retry(self, id_: int, now: datetime) -> Delivery:
         """Make a delivery due now. Raises NotFoundError, or UsageError while it runs."""
-        sql = "UPDATE deliveries SET state = 'pending', due_at = ? WHERE id = ? AND state != 'running'"
+        sql = "UPDATE deliveries SET state = 'pending', due_at = ?, asked = 1 WHERE id = ? AND state != 'running'"
         return await self._change(id_, sql, (to_micros(now), id_), "is running at this moment")
 
     async def cancel(self, id_: int) -> Delivery:
         """Give a waiting delivery up. Raises NotFoundError, or UsageError when it is not waiting."""
         sql = "UPDATE deliveries SET state = 'cancelled' WHERE id = ? AND state = 'pending'"
         return await self._change(id_, sql, (id_,), "is not waiting, so there is nothing to cancel")
+
+    async def retry_all(self, state: str, target: str | None, now: datetime) -> tuple[Delivery, ...]:
+        """Make every delivery in that state (to that target) due now, with a fresh budget of attempts."""
+        sql = "UPDATE deliveries SET state = 'pending', due_at = ?, spared = attempts WHERE state = ?"
+        return await self._change_all(sql, (to_micros(now), state), target)
+
+    async def cancel_all(self, target: str | None) -> tuple[Delivery, ...]:
+        """Give up every waiting delivery (to that target)."""
+        return await self._change_all(
+            "UPDATE deliveries SET state = 'cancelled' WHERE state = ?", ("pending",), target
+        )
+
+    async def _change_all(
+        self, sql: str, parameters: tuple[Any, ...], target: str | None
+    ) -> tuple[Delivery, ...]:
+        if target is not None:
+            sql, parameters = f"{sql} AND target = ?", (*parameters, target)
+
+        def step(connection: sqlite3.Connection) -> list[int]:
+            return [row[0] for row in connection.execute(f"{sql} RETURNING id", parameters)]
+
+        changed = await self._writer.write(step)
+        found = await self._readers.all(
+            "SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (json.dumps(changed),),
+        )
+        return tuple(rows.delivery(row) for row in found)
 
     async def _change(self, id_: int, sql: str, parameters: tuple[Any, ...], refusal: str) -> Delivery:
         await self.get(id_)
@@ -172,25 +205,45 @@ def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
     return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
 
 
-DELIVERY_COLUMNS = "event_id, source, target, action, reason, changes, state, created_at, due_at"
+DELIVERY_COLUMNS = (
+    "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch"
+)
+DELIVERY_MARKS = ",".join("?" * 11)
 
 
 def delivery_values(event_id: int, source: str, new: NewDelivery, due_at: int) -> tuple[Any, ...]:
     """Return a new delivery in the order of DELIVERY_COLUMNS; `due_at` in microseconds since 1970."""
     changes = rows.dump_changes(new.changes)
-    return event_id, source, new.target, new.action, new.reason.value, changes, "pending", due_at, due_at
+    times = ("pending", due_at, due_at)
+    what = (event_id, source, new.target, new.action, new.reason.value, changes)
+    return *what, *times, new.asked, new.batch
 
 
-def _settle(connection: sqlite3.Connection, attempt: Attempt, state: DeliveryState, due_at: int) -> None:
-    values = rows.dump_attempt(attempt)
-    connection.execute(
+_Settled = tuple[Attempt, DeliveryState, int, bool]
+
+
+def _settle(connection: sqlite3.Connection, batch: list[_Settled]) -> list[None]:
+    connection.executemany(
         "INSERT INTO attempts SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS (SELECT body FROM event_bytes "
         "JOIN deliveries ON deliveries.event_id = event_bytes.event_id WHERE deliveries.id = ?1) "
         "THEN NULL ELSE ?8 END, ?9, ?10 WHERE EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)",
-        values,
+        [rows.dump_attempt(attempt) for attempt, *_ in batch],
     )
-    status = attempt.response.status if attempt.response else None
-    connection.execute(
-        "UPDATE deliveries SET state = ?, due_at = ?, attempts = ?, detail = ?, status = ?, took = ? WHERE id = ?",
-        (state.value, due_at, attempt.number, attempt.detail, status, attempt.took, attempt.delivery_id),
+    connection.executemany(
+        "UPDATE deliveries SET state = ?, due_at = ?, attempts = ?, detail = ?, status = ?, took = ?, "
+        "spared = spared + ?, asked = 0 WHERE id = ?",
+        [
+            (
+                state.value,
+                due_at,
+                attempt.number,
+                attempt.detail,
+                attempt.response.status if attempt.response else None,
+                attempt.took,
+                spared,
+                attempt.delivery_id,
+            )
+            for attempt, state, due_at, spared in batch
+        ],
     )
+    return [None] * len(batch)

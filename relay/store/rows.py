@@ -161,6 +161,7 @@ def delivery(row: sqlite3.Row) -> Delivery:
             "state": DeliveryState(row["state"]),
             "created_at": from_micros(row["created_at"]),
             "due_at": from_micros(row["due_at"]),
+            "asked": bool(row["asked"]),
         },
     )
 

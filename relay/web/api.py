@@ -23,6 +23,7 @@ async def status(request: web.Request) -> web.Response:
     setup, live = here.setup, here.live
     public = live.public_url
     counts = await here.store.events.counts()
+    waiting = await here.store.deliveries.waiting()
     return json_response(
         {
             "version": setup.version,
@@ -40,8 +41,11 @@ async def status(request: web.Request) -> web.Response:
                     "name": target.name,
                     "action": target.action,
                     "address": setup.addresses.get(target.name, ""),
-                    "state": "down" if target.name in live.down else "up",
-                    "detail": live.down.get(target.name, ""),
+                    "state": live.state_of(target.name)[0],
+                    "detail": live.state_of(target.name)[1],
+                    "waiting": waiting.get(target.name, 0),
+                    "concurrency": target.concurrency,
+                    "order": "fifo" if target.fifo else "any",
                 }
                 for target in setup.targets.values()
             ],

@@ -10,7 +10,7 @@ from relay.bus import Bus
 from relay.clock import Clock
 from relay.ingest import RouteMatch
 from relay.mail.compose import Mail
-from relay.model.delivery import Changes, Delivery, Route, Target
+from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, Source
 from relay.model.signals import Refused, TunnelChanged
 from relay.providers.doctor import Diagnosis
@@ -46,6 +46,14 @@ class Live:
     tunnel: TunnelChanged
     refused: dict[str, list[Refused]] = field(default_factory=dict)
     down: dict[str, str] = field(default_factory=dict)
+    gone: dict[str, str] = field(default_factory=dict)
+
+    def state_of(self, target: str) -> tuple[str, str]:
+        """Return whether a target is up, down or gone, and why."""
+        for state, reasons in (("down", self.down), ("gone", self.gone)):
+            if target in reasons:
+                return state, reasons[target]
+        return "up", ""
 
     @property
     def public_url(self) -> str | None:
@@ -69,7 +77,8 @@ class Verbs:
     """What a person can ask for. Each raises a RelayError with a sentence when it cannot be done.
 
     `replay(event id, target name or URL, changes)` and `email(event id, template, recipients)` return
-    the id of the delivery they made; `samples(source)` lists the event types that can be triggered.
+    the id of the delivery they made; `retry_all(state, target)` and `cancel_all(target)` how many
+    deliveries they changed, with None for every target; `samples(source)` lists the event types that can be triggered.
     """
 
     replay: Callable[[int, str, Changes], Awaitable[int]]
@@ -77,6 +86,8 @@ class Verbs:
     preview_email: Callable[[int, str, tuple[str, ...]], Awaitable[Mail]]
     retry: Callable[[int], Awaitable[Delivery]]
     cancel: Callable[[int], Awaitable[Delivery]]
+    retry_all: Callable[[DeliveryState, str | None], Awaitable[int]]
+    cancel_all: Callable[[str | None], Awaitable[int]]
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
     samples: Callable[[str], tuple[str, ...]]
     explain: Callable[[Event], tuple[RouteMatch, ...]]

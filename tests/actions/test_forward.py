@@ -375,7 +375,7 @@ def status(code, *headers):
         (status(307, "Location: http://169.254.169.254/"), Failed("307 (not followed)")),
         (status(400), Failed("400")),
         (status(404), Failed("404")),
-        (status(410), Failed("410")),
+        (status(410), Failed("410 (gone: it wants no more of these)")),
         (status(408), Retry("408")),
         (status(409), Retry("409")),
         (status(425), Retry("425")),

@@ -29,7 +29,10 @@ OVER = ("succeeded", "failed", "cancelled")
 
 
 class App:
-    """Somebody's app: keeps what it gets, answers 200 or what stands in `answers`, waits for `gate`."""
+    """Somebody's app: keeps what it gets, answers 200 or what stands in `answers`, waits for `gate`.
+
+    An answer of 0 is none: it hangs up.
+    """
 
     def __init__(self):
         self.got = []
@@ -53,8 +56,10 @@ class App:
             await self.gate.wait()
             self.got.append((request.method, request.path_qs, dict(request.headers), body))
             answer = self.answers.pop(0) if self.answers else 200
+            if not answer:
+                request.transport.abort()
             headers = {"Retry-After": "0"} if answer == 429 else {}
-            return web.Response(status=answer, headers=headers)
+            return web.Response(status=answer or 200, headers=headers)
         finally:
             self.at_once -= 1
 

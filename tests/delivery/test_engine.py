@@ -158,17 +158,113 @@ async def test_a_target_that_is_down_holds_its_queue_and_drains_when_it_is_back(
     assert len(app.got) == 23
 
 
-async def test_what_waits_for_a_retry_is_hastened_when_its_target_is_back(world, app, eventually):
+async def test_what_waits_for_a_retry_is_hastened_when_its_target_is_back_and_keeps_its_place(
+    world, app, eventually
+):
     port = app.port
-    await app.stop()
+    app.answers = [0]
     async with world({"app": {"retry": PATIENT}}) as it, it.running() as engine:
-        waiting = [(await it.event("app")).deliveries[0] for _ in range(10)]
+        first = await it.event("app", body=b"cut off")
+        hung_up = await it.until(first.deliveries[0], lambda one: one.attempts == 1)
+        app.got.clear()
+        await app.stop()
+        waiting = [(await it.event("app", body=b"%d" % n)).deliveries[0] for n in range(10)]
         await eventually(lambda: "app" in engine.ward.down)
         app.port = port
         await app.start()
         for id_ in waiting:
-            delivery = await it.settled(id_)
-            assert (delivery.state, delivery.attempts) == ("succeeded", 2)
+            assert (await it.settled(id_)).state == "succeeded"
+    assert app.bodies == [b"cut off", *(b"%d" % n for n in range(10))]
+    assert hung_up.detail == "hung up without an answer"
+
+
+async def test_refusals_spend_no_attempt_over_any_number_of_starts(world, app, eventually):
+    port, once = app.port, RetryPolicy(attempts=2, first=0.01, factor=1.0, max=0.01, jitter=0.0)
+    await app.stop()
+    async with world({"app": {"retry": once}}) as it:
+        ids = [(await it.event("app", body=b"%d" % n)).deliveries[0] for n in range(30)]
+        for _ in range(4):
+            async with it.running() as engine:
+                await eventually(lambda: "app" in engine.ward.down)
+        waiting = [await it.store.deliveries.get(id_) for id_ in ids]
+        assert {one.state for one in waiting} == {DeliveryState.PENDING}
+        assert [one.attempts for one in waiting] == [4] + [0] * 29
+        app.port, app.answers = port, [500]
+        await app.start()
+        async with it.running():
+            for id_ in ids:
+                assert (await it.settled(id_)).state == "succeeded"
+    assert len(app.got) == 31
+
+
+async def test_what_waited_goes_out_in_the_order_it_came(world, app, eventually):
+    port = app.port
+    await app.stop()
+    async with world() as it, it.running() as engine:
+        for n in range(60):
+            last = await it.event("app", body=b"%d" % n)
+        await eventually(lambda: "app" in engine.ward.down)
+        app.port = port
+        await app.start()
+        await it.settled(last.deliveries[0])
+        await eventually(lambda: len(app.got) == 60)
+    assert app.bodies == [b"%d" % n for n in range(60)]
+
+
+async def test_a_slow_target_drains_several_at_once(world, app, eventually):
+    app.gate.clear()
+    async with world({"app": {"concurrency": 3}}) as it:
+        for _ in range(8):
+            await it.event("app")
+        async with it.running():
+            await eventually(lambda: app.at_once == 3)
+            await asyncio.sleep(0.05)
+            app.gate.set()
+            await eventually(lambda: len(app.got) == 8)
+    assert app.most_at_once == 3
+
+
+async def test_a_target_takes_as_many_at_once_as_its_concurrency(world, app, eventually):
+    app.gate.clear()
+    async with world({"app": {"concurrency": 7}}) as it, it.running():
+        for _ in range(12):
+            await it.event("app")
+        await eventually(lambda: app.at_once == 7)
+        app.gate.set()
+        await eventually(lambda: len(app.got) == 12)
+    assert app.most_at_once == 7
+
+
+async def test_a_410_fails_at_once_and_marks_the_target(world, app):
+    app.answers = [410]
+    async with world() as it, it.running() as engine:
+        delivery = await it.settled((await it.event("app")).deliveries[0])
+        assert (delivery.state, delivery.attempts) == ("failed", 1)
+        assert list(engine.ward.gone) == ["app"]
+
+
+async def test_dead_letters_are_retried_together_with_a_fresh_budget(world, app, eventually):
+    app.answers = [404] * 5 + [500] * 3
+    async with world({"app": {}, "other": {}}) as it, it.running():
+        ids = [(await it.event("app")).deliveries[0] for _ in range(5)]
+        for id_ in ids:
+            assert (await it.settled(id_)).state == "failed"
+        assert await it.replays.retry_all(DeliveryState.FAILED, "other") == 0
+        assert await it.replays.retry_all(DeliveryState.FAILED, "app") == 5
+        await eventually(lambda: len(app.got) == 13)
+        for id_ in ids:
+            assert (await it.settled(id_)).state == "succeeded"
+
+
+async def test_all_that_waits_is_given_up_together(world, app, eventually):
+    await app.stop()
+    async with world({"app": {}, "other": {}}) as it, it.running() as engine:
+        for _ in range(5):
+            await it.event("app", "other")
+        await eventually(lambda: len(engine.ward.down) == 2)
+        assert await it.replays.cancel_all("app") == 5
+        assert await it.replays.cancel_all(None) == 5
+        assert (await it.store.deliveries.counts())["cancelled"] == 10
 
 
 async def test_a_person_may_try_a_target_that_is_down_and_so_bring_it_up(world, app, eventually):
@@ -381,7 +477,7 @@ async def test_an_event_deleted_in_flight_takes_its_delivery_with_it(world, app,
         app.gate.set()
         other = await it.event("app")
         assert (await it.settled(other.deliveries[0])).state == "succeeded"
-        assert not engine._running
+        assert not engine._pace.running
 
 
 async def test_a_hundred_events_are_each_delivered_once(world, app):

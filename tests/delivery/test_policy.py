@@ -4,10 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.health import FAILURES, LAST_KNOCK, Ward
+from relay.delivery.health import KNOCK_SECONDS, LONGEST_KNOCK, Ward
+from relay.delivery.pace import STAGGER, Pace
 from relay.delivery.policy import longest_wait, settle
 from relay.model.delivery import (
+    NO_CHANGES,
     ActionResult,
+    Delivery,
+    DeliveryReason,
     DeliveryState,
     Failed,
     ReceivedResponse,
@@ -65,6 +69,12 @@ def test_no_wait_is_longer_than_the_longest(number, spread, after, policy):
     assert 0 <= (due_at - NOW).total_seconds() <= longest_wait([policy]) + 0.001
 
 
+@given(st.integers(1, 100), st.floats(0, 1), st.floats(0, 1))
+def test_jitter_never_goes_beyond_the_longest_wait_of_the_policy(number, spread, jitter):
+    policy = RetryPolicy(attempts=500, max=30.0, jitter=jitter)
+    assert 0 <= policy.wait_after(number, lambda: spread) <= 30.0 + 1e-9
+
+
 def refused():
     return ActionResult(outcome=Retry("connection refused", unreachable=True), request=SENT)
 
@@ -73,16 +83,10 @@ SENT = SentRequest(method="POST", url="http://localhost/")
 ANSWERED = ActionResult(outcome=Retry("500"), request=SENT, response=ReceivedResponse(status=500))
 
 
-def test_a_target_is_down_after_so_many_refusals_in_a_row():
+def test_a_target_is_down_at_its_first_refusal_and_up_at_its_first_answer():
     ward = Ward()
-    for _ in range(FAILURES - 1):
-        assert not ward.note("app", refused(), NOW, 0.0)
-    assert ward.down == {}
-    ward.note("app", ANSWERED, NOW, 0.0)
-    for _ in range(FAILURES - 1):
-        ward.note("app", refused(), NOW, 0.0)
-    assert ward.down == {}
-    ward.note("app", refused(), NOW, 0.0)
+    assert not ward.note("app", ANSWERED, NOW, 0.0)
+    assert not ward.note("app", refused(), NOW, 0.0)
     assert ward.down == {"app": "connection refused"}
     assert ward.health["app"].seen_at == NOW
     assert ward.note("app", ANSWERED, NOW, 0.0)
@@ -90,30 +94,85 @@ def test_a_target_is_down_after_so_many_refusals_in_a_row():
     assert not ward.note("app", ANSWERED, NOW, 0.0)
 
 
-def test_a_target_that_is_down_is_asked_ever_more_rarely_and_once_at_a_time():
+def test_a_target_that_is_down_is_asked_once_at_a_time_and_at_most_a_second_apart():
     ward = Ward()
-    for _ in range(FAILURES):
+    for _ in range(4):
         ward.note("app", refused(), NOW, 100.0)
-    assert ward.next_knock() == 101.0
-    assert ward.take_knocks(100.9) == ()
+    assert ward.next_knock() == 100.0 + KNOCK_SECONDS
+    assert ward.take_knocks(100.0) == ()
     assert ward.take_knocks(101.0) == ("app",)
     assert ward.take_knocks(500.0) == ()
-    times = []
-    for at in (101.0, 103.0, 107.0, 112.0):
+    for at in (101.0, 103.0, 1000.0):
         ward.knocked("app", answered=False, at=at)
-        times.append(ward.next_knock() - at)
-    assert times == [2.0, 4.0, LAST_KNOCK, LAST_KNOCK]
+        assert 0 < ward.next_knock() - at <= 1.0
+    ward.knocked("app", answered=True, at=1001.0)
+    assert (ward.down, ward.next_knock()) == ({}, None)
 
 
-def test_a_target_that_takes_a_connection_is_on_probation():
-    ward = Ward()
-    for _ in range(FAILURES):
+def test_a_target_that_takes_connections_but_no_request_is_asked_ever_more_rarely():
+    ward, pauses = Ward(), []
+    ward.note("app", refused(), NOW, 0.0)
+    for _ in range(9):
+        ward.knocked("app", answered=True, at=0.0)
         ward.note("app", refused(), NOW, 0.0)
-    ward.knocked("app", answered=True, at=5.0)
-    assert ward.down == {}
-    assert ward.next_knock() is None
-    ward.note("app", refused(), NOW, 6.0)
-    assert ward.down == {"app": "connection refused"}
+        pauses.append(ward.next_knock())
+    assert pauses[:3] == [2 * KNOCK_SECONDS, 4 * KNOCK_SECONDS, 8 * KNOCK_SECONDS]
+    assert pauses[-1] == LONGEST_KNOCK
+    ward.note("app", ANSWERED, NOW, 0.0)
+    ward.note("app", refused(), NOW, 0.0)
+    assert ward.next_knock() == KNOCK_SECONDS
+
+
+def test_a_410_marks_its_target_until_another_answer():
+    ward = Ward()
+    gone = ActionResult(outcome=Failed("410 (gone)"), request=SENT, response=ReceivedResponse(status=410))
+    ward.note("app", gone, NOW, 0.0)
+    assert (ward.gone, ward.down) == ({"app": "410 (gone)"}, {})
+    ward.note("app", ANSWERED, NOW, 0.0)
+    assert ward.gone == {}
+
+
+def owed(number, target="app"):
+    return Delivery(
+        id=number,
+        event_id=number,
+        source="stripe",
+        target=target,
+        action="forward",
+        reason=DeliveryReason.ROUTED,
+        changes=NO_CHANGES,
+        state=DeliveryState.RUNNING,
+        created_at=NOW,
+        due_at=NOW,
+    )
+
+
+def test_what_waited_for_a_target_starts_one_by_one_and_what_came_later_as_many_as_it_takes():
+    pace = Pace({"app": 3}, each=4)
+    pace.drain("app", 0)
+    assert pace.most(0.0) == {"app": 3}
+    pace.drain("app", 2)
+    assert pace.most(10.0) == {"app": 1}
+    pace.started(owed(1), 10.0)
+    assert pace.most(10.0) == {"app": 1}
+    assert pace.next_start() == 10.0 + STAGGER
+    assert pace.most(10.0 + STAGGER) == {"app": 2}
+    assert pace.next_start() is None
+    pace.ended("app")
+    assert pace.most(10.01) == {"app": 1}
+    pace.started(owed(2), 10.02)
+    pace.started(owed(3), 10.1)
+    assert pace.most(10.1) == {"app": 3}
+    assert pace.next_start() is None
+
+
+def test_a_slow_target_never_gets_more_at_once_than_it_takes_while_its_queue_drains():
+    pace = Pace({"app": 2}, each=4)
+    pace.drain("app", 99)
+    pace.started(owed(1), 0.0)
+    pace.started(owed(2), 0.1)
+    assert pace.most(5.0) == {"app": 2}
+    assert pace.next_start() is None
 
 
 def test_what_was_never_sent_says_nothing_about_a_target():

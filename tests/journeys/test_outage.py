@@ -84,7 +84,6 @@ async def test_an_outage_and_two_kills_lose_nothing_double_nothing_and_keep_the_
         await relay.wait()
         await target.cleanup()
     assert [n for _, n in got] == list(range(EVENTS))
-    print(got[0][0] - back, got[-1][0]-got[0][0])
     assert got[0][0] - back < 2.0
     assert (status["queue"]["succeeded"], status["queue"]["pending"]) == (EVENTS, 0)
     assert status["targets"][0]["state"] == "up"

@@ -38,7 +38,9 @@ def owe(store):
             status=200,
         )
         stored = await store.events.add(event)
-        new = NewDelivery(target=target, action="forward", reason=reason)
+        new = NewDelivery(
+            target=target, action="forward", reason=reason, asked=reason is not DeliveryReason.ROUTED
+        )
         (id_,) = await store.deliveries.add(stored.id, [new], NOW + timedelta(seconds=after))
         return id_
 
@@ -88,10 +90,31 @@ async def test_a_target_that_is_down_gets_no_routed_delivery(store, owe, fifo):
     assert await claimed(store, Limits(held=frozenset({"app"}), fifo=fifo)) == [other]
 
 
-async def test_what_a_person_asked_for_is_tried_on_a_target_that_is_down(store, owe):
+async def test_what_a_person_asked_for_is_tried_once_on_a_target_that_is_down(store, owe):
     await owe()
+    held = Limits(held=frozenset({"app"}))
     asked = [await owe(reason=DeliveryReason.REPLAY), await owe(reason=DeliveryReason.MANUAL)]
-    assert await claimed(store, Limits(held=frozenset({"app"}))) == asked
+    assert await claimed(store, held) == asked
+    for id_ in asked:
+        await fail(store, id_, due=0.0)
+    assert await claimed(store, held) == []
+    await store.deliveries.retry(asked[1], NOW)
+    assert await claimed(store, held) == asked[1:]
+
+
+async def test_a_target_takes_as_many_at_once_as_it_says(store, owe):
+    ids = [await owe() for _ in range(9)]
+    limits = Limits(most={"app": 7}, running={"app": 1})
+    assert await claimed(store, limits) == ids[:6]
+
+
+async def test_where_least_runs_is_served_first(store, owe):
+    for target in "abcd":
+        for _ in range(6):
+            await owe(target)
+    last = await owe("z")
+    running = dict.fromkeys("abcd", 3)
+    assert last in await claimed(store, Limits(total=4, running=running))
 
 
 async def test_the_head_that_waits_for_a_retry_holds_its_own_source_alone(store, owe):
@@ -144,7 +167,8 @@ async def test_what_could_not_reach_a_target_is_hastened_when_it_is_back(store, 
     await claimed(store)
     await fail(store, refused)
     await fail(store, elsewhere)
-    assert await store.deliveries.hasten("app", NOW) == 1
+    assert await store.deliveries.hasten("app", NOW + timedelta(seconds=5)) == 1
+    assert (await store.deliveries.get(refused)).due_at == NOW
     assert await claimed(store) == [refused]
     assert (await store.deliveries.get(untried)).due_at == NOW + timedelta(seconds=30)
 

@@ -1,13 +1,12 @@
 /* relay dashboard: what HTML and htmx cannot do alone */
 (() => {
 "use strict";
-const $ = (s, r = document) => r.querySelector(s), $$ = (s, r = document) => [...r.querySelectorAll(s)];
+const $ = (s, r = document) => r.querySelector(s), $$ = s => [...document.querySelectorAll(s)];
 const on = (type, run, capture) => document.addEventListener(type, run, capture);
-const typing = t => t.closest?.("input:not([type=checkbox], [type=radio]), textarea, select");
-const plural = n => `${n} new event${n === 1 ? "" : "s"}`;
-const most = 300;
+const typing = t => t.closest("input:not([type=checkbox], [type=radio]), textarea, select");
+const news = n => `${n} new event${n === 1 ? "" : "s"}`;
 
-/* htmx cancels modified clicks on links; on phones list and detail are two pages */
+/* htmx cancels modified clicks; on phones list and detail are two pages */
 addEventListener("click", e => {
   const a = e.target.closest?.("a[href]"), phone = a?.matches(".row .go") && matchMedia("(max-width: 48rem)").matches;
   if (a && (e.ctrlKey || e.metaKey || e.shiftKey || e.altKey || phone)) e.stopImmediatePropagation();
@@ -23,15 +22,15 @@ const toast = text => {
 const arrived = (n, failed) => {
   came += n; bad += failed;
   telling ||= setTimeout(() => {
-    say(plural(came) + (bad ? `, ${bad} failed verification` : "")); came = bad = telling = 0; told = Date.now();
+    say(news(came) + (bad ? `, ${bad} failed verification` : "")); came = bad = telling = 0; told = Date.now();
   }, Math.max(600, told + 5000 - Date.now()));
 };
-const copy = async (text, said = "Copied") => { try { await navigator.clipboard.writeText(await text); toast(said); } catch { toast("Copy failed. Press Ctrl C."); } };
+const copy = async text => { try { await navigator.clipboard.writeText(await text); toast("Copied"); } catch { toast("Copy failed. Press Ctrl C."); } };
 
 /* event list: one tab stop */
 const rows = () => $$("#rows .row"), id = r => +r.id.slice(2), top = () => rows().length ? id(rows()[0]) : 0;
 const shown = () => $("#detail [data-event]")?.dataset.event, current = () => $(".row:has([aria-current])");
-const here = () => document.activeElement.closest?.(".row") || current() || rows()[0];
+const here = () => document.activeElement.closest(".row") || current() || rows()[0];
 const stop = r => $$(".row .go").forEach(go => { go.tabIndex = go.parentElement === r ? 0 : -1; });
 const choose = r => { $(".row [aria-current]")?.removeAttribute("aria-current"); r?.firstElementChild.setAttribute("aria-current", "true"); };
 const focusRow = r => { if (r) { stop(r); r.firstElementChild.focus({ preventScroll: true }); r.scrollIntoView({ block: "nearest" }); } };
@@ -43,7 +42,7 @@ const into = () => { inward = false; $("#detail-h")?.focus(); };
 let paused = false, waiting = 0, pulling = false, again = false, seen = 0, looking;
 const list = () => $("[data-list]");
 const open = () => !paused && !(list()?.scrollTop > 8) && !$("dialog[open]") && getSelection().isCollapsed;
-const hold = n => { waiting += n; const p = $(".pill-new"); if (p) { p.hidden = !waiting; p.lastElementChild.textContent = plural(waiting); } };
+const hold = n => { waiting += n; const p = $(".pill-new"); if (p) { p.hidden = !waiting; p.lastElementChild.textContent = news(waiting); } };
 const pull = () => { if (pulling) again = true; else if ($("#tail")) { pulling = true; htmx.trigger("#tail", "relay:pull"); } };
 const newest = () => { hold(-waiting); if (list()) list().scrollTop = 0; pull(); };
 const first = () => { newest(); focusRow(rows()[0]); };
@@ -56,10 +55,10 @@ const listed = () => { if ($("[data-first]")) location.replace("/events"); retur
 on("htmx:sse:before:message", e => {
   const { data, event } = e.detail.message, ids = event ? [] : [...data.matchAll(/<li class="row" id="e-(\d+)"/g)].map(x => +x[1]);
   if (!ids.length) return;
-  const news = ids.filter(i => !$(`#e-${i}`)).length, wide = listed() && open() && !pulling && Math.min(...ids) > top();
-  arrived(news, data.split(">verification failed<").length - 1);
-  if (wide) return;
-  e.preventDefault(); if (open()) pull(); else hold(news);
+  const n = ids.filter(i => !$(`#e-${i}`)).length;
+  arrived(n, data.split(">verification failed<").length - 1);
+  if (listed() && open() && !pulling && Math.min(...ids) > top()) return;
+  e.preventDefault(); if (open()) pull(); else hold(n);
 });
 const named = (type, run) => on(type, e => { if (e.target.id === "live") run(JSON.parse(e.detail.data)); });
 named("event", d => { if (listed()) { arrived(d.n, d.rejected); if (open()) pull(); else hold(d.n); } });
@@ -81,14 +80,14 @@ on("htmx:config:request", e => {
 on("htmx:finally:request", e => { if (e.detail.ctx.sourceElement.id === "tail") { pulling = false; if (again) { again = false; pull(); } } });
 on("scroll", e => { if (waiting && e.target === list() && open()) newest(); }, true);
 
-/* after every swap */
+/* after a swap */
 const tidy = () => {
   const a = rows();
   if (seen && a.length && id(a.at(-1)) <= seen) for (const r of a) { if (id(r) <= seen) break; r.classList.add("is-new"); }
   seen = top();
-  if (a.length > most) {
-    a.slice(most).forEach(r => r.remove()); $("#foot")?.remove(); $("#rows").append($("#full").content.cloneNode(true));
-    const older = $("#foot [data-older]"), u = new URL(older.href); u.searchParams.set("before", id(a[most - 1])); older.href = u;
+  if (a.length > 300) {
+    a.slice(300).forEach(r => r.remove()); $("#foot")?.remove(); $("#rows").append($("#full").content.cloneNode(true));
+    const older = $("[data-older]"), u = new URL(older.href); u.searchParams.set("before", id(a[299])); older.href = u;
   }
   if (shown()) choose($(`#e-${shown()}`));
   if (a.length && !$('.row [tabindex="0"]')) stop(current() || a[0]);
@@ -101,7 +100,6 @@ on("htmx:after:swap", () => {
   if (document.activeElement.id === "pq") $("#payload .on")?.scrollIntoView({ block: "center" });
 });
 
-/* relay stopped, and back */
 on("htmx:sse:error", () => {
   const s = $("#stopped"); if (document.hidden || !s.hidden) return;
   s.hidden = false; $("[data-since]").textContent = new Date().toTimeString().slice(0, 5);
@@ -110,7 +108,7 @@ on("htmx:sse:after:connection", () => { $("#stopped").hidden = true; if (open())
 
 /* payload tree: one tab stop, arrows walk and fold */
 const la = document.createElement("span"); la.className = "la";
-for (const act of ["path", "value"]) { const b = document.createElement("button"); b.type = "button"; b.tabIndex = -1; b.dataset.act = b.textContent = `Copy ${act}`; la.append(b); }
+la.innerHTML = ["path", "value"].map(x => `<button type="button" tabindex="-1" data-act="${x}">Copy ${x}</button>`).join("");
 const line = t => t.closest?.("[data-tree] .ln");
 const pick = l => {
   $$(".ln.on").forEach(x => { x.tabIndex = -1; x.classList.remove("on"); });
@@ -129,17 +127,17 @@ on("keydown", e => {
 
 /* clicks, dialogs and menus */
 on("click", e => {
-  const is = s => e.target.closest(s), c = is("[data-copy], [data-copy-url]"), act = is("[data-act]"), go = is(".row .go"), l = line(e.target), root = document.documentElement.dataset;
+  const is = s => e.target.closest(s), c = is("[data-copy], [data-copy-url]"), act = is("[data-act]"), go = is(".row .go"), l = line(e.target);
   if (c) { const u = c.dataset.copyUrl; copy(u ? fetch(u).then(r => r.text()) : c.dataset.copy); is(".menu")?.hidePopover(); }
   if (go) { choose(go.parentElement); stop(go.parentElement); }
   if (is("[data-pause]")) pause(!paused);
   if (is(".pill-new")) first();
   if (is("[data-help]")) $("#keys").showModal();
   if (is("[data-close]") && $("#dialog dialog")) { e.preventDefault(); $("#dialog dialog").close(); }
-  if (act) { e.preventDefault(); copy(act.dataset.act === "Copy path" ? l.dataset.path : value(l)); } else if (l?.dataset.path) pick(l);
+  if (act) { e.preventDefault(); copy(act.dataset.act === "path" ? l.dataset.path : value(l)); } else if (l?.dataset.path) pick(l);
   if (is("[data-fold]")) { const ds = $$("[data-tree] details:not([data-more])"), any = ds.some(d => d.open); ds.forEach(d => { d.open = !any; }); }
   if (is("[data-theme-toggle]")) {
-    const order = ["", "light", "dark"], next = order[(order.indexOf(root.theme || "") + 1) % 3];
+    const root = document.documentElement.dataset, next = { light: "dark", dark: "" }[root.theme] ?? "light";
     if (next) root.theme = next; else delete root.theme;
     document.cookie = `relay_theme=${next}; path=/; max-age=31536000; samesite=strict`; toast(`Theme: ${next || "system"}`);
   }

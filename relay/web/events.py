@@ -126,7 +126,7 @@ async def _page(
 
 async def _list(request: web.Request) -> web.Response:
     here, renderer = desk(request), request.app[RENDERER]
-    query, typed = gather.query_of(request), gather.typed_of(request)
+    query = gather.query_of(request)
     path, was = gather.current_url(request)
     shown = re.fullmatch(r"/events/(\d{1,18})(?:/\w+)?", path)
     listed, foot, _ = await gather.listing(
@@ -137,9 +137,9 @@ async def _list(request: web.Request) -> web.Response:
     )
     reply = renderer.part("parts/list.html", list=listed, foot=foot)
     boxed = request.headers.get("HX-Source") == "form#search"
-    typing = boxed and not request.query.get("done")
-    box = lists.search(typed, tuple(here.setup.sources), done=not typing)
-    if not typing or box.tokens:
+    if not boxed or request.query.get("done"):
+        # Never while somebody types: what was typed since would be lost.
+        box = lists.search(query, tuple(here.setup.sources))
         reply += partial("#tools", "outerHTML", renderer.part("parts/search.html", search=box))
     views = gather.saved_views(query.text, await here.store.events.counts())
     reply += partial("#views", "outerHTML", renderer.part("parts/views.html", views=views))

@@ -60,11 +60,6 @@ def query_of(request: web.Request) -> Query:
     return parse(text, desk(request).clock.now())
 
 
-def typed_of(request: web.Request) -> Query:
-    """Return the same as it stands in the box: a trailing space says that its last word is complete."""
-    return parse(" ".join(request.query.getall("q", [])), desk(request).clock.now())
-
-
 def current_url(request: web.Request) -> tuple[str, str]:
     """Return the path and the search of the page an htmx request comes from."""
     parts = urlsplit(request.headers.get("HX-Current-URL", ""))

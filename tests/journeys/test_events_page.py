@@ -130,7 +130,7 @@ async def test_the_payload_is_walked_folded_copied_and_searched(site, settle):
     for key in ("ArrowUp", "ArrowRight", "ArrowDown", "ArrowDown"):
         await page.key(key)
     assert await page.js(path) == "data.object.amount"
-    await page.click('.la [data-act="Copy path"]')
+    await page.click('.la [data-act="path"]')
     await page.until("navigator.clipboard.readText().then(text => text === 'data.object.amount')")
     await page.key("ArrowLeft")
     assert await page.js(path) == "data.object"

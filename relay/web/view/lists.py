@@ -187,12 +187,11 @@ def full_foot(query: str, next_before: int) -> Foot:
     return Foot(words="", full=True, shown=MOST, query=query, href=href(query, before=next_before))
 
 
-def search(query: Query, sources: Sequence[str], *, done: bool = True) -> Search:
-    """Return the search box for a query. Unless `done`, a last filter still being typed stays text."""
-    terms = list(query.terms)
-    typing = not done and bool(terms) and not query.text.endswith((" ", "\t"))
-    tokens = [term for term in (terms[:-1] if typing else terms) if term.key]
-    words = [term for term in terms if term not in tokens]
+def search(query: Query, sources: Sequence[str]) -> Search:
+    """Return the search box for a query: its filters as tokens, its words as text."""
+    terms = query.terms
+    tokens = query.filters
+    words = query.words
     texts = [term.text for term in terms]
     return Search(
         tokens=tuple(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from relay.dial import Destination
 from relay.model.delivery import Changes, Delivery, DeliveryReason, SignMode
 from relay.model.event import Capture, Event, Headers
+from relay.model.text import printable
 
 # RFC 9110, 7.6.1, with those that older software sends.
 _HOP_BY_HOP = frozenset(
@@ -27,6 +28,7 @@ _SET_BY_US = frozenset({"host", "content-length"})
 _FRAMING = _HOP_BY_HOP | _OURS | {"content-length"}
 _CREDENTIALS = frozenset({"authorization", "cookie"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_NOTE = 300  # characters of a note
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -101,8 +103,25 @@ def edited(capture: Capture, changes: Changes) -> tuple[Capture, tuple[str, ...]
         for name in ("method", "headers", "body")
         if (value := getattr(changes, name)) is not None and value != getattr(capture, name)
     }
+    outgoing = replace(capture, **edits)
+    told = {
+        "method": f": {capture.method} to {outgoing.method}",
+        "headers": f": {header_changes(capture.headers, outgoing.headers)}",
+        "body": f": {len(capture.body)} to {len(outgoing.body)} bytes",
+    }
     named = [*edits, *(name for name in ("path", "query") if getattr(changes, name) is not None)]
-    return replace(capture, **edits), tuple(f"{name} edited" for name in named)
+    return outgoing, tuple(printable(f"{name} edited{told.get(name, '')}", _NOTE) for name in named)
+
+
+def header_changes(before: Headers, after: Headers) -> str:
+    """Return which headers differ, by name and never by value: `X-A changed, X-B added, X-C removed`."""
+    names = {name.lower(): name for name, _ in (*before, *after) if name.lower() not in _SET_BY_US}
+    told = []
+    for lower, name in names.items():
+        was, now = ([value for key, value in side if key.lower() == lower] for side in (before, after))
+        if was != now:
+            told.append(f"{name} {'added' if not was else 'changed' if now else 'removed'}")
+    return ", ".join(told) or "only their order or spelling"
 
 
 def portable(headers: Headers, original: Headers, *, loopback: bool) -> tuple[Headers, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from relay.cli.settle import settled, succeeded, tell
 from relay.cli.words import counted
 from relay.errors import UsageError
 from relay.model.delivery import SignMode
+from relay.model.text import printable
 from relay.trigger import edit
 
 
@@ -124,7 +125,15 @@ async def _sent(call: Call, api: Api, step: Step, how: Json, *, quiet: bool) -> 
         return False
     if not quiet or not succeeded(delivery):
         tell(call, delivery, step.event)
+        for note in _notes(delivery) if not call.json else ():
+            call.terminal.say(f"relay: {printable(note, 300)}")
     return succeeded(delivery)
+
+
+def _notes(delivery: Json) -> list[str]:
+    """Return what the last attempt sent otherwise than it came."""
+    request = delivery["attempts"][-1]["request"] if delivery["attempts"] else None
+    return list(request["notes"]) if request else []
 
 
 async def _edited(api: Api, event: Json, changes: dict[str, str]) -> Json:

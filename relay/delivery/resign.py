@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 
+from relay.actions.outgoing import header_changes
 from relay.clock import Clock
 from relay.errors import SigningError
 from relay.model.delivery import SignMode
 from relay.model.event import Capture, Event, Source, Verdict
+from relay.model.text import printable
 
 
 class Resign:
@@ -40,4 +42,12 @@ class Resign:
             signed = source.scheme.sign(source.secrets[0], outgoing, now)
         except SigningError as error:
             return outgoing, (f"original signature: {error.sentence}",)
-        return signed, (f"signed anew for {source.name}",)
+        return signed, (f"signed anew for {source.name}: {_told(outgoing, signed)}",)
+
+
+def _told(before: Capture, after: Capture) -> str:
+    # A scheme may sign in headers, in the body, in the query, or in several of them.
+    places = [name for name in ("query", "body") if getattr(before, name) != getattr(after, name)]
+    headers = header_changes(before.headers, after.headers) if before.headers != after.headers else ""
+    told = ", ".join([*([headers] if headers else []), *(f"{place} changed" for place in places)])
+    return printable(told or "which gives the same signature", 300)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.actions.forward import ForwardOptions, judge, retry_after
-from relay.actions.outgoing import address, portable
+from relay.actions.outgoing import address, header_changes, portable
 from relay.dial import Rules, check_syntax
 from relay.model.delivery import (
     NO_CHANGES,
@@ -241,12 +241,19 @@ async def test_edits_are_what_goes_out(sent):
     ]
     assert server.body == b"changed"
     assert result.request.notes == (
-        "method edited",
-        "headers edited",
-        "body edited",
+        "method edited: POST to PUT",
+        "headers edited: Content-Type removed, B added, a added",
+        "body edited: 2 to 7 bytes",
         "path edited",
         "query edited",
     )
+
+
+def test_a_note_names_the_headers_that_differ_and_tells_no_value():
+    before = (("A", "1"), ("B", "secret"), ("C", "3"), ("D", "1"), ("D", "2"))
+    after = (("a", "1"), ("B", "other"), ("D", "1"), ("E", "5"))
+    assert header_changes(before, after) == "B changed, C removed, D changed, E added"
+    assert header_changes(before, before[::-1][2:] + before[3:]) == "only their order or spelling"
 
 
 async def test_a_target_may_set_and_remove_headers(sent):
@@ -307,7 +314,7 @@ async def test_what_is_signed_is_what_goes_out(sent):
     assert b"X-Sig: old" not in server.head
     assert b"Content-Length: 6" in server.head
     assert server.body == b"signed"
-    assert result.request.notes == ("body edited", "signed anew")
+    assert result.request.notes == ("body edited: 2 to 6 bytes", "signed anew")
 
 
 async def test_a_scheme_that_signs_the_url_may_sign_the_one_the_app_believes_in(sent):

@@ -5,6 +5,7 @@ import pytest
 import stripe
 from twilio.request_validator import RequestValidator
 
+from relay.actions.outgoing import ForwardOptions
 from relay.clock import SystemClock
 from relay.model.delivery import Changes, DeliveryReason, SignMode
 from relay.model.event import Capture, Source
@@ -65,7 +66,7 @@ async def test_a_stale_signature_is_made_anew_and_the_official_library_takes_it(
     headers, body, _, notes = await forwarded(stripe_source, old)
     assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
     assert headers["Stripe-Signature"] != dict(old)["Stripe-Signature"]
-    assert notes == ("signed anew for stripe",)
+    assert notes == ("signed anew for stripe: Stripe-Signature changed",)
 
 
 async def test_an_edited_body_is_signed_as_it_goes_out(forwarded):
@@ -75,7 +76,7 @@ async def test_an_edited_body_is_signed_as_it_goes_out(forwarded):
     headers, body, _, notes = await forwarded(stripe_source, old, changes=changes)
     assert body == b'{"id": "evt_2"}'
     assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
-    assert notes == ("body edited", "signed anew for stripe")
+    assert notes == ("body edited: 15 to 15 bytes", "signed anew for stripe: Stripe-Signature changed")
 
 
 async def test_a_signature_that_still_verifies_is_kept_as_received(forwarded):
@@ -94,7 +95,7 @@ async def test_original_means_as_received_and_fresh_means_now(forwarded):
     recent = signed(stripe_source, SystemClock().now() - timedelta(seconds=30))
     headers, _, _, notes = await forwarded(stripe_source, recent, changes=Changes(sign=SignMode.FRESH))
     assert headers["Stripe-Signature"] != dict(recent)["Stripe-Signature"]
-    assert notes == ("signed anew for stripe",)
+    assert notes == ("signed anew for stripe: Stripe-Signature changed",)
 
 
 FORM = {"media": "application/x-www-form-urlencoded"}
@@ -105,7 +106,7 @@ async def test_a_scheme_that_signs_the_url_signs_the_targets(forwarded, app):
     headers, _, path, notes = await forwarded(twilio, old, b"Body=Hi&From=%2B1", **FORM)
     url, params = f"http://127.0.0.1:{app.port}{path}", {"Body": "Hi", "From": "+1"}
     assert RequestValidator("token").validate(url, params, headers["X-Twilio-Signature"])
-    assert notes == ("signed anew for twilio",)
+    assert notes == ("signed anew for twilio: X-Twilio-Signature changed",)
 
 
 async def test_a_scheme_that_signs_inside_the_query_sends_that_query(forwarded, app):
@@ -136,3 +137,16 @@ async def test_a_source_that_signs_nothing_or_is_gone_is_left_alone(forwarded):
         assert (await forwarded(one))[3] == ()
     _, _, _, notes = await forwarded(None, changes=Changes(sign=SignMode.FRESH))
     assert notes == ("not signed: gone has no signature scheme",)
+
+
+async def test_a_target_may_always_get_what_verifies(world, app):
+    stripe_source = source("stripe", SECRET)
+    stale = signed(stripe_source, SystemClock().now() - timedelta(days=2))
+    targets = {"app": {"options": ForwardOptions(url=app.url, sign=SignMode.AUTO)}}
+    async with world(targets, source=stripe_source) as it, it.running():
+        stored = await it.event("app", body=b'{"id": "evt_1"}', headers=stale)
+        await it.settled(stored.deliveries[0])
+        (attempt,) = await it.store.deliveries.attempts(stored.deliveries[0])
+    _, _, headers, body = app.got[0]
+    assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
+    assert attempt.request.notes == ("signed anew for stripe: Stripe-Signature changed",)

@@ -1,4 +1,4 @@
-"""`relay verify`: how the signature of an event was checked, step by step."""
+"""`relay verify`: how the signature of an event is checked, step by step, and why it fails."""
 
 import click
 
@@ -9,21 +9,27 @@ from relay.cli.words import event_parts
 
 UNVERIFIED = 5
 _MARKS: dict[bool | None, Part] = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("-", "dim")}
+_TRIED = 12  # rows of what was tried that a person is shown; --json gives all
 
 
 @click.command("verify")
 @click.argument("event", type=event_id, metavar="EVENT")
 @shared
 async def command(call: Call, event: int) -> int:
-    """Say how an event's signature was checked, and why it failed; 5 unless it is verified."""
+    """Check an event's signature again with today's secrets, and say why it fails; 5 unless it verifies."""
     async with connect(call.load()) as api:
         whole = await api.get(f"/api/events/{event}")
+        again = await api.post(f"/api/events/{event}/verify", {})
     if call.json:
-        names = ("id", "source", "provider", "verdict", "reason", "reason_sentence", "checks", "hints")
-        call.terminal.json({name: whole[name] for name in names})
+        stored = {
+            "source": whole["source"],
+            "provider": whole["provider"],
+            "stored_verdict": whole["verdict"],
+        }
+        call.terminal.json({"id": again.pop("id")} | stored | again)
     else:
-        _print(call, whole)
-    return 0 if whole["verdict"] == "verified" else UNVERIFIED
+        _print(call, whole, again)
+    return 0 if again["verdict"] == "verified" else UNVERIFIED
 
 
 def check_rows(whole: Json) -> list[list[Part]]:
@@ -34,11 +40,55 @@ def check_rows(whole: Json) -> list[list[Part]]:
     ]
 
 
-def _print(call: Call, whole: Json) -> None:
+def _print(call: Call, whole: Json, again: Json) -> None:
     source, type_, number, verdict = event_parts(whole)
-    call.terminal.line(number, "  ", source, "  ", type_, "  ", verdict)
-    call.terminal.table(["  ", *row] for row in check_rows(whole))
-    if whole["reason_sentence"]:
-        call.terminal.line(whole["reason_sentence"])
-    for hint in whole["hints"]:
-        call.terminal.line("hint: ", str(hint))
+    line = call.terminal.line
+    line(number, "  ", source, "  ", type_, "  ", verdict)
+    if whole["verdict"] != again["verdict"]:
+        line("checked again now: ", (again["verdict"], "bold"))
+    call.terminal.table(["  ", *row] for row in check_rows(again))
+    for hint in again["hints"]:
+        _print_hint(call, hint)
+    if not again["hints"] and (said := again["reason_sentence"] or whole["reason_sentence"]):
+        line(said)
+    if again["hints"]:
+        _print_evidence(call, again)
+
+
+def _print_hint(call: Call, hint: Json) -> None:
+    line = call.terminal.line
+    line()
+    line((hint["title"], "bold"))
+    line("  ", hint["sentence"])
+    if hint["fix"]:
+        line("  ", hint["fix"])
+    for part in hint["line"].splitlines():
+        line("    ", (part, "cyan"))
+
+
+def _print_evidence(call: Call, again: Json) -> None:
+    line = call.terminal.line
+    if again["received"] and again["expected"]:
+        line()
+        rows: list[list[Part]] = [[("  received", "dim"), value, ""] for value in again["received"]]
+        for item in again["expected"]:
+            style = "green" if item["matches"] else "red"
+            ends = f", which ends in {item['ends']}" if item["ends"] else ""
+            signature = item["signature"] or "only the provider can make it"
+            rows.append([("  expected", "dim"), (signature, style), (f"with {item['secret']}{ends}", "dim")])
+        call.terminal.table(rows)
+    if again["tried"]:
+        line()
+        line(("Also tried", "bold"))
+        shown = again["tried"][:_TRIED]
+        call.terminal.table(
+            [
+                "  ",
+                item["secret"],
+                item["what"],
+                ("match", "green") if item["matched"] else ("no match", "dim"),
+            ]
+            for item in shown
+        )
+        if len(again["tried"]) > len(shown):
+            line((f"  and {len(again['tried']) - len(shown)} more", "dim"))

@@ -36,7 +36,7 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
         address=here.setup.dashboard_url.partition("://")[2],
         tunnel=shell.tunnel(here.live.tunnel, here.setup.ingress_url),
         counts=await nav_counts(here),
-        banners=shell.banners(here.live.tunnel, here.setup.ingress_url, here.live.down),
+        banners=shell.banners(here.live.tunnel, here.setup.ingress_url, here.live.down, here.live.gone),
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
     )
@@ -49,7 +49,7 @@ async def nav_counts(here: Desk) -> dict[str, shell.Count]:
     queued = f"{counts.queued:,}" if counts.queued else ""
     return {
         "events": shell.Count(text=f"{counts.events:,}"),
-        "deliveries": shell.Count(text=queued, warn=bool(here.live.down)),
+        "deliveries": shell.Count(text=queued, warn=bool(here.live.down or here.live.gone)),
         "messages": shell.Count(text=f"{messages:,}" if messages else ""),
     }
 

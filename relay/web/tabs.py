@@ -21,8 +21,9 @@ from relay.web.contexts import (
     Tab,
     VerificationTab,
 )
+from relay.web.diagnosis import wanted
 from relay.web.keys import desk
-from relay.web.senders import event_mark, provider
+from relay.web.senders import event_mark
 from relay.web.view import find, text, tree
 from relay.web.view.deliveries import line
 from relay.web.view.headers import envelope
@@ -42,7 +43,7 @@ async def tab(request: web.Request, event: Event, name: str) -> Tab:
         case "headers":
             return HeadersTab(base=base(event), envelope=envelope(event, gather.whole(request, "reveal")))
         case "verification":
-            return _verification(request, event)
+            return await _verification(request, event)
         case "routing":
             matches = desk(request).verbs.explain(event)
             return RoutingTab(routes=tuple(_route(match) for match in matches))
@@ -197,14 +198,14 @@ def _partly(window: text.Window) -> str:
     return f"{size(window.size)}. Showing bytes {window.offset:,} to {window.end:,}."
 
 
-def _verification(request: web.Request, event: Event) -> VerificationTab:
-    known = provider(event.row.provider)
-    source = desk(request).setup.sources.get(event.row.source)
-    title = event_mark(event.row).title
+async def _verification(request: web.Request, event: Event) -> VerificationTab:
+    here = desk(request)
+    found = await here.verbs.diagnose(event) if wanted(event) else None
+    source = here.setup.sources.get(event.row.source)
     return VerificationTab(
         base=base(event),
-        judged=judged(event, source, title, known.secret_env if known else ()),
-        refused=event.row.outcome is EventOutcome.REJECTED,
+        judged=judged(event, source, event_mark(event.row).title, found),
+        refused=event.row.outcome is EventOutcome.REJECTED or event.row.verdict is Verdict.INVALID,
     )
 
 

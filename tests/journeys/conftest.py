@@ -28,7 +28,7 @@ ENVIRON = {"STRIPE_WEBHOOK_SECRET": SECRET}
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if "browser" in item.fixturenames:
             item.add_marker(pytest.mark.browser)
 
 

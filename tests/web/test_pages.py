@@ -1,5 +1,8 @@
+import hashlib
+import hmac
 import json
 import re
+import time
 
 import pytest
 
@@ -266,6 +269,20 @@ async def test_why_a_signature_failed_is_told_in_steps(start):
     assert 'class="verdict err"' in html
     assert "Forward it anyway" in html
     assert SECRET not in html
+
+
+async def test_a_signature_by_another_secret_names_it_and_the_line_that_mends_it(start):
+    at = await start(STRIPE)
+    moment, body = str(int(time.time())), b'{"type": "invoice.paid"}'
+    other = hmac.new(b"12345", f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
+    await at.send("/webhooks/stripe", data=body, headers={"Stripe-Signature": f"t={moment},v1={other}"})
+    _, html = await page(at, "/events/1/verification")
+    assert "Signed with a different secret" in html
+    assert "env:TWILIO_AUTH_TOKEN" in html
+    assert other in html
+    assert "Also tried" in html
+    assert SECRET not in html
+    assert ">12345<" not in html
 
 
 SECRET = "whsec_test_stripe_secret"

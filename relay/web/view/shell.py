@@ -75,7 +75,9 @@ def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
     )
 
 
-def banners(changed: TunnelChanged, ingress_url: str, down: Mapping[str, str]) -> tuple[Banner, ...]:
+def banners(
+    changed: TunnelChanged, ingress_url: str, down: Mapping[str, str], gone: Mapping[str, str]
+) -> tuple[Banner, ...]:
     """Return what needs a person now: a tunnel that dropped, targets that do not answer."""
     shown: list[Banner] = []
     if tunnel(changed, ingress_url).broken:
@@ -90,13 +92,15 @@ def banners(changed: TunnelChanged, ingress_url: str, down: Mapping[str, str]) -
                 f"local sends to {local} still work.",
             ),
         )
+    words = ((down, "is not answering."), (gone, "is gone: it answered 410."))
     shown += [
         Banner(
             kind="warn",
             icon="unplug",
-            title=f"{printable(name, 80)} is not answering.",
+            title=f"{printable(name, 80)} {said}",
             text=printable(why, 300),
         )
-        for name, why in sorted(down.items())
+        for reasons, said in words
+        for name, why in sorted(reasons.items())
     ]
     return tuple(shown)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.model import reasons
-from relay.model.event import Event, EventOutcome, Source, Verdict, VerifyMode
+from relay.model.event import Check, Event, EventOutcome, Source, Verdict, VerifyMode
 from relay.model.text import printable
+from relay.providers.doctor import Diagnosis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,70 +28,125 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The signature that one secret gives; `kind` is ok where it is the one received."""
+
+    secret: str
+    signature: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One secret with one kind of variant of the body."""
+
+    secret: str
+    what: str
+    matched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The verdict as a panel. `kind` is ok, err, warn or quiet."""
+    """The verdict as a panel. `kind` is ok, err, warn or quiet; `others` are further causes, less likely."""
 
     kind: str
     title: str
     text: str
-    fixes: tuple[Fix, ...]
     steps: tuple[Step, ...]
     scheme: str
+    fixes: tuple[Fix, ...] = ()
+    others: tuple[Fix, ...] = ()
+    received: tuple[str, ...] = ()
+    expected: tuple[Expected, ...] = ()
+    trials: tuple[Trial, ...] = ()
+    cut: bool = False
 
 
 _TITLES = {
-    "signature_missing": "No signature header",
-    "signature_mismatch": "No known secret gives this signature",
-    "header_malformed": "Signature header cannot be read",
-    "timestamp_stale": "The signature is too old",
-    "timestamp_future": "The signature is from the future",
-    "body_malformed": "The body lacks what is signed",
-    "secret_missing": "No secret for this source",
-    "secret_unusable": "The saved secret is not usable",
     "verification_off": "Verification is off for this source",
-    "vault_locked": "Not checked: the vault is locked",
-    "no_source": "Not checked: no source is configured for this path",
     "no_signature_expected": "No signature expected",
+    "no_source": "Not checked: no source is configured for this path",
     "idempotency_key_missing": "Refused: no idempotency key",
     "schema": "Refused: the body does not fit the schema",
     "loop": "Refused: relay's own forward came back",
+    "handshake": "A setup handshake, answered",
 }
 
 
-_UNKNOWN = (
-    "Either the secret is wrong or the body changed on the way. Start with the secret: compare its last four "
-    "characters with those the provider shows."
-)
+def judged(event: Event, source: Source | None, provider: str, found: Diagnosis | None) -> Judged:
+    """Return what the panel says.
 
-
-def judged(event: Event, source: Source | None, provider: str, secret_env: tuple[str, ...] = ()) -> Judged:
-    """Return what the panel says. `source` is None when it is configured no more; `provider` is its title."""
-    row = event.row
-    reason = row.reason if row.verdict is not Verdict.VERIFIED else ""
-    steps = (_source_step(event, source), *_checked(event), _answer_step(event, provider))
-    scheme = source.scheme.title if source and source.scheme else ""
-    if row.outcome is EventOutcome.REJECTED and row.verdict is not Verdict.INVALID:
-        kind, title, text = "err", _TITLES.get(row.reason, "Refused"), reasons.sentence(row.reason)
-    elif row.verdict is Verdict.VERIFIED:
-        kind, title = "ok", "Signature verified"
-        text = f"{provider} sent this, and nothing was changed on the way."
-    elif row.verdict is Verdict.INVALID:
-        kind, title = "err", _TITLES.get(reason, "Signature check failed")
-        text = _UNKNOWN if reason == "signature_mismatch" else reasons.sentence(reason)
-    else:
-        kind = "warn" if reason in ("vault_locked", "secret_missing", "secret_unusable") else "quiet"
-        title, text = _TITLES.get(reason, "Not checked"), reasons.sentence(reason)
+    `source` is None when it is configured no more, `provider` is its title, `found` what the
+    doctor says where there was something to explain.
+    """
+    kind, title, text = _verdict(event, provider, found)
+    first, *others = found.findings if found and found.findings else (None,)
     return Judged(
         kind=kind,
         title=title,
         text=text,
-        fixes=_fixes(row.reason, row.source, secret_env),
-        steps=steps,
-        scheme=scheme,
+        steps=(
+            _source_step(event, source),
+            *_checks(event.verification.checks),
+            _answer_step(event, provider),
+        ),
+        scheme=source.scheme.title if source and source.scheme else "",
+        fixes=(Fix(text=printable(first.fix, 400), line=first.line),)
+        if first and (first.fix or first.line)
+        else (),
+        others=tuple(
+            Fix(text=printable(f"{one.title}. {one.sentence}", 500), line=one.line) for one in others if one
+        ),
+        received=tuple(printable(one, 600) for one in found.received) if found else (),
+        expected=_expected(found) if found else (),
+        trials=tuple(
+            Trial(secret=printable(one.secret, 80), what=printable(one.what, 120), matched=one.matched)
+            for one in found.tried
+        )
+        if found
+        else (),
+        cut=bool(found and found.cut),
     )
 
 
-def _checked(event: Event) -> tuple[Step, ...]:
+def _verdict(event: Event, provider: str, found: Diagnosis | None) -> tuple[str, str, str]:
+    row = event.row
+    kind = _kind(event)
+    if found and found.verification.verdict is Verdict.VERIFIED and row.verdict is not Verdict.VERIFIED:
+        text = "It did not when it came. Replay it, or ask the sender to send it again."
+        return "ok", "With today's secrets the signature verifies", text
+    if found and found.findings:
+        first = found.findings[0]
+        return kind, printable(first.title, 160), printable(first.sentence, 600)
+    if row.verdict is Verdict.VERIFIED and row.outcome is not EventOutcome.REJECTED:
+        return kind, "Signature verified", f"{provider} sent this, and nothing was changed on the way."
+    title = _TITLES.get(
+        row.reason, "Signature check failed" if row.verdict is Verdict.INVALID else "Not checked"
+    )
+    return kind, title, printable(reasons.sentence(row.reason), 400)
+
+
+def _kind(event: Event) -> str:
+    row = event.row
+    if row.outcome is EventOutcome.REJECTED or row.verdict is Verdict.INVALID:
+        return "err"
+    if row.verdict is Verdict.VERIFIED:
+        return "ok"
+    return "warn" if row.reason in ("vault_locked", "secret_missing", "secret_unusable") else "quiet"
+
+
+def _expected(found: Diagnosis) -> tuple[Expected, ...]:
+    return tuple(
+        Expected(
+            secret=printable(f"{one.secret}, which ends in {one.tail}" if one.tail else one.secret, 120),
+            signature=printable(one.expected or "only the provider can make it", 600),
+            kind="ok" if one.matches else "err",
+        )
+        for one in found.compared
+    )
+
+
+def _checks(checks: tuple[Check, ...]) -> tuple[Step, ...]:
     kinds: Mapping[bool | None, str] = {True: "ok", False: "err", None: "skip-step"}
     return tuple(
         Step(
@@ -99,7 +155,7 @@ def _checked(event: Event) -> tuple[Step, ...]:
             detail=printable(check.detail, 400),
             result=printable(check.result, 60),
         )
-        for check in event.verification.checks
+        for check in checks
     )
 
 
@@ -121,30 +177,3 @@ def _answer_step(event: Event, provider: str) -> Step:
     refused = event.row.outcome is EventOutcome.REJECTED
     detail = f"Refused, so {provider} may send it again" if refused else "Taken in"
     return Step(kind="skip-step", name=f"Answer to {provider}", detail=detail, result=str(event.row.status))
-
-
-def _fixes(reason: str, source: str, secret_env: tuple[str, ...]) -> tuple[Fix, ...]:
-    variable = secret_env[0] if secret_env else f"{source.upper().replace('-', '_')}_SECRET"
-    if reason in ("secret_missing", "no_source"):
-        return (
-            Fix(
-                text="Put the signing secret the provider shows you in .env, and restart relay:",
-                line=f"{variable}=",
-            ),
-        )
-    if reason == "timestamp_stale":
-        return (
-            Fix(
-                text="To accept older requests of this source, for a replay by the provider say:",
-                line='tolerance = "1h"',
-            ),
-        )
-    if reason == "timestamp_future":
-        return (Fix(text="Compare this machine's clock with network time:", line="relay doctor"),)
-    if reason == "signature_missing":
-        return (
-            Fix(
-                text="Something removed the header, or this is not the provider. The Headers tab shows what came."
-            ),
-        )
-    return ()

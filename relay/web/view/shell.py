@@ -52,7 +52,6 @@ class Shell:
     banners: tuple[Banner, ...]
     scripts: bool = True
     keys: bool = True
-    vault: None = None
 
 
 def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 
-_CREDENTIAL = re.compile(r"SECRET|KEY|TOKEN|PASSCODE|PASSWORD", re.IGNORECASE)
+_CREDENTIAL = re.compile(r"^(?!.*ACCESS_KEY).*(?:SECRET|KEY|TOKEN|PASSCODE|PASSWORD)", re.IGNORECASE)
 _REACH = 64  # secrets of the environment that are tried at most
 
 

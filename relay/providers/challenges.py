@@ -255,10 +255,8 @@ CHALLENGES: Mapping[str, tuple[Challenge, ...]] = MappingProxyType(
         ),
         "meta": _META,
         "whatsapp": _META,
-        "graph": _GRAPH,
-        "microsoft-graph": _GRAPH,
+        "msgraph": _GRAPH,
         "x": _X,
-        "twitter": _X,
         "dropbox": (
             Challenge(name="Dropbox verification", asked=_parameter("challenge", "GET"), reply=_echoed),
         ),
@@ -288,7 +286,6 @@ CHALLENGES: Mapping[str, tuple[Challenge, ...]] = MappingProxyType(
                 name="Twitch callback verification", asked=_twitch, reply=_echoed, proof=Proof.SIGNATURE
             ),
         ),
-        "sns": _SNS,
         "aws-sns": _SNS,
         "notion": (Challenge(name="Notion verification", asked=_notion, reply=_verification_token),),
         "woocommerce": (Challenge(name="WooCommerce activation", asked=_woocommerce, reply=_ordinary),),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from relay.model.event import Capture
 from relay.model.secret import Secret
-from relay.providers.challenges import CHALLENGES, find_challenge, subscription_link
+from relay.providers.catalogue import PROVIDERS
+from relay.providers.challenges import CHALLENGES, VERIFY_TOKENS, find_challenge, subscription_link
 
 SECRET = Secret("env:TEST", "a secret")
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
@@ -85,7 +86,7 @@ def test_meta_shows_its_verify_token(capture):
 
 def test_graph_hears_its_token_decoded(capture):
     request = capture(b"", method="POST", query="validationToken=Validation%3a+Testing+client+reachability")
-    assert answered("microsoft-graph", request).body == b"Validation: Testing client reachability"
+    assert answered("msgraph", request).body == b"Validation: Testing client reachability"
 
 
 def test_okta_hears_json(capture):
@@ -133,7 +134,7 @@ def test_notion_offers_the_key_it_signs_with(capture):
 def test_an_sns_confirmation_names_a_link_of_sns_alone(capture):
     link = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&Token=1"
     request = post(capture, {"Type": "SubscriptionConfirmation", "SubscribeURL": link})
-    assert answered("sns", request).body is None
+    assert answered("aws-sns", request).body is None
     assert subscription_link(request) == link
     for forged in (
         "https://sns.us-east-1.amazonaws.com.evil.example/",
@@ -159,6 +160,11 @@ def test_forms_and_heads_get_the_ordinary_answer(capture):
 )
 def test_what_carries_a_signature_is_an_event(provider, headers, capture):
     assert find_challenge(provider, capture(b'{"verification_token":"a"}', headers)) is None
+
+
+def test_every_handshake_is_of_a_provider_in_the_catalogue():
+    assert set(CHALLENGES) <= set(PROVIDERS)
+    assert set(VERIFY_TOKENS) <= set(CHALLENGES)
 
 
 @pytest.mark.parametrize("provider", sorted(CHALLENGES))

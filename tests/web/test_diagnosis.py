@@ -308,7 +308,7 @@ async def test_a_signature_that_is_too_old(start):
 
 async def test_a_clock_that_is_behind(start):
     at = await start("", {"SLACK_SIGNING_SECRET": "s3cr3t"})
-    headers = slack("s3cr3t", BODY.decode(), at=int(time.time()) + 720, kind=JSON)
+    headers = slack("s3cr3t", BODY.decode(), at=int(time.time()) + 725, kind=JSON)
     found = await first(at, "/webhooks/slack", headers=headers)
     assert (found["cause"], found["title"]) == ("clock_behind", "Your clock is 12 min behind")
 
@@ -444,3 +444,33 @@ async def test_a_large_body_is_examined_within_the_time_a_person_waits(start):
     found = await first(at, "/webhooks/github", body, github("nobody's", body))
     assert found["cause"] == "unknown"
     assert time.perf_counter() - began < 4
+
+
+async def test_the_verification_tab_shows_cause_evidence_and_fix(start):
+    toml = '[sources.stripe]\nsecret = "env:A"\n[sources.cli]\nprovider = "stripe"\nsecret = "env:B"\n'
+    at = await start(toml, {"A": "whsec_dashboard_0001", "B": "whsec_listen_0002"})
+    headers = stripe("whsec_listen_0002")
+    await hints(at, headers=headers)
+    _, raw = await at.api("/events/1/verification")
+    page = raw.decode()
+    for words in (
+        "Signed with a different secret",
+        "The signature fits B, the secret of source cli.",
+        "secret = [&#34;env:A&#34;, &#34;env:B&#34;]",
+        "Also tried",
+        "ends in 0002",
+        headers["Stripe-Signature"].partition("v1=")[2],
+    ):
+        assert words in page
+    assert "whsec_" not in page
+    assert page.count("Expected with") == 2
+
+
+async def test_no_secret_and_no_expected_signature_reaches_the_log(start, caplog):
+    at = await start("", STRIPE | {"STRIPE_TEST_WEBHOOK_SECRET": "whsec_test_0000000002"})
+    headers = stripe("whsec_test_0000000002")
+    caplog.set_level("DEBUG")
+    await hints(at, headers=headers)
+    await at.api("/api/events/1/verify", "POST")
+    assert "whsec_" not in caplog.text
+    assert headers["Stripe-Signature"].partition("v1=")[2] not in caplog.text

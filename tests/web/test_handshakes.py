@@ -2,6 +2,7 @@ import hashlib
 import hmac
 import json
 import time
+from base64 import b64encode
 
 import pytest
 from aiohttp import web
@@ -271,3 +272,40 @@ async def test_handshakes_are_found_by_search(start):
     await ask(at, "/webhooks/other", data=b"{}")
     found = (await at.api("/api/events?q=is:handshake"))[1]["events"]
     assert [item["source"] for item in found] == ["dropbox"]
+
+
+async def test_x_hears_the_hmac_of_its_token_and_of_nothing_that_could_be_an_event(start):
+    at = await start("", {"TWITTER_CONSUMER_SECRET": "consumer"})
+    status, headers, body = await ask(at, "/webhooks/x?crc_token=abc-_1", "GET")
+    expected = b64encode(hmac.new(b"consumer", b"abc-_1", hashlib.sha256).digest()).decode()
+    assert (status, json.loads(body)) == (200, {"response_token": f"sha256={expected}"})
+    assert headers["Content-Type"] == "application/json"
+    assert (await ask(at, "/webhooks/x?crc_token=%7B%22a%22%3A1%7D", "GET"))[0] == 403
+
+
+async def test_graph_hears_its_token_decoded_as_text(start):
+    at = await start("", {"GRAPH_CLIENT_STATE": "s"})
+    path = "/webhooks/msgraph?validationToken=Validation%3a+Testing+%3Cb%3E"
+    status, headers, body = await ask(at, path, "POST")
+    assert (status, body) == (200, b"Validation: Testing <b>")
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+async def test_okta_hears_json(start):
+    at = await start("", {"OKTA_EVENT_HOOK_TOKEN": "t"})
+    status, _, body = await ask(at, "/webhooks/okta", "GET", headers={"X-Okta-Verification-Challenge": "abc"})
+    assert (status, json.loads(body)) == (200, {"verification": "abc"})
+
+
+async def test_an_sns_confirmation_is_kept_and_its_link_shown_but_never_fetched(start):
+    at = await start("", {})
+    link = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=1"
+    body = json.dumps({"Type": "SubscriptionConfirmation", "SubscribeURL": link, "Token": "1"}).encode()
+    headers = {
+        "Content-Type": "text/plain; charset=UTF-8",
+        "x-amz-sns-message-type": "SubscriptionConfirmation",
+    }
+    assert (await ask(at, "/webhooks/aws-sns", data=body, headers=headers))[0] == 200
+    kept = await event(at)
+    assert kept["type"] == "handshake"
+    assert kept["hints"][0]["line"] == link

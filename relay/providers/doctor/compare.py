@@ -44,8 +44,8 @@ def _single(bench: Bench) -> SignedText | None:
 
 def _read(scheme: SignedText, capture: Capture) -> tuple[Reading, tuple[bytes, ...]]:
     payload = payload_of(capture)
-    presented = scheme.layout.read(only(scheme.place, capture, payload))
-    ts = presented.ts or b""
+    presented = [scheme.layout.read(text) for text in scheme.place.read(capture, payload)]
+    ts = next((one.ts for one in presented if one.ts), b"")
     if scheme.time is not None and scheme.time.place is not None:
         ts = only(scheme.time.place, capture, payload)
     ident = only(scheme.ident, capture, payload) if scheme.ident else b""
@@ -53,7 +53,7 @@ def _read(scheme: SignedText, capture: Capture) -> tuple[Reading, tuple[bytes, .
         capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None
     )
     reading.url = spellings(address(capture), scheme.urls)[0]
-    return reading, presented.signatures
+    return reading, tuple(text for one in presented for text in one.signatures)
 
 
 def _compared(scheme: SignedText, secret: Secret, reading: Reading, received: tuple[bytes, ...]) -> Compared:
@@ -61,9 +61,9 @@ def _compared(scheme: SignedText, secret: Secret, reading: Reading, received: tu
     expected: str | None = None
     matches = False
     if key is not None:
-        reading.secret = key
+        reading.secret = scheme.shared_text(key)
         try:
-            text = scheme.signed.render(reading)
+            text = scheme.content(reading)
             matches = scheme.matches(key, text, received, reading.capture)
             expected = scheme.make(key, text, reading.capture).decode("latin-1")
         except (UnreadableError, SigningError):

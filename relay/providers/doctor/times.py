@@ -1,5 +1,6 @@
 """The signature fits but its time does not: too old, or one of the two clocks is wrong."""
 
+import re
 from collections.abc import Iterator
 
 from relay.model.event import Check
@@ -60,16 +61,16 @@ def _ahead(check: Check, *, certain: bool) -> Finding:
 def _age_and_limit(check: Check) -> tuple[str, str]:
     # The step reads "14 min old when received, limit 300 s".
     age, _, limit = check.detail.partition(", limit ")
-    return age.removesuffix(" old when received").removesuffix(" ahead of this clock"), _limit(limit)
+    age = age.removesuffix(" old when received").removesuffix(" ahead of this clock")
+    return _in_minutes(age), _in_minutes(limit)
 
 
-def _limit(text: str) -> str:
-    number = text.removesuffix(" s")
-    try:
-        seconds = float(number)
-    except ValueError:
-        return text or "none"
-    return f"{seconds / 60:g} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds:g} s"
+def _in_minutes(text: str) -> str:
+    seconds = re.fullmatch(r"([0-9]+) s", text)
+    if seconds is None or int(seconds[1]) < 120:
+        return text
+    minutes, rest = divmod(int(seconds[1]), 60)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def _within_an_hour(case: Case) -> bool:

@@ -1,0 +1,196 @@
+"""The doctor on its own: every provider of the catalogue, every kind of variant, and wild input."""
+
+import dataclasses
+import itertools
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.model.event import Capture, Source, Verdict, Verification
+from relay.model.secret import Secret
+from relay.providers.catalogue import PROVIDERS
+from relay.providers.doctor import Case, Known, diagnose
+from relay.providers.doctor.bodies import changes
+from relay.providers.doctor.headers import mendings
+from relay.providers.doctor.reserialised import json_bodies, minified
+from relay.providers.doctor.secrets import variants
+from relay.providers.schemes import OneOf, SignedText, body_hmac
+
+SHARED = {
+    scheme: pytest.param(provider, scheme, id=f"{provider.name}-{number}")
+    for provider in PROVIDERS.values()
+    for number, scheme in enumerate(provider.schemes)
+    if isinstance(scheme, SignedText) and "{body}" in scheme.signed.text and type(scheme).__name__ == "Hmac"
+}
+
+
+def source_of(provider, scheme, *secrets):
+    return Source(
+        name="here",
+        provider=provider.name,
+        path="/webhooks/here",
+        title=provider.title,
+        scheme=OneOf(schemes=(scheme,)),
+        secrets=secrets,
+    )
+
+
+def examine(source, capture, **more):
+    verification = source.scheme.verify(source.secrets, capture, capture.received_at)
+    case = Case(capture=capture, source=source, reason=verification.reason, **more)
+    return diagnose(case, verification, time.monotonic, deadline=5.0)
+
+
+def bare(scheme, capture):
+    body = b'{"id":"evt_1","webhookTimestamp":1,"type":"test","note":"a/b"}'
+    return capture(body, (scheme.only_if,) if scheme.only_if else ())
+
+
+@pytest.mark.parametrize(("provider", "scheme"), SHARED.values())
+def test_of_every_provider_the_fitting_secret_of_another_source_is_named(
+    provider, scheme, capture, now, secret_for
+):
+    signed = scheme.sign(secret_for(scheme, 2), bare(scheme, capture), now)
+    source = source_of(provider, scheme, secret_for(scheme, 1))
+    other = Known(secret=secret_for(scheme, 2), source="there")
+    found = examine(source, signed, others=(other,))
+    assert found.findings[0].cause == "secret_of_other_source"
+    assert "KEY2, the secret of source there" in found.findings[0].sentence
+    assert [item.matches for item in found.compared] == [False, True]
+    assert found.compared[1].expected in found.received
+
+
+@pytest.mark.parametrize(("provider", "scheme"), SHARED.values())
+def test_of_every_provider_an_unknown_secret_is_said_to_be_unknown(
+    provider, scheme, capture, now, secret_for
+):
+    signed = scheme.sign(secret_for(scheme, 3), bare(scheme, capture), now)
+    found = examine(source_of(provider, scheme, secret_for(scheme, 1)), signed)
+    assert [item.cause for item in found.findings] == ["unknown"]
+    assert not found.cut
+
+
+@pytest.mark.parametrize(("provider", "scheme"), SHARED.values())
+def test_of_every_provider_a_changed_body_is_found(provider, scheme, capture, now, secret_for):
+    secret = secret_for(scheme)
+    signed = scheme.sign(secret, bare(scheme, capture), now)
+    arrived = dataclasses.replace(signed, body=json.dumps(json.loads(signed.body)).encode())
+    found = examine(source_of(provider, scheme, secret), arrived)
+    assert found.findings[0].cause == "body_changed"
+    assert "sent compact" in found.findings[0].title
+
+
+@pytest.mark.parametrize(
+    ("provider", "scheme"),
+    [item for scheme, item in SHARED.items() if scheme.time is not None and scheme.time.past is not None],
+)
+def test_of_every_provider_that_limits_age_lateness_is_found(provider, scheme, capture, now, secret_for):
+    secret = secret_for(scheme)
+    late = timedelta(seconds=scheme.time.past + 840)
+    signed = scheme.sign(secret, bare(scheme, capture), now - late)
+    found = examine(source_of(provider, scheme, secret), signed)
+    assert found.findings[0].cause == "timestamp_stale"
+    assert found.findings[0].title.startswith("Signature fits, but it is")
+
+
+def test_minifying_keeps_numbers_and_texts_as_they_are_written():
+    assert minified(b'{ "a" : 12.50,\n "b": "x  \\" y" }') == b'{"a":12.50,"b":"x  \\" y"}'
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3))
+)
+def test_every_layout_of_json_is_the_same_value(value):
+    for _, body in json_bodies(json.dumps(value).encode()):
+        if not isinstance(value, str):
+            assert json.loads(body) == value
+
+
+@given(st.text(max_size=40))
+def test_variants_of_a_secret_are_never_the_secret_itself_and_few(text):
+    found = [variant.text for variant in variants(text)]
+    assert text not in found
+    assert len(found) == len(set(found)) < 60
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_changes_of_a_body_are_finite_and_never_errors(body, is_form):
+    assert sum(1 for _ in changes(body, is_form=is_form)) < 200
+
+
+@given(st.text(alphabet=st.characters(max_codepoint=255), max_size=80))
+def test_mendings_of_a_header_are_never_errors(value):
+    assert all(isinstance(mending.value, str) for mending in mendings(value))
+
+
+WILD = st.binary(max_size=60) | st.sampled_from(
+    [b"{", b"[" * 300, b"\x1f\x8b\x08", b"\xef\xbb\xbf{}", b'"\\ud800"']
+)
+
+
+@given(
+    provider=st.sampled_from(sorted(PROVIDERS)),
+    body=WILD,
+    value=st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40),
+    secret=st.text(min_size=1, max_size=20),
+)
+def test_whatever_arrives_the_doctor_says_something_and_never_fails(provider, body, value, secret):
+    entry = PROVIDERS[provider]
+    names = [
+        name for scheme in entry.schemes for name in getattr(getattr(scheme, "place", None), "names", ())
+    ]
+    capture = made(body, tuple((name, value) for name in names))
+    source = Source(
+        name="x",
+        provider=provider,
+        path="/webhooks/x",
+        title=entry.title,
+        scheme=entry.scheme,
+        secrets=(Secret("env:X", secret),),
+    )
+    if source.scheme is None:
+        return
+    verification = source.scheme.verify(source.secrets, capture, capture.received_at)
+    case = Case(capture=capture, source=source, sender=entry, reason=verification.reason)
+    ticks = itertools.count()
+    found = diagnose(case, verification, lambda: next(ticks) / 1000)
+    assert found.findings or verification.verdict is not Verdict.INVALID
+
+
+def test_time_is_up_when_it_is_up(capture):
+    scheme = body_hmac("X-Sign")
+    source = source_of(PROVIDERS["github"], scheme, Secret("env:A", "a"))
+    request = capture(b'{"a": 1}', (("X-Sign", "0" * 64),))
+    verification = Verification(verdict=Verdict.INVALID, reason="signature_mismatch")
+    seconds = iter([0.0, *[0.1] * 5, *[9.9] * 10_000])
+    found = diagnose(Case(capture=request, source=source), verification, lambda: next(seconds))
+    assert found.cut
+    assert len(found.tried) <= 5
+    assert "in time" in found.findings[0].sentence
+
+
+def test_a_secret_too_short_shows_none_of_itself(capture, now):
+    scheme = body_hmac("X-Sign")
+    signed = scheme.sign(Secret("env:A", "short"), capture(), now)
+    source = source_of(
+        PROVIDERS["github"], scheme, Secret("env:A", "other short"), Secret("env:B", "long enough to end")
+    )
+    assert [item.tail for item in examine(source, signed).compared] == ["", " end"]
+
+
+def made(body, headers):
+    return Capture(
+        source="x",
+        method="POST",
+        path="/webhooks/x",
+        query="",
+        headers=(("Content-Type", "application/json"), *headers),
+        body=body,
+        remote="",
+        received_at=datetime(2026, 11, 22, tzinfo=UTC),
+        url="https://relay.example/webhooks/x",
+    )

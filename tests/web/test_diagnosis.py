@@ -462,7 +462,8 @@ async def test_the_verification_tab_shows_cause_evidence_and_fix(start):
         headers["Stripe-Signature"].partition("v1=")[2],
     ):
         assert words in page
-    assert "whsec_" not in page
+    assert "whsec_dash" not in page
+    assert "whsec_listen" not in page
     assert page.count("Expected with") == 2
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 from relay.errors import StoreError
@@ -95,16 +95,17 @@ async def _answer(request: web.BaseRequest, door: Door) -> web.StreamResponse:
 
 
 def _malformed(request: web.BaseRequest) -> Answered | None:
-    version = (request.version.major, request.version.minor)
-    if version not in ((1, 0), (1, 1)):
+    version, headers = request.version, request.headers
+    if version not in (HttpVersion11, HttpVersion10):
         return refusal(505, "http_version", "only HTTP/1.0 and HTTP/1.1 are spoken here")
     if request.method in _METHODS_REFUSED or request.raw_path == "*":
         return refusal(405, "method_not_allowed", "this method is not served")
-    if version == (1, 0) and "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+    if version == HttpVersion11:
+        if len(headers.getall("Host", ())) != 1:
+            return refusal(400, "bad_request", "a request has exactly one Host")
+    elif "chunked" in headers.get("Transfer-Encoding", "").lower():
         return refusal(400, "bad_request", "HTTP/1.0 has no chunks")
-    if version == (1, 1) and len(request.headers.getall("Host", ())) != 1:
-        return refusal(400, "bad_request", "a request has exactly one Host")
-    if request.headers.get("Expect", "100-continue").lower() != "100-continue":
+    if headers.get("Expect", "100-continue").lower() != "100-continue":
         return refusal(417, "expectation_failed", "only 100-continue can be expected")
     return None
 

@@ -24,6 +24,9 @@ class SourceTable:
 
     def find(self, path: str) -> Source | None:
         """Return the source that answers at a raw path; None where there is no such hook."""
+        exact = self._by_path.get(path)
+        if exact is not None:
+            return exact
         decoded = unquote(path, "latin-1")
         if not decoded.startswith(PREFIX):
             return None

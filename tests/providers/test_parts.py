@@ -1,8 +1,13 @@
 """The parts schemes are made of: templates, keys, and values replaced in the text of a body."""
 
+from urllib.parse import parse_qsl
+
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from relay.errors import ConfigError
+from relay.model.payload import PayloadError, parse_form
 from relay.providers.schemes import template
 from relay.providers.schemes.keys import decode
 from relay.providers.schemes.splice import form_value, json_value
@@ -57,3 +62,24 @@ def test_a_form_value_is_replaced_where_it_stood():
     assert form_value(b"a=1&b=2&c=", "b", "x y") == b"a=1&b=x+y&c="
     assert form_value(b"a=1", "b", "x") == b"a=1&b=x"
     assert form_value(b"", "b", "x") == b"b=x"
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"a", b"b", b"=", b"&", b"+", b"%20", b"%C3%A9", b"%", b"%zz", b"\\", b"\\x41", b"\xe9", b"%00"]
+        ),
+        max_size=14,
+    ).map(b"".join)
+)
+@example(b"\\u0100=\\N{BULLET}&%26=%3D%5c")
+def test_a_form_is_read_fast_as_the_parser_reads_it(body):
+    text = body.decode("latin-1")
+    slow = parse_qsl(text, keep_blank_values=True, encoding="utf-8", errors="surrogateescape")
+    assert parse_form(body) == tuple(slow)
+
+
+def test_a_form_of_too_many_fields_is_refused():
+    with pytest.raises(PayloadError):
+        parse_form(b"a=1&" * 10_001 + b"b")

@@ -14,6 +14,7 @@ from relay.actions.outgoing import ForwardOptions
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.config import Config
+from relay.delivery.bulk import Bulk
 from relay.delivery.engine import Engine, Habits
 from relay.delivery.replay import Replays
 from relay.delivery.resign import Resign
@@ -23,7 +24,7 @@ from relay.errors import NotFoundError
 from relay.ingest import Ingest, explain
 from relay.mail.compose import EmailOptions
 from relay.model.delivery import Target
-from relay.model.event import EventRow, Source
+from relay.model.event import Event, EventRow, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.catalogue import find
 from relay.providers.samples import sample_types
@@ -117,7 +118,7 @@ class Assembly:
             kept.append(signal)
             del kept[:-_REFUSED_KEPT]
 
-    def desk(self, replays: Replays, tunnel: Supervisor | None) -> Desk:
+    def desk(self, replays: Replays, bulk: Bulk, tunnel: Supervisor | None) -> Desk:
         """Return what handlers may use."""
         verbs = Verbs(
             replay=replays.replay,
@@ -127,6 +128,7 @@ class Assembly:
             cancel=replays.cancel,
             retry_all=replays.retry_all,
             cancel_all=replays.cancel_all,
+            bulk=bulk,
             trigger=self.trigger,
             samples=self.samples,
             explain=lambda event: explain(event, self.config.routes),
@@ -201,6 +203,29 @@ class Assembly:
             targets=self.targets,
             rules=self.rules,
             email=email,
+        )
+
+    def bulk(self, engine: Engine, above: int) -> Bulk:
+        """Return what replays many events; it leaves batches up to the id `above` alone."""
+        routes = self.config.routes
+
+        def led(event: Event) -> tuple[str, ...]:
+            return tuple(
+                dict.fromkeys(
+                    name for match in explain(event, routes) if match.matched for name in match.route.targets
+                )
+            )
+
+        return Bulk(
+            store=self.store,
+            bus=self.bus,
+            clock=self.clock,
+            targets=self.targets,
+            routes=routes,
+            led=led,
+            rules=self.rules,
+            in_order=engine.in_order,
+            above=above,
         )
 
     def _path(self, name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 from relay.cli.terminal import Terminal
 
@@ -23,12 +23,17 @@ class Bar:
         """Count one more."""
         self._progress.advance(self._task)
 
+    def reach(self, count: int) -> None:
+        """Count up to there."""
+        self._progress.update(self._task, completed=count)
+
 
 @contextmanager
 def bar(terminal: Terminal, total: int) -> Iterator[Bar]:
     """Show a bar on stderr for as long as the block lasts; what is printed meanwhile stands above it."""
     kept = terminal.out, terminal.err
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         # rich has put streams of its own in place of these, which know where the bar is.
         terminal.out, terminal.err = sys.stdout, sys.stderr
         try:

@@ -1,12 +1,12 @@
 """`relay replay`: events sent again, one or many."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import click
 
+from relay.cli import bulk
 from relay.cli.client import Api, Json, connect
 from relay.cli.edits import assignments
 from relay.cli.faults import NothingMatched
@@ -36,29 +36,59 @@ class Step:
     "--sign", type=click.Choice([mode.value for mode in SignMode]), default="auto", show_default=True
 )
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the body.")
+@click.option("--rate", type=float, metavar="N", help="At most N deliveries a second; for --query.")
+@click.option("--stop-on-failure", is_flag=True, help="Send nothing more once one fails; for --query.")
+@click.option("--resume", type=event_id, metavar="REPLAY", help="Go on with a bulk replay that was ended.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent where, and send nothing.")
 @shared
 async def command(
     call: Call,
+    /,
     ids: tuple[int, ...],
     *,
     query: str | None,
-    to: str | None,
-    sign: str,
-    changes: tuple[str, ...],
+    resume: int | None,
     dry_run: bool,
+    **how: Any,
 ) -> int:
     """Send events again, one after another, signed so that they verify; 1 when one fails."""
-    if bool(ids) == (query is not None):
+    if [bool(ids), query is not None, resume is not None].count(True) != 1:
         raise UsageError("name events, or a --query", hint="relay replay 42, relay replay --query has:failed")
-    fields = assignments(changes)
+    fields = assignments(how["changes"])
+    if (how["rate"] or how["stop_on_failure"]) and (fields or query is None):
+        raise UsageError(
+            "--rate and --stop-on-failure are for a --query without --set", hint="leave them out"
+        )
     async with connect(call.load()) as api:
-        events = await _chosen(api, ids, query)
-        steps = await _planned(api, events, to)
-        if dry_run:
-            _print_plan(call, steps)
-            return 0
-        return await _run(call, api, steps, {"sign": sign}, fields)
+        if resume is not None:
+            await api.post(f"/api/replays/{resume}/resume")
+            return await bulk.follow(call, api, resume)
+        if query is not None and not fields:
+            return await _many(call, api, query, how, dry_run=dry_run)
+        return await _each(call, api, ids, query, how, dry_run=dry_run)
+
+
+async def _many(call: Call, api: Api, query: str, how: Json, *, dry_run: bool) -> int:
+    wanted = {
+        "q": query,
+        "target": how["to"],
+        "sign": how["sign"],
+        "rate": how["rate"],
+        "stop_on_failure": how["stop_on_failure"],
+    }
+    if dry_run:
+        return await bulk.plan(call, api, wanted)
+    return await bulk.follow(call, api, (await bulk.begin(api, wanted))["id"])
+
+
+async def _each(
+    call: Call, api: Api, ids: tuple[int, ...], query: str | None, how: Json, *, dry_run: bool
+) -> int:
+    steps = await _planned(api, await _chosen(api, ids, query), how["to"])
+    if dry_run:
+        _print_plan(call, steps)
+        return 0
+    return await _run(call, api, steps, {"sign": how["sign"]}, assignments(how["changes"]))
 
 
 async def _chosen(api: Api, ids: Iterable[int], query: str | None) -> list[Json]:
@@ -101,7 +131,7 @@ def _print_plan(call: Call, steps: list[Step]) -> None:
 
 async def _run(call: Call, api: Api, steps: list[Step], how: Json, changes: dict[str, str]) -> int:
     failed = 0
-    with _progress(call, len(steps)) as bar:
+    with bulk.progress(call, len(steps)) as bar:
         for step in steps:
             failed += not await _sent(
                 call, api, step, how | await _edited(api, step.event, changes), quiet=bar.shown
@@ -141,28 +171,3 @@ async def _edited(api: Api, event: Json, changes: dict[str, str]) -> Json:
         return {}
     body = await api.bytes(f"/api/events/{event['id']}/body")
     return {"body": edit(body, changes).decode()}
-
-
-class _Bar(Protocol):
-    shown: bool
-
-    def advance(self) -> None:
-        """Count one delivery more."""
-
-
-class _NoBar:
-    shown = False
-
-    def advance(self) -> None:
-        """Show nothing."""
-
-
-@contextmanager
-def _progress(call: Call, total: int) -> Iterator[_Bar]:
-    if total < 2 or call.json or not (call.terminal.is_terminal and call.terminal.talks_to_terminal):
-        yield _NoBar()
-        return
-    from relay.cli.progress import bar  # noqa: PLC0415 - rich takes 80 ms to import, and only this needs it
-
-    with bar(call.terminal, total) as shown:
-        yield shown

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +15,7 @@ from relay.delivery.health import Ward
 from relay.delivery.pace import Pace
 from relay.delivery.policy import longest_wait, settle
 from relay.delivery.targets import Targets
+from relay.delivery.trouble import log_trace
 from relay.errors import NotFoundError, StoreError
 from relay.model.delivery import (
     ActionResult,
@@ -83,6 +83,10 @@ class Engine:
         """Say that something may be due."""
         self._bell.set()
 
+    def in_order(self, target: str, up_to: int) -> None:
+        """Let deliveries with ids up to `up_to` go to a target one after another."""
+        self._pace.drain(target, up_to)
+
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is in flight within the grace, and give back the rest."""
         await self._recover()
@@ -111,7 +115,7 @@ class Engine:
                 log.warning("deliveries wait for the store: %s", error)
                 wait = _STORE_PAUSE
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls delivering
-                _log_trace("deliveries wait", error)
+                log_trace(log, "deliveries wait", error)
                 wait = _STORE_PAUSE
             for name in self.ward.take_knocks(self._clock.monotonic()):
                 group.create_task(self._knock(name), name=f"knock at {name}")
@@ -162,7 +166,7 @@ class Engine:
         try:
             await self._attempt(delivery)
         except Exception as error:  # noqa: BLE001 - one delivery must never take the others with it
-            _log_trace(f"delivery {delivery.id} was left running", error)
+            log_trace(log, f"delivery {delivery.id} was left running", error)
         finally:
             self._pace.ended(delivery.target)
             self.ring()
@@ -212,7 +216,7 @@ class Engine:
         try:
             return await action.run(event, delivery, target.options)
         except Exception as error:  # noqa: BLE001 - whatever an action raises is an attempt that failed
-            _log_trace(f"delivery {delivery.id}: {target.action} stumbled", error)
+            log_trace(log, f"delivery {delivery.id}: {target.action} stumbled", error)
             return ActionResult(outcome=Retry(f"relay stumbled ({type(error).__name__}); its log says where"))
 
     async def _write_down(
@@ -234,7 +238,7 @@ class Engine:
             if target is not None:
                 answered = await self._actions[target.action].reachable(target.options)
         except Exception as error:  # noqa: BLE001 - a target that cannot even be asked is still down
-            _log_trace(f"asking for {name} stumbled", error)
+            log_trace(log, f"asking for {name} stumbled", error)
         if answered:
             await self._hasten(name)
         self.ward.knocked(name, answered=answered, at=self._clock.monotonic())
@@ -269,9 +273,3 @@ class Engine:
 
     def _say(self, delivery: Delivery, state: DeliveryState) -> None:
         self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value))
-
-
-def _log_trace(what: str, error: Exception) -> None:
-    # Frames and the kind of error only: its message may hold captured data.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error("%s: %s\n%s", what, type(error).__name__, frames)

@@ -44,6 +44,11 @@ class Targets:
         return frozenset(self._targets)
 
     @property
+    def sending(self) -> tuple[str, ...]:
+        """Return the names of the targets that events are sent to without a person reading them: no mails."""
+        return tuple(name for name, target in self._targets.items() if target.action != "email")
+
+    @property
     def fifo(self) -> frozenset[str]:
         """Return the names of targets that keep the order of each source."""
         return frozenset(name for name, target in self._targets.items() if target.fifo)

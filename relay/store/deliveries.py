@@ -116,11 +116,18 @@ class Deliveries:
         state: str | None = None,
         event: int | None = None,
         target: str | None = None,
+        batch: int | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> tuple[Delivery, ...]:
         """Return deliveries newest first, those that fit every filter given."""
-        filters = {"state = ?": state, "event_id = ?": event, "target = ?": target, "id < ?": before}
+        filters = {
+            "state = ?": state,
+            "event_id = ?": event,
+            "target = ?": target,
+            "batch = ?": batch,
+            "id < ?": before,
+        }
         where = [clause for clause, value in filters.items() if value is not None]
         values = [value for value in filters.values() if value is not None]
         found = await self._readers.all(
@@ -230,8 +237,10 @@ def _settle(connection: sqlite3.Connection, batch: list[_Settled]) -> list[None]
         [rows.dump_attempt(attempt) for attempt, *_ in batch],
     )
     connection.executemany(
-        "UPDATE deliveries SET state = ?, due_at = ?, attempts = ?, detail = ?, status = ?, took = ?, "
-        "spared = spared + ?, asked = 0 WHERE id = ?",
+        # What a batch that was ended meanwhile would try again is given up with it.
+        "UPDATE deliveries SET state = CASE WHEN ?1 = 'pending' AND batch IN "
+        "(SELECT id FROM batches WHERE state IN ('cancelled', 'stopped')) THEN 'cancelled' ELSE ?1 END, due_at = ?, "
+        "attempts = ?, detail = ?, status = ?, took = ?, spared = spared + ?, asked = 0 WHERE id = ?",
         [
             (
                 state.value,

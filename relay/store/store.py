@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
+from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
 from relay.store.messages import Messages
@@ -23,6 +24,7 @@ class Store:
     path: Path
     events: Events
     deliveries: Deliveries
+    batches: Batches
     messages: Messages
     indexer: Indexer
 
@@ -46,6 +48,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     path=path,
                     events=Events(writer, readers, indexer),
                     deliveries=Deliveries(writer, readers),
+                    batches=Batches(writer, readers),
                     messages=Messages(writer, readers),
                     indexer=indexer,
                 )

@@ -199,11 +199,12 @@ async def routes(request: web.Request) -> web.Response:
 
 
 async def deliveries(request: web.Request) -> web.Response:
-    """GET /api/deliveries?state=&event=&target=&before=&limit=."""
+    """GET /api/deliveries?state=&event=&target=&batch=&before=&limit=."""
     found = await desk(request).store.deliveries.page(
         state=request.query.get("state") or None,
         event=asked.number(request, "event", None),
         target=request.query.get("target") or None,
+        batch=asked.number(request, "batch", None),
         before=asked.number(request, "before", None),
         limit=(wanted := asked.limit(request)),
     )

@@ -1,10 +1,14 @@
-"""The JSON API for many at once: deliveries retried or given up together."""
+"""The JSON API for many at once: events replayed, deliveries retried or given up together."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from aiohttp import web
 
 from relay.errors import UsageError
-from relay.model.delivery import DeliveryState
-from relay.web import asked
+from relay.model.batch import NewBatch
+from relay.model.delivery import DeliveryState, SignMode
+from relay.web import asked, shapes
 from relay.web.answers import json_response
 from relay.web.keys import desk
 
@@ -25,3 +29,74 @@ async def cancel(request: web.Request) -> web.Response:
     given = await asked.json_body(request)
     asked.known(given, {"target"})
     return json_response({"cancelled": await desk(request).verbs.cancel_all(asked.text(given, "target"))})
+
+
+async def start(request: web.Request) -> web.Response:
+    """POST /api/replays with `{q, target, sign, rate, stop_on_failure, dry_run}`: the plan, or the batch begun."""
+    given = await asked.json_body(request)
+    asked.known(given, {"q", "target", "sign", "rate", "stop_on_failure", "dry_run"})
+    query = asked.text(given, "q")
+    if query is None:
+        raise UsageError("q is missing", hint='send {"q": "has:failed"}; "" means every event')
+    sign = asked.text(given, "sign") or SignMode.AUTO.value
+    if sign not in tuple(SignMode):
+        raise UsageError(f"sign cannot be {sign!r}", hint="use auto, original or fresh")
+    new = NewBatch(
+        query=query,
+        target=asked.text(given, "target") or None,
+        sign=SignMode(sign),
+        rate=_rate(given),
+        stop_on_failure=_flag(given, "stop_on_failure") or False,
+    )
+    bulk = desk(request).verbs.bulk
+    if _flag(given, "dry_run"):
+        return json_response(shapes.plan(await bulk.plan(new)))
+    begun = await bulk.start(new)
+    return await _shown(request, begun.id, 202)
+
+
+async def replays(request: web.Request) -> web.Response:
+    """GET /api/replays?limit=: newest first."""
+    found = await desk(request).store.batches.page(asked.limit(request))
+    return json_response({"replays": [shapes.batch(item) for item in found]})
+
+
+async def replay(request: web.Request) -> web.Response:
+    """GET /api/replays/{id}: how far a batch is."""
+    return await _shown(request, asked.identity(request, "replay"), 200)
+
+
+async def stop(request: web.Request) -> web.Response:
+    """POST /api/replays/{id}/cancel."""
+    id_ = asked.identity(request, "replay")
+    await desk(request).verbs.bulk.cancel(id_)
+    return await _shown(request, id_, 200)
+
+
+async def resume(request: web.Request) -> web.Response:
+    """POST /api/replays/{id}/resume, also with `{stop_on_failure}`: go on where it was."""
+    id_ = asked.identity(request, "replay")
+    given = await asked.json_body(request)
+    asked.known(given, {"stop_on_failure"})
+    await desk(request).verbs.bulk.resume(id_, stop_on_failure=_flag(given, "stop_on_failure"))
+    return await _shown(request, id_, 202)
+
+
+async def _shown(request: web.Request, id_: int, status: int) -> web.Response:
+    return json_response(shapes.batch(*await desk(request).verbs.bulk.progress(id_)), status)
+
+
+def _rate(given: Mapping[str, Any]) -> float | None:
+    value = given.get("rate")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.01 <= value <= 10_000:
+        raise UsageError("rate must be a number of deliveries a second", hint='send {"rate": 5}')
+    return float(value)
+
+
+def _flag(given: Mapping[str, Any], name: str) -> bool | None:
+    value = given.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise UsageError(f"{name} must be true or false", hint=f"leave {name} out for false")
+    return value

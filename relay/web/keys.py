@@ -8,6 +8,7 @@ from aiohttp import web
 
 from relay.bus import Bus
 from relay.clock import Clock
+from relay.delivery.bulk import Bulk
 from relay.ingest import RouteMatch
 from relay.mail.compose import Mail
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
@@ -88,6 +89,7 @@ class Verbs:
     cancel: Callable[[int], Awaitable[Delivery]]
     retry_all: Callable[[DeliveryState, str | None], Awaitable[int]]
     cancel_all: Callable[[str | None], Awaitable[int]]
+    bulk: Bulk
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
     samples: Callable[[str], tuple[str, ...]]
     explain: Callable[[Event], tuple[RouteMatch, ...]]

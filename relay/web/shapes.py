@@ -1,9 +1,11 @@
 """Nouns as the JSON of the API: every name here is one that programs rely on."""
 
 import base64
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from relay.model.batch import Batch, BatchCounts, Plan
 from relay.model.delivery import Attempt, Delivery, ReceivedResponse, SentRequest
 from relay.model.event import DeliveryCounts, Event, EventRow, Headers, Source, Verification
 from relay.model.message import Message
@@ -138,10 +140,42 @@ def delivery(item: Delivery, attempts: tuple[Attempt, ...] | None = None) -> Jso
         "detail": item.detail,
         "status": item.status,
         "took_ms": None if item.took is None else round(item.took * 1000, 3),
+        "batch": item.batch,
     }
     if attempts is not None:
         plain["attempts"] = [attempt(one) for one in attempts]
     return plain
+
+
+def batch(item: Batch, counts: BatchCounts | None = None) -> Json:
+    """Return a bulk replay, with where its steps stand where that is given."""
+    plain: Json = {
+        "id": item.id,
+        "q": item.query,
+        "target": item.target,
+        "sign": item.sign.value,
+        "rate": item.rate,
+        "stop_on_failure": item.stop_on_failure,
+        "state": item.state.value,
+        "detail": item.detail,
+        "created_at": moment(item.created_at),
+        "finished_at": item.finished_at and moment(item.finished_at),
+        "total": item.total,
+    }
+    return plain | {"counts": asdict(counts)} if counts else plain
+
+
+def plan(item: Plan) -> Json:
+    """Return what a bulk replay would do."""
+    return {
+        "dry_run": True,
+        "count": len(item.steps),
+        "events": len({step.event_id for step in item.steps}),
+        "skipped": item.skipped,
+        "targets": [{"name": name, "count": count} for name, count in item.targets.items()],
+        "oldest": item.oldest and moment(item.oldest),
+        "newest": item.newest and moment(item.newest),
+    }
 
 
 def attempt(one: Attempt) -> Json:

@@ -107,13 +107,36 @@ def test_replay_by_query_keeps_order_and_a_dry_run_sends_nothing(ask, shared):
     time.sleep(0.2)
     shared.app.seen.clear()
     plan = ask("replay", "--query", query, "--dry-run", "--json")
-    assert [step["event"] for step in plan.objects] == ids
+    (found,) = plan.objects
+    assert (found["count"], found["events"], found["targets"]) == (3, 3, [{"name": "app", "count": 3}])
+    assert "nothing was sent" in plan.err
     assert not shared.app.seen
     done = ask("replay", "--query", query)
     assert done.code == 0
     assert [json.loads(body)["data"]["object"]["amount"] for _, _, body in shared.app.seen] == [21, 22, 23]
     assert done.err == "3 deliveries: 3 reached their target, 0 failed\n"
+    assert len(done.out.splitlines()) == 3
     assert ask("replay", "--query", "type:no.such").code == 4
+
+
+def test_a_bulk_replay_stops_at_its_first_failure_and_is_taken_up_again(ask, shared):
+    ids = [stripe(shared, amount) for amount in (31, 32, 33)]
+    time.sleep(0.2)
+    shared.app.seen.clear()
+    shared.app.status = 404
+    try:
+        stopped = ask("replay", "--query", f"id:{ids[0]}..{ids[2]}", "--stop-on-failure", "--rate", "50")
+    finally:
+        shared.app.status = 200
+    assert stopped.code == 1
+    words = f"1 failed, 2 not sent; stopped by #{ids[0]} to app failed: 404; relay replay --resume "
+    assert words in stopped.err
+    number = re.search(r"--resume (\d+)", stopped.err)[1]
+    resumed = ask("replay", "--resume", number)
+    assert (resumed.code, resumed.err) == (0, "3 deliveries: 3 reached their target, 0 failed\n")
+    assert len(shared.app.seen) == 4
+    assert ask("replay", "--resume", number).code == 2
+    assert ask("replay", str(ids[0]), "--rate", "5").code == 2
 
 
 def test_replay_refuses_what_must_not_be_dialled(ask, shared):

@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from aiohttp import web
 
 
 async def until(at, holds):
@@ -44,3 +45,80 @@ async def test_what_cannot_be_retried_together_is_named(at, body):
     status, answer = await at.api("/api/deliveries/retry", "POST", json=body)
     assert (status, answer["error"]["code"]) == (400, "bad_request")
     assert answer["error"]["message"]
+
+
+async def over(at, id_):
+    async with asyncio.timeout(10):
+        while True:
+            _, batch = await at.api(f"/api/replays/{id_}")
+            if batch["state"] != "running":
+                return batch
+            await asyncio.sleep(0.02)
+
+
+async def test_a_bulk_replay_is_planned_begun_watched_and_ends(start, aiohttp_server):
+    got = []
+
+    async def handle(request):
+        got.append((await request.read(), request.headers.get("X-Relay-Replay")))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/", handle)
+    server = await aiohttp_server(app)
+    at = await start(TOML.format(port=server.port))
+    for n in range(5):
+        await at.send(data=b"%d" % n)
+    await until(at, lambda status: status["queue"]["succeeded"] == 5)
+    got.clear()
+    status, plan = await at.api("/api/replays", "POST", json={"q": "", "dry_run": True})
+    assert (status, plan["count"], plan["targets"]) == (200, 5, [{"name": "app", "count": 5}])
+    assert plan["oldest"] < plan["newest"]
+    assert got == []
+    status, begun = await at.api("/api/replays", "POST", json={"q": "", "target": "app", "rate": 200})
+    assert (status, begun["total"], begun["rate"]) == (202, 5, 200.0)
+    done = await over(at, begun["id"])
+    assert (done["state"], done["counts"]["succeeded"]) == ("done", 5)
+    assert done["finished_at"] > done["created_at"]
+    assert got == [(b"%d" % n, "1") for n in range(5)]
+    _, made = await at.api(f"/api/deliveries?batch={begun['id']}")
+    assert {(one["batch"], one["reason"]) for one in made["deliveries"]} == {(begun["id"], "replay")}
+    _, listed = await at.api("/api/replays")
+    assert [one["id"] for one in listed["replays"]] == [begun["id"]]
+    assert (await at.api(f"/api/replays/{begun['id']}/cancel", "POST"))[0] == 400
+    assert (await at.api(f"/api/replays/{begun['id']}/resume", "POST"))[0] == 400
+
+
+async def test_a_bulk_replay_is_cancelled_and_resumed(start, unused_tcp_port):
+    at = await start(TOML.format(port=unused_tcp_port))
+    for _ in range(4):
+        await at.send()
+    await until(at, lambda status: status["targets"][0]["state"] == "down")
+    _, begun = await at.api("/api/replays", "POST", json={"q": ""})
+    _, halted = await at.api(f"/api/replays/{begun['id']}/cancel", "POST")
+    counts = halted["counts"]
+    assert (halted["state"], counts["waiting"] + counts["cancelled"]) == ("cancelled", 4)
+    status, resumed = await at.api(
+        f"/api/replays/{begun['id']}/resume", "POST", json={"stop_on_failure": True}
+    )
+    assert (status, resumed["state"], resumed["stop_on_failure"]) == (202, "running", True)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 400),
+        ({"q": "", "rate": 0}, 400),
+        ({"q": "", "rate": True}, 400),
+        ({"q": "", "sign": "twice"}, 400),
+        ({"q": "", "dry_run": "yes"}, 400),
+        ({"q": "after:soon"}, 400),
+        ({"q": "", "strange": 1}, 400),
+        ({"q": ""}, 404),
+        ({"q": "", "target": "nosuch"}, 404),
+    ],
+)
+async def test_what_cannot_be_replayed_is_said(at, body, status):
+    got, answer = await at.api("/api/replays", "POST", json=body)
+    assert (got, bool(answer["error"]["message"])) == (status, True)
+    assert (await at.api("/api/replays/99"))[0] == 404

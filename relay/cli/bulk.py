@@ -1,0 +1,140 @@
+"""A bulk replay as a command follows it: planned, begun or taken up again, watched, and told at its end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
+
+from relay.cli.client import Api, ApiError, Json
+from relay.cli.faults import NothingMatched
+from relay.cli.options import Call
+from relay.cli.settle import succeeded, tell
+from relay.cli.words import counted, day_and_time
+from relay.errors import UsageError
+
+_PAUSE = 0.1
+_PAGE = 500
+
+
+async def plan(call: Call, api: Api, wanted: Json) -> int:
+    """Print what a bulk replay would do. Raises NothingMatched."""
+    found: Json = await api.post("/api/replays", wanted | {"dry_run": True})
+    if not found["events"] and not found["skipped"]:
+        raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
+    if call.json:
+        call.terminal.json(found)
+    else:
+        call.terminal.table(
+            [f"-> {target['name']}", counted(target["count"], "delivery")] for target in found["targets"]
+        )
+    span = f", received {day_and_time(found['oldest'])} to {day_and_time(found['newest'])}"
+    lost = f"; {counted(found['skipped'], 'event')} would go nowhere" if found["skipped"] else ""
+    call.terminal.say(
+        f"{counted(found['count'], 'delivery')} of {counted(found['events'], 'event')}{span}{lost} "
+        "would be made; nothing was sent"
+    )
+    return 0
+
+
+async def begin(api: Api, wanted: Json) -> Json:
+    """Begin a bulk replay and return it. Raises NothingMatched, UsageError where matches lead nowhere."""
+    try:
+        begun: Json = await api.post("/api/replays", wanted)
+    except ApiError as error:
+        if error.status != 404 or not error.sentence.startswith("no event to replay"):
+            raise
+        if "no route" in error.sentence:
+            raise UsageError(error.sentence, hint="name a target with --to") from error
+        raise NothingMatched("no event matches", hint="relay events QUERY shows what does") from error
+    return begun
+
+
+async def follow(call: Call, api: Api, id_: int) -> int:
+    """Watch a bulk replay until it is over and tell how it went; interrupted, cancel it."""
+    batch: Json = await api.get(f"/api/replays/{id_}")
+    try:
+        with progress(call, batch["total"]) as bar:
+            while batch["state"] == "running":
+                bar.reach(_over(batch))
+                await asyncio.sleep(_PAUSE)
+                batch = await api.get(f"/api/replays/{id_}")
+            shown = bar.shown
+    except asyncio.CancelledError:
+        with suppress(ApiError):
+            await api.post(f"/api/replays/{id_}/cancel")
+        call.terminal.say(f"cancelled; relay replay --resume {id_} goes on where it was")
+        raise
+    async for delivery in _made(api, id_):
+        if not shown or not succeeded(delivery):
+            tell(call, delivery)
+    return _told(call, batch)
+
+
+async def _made(api: Api, id_: int) -> AsyncIterator[Json]:
+    """Yield the deliveries of a batch that were tried, oldest first."""
+    found: list[Json] = []
+    before: int | None = None
+    while True:
+        page = await api.get("/api/deliveries", batch=id_, limit=_PAGE, before=before)
+        found += page["deliveries"]
+        before = page["next_before"]
+        if before is None:
+            break
+    for delivery in reversed(found):
+        if delivery["attempts_made"]:
+            yield delivery
+
+
+def _told(call: Call, batch: Json) -> int:
+    counts = batch["counts"]
+    left = counts["waiting"] + counts["cancelled"] + counts["pending"]
+    total = counted(batch["total"], "delivery")
+    words = f"{total}: {counts['succeeded']} reached their target, {counts['failed']} failed"
+    if left:
+        words += f", {left} not sent"
+    if counts["gone"]:
+        words += f", {counts['gone']} of events that are gone"
+    if batch["state"] in ("cancelled", "stopped"):
+        why = f" by {batch['detail']}" if batch["detail"] else ""
+        words += f"; {batch['state']}{why}; relay replay --resume {batch['id']} goes on"
+    call.terminal.say(words)
+    return 1 if counts["failed"] or batch["state"] != "done" else 0
+
+
+def _over(batch: Json) -> int:
+    counts = batch["counts"]
+    return int(counts["succeeded"] + counts["failed"] + counts["gone"])
+
+
+class Bar(Protocol):
+    """What counts deliveries; not `shown` where nobody would see it."""
+
+    shown: bool
+
+    def advance(self) -> None:
+        """Count one more."""
+
+    def reach(self, count: int) -> None:
+        """Count up to there."""
+
+
+class _NoBar:
+    shown = False
+
+    def advance(self) -> None:
+        """Show nothing."""
+
+    def reach(self, count: int) -> None:
+        """Show nothing."""
+
+
+@contextmanager
+def progress(call: Call, total: int) -> Iterator[Bar]:
+    """Show a bar for as long as the block lasts, on a terminal and where there is more than one to count."""
+    if total < 2 or call.json or not (call.terminal.is_terminal and call.terminal.talks_to_terminal):
+        yield _NoBar()
+        return
+    from relay.cli.progress import bar  # noqa: PLC0415 - rich takes 80 ms to import, and only this needs it
+
+    with bar(call.terminal, total) as shown:
+        yield shown

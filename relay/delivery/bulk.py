@@ -1,0 +1,248 @@
+"""Bulk replay: a batch of events sent again, oldest first, at a pace; it goes on after a restart."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.delivery.targets import Targets
+from relay.delivery.trouble import log_trace
+from relay.dial import Rules, check_target
+from relay.errors import NotFoundError, StoreError, UsageError
+from relay.model.batch import Batch, BatchCounts, BatchState, NewBatch, Plan, Step
+from relay.model.delivery import Changes, DeliveryReason, NewDelivery, Route
+from relay.model.event import Event, EventOutcome, EventRow
+from relay.model.search import parse
+from relay.model.signals import DeliveryChanged, Signal
+from relay.store import Store
+
+log = logging.getLogger(__name__)
+
+LONGEST = 100_000  # events of one batch
+WINDOW = 16  # deliveries of a batch under way: enough to keep a target busy, few enough to stop at once
+_PAGE = 500
+_BREATH = 0.01  # seconds between two looks, so that a burst of changes is one look
+_POLL_SECONDS = 10.0
+_STORE_PAUSE = 1.0
+_LATE = 0.25  # seconds of its rate that a batch makes up for when it was held up
+
+
+class Bulk:
+    """Plans, starts, ends and resumes batches; `run` is the long task that feeds them to the queue.
+
+    `led(event)` says where the routes of relay.toml lead from it; `in_order(target, id)` asks that
+    deliveries up to an id go to a target one after another. `above` leaves batches alone that an
+    earlier run of relay started.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        targets: Targets,
+        routes: tuple[Route, ...],
+        led: Callable[[Event], tuple[str, ...]],
+        rules: Callable[[bool], Rules],
+        in_order: Callable[[str, int], None],
+        above: int = 0,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._targets = targets
+        self._routes = routes
+        self._led = led
+        self._rules = rules
+        self._in_order = in_order
+        self._above = above
+        self._bell = asyncio.Event()
+        self._next_at: dict[int, float] = {}
+        bus.on(self._hear)
+
+    async def plan(self, new: NewBatch) -> Plan:
+        """Return what a batch would do. Raises UsageError, TargetError, NotFoundError for an unknown target."""
+        await self._check(new)
+        found = await self._matching(new)
+        steps: list[Step] = []
+        skipped = 0
+        for row in found:
+            names = (new.target,) if new.target else await self._usual(row)
+            steps += [Step(event_id=row.id, target=name) for name in names]
+            skipped += not names
+        return Plan(
+            steps=tuple(steps),
+            skipped=skipped,
+            oldest=found[0].received_at if found else None,
+            newest=found[-1].received_at if found else None,
+        )
+
+    async def start(self, new: NewBatch) -> Batch:
+        """Begin a batch. Raises as `plan` does, and NotFoundError when there is nothing to send."""
+        plan = await self.plan(new)
+        if not plan.steps:
+            lost = "; no route leads from what matches to a target" if plan.skipped else ""
+            raise NotFoundError(f"no event to replay{lost}", hint="name a target, or another query")
+        id_ = await self._store.batches.add(new, plan.steps, self._clock.now())
+        self._bell.set()
+        return await self._store.batches.get(id_)
+
+    async def progress(self, id_: int) -> tuple[Batch, BatchCounts]:
+        """Return a batch and where its steps stand. Raises NotFoundError."""
+        batch = await self._store.batches.get(id_)
+        return batch, await self._store.batches.counts(batch)
+
+    async def cancel(self, id_: int) -> None:
+        """End a batch; what is in flight ends by itself. Raises NotFoundError, UsageError when it is over."""
+        await self._store.batches.get(id_)
+        await self._end(id_, BatchState.CANCELLED)
+
+    async def resume(self, id_: int, *, stop_on_failure: bool | None = None) -> None:
+        """Let an ended batch go on, stopping at failures as before or as told. Raises NotFoundError, UsageError."""
+        batch = await self._store.batches.get(id_)
+        stops = batch.stop_on_failure if stop_on_failure is None else stop_on_failure
+        due = await self._store.batches.resume(id_, self._clock.now(), stop_on_failure=stops)
+        self._say(due, "pending")
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Feed batches to the queue until cancelled."""
+        while True:
+            self._bell.clear()
+            wait = _POLL_SECONDS
+            try:
+                for batch in await self._store.batches.running(self._above):
+                    wait = min(wait, await self._feed(batch))
+            except (StoreError, TimeoutError) as error:
+                log.warning("replays wait for the store: %s", error)
+                wait = _STORE_PAUSE
+            except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls a replay
+                log_trace(log, "replays wait", error)
+                wait = _STORE_PAUSE
+            await self._rest(wait)
+            await self._clock.sleep(_BREATH)
+
+    def _hear(self, signal: Signal) -> None:
+        if isinstance(signal, DeliveryChanged) and signal.state not in ("pending", "running"):
+            self._bell.set()
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._bell.wait()
+        except TimeoutError:
+            return
+
+    async def _feed(self, batch: Batch) -> float:
+        """Give a batch's next steps to the queue; return the seconds until it wants to be looked at again."""
+        pulse = await self._store.batches.pulse(batch.id)
+        if batch.stop_on_failure and pulse.failed is not None:
+            await self._over(batch, BatchState.STOPPED, await self._reason(pulse.failed))
+            return _POLL_SECONDS
+        if batch.made >= batch.total:
+            if not pulse.under_way:
+                await self._over(batch, BatchState.DONE)
+            return _POLL_SECONDS
+        room = (1 if batch.stop_on_failure else WINDOW) - pulse.under_way
+        if room <= 0:
+            return _POLL_SECONDS
+        count, wait = self._allowed(batch, room)
+        if count:
+            await self._advance(batch, count)
+        return wait
+
+    def _allowed(self, batch: Batch, room: int) -> tuple[int, float]:
+        """Return how many steps the rate allows now, and when to look again."""
+        if batch.rate is None:
+            return room, _POLL_SECONDS
+        now, interval = self._clock.monotonic(), 1 / batch.rate
+        due = max(self._next_at.get(batch.id, now), now - max(_LATE, interval))
+        count = min(room, int((now - due) / interval) + 1) if now >= due else 0
+        self._next_at[batch.id] = due + count * interval
+        return count, self._next_at[batch.id] - now
+
+    async def _advance(self, batch: Batch, count: int) -> None:
+        def owe(target: str) -> NewDelivery:
+            return _owed(batch, target, self._targets)
+
+        made = await self._store.batches.advance(batch.id, count, owe, self._clock.now())
+        if len(made) < count:
+            self._bell.set()  # events are gone: there may be nothing left to wait for
+        for name in (batch.target,) if batch.target else self._targets.names:
+            self._in_order(name, made[-1][0] if made else 0)
+        self._say(made, "pending")
+
+    async def _over(self, batch: Batch, state: BatchState, detail: str = "") -> None:
+        with suppress(UsageError):  # somebody was quicker to end it
+            await self._end(batch.id, state, detail)
+
+    async def _end(self, id_: int, state: BatchState, detail: str = "") -> None:
+        given_up = await self._store.batches.end(id_, state, self._clock.now(), detail)
+        self._next_at.pop(id_, None)
+        self._say(given_up, "cancelled")
+
+    def _say(self, changed: tuple[tuple[int, int], ...], state: str) -> None:
+        for id_, event_id in changed:
+            self._bus.publish(DeliveryChanged(id_, event_id, state))
+
+    async def _reason(self, id_: int) -> str:
+        delivery = await self._store.deliveries.get(id_)
+        return f"#{delivery.event_id} to {delivery.target} failed: {delivery.detail}"
+
+    async def _check(self, new: NewBatch) -> None:
+        problems = parse(new.query, self._clock.now()).problems
+        if problems:
+            raise UsageError(problems[0], hint="the search language stands in the README")
+        if new.target is None:
+            return
+        if "://" in new.target:
+            await check_target(new.target, self._rules(True))
+        elif new.target not in self._targets.names:
+            known = ", ".join(sorted(self._targets.names)) or "none yet"
+            raise NotFoundError(
+                f"no target '{new.target}'", hint=f"there is: {known}; or an address: http://…"
+            )
+
+    async def _matching(self, new: NewBatch) -> list[EventRow]:
+        """Return the events that match, oldest first."""
+        query = parse(new.query, self._clock.now())
+        found: list[EventRow] = []
+        before: int | None = None
+        while True:
+            page = await self._store.events.page(query, limit=_PAGE, before=before)
+            found += page.rows
+            before = page.next_before
+            if len(found) > LONGEST:
+                raise UsageError(
+                    f"more than {LONGEST} events match",
+                    hint="narrow the query, by after: and before: perhaps",
+                )
+            if before is None:
+                return found[::-1]
+
+    async def _usual(self, row: EventRow) -> tuple[str, ...]:
+        """Return where an event's routes lead, e-mail apart: nobody gets a mail twice unless it is named."""
+        matching = [route for route in self._routes if route.matches(row.source, row.type)]
+        if any(route.when for route in matching):
+            led = self._led(await self._store.events.get(row.id))
+        else:
+            taken = matching if row.outcome is EventOutcome.ACCEPTED else []
+            led = tuple(dict.fromkeys(name for route in taken for name in route.targets))
+        sending = self._targets.sending
+        return tuple(name for name in led if name in sending) or (sending if len(sending) == 1 else ())
+
+
+def _owed(batch: Batch, target: str, targets: Targets) -> NewDelivery:
+    known = targets.named(target)
+    changes = Changes(sign=batch.sign, once=batch.stop_on_failure or None)
+    return NewDelivery(
+        target=target,
+        action=known.action if known else "forward",
+        reason=DeliveryReason.REPLAY,
+        changes=replace(changes, url=target) if "://" in target else changes,
+        batch=batch.id,
+    )

@@ -1,0 +1,201 @@
+"""Batches and their steps: what a bulk replay still has to do, whatever becomes of relay meanwhile."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from relay.errors import NotFoundError, UsageError
+from relay.model.batch import Batch, BatchCounts, BatchState, NewBatch, Step
+from relay.model.delivery import DeliveryState, NewDelivery, SignMode
+from relay.store.deliveries import DELIVERY_COLUMNS, DELIVERY_MARKS, delivery_values
+from relay.store.reader import Readers
+from relay.store.rows import from_micros, to_micros
+from relay.store.writer import Writer
+
+Touched = tuple[tuple[int, int], ...]  # deliveries that changed: the id of each, and of its event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """What a batch has under way at this moment, and the first of its deliveries that failed."""
+
+    under_way: int
+    failed: int | None
+
+
+class Batches:
+    """Typed questions about batches."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def add(self, new: NewBatch, steps: tuple[Step, ...], now: datetime) -> int:
+        """Keep a batch with all its steps and return its id."""
+
+        def step(connection: sqlite3.Connection) -> int:
+            cursor = connection.execute(
+                "INSERT INTO batches (created_at, query, target, sign, rate, stop_on_failure, state, total) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    to_micros(now),
+                    new.query,
+                    new.target,
+                    new.sign.value,
+                    new.rate,
+                    new.stop_on_failure,
+                    BatchState.RUNNING.value,
+                    len(steps),
+                ),
+            )
+            id_ = cursor.lastrowid or 0
+            connection.executemany(
+                "INSERT INTO batch_steps VALUES (?, ?, ?, ?)",
+                [(id_, place, one.event_id, one.target) for place, one in enumerate(steps)],
+            )
+            return id_
+
+        return await self._writer.write(step)
+
+    async def get(self, id_: int) -> Batch:
+        """Return a batch. Raises NotFoundError."""
+        row = await self._readers.one("SELECT * FROM batches WHERE id = ?", (min(id_, 2**62),))
+        if row is None:
+            raise NotFoundError(f"no replay {id_}", hint="GET /api/replays lists those that there are")
+        return _batch(row)
+
+    async def page(self, limit: int = 50) -> tuple[Batch, ...]:
+        """Return batches, newest first."""
+        found = await self._readers.all("SELECT * FROM batches ORDER BY id DESC LIMIT ?", (limit,))
+        return tuple(_batch(row) for row in found)
+
+    async def running(self, above: int = 0) -> tuple[Batch, ...]:
+        """Return the batches that go on, oldest first, those with ids above `above`."""
+        found = await self._readers.all(
+            "SELECT * FROM batches WHERE state = 'running' AND id > ? ORDER BY id", (above,)
+        )
+        return tuple(_batch(row) for row in found)
+
+    async def newest(self) -> int:
+        """Return the highest id there is; 0 when there is none."""
+        row = await self._readers.one("SELECT MAX(id) FROM batches")
+        return int(row[0] or 0) if row else 0
+
+    async def counts(self, batch: Batch) -> BatchCounts:
+        """Return where the steps of a batch stand."""
+        found = await self._readers.all(
+            "SELECT state, COUNT(*) FROM deliveries WHERE batch = ? GROUP BY state", (batch.id,)
+        )
+        states = {row[0]: int(row[1]) for row in found}
+        kept = {state.value: states.get(state.value, 0) for state in DeliveryState}
+        gone = batch.made - sum(kept.values())
+        return BatchCounts(waiting=batch.total - batch.made, gone=gone, **kept)
+
+    async def pulse(self, id_: int) -> Pulse:
+        """Return what is under way of a batch, however many deliveries it has made."""
+        under_way = await self._readers.one(
+            "SELECT COUNT(*) FROM deliveries WHERE batch = ? AND state IN ('pending', 'running')", (id_,)
+        )
+        failed = await self._readers.one(
+            "SELECT MIN(id) FROM deliveries WHERE batch = ? AND state = 'failed'", (id_,)
+        )
+        return Pulse(under_way=under_way[0] if under_way else 0, failed=failed[0] if failed else None)
+
+    async def advance(
+        self, id_: int, count: int, owe: Callable[[str], NewDelivery], now: datetime
+    ) -> Touched:
+        """Turn the next steps into deliveries due now; return the id of each and of its event.
+
+        `owe` makes the delivery to a target. Nothing happens unless the batch goes on; a step whose
+        event is gone is passed over.
+        """
+
+        def step(connection: sqlite3.Connection) -> Touched:
+            row = connection.execute(
+                "SELECT made FROM batches WHERE id = ? AND state = 'running'", (id_,)
+            ).fetchone()
+            if row is None:
+                return ()
+            found = connection.execute(
+                "SELECT event_id, target, source FROM batch_steps LEFT JOIN events ON events.id = event_id "
+                "WHERE batch_id = ? AND place >= ? ORDER BY place LIMIT ?",
+                (id_, row[0], count),
+            ).fetchall()
+            connection.execute("UPDATE batches SET made = made + ? WHERE id = ?", (len(found), id_))
+            sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
+            made: list[tuple[int, int]] = []
+            for event_id, target, source in found:
+                if source is not None:
+                    values = delivery_values(event_id, source, owe(target), to_micros(now))
+                    made.append((connection.execute(sql, values).lastrowid or 0, event_id))
+            return tuple(made)
+
+        return await self._writer.write(step)
+
+    async def end(self, id_: int, state: BatchState, now: datetime, detail: str = "") -> Touched:
+        """End a batch that goes on, and give up what waits of it; return what that was.
+
+        Raises UsageError when it does not go on.
+        """
+
+        def step(connection: sqlite3.Connection) -> Touched:
+            changed = connection.execute(
+                "UPDATE batches SET state = ?, detail = ?, finished_at = ? WHERE id = ? AND state = 'running'",
+                (state.value, detail, to_micros(now), id_),
+            ).rowcount
+            if not changed:
+                raise UsageError(f"replay {id_} is not running", hint=f"look at it: /api/replays/{id_}")
+            if state is BatchState.DONE:
+                connection.execute("DELETE FROM batch_steps WHERE batch_id = ?", (id_,))
+            given_up = connection.execute(
+                "UPDATE deliveries SET state = 'cancelled' WHERE batch = ? AND state = 'pending' "
+                "RETURNING id, event_id",
+                (id_,),
+            )
+            return tuple(given_up.fetchall())
+
+        return await self._writer.write(step)
+
+    async def resume(self, id_: int, now: datetime, *, stop_on_failure: bool) -> Touched:
+        """Let a batch that was ended go on where it was: what was given up is due again, and returned.
+
+        One that stops at failures sends first what failed. Raises UsageError when it goes on already,
+        or is done.
+        """
+
+        def step(connection: sqlite3.Connection) -> Touched:
+            changed = connection.execute(
+                "UPDATE batches SET state = 'running', detail = '', finished_at = NULL, stop_on_failure = ? "
+                "WHERE id = ? AND state IN ('cancelled', 'stopped')",
+                (stop_on_failure, id_),
+            ).rowcount
+            if not changed:
+                raise UsageError(
+                    f"replay {id_} cannot be resumed", hint="only one that was cancelled or stopped can"
+                )
+            states = ("cancelled", "failed") if stop_on_failure else ("cancelled", "cancelled")
+            due = connection.execute(
+                "UPDATE deliveries SET state = 'pending', due_at = ?, spared = attempts "
+                "WHERE batch = ? AND state IN (?, ?) RETURNING id, event_id",
+                (to_micros(now), id_, *states),
+            )
+            return tuple(due.fetchall())
+
+        return await self._writer.write(step)
+
+
+def _batch(row: sqlite3.Row) -> Batch:
+    plain: dict[str, Any] = dict(row)
+    finished = row["finished_at"]
+    return Batch(
+        **plain
+        | {
+            "created_at": from_micros(row["created_at"]),
+            "finished_at": None if finished is None else from_micros(finished),
+            "sign": SignMode(row["sign"]),
+            "stop_on_failure": bool(row["stop_on_failure"]),
+            "state": BatchState(row["state"]),
+        },
+    )

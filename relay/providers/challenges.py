@@ -19,6 +19,7 @@ from relay.model.secret import Secret
 # choose the text of an HMAC could have a whole forged event signed (X's crc_token, Zoom's plainToken).
 _PLAIN = re.compile(r"[A-Za-z0-9+/=_.~-]{1,256}")
 _VISIBLE = re.compile(r"[\x20-\x7e]{1,2048}")
+_DISCORD_PING = re.compile(rb'"type"\s*:\s*[01]\b')
 _SNS_HOST = re.compile(r"https://sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?/")
 
 
@@ -69,6 +70,13 @@ def find_challenge(provider: str, capture: Capture) -> tuple[Challenge, str] | N
         if asked is not None:
             return challenge, asked
     return None
+
+
+def offered_secret(provider: str, capture: Capture) -> str:
+    """Return the secret that a handshake brought; "" where it brought none."""
+    found = find_challenge(provider, capture)
+    reply = found[0].reply(found[1], None) if found else None
+    return reply.offered if reply else ""
 
 
 def subscription_link(capture: Capture) -> str | None:
@@ -133,8 +141,8 @@ def _notion(capture: Capture) -> str | None:
 
 def _discord(kind: int) -> Callable[[Capture], str | None]:
     def asked(capture: Capture) -> str | None:
-        # Every event has a type; pings are small, and only those are read here.
-        if b'"type"' not in capture.body or len(capture.body) > 10_000:
+        # Every event has a type; pings are small, and only what may be one is read here.
+        if len(capture.body) > 10_000 or not _DISCORD_PING.search(capture.body):
             return None
         payload = _payload(capture)
         said = payload.at("type")

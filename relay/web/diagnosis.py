@@ -12,6 +12,7 @@ from relay.model.event import Capture, Event, EventOutcome, Source, Verdict, Ver
 from relay.model.search import Query, Term
 from relay.model.secret import Secret
 from relay.providers.catalogue import find, recognise
+from relay.providers.challenges import CHALLENGES, offered_secret
 from relay.providers.doctor import Case, Diagnosis, Known, diagnose
 from relay.providers.handshake import shake
 from relay.store import Store
@@ -47,7 +48,7 @@ class Doctor:
             source=source,
             reason=event.row.reason,
             sender=find(event.row.provider) or recognise(capture),
-            others=tuple(self._others(source)),
+            others=(*await self._given(source), *self._others(source)),
             urls=urls,
             base=self.live.public_url or self.ingress_url,
             recent=await self._recent(event) if verification.verdict is Verdict.INVALID else (),
@@ -69,15 +70,27 @@ class Doctor:
         known = [Known(secret=secret, source=item.name) for item in named for secret in item.secrets]
         # Of two sources with one provider it is easiest to take one secret for the other.
         alike = {item.name for item in named if item.provider == source.provider}
-        yield from (Known(secret=secret) for secret in self.table.offered(source.name))
         yield from sorted(known, key=lambda item: item.source not in alike)
         yield from (Known(secret=secret) for secret in self.spare)
 
-    async def _recent(self, event: Event) -> tuple[tuple[int, bytes], ...]:
-        of_source = Term(text=f"source:{event.row.source}", key="source", value=event.row.source)
+    async def _given(self, source: Source) -> tuple[Known, ...]:
+        """Return the secrets that handshakes of the source brought, newest first, kept nowhere but in them."""
+        if source.provider not in CHALLENGES:
+            return ()
+        found: list[Known] = []
         page = await self.store.events.page(
-            Query(text=of_source.text, terms=(of_source,)), limit=_RECENT, before=event.id
+            _search(("source", source.name), ("is", "handshake")), limit=_RECENT
         )
+        for row in page.rows:
+            event = await self.store.events.get(row.id)
+            offered = offered_secret(source.provider, event.capture)
+            if offered:
+                found.append(Known(secret=Secret(f"handshake {row.id}", offered)))
+        return tuple(found)
+
+    async def _recent(self, event: Event) -> tuple[tuple[int, bytes], ...]:
+        search = _search(("source", event.row.source))
+        page = await self.store.events.page(search, limit=_RECENT, before=event.id)
         small = [row.id for row in page.rows if row.size <= _LARGE]
         return tuple([(id_, (await self.store.events.get(id_)).capture.body) for id_ in small])
 
@@ -90,6 +103,11 @@ def wanted(event: Event) -> bool:
     return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (
         refused and event.row.type == "handshake"
     )
+
+
+def _search(*filters: tuple[str, str]) -> Query:
+    terms = tuple(Term(text=f"{key}:{value}", key=key, value=value) for key, value in filters)
+    return Query(text=" ".join(term.text for term in terms), terms=terms)
 
 
 def _gone(event: Event) -> Source:

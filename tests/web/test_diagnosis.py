@@ -14,6 +14,9 @@ from stripe import WebhookSignature
 from svix.webhooks import Webhook
 from twilio.request_validator import RequestValidator
 
+from relay.app import running
+from relay.config import Overrides, load
+
 BODY = b'{"id":"evt_1","type":"invoice.paid","data":{"object":{"amount":4800,"url":"https://x.example/a","name":"Caf\xc3\xa9"}}}'
 VALUE = json.loads(BODY)
 JSON = {"Content-Type": "application/json"}
@@ -380,6 +383,23 @@ async def test_the_secret_of_a_later_handshake(start):
     digest = hmac.new(b"the newer one's", b'{"events":[]}', hashlib.sha256).hexdigest()
     found = await first(at, "/webhooks/asana", b'{"events":[]}', JSON | {"X-Hook-Signature": digest})
     assert found["cause"] == "secret_of_handshake"
+    assert found["line"] == 'secret = ["env:ASANA_WEBHOOK_SECRET", "env:ASANA_WEBHOOK_SECRET_2"]'
+
+
+async def test_the_secret_of_a_handshake_is_found_after_a_restart_too(at, tmp_path):
+    ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+    config = load(None, Overrides(data_dir=str(tmp_path / "twice"), **ports), {})
+    body = b'{"events":[]}'
+    digest = hmac.new(b"given once", body, hashlib.sha256).hexdigest()
+    async with running(config) as relay:
+        await type(at)(relay, at.session).send(
+            "/webhooks/asana", b"", headers={"X-Hook-Secret": "given once"}
+        )
+    async with running(config) as relay:
+        again = type(at)(relay, at.session)
+        found = await first(again, "/webhooks/asana", body, JSON | {"X-Hook-Signature": digest})
+    assert (found["cause"], found["line"]) == ("secret_of_handshake", "ASANA_WEBHOOK_SECRET=")
+    assert found["title"] == "Signed with the secret of handshake 1"
 
 
 async def test_verified_events_need_no_hint_and_cost_no_search(start):

@@ -108,7 +108,7 @@ def malformed(case: Case, verification: Verification) -> Iterator[Finding]:
 
 def mendings(value: str) -> Iterator[Mending]:
     """Return a header value as it may have been sent, the likeliest change first."""
-    yield Mending(re.sub(r"\s*([,;=])\s*", r"\1", value.strip()), "spaces were put in")
+    yield Mending(re.sub(r"(?<!\s)\s*([,;=])\s*", r"\1", value.strip()), "spaces were put in")
     yield Mending(value.strip("\"' "), "quotes were put around it")
     yield Mending(unquote(value), "it was percent-encoded")
     yield Mending(value.lower(), "its hex is in upper case")

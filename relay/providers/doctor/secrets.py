@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from relay.model.secret import Secret
 from relay.model.text import printable
+from relay.providers.catalogue import find
 from relay.providers.doctor.bench import AS_RECEIVED, Bench
 from relay.providers.doctor.case import Case, Finding, Known, name_of, where_of
 from relay.providers.schemes.keys import unbase64
@@ -17,7 +18,7 @@ _ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=\S)")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _RETIRED = re.compile(r"(?:^|_)(?:OLD|PREV|PREVIOUS|RETIRED|FORMER|LAST)(?:_|$)", re.IGNORECASE)
 _MODES = (
-    ("test", re.compile(r"(?:^|_)(?:TEST|SANDBOX|DEV|DEVELOPMENT|STAGING|CLI|LOCAL)(?:_|$)", re.IGNORECASE)),
+    ("test", re.compile(r"(?:^|_)(?:TEST|SANDBOX)(?:_|$)", re.IGNORECASE)),
     ("live", re.compile(r"(?:^|_)(?:LIVE|PROD|PRODUCTION)(?:_|$)", re.IGNORECASE)),
 )
 # What providers' other credentials start with: never what signs a webhook.
@@ -134,7 +135,33 @@ def elsewhere(bench: Bench) -> Iterator[Finding]:
             return
 
 
+def given_away(case: Case, known: Known) -> Finding | None:
+    """Say that a handshake brought the secret that fits; None for a secret that lies somewhere."""
+    kind, _, number = known.secret.reference.partition(" ")
+    if kind != "handshake":
+        return None
+    provider = find(case.source.provider)
+    variable = provider.secret_env[0] if provider and provider.secret_env else "HANDSHAKE_SECRET"
+    checked = [secret.reference for secret in case.source.secrets]
+    fix, line = f"Save what event {number} brought in .env, and restart relay:", f"{variable}="
+    if checked:
+        both = ", ".join(f'"{reference}"' for reference in (*checked, f"env:{variable}_2"))
+        fix = f"Save what event {number} brought as {variable}_2, accept both under {case.header}, and restart relay:"
+        line = f"secret = [{both}]"
+    return Finding(
+        cause="secret_of_handshake",
+        title=f"Signed with the secret of handshake {number}",
+        sentence=f"The signature fits the secret that {case.title} gave in event {number}, and that is saved nowhere.",
+        fix=fix,
+        line=line,
+        certain=True,
+    )
+
+
 def _different(case: Case, known: Known) -> Finding:
+    given = given_away(case, known)
+    if given is not None:
+        return given
     fitting = name_of(known.secret)
     checked = " and ".join(name_of(secret) for secret in case.source.secrets) or "none"
     belongs = f", the secret of source {known.source}" if known.source else ""
@@ -157,14 +184,13 @@ def _kind(case: Case, known: Known) -> tuple[str, str, str]:
     if _RETIRED.search(reference.partition(":")[2]):
         more = f" Finish the rotation at {case.title}, or accept both meanwhile."
         return "secret_retired", "Signed with a secret you replaced", more
-    if reference.startswith("handshake "):
-        more = " It came with a handshake; save it where relay finds it."
-        return "secret_of_handshake", "Signed with the secret of a later handshake", more
     mode, other = _mode(reference), {_mode(secret.reference) for secret in case.source.secrets}
     if mode and mode not in other and (other - {""} or mode == "test"):
         more = " The provider keeps one secret for test mode and one for live mode."
         return "secret_of_other_mode", f"Signed with the {mode} mode secret", more
-    return "secret_of_other_source", "Signed with a different secret", ""
+    listens = case.source.provider == "stripe" and "CLI" in reference.upper()
+    more = " You probably have stripe listen running while relay has the Dashboard secret." if listens else ""
+    return "secret_of_other_source", "Signed with a different secret", more
 
 
 def _mode(reference: str) -> str:

@@ -7,6 +7,7 @@ from relay.model.event import Verification, VerifyMode
 from relay.providers.catalogue import find
 from relay.providers.doctor.bench import AS_RECEIVED, Bench, leaves
 from relay.providers.doctor.case import Case, Finding, Known, name_of
+from relay.providers.doctor.secrets import given_away
 from relay.providers.provider import Provider
 
 
@@ -77,7 +78,7 @@ def _no_secret(bench: Bench) -> Iterator[Finding]:
     variable = named.removeprefix("env:") if named.startswith("env:") else usual
     for known in case.others:
         if bench.fits(known.secret, AS_RECEIVED):
-            yield Finding(
+            yield given_away(case, known) or Finding(
                 cause="secret_elsewhere",
                 title=f"The secret is there, under another name: {name_of(known.secret)}",
                 sentence=f"The signature fits {name_of(known.secret)}, but source {case.source.name} looks for "

@@ -16,10 +16,10 @@ from relay.providers.schemes.keys import unbase64
 _PREFIXES = ("v1,whsec_", "whsec_", "whsk_", "v1,", "sha256=", "Bearer ", "bearer ")
 _ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=\S)")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-_RETIRED = re.compile(r"(?:^|_)(?:OLD|PREV|PREVIOUS|RETIRED|FORMER|LAST)(?:_|$)", re.IGNORECASE)
+_RETIRED = re.compile(r"(?:^|[_.-])(?:OLD|PREV|PREVIOUS|RETIRED|FORMER|LAST)(?:[_.-]|$)", re.IGNORECASE)
 _MODES = (
-    ("test", re.compile(r"(?:^|_)(?:TEST|SANDBOX)(?:_|$)", re.IGNORECASE)),
-    ("live", re.compile(r"(?:^|_)(?:LIVE|PROD|PRODUCTION)(?:_|$)", re.IGNORECASE)),
+    ("test", re.compile(r"(?:^|[_.-])(?:TEST|SANDBOX)(?:[_.-]|$)", re.IGNORECASE)),
+    ("live", re.compile(r"(?:^|[_.-])(?:LIVE|PROD|PRODUCTION)(?:[_.-]|$)", re.IGNORECASE)),
 )
 # What providers' other credentials start with: never what signs a webhook.
 _OTHER_CREDENTIALS = {

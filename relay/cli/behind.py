@@ -51,7 +51,9 @@ def behind(terminal: Terminal, on_closed: Callable[[], None]) -> Iterator[None]:
     kept = terminal.out, terminal.err
     terminal.flush()
     pieces: Queue[Piece | None] = Queue(DEPTH)
-    writer = threading.Thread(target=_write_all, args=(pieces, on_closed), name="printer", daemon=True)
+    writer = threading.Thread(
+        target=_write_all, args=(pieces, kept[0].fileno(), on_closed), name="printer", daemon=True
+    )
     writer.start()
     terminal.out, terminal.err = (cast("TextIO", Behind(stream, pieces)) for stream in kept)
     try:
@@ -62,7 +64,7 @@ def behind(terminal: Terminal, on_closed: Callable[[], None]) -> Iterator[None]:
         writer.join(_LAST_WORDS)
 
 
-def _write_all(pieces: "Queue[Piece | None]", on_closed: Callable[[], None]) -> None:
+def _write_all(pieces: "Queue[Piece | None]", out: int, on_closed: Callable[[], None]) -> None:
     closed: set[int] = set()
     while (piece := pieces.get()) is not None:
         stream, text = piece
@@ -74,7 +76,7 @@ def _write_all(pieces: "Queue[Piece | None]", on_closed: Callable[[], None]) -> 
                 text = text[os.write(stream, text) :]
         except OSError:
             closed.add(stream)
-            if stream == 1:
+            if stream == out:
                 on_closed()
 
 

@@ -95,7 +95,8 @@ async def _data(config: Config) -> Finding:
 
 
 def _disk(data_dir: Path) -> Finding:
-    free = shutil.disk_usage(data_dir if data_dir.is_dir() else data_dir.parent).free
+    there = next(folder for folder in (data_dir, *data_dir.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
     detail = f"{size(free)} free for {data_dir}"
     if free > _LITTLE_DISK:
         return _good("disk", detail)

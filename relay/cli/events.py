@@ -25,11 +25,12 @@ async def command(call: Call, query: tuple[str, ...], following: bool, limit: in
     async with connect(config) as api:
         last = await newest(api)
         found = await pages(api, text, limit)
-    show(call, found[::-1] if following else found)
+    widths: list[int] = []
+    show(call, found[::-1] if following else found, widths)
     if following:
         async with aclosing(follow(call, config, text, last)) as arriving:
             async for event in arriving:
-                show(call, [event])
+                show(call, [event], widths)
     if not found:
         call.terminal.say("no event matches" if text else "there are no events yet")
     return 4 if text and not found else 0

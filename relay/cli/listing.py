@@ -28,13 +28,13 @@ async def newest(api: Api) -> int:
     return int(found[0]["id"]) if found else 0
 
 
-def show(call: Call, events: list[Json]) -> None:
-    """Print events, a line each."""
+def show(call: Call, events: list[Json], widths: list[int] | None = None) -> None:
+    """Print events, a line each; `widths` keeps the columns of one printing for the next."""
     if call.json:
         for event in events:
             call.terminal.json(event)
     else:
-        call.terminal.table(_row(event) for event in events)
+        call.terminal.table((_row(event) for event in events), widths)
     call.terminal.flush()
 
 

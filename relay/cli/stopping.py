@@ -76,10 +76,17 @@ async def stopping(say: Callable[[str], None]) -> AsyncIterator[Stopping]:
     """Take SIGINT, SIGTERM and SIGHUP as requests to stop for as long as the block lasts."""
     stop = Stopping(say)
     loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
+    numbers = _taken()
+    for number in numbers:
         loop.add_signal_handler(number, stop.ask)
     try:
         yield stop
     finally:
-        for number in _SIGNALS:
+        for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def _taken() -> tuple[signal.Signals, ...]:
+    # nohup ignores SIGHUP, and means it.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return tuple(number for number in _SIGNALS if not (ignored and number is signal.SIGHUP))

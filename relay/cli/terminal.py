@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from relay.model.text import printable
 Part = str | tuple[str, str]
 """A piece of a line: text, or text with a colour (`green`, `red`, `yellow`, `dim`, `bold`)."""
 
+_GAP = 2
 _STYLES: Mapping[str, Mapping[str, Any]] = {
     "green": {"fg": "green"},
     "red": {"fg": "red"},
@@ -46,11 +46,6 @@ class Terminal:
         """Say whether a person looks at stderr."""
         return self.err.isatty()
 
-    @property
-    def width(self) -> int:
-        """Return how many columns a line may take; off a terminal a line is as long as it is."""
-        return shutil.get_terminal_size().columns if self.is_terminal else 10_000
-
     def line(self, *parts: Part) -> None:
         """Print a line of data. Control characters in any part come out escaped."""
         self._write(styled(parts, colour=has_colour(self.out)) + "\n")
@@ -68,9 +63,9 @@ class Terminal:
         except BrokenPipeError:
             raise OutputClosed from None
 
-    def table(self, rows: Iterable[Sequence[Part]]) -> None:
-        """Print rows with their columns aligned."""
-        for row in aligned(rows):
+    def table(self, rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> None:
+        """Print rows with their columns aligned; `widths` as for `aligned`."""
+        for row in aligned(rows, widths):
             self.line(*row)
 
     def say(self, *parts: Part) -> None:
@@ -117,16 +112,19 @@ def styled(parts: Iterable[Part], *, colour: bool) -> str:
     return "".join(_one(part, colour=colour) for part in parts)
 
 
-def aligned(rows: Iterable[Sequence[Part]], gap: int = 2) -> list[list[Part]]:
-    """Return rows whose columns are padded to one width each; the last column is left as it is."""
+def aligned(rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> list[list[Part]]:
+    """Return rows whose columns are padded to one width each; the last column is left as it is.
+
+    `widths` keeps what columns have grown to, for rows that come later.
+    """
     listed = [list(row) for row in rows]
-    widths: list[int] = []
+    grown = [] if widths is None else widths
     for row in listed:
         for number, part in enumerate(row[:-1]):
             wide = len(printable(text_of(part)))
-            widths[number : number + 1] = [max([wide, *widths[number : number + 1]])]
+            grown[number : number + 1] = [max([wide, *grown[number : number + 1]])]
     return [
-        [*(padded(part, widths[number] + gap) for number, part in enumerate(row[:-1])), *row[-1:]]
+        [*(padded(part, grown[number] + _GAP) for number, part in enumerate(row[:-1])), *row[-1:]]
         for row in listed
     ]
 

@@ -74,9 +74,10 @@ def day_and_time(moment: str) -> str:
 
 def size(count: int) -> str:
     """Return a number of bytes as people say it."""
-    if count < 1000:
-        return f"{count} B"
-    return f"{count / 1000:.1f} KB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+    for unit, whole in (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)):
+        if count >= whole:
+            return f"{count / whole:.1f} {unit}"
+    return f"{count} B"
 
 
 def counted(count: int, noun: str) -> str:

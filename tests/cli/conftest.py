@@ -10,7 +10,7 @@ import sys
 import threading
 import urllib.request
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -46,20 +46,23 @@ class Started:
     process: subprocess.Popen
     home: Path
     app: object = None
-    lines: list[str] = field(default_factory=list)
 
     def line(self) -> str:
         text = self.process.stdout.readline()
-        self.lines.append(text)
+        assert text, f"relay ended: {self.process.stderr.read()}"
         return text
 
     def object(self, kind: str):
         """Return the next object of a kind, passing over others."""
-        while text := self.line():
-            value = json.loads(text)
-            if value["kind"] == kind:
-                return value
-        raise AssertionError(f"no {kind}; stderr: {self.process.stderr.read()}")
+        while (value := json.loads(self.line()))["kind"] != kind:
+            pass
+        return value
+
+    def banner(self) -> list[str]:
+        lines = [self.line()]
+        while not lines[-1].startswith("Config"):
+            lines.append(self.line())
+        return lines
 
     @property
     def running(self):

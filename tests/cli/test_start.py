@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 
 def test_the_banner_is_short_and_always_in_the_same_order(started, tmp_path, target):
@@ -18,9 +19,7 @@ def test_the_banner_is_short_and_always_in_the_same_order(started, tmp_path, tar
         + "".join(f'[targets.t{n}]\nforward = "{target.url}"\n' for n in range(6))
     )
     with started() as relay:
-        banner = []
-        while not (banner and banner[-1].startswith("Config")):
-            banner.append(relay.line())
+        banner = relay.banner()
         titles = [line.split()[0] for line in banner if not line.startswith(" ")]
         assert titles == ["Dashboard", "Public", "Sources", "Targets", "Data", "Config"]
         assert len(banner) < 12
@@ -41,8 +40,7 @@ def test_the_banner_is_short_and_always_in_the_same_order(started, tmp_path, tar
 
 def test_a_quick_delivery_stands_on_the_line_of_its_event(started, target):
     with started("--forward", target.url) as relay:
-        while not relay.line().startswith("Config"):
-            pass
+        relay.banner()
         assert relay.send()["event"] == 1
         line = relay.line()
         assert re.fullmatch(r"\d\d:\d\d:\d\d  test +a\.b +#1 +unchecked +-> forward 200 \d+ ms\n", line)
@@ -154,8 +152,7 @@ def test_a_reader_that_leaves_ends_relay_quietly(started):
 
 def test_hostile_text_is_escaped_on_the_line_of_its_event(started):
     with started() as relay:
-        while not relay.line().startswith("Config"):
-            pass
+        relay.banner()
         relay.send(body=json.dumps({"type": "\x1b[31m\u202eevil\n12:00:00 fake"}).encode())
         line = relay.line()
     assert "\x1b" not in line
@@ -173,3 +170,34 @@ def test_a_malformed_request_is_one_line_and_no_traceback(started):
         _, _, err = relay.stop()
     assert "Traceback" not in err
     assert err.count("malformed") <= 1
+
+
+def test_a_second_relay_on_the_same_data_is_refused_and_commands_wait_for_each_other(started, command):
+    with started("--json") as relay:
+        relay.object("ready")
+        second = command(
+            "start", "--no-tunnel", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto"
+        )
+        relay.stop()
+    assert second.code == 1
+    assert second.err.startswith(f"relay: another relay (pid {relay.process.pid}) uses ")
+    with ThreadPoolExecutor() as pool:
+        codes = [done.code for done in pool.map(lambda _: command("events"), range(2))]
+    assert codes == [0, 0]
+
+
+def test_opening_the_browser_puts_no_token_on_a_command_line(started, tmp_path):
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/asked\n')
+    browser.chmod(0o700)
+    with started("--json", "--open", env={"BROWSER": str(browser)}) as relay:
+        token = relay.object("ready")["login_url"].rpartition("=")[2]
+        asked = tmp_path / "asked"
+        for _ in range(200):
+            if asked.exists() and asked.read_text():
+                break
+            time.sleep(0.02)
+    page = asked.read_text().strip()
+    assert page == (tmp_path / ".relay" / "open.html").as_uri()
+    assert token in (tmp_path / ".relay" / "open.html").read_text()
+    assert (tmp_path / ".relay" / "open.html").stat().st_mode & 0o077 == 0

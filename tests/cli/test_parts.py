@@ -1,0 +1,254 @@
+"""The parts that commands are made of, where a process would prove no more."""
+
+import asyncio
+import io
+import logging
+import os
+import re
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiohttp.http_exceptions import BadStatusLine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.cli import logs
+from relay.cli.behind import DEPTH, behind
+from relay.cli.differences import differences
+from relay.cli.edits import assignments
+from relay.cli.faults import Invocation, NothingMatched, guarded
+from relay.cli.logs import MalformedRequests
+from relay.cli.terminal import Terminal, aligned, as_json, styled
+from relay.cli.ticker import FLOOD, Ticker
+from relay.cli.words import duration, size, until
+from relay.errors import ConfigError, StoreError, UsageError
+
+
+class StandingClock:
+    def __init__(self):
+        self.at = 0.0
+
+    def now(self):
+        return datetime.fromtimestamp(self.at, UTC)
+
+    def monotonic(self):
+        return self.at
+
+    async def sleep(self, seconds):
+        self.at += seconds
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(), min_size=1), st.booleans())
+def test_no_text_gets_a_control_character_onto_a_line(texts, colour):
+    line = styled([(text, "red") for text in texts], colour=colour)
+    for code in ("\x1b[31m", "\x1b[0m"):
+        line = line.replace(code, "")
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", line)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_json_is_one_line_of_ascii(value):
+    text = as_json({value: value})
+    assert text.isascii()
+    assert text.isprintable()
+
+
+def test_columns_line_up_by_what_is_shown():
+    rows = aligned([["a\x1b", "x"], ["bbbbbbb", "y"]])
+    assert [styled(row, colour=False) for row in rows] == ["a\\x1b    x", "bbbbbbb  y"]
+
+
+def test_a_held_terminal_stops_nobody_and_what_is_dropped_is_counted():
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as out:
+        terminal = Terminal(out=out, err=out)
+        with behind(terminal, lambda: None):
+            began = time.monotonic()
+            for number in range(DEPTH + 2000):
+                terminal.line(f"line {number} " + "x" * 100)
+            assert time.monotonic() - began < 2
+            read = b""
+            while b"line 4000 " not in read:
+                read += os.read(reading, 1 << 20)
+            time.sleep(0.1)
+            terminal.line("the last")
+            while b"the last" not in read:
+                read += os.read(reading, 1 << 20)
+        assert b"lines were dropped, nobody read them" in read
+    os.close(reading)
+
+
+def test_a_reader_that_left_is_noticed():
+    reading, writing = os.pipe()
+    os.close(reading)
+    left = threading.Event()
+    with os.fdopen(writing, "w", encoding="utf-8") as out:
+        terminal = Terminal(out=out, err=out)
+        with behind(terminal, left.set):
+            terminal.line("x")
+            assert left.wait(5)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (StoreError("it is full", hint="make room"), 1, "relay: it is full; make room\n"),
+        (NothingMatched("nothing"), 4, "relay: nothing\n"),
+        (ExceptionGroup("g", [UsageError("no", hint="yes")]), 2, "relay: no; yes\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (
+            ConfigError("a.toml has 2 mistakes: x; y", problems=("x", "y")),
+            2,
+            "relay: a.toml has 2 mistakes:\n  x\n  y\n",
+        ),
+        (ConfigError("a.toml has one mistake: x", problems=("x",)), 2, "relay: a.toml: x\n"),
+    ],
+)
+def test_an_error_is_one_line_and_its_own_code(error, code, told):
+    terminal = Terminal(out=io.StringIO(), err=io.StringIO())
+
+    def fail():
+        raise error
+
+    assert guarded(Invocation(terminal=terminal), fail) == code
+    assert terminal.err.getvalue() == told
+
+
+def test_malformed_requests_are_one_counted_line_a_minute():
+    clock = StandingClock()
+    only = MalformedRequests(clock)
+
+    def record():
+        error = BadStatusLine("\x1b[31m")
+        info = (type(error), error, None)
+        return logging.LogRecord("aiohttp.server", logging.ERROR, "", 0, "Error handling request", (), info)
+
+    passed = [one for one in (record() for _ in range(5)) if only.filter(one)]
+    assert [one.getMessage() for one in passed] == ["refused 1 malformed request at the door"]
+    assert passed[0].exc_info is None
+    clock.at = 61.0
+    later = record()
+    assert only.filter(later)
+    assert later.getMessage() == "refused 5 malformed requests at the door"
+
+
+def test_the_log_file_holds_what_a_person_is_spared(tmp_path):
+    root = logging.getLogger()
+    kept, level = root.handlers[:], root.level
+    said = []
+    try:
+        logs.set_up(said.append, log=tmp_path / "relay.log", untold=("relay.secretive",))
+        logging.getLogger("relay.secretive").warning("for the file")
+        logging.getLogger("relay.other").error("it broke\x1b", exc_info=ValueError("a\nforged line"))
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:] = kept
+        root.setLevel(level)
+    assert said == [f"relay: error: it broke\\x1b (ValueError; the traceback is in {tmp_path / 'relay.log'})"]
+    filed = (tmp_path / "relay.log").read_text()
+    assert "for the file" in filed
+    assert "    ValueError: a" in filed
+    assert "\nforged line" not in filed
+
+
+def test_durations_and_sizes_are_said_as_people_say_them():
+    assert [duration(value) for value in (0.3, 12, 300, 9000, 3 * 86400)] == [
+        "0.3 s",
+        "12 s",
+        "5 min",
+        "2 h",
+        "3 d",
+    ]
+    assert [size(value) for value in (9, 1500, 2_500_000, 84 * 10**9)] == [
+        "9 B",
+        "1.5 KB",
+        "2.5 MB",
+        "84.0 GB",
+    ]
+    assert until((datetime.now(UTC) - timedelta(seconds=5)).isoformat()) == "now"
+
+
+def test_assignments_keep_everything_behind_the_first_equals_sign():
+    assert assignments(("a.b=1=2", "c=")) == {"a.b": "1=2", "c": ""}
+    with pytest.raises(UsageError):
+        assignments(("=1",))
+
+
+def event(body: str, content_type="application/json", **more):
+    facts = dict.fromkeys(
+        (
+            "source",
+            "type",
+            "verdict",
+            "reason",
+            "outcome",
+            "status",
+            "method",
+            "path",
+            "query",
+            "idempotency_key",
+        ),
+        "",
+    )
+    return (
+        facts
+        | {"headers": [], "content_type": content_type, "body": {"encoding": "utf-8", "text": body}}
+        | more
+    )
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "found"),
+    [
+        ('{"a": [1, 2]}', '{"a": [1, 3, 4]}', [("body a[1]", "2", "3"), ("body a[2]", None, "4")]),
+        ('{"a": 1}', '{"a": true}', [("body a", "1", "true")]),
+        ('{"a": 1}', '{"a":1}', [("body bytes", "8 bytes", "7 bytes")]),
+        ('{"a": {"b": 1}}', "[1]", [("body", '{"a": {"b": 1}}', "[1]")]),
+        ("plain\none", "plain\ntwo", [("body line 2", "one", "two")]),
+    ],
+)
+def test_bodies_are_compared_place_by_place(left, right, found):
+    given_ = differences(event(left), event(right))
+    assert [(one.place, one.left, one.right) for one in given_] == found
+
+
+class Heard:
+    """Keeps what a ticker tells, until it has told of `wanted` events."""
+
+    def __init__(self, wanted, *, joins):
+        self.joins = joins
+        self.ids = []
+        self.all = asyncio.Event()
+        self._left = wanted
+
+    def event(self, row, made, told):
+        self.ids.append(row.id)
+        self._count(1)
+
+    def flood(self, count, last):
+        self._count(count)
+
+    def _count(self, count):
+        self._left -= count
+        if self._left == 0:
+            self.all.set()
+
+
+async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
+    wanted = 3 * FLOOD
+    person, program = Heard(wanted, joins=True), Heard(wanted, joins=False)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        telling = [group.create_task(Ticker(at.relay, voice).run(0)) for voice in (person, program)]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(at.send() for _ in range(wanted)))
+        await person.all.wait()
+        await program.all.wait()
+        for task in telling:
+            task.cancel()
+    assert program.ids == list(range(1, wanted + 1))
+    assert person.ids == sorted(person.ids)

@@ -83,7 +83,7 @@ async def _answer(request: web.BaseRequest, door: Door) -> web.StreamResponse:
             return respond(_health(door))
         return await door.receive(request)
     except StoreError as error:
-        log.error("could not keep a webhook: %s", error.sentence)  # noqa: TRY400 - the sentence says it all
+        door.grumble(error)
         return close(
             refusal(503, "not_kept", "the event could not be kept", "try again"), {"Retry-After": "5"}
         )

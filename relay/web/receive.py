@@ -1,6 +1,7 @@
 """The door for webhooks: reads exact bytes within limits, makes a Capture and hands it in."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from relay.bus import Bus
 from relay.clock import Clock
+from relay.errors import StoreError
 from relay.ingest import Ingest, refusal
 from relay.model.event import Capture, Headers, Source
 from relay.model.signals import Refused
@@ -17,7 +19,10 @@ from relay.web.answers import close, respond
 from relay.web.keys import Live
 from relay.web.sources import SourceTable
 
+log = logging.getLogger(__name__)
+
 BODY_SECONDS = 30.0
+GRUMBLE_SECONDS = 60.0
 LARGE = 1_000_000  # bytes above which a body waits its turn
 LARGE_AT_ONCE = 8  # large bodies read at the same time, so that memory stays bounded
 SAMPLE_HEADER = "X-Relay-Sample"
@@ -40,12 +45,23 @@ class Door:
     live: Live
     max_body: int
     nonce: str
+    _unkept: int = 0
+    _grumble_at: float = 0.0
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
 
     @property
     def sources(self) -> Iterable[Source]:
         """Return the configured sources."""
         return self.table.configured
+
+    def grumble(self, error: StoreError) -> None:
+        """Log that a webhook could not be kept: at most once a minute, with how many there were."""
+        self._unkept += 1
+        now = self.clock.monotonic()
+        if now >= self._grumble_at:
+            self._grumble_at = now + GRUMBLE_SECONDS
+            log.error("could not keep %d webhook(s): %s", self._unkept, error.sentence)
+            self._unkept = 0
 
     def now(self) -> datetime:
         """Return the time."""

@@ -319,3 +319,14 @@ async def test_many_at_once_are_all_kept_once(at):
     answers = await asyncio.gather(*(at.send(data=b'{"n": %d}' % n) for n in range(200)))
     ids = [json.loads(body)["event"] for _, body in answers]
     assert sorted(ids) == list(range(1, 201))
+
+
+async def test_a_store_that_fails_for_a_while_is_logged_once_and_recovers(at, caplog):
+    path = at.relay.store.path
+    path.rename(path.with_suffix(".gone"))
+    for _ in range(5):
+        assert (await at.send())[0] == 503
+    path.with_suffix(".gone").rename(path)
+    assert (await at.send())[0] == 200
+    lines = [record for record in caplog.records if "could not keep" in record.message]
+    assert len(lines) == 1

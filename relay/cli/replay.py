@@ -139,9 +139,7 @@ async def _run(call: Call, api: Api, steps: list[Step], how: Json, changes: dict
             bar.advance()
     if len(steps) > 1:
         reached = len(steps) - failed
-        call.terminal.say(
-            f"{counted(len(steps), 'delivery')}: {reached} reached their target, {failed} failed"
-        )
+        call.terminal.say(f"{counted(len(steps), 'delivery')}: {reached} reached the target, {failed} failed")
     return 1 if failed else 0
 
 

@@ -50,9 +50,8 @@ class Lines:
     def tunnel(self, change: TunnelChanged) -> None:
         """Tell what became of the tunnel."""
         style = {"up": "green", "down": "red"}.get(change.state, "yellow")
-        self._terminal.say(
-            ("tunnel ", "dim"), (change.state, style), "  ", change.detail or change.public_url or ""
-        )
+        told = "  ".join(filter(None, (change.public_url, change.detail)))
+        self._terminal.say(("tunnel ", "dim"), (change.state, style), "  ", told)
 
     def flood(self, count: int, last: int) -> None:
         """Tell how many events came too fast to be read."""
@@ -79,7 +78,8 @@ class Lines:
     def summary(self, tally: Tally) -> None:
         """Tell how it was, at the end."""
         parts = [f"stopped after {duration(tally['seconds'])}: {counted(tally['events'], 'event')}"]
-        parts.append(f"{counted(tally['succeeded'], 'delivery')} reached their target")
+        if tally["succeeded"]:
+            parts.append(f"{counted(tally['succeeded'], 'delivery')} reached the target")
         parts += [f"{tally['failed']} failed"] if tally["failed"] else []
         parts += [f"{tally['waiting']} wait for the next start"] if tally["waiting"] else []
         self._terminal.line(", ".join(parts))

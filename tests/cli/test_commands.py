@@ -114,7 +114,7 @@ def test_replay_by_query_keeps_order_and_a_dry_run_sends_nothing(ask, shared):
     done = ask("replay", "--query", query)
     assert done.code == 0
     assert [json.loads(body)["data"]["object"]["amount"] for _, _, body in shared.app.seen] == [21, 22, 23]
-    assert done.err == "3 deliveries: 3 reached their target, 0 failed\n"
+    assert done.err == "3 deliveries: 3 reached the target, 0 failed\n"
     assert len(done.out.splitlines()) == 3
     assert ask("replay", "--query", "type:no.such").code == 4
 
@@ -133,7 +133,7 @@ def test_a_bulk_replay_stops_at_its_first_failure_and_is_taken_up_again(ask, sha
     assert words in stopped.err
     number = re.search(r"--resume (\d+)", stopped.err)[1]
     resumed = ask("replay", "--resume", number)
-    assert (resumed.code, resumed.err) == (0, "3 deliveries: 3 reached their target, 0 failed\n")
+    assert (resumed.code, resumed.err) == (0, "3 deliveries: 3 reached the target, 0 failed\n")
     assert len(shared.app.seen) == 4
     assert ask("replay", "--resume", number).code == 2
     assert ask("replay", str(ids[0]), "--rate", "5").code == 2

@@ -54,7 +54,7 @@ def test_a_quick_delivery_stands_on_the_line_of_its_event(started, target):
         assert re.search(r"#3 +unchecked +-> forward 503 \d+ ms, attempt 1, again in 2 s\n", relay.line())
         code, out, _ = relay.stop()
     assert code == 0
-    assert re.search(r"3 events, 2 deliveries reached their target, 1 wait for the next start\n", out)
+    assert re.search(r"3 events, 2 deliveries reached the target, 1 wait for the next start\n", out)
 
 
 def test_with_json_every_line_has_a_kind_and_the_first_is_ready(started, tmp_path, target):
@@ -124,7 +124,7 @@ def test_a_second_ctrl_c_stops_at_once(started, target):
     assert "Traceback" not in err
 
 
-def test_what_was_answered_survives_kill_9(started, command):
+def test_what_was_answered_survives_kill_9(started, inside):
     with started("--json") as relay:
         relay.object("ready")
         for _ in range(20):
@@ -132,7 +132,7 @@ def test_what_was_answered_survives_kill_9(started, command):
         relay.process.kill()
         relay.process.wait()
         assert (relay.home / ".relay" / "running.json").exists()
-    found = command("events", "--json", "--limit", "100")
+    found = inside("events", "--json", "--limit", "100")
     assert [event["id"] for event in found.objects] == list(range(20, 0, -1))
     with started("--json") as relay:
         relay.object("ready")

@@ -144,11 +144,11 @@ def test_what_init_comments_out_is_valid_too(tmp_path):
     load(tmp_path / "relay.toml", Overrides(), {})
 
 
-def test_an_unforeseen_error_is_one_line_and_a_log(command, tmp_path):
+def test_an_unforeseen_error_is_one_line_and_a_log(inside, tmp_path):
     data = tmp_path / ".relay"
     data.mkdir(mode=0o700)
     (data / "token").mkdir()
-    done = command("token")
+    done = inside("token")
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
     assert f"the traceback is in {data / 'relay.log'}" in done.err

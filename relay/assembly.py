@@ -21,13 +21,14 @@ from relay.delivery.resign import Resign
 from relay.delivery.targets import Targets
 from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError
-from relay.ingest import Ingest, explain
+from relay.ingest import Ingest
 from relay.mail.compose import EmailOptions
 from relay.model.delivery import Target
-from relay.model.event import Event, EventRow, Source
+from relay.model.event import EventRow, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.catalogue import find
 from relay.providers.samples import sample_types
+from relay.routing import explain, lead
 from relay.store import Store
 from relay.trigger import prepare as prepare_sample
 from relay.tunnel.supervisor import Supervisor
@@ -208,21 +209,13 @@ class Assembly:
     def bulk(self, engine: Engine, above: int) -> Bulk:
         """Return what replays many events; it leaves batches up to the id `above` alone."""
         routes = self.config.routes
-
-        def led(event: Event) -> tuple[str, ...]:
-            return tuple(
-                dict.fromkeys(
-                    name for match in explain(event, routes) if match.matched for name in match.route.targets
-                )
-            )
-
         return Bulk(
             store=self.store,
             bus=self.bus,
             clock=self.clock,
             targets=self.targets,
             routes=routes,
-            led=led,
+            led=lambda event: lead(event, routes),
             rules=self.rules,
             in_order=engine.in_order,
             above=above,

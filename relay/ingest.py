@@ -8,12 +8,11 @@ from datetime import datetime
 
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.conditions import judge
+from relay.errors import RelayError
 from relay.model.delivery import NewDelivery, Route, Target, listed
 from relay.model.event import (
     Answer,
     Capture,
-    Event,
     EventOutcome,
     Headers,
     NewEvent,
@@ -24,10 +23,12 @@ from relay.model.event import (
 )
 from relay.model.payload import Payload
 from relay.model.secret import Secret
-from relay.model.signals import DeliveryChanged, EventStored
+from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.model.text import printable
 from relay.providers.catalogue import recognise
 from relay.providers.handshake import Handshake, introduce, shake
+from relay.replies import Replies, passed_on
+from relay.routing import owe
 from relay.store import Store
 from relay.store.incoming import Stored
 
@@ -53,15 +54,6 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteMatch:
-    """Whether one route leads from an event to its targets, and why in a few words."""
-
-    route: Route
-    matched: bool
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Judgement:
     outcome: EventOutcome
     status: int
@@ -69,7 +61,7 @@ class _Judgement:
 
 
 class Ingest:
-    """Takes captures in. Nothing is sent from here: what matches is only owed."""
+    """Takes captures in. Nothing is sent from here: what matches is only owed, and perhaps waited for."""
 
     def __init__(
         self,
@@ -84,6 +76,7 @@ class Ingest:
         self._clock = clock
         self._routes = routes
         self._targets = targets
+        self._replies = Replies(store, bus)
 
     async def receive(
         self, capture: Capture, source: Source, others: tuple[str, ...], *, sample: bool
@@ -98,8 +91,12 @@ class Ingest:
         if handshake is not None:
             return await self._shake(source, capture, handshake)
         event = identify(recognised(source, capture), capture, verification, sample=sample)
-        stored = await self._keep(event, owe(event, self._routes, self._targets))
-        return answer(source.answer, event.status, stored.id, stored.outcome)
+        owed = owe(event, self._routes, self._targets)
+        stored = await self._keep(event, owed)
+        given = answer(source.answer, event.status, stored.id, stored.outcome)
+        if source.answer.mode == "wait" and stored.deliveries:
+            return await self._wait(source.answer, given, owed, stored)
+        return given
 
     async def _keep(self, event: NewEvent, owed: tuple[NewDelivery, ...] = ()) -> Stored:
         stored = await self._store.events.add(event, owed)
@@ -107,6 +104,32 @@ class Ingest:
         for delivery in stored.deliveries:
             self._bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
         return stored
+
+    async def _wait(
+        self, wanted: Answer, given: Answered, owed: tuple[NewDelivery, ...], stored: Stored
+    ) -> Answered:
+        """Return the answer of the first target that is forwarded to; 202 when it gives none in time."""
+        pairs = zip(owed, stored.deliveries, strict=True)
+        forward = next((id_ for new, id_ in pairs if new.action == "forward"), None)
+        if forward is None:
+            return given
+        response = await self._replies.first(forward, wanted.timeout)
+        if response is None:
+            answered = replace(given, status=202)
+        else:
+            type_, headers = passed_on(response.headers)
+            answered = replace(
+                given, status=response.status, body=response.body, content_type=type_, headers=headers
+            )
+        await self._note_status(stored.id, answered.status)
+        return answered
+
+    async def _note_status(self, id_: int, status: int) -> None:
+        try:
+            await self._store.events.answered(id_, status)
+        except (RelayError, TimeoutError):
+            log.warning("event %d was answered with %d, which could not be written down", id_, status)
+        self._bus.publish(EventChanged(id_))
 
     async def _shake(self, source: Source, capture: Capture, handshake: Handshake) -> Answered:
         event = introduce(source, capture, handshake)
@@ -221,80 +244,6 @@ def _judge(source: Source, verification: Verification, type_: str, key: str | No
             outcome=EventOutcome.IGNORED, status=source.answer.status, reason="event_not_listed"
         )
     return _Judgement(outcome=EventOutcome.ACCEPTED, status=source.answer.status, reason=verification.reason)
-
-
-def owe(event: NewEvent, routes: tuple[Route, ...], targets: Mapping[str, Target]) -> tuple[NewDelivery, ...]:
-    """Return a delivery for each target a matching route leads to, each target once; pure."""
-    if event.outcome is not EventOutcome.ACCEPTED:
-        return ()
-    names: dict[str, None] = {}
-    context: tuple[dict[str, object], object] | None = None
-    for route in routes:
-        if not route.matches(event.capture.source, event.type):
-            continue
-        if route.when:
-            context = context or _context(event)
-            holds, problem = judge(route.when, *context)
-            if problem:
-                log.warning("a route's condition could not be judged: %s", printable(problem, _TYPE_LENGTH))
-            if not holds:
-                continue
-        names.update(dict.fromkeys(route.targets))
-    return tuple(NewDelivery(target=name, action=targets[name].action) for name in names if name in targets)
-
-
-def explain(event: Event, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
-    """Say for each route in order whether it leads from this event to its targets, and why."""
-    return tuple(_explain(event, route) for route in routes)
-
-
-def _explain(event: Event, route: Route) -> RouteMatch:
-    row = event.row
-    if row.outcome is not EventOutcome.ACCEPTED:
-        return RouteMatch(route=route, matched=False, why=f"the event was {row.outcome.value}")
-    if row.reason == "handshake":
-        return RouteMatch(route=route, matched=False, why="a setup handshake, which relay answered itself")
-    if route.sources and row.source not in route.sources:
-        return RouteMatch(
-            route=route, matched=False, why=f"source {row.source} is not {' or '.join(route.sources)}"
-        )
-    if not listed(row.type, route.events):
-        return RouteMatch(
-            route=route, matched=False, why=f"type {row.type} is not {' or '.join(route.events)}"
-        )
-    if route.when:
-        holds, problem = judge(route.when, _facts_of(event), event.payload)
-        if problem:
-            return RouteMatch(
-                route=route, matched=False, why=f"when cannot be judged: {printable(problem, 200)}"
-            )
-        return RouteMatch(
-            route=route, matched=holds, why=f"when {route.when} is {'true' if holds else 'false'}"
-        )
-    return RouteMatch(route=route, matched=True, why="source and type fit")
-
-
-def _context(event: NewEvent) -> tuple[dict[str, object], object]:
-    capture = event.capture
-    payload = Payload(capture.body, capture.content_type).value
-    return _facts(event.type, event.provider, event.idempotency_key, capture), payload
-
-
-def _facts_of(event: Event) -> dict[str, object]:
-    return _facts(event.row.type, event.row.provider, event.row.idempotency_key, event.capture)
-
-
-def _facts(type_: str, provider: str, key: str | None, capture: Capture) -> dict[str, object]:
-    return {
-        "type": type_,
-        "source": capture.source,
-        "provider": provider,
-        "idempotency_key": key,
-        "method": capture.method,
-        "path": capture.path,
-        "received_at": capture.received_at.isoformat(),
-        "headers": {name.lower(): value for name, value in capture.headers},
-    }
 
 
 def answer(configured: Answer, status: int, id_: int, outcome: EventOutcome) -> Answered:

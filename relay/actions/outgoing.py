@@ -10,7 +10,7 @@ from relay.model.event import Capture, Event, Headers
 from relay.model.text import printable
 
 # RFC 9110, 7.6.1, with those that older software sends.
-_HOP_BY_HOP = frozenset(
+HOP_BY_HOP = frozenset(
     {
         "connection",
         "keep-alive",
@@ -25,7 +25,7 @@ _HOP_BY_HOP = frozenset(
 )
 _OURS = frozenset({"x-relay-hop", "x-relay-event", "x-relay-replay"})
 _SET_BY_US = frozenset({"host", "content-length"})
-_FRAMING = _HOP_BY_HOP | _OURS | {"content-length"}
+_FRAMING = HOP_BY_HOP | _OURS | {"content-length"}
 _CREDENTIALS = frozenset({"authorization", "cookie"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _NOTE = 300  # characters of a note
@@ -131,7 +131,7 @@ def portable(headers: Headers, original: Headers, *, loopback: bool) -> tuple[He
     this computer.
     """
     notes: dict[str, None] = {}
-    stays = _HOP_BY_HOP | _OURS | _named_by_connection(headers)
+    stays = HOP_BY_HOP | _OURS | _named_by_connection(headers)
     kept: list[tuple[str, str]] = []
     for name, value in headers:
         if name.lower() in stays:

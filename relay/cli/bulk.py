@@ -89,7 +89,7 @@ def _told(call: Call, batch: Json) -> int:
     counts = batch["counts"]
     left = counts["waiting"] + counts["cancelled"] + counts["pending"]
     total = counted(batch["total"], "delivery")
-    words = f"{total}: {counts['succeeded']} reached their target, {counts['failed']} failed"
+    words = f"{total}: {counts['succeeded']} reached the target, {counts['failed']} failed"
     if left:
         words += f", {left} not sent"
     if counts["gone"]:

@@ -107,7 +107,7 @@ class AnswerTable(Table):
     mode: Literal["ack", "wait"] = "ack"
     status: Annotated[int, Field(ge=200, le=599)] = 200
     body: str | None = None
-    timeout: Duration = 10.0
+    timeout: Annotated[Duration, Field(gt=0, le=120)] = 10.0
 
 
 class RateLimit(Table):

@@ -257,5 +257,3 @@ def _notices(source: Source, table: SourceTable) -> Iterator[str]:
             yield f"{where}.{key.removeprefix('json_')}: this version does not apply it yet"
     if table.allow_ips:
         yield f"{where}.allow_ips: this version does not apply it yet"
-    if table.answer.mode == "wait":
-        yield f"{where}.answer.mode: this version answers at once instead of waiting"

@@ -151,6 +151,10 @@ class Events:
             id_,
         )
 
+    async def answered(self, id_: int, status: int) -> None:
+        """Write down what the provider was answered where that was not known before. Raises NotFoundError."""
+        await self._change("UPDATE events SET status = ? WHERE id = ?", (status, _bounded(id_)), id_)
+
     async def delete(self, id_: int) -> None:
         """Forget an event with its deliveries and attempts. Raises NotFoundError."""
         await self._change("DELETE FROM events WHERE id = ?", (_bounded(id_),), id_)

@@ -3,22 +3,20 @@
 import json
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from relay.ingest import Answered, refusal
 
 
 def respond(answered: Answered, headers: dict[str, str] | None = None) -> web.Response:
     """Turn an answer into a response."""
-    return web.Response(
-        status=answered.status,
-        body=answered.body,
-        headers={
-            "Content-Type": answered.content_type,
-            "Server": "relay",
-            **dict(answered.headers),
-            **(headers or {}),
-        },
-    )
+    pairs = CIMultiDict(headers or {})
+    for name, value in answered.headers:
+        pairs.add(name, value)
+    if answered.content_type:
+        pairs["Content-Type"] = answered.content_type
+    pairs.setdefault("Server", "relay")
+    return web.Response(status=answered.status, body=answered.body, headers=pairs)
 
 
 def close(answered: Answered, headers: dict[str, str] | None = None) -> web.Response:

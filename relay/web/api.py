@@ -8,6 +8,7 @@ from relay.errors import UsageError
 from relay.model.message import MessageStatus, NewMessage
 from relay.model.signals import EventChanged, MessageChanged
 from relay.model.text import printable
+from relay.routing import stumbled
 from relay.store.deliveries import count_states
 from relay.web import asked, shapes
 from relay.web.answers import json_response
@@ -85,6 +86,7 @@ async def event(request: web.Request) -> web.Response:
     whole = await here.store.events.get(asked.identity(request))
     made = (await here.store.deliveries.of_events([whole.id]))[whole.id]
     hints = shapes.hints(await here.verbs.diagnose(whole)) if wanted(whole) else []
+    hints += [shapes.stumbled(match) for match in stumbled(whole, here.setup.routes)]
     shape = shapes.event(whole, count_states(made), hints)
     shape["delivery_ids"] = [item.id for item in made]
     return json_response(shape)
@@ -191,6 +193,7 @@ async def routes(request: web.Request) -> web.Response:
                     "to": list(match.route.targets),
                     "matched": match.matched,
                     "why": match.why,
+                    "problem": match.problem,
                 }
                 for match in here.verbs.explain(whole)
             ],

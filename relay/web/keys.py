@@ -9,12 +9,12 @@ from aiohttp import web
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.bulk import Bulk
-from relay.ingest import RouteMatch
 from relay.mail.compose import Mail
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, Source
 from relay.model.signals import Refused, TunnelChanged
 from relay.providers.doctor import Diagnosis
+from relay.routing import RouteMatch
 from relay.store import Store
 
 

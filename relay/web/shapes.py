@@ -12,6 +12,7 @@ from relay.model.message import Message
 from relay.model.reasons import sentence
 from relay.model.text import header_text, printable
 from relay.providers.doctor import Diagnosis
+from relay.routing import RouteMatch
 
 Json = dict[str, Any]
 
@@ -87,6 +88,18 @@ def hints(found: Diagnosis) -> list[Json]:
         }
         for item in found.findings
     ]
+
+
+def stumbled(match: RouteMatch) -> Json:
+    """Return, in the form of a hint, that a route's condition raised."""
+    return {
+        "cause": "condition_failed",
+        "title": "A route's condition failed",
+        "sentence": f"The route to {', '.join(match.route.targets)} was not taken: its condition "
+        f"{match.route.when} raised {match.problem}.",
+        "fix": "Guard what may be missing: payload.data is defined and …, or give the route a narrower type.",
+        "line": "",
+    }
 
 
 def diagnosis(row: EventRow, found: Diagnosis) -> Json:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from relay.ingest import RouteMatch
 from relay.model.event import Event, EventOutcome, Verdict
 from relay.model.text import printable
+from relay.routing import RouteMatch
 from relay.web import gather
 from relay.web.bodies import BODIES, Body
 from relay.web.contexts import (

@@ -1,0 +1,119 @@
+"""Where an event goes: which routes match, what that owes, and why the others do not."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.conditions import judge, seen
+from relay.model.delivery import NewDelivery, Route, Target, listed
+from relay.model.event import Capture, Event, EventOutcome, NewEvent
+from relay.model.payload import Payload
+from relay.model.text import printable
+
+log = logging.getLogger(__name__)
+
+_WORDS = 200  # characters of a reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteMatch:
+    """Whether one route leads from an event to its targets, and why in a few words.
+
+    `problem` is what its condition raised, "" when it could be judged.
+    """
+
+    route: Route
+    matched: bool
+    why: str
+    problem: str = ""
+
+
+def owe(event: NewEvent, routes: tuple[Route, ...], targets: Mapping[str, Target]) -> tuple[NewDelivery, ...]:
+    """Return a delivery for each target a matching route leads to, each target once; pure."""
+    if event.outcome is not EventOutcome.ACCEPTED:
+        return ()
+    names: dict[str, None] = {}
+    context: tuple[dict[str, object], object] | None = None
+    for route in routes:
+        if not route.matches(event.capture.source, event.type):
+            continue
+        if route.when:
+            context = context or _context(event)
+            holds, problem = judge(route.when, *context)
+            if problem:
+                log.warning("a route's condition could not be judged: %s", printable(problem, _WORDS))
+            if not holds:
+                continue
+        names.update(dict.fromkeys(route.targets))
+    return tuple(NewDelivery(target=name, action=targets[name].action) for name in names if name in targets)
+
+
+def explain(event: Event, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
+    """Say for each route in order whether it leads from this event to its targets, and why."""
+    return tuple(_explain(event, route) for route in routes)
+
+
+def lead(event: Event, routes: tuple[Route, ...]) -> tuple[str, ...]:
+    """Return the names of the targets that routes lead to from an event, each once."""
+    taken = (match.route.targets for match in explain(event, routes) if match.matched)
+    return tuple(dict.fromkeys(name for targets in taken for name in targets))
+
+
+def stumbled(event: Event, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
+    """Return the routes whose condition raised on this event instead of holding or not."""
+    conditional = tuple(route for route in routes if route.when)
+    return tuple(match for match in explain(event, conditional) if match.problem)
+
+
+def _explain(event: Event, route: Route) -> RouteMatch:
+    row = event.row
+    why = ""
+    if row.outcome is not EventOutcome.ACCEPTED:
+        why = f"the event was {row.outcome.value}"
+    elif row.reason == "handshake":
+        why = "a setup handshake, which relay answered itself"
+    elif route.sources and row.source not in route.sources:
+        why = f"source {row.source} is not {' or '.join(route.sources)}"
+    elif not listed(row.type, route.events):
+        why = f"type {row.type} is not {' or '.join(route.events)}"
+    if why:
+        return RouteMatch(route=route, matched=False, why=why)
+    if route.when:
+        return _judged(event, route)
+    return RouteMatch(route=route, matched=True, why="source and type fit")
+
+
+def _judged(event: Event, route: Route) -> RouteMatch:
+    facts, payload = _facts_of(event), event.payload
+    holds, problem = judge(route.when, facts, payload)
+    if problem:
+        problem = printable(problem, _WORDS)
+        return RouteMatch(
+            route=route, matched=False, why=f"when cannot be judged: {problem}", problem=problem
+        )
+    values = printable(", ".join(seen(route.when, facts, payload)), _WORDS)
+    why = f"when {route.when} is {'true' if holds else 'false'}" + (f": {values}" if values else "")
+    return RouteMatch(route=route, matched=holds, why=why)
+
+
+def _context(event: NewEvent) -> tuple[dict[str, object], object]:
+    capture = event.capture
+    payload = Payload(capture.body, capture.content_type).value
+    return _facts(event.type, event.provider, event.idempotency_key, capture), payload
+
+
+def _facts_of(event: Event) -> dict[str, object]:
+    return _facts(event.row.type, event.row.provider, event.row.idempotency_key, event.capture)
+
+
+def _facts(type_: str, provider: str, key: str | None, capture: Capture) -> dict[str, object]:
+    return {
+        "type": type_,
+        "source": capture.source,
+        "provider": provider,
+        "idempotency_key": key,
+        "method": capture.method,
+        "path": capture.path,
+        "received_at": capture.received_at.isoformat(),
+        "headers": {name.lower(): value for name, value in capture.headers},
+    }

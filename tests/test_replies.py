@@ -1,0 +1,124 @@
+"""Sources that pass the target's own answer on to the provider."""
+
+import asyncio
+import time
+
+import pytest
+from aiohttp import web
+
+from relay.replies import passed_on
+
+TOML = """
+[sources.slack]
+provider = "custom"
+answer = {{ mode = "wait", timeout = "{timeout}" }}
+[targets.app]
+forward = "http://127.0.0.1:{port}/"
+retry = {{ attempts = 5, first = "50ms", max = "50ms" }}
+"""
+
+
+class App:
+    """A target with an answer of its own; `wait` is how long it takes."""
+
+    def __init__(self):
+        self.answers = []
+        self.wait = 0.0
+        self.got = 0
+
+    async def handle(self, _):
+        self.got += 1
+        await asyncio.sleep(self.wait)
+        return self.answers.pop(0) if self.answers else web.Response(text="fine")
+
+
+@pytest.fixture
+async def app(aiohttp_server):
+    it = App()
+    application = web.Application()
+    application.router.add_route("*", "/{tail:.*}", it.handle)
+    it.port = (await aiohttp_server(application)).port
+    return it
+
+
+async def test_the_provider_gets_the_targets_own_status_headers_and_body(start, app):
+    twiml = web.Response(status=201, body=b"<Response/>", content_type="text/xml")
+    twiml.headers.update({"X-Mine": "yes", "Keep-Alive": "timeout=9", "Server": "theirs"})
+    twiml.headers.add("Set-Cookie", "a=1")
+    twiml.headers.add("Set-Cookie", "b=2")
+    app.answers = [twiml]
+    at = await start(TOML.format(timeout="10s", port=app.port))
+    async with at.session.post(at.ingress + "/webhooks/slack", data=b"{}") as response:
+        assert (response.status, await response.read()) == (201, b"<Response/>")
+        assert response.headers["Content-Type"] == "text/xml"
+        assert (response.headers["X-Mine"], response.headers["Server"]) == ("yes", "theirs")
+        assert response.headers.getall("Set-Cookie") == ["a=1", "b=2"]
+        assert "Keep-Alive" not in response.headers
+    _, event = await at.api("/api/events/1")
+    assert (event["status"], event["outcome"], event["deliveries"]["succeeded"]) == (201, "accepted", 1)
+
+
+async def test_an_answer_that_takes_too_long_is_202_and_the_delivery_goes_on(start, app):
+    app.wait = 0.6
+    at = await start(TOML.format(timeout="200ms", port=app.port))
+    began = time.monotonic()
+    status, body = await at.send("/webhooks/slack")
+    assert 0.2 <= time.monotonic() - began < 0.6
+    assert (status, body) == (202, b'{"success": true, "event": 1, "outcome": "accepted"}')
+    await asyncio.sleep(0.6)
+    assert (await at.api("/api/deliveries/1"))[1]["state"] == "succeeded"
+    assert (await at.api("/api/events/1"))[1]["status"] == 202
+
+
+async def test_a_refusal_of_the_app_is_passed_on_as_it_is(start, app):
+    app.answers = [web.Response(status=422, text="no")]
+    at = await start(TOML.format(timeout="10s", port=app.port))
+    assert await at.send("/webhooks/slack") == (422, b"no")
+
+
+async def test_a_target_that_is_down_gives_202_after_the_timeout(start, unused_tcp_port):
+    at = await start(TOML.format(timeout="300ms", port=unused_tcp_port))
+    assert (await at.send("/webhooks/slack"))[0] == 202
+
+
+async def test_an_app_that_comes_up_in_time_still_answers(start, app, unused_tcp_port):
+    at = await start(TOML.format(timeout="10s", port=unused_tcp_port))
+    async with asyncio.TaskGroup() as group:
+        sent = group.create_task(at.send("/webhooks/slack"))
+        await asyncio.sleep(0.2)
+        application = web.Application()
+        application.router.add_post("/", app.handle)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    assert sent.result() == (200, b"fine")
+    await runner.cleanup()
+
+
+async def test_an_answer_too_large_to_be_kept_is_202(start, app):
+    app.answers = [web.Response(body=b"x" * 100_000)]
+    at = await start(TOML.format(timeout="10s", port=app.port))
+    assert (await at.send("/webhooks/slack"))[0] == 202
+
+
+async def test_many_wait_at_the_same_time_and_each_gets_its_own(start, app):
+    app.wait = 0.05
+    app.answers = [web.Response(text=str(n)) for n in range(20)]
+    at = await start(TOML.format(timeout="10s", port=app.port))
+    answers = await asyncio.gather(*(at.send("/webhooks/slack") for _ in range(20)))
+    assert sorted(int(body) for _, body in answers) == list(range(20))
+
+
+def test_what_frames_or_cannot_be_written_stays():
+    type_, headers = passed_on(
+        (
+            ("Content-Type", "text/plain"),
+            ("Connection", "close, X-Hop"),
+            ("X-Hop", "1"),
+            ("Transfer-Encoding", "chunked"),
+            ("content-length", "5"),
+            ("X-Odd", "caf\xe9"),
+            ("Set-Cookie", "a=1"),
+        )
+    )
+    assert (type_, headers) == ("text/plain", (("Set-Cookie", "a=1"),))

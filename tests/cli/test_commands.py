@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -314,3 +315,33 @@ def test_a_closed_pipe_and_a_poor_locale_are_no_problem(shared):
     )
     assert piped.stderr == ""
     assert "\\u0436\\u202e" in piped.stdout
+
+
+def test_an_event_is_previewed_and_mailed(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text(
+        '[emails.note]\nto = "dev@example.com"\nsubject = "Got {{ event.type }}"\n'
+        'text = "amount {{ payload.amount }}"\n'
+    )
+    body = tmp_path / "body.json"
+    body.write_text('{"type": "a.b", "amount": 5}')
+    assert inside("trigger", "test", "a.b", "--body", str(body)).code == 0
+    preview = inside("email", "1", "note", "--preview")
+    assert preview.out == "To: dev@example.com\nSubject: Got a.b\n\namount 5\n"
+    sent = inside("email", "1", "note")
+    assert sent.code == 0
+    assert sent.out.startswith("#1  -> ")
+    missing = inside("email", "1", "nope", "--preview")
+    assert missing.code != 0
+    assert len(missing.err.splitlines()) == 1
+
+
+def test_a_login_from_another_page_keeps_its_cookie(ask, shared):
+    # Seen in Chromium: a SameSite=Strict cookie is not sent along a redirect that began elsewhere.
+    link = ask("token", "--json").objects[0]["login_url"]
+    request = urllib.request.Request(
+        link, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.url == link
+        assert response.headers["Refresh"] == "0; url=/events"
+        assert "SameSite=Strict" in response.headers["Set-Cookie"]

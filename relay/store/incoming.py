@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ _EVENT_COLUMNS = (
     "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
     "size, sha256, remote, sample, summary, status, outcome, duplicate_of"
 )
-_ROWS_AT_ONCE = 500  # SQLite takes 32 766 values in a statement
+# Sizes a batch is cut into. Few, so that every statement stays prepared: one for each size of batch
+# would be parsed anew each time, which costs more than running it.
+_PORTIONS = (64, 16, 4, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,11 @@ def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dic
     found: dict[tuple[str, str], int] = {}
     for some in _portions(claims):
         marks = ",".join(["(?,?)"] * len(some))
-        sql = f"SELECT source, key, event_id FROM keys WHERE (source, key) IN (VALUES {marks})"
+        # Walked from the list into the index; `(source, key) IN (…)` would read every key there is.
+        sql = (
+            f"WITH claims (source, key) AS (VALUES {marks}) SELECT keys.source, keys.key, event_id "
+            "FROM claims CROSS JOIN keys ON keys.source = claims.source AND keys.key = claims.key"
+        )
         values = [value for claim in some for value in claim]
         found |= {(source, key): id_ for source, key, id_ in connection.execute(sql, values)}
     return found
@@ -156,5 +162,9 @@ def _insert(connection: sqlite3.Connection, table: str, values: list[tuple[Any, 
         connection.execute(sql, [value for row in some for value in row])
 
 
-def _portions(values: list[Any]) -> Iterable[list[Any]]:
-    return (values[at : at + _ROWS_AT_ONCE] for at in range(0, len(values), _ROWS_AT_ONCE))
+def _portions(values: list[Any]) -> Iterator[list[Any]]:
+    at = 0
+    for size in _PORTIONS:
+        while len(values) - at >= size:
+            yield values[at : at + size]
+            at += size

@@ -128,7 +128,9 @@ def test_a_certificate_from_elsewhere_is_refused(url, pair, certificate, capture
 def test_without_a_certificate_sns_is_unchecked_and_another_is_a_mismatch(pair, capture, now, secret_for):
     made = capture(json.dumps(message(pair)).encode())
     assert SNS.verify((), made, now).verdict is Verdict.UNCHECKED
-    assert judge(SNS, secret_for(SNS).reveal(), made, now).reason == "signature_mismatch"
+    other = judge(SNS, secret_for(SNS).reveal(), made, now)
+    assert other.reason == "signature_mismatch"
+    assert any("signed with SimpleNotificationService-1.pem" in check.detail for check in other.checks)
     assert judge(SNS, "no certificate", made, now).reason == "secret_unusable"
     wrong = capture(json.dumps(message(pair) | {"SignatureVersion": "3"}).encode())
     assert judge(SNS, secret_for(SNS).reveal(), wrong, now).reason == "body_malformed"

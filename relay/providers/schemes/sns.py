@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from relay.model.event import Capture
 from relay.model.payload import Payload
+from relay.model.text import printable
 from relay.providers.schemes.base import Reading, UnreadableError, payload_of
 from relay.providers.schemes.places import InJson, Place
 from relay.providers.schemes.rsa import Rsa, RsaDigest
@@ -46,10 +47,11 @@ class Sns(Rsa):
         return _VERSIONS[version]
 
     def describe(self, reading: Reading) -> str:
-        """Return which fields are signed. Raises UnreadableError for an unknown Type or a foreign certificate."""
+        """Return which fields are signed, and with which certificate. Raises UnreadableError for an unknown Type or a foreign certificate."""
         names = [name for name, _ in _signed(reading.payload)]
-        _check_address(reading.payload.at("SigningCertURL"))
-        return ", ".join(names)
+        certificate = _certificate(reading.payload.at("SigningCertURL"))
+        # Amazon renews it about once a year: the one handed in may be the one before.
+        return f"{', '.join(names)}, signed with {printable(certificate, 80)}"
 
     def content(self, reading: Reading) -> bytes:
         """Return each signed field's name and value, a line each. Raises UnreadableError."""
@@ -71,13 +73,13 @@ def _signed(payload: Payload) -> list[tuple[str, str]]:
     return found
 
 
-def _check_address(address: object) -> None:
+def _certificate(address: object) -> str:
     try:
         parts = urlsplit(address if isinstance(address, str) else "")
     except ValueError:
         parts = urlsplit("")
     if parts.scheme == "https" and _HOST.fullmatch(parts.netloc) and parts.path.endswith(".pem"):
-        return
+        return parts.path.rpartition("/")[2]
     raise UnreadableError(
         "body_malformed",
         "SigningCertURL does not lead to a certificate of Amazon SNS",

@@ -47,7 +47,10 @@ class Sns(Rsa):
         return _VERSIONS[version]
 
     def describe(self, reading: Reading) -> str:
-        """Return which fields are signed, and with which certificate. Raises UnreadableError for an unknown Type or a foreign certificate."""
+        """Return which fields are signed, and with which certificate.
+
+        Raises UnreadableError for an unknown Type or a certificate from elsewhere.
+        """
         names = [name for name, _ in _signed(reading.payload)]
         certificate = _certificate(reading.payload.at("SigningCertURL"))
         # Amazon renews it about once a year: the one handed in may be the one before.

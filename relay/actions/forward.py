@@ -9,7 +9,15 @@ from typing import Self
 
 from relay import dial
 from relay.actions.base import Action
-from relay.actions.outgoing import ForwardOptions, address, edited, final_headers, portable, settings
+from relay.actions.outgoing import (
+    ForwardOptions,
+    address,
+    believed_url,
+    edited,
+    final_headers,
+    portable,
+    settings,
+)
 from relay.actions.wire import NoAnswerError, Patience, Wire
 from relay.clock import Clock
 from relay.dial import Destination, Resolve, Rules, UnknownHostError, check_target
@@ -113,14 +121,14 @@ class Forward(Action[ForwardOptions]):
         destination: Destination,
     ) -> SentRequest:
         outgoing, edits = edited(event.capture, delivery.changes)
-        path, query, detour = address(event, delivery.changes, destination, self._source_path)
+        path, query, detour = address(event, delivery.changes, options, destination, self._source_path)
         headers, withheld = portable(outgoing.headers, event.capture.headers, loopback=destination.loopback)
         outgoing = replace(
             outgoing,
             path=path,
             query=query,
             headers=headers,
-            url=options.signed_url or destination.url(path, query),
+            url=believed_url(event, options, destination, f"{path}?{query}" if query else path),
         )
         mode = delivery.changes.sign or options.sign
         signed, signing = self._resign(event, outgoing, mode)

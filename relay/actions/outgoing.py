@@ -28,6 +28,7 @@ _SET_BY_US = frozenset({"host", "content-length"})
 _FRAMING = HOP_BY_HOP | _OURS | {"content-length"}
 _CREDENTIALS = frozenset({"authorization", "cookie"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _NOTE = 300  # characters of a note
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -38,7 +39,9 @@ class ForwardOptions:
 
     `timeout` in seconds, for the whole exchange. `set_headers` replace or add, `remove_headers` drop,
     both last, after signing. `signed_url` is the address the app believes it has, for schemes that
-    sign it; "" means where the request goes.
+    sign it; "" means where the request goes. `fixed_path` sends everything to the path of `url`, also
+    what came in below its source's. `keep_host` sends the Host that the sender called, `forwarded`
+    tells in X-Forwarded-For, -Proto and -Host who called what.
     """
 
     url: str
@@ -48,22 +51,28 @@ class ForwardOptions:
     remove_headers: tuple[str, ...] = ()
     verify_tls: bool = True
     signed_url: str = ""
+    fixed_path: bool = False
+    keep_host: bool = False
+    forwarded: bool = False
 
 
 def address(
     event: Event,
     changes: Changes,
+    options: ForwardOptions,
     destination: Destination,
     source_path: Callable[[str], str],
 ) -> tuple[str, str, tuple[str, ...]]:
     """Return path and query of the request sent, and a note where it differs in a way that surprises.
 
     A target's own path is where events go; what an event has below its source's path is set below
-    that, and its query is kept beside the target's own.
+    that unless the path is fixed, and its query is kept beside the target's own.
     """
     notes: tuple[str, ...] = ()
     if changes.path is not None:
         path = changes.path
+    elif options.fixed_path:
+        path = destination.path
     else:
         below = _below(event.capture.path, source_path(event.capture.source))
         inside = _inside(below)
@@ -94,6 +103,17 @@ def _inside(below: str) -> str:
             case _:
                 kept.append(segment)
     return "".join(f"/{segment}" for segment in kept) if climbs else below
+
+
+def believed_url(event: Event, options: ForwardOptions, destination: Destination, tail: str) -> str:
+    """Return the address the app believes was called, path and query being `tail`: what it checks is signed for."""
+    if options.signed_url:
+        return options.signed_url
+    host = _original_host(event.capture) if options.keep_host else ""
+    if not host:
+        return f"{destination.scheme}://{destination.authority}{tail}"
+    scheme = _called(event.capture)[0] if options.forwarded else destination.scheme
+    return f"{scheme}://{host}{tail}"
 
 
 def edited(capture: Capture, changes: Changes) -> tuple[Capture, tuple[str, ...]]:
@@ -158,7 +178,10 @@ def final_headers(
     destination: Destination,
 ) -> Headers:
     """Return the headers as they go out: Host and length ours, relay's own added, the target's settings last."""
-    headers = _put(signed.headers, "Host", destination.authority, first=True)
+    host = _original_host(event.capture) if options.keep_host else ""
+    headers = _put(signed.headers, "Host", host or destination.authority, first=True)
+    for name, value in _forwarded(event.capture) if options.forwarded else ():
+        headers = _put(headers, name, value)
     if signed.body or signed.header("Content-Length") is not None or signed.method in _WITH_BODY:
         headers = _put(headers, "Content-Length", str(len(signed.body)))
     headers += (("X-Relay-Hop", "1"), ("X-Relay-Event", str(event.id)))
@@ -169,6 +192,31 @@ def final_headers(
             headers = _put(headers, name, value)
     gone = {name.lower() for name in options.remove_headers} - _FRAMING - {"host"}
     return tuple(pair for pair in headers if pair[0].lower() not in gone)
+
+
+def _forwarded(capture: Capture) -> Headers:
+    """Return who called what, as proxies tell it: each adds its peer behind what the one before it said."""
+    scheme, host = _called(capture)
+    known = [value for value in capture.header_values("X-Forwarded-For") if value]
+    # A tunnel's agent on this computer has said already who called; it is nobody itself.
+    peer = [] if known and capture.remote in ("127.0.0.1", "::1") else [capture.remote]
+    return (
+        ("X-Forwarded-For", ", ".join([*known, *peer])),
+        ("X-Forwarded-Proto", scheme),
+        ("X-Forwarded-Host", host),
+    )
+
+
+def _called(capture: Capture) -> tuple[str, str]:
+    """Return the scheme and the host that the sender called."""
+    scheme, _, rest = capture.url.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return (scheme, host) if scheme in ("http", "https") and _HOST.fullmatch(host) else ("http", "localhost")
+
+
+def _original_host(capture: Capture) -> str:
+    host = capture.header("Host") or ""
+    return host if _HOST.fullmatch(host) else ""
 
 
 def _put(headers: Headers, name: str, value: str, *, first: bool = False) -> Headers:
@@ -186,6 +234,8 @@ def _put(headers: Headers, name: str, value: str, *, first: bool = False) -> Hea
 def settings(options: ForwardOptions) -> tuple[str, ...]:
     """Return notes on what the target's own settings change."""
     return (
+        *(["Host kept as received"] if options.keep_host else []),
+        *(["X-Forwarded-For, -Proto and -Host set"] if options.forwarded else []),
         *(f"{name} set by the target" for name, _ in options.set_headers),
         *(f"{name} removed by the target" for name in options.remove_headers),
     )

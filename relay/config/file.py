@@ -172,6 +172,9 @@ class TargetTable(Table):
     sign: Literal["auto", "original", "fresh"] = "original"
     headers: HeaderRules = HeaderRules()
     verify_tls: bool = True
+    path: Literal["join", "fixed"] = "join"
+    host: Literal["target", "original"] = "target"
+    forwarded: bool = False
 
 
 class RouteTable(Table):

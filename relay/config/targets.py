@@ -100,6 +100,9 @@ def _forward(table: TargetTable, own: Rules) -> ForwardOptions:
         set_headers=tuple(table.headers.set.items()),
         remove_headers=tuple(table.headers.remove),
         verify_tls=table.verify_tls,
+        fixed_path=table.path == "fixed",
+        keep_host=table.host == "original",
+        forwarded=table.forwarded,
     )
 
 

@@ -211,9 +211,9 @@ async def test_an_event_goes_to_the_targets_own_path_and_below_it(sent, target, 
 def test_no_path_leads_out_of_the_targets_own(below, query):
     capture = SimpleNamespace(path=f"/webhooks/stripe{below}", query=query, source="stripe")
     destination = check_syntax("http://localhost:3000/hooks")
-    path, _, _ = address(
-        SimpleNamespace(capture=capture), NO_CHANGES, destination, lambda name: f"/webhooks/{name}"
-    )
+    options = ForwardOptions(url="http://localhost:3000/hooks")
+    event = SimpleNamespace(capture=capture)
+    path, _, _ = address(event, NO_CHANGES, options, destination, lambda name: f"/webhooks/{name}")
     assert path.startswith("/hooks")
     depth = 0
     for segment in path.split("/")[2:]:

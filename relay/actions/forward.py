@@ -40,6 +40,8 @@ __all__ = ["Forward", "ForwardOptions", "Resign", "judge", "retry_after"]
 Resign = Callable[[Event, Capture, SignMode], tuple[Capture, tuple[str, ...]]]
 
 GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
+# 508 is what a relay answers to a forward that came back: each further try would go round as well.
+_FINAL = {GONE: "gone: it wants no more of these", 508: "loop"}
 _MAY_PASS = frozenset({408, 409, 425, 429})
 
 
@@ -146,10 +148,10 @@ def judge(response: ReceivedResponse, now: datetime) -> Outcome:
     status = response.status
     if 200 <= status < 300:
         return Succeeded(f"{status}")
+    if status in _FINAL:
+        return Failed(f"{status} ({_FINAL[status]})")
     if status in _MAY_PASS or status >= 500:
         return Retry(f"{status}", after=retry_after(response, now))
-    if status == GONE:
-        return Failed(f"{status} (gone: it wants no more of these)")
     return Failed(f"{status} (not followed)" if 300 <= status < 400 else f"{status}")
 
 

@@ -73,8 +73,7 @@ async def _run(call: Call, config: Config, stop: Stopping, *, in_browser: bool) 
     try:
         async with _opened(call, config) as relay:
             relay.bus.on(lambda signal: _count(tally, signal))
-            # What is there by now stays: without this every full collection walks all of it again.
-            gc.freeze()
+            _spare_the_collector()
             await _tunnel_known(relay, config, stop)
             await _greet(call, config, relay, voice)
             if in_browser:
@@ -88,6 +87,13 @@ async def _run(call: Call, config: Config, stop: Stopping, *, in_browser: bool) 
         tally | {"waiting": max(tally["waiting"], 0), "seconds": round(time.monotonic() - started, 3)}
     )
     return INTERRUPTED if stop.impatient else 0
+
+
+def _spare_the_collector() -> None:
+    # What is there by now stays, and a request makes no cycles worth looking for every 700 objects:
+    # measured at 64 connections, the collector's defaults cost a quarter of the throughput.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @asynccontextmanager

@@ -495,3 +495,10 @@ async def test_no_secret_and_no_expected_signature_reaches_the_log(start, caplog
     await at.api("/api/events/1/verify", "POST")
     assert "whsec_" not in caplog.text
     assert headers["Stripe-Signature"].partition("v1=")[2] not in caplog.text
+
+
+async def test_an_old_signature_that_fits_nothing_is_unknown_first_and_old_second(at):
+    signed = {"Stripe-Signature": "t=1700000000,v1=" + "0" * 64}
+    assert (await at.send("/webhooks/stripe", b'{"id": "evt_1"}', headers=signed))[0] == 401
+    _, event = await at.api("/api/events/1")
+    assert [hint["cause"] for hint in event["hints"]] == ["unknown", "timestamp_stale"]

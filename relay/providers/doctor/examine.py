@@ -95,12 +95,11 @@ def _invalid(bench: Bench, verification: Verification) -> Iterator[Finding]:
     if not any(finding.certain for finding in found):
         found += headers.missing(case, verification)
         found += headers.malformed(case, verification)
-    yield from found
+    # Age alone explains no signature that does not fit, so it never comes first.
+    yield from found or (unknown(bench),)
     causes = {finding.cause for finding in found}
     if not causes & {"timestamp_stale", "clock_behind"}:
         yield from times.lateness(case, "Besides, it is")
-    if not found:
-        yield unknown(bench)
 
 
 def unknown(bench: Bench) -> Finding:

@@ -81,6 +81,9 @@ class Assembly:
         self.tunnel_spoke = asyncio.Event()
         self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
         self.bus.on(self._note)
+        forwards = (target.options for target in config.targets.values() if target.action == "forward")
+        places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
+        self._configured = frozenset((place.host, place.port) for place in places)
         self._own = frozenset(
             (host, listening.getsockname()[1])
             for listening in (ports.ingress, ports.dashboard)
@@ -97,11 +100,9 @@ class Assembly:
     def rules(self, typed: bool) -> Rules:
         """Return what may be dialled at this moment."""
         public = self.live.tunnel.public_url
-        forwards = (target.options for target in self.config.targets.values() if target.action == "forward")
-        places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
         return Rules(
             typed=typed,
-            configured=frozenset((place.host, place.port) for place in places),
+            configured=self._configured,
             allowed=self.config.server.allow_targets,
             own=self._own,
             own_names=frozenset({urlsplit(public).hostname or ""}) if public else frozenset(),

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote, urlsplit
 
@@ -155,6 +156,7 @@ def host_and_port(text: str) -> tuple[str, int]:
     return parts.host, parts.port
 
 
+@lru_cache(maxsize=256)
 def _parse(url: str) -> Destination:
     if len(url) > MAX_URL:
         raise TargetError(f"a target is limited to {MAX_URL} characters", hint=_FORMS)

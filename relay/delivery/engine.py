@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from random import random
@@ -16,7 +16,7 @@ from relay.delivery.pace import Pace
 from relay.delivery.policy import longest_wait, settle
 from relay.delivery.targets import Targets
 from relay.delivery.trouble import log_trace
-from relay.errors import NotFoundError, StoreError
+from relay.errors import StoreError
 from relay.model.delivery import (
     ActionResult,
     Attempt,
@@ -27,8 +27,9 @@ from relay.model.delivery import (
     RetryPolicy,
     Target,
 )
+from relay.model.event import Event
 from relay.model.signals import DeliveryChanged, EventStored, Signal
-from relay.store import Limits, Store
+from relay.store import Claimed, Limits, Store
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +76,10 @@ class Engine:
         self._habits = habits or Habits()
         self._horizon = 2 * longest_wait(targets.policies)
         self._bell = asyncio.Event()
-        self._pace = Pace(targets.most, self._habits.each)
+        self._pace = Pace(targets.most, self._habits.each, self._habits.at_once)
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._claimed_at = clock.now()
         bus.on(self._hear)
 
     def ring(self) -> None:
@@ -106,10 +109,8 @@ class Engine:
         while True:
             self._bell.clear()
             try:
-                for delivery in await self._claim():
-                    task = group.create_task(self._deliver(delivery), name=f"delivery {delivery.id}")
-                    self._in_flight.add(task)
-                    task.add_done_callback(self._in_flight.discard)
+                await self._claim()
+                self._start(group)
                 wait = await self._idle_for()
             except (StoreError, TimeoutError) as error:
                 log.warning("deliveries wait for the store: %s", error)
@@ -126,70 +127,97 @@ class Engine:
             case EventStored() | DeliveryChanged(state=DeliveryState.PENDING):
                 self.ring()
 
-    async def _claim(self) -> tuple[Delivery, ...]:
-        at = self._clock.monotonic()
+    async def _claim(self) -> None:
+        """Line up what is due; what belongs to a target that went down meanwhile is given back."""
         limits = Limits(
-            total=self._habits.at_once - self._pace.running.total(),
+            total=self._pace.room,
             each=self._habits.each,
-            most=self._pace.most(at),
-            running=self._pace.running.copy(),
+            most=self._pace.most(self._clock.monotonic()),
+            running=self._pace.taken,
             fifo=self._targets.fifo,
             held=frozenset(self.ward.down),
             horizon=self._horizon,
             above=self._habits.above,
         )
-        claimed = await self._store.deliveries.claim_due(self._clock.now(), limits)
-        for delivery in claimed:
-            if self._pace.started(delivery, at):
-                self.ring()
-            self._say(delivery, DeliveryState.RUNNING)
-        return claimed
+        late: list[Claimed] = []
+        self._claimed_at = self._clock.now()
+        for one in await self._store.deliveries.claim_due(self._claimed_at, limits):
+            if one.delivery.target in self.ward.down and not one.delivery.asked:
+                late.append(one)
+            else:
+                self._pace.line_up(one)
+                self._say(one.delivery, DeliveryState.RUNNING)
+        await self._release(late)
+
+    def _start(self, group: asyncio.TaskGroup) -> None:
+        for one in self._pace.start(self._clock.monotonic()) if not self._stopping else ():
+            task = group.create_task(self._deliver(one, group), name=f"delivery {one.delivery.id}")
+            self._in_flight.add(task)
+            task.add_done_callback(self._in_flight.discard)
+        if self._pace.take_drained():
+            self.ring()
+
+    async def _release(self, claimed: Sequence[Claimed]) -> None:
+        ids = [one.delivery.id for one in claimed]
+        while ids:
+            try:
+                await self._store.deliveries.release(ids)
+            except StoreError as error:
+                log.warning("deliveries wait to be given back: %s", error)
+                await self._clock.sleep(_STORE_PAUSE)
+            else:
+                break
+        for one in claimed:
+            self._say(one.delivery, DeliveryState.PENDING)
 
     async def _idle_for(self) -> float:
         now = self._clock.now()
         waits = [_POLL_SECONDS]
-        due = await self._store.deliveries.next_due(now, self._habits.above)
-        if due is not None:
-            waits.append((due - now).total_seconds())
+        if not self._bell.is_set():
+            # After the last claim, not after now: what fell due in between would be seen by neither.
+            due = await self._store.deliveries.next_due(self._claimed_at, self._habits.above)
+            waits += [(due - now).total_seconds()] if due is not None else []
         moments = (self.ward.next_knock(), self._pace.next_start())
         waits += [moment - self._clock.monotonic() for moment in moments if moment is not None]
         return max(0.0, min(waits))
 
     async def _rest(self, seconds: float) -> None:
+        if self._bell.is_set():
+            return
         async with asyncio.TaskGroup() as group:
             waits = [group.create_task(self._bell.wait()), group.create_task(self._clock.sleep(seconds))]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for wait in waits:
                 wait.cancel()
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _deliver(self, claimed: Claimed, group: asyncio.TaskGroup) -> None:
+        delivery = claimed.delivery
         try:
-            await self._attempt(delivery)
+            await self._attempt(delivery, claimed.event, group)
         except Exception as error:  # noqa: BLE001 - one delivery must never take the others with it
             log_trace(log, f"delivery {delivery.id} was left running", error)
         finally:
-            self._pace.ended(delivery.target)
-            self.ring()
+            if delivery.target in self._targets.fifo:
+                self.ring()
 
-    async def _attempt(self, delivery: Delivery) -> None:
+    async def _attempt(self, delivery: Delivery, event: Event | None, group: asyncio.TaskGroup) -> None:
         target = self._targets.of(delivery)
         started_at, began = self._clock.now(), self._clock.monotonic()
-        result = await self._act(delivery, target)
-        took, now = self._clock.monotonic() - began, self._clock.now()
-        number = delivery.attempts + 1
+        try:
+            result = await self._act(delivery, event, target)
+        finally:
+            took, now = self._clock.monotonic() - began, self._clock.now()
+            if self._pace.ended(delivery.target, took):
+                self.ring()
         lasting = self._targets.lasting(delivery)
         back = lasting and self.ward.note(delivery.target, result, now, self._clock.monotonic())
         spared = lasting and isinstance(result.outcome, Retry) and result.outcome.unreachable
-        if spared:
-            # Nobody was there: it keeps its place in the queue, which waits until somebody is.
-            state, due_at = DeliveryState.PENDING, delivery.due_at
-        else:
-            policy = target.retry if target else RetryPolicy()
-            counted = number - delivery.spared
-            state, due_at = settle(result.outcome, policy, counted, now, self._habits.spread)
+        left = self._pace.dismiss(delivery.target) if spared else ()
+        # Not only once it is written down: the next one goes out while this one is committed.
+        self._start(group)
         attempt = Attempt(
             delivery_id=delivery.id,
-            number=number,
+            number=delivery.attempts + 1,
             started_at=started_at,
             took=took,
             outcome=type(result.outcome).__name__.lower(),
@@ -197,22 +225,25 @@ class Engine:
             request=result.request,
             response=result.response,
         )
+        if spared:
+            # Nobody was there: it keeps its place in the queue, which waits until somebody is.
+            state, due_at = DeliveryState.PENDING, delivery.due_at
+        else:
+            policy = target.retry if target else RetryPolicy()
+            counted = attempt.number - delivery.spared
+            state, due_at = settle(result.outcome, policy, counted, now, self._habits.spread)
         await self._write_down(attempt, state, due_at, spared=spared)
         self._say(delivery, state)
+        await self._release(left)
         if back:
             await self._hasten(delivery.target)
 
-    async def _act(self, delivery: Delivery, target: Target | None) -> ActionResult:
+    async def _act(self, delivery: Delivery, event: Event | None, target: Target | None) -> ActionResult:
         action = self._actions.get(target.action) if target else None
         if target is None or action is None:
             return ActionResult(outcome=Failed(f"relay.toml has no target '{delivery.target}' any more"))
-        try:
-            event = await self._store.events.get(delivery.event_id)
-        except NotFoundError as error:
-            return ActionResult(outcome=Failed(error.sentence))
-        except (StoreError, TimeoutError):
-            return ActionResult(outcome=Retry("the store could not be read"))
-        self._pace.acting(delivery.target, self._clock.monotonic())
+        if event is None:
+            return ActionResult(outcome=Failed(f"no event {delivery.event_id}"))
         try:
             return await action.run(event, delivery, target.options)
         except Exception as error:  # noqa: BLE001 - whatever an action raises is an attempt that failed
@@ -262,6 +293,7 @@ class Engine:
             self._pace.drain(name, newest)
 
     async def _finish(self) -> None:
+        self._stopping = True
         if self._in_flight:
             await asyncio.wait(self._in_flight, timeout=self._habits.grace)
 

@@ -1,6 +1,6 @@
 """The room store/: the only room that speaks SQL."""
 
-from relay.store.claim import Limits
+from relay.store.claim import Claimed, Limits
 from relay.store.deliveries import Deliveries
 from relay.store.events import Counts, Events, Page
 from relay.store.incoming import Stored
@@ -8,6 +8,7 @@ from relay.store.messages import Messages
 from relay.store.store import Store, held, open_store, prepare
 
 __all__ = [
+    "Claimed",
     "Counts",
     "Deliveries",
     "Events",

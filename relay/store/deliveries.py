@@ -10,7 +10,7 @@ from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import Attempt, Delivery, DeliveryState, NewDelivery
 from relay.model.event import DeliveryCounts
 from relay.store import rows
-from relay.store.claim import Limits, claim
+from relay.store.claim import Claimed, Limits, claim
 from relay.store.reader import Readers
 from relay.store.rows import from_micros, to_micros
 from relay.store.writer import Writer
@@ -37,7 +37,7 @@ class Deliveries:
 
         return await self._writer.write(step)
 
-    async def claim_due(self, now: datetime, limits: Limits) -> tuple[Delivery, ...]:
+    async def claim_due(self, now: datetime, limits: Limits) -> tuple[Claimed, ...]:
         """Mark what is due and may run now as RUNNING and return it, oldest first."""
         if limits.total <= 0:
             return ()
@@ -63,10 +63,11 @@ class Deliveries:
             ),
         )
 
-    async def release(self, id_: int) -> None:
-        """Give a claimed delivery back unattempted."""
+    async def release(self, ids: Iterable[int]) -> None:
+        """Give claimed deliveries back unattempted."""
         sql = "UPDATE deliveries SET state = 'pending' WHERE id = ? AND state = 'running'"
-        await self._writer.write(lambda connection: connection.execute(sql, (id_,)).rowcount)
+        values = [(id_,) for id_ in ids]
+        await self._writer.write(lambda connection: connection.executemany(sql, values).rowcount)
 
     async def next_due(self, after: datetime, above: int = 0) -> datetime | None:
         """Return when the next delivery falls due that is not due at `after`, or None."""

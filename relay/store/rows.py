@@ -50,7 +50,7 @@ def from_micros(micros: int) -> datetime:
     return _EPOCH + timedelta(microseconds=micros)
 
 
-def event_row(row: sqlite3.Row) -> EventRow:
+def event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
     """Read one row of EVENT_COLUMNS."""
     (id_, received_at, source, provider, type_, key, outcome, verdict, reason, method, path, *rest) = row
     (query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary) = rest

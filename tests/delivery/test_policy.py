@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.delivery.health import KNOCK_SECONDS, LONGEST_KNOCK, Ward
-from relay.delivery.pace import STAGGER, Pace
+from relay.delivery.pace import AHEAD, QUICK, STAGGER, Pace
 from relay.delivery.policy import longest_wait, settle
 from relay.model.delivery import (
     NO_CHANGES,
@@ -20,6 +20,7 @@ from relay.model.delivery import (
     SentRequest,
     Succeeded,
 )
+from relay.store import Claimed
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = RetryPolicy()
@@ -133,7 +134,7 @@ def test_a_410_marks_its_target_until_another_answer():
 
 
 def owed(number, target="app"):
-    return Delivery(
+    delivery = Delivery(
         id=number,
         event_id=number,
         source="stripe",
@@ -145,34 +146,69 @@ def owed(number, target="app"):
         created_at=NOW,
         due_at=NOW,
     )
+    return Claimed(delivery=delivery, event=None)
 
 
-def test_what_waited_for_a_target_starts_one_by_one_and_what_came_later_as_many_as_it_takes():
-    pace = Pace({"app": 3}, each=4)
+def lined_up(pace, *numbers, target="app"):
+    for number in numbers:
+        pace.line_up(owed(number, target))
+
+
+def started(pace, at):
+    return [one.delivery.id for one in pace.start(at)]
+
+
+def test_what_waited_starts_one_by_one_and_what_came_later_as_many_as_the_target_takes():
+    pace = Pace({"app": 3}, each=4, at_once=16)
     pace.drain("app", 0)
     assert pace.most(0.0) == {"app": 3}
     pace.drain("app", 2)
     assert pace.most(10.0) == {"app": 1}
-    pace.started(owed(1), 10.0)
-    assert pace.most(10.0) == {"app": 1}
+    lined_up(pace, 1, 2, 3, 4, 5)
+    assert started(pace, 10.0) == [1]
     assert pace.next_start() == 10.0 + STAGGER
-    assert pace.most(10.0 + STAGGER) == {"app": 2}
-    assert pace.next_start() is None
-    pace.ended("app")
-    assert pace.most(10.01) == {"app": 1}
-    pace.started(owed(2), 10.02)
-    pace.started(owed(3), 10.1)
-    assert pace.most(10.1) == {"app": 3}
+    assert started(pace, 10.0 + STAGGER) == [2]
+    pace.ended("app", QUICK)
+    assert started(pace, 10.0 + STAGGER) == []
+    pace.ended("app", QUICK)
+    assert started(pace, 10.3) == [3, 4, 5]
     assert pace.next_start() is None
 
 
 def test_a_slow_target_never_gets_more_at_once_than_it_takes_while_its_queue_drains():
-    pace = Pace({"app": 2}, each=4)
+    pace = Pace({"app": 2}, each=4, at_once=16)
     pace.drain("app", 99)
-    pace.started(owed(1), 0.0)
-    pace.started(owed(2), 0.1)
-    assert pace.most(5.0) == {"app": 2}
-    assert pace.next_start() is None
+    lined_up(pace, 1, 2, 3)
+    assert [started(pace, at) for at in (0.0, 1.0, 5.0)] == [[1], [2], []]
+    assert (pace.most(5.0), pace.next_start()) == ({"app": 2}, None)
+
+
+def test_only_a_quick_target_has_deliveries_claimed_ahead():
+    pace = Pace({"app": 2}, each=4, at_once=16)
+    lined_up(pace, 1, 2, 3)
+    assert started(pace, 0.0) == [1, 2]
+    assert pace.ended("app", QUICK / 2)
+    assert pace.most(0.0) == {"app": 2 + AHEAD}
+    pace.ended("app", QUICK)
+    assert pace.most(0.0) == {"app": 2}
+
+
+def test_a_target_that_hangs_does_not_keep_the_others_out_and_no_more_run_than_may_in_all():
+    pace = Pace({}, each=4, at_once=6)
+    lined_up(pace, 1, 2, 3, 4, 5, target="hangs")
+    assert started(pace, 0.0) == [1, 2, 3, 4]
+    lined_up(pace, 6, 7, 8, target="good")
+    assert started(pace, 0.0) == [6, 7]
+    assert (pace.taken, pace.room) == ({"hangs": 5, "good": 3}, 6 - 8)
+
+
+def test_the_line_of_a_target_that_is_down_is_given_back():
+    pace = Pace({}, each=1, at_once=6)
+    lined_up(pace, 1, 2, 3)
+    assert started(pace, 0.0) == [1]
+    assert [one.delivery.id for one in pace.dismiss("app")] == [2, 3]
+    assert pace.dismiss("app") == ()
+    assert pace.taken == {"app": 1}
 
 
 def test_what_was_never_sent_says_nothing_about_a_target():

@@ -49,7 +49,8 @@ def owe(store):
 
 async def claimed(store, limits=None, after=0.0):
     found = await store.deliveries.claim_due(NOW + timedelta(seconds=after), limits or Limits())
-    return [delivery.id for delivery in found]
+    assert all(one.event.id == one.delivery.event_id for one in found)
+    return [one.delivery.id for one in found]
 
 
 async def fail(store, id_, state=DeliveryState.PENDING, due=60.0):

@@ -259,10 +259,11 @@ async def test_claims_follow_the_limits_of_each_target(store):
     for n in range(6):
         await store.events.add(new_event(key=str(n)), (APP, other))
     claimed = await store.deliveries.claim_due(NOW, Limits(total=16, each=4, running={"other": 3}))
-    targets = [delivery.target for delivery in claimed]
+    targets = [one.delivery.target for one in claimed]
     assert (targets.count("app"), targets.count("other")) == (4, 1)
     assert all(
-        delivery.state is DeliveryState.RUNNING for delivery in [await store.deliveries.get(claimed[0].id)]
+        delivery.state is DeliveryState.RUNNING
+        for delivery in [await store.deliveries.get(claimed[0].delivery.id)]
     )
     assert await store.deliveries.claim_due(NOW, Limits(total=0)) == ()
 
@@ -280,13 +281,14 @@ async def test_fifo_gives_the_head_of_each_source_and_waits_for_it(store):
     for n, source in enumerate(("stripe", "stripe", "github")):
         await store.events.add(new_event(key=str(n), source=source), (APP,))
     limits = Limits(fifo=frozenset({"app"}))
-    assert [d.event_id for d in await store.deliveries.claim_due(NOW, limits)] == [1, 3]
+    assert [one.event.id for one in await store.deliveries.claim_due(NOW, limits)] == [1, 3]
     assert await store.deliveries.claim_due(NOW, limits) == ()
 
 
 async def test_an_attempt_is_kept_with_what_was_sent_and_what_came_back(store):
     stored = await store.events.add(new_event(), (APP,))
-    [claimed] = await store.deliveries.claim_due(NOW, Limits())
+    [one] = await store.deliveries.claim_due(NOW, Limits())
+    claimed = one.delivery
     attempt = Attempt(
         delivery_id=claimed.id,
         number=1,
@@ -339,7 +341,8 @@ async def test_changes_survive_the_table(store):
 
 async def test_a_running_delivery_is_pending_again_after_recovery(store):
     await store.events.add(new_event(), (APP,))
-    [claimed] = await store.deliveries.claim_due(NOW, Limits())
+    [one] = await store.deliveries.claim_due(NOW, Limits())
+    claimed = one.delivery
     with pytest.raises(UsageError):
         await store.deliveries.cancel(claimed.id)
     with pytest.raises(UsageError):

@@ -41,14 +41,18 @@ class Replies:
         while True:
             await rung.wait()
             rung.clear()
+            # First where it stands, then its attempts: the other way round one may come in between.
+            state = (await self._store.deliveries.get(delivery)).state
             for attempt in await self._store.deliveries.attempts(delivery):
                 if attempt.response is not None:
                     return None if attempt.response.cut else attempt.response
-            if (await self._store.deliveries.get(delivery)).state in _OVER:
+            if state in _OVER:
                 return None
 
     def _hear(self, signal: Signal) -> None:
-        if isinstance(signal, DeliveryChanged) and signal.delivery_id in self._waiting:
+        if not isinstance(signal, DeliveryChanged) or signal.state == DeliveryState.RUNNING:
+            return
+        if signal.delivery_id in self._waiting:
             self._waiting[signal.delivery_id].set()
 
 

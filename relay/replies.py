@@ -4,6 +4,7 @@ import asyncio
 
 from relay.actions.outgoing import HOP_BY_HOP
 from relay.bus import Bus
+from relay.errors import RelayError
 from relay.model.delivery import DeliveryState, ReceivedResponse
 from relay.model.event import Headers
 from relay.model.signals import DeliveryChanged, Signal
@@ -32,7 +33,8 @@ class Replies:
         try:
             async with asyncio.timeout(seconds):
                 return await self._response(delivery, rung)
-        except TimeoutError:
+        except (TimeoutError, RelayError):
+            # The event is kept; what became of its delivery is not the provider's trouble.
             return None
         finally:
             del self._waiting[delivery]

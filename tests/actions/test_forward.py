@@ -601,6 +601,7 @@ async def test_a_certificate_must_hold_unless_the_target_says_otherwise(
         await reader.readuntil(b"{}")
         writer.write(OK)
         await writer.drain()
+        writer.close()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
     async with server, forwarding() as forward:

@@ -20,15 +20,15 @@ async def test_walking_the_list_replaces_the_address_and_leaves_no_trail(site):
         await page.key("j")
     await page.until(f"{SHOWN} === 10 && location.pathname === '/events/10'")
     assert await page.js("history.length") == length
-    assert await page.js(f"{FOCUS}.closest('.row').id") == "e-10"
+    await page.until(f"{FOCUS}.closest('.row')?.id === 'e-10'")
     await page.key("k")
     await page.until(f"{SHOWN} === 11")
     await page.key("Enter")
-    assert await page.js(f"{FOCUS}.id") == "detail-h"
+    await page.until(f"{FOCUS}.id === 'detail-h'")
     await page.key("3")
     await page.until("location.pathname === '/events/11/verification'")
     await page.key("Escape")
-    assert await page.js(f"{FOCUS}.closest('.row').id") == "e-11"
+    await page.until(f"{FOCUS}.closest('.row')?.id === 'e-11'")
 
 
 async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site, settle):

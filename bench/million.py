@@ -47,7 +47,9 @@ async def main(count: int) -> None:
         async with open_store(Path(folder)) as store:
             started = time.perf_counter()
             for at in range(0, count, 500):
-                await asyncio.gather(*(store.events.add(event(n, began)) for n in range(at, min(at + 500, count))))
+                await asyncio.gather(
+                    *(store.events.add(event(n, began)) for n in range(at, min(at + 500, count)))
+                )
             print(f"stored {count} in {time.perf_counter() - started:.0f} s")
             started = time.perf_counter()
             await store.indexer.catch_up()

@@ -243,12 +243,7 @@ def _notices(source: Source, table: SourceTable) -> Iterator[str]:
     where = f"sources.{source.name}"
     if source.verify is VerifyMode.OFF:
         yield f"{where}: verification is off, so anybody can send events here"
-    elif source.scheme is not None and not source.secrets:
-        reasons = (
-            ", ".join(explain(reference) for reference in source.missing_secrets) or "no secret is named"
-        )
-        yield f"{where}: {reasons}, so its events are kept unchecked"
-    else:
+    elif source.secrets:
         yield from (f"{where}: {explain(reference)}" for reference in source.missing_secrets)
     if table.verify_token and not source.verify_tokens:
         yield f"{where}.verify_token: {explain(table.verify_token[0])}, so its handshake is refused"

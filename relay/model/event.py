@@ -141,8 +141,26 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalKey:
+    """A key pair of relay's own, for what only the provider could sign; `public` is what the app is given."""
+
+    scheme: SignatureScheme
+    secret: Secret
+    public: str
+
+    @property
+    def note(self) -> str:
+        """Return in one line that it signed, and what the app needs; line ends as `\\n`, as in .env."""
+        public = self.public.strip().replace("\n", "\\n")
+        return f"signed with relay's local key; give your app this public key: {public}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One address events arrive at, everything resolved: what it checks and how it answers."""
+    """One address events arrive at, everything resolved: what it checks and how it answers.
+
+    `local` counts besides `secrets`, and only where those do not verify a request.
+    """
 
     name: str
     provider: str
@@ -153,6 +171,7 @@ class Source:
     idempotency_key: Pick | None = None
     summary: Pick | None = None
     secrets: tuple[Secret, ...] = ()
+    local: LocalKey | None = None
     missing_secrets: tuple[str, ...] = ()
     verify: VerifyMode = VerifyMode.ENFORCE
     public_url: str | None = None

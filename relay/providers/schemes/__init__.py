@@ -10,6 +10,7 @@ from relay.providers.schemes.jwt import Jwt
 from relay.providers.schemes.keys import Encoding, Form, Key
 from relay.providers.schemes.layouts import Items, Prefix, Raw
 from relay.providers.schemes.mac import Algo, Announced, Digest, Echo, Hmac, body_hmac
+from relay.providers.schemes.pairs import PairScheme
 from relay.providers.schemes.places import InEach, InEveryHeader, InForm, InHeader, InJson, InQuery, Place
 from relay.providers.schemes.rsa import Rsa, RsaDigest
 from relay.providers.schemes.signed import SignedText
@@ -43,6 +44,7 @@ __all__ = [
     "Jwt",
     "Key",
     "OneOf",
+    "PairScheme",
     "Place",
     "Prefix",
     "Raw",

@@ -9,12 +9,13 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicKey,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding as Form
 
 from relay.errors import SigningError
 from relay.model.event import Capture
 from relay.model.secret import Secret
 from relay.providers.schemes.keys import Encoding, decode, encode
-from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, load, to_der
+from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, PairKind, load, spki, to_der
 from relay.providers.schemes.signed import SignedText
 
 # Each check hashes the whole body anew, and a header of 8 kB holds dozens of signatures.
@@ -45,6 +46,26 @@ class Ecdsa(SignedText):
         """Return the key as DER; None when it is no P-256 key."""
         der = to_der(secret.reveal())
         return der if der is not None and _public(der) else None
+
+    @property
+    def pair_kind(self) -> PairKind:
+        """Return the kind of key."""
+        return "p256"
+
+    def cannot_sign(self, secret: Secret) -> bool:
+        """Say whether the secret is a public key."""
+        key = self.read_key(secret)
+        pair = load(key) if key is not None else None
+        return pair is not None and pair.private is None
+
+    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
+        """Return the key as it is: PEM is one of the forms."""
+        del secrets
+        return pem
+
+    def public_half(self, pem: str) -> str:
+        """Return the key as SendGrid shows its own: SPKI in base64."""
+        return encode(spki(pem, Form.DER), "base64").decode()
 
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         """Check the first few signatures."""

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding as Form
 
 from relay.errors import SigningError
 from relay.model.event import Capture
 from relay.model.secret import Secret
 from relay.providers.schemes.keys import Encoding, decode, encode, unbase64
-from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, load, to_der
+from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, PairKind, load, spki, to_der
 from relay.providers.schemes.signed import SignedText
 
 PRIVATE_PREFIX = "whsk_"
@@ -55,6 +56,28 @@ class Ed25519(SignedText):
     def claims(self, secret: Secret) -> bool:
         """Say whether the secret can only be a key of this scheme."""
         return self.key.claimed(secret) or secret.reveal().startswith(PRIVATE_PREFIX)
+
+    @property
+    def pair_kind(self) -> PairKind:
+        """Return the kind of key."""
+        return "ed25519"
+
+    def cannot_sign(self, secret: Secret) -> bool:
+        """Say whether the secret is a public key."""
+        key = self.read_key(secret)
+        return key is not None and len(key) == 32
+
+    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
+        """Return the key as it is: PEM is one of the forms."""
+        del secrets
+        return pem
+
+    def public_half(self, pem: str) -> str:
+        """Return the raw key in hex or base64, with the prefix such keys have (`whpk_`), or PEM."""
+        if self.key.form == "text":
+            return spki(pem).decode()
+        raw = spki(pem, Form.DER)[-32:]
+        return next(iter(self.key.strip), "") + encode(raw, self.key.form).decode()
 
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         """Check the first few; hex may be of either case, as every library decodes it."""

@@ -28,11 +28,12 @@ from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import printable
 from relay.providers.schemes.base import HEADER_STEP, UnreadableError, conclude, payload_of, unchecked
-from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, Pair, load, to_der
+from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, Pair, PairKind, load, private_of, to_der
 from relay.providers.schemes.places import Place, only
 from relay.providers.schemes.timing import Time
 
 _LONGEST = 8_192
+_LOCAL = "relay-local"  # the id of a key pair of relay's own
 _HALF = 32  # bytes of each of the two numbers of an ES256 signature
 
 
@@ -77,6 +78,30 @@ class Jwt:
         """Say that no secret is only ever this scheme's."""
         del secret
         return False
+
+    @property
+    def pair_kind(self) -> PairKind:
+        """Return the kind of key."""
+        return "p256"
+
+    def cannot_sign(self, secret: Secret) -> bool:
+        """Say whether the secret is a public key."""
+        key = _key(secret)
+        return key is not None and key.pair.private is None
+
+    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
+        """Return the key as a JWK with its `d`."""
+        del secrets
+        key = private_of(pem)
+        assert isinstance(key, EllipticCurvePrivateKey)
+        d = key.private_numbers().private_value.to_bytes(_HALF, "big")
+        return json.dumps({**_jwk(key), "d": _b64(d).decode()})
+
+    def public_half(self, pem: str) -> str:
+        """Return the key as a JWK."""
+        key = private_of(pem)
+        assert isinstance(key, EllipticCurvePrivateKey)
+        return json.dumps(_jwk(key))
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
         """Return the scheme with other age limits."""
@@ -211,6 +236,12 @@ def _of_jwk(jwk: dict[str, Any]) -> _Key | None:
         return _Key(Pair(public=public.public_key(), private=private), kid if isinstance(kid, str) else "")
     except ValueError:
         return None
+
+
+def _jwk(key: EllipticCurvePrivateKey) -> dict[str, str]:
+    numbers = key.public_key().public_numbers()
+    x, y = (_b64(number.to_bytes(_HALF, "big")).decode() for number in (numbers.x, numbers.y))
+    return {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": _LOCAL, "x": x, "y": y}
 
 
 def _b64(data: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, Protocol, runtime_checkable
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
@@ -11,13 +13,28 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
-from cryptography.x509 import load_der_x509_certificate
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
+)
+from cryptography.x509 import (
+    CertificateBuilder,
+    Name,
+    NameAttribute,
+    load_der_x509_certificate,
+)
+from cryptography.x509.oid import NameOID
 
+from relay.model.event import SignatureScheme
+from relay.model.secret import Secret
 from relay.providers.schemes.keys import unbase64
 
 Public = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
 Private = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
+PairKind = Literal["ed25519", "p256", "rsa"]
 
 ONLY_THE_PROVIDER = (
     "Only the provider can make this signature: relay holds its public key, not the private one."
@@ -38,6 +55,28 @@ class Pair:
     private: Private | None = None
 
 
+@runtime_checkable
+class PairScheme(SignatureScheme, Protocol):
+    """A scheme whose secret is usually a public key, so that relay signs with a key pair of its own."""
+
+    @property
+    def pair_kind(self) -> PairKind:
+        """Return which kind of key pair it signs with."""
+        ...
+
+    def cannot_sign(self, secret: Secret) -> bool:
+        """Say whether the secret is right for the scheme and yet only the provider can sign."""
+        ...
+
+    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
+        """Return a private key as a secret of this scheme, with what `secrets` hold beside their key."""
+        ...
+
+    def public_half(self, pem: str) -> str:
+        """Return the public half of a private key in the form that applications configure."""
+        ...
+
+
 def to_der(text: str) -> bytes | None:
     r"""Return the DER of the first PEM block in a text, or of bare base64; None when it is neither.
 
@@ -46,6 +85,34 @@ def to_der(text: str) -> bytes | None:
     text = text.replace("\\n", "\n")
     block = _ARMOUR.search(text)
     return unbase64("".join((block[2] if block else text).split()))
+
+
+def private_of(pem: str) -> Private:
+    """Return the private key of a PEM that relay wrote itself."""
+    pair = load(to_der(pem) or b"")
+    assert pair is not None
+    assert pair.private is not None
+    return pair.private
+
+
+def spki(pem: str, encoding: Encoding = Encoding.PEM) -> bytes:
+    """Return the public half of a private key as SubjectPublicKeyInfo."""
+    return private_of(pem).public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
+
+
+def certificate(pem: str) -> str:
+    """Return a certificate (PEM) that a private RSA key gives itself; the same key always gives the same."""
+    key = private_of(pem)
+    name = Name([NameAttribute(NameOID.COMMON_NAME, "relay local key")])
+    builder = CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=1,
+        not_valid_before=datetime(2020, 1, 1, tzinfo=UTC),
+        not_valid_after=datetime(2120, 1, 1, tzinfo=UTC),
+    )
+    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
 
 
 def load(der: bytes) -> Pair | None:

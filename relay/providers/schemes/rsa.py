@@ -14,7 +14,7 @@ from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
 from relay.providers.schemes.base import unchecked
 from relay.providers.schemes.keys import Encoding, decode, encode
-from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, load, to_der
+from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, PairKind, certificate, load, spki, to_der
 from relay.providers.schemes.signed import SignedText
 
 RsaDigest = Literal["sha1", "sha256", "sha512"]
@@ -75,6 +75,28 @@ class Rsa(SignedText):
         if der is None or _public(der) is None or (self.labelled and not label.strip()):
             return None
         return label.strip().encode("utf-8", "surrogatepass") + b"\0" + der
+
+    @property
+    def pair_kind(self) -> PairKind:
+        """Return the kind of key."""
+        return "rsa"
+
+    def cannot_sign(self, secret: Secret) -> bool:
+        """Say whether the secret is a certificate or public key, or a label that lacks one."""
+        key = self.read_key(secret)
+        pair = load(key.partition(b"\0")[2]) if key is not None else None
+        return (self.labelled and _is_label(secret)) if pair is None else pair.private is None
+
+    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
+        """Return the key as PEM, behind the label of the first secret where the scheme has labels."""
+        if not self.labelled:
+            return pem
+        label = secrets[0].reveal().partition(_BEGIN)[0].strip() if secrets else ""
+        return f"{label or 'relay'}\n{pem}"
+
+    def public_half(self, pem: str) -> str:
+        """Return the key as PEM: a certificate where the provider hands out one."""
+        return certificate(pem) if self.labelled else spki(pem).decode()
 
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         """Check the first few signatures."""

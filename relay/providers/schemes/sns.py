@@ -8,6 +8,7 @@ from relay.model.event import Capture
 from relay.model.payload import Payload
 from relay.model.text import printable
 from relay.providers.schemes.base import Reading, UnreadableError, payload_of
+from relay.providers.schemes.pairs import certificate
 from relay.providers.schemes.places import InJson, Place
 from relay.providers.schemes.rsa import Rsa, RsaDigest
 from relay.providers.schemes.template import STEP, Template, template
@@ -38,6 +39,10 @@ class Sns(Rsa):
     place: Place = field(default_factory=lambda: InJson(("Signature",)))
     signed: Template = field(default_factory=lambda: template("{body}"))
     time: Time | None = field(default_factory=lambda: Time(place=InJson(("Timestamp",)), unit="iso"))
+
+    def public_half(self, pem: str) -> str:
+        """Return a certificate, which is what stands at a message's `SigningCertURL`."""
+        return certificate(pem)
 
     def digest_of(self, capture: Capture) -> RsaDigest:
         """Return SHA-1 for version 1 and SHA-256 for version 2. Raises UnreadableError for another."""

@@ -22,11 +22,13 @@ from relay.delivery.targets import Targets
 from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError
 from relay.ingest import Ingest
+from relay.keys import KeyPairs
 from relay.mail.compose import EmailOptions
 from relay.model.delivery import Target
-from relay.model.event import EventRow, Source
+from relay.model.event import EventRow, LocalKey, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.catalogue import find
+from relay.providers.local import paired, trusting
 from relay.providers.samples import sample_types
 from relay.routing import explain, lead
 from relay.store import Store
@@ -76,7 +78,8 @@ class Assembly:
         self.nonce = secrets.token_urlsafe(24)
         self.ingress_url = f"http://{address_of(ports.ingress)}"
         self.dashboard_url = f"http://{address_of(ports.dashboard)}"
-        self.table = SourceTable(config.sources, config.inbox)
+        self.keys = KeyPairs(config.server.data_dir / "keys")
+        self.table = SourceTable(config.sources, config.inbox, self._trusting)
         self.targets = Targets(config.targets, config.emails)
         self.tunnel_spoke = asyncio.Event()
         self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
@@ -96,6 +99,28 @@ class Assembly:
         if found is None:
             raise NotFoundError(f"no source is called {name!r}", hint="relay start lists the sources")
         return found
+
+    def _trusting(self, source: Source) -> Source:
+        scheme = paired(source)
+        pem = self.keys.find(source.name, scheme.pair_kind) if scheme else None
+        return trusting(source, scheme, pem) if scheme and pem else source
+
+    def keyed(self, source: Source) -> Source:
+        """Return the source with a key pair of relay's own where only its provider could sign.
+
+        It is made at the first need, and trusted from then on. Raises SigningError.
+        """
+        scheme = paired(source)
+        if scheme is None or source.local is not None:
+            return source
+        self.keys.make(source.name, scheme.pair_kind)
+        self.table.trust(source.name)
+        return self.source(source.name)
+
+    def local_key(self, name: str) -> LocalKey | None:
+        """Return the key pair of relay's own that a source is signed for with, if any."""
+        source = self.table.named(name)
+        return source.local if source else None
 
     def rules(self, typed: bool) -> Rules:
         """Return what may be dialled at this moment."""
@@ -132,6 +157,7 @@ class Assembly:
             cancel_all=replays.cancel_all,
             bulk=bulk,
             trigger=self.trigger,
+            local_key=self.local_key,
             samples=self.samples,
             explain=lambda event: explain(event, self.config.routes),
             diagnose=self.doctor(),
@@ -168,7 +194,7 @@ class Assembly:
         """Return the action that sends requests on."""
         return Forward(
             rules=self.rules,
-            resign=Resign(self.table.named, self.clock),
+            resign=Resign(self.table.named, self.clock, self.keyed),
             source_path=self._path,
             clock=self.clock,
         )
@@ -259,7 +285,7 @@ class Assembly:
             dashboard_url=self.dashboard_url,
             data_dir=config.server.data_dir,
             config_path=config.path,
-            sources={source.name: source for source in config.sources},
+            sources=self.table.by_name,
             targets=config.targets,
             routes=config.routes,
             emails={name: ", ".join(email.to) for name, email in config.emails.items()},
@@ -269,7 +295,7 @@ class Assembly:
 
     async def trigger(self, wanted: TriggerRequest) -> EventRow:
         """Post a signed sample through the real ingress and return the event it became."""
-        source = self.source(wanted.source)
+        source = self.keyed(self.source(wanted.source))
         capture = prepare_sample(
             source,
             find(source.provider),

@@ -16,6 +16,7 @@ from relay.model.event import (
     EventOutcome,
     Headers,
     NewEvent,
+    SignatureScheme,
     Source,
     Verdict,
     Verification,
@@ -181,13 +182,28 @@ def verify(
         if source.configured:
             return capture, Verification(verdict=Verdict.UNSIGNED, reason="no_signature_expected")
         return capture, Verification(verdict=Verdict.UNCHECKED, reason="no_source")
-    if not source.secrets:
-        return capture, Verification(verdict=Verdict.UNCHECKED, reason="secret_missing")
-    first = source.scheme.verify(source.secrets, capture, now)
+    judged = capture, Verification(verdict=Verdict.UNCHECKED, reason="secret_missing")
+    if source.secrets:
+        judged = _judged(source.scheme, source.secrets, capture, others, now)
+    if source.local is None or judged[1].verdict is Verdict.VERIFIED:
+        return judged
+    # What relay did not sign is told of as if relay had no key: the provider's is what counts then.
+    own = _judged(source.local.scheme, (source.local.secret,), capture, others, now)
+    return own if own[1].verdict is Verdict.VERIFIED else judged
+
+
+def _judged(
+    scheme: SignatureScheme,
+    secrets: tuple[Secret, ...],
+    capture: Capture,
+    others: tuple[str, ...],
+    now: datetime,
+) -> tuple[Capture, Verification]:
+    first = scheme.verify(secrets, capture, now)
     if first.verdict is Verdict.INVALID:
         for url in others:
             elsewhere = replace(capture, url=url)
-            verification = source.scheme.verify(source.secrets, elsewhere, now)
+            verification = scheme.verify(secrets, elsewhere, now)
             if verification.verdict is Verdict.VERIFIED:
                 return elsewhere, verification
     return capture, first

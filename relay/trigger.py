@@ -41,7 +41,8 @@ def prepare(
 
     `set` maps paths (`data.object.amount`, or a JSON Pointer; form fields by name) to values; text that
     is JSON counts as that. `body` replaces the sample. `url` is the address the sender believes in; of
-    schemes that sign it. A source without a secret or a scheme gives an unsigned request.
+    schemes that sign it. A source with a key pair of relay's own signs with that; one without a secret or
+    a scheme gives an unsigned request.
     Raises NotFoundError for a type without a sample, UsageError for a path that leads nowhere,
     SigningError where the source's secret cannot sign.
     """
@@ -62,6 +63,8 @@ def prepare(
         received_at=now,
         url=url,
     )
+    if source.local is not None:
+        return source.local.scheme.sign(source.local.secret, capture, now)
     if source.scheme is None or not source.secrets:
         return capture
     return source.scheme.sign(source.secrets[0], capture, now)

@@ -37,6 +37,11 @@ async def command(
         wanted["to"] = to
     async with connect(call.load()) as api:
         event = await api.post("/api/triggers", wanted)
+        if event["local_public_key"] is not None:
+            public = event["local_public_key"].strip().replace("\n", "\\n")
+            call.terminal.say(
+                f"relay: signed with relay's local key; give your app this public key: {public}"
+            )
         show(call, [event])
         reached = [await _told(call, api, id_, event) for id_ in await _made(api, event)]
     if event["outcome"] == "rejected":

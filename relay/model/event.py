@@ -150,7 +150,7 @@ class LocalKey:
 
     @property
     def note(self) -> str:
-        """Return in one line that it signed, and what the app needs; line ends as `\\n`, as in .env."""
+        r"""Return in one line that it signed, and what the app needs; line ends as `\n`, as in .env."""
         public = self.public.strip().replace("\n", "\\n")
         return f"signed with relay's local key; give your app this public key: {public}"
 

@@ -259,7 +259,10 @@ async def trigger(request: web.Request) -> web.Response:
     )
     row = await here.verbs.trigger(wanted)
     made = await here.store.deliveries.of_events([row.id])
-    return json_response(shapes.event_row(row, count_states(made[row.id])), 201)
+    local = here.verbs.local_key(row.source)
+    shape = shapes.event_row(row, count_states(made[row.id]))
+    shape["local_public_key"] = local.public if local else None
+    return json_response(shape, 201)
 
 
 async def samples(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from relay.clock import Clock
 from relay.delivery.bulk import Bulk
 from relay.mail.compose import Mail
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
-from relay.model.event import Event, EventRow, Source
+from relay.model.event import Event, EventRow, LocalKey, Source
 from relay.model.signals import Refused, TunnelChanged
 from relay.providers.doctor import Diagnosis
 from relay.routing import RouteMatch
@@ -79,7 +79,8 @@ class Verbs:
 
     `replay(event id, target name or URL, changes)` and `email(event id, template, recipients)` return
     the id of the delivery they made; `retry_all(state, target)` and `cancel_all(target)` how many
-    deliveries they changed, with None for every target; `samples(source)` lists the event types that can be triggered.
+    deliveries they changed, with None for every target; `samples(source)` lists the event types that can be triggered,
+    `local_key(source)` gives the key pair of relay's own that it is signed for with.
     """
 
     replay: Callable[[int, str, Changes], Awaitable[int]]
@@ -91,6 +92,7 @@ class Verbs:
     cancel_all: Callable[[str | None], Awaitable[int]]
     bulk: Bulk
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
+    local_key: Callable[[str], LocalKey | None]
     samples: Callable[[str], tuple[str, ...]]
     explain: Callable[[Event], tuple[RouteMatch, ...]]
     diagnose: Callable[[Event], Awaitable[Diagnosis]]

@@ -1,8 +1,9 @@
 """Which source answers at which path, and the inbox for names that none does."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from relay.model.event import Source
@@ -14,13 +15,40 @@ _INBOX_NAMES = 1024  # inbox sources remembered at once
 
 
 class SourceTable:
-    """Finds the source for a path: the longest configured one, else an inbox source for the name."""
+    """Finds the source for a path: the longest configured one, else an inbox source for the name.
 
-    def __init__(self, sources: Iterable[Source], inbox: Callable[[str], Source] | None) -> None:
-        self.configured = tuple(sources)
-        self._by_path = {source.path.rstrip("/"): source for source in self.configured}
+    `trusting` gives a source the key pair that relay has for it, if any.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        inbox: Callable[[str], Source] | None,
+        trusting: Callable[[Source], Source] = lambda source: source,
+    ) -> None:
+        self._trusting = trusting
+        self._by_name = {source.name: trusting(source) for source in sources}
+        self._by_path = {source.path.rstrip("/"): source for source in self._by_name.values()}
         self._offered: dict[str, tuple[Secret, ...]] = {}
-        self._inbox = lru_cache(maxsize=_INBOX_NAMES)(inbox) if inbox else None
+        self._inbox = lru_cache(maxsize=_INBOX_NAMES)(lambda name: trusting(inbox(name))) if inbox else None
+
+    @property
+    def configured(self) -> tuple[Source, ...]:
+        """Return the configured sources."""
+        return tuple(self._by_name.values())
+
+    @property
+    def by_name(self) -> Mapping[str, Source]:
+        """Return the configured sources by name, a view of how they are now."""
+        return MappingProxyType(self._by_name)
+
+    def trust(self, name: str) -> None:
+        """Give a source the key pair that relay has made for it since."""
+        source = self._by_name.get(name)
+        if source is not None:
+            self._by_name[name] = self._by_path[source.path.rstrip("/")] = self._trusting(source)
+        elif self._inbox is not None:
+            self._inbox.cache_clear()
 
     def find(self, path: str) -> Source | None:
         """Return the source that answers at a raw path; None where there is no such hook."""
@@ -39,10 +67,7 @@ class SourceTable:
 
     def named(self, name: str) -> Source | None:
         """Return the source of that name, an inbox one where none is configured."""
-        for source in self.configured:
-            if source.name == name:
-                return self._knowing(source)
-        return self._knowing(self._unconfigured(name))
+        return self._knowing(self._by_name.get(name) or self._unconfigured(name))
 
     def learn(self, name: str, offered: Secret) -> None:
         """Remember a secret that a provider gave in a handshake, newest first, as long as relay runs."""
@@ -62,7 +87,12 @@ class SourceTable:
 
     def _unconfigured(self, name: str) -> Source | None:
         # Names of configured sources stay theirs: an inbox path must not pass for one of them.
-        taken = any(source.name == name for source in self.configured)
-        if self._inbox is None or taken or not name or len(name) > 64 or not name.isprintable():
+        if (
+            self._inbox is None
+            or name in self._by_name
+            or not name
+            or len(name) > 64
+            or not name.isprintable()
+        ):
             return None
         return self._inbox(name)

@@ -345,3 +345,13 @@ def test_a_login_from_another_page_keeps_its_cookie(ask, shared):
         assert response.url == link
         assert response.headers["Refresh"] == "0; url=/events"
         assert "SameSite=Strict" in response.headers["Set-Cookie"]
+
+
+def test_a_trigger_that_relay_signs_itself_says_which_public_key_the_app_needs(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text("[sources.discord]\n")
+    done = inside("trigger", "discord", "command", "--json")
+    (event,) = done.objects
+    assert (done.code, event["verdict"]) == (0, "verified")
+    public = event["local_public_key"]
+    assert re.fullmatch("[0-9a-f]{64}", public)
+    assert f"relay: signed with relay's local key; give your app this public key: {public}\n" in done.err

@@ -196,6 +196,7 @@ class Assembly:
             rules=self.rules,
             resign=Resign(self.table.named, self.clock, self.keyed),
             source_path=self._path,
+            public_url=self._public_url,
             clock=self.clock,
         )
 
@@ -251,6 +252,10 @@ class Assembly:
     def _path(self, name: str) -> str:
         source = self.table.named(name)
         return source.path if source else f"/webhooks/{name}"
+
+    def _public_url(self, name: str) -> str | None:
+        source = self.table.named(name)
+        return source.public_url if source else None
 
     def door(self) -> Door:
         """Return what the ingress hands requests to."""

@@ -13,6 +13,7 @@ from relay.actions.outgoing import (
     ForwardOptions,
     address,
     believed_url,
+    called_url,
     edited,
     final_headers,
     portable,
@@ -49,7 +50,8 @@ class Forward(Action[ForwardOptions]):
     """Sends events to targets; an async context manager around one shared client session.
 
     `rules(typed)` says what may be dialled at this moment, `resign` signs a request anew where its
-    mode asks for that, `source_path` gives the path a source of that name answers at.
+    mode asks for that, `source_path` gives the path a source of that name answers at, `public_url`
+    the address its provider was told, where it is configured.
     """
 
     name = "forward"
@@ -62,10 +64,12 @@ class Forward(Action[ForwardOptions]):
         source_path: Callable[[str], str],
         clock: Clock,
         resolve: Resolve = dial.resolve,
+        public_url: Callable[[str], str | None] = lambda _: None,
     ) -> None:
         self._rules = rules
         self._resign = resign
         self._source_path = source_path
+        self._public_url = public_url
         self._clock = clock
         self._resolve = resolve
         self._wire = Wire()
@@ -130,7 +134,7 @@ class Forward(Action[ForwardOptions]):
             path=path,
             query=query,
             headers=headers,
-            url=believed_url(event, options, destination, f"{path}?{query}" if query else path),
+            url=self._signed_url(event, delivery, options, destination, f"{path}?{query}" if query else path),
         )
         mode = delivery.changes.sign or options.sign
         signed, signing = self._resign(event, outgoing, mode)
@@ -141,6 +145,14 @@ class Forward(Action[ForwardOptions]):
             body=signed.body,
             notes=(*edits, *detour, *withheld, *signing, *settings(options)),
         )
+
+    def _signed_url(
+        self, event: Event, delivery: Delivery, options: ForwardOptions, destination: Destination, tail: str
+    ) -> str:
+        if options.sign_url == "target" or options.signed_url:
+            return believed_url(event, options, destination, tail)
+        name = event.capture.source
+        return called_url(event, delivery.changes, self._source_path(name), self._public_url(name))
 
 
 def judge(response: ReceivedResponse, now: datetime) -> Outcome:

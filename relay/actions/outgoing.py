@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from relay.dial import Destination
 from relay.model.delivery import Changes, Delivery, DeliveryReason, SignMode
@@ -38,10 +39,11 @@ class ForwardOptions:
     """A target of the action `forward`.
 
     `timeout` in seconds, for the whole exchange. `set_headers` replace or add, `remove_headers` drop,
-    both last, after signing. `signed_url` is the address the app believes it has, for schemes that
-    sign it; "" means where the request goes. `fixed_path` sends everything to the path of `url`, also
-    what came in below its source's. `keep_host` sends the Host that the sender called, `forwarded`
-    tells in X-Forwarded-For, -Proto and -Host who called what.
+    both last, after signing. For schemes that sign the URL `sign_url` says which one a fresh signature
+    covers: where the request goes, or the one the provider called; `signed_url` is another in its
+    place. `fixed_path` sends everything to the path of `url`, also what came in below its source's.
+    `keep_host` sends the Host that the sender called, `forwarded` tells in X-Forwarded-For, -Proto and
+    -Host who called what.
     """
 
     url: str
@@ -51,6 +53,7 @@ class ForwardOptions:
     remove_headers: tuple[str, ...] = ()
     verify_tls: bool = True
     signed_url: str = ""
+    sign_url: Literal["target", "public"] = "target"
     fixed_path: bool = False
     keep_host: bool = False
     forwarded: bool = False
@@ -103,6 +106,14 @@ def _inside(below: str) -> str:
             case _:
                 kept.append(segment)
     return "".join(f"/{segment}" for segment in kept) if climbs else below
+
+
+def called_url(event: Event, changes: Changes, source_path: str, public_url: str | None) -> str:
+    """Return the address the provider called: the source's `public_url` where it has one, else the event's own."""
+    capture = event.capture
+    url = public_url + _below(capture.path, source_path) if public_url else capture.url.partition("?")[0]
+    query = capture.query if changes.query is None else changes.query
+    return f"{url}?{query}" if query else url
 
 
 def believed_url(event: Event, options: ForwardOptions, destination: Destination, tail: str) -> str:

@@ -170,6 +170,7 @@ class TargetTable(Table):
     concurrency: Annotated[int, Field(ge=1, le=16)] = 4
     retry: RetryTable = RetryTable()
     sign: Literal["auto", "original", "fresh"] = "original"
+    sign_url: Literal["target", "public"] = "target"
     headers: HeaderRules = HeaderRules()
     verify_tls: bool = True
     path: Literal["join", "fixed"] = "join"

@@ -97,6 +97,7 @@ def _forward(table: TargetTable, own: Rules) -> ForwardOptions:
         url=url,
         timeout=table.timeout,
         sign=SignMode(table.sign),
+        sign_url=table.sign_url,
         set_headers=tuple(table.headers.set.items()),
         remove_headers=tuple(table.headers.remove),
         verify_tls=table.verify_tls,

@@ -18,15 +18,18 @@ def test_a_target_takes_four_at_once_joins_paths_and_is_called_by_its_own_name(t
     app = target(tmp_path, "")
     assert (app.concurrency, app.fifo) == (4, False)
     assert (app.options.fixed_path, app.options.keep_host, app.options.forwarded) == (False, False, False)
+    assert app.options.sign_url == "target"
 
 
 def test_each_of_that_can_be_said_otherwise(tmp_path):
     app = target(
         tmp_path,
-        'concurrency = 9\norder = "fifo"\npath = "fixed"\nhost = "original"\nforwarded = true\nsign = "auto"\n',
+        'concurrency = 9\norder = "fifo"\npath = "fixed"\nhost = "original"\nforwarded = true\nsign = "auto"\n'
+        'sign_url = "public"\n',
     )
     assert (app.concurrency, app.fifo, app.options.sign) == (9, True, "auto")
     assert (app.options.fixed_path, app.options.keep_host, app.options.forwarded) == (True, True, True)
+    assert app.options.sign_url == "public"
 
 
 @pytest.mark.parametrize("line", ["concurrency = 0", "concurrency = 17", 'path = "x"', 'host = "evil"'])

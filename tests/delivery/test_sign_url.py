@@ -44,9 +44,7 @@ async def delivered(
     )
     await at.send(path, body, headers={"Content-Type": media, "X-Twilio-Signature": "old"})
     async with asyncio.timeout(8):
-        while not app.got:
-            await asyncio.sleep(0.01)
-    return at, app.got[0]
+        return at, await app.got.get()
 
 
 @pytest.mark.parametrize("setting", ["", 'sign_url = "target"\n'])

@@ -61,6 +61,8 @@ def _facts(provider: Provider, urls: list[str]) -> list[list[Part]]:
     rows.append(["signature", ", ".join(scheme.title for scheme in provider.schemes)])
     if len(provider.schemes) > 1:
         rows.append(["scheme", ", ".join(scheme.name for scheme in provider.schemes)])
+    if provider.answer:
+        rows.append(["answer", provider.answer])
     rows.append(["samples", ", ".join(sample_types(provider))])
     return rows
 
@@ -75,6 +77,8 @@ def _details(provider: Provider, urls: list[str]) -> Json:
         "urls": urls,
         "steps": [step.replace("{url}", urls[0]) for step in provider.steps],
         "schemes": [{"name": scheme.name, "title": scheme.title} for scheme in provider.schemes],
+        "answer": provider.answer,
+        "answer_body": provider.answer_body,
         "samples": list(sample_types(provider)),
     }
 

@@ -21,6 +21,7 @@ from relay.providers.schemes import with_tolerance
 
 PREFIX = "/webhooks/"
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
+_TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ def _of_provider(name: str, provider: Provider, secrets: Resolved) -> Source:
         summary=provider.summary,
         secrets=secrets.found,
         missing_secrets=secrets.missing,
+        answer=Answer(body=provider.answer_body, content_type=_TEXT) if provider.answer_body else Answer(),
     )
 
 
@@ -149,7 +151,7 @@ def _configured(source: Source, table: SourceTable) -> Source:
         deliver_handshakes=table.deliver_handshakes,
         event_type=_pick("event_type", table.event_type) or source.event_type,
         idempotency_key=_pick("idempotency_key", table.idempotency_key) or source.idempotency_key,
-        answer=_answer(table.answer),
+        answer=_answer(table.answer, source.answer),
     )
 
 
@@ -203,14 +205,16 @@ def _pick(key: str, text: str | None) -> Pick | None:
         raise ConfigError(f"{key}: {error.sentence}", hint=error.hint) from error
 
 
-def _answer(table: AnswerTable) -> Answer:
+def _answer(table: AnswerTable, usual: Answer) -> Answer:
+    if table.body is None and table.status == usual.status:
+        return replace(usual, mode=table.mode, timeout=table.timeout)
     body = table.body
     is_json = body is None or body.lstrip()[:1] in ("{", "[", '"')
     return Answer(
         mode=table.mode,
         status=table.status,
         body=body,
-        content_type="application/json" if is_json else "text/plain; charset=utf-8",
+        content_type="application/json" if is_json else _TEXT,
         timeout=table.timeout,
     )
 

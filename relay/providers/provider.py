@@ -57,6 +57,8 @@ class Provider:
     are the headers a real request carries besides its signature, with the placeholders of
     `relay.providers.samples`. `indent` is how its JSON is laid out, None being compact, and
     `ending` what follows it; `samples` is the folder of its sample events where that is not its own.
+    `answer` says what it expects to be answered, how soon, and how it retries; "" where nobody knows.
+    `answer_body` is the text it must be answered with, "" where any will do.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Provider:
     indent: int | None = None
     ending: bytes = b""
     samples: str = ""
+    answer: str = ""
+    answer_body: str = ""
 
     @property
     def scheme(self) -> SignatureScheme | None:

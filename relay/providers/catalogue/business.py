@@ -23,6 +23,7 @@ TYPEFORM = Provider(
         "Paste {url} as the endpoint.",
         "Enter a secret of your own and set TYPEFORM_WEBHOOK_SECRET to the same.",
     ),
+    answer="2xx within 30 s, 404 or 410 disables it; retried for 10 h",
     secret_env=("TYPEFORM_WEBHOOK_SECRET",),
     recognise=("Typeform-Signature",),
     schemes=(body_hmac("Typeform-Signature", prefix="sha256=", encoding="base64"),),
@@ -40,6 +41,7 @@ CALENDLY = Provider(
         "Create a webhook subscription through Calendly's API with {url} as its URL.",
         "Set CALENDLY_WEBHOOK_SIGNING_KEY to the signing key you sent along.",
     ),
+    answer="2xx within 10 s; retried for 24 h, then disabled",
     secret_env=("CALENDLY_WEBHOOK_SIGNING_KEY",),
     recognise=("Calendly-Webhook-Signature",),
     schemes=(
@@ -84,6 +86,7 @@ HUBSPOT = Provider(
         "Set HUBSPOT_CLIENT_SECRET to the app's client secret.",
         'Write scheme = "v3" under the source, where the app signs so, to refuse the older two, which never expire.',
     ),
+    answer="2xx within 5 s; retried 10 times over 24 h",
     secret_env=("HUBSPOT_CLIENT_SECRET",),
     recognise=("X-HubSpot-Signature-v3", "X-HubSpot-Signature"),
     schemes=(
@@ -153,6 +156,7 @@ DOCUSIGN = Provider(
         "Paste {url} as the URL to publish to and include the HMAC signature.",
         "Create a Connect key and set DOCUSIGN_HMAC_KEY to it.",
     ),
+    answer="200 within 100 s; retried for days",
     secret_env=("DOCUSIGN_HMAC_KEY",),
     recognise=("X-DocuSign-Signature-1",),
     schemes=(
@@ -174,6 +178,7 @@ WOOCOMMERCE = Provider(
         "Paste {url} as the delivery URL.",
         "Enter a secret of your own and set WOOCOMMERCE_WEBHOOK_SECRET to the same.",
     ),
+    answer="2xx or 3xx within 60 s; never retried, disabled after 5 failures",
     secret_env=("WOOCOMMERCE_WEBHOOK_SECRET",),
     recognise=("X-WC-Webhook-Signature", "X-WC-Webhook-Topic"),
     schemes=(body_hmac("X-WC-Webhook-Signature", encoding="base64"),),

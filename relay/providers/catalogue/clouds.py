@@ -41,6 +41,7 @@ AWS_SNS = Provider(
         "Paste {url} as the endpoint, and open the SubscribeURL of the first event to confirm it.",
         "Download the certificate at an event's SigningCertURL and set AWS_SNS_CERTIFICATE to it (PEM).",
     ),
+    answer="2xx within 15 s; retried 3 times, then as the topic's policy says",
     secret_env=("AWS_SNS_CERTIFICATE",),
     recognise=("x-amz-sns-message-type",),
     content_type="text/plain; charset=UTF-8",

@@ -34,6 +34,7 @@ GITHUB = Provider(
         "Paste {url} as the payload URL and choose application/json.",
         "Enter a secret of your own and set GITHUB_WEBHOOK_SECRET to the same.",
     ),
+    answer="2xx within 10 s; never retried, redelivered by hand for 3 days",
     secret_env=("GITHUB_WEBHOOK_SECRET",),
     recognise=("X-GitHub-Event", "X-GitHub-Delivery"),
     schemes=(
@@ -140,6 +141,7 @@ BITBUCKET = Provider(
         "Paste {url} as the URL.",
         "Enter a secret of your own and set BITBUCKET_WEBHOOK_SECRET to the same.",
     ),
+    answer="2xx within 10 s; retried 2 times",
     secret_env=("BITBUCKET_WEBHOOK_SECRET",),
     recognise=("X-Event-Key", "X-Hook-UUID"),
     schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Hub-Signature"), layout=Prefix(b"sha256=")),),
@@ -172,6 +174,7 @@ GITLAB = Provider(
         "Paste {url} as the URL.",
         "Set GITLAB_WEBHOOK_TOKEN to the signing token (whsec_..., GitLab 19 and later) or the secret token.",
     ),
+    answer="2xx within 10 s; paused after 4 failures, disabled after 40",
     secret_env=("GITLAB_WEBHOOK_SIGNING_TOKEN", "GITLAB_WEBHOOK_TOKEN"),
     recognise=("X-Gitlab-Event", "X-Gitlab-Token"),
     schemes=(

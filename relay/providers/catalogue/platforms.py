@@ -13,6 +13,7 @@ VERCEL = Provider(
         "Paste {url} as the endpoint and choose the events.",
         "Copy the secret and set VERCEL_WEBHOOK_SECRET to it.",
     ),
+    answer="2xx within 30 s; retried for 24 h",
     secret_env=("VERCEL_WEBHOOK_SECRET",),
     recognise=("x-vercel-signature",),
     # SHA-1, though lists of such schemes tend to say SHA-256.
@@ -108,6 +109,7 @@ SENTRY = Provider(
         "Paste {url} as the webhook URL.",
         "Copy the client secret and set SENTRY_CLIENT_SECRET to it.",
     ),
+    answer="2xx within 1 s; never retried",
     secret_env=("SENTRY_CLIENT_SECRET",),
     recognise=("Sentry-Hook-Signature", "Sentry-Hook-Resource"),
     schemes=(body_hmac("Sentry-Hook-Signature"),),
@@ -133,6 +135,7 @@ PAGERDUTY = Provider(
         "Paste {url} as the webhook URL.",
         "Copy the secret shown once and set PAGERDUTY_WEBHOOK_SECRET to it.",
     ),
+    answer="2xx within 5 s, 4xx but 429 is final; retried 4 times over 20 min",
     secret_env=("PAGERDUTY_WEBHOOK_SECRET",),
     recognise=("X-PagerDuty-Signature",),
     schemes=(

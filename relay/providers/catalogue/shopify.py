@@ -13,6 +13,7 @@ SHOPIFY = Provider(
         "Paste {url} as the URL and choose JSON.",
         "Set SHOPIFY_API_SECRET to the app's client secret, or to the key shown below the shop's webhooks.",
     ),
+    answer="2xx within 5 s, no redirect; retried 8 times over 4 h",
     secret_env=("SHOPIFY_API_SECRET", "SHOPIFY_WEBHOOK_SECRET"),
     recognise=("X-Shopify-Topic", "X-Shopify-Hmac-Sha256", "shopify-hmac-sha256"),
     schemes=(body_hmac("X-Shopify-Hmac-Sha256", "shopify-hmac-sha256", encoding="base64"),),

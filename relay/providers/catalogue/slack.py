@@ -13,6 +13,7 @@ SLACK = Provider(
         "Paste {url} as the request URL; also under Interactivity and Slash Commands if you use them.",
         "Copy the signing secret from Basic Information and set SLACK_SIGNING_SECRET to it.",
     ),
+    answer="2xx within 3 s; retried 3 times: at once, after 1 min, after 5 min",
     secret_env=("SLACK_SIGNING_SECRET",),
     recognise=("X-Slack-Signature", "X-Slack-Request-Timestamp"),
     schemes=(

@@ -15,6 +15,7 @@ STRIPE = Provider(
         "Paste {url} as the endpoint URL and choose the events.",
         "Reveal the signing secret (whsec_...) and set STRIPE_WEBHOOK_SECRET to it.",
     ),
+    answer="2xx at once; retried for 3 days",
     secret_env=("STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SIGNING_SECRET"),
     recognise=("Stripe-Signature",),
     content_type="application/json; charset=utf-8",

@@ -13,6 +13,7 @@ TWILIO = Provider(
         "Paste {url} as its webhook or status callback URL, exactly like that: the address is signed.",
         "Set TWILIO_AUTH_TOKEN to the account's auth token.",
     ),
+    answer="2xx within 15 s, TwiML for calls and messages; not retried by default",
     secret_env=("TWILIO_AUTH_TOKEN",),
     recognise=("X-Twilio-Signature",),
     content_type="application/x-www-form-urlencoded; charset=UTF-8",

@@ -1,6 +1,7 @@
 """The JSON API as commands use it: of the relay that runs, else of a quiet one opened for the moment."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ async def connect(config: Config) -> AsyncIterator[Api]:
     async with AsyncExitStack() as stack:
         url, lasting = await _opened(config, stack)
         session = await stack.enter_async_context(_session(config.server.data_dir))
+        gc.enable()
         yield Api(session, url, lasting=lasting)
 
 

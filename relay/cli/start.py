@@ -94,6 +94,7 @@ def _settle_in() -> None:
     # What is there by now stays, and a request makes no cycles worth looking for every 700 objects:
     # measured at 64 connections, the collector's defaults cost a quarter of the throughput.
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 20)
     # The store's thread waits for the loop's to let go of the interpreter: five milliseconds by default.
     sys.setswitchinterval(0.001)

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import socket
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from relay.errors import NotFoundError
 from relay.ingest import Ingest
 from relay.keys import KeyPairs
 from relay.mail.compose import EmailOptions
-from relay.model.delivery import Target
+from relay.model.delivery import NO_CHANGES, Target
 from relay.model.event import EventRow, LocalKey, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.catalogue import find
@@ -156,7 +157,7 @@ class Assembly:
             retry_all=replays.retry_all,
             cancel_all=replays.cancel_all,
             bulk=bulk,
-            trigger=self.trigger,
+            trigger=partial(self.trigger, replays),
             local_key=self.local_key,
             samples=self.samples,
             explain=lambda event: explain(event, self.config.routes),
@@ -298,8 +299,11 @@ class Assembly:
             addresses={name: _address(target) for name, target in config.targets.items()},
         )
 
-    async def trigger(self, wanted: TriggerRequest) -> EventRow:
-        """Post a signed sample through the real ingress and return the event it became."""
+    async def trigger(self, replays: Replays, wanted: TriggerRequest) -> EventRow:
+        """Post a signed sample through the real ingress and return the event it became.
+
+        With `to` it is sent there as well, to a target or an address typed in.
+        """
         source = self.keyed(self.source(wanted.source))
         capture = prepare_sample(
             source,
@@ -315,6 +319,8 @@ class Assembly:
         row = await self.store.events.row(id_)
         if row is None:
             raise NotFoundError(f"event {id_} is gone already", hint="trigger it again")
+        if wanted.to:
+            await replays.replay(id_, wanted.to, NO_CHANGES)
         return row
 
     def samples(self, name: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from relay.errors import UsageError
 @click.argument("type_", metavar="TYPE")
 @click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the sample.")
 @click.option("--body", "body", metavar="FILE", help="A body of your own instead of the sample; - is stdin.")
-@click.option("--to", metavar="URL", help="Send it there instead of to relay's ingress.")
+@click.option("--to", metavar="TARGET|URL", help="Send the stored event there as well: a target or a URL.")
 @shared
 async def command(
     call: Call, source: str, type_: str, changes: tuple[str, ...], *, body: str | None, to: str | None

@@ -127,6 +127,15 @@ async def test_a_trigger_changes_fields_before_it_signs(at):
     assert whole["verdict"] == "verified"
 
 
+async def test_a_trigger_may_be_sent_to_an_address_as_well(at, app):
+    wanted = {"source": "github", "type": "push", "to": str(app.make_url("/there"))}
+    _, event = await at.api("/api/triggers", "POST", json=wanted)
+    _, made = await at.api(f"/api/deliveries?event={event['id']}")
+    assert (await settled(at, made["deliveries"][0]["id"]))["state"] == "succeeded"
+    assert app.app.got[0][1] == "/there"
+    assert app.app.got[0][2]["X-GitHub-Event"] == "push"
+
+
 async def test_an_event_is_pinned_annotated_and_deleted(at):
     await at.send()
     _, event = await at.api("/api/events/1", "PATCH", json={"pinned": True, "note": "look <b>here</b>"})

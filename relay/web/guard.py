@@ -1,6 +1,7 @@
 """Who may use the dashboard: its own host names, its own pages, its token, nobody else."""
 
 import hmac
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from aiohttp.typedefs import Middleware
 from relay.errors import RelayError
 from relay.web.answers import error_response
 from relay.web.keys import CSRF
+
+log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -120,6 +123,13 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
         response = error_response(error.status, *_plain(error.status))
         response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
         return response
+    except TimeoutError:
+        return error_response(503, "too_slow", "the answer took too long to find", "narrow the search")
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("the dashboard failed on a request")
+        return error_response(500, "internal", "relay failed on this request", "its log says why")
 
 
 def _plain(status: int) -> tuple[str, str, str]:

@@ -1,8 +1,9 @@
 """Who may use the dashboard, as tables of requests."""
 
 import pytest
+from aiohttp import web
 
-from relay.web.guard import load_token, own_hosts
+from relay.web.guard import Guard, guarded, load_token, own_hosts
 from relay.web.private import _ROUTES
 
 
@@ -155,3 +156,21 @@ def test_the_token_is_kept_for_the_owner_alone_and_can_be_changed(tmp_path):
 def test_allowed_hosts_are_answered_with_the_port():
     hosts = own_hosts(8401, ("box.lan", "box.lan:9000"), "10.0.0.5")
     assert {"box.lan:8401", "box.lan:9000", "10.0.0.5:8401", "localhost:8401"} <= hosts
+
+
+@pytest.mark.parametrize(("raised", "status"), [(TimeoutError(), 503), (KeyError("canary"), 500)])
+async def test_a_handler_that_stumbles_is_a_sentence_and_no_traceback(aiohttp_client, raised, status):
+    async def stumble(request):
+        raise raised
+
+    hosts = set()
+    app = web.Application(middlewares=[guarded(Guard(token=None, port=0, hosts=hosts))])
+    app.router.add_get("/stumble", stumble)
+    client = await aiohttp_client(app)
+    hosts.add(f"127.0.0.1:{client.port}")
+    response = await client.get("/stumble")
+    body = await response.text()
+    assert response.status == status
+    assert (await response.json())["error"]["hint"]
+    assert "canary" not in body
+    assert "Traceback" not in body

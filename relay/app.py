@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from relay.assembly import Assembly, Ports, Running
+from relay.assembly import front, parts
+from relay.assembly.front import Running
+from relay.assembly.ground import Ground, Ports
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
@@ -20,7 +22,6 @@ from relay.web.sites import address_of, listen, private_site, public_site
 
 log = logging.getLogger(__name__)
 
-_REFUSED_KEPT = 50  # refusals remembered for each source
 _INDEX_PAUSE = 0.05  # seconds between two batches of the index
 _INDEX_PAUSE_BUSY = 0.5
 
@@ -40,29 +41,30 @@ async def running(
         ports = stack.enter_context(_ports(config, quiet=quiet))
         prepare(config.server.data_dir)
         store = await stack.enter_async_context(open_store(config.server.data_dir))
-        parts = Assembly(config=config, ports=ports, clock=time, store=store)
-        forward = await stack.enter_async_context(parts.forward())
-        email = parts.email()
-        engine = parts.engine(forward, email, above=await store.deliveries.newest() if quiet else 0)
-        tunnel = None if quiet else open_tunnel(config.tunnel, parts.ingress_url, clock=time)
+        ground = Ground(config=config, ports=ports, clock=time, store=store)
+        forward = await stack.enter_async_context(parts.forward(ground))
+        email = parts.email(ground)
+        newest = await store.deliveries.newest() if quiet else 0
+        engine = parts.engine(ground, (forward, email), above=newest)
+        tunnel = None if quiet else open_tunnel(config.tunnel, ground.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
-        bulk = parts.bulk(engine, above=await store.batches.newest() if quiet else 0)
-        desk = parts.desk(parts.replays(email), bulk, tunnel)
-        guard = parts.guard()
+        bulk = parts.bulk(ground, engine, above=await store.batches.newest() if quiet else 0)
+        desk = front.desk(ground, parts.replays(ground, email), bulk, tunnel)
+        guard = front.guard(ground)
         await stack.enter_async_context(private_site(ports.dashboard, desk, guard))
-        await stack.enter_async_context(public_site(ports.ingress, parts.door()))
+        await stack.enter_async_context(public_site(ports.ingress, parts.door(ground)))
         tasks("engine", engine.run())
         tasks("replays", bulk.run())
-        tasks("index", _index(store, parts.bus, time))
+        tasks("index", _index(store, ground.bus, time))
         if tunnel is not None:
-            tasks("tunnel", tunnel.run(parts.tunnel_changed))
+            tasks("tunnel", tunnel.run(ground.tunnel_changed))
             # Its first word comes at once, even if that is "connecting"; a banner should not miss it.
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
-                    await parts.tunnel_spoke.wait()
+                    await ground.tunnel_spoke.wait()
         if not quiet:
             stack.enter_context(_announced(config.server.data_dir, desk.setup))
-        yield parts.running(desk, guard)
+        yield front.running(ground, desk, guard)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from relay.app import running
-from relay.assembly import Running
+from relay.assembly.front import Running
 from relay.config import Overrides, load
 
 SECRETS = {

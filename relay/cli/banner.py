@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from relay.assembly import Running
+from relay.assembly.front import Running
 from relay.cli.probes import BRIEF, target_answers
 from relay.cli.terminal import Part, aligned
 from relay.config import Config

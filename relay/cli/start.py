@@ -13,7 +13,7 @@ import click
 
 from relay import __version__
 from relay.app import running
-from relay.assembly import Running
+from relay.assembly.front import Running
 from relay.cli import logs
 from relay.cli.banner import banner
 from relay.cli.behind import behind

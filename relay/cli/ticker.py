@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
-from relay.assembly import Running
+from relay.assembly.front import Running
 from relay.bus import Subscription
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.event import EventRow

@@ -5,7 +5,7 @@ import json
 from aiohttp import web
 from multidict import CIMultiDict
 
-from relay.ingest import Answered, refusal
+from relay.answering import Answered, refusal
 
 
 def respond(answered: Answered, headers: dict[str, str] | None = None) -> web.Response:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from multidict import CIMultiDict
 
 from relay.clock import Clock
-from relay.ingest import verify
+from relay.judgement import verify
 from relay.model.event import Capture, Event, EventOutcome, Source, Verdict, Verification
 from relay.model.search import Query, Term
 from relay.model.secret import Secret

@@ -7,8 +7,8 @@ import logging
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
+from relay.answering import Answered, refusal
 from relay.errors import StoreError
-from relay.ingest import Answered, refusal
 from relay.model.signals import Refused
 from relay.web.answers import close, respond
 from relay.web.receive import Door

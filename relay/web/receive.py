@@ -8,10 +8,11 @@ from datetime import datetime
 
 from aiohttp import web
 
+from relay.answering import refusal
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import StoreError
-from relay.ingest import Ingest, refusal
+from relay.ingest import Ingest
 from relay.model.event import Capture, Headers, Source
 from relay.model.signals import Refused
 from relay.web.addresses import sender_urls

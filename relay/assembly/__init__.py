@@ -1,0 +1,1 @@
+"""Every object of one relay, put together: who is handed what."""

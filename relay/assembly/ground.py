@@ -1,0 +1,124 @@
+"""What everything of one relay stands on: its store, bus, clock, sources, targets and what may be dialled."""
+
+import asyncio
+import secrets
+import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from relay.actions.outgoing import ForwardOptions
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.config import Config
+from relay.delivery.targets import Targets
+from relay.dial import Rules, check_syntax
+from relay.errors import NotFoundError
+from relay.keys import KeyPairs
+from relay.model.event import LocalKey, Source
+from relay.model.signals import Refused, Signal, TunnelChanged
+from relay.providers.local import paired, trusting
+from relay.store import Store
+from relay.web.keys import Live
+from relay.web.sites import address_of
+from relay.web.sources import SourceTable
+
+_REFUSED_KEPT = 50  # refusals remembered for each source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The two listening sockets, and what to say about them."""
+
+    ingress: socket.socket
+    dashboard: socket.socket
+    notices: tuple[str, ...]
+
+
+class Ground:
+    """The objects that every part of one relay is handed, and what they know of each other."""
+
+    def __init__(self, *, config: Config, ports: Ports, clock: Clock, store: Store) -> None:
+        self.config = config
+        self.ports = ports
+        self.clock = clock
+        self.store = store
+        self.bus = Bus()
+        self.nonce = secrets.token_urlsafe(24)
+        self.ingress_url = f"http://{address_of(ports.ingress)}"
+        self.dashboard_url = f"http://{address_of(ports.dashboard)}"
+        self.keys = KeyPairs(config.server.data_dir / "keys")
+        self.table = SourceTable(config.sources, config.inbox, self._trusting)
+        self.targets = Targets(config.targets, config.emails)
+        self.tunnel_spoke = asyncio.Event()
+        self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
+        self.bus.on(self._note)
+        forwards = (target.options for target in config.targets.values() if target.action == "forward")
+        places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
+        self._configured = frozenset((place.host, place.port) for place in places)
+        self._own = frozenset(
+            (host, listening.getsockname()[1])
+            for listening in (ports.ingress, ports.dashboard)
+            for host in ("127.0.0.1", "localhost", "::1", str(listening.getsockname()[0]))
+        )
+
+    def source(self, name: str) -> Source:
+        """Return a source by name. Raises NotFoundError."""
+        found = self.table.named(name)
+        if found is None:
+            raise NotFoundError(f"no source is called {name!r}", hint="relay start lists the sources")
+        return found
+
+    def _trusting(self, source: Source) -> Source:
+        scheme = paired(source)
+        pem = self.keys.find(source.name, scheme.pair_kind) if scheme else None
+        return trusting(source, scheme, pem) if scheme and pem else source
+
+    def keyed(self, source: Source) -> Source:
+        """Return the source with a key pair of relay's own where only its provider could sign.
+
+        It is made at the first need, and trusted from then on. Raises SigningError.
+        """
+        scheme = paired(source)
+        if scheme is None or source.local is not None:
+            return source
+        self.keys.make(source.name, scheme.pair_kind)
+        self.table.trust(source.name)
+        return self.source(source.name)
+
+    def local_key(self, name: str) -> LocalKey | None:
+        """Return the key pair of relay's own that a source is signed for with, if any."""
+        source = self.table.named(name)
+        return source.local if source else None
+
+    def rules(self, typed: bool) -> Rules:
+        """Return what may be dialled at this moment."""
+        public = self.live.tunnel.public_url
+        return Rules(
+            typed=typed,
+            configured=self._configured,
+            allowed=self.config.server.allow_targets,
+            own=self._own,
+            own_names=frozenset({urlsplit(public).hostname or ""}) if public else frozenset(),
+        )
+
+    def tunnel_changed(self, change: TunnelChanged) -> None:
+        """Remember how the tunnel is and say so."""
+        self.live.tunnel = change
+        self.tunnel_spoke.set()
+        self.bus.publish(change)
+
+    def _note(self, signal: Signal) -> None:
+        if isinstance(signal, Refused):
+            kept = self.live.refused.setdefault(signal.source, [])
+            kept.append(signal)
+            del kept[:-_REFUSED_KEPT]
+
+    def path_of(self, name: str) -> str:
+        """Return where a source answers, also one that nobody configured."""
+        source = self.table.named(name)
+        return source.path if source else f"/webhooks/{name}"
+
+    def public_url_of(self, name: str) -> str | None:
+        """Return the address a source is called at from outside, where relay.toml says."""
+        source = self.table.named(name)
+        return source.public_url if source else None

@@ -1,0 +1,122 @@
+"""What relay thinks of a request: is it genuine, what is it, and what becomes of it. Pure: nothing is kept or sent."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from relay.model.delivery import listed
+from relay.model.event import (
+    Capture,
+    EventOutcome,
+    NewEvent,
+    SignatureScheme,
+    Source,
+    Verdict,
+    Verification,
+    VerifyMode,
+)
+from relay.model.payload import Payload
+from relay.model.secret import Secret
+from relay.model.text import printable
+from relay.providers.catalogue import recognise
+
+_TYPE_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judgement:
+    outcome: EventOutcome
+    status: int
+    reason: str
+
+
+def verify(
+    source: Source,
+    capture: Capture,
+    others: tuple[str, ...],
+    now: datetime,
+) -> tuple[Capture, Verification]:
+    """Judge the signature against every address the sender may have called; pure."""
+    if source.verify is VerifyMode.OFF:
+        return capture, Verification(verdict=Verdict.UNCHECKED, reason="verification_off")
+    if source.scheme is None:
+        if source.configured:
+            return capture, Verification(verdict=Verdict.UNSIGNED, reason="no_signature_expected")
+        return capture, Verification(verdict=Verdict.UNCHECKED, reason="no_source")
+    judged = capture, Verification(verdict=Verdict.UNCHECKED, reason="secret_missing")
+    if source.secrets:
+        judged = _judged(source.scheme, source.secrets, capture, others, now)
+    if source.local is None or judged[1].verdict is Verdict.VERIFIED:
+        return judged
+    # What relay did not sign is told of as if relay had no key: the provider's is what counts then.
+    own = _judged(source.local.scheme, (source.local.secret,), capture, others, now)
+    return own if own[1].verdict is Verdict.VERIFIED else judged
+
+
+def _judged(
+    scheme: SignatureScheme,
+    secrets: tuple[Secret, ...],
+    capture: Capture,
+    others: tuple[str, ...],
+    now: datetime,
+) -> tuple[Capture, Verification]:
+    first = scheme.verify(secrets, capture, now)
+    if first.verdict is Verdict.INVALID:
+        for url in others:
+            elsewhere = replace(capture, url=url)
+            verification = scheme.verify(secrets, elsewhere, now)
+            if verification.verdict is Verdict.VERIFIED:
+                return elsewhere, verification
+    return capture, first
+
+
+def recognised(source: Source, capture: Capture) -> Source:
+    """Return a source that nobody configured with the picks of the provider its headers tell of; pure.
+
+    What it sends is named like that provider's events and stays unchecked.
+    """
+    provider = None if source.configured or source.scheme is not None else recognise(capture)
+    if provider is None:
+        return source
+    return replace(
+        source,
+        provider=provider.name,
+        event_type=provider.event_type,
+        idempotency_key=provider.idempotency_key,
+        summary=provider.summary,
+    )
+
+
+def identify(source: Source, capture: Capture, verification: Verification, *, sample: bool) -> NewEvent:
+    """Name what arrived and decide what becomes of it; pure."""
+    payload = Payload(capture.body, capture.content_type)
+    type_ = source.event_type(capture, payload) if source.event_type else None
+    key = source.idempotency_key(capture, payload) if source.idempotency_key else None
+    summary = source.summary(capture, payload) if source.summary else None
+    type_ = printable(type_ or "unknown", _TYPE_LENGTH)
+    judgement = _judge(source, verification, type_, key)
+    return NewEvent(
+        capture=capture,
+        provider=source.provider,
+        type=type_,
+        idempotency_key=printable(key, _TYPE_LENGTH) if key else None,
+        claims_key=verification.trusted and judgement.outcome is not EventOutcome.REJECTED,
+        deliver_duplicates=source.deliver_duplicates,
+        outcome=judgement.outcome,
+        verification=verification,
+        reason=judgement.reason,
+        status=judgement.status,
+        sample=sample,
+        summary=printable(summary or "", _TYPE_LENGTH),
+    )
+
+
+def _judge(source: Source, verification: Verification, type_: str, key: str | None) -> _Judgement:
+    if not verification.trusted and source.verify is VerifyMode.ENFORCE:
+        return _Judgement(outcome=EventOutcome.REJECTED, status=401, reason=verification.reason)
+    if source.require_idempotency_key and key is None:
+        return _Judgement(outcome=EventOutcome.REJECTED, status=400, reason="idempotency_key_missing")
+    if not listed(type_, source.events):
+        return _Judgement(
+            outcome=EventOutcome.IGNORED, status=source.answer.status, reason="event_not_listed"
+        )
+    return _Judgement(outcome=EventOutcome.ACCEPTED, status=source.answer.status, reason=verification.reason)

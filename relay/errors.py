@@ -14,6 +14,7 @@ class RelayError(Exception):
       TunnelError          the tunnel cannot be opened (exit 3, HTTP 502)
       MailError            a mail cannot be composed or handed over (exit 1, HTTP 422)
       SigningError         a request cannot be signed (exit 1, HTTP 422)
+      HandlersError        a handlers file cannot be run (exit 2, HTTP 422)
       PortError            a port is taken or not allowed (exit 1, HTTP 500)
     """
 
@@ -97,6 +98,18 @@ class SigningError(RelayError):
     exit_code = 1
     status = 422
     code = "signing"
+
+
+class HandlersError(RelayError):
+    """A handlers file that cannot be run; `traceback` shows where, in the user's own lines."""
+
+    exit_code = 2
+    status = 422
+    code = "handlers"
+
+    def __init__(self, sentence: str, *, hint: str = "", traceback: str = "") -> None:
+        super().__init__(sentence, hint=hint)
+        self.traceback = traceback
 
 
 class PortError(RelayError):

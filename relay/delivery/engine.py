@@ -224,6 +224,7 @@ class Engine:
             detail=result.outcome.detail,
             request=result.request,
             response=result.response,
+            output=result.output,
         )
         if spared:
             # Nobody was there: it keeps its place in the queue, which waits until somebody is.

@@ -12,6 +12,7 @@ from relay.bus import Bus
 from relay.delivery.bulk import Bulk
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
+from relay.handlers.options import HandlerOptions
 from relay.mail.compose import EmailOptions
 from relay.model.delivery import NO_CHANGES, Target
 from relay.model.event import EventRow
@@ -159,4 +160,6 @@ def _address(target: Target) -> str:
             return url
         case EmailOptions(name=name):
             return f"mail {name}"
+        case HandlerOptions(name=name):
+            return name
     return target.action

@@ -6,6 +6,7 @@ from relay.cli.options import Call, shared
 from relay.cli.words import counted
 from relay.config import Config
 from relay.config.file import File
+from relay.config.inspection import inspect
 from relay.errors import ConfigError
 
 
@@ -19,13 +20,14 @@ async def command(call: Call, *, schema: bool) -> int:
         return 0
     try:
         config = call.load()
+        doubts = await inspect(config)
     except ConfigError as error:
         if not call.json:
             raise
         for problem in error.problems:
             call.terminal.json({"kind": "mistake", "text": problem})
         return error.exit_code
-    for notice in config.notices:
+    for notice in (*config.notices, *doubts):
         if call.json:
             call.terminal.json({"kind": "warning", "text": notice})
         else:

@@ -53,4 +53,14 @@ class Refused:
     detail: str
 
 
-Signal = EventStored | EventChanged | DeliveryChanged | MessageChanged | TunnelChanged | Refused
+@dataclass(frozen=True, slots=True)
+class HandlersChanged:
+    """The handlers file of a target broke, as `detail` says, or can be run again ("")."""
+
+    target: str
+    detail: str = ""
+
+
+Signal = (
+    EventStored | EventChanged | DeliveryChanged | MessageChanged | TunnelChanged | Refused | HandlersChanged
+)

@@ -48,10 +48,11 @@ class Live:
     refused: dict[str, list[Refused]] = field(default_factory=dict)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
 
     def state_of(self, target: str) -> tuple[str, str]:
         """Return whether a target is up, down or gone, and why."""
-        for state, reasons in (("down", self.down), ("gone", self.gone)):
+        for state, reasons in (("down", self.broken), ("down", self.down), ("gone", self.gone)):
             if target in reasons:
                 return state, reasons[target]
         return "up", ""

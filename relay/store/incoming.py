@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from relay.store.rows import to_micros
 
 _EVENT_COLUMNS = (
     "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
-    "size, sha256, remote, sample, summary, status, outcome, duplicate_of"
+    "size, sha256, remote, sample, summary, recovered, sent_at, status, outcome, duplicate_of"
 )
 # Sizes a batch is cut into. Few, so that every statement stays prepared: one for each size of batch
 # would be parsed anew each time, which costs more than running it.
@@ -23,7 +23,7 @@ _PORTIONS = (64, 16, 4, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What became of a new event, and the deliveries it owes."""
+    """What became of a new event, and the deliveries it owes; `id` is the older one's where it was not kept."""
 
     id: int
     outcome: EventOutcome
@@ -40,6 +40,7 @@ class Incoming:
 
     claim: tuple[str, str] | None
     deliver_duplicates: bool
+    unless_known: bool
     received_at: int
     source: str
     columns: tuple[Any, ...]
@@ -47,6 +48,7 @@ class Incoming:
     owed: tuple[NewDelivery, ...]
     outcome: EventOutcome
     duplicate_of: int | None = None
+    id: int = 0
 
 
 def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
@@ -57,6 +59,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
     return Incoming(
         claim=(capture.source, event.idempotency_key or "") if claims else None,
         deliver_duplicates=event.deliver_duplicates,
+        unless_known=event.unless_known,
         received_at=received_at,
         source=capture.source,
         columns=(
@@ -76,6 +79,8 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
             capture.remote,
             event.sample,
             event.summary,
+            event.recovered,
+            None if event.sent_at is None else to_micros(event.sent_at),
             event.status,
         ),
         stored=(
@@ -94,25 +99,37 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     taken = _taken(connection, [item.claim for item in batch if item.claim is not None])
     # Ids are known beforehand: there is one writer, and AUTOINCREMENT counts up by one.
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    first = (row[0] if row else 0) + 1
+    next_id = (row[0] if row else 0) + 1
     claimed: list[tuple[Any, ...]] = []
-    for id_, item in enumerate(batch, start=first):
+    kept: list[Incoming] = []
+    for item in batch:
+        item.id = next_id
         if item.claim is not None:
             item.duplicate_of = taken.get(item.claim)
             if item.duplicate_of is None:
-                taken[item.claim] = id_
-                claimed.append((*item.claim, id_))
+                taken[item.claim] = item.id
+                claimed.append((*item.claim, item.id))
+            elif item.unless_known:
+                item.id, item.outcome, item.owed = item.duplicate_of, EventOutcome.DUPLICATE, ()
+                continue
             elif not item.deliver_duplicates and item.outcome is EventOutcome.ACCEPTED:
                 item.outcome, item.owed = EventOutcome.DUPLICATE, ()
-    events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in batch]
+        kept.append(item)
+        next_id += 1
+    events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in kept]
     _insert(connection, f"events ({_EVENT_COLUMNS})", events)
-    _count(connection, batch)
-    _insert(connection, "event_bytes", [(id_, *item.stored) for id_, item in enumerate(batch, start=first)])
+    _count(connection, kept)
+    _insert(connection, "event_bytes", [(item.id, *item.stored) for item in kept])
     _insert(connection, "keys", claimed)
-    made = _owe(connection, enumerate(batch, start=first))
+    made = _owe(connection, kept)
     return [
-        Stored(id=id_, outcome=item.outcome, duplicate_of=item.duplicate_of, deliveries=made.get(id_, ()))
-        for id_, item in enumerate(batch, start=first)
+        Stored(
+            id=item.id,
+            outcome=item.outcome,
+            duplicate_of=item.duplicate_of,
+            deliveries=made.get(item.id, ()) if item.owed else (),
+        )
+        for item in batch
     ]
 
 
@@ -138,10 +155,10 @@ def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dic
     return found
 
 
-def _owe(connection: sqlite3.Connection, batch: Iterable[tuple[int, Incoming]]) -> dict[int, tuple[int, ...]]:
+def _owe(connection: sqlite3.Connection, batch: list[Incoming]) -> dict[int, tuple[int, ...]]:
     owed = [
-        (id_, delivery_values(id_, item.source, new, item.received_at))
-        for id_, item in batch
+        (item.id, delivery_values(item.id, item.source, new, item.received_at))
+        for item in batch
         for new in item.owed
     ]
     if not owed:

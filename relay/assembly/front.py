@@ -9,6 +9,7 @@ from relay import __version__
 from relay.actions.outgoing import ForwardOptions
 from relay.assembly.ground import Ground
 from relay.bus import Bus
+from relay.catchup.catch_ups import CatchUps
 from relay.delivery.bulk import Bulk
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
@@ -39,7 +40,9 @@ class Running:
     notices: tuple[str, ...]
 
 
-def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None) -> Desk:
+def desk(
+    ground: Ground, replays: Replays, bulk: Bulk, catch_ups: CatchUps, tunnel: Supervisor | None
+) -> Desk:
     """Return what handlers may use."""
     verbs = Verbs(
         replay=replays.replay,
@@ -50,6 +53,7 @@ def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None
         retry_all=replays.retry_all,
         cancel_all=replays.cancel_all,
         bulk=bulk,
+        catch_ups=catch_ups,
         trigger=partial(trigger, ground, replays),
         local_key=ground.local_key,
         samples=partial(samples, ground),

@@ -6,6 +6,8 @@ from relay.actions.base import Action
 from relay.actions.email import Email, Post
 from relay.actions.forward import Forward
 from relay.assembly.ground import Ground
+from relay.catchup.catch_ups import CatchUps
+from relay.catchup.recovery import Means
 from relay.delivery.bulk import Bulk
 from relay.delivery.engine import Engine, Habits
 from relay.delivery.replay import Replays
@@ -77,6 +79,20 @@ def bulk(ground: Ground, engine: Engine, above: int) -> Bulk:
         in_order=engine.in_order,
         above=above,
     )
+
+
+def catch_ups(ground: Ground) -> CatchUps:
+    """Return what fetches from providers what was missed."""
+    config = ground.config
+    means = Means(
+        store=ground.store,
+        bus=ground.bus,
+        clock=ground.clock,
+        routes=config.routes,
+        targets=config.targets,
+        url=lambda source: source.public_url or ground.ingress_url + source.path,
+    )
+    return CatchUps(means, source=ground.source, listing=config.catch_up)
 
 
 def door(ground: Ground) -> Door:

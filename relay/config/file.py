@@ -117,6 +117,22 @@ class RateLimit(Table):
     burst: Annotated[int, Field(ge=1)] = 1
 
 
+class CatchUpTable(Table):
+    """`[sources.NAME.catch_up]`: how past events are asked for; which keys there are depends on `api`."""
+
+    api: Literal["github", "stripe", "svix"] | None = None
+    base_url: str | None = None
+    token: Reference | None = None
+    key: Reference | None = None
+    repository: str | None = None
+    organization: str | None = None
+    hook: Annotated[int, Field(ge=1)] | None = None
+    app: str | int | None = None
+    endpoint: str | None = None
+    account: str | None = None
+    undelivered: bool | None = None
+
+
 class SourceTable(Table):
     """`[sources.NAME]`: one address events arrive at."""
 
@@ -140,6 +156,7 @@ class SourceTable(Table):
     rate_limit: RateLimit | None = None
     answer: AnswerTable = AnswerTable()
     signature: SignatureTable | None = None
+    catch_up: CatchUpTable | None = None
 
 
 class RetryTable(Table):

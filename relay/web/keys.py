@@ -7,6 +7,7 @@ from pathlib import Path
 from aiohttp import web
 
 from relay.bus import Bus
+from relay.catchup.catch_ups import CatchUps
 from relay.clock import Clock
 from relay.delivery.bulk import Bulk
 from relay.mail.compose import Mail
@@ -91,6 +92,7 @@ class Verbs:
     retry_all: Callable[[DeliveryState, str | None], Awaitable[int]]
     cancel_all: Callable[[str | None], Awaitable[int]]
     bulk: Bulk
+    catch_ups: CatchUps
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
     local_key: Callable[[str], LocalKey | None]
     samples: Callable[[str], tuple[str, ...]]

@@ -2,7 +2,21 @@
 
 from aiohttp import web
 
-from relay.web import api, bulk, deeds, events, faults, feed, forms, frames, pages, parts, render, stream
+from relay.web import (
+    api,
+    bulk,
+    catch_up,
+    deeds,
+    events,
+    faults,
+    feed,
+    forms,
+    frames,
+    pages,
+    parts,
+    render,
+    stream,
+)
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
@@ -77,6 +91,8 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.get(f"/messages/{_ID}/preview", pages.message_preview),
     web.get("/sources", pages.sources),
     web.get("/sources/{name}", pages.sources),
+    web.get("/sources/{name}/catch-up", catch_up.part),
+    web.post("/sources/{name}/catch-up", catch_up.begin),
     web.get("/targets", pages.targets),
     web.get("/trigger", pages.trigger),
     web.post("/trigger", deeds.trigger),
@@ -111,6 +127,9 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/api/deliveries/{id}/cancel", api.cancel),
     web.post("/api/triggers", api.trigger),
     web.get("/api/samples", api.samples),
+    web.post("/api/catch-up", catch_up.start),
+    web.get("/api/catch-up/{source}", catch_up.state),
+    web.post("/api/catch-up/{source}/cancel", catch_up.cancel),
     web.get("/api/messages", api.messages),
     web.post("/api/messages", api.register_message),
     web.get("/api/messages/{id}", api.message),

@@ -31,6 +31,7 @@ _EXIT_CODES = {
     "target_refused": 2,
     "tunnel": 3,
     "no_token": 3,
+    "credential_refused": 3,
     "media_type": 2,
 }
 _LONGEST_FRAME = 4 * 1024 * 1024

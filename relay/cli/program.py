@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "Show one event whole.",
     "replay": "Send events again, signed so that they verify.",
     "trigger": "Send a signed sample event through the real ingress.",
+    "catch-up": "Fetch what a provider sent while relay was away.",
     "samples": "List the sample events that can be triggered.",
     "verify": "Say how an event's signature was checked.",
     "explain": "Say which routes an event took, and why.",
@@ -47,7 +48,7 @@ class Program(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"relay.cli.{cmd_name}").command
+        found = importlib.import_module(f"relay.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(found, click.Command)
         return found
 

@@ -31,7 +31,7 @@ def test_help_lists_every_command_without_importing_any(command):
 
 def test_the_sentences_of_help_are_those_of_the_commands():
     for name, sentence in COMMANDS.items():
-        command = importlib.import_module(f"relay.cli.{name}").command
+        command = importlib.import_module(f"relay.cli.{name.replace('-', '_')}").command
         assert command.name == name
         assert command.help
         assert sentence.endswith(".")

@@ -10,7 +10,7 @@ from relay.errors import NotFoundError
 from relay.model.delivery import Target
 from relay.model.event import Source, VerifyMode
 from relay.model.text import printable, readable
-from relay.web import gather
+from relay.web import catch_up, gather
 from relay.web.asked import identity, number
 from relay.web.contexts import (
     DeliveriesPage,
@@ -178,6 +178,7 @@ def _source(here: Desk, source: Source) -> SourceLine:
         )
         if refused
         else (),
+        catch_up=catch_up.section(here, source),
     )
 
 

@@ -123,7 +123,7 @@ Tab = PayloadTab | HeadersTab | VerificationTab | RoutingTab | DeliveriesTab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventHead:
-    """The title of an event."""
+    """The title of an event; `sent` is when its provider sent one that was recovered afterwards."""
 
     id: int
     type: str
@@ -132,6 +132,7 @@ class EventHead:
     size: str
     pinned: bool
     note: str
+    sent: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ from relay.web.post import post_sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A relay at work."""
+    """A relay at work; events up to the id `older` came before it was started."""
 
     setup: Setup
     live: Live
@@ -37,6 +37,7 @@ class Running:
     store: Store
     login_url: str
     notices: tuple[str, ...]
+    older: int
 
 
 def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None) -> Desk:
@@ -79,7 +80,7 @@ def doctor(ground: Ground) -> Doctor:
     )
 
 
-def running(ground: Ground, desk: Desk, guard: Guard) -> Running:
+def running(ground: Ground, desk: Desk, guard: Guard, older: int) -> Running:
     """Return this relay as the command line sees it."""
     query = f"?token={guard.token}" if guard.token else ""
     return Running(
@@ -89,6 +90,7 @@ def running(ground: Ground, desk: Desk, guard: Guard) -> Running:
         store=ground.store,
         login_url=f"{ground.dashboard_url}/login{query}",
         notices=(*ground.ports.notices, *ground.config.notices),
+        older=older,
     )
 
 

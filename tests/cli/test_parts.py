@@ -252,3 +252,13 @@ async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
             task.cancel()
     assert program.ids == list(range(1, wanted + 1))
     assert person.ids == sorted(person.ids)
+
+
+async def test_what_came_before_anybody_listened_is_told_as_well(at):
+    await at.send()
+    voice = Heard(1, joins=False)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        telling = group.create_task(Ticker(at.relay, voice).run(at.relay.older))
+        await voice.all.wait()
+        telling.cancel()
+    assert voice.ids == [1]

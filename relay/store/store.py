@@ -11,6 +11,7 @@ from relay.errors import StoreBusyError, StoreError
 from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
+from relay.store.imports import Imports
 from relay.store.messages import Messages
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
@@ -26,6 +27,7 @@ class Store:
     deliveries: Deliveries
     batches: Batches
     messages: Messages
+    imports: Imports
     indexer: Indexer
 
 
@@ -50,6 +52,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     deliveries=Deliveries(writer, readers),
                     batches=Batches(writer, readers),
                     messages=Messages(writer, readers),
+                    imports=Imports(writer),
                     indexer=indexer,
                 )
 

@@ -38,6 +38,7 @@ class Setup:
     emails: Mapping[str, str]
     smtp: str
     addresses: Mapping[str, str]
+    max_body: int = 25_000_000
 
 
 @dataclass(slots=True, kw_only=True)

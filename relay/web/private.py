@@ -2,7 +2,21 @@
 
 from aiohttp import web
 
-from relay.web import api, bulk, deeds, events, faults, feed, forms, frames, pages, parts, render, stream
+from relay.web import (
+    api,
+    bulk,
+    deeds,
+    events,
+    faults,
+    feed,
+    forms,
+    frames,
+    pages,
+    parts,
+    render,
+    stream,
+    transfer,
+)
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
@@ -116,4 +130,6 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/api/messages/{id}", api.message),
     web.post("/api/tunnel/reconnect", api.reconnect),
     web.get("/api/stream", feed.stream),
+    web.get("/api/export", transfer.export),
+    web.post("/api/import", transfer.import_),
 )

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 
 from relay.cli.init import TEMPLATE
-from relay.cli.program import COMMANDS
+from relay.cli.program import COMMANDS, module_of
 from relay.config import Overrides, load
 
 
@@ -31,7 +31,7 @@ def test_help_lists_every_command_without_importing_any(command):
 
 def test_the_sentences_of_help_are_those_of_the_commands():
     for name, sentence in COMMANDS.items():
-        command = importlib.import_module(f"relay.cli.{name}").command
+        command = importlib.import_module(module_of(name)).command
         assert command.name == name
         assert command.help
         assert sentence.endswith(".")

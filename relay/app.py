@@ -56,6 +56,7 @@ async def running(
         await stack.enter_async_context(public_site(ports.ingress, parts.door(ground)))
         tasks("engine", engine.run())
         tasks("replays", bulk.run())
+        tasks("counts", ground.meter.run())
         tasks("index", _index(store, ground.bus, time))
         if tunnel is not None:
             tasks("tunnel", tunnel.run(ground.tunnel_changed))

@@ -64,6 +64,7 @@ def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None
         clock=ground.clock,
         setup=setup(ground),
         live=ground.live,
+        meter=ground.meter,
         verbs=verbs,
     )
 

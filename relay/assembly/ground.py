@@ -14,6 +14,7 @@ from relay.delivery.targets import Targets
 from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError
 from relay.keys import KeyPairs
+from relay.metrics.meter import Meter
 from relay.model.event import LocalKey, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.local import paired, trusting
@@ -50,6 +51,7 @@ class Ground:
         self.table = SourceTable(config.sources, config.inbox, self._trusting)
         self.targets = Targets(config.targets, config.emails)
         self.tunnel_spoke = asyncio.Event()
+        self.meter = Meter(store, self.bus, clock)
         self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
         self.bus.on(self._note)
         forwards = (target.options for target in config.targets.values() if target.action == "forward")

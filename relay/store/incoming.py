@@ -8,7 +8,8 @@ from typing import Any
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome, NewEvent
-from relay.store import rows
+from relay.model.tally import Label, Tally
+from relay.store import rows, tallies
 from relay.store.deliveries import DELIVERY_COLUMNS, delivery_values
 from relay.store.rows import to_micros
 
@@ -42,6 +43,8 @@ class Incoming:
     deliver_duplicates: bool
     received_at: int
     source: str
+    verdict: str
+    reason: str
     columns: tuple[Any, ...]
     stored: tuple[Any, ...]
     owed: tuple[NewDelivery, ...]
@@ -59,6 +62,8 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
         deliver_duplicates=event.deliver_duplicates,
         received_at=received_at,
         source=capture.source,
+        verdict=event.verification.verdict.value,
+        reason=event.reason,
         columns=(
             received_at,
             capture.source,
@@ -107,6 +112,7 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in batch]
     _insert(connection, f"events ({_EVENT_COLUMNS})", events)
     _count(connection, batch)
+    tallies.add(connection, [_tally(item) for item in batch])
     _insert(connection, "event_bytes", [(id_, *item.stored) for id_, item in enumerate(batch, start=first)])
     _insert(connection, "keys", claimed)
     made = _owe(connection, enumerate(batch, start=first))
@@ -114,6 +120,13 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
         Stored(id=id_, outcome=item.outcome, duplicate_of=item.duplicate_of, deliveries=made.get(id_, ()))
         for id_, item in enumerate(batch, start=first)
     ]
+
+
+def _tally(item: Incoming) -> Tally:
+    label = Label(
+        item.received_at // 60_000_000, "event", item.source, item.verdict, item.outcome.value, item.reason
+    )
+    return Tally(label, 1)
 
 
 def _count(connection: sqlite3.Connection, batch: list[Incoming]) -> None:

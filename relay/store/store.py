@@ -15,6 +15,7 @@ from relay.store.imports import Imports
 from relay.store.messages import Messages
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
+from relay.store.tallies import Tallies
 from relay.store.writer import Writer
 
 
@@ -28,6 +29,7 @@ class Store:
     batches: Batches
     messages: Messages
     imports: Imports
+    tallies: Tallies
     indexer: Indexer
 
 
@@ -53,6 +55,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     batches=Batches(writer, readers),
                     messages=Messages(writer, readers),
                     imports=Imports(writer),
+                    tallies=Tallies(writer, readers),
                     indexer=indexer,
                 )
 

@@ -10,6 +10,7 @@ from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.bulk import Bulk
 from relay.mail.compose import Mail
+from relay.metrics.meter import Meter
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
 from relay.model.signals import Refused, TunnelChanged
@@ -109,6 +110,7 @@ class Desk:
     clock: Clock
     setup: Setup
     live: Live
+    meter: Meter
     verbs: Verbs
 
 

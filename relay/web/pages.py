@@ -267,15 +267,6 @@ async def trigger(request: web.Request, *, error: str = "", typed: str = "", bod
 
 
 _FRAMES = {
-    "stats": (
-        "Metrics",
-        "chart-no-axes-column",
-        (
-            "This page will show events per minute, how many verified and were delivered at first try, latency by "
-            "target, and why checks failed."
-        ),
-        (("Prometheus text", "/metrics"), ("Queue counts, as JSON", "/api/status")),
-    ),
     "doctor": (
         "Doctor",
         "stethoscope",
@@ -302,7 +293,7 @@ _FRAMES = {
 
 
 async def coming(request: web.Request) -> web.Response:
-    """GET /stats, /doctor, /settings: what will stand there, and what to use until then."""
+    """GET /doctor, /settings: what will stand there, and what to use until then."""
     name = request.path.strip("/")
     title, icon, sentence, instead = _FRAMES[name]
     context = FramePage(

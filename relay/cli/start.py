@@ -122,8 +122,7 @@ async def _opened(call: Call, config: Config) -> AsyncIterator[Running]:
 def _log_to(call: Call, log: Path | None) -> None:
     logs.set_up(
         call.terminal.say,
-        verbosity=call.verbosity,
-        debug=call.invocation.debug,
+        call.loudness,
         log=log,
         untold=("relay.tunnel.supervisor",),  # the ticker tells of the tunnel
     )

@@ -9,6 +9,7 @@ from relay import __version__
 from relay.actions.outgoing import ForwardOptions
 from relay.assembly.ground import Ground
 from relay.bus import Bus
+from relay.config.shown import facts
 from relay.delivery.bulk import Bulk
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
@@ -123,6 +124,7 @@ def setup(ground: Ground) -> Setup:
         smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
         addresses={name: _address(target) for name, target in config.targets.items()},
         max_body=config.server.max_body,
+        facts=facts(config.file, config.path),
     )
 
 

@@ -20,6 +20,7 @@ from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.local import paired, trusting
 from relay.store import Store
 from relay.web.keys import Live
+from relay.web.preferences import load_preferences
 from relay.web.sites import address_of
 from relay.web.sources import SourceTable
 
@@ -52,7 +53,10 @@ class Ground:
         self.targets = Targets(config.targets, config.emails)
         self.tunnel_spoke = asyncio.Event()
         self.meter = Meter(store, self.bus, clock)
-        self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
+        self.live = Live(
+            tunnel=TunnelChanged("none", None, "no tunnel"),
+            preferences=load_preferences(config.server.data_dir),
+        )
         self.bus.on(self._note)
         forwards = (target.options for target in config.targets.values() if target.action == "forward")
         places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))

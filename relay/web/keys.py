@@ -13,10 +13,12 @@ from relay.mail.compose import Mail
 from relay.metrics.meter import Meter
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
+from relay.model.fact import Fact
 from relay.model.signals import Refused, TunnelChanged
 from relay.providers.doctor import Diagnosis
 from relay.routing import RouteMatch
 from relay.store import Store
+from relay.web.preferences import Preferences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Setup:
     smtp: str
     addresses: Mapping[str, str]
     max_body: int = 25_000_000
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class Live:
     refused: dict[str, list[Refused]] = field(default_factory=dict)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    preferences: Preferences = field(default_factory=Preferences)
 
     def state_of(self, target: str) -> tuple[str, str]:
         """Return whether a target is up, down or gone, and why."""

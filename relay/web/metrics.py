@@ -18,7 +18,7 @@ from relay.web.senders import event_mark, named_mark
 from relay.web.stats import measured, waiting, window_of
 from relay.web.view import charts
 from relay.web.view.deliveries import address
-from relay.web.view.words import moment, plural, took
+from relay.web.view.words import ZONE, moment, plural, took
 
 _SOURCES = 8
 _SLOW = 6
@@ -144,7 +144,7 @@ def _latency(found: Stats) -> charts.Plot:
 def _times(slots: Sequence[Slot], window: Window) -> tuple[str, ...]:
     places = (round((len(slots) - 1) * part / 5) for part in range(6))
     form = "%a %d" if window.minutes > 1440 else "%H:%M"
-    return tuple(slots[place].at.astimezone().strftime(form) for place in places)
+    return tuple(slots[place].at.astimezone(ZONE.get()).strftime(form) for place in places)
 
 
 def _sources(here: Desk, found: Stats) -> tuple[SourceBar, ...]:

@@ -276,24 +276,11 @@ _FRAMES = {
         ),
         (("The state of this relay, as JSON", "/api/status"),),
     ),
-    "settings": (
-        "Settings",
-        "settings-2",
-        (
-            "This page will hold density, time zone, single keys and announcements, and what relay.toml says with the "
-            "line to change."
-        ),
-        (
-            ("Sources as configured", "/sources"),
-            ("Targets as configured", "/targets"),
-            ("Trigger", "/trigger"),
-        ),
-    ),
 }
 
 
 async def coming(request: web.Request) -> web.Response:
-    """GET /doctor, /settings: what will stand there, and what to use until then."""
+    """GET /doctor: what will stand there, and what to use until then."""
     name = request.path.strip("/")
     title, icon, sentence, instead = _FRAMES[name]
     context = FramePage(

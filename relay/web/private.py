@@ -15,6 +15,7 @@ from relay.web import (
     pages,
     parts,
     render,
+    settings,
     stats,
     stream,
     transfer,
@@ -98,7 +99,8 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.post("/trigger", deeds.trigger),
     web.get("/stats", metrics.page),
     web.get("/doctor", pages.coming),
-    web.get("/settings", pages.coming),
+    web.get("/settings", settings.page),
+    web.post("/settings", settings.save),
 )
 
 _ROUTES: tuple[web.RouteDef, ...] = (

@@ -10,6 +10,7 @@ from relay.actions.outgoing import ForwardOptions
 from relay.assembly.ground import Ground
 from relay.bus import Bus
 from relay.catchup.catch_ups import CatchUps
+from relay.config.shown import facts
 from relay.delivery.bulk import Bulk
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
@@ -30,7 +31,7 @@ from relay.web.post import post_sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A relay at work."""
+    """A relay at work; events up to the id `older` came before it was started."""
 
     setup: Setup
     live: Live
@@ -38,6 +39,7 @@ class Running:
     store: Store
     login_url: str
     notices: tuple[str, ...]
+    older: int
 
 
 def desk(
@@ -67,6 +69,7 @@ def desk(
         clock=ground.clock,
         setup=setup(ground),
         live=ground.live,
+        meter=ground.meter,
         verbs=verbs,
     )
 
@@ -83,7 +86,7 @@ def doctor(ground: Ground) -> Doctor:
     )
 
 
-def running(ground: Ground, desk: Desk, guard: Guard) -> Running:
+def running(ground: Ground, desk: Desk, guard: Guard, older: int) -> Running:
     """Return this relay as the command line sees it."""
     query = f"?token={guard.token}" if guard.token else ""
     return Running(
@@ -93,6 +96,7 @@ def running(ground: Ground, desk: Desk, guard: Guard) -> Running:
         store=ground.store,
         login_url=f"{ground.dashboard_url}/login{query}",
         notices=(*ground.ports.notices, *ground.config.notices),
+        older=older,
     )
 
 
@@ -123,6 +127,8 @@ def setup(ground: Ground) -> Setup:
         emails={name: ", ".join(email.to) for name, email in config.emails.items()},
         smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
         addresses={name: _address(target) for name, target in config.targets.items()},
+        max_body=config.server.max_body,
+        facts=facts(config.file, config.path),
     )
 
 

@@ -104,6 +104,7 @@ def door(ground: Ground) -> Door:
         bus=ground.bus,
         clock=ground.clock,
         live=ground.live,
+        meter=ground.meter,
         max_body=ground.config.server.max_body,
         nonce=ground.nonce,
     )

@@ -30,9 +30,19 @@ COMMANDS = {
     "deliveries": "List what was sent, and what is owed.",
     "retry": "Try a delivery again now.",
     "cancel": "Give a waiting delivery up.",
+    "export": "Write events as JSON lines, HAR, curl, HTTP or pytest.",
+    "import": "Take in events that were exported, or a HAR file.",
     "token": "Print the dashboard's token and its link.",
     "providers": "List the providers that relay knows.",
 }
+
+
+_KEYWORDS = {"import": "import_"}  # what cannot be a module's name
+
+
+def module_of(name: str) -> str:
+    """Return the module that a command lives in."""
+    return f"relay.cli.{_KEYWORDS.get(name, name).replace('-', '_')}"
 
 
 class Program(click.Group):
@@ -48,7 +58,7 @@ class Program(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"relay.cli.{cmd_name.replace('-', '_')}").command
+        found = importlib.import_module(module_of(cmd_name)).command
         assert isinstance(found, click.Command)
         return found
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome, NewEvent
-from relay.store import rows
+from relay.model.tally import Label, Tally
+from relay.store import rows, tallies
 from relay.store.deliveries import DELIVERY_COLUMNS, delivery_values
 from relay.store.rows import to_micros
 
@@ -43,6 +44,8 @@ class Incoming:
     unless_known: bool
     received_at: int
     source: str
+    verdict: str
+    reason: str
     columns: tuple[Any, ...]
     stored: tuple[Any, ...]
     owed: tuple[NewDelivery, ...]
@@ -62,6 +65,8 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
         unless_known=event.unless_known,
         received_at=received_at,
         source=capture.source,
+        verdict=event.verification.verdict.value,
+        reason=event.reason,
         columns=(
             received_at,
             capture.source,
@@ -119,6 +124,7 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in kept]
     _insert(connection, f"events ({_EVENT_COLUMNS})", events)
     _count(connection, kept)
+    tallies.add(connection, [_tally(item) for item in kept])
     _insert(connection, "event_bytes", [(item.id, *item.stored) for item in kept])
     _insert(connection, "keys", claimed)
     made = _owe(connection, kept)
@@ -131,6 +137,13 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
         )
         for item in batch
     ]
+
+
+def _tally(item: Incoming) -> Tally:
+    label = Label(
+        item.received_at // 60_000_000, "event", item.source, item.verdict, item.outcome.value, item.reason
+    )
+    return Tally(label, 1)
 
 
 def _count(connection: sqlite3.Connection, batch: list[Incoming]) -> None:

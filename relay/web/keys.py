@@ -11,12 +11,15 @@ from relay.catchup.catch_ups import CatchUps
 from relay.clock import Clock
 from relay.delivery.bulk import Bulk
 from relay.mail.compose import Mail
+from relay.metrics.meter import Meter
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
+from relay.model.fact import Fact
 from relay.model.signals import Refused, TunnelChanged
 from relay.providers.doctor import Diagnosis
 from relay.routing import RouteMatch
 from relay.store import Store
+from relay.web.preferences import Preferences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +42,8 @@ class Setup:
     emails: Mapping[str, str]
     smtp: str
     addresses: Mapping[str, str]
+    max_body: int = 25_000_000
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +54,7 @@ class Live:
     refused: dict[str, list[Refused]] = field(default_factory=dict)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    preferences: Preferences = field(default_factory=Preferences)
 
     def state_of(self, target: str) -> tuple[str, str]:
         """Return whether a target is up, down or gone, and why."""
@@ -110,6 +116,7 @@ class Desk:
     clock: Clock
     setup: Setup
     live: Live
+    meter: Meter
     verbs: Verbs
 
 

@@ -12,10 +12,14 @@ from relay.web import (
     feed,
     forms,
     frames,
+    metrics,
     pages,
     parts,
     render,
+    settings,
+    stats,
     stream,
+    transfer,
 )
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
@@ -96,9 +100,10 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.get("/targets", pages.targets),
     web.get("/trigger", pages.trigger),
     web.post("/trigger", deeds.trigger),
-    web.get("/stats", pages.coming),
+    web.get("/stats", metrics.page),
     web.get("/doctor", pages.coming),
-    web.get("/settings", pages.coming),
+    web.get("/settings", settings.page),
+    web.post("/settings", settings.save),
 )
 
 _ROUTES: tuple[web.RouteDef, ...] = (
@@ -134,5 +139,9 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/api/messages", api.register_message),
     web.get("/api/messages/{id}", api.message),
     web.post("/api/tunnel/reconnect", api.reconnect),
+    web.get("/api/stats", stats.stats),
+    web.get("/metrics", stats.metrics),
     web.get("/api/stream", feed.stream),
+    web.get("/api/export", transfer.export),
+    web.post("/api/import", transfer.import_),
 )

@@ -354,3 +354,16 @@ async def test_it_appears_live(start, github, tables, environ, catch_up):
         async with asyncio.timeout(10):
             while b'"recovered":true' not in await stream.content.readline():
                 pass
+
+
+async def test_exported_and_imported_it_stays_what_it_is(start, stripe, tables, environ, catch_up, events):
+    stripe.happen("charge.failed", ago(minutes=5))
+    here = await start(tables(stripe), environ)
+    await catch_up(here, "stripe")
+    _, lines = await here.api("/api/export?raw=1")
+    there = await start(tables(stripe), environ, data_dir=".other")
+    headers = {"Content-Type": "application/x-ndjson"}
+    assert (await there.api("/api/import", "POST", data=lines, headers=headers))[1]["imported"] == 1
+    (ours,), (theirs,) = await events(here), await events(there)
+    for name in ("recovered", "sent_at", "status", "reason", "verdict"):
+        assert theirs[name] == ours[name]

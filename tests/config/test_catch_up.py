@@ -10,6 +10,7 @@ from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
 from relay.config import Overrides, load
 from relay.config.file import CatchUpTable
+from relay.config.shown import facts
 from relay.errors import ConfigError, UsageError
 
 ENVIRON = {"GITHUB_TOKEN": "a", "STRIPE_API_KEY": "b", "SVIX_AUTH_TOKEN": "testsk_1.eu", "MINE": "c"}
@@ -144,3 +145,13 @@ def test_the_tables_of_the_readme_load(tmp_path):
     config = load(path, Overrides(), ENVIRON)
     assert [config.catch_up(source).access.title for source in config.sources] == ["GitHub", "Stripe", "Svix"]
     assert set(re.findall(r"^([a-z_]+) +=", table, re.MULTILINE)) <= set(CatchUpTable.model_fields)
+
+
+def test_what_is_said_of_it_is_shown_with_its_line(tmp_path):
+    path = tmp_path / "relay.toml"
+    path.write_text('[sources.stripe]\n[sources.stripe.catch_up]\nundelivered = false\nkey = "env:MINE"\n')
+    config = load(path, Overrides(), ENVIRON)
+    shown = {(fact.table, fact.key): (fact.value, fact.line) for fact in facts(config.file, path)}
+    assert shown["sources.stripe.catch_up", "undelivered"] == ("false", 3)
+    assert shown["sources.stripe.catch_up", "key"] == ("env:MINE", 4)
+    assert ("sources.stripe", "catch_up") not in shown

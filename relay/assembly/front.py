@@ -50,6 +50,7 @@ def desk(
         replay=replays.replay,
         email=replays.email,
         preview_email=replays.preview_email,
+        check_email=replays.check_email,
         retry=replays.retry,
         cancel=replays.cancel,
         retry_all=replays.retry_all,

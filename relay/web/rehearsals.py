@@ -1,6 +1,6 @@
 """Dry runs of mails, as JSON and as a page: what would have gone out for events of the past."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from relay.model.rehearsal import Rehearsal, Rehearsed, RehearsedMail
 from relay.model.text import printable
 from relay.web import asked, gather, shapes
 from relay.web.answers import json_response
-from relay.web.contexts.dialogs import Field
+from relay.web.contexts.events import Link
 from relay.web.contexts.rehearsal import DryRunLine, DryRunPage
 from relay.web.keys import desk
 from relay.web.posted import sentence
@@ -72,8 +72,8 @@ async def dry_run_page(request: web.Request) -> web.Response:
     context = DryRunPage(
         shell=await gather.frame(request, "Dry run of e-mails", "targets"),
         query=query,
-        template_field=_choices(here.setup.emails, template, "Where routes lead"),
-        target=target,
+        kept=tuple((name, value) for name, value in (("template", template), ("target", target)) if value),
+        views=tuple(_views(here.setup.emails, query, template, target)),
         summary=_summary(found),
         lines=tuple(_line(mail) for mail in found.mails),
         older=_older(wanted, found),
@@ -114,9 +114,14 @@ def _number(given: Mapping[str, Any], name: str, default: int | None) -> int | N
     return value
 
 
-def _choices(names: Mapping[str, str], chosen: str, nothing: str) -> tuple[Field, ...]:
-    first = Field(value="", name=nothing, chosen=not chosen)
-    return (first, *(Field(value=name, name=name, chosen=name == chosen) for name in names))
+def _views(names: Mapping[str, str], query: str, template: str, target: str) -> Iterator[Link]:
+    routed = template == ""
+    name = f"By route to {printable(target, 40)}" if target else "By route"
+    kept = {"q": query, "target": target} if target else {"q": query}
+    yield Link(name=name, href=f"/emails/dry-run?{lists.encoded(kept)}", current=routed)
+    for one in names:
+        href = f"/emails/{one}/dry-run?{lists.encoded({'q': query})}"
+        yield Link(name=printable(one, 40), href=href, current=one == template)
 
 
 def _summary(found: Rehearsal) -> str:

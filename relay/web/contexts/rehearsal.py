@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from relay.web.contexts.dialogs import Field
+from relay.web.contexts.events import Link
 from relay.web.view.marks import Mark
 from relay.web.view.rows import Chip
 from relay.web.view.shell import Shell
@@ -29,13 +29,13 @@ class DryRunLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunPage:
-    """A dry run of mails over events of the past."""
+    """A dry run of mails over events of the past; `kept` goes along with the next search."""
 
     template: ClassVar[str] = "pages/dryrun.html"
     shell: Shell
     query: str
-    template_field: tuple[Field, ...]
-    target: str
+    kept: tuple[tuple[str, str], ...]
+    views: tuple[Link, ...]
     summary: str
     lines: tuple[DryRunLine, ...]
     older: str

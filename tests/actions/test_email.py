@@ -483,6 +483,24 @@ async def test_an_invalid_recipient_in_an_event_is_a_clear_failure(tmp_path, sin
         )
 
 
+@pytest.mark.parametrize(
+    ("number", "subject"),
+    [
+        ("a\r\nBcc: evil@example.com\x00\x1b[31m", "Paid: a Bcc: evil@example.com [31m"),
+        ("=?utf-8?q?a=0D=0ABcc:_x?=", "Paid: = ?utf-8?q?a=0D=0ABcc:_x?="),
+        ("x" * 100_000, "Paid: " + "x" * 194),
+    ],
+)
+async def test_a_hostile_subject_is_cleaned_cut_and_sent(tmp_path, sink, number, subject):
+    options = replace(RECEIPT, text="Thanks.")
+    payload = {"email": "ada@example.com", "number": number}
+    async with desk(tmp_path, payload=payload, allow_recipients=("*",), **sink.smtp) as it:
+        assert (await it.run(options)).outcome == Succeeded("250 queued")
+    ((_, recipients, source),) = sink.mails
+    mail = message_from_bytes(source, policy=default)
+    assert (recipients, mail["Subject"], mail["Bcc"]) == (["ada@example.com"], subject, None)
+
+
 async def test_a_template_that_never_ends_holds_nothing_else_up(tmp_path):
     slow = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     async with desk(tmp_path) as it:

@@ -13,6 +13,7 @@ class RelayError(Exception):
         StoreBusyError     another relay or program holds it
       TunnelError          the tunnel cannot be opened (exit 3, HTTP 502)
       MailError            a mail cannot be composed or handed over (exit 1, HTTP 422)
+        SentAlreadyError   a mail went out already, and is only sent again by force (exit 1, HTTP 409)
       SigningError         a request cannot be signed (exit 1, HTTP 422)
       CatchUpError         a provider does not give out what it sent before (exit 1, HTTP 502)
         CredentialError    it refuses the credential it was asked with (exit 3, HTTP 502)
@@ -91,6 +92,13 @@ class MailError(RelayError):
     exit_code = 1
     status = 422
     code = "mail"
+
+
+class SentAlreadyError(MailError):
+    """An event was mailed by this template already; force sends it again."""
+
+    status = 409
+    code = "sent_already"
 
 
 class SigningError(RelayError):

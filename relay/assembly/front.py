@@ -8,6 +8,7 @@ from random import Random
 from relay import __version__
 from relay.actions.outgoing import ForwardOptions
 from relay.assembly.ground import Ground
+from relay.assembly.mails import rehearsals
 from relay.bus import Bus
 from relay.catchup.catch_ups import CatchUps
 from relay.config.shown import facts
@@ -50,6 +51,8 @@ def desk(
         replay=replays.replay,
         email=replays.email,
         preview_email=replays.preview_email,
+        check_email=replays.check_email,
+        rehearse=rehearsals(ground, replays.mails).rehearse,
         retry=replays.retry,
         cancel=replays.cancel,
         retry_all=replays.retry_all,

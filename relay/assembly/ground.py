@@ -50,7 +50,8 @@ class Ground:
         self.dashboard_url = f"http://{address_of(ports.dashboard)}"
         self.keys = KeyPairs(config.server.data_dir / "keys")
         self.table = SourceTable(config.sources, config.inbox, self._trusting)
-        self.targets = Targets(config.targets, config.emails)
+        by_hand = config.smtp.retry if config.smtp else None
+        self.targets = Targets(config.targets, config.emails, by_hand)
         self.tunnel_spoke = asyncio.Event()
         self.meter = Meter(store, self.bus, clock)
         self.live = Live(

@@ -34,6 +34,7 @@ def email(ground: Ground) -> Email:
         templates=ground.config.emails,
         post=Post(outbox=ground.config.server.data_dir / "outbox", smtp=ground.config.smtp),
         messages=ground.store.messages,
+        sent=ground.store.mails,
         publish=ground.bus.publish,
         clock=ground.clock,
     )

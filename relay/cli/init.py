@@ -82,6 +82,10 @@ TEMPLATE = """\
 # to      = "{{ payload.data.object.customer_email }}"
 # subject = "Paid: {{ payload.data.object.number }}"
 # text    = "Thank you."         # or template = "emails/receipt.html"
+# cc      = "boss@example.com"   # also bcc and reply_to
+# attach  = ["payload"]          # the payload as JSON; "body": as it came
+# once    = true                 # one mail for an event, unless it is forced
+# per_hour = 30                  # how many leave within an hour; the others wait
 #
 # [smtp]                         # without it mails are kept in the outbox and shown in the dashboard
 # host     = "smtp.example.com"
@@ -91,6 +95,10 @@ TEMPLATE = """\
 # password = "env:SMTP_PASSWORD"
 # sender   = "Relay <relay@example.com>"
 # allow_recipients = ["*@example.com"]
+# retry    = { attempts = 6, first = "2s", factor = 3, max = "1h", jitter = 0.2 }
+# timeout  = "10s"               # for each step
+# insecure = false               # true: also a server elsewhere that offers no encryption
+# verify_tls = true              # ca_file = "mail-ca.pem" names who vouches for its certificate
 """
 
 

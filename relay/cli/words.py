@@ -29,7 +29,8 @@ def delivery_parts(delivery: Json) -> list[Part]:
     state = delivery["state"]
     made = bool(delivery["attempts_made"])
     if not made and state not in SETTLED:
-        return [f"-> {delivery['target']} ", ("waiting", "dim")]
+        why = f": {delivery['detail']}" if delivery["detail"] else ""
+        return [f"-> {delivery['target']} ", (f"waiting{why}", "dim")]
     answer = str(delivery["status"] or "") or _plain(delivery)
     took = "" if delivery["took_ms"] is None else f" {milliseconds(delivery['took_ms'])}"
     style = _STATES.get(state, "yellow")

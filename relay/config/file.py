@@ -208,9 +208,15 @@ class EmailTable(Table):
     """`[emails.NAME]`: a mail rendered from an event."""
 
     to: Names
+    cc: Names = []
+    bcc: Names = []
+    reply_to: Names = []
     subject: str
     template: str | None = None
     text: str | None = None
+    attach: Annotated[list[Literal["payload", "body"]], BeforeValidator(_listed)] = []
+    once: bool = True
+    per_hour: Annotated[int, Field(ge=1, le=100_000)] = 30
 
 
 class SmtpTable(Table):
@@ -223,6 +229,11 @@ class SmtpTable(Table):
     password: Reference | None = None
     sender: str
     allow_recipients: list[str] = []
+    insecure: bool = False
+    ca_file: str | None = None
+    verify_tls: bool = True
+    timeout: Annotated[Duration, Field(gt=0, le=600)] = 10.0
+    retry: RetryTable = RetryTable()
 
 
 class RetentionTable(Table):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import random
 from typing import Any
 
@@ -209,6 +209,10 @@ class Engine:
             took, now = self._clock.monotonic() - began, self._clock.now()
             if self._pace.ended(delivery.target, took):
                 self.ring()
+        if isinstance(result.outcome, Retry) and not result.outcome.tried:
+            self._start(group)
+            await self._postpone(delivery, result.outcome, now)
+            return
         lasting = self._targets.lasting(delivery)
         back = lasting and self.ward.note(delivery.target, result, now, self._clock.monotonic())
         spared = lasting and isinstance(result.outcome, Retry) and result.outcome.unreachable
@@ -237,6 +241,19 @@ class Engine:
         await self._release(left)
         if back:
             await self._hasten(delivery.target)
+
+    async def _postpone(self, delivery: Delivery, outcome: Retry, now: datetime) -> None:
+        # Never further than half the horizon: what is due beyond it counts as due at once.
+        due_at = now + timedelta(seconds=min(outcome.after or _STORE_PAUSE, self._horizon / 2))
+        while True:
+            try:
+                await self._store.deliveries.postpone(delivery.id, due_at, outcome.detail)
+            except StoreError as error:
+                log.warning("a delivery waits to be put off: %s", error)
+                await self._clock.sleep(_STORE_PAUSE)
+            else:
+                break
+        self._say(delivery, DeliveryState.PENDING)
 
     async def _act(self, delivery: Delivery, event: Event | None, target: Target | None) -> ActionResult:
         action = self._actions.get(target.action) if target else None

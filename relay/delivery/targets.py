@@ -9,11 +9,17 @@ from relay.model.delivery import ONCE, Delivery, RetryPolicy, Target
 
 
 class Targets:
-    """The configured targets and mail templates, by name."""
+    """The configured targets and mail templates, by name. `by_hand` says how often a mail asked for is tried."""
 
-    def __init__(self, targets: Mapping[str, Target], emails: Mapping[str, EmailOptions]) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Target],
+        emails: Mapping[str, EmailOptions],
+        by_hand: RetryPolicy | None = None,
+    ) -> None:
         self._targets = targets
         self._emails = emails
+        self._by_hand = by_hand or RetryPolicy()
 
     def named(self, name: str) -> Target | None:
         """Return a configured target."""
@@ -29,7 +35,9 @@ class Targets:
             return Target(name=delivery.target, action="forward", options=ForwardOptions(url=url), retry=ONCE)
         if template is not None:
             options = self._emails.get(template)
-            return Target(name=delivery.target, action="email", options=options) if options else None
+            if options is None:
+                return None
+            return Target(name=delivery.target, action="email", options=options, retry=self._by_hand)
         target = self._targets.get(delivery.target)
         return replace(target, retry=ONCE) if target and delivery.changes.once else target
 
@@ -61,4 +69,4 @@ class Targets:
     @property
     def policies(self) -> tuple[RetryPolicy, ...]:
         """Return every retry policy there is."""
-        return (RetryPolicy(), *(target.retry for target in self._targets.values()))
+        return (RetryPolicy(), self._by_hand, *(target.retry for target in self._targets.values()))

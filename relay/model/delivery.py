@@ -22,11 +22,15 @@ class Retry:
     """The attempt failed in a way that may pass; `after` is the least wait in seconds, if known.
 
     `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike.
+    `unsure`: the far end may have acted on it all the same. Not `tried`: it only has to wait for
+    `after`, so there is no attempt to count or to write down.
     """
 
     detail: str
     after: float | None = None
     unreachable: bool = False
+    unsure: bool = False
+    tried: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,8 @@ class Changes:
 
     `url` sends to an address typed in rather than to a configured target. `path` and `query`
     replace those of the request sent. `headers` replaces all headers. `body` replaces the bytes.
-    `template` and `to` belong to e-mail. `once` allows a single attempt, whatever the target's policy.
+    `template` and `to` belong to e-mail, and `force`: send it although it was sent before. `once` allows
+    a single attempt, whatever the target's policy.
     """
 
     url: str | None = None
@@ -142,6 +147,7 @@ class Changes:
     body: bytes | None = None
     template: str | None = None
     to: tuple[str, ...] = ()
+    force: bool | None = None
     once: bool | None = None
 
 

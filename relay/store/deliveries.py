@@ -88,6 +88,12 @@ class Deliveries:
         )
         return tuple(rows.delivery(row) for row in found)
 
+    async def postpone(self, id_: int, due_at: datetime, detail: str) -> None:
+        """Give a claimed delivery back unattempted, due later, with the reason."""
+        sql = "UPDATE deliveries SET state = 'pending', due_at = ?, detail = ? WHERE id = ? AND state = 'running'"
+        values = (to_micros(due_at), detail, id_)
+        await self._writer.write(lambda connection: connection.execute(sql, values).rowcount)
+
     async def next_due(self, after: datetime, above: int = 0) -> datetime | None:
         """Return when the next delivery falls due that is not due at `after`, or None."""
         sql = (

@@ -12,6 +12,7 @@ from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
 from relay.store.imports import Imports
+from relay.store.mails import SentMails
 from relay.store.messages import Messages
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
@@ -30,6 +31,7 @@ class Store:
     messages: Messages
     imports: Imports
     tallies: Tallies
+    mails: SentMails
     indexer: Indexer
 
 
@@ -56,6 +58,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     messages=Messages(writer, readers),
                     imports=Imports(writer),
                     tallies=Tallies(writer, readers),
+                    mails=SentMails(writer, readers),
                     indexer=indexer,
                 )
 

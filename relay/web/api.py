@@ -153,30 +153,18 @@ async def replay(request: web.Request) -> web.Response:
 
 
 async def email(request: web.Request) -> web.Response:
-    """POST /api/events/{id}/email with `{template, to}`."""
-    made = await desk(request).verbs.email(asked.identity(request), *await _letter(request))
+    """POST /api/events/{id}/email with `{template, to, force}`."""
+    template, to, force = await asked.letter(request)
+    made = await desk(request).verbs.email(asked.identity(request), template, to, force)
     return json_response({"delivery": made}, 202)
 
 
 async def preview_email(request: web.Request) -> web.Response:
     """POST /api/events/{id}/email/preview: renders and sends nothing."""
-    shown = await desk(request).verbs.preview_email(asked.identity(request), *await _letter(request))
+    template, to, _ = await asked.letter(request)
     return json_response(
-        {"to": list(shown.to), "subject": shown.subject, "html": shown.html, "text": shown.text}
+        shapes.mail(await desk(request).verbs.preview_email(asked.identity(request), template, to))
     )
-
-
-async def _letter(request: web.Request) -> tuple[str, tuple[str, ...]]:
-    given = await asked.json_body(request)
-    asked.known(given, {"template", "to"})
-    template = asked.text(given, "template")
-    if not template:
-        raise UsageError("template is missing", hint='send {"template": "receipt"}')
-    to = given.get("to") or []
-    listed = [to] if isinstance(to, str) else to
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-        raise UsageError("to must be an address or a list of addresses", hint="")
-    return template, tuple(listed)
 
 
 async def routes(request: web.Request) -> web.Response:

@@ -10,11 +10,13 @@ from relay.bus import Bus
 from relay.catchup.catch_ups import CatchUps
 from relay.clock import Clock
 from relay.delivery.bulk import Bulk
+from relay.delivery.rehearsals import Wanted
 from relay.mail.compose import Mail
 from relay.metrics.meter import Meter
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
 from relay.model.fact import Fact
+from relay.model.rehearsal import Rehearsal
 from relay.model.signals import Refused, TunnelChanged
 from relay.providers.doctor import Diagnosis
 from relay.routing import RouteMatch
@@ -84,15 +86,18 @@ class TriggerRequest:
 class Verbs:
     """What a person can ask for. Each raises a RelayError with a sentence when it cannot be done.
 
-    `replay(event id, target name or URL, changes)` and `email(event id, template, recipients)` return
-    the id of the delivery they made; `retry_all(state, target)` and `cancel_all(target)` how many
-    deliveries they changed, with None for every target; `samples(source)` lists the event types that can be triggered,
+    `replay(event id, target name or URL, changes)` and `email(event id, template, recipients, force)` return
+    the id of the delivery they made; `check_email` raises what `email` would; `rehearse` gives what mails would
+    have gone out; `retry_all(state, target)` and `cancel_all(target)` how many deliveries they changed, with None
+    for every target; `samples(source)` lists the event types that can be triggered,
     `local_key(source)` gives the key pair of relay's own that it is signed for with.
     """
 
     replay: Callable[[int, str, Changes], Awaitable[int]]
-    email: Callable[[int, str, tuple[str, ...]], Awaitable[int]]
+    email: Callable[[int, str, tuple[str, ...], bool], Awaitable[int]]
     preview_email: Callable[[int, str, tuple[str, ...]], Awaitable[Mail]]
+    check_email: Callable[[int, str, tuple[str, ...], bool], Awaitable[None]]
+    rehearse: Callable[[Wanted], Awaitable[Rehearsal]]
     retry: Callable[[int], Awaitable[Delivery]]
     cancel: Callable[[int], Awaitable[Delivery]]
     retry_all: Callable[[DeliveryState, str | None], Awaitable[int]]

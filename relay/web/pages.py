@@ -240,6 +240,7 @@ def _target(here: Desk, target: Target, waiting: int) -> TargetLine:
         routes=tuple(", ".join((*(route.sources or ("any source",)), *route.events)) for route in routes),
         waiting=plural(waiting, "delivery", "deliveries") if waiting else "",
         down=printable(here.live.state_of(target.name)[1], 300),
+        rehearse=f"/emails/dry-run?{urlencode({'target': target.name})}" if target.action == "email" else "",
     )
 
 

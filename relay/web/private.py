@@ -25,6 +25,7 @@ from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
 from relay.web.keys import CSRF, DESK, Desk
+from relay.web.rehearsals import dry_run, dry_run_page
 
 MAX_BODY = 1024 * 1024  # bytes that a call may carry
 
@@ -98,6 +99,8 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.get("/sources/{name}/catch-up", catch_up.part),
     web.post("/sources/{name}/catch-up", catch_up.begin),
     web.get("/targets", pages.targets),
+    web.get("/emails/dry-run", dry_run_page),
+    web.get("/emails/{name}/dry-run", dry_run_page),
     web.get("/trigger", pages.trigger),
     web.post("/trigger", deeds.trigger),
     web.get("/stats", metrics.page),
@@ -135,6 +138,7 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/api/catch-up", catch_up.start),
     web.get("/api/catch-up/{source}", catch_up.state),
     web.post("/api/catch-up/{source}/cancel", catch_up.cancel),
+    web.post("/api/emails/dry-run", dry_run),
     web.get("/api/messages", api.messages),
     web.post("/api/messages", api.register_message),
     web.get("/api/messages/{id}", api.message),

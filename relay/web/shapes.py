@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from relay.mail.compose import Mail
 from relay.model.batch import Batch, BatchCounts, Plan
 from relay.model.delivery import Attempt, Delivery, ReceivedResponse, SentRequest
 from relay.model.event import DeliveryCounts, Event, EventRow, Headers, Source, Verification
@@ -220,6 +221,22 @@ def message(item: Message) -> Json:
         "created_at": moment(item.created_at),
         "event": item.event_id,
         "delivery": item.delivery_id,
+    }
+
+
+def mail(item: Mail) -> Json:
+    """Return a mail as it would be sent; of what is attached the names and sizes."""
+    return {
+        "to": list(item.to),
+        "cc": list(item.cc),
+        "bcc": list(item.bcc),
+        "reply_to": list(item.reply_to),
+        "subject": item.subject,
+        "html": item.html,
+        "text": item.text,
+        "attachments": [
+            {"name": one.name, "type": one.type, "size": len(one.content)} for one in item.attachments
+        ],
     }
 
 

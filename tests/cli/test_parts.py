@@ -24,7 +24,7 @@ from relay.cli.faults import Invocation, NothingMatched, guarded
 from relay.cli.logs import MalformedRequests
 from relay.cli.terminal import Terminal, aligned, as_json, styled
 from relay.cli.ticker import FLOOD, Ticker
-from relay.cli.words import duration, size, until
+from relay.cli.words import delivery_parts, duration, size, until
 from relay.errors import ConfigError, StoreError, UsageError
 
 
@@ -290,3 +290,12 @@ async def test_what_came_before_anybody_listened_is_told_as_well(at):
         await voice.all.wait()
         telling.cancel()
     assert voice.ids == [1]
+
+
+def test_a_delivery_that_was_not_tried_says_what_it_waits_for():
+    waiting = {"target": "mail", "state": "pending", "attempts_made": 0, "detail": ""}
+    assert styled(delivery_parts(waiting), colour=False) == "-> mail waiting"
+    held = waiting | {"detail": "the hourly limit of mail is reached"}
+    assert (
+        styled(delivery_parts(held), colour=False) == "-> mail waiting: the hourly limit of mail is reached"
+    )

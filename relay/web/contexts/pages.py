@@ -93,7 +93,7 @@ class SourcesPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLine:
-    """A target as configured, and how it does."""
+    """A target as configured, and how it does; `rehearse` leads to what it would have mailed."""
 
     name: str
     action: str
@@ -102,6 +102,7 @@ class TargetLine:
     routes: tuple[str, ...]
     waiting: str
     down: str
+    rehearse: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,11 @@
 """What every test may use: a relay at work in a folder of its own, real sockets and all."""
 
+import importlib.util
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -78,3 +80,17 @@ async def start(tmp_path) -> AsyncIterator:
 async def at(start) -> At:
     """A relay without any configuration but secrets in its environment."""
     return await start()
+
+
+_spec = importlib.util.spec_from_file_location("relay_tests_shop", Path(__file__).with_name("shop.py"))
+_shop = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_shop)
+
+
+@pytest.fixture
+def shop():
+    """Apps that take webhooks well or badly, one a path; see shop.py."""
+    shop = _shop.Shop(SECRETS["STRIPE_WEBHOOK_SECRET"])
+    shop.open()
+    yield shop
+    shop.close()

@@ -10,6 +10,7 @@ from relay.actions.outgoing import ForwardOptions
 from relay.assembly.ground import Ground
 from relay.bus import Bus
 from relay.delivery.bulk import Bulk
+from relay.delivery.lab.runner import Lab
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
 from relay.mail.compose import EmailOptions
@@ -39,7 +40,7 @@ class Running:
     notices: tuple[str, ...]
 
 
-def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None) -> Desk:
+def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None, lab: Lab) -> Desk:
     """Return what handlers may use."""
     verbs = Verbs(
         replay=replays.replay,
@@ -50,6 +51,7 @@ def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None
         retry_all=replays.retry_all,
         cancel_all=replays.cancel_all,
         bulk=bulk,
+        lab=lab,
         trigger=partial(trigger, ground, replays),
         local_key=ground.local_key,
         samples=partial(samples, ground),

@@ -1,5 +1,6 @@
 """The parts of one relay that do the work, each handed what it needs of the ground they stand on."""
 
+import secrets
 from typing import Any
 
 from relay.actions.base import Action
@@ -8,8 +9,11 @@ from relay.actions.forward import Forward
 from relay.assembly.ground import Ground
 from relay.delivery.bulk import Bulk
 from relay.delivery.engine import Engine, Habits
+from relay.delivery.lab.plan import Planner
+from relay.delivery.lab.runner import Lab
 from relay.delivery.replay import Replays
 from relay.delivery.resign import Resign
+from relay.delivery.spoil import Spoil
 from relay.ingest import Ingest
 from relay.routing import lead
 from relay.web.receive import Door
@@ -23,6 +27,7 @@ def forward(ground: Ground) -> Forward:
         source_path=ground.path_of,
         public_url=ground.public_url_of,
         clock=ground.clock,
+        spoil=Spoil(ground.table.named, ground.clock, ground.keyed),
     )
 
 
@@ -76,6 +81,21 @@ def bulk(ground: Ground, engine: Engine, above: int) -> Bulk:
         rules=ground.rules,
         in_order=engine.in_order,
         above=above,
+    )
+
+
+def lab(ground: Ground, engine: Engine) -> Lab:
+    """Return what makes experiments on targets."""
+    planner = Planner(
+        store=ground.store,
+        clock=ground.clock,
+        targets=ground.targets,
+        spoil=Spoil(ground.table.named, ground.clock, ground.keyed),
+        rules=ground.rules,
+        seed=lambda: secrets.randbelow(1_000_000),
+    )
+    return Lab(
+        store=ground.store, bus=ground.bus, clock=ground.clock, planner=planner, attempt=engine.attempt
     )
 
 

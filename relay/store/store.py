@@ -11,6 +11,7 @@ from relay.errors import StoreBusyError, StoreError
 from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
+from relay.store.labs import Labs
 from relay.store.messages import Messages
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
@@ -25,6 +26,7 @@ class Store:
     events: Events
     deliveries: Deliveries
     batches: Batches
+    labs: Labs
     messages: Messages
     indexer: Indexer
 
@@ -49,6 +51,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     events=Events(writer, readers, indexer),
                     deliveries=Deliveries(writer, readers),
                     batches=Batches(writer, readers),
+                    labs=Labs(writer, readers),
                     messages=Messages(writer, readers),
                     indexer=indexer,
                 )

@@ -9,6 +9,7 @@ from aiohttp import web
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.bulk import Bulk
+from relay.delivery.lab.runner import Lab
 from relay.mail.compose import Mail
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
@@ -91,6 +92,7 @@ class Verbs:
     retry_all: Callable[[DeliveryState, str | None], Awaitable[int]]
     cancel_all: Callable[[str | None], Awaitable[int]]
     bulk: Bulk
+    lab: Lab
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
     local_key: Callable[[str], LocalKey | None]
     samples: Callable[[str], tuple[str, ...]]

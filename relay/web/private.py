@@ -2,7 +2,21 @@
 
 from aiohttp import web
 
-from relay.web import api, bulk, deeds, events, faults, feed, forms, frames, pages, parts, render, stream
+from relay.web import (
+    api,
+    bulk,
+    deeds,
+    events,
+    faults,
+    feed,
+    forms,
+    frames,
+    labs,
+    pages,
+    parts,
+    render,
+    stream,
+)
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
@@ -106,6 +120,10 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/api/replays/{id}", bulk.replay),
     web.post("/api/replays/{id}/cancel", bulk.stop),
     web.post("/api/replays/{id}/resume", bulk.resume),
+    web.get("/api/labs", labs.labs),
+    web.post("/api/labs", labs.start),
+    web.get("/api/labs/{id}", labs.lab),
+    web.post("/api/labs/{id}/cancel", labs.cancel),
     web.get("/api/deliveries/{id}", api.delivery),
     web.post("/api/deliveries/{id}/retry", api.retry),
     web.post("/api/deliveries/{id}/cancel", api.cancel),

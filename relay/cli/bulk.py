@@ -129,12 +129,12 @@ class _NoBar:
 
 
 @contextmanager
-def progress(call: Call, total: int) -> Iterator[Bar]:
+def progress(call: Call, total: int, doing: str = "replaying") -> Iterator[Bar]:
     """Show a bar for as long as the block lasts, on a terminal and where there is more than one to count."""
     if total < 2 or call.json or not (call.terminal.is_terminal and call.terminal.talks_to_terminal):
         yield _NoBar()
         return
     from relay.cli.progress import bar  # noqa: PLC0415 - rich takes 80 ms to import, and only this needs it
 
-    with bar(call.terminal, total) as shown:
+    with bar(call.terminal, total, doing) as shown:
         yield shown

@@ -19,6 +19,7 @@ COMMANDS = {
     "events": "List events, newest first, or follow them live.",
     "show": "Show one event whole.",
     "replay": "Send events again, signed so that they verify.",
+    "lab": "Try an app with duplicates, bursts, other orders and forgeries.",
     "trigger": "Send a signed sample event through the real ingress.",
     "samples": "List the sample events that can be triggered.",
     "verify": "Say how an event's signature was checked.",

@@ -29,7 +29,7 @@ class Bar:
 
 
 @contextmanager
-def bar(terminal: Terminal, total: int) -> Iterator[Bar]:
+def bar(terminal: Terminal, total: int, doing: str = "replaying") -> Iterator[Bar]:
     """Show a bar on stderr for as long as the block lasts; what is printed meanwhile stands above it."""
     kept = terminal.out, terminal.err
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
@@ -37,6 +37,6 @@ def bar(terminal: Terminal, total: int) -> Iterator[Bar]:
         # rich has put streams of its own in place of these, which know where the bar is.
         terminal.out, terminal.err = sys.stdout, sys.stderr
         try:
-            yield Bar(progress, progress.add_task("replaying", total=total))
+            yield Bar(progress, progress.add_task(doing, total=total))
         finally:
             terminal.out, terminal.err = kept

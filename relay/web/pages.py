@@ -296,6 +296,7 @@ _FRAMES = {
             ("Sources as configured", "/sources"),
             ("Targets as configured", "/targets"),
             ("Trigger", "/trigger"),
+            ("Lab", "/lab"),
         ),
     ),
 }

@@ -29,6 +29,21 @@ def trigger(inside, *more):
     return inside("trigger", "--json", "stripe", "invoice.paid", *more).objects[0]["id"]
 
 
+def bursting(home, shop, id_):
+    """Start a burst as a process of its own, and return it once all of it is with the app."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay", "lab", "burst", str(id_), "--to", "trusting"],
+        cwd=home,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ends = time.monotonic() + 20
+    while shop.at_once < 20:
+        assert time.monotonic() < ends, "the burst never came"
+        time.sleep(0.02)
+    return process
+
+
 def test_help_explains_what_each_experiment_finds(inside):
     done = inside("lab", "--help")
     assert done.code == 0
@@ -144,15 +159,7 @@ def test_a_run_appears_in_a_running_relay_and_is_cancelled_by_an_interrupt(home,
         assert inside("lab", "duplicates", str(id_), "--to", "trusting").code == 0
         assert relay.object("delivery")["lab"] == 1
         shop.hold()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "relay", "lab", "burst", str(id_), "--to", "trusting"],
-            cwd=home,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        ends = time.monotonic() + 20
-        while shop.at_once < 20 and time.monotonic() < ends:
-            time.sleep(0.02)
+        process = bursting(home, shop, id_)
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=20)
         assert (process.returncode, "cancelled" in told) == (130, True)
@@ -168,15 +175,7 @@ def test_killed_in_the_middle_a_run_is_interrupted_and_nothing_of_it_is_sent_lat
         relay.banner()
         id_ = trigger(inside)
         shop.hold()
-        waiting = subprocess.Popen(
-            [sys.executable, "-m", "relay", "lab", "burst", str(id_), "--to", "trusting"],
-            cwd=home,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        ends = time.monotonic() + 20
-        while shop.at_once < 20 and time.monotonic() < ends:
-            time.sleep(0.02)
+        waiting = bursting(home, shop, id_)
         relay.process.kill()
         _, told = waiting.communicate(timeout=20)
         assert (waiting.returncode, "does not answer any more" in told) == (1, True)

@@ -35,9 +35,9 @@ PLAIN = Source(name="plain", provider="plain", path="/webhooks/plain")
 
 
 @asynccontextmanager
-async def laboratory(world, shop, *sources, targets=("app",), **more):
+async def laboratory(world, shop, *sources, known=None, **more):
     """Open a world with a lab at work in it; `lab.it` is the world, and every path of the shop a target."""
-    known = {one.name: one for one in sources or (source(), PLAIN)}
+    known = known or {one.name: one for one in sources or (source(), PLAIN)}
     paths = [name.removeprefix("take_") for name in dir(shop) if name.startswith("take_")]
     made = {name: {"url": shop.url(name)} for name in paths} | more.pop("targets_too", {})
     async with world(made, **more) as it:
@@ -559,3 +559,18 @@ async def test_what_the_lab_has_under_way_holds_up_nothing_that_keeps_an_order(w
         (made,) = (await lab.it.store.deliveries.of_events([stored.id]))[stored.id]
         assert (await lab.it.settled(made.id)).state == "succeeded"
         await lab.cancel(run.id)
+
+
+async def test_what_cannot_be_signed_any_more_when_its_turn_comes_is_not_sent(world, shop):
+    known = {"stripe": source(), "plain": PLAIN}
+    async with laboratory(world, shop, known=known) as lab:
+        (one,) = await keep(lab, {"id": "evt_1"}, name="stripe")
+        new = NewRun(experiments=("delay", "stale"), events=(one,), target="verifying", delay=0.3)
+        run = await lab.start(new)
+        known["stripe"] = source(secret="")
+        report = await over(lab, run.id)
+    assert report.run.state is LabState.DONE
+    _, stale = report.results[1].sends
+    assert (stale.delivery_id, stale.detail) == (None, "not sent: stripe has no secret to sign with")
+    assert report.results[1].judged.finding is Finding.UNCLEAR
+    assert len(shop.got) == 2

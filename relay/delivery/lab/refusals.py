@@ -1,5 +1,6 @@
 """Experiments that an app must refuse: a signature that is too old or wrong, a body that was cut."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from relay.delivery.lab.experiment import Experiment, by_event, worst
@@ -17,6 +18,7 @@ class _Refusal(Experiment):
     """A genuine request first, so that a refusal means something; then the one to refuse."""
 
     role: str
+    label: str
     taken: str  # what it means that the app took it
     advice: str
 
@@ -33,7 +35,21 @@ class _Refusal(Experiment):
             for event in events
         )
 
-    label: str
+    def refuses(self, event: Event, spoil: Spoil) -> str:
+        """Return why this event cannot be spoilt."""
+        try:
+            self.spoilt(event, spoil)
+        except SigningError as error:
+            return error.sentence
+        return ""
+
+    def changes(self, event: Event, shot: Shot, spoil: Spoil) -> Changes:
+        """Return nothing that differs for the genuine request, and what is to be refused for the other."""
+        return super().changes(event, shot, spoil) if shot.role == _CONTROL else self.spoilt(event, spoil)
+
+    @abstractmethod
+    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+        """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
 
     def judge(self, trial: Trial, sends: Sequence[Send]) -> Judged:
         """Return failed where the app took what it should have refused."""
@@ -84,18 +100,8 @@ class Stale(_Refusal):
     taken = "signed too long ago"
     advice = "compare the signed time with the clock, as the provider's library does unless it is told not to"
 
-    def refuses(self, event: Event, spoil: Spoil) -> str:
-        """Return why nothing of this event's source grows stale, or relay cannot sign it."""
-        try:
-            spoil.age(event)
-        except SigningError as error:
-            return error.sentence
-        return ""
-
-    def changes(self, event: Event, shot: Shot, spoil: Spoil) -> Changes:
+    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
         """Return a signature as of just beyond the source's tolerance."""
-        if shot.role == _CONTROL:
-            return super().changes(event, shot, spoil)
         return Changes(sign=SignMode.FRESH, age=spoil.age(event))
 
 
@@ -111,18 +117,9 @@ class WrongSignature(_Refusal):
     taken = "signed with another secret"
     advice = "verify the signature before anything else, over the bytes as they came"
 
-    def refuses(self, event: Event, spoil: Spoil) -> str:
-        """Return why no signature of this event's source can be wrong."""
-        try:
-            spoil.forgeable(event)
-        except SigningError as error:
-            return error.sentence
-        return ""
-
-    def changes(self, event: Event, shot: Shot, spoil: Spoil) -> Changes:
+    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
         """Return a signature by somebody who has not the secret."""
-        if shot.role == _CONTROL:
-            return super().changes(event, shot, spoil)
+        spoil.forgeable(event)
         return Changes(sign=SignMode.FRESH, forged=True)
 
 
@@ -153,14 +150,13 @@ class Truncated(_Refusal):
             return "half of its body is JSON as well"
         return ""
 
-    def changes(self, event: Event, shot: Shot, spoil: Spoil) -> Changes:
+    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
         """Return the body cut in half.
 
         JSON is signed as it goes out, so that the reading of it is tested and not the signature once more; of
         anything else half is as good as the whole, and only the signature of the whole tells.
         """
-        if shot.role == _CONTROL:
-            return super().changes(event, shot, spoil)
+        del spoil
         body = event.capture.body
         mode = SignMode.AUTO if _is_json(body) else SignMode.ORIGINAL
         return Changes(sign=mode, body=_half(body))

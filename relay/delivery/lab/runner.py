@@ -23,7 +23,6 @@ from relay.model.delivery import (
     DeliveryReason,
     DeliveryState,
     NewDelivery,
-    SignMode,
 )
 from relay.model.event import Event
 from relay.model.lab import OVER, LabState, NewRun, Planned, Report, Round, Run, Send, Shot
@@ -183,7 +182,12 @@ class Lab:
             if shot.wait:
                 await self._clock.sleep(shot.wait)
             event = await self._store.events.get(shot.event_id)
-            changes = self._changes(place, event, shot)
+            try:
+                changes = self._changes(place, event, shot)
+            except SigningError as error:  # it could be signed when it was planned
+                send = replace(_planned(place, shot), good=False, detail=f"not sent: {error.sentence}")
+                await self._launched(place, [Launch(send=send, new=None)])
+                continue
             launch = self._launch(place, shot, changes)
             if one.one_delivery and before is not None:
                 changes = place.experiment.again(changes, event, before)
@@ -200,25 +204,13 @@ class Lab:
 
     def _changes(self, place: _Place, event: Event, shot: Shot) -> Changes:
         spoil = self._planner.spoil
-        try:
-            changes = place.experiment.changes(event, shot, spoil)
-        except SigningError:
-            # It could be signed when it was planned: the attempt says why it cannot any more.
-            changes = Changes(sign=SignMode.FRESH, forged=True)
+        changes = place.experiment.changes(event, shot, spoil)
         if place.experiment.renewing and (spoil.signs(event) or not spoil.signed(event)):
             changes = renewed(changes, event, f"{place.run.settings.seed} {place.round} {event.id}")
         url = place.run.target if "://" in place.run.target else None
         return replace(changes, once=True, url=url)
 
     def _launch(self, place: _Place, shot: Shot, changes: Changes) -> Launch:
-        send = Send(
-            place=0,
-            trial=place.trial,
-            round=place.round,
-            role=shot.role,
-            label=shot.label,
-            event_id=shot.event_id,
-        )
         new = NewDelivery(
             target=place.run.target,
             action="forward",
@@ -226,7 +218,7 @@ class Lab:
             changes=changes,
             lab=place.run.id,
         )
-        return Launch(send=send, new=new)
+        return Launch(send=_planned(place, shot), new=new)
 
     async def _launched(self, place: _Place, launches: list[Launch]) -> tuple[Send, ...]:
         return await self._store.labs.launch(place.run.id, launches, self._clock.now())
@@ -266,6 +258,17 @@ class Lab:
 
     def _say(self, id_: int, state: LabState) -> None:
         self._bus.publish(LabChanged(id_, state.value))
+
+
+def _planned(place: _Place, shot: Shot) -> Send:
+    return Send(
+        place=0,  # the store counts
+        trial=place.trial,
+        round=place.round,
+        role=shot.role,
+        label=shot.label,
+        event_id=shot.event_id,
+    )
 
 
 def _settled(place: _Place, event: Event, send: Send, attempt: Attempt) -> Send:

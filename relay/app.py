@@ -11,6 +11,7 @@ from pathlib import Path
 from relay.assembly import front, parts
 from relay.assembly.front import Running
 from relay.assembly.ground import Ground, Ports
+from relay.assembly.parts import Works
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
@@ -50,15 +51,23 @@ async def running(
         tunnel = None if quiet else open_tunnel(config.tunnel, ground.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
         bulk = parts.bulk(ground, engine, above=await store.batches.newest() if quiet else 0)
-        catch_ups = parts.catch_ups(ground)
-        desk = front.desk(ground, parts.replays(ground, email), bulk, catch_ups, tunnel)
+        works = Works(
+            replays=parts.replays(ground, email),
+            bulk=bulk,
+            catch_ups=parts.catch_ups(ground),
+            lab=parts.lab(ground, engine),
+            tunnel=tunnel,
+        )
+        await works.lab.recover()
+        desk = front.desk(ground, works)
         guard = front.guard(ground)
         await stack.enter_async_context(private_site(ports.dashboard, desk, guard))
         await stack.enter_async_context(public_site(ports.ingress, parts.door(ground)))
         tasks("engine", engine.run())
         tasks("replays", bulk.run())
-        tasks("catch-ups", catch_ups.run())
+        tasks("catch-ups", works.catch_ups.run())
         tasks("counts", ground.meter.run())
+        tasks("lab", works.lab.run())
         tasks("index", _index(store, ground.bus, time))
         if tunnel is not None:
             tasks("tunnel", tunnel.run(ground.tunnel_changed))

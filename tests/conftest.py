@@ -1,10 +1,12 @@
 """What every test may use: a relay at work in a folder of its own, real sockets and all."""
 
+import importlib.util
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -107,3 +109,17 @@ def certificate(tmp_path_factory):
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     path.write_bytes(private + made.public_bytes(pem))
     return path
+
+
+_spec = importlib.util.spec_from_file_location("relay_tests_shop", Path(__file__).with_name("shop.py"))
+_shop = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_shop)
+
+
+@pytest.fixture
+def shop():
+    """Apps that take webhooks well or badly, one a path; see shop.py."""
+    shop = _shop.Shop(SECRETS["STRIPE_WEBHOOK_SECRET"])
+    shop.open()
+    yield shop
+    shop.close()

@@ -9,10 +9,9 @@ from relay import __version__
 from relay.actions.outgoing import ForwardOptions
 from relay.assembly.ground import Ground
 from relay.assembly.mails import rehearsals
+from relay.assembly.parts import Works
 from relay.bus import Bus
-from relay.catchup.catch_ups import CatchUps
 from relay.config.shown import facts
-from relay.delivery.bulk import Bulk
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
 from relay.mail.compose import EmailOptions
@@ -23,7 +22,6 @@ from relay.providers.samples import sample_types
 from relay.routing import explain
 from relay.store import Store
 from relay.trigger import prepare as prepare_sample
-from relay.tunnel.supervisor import Supervisor
 from relay.web.diagnosis import Doctor
 from relay.web.guard import Guard, load_token, own_hosts
 from relay.web.keys import Desk, Live, Setup, TriggerRequest, Verbs
@@ -43,10 +41,9 @@ class Running:
     older: int
 
 
-def desk(
-    ground: Ground, replays: Replays, bulk: Bulk, catch_ups: CatchUps, tunnel: Supervisor | None
-) -> Desk:
+def desk(ground: Ground, works: Works) -> Desk:
     """Return what handlers may use."""
+    replays, tunnel = works.replays, works.tunnel
     verbs = Verbs(
         replay=replays.replay,
         email=replays.email,
@@ -57,8 +54,9 @@ def desk(
         cancel=replays.cancel,
         retry_all=replays.retry_all,
         cancel_all=replays.cancel_all,
-        bulk=bulk,
-        catch_ups=catch_ups,
+        bulk=works.bulk,
+        catch_ups=works.catch_ups,
+        lab=works.lab,
         trigger=partial(trigger, ground, replays),
         local_key=ground.local_key,
         samples=partial(samples, ground),

@@ -1,5 +1,7 @@
 """The parts of one relay that do the work, each handed what it needs of the ground they stand on."""
 
+import secrets
+from dataclasses import dataclass
 from typing import Any
 
 from relay.actions.base import Action
@@ -10,11 +12,26 @@ from relay.catchup.catch_ups import CatchUps
 from relay.catchup.recovery import Means
 from relay.delivery.bulk import Bulk
 from relay.delivery.engine import Engine, Habits
+from relay.delivery.lab.plan import Planner
+from relay.delivery.lab.runner import Lab
 from relay.delivery.replay import Replays
 from relay.delivery.resign import Resign
+from relay.delivery.spoil import Spoil
 from relay.ingest import Ingest
 from relay.routing import lead
+from relay.tunnel.supervisor import Supervisor
 from relay.web.receive import Door
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Works:
+    """What people set to work."""
+
+    replays: Replays
+    bulk: Bulk
+    catch_ups: CatchUps
+    lab: Lab
+    tunnel: Supervisor | None
 
 
 def forward(ground: Ground) -> Forward:
@@ -25,6 +42,7 @@ def forward(ground: Ground) -> Forward:
         source_path=ground.path_of,
         public_url=ground.public_url_of,
         clock=ground.clock,
+        spoil=Spoil(ground.table.named, ground.clock, ground.keyed),
     )
 
 
@@ -94,6 +112,21 @@ def catch_ups(ground: Ground) -> CatchUps:
         url=lambda source: source.public_url or ground.ingress_url + source.path,
     )
     return CatchUps(means, source=ground.source, listing=config.catch_up)
+
+
+def lab(ground: Ground, engine: Engine) -> Lab:
+    """Return what makes experiments on targets."""
+    planner = Planner(
+        store=ground.store,
+        clock=ground.clock,
+        targets=ground.targets,
+        spoil=Spoil(ground.table.named, ground.clock, ground.keyed),
+        rules=ground.rules,
+        seed=lambda: secrets.randbelow(1_000_000),
+    )
+    return Lab(
+        store=ground.store, bus=ground.bus, clock=ground.clock, planner=planner, attempt=engine.attempt
+    )
 
 
 def door(ground: Ground) -> Door:

@@ -19,6 +19,7 @@ COMMANDS = {
     "events": "List events, newest first, or follow them live.",
     "show": "Show one event whole.",
     "replay": "Send events again, signed so that they verify.",
+    "lab": "Try an app with duplicates, bursts, other orders and forgeries.",
     "trigger": "Send a signed sample event through the real ingress.",
     "catch-up": "Fetch what a provider sent while relay was away.",
     "samples": "List the sample events that can be triggered.",

@@ -90,6 +90,19 @@ class Engine:
         """Let deliveries with ids up to `up_to` go to a target one after another."""
         self._pace.drain(target, up_to)
 
+    async def attempt(self, claimed: Claimed, state: Callable[[Attempt], DeliveryState]) -> Attempt:
+        """Make one attempt of a delivery that runs already, whatever the pace of its target; return it.
+
+        `state` says where the delivery stands after it, which is written down together with it.
+        """
+        delivery = claimed.delivery
+        started_at, began = self._clock.now(), self._clock.monotonic()
+        result = await self._act(delivery, claimed.event, self._targets.of(delivery))
+        attempt = _attempt(delivery, started_at, self._clock.monotonic() - began, result)
+        await self._write_down(attempt, state(attempt), self._clock.now(), spared=False)
+        self._say(delivery, state(attempt))
+        return attempt
+
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is in flight within the grace, and give back the rest."""
         await self._recover()
@@ -219,16 +232,7 @@ class Engine:
         left = self._pace.dismiss(delivery.target) if spared else ()
         # Not only once it is written down: the next one goes out while this one is committed.
         self._start(group)
-        attempt = Attempt(
-            delivery_id=delivery.id,
-            number=delivery.attempts + 1,
-            started_at=started_at,
-            took=took,
-            outcome=type(result.outcome).__name__.lower(),
-            detail=result.outcome.detail,
-            request=result.request,
-            response=result.response,
-        )
+        attempt = _attempt(delivery, started_at, took, result)
         if spared:
             # Nobody was there: it keeps its place in the queue, which waits until somebody is.
             state, due_at = DeliveryState.PENDING, delivery.due_at
@@ -322,3 +326,16 @@ class Engine:
 
     def _say(self, delivery: Delivery, state: DeliveryState) -> None:
         self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value))
+
+
+def _attempt(delivery: Delivery, started_at: datetime, took: float, result: ActionResult) -> Attempt:
+    return Attempt(
+        delivery_id=delivery.id,
+        number=delivery.attempts + 1,
+        started_at=started_at,
+        took=took,
+        outcome=type(result.outcome).__name__.lower(),
+        detail=result.outcome.detail,
+        request=result.request,
+        response=result.response,
+    )

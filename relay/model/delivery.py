@@ -136,6 +136,7 @@ class Changes:
     replace those of the request sent. `headers` replaces all headers. `body` replaces the bytes.
     `template` and `to` belong to e-mail, and `force`: send it although it was sent before. `once` allows
     a single attempt, whatever the target's policy.
+    `age` signs as of so many seconds ago, `forged` as somebody would who has not the secret: both to be refused.
     """
 
     url: str | None = None
@@ -149,6 +150,8 @@ class Changes:
     to: tuple[str, ...] = ()
     force: bool | None = None
     once: bool | None = None
+    age: float | None = None
+    forged: bool | None = None
 
 
 NO_CHANGES = Changes()
@@ -159,6 +162,7 @@ class NewDelivery:
     """A delivery on its way into the store. `target` is a configured name, or the typed-in URL.
 
     `asked`: somebody waits to see it tried, so it is tried even while its target is down, once.
+    `lab` is the run that makes it, and sends it itself: it never waits in the queue.
     """
 
     target: str
@@ -167,6 +171,7 @@ class NewDelivery:
     changes: Changes = NO_CHANGES
     asked: bool = False
     batch: int | None = None
+    lab: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +179,7 @@ class Delivery:
     """One thing that relay owes: this event to that target. `attempts` counts those made so far.
 
     `spared` of them the policy's budget is not charged for: they found nobody there, or were made
-    before somebody asked for a new start. `batch` is the bulk replay it belongs to.
+    before somebody asked for a new start. `batch` is the bulk replay it belongs to, `lab` the run of the lab.
     """
 
     id: int
@@ -194,6 +199,7 @@ class Delivery:
     batch: int | None = None
     asked: bool = False
     spared: int = 0
+    lab: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,4 +53,12 @@ class Refused:
     detail: str
 
 
-Signal = EventStored | EventChanged | DeliveryChanged | MessageChanged | TunnelChanged | Refused
+@dataclass(frozen=True, slots=True)
+class LabChanged:
+    """A run of the lab began, went on or ended."""
+
+    run_id: int
+    state: str
+
+
+Signal = EventStored | EventChanged | DeliveryChanged | MessageChanged | TunnelChanged | Refused | LabChanged

@@ -119,7 +119,8 @@ def _heads(connection: sqlite3.Connection, target: str, now: int, limits: Limits
         "asked": int(target in limits.held),
     }
     heads = connection.execute(sql, values).fetchall()
-    busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ?"
+    # The lab goes past every queue, and a retry schedule of its may run for hours: nothing waits for it.
+    busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ? AND lab IS NULL"
     return [head for head in heads if connection.execute(busy, (target, head["source"])).fetchone() is None]
 
 

@@ -60,7 +60,9 @@ class Deliveries:
         return await self._writer.write(
             lambda connection: (
                 connection.execute(
-                    "UPDATE deliveries SET state = 'pending' WHERE state = 'running' AND id > ?",
+                    # What the lab sent is no use later: its place in the run is gone.
+                    "UPDATE deliveries SET state = CASE WHEN lab IS NULL THEN 'pending' ELSE 'cancelled' END "
+                    "WHERE state = 'running' AND id > ?",
                     (above,),
                 ).rowcount
             ),
@@ -211,6 +213,7 @@ class Deliveries:
     async def _change_all(
         self, sql: str, parameters: tuple[Any, ...], target: str | None
     ) -> tuple[Delivery, ...]:
+        sql += " AND lab IS NULL"  # what the lab sent was meant to fail, and is no use again
         if target is not None:
             sql, parameters = f"{sql} AND target = ?", (*parameters, target)
 
@@ -233,23 +236,23 @@ class Deliveries:
 
 
 def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
-    """Return how many of these deliveries stand where."""
-    states = [delivery.state.value for delivery in deliveries]
+    """Return how many of these deliveries stand where, those of the lab apart: they may be meant to fail."""
+    states = [delivery.state.value for delivery in deliveries if delivery.lab is None]
     return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
 
 
 DELIVERY_COLUMNS = (
-    "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch"
+    "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch, lab"
 )
-DELIVERY_MARKS = ",".join("?" * 11)
+DELIVERY_MARKS = ",".join("?" * 12)
 
 
 def delivery_values(event_id: int, source: str, new: NewDelivery, due_at: int) -> tuple[Any, ...]:
     """Return a new delivery in the order of DELIVERY_COLUMNS; `due_at` in microseconds since 1970."""
     changes = rows.dump_changes(new.changes)
-    times = ("pending", due_at, due_at)
+    times = ("pending" if new.lab is None else "running", due_at, due_at)
     what = (event_id, source, new.target, new.action, new.reason.value, changes)
-    return *what, *times, new.asked, new.batch
+    return *what, *times, new.asked, new.batch, new.lab
 
 
 _Settled = tuple[Attempt, DeliveryState, int, bool]

@@ -144,8 +144,8 @@ class Events:
         """Return the kept counters and how many events have failed or waiting deliveries."""
         kept = {row[0]: row[1] for row in await self._readers.all("SELECT name, value FROM counters")}
         states = await self._readers.all(
-            "SELECT 'failed', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' UNION ALL "
-            "SELECT 'queued', COUNT(*) FROM deliveries WHERE state IN ('pending', 'running')",
+            "SELECT 'failed', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' AND lab IS NULL "
+            "UNION ALL SELECT 'queued', COUNT(*) FROM deliveries WHERE state IN ('pending', 'running')",
         )
         by_state = {row[0]: row[1] for row in states}
         return Counts(

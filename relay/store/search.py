@@ -133,8 +133,9 @@ def _match(texts: list[str]) -> str:
 
 
 _STATES = ("failed", "pending", "running", "succeeded", "cancelled")
+_OF_STATE = "events.id IN (SELECT event_id FROM deliveries WHERE state = '{}' AND lab IS NULL)"
 _HAS = {
-    **{state: f"events.id IN (SELECT event_id FROM deliveries WHERE state = '{state}')" for state in _STATES},
+    **{state: _OF_STATE.format(state) for state in _STATES},
     "note": "note != ''",
     "message": "events.id IN (SELECT event_id FROM messages)",
 }

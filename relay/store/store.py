@@ -12,6 +12,7 @@ from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
 from relay.store.imports import Imports
+from relay.store.labs import Labs
 from relay.store.mails import SentMails
 from relay.store.messages import Messages
 from relay.store.reader import Readers
@@ -28,6 +29,7 @@ class Store:
     events: Events
     deliveries: Deliveries
     batches: Batches
+    labs: Labs
     messages: Messages
     imports: Imports
     tallies: Tallies
@@ -55,6 +57,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     events=Events(writer, readers, indexer),
                     deliveries=Deliveries(writer, readers),
                     batches=Batches(writer, readers),
+                    labs=Labs(writer, readers),
                     messages=Messages(writer, readers),
                     imports=Imports(writer),
                     tallies=Tallies(writer, readers),

@@ -6,7 +6,14 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.model.signals import DeliveryChanged, EventStored, MessageChanged, Signal, TunnelChanged
+from relay.model.signals import (
+    DeliveryChanged,
+    EventStored,
+    LabChanged,
+    MessageChanged,
+    Signal,
+    TunnelChanged,
+)
 from relay.store.deliveries import count_states
 from relay.web import shapes
 from relay.web.answers import error_response
@@ -20,7 +27,7 @@ VIEWERS = web.AppKey("feed_viewers", set[asyncio.Task[Any]])
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """GET /api/stream: `event`, `delivery`, `message` and `status`; resumes with Last-Event-ID."""
+    """GET /api/stream: `event`, `delivery`, `message`, `lab` and `status`; resumes with Last-Event-ID."""
     here = desk(request)
     viewers = request.app[VIEWERS]
     task = asyncio.current_task()
@@ -76,6 +83,8 @@ async def _frames(here: Desk, signals: tuple[Signal, ...]) -> bytes:
             case MessageChanged():
                 plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
                 frames.append(_frame("message", plain))
+            case LabChanged():
+                frames.append(_frame("lab", {"lab": signal.run_id, "state": signal.state}))
             case TunnelChanged():
                 frames.append(_frame("status", _status(here)))
             case _:

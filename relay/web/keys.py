@@ -10,6 +10,7 @@ from relay.bus import Bus
 from relay.catchup.catch_ups import CatchUps
 from relay.clock import Clock
 from relay.delivery.bulk import Bulk
+from relay.delivery.lab.runner import Lab
 from relay.delivery.rehearsals import Wanted
 from relay.mail.compose import Mail
 from relay.metrics.meter import Meter
@@ -104,6 +105,7 @@ class Verbs:
     cancel_all: Callable[[str | None], Awaitable[int]]
     bulk: Bulk
     catch_ups: CatchUps
+    lab: Lab
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
     local_key: Callable[[str], LocalKey | None]
     samples: Callable[[str], tuple[str, ...]]

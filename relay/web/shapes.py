@@ -157,6 +157,7 @@ def delivery(item: Delivery, attempts: tuple[Attempt, ...] | None = None) -> Jso
         "status": item.status,
         "took_ms": None if item.took is None else round(item.took * 1000, 3),
         "batch": item.batch,
+        "lab": item.lab,
     }
     if attempts is not None:
         plain["attempts"] = [attempt(one) for one in attempts]

@@ -11,6 +11,7 @@ from relay.model.signals import (
     DeliveryChanged,
     EventChanged,
     EventStored,
+    LabChanged,
     MessageChanged,
     Refused,
     Signal,
@@ -80,6 +81,7 @@ class _Waiting:
     cells: dict[int, Signal] = field(default_factory=dict)
     deliveries: dict[int, DeliveryChanged] = field(default_factory=dict)
     messages: dict[int, MessageChanged] = field(default_factory=dict)
+    labs: dict[int, LabChanged] = field(default_factory=dict)
     counts: Signal | None = None
     status: Signal | None = None
     lost: int = 0
@@ -122,6 +124,9 @@ class Viewer:
                     waiting.messages[id_] = signal
                 case TunnelChanged():
                     waiting.status = signal
+                    continue
+                case LabChanged(id_):
+                    waiting.labs[id_] = signal
                     continue
                 case Refused():
                     continue
@@ -183,6 +188,10 @@ class Viewer:
             for one in waiting.values()
         )
 
+    async def _labs(self) -> bytes:
+        waiting, self._waiting.labs = self._waiting.labs, {}
+        return b"".join(told("lab", {"lab": one.run_id, "state": one.state}) for one in waiting.values())
+
     async def _status(self) -> bytes:
         self._waiting.status = None
         return self.drawer.status() + self.drawer.tunnel()
@@ -195,5 +204,6 @@ class Viewer:
         "counts": _counts,
         "deliveries": _deliveries,
         "messages": _messages,
+        "labs": _labs,
         "status": _status,
     }

@@ -105,6 +105,8 @@ def address(url: str) -> str:
 
 
 def _why(delivery: Delivery) -> str:
+    if delivery.lab is not None:
+        return f"by lab run {delivery.lab}"
     words = {
         DeliveryReason.ROUTED: "by a route",
         DeliveryReason.REPLAY: "a replay",

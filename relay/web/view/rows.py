@@ -92,9 +92,13 @@ def chip(event: EventRow, deliveries: Sequence[Delivery]) -> Chip:
 
 
 def latest(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Return the newest delivery to each target, in the order the targets first appeared."""
+    """Return the newest delivery to each target, in the order the targets first appeared.
+
+    What the lab sent is left out while there is anything else: it says nothing of the event.
+    """
     newest: dict[str, Delivery] = {}
-    for delivery in sorted(deliveries, key=lambda one: one.id):
+    own = [delivery for delivery in deliveries if delivery.lab is None] or deliveries
+    for delivery in sorted(own, key=lambda one: one.id):
         newest[delivery.target] = delivery
     return list(newest.values())
 

@@ -1,8 +1,30 @@
-"""The public door of relay: what a user's own code may import."""
+"""The public door of relay: what a user's own code may import, each name fetched at its first use."""
 
-from relay.model.delivery import Failed, Retry, Succeeded
-from relay.model.event import Event
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.handlers import Event, Failed, Retry, on, use
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "Failed", "Retry", "Succeeded", "__version__"]
+__all__ = ["Event", "Failed", "Retry", "__version__", "on", "use"]
+
+# Where each name comes from. Fetched late, so that `relay --help` loads none of it.
+_ROOMS = {
+    "Event": "relay.handlers",
+    "Failed": "relay.handlers",
+    "Retry": "relay.handlers",
+    "on": "relay.handlers",
+    "use": "relay.handlers",
+}
+
+if not TYPE_CHECKING:  # a type checker that saw this function would believe in any name
+
+    def __getattr__(name: str) -> object:
+        if name not in _ROOMS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_ROOMS[name]), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -46,8 +46,9 @@ async def running(
         ground = Ground(config=config, ports=ports, clock=time, store=store)
         forward = await stack.enter_async_context(parts.forward(ground))
         email = parts.email(ground)
+        handler = await stack.enter_async_context(parts.handler(ground))
         newest = await store.deliveries.newest() if quiet else 0
-        engine = parts.engine(ground, (forward, email), above=newest)
+        engine = parts.engine(ground, (forward, email, handler), above=newest)
         tunnel = None if quiet else open_tunnel(config.tunnel, ground.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
         bulk = parts.bulk(ground, engine, above=await store.batches.newest() if quiet else 0)

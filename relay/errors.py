@@ -17,6 +17,7 @@ class RelayError(Exception):
       SigningError         a request cannot be signed (exit 1, HTTP 422)
       CatchUpError         a provider does not give out what it sent before (exit 1, HTTP 502)
         CredentialError    it refuses the credential it was asked with (exit 3, HTTP 502)
+      HandlersError        a handlers file cannot be run (exit 2, HTTP 422)
       PortError            a port is taken or not allowed (exit 1, HTTP 500)
     """
 
@@ -122,6 +123,18 @@ class CredentialError(CatchUpError):
 
     exit_code = 3
     code = "credential_refused"
+
+
+class HandlersError(RelayError):
+    """A handlers file that cannot be run; `traceback` shows where, in the user's own lines."""
+
+    exit_code = 2
+    status = 422
+    code = "handlers"
+
+    def __init__(self, sentence: str, *, hint: str = "", traceback: str = "") -> None:
+        super().__init__(sentence, hint=hint)
+        self.traceback = traceback
 
 
 class PortError(RelayError):

@@ -14,6 +14,7 @@ from relay.bus import Bus
 from relay.config.shown import facts
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
+from relay.handlers.options import HandlerOptions
 from relay.mail.compose import EmailOptions
 from relay.model.delivery import NO_CHANGES, Target
 from relay.model.event import EventRow
@@ -170,4 +171,6 @@ def _address(target: Target) -> str:
             return url
         case EmailOptions(name=name):
             return f"mail {name}"
+        case HandlerOptions(name=name):
+            return name
     return target.action

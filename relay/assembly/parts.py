@@ -7,6 +7,7 @@ from typing import Any
 from relay.actions.base import Action
 from relay.actions.email import Email, Post
 from relay.actions.forward import Forward
+from relay.actions.handler import Handler
 from relay.assembly.ground import Ground
 from relay.catchup.catch_ups import CatchUps
 from relay.catchup.recovery import Means
@@ -56,6 +57,11 @@ def email(ground: Ground) -> Email:
         publish=ground.bus.publish,
         clock=ground.clock,
     )
+
+
+def handler(ground: Ground) -> Handler:
+    """Return the action that calls the user's own functions."""
+    return Handler(broken=ground.live.broken, publish=ground.bus.publish, clock=ground.clock)
 
 
 def engine(ground: Ground, actions: tuple[Action[Any], ...], above: int) -> Engine:

@@ -12,6 +12,7 @@ from relay.model.text import printable
 
 _SOURCES = 4  # lines at most
 _TARGETS = 3
+_WELL = {"handler": "can be run"}  # it was loaded just before
 
 Row = Sequence[Part]
 
@@ -44,7 +45,7 @@ async def target_rows(relay: Running, config: Config) -> list[Row]:
         [
             target.name,
             relay.setup.addresses.get(target.name, ""),
-            (why or "answers", "yellow" if why else "green"),
+            (why or _WELL.get(target.action, "answers"), "yellow" if why else "green"),
         ]
         for target, why in zip(targets, answers, strict=True)
     ]

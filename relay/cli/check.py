@@ -9,6 +9,7 @@ from relay.cli.probes import BRIEF, target_answers
 from relay.cli.words import counted
 from relay.config import Config
 from relay.config.file import File
+from relay.config.inspection import inspect
 from relay.errors import ConfigError
 
 
@@ -22,13 +23,14 @@ async def command(call: Call, *, schema: bool) -> int:
         return 0
     try:
         config = call.load()
+        doubts = await inspect(config)
     except ConfigError as error:
         if not call.json:
             raise
         for problem in error.problems:
             call.terminal.json({"kind": "mistake", "text": problem})
         return error.exit_code
-    for notice in (*config.notices, *await _silent(config)):
+    for notice in (*config.notices, *doubts, *await _silent(config)):
         if call.json:
             call.terminal.json({"kind": "warning", "text": notice})
         else:

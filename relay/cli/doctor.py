@@ -16,7 +16,9 @@ from relay.cli.probes import PATIENT, target_answers
 from relay.cli.terminal import Part
 from relay.cli.words import size
 from relay.config import Config
+from relay.config.inspection import look
 from relay.errors import ConfigError, PortError, RelayError
+from relay.handlers.options import HandlerOptions
 from relay.mail.smtp import probe
 from relay.model.delivery import Succeeded
 from relay.tunnel.agent import default_agent, find_agent
@@ -134,6 +136,12 @@ def _tunnel(config: Config) -> Finding:
 
 
 async def _target(config: Config, name: str) -> Finding:
+    options = config.targets[name].options
+    if isinstance(options, HandlerOptions):
+        seen = await look(options)
+        if not isinstance(seen, str):
+            return _good(f"target {name}", f"{options.name} can be run")
+        return Finding(name=f"target {name}", state="failed", detail=seen)
     why = await target_answers(config.targets[name], config.smtp, PATIENT)
     if not why:
         return _good(f"target {name}", "answers")

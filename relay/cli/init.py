@@ -59,7 +59,8 @@ TEMPLATE = """\
 # prefix    = "sha256="
 # content   = "{body}"           # also {timestamp}, {id}, {url}, {method}, {path}
 
-# A target is where events go. With one target and no routes everything goes there.
+# A target is where events go: forward, email, or handler = "handlers.py" for functions of your own.
+# With one target and no routes everything goes there.
 #
 # [targets.app]
 # forward = "http://localhost:3000/webhooks"

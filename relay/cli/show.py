@@ -82,6 +82,16 @@ def _print(call: Call, whole: Json, sent: list[Json], *, reveal: bool) -> None:
         line(("Deliveries", "bold"))
         for delivery in sent:
             line(f"  {delivery['id']}  ", *delivery_parts(delivery))
+            _print_output(call, delivery)
+
+
+def _print_output(call: Call, delivery: Json) -> None:
+    # Of the last attempt, which is the one that counts; --json gives all.
+    for attempt in delivery["attempts"][-1:]:
+        cut = "\n(relay kept the first 64 kB)" if attempt["output_cut"] else ""
+        for text in (attempt["traceback"] or "", (attempt["output"] or "") + cut):
+            for shown in text.rstrip("\n").split("\n") if text else ():
+                call.terminal.line("     ", shown.expandtabs(4))
 
 
 def _print_content(call: Call, whole: Json) -> None:

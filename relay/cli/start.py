@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,6 +26,7 @@ from relay.cli.stopping import Stopping, stopping
 from relay.cli.ticker import Ticker
 from relay.cli.voices import Lines, Objects, Tally
 from relay.config import Config, Overrides
+from relay.config.inspection import inspect
 from relay.errors import StoreBusyError
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChanged
 
@@ -35,6 +37,7 @@ _POLL = 0.05
 
 @click.command("start")
 @click.option("--forward", multiple=True, metavar="URL", help="Send every event there; may be repeated.")
+@click.option("--handlers", metavar="FILE", help="Call the functions in there with every event.")
 @click.option("--no-tunnel", is_flag=True, help="Listen on this computer only.")
 @click.option("--open", "in_browser", is_flag=True, help="Open the dashboard in the browser.")
 @click.option("--ingress", metavar="HOST:PORT", help="Where webhooks arrive; port auto is any free one.")
@@ -44,6 +47,7 @@ async def command(
     call: Call,
     *,
     forward: tuple[str, ...],
+    handlers: str | None,
     no_tunnel: bool,
     in_browser: bool,
     ingress: str | None,
@@ -56,12 +60,15 @@ async def command(
     config = call.load(
         Overrides(
             forward=forward,
+            handlers=handlers,
             no_tunnel=no_tunnel,
             ingress=ingress,
             dashboard=dashboard,
             data_dir=call.overrides.data_dir,
         )
     )
+    # A file that cannot be run is told now, not when the first event comes.
+    config = replace(config, notices=(*config.notices, *await inspect(config)))
     async with stopping(call.terminal.say) as stop:
         with behind(call.terminal, stop.from_thread):
             return await _run(call, config, stop, in_browser=in_browser)

@@ -10,7 +10,7 @@ from relay.assembly.front import Running
 from relay.bus import Subscription
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.event import EventRow
-from relay.model.signals import DeliveryChanged, EventStored, Refused, Signal, TunnelChanged
+from relay.model.signals import DeliveryChanged, EventStored, HandlersChanged, Refused, Signal, TunnelChanged
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,10 @@ class Voice(Protocol):
 
     def refused(self, refused: Refused) -> None:
         """Tell that a request was turned away at the door."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Tell what a person should know."""
         ...
 
 
@@ -113,6 +117,9 @@ class Ticker:
                     self._voice.tunnel(signal)
                 case Refused():
                     self._voice.refused(signal)
+                case HandlersChanged(target=target, detail=why):
+                    said = f"cannot be run: {why}; their events wait" if why else "are loaded again"
+                    self._voice.notice(f"the handlers of {target} {said}")
 
     async def _arrived(self) -> list[EventRow]:
         # Asked for by number rather than by signal, so that a flood loses none of them.

@@ -9,14 +9,15 @@ from dotenv import dotenv_values
 
 from relay.catchup.listing import Listing
 from relay.config.catch_up import build_catch_up
-from relay.config.file import File, ServerTable, TunnelTable
+from relay.config.file import File, ServerTable, TargetTable, TunnelTable
+from relay.config.handlers import handlers_target
 from relay.config.mistakes import gathered, parse, read
 from relay.config.secrets import resolve, within_reach
 from relay.config.sources import build_sources, inbox
 from relay.config.targets import Targets, build_targets, forward_target
 from relay.config.units import endpoint
 from relay.dial import Rules
-from relay.errors import TargetError
+from relay.errors import ConfigError, TargetError
 from relay.mail.compose import EmailOptions
 from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import Route, Target
@@ -34,6 +35,7 @@ class Overrides:
     """What the command line says over the file."""
 
     forward: tuple[str, ...] = ()
+    handlers: str | None = None
     no_tunnel: bool = False
     ingress: str | None = None
     dashboard: str | None = None
@@ -96,6 +98,8 @@ def load(
     sources = build_sources(file, known, folder)
     catch_up = build_catch_up(file, sources.found, known)
     targets = _with_forwards(build_targets(file, folder, own, known), overrides, own, problems)
+    if overrides.handlers is not None:
+        targets = _with_handlers(targets, overrides.handlers, folder, known, problems)
     problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if problems:
         raise gathered(str(path or "the command line"), problems)
@@ -184,6 +188,18 @@ def _with_forwards(targets: Targets, overrides: Overrides, own: Rules, problems:
             problems.append(f"--forward: {error.sentence}")
     everything = Route(targets=tuple(added))
     return replace(targets, found={**targets.found, **added}, routes=(*targets.routes, everything))
+
+
+def _with_handlers(
+    targets: Targets, name: str, folder: Path, environ: Mapping[str, str], problems: list[str]
+) -> Targets:
+    try:
+        added = handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, environ)
+    except ConfigError as error:
+        problems.append(f"--handlers: {error.sentence}")
+        return targets
+    everything = Route(targets=(added.name,))
+    return replace(targets, found={**targets.found, added.name: added}, routes=(*targets.routes, everything))
 
 
 def _tunnel_problems(table: TunnelTable) -> list[str]:

@@ -1,7 +1,8 @@
 """`[targets]`, `[[routes]]`, `[emails]` and `[smtp]` become Targets, Routes and the options of actions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -9,10 +10,12 @@ from relay.actions.outgoing import ForwardOptions
 from relay.conditions import compile_condition
 from relay.config.emails import build_emails, complete, mail_notices, retry_policy, smtp_problems
 from relay.config.file import File, RouteTable, SmtpTable, TargetTable
+from relay.config.handlers import at_once, handler_options
 from relay.config.mistakes import did_you_mean
 from relay.config.secrets import explain, resolve
 from relay.dial import Rules, check_syntax
 from relay.errors import ConfigError, TargetError
+from relay.handlers.options import HandlerOptions
 from relay.mail.compose import EmailOptions
 from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
@@ -40,10 +43,11 @@ def build_targets(file: File, folder: Path, own: Rules, environ: Mapping[str, st
     """Build targets, routes and mails; mistakes are gathered, not raised."""
     problems: list[str] = []
     emails = build_emails(file, folder, problems)
+    handler = partial(handler_options, folder=folder, environ=environ)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
         try:
-            targets[name] = _target(name, _with_retry(target, file.smtp), emails, own)
+            targets[name] = _target(name, _with_retry(target, file.smtp), emails, own, handler)
         except (ConfigError, TargetError) as error:
             problems.append(f"targets.{name}.{error.sentence}")
     problems += _route_problems(file)
@@ -66,17 +70,23 @@ def forward_target(name: str, url: str, own: Rules) -> Target:
     return Target(name=name, action="forward", options=ForwardOptions(url=url))
 
 
-def _target(name: str, table: TargetTable, emails: Mapping[str, EmailOptions], own: Rules) -> Target:
+def _target(
+    name: str,
+    table: TargetTable,
+    emails: Mapping[str, EmailOptions],
+    own: Rules,
+    handler: Callable[[str, TargetTable], HandlerOptions],
+) -> Target:
     given = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
     if len(given) != 1:
         raise ConfigError("forward: a target has exactly one of forward, email and handler")
     how: _How = {
         "retry": retry_policy(table.retry),
         "fifo": table.order == "fifo",
-        "concurrency": table.concurrency,
+        "concurrency": at_once(table),
     }
     if table.handler is not None:
-        raise ConfigError("handler: this version has no handlers yet; use forward or email")
+        return Target(name=name, action="handler", options=handler(name, table), **how)
     if table.email is not None:
         if table.email not in emails:
             near = did_you_mean(table.email, emails)

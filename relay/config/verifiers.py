@@ -3,13 +3,12 @@
 import importlib.util
 import inspect
 import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 from relay.errors import ConfigError
+from relay.handlers.home import importable
 from relay.model.text import printable
 from relay.providers.python import Verifier
 
@@ -46,7 +45,7 @@ def _module(path: Path, folder: Path) -> ModuleType:
         raise ConfigError(f"{_KEY}: {path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     try:
-        with _importable(folder):
+        with importable(folder):
             spec.loader.exec_module(module)
     except Exception as error:
         raise ConfigError(
@@ -54,17 +53,6 @@ def _module(path: Path, folder: Path) -> ModuleType:
             hint=f"python {path} says where",
         ) from error
     return module
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let the file import its neighbours while it is run, and no longer."""
-    entry = str(folder)
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
 
 
 def _made(module: ModuleType, name: str, path: Path) -> Verifier:

@@ -338,4 +338,5 @@ def _attempt(delivery: Delivery, started_at: datetime, took: float, result: Acti
         detail=result.outcome.detail,
         request=result.request,
         response=result.response,
+        output=result.output,
     )

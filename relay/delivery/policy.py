@@ -18,7 +18,8 @@ def settle(
     """Return where a delivery stands after attempt `number` (from 1), and when it is due next.
 
     `number` counts the attempts that the policy's budget is charged for. A Retry waits as the policy
-    says, and longer where `after` asks for that: up to twice the policy's wait, or a minute.
+    says, and longer where `after` asks for that: up to twice the policy's wait, or a minute; where it
+    is firm, up to twice the policy's longest wait.
     `spread` gives numbers from 0 to 1.
     """
     match outcome:
@@ -26,11 +27,11 @@ def settle(
             return DeliveryState.SUCCEEDED, now
         case Failed():
             return DeliveryState.FAILED, now
-        case Retry(after=after):
+        case Retry(after=after, firm=firm):
             wait = policy.wait_after(number, spread)
             if wait is None:
                 return DeliveryState.FAILED, now
-            longest = max(2 * wait, LEAST_CEILING)
+            longest = max(2 * (policy.max if firm else wait), LEAST_CEILING)
             return DeliveryState.PENDING, now + timedelta(seconds=min(max(wait, after or 0.0), longest))
 
 

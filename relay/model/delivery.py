@@ -24,6 +24,7 @@ class Retry:
     `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike.
     `unsure`: the far end may have acted on it all the same. Not `tried`: it only has to wait for
     `after`, so there is no attempt to count or to write down.
+    `firm`: code of the user's own asks for that wait, so it may be as long as the policy's longest.
     """
 
     detail: str
@@ -31,6 +32,7 @@ class Retry:
     unreachable: bool = False
     unsure: bool = False
     tried: bool = True
+    firm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,18 @@ class ReceivedResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a run of the user's own code left: what it printed and logged, and where it failed.
+
+    `text` are at most its first 64 KiB, `cut` when there was more.
+    """
+
+    text: str = ""
+    cut: bool = False
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One try of a delivery. `took` is in seconds; `outcome` is succeeded, retry or failed."""
 
@@ -238,15 +252,17 @@ class Attempt:
     detail: str
     request: SentRequest | None = None
     response: ReceivedResponse | None = None
+    output: Output | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionResult:
-    """What an action's `run` gives back: the outcome, with what it sent and what it got."""
+    """What an action's `run` gives back: the outcome, with what it sent, what it got, what was printed."""
 
     outcome: Outcome
     request: SentRequest | None = None
     response: ReceivedResponse | None = None
+    output: Output | None = None
 
 
 def describe(row: EventRow) -> str:

@@ -61,4 +61,21 @@ class LabChanged:
     state: str
 
 
-Signal = EventStored | EventChanged | DeliveryChanged | MessageChanged | TunnelChanged | Refused | LabChanged
+@dataclass(frozen=True, slots=True)
+class HandlersChanged:
+    """The handlers file of a target broke, as `detail` says, or can be run again ("")."""
+
+    target: str
+    detail: str = ""
+
+
+Signal = (
+    EventStored
+    | EventChanged
+    | DeliveryChanged
+    | MessageChanged
+    | TunnelChanged
+    | Refused
+    | LabChanged
+    | HandlersChanged
+)

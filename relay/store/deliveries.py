@@ -130,7 +130,7 @@ class Deliveries:
         """Return every attempt of a delivery in order; bodies equal to the event's are filled in."""
         found = await self._readers.all(
             "SELECT attempts.delivery_id, number, started_at, attempts.took, outcome, attempts.detail, request, "
-            "coalesce(sent_body, event_bytes.body) AS sent_body, response, got_body FROM attempts "
+            "coalesce(sent_body, event_bytes.body) AS sent_body, response, got_body, output FROM attempts "
             "JOIN deliveries ON deliveries.id = delivery_id "
             "LEFT JOIN event_bytes ON event_bytes.event_id = deliveries.event_id "
             "WHERE delivery_id = ? ORDER BY number",
@@ -260,9 +260,10 @@ _Settled = tuple[Attempt, DeliveryState, int, bool]
 
 def _settle(connection: sqlite3.Connection, batch: list[_Settled]) -> list[None]:
     connection.executemany(
-        "INSERT INTO attempts SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS (SELECT body FROM event_bytes "
+        "INSERT INTO attempts (delivery_id, number, started_at, took, outcome, detail, request, sent_body, response, "
+        "got_body, output) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS (SELECT body FROM event_bytes "
         "JOIN deliveries ON deliveries.event_id = event_bytes.event_id WHERE deliveries.id = ?1) "
-        "THEN NULL ELSE ?8 END, ?9, ?10 WHERE EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)",
+        "THEN NULL ELSE ?8 END, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)",
         [rows.dump_attempt(attempt) for attempt, *_ in batch],
     )
     connection.executemany(

@@ -15,6 +15,7 @@ from relay.model.delivery import (
     Delivery,
     DeliveryReason,
     DeliveryState,
+    Output,
     ReceivedResponse,
     SentRequest,
     SignMode,
@@ -187,6 +188,7 @@ def dump_attempt(attempt: Attempt) -> tuple[Any, ...]:
         sent.body if sent else None,
         got and json.dumps({"status": got.status, "headers": got.headers, "cut": got.cut}),
         got.body if got else None,
+        json.dumps(asdict(attempt.output)) if attempt.output else None,
     )
 
 
@@ -201,6 +203,7 @@ def attempt(row: sqlite3.Row) -> Attempt:
         detail=row["detail"],
         request=_sent(row),
         response=_received(row),
+        output=Output(**json.loads(row["output"])) if row["output"] else None,
     )
 
 

@@ -36,13 +36,22 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
         address=here.setup.dashboard_url.partition("://")[2],
         tunnel=shell.tunnel(here.live.tunnel, here.setup.ingress_url),
         counts=await nav_counts(here),
-        banners=shell.banners(here.live.tunnel, here.setup.ingress_url, here.live.down, here.live.gone),
+        banners=banners(here),
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
         keys=here.live.preferences.keys,
         density=here.live.preferences.density,
         announcements=here.live.preferences.announcements,
     )
+
+
+def banners(here: Desk) -> tuple[shell.Banner, ...]:
+    """Return what needs a person now, for the top of every page."""
+    live = here.live
+    # Handlers that are broken are told as that, not as a target that does not answer.
+    handled = {name for name, target in here.setup.targets.items() if target.action == "handler"}
+    down = {name: why for name, why in live.down.items() if name not in handled}
+    return shell.banners(live.tunnel, here.setup.ingress_url, down, live.gone, live.broken)
 
 
 async def nav_counts(here: Desk) -> dict[str, shell.Count]:

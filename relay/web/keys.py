@@ -58,10 +58,11 @@ class Live:
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     preferences: Preferences = field(default_factory=Preferences)
+    broken: dict[str, str] = field(default_factory=dict)
 
     def state_of(self, target: str) -> tuple[str, str]:
         """Return whether a target is up, down or gone, and why."""
-        for state, reasons in (("down", self.down), ("gone", self.gone)):
+        for state, reasons in (("down", self.broken), ("down", self.down), ("gone", self.gone)):
             if target in reasons:
                 return state, reasons[target]
         return "up", ""

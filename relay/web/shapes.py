@@ -205,6 +205,9 @@ def attempt(one: Attempt) -> Json:
         "detail": one.detail,
         "request": _sent(one.request),
         "response": _received(one.response),
+        "output": one.output.text if one.output else None,
+        "output_cut": one.output.cut if one.output else False,
+        "traceback": (one.output.traceback or None) if one.output else None,
     }
 
 

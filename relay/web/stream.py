@@ -11,6 +11,7 @@ from relay.model.signals import (
     DeliveryChanged,
     EventChanged,
     EventStored,
+    HandlersChanged,
     LabChanged,
     MessageChanged,
     Refused,
@@ -122,7 +123,7 @@ class Viewer:
                     waiting.cells[id_] = signal
                 case MessageChanged(id_):
                     waiting.messages[id_] = signal
-                case TunnelChanged():
+                case TunnelChanged() | HandlersChanged():
                     waiting.status = signal
                     continue
                 case LabChanged(id_):

@@ -45,6 +45,10 @@ def middle():
         (Retry("429", after=999_999.0), 1, "pending", 60),
         (Retry("429", after=999_999.0), 5, "pending", 324),
         (Retry("429", after=30.0), 6, "failed", 0),
+        (Retry("later", after=5000.0, firm=True), 1, "pending", 5000),
+        (Retry("later", after=999_999.0, firm=True), 1, "pending", 7200),
+        (Retry("later", after=0.0, firm=True), 2, "pending", 6),
+        (Retry("later", after=5000.0, firm=True), 6, "failed", 0),
     ],
 )
 def test_an_outcome_settles_by_the_policy(outcome, number, state, seconds):
@@ -56,6 +60,7 @@ def test_an_outcome_settles_by_the_policy(outcome, number, state, seconds):
     st.integers(1, 500),
     st.floats(0, 1),
     st.none() | st.floats(0, 1e12),
+    st.booleans(),
     st.builds(
         RetryPolicy,
         attempts=st.integers(1, 500),
@@ -65,8 +70,8 @@ def test_an_outcome_settles_by_the_policy(outcome, number, state, seconds):
         jitter=st.floats(0, 1),
     ),
 )
-def test_no_wait_is_longer_than_the_longest(number, spread, after, policy):
-    _, due_at = settle(Retry("500", after=after), policy, number, NOW, lambda: spread)
+def test_no_wait_is_longer_than_the_longest(number, spread, after, firm, policy):
+    _, due_at = settle(Retry("500", after=after, firm=firm), policy, number, NOW, lambda: spread)
     assert 0 <= (due_at - NOW).total_seconds() <= longest_wait([policy]) + 0.001
 
 

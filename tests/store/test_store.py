@@ -16,6 +16,7 @@ from relay.model.delivery import (
     DeliveryReason,
     DeliveryState,
     NewDelivery,
+    Output,
     ReceivedResponse,
     SentRequest,
     SignMode,
@@ -304,6 +305,7 @@ async def test_an_attempt_is_kept_with_what_was_sent_and_what_came_back(store):
             notes=("n",),
         ),
         response=ReceivedResponse(status=200, headers=(("C", "d"),), body=b"ok", cut=True),
+        output=Output(text="so far ☃\n\0", cut=True, traceback="Traceback …\n"),
     )
     await store.deliveries.settle(attempt, DeliveryState.SUCCEEDED, NOW)
     assert await store.deliveries.attempts(claimed.id) == (attempt,)

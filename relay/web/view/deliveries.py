@@ -11,6 +11,7 @@ from relay.model.delivery import (
     Delivery,
     DeliveryReason,
     DeliveryState,
+    Output,
     ReceivedResponse,
     SentRequest,
 )
@@ -35,6 +36,15 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Printed:
+    """What the user's own code printed, and where it failed; each line made harmless."""
+
+    text: str
+    note: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Try:
     """One attempt. `kind` is ok or err."""
 
@@ -47,6 +57,7 @@ class Try:
     notes: tuple[str, ...]
     request: Message | None
     response: Message | None
+    printed: Printed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +152,7 @@ def _try(attempt: Attempt, zone: tzinfo | None) -> Try:
         notes=tuple(printable(note, 300) for note in request.notes) if request else (),
         request=_request(request) if request else None,
         response=_response(response) if response else None,
+        printed=_printed(attempt.output) if attempt.output else None,
     )
 
 
@@ -178,6 +190,20 @@ def shown_body(body: bytes) -> str:
     if is_binary(body):
         return "".join(piece.text for piece in hexadecimal(body[:512]).pieces)
     return "".join(piece.text for piece in raw(body[: min(SHOWN, RAW_WINDOW)]).pieces)
+
+
+def _printed(output: Output) -> Printed:
+    return Printed(
+        text=shown_text(output.text),
+        note="relay kept the first 64 kB" if output.cut else "",
+        traceback=shown_text(output.traceback),
+    )
+
+
+def shown_text(text: str) -> str:
+    """Return lines of text as they are, every control character in them made visible."""
+    lines = text.rstrip("\n").split("\n")
+    return "\n".join(printable(line.removesuffix("\r").expandtabs(4)) for line in lines)
 
 
 def _cut(count: int) -> str:

@@ -107,11 +107,15 @@ def result(delivery: Delivery) -> Chip:
     """Return where one delivery stands, in the fewest words."""
     match delivery.state:
         case DeliveryState.SUCCEEDED:
-            return Chip(kind="ok", text=_answered(delivery, "Sent"), more=took(delivery.took))
+            return Chip(
+                kind="ok",
+                text=_answered(delivery, _DONE.get(delivery.action, "Sent")),
+                more=took(delivery.took),
+            )
         case DeliveryState.FAILED:
             return Chip(kind="err", text=_answered(delivery, "Failed"), more=took(delivery.took))
         case DeliveryState.RUNNING:
-            return Chip(kind="sending", text="Sending")
+            return Chip(kind="sending", text="Running" if delivery.action == "handler" else "Sending")
         case DeliveryState.CANCELLED:
             return Chip(kind="dim", text="Cancelled")
         case DeliveryState.PENDING:
@@ -120,6 +124,7 @@ def result(delivery: Delivery) -> Chip:
             return Chip(kind="queued", text="Queued")
 
 
+_DONE = {"handler": "Done"}  # nothing was sent
 _NOTHING_SENT = {EventOutcome.DUPLICATE: "Duplicate", EventOutcome.IGNORED: "Ignored"}
 _URGENCY = {
     DeliveryState.CANCELLED: 0,

@@ -77,9 +77,13 @@ def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
 
 
 def banners(
-    changed: TunnelChanged, ingress_url: str, down: Mapping[str, str], gone: Mapping[str, str]
+    changed: TunnelChanged,
+    ingress_url: str,
+    down: Mapping[str, str],
+    gone: Mapping[str, str],
+    broken: Mapping[str, str],
 ) -> tuple[Banner, ...]:
-    """Return what needs a person now: a tunnel that dropped, targets that do not answer."""
+    """Return what needs a person now: a tunnel that dropped, targets that do not answer, handlers that are broken."""
     shown: list[Banner] = []
     if tunnel(changed, ingress_url).broken:
         local = ingress_url.partition("://")[2]
@@ -93,6 +97,15 @@ def banners(
                 f"local sends to {local} still work.",
             ),
         )
+    shown += [
+        Banner(
+            kind="err",
+            icon="circle-x",
+            title=f"The handlers of {printable(name, 80)} cannot be run.",
+            text=f"{printable(why, 300)}. Their events wait, and go on when that is mended.",
+        )
+        for name, why in sorted(broken.items())
+    ]
     words = ((down, "is not answering."), (gone, "is gone: it answered 410."))
     shown += [
         Banner(

@@ -1,0 +1,120 @@
+"""What a handler sees of an event: a frozen view, its payload read, its headers found in any case."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from relay.model import event as model
+from relay.model.event import Capture, Verdict
+from relay.model.payload import Payload
+from relay.model.text import header_text
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Headers(Mapping[str, str]):
+    """The headers of a request: found without regard to case, listed in the order and case received.
+
+    One that came several times reads as its values joined by commas; `all` gives each.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Mapping[str, str] | tuple[tuple[str, str], ...] = ()) -> None:
+        self._pairs = tuple(pairs.items()) if isinstance(pairs, Mapping) else tuple(pairs)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return every value of a header, in the order received."""
+        wanted = name.lower()
+        return tuple(value for key, value in self._pairs if key.lower() == wanted)
+
+    def __getitem__(self, name: str) -> str:
+        found = self.all(name)
+        if not found:
+            raise KeyError(name)
+        return ", ".join(found)
+
+    def __iter__(self) -> Iterator[str]:
+        first: dict[str, str] = {}
+        for name, _ in self._pairs:
+            first.setdefault(name.lower(), name)
+        return iter(first.values())
+
+    def __len__(self) -> int:
+        return len({name.lower() for name, _ in self._pairs})
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.all(name))
+
+    def __repr__(self) -> str:
+        return f"Headers({self._pairs!r})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Event:
+    """One event, as `@on` and `@use` get it. Made by hand it needs a source and a type, for tests.
+
+    `payload` is the body as JSON, or a form's fields by name, or None when it is neither; it belongs
+    to this run alone. `raw` are the body's exact bytes. `timestamp` is when relay received it, in
+    UTC. `verdict` compares equal to "verified", "invalid", "unsigned" or "unchecked". `id` is the
+    number that relay shows, 0 outside relay.
+    """
+
+    source: str
+    type: str
+    payload: Any = None
+    headers: Headers = field(default_factory=Headers)
+    raw: bytes = b""
+    timestamp: datetime = _LONG_AGO
+    verdict: Verdict = Verdict.UNCHECKED
+    id: int = 0
+    provider: str = ""
+    idempotency_key: str | None = None
+    method: str = "POST"
+    path: str = ""
+    query: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Event {self.id} {self.type} from {self.source}, {self.verdict}>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What relay knows of a request beside the request itself."""
+
+    type: str
+    verdict: Verdict
+    id: int = 0
+    provider: str = ""
+    idempotency_key: str | None = None
+
+
+def judged(event: model.Event) -> Judgement:
+    """Return what relay knows of a stored event."""
+    return Judgement(
+        type=event.type,
+        verdict=event.verification.verdict,
+        id=event.id,
+        provider=event.row.provider,
+        idempotency_key=event.row.idempotency_key,
+    )
+
+
+def view(capture: Capture, judgement: Judgement) -> Event:
+    """Return what a handler is given of a request; its payload is read here."""
+    return Event(
+        source=capture.source,
+        type=judgement.type,
+        payload=Payload(capture.body, capture.content_type).value,
+        headers=Headers(tuple((header_text(name), header_text(value)) for name, value in capture.headers)),
+        raw=capture.body,
+        timestamp=capture.received_at,
+        verdict=judgement.verdict,
+        id=judgement.id,
+        provider=judgement.provider,
+        idempotency_key=judgement.idempotency_key,
+        method=capture.method,
+        path=header_text(capture.path),
+        query=header_text(capture.query),
+    )

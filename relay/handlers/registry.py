@@ -1,0 +1,106 @@
+"""`@on` and `@use`: which of a user's functions are called with which events."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar, overload
+
+from relay.handlers.answers import Failed, Retry
+from relay.handlers.event import Event
+from relay.model.delivery import listed
+
+Answer = Retry | Failed | None
+Function = Callable[[Event], Answer | Awaitable[Answer]]
+F = TypeVar("F", bound=Function)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One decorated function: called with events whose source and type fit. `first`: it is a `@use`."""
+
+    function: Callable[[Event], Any]
+    source: str
+    events: tuple[str, ...]
+    first: bool
+
+    def wants(self, event: Event) -> bool:
+        """Say whether an event is for this function."""
+        return fnmatchcase(event.source, self.source) and listed(event.type, self.events)
+
+    @property
+    def name(self) -> str:
+        """Return the function's name."""
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+
+# One list for each file that is being loaded: two files, or a file loaded anew, never see each other's.
+_collected: ContextVar[list[Rule] | None] = ContextVar("collected", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[list[Rule]]:
+    """Gather what decorators run meanwhile register, in their order."""
+    rules: list[Rule] = []
+    token = _collected.set(rules)
+    try:
+        yield rules
+    finally:
+        _collected.reset(token)
+
+
+def on(source: str, *events: str) -> Callable[[F], F]:
+    """Call the function with events of a source, the name after `/webhooks/`, whose type fits a pattern.
+
+    `@on("stripe", "invoice.*", "charge.refunded")`; without a pattern every type fits, and a source
+    may be a pattern too: `@on("*")`. Raises TypeError, where it stands, for what is no such use.
+    """
+    if not isinstance(source, str):
+        raise TypeError('@on needs a source: write @on("stripe", "invoice.paid") or @on("*")')
+    return _registering("on", source, events, first=False)
+
+
+@overload
+def use(source: F, /) -> F: ...
+@overload
+def use(source: str = "*", *events: str) -> Callable[[F], F]: ...
+def use(source: str | Function = "*", *events: str) -> Any:
+    """Call the function before the handlers of each event; what it answers, unless nothing, ends the run.
+
+    Bare, for every event, or with a source and patterns as `@on` takes them.
+    """
+    if not isinstance(source, str):
+        return _registering("use", "*", (), first=True)(source)
+    return _registering("use", source, events, first=True)
+
+
+def _registering(decorator: str, source: str, events: tuple[str, ...], *, first: bool) -> Callable[[F], F]:
+    for pattern in events:
+        if not isinstance(pattern, str):
+            raise TypeError(f"@{decorator} takes patterns of event types as text, not {pattern!r}")
+
+    def register(function: F) -> F:
+        _check(decorator, function)
+        rules = _collected.get()
+        # Imported by something else, such as a test, a handler is a plain function.
+        if rules is not None:
+            rules.append(Rule(function=function, source=source, events=events, first=first))
+        return function
+
+    return register
+
+
+def _check(decorator: str, function: object) -> None:
+    name = getattr(function, "__name__", repr(function))
+    if not callable(function):
+        raise TypeError(f"@{decorator} stands above a function, not {name}")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{name} has a yield, so calling it would run nothing; write it without")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        raise TypeError(f"{name} is called with one event; write def {name}(event)") from None
+    except ValueError:
+        return  # a built-in without a signature: the call will tell

@@ -1,0 +1,277 @@
+"""One process with a handlers file in it, as relay sees it: started, asked, and ended when it hangs."""
+
+import asyncio
+import codecs
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+from relay.errors import HandlersError
+from relay.handlers import frames
+from relay.handlers.child import KEPT
+from relay.handlers.event import Judgement
+from relay.handlers.home import Stamp, changed, stamps
+from relay.handlers.options import HandlerOptions
+from relay.model.delivery import Failed, Outcome, Output, Retry, Succeeded
+from relay.model.event import Capture
+
+_GRACE = 3.0  # seconds that a process may take to end by itself
+_ASKED = 0.5  # seconds that a process which hangs is given to say where
+_LAST_WORDS = 400  # bytes of what Python itself said when it could not start
+# Not found by the folder one is in: the user may have a `relay` of their own.
+_START = "import sys; sys.path.append(sys.argv.pop()); from relay.handlers.child import main; main()"
+_ROOT = str(Path(__file__).parents[2])
+
+_Reply = tuple[bytes, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What came of one event, and what was printed on the way."""
+
+    outcome: Outcome
+    output: Output
+
+
+class BrokenError(HandlersError):
+    """A file that could not be loaded; `read` is which state of which files that was."""
+
+    def __init__(self, error: HandlersError, output: Output, read: dict[str, Stamp]) -> None:
+        super().__init__(error.sentence, hint=error.hint, traceback=error.traceback)
+        self.output = output
+        self.read = read
+
+
+class Worker(asyncio.SubprocessProtocol):
+    """The process. It runs one event at a time; `rules` is what its file registered."""
+
+    def __init__(self, options: HandlerOptions) -> None:
+        self.rules: list[dict[str, Any]] = []
+        self._options = options
+        self._read: dict[str, Stamp] = {}
+        self._frames = frames.Frames()
+        self._printed = bytearray()
+        self._cut = False
+        self._spent = False
+        self._said = b""
+        self._pipe = -1
+        self._gone = asyncio.Event()
+        # The first one comes unasked, as soon as the file is loaded.
+        self._reply: asyncio.Future[_Reply] | None = asyncio.get_running_loop().create_future()
+        self._place: asyncio.Future[str] | None = None
+        self._transport: asyncio.SubprocessTransport | None = None
+
+    @classmethod
+    async def start(cls, options: HandlerOptions) -> Self:
+        """Start a process and have it load its file. Raises BrokenError."""
+        worker = cls(options)
+        worker._pipe, writing = os.pipe()
+        arguments = (str(options.path), str(options.folder), str(worker._pipe), str(writing), _ROOT)
+        try:
+            await asyncio.get_running_loop().subprocess_exec(
+                lambda: worker,
+                *(sys.executable, "-P", "-c", _START, *arguments),
+                cwd=options.folder,
+                env=dict(options.environ),
+                pass_fds=(worker._pipe, writing),
+                start_new_session=True,
+            )
+        except OSError as error:
+            what = HandlersError(f"cannot start Python for {options.name}: {error.strerror}")
+            raise BrokenError(what, Output(), {}) from error
+        finally:
+            if worker._transport is None:
+                worker._let_go()
+            os.close(writing)
+        try:
+            worker._take_in(await worker._loaded())
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
+
+    @property
+    def free(self) -> bool:
+        """Say whether it can be given an event."""
+        return not (self.gone or self._spent) and self._reply is None
+
+    @property
+    def gone(self) -> bool:
+        """Say whether the process has ended."""
+        return self._gone.is_set()
+
+    @property
+    def stale(self) -> bool:
+        """Say whether a file that it has loaded is another one by now."""
+        return changed(self._read)
+
+    async def run(self, capture: Capture, judgement: Judgement) -> Run:
+        """Run an event. One that takes longer than the options say is ended with its process."""
+        self._reply = asyncio.get_running_loop().create_future()
+        if self.gone:
+            self._reply.set_exception(_EndedError(self._status()))
+        asked = frames.frame(frames.HEAD, frames.head(capture, judgement))
+        self._write(asked + frames.frame(frames.BODY, capture.body))
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                _, told = await self._replied()
+        except TimeoutError:
+            place = await self._where()
+            self.kill()
+            self._read_rest()
+            detail = f"took longer than {self._options.timeout:g} s, so its process was ended"
+            return Run(outcome=Retry(detail), output=self._output(place))
+        except _EndedError as error:
+            detail = f"the process of {self._options.name} ended by itself ({error})"
+            return Run(outcome=Retry(detail), output=self._output())
+        self._read.update(_stamps(told))
+        self._spent = told["last"]
+        return Run(outcome=_outcome(told), output=self._output(told["traceback"]))
+
+    def retire(self) -> None:
+        """Let the process end by itself, as soon as it has nothing to do."""
+        if self._transport and (pipe := self._transport.get_pipe_transport(0)):
+            pipe.close()
+
+    def kill(self) -> None:
+        """End the process and all that it started, now."""
+        if self._transport is not None:
+            if not self.gone:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._transport.get_pid(), signal.SIGKILL)
+            self._transport.close()
+
+    async def end(self) -> None:
+        """Let the process end by itself, and end it when it does not."""
+        self.retire()
+        try:
+            async with asyncio.timeout(_GRACE):
+                await self._gone.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.kill()
+        await self._gone.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport (called by asyncio)."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Take in what the process tells (called by asyncio)."""
+        if fd == 2:
+            self._said = (self._said + data)[-_LAST_WORDS:]
+            return
+        for kind, content in self._frames.feed(data):
+            if kind == frames.OUTPUT:
+                self._printed += content
+            elif kind == frames.CUT:
+                self._cut = True
+            elif kind == frames.HERE:
+                if self._place and not self._place.done():
+                    self._place.set_result(content.decode())
+            elif self._reply and not self._reply.done():
+                self._reply.set_result((kind, frames.read(content)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end (called by asyncio)."""
+        del exc
+        self._gone.set()
+        self._let_go()
+        if self._transport is not None:
+            self._transport.close()
+        if self._reply and not self._reply.done():
+            self._reply.set_exception(_EndedError(self._status()))
+
+    def _read_rest(self) -> None:
+        # What the process printed and could not pass on itself any more.
+        with suppress(OSError):
+            os.set_blocking(self._pipe, False)
+            while len(self._printed) <= KEPT and (data := os.read(self._pipe, KEPT)):
+                self._printed += data
+
+    def _let_go(self) -> None:
+        if self._pipe >= 0:
+            self._read_rest()
+            os.close(self._pipe)
+            self._pipe = -1
+
+    def _write(self, data: bytes) -> None:
+        assert self._transport is not None
+        pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
+        pipe.write(data)
+
+    async def _replied(self) -> _Reply:
+        assert self._reply is not None
+        reply = await self._reply
+        # Only now: who was told nothing must not be asked again.
+        self._reply = None
+        return reply
+
+    async def _loaded(self) -> _Reply:
+        name, patience = self._options.name, self._options.patience
+        try:
+            async with asyncio.timeout(patience):
+                return await self._replied()
+        except TimeoutError:
+            place = await self._where()
+            what = HandlersError(f"{name} took longer than {patience:g} s to load", traceback=place)
+        except _EndedError as error:
+            said = self._said.decode(errors="replace").strip().rpartition("\n")[2]
+            what = HandlersError(f"{name}: its process ended while loading it: {said or error}")
+        raise BrokenError(what, self._output(what.traceback), stamps([str(self._options.path)]))
+
+    def _take_in(self, reply: _Reply) -> None:
+        kind, told = reply
+        self._read = _stamps(told)
+        if kind == frames.READY:
+            self.rules = told["rules"]
+            return
+        error = HandlersError(told["sentence"], hint=told["hint"], traceback=told["traceback"])
+        raise BrokenError(error, self._output(error.traceback), self._read)
+
+    async def _where(self) -> str:
+        self._place = asyncio.get_running_loop().create_future()
+        self._write(frames.frame(frames.WHERE))
+        try:
+            async with asyncio.timeout(_ASKED):
+                return await self._place
+        except TimeoutError:
+            return ""
+
+    def _output(self, traceback: str = "") -> Output:
+        printed, cut = bytes(self._printed), self._cut
+        self._printed.clear()
+        self._cut = False
+        cut = cut or len(printed) > KEPT
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        # A character that the cut went through is left out.
+        return Output(text=decoder.decode(printed[:KEPT], final=not cut), cut=cut, traceback=traceback)
+
+    def _status(self) -> str:
+        status = self._transport.get_returncode() if self._transport else None
+        if status is not None and status < 0:
+            with suppress(ValueError):
+                return f"killed by {signal.Signals(-status).name}"
+        return f"status {status}"
+
+
+class _EndedError(Exception):
+    """The process ended while it was waited for; never leaves this module."""
+
+
+def _stamps(told: dict[str, Any]) -> dict[str, Stamp]:
+    return {path: tuple(found) if found else None for path, found in told["read"].items()}
+
+
+def _outcome(told: dict[str, Any]) -> Outcome:
+    match told["outcome"]:
+        case "succeeded":
+            return Succeeded(told["detail"])
+        case "failed":
+            return Failed(told["detail"])
+    return Retry(told["detail"], after=told["after"], firm=told["firm"])

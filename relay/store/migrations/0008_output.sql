@@ -1,0 +1,2 @@
+-- What a run of the user's own code printed and logged, and where it failed; JSON: text, cut, traceback.
+ALTER TABLE attempts ADD COLUMN output TEXT;

@@ -1,0 +1,35 @@
+"""What the docs show is what works: every block of Python in them is a handlers file that loads."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from relay import Event
+from relay.model.delivery import Failed, Retry, Succeeded
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = [
+    (name, block)
+    for name in ("docs/handlers.md", "README.md")
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+]
+PAID = Event(source="stripe", type="invoice.paid", payload={"data": {"object": {"id": "in_1"}}})
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=[name for name, _ in BLOCKS])
+async def test_every_block_is_a_handlers_file_that_ships_what_is_paid(loaded, capfd, name, block):
+    handlers = loaded(block)
+    assert (await handlers.run(PAID)).outcome == Succeeded("ship ran")
+    assert "shipping in_1\n" in capfd.readouterr().out
+
+
+async def test_the_example_of_the_docs_answers_as_they_say(loaded):
+    handlers = loaded(BLOCKS[0][1])
+    push = {"source": "github", "type": "push"}
+    assert (await handlers.run(Event(**push, payload={"ref": "refs/heads/x"}))).outcome == Failed(
+        "only main is deployed"
+    )
+    assert (await handlers.run(Event(**push, payload={"ref": "refs/heads/main"}))).outcome == Retry(
+        "the queue is full", after=60, firm=True
+    )

@@ -119,6 +119,7 @@ def setup(ground: Ground) -> Setup:
         emails={name: ", ".join(email.to) for name, email in config.emails.items()},
         smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
         addresses={name: _address(target) for name, target in config.targets.items()},
+        max_body=config.server.max_body,
     )
 
 

@@ -5,7 +5,9 @@ from typing import Any
 from relay.actions.base import Action
 from relay.actions.email import Email, Post
 from relay.actions.forward import Forward
+from relay.admission.gate import Gate
 from relay.assembly.ground import Ground
+from relay.config.admission import names_callers
 from relay.delivery.bulk import Bulk
 from relay.delivery.engine import Engine, Habits
 from relay.delivery.replay import Replays
@@ -84,10 +86,12 @@ def door(ground: Ground) -> Door:
     ingest = Ingest(ground.store, ground.bus, ground.clock, ground.config.routes, ground.config.targets)
     return Door(
         ingest=ingest,
+        gate=Gate(ground.clock),
         table=ground.table,
         bus=ground.bus,
         clock=ground.clock,
         live=ground.live,
         max_body=ground.config.server.max_body,
         nonce=ground.nonce,
+        believing=names_callers(ground.config.file.tunnel),
     )

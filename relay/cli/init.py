@@ -37,6 +37,13 @@ TEMPLATE = """\
 # tolerance  = "5m"              # how old a signature may be
 # events     = ["payment_intent.*", "invoice.paid"]   # others are kept and marked ignored
 # duplicates = "drop"            # drop: kept, never sent on | deliver
+# allow_ips  = ["192.0.2.1", "10.0.0.0/24"]                       # others: 403
+# rate_limit = { requests_per_minute = 60, burst = 10 }           # faster: 429
+# max_body   = "64KB"            # larger: 413
+# content_types = ["application/json"]                            # others: 400, as all below
+# schema     = "schemas/payment.json"        # or "models:Payment", a Pydantic model in models.py
+# require_idempotency_key = true
+# email_field = "user.email"     # must hold a mail address
 #
 # [sources.billing]              # a provider of your own
 # provider   = "custom"

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from relay.model.admission import OPEN, Admission, Problem
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 
@@ -178,6 +179,7 @@ class Source:
     events: tuple[str, ...] = ()
     deliver_duplicates: bool = False
     require_idempotency_key: bool = False
+    admission: Admission = OPEN
     verify_tokens: tuple[Secret, ...] = ()
     deliver_handshakes: bool = False
     answer: Answer = field(default_factory=Answer)
@@ -229,11 +231,12 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A stored event whole: its row, its exact request, and how its signature was checked."""
+    """A stored event whole: its row, its exact request, how its signature was checked, what was wrong."""
 
     row: EventRow
     capture: Capture
     verification: Verification
+    problems: tuple[Problem, ...] = ()
 
     @property
     def id(self) -> int:
@@ -261,7 +264,7 @@ class NewEvent:
     """An event on its way into the store: a row that has no id yet, with its bytes.
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
-    seen but may not act.
+    seen but may not act. `problems` are what its source's rules have against it.
     """
 
     capture: Capture
@@ -276,3 +279,4 @@ class NewEvent:
     status: int
     sample: bool = False
     summary: str = ""
+    problems: tuple[Problem, ...] = ()

@@ -16,6 +16,7 @@ _EVENT_COLUMNS = (
     "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
     "size, sha256, remote, sample, summary, status, outcome, duplicate_of"
 )
+_BYTES_COLUMNS = "event_id, url, headers, body, checks, problems"
 # Sizes a batch is cut into. Few, so that every statement stays prepared: one for each size of batch
 # would be parsed anew each time, which costs more than running it.
 _PORTIONS = (64, 16, 4, 1)
@@ -83,6 +84,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
             rows.dump_headers(capture.headers),
             capture.body,
             rows.dump_checks(event.verification),
+            rows.dump_problems(event.problems),
         ),
         owed=owed,
         outcome=event.outcome,
@@ -107,7 +109,8 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in batch]
     _insert(connection, f"events ({_EVENT_COLUMNS})", events)
     _count(connection, batch)
-    _insert(connection, "event_bytes", [(id_, *item.stored) for id_, item in enumerate(batch, start=first)])
+    stored = [(id_, *item.stored) for id_, item in enumerate(batch, start=first)]
+    _insert(connection, f"event_bytes ({_BYTES_COLUMNS})", stored)
     _insert(connection, "keys", claimed)
     made = _owe(connection, enumerate(batch, start=first))
     return [

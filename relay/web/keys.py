@@ -12,10 +12,11 @@ from relay.delivery.bulk import Bulk
 from relay.mail.compose import Mail
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
-from relay.model.signals import Refused, TunnelChanged
+from relay.model.signals import TunnelChanged
 from relay.providers.doctor import Diagnosis
 from relay.routing import RouteMatch
 from relay.store import Store
+from relay.web.refusals import Refusals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Setup:
     """What relay.toml says, resolved.
 
     `emails` maps a template's name to where it usually goes,
-    `addresses` a target's name to the URL, mail or file it leads to.
+    `addresses` a target's name to the URL, mail or file it leads to; `max_body` is in bytes.
     """
 
     version: str
@@ -38,6 +39,7 @@ class Setup:
     emails: Mapping[str, str]
     smtp: str
     addresses: Mapping[str, str]
+    max_body: int
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Live:
     """What changes while relay runs: the tunnel, each target's health, who was turned away."""
 
     tunnel: TunnelChanged
-    refused: dict[str, list[Refused]] = field(default_factory=dict)
+    refused: Refusals = field(default_factory=Refusals)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
 

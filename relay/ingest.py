@@ -31,7 +31,7 @@ from relay.store.incoming import Stored
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 64 * 1024  # bytes of a body that are held against a schema on the loop itself: a few milliseconds
+_AT_ONCE = 8 * 1024  # bytes of a body that are examined on the loop itself: five milliseconds at the most
 
 
 class Ingest:

@@ -32,7 +32,8 @@ def admission_in(folder: Path) -> Callable[[SourceTable], Admission]:
         problems: list[str] = []
         networks = tuple(_networks(table.allow_ips, problems))
         problems += _odd_types(table.content_types)
-        schema = _tried(lambda: _schema(table.json_schema, folder), problems)
+        name = table.json_schema
+        schema = _tried(lambda: body_schema(name, folder), problems) if name is not None else None
         email = _tried(lambda: _email(table.email_field), problems)
         if problems:
             raise ConfigError("; ".join(problems), problems=tuple(problems))
@@ -100,9 +101,8 @@ def _odd_types(kinds: list[str]) -> Iterator[str]:
             yield f"content_types.{place}: {shown} is not a media type; write application/json or application/*"
 
 
-def _schema(name: str | None, folder: Path) -> BodySchema | None:
-    if name is None:
-        return None
+def body_schema(name: str, folder: Path) -> BodySchema:
+    """Return what `schema = "…"` means in a folder. Raises ConfigError, led by the key `schema`."""
     if is_model(name):
         return model(name, folder)
     from relay.config.json_schema import (  # noqa: PLC0415 - 40 ms to import, for sources with a schema only

@@ -120,6 +120,7 @@ def setup(ground: Ground) -> Setup:
         smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
         addresses={name: _address(target) for name, target in config.targets.items()},
         max_body=config.server.max_body,
+        keep=config.keep,
     )
 
 

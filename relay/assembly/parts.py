@@ -13,6 +13,7 @@ from relay.delivery.engine import Engine, Habits
 from relay.delivery.replay import Replays
 from relay.delivery.resign import Resign
 from relay.ingest import Ingest
+from relay.retention import Notice, Retention
 from relay.routing import lead
 from relay.web.receive import Door
 
@@ -79,6 +80,15 @@ def bulk(ground: Ground, engine: Engine, above: int) -> Bulk:
         in_order=engine.in_order,
         above=above,
     )
+
+
+def retention(ground: Ground) -> Retention:
+    """Return what forgets old events."""
+
+    def report(notice: Notice | None) -> None:
+        ground.live.retention = notice
+
+    return Retention(ground.store, ground.bus, ground.clock, ground.config.keep, report)
 
 
 def door(ground: Ground) -> Door:

@@ -40,10 +40,10 @@ TEMPLATE = """\
 # allow_ips  = ["192.0.2.1", "10.0.0.0/24"]                       # others: 403
 # rate_limit = { requests_per_minute = 60, burst = 10 }           # faster: 429
 # max_body   = "64KB"            # larger: 413
-# content_types = ["application/json"]                            # others: 400, as all below
-# schema     = "schemas/payment.json"        # or "models:Payment", a Pydantic model in models.py
-# require_idempotency_key = true
-# email_field = "user.email"     # must hold a mail address
+# content_types = ["application/json"]                            # others: 400
+# email_field = "user.email"     # must hold a mail address, else 400
+# require_idempotency_key = true # without one: 400; so is what does not fit schema = "schemas/payment.json",
+#                                # a JSON Schema, or schema = "models:Payment", a Pydantic model
 #
 # [sources.billing]              # a provider of your own
 # provider   = "custom"
@@ -91,6 +91,11 @@ TEMPLATE = """\
 # password = "env:SMTP_PASSWORD"
 # sender   = "Relay <relay@example.com>"
 # allow_recipients = ["*@example.com"]
+
+# [retention]                    # the oldest go first; what is pinned or still owed stays
+# max_age    = "30d"
+# max_events = 1000000
+# max_size   = "5GB"
 """
 
 

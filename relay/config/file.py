@@ -214,9 +214,9 @@ class SmtpTable(Table):
 class RetentionTable(Table):
     """`[retention]`: how much is kept."""
 
-    max_age: Duration = 30 * 86400.0
+    max_age: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
     max_events: Annotated[int, Field(ge=1)] = 1_000_000
-    max_size: Size = 5_000_000_000
+    max_size: Annotated[Size, Field(ge=1_000_000)] = 5_000_000_000
 
 
 class File(Table):

@@ -12,6 +12,7 @@ from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
 from relay.store.messages import Messages
+from relay.store.pruning import Pruning
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
 from relay.store.writer import Writer
@@ -27,6 +28,7 @@ class Store:
     batches: Batches
     messages: Messages
     indexer: Indexer
+    pruning: Pruning
 
 
 @asynccontextmanager
@@ -51,6 +53,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     batches=Batches(writer, readers),
                     messages=Messages(writer, readers),
                     indexer=indexer,
+                    pruning=Pruning(writer, readers),
                 )
 
 

@@ -53,6 +53,7 @@ async def status(request: web.Request) -> web.Response:
             "queue": await here.store.deliveries.counts(),
             "events": {"total": counts.events, "rejected": counts.rejected, "failing": counts.failing},
             "refused": shapes.refusals(live.refused),
+            "retention": shapes.retention(setup.keep, live.retention, await here.store.pruning.usage()),
             "data_dir": str(setup.data_dir),
             "config": str(setup.config_path) if setup.config_path else None,
         },

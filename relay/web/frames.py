@@ -129,7 +129,7 @@ class Drawer:
         live, ingress = self.here.live, self.here.setup.ingress_url
         around = _Around(
             tunnel=shell.tunnel(live.tunnel, ingress),
-            banners=shell.banners(live.tunnel, ingress, live.down, live.gone),
+            banners=shell.banners(live.tunnel, ingress, live.down, live.gone, live.retention),
         )
         return frame(self._renderer.part("parts/status.html", shell=around))
 

@@ -36,7 +36,9 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
         address=here.setup.dashboard_url.partition("://")[2],
         tunnel=shell.tunnel(here.live.tunnel, here.setup.ingress_url),
         counts=await nav_counts(here),
-        banners=shell.banners(here.live.tunnel, here.setup.ingress_url, here.live.down, here.live.gone),
+        banners=shell.banners(
+            here.live.tunnel, here.setup.ingress_url, here.live.down, here.live.gone, here.live.retention
+        ),
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
     )

@@ -14,6 +14,7 @@ from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
 from relay.model.signals import TunnelChanged
 from relay.providers.doctor import Diagnosis
+from relay.retention import Keep, Notice
 from relay.routing import RouteMatch
 from relay.store import Store
 from relay.web.refusals import Refusals
@@ -24,7 +25,8 @@ class Setup:
     """What relay.toml says, resolved.
 
     `emails` maps a template's name to where it usually goes,
-    `addresses` a target's name to the URL, mail or file it leads to; `max_body` is in bytes.
+    `addresses` a target's name to the URL, mail or file it leads to; `max_body` is in bytes,
+    `keep` what retention goes by.
     """
 
     version: str
@@ -40,6 +42,7 @@ class Setup:
     smtp: str
     addresses: Mapping[str, str]
     max_body: int
+    keep: Keep
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class Live:
     refused: Refusals = field(default_factory=Refusals)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    retention: Notice | None = None
 
     def state_of(self, target: str) -> tuple[str, str]:
         """Return whether a target is up, down or gone, and why."""

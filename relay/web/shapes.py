@@ -14,7 +14,9 @@ from relay.model.message import Message
 from relay.model.reasons import sentence
 from relay.model.text import header_text, printable
 from relay.providers.doctor import Diagnosis
+from relay.retention import Keep, Notice
 from relay.routing import RouteMatch
+from relay.store.pruning import Usage
 from relay.web.refusals import Kind, Refusals
 
 Json = dict[str, Any]
@@ -239,6 +241,14 @@ def source(item: Source, url: str, public: str | None) -> Json:
         "secrets": [secret.reference for secret in item.secrets],
         "missing_secrets": list(item.missing_secrets),
         "local_public_key": item.local.public if item.local else None,
+    }
+
+
+def retention(keep: Keep, notice: Notice | None, usage: Usage) -> Json:
+    """Return what retention goes by (seconds, events, bytes), what is used of it, and what to know of that."""
+    return asdict(keep) | {
+        "used": {"events": usage.events, "size": usage.used},
+        "notice": f"{notice.title} {notice.text}" if notice else None,
     }
 
 

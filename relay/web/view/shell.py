@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relay.model.signals import TunnelChanged
 from relay.model.text import printable
+from relay.retention import Notice
 
 THEMES = ("light", "dark")
 
@@ -75,9 +76,13 @@ def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
 
 
 def banners(
-    changed: TunnelChanged, ingress_url: str, down: Mapping[str, str], gone: Mapping[str, str]
+    changed: TunnelChanged,
+    ingress_url: str,
+    down: Mapping[str, str],
+    gone: Mapping[str, str],
+    retention: Notice | None = None,
 ) -> tuple[Banner, ...]:
-    """Return what needs a person now: a tunnel that dropped, targets that do not answer."""
+    """Return what needs a person now: a tunnel that dropped, targets that do not answer, a full store."""
     shown: list[Banner] = []
     if tunnel(changed, ingress_url).broken:
         local = ingress_url.partition("://")[2]
@@ -102,4 +107,6 @@ def banners(
         for reasons, said in words
         for name, why in sorted(reasons.items())
     ]
+    if retention is not None:
+        shown.append(Banner(kind="warn", icon="trash-2", title=retention.title, text=retention.text))
     return tuple(shown)

@@ -9,7 +9,7 @@ from itertools import takewhile
 from relay.bus import Bus, Subscription
 from relay.clock import Clock
 from relay.errors import StoreError
-from relay.model.signals import EventChanged
+from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.store import Store
 from relay.store.pruning import Old, Usage
 
@@ -142,9 +142,9 @@ class Retention:
             self._start, self._revisit_at = 0, now + REVISIT
 
     async def _pause(self, listening: Subscription | None, usage: Usage) -> None:
-        busy = listening is not None and listening.waiting
-        if busy and listening is not None:
-            await listening.next()
+        heard = await listening.next() if listening is not None and listening.waiting else ()
+        # Not every signal: those of its own would slow it down.
+        busy = any(isinstance(signal, EventStored | DeliveryChanged) for signal in heard)
         keep = self._keep
         urgent = usage.events > keep.max_events * _URGENT or usage.used > keep.max_size * _URGENT
         await self._clock.sleep(PAUSE_BUSY if busy and not urgent else PAUSE)

@@ -15,8 +15,8 @@ from relay.model.batch import BatchState, NewBatch, Step
 from relay.model.delivery import Attempt, DeliveryState, NewDelivery, SignMode
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
 from relay.model.search import parse
-from relay.model.signals import EventChanged
-from relay.retention import BATCH, Keep, Retention
+from relay.model.signals import EventChanged, EventStored
+from relay.retention import BATCH, PAUSE, Keep, Retention
 from relay.store import Limits, open_store
 
 NOW = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
@@ -234,19 +234,19 @@ async def test_a_few_go_at_a_time_and_whoever_writes_meanwhile_is_served(store, 
         assert await sweep(listening, max_events=10) == 340
     assert len(heard) == 4
     assert all(isinstance(one, EventChanged) for one in heard)
-    assert len(clock.waits) == 4
+    assert clock.waits == [PAUSE] * 4
     assert BATCH == 100
 
 
 async def test_while_events_come_in_it_goes_slowly_unless_it_is_urgent(store, sweep, clock):
     await fill(store, 104)
     with sweep.bus.subscribed() as listening:
-        sweep.bus.publish(EventChanged(1))
+        sweep.bus.publish(EventStored(1))
         await sweep(listening, max_events=100)
         assert max(clock.waits) == 0.5
         await fill(store, 100)
         clock.waits.clear()
-        sweep.bus.publish(EventChanged(1))
+        sweep.bus.publish(EventStored(1))
         await sweep(listening, max_events=50)
         assert clock.waits[0] == 0.02
 

@@ -77,6 +77,7 @@ async def running(
                 async with asyncio.timeout(1.0):
                     await ground.tunnel_spoke.wait()
         if not quiet:
+            tasks("retention", parts.retention(ground).run())
             stack.enter_context(_announced(config.server.data_dir, desk.setup))
         yield front.running(ground, desk, guard, older.rows[0].id if older.rows else 0)
 

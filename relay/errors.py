@@ -7,6 +7,7 @@ class RelayError(Exception):
     RelayError
       ConfigError          relay.toml or an option is wrong (exit 2, HTTP 400)
       UsageError           a call or a command that makes no sense (exit 2, HTTP 400)
+        InvalidPayloadError  a payload that does not fit its schema
       NotFoundError        no such event, delivery, source, target (exit 1, HTTP 404)
       TargetError          an address relay must not or cannot dial (exit 2, HTTP 422)
       StoreError           the store cannot be opened or written (exit 1, HTTP 503)
@@ -18,6 +19,9 @@ class RelayError(Exception):
       CatchUpError         a provider does not give out what it sent before (exit 1, HTTP 502)
         CredentialError    it refuses the credential it was asked with (exit 3, HTTP 502)
       HandlersError        a handlers file cannot be run (exit 2, HTTP 422)
+      SendError            what was sent got no answer (exit 1, HTTP 502)
+        UnreachableError   nobody takes a connection there
+        TimedOutError      no answer came in time
       PortError            a port is taken or not allowed (exit 1, HTTP 500)
     """
 
@@ -49,6 +53,16 @@ class UsageError(RelayError):
     exit_code = 2
     status = 400
     code = "bad_request"
+
+
+class InvalidPayloadError(UsageError):
+    """A payload that does not fit the schema it is sent with; `problems` holds a sentence for each field."""
+
+    code = "schema"
+
+    def __init__(self, sentence: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(sentence, hint=hint)
+        self.problems = problems or (sentence,)
 
 
 class NotFoundError(RelayError):
@@ -135,6 +149,22 @@ class HandlersError(RelayError):
     def __init__(self, sentence: str, *, hint: str = "", traceback: str = "") -> None:
         super().__init__(sentence, hint=hint)
         self.traceback = traceback
+
+
+class SendError(RelayError):
+    """What was sent got no answer that is HTTP."""
+
+    exit_code = 1
+    status = 502
+    code = "not_sent"
+
+
+class UnreachableError(SendError):
+    """Nobody takes a connection at that address."""
+
+
+class TimedOutError(SendError):
+    """No answer came in time."""
 
 
 class PortError(RelayError):

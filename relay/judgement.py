@@ -93,7 +93,7 @@ def identify(source: Source, capture: Capture, verification: Verification, *, sa
     key = source.idempotency_key(capture, payload) if source.idempotency_key else None
     summary = source.summary(capture, payload) if source.summary else None
     type_ = printable(type_ or "unknown", _TYPE_LENGTH)
-    judgement = _judge(source, verification, type_, key)
+    judgement = _judge(source, verification, type_)
     return NewEvent(
         capture=capture,
         provider=source.provider,
@@ -110,11 +110,9 @@ def identify(source: Source, capture: Capture, verification: Verification, *, sa
     )
 
 
-def _judge(source: Source, verification: Verification, type_: str, key: str | None) -> _Judgement:
+def _judge(source: Source, verification: Verification, type_: str) -> _Judgement:
     if not verification.trusted and source.verify is VerifyMode.ENFORCE:
         return _Judgement(outcome=EventOutcome.REJECTED, status=401, reason=verification.reason)
-    if source.require_idempotency_key and key is None:
-        return _Judgement(outcome=EventOutcome.REJECTED, status=400, reason="idempotency_key_missing")
     if not listed(type_, source.events):
         return _Judgement(
             outcome=EventOutcome.IGNORED, status=source.answer.status, reason="event_not_listed"

@@ -131,6 +131,7 @@ def setup(ground: Ground) -> Setup:
         addresses={name: _address(target) for name, target in config.targets.items()},
         max_body=config.server.max_body,
         facts=facts(config.file, config.path),
+        keep=config.keep,
     )
 
 

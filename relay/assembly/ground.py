@@ -24,8 +24,6 @@ from relay.web.preferences import load_preferences
 from relay.web.sites import address_of
 from relay.web.sources import SourceTable
 
-_REFUSED_KEPT = 50  # refusals remembered for each source
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
@@ -116,9 +114,7 @@ class Ground:
 
     def _note(self, signal: Signal) -> None:
         if isinstance(signal, Refused):
-            kept = self.live.refused.setdefault(signal.source, [])
-            kept.append(signal)
-            del kept[:-_REFUSED_KEPT]
+            self.live.refused.note(signal)
 
     def path_of(self, name: str) -> str:
         """Return where a source answers, also one that nobody configured."""

@@ -8,9 +8,11 @@ from relay.actions.base import Action
 from relay.actions.email import Email, Post
 from relay.actions.forward import Forward
 from relay.actions.handler import Handler
+from relay.admission.gate import Gate
 from relay.assembly.ground import Ground
 from relay.catchup.catch_ups import CatchUps
 from relay.catchup.recovery import Means
+from relay.config.admission import names_callers
 from relay.delivery.bulk import Bulk
 from relay.delivery.engine import Engine, Habits
 from relay.delivery.lab.plan import Planner
@@ -19,6 +21,7 @@ from relay.delivery.replay import Replays
 from relay.delivery.resign import Resign
 from relay.delivery.spoil import Spoil
 from relay.ingest import Ingest
+from relay.retention import Notice, Retention
 from relay.routing import lead
 from relay.tunnel.supervisor import Supervisor
 from relay.web.receive import Door
@@ -135,11 +138,21 @@ def lab(ground: Ground, engine: Engine) -> Lab:
     )
 
 
+def retention(ground: Ground) -> Retention:
+    """Return what forgets old events."""
+
+    def report(notice: Notice | None) -> None:
+        ground.live.retention = notice
+
+    return Retention(ground.store, ground.bus, ground.clock, ground.config.keep, report)
+
+
 def door(ground: Ground) -> Door:
     """Return what the ingress hands requests to."""
     ingest = Ingest(ground.store, ground.bus, ground.clock, ground.config.routes, ground.config.targets)
     return Door(
         ingest=ingest,
+        gate=Gate(ground.clock),
         table=ground.table,
         bus=ground.bus,
         clock=ground.clock,
@@ -147,4 +160,5 @@ def door(ground: Ground) -> Door:
         meter=ground.meter,
         max_body=ground.config.server.max_body,
         nonce=ground.nonce,
+        believing=names_callers(ground.config.file.tunnel),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from relay.cli.client import connect, find
+from relay.cli.client import Json, connect, find
 from relay.cli.options import Call, shared
 from relay.cli.probes import PATIENT, target_answers
 from relay.cli.terminal import Part
@@ -64,7 +64,8 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
     if url is None:
         yield _port("ingress", config.server.ingress, named=config.server.ingress_named)
         yield _port("dashboard", config.server.dashboard, named=config.server.dashboard_named)
-    yield await _data(config)
+    for finding in await _data(config):
+        yield finding
     yield _disk(config.server.data_dir)
     yield _tunnel(config)
     for finding in await asyncio.gather(*(_target(config, name) for name in config.targets)):
@@ -87,13 +88,22 @@ def _port(name: str, address: tuple[str, int], *, named: bool) -> Finding:
     return _good(name, f"{host}:{port or 'any port'} is free")
 
 
-async def _data(config: Config) -> Finding:
+async def _data(config: Config) -> tuple[Finding, ...]:
     try:
         async with connect(config) as api:
             status = await api.get("/api/status")
     except RelayError as error:
-        return Finding(name="data", state="failed", detail=error.sentence, fix=error.hint)
-    return _good("data", f"{config.server.data_dir / 'relay.db'} holds {status['events']['total']} events")
+        return (Finding(name="data", state="failed", detail=error.sentence, fix=error.hint),)
+    held = f"{config.server.data_dir / 'relay.db'} holds {status['events']['total']} events"
+    return _good("data", held), _retention(config, status["retention"])
+
+
+def _retention(config: Config, now: Json) -> Finding:
+    limits = ", ".join(config.keep.says(rule) for rule in ("age", "events", "size"))
+    if now["notice"]:
+        fix = "raise a limit under [retention], or unpin and delete"
+        return Finding(name="retention", state="warning", detail=now["notice"], fix=fix)
+    return _good("retention", f"{size(now['used']['size'])} used; kept are {limits}")
 
 
 def _disk(data_dir: Path) -> Finding:

@@ -37,6 +37,13 @@ TEMPLATE = """\
 # tolerance  = "5m"              # how old a signature may be
 # events     = ["payment_intent.*", "invoice.paid"]   # others are kept and marked ignored
 # duplicates = "drop"            # drop: kept, never sent on | deliver
+# allow_ips  = ["192.0.2.1", "10.0.0.0/24"]                       # others: 403
+# rate_limit = { requests_per_minute = 60, burst = 10 }           # faster: 429
+# max_body   = "64KB"            # larger: 413
+# content_types = ["application/json"]                            # others: 400
+# email_field = "user.email"     # must hold a mail address, else 400
+# require_idempotency_key = true # without one: 400; so is what does not fit schema = "schemas/payment.json",
+#                                # a JSON Schema, or schema = "models:Payment", a Pydantic model
 #
 # [sources.stripe.catch_up]      # relay catch-up stripe --since 2h; for GitHub, Stripe and Svix
 # key        = "env:STRIPE_API_KEY"
@@ -100,6 +107,11 @@ TEMPLATE = """\
 # timeout  = "10s"               # for each step
 # insecure = false               # true: also a server elsewhere that offers no encryption
 # verify_tls = true              # ca_file = "mail-ca.pem" names who vouches for its certificate
+
+# [retention]                    # the oldest go first; what is pinned or still owed stays
+# max_age    = "30d"
+# max_events = 1000000
+# max_size   = "5GB"
 """
 
 

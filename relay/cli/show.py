@@ -8,7 +8,7 @@ import click
 from relay.cli.client import Api, Json, connect
 from relay.cli.options import Call, event_id, shared
 from relay.cli.terminal import Part
-from relay.cli.verify import check_rows
+from relay.cli.verify import check_rows, problem_rows
 from relay.cli.words import delivery_parts, event_parts, size
 from relay.model.payload import Payload
 from relay.model.text import REDACTED, is_sensitive
@@ -71,7 +71,12 @@ def _print(call: Call, whole: Json, sent: list[Json], *, reveal: bool) -> None:
     source, type_, number, verdict = event_parts(whole)
     line(number, "  ", source, "  ", type_, "  ", verdict)
     call.terminal.table(_facts(whole))
-    for title, rows in (("Signature", check_rows(whole)), ("Headers", _headers(whole, reveal=reveal))):
+    sections = (
+        ("Signature", check_rows(whole)),
+        ("Refused because", problem_rows(whole["fields"])),
+        ("Headers", _headers(whole, reveal=reveal)),
+    )
+    for title, rows in sections:
         if rows:
             line()
             line((title, "bold"))

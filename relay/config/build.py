@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -23,6 +23,7 @@ from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
 from relay.model.secret import Secret
+from relay.retention import Keep
 from relay.tunnel.tunnel import TunnelOptions
 
 DEFAULT_FILE = "relay.toml"
@@ -77,6 +78,7 @@ class Config:
     smtp: SmtpOptions | None
     notices: tuple[str, ...]
     spare: tuple[Secret, ...] = ()
+    keep: Keep = field(default_factory=Keep)
     catch_up: Callable[[Source], Listing]
 
 
@@ -117,6 +119,7 @@ def load(
         notices=(*sources.notices, *catch_up.notices, *targets.notices, *_unused(file)),
         spare=within_reach(known, (item for table in file.sources.values() for item in table.secret)),
         catch_up=catch_up.listing,
+        keep=Keep(**file.retention.model_dump()),
     )
 
 
@@ -234,8 +237,6 @@ def _tunnel(
 
 def _unused(file: File) -> list[str]:
     notices = []
-    if "retention" in file.model_fields_set:
-        notices.append("retention: this version does not apply it yet")
     if file.targets and not file.routes and len(file.targets) > 1:
         notices.append("routes: there are several targets but no routes, so nothing is forwarded")
     return notices

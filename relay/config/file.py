@@ -57,6 +57,7 @@ class TunnelTable(Table):
     domain: str | None = None
     command: str | None = None
     public_url: str | None = None
+    forwarded_for: bool | None = None
 
 
 class SignatureTable(Table):
@@ -113,8 +114,8 @@ class AnswerTable(Table):
 class RateLimit(Table):
     """`rate_limit = {…}`."""
 
-    requests_per_minute: Annotated[int, Field(ge=1)]
-    burst: Annotated[int, Field(ge=1)] = 1
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)]
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 10
 
 
 class CatchUpTable(Table):
@@ -154,6 +155,8 @@ class SourceTable(Table):
     json_schema: str | None = Field(default=None, alias="schema")
     allow_ips: list[str] = []
     rate_limit: RateLimit | None = None
+    content_types: Names = []
+    max_body: Size | None = None
     answer: AnswerTable = AnswerTable()
     signature: SignatureTable | None = None
     catch_up: CatchUpTable | None = None
@@ -239,9 +242,9 @@ class SmtpTable(Table):
 class RetentionTable(Table):
     """`[retention]`: how much is kept."""
 
-    max_age: Duration = 30 * 86400.0
+    max_age: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
     max_events: Annotated[int, Field(ge=1)] = 1_000_000
-    max_size: Size = 5_000_000_000
+    max_size: Annotated[Size, Field(ge=1_000_000)] = 5_000_000_000
 
 
 class File(Table):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from relay.config.admission import admission_in
 from relay.config.file import AnswerTable, File, SignatureTable, SourceTable
 from relay.config.mistakes import did_you_mean
 from relay.config.secrets import Resolved, explain, resolve, usual
@@ -35,12 +36,12 @@ class Sources:
 
 def build_sources(file: File, environ: Mapping[str, str], folder: Path) -> Sources:
     """Build every source of the file, which lies in `folder`; mistakes are gathered, not raised."""
-    load = verifiers_in(folder)
+    load, admission = verifiers_in(folder), admission_in(folder)
     found: list[Source] = []
     problems: list[str] = []
     for name, table in file.sources.items():
         try:
-            found.append(_source(name, table, environ, load))
+            found.append(replace(_source(name, table, environ, load), admission=admission(table)))
         except ConfigError as error:
             hint = f"; {error.hint}" if error.hint else ""
             problems += [f"sources.{name}.{problem}{hint}" for problem in error.problems]
@@ -251,8 +252,6 @@ def _notices(source: Source, table: SourceTable) -> Iterator[str]:
         yield from (f"{where}: {explain(reference)}" for reference in source.missing_secrets)
     if table.verify_token and not source.verify_tokens:
         yield f"{where}.verify_token: {explain(table.verify_token[0])}, so its handshake is refused"
-    for key in ("json_schema", "rate_limit", "email_field"):
-        if getattr(table, key) is not None:
-            yield f"{where}.{key.removeprefix('json_')}: this version does not apply it yet"
-    if table.allow_ips:
-        yield f"{where}.allow_ips: this version does not apply it yet"
+    schema = source.admission.schema
+    if schema is not None and schema.unchecked:
+        yield f"{where}.schema: nothing checks the format {', '.join(schema.unchecked)} in {schema.name}"

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from relay.model.admission import OPEN, Admission, Problem
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 
@@ -178,6 +179,7 @@ class Source:
     events: tuple[str, ...] = ()
     deliver_duplicates: bool = False
     require_idempotency_key: bool = False
+    admission: Admission = OPEN
     verify_tokens: tuple[Secret, ...] = ()
     deliver_handshakes: bool = False
     answer: Answer = field(default_factory=Answer)
@@ -233,11 +235,12 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A stored event whole: its row, its exact request, and how its signature was checked."""
+    """A stored event whole: its row, its exact request, how its signature was checked, what was wrong."""
 
     row: EventRow
     capture: Capture
     verification: Verification
+    problems: tuple[Problem, ...] = ()
 
     @property
     def id(self) -> int:
@@ -266,6 +269,7 @@ class NewEvent:
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
     seen but may not act. `unless_known`: it is not kept at all where its key was claimed before.
+    seen but may not act. `problems` are what its source's rules have against it.
     """
 
     capture: Capture
@@ -283,3 +287,4 @@ class NewEvent:
     recovered: bool = False
     sent_at: datetime | None = None
     unless_known: bool = False
+    problems: tuple[Problem, ...] = ()

@@ -1,6 +1,7 @@
 """What the bus carries: something was committed, go and look."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,13 @@ class TunnelChanged:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request was turned away at the door and not stored."""
+    """A request was turned away at the door and not stored; `remote` is who called, "" where nobody knows."""
 
     source: str
     status: int
     detail: str
+    remote: str = ""
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ _UNPRINTABLE = re.compile(
 )
 
 _SECRET_NAME = re.compile(
-    r"authorization|cookie|api-?key|token|secret|signature|password|passwd|hmac|content-mac|passcode|-sig\b|sig-hash",
+    r"authorization|cookie|api[-_]?key|token|secret|signature|password|passwd|hmac|content-mac|passcode|-sig\b|sig-hash",
     re.IGNORECASE,
 )
 

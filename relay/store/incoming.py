@@ -17,6 +17,7 @@ _EVENT_COLUMNS = (
     "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
     "size, sha256, remote, sample, summary, recovered, sent_at, status, outcome, duplicate_of"
 )
+_BYTES_COLUMNS = "event_id, url, headers, body, checks, problems"
 # Sizes a batch is cut into. Few, so that every statement stays prepared: one for each size of batch
 # would be parsed anew each time, which costs more than running it.
 _PORTIONS = (64, 16, 4, 1)
@@ -93,6 +94,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
             rows.dump_headers(capture.headers),
             capture.body,
             rows.dump_checks(event.verification),
+            rows.dump_problems(event.problems),
         ),
         owed=owed,
         outcome=event.outcome,
@@ -125,7 +127,7 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     _insert(connection, f"events ({_EVENT_COLUMNS})", events)
     _count(connection, kept)
     tallies.add(connection, [_tally(item) for item in kept])
-    _insert(connection, "event_bytes", [(item.id, *item.stored) for item in kept])
+    _insert(connection, f"event_bytes ({_BYTES_COLUMNS})", [(item.id, *item.stored) for item in kept])
     _insert(connection, "keys", claimed)
     made = _owe(connection, kept)
     return [

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from relay.model.admission import Problem
 from relay.model.delivery import (
     NO_CHANGES,
     Attempt,
@@ -101,7 +102,8 @@ def event(row: EventRow, stored: sqlite3.Row) -> Event:
     checks = load_checks(stored["checks"])
     reason = row.reason if row.verdict is not Verdict.VERIFIED else ""
     verification = Verification(verdict=row.verdict, reason=reason, checks=checks)
-    return Event(row=row, capture=capture, verification=verification)
+    problems = load_problems(stored["problems"])
+    return Event(row=row, capture=capture, verification=verification, problems=problems)
 
 
 def dump_headers(headers: Headers) -> bytes:
@@ -128,6 +130,16 @@ def load_checks(text: str) -> tuple[Check, ...]:
         Check(name=name, passed=passed, detail=detail, result=result)
         for name, passed, detail, result in json.loads(text)
     )
+
+
+def dump_problems(problems: tuple[Problem, ...]) -> str:
+    """Return what is wrong with an event as JSON."""
+    return json.dumps([asdict(problem) for problem in problems]) if problems else "[]"
+
+
+def load_problems(text: str) -> tuple[Problem, ...]:
+    """Read what `dump_problems` wrote."""
+    return () if text == "[]" else tuple(Problem(**plain) for plain in json.loads(text))
 
 
 def dump_changes(changes: Changes) -> str:

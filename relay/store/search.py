@@ -14,7 +14,7 @@ from relay.store.rows import load_headers, to_micros
 from relay.store.writer import Writer
 
 BATCH = 200  # events indexed in one commit: about 10 ms of the writer's time
-_INDEXED_BODY = 256 * 1024  # bytes of a body whose words are found
+INDEXED_BODY = 256 * 1024  # bytes of a body whose words are found
 _WORD = re.compile(r"[^\W_]+")
 _COMPARISON = re.compile(r"(>=|<=|>|<)(-?\d+(?:\.\d+)?)")
 
@@ -78,11 +78,11 @@ class Indexer:
             rows = await self._readers.all(
                 "SELECT id, type, path, headers, substr(body, 1, ?) AS body FROM events "
                 "JOIN event_bytes ON event_id = id WHERE id > ? ORDER BY id LIMIT ?",
-                (_INDEXED_BODY, reached, BATCH),
+                (INDEXED_BODY, reached, BATCH),
             )
             if not rows:
                 return 0
-            texts = [(row["id"], _text(row)) for row in rows]
+            texts = [(row["id"], indexed_text(row)) for row in rows]
             await self._writer.write(lambda connection: _index(connection, texts))
             return len(rows)
 
@@ -198,7 +198,8 @@ def _status(value: str) -> tuple[str, list[Any]]:
     return f"events.status {operator} ?", [int(value[len(operator) if operator != "=" else 0 :])]
 
 
-def _text(row: sqlite3.Row) -> str:
+def indexed_text(row: sqlite3.Row) -> str:
+    """Return the text whose words are indexed for an event; the same for as long as the event is there."""
     parts = [row["type"], row["path"].decode("utf-8", "replace")]
     parts += [f"{name} {value}" for name, value in load_headers(row["headers"])]
     parts.append((row["body"] or b"").decode("utf-8", "replace"))  # substr() of an empty blob is NULL

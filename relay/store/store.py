@@ -15,6 +15,7 @@ from relay.store.imports import Imports
 from relay.store.labs import Labs
 from relay.store.mails import SentMails
 from relay.store.messages import Messages
+from relay.store.pruning import Pruning
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
 from relay.store.tallies import Tallies
@@ -35,6 +36,7 @@ class Store:
     tallies: Tallies
     mails: SentMails
     indexer: Indexer
+    pruning: Pruning
 
 
 @asynccontextmanager
@@ -63,6 +65,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     tallies=Tallies(writer, readers),
                     mails=SentMails(writer, readers),
                     indexer=indexer,
+                    pruning=Pruning(writer, readers),
                 )
 
 

@@ -12,7 +12,7 @@ from relay.routing import stumbled
 from relay.store.deliveries import count_states
 from relay.web import asked, shapes
 from relay.web.answers import json_response
-from relay.web.diagnosis import wanted
+from relay.web.diagnosis import ruled, wanted
 from relay.web.keys import TriggerRequest, desk
 
 _TEXT_LIMIT = 10_000
@@ -52,10 +52,8 @@ async def status(request: web.Request) -> web.Response:
             ],
             "queue": await here.store.deliveries.counts(),
             "events": {"total": counts.events, "rejected": counts.rejected, "failing": counts.failing},
-            "refused": {
-                name: {"count": len(items), "latest": items[-1].detail}
-                for name, items in live.refused.items()
-            },
+            "refused": shapes.refusals(live.refused),
+            "retention": shapes.retention(setup.keep, live.retention, await here.store.pruning.usage()),
             "data_dir": str(setup.data_dir),
             "config": str(setup.config_path) if setup.config_path else None,
         },
@@ -95,11 +93,13 @@ async def event(request: web.Request) -> web.Response:
 async def verify(request: web.Request) -> web.Response:
     """POST /api/events/{id}/verify: judge the signature again, with today's sources and secrets.
 
-    Beside verdict, checks and hints it gives what was tried, and the signature each secret gives.
+    Beside verdict, checks and hints it gives what was tried, the signature each secret gives, and what the
+    source's rules of today have against the request.
     """
     here = desk(request)
     whole = await here.store.events.get(asked.identity(request))
-    return json_response(shapes.diagnosis(whole.row, await here.verbs.diagnose(whole)))
+    against = await ruled(whole, here.setup.sources.get(whole.row.source))
+    return json_response(shapes.diagnosis(whole.row, await here.verbs.diagnose(whole), against))
 
 
 async def body(request: web.Request) -> web.Response:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 from multidict import CIMultiDict
 
+from relay.admission.examine import problems
 from relay.clock import Clock
 from relay.judgement import verify
+from relay.model.admission import Problem
 from relay.model.event import Capture, Event, EventOutcome, Source, Verdict, Verification
 from relay.model.search import Query, Term
 from relay.model.secret import Secret
@@ -106,6 +108,12 @@ def wanted(event: Event) -> bool:
     return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (
         refused and event.row.type == "handshake"
     )
+
+
+async def ruled(event: Event, source: Source | None) -> tuple[Problem, ...]:
+    """Return what the rules of an event's source, as they are today, have against it."""
+    # A large body takes its time, and nobody else should have to wait for it.
+    return await asyncio.to_thread(problems, source, event.capture) if source else ()
 
 
 def _search(*filters: tuple[str, str]) -> Query:

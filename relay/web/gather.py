@@ -47,11 +47,17 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
 
 def banners(here: Desk) -> tuple[shell.Banner, ...]:
     """Return what needs a person now, for the top of every page."""
-    live = here.live
+    live, ingress = here.live, here.setup.ingress_url
     # Handlers that are broken are told as that, not as a target that does not answer.
     handled = {name for name, target in here.setup.targets.items() if target.action == "handler"}
-    down = {name: why for name, why in live.down.items() if name not in handled}
-    return shell.banners(live.tunnel, here.setup.ingress_url, down, live.gone, live.broken)
+    dropped = shell.tunnel(live.tunnel, ingress).broken
+    return (
+        *((shell.dropped(live.tunnel, ingress),) if dropped else ()),
+        *(shell.broken(name, why) for name, why in sorted(live.broken.items())),
+        *(shell.down(name, why) for name, why in sorted(live.down.items()) if name not in handled),
+        *(shell.gone(name, why) for name, why in sorted(live.gone.items())),
+        *((shell.full(live.retention),) if live.retention else ()),
+    )
 
 
 async def nav_counts(here: Desk) -> dict[str, shell.Count]:

@@ -18,11 +18,13 @@ from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
 from relay.model.fact import Fact
 from relay.model.rehearsal import Rehearsal
-from relay.model.signals import Refused, TunnelChanged
+from relay.model.signals import TunnelChanged
 from relay.providers.doctor import Diagnosis
+from relay.retention import Keep, Notice
 from relay.routing import RouteMatch
 from relay.store import Store
 from relay.web.preferences import Preferences
+from relay.web.refusals import Refusals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,8 @@ class Setup:
     """What relay.toml says, resolved.
 
     `emails` maps a template's name to where it usually goes,
-    `addresses` a target's name to the URL, mail or file it leads to.
+    `addresses` a target's name to the URL, mail or file it leads to; `max_body` is in bytes,
+    `keep` what retention goes by.
     """
 
     version: str
@@ -45,8 +48,9 @@ class Setup:
     emails: Mapping[str, str]
     smtp: str
     addresses: Mapping[str, str]
-    max_body: int = 25_000_000
-    facts: tuple[Fact, ...] = ()
+    max_body: int
+    facts: tuple[Fact, ...]
+    keep: Keep
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,11 +58,12 @@ class Live:
     """What changes while relay runs: the tunnel, each target's health, who was turned away."""
 
     tunnel: TunnelChanged
-    refused: dict[str, list[Refused]] = field(default_factory=dict)
+    refused: Refusals = field(default_factory=Refusals)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
     preferences: Preferences = field(default_factory=Preferences)
     broken: dict[str, str] = field(default_factory=dict)
+    retention: Notice | None = None
 
     def state_of(self, target: str) -> tuple[str, str]:
         """Return whether a target is up, down or gone, and why."""

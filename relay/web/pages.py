@@ -28,7 +28,7 @@ from relay.web.contexts import (
 from relay.web.keys import Desk, desk
 from relay.web.render import RENDERER, html, sandboxed
 from relay.web.senders import event_mark, provider, source_mark
-from relay.web.view import lists
+from relay.web.view import admission, lists
 from relay.web.view.deliveries import Line, line
 from relay.web.view.rows import named
 from relay.web.view.words import moment, plural
@@ -153,6 +153,7 @@ async def sources(request: web.Request) -> web.Response:
         lines=tuple(made.values()),
         chosen=made[name] if name else next(iter(made.values()), None),
         detail_shown=name is not None,
+        unclaimed=admission.lines(here.live.refused.of(""), None, here.setup.max_body),
     )
     return html(request.app[RENDERER].page(context))
 
@@ -161,7 +162,7 @@ def _source(here: Desk, source: Source) -> SourceLine:
     known = provider(source.provider)
     url = (here.live.public_url or here.setup.ingress_url) + source.path
     state, kind = _standing(source)
-    refused = here.live.refused.get(source.name, [])
+    refused = here.live.refused.of(source.name)
     return SourceLine(
         name=source.name,
         mark=source_mark(source),
@@ -169,16 +170,13 @@ def _source(here: Desk, source: Source) -> SourceLine:
         url=url,
         state=state,
         kind=kind,
-        facts=_behaviour(source),
+        facts=(*_behaviour(source), *admission.facts(source, here.setup.max_body)),
         secrets=tuple(secret.reference for secret in source.secrets),
         missing=source.missing_secrets,
         steps=tuple(step.replace("{url}", url) for step in known.steps) if known else (),
-        refused=(
-            f"{plural(len(refused), 'request')} refused; the latest: {printable(refused[-1].detail, 200)}",
-        )
-        if refused
-        else (),
         catch_up=catch_up.section(here, source),
+        refused=admission.lines(refused, source, here.setup.max_body),
+        turned_away=admission.summary(refused),
     )
 
 

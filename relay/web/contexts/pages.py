@@ -63,7 +63,7 @@ class MessagesPage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceLine:
-    """A source as configured; `state` with its class says how it stands."""
+    """A source as configured; `state` with its class says how it stands, `turned_away` sums up `refused`."""
 
     name: str
     mark: Mark
@@ -77,11 +77,12 @@ class SourceLine:
     steps: tuple[str, ...]
     refused: tuple[str, ...]
     catch_up: CatchUp | None
+    turned_away: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcesPage:
-    """What may send."""
+    """What may send; `unclaimed` tells of requests that were for no source."""
 
     template: ClassVar[str] = "pages/sources.html"
     shell: Shell
@@ -89,6 +90,7 @@ class SourcesPage:
     lines: tuple[SourceLine, ...]
     chosen: SourceLine | None
     detail_shown: bool
+    unclaimed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from relay.model.delivery import Changes, SignMode
 from relay.model.event import Event, Headers
+from relay.model.paths import join
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import header_text, is_sensitive, printable
 from relay.web.view.deliveries import HIDDEN
 from relay.web.view.text import is_binary
-from relay.web.view.tree import join
 
 EDITABLE = 256 * 1024  # bytes of a body that a form offers for editing
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

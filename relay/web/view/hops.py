@@ -82,9 +82,14 @@ _WORDS = {
     "idempotency_key_missing": "No idempotency key",
     "schema": "Does not fit the schema",
     "recovered": "Fetched, not checked",
+    "content_type": "Another content type",
+    "invalid_recipient": "No mail address",
     "loop": "Came back from a relay",
     "handshake": "Handshake",
 }
+
+_CHIP = 40  # characters that a chip has room for; the rest stands in its title
+_RULES = frozenset({"schema", "content_type", "idempotency_key_missing", "invalid_recipient"})
 
 
 def _checked(event: EventRow) -> Wire:
@@ -92,7 +97,10 @@ def _checked(event: EventRow) -> Wire:
     if event.verdict is Verdict.INVALID:
         return Wire(kind="err", text=words or "Mismatch", icon="shield-x")
     if event.outcome is EventOutcome.REJECTED:
-        return Wire(kind="err", text=words or "Rejected", icon="ban")
+        # What its source's rules have against an event stands in its summary.
+        said = {"schema": f"Schema: {event.summary}"}.get(event.reason, event.summary)
+        told = printable(said, 300) if event.reason in _RULES else words
+        return Wire(kind="err", text=printable(told, _CHIP) or "Rejected", icon="ban", title=told)
     if event.verdict is Verdict.VERIFIED:
         return Wire(kind="ok", text="Verified", icon="shield-check")
     if event.reason == "vault_locked":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relay.model.signals import TunnelChanged
 from relay.model.text import printable
+from relay.retention import Notice
 
 THEMES = ("light", "dark")
 
@@ -76,45 +77,40 @@ def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
     )
 
 
-def banners(
-    changed: TunnelChanged,
-    ingress_url: str,
-    down: Mapping[str, str],
-    gone: Mapping[str, str],
-    broken: Mapping[str, str],
-) -> tuple[Banner, ...]:
-    """Return what needs a person now: a tunnel that dropped, targets that do not answer, handlers that are broken."""
-    shown: list[Banner] = []
-    if tunnel(changed, ingress_url).broken:
-        local = ingress_url.partition("://")[2]
-        detail = printable(changed.detail, 200)
-        shown.append(
-            Banner(
-                kind="err",
-                icon="unplug",
-                title="The tunnel dropped.",
-                text=f"{detail}{'. ' if detail else ''}Providers get errors until it is back; "
-                f"local sends to {local} still work.",
-            ),
-        )
-    shown += [
-        Banner(
-            kind="err",
-            icon="circle-x",
-            title=f"The handlers of {printable(name, 80)} cannot be run.",
-            text=f"{printable(why, 300)}. Their events wait, and go on when that is mended.",
-        )
-        for name, why in sorted(broken.items())
-    ]
-    words = ((down, "is not answering."), (gone, "is gone: it answered 410."))
-    shown += [
-        Banner(
-            kind="warn",
-            icon="unplug",
-            title=f"{printable(name, 80)} {said}",
-            text=printable(why, 300),
-        )
-        for reasons, said in words
-        for name, why in sorted(reasons.items())
-    ]
-    return tuple(shown)
+def dropped(changed: TunnelChanged, ingress_url: str) -> Banner:
+    """Return what to say of a tunnel that is down."""
+    detail = printable(changed.detail, 200)
+    return Banner(
+        kind="err",
+        icon="unplug",
+        title="The tunnel dropped.",
+        text=f"{detail}{'. ' if detail else ''}Providers get errors until it is back; "
+        f"local sends to {ingress_url.partition('://')[2]} still work.",
+    )
+
+
+def broken(name: str, why: str) -> Banner:
+    """Return what to say of handlers that cannot be run."""
+    return Banner(
+        kind="err",
+        icon="circle-x",
+        title=f"The handlers of {printable(name, 80)} cannot be run.",
+        text=f"{printable(why, 300)}. Their events wait, and go on when that is mended.",
+    )
+
+
+def down(name: str, why: str) -> Banner:
+    """Return what to say of a target that does not answer."""
+    title = f"{printable(name, 80)} is not answering."
+    return Banner(kind="warn", icon="unplug", title=title, text=printable(why, 300))
+
+
+def gone(name: str, why: str) -> Banner:
+    """Return what to say of a target that wants nothing more."""
+    title = f"{printable(name, 80)} is gone: it answered 410."
+    return Banner(kind="warn", icon="unplug", title=title, text=printable(why, 300))
+
+
+def full(notice: Notice) -> Banner:
+    """Return what to say of events that retention removes."""
+    return Banner(kind="warn", icon="trash-2", title=notice.title, text=notice.text)

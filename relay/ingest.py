@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from relay.answering import Answered, answer, refusal, rejected
+from relay.answering import Answered, answer, refusal, rejected, unknown_message
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import RelayError
@@ -26,6 +26,7 @@ from relay.replies import Replies, passed_on
 from relay.routing import owe
 from relay.store import Store
 from relay.store.incoming import Stored
+from relay.tracking import track
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +61,11 @@ class Ingest:
         handshake = shake(source, capture, verification, capture.received_at)
         if handshake is not None:
             return await self._shake(source, capture, handshake)
-        event = identify(recognised(source, capture), capture, verification, sample=sample)
+        event = track(identify(recognised(source, capture), capture, verification, sample=sample), source)
         owed = owe(event, self._routes, self._targets)
         stored = await self._keep(event, owed)
+        if stored.unknown:
+            return unknown_message(stored.unknown, stored.id)
         given = answer(source.answer, event.status, stored.id, stored.outcome)
         if source.answer.mode == "wait" and stored.deliveries:
             return await self._wait(source.answer, given, owed, stored)
@@ -73,6 +76,8 @@ class Ingest:
         self._bus.publish(EventStored(stored.id))
         for delivery in stored.deliveries:
             self._bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
+        for moved in stored.moved:
+            self._bus.publish(moved)
         return stored
 
     async def _wait(

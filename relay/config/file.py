@@ -117,6 +117,17 @@ class RateLimit(Table):
     burst: Annotated[int, Field(ge=1)] = 1
 
 
+class MessagesTable(Table):
+    """`[sources.NAME.messages]`: how the statuses a provider tells find their messages."""
+
+    match: Annotated[
+        list[Literal["external_id", "embedded", "timestamp"]], BeforeValidator(_listed), Field(min_length=1)
+    ] = ["external_id", "embedded", "timestamp"]
+    window: Annotated[Duration, Field(gt=0, le=604800)] = 600.0
+    unknown: Literal[200, 404] = 200
+    id: str | None = None
+
+
 class SourceTable(Table):
     """`[sources.NAME]`: one address events arrive at."""
 
@@ -140,6 +151,7 @@ class SourceTable(Table):
     rate_limit: RateLimit | None = None
     answer: AnswerTable = AnswerTable()
     signature: SignatureTable | None = None
+    messages: MessagesTable | None = None
 
 
 class RetryTable(Table):

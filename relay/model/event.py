@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from relay.model.message import Matching, StatusReport, Tracked
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 
@@ -121,6 +122,14 @@ class Pick(Protocol):
         ...
 
 
+class StatusReader(Protocol):
+    """Reads what a request tells of messages that were sent."""
+
+    def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
+        """Return a report for each status the request tells; none for a request of another kind. Never raises."""
+        ...
+
+
 class VerifyMode(StrEnum):
     """What an invalid signature leads to: 401, a flag, or no check at all."""
 
@@ -159,7 +168,8 @@ class LocalKey:
 class Source:
     """One address events arrive at, everything resolved: what it checks and how it answers.
 
-    `local` counts besides `secrets`, and only where those do not verify a request.
+    `local` counts besides `secrets`, and only where those do not verify a request. `statuses` reads
+    what its events tell of messages, None where they tell nothing; `matching` says how those are found.
     """
 
     name: str
@@ -182,6 +192,8 @@ class Source:
     deliver_handshakes: bool = False
     answer: Answer = field(default_factory=Answer)
     configured: bool = True
+    statuses: StatusReader | None = None
+    matching: Matching = field(default_factory=Matching)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +273,7 @@ class NewEvent:
     """An event on its way into the store: a row that has no id yet, with its bytes.
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
-    seen but may not act.
+    seen but may not act. `tracked` is what it tells of messages.
     """
 
     capture: Capture
@@ -276,3 +288,4 @@ class NewEvent:
     status: int
     sample: bool = False
     summary: str = ""
+    tracked: Tracked | None = None

@@ -8,9 +8,12 @@ from typing import Any
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome, NewEvent
+from relay.model.message import Tracked
+from relay.model.signals import MessageChanged
 from relay.store import rows
 from relay.store.deliveries import DELIVERY_COLUMNS, delivery_values
 from relay.store.rows import to_micros
+from relay.store.tracking import follow, is_known
 
 _EVENT_COLUMNS = (
     "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
@@ -23,12 +26,17 @@ _PORTIONS = (64, 16, 4, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What became of a new event, and the deliveries it owes."""
+    """What became of a new event, the deliveries it owes, and the messages it moved.
+
+    `unknown` is the status to answer with where it told of none that is known, 0 for anything else.
+    """
 
     id: int
     outcome: EventOutcome
     duplicate_of: int | None
     deliveries: tuple[int, ...]
+    moved: tuple[MessageChanged, ...] = ()
+    unknown: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +54,10 @@ class Incoming:
     stored: tuple[Any, ...]
     owed: tuple[NewDelivery, ...]
     outcome: EventOutcome
+    tracked: Tracked | None = None
     duplicate_of: int | None = None
+    moved: tuple[MessageChanged, ...] = ()
+    unknown: int = 0
 
 
 def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
@@ -86,6 +97,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
         ),
         owed=owed,
         outcome=event.outcome,
+        tracked=event.tracked,
     )
 
 
@@ -110,8 +122,16 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     _insert(connection, "event_bytes", [(id_, *item.stored) for id_, item in enumerate(batch, start=first)])
     _insert(connection, "keys", claimed)
     made = _owe(connection, enumerate(batch, start=first))
+    _follow(connection, enumerate(batch, start=first))
     return [
-        Stored(id=id_, outcome=item.outcome, duplicate_of=item.duplicate_of, deliveries=made.get(id_, ()))
+        Stored(
+            id=id_,
+            outcome=item.outcome,
+            duplicate_of=item.duplicate_of,
+            deliveries=made.get(id_, ()),
+            moved=item.moved,
+            unknown=item.unknown,
+        )
         for id_, item in enumerate(batch, start=first)
     ]
 
@@ -122,6 +142,21 @@ def _count(connection: sqlite3.Connection, batch: list[Incoming]) -> None:
     connection.execute(sql, (len(batch), "events"))
     if rejected:
         connection.execute(sql, (rejected, "rejected"))
+
+
+def _follow(connection: sqlite3.Connection, batch: Iterable[tuple[int, Incoming]]) -> None:
+    """Move the messages that events tell of, with the events themselves: a retry would be a duplicate."""
+    for id_, item in batch:
+        if item.tracked is None:
+            continue
+        if item.outcome is EventOutcome.DUPLICATE:
+            unknown = not is_known(connection, item.received_at, item.tracked)
+        else:
+            followed = follow(connection, id_, item.received_at, item.tracked)
+            item.moved, unknown = followed.moved, followed.unknown
+        if unknown and item.tracked.matching.unknown != 200:
+            item.unknown = item.tracked.matching.unknown
+            connection.execute("UPDATE events SET status = ? WHERE id = ?", (item.unknown, id_))
 
 
 def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dict[tuple[str, str], int]:

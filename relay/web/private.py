@@ -2,7 +2,21 @@
 
 from aiohttp import web
 
-from relay.web import api, bulk, deeds, events, faults, feed, forms, frames, pages, parts, render, stream
+from relay.web import (
+    api,
+    bulk,
+    deeds,
+    events,
+    faults,
+    feed,
+    forms,
+    frames,
+    messages,
+    pages,
+    parts,
+    render,
+    stream,
+)
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
@@ -111,9 +125,10 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/api/deliveries/{id}/cancel", api.cancel),
     web.post("/api/triggers", api.trigger),
     web.get("/api/samples", api.samples),
-    web.get("/api/messages", api.messages),
-    web.post("/api/messages", api.register_message),
-    web.get("/api/messages/{id}", api.message),
+    web.get("/api/messages", messages.messages),
+    web.post("/api/messages", messages.register),
+    web.get("/api/messages/rates", messages.rates),
+    web.get("/api/messages/{id}", messages.message),
     web.post("/api/tunnel/reconnect", api.reconnect),
     web.get("/api/stream", feed.stream),
 )

@@ -23,7 +23,7 @@ class Setup:
     """What relay.toml says, resolved.
 
     `emails` maps a template's name to where it usually goes,
-    `addresses` a target's name to the URL, mail or file it leads to.
+    `addresses` a target's name to the URL, mail or file it leads to; `allow_recipients` are those of [smtp].
     """
 
     version: str
@@ -38,6 +38,7 @@ class Setup:
     emails: Mapping[str, str]
     smtp: str
     addresses: Mapping[str, str]
+    allow_recipients: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

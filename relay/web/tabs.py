@@ -224,4 +224,6 @@ async def _deliveries(request: web.Request, event: Event) -> DeliveriesTab:
     now = here.clock.now()
     lines = [line(delivery, now, await here.store.deliveries.attempts(delivery.id)) for delivery in newest]
     messages = await here.store.messages.page(MessageFilter(event=event.id))
-    return DeliveriesTab(lines=tuple(lines), messages=tuple(gather.message_line(one) for one in messages))
+    return DeliveriesTab(
+        lines=tuple(lines), messages=tuple(gather.message_line(one, now) for one in messages)
+    )

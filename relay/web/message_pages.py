@@ -21,6 +21,7 @@ from relay.web.render import RENDERER, html, partial, sandboxed
 from relay.web.senders import provider
 from relay.web.view import lists
 from relay.web.view.messages import Rates, rates, steps
+from relay.web.view.words import plural
 
 _PAGE = 50
 _STEPS = 200
@@ -50,6 +51,7 @@ async def messages(request: web.Request) -> web.Response:
         suffix=f"?{kept}" if kept else "",
         chosen=await _detail(here, await here.store.messages.get(chosen)) if chosen else None,
         rates=None if chosen else await _rates(here),
+        unmatched=await _unmatched(here),
         detail_shown=request.path != "/messages",
         live=_live(chosen, kept) if before is None else "",
         older=_address({"before": found[-1].id}, kept) if len(found) == _PAGE else "",
@@ -86,6 +88,7 @@ async def live(request: web.Request) -> web.Response:
         drawn = await _rates(here)
         pieces += [
             ("#mplot", "innerMorph", renderer.part("parts/message_plot.html", rates=drawn)),
+            ("#munmatched", "textContent", lists.escaped(await _unmatched(here))),
             ("#mnumbers", "innerHTML", renderer.part("parts/message_numbers.html", rates=drawn)),
         ]
     return html("".join(partial(*piece) for piece in pieces))
@@ -152,6 +155,16 @@ def _lines(here: Desk, found: Iterable[Message]) -> tuple[MessageLine, ...]:
 
 async def _rates(here: Desk) -> Rates:
     return rates(await days(here, DAYS), first_day(here, DAYS), DAYS)
+
+
+async def _unmatched(here: Desk) -> str:
+    count = await here.store.messages.unmatched()
+    told = "tells" if count == 1 else "tell"
+    return (
+        f"{plural(count, 'status', 'statuses')} {told} of messages that nobody has registered"
+        if count
+        else ""
+    )
 
 
 async def _views(here: Desk, wanted: MessageFilter) -> tuple[Link, ...]:

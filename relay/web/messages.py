@@ -75,6 +75,7 @@ async def rates(request: web.Request) -> web.Response:
     return json_response(
         {
             "since": first_day(desk(request), span).isoformat(),
+            "unmatched": await desk(request).store.messages.unmatched(),
             "totals": {channel: counts_shape(counts) for channel, counts in channels.items()},
             "days": [
                 {"day": day.day.isoformat(), "channel": day.channel} | counts_shape(day.counts)

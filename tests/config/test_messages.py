@@ -1,10 +1,13 @@
 """`[sources.NAME.messages]`: what may stand there, and what each mistake is called."""
 
+from pathlib import Path
+
 import pytest
 
 from relay.config import load
+from relay.config.file import MessagesTable
 from relay.errors import ConfigError
-from relay.model.message import Matching, MatchWay
+from relay.model.message import Matching, MatchWay, MessageStatus
 
 
 def loaded(folder, toml):
@@ -67,3 +70,9 @@ def test_an_open_inbox_tells_nothing_of_what_a_configured_source_guards(tmp_path
     assert config.inbox("postmark").statuses is None
     assert config.inbox("twilio").statuses is not None
     assert config.inbox("anything").statuses is None
+
+
+def test_the_documentation_names_every_key_and_ranks_every_status():
+    text = (Path(__file__).parents[2] / "docs" / "messages.md").read_text(encoding="utf-8")
+    assert [name for name in MessagesTable.model_fields if f"| `{name}` |" not in text] == []
+    assert " < ".join(f"`{status}`" for status in MessageStatus) in text

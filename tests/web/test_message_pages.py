@@ -107,6 +107,20 @@ async def test_a_code_is_told_in_words_with_its_source(at):
     assert 'href="https://www.twilio.com/docs/api/errors/30007"' in html
 
 
+async def test_what_waits_for_its_message_is_said(at):
+    await callback(at, "SM9", "sent")
+    assert (
+        "1 status tells of messages that nobody has registered; they wait" in (await page(at, "/messages"))[1]
+    )
+    await callback(at, "SM9", "delivered")
+    await add(at, external_id="SM1", recipient="+1 9")
+    told = "2 statuses tell of messages that nobody has registered"
+    assert told in (await page(at, "/messages"))[1]
+    assert told in (await page(at, "/messages/live"))[1]
+    await add(at, external_id="SM9")
+    assert "nobody has registered" not in (await page(at, "/messages"))[1]
+
+
 async def test_an_event_names_the_messages_it_told_of(at):
     await add(at, external_id="SM1")
     await callback(at, "SM1", "delivered")
@@ -182,7 +196,7 @@ async def test_what_changed_is_sent_piece_by_piece(at):
     _, html = await page(at, "/messages/live?id=1")
     assert re.findall(r'hx-target="(#\w+)"', html) == ["#mlist", "#mchip", "#mwhy", "#msteps"]
     _, html = await page(at, "/messages/live")
-    assert re.findall(r'hx-target="(#\w+)"', html) == ["#mlist", "#mplot", "#mnumbers"]
+    assert re.findall(r'hx-target="(#\w+)"', html) == ["#mlist", "#mplot", "#munmatched", "#mnumbers"]
 
 
 def test_every_status_has_a_word_and_an_icon_that_is_there():

@@ -500,6 +500,7 @@ async def test_the_store_tells_how_many_messages_stand_where(start):
         ("twilio", "sent", 1),
     ]
     assert await messages.unmatched() == 1
+    assert (await at.api("/api/messages/rates"))[1]["unmatched"] == 1
 
 
 async def test_a_mail_that_relay_sent_carries_its_id_and_is_followed(start):

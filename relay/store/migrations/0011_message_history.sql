@@ -22,6 +22,7 @@ CREATE UNIQUE INDEX history_once ON history(message_id, status, coalesce(at, -1)
 CREATE INDEX history_message ON history(message_id, id) WHERE message_id IS NOT NULL;
 CREATE UNIQUE INDEX history_waiting ON history(provider, external_id, status, coalesce(at, -1), code)
   WHERE message_id IS NULL AND external_id <> '';
+CREATE INDEX history_unmatched ON history(id) WHERE message_id IS NULL;
 CREATE INDEX history_event ON history(event_id) WHERE event_id IS NOT NULL;
 CREATE INDEX history_external ON history(external_id, provider) WHERE external_id <> '';
 

@@ -28,7 +28,10 @@ class MessageDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagesPage:
-    """Outgoing mail and SMS, and one of them in full or the rates of all."""
+    """Outgoing mail and SMS, and one of them in full or the rates of all.
+
+    `unmatched` says how many statuses wait for their message, "" for none.
+    """
 
     template: ClassVar[str] = "pages/messages.html"
     shell: Shell
@@ -37,6 +40,7 @@ class MessagesPage:
     suffix: str
     chosen: MessageDetail | None
     rates: Rates | None
+    unmatched: str
     detail_shown: bool
     live: str
     older: str

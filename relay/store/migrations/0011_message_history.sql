@@ -62,7 +62,7 @@ UPDATE messages SET sent_at = created_at;
 DROP INDEX messages_external;
 CREATE INDEX messages_embedded ON messages(embedded_id) WHERE embedded_id <> '';
 CREATE INDEX messages_sent ON messages(sent_at, channel, status, opened, clicked);
-CREATE INDEX messages_status ON messages(channel, provider, status);
+CREATE INDEX messages_status ON messages(status, channel, provider);
 
 INSERT INTO history (message_id, status, received_at, detail) SELECT id, status, created_at, detail FROM messages;
 INSERT OR IGNORE INTO external_ids (external_id, provider, way, message_id)

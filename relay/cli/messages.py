@@ -2,8 +2,8 @@
 
 import click
 
-from relay.cli.client import Api, Json, connect
-from relay.cli.listing import PAGE
+from relay.cli.client import Json, connect
+from relay.cli.listing import listed
 from relay.cli.options import Call, at_most, event_id, message_id, shared
 from relay.cli.terminal import Part
 from relay.cli.words import day_and_time
@@ -48,7 +48,7 @@ def command() -> None:
 @click.option("--event", type=event_id, metavar="ID", help="That one event caused or tells of.")
 @click.option("--limit", type=at_most, metavar="N", default=50, show_default=True, help="How many at most.")
 @shared
-async def listed(
+async def list_(
     call: Call,
     /,
     *,
@@ -70,7 +70,7 @@ async def listed(
         "event": event,
     }
     async with connect(call.load()) as api:
-        found = await _pages(api, limit, filters)
+        found = await listed(api, "messages", limit, **filters)
     for message in found if call.json else ():
         call.terminal.json(message)
     if not call.json:
@@ -137,19 +137,6 @@ async def rates(call: Call, /, days: int) -> int:
     if not found["days"]:
         call.terminal.say("nothing was sent in that time")
     return 0
-
-
-async def _pages(api: Api, limit: int, filters: dict[str, str | int | None]) -> list[Json]:
-    found: list[Json] = []
-    before: int | None = None
-    while len(found) < limit:
-        wanted = min(PAGE, limit - len(found))
-        answer = await api.get("/api/messages", limit=wanted, before=before, **filters)
-        found += answer["messages"]
-        before = answer["next_before"]
-        if before is None:
-            break
-    return found
 
 
 def _row(message: Json) -> list[Part]:

@@ -175,7 +175,21 @@ def _embedded(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:
         "ORDER BY abs(sent_at - ?), id DESC LIMIT 1",
         (id_, *arrival.providers, arrival.time),
     ).fetchone()
-    return int(row[0]) if row else _by_id(connection, arrival, id_)
+    return int(row[0]) if row else _by_id(connection, arrival, id_) or _by_number(connection, arrival, id_)
+
+
+def _by_number(connection: sqlite3.Connection, arrival: _Arrival, text: str) -> int | None:
+    """Return the message of that number of ours, where it went to the same recipient: small numbers are common."""
+    people = arrival.report.recipients
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or not people:
+        return None
+    providers, marks = ",".join("?" * len(arrival.providers)), ",".join("?" * len(people))
+    row = connection.execute(
+        f"SELECT m.id FROM messages m WHERE m.id = ? AND m.provider IN ({providers}) AND EXISTS "
+        f"(SELECT 1 FROM recipients r WHERE r.message_id = m.id AND r.address IN ({marks}))",
+        (int(text), *arrival.providers, *people),
+    ).fetchone()
+    return int(row[0]) if row else None
 
 
 def _by_id(connection: sqlite3.Connection, arrival: _Arrival, id_: str) -> int | None:

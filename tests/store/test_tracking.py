@@ -274,6 +274,16 @@ def test_the_id_a_message_carries_may_be_the_one_it_was_registered_under():
         assert standing(connection) == "delivered"
 
 
+def test_the_id_a_message_carries_may_be_its_number_here_if_the_recipient_agrees():
+    with opened() as connection:
+        enter(connection, sms())
+        assert tell(
+            connection, told(S.DELIVERED, "SM9", recipient="1 999", embedded_id="1"), EMBEDDED
+        ).unknown
+        assert not tell(connection, told(S.DELIVERED, "SM1", embedded_id="1"), EMBEDDED).unknown
+        assert standing(connection) == "delivered"
+
+
 def test_an_id_of_another_provider_is_another_id():
     with opened() as connection:
         enter(connection, sms(external_id="SM1", provider="vonage", recipient="+49 151 1"))

@@ -41,6 +41,7 @@ async def running(
         ports = stack.enter_context(_ports(config, quiet=quiet))
         prepare(config.server.data_dir)
         store = await stack.enter_async_context(open_store(config.server.data_dir))
+        older = await store.events.page(limit=1)
         ground = Ground(config=config, ports=ports, clock=time, store=store)
         forward = await stack.enter_async_context(parts.forward(ground))
         email = parts.email(ground)
@@ -49,12 +50,15 @@ async def running(
         tunnel = None if quiet else open_tunnel(config.tunnel, ground.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
         bulk = parts.bulk(ground, engine, above=await store.batches.newest() if quiet else 0)
-        desk = front.desk(ground, parts.replays(ground, email), bulk, tunnel)
+        catch_ups = parts.catch_ups(ground)
+        desk = front.desk(ground, parts.replays(ground, email), bulk, catch_ups, tunnel)
         guard = front.guard(ground)
         await stack.enter_async_context(private_site(ports.dashboard, desk, guard))
         await stack.enter_async_context(public_site(ports.ingress, parts.door(ground)))
         tasks("engine", engine.run())
         tasks("replays", bulk.run())
+        tasks("catch-ups", catch_ups.run())
+        tasks("counts", ground.meter.run())
         tasks("index", _index(store, ground.bus, time))
         if tunnel is not None:
             tasks("tunnel", tunnel.run(ground.tunnel_changed))
@@ -64,7 +68,7 @@ async def running(
                     await ground.tunnel_spoke.wait()
         if not quiet:
             stack.enter_context(_announced(config.server.data_dir, desk.setup))
-        yield front.running(ground, desk, guard)
+        yield front.running(ground, desk, guard, older.rows[0].id if older.rows else 0)
 
 
 @contextmanager

@@ -14,6 +14,8 @@ class RelayError(Exception):
       TunnelError          the tunnel cannot be opened (exit 3, HTTP 502)
       MailError            a mail cannot be composed or handed over (exit 1, HTTP 422)
       SigningError         a request cannot be signed (exit 1, HTTP 422)
+      CatchUpError         a provider does not give out what it sent before (exit 1, HTTP 502)
+        CredentialError    it refuses the credential it was asked with (exit 3, HTTP 502)
       PortError            a port is taken or not allowed (exit 1, HTTP 500)
     """
 
@@ -97,6 +99,21 @@ class SigningError(RelayError):
     exit_code = 1
     status = 422
     code = "signing"
+
+
+class CatchUpError(RelayError):
+    """A provider does not give out what it sent before: no answer, a refusal, or nothing that can be read."""
+
+    exit_code = 1
+    status = 502
+    code = "catch_up"
+
+
+class CredentialError(CatchUpError):
+    """A provider refuses the credential it was asked with; which one is named, never shown."""
+
+    exit_code = 3
+    code = "credential_refused"
 
 
 class PortError(RelayError):

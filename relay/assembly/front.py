@@ -9,6 +9,8 @@ from relay import __version__
 from relay.actions.outgoing import ForwardOptions
 from relay.assembly.ground import Ground
 from relay.bus import Bus
+from relay.catchup.catch_ups import CatchUps
+from relay.config.shown import facts
 from relay.delivery.bulk import Bulk
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
@@ -29,7 +31,7 @@ from relay.web.post import post_sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A relay at work."""
+    """A relay at work; events up to the id `older` came before it was started."""
 
     setup: Setup
     live: Live
@@ -37,9 +39,12 @@ class Running:
     store: Store
     login_url: str
     notices: tuple[str, ...]
+    older: int
 
 
-def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None) -> Desk:
+def desk(
+    ground: Ground, replays: Replays, bulk: Bulk, catch_ups: CatchUps, tunnel: Supervisor | None
+) -> Desk:
     """Return what handlers may use."""
     verbs = Verbs(
         replay=replays.replay,
@@ -50,6 +55,7 @@ def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None
         retry_all=replays.retry_all,
         cancel_all=replays.cancel_all,
         bulk=bulk,
+        catch_ups=catch_ups,
         trigger=partial(trigger, ground, replays),
         local_key=ground.local_key,
         samples=partial(samples, ground),
@@ -63,6 +69,7 @@ def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None
         clock=ground.clock,
         setup=setup(ground),
         live=ground.live,
+        meter=ground.meter,
         verbs=verbs,
     )
 
@@ -79,7 +86,7 @@ def doctor(ground: Ground) -> Doctor:
     )
 
 
-def running(ground: Ground, desk: Desk, guard: Guard) -> Running:
+def running(ground: Ground, desk: Desk, guard: Guard, older: int) -> Running:
     """Return this relay as the command line sees it."""
     query = f"?token={guard.token}" if guard.token else ""
     return Running(
@@ -89,6 +96,7 @@ def running(ground: Ground, desk: Desk, guard: Guard) -> Running:
         store=ground.store,
         login_url=f"{ground.dashboard_url}/login{query}",
         notices=(*ground.ports.notices, *ground.config.notices),
+        older=older,
     )
 
 
@@ -120,6 +128,8 @@ def setup(ground: Ground) -> Setup:
         smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
         addresses={name: _address(target) for name, target in config.targets.items()},
         allow_recipients=config.smtp.allow_recipients if config.smtp else (),
+        max_body=config.server.max_body,
+        facts=facts(config.file, config.path),
     )
 
 

@@ -14,11 +14,13 @@ from relay.delivery.targets import Targets
 from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError
 from relay.keys import KeyPairs
+from relay.metrics.meter import Meter
 from relay.model.event import LocalKey, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.local import paired, trusting
 from relay.store import Store
 from relay.web.keys import Live
+from relay.web.preferences import load_preferences
 from relay.web.sites import address_of
 from relay.web.sources import SourceTable
 
@@ -50,7 +52,11 @@ class Ground:
         self.table = SourceTable(config.sources, config.inbox, self._trusting)
         self.targets = Targets(config.targets, config.emails)
         self.tunnel_spoke = asyncio.Event()
-        self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
+        self.meter = Meter(store, self.bus, clock)
+        self.live = Live(
+            tunnel=TunnelChanged("none", None, "no tunnel"),
+            preferences=load_preferences(config.server.data_dir),
+        )
         self.bus.on(self._note)
         forwards = (target.options for target in config.targets.values() if target.action == "forward")
         places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))

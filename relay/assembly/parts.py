@@ -6,6 +6,8 @@ from relay.actions.base import Action
 from relay.actions.email import Email, Post
 from relay.actions.forward import Forward
 from relay.assembly.ground import Ground
+from relay.catchup.catch_ups import CatchUps
+from relay.catchup.recovery import Means
 from relay.delivery.bulk import Bulk
 from relay.delivery.engine import Engine, Habits
 from relay.delivery.replay import Replays
@@ -79,6 +81,20 @@ def bulk(ground: Ground, engine: Engine, above: int) -> Bulk:
     )
 
 
+def catch_ups(ground: Ground) -> CatchUps:
+    """Return what fetches from providers what was missed."""
+    config = ground.config
+    means = Means(
+        store=ground.store,
+        bus=ground.bus,
+        clock=ground.clock,
+        routes=config.routes,
+        targets=config.targets,
+        url=lambda source: source.public_url or ground.ingress_url + source.path,
+    )
+    return CatchUps(means, source=ground.source, listing=config.catch_up)
+
+
 def door(ground: Ground) -> Door:
     """Return what the ingress hands requests to."""
     ingest = Ingest(ground.store, ground.bus, ground.clock, ground.config.routes, ground.config.targets)
@@ -88,6 +104,7 @@ def door(ground: Ground) -> Door:
         bus=ground.bus,
         clock=ground.clock,
         live=ground.live,
+        meter=ground.meter,
         max_body=ground.config.server.max_body,
         nonce=ground.nonce,
     )

@@ -18,10 +18,12 @@ from relay.model.text import printable
 from relay.store import held
 
 Json = dict[str, Any]
+Bytes = bytes  # a method of that name stands in the way below
 
 PATIENCE = 10.0  # seconds that another command may hold the data, or a starting relay may take
 _POLL = 0.1
 _CALL = aiohttp.ClientTimeout(total=60, sock_connect=5)
+_LONG = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
 _STREAM = aiohttp.ClientTimeout(
     total=None, sock_connect=5, sock_read=45
 )  # the stream says something every 15 s
@@ -31,6 +33,7 @@ _EXIT_CODES = {
     "target_refused": 2,
     "tunnel": 3,
     "no_token": 3,
+    "credential_refused": 3,
     "media_type": 2,
 }
 _LONGEST_FRAME = 4 * 1024 * 1024
@@ -80,6 +83,17 @@ class Api:
         """Return the exact bytes that GET gives. Raises as `get` does."""
         async with self._call("GET", path) as response:
             return await response.read()
+
+    @asynccontextmanager
+    async def download(self, path: str, **query: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Give the answer to GET, its body yet to be read, however long it is. Raises as `get` does."""
+        async with self._call("GET", path, params=query, timeout=_LONG) as response:
+            yield response
+
+    async def upload(self, path: str, content: AsyncIterator[Bytes]) -> Any:
+        """Post JSON lines as they come and return what that gives. Raises as `get` does."""
+        headers = {"Content-Type": "application/x-ndjson"}
+        return await self._json("POST", path, data=content, headers=headers, timeout=_LONG)
 
     async def stream(self, last: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield what happens from now on, after event `last` where given; ends when relay goes away."""

@@ -38,6 +38,13 @@ TEMPLATE = """\
 # events     = ["payment_intent.*", "invoice.paid"]   # others are kept and marked ignored
 # duplicates = "drop"            # drop: kept, never sent on | deliver
 #
+# [sources.stripe.catch_up]      # relay catch-up stripe --since 2h; for GitHub, Stripe and Svix
+# key        = "env:STRIPE_API_KEY"
+#
+# [sources.github.catch_up]
+# token      = "env:GITHUB_TOKEN"
+# repository = "owner/name"      # or organization, or app
+#
 # [sources.billing]              # a provider of your own
 # provider   = "custom"
 # secret     = "env:BILLING_SECRET"

@@ -103,8 +103,10 @@ def _facts(whole: Json) -> list[list[Part]]:
     query = f"?{whole['query']}" if whole["query"] else ""
     facts = {
         "received": whole["received_at"],
-        "request": f"{whole['method']} {whole['path']}{query} from {whole['remote']}",
-        "answered": str(whole["status"]),
+        "request": f"{whole['method']} {whole['path']}{query} "
+        + ("rebuilt by relay" if whole["recovered"] else f"from {whole['remote']}"),
+        "recovered": f"fetched afterwards; sent {whole['sent_at']}" if whole["recovered"] else "",
+        "answered": str(whole["status"] or ""),
         "key": whole["idempotency_key"],
         "body": f"{size(whole['size'])} {whole['content_type']} sha256:{whole['sha256'][:12]}",
         "why": whole["reason_sentence"],

@@ -122,8 +122,7 @@ async def _opened(call: Call, config: Config) -> AsyncIterator[Running]:
 def _log_to(call: Call, log: Path | None) -> None:
     logs.set_up(
         call.terminal.say,
-        verbosity=call.verbosity,
-        debug=call.invocation.debug,
+        call.loudness,
         log=log,
         untold=("relay.tunnel.supervisor",),  # the ticker tells of the tunnel
     )
@@ -167,10 +166,9 @@ async def _greet(call: Call, config: Config, relay: Running, voice: Lines | Obje
 
 
 async def _tell_until(stop: Stopping, relay: Running, voice: Lines | Objects) -> None:
-    counts = await relay.store.events.page(limit=1)
     ticker = Ticker(relay, voice)
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(ticker.run(counts.rows[0].id if counts.rows else 0))
+        telling = group.create_task(ticker.run(relay.older))
         await stop.wait()
         telling.cancel()
     await ticker.finish()

@@ -67,8 +67,8 @@ class Ticker:
         """Tell everything after event number `last`, until cancelled."""
         self._last = last
         with self._bus.subscribed() as listening:
+            signals: tuple[Signal, ...] = (EventStored(0),)  # what came before anybody listened
             while True:
-                signals = await self._heard(listening)
                 try:
                     await self._take(signals)
                     await self._tell()
@@ -77,6 +77,7 @@ class Ticker:
                     # Telling is not what relay is for: capture goes on, whatever happens here.
                     log.exception("could not tell what happened")
                     await asyncio.sleep(_RECOVERY)
+                signals = await self._heard(listening)
 
     async def finish(self) -> None:
         """Tell what was waiting for its deliveries."""

@@ -94,7 +94,7 @@ def _beside(event: Json) -> str:
             return f", duplicate of #{event['duplicate_of']}"
         case "ignored":
             return ", ignored"
-    return ""
+    return ", recovered" if event.get("recovered") else ""
 
 
 def _plain(delivery: Json) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from relay.catchup.listing import Listing
+from relay.config.catch_up import build_catch_up
 from relay.config.file import File, ServerTable, TunnelTable
 from relay.config.mistakes import gathered, parse, read
 from relay.config.secrets import resolve, within_reach
@@ -57,7 +59,8 @@ class Server:
 class Config:
     """Everything relay runs by; `path` is None when there is no file.
 
-    `spare` are secrets within reach that no source need name.
+    `spare` are secrets within reach that no source need name. `catch_up(source)` gives the list of
+    its past events, and raises UsageError where there is none.
     """
 
     path: Path | None
@@ -72,6 +75,7 @@ class Config:
     smtp: SmtpOptions | None
     notices: tuple[str, ...]
     spare: tuple[Secret, ...] = ()
+    catch_up: Callable[[Source], Listing]
 
 
 def load(
@@ -90,8 +94,9 @@ def load(
     server = _server(file.server, overrides, folder, problems)
     own = Rules(own=frozenset({server.ingress, server.dashboard}))
     sources = build_sources(file, known, folder)
+    catch_up = build_catch_up(file, sources.found, known)
     targets = _with_forwards(build_targets(file, folder, own, known), overrides, own, problems)
-    problems += [*sources.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
+    problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if problems:
         raise gathered(str(path or "the command line"), problems)
     return Config(
@@ -105,8 +110,9 @@ def load(
         routes=targets.routes,
         emails=targets.emails,
         smtp=targets.smtp,
-        notices=(*sources.notices, *targets.notices, *_unused(file)),
+        notices=(*sources.notices, *catch_up.notices, *targets.notices, *_unused(file)),
         spare=within_reach(known, (item for table in file.sources.values() for item in table.secret)),
+        catch_up=catch_up.listing,
     )
 
 

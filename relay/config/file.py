@@ -128,6 +128,22 @@ class MessagesTable(Table):
     id: str | None = None
 
 
+class CatchUpTable(Table):
+    """`[sources.NAME.catch_up]`: how past events are asked for; which keys there are depends on `api`."""
+
+    api: Literal["github", "stripe", "svix"] | None = None
+    base_url: str | None = None
+    token: Reference | None = None
+    key: Reference | None = None
+    repository: str | None = None
+    organization: str | None = None
+    hook: Annotated[int, Field(ge=1)] | None = None
+    app: str | int | None = None
+    endpoint: str | None = None
+    account: str | None = None
+    undelivered: bool | None = None
+
+
 class SourceTable(Table):
     """`[sources.NAME]`: one address events arrive at."""
 
@@ -152,6 +168,7 @@ class SourceTable(Table):
     answer: AnswerTable = AnswerTable()
     signature: SignatureTable | None = None
     messages: MessagesTable | None = None
+    catch_up: CatchUpTable | None = None
 
 
 class RetryTable(Table):

@@ -212,7 +212,9 @@ class EventRow:
     """The narrow side of a stored event: what lists, the API and the stream show.
 
     `path` and `query` are latin-1 text as in Capture; `sha256` is the hex digest of the body;
-    `status` is what the provider was answered; `summary` is one short line for people.
+    `status` is what the provider was answered; `summary` is one short line for people. `recovered`:
+    fetched from the provider afterwards, which was answered nothing then (`status` 0) and says itself
+    when it first sent it, or made it (`sent_at`).
     """
 
     id: int
@@ -237,6 +239,8 @@ class EventRow:
     note: str = ""
     sample: bool = False
     summary: str = ""
+    recovered: bool = False
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,7 +277,8 @@ class NewEvent:
     """An event on its way into the store: a row that has no id yet, with its bytes.
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
-    seen but may not act. `tracked` is what it tells of messages.
+    seen but may not act. `tracked` is what it tells of messages. `unless_known`: it is not kept at all
+    where its key was claimed before.
     """
 
     capture: Capture
@@ -289,3 +294,6 @@ class NewEvent:
     sample: bool = False
     summary: str = ""
     tracked: Tracked | None = None
+    recovered: bool = False
+    sent_at: datetime | None = None
+    unless_known: bool = False

@@ -19,6 +19,7 @@ REASONS = {
     "idempotency_key_missing": "The source requires an idempotency key and the request has none.",
     "schema": "The body does not fit the source's schema.",
     "handshake": "A setup handshake, answered as the provider expects.",
+    "recovered": "Fetched from the provider's own API afterwards, so no signature could be checked.",
     "loop": "The request came from a relay: a forward came back.",
 }
 

@@ -14,7 +14,7 @@ KEYS: dict[str, str] = {
     "method": "an HTTP method",
     "status": "what the provider was answered: 200, 4xx, >=400",
     "has": "failed, pending, running, succeeded, note or message",
-    "is": "duplicate, replay, sample, pinned or handshake",
+    "is": "duplicate, replay, sample, pinned, handshake or recovered",
     "id": "an event number, or a range such as 10..20",
     "key": "an idempotency key, `*` allowed",
     "after": "an age (2h, 7d) or a time (2026-01-31, 2026-01-31T12:00)",
@@ -25,7 +25,7 @@ _CHOICES = {
     "verdict": {"verified", "invalid", "unsigned", "unchecked"},
     "outcome": {"accepted", "duplicate", "ignored", "rejected"},
     "has": {"failed", "pending", "running", "succeeded", "cancelled", "note", "message"},
-    "is": {"duplicate", "replay", "sample", "pinned", "handshake"},
+    "is": {"duplicate", "replay", "sample", "pinned", "handshake", "recovered"},
 }
 _AGE = re.compile(r"(\d{1,6})(s|m|h|d|w)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -100,9 +100,9 @@ def _known(key: str) -> bool:
 
 
 def _term(text: str, key: str, value: str, now: datetime, *, negated: bool) -> Term:
-    moment = _moment(value, now) if key in ("after", "before") else None
-    problem = _problem(key, value, moment) if key else ""
-    return Term(text=text, key=key, value=value, negated=negated, moment=moment, problem=problem)
+    when = moment(value, now) if key in ("after", "before") else None
+    problem = _problem(key, value, when) if key else ""
+    return Term(text=text, key=key, value=value, negated=negated, moment=when, problem=problem)
 
 
 def _problem(key: str, value: str, moment: datetime | None) -> str:
@@ -119,12 +119,13 @@ def _problem(key: str, value: str, moment: datetime | None) -> str:
     return ""
 
 
-def _moment(value: str, now: datetime) -> datetime | None:
+def moment(value: str, now: datetime) -> datetime | None:
+    """Return the time that an age (`2h`, counted back from `now`) or a time stands for, aware; None for neither."""
     age = _AGE.fullmatch(value)
     try:
         if age:
             return now - timedelta(seconds=int(age[1]) * _UNITS[age[2]])
-        moment = datetime.fromisoformat(value)
+        when = datetime.fromisoformat(value)
     except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -9,11 +9,14 @@ from typing import Any
 from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import Attempt, Delivery, DeliveryState, NewDelivery
 from relay.model.event import DeliveryCounts
-from relay.store import rows
+from relay.model.tally import Label, Tally, bucket_of
+from relay.store import rows, tallies
 from relay.store.claim import Claimed, Limits, claim
 from relay.store.reader import Readers
 from relay.store.rows import from_micros, to_micros
 from relay.store.writer import Writer
+
+TYPED = "(an address)"  # what all addresses typed in are counted as: there is no end to them
 
 
 class Deliveries:
@@ -68,6 +71,22 @@ class Deliveries:
         sql = "UPDATE deliveries SET state = 'pending' WHERE id = ? AND state = 'running'"
         values = [(id_,) for id_ in ids]
         await self._writer.write(lambda connection: connection.executemany(sql, values).rowcount)
+
+    async def oldest(self) -> dict[str, datetime]:
+        """Return when the oldest delivery that waits for each target was made."""
+        found = await self._readers.all(
+            "SELECT target, MIN(created_at) FROM deliveries WHERE state = 'pending' GROUP BY target"
+        )
+        return {row[0]: from_micros(row[1]) for row in found}
+
+    async def slowest(self, since: datetime, count: int) -> tuple[Delivery, ...]:
+        """Return those of the latest 20 000 deliveries, made since then, whose last attempt took longest."""
+        found = await self._readers.all(
+            "SELECT * FROM (SELECT * FROM deliveries ORDER BY id DESC LIMIT 20000) "
+            "WHERE created_at >= ? AND took IS NOT NULL ORDER BY took DESC, id DESC LIMIT ?",
+            (to_micros(since), count),
+        )
+        return tuple(rows.delivery(row) for row in found)
 
     async def next_due(self, after: datetime, above: int = 0) -> datetime | None:
         """Return when the next delivery falls due that is not due at `after`, or None."""
@@ -256,4 +275,31 @@ def _settle(connection: sqlite3.Connection, batch: list[_Settled]) -> list[None]
             for attempt, state, due_at, spared in batch
         ],
     )
+    tallies.add(connection, _tallies(connection, [attempt for attempt, *_ in batch]))
     return [None] * len(batch)
+
+
+def _tallies(connection: sqlite3.Connection, attempts: list[Attempt]) -> list[Tally]:
+    marks = ",".join("?" * len(attempts))
+    found = connection.execute(
+        f"SELECT id, source, CASE WHEN target LIKE '%://%' THEN '{TYPED}' ELSE target END FROM deliveries "
+        f"WHERE id IN ({marks})",
+        [attempt.delivery_id for attempt in attempts],
+    )
+    places = {id_: (source, target) for id_, source, target in found}
+    return [
+        Tally(
+            Label(
+                to_micros(attempt.started_at) // 60_000_000,
+                "attempt",
+                *places[attempt.delivery_id],
+                attempt.outcome,
+                "first" if attempt.number == 1 else "again",
+                bucket_of(attempt.took),
+            ),
+            1,
+            attempt.took,
+        )
+        for attempt in attempts
+        if attempt.delivery_id in places
+    ]

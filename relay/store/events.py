@@ -19,6 +19,7 @@ from relay.store.writer import Writer
 
 _WINDOW = 20_000  # events looked through at a time when a filter has to open bodies
 _MAX_ID = 2**62
+_KEYS = 500  # keys looked up in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,17 @@ class Events:
         if row is None or stored is None:
             raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
         return rows.event(rows.event_row(row), stored)
+
+    async def claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
+        """Return those idempotency keys that an event of the source has claimed."""
+        wanted = list(keys)
+        found: set[str] = set()
+        for start in range(0, len(wanted), _KEYS):
+            some = wanted[start : start + _KEYS]
+            marks = ",".join("?" * len(some))
+            sql = f"SELECT key FROM keys WHERE source = ? AND key IN ({marks})"
+            found |= {row[0] for row in await self._readers.all(sql, (source, *some))}
+        return frozenset(found)
 
     async def row(self, id_: int) -> EventRow | None:
         """Return the narrow row of an event, or None."""

@@ -36,7 +36,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 EVENT_COLUMNS = (
     "events.id, received_at, source, provider, type, idempotency_key, outcome, verdict, reason, method, path, "
-    "query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary"
+    "query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary, "
+    "recovered, sent_at"
 )
 
 
@@ -53,7 +54,8 @@ def from_micros(micros: int) -> datetime:
 def event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
     """Read one row of EVENT_COLUMNS."""
     (id_, received_at, source, provider, type_, key, outcome, verdict, reason, method, path, *rest) = row
-    (query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary) = rest
+    (query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, *rest) = rest
+    (summary, recovered, sent_at) = rest
     return EventRow(
         id=id_,
         received_at=from_micros(received_at),
@@ -77,6 +79,8 @@ def event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
         note=note,
         sample=bool(sample),
         summary=summary,
+        recovered=bool(recovered),
+        sent_at=None if sent_at is None else from_micros(sent_at),
     )
 
 

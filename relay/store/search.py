@@ -144,6 +144,7 @@ _IS = {
     "sample": "sample = 1",
     "pinned": "pinned = 1",
     "handshake": "type = 'handshake'",
+    "recovered": "recovered = 1",
 }
 _COLUMNS = {
     "source": "events.source",

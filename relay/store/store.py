@@ -11,9 +11,11 @@ from relay.errors import StoreBusyError, StoreError
 from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
+from relay.store.imports import Imports
 from relay.store.messages import Messages
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
+from relay.store.tallies import Tallies
 from relay.store.writer import Writer
 
 
@@ -26,6 +28,8 @@ class Store:
     deliveries: Deliveries
     batches: Batches
     messages: Messages
+    imports: Imports
+    tallies: Tallies
     indexer: Indexer
 
 
@@ -50,6 +54,8 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     deliveries=Deliveries(writer, readers),
                     batches=Batches(writer, readers),
                     messages=Messages(writer, readers),
+                    imports=Imports(writer),
+                    tallies=Tallies(writer, readers),
                     indexer=indexer,
                 )
 

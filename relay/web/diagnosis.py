@@ -43,6 +43,9 @@ class Doctor:
         source = self.table.named(event.row.source) or _gone(event)
         urls = self._urls(event.capture, source)
         capture, verification = self._judge(source, event.capture, urls)
+        if event.row.recovered and verification.verdict is not Verdict.VERIFIED:
+            # Its API gave no signed bytes: whatever a signature says of these is no news.
+            verification = event.verification
         case = Case(
             capture=capture,
             source=source,
@@ -97,7 +100,7 @@ class Doctor:
 
 def wanted(event: Event) -> bool:
     """Say whether there is something to explain: what verified, or need not, explains itself."""
-    if event.row.reason in ("handshake", "loop"):
+    if event.row.reason in ("handshake", "loop", "recovered"):
         return event.row.reason == "handshake"
     refused = event.row.outcome is EventOutcome.REJECTED
     return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (

@@ -90,6 +90,7 @@ def head(event: Event) -> EventHead:
         size=size(row.size),
         pinned=row.pinned,
         note=printable(row.note.replace("\n", " "), 2000),
+        sent=moment(row.sent_at) if row.sent_at else None,
     )
 
 

@@ -8,7 +8,9 @@ from relay.errors import RelayError
 from relay.model.text import printable
 from relay.web import gather
 from relay.web.contexts import ErrorPage
+from relay.web.keys import desk
 from relay.web.render import RENDERER, html, wants
+from relay.web.view.words import ZONE
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -17,6 +19,7 @@ def shown(handler: Handler) -> Handler:
     """Return the handler with what it raises on purpose shown as HTML."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        ZONE.set(desk(request).live.preferences.tz)
         try:
             return await handler(request)
         except RelayError as error:

@@ -40,6 +40,9 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
         banners=shell.banners(here.live.tunnel, here.setup.ingress_url, here.live.down, here.live.gone),
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
+        keys=here.live.preferences.keys,
+        density=here.live.preferences.density,
+        announcements=here.live.preferences.announcements,
     )
 
 

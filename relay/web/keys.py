@@ -7,15 +7,19 @@ from pathlib import Path
 from aiohttp import web
 
 from relay.bus import Bus
+from relay.catchup.catch_ups import CatchUps
 from relay.clock import Clock
 from relay.delivery.bulk import Bulk
 from relay.mail.compose import Mail
+from relay.metrics.meter import Meter
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
+from relay.model.fact import Fact
 from relay.model.signals import Refused, TunnelChanged
 from relay.providers.doctor import Diagnosis
 from relay.routing import RouteMatch
 from relay.store import Store
+from relay.web.preferences import Preferences
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,8 @@ class Setup:
     smtp: str
     addresses: Mapping[str, str]
     allow_recipients: tuple[str, ...] = ()
+    max_body: int = 25_000_000
+    facts: tuple[Fact, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +55,7 @@ class Live:
     refused: dict[str, list[Refused]] = field(default_factory=dict)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    preferences: Preferences = field(default_factory=Preferences)
 
     def state_of(self, target: str) -> tuple[str, str]:
         """Return whether a target is up, down or gone, and why."""
@@ -92,6 +99,7 @@ class Verbs:
     retry_all: Callable[[DeliveryState, str | None], Awaitable[int]]
     cancel_all: Callable[[str | None], Awaitable[int]]
     bulk: Bulk
+    catch_ups: CatchUps
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
     local_key: Callable[[str], LocalKey | None]
     samples: Callable[[str], tuple[str, ...]]
@@ -109,6 +117,7 @@ class Desk:
     clock: Clock
     setup: Setup
     live: Live
+    meter: Meter
     verbs: Verbs
 
 

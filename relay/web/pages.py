@@ -8,7 +8,7 @@ from relay.errors import NotFoundError
 from relay.model.delivery import Target
 from relay.model.event import Source, VerifyMode
 from relay.model.text import printable
-from relay.web import gather
+from relay.web import catch_up, gather
 from relay.web.asked import identity, number
 from relay.web.contexts import (
     DeliveriesPage,
@@ -138,6 +138,7 @@ def _source(here: Desk, source: Source) -> SourceLine:
         )
         if refused
         else (),
+        catch_up=catch_up.section(here, source),
     )
 
 
@@ -227,15 +228,6 @@ async def trigger(request: web.Request, *, error: str = "", typed: str = "", bod
 
 
 _FRAMES = {
-    "stats": (
-        "Metrics",
-        "chart-no-axes-column",
-        (
-            "This page will show events per minute, how many verified and were delivered at first try, latency by "
-            "target, and why checks failed."
-        ),
-        (("Prometheus text", "/metrics"), ("Queue counts, as JSON", "/api/status")),
-    ),
     "doctor": (
         "Doctor",
         "stethoscope",
@@ -245,24 +237,11 @@ _FRAMES = {
         ),
         (("The state of this relay, as JSON", "/api/status"),),
     ),
-    "settings": (
-        "Settings",
-        "settings-2",
-        (
-            "This page will hold density, time zone, single keys and announcements, and what relay.toml says with the "
-            "line to change."
-        ),
-        (
-            ("Sources as configured", "/sources"),
-            ("Targets as configured", "/targets"),
-            ("Trigger", "/trigger"),
-        ),
-    ),
 }
 
 
 async def coming(request: web.Request) -> web.Response:
-    """GET /stats, /doctor, /settings: what will stand there, and what to use until then."""
+    """GET /doctor: what will stand there, and what to use until then."""
     name = request.path.strip("/")
     title, icon, sentence, instead = _FRAMES[name]
     context = FramePage(

@@ -5,6 +5,7 @@ from aiohttp import web
 from relay.web import (
     api,
     bulk,
+    catch_up,
     deeds,
     events,
     faults,
@@ -13,10 +14,14 @@ from relay.web import (
     frames,
     message_pages,
     messages,
+    metrics,
     pages,
     parts,
     render,
+    settings,
+    stats,
     stream,
+    transfer,
 )
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
@@ -94,12 +99,15 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.get(f"/messages/{_ID}/preview", message_pages.preview),
     web.get("/sources", pages.sources),
     web.get("/sources/{name}", pages.sources),
+    web.get("/sources/{name}/catch-up", catch_up.part),
+    web.post("/sources/{name}/catch-up", catch_up.begin),
     web.get("/targets", pages.targets),
     web.get("/trigger", pages.trigger),
     web.post("/trigger", deeds.trigger),
-    web.get("/stats", pages.coming),
+    web.get("/stats", metrics.page),
     web.get("/doctor", pages.coming),
-    web.get("/settings", pages.coming),
+    web.get("/settings", settings.page),
+    web.post("/settings", settings.save),
 )
 
 _ROUTES: tuple[web.RouteDef, ...] = (
@@ -132,6 +140,13 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/api/messages", messages.register),
     web.get("/api/messages/rates", messages.rates),
     web.get("/api/messages/{id}", messages.message),
+    web.post("/api/catch-up", catch_up.start),
+    web.get("/api/catch-up/{source}", catch_up.state),
+    web.post("/api/catch-up/{source}/cancel", catch_up.cancel),
     web.post("/api/tunnel/reconnect", api.reconnect),
+    web.get("/api/stats", stats.stats),
+    web.get("/metrics", stats.metrics),
     web.get("/api/stream", feed.stream),
+    web.get("/api/export", transfer.export),
+    web.post("/api/import", transfer.import_),
 )

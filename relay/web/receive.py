@@ -13,6 +13,7 @@ from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import StoreError
 from relay.ingest import Ingest
+from relay.metrics.meter import Meter
 from relay.model.event import Capture, Headers, Source
 from relay.model.signals import Refused
 from relay.web.addresses import sender_urls
@@ -44,6 +45,7 @@ class Door:
     bus: Bus
     clock: Clock
     live: Live
+    meter: Meter
     max_body: int
     nonce: str
     _unkept: int = 0
@@ -70,6 +72,7 @@ class Door:
 
     async def receive(self, request: web.BaseRequest) -> web.StreamResponse:
         """Capture one request and answer it as its source says. Raises StoreError."""
+        began = self.clock.monotonic()
         path, _, query = _target(request.raw_path).partition("?")
         source = self.table.find(path)
         if source is None:
@@ -102,6 +105,7 @@ class Door:
             answered = await self.ingest.receive(capture, source, urls[1:], sample=sample)
             if answered.offered is not None:
                 self.table.learn(source.name, answered.offered)
+        self.meter.answered(source.name, self.clock.monotonic() - began)
         # A sender learns no number of ours from the headers; relay's own trigger does.
         return respond(answered, {EVENT_HEADER: str(answered.event_id)} if sample else None)
 

@@ -124,7 +124,7 @@ Tab = PayloadTab | HeadersTab | VerificationTab | RoutingTab | DeliveriesTab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventHead:
-    """The title of an event."""
+    """The title of an event; `sent` is when its provider sent one that was recovered afterwards."""
 
     id: int
     type: str
@@ -133,6 +133,7 @@ class EventHead:
     size: str
     pinned: bool
     note: str
+    sent: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

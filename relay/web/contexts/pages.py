@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from relay.web.contexts.dialogs import Field
 from relay.web.contexts.events import Link
+from relay.web.view.catch_up import CatchUp
 from relay.web.view.deliveries import Line
 from relay.web.view.marks import Mark
 from relay.web.view.shell import Shell
@@ -61,6 +62,7 @@ class SourceLine:
     missing: tuple[str, ...]
     steps: tuple[str, ...]
     refused: tuple[str, ...]
+    catch_up: CatchUp | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

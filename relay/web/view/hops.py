@@ -81,6 +81,7 @@ _WORDS = {
     "no_signature_expected": "No signature expected",
     "idempotency_key_missing": "No idempotency key",
     "schema": "Does not fit the schema",
+    "recovered": "Fetched, not checked",
     "loop": "Came back from a relay",
     "handshake": "Handshake",
 }

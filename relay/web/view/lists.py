@@ -222,7 +222,7 @@ _KNOWN = {
     "verdict": ("verified", "invalid", "unsigned", "unchecked"),
     "outcome": ("accepted", "duplicate", "ignored", "rejected"),
     "has": ("failed", "pending", "succeeded", "note", "message"),
-    "is": ("duplicate", "replay", "sample", "pinned"),
+    "is": ("duplicate", "replay", "sample", "pinned", "recovered"),
     "status": ("2xx", "4xx", "5xx"),
     "after": ("15m", "1h", "24h", "7d"),
 }

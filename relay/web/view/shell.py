@@ -52,6 +52,8 @@ class Shell:
     banners: tuple[Banner, ...]
     scripts: bool = True
     keys: bool = True
+    density: str = "comfortable"
+    announcements: bool = True
 
 
 def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:

@@ -68,6 +68,7 @@ _TITLES = {
     "no_source": "Not checked: no source is configured for this path",
     "idempotency_key_missing": "Refused: no idempotency key",
     "schema": "Refused: the body does not fit the schema",
+    "recovered": "Recovered, not checked",
     "loop": "Refused: relay's own forward came back",
     "handshake": "A setup handshake, answered",
 }
@@ -174,6 +175,9 @@ def _source_step(event: Event, source: Source | None) -> Step:
 
 
 def _answer_step(event: Event, provider: str) -> Step:
+    if event.row.recovered:
+        detail = "Nobody was answered: relay fetched it afterwards"
+        return Step(kind="skip-step", name=f"Answer to {provider}", detail=detail)
     refused = event.row.outcome is EventOutcome.REJECTED
     detail = f"Refused, so {provider} may send it again" if refused else "Taken in"
     return Step(kind="skip-step", name=f"Answer to {provider}", detail=detail, result=str(event.row.status))

@@ -17,7 +17,9 @@ def track(event: NewEvent, source: Source) -> NewEvent:
         return event
     payload = Payload(event.capture.body, event.capture.content_type)
     reports = source.statuses(event.capture, payload)
-    return replace(event, tracked=Tracked(reports=reports, matching=source.matching)) if reports else event
+    # Nobody waits for an answer to what was recovered.
+    matching = replace(source.matching, unknown=200) if event.recovered else source.matching
+    return replace(event, tracked=Tracked(reports=reports, matching=matching)) if reports else event
 
 
 def tracked_late(event: Event, source: Source) -> Tracked | None:

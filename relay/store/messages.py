@@ -25,6 +25,16 @@ _COLUMNS = (
     "id, channel, provider, external_id, recipient, subject, status, detail, created_at, event_id, delivery_id, "
     "embedded_id, sent_at, code, opened, clicked"
 )
+
+
+def _listed(statuses: frozenset[str]) -> str:
+    return ",".join(f"'{status}'" for status in sorted(statuses))
+
+
+_COUNTED = (
+    f"COUNT(*), SUM(status IN ({_listed(ARRIVED)})), SUM(status IN ({_listed(LOST)})), SUM(opened), SUM(clicked), "
+    "SUM(status = 'complained') FROM messages WHERE sent_at >= ? AND status <> 'outbox'"
+)
 _EVERYTHING = MessageFilter()
 _DAY = 86_400_000_000  # microseconds
 
@@ -109,24 +119,20 @@ class Messages:
         Days without messages are left out. A mail in the outbox was not sent.
         """
         first = to_micros(datetime(since.year, since.month, since.day, tzinfo=UTC))
-        arrived, lost = _listed(ARRIVED), _listed(LOST)
         found = await self._readers.all(
-            f"SELECT sent_at / {_DAY} AS day, channel, COUNT(*) AS sent, SUM(status IN ({arrived})) AS delivered, "
-            f"SUM(status IN ({lost})) AS failed, SUM(opened) AS opened, SUM(clicked) AS clicked, "
-            "SUM(status = 'complained') AS complained FROM messages "
-            "WHERE sent_at >= ? AND status <> 'outbox' GROUP BY 1, 2 ORDER BY 1, 2",
-            (first,),
+            f"SELECT sent_at / {_DAY}, channel, {_COUNTED} GROUP BY 1, 2 ORDER BY 1, 2", (first,)
         )
         return tuple(
             DayCounts(
-                day=date(1970, 1, 1) + timedelta(days=row["day"]),
-                channel=row["channel"],
-                counts=MessageCounts(
-                    **{name: row[name] for name in MessageCounts.__dataclass_fields__ if name in row.keys()}  # noqa: SIM118 - a sqlite3.Row iterates over values
-                ),
+                day=date(1970, 1, 1) + timedelta(days=day), channel=channel, counts=_message_counts(numbers)
             )
-            for row in found
+            for day, channel, *numbers in found
         )
+
+    async def counts(self, since: datetime) -> dict[str, MessageCounts]:
+        """Return the messages sent since, by channel; a channel without any is left out."""
+        found = await self._readers.all(f"SELECT channel, {_COUNTED} GROUP BY 1", (to_micros(since),))
+        return {channel: _message_counts(numbers) for channel, *numbers in found}
 
     async def standing(self) -> tuple[StatusCount, ...]:
         """Return how many messages of each channel and provider stand at each status, of all that there are."""
@@ -156,5 +162,13 @@ def _clauses(wanted: MessageFilter) -> list[tuple[str, tuple[object, ...]]]:
     return [(clause, values) for clause, values, asked in clauses if asked]
 
 
-def _listed(statuses: frozenset[str]) -> str:
-    return ",".join(f"'{status}'" for status in sorted(statuses))
+def _message_counts(numbers: list[int]) -> MessageCounts:
+    sent, delivered, failed, opened, clicked, complained = numbers
+    return MessageCounts(
+        sent=sent,
+        delivered=delivered,
+        failed=failed,
+        opened=opened,
+        clicked=clicked,
+        complained=complained,
+    )

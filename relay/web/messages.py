@@ -95,6 +95,11 @@ def first_day(here: Desk, span: int) -> date:
     return here.clock.now().astimezone(UTC).date() - timedelta(days=span - 1)
 
 
+def midnight(now: datetime) -> datetime:
+    """Return when the day began, in UTC."""
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def filtered(request: web.Request) -> MessageFilter:
     """Return which messages the query string asks for. Raises UsageError naming what cannot be read."""
     channel = _one_of(request, "channel", CHANNELS)

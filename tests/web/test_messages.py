@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from prometheus_client.parser import text_string_to_metric_families
 from svix.webhooks import Webhook
 from twilio.request_validator import RequestValidator
 
@@ -501,6 +502,30 @@ async def test_the_store_tells_how_many_messages_stand_where(start):
     ]
     assert await messages.unmatched() == 1
     assert (await at.api("/api/messages/rates"))[1]["unmatched"] == 1
+
+
+async def test_stats_and_prometheus_tell_the_same_of_messages(start):
+    at = await start(TWILIO + RESEND)
+    await add(at, SMS, external_id="SM1")
+    await add(at, SMS, external_id="SM2")
+    await add(at, MAIL, external_id="e-1")
+    await add(at, MAIL, external_id="old", sent_at="2020-01-01T00:00:00Z")
+    await twilio(at, "delivered")
+    await resend(at, "opened")
+    stats = (await at.api("/api/stats?window=7d"))[1]["messages"]
+    assert (stats["sms"]["sent"], stats["sms"]["delivery_rate"]) == (2, 0.5)
+    assert (stats["email"]["sent"], stats["email"]["open_rate"]) == (1, 1.0)
+    families = text_string_to_metric_families((await at.api("/metrics"))[1].decode())
+    found = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name.startswith("relay_message")
+    }
+    assert found["relay_messages", "delivered", "sms", "twilio"] == 1
+    assert found["relay_messages", "email", "resend", "sent"] == 1
+    assert found["relay_message_ratio", "delivery", "sms"] == 0.5
+    assert found["relay_message_ratio", "email", "open"] == 1
 
 
 async def test_a_mail_that_relay_sent_carries_its_id_and_is_followed(start):

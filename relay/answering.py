@@ -78,6 +78,14 @@ def plain(problem: Problem) -> dict[str, str]:
     return {"field": problem.field, **pointed, "message": problem.message, "code": problem.rule}
 
 
+def unknown_message(status: int, id_: int) -> Answered:
+    """Return what the sender of a status gets whose message nobody has registered."""
+    refused = refusal(
+        status, "message_not_found", "message not found", "relay keeps the status until it is registered"
+    )
+    return replace(refused, event_id=id_)
+
+
 def refusal(status: int, code: str, message: str, hint: str = "") -> Answered:
     """Return an error in the form both ports use."""
     body = json.dumps({"error": {"code": code, "message": message, "hint": hint}}).encode()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relay.admission.examine import examine, wanted
-from relay.answering import Answered, answer, refusal, rejected, unfit
+from relay.answering import Answered, answer, refusal, rejected, unfit, unknown_message
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import RelayError
@@ -28,6 +28,7 @@ from relay.replies import Replies, passed_on
 from relay.routing import owe
 from relay.store import Store
 from relay.store.incoming import Stored
+from relay.tracking import track
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +68,13 @@ class Ingest:
         event = identify(recognised(source, capture), capture, verification, sample=sample)
         if wanted(source):
             event = await _examined(source, event)
+        event = track(event, source)
         owed = owe(event, self._routes, self._targets)
         stored = await self._keep(event, owed)
         if event.problems:
             return unfit(event, stored.id)
+        if stored.unknown:
+            return unknown_message(stored.unknown, stored.id)
         given = answer(source.answer, event.status, stored.id, stored.outcome)
         if source.answer.mode == "wait" and stored.deliveries:
             return await self._wait(source.answer, given, owed, stored)
@@ -81,6 +85,8 @@ class Ingest:
         self._bus.publish(EventStored(stored.id))
         for delivery in stored.deliveries:
             self._bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
+        for moved in stored.moved:
+            self._bus.publish(moved)
         return stored
 
     async def _wait(

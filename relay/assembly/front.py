@@ -129,6 +129,7 @@ def setup(ground: Ground) -> Setup:
         emails={name: ", ".join(email.to) for name, email in config.emails.items()},
         smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
         addresses={name: _address(target) for name, target in config.targets.items()},
+        allow_recipients=config.smtp.allow_recipients if config.smtp else (),
         max_body=config.server.max_body,
         facts=facts(config.file, config.path),
         keep=config.keep,

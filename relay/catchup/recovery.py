@@ -19,6 +19,7 @@ from relay.providers.catalogue import find
 from relay.routing import owe
 from relay.store import Store
 from relay.store.incoming import Stored
+from relay.tracking import track
 
 _NAME = 200  # characters of a key or a type, as identify() keeps them
 _HERE = "127.0.0.1"
@@ -132,7 +133,7 @@ class Recovery:
             progress.missed -= 1
             return
         owed = self._owed(event) if progress.wanted.forward else ()
-        stored = await self._means.store.events.add(event, owed)
+        stored = await self._means.store.events.add(track(event, self._source), owed)
         if stored.outcome is EventOutcome.DUPLICATE:
             progress.known += 1
             progress.missed -= 1
@@ -207,6 +208,8 @@ class Recovery:
         self._means.bus.publish(EventStored(stored.id))
         for delivery in stored.deliveries:
             self._means.bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
+        for moved in stored.moved:
+            self._means.bus.publish(moved)
 
 
 _SIGNATURE = Check(

@@ -65,6 +65,12 @@ TEMPLATE = """\
 # encoding  = "hex"              # hex | base64
 # prefix    = "sha256="
 # content   = "{body}"           # also {timestamp}, {id}, {url}, {method}, {path}
+#
+# [sources.twilio]               # tells what became of SMS, as resend, sendgrid, mailgun and postmark do of mail
+# [sources.twilio.messages]      # how a status finds its message, and who it is for when nobody registered that
+# match   = ["external_id", "embedded", "timestamp"]   # any of these, in any order
+# window  = "10m"                # for timestamp: how far off the sending may lie
+# unknown = 200                  # 404: "message not found"
 
 # A target is where events go: forward, email, or handler = "handlers.py" for functions of your own.
 # With one target and no routes everything goes there.

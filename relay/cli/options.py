@@ -90,6 +90,11 @@ def delivery_id(text: str) -> int:
     return _number(text, "a delivery id", "relay deliveries lists them")
 
 
+def message_id(text: str) -> int:
+    """Return a message's number. Raises a usage error that quotes what was typed."""
+    return _number(text, "a message id", "relay messages lists them")
+
+
 def at_most(text: str | int) -> int:
     """Return how many of something are wanted. Raises a usage error for anything but a number from 1 up."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", str(text)):

@@ -31,6 +31,7 @@ COMMANDS = {
     "deliveries": "List what was sent, and what is owed.",
     "retry": "Try a delivery again now.",
     "cancel": "Give a waiting delivery up.",
+    "messages": "List outgoing mail and SMS, and what became of them.",
     "export": "Write events as JSON lines, HAR, curl, HTTP or pytest.",
     "import": "Take in events that were exported, or a HAR file.",
     "token": "Print the dashboard's token and its link.",

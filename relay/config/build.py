@@ -111,7 +111,7 @@ def load(
         server=server,
         tunnel=_tunnel(file.tunnel, overrides, server.data_dir, known),
         sources=sources.found,
-        inbox=inbox(known) if file.server.inbox else None,
+        inbox=inbox(known, sources.found) if file.server.inbox else None,
         targets=targets.found,
         routes=targets.routes,
         emails=targets.emails,

@@ -118,6 +118,17 @@ class RateLimit(Table):
     burst: Annotated[int, Field(ge=1, le=1_000_000)] = 10
 
 
+class MessagesTable(Table):
+    """`[sources.NAME.messages]`: how the statuses a provider tells find their messages."""
+
+    match: Annotated[
+        list[Literal["external_id", "embedded", "timestamp"]], BeforeValidator(_listed), Field(min_length=1)
+    ] = ["external_id", "embedded", "timestamp"]
+    window: Annotated[Duration, Field(gt=0, le=604800)] = 600.0
+    unknown: Literal[200, 404] = 200
+    id: str | None = None
+
+
 class CatchUpTable(Table):
     """`[sources.NAME.catch_up]`: how past events are asked for; which keys there are depends on `api`."""
 
@@ -159,6 +170,7 @@ class SourceTable(Table):
     max_body: Size | None = None
     answer: AnswerTable = AnswerTable()
     signature: SignatureTable | None = None
+    messages: MessagesTable | None = None
     catch_up: CatchUpTable | None = None
 
 

@@ -1,11 +1,12 @@
 """`[sources.NAME]` and the provider catalogue become Sources with everything resolved."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.config.admission import admission_in
 from relay.config.file import AnswerTable, File, SignatureTable, SourceTable
+from relay.config.messages import matched
 from relay.config.mistakes import did_you_mean
 from relay.config.secrets import Resolved, explain, resolve, usual
 from relay.config.verifiers import verifiers_in
@@ -53,8 +54,10 @@ def build_sources(file: File, environ: Mapping[str, str], folder: Path) -> Sourc
     return Sources(found=tuple(found), problems=tuple(problems), notices=tuple(notices))
 
 
-def inbox(environ: Mapping[str, str]) -> Callable[[str], Source]:
+def inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Callable[[str], Source]:
     """Return what makes a source for a name nobody configured: verified where its usual secret is set."""
+    known = (find(source.provider) for source in configured)
+    told = {provider.message_status for provider in known if provider is not None}
 
     def make(name: str) -> Source:
         provider = find(name)
@@ -70,7 +73,10 @@ def inbox(environ: Mapping[str, str]) -> Callable[[str], Source]:
             )
         secrets = usual(provider.secret_env, environ)
         source = _of_provider(name, provider, secrets)
-        return replace(source, verify_tokens=_tokens(provider, environ), configured=False)
+        # Where a configured source checks what this provider tells, an open door beside it moves no message.
+        statuses = None if source.statuses in told else source.statuses
+        tokens = _tokens(provider, environ)
+        return replace(source, verify_tokens=tokens, statuses=statuses, configured=False)
 
     return make
 
@@ -103,7 +109,7 @@ def _source(name: str, table: SourceTable, environ: Mapping[str, str], load: Loa
             source = replace(source, scheme=_custom(table.signature, load))
         elif table.scheme is not None:
             source = replace(source, scheme=provider.pinned(table.scheme))
-    return _configured(source, table)
+    return matched(_configured(source, table), table.messages)
 
 
 def _of_provider(name: str, provider: Provider, secrets: Resolved) -> Source:
@@ -116,6 +122,7 @@ def _of_provider(name: str, provider: Provider, secrets: Resolved) -> Source:
         event_type=provider.event_type,
         idempotency_key=provider.idempotency_key,
         summary=provider.summary,
+        statuses=provider.message_status,
         secrets=secrets.found,
         missing_secrets=secrets.missing,
         answer=Answer(body=provider.answer_body, content_type=_TEXT) if provider.answer_body else Answer(),

@@ -90,6 +90,9 @@ def compose(mail: Mail, stamp: Stamp) -> bytes:
     message["Subject"] = clean(mail.subject)
     message["Date"] = stamp.date
     message["Message-ID"] = stamp.message_id
+    message["X-Message-ID"] = (
+        stamp.message_id
+    )  # what a provider that rewrites the Message-ID still tells us by
     message["X-Relay-Event"] = str(stamp.event_id)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday notices do not answer this
     message.set_content(mail.text, charset="utf-8", cte="quoted-printable")

@@ -1,7 +1,7 @@
 """The same counts as Prometheus reads them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -13,6 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from relay.model.rates import MessageCounts, StatusCount
 from relay.model.tally import BOUNDS, Tally
 
 _INBOX = "inbox"  # every source that nobody configured: a stranger must not make labels
@@ -22,7 +23,8 @@ _INBOX = "inbox"  # every source that nobody configured: a stranger must not mak
 class Reading:
     """What is true at this moment. `up` says of each target whether it answers; `refused` is by source and status.
 
-    `queue` gives for each target how many deliveries wait and for how many seconds the oldest has.
+    `queue` gives for each target how many deliveries wait and for how many seconds the oldest has;
+    `today` the messages sent since midnight UTC by channel.
     """
 
     version: str
@@ -34,6 +36,8 @@ class Reading:
     tunnel_up: bool
     store_bytes: int
     store_events: int
+    messages: tuple[StatusCount, ...] = ()
+    today: Mapping[str, MessageCounts] = field(default_factory=dict)
 
 
 def exposition(reading: Reading) -> bytes:
@@ -53,6 +57,7 @@ class _Fixed(Collector):
         yield from _counters(reading)
         yield from _histograms(reading)
         yield from _gauges(reading)
+        yield from _messages(reading)
 
 
 def _counters(reading: Reading) -> Iterator[Metric]:
@@ -102,6 +107,27 @@ def _gauges(reading: Reading) -> Iterator[Metric]:
     yield GaugeMetricFamily("relay_tunnel_up", "Whether the tunnel is up.", value=int(reading.tunnel_up))
     yield GaugeMetricFamily("relay_store_bytes", "The size of the store's file.", value=reading.store_bytes)
     yield GaugeMetricFamily("relay_store_events", "Events in the store.", value=reading.store_events)
+
+
+def _messages(reading: Reading) -> Iterator[Metric]:
+    standing = GaugeMetricFamily(
+        "relay_messages",
+        "Outgoing mails and SMS by where they stand.",
+        labels=["channel", "provider", "status"],
+    )
+    for one in reading.messages:
+        standing.add_metric([one.channel, one.provider, one.status], one.count)
+    ratio = GaugeMetricFamily(
+        "relay_message_ratio",
+        "Of the messages sent since midnight UTC: delivered of sent, opened and clicked of delivered.",
+        labels=["channel", "rate"],
+    )
+    for channel, counts in sorted(reading.today.items()):
+        rates = {"delivery": counts.delivery_rate, "open": counts.open_rate, "click": counts.click_rate}
+        for name, rate in rates.items():
+            if rate is not None:
+                ratio.add_metric([channel, name], rate)
+    yield from (standing, ratio)
 
 
 def _source(tally: Tally, reading: Reading) -> str:

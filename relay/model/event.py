@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from relay.model.admission import OPEN, Admission, Problem
+from relay.model.message import Matching, StatusReport, Tracked
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 
@@ -122,6 +123,14 @@ class Pick(Protocol):
         ...
 
 
+class StatusReader(Protocol):
+    """Reads what a request tells of messages that were sent."""
+
+    def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
+        """Return a report for each status the request tells; none for a request of another kind. Never raises."""
+        ...
+
+
 class VerifyMode(StrEnum):
     """What an invalid signature leads to: 401, a flag, or no check at all."""
 
@@ -160,7 +169,8 @@ class LocalKey:
 class Source:
     """One address events arrive at, everything resolved: what it checks and how it answers.
 
-    `local` counts besides `secrets`, and only where those do not verify a request.
+    `local` counts besides `secrets`, and only where those do not verify a request. `statuses` reads
+    what its events tell of messages, None where they tell nothing; `matching` says how those are found.
     """
 
     name: str
@@ -184,6 +194,8 @@ class Source:
     deliver_handshakes: bool = False
     answer: Answer = field(default_factory=Answer)
     configured: bool = True
+    statuses: StatusReader | None = None
+    matching: Matching = field(default_factory=Matching)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,7 +281,7 @@ class NewEvent:
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
     seen but may not act. `unless_known`: it is not kept at all where its key was claimed before.
-    seen but may not act. `problems` are what its source's rules have against it.
+    `problems` are what its source's rules have against it, `tracked` is what it tells of messages.
     """
 
     capture: Capture
@@ -284,6 +296,7 @@ class NewEvent:
     status: int
     sample: bool = False
     summary: str = ""
+    tracked: Tracked | None = None
     recovered: bool = False
     sent_at: datetime | None = None
     unless_known: bool = False

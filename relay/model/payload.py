@@ -109,6 +109,13 @@ class Payload:
         self._form: tuple[tuple[str, str], ...] | None = None
         self.is_form = content_type == "application/x-www-form-urlencoded"
 
+    @classmethod
+    def of(cls, value: object) -> "Payload":
+        """Return a payload whose JSON is known already, such as one item of a batch."""
+        made = cls(b"")
+        made._json = value
+        return made
+
     @property
     def json(self) -> object:
         """Return the body as JSON, or the JSON in a form's `payload` field (GitHub, Slack), else None."""

@@ -8,10 +8,13 @@ from typing import Any
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome, NewEvent
+from relay.model.message import Tracked
+from relay.model.signals import MessageChanged
 from relay.model.tally import Label, Tally
 from relay.store import rows, tallies
 from relay.store.deliveries import DELIVERY_COLUMNS, delivery_values
 from relay.store.rows import to_micros
+from relay.store.tracking import follow, is_known
 
 _EVENT_COLUMNS = (
     "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
@@ -25,12 +28,18 @@ _PORTIONS = (64, 16, 4, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What became of a new event, and the deliveries it owes; `id` is the older one's where it was not kept."""
+    """What became of a new event, the deliveries it owes, and the messages it moved.
+
+    `id` is the older one's where it was not kept. `unknown` is the status to answer with where it told
+    of no message that is known, 0 for anything else.
+    """
 
     id: int
     outcome: EventOutcome
     duplicate_of: int | None
     deliveries: tuple[int, ...]
+    moved: tuple[MessageChanged, ...] = ()
+    unknown: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,7 +60,10 @@ class Incoming:
     stored: tuple[Any, ...]
     owed: tuple[NewDelivery, ...]
     outcome: EventOutcome
+    tracked: Tracked | None = None
     duplicate_of: int | None = None
+    moved: tuple[MessageChanged, ...] = ()
+    unknown: int = 0
     id: int = 0
 
 
@@ -98,6 +110,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
         ),
         owed=owed,
         outcome=event.outcome,
+        tracked=event.tracked,
     )
 
 
@@ -130,12 +143,15 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     _insert(connection, f"event_bytes ({_BYTES_COLUMNS})", [(item.id, *item.stored) for item in kept])
     _insert(connection, "keys", claimed)
     made = _owe(connection, kept)
+    _follow(connection, kept)
     return [
         Stored(
             id=item.id,
             outcome=item.outcome,
             duplicate_of=item.duplicate_of,
             deliveries=made.get(item.id, ()) if item.owed else (),
+            moved=item.moved,
+            unknown=item.unknown,
         )
         for item in batch
     ]
@@ -154,6 +170,21 @@ def _count(connection: sqlite3.Connection, batch: list[Incoming]) -> None:
     connection.execute(sql, (len(batch), "events"))
     if rejected:
         connection.execute(sql, (rejected, "rejected"))
+
+
+def _follow(connection: sqlite3.Connection, kept: list[Incoming]) -> None:
+    """Move the messages that events tell of, with the events themselves: a retry would be a duplicate."""
+    for item in kept:
+        if item.tracked is None:
+            continue
+        if item.outcome is EventOutcome.DUPLICATE:
+            unknown = not is_known(connection, item.received_at, item.tracked)
+        else:
+            followed = follow(connection, item.id, item.received_at, item.tracked)
+            item.moved, unknown = followed.moved, followed.unknown
+        if unknown and item.tracked.matching.unknown != 200:
+            item.unknown = item.tracked.matching.unknown
+            connection.execute("UPDATE events SET status = ? WHERE id = ?", (item.unknown, item.id))
 
 
 def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dict[tuple[str, str], int]:

@@ -31,7 +31,7 @@ from relay.model.event import (
     Verdict,
     Verification,
 )
-from relay.model.message import Message, MessageStatus
+from relay.model.message import HistoryEntry, MatchWay, Message, MessageStatus
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -223,7 +223,27 @@ def message(row: sqlite3.Row) -> Message:
     """Read one row of the table messages, without its source."""
     plain: Mapping[str, Any] = {name: row[name] for name in row.keys() if name != "source"}  # noqa: SIM118 - a sqlite3.Row iterates over values
     return Message(
-        **{**plain, "status": MessageStatus(row["status"]), "created_at": from_micros(row["created_at"])},
+        **{
+            **plain,
+            "status": MessageStatus(row["status"]),
+            "created_at": from_micros(row["created_at"]),
+            "sent_at": from_micros(row["sent_at"]),
+            "opened": bool(row["opened"]),
+            "clicked": bool(row["clicked"]),
+        },
+    )
+
+
+def history_entry(row: sqlite3.Row) -> HistoryEntry:
+    """Read one row of the table history."""
+    return HistoryEntry(
+        status=MessageStatus(row["status"]),
+        at=None if row["at"] is None else from_micros(row["at"]),
+        received_at=from_micros(row["received_at"]),
+        code=row["code"],
+        detail=row["detail"],
+        event_id=row["event_id"],
+        way=MatchWay(row["way"]) if row["way"] else None,
     )
 
 

@@ -1,13 +1,9 @@
 """The JSON API: what the dashboard shows and does, for programs."""
 
-from collections.abc import Mapping
-
 from aiohttp import web
 
 from relay.errors import UsageError
-from relay.model.message import MessageStatus, NewMessage
-from relay.model.signals import EventChanged, MessageChanged
-from relay.model.text import printable
+from relay.model.signals import EventChanged
 from relay.routing import stumbled
 from relay.store.deliveries import count_states
 from relay.web import asked, shapes
@@ -259,52 +255,6 @@ async def samples(request: web.Request) -> web.Response:
     source = request.query.get("source")
     names = [source] if source else list(here.setup.sources)
     return json_response({"samples": {name: list(here.verbs.samples(name)) for name in names}})
-
-
-async def messages(request: web.Request) -> web.Response:
-    """GET /api/messages?event=&before=&limit=."""
-    found = await desk(request).store.messages.page(
-        event=asked.number(request, "event", None),
-        before=asked.number(request, "before", None),
-        limit=(wanted := asked.limit(request)),
-    )
-    last = found[-1].id if len(found) == wanted else None
-    return json_response({"messages": [shapes.message(item) for item in found], "next_before": last})
-
-
-async def register_message(request: web.Request) -> web.Response:
-    """POST /api/messages: register one that was sent elsewhere."""
-    here = desk(request)
-    given = await asked.json_body(request)
-    asked.known(given, {"channel", "provider", "external_id", "recipient", "subject", "sent_at"})
-    channel = asked.text(given, "channel")
-    if channel not in ("email", "sms"):
-        raise UsageError("channel must be email or sms", hint='send {"channel": "sms", …}')
-    new = NewMessage(
-        channel=channel,
-        provider=_required(given, "provider"),
-        external_id=_required(given, "external_id"),
-        recipient=_required(given, "recipient"),
-        subject=printable(asked.text(given, "subject") or "", 500),
-        status=MessageStatus.SENT,
-    )
-    id_ = await here.store.messages.add(new, here.clock.now())
-    here.bus.publish(MessageChanged(id_, None, new.status.value))
-    return json_response(shapes.message(await here.store.messages.get(id_)), 201)
-
-
-def _required(given: Mapping[str, object], name: str) -> str:
-    value = asked.text(given, name)
-    if not value:
-        raise UsageError(f"{name} is missing", hint="send provider, external_id and recipient")
-    return printable(value, 500)
-
-
-async def message(request: web.Request) -> web.Response:
-    """GET /api/messages/{id}."""
-    return json_response(
-        shapes.message(await desk(request).store.messages.get(asked.identity(request, "message")))
-    )
 
 
 async def reconnect(request: web.Request) -> web.Response:

@@ -33,7 +33,7 @@ class Setup:
 
     `emails` maps a template's name to where it usually goes,
     `addresses` a target's name to the URL, mail or file it leads to; `max_body` is in bytes,
-    `keep` what retention goes by.
+    `keep` what retention goes by, `allow_recipients` are those of [smtp].
     """
 
     version: str
@@ -51,6 +51,7 @@ class Setup:
     max_body: int
     facts: tuple[Fact, ...]
     keep: Keep
+    allow_recipients: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,7 +1,5 @@
-"""The pages beside Events: deliveries, messages, sources, targets, trigger, and what is yet to come."""
+"""The pages beside Events: deliveries, sources, targets, trigger, and what is yet to come."""
 
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -9,7 +7,7 @@ from aiohttp import web
 from relay.errors import NotFoundError
 from relay.model.delivery import Target
 from relay.model.event import Source, VerifyMode
-from relay.model.text import printable, readable
+from relay.model.text import printable
 from relay.web import catch_up, gather
 from relay.web.asked import identity, number
 from relay.web.contexts import (
@@ -18,7 +16,6 @@ from relay.web.contexts import (
     Field,
     FramePage,
     Link,
-    MessagesPage,
     SourceLine,
     SourcesPage,
     TargetLine,
@@ -26,9 +23,9 @@ from relay.web.contexts import (
     TriggerPage,
 )
 from relay.web.keys import Desk, desk
-from relay.web.render import RENDERER, html, sandboxed
+from relay.web.render import RENDERER, html
 from relay.web.senders import event_mark, provider, source_mark
-from relay.web.view import admission, lists
+from relay.web.view import admission
 from relay.web.view.deliveries import Line, line
 from relay.web.view.rows import named
 from relay.web.view.words import moment, plural
@@ -102,42 +99,6 @@ async def delivery(here: Desk, id_: int) -> Line:
     """Return one delivery with its attempts. Raises NotFoundError."""
     found = await here.store.deliveries.get(id_)
     return line(found, here.clock.now(), await here.store.deliveries.attempts(id_))
-
-
-async def messages(request: web.Request) -> web.Response:
-    """GET /messages, /messages/{id}: outgoing mail and SMS, one of them in full."""
-    here = desk(request)
-    found = await here.store.messages.page(before=number(request, "before", None), limit=_PAGE)
-    chosen = None
-    if "id" in request.match_info:
-        chosen = await here.store.messages.get(identity(request, "message"))
-    elif found:
-        chosen = found[0]
-    source = await here.store.messages.source(chosen.id) if chosen else b""
-    context = MessagesPage(
-        shell=await gather.frame(request, "Messages", "messages"),
-        lines=tuple(gather.message_line(message) for message in found),
-        chosen=gather.message_line(chosen) if chosen else None,
-        detail_shown="id" in request.match_info,
-        previewable=bool(source),
-        older=f"/messages?before={found[-1].id}" if len(found) == _PAGE else "",
-        smtp=printable(here.setup.smtp, 120),
-    )
-    return html(request.app[RENDERER].page(context))
-
-
-async def message_preview(request: web.Request) -> web.Response:
-    """GET /messages/{id}/preview: the mail as it looks, in a sandbox of its own."""
-    source = await desk(request).store.messages.source(identity(request, "message"))
-    mail = message_from_bytes(source, policy=policy.default)
-    part = mail.get_body(("html", "plain")) if isinstance(mail, EmailMessage) else None
-    if part is None:
-        return sandboxed("")
-    text = part.get_payload(decode=True)
-    shown = readable(text) if isinstance(text, bytes) else ""
-    return sandboxed(
-        shown if part.get_content_type() == "text/html" else f"<pre>{lists.escaped(shown)}</pre>"
-    )
 
 
 async def sources(request: web.Request) -> web.Response:

@@ -16,9 +16,11 @@ from relay.metrics.stats import (
     first_minute,
     summarise,
 )
+from relay.model.rates import MessageCounts
 from relay.providers.catalogue import PROVIDERS
 from relay.web.answers import json_response
 from relay.web.keys import Desk, desk
+from relay.web.messages import CHANNELS, counts_shape, midnight
 from relay.web.shapes import Json, moment
 
 
@@ -26,7 +28,15 @@ async def stats(request: web.Request) -> web.Response:
     """GET /api/stats?window=15m|1h|24h|7d: volume, outcomes, durations, per source and target."""
     here = desk(request)
     found = await measured(here, window_of(request))
-    return json_response(_shape(found) | {"queue": await _queue(here), "store": await _store(here)})
+    sent = await here.store.messages.counts(found.since)
+    return json_response(
+        _shape(found)
+        | {
+            "messages": {channel: counts_shape(sent.get(channel, MessageCounts())) for channel in CHANNELS},
+            "queue": await _queue(here),
+            "store": await _store(here),
+        }
+    )
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -44,6 +54,8 @@ async def metrics(request: web.Request) -> web.Response:
         tunnel_up=here.live.tunnel.state == "up",
         store_bytes=store_bytes(here),
         store_events=counts.events,
+        messages=await here.store.messages.standing(),
+        today=await here.store.messages.counts(midnight(here.clock.now())),
     )
     return web.Response(
         body=exposition(reading), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}

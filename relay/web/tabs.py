@@ -6,6 +6,7 @@ from dataclasses import replace
 from aiohttp import web
 
 from relay.model.event import Event, EventOutcome, Verdict
+from relay.model.message import MessageFilter
 from relay.model.paths import dotted
 from relay.model.text import printable
 from relay.routing import RouteMatch
@@ -224,5 +225,7 @@ async def _deliveries(request: web.Request, event: Event) -> DeliveriesTab:
     newest = list(reversed(made))[:_DELIVERIES]
     now = here.clock.now()
     lines = [line(delivery, now, await here.store.deliveries.attempts(delivery.id)) for delivery in newest]
-    messages = await here.store.messages.page(event=event.id)
-    return DeliveriesTab(lines=tuple(lines), messages=tuple(gather.message_line(one) for one in messages))
+    messages = await here.store.messages.page(MessageFilter(event=event.id))
+    return DeliveriesTab(
+        lines=tuple(lines), messages=tuple(gather.message_line(one, now) for one in messages)
+    )

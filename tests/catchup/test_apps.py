@@ -123,6 +123,23 @@ async def test_a_provider_that_sends_through_svix(start, svix, tables, environ, 
     assert (took, refused) == ([(id_, payload)], [])
 
 
+async def test_what_was_missed_of_a_message_moves_it_and_asks_nobody_for_it(start, svix, environ, catch_up):
+    data = {"email_id": "e-1", "to": ["a@example.com"]}
+    svix.message("email.delivered", ago(hours=1), {"type": "email.delivered", "data": data})
+    svix.message("email.bounced", ago(hours=1), {"type": "email.bounced", "data": data | {"email_id": "e-2"}})
+    at = await start(
+        f'[sources.resend.catch_up]\napi = "svix"\nbase_url = "{svix.url}"\napp = "app_1"\nendpoint = "ep_1"\n'
+        "[sources.resend.messages]\nunknown = 404\n",
+        environ,
+    )
+    new = {"channel": "email", "provider": "resend", "external_id": "e-1", "recipient": "a@example.com"}
+    await at.api("/api/messages", "POST", json=new)
+    await catch_up(at, "resend")
+    assert (await at.api("/api/messages/1"))[1]["status"] == "delivered"
+    events = (await at.api("/api/events"))[1]["events"]
+    assert [event["status"] for event in events] == [None, None]
+
+
 async def test_without_a_secret_it_goes_out_unsigned_and_says_so(
     start, stripe, tables, environ, catch_up, app
 ):

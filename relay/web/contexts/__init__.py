@@ -26,12 +26,12 @@ from relay.web.contexts.events import (
     Tab,
     VerificationTab,
 )
+from relay.web.contexts.messages import MessageDetail, MessagesPage
 from relay.web.contexts.pages import (
     DeliveriesPage,
     DeliveryRow,
     ErrorPage,
     FramePage,
-    MessagesPage,
     SourceLine,
     SourcesPage,
     TargetLine,
@@ -56,6 +56,7 @@ __all__ = [
     "FramePage",
     "HeadersTab",
     "Link",
+    "MessageDetail",
     "MessageLine",
     "MessagesPage",
     "PayloadTab",

@@ -97,7 +97,7 @@ class RoutingTab:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageLine:
-    """One outgoing message as lists show it."""
+    """One outgoing message as lists show it; `when` is the time of day, or the day where that is another."""
 
     id: int
     channel: str
@@ -106,6 +106,7 @@ class MessageLine:
     chip: Chip
     detail: str
     time: Moment
+    when: str
     event_id: int | None
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from relay.web.contexts.dialogs import Field
-from relay.web.contexts.events import Link, MessageLine
+from relay.web.contexts.events import Link
 from relay.web.view.catch_up import CatchUp
 from relay.web.view.deliveries import Line
 from relay.web.view.marks import Mark
@@ -45,20 +45,6 @@ class DeliveriesPage:
     open: int | None
     older: str
     empty: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessagesPage:
-    """Outgoing mail and SMS, and one of them in full."""
-
-    template: ClassVar[str] = "pages/messages.html"
-    shell: Shell
-    lines: tuple[MessageLine, ...]
-    chosen: MessageLine | None
-    detail_shown: bool
-    previewable: bool
-    older: str
-    smtp: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ async def test_differing_duplicates_and_failing_orders_stand_in_the_report(lab):
     (one,) = (await over(lab, begun["id"]))["experiments"]
     assert [send["differs"] for send in one["sends"]] == [False, True, True]
     assert [send["answer"] for send in one["sends"]] == ['{"order": 1}', '{"order": 2}', '{"order": 3}']
-    wanted = {"experiments": ["shuffle"], "q": "source:test", "target": "ordered", "times": 2}
+    wanted = {"experiments": ["shuffle"], "q": "source:test", "target": "ordered", "times": 2, "seed": 3}
     _, begun = await lab.api("/api/labs", "POST", json=wanted)
     report = await over(lab, begun["id"])
     (one,) = report["experiments"]

@@ -5,7 +5,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.actions.base import Action
@@ -75,9 +75,20 @@ class Email(Action[EmailOptions]):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
 
+    def use(self, smtp: SmtpOptions | None) -> None:
+        """Hand mails to this server from now on: its credentials were found, or locked away."""
+        self._post = replace(self._post, smtp=smtp)
+
+    @property
+    def waits(self) -> bool:
+        """Say whether mails wait, because the vault that holds the credentials is locked."""
+        return self._post.smtp is not None and bool(self._post.smtp.locked)
+
     async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
         """Say whether the mail server takes a connection."""
-        return self._post.smtp is None or await takes_connections(self._post.smtp)
+        if self._post.smtp is None:
+            return True
+        return not self.waits and await takes_connections(self._post.smtp)
 
     def preview(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
@@ -122,6 +133,9 @@ class Email(Action[EmailOptions]):
                 return Succeeded("kept in the outbox")
         except MailError as error:
             return Failed(error.sentence)
+        if self.waits:
+            # It was claimed before the vault was locked: not tried, and not counted as a try.
+            return Retry("the vault is locked, so mail cannot log in", unreachable=True)
         wait = self._wait(template)
         if wait > 0:
             return Retry(f"{MAILS_AN_HOUR} mails an hour is the limit for {template}", after=wait)

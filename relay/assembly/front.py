@@ -7,6 +7,7 @@ from random import Random
 
 from relay import __version__
 from relay.actions.outgoing import ForwardOptions
+from relay.assembly.custody import Custody
 from relay.assembly.ground import Ground
 from relay.bus import Bus
 from relay.delivery.bulk import Bulk
@@ -39,7 +40,7 @@ class Running:
     notices: tuple[str, ...]
 
 
-def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None) -> Desk:
+def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None, custody: Custody) -> Desk:
     """Return what handlers may use."""
     verbs = Verbs(
         replay=replays.replay,
@@ -64,6 +65,7 @@ def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None
         setup=setup(ground),
         live=ground.live,
         verbs=verbs,
+        custody=custody,
     )
 
 
@@ -75,7 +77,7 @@ def doctor(ground: Ground) -> Doctor:
         live=ground.live,
         ingress_url=ground.ingress_url,
         clock=ground.clock,
-        spare=ground.config.spare,
+        spare=lambda: ground.config.spare,
     )
 
 

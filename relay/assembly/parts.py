@@ -1,17 +1,21 @@
 """The parts of one relay that do the work, each handed what it needs of the ground they stand on."""
 
+from functools import partial
 from typing import Any
 
 from relay.actions.base import Action
 from relay.actions.email import Email, Post
 from relay.actions.forward import Forward
+from relay.assembly.custody import Custody, urls, waits
 from relay.assembly.ground import Ground
 from relay.delivery.bulk import Bulk
 from relay.delivery.engine import Engine, Habits
 from relay.delivery.replay import Replays
 from relay.delivery.resign import Resign
 from relay.ingest import Ingest
+from relay.recheck import Recheck
 from relay.routing import lead
+from relay.tunnel.supervisor import Supervisor
 from relay.web.receive import Door
 
 
@@ -37,7 +41,7 @@ def email(ground: Ground) -> Email:
     )
 
 
-def engine(ground: Ground, actions: tuple[Action[Any], ...], above: int) -> Engine:
+def engine(ground: Ground, actions: tuple[Action[Any], ...], email: Email, above: int) -> Engine:
     """Return what delivers; it leaves deliveries up to the id `above` alone."""
     made = Engine(
         store=ground.store,
@@ -46,9 +50,26 @@ def engine(ground: Ground, actions: tuple[Action[Any], ...], above: int) -> Engi
         targets=ground.targets,
         actions={action.name: action for action in actions},
         habits=Habits(above=above),
+        waits=partial(waits, ground, email),
     )
     ground.live.down, ground.live.gone = made.ward.down, made.ward.gone
     return made
+
+
+def custody(
+    ground: Ground, email: Email, engine: Engine, tunnel: Supervisor | None, *, checks: bool
+) -> Custody:
+    """Return what opens and locks the vault, and has checked what came while it was locked."""
+    recheck = Recheck(
+        store=ground.store,
+        bus=ground.bus,
+        clock=ground.clock,
+        routes=ground.config.routes,
+        targets=ground.config.targets,
+        urls=partial(urls, ground),
+        in_order=engine.in_order,
+    )
+    return Custody(ground, recheck, email=email, engine=engine, tunnel=tunnel, checks=checks)
 
 
 def replays(ground: Ground, email: Email) -> Replays:

@@ -33,7 +33,8 @@ class SmtpOptions:
     """The table [smtp]. `security` is starttls, tls or none; `timeout` in seconds for each step.
 
     `insecure` allows a server elsewhere that offers no encryption. Without `allow_recipients` only
-    addresses written out in the configuration get mail.
+    addresses written out in the configuration get mail. `locked` names credentials whose values are in
+    the vault while that is locked: nothing is handed over meanwhile.
     """
 
     host: str
@@ -45,6 +46,7 @@ class SmtpOptions:
     allow_recipients: tuple[str, ...] = ()
     insecure: bool = False
     timeout: float = STEP_SECONDS
+    locked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +159,8 @@ def _explained(error: Exception, options: SmtpOptions) -> Outcome:
         case _NoEncryptionError():
             return Failed(f"{server} offers no encryption; set smtp.insecure = true to allow that")
         case SMTPAuthenticationError():
-            reference = options.password.reference if options.password else "smtp.password"
-            return _refused(error, options, f"; check {reference}")
+            title = options.password.title if options.password else "smtp.password"
+            return _refused(error, options, f"; check {title}")
         case SMTPResponseException() if error.code < 200:
             return Retry(f"{server} does not speak SMTP")
         case SMTPResponseException():

@@ -159,7 +159,8 @@ class LocalKey:
 class Source:
     """One address events arrive at, everything resolved: what it checks and how it answers.
 
-    `local` counts besides `secrets`, and only where those do not verify a request.
+    `local` counts besides `secrets`, and only where those do not verify a request. `locked_secrets` and
+    `locked_tokens` are references whose values are in the vault while that is locked.
     """
 
     name: str
@@ -173,6 +174,8 @@ class Source:
     secrets: tuple[Secret, ...] = ()
     local: LocalKey | None = None
     missing_secrets: tuple[str, ...] = ()
+    locked_secrets: tuple[str, ...] = ()
+    locked_tokens: tuple[str, ...] = ()
     verify: VerifyMode = VerifyMode.ENFORCE
     public_url: str | None = None
     events: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ class EventStored:
 
 @dataclass(frozen=True, slots=True)
 class EventChanged:
-    """An event was pinned, annotated or deleted."""
+    """An event was pinned, annotated or deleted, or checked after the vault was opened."""
 
     event_id: int
 
@@ -53,4 +53,14 @@ class Refused:
     detail: str
 
 
-Signal = EventStored | EventChanged | DeliveryChanged | MessageChanged | TunnelChanged | Refused
+@dataclass(frozen=True, slots=True)
+class VaultChanged:
+    """The vault was opened, locked or written to, or what waited for it was checked."""
+
+    state: str
+    detail: str = ""
+
+
+Signal = (
+    EventStored | EventChanged | DeliveryChanged | MessageChanged | TunnelChanged | VaultChanged | Refused
+)

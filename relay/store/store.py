@@ -14,6 +14,7 @@ from relay.store.events import Events
 from relay.store.messages import Messages
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
+from relay.store.unchecked import Unchecked
 from relay.store.writer import Writer
 
 
@@ -26,6 +27,7 @@ class Store:
     deliveries: Deliveries
     batches: Batches
     messages: Messages
+    unchecked: Unchecked
     indexer: Indexer
 
 
@@ -50,6 +52,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     deliveries=Deliveries(writer, readers),
                     batches=Batches(writer, readers),
                     messages=Messages(writer, readers),
+                    unchecked=Unchecked(writer, readers),
                     indexer=indexer,
                 )
 

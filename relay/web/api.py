@@ -10,7 +10,7 @@ from relay.model.signals import EventChanged, MessageChanged
 from relay.model.text import printable
 from relay.routing import stumbled
 from relay.store.deliveries import count_states
-from relay.web import asked, shapes
+from relay.web import asked, shapes, vault
 from relay.web.answers import json_response
 from relay.web.diagnosis import wanted
 from relay.web.keys import TriggerRequest, desk
@@ -56,6 +56,7 @@ async def status(request: web.Request) -> web.Response:
                 name: {"count": len(items), "latest": items[-1].detail}
                 for name, items in live.refused.items()
             },
+            "vault": await vault.summary(here),
             "data_dir": str(setup.data_dir),
             "config": str(setup.config_path) if setup.config_path else None,
         },

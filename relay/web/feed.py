@@ -6,7 +6,14 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.model.signals import DeliveryChanged, EventStored, MessageChanged, Signal, TunnelChanged
+from relay.model.signals import (
+    DeliveryChanged,
+    EventStored,
+    MessageChanged,
+    Signal,
+    TunnelChanged,
+    VaultChanged,
+)
 from relay.store.deliveries import count_states
 from relay.web import shapes
 from relay.web.answers import error_response
@@ -76,7 +83,7 @@ async def _frames(here: Desk, signals: tuple[Signal, ...]) -> bytes:
             case MessageChanged():
                 plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
                 frames.append(_frame("message", plain))
-            case TunnelChanged():
+            case TunnelChanged() | VaultChanged():
                 frames.append(_frame("status", _status(here)))
             case _:
                 continue
@@ -91,6 +98,7 @@ def _status(here: Desk) -> shapes.Json:
         "tunnel": tunnel.state,
         "public_url": here.live.public_url,
         "detail": tunnel.detail,
+        "vault": here.custody.standing.state,
     }
 
 

@@ -16,6 +16,7 @@ from relay.model.signals import Refused, TunnelChanged
 from relay.providers.doctor import Diagnosis
 from relay.routing import RouteMatch
 from relay.store import Store
+from relay.web.custody import Custody
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,11 @@ class Live:
     refused: dict[str, list[Refused]] = field(default_factory=dict)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    locked: dict[str, str] = field(default_factory=dict)
 
     def state_of(self, target: str) -> tuple[str, str]:
-        """Return whether a target is up, down or gone, and why."""
-        for state, reasons in (("down", self.down), ("gone", self.gone)):
+        """Return whether a target is up, down, gone or waits for the vault (locked), and why."""
+        for state, reasons in (("locked", self.locked), ("down", self.down), ("gone", self.gone)):
             if target in reasons:
                 return state, reasons[target]
         return "up", ""
@@ -109,6 +111,7 @@ class Desk:
     setup: Setup
     live: Live
     verbs: Verbs
+    custody: Custody
 
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)

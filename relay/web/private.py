@@ -2,7 +2,21 @@
 
 from aiohttp import web
 
-from relay.web import api, bulk, deeds, events, faults, feed, forms, frames, pages, parts, render, stream
+from relay.web import (
+    api,
+    bulk,
+    deeds,
+    events,
+    faults,
+    feed,
+    forms,
+    frames,
+    pages,
+    parts,
+    render,
+    stream,
+    vault,
+)
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
 from relay.web.guard import Guard, add_headers, guarded, login
@@ -115,5 +129,10 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/api/messages", api.register_message),
     web.get("/api/messages/{id}", api.message),
     web.post("/api/tunnel/reconnect", api.reconnect),
+    web.get("/api/vault", vault.standing),
+    web.post("/api/vault/unlock", vault.unlock),
+    web.post("/api/vault/lock", vault.lock),
+    web.put("/api/vault/secrets/{name}", vault.put),
+    web.delete("/api/vault/secrets/{name}", vault.remove),
     web.get("/api/stream", feed.stream),
 )

@@ -19,7 +19,7 @@ from relay.web.view import lists, shell
 from relay.web.view.deliveries import address
 from relay.web.view.lists import Foot, Listed, SavedView
 from relay.web.view.rows import Chip, Row, row
-from relay.web.view.words import day, moment
+from relay.web.view.words import day, moment, plural
 
 COUNTED = 10_000  # matches counted before the count line says "or more"
 
@@ -36,10 +36,27 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
         address=here.setup.dashboard_url.partition("://")[2],
         tunnel=shell.tunnel(here.live.tunnel, here.setup.ingress_url),
         counts=await nav_counts(here),
-        banners=shell.banners(here.live.tunnel, here.setup.ingress_url, here.live.down, here.live.gone),
+        banners=banners(here),
+        vault=await vault(here),
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
     )
+
+
+def banners(here: Desk) -> tuple[shell.Banner, ...]:
+    """Return what is said across every page at this moment."""
+    live, told = here.live, here.custody.standing.told
+    return shell.banners(live.tunnel, here.setup.ingress_url, live.down, live.gone, told)
+
+
+async def vault(here: Desk) -> shell.Vault:
+    """Return how the vault is shown, with how many events wait for it."""
+    now = here.custody.standing
+    count = await here.store.unchecked.count() if now.effects else 0
+    waiting = (
+        (f"{plural(count, 'event')} {'waits' if count == 1 else 'wait'} to be checked.",) if count else ()
+    )
+    return shell.vault(now.state, " ".join((*now.effects, *waiting)), now.problem, needed=bool(now.needs))
 
 
 async def nav_counts(here: Desk) -> dict[str, shell.Count]:

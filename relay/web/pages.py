@@ -31,6 +31,7 @@ from relay.web.senders import event_mark, provider, source_mark
 from relay.web.view import lists
 from relay.web.view.deliveries import Line, line
 from relay.web.view.rows import named
+from relay.web.view.secrets import secret_lines
 from relay.web.view.words import moment, plural
 
 _PAGE = 50
@@ -170,8 +171,7 @@ def _source(here: Desk, source: Source) -> SourceLine:
         state=state,
         kind=kind,
         facts=_behaviour(source),
-        secrets=tuple(secret.reference for secret in source.secrets),
-        missing=source.missing_secrets,
+        secrets=secret_lines(source),
         steps=tuple(step.replace("{url}", url) for step in known.steps) if known else (),
         refused=(
             f"{plural(len(refused), 'request')} refused; the latest: {printable(refused[-1].detail, 200)}",
@@ -186,6 +186,8 @@ def _standing(source: Source) -> tuple[str, str]:
         return "Not checked", ""
     if source.scheme is None:
         return "Unsigned", ""
+    if source.locked_secrets:
+        return "Vault locked", "t-warn"
     return ("Has a secret", "t-ok") if source.secrets else ("No secret", "t-warn")
 
 

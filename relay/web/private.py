@@ -16,6 +16,7 @@ from relay.web import (
     render,
     stream,
     vault,
+    vault_forms,
 )
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
@@ -91,6 +92,11 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.get(f"/messages/{_ID}/preview", pages.message_preview),
     web.get("/sources", pages.sources),
     web.get("/sources/{name}", pages.sources),
+    web.get("/vault", vault_forms.dialog),
+    web.post("/vault/unlock", vault_forms.unlock),
+    web.post("/vault/lock", vault_forms.lock),
+    web.post("/vault/secrets", vault_forms.keep),
+    web.post("/vault/secrets/{name}/remove", vault_forms.remove),
     web.get("/targets", pages.targets),
     web.get("/trigger", pages.trigger),
     web.post("/trigger", deeds.trigger),

@@ -15,6 +15,7 @@ from relay.model.signals import (
     Refused,
     Signal,
     TunnelChanged,
+    VaultChanged,
 )
 from relay.web.answers import error_response
 from relay.web.frames import DRAWINGS, ROWS, Drawer, told
@@ -120,7 +121,7 @@ class Viewer:
                     waiting.cells[id_] = signal
                 case MessageChanged(id_):
                     waiting.messages[id_] = signal
-                case TunnelChanged():
+                case TunnelChanged() | VaultChanged():
                     waiting.status = signal
                     continue
                 case Refused():
@@ -185,7 +186,7 @@ class Viewer:
 
     async def _status(self) -> bytes:
         self._waiting.status = None
-        return self.drawer.status() + self.drawer.tunnel()
+        return self.drawer.status() + await self.drawer.around()
 
     # `rows` first: what a cell belongs to should be there before it.
     _FRAMES: ClassVar = {

@@ -7,6 +7,7 @@ from relay.web.contexts.dialogs import Field
 from relay.web.contexts.events import Link, MessageLine
 from relay.web.view.deliveries import Line
 from relay.web.view.marks import Mark
+from relay.web.view.secrets import SecretLine
 from relay.web.view.shell import Shell
 from relay.web.view.words import Moment
 
@@ -71,8 +72,7 @@ class SourceLine:
     state: str
     kind: str
     facts: tuple[tuple[str, str], ...]
-    secrets: tuple[str, ...]
-    missing: tuple[str, ...]
+    secrets: tuple[SecretLine, ...]
     steps: tuple[str, ...]
     refused: tuple[str, ...]
 

@@ -39,6 +39,16 @@ class Banner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """The vault at the sidebar's foot: its word, "" where nobody has use for one. `title` and `waits` make a banner."""
+
+    word: str = ""
+    warn: bool = False
+    title: str = ""
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
     """Everything that is the same on every page."""
 
@@ -50,6 +60,7 @@ class Shell:
     tunnel: Tunnel
     counts: Mapping[str, Count]
     banners: tuple[Banner, ...]
+    vault: Vault = Vault()
     scripts: bool = True
     keys: bool = True
 
@@ -74,11 +85,33 @@ def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
     )
 
 
+def vault(state: str, waits: str, problem: str, *, needed: bool) -> Vault:
+    """Return how the vault is shown: what waits for it while it is locked, and why its file cannot be used."""
+    if state == "unlocked":
+        return Vault(word="Vault unlocked")
+    if state == "none":
+        return Vault(word="No vault yet", warn=True) if needed else Vault()
+    title = "The vault cannot be opened." if problem else "The vault is locked."
+    shown = " ".join(filter(None, (f"{printable(problem, 300)}." if problem else "", printable(waits, 300))))
+    return Vault(word="Vault locked", warn=True, title=title, waits=shown)
+
+
 def banners(
-    changed: TunnelChanged, ingress_url: str, down: Mapping[str, str], gone: Mapping[str, str]
+    changed: TunnelChanged,
+    ingress_url: str,
+    down: Mapping[str, str],
+    gone: Mapping[str, str],
+    told: str = "",
 ) -> tuple[Banner, ...]:
-    """Return what needs a person now: a tunnel that dropped, targets that do not answer."""
+    """Return what needs a person now: a tunnel that dropped, targets that do not answer.
+
+    `told` is what the vault's opening came to, which needs nobody.
+    """
     shown: list[Banner] = []
+    if told:
+        shown.append(
+            Banner(kind="", icon="lock-open", title="The vault was opened.", text=printable(told, 300))
+        )
     if tunnel(changed, ingress_url).broken:
         local = ingress_url.partition("://")[2]
         detail = printable(changed.detail, 200)

@@ -16,7 +16,7 @@ from relay.cli.settle import settled, succeeded, tell
 async def command(call: Call, event: int, template: str, to: tuple[str, ...], *, preview: bool) -> int:
     """Mail an event by a template of relay.toml's [emails]; 1 when the mail could not be handed over."""
     letter = {"template": template, "to": list(to)}
-    async with connect(call.load()) as api:
+    async with connect(call.load(), secrets=True) as api:
         if preview:
             _print(call, await api.post(f"/api/events/{event}/email/preview", letter))
             return 0

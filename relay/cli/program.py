@@ -29,6 +29,7 @@ COMMANDS = {
     "deliveries": "List what was sent, and what is owed.",
     "retry": "Try a delivery again now.",
     "cancel": "Give a waiting delivery up.",
+    "vault": "Keep secrets under a password.",
     "token": "Print the dashboard's token and its link.",
     "providers": "List the providers that relay knows.",
 }

@@ -21,6 +21,7 @@ from relay.cli.browser import open_dashboard
 from relay.cli.client import find
 from relay.cli.faults import INTERRUPTED
 from relay.cli.options import Call, shared
+from relay.cli.passwords import password_fd, unlocked
 from relay.cli.stopping import Stopping, stopping
 from relay.cli.ticker import Ticker
 from relay.cli.voices import Lines, Objects, Tally
@@ -39,6 +40,8 @@ _POLL = 0.05
 @click.option("--open", "in_browser", is_flag=True, help="Open the dashboard in the browser.")
 @click.option("--ingress", metavar="HOST:PORT", help="Where webhooks arrive; port auto is any free one.")
 @click.option("--dashboard", metavar="HOST:PORT", help="Where dashboard and API are.")
+@click.option("--locked", is_flag=True, help="Start with the vault locked, and ask for no password.")
+@password_fd
 @shared
 async def command(
     call: Call,
@@ -48,6 +51,8 @@ async def command(
     in_browser: bool,
     ingress: str | None,
     dashboard: str | None,
+    locked: bool,
+    password_fd: int | None,
 ) -> int:
     """Capture webhooks, verify them, show them live and send them on, until Ctrl-C.
 
@@ -62,6 +67,8 @@ async def command(
             data_dir=call.overrides.data_dir,
         )
     )
+    if not locked:
+        config = await unlocked(call, config, password_fd)
     async with stopping(call.terminal.say) as stop:
         with behind(call.terminal, stop.from_thread):
             return await _run(call, config, stop, in_browser=in_browser)

@@ -10,7 +10,7 @@ from relay.assembly.front import Running
 from relay.bus import Subscription
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.event import EventRow
-from relay.model.signals import DeliveryChanged, EventStored, Refused, Signal, TunnelChanged
+from relay.model.signals import DeliveryChanged, EventStored, Refused, Signal, TunnelChanged, VaultChanged
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,10 @@ class Voice(Protocol):
 
     def refused(self, refused: Refused) -> None:
         """Tell that a request was turned away at the door."""
+        ...
+
+    def notice(self, text: str) -> None:
+        """Tell what a person should know."""
         ...
 
 
@@ -110,6 +114,8 @@ class Ticker:
             match signal:
                 case TunnelChanged():
                     self._voice.tunnel(signal)
+                case VaultChanged(detail=detail) if detail:
+                    self._voice.notice(detail)
                 case Refused():
                     self._voice.refused(signal)
 

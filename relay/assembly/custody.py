@@ -15,7 +15,7 @@ from relay.model.event import Capture, Source
 from relay.model.secret import Secret
 from relay.model.signals import VaultChanged
 from relay.recheck import Checked, Recheck
-from relay.store import Waits
+from relay.store import NOTHING_WAITS, Waits
 from relay.tunnel.opening import reopen
 from relay.tunnel.supervisor import Supervisor
 from relay.vault import Attempts, VaultState, effects, lacking
@@ -197,6 +197,8 @@ class Custody:
 def waits(ground: Ground, email: Email) -> Waits:
     """Return what must not be tried at this moment, because it needs the vault."""
     locked = frozenset(source.name for source in ground.table.configured if source.locked_secrets)
+    if not locked and not email.waits:
+        return NOTHING_WAITS
     return ground.targets.waits(mail=email.waits, sources=locked)
 
 

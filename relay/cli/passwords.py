@@ -21,7 +21,7 @@ from relay.errors import RelayError, UsageError, VaultError, VaultLockedError, W
 from relay.model.secret import Secret
 from relay.vault import Attempts, VaultState
 from relay.vault.attempts import TRIES
-from relay.vault.remembered import Remembered
+from relay.vault.remembered import KEYRING, Remembered
 from relay.vault.vault import check_password
 
 T = TypeVar("T")
@@ -100,14 +100,15 @@ async def open_vault(call: Call, config: Config, fd: int | None) -> Secret:
     return await _opened(call, config, _found(call, config, fd))
 
 
-async def unlocked(call: Call, config: Config, fd: int | None) -> Config:
+async def unlocked(call: Call, config: Config, fd: int | None, *, locked: bool) -> Config:
     """Return the configuration with its vault open, for `relay start`.
 
-    Off a terminal without a password it comes back locked, and so it does where nothing needs it. Raises
-    VaultError where the vault that is needed cannot be used, WrongPasswordError after a wrong password.
+    Off a terminal without a password it comes back locked, as it does where that is asked for (`locked`) or
+    nothing needs it. Raises VaultError where the vault that is needed cannot be used, WrongPasswordError
+    after a wrong password.
     """
     password = _found(call, config, fd)
-    if config.vault.state is VaultState.NONE:
+    if locked or config.vault.state is VaultState.NONE:
         return config
     if config.needs:
         config.vault.content()
@@ -192,7 +193,10 @@ async def _opened(call: Call, config: Config, password: Secret | None) -> Secret
     try:
         return await attempt(password)
     except WrongPasswordError as error:
-        raise WrongPasswordError(error.sentence, hint=f"it came from {password.reference}") from None
+        if password.reference != KEYRING or not can_ask(call.terminal):
+            raise WrongPasswordError(error.sentence, hint=f"it came from {password.reference}") from None
+        call.terminal.say(f"relay: {error.sentence}; it came from {KEYRING}")
+    return await _opened(call, config, None)
 
 
 async def _twice(terminal: Terminal) -> Secret:

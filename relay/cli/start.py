@@ -67,8 +67,7 @@ async def command(
             data_dir=call.overrides.data_dir,
         )
     )
-    if not locked:
-        config = await unlocked(call, config, password_fd)
+    config = await unlocked(call, config, password_fd, locked=locked)
     async with stopping(call.terminal.say) as stop:
         with behind(call.terminal, stop.from_thread):
             return await _run(call, config, stop, in_browser=in_browser)

@@ -9,6 +9,7 @@ from relay.errors import VaultError
 from relay.model.secret import Secret
 
 SERVICE = "relay vault"
+KEYRING = "the system's keyring"
 
 
 class Remembered:
@@ -32,7 +33,7 @@ class Remembered:
             return None
         with _explained():
             value = _keyring().get_password(SERVICE, self._account)
-        return Secret("the system's keyring", value) if value else None
+        return Secret(KEYRING, value) if value else None
 
     def keep(self, password: Secret) -> None:
         """Put the password into the keyring. Raises VaultError where that cannot be done."""

@@ -498,3 +498,53 @@ def _readable(path):
     except OSError:
         return False
     return True
+
+
+RING = """
+import json
+import os
+from keyring.backend import KeyringBackend
+
+class Ring(KeyringBackend):
+    priority = 1
+    path = os.environ["RING"]
+    def _kept(self):
+        return json.load(open(self.path)) if os.path.exists(self.path) else {}
+    def _keep(self, kept):
+        json.dump(kept, open(self.path, "w"))
+    def get_password(self, service, username):
+        return self._kept().get(username)
+    def set_password(self, service, username, password):
+        self._keep(self._kept() | {username: password})
+    def delete_password(self, service, username):
+        self._keep({key: value for key, value in self._kept().items() if key != username})
+"""
+
+
+def test_the_keyring_opens_the_vault_for_who_asked_for_that(command, at_terminal, kept, tmp_path):
+    (tmp_path / "ring.py").write_text(RING)
+    ring = tmp_path / "ring.json"
+    env = {"PYTHONPATH": str(tmp_path), "PYTHON_KEYRING_BACKEND": "ring.Ring", "RING": str(ring)}
+    done = command("vault", "remember", env=env | GIVEN)
+    assert (done.code, done.out) == (0, "the system's keyring holds the password now\n")
+    assert json.loads(ring.read_text()) == {str(kept.path): PASSWORD}
+    assert command("vault", "get", "stripe_key", env=env).out == KEY + "\n"
+    ring.write_text(json.dumps({str(kept.path): "some other password"}))
+    done = command("vault", "get", "stripe_key", env=env)
+    assert (done.code, "it came from the system's keyring" in done.err) == (3, True)
+    session = at_terminal("vault", "get", "stripe_key", env=env)
+    assert "it came from the system's keyring" in session.until("Password of vault ")
+    session.until(": ")
+    session.type(PASSWORD + "\n")
+    assert session.end() == (0, f"\r\n{KEY}\r\n")
+    broken = env | {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+    done = command("vault", "get", "stripe_key", env=broken)
+    assert (done.code, "the system's keyring refused (NoKeyringError)" in done.err) == (1, True)
+    session = at_terminal("vault", "get", "stripe_key", env=broken)
+    assert "the system's keyring refused" in session.until("Password of vault ")
+    session.until(": ")
+    session.type(PASSWORD + "\n")
+    assert session.end()[0] == 0
+    assert command("vault", "forget", env=env).code == 0
+    assert json.loads(ring.read_text()) == {}
+    assert command("vault", "get", "stripe_key", env=env).err == NO_TERMINAL

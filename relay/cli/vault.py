@@ -18,13 +18,16 @@ from relay.vault.remembered import Remembered
 from relay.vault.vault import check_name
 
 
-@click.group("vault")
-def command() -> None:
+@click.group("vault", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Keep secrets under a password. relay.toml names them as vault:NAME.
 
     The password is asked for on a terminal, three times at most. Elsewhere RELAY_VAULT_PASSWORD holds it,
     RELAY_VAULT_PASSWORD_FILE names a file whose first line it is, or --password-fd a file descriptor.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @command.command("init")

@@ -56,7 +56,11 @@ class Vault:
         """Return how it stands. A file that cannot be used is locked; `problem` says why."""
         if self._password is not None:
             return VaultState.UNLOCKED
-        return VaultState.LOCKED if self.path.exists() else VaultState.NONE
+        try:
+            there = self.path.exists()
+        except OSError:
+            there = True  # in a folder that may not be looked into
+        return VaultState.LOCKED if there else VaultState.NONE
 
     @property
     def problem(self) -> str:

@@ -28,6 +28,11 @@ class Standing:
     left: int
     told: str
 
+    @property
+    def mail_waits(self) -> bool:
+        """Say whether mails wait for the vault."""
+        return self.state == "locked" and any(need.kind == "mail" for need in self.needs)
+
 
 class Custody(Protocol):
     """The vault of a running relay. What cannot be done raises a RelayError with a sentence."""

@@ -124,6 +124,25 @@ def test_what_cannot_be_done_is_one_line_with_its_code(here, kept, arguments, co
     assert "Traceback" not in done.err
 
 
+def test_the_bare_command_says_what_there_is(here):
+    done = here("vault")
+    assert (done.code, done.err) == (0, "")
+    for name in (
+        "init",
+        "set",
+        "get",
+        "list",
+        "remove",
+        "passwd",
+        "export",
+        "unlock",
+        "lock",
+        "remember",
+        "forget",
+    ):
+        assert f"\n  {name} " in done.out
+
+
 def test_no_vault_is_named_with_the_command_that_makes_one(here, tmp_path):
     for arguments in (("get", "x"), ("list",), ("set", "x"), ("remove", "x"), ("passwd",), ("export",)):
         done = here("vault", *arguments, stdin="v", env=GIVEN)

@@ -245,6 +245,19 @@ async def test_pages_say_what_waits_and_offer_to_unlock(at):
     assert "Taken in while the vault was locked; refused when it was checked" in html
 
 
+async def test_the_email_dialog_says_that_mail_waits(start, vault):
+    at = await start(
+        "[emails.receipt]\nto = 'a@example.com'\nsubject = 's'\ntext = 't'\n[smtp]\nhost = '127.0.0.1'\n"
+        "sender = 'relay@example.com'\npassword = 'vault:smtp.password'\n"
+    )
+    await at.send()
+    _, html = await page(at, "/events/1/email")
+    assert "The vault is locked: the mail waits until it is open." in html
+    await unlock(at)
+    _, html = await page(at, "/events/1/email")
+    assert "Sent by 127.0.0.1:587." in html
+
+
 async def test_without_a_vault_nobody_is_bothered(start):
     at = await start()
     _, html = await page(at, "/sources")

@@ -48,7 +48,7 @@ async def running(
         email = parts.email(ground)
         handler = await stack.enter_async_context(parts.handler(ground))
         newest = await store.deliveries.newest() if quiet else 0
-        engine = parts.engine(ground, (forward, email, handler), above=newest)
+        engine = parts.engine(ground, (forward, email, handler), email, above=newest)
         tunnel = None if quiet else open_tunnel(config.tunnel, ground.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
         bulk = parts.bulk(ground, engine, above=await store.batches.newest() if quiet else 0)
@@ -57,6 +57,7 @@ async def running(
             bulk=bulk,
             catch_ups=parts.catch_ups(ground),
             lab=parts.lab(ground, engine),
+            custody=parts.custody(ground, email, engine, tunnel, checks=not quiet),
             tunnel=tunnel,
         )
         await works.lab.recover()
@@ -69,6 +70,7 @@ async def running(
         tasks("catch-ups", works.catch_ups.run())
         tasks("counts", ground.meter.run())
         tasks("lab", works.lab.run())
+        tasks("vault", works.custody.run())
         tasks("index", _index(store, ground.bus, time))
         if tunnel is not None:
             tasks("tunnel", tunnel.run(ground.tunnel_changed))

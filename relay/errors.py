@@ -23,6 +23,10 @@ class RelayError(Exception):
         UnreachableError   nobody takes a connection there
         TimedOutError      no answer came in time
       PortError            a port is taken or not allowed (exit 1, HTTP 500)
+      VaultError           the vault cannot be read, written or opened (exit 1, HTTP 422)
+        WrongPasswordError   the password does not open it (exit 3, HTTP 401)
+        VaultPausedError     too many wrong passwords (exit 3, HTTP 429)
+        VaultLockedError     what is asked for needs it open (exit 3, HTTP 423)
     """
 
     exit_code = 1
@@ -173,3 +177,39 @@ class PortError(RelayError):
     exit_code = 1
     status = 500
     code = "port"
+
+
+class VaultError(RelayError):
+    """The vault cannot be read, written or opened; what is in it was left as it is."""
+
+    exit_code = 1
+    status = 422
+    code = "vault"
+
+
+class WrongPasswordError(VaultError):
+    """The password does not open the vault, or the vault was changed: the cipher cannot tell which."""
+
+    exit_code = 3
+    status = 401
+    code = "wrong_password"
+
+
+class VaultPausedError(VaultError):
+    """There were too many wrong passwords; `seconds` says when the next one is listened to."""
+
+    exit_code = 3
+    status = 429
+    code = "vault_paused"
+
+    def __init__(self, sentence: str, *, hint: str = "", seconds: float = 0.0) -> None:
+        super().__init__(sentence, hint=hint)
+        self.seconds = seconds
+
+
+class VaultLockedError(VaultError):
+    """The vault is locked, and what is asked for needs it open."""
+
+    exit_code = 3
+    status = 423
+    code = "vault_locked"

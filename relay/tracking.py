@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from relay.model.event import Event, EventOutcome, NewEvent, Source, Verification
+from relay.model.event import EventOutcome, NewEvent, Source, Verification
 from relay.model.message import Tracked
 from relay.model.payload import Payload
 
@@ -20,14 +20,6 @@ def track(event: NewEvent, source: Source) -> NewEvent:
     # Nobody waits for an answer to what was recovered.
     matching = replace(source.matching, unknown=200) if event.recovered else source.matching
     return replace(event, tracked=Tracked(reports=reports, matching=matching)) if reports else event
-
-
-def tracked_late(event: Event, source: Source) -> Tracked | None:
-    """Return what a stored event tells of messages, once it was found to be genuine after all; pure."""
-    if source.statuses is None:
-        return None
-    reports = source.statuses(event.capture, Payload(event.capture.body, event.capture.content_type))
-    return Tracked(reports=reports, matching=source.matching) if reports else None
 
 
 def _acts(verification: Verification) -> bool:

@@ -9,7 +9,8 @@ from relay.model.event import Capture, Source, Verdict, Verification, VerifyMode
 from relay.model.message import Matching, MatchWay, MessageStatus, NewMessage
 from relay.providers.catalogue import PROVIDERS
 from relay.store import open_store
-from relay.tracking import track, tracked_late
+from relay.store.unchecked import judged
+from relay.tracking import track
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CAPTURE = Capture(
@@ -96,7 +97,8 @@ async def test_what_turns_out_to_be_genuine_is_followed_later(tmp_path):
         await store.messages.register(new, NOW)
         stored = await store.events.add(track(identify(given, CAPTURE, verification, sample=False), given))
         assert (await store.messages.get(1)).status is MessageStatus.SENT
-        event = await store.events.get(stored.id)
-        followed = await store.messages.follow(event.id, NOW, tracked_late(event, given))
-        assert [moved.status for moved in followed.moved] == ["delivered"]
+        late = track(identify(given, CAPTURE, Verification(verdict=Verdict.VERIFIED), sample=False), given)
+        (checked,) = await store.unchecked.settle([judged(stored.id, late, ())], NOW)
+        assert [moved.status for moved in checked.moved] == ["delivered"]
         assert (await store.messages.get(1)).status is MessageStatus.DELIVERED
+        assert await store.unchecked.settle([judged(stored.id, late, ())], NOW) == ()

@@ -91,9 +91,20 @@ class Email(Action[EmailOptions]):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
 
+    def use(self, smtp: SmtpOptions | None) -> None:
+        """Hand mails to this server from now on: its credentials were found, or locked away."""
+        self._post = replace(self._post, smtp=smtp)
+
+    @property
+    def waits(self) -> bool:
+        """Say whether mails wait, because the vault that holds the credentials is locked."""
+        return self._post.smtp is not None and bool(self._post.smtp.locked)
+
     async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
         """Say whether the mail server takes a connection."""
-        return self._post.smtp is None or await takes_connections(self._post.smtp)
+        if self._post.smtp is None:
+            return True
+        return not self.waits and await takes_connections(self._post.smtp)
 
     async def preview(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
@@ -161,6 +172,9 @@ class Email(Action[EmailOptions]):
                 return await self._keep(stamp, source, claim)
         except MailError as error:
             return Failed(error.sentence)
+        if self.waits:
+            # It was claimed before the vault was locked: not tried, and not counted as a try.
+            return Retry("the vault is locked, so mail cannot log in", unreachable=True)
         envelope = Envelope(sender=named_address(stamp.sender)[1], to=mail.recipients)
         return await hand_over(
             source, envelope, self._post.smtp, self._post.trust, lambda: self._once.take(claim)

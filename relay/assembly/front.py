@@ -73,6 +73,7 @@ def desk(ground: Ground, works: Works) -> Desk:
         live=ground.live,
         meter=ground.meter,
         verbs=verbs,
+        custody=works.custody,
     )
 
 
@@ -84,7 +85,7 @@ def doctor(ground: Ground) -> Doctor:
         live=ground.live,
         ingress_url=ground.ingress_url,
         clock=ground.clock,
-        spare=ground.config.spare,
+        spare=lambda: ground.config.spare,
     )
 
 

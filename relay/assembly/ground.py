@@ -47,7 +47,7 @@ class Ground:
         self.ingress_url = f"http://{address_of(ports.ingress)}"
         self.dashboard_url = f"http://{address_of(ports.dashboard)}"
         self.keys = KeyPairs(config.server.data_dir / "keys")
-        self.table = SourceTable(config.sources, config.inbox, self._trusting)
+        self.table = SourceTable(config.sources, config.inbox, self.trusting)
         by_hand = config.smtp.retry if config.smtp else None
         self.targets = Targets(config.targets, config.emails, by_hand)
         self.tunnel_spoke = asyncio.Event()
@@ -73,7 +73,8 @@ class Ground:
             raise NotFoundError(f"no source is called {name!r}", hint="relay start lists the sources")
         return found
 
-    def _trusting(self, source: Source) -> Source:
+    def trusting(self, source: Source) -> Source:
+        """Return the source with the key pair that relay has for it, if any."""
         scheme = paired(source)
         pem = self.keys.find(source.name, scheme.pair_kind) if scheme else None
         return trusting(source, scheme, pem) if scheme and pem else source

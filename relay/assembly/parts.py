@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from relay.actions.base import Action
@@ -9,8 +10,10 @@ from relay.actions.email import Email, Post
 from relay.actions.forward import Forward
 from relay.actions.handler import Handler
 from relay.admission.gate import Gate
+from relay.assembly.custody import Custody, urls, waits
 from relay.assembly.ground import Ground
 from relay.catchup.catch_ups import CatchUps
+from relay.catchup.listing import Listing
 from relay.catchup.recovery import Means
 from relay.config.admission import names_callers
 from relay.delivery.bulk import Bulk
@@ -21,6 +24,8 @@ from relay.delivery.replay import Replays
 from relay.delivery.resign import Resign
 from relay.delivery.spoil import Spoil
 from relay.ingest import Ingest
+from relay.model.event import Source
+from relay.recheck import Recheck
 from relay.retention import Notice, Retention
 from relay.routing import lead
 from relay.tunnel.supervisor import Supervisor
@@ -35,6 +40,7 @@ class Works:
     bulk: Bulk
     catch_ups: CatchUps
     lab: Lab
+    custody: Custody
     tunnel: Supervisor | None
 
 
@@ -67,7 +73,7 @@ def handler(ground: Ground) -> Handler:
     return Handler(broken=ground.live.broken, publish=ground.bus.publish, clock=ground.clock)
 
 
-def engine(ground: Ground, actions: tuple[Action[Any], ...], above: int) -> Engine:
+def engine(ground: Ground, actions: tuple[Action[Any], ...], email: Email, above: int) -> Engine:
     """Return what delivers; it leaves deliveries up to the id `above` alone."""
     made = Engine(
         store=ground.store,
@@ -76,9 +82,26 @@ def engine(ground: Ground, actions: tuple[Action[Any], ...], above: int) -> Engi
         targets=ground.targets,
         actions={action.name: action for action in actions},
         habits=Habits(above=above),
+        waits=partial(waits, ground, email),
     )
     ground.live.down, ground.live.gone = made.ward.down, made.ward.gone
     return made
+
+
+def custody(
+    ground: Ground, email: Email, engine: Engine, tunnel: Supervisor | None, *, checks: bool
+) -> Custody:
+    """Return what opens and locks the vault, and has checked what came while it was locked."""
+    recheck = Recheck(
+        store=ground.store,
+        bus=ground.bus,
+        clock=ground.clock,
+        routes=ground.config.routes,
+        targets=ground.config.targets,
+        urls=partial(urls, ground),
+        in_order=engine.in_order,
+    )
+    return Custody(ground, recheck, email=email, engine=engine, tunnel=tunnel, checks=checks)
 
 
 def replays(ground: Ground, email: Email) -> Replays:
@@ -120,7 +143,12 @@ def catch_ups(ground: Ground) -> CatchUps:
         targets=config.targets,
         url=lambda source: source.public_url or ground.ingress_url + source.path,
     )
-    return CatchUps(means, source=ground.source, listing=config.catch_up)
+
+    def listing(source: Source) -> Listing:
+        # Asked of the configuration as it is by then: a vault that was opened has changed it.
+        return ground.config.catch_up(source)
+
+    return CatchUps(means, source=ground.source, listing=listing)
 
 
 def lab(ground: Ground, engine: Engine) -> Lab:

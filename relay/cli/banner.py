@@ -62,6 +62,8 @@ def _public(relay: Running, config: Config) -> Part:
 def _secret(source: Source) -> Part:
     if source.verify is VerifyMode.OFF:
         return ("verification is off", "yellow")
+    if source.locked_secrets:
+        return (f"{', '.join(source.locked_secrets)}: the vault is locked", "yellow")
     if source.secrets:
         return (f"secret from {', '.join(secret.reference for secret in source.secrets)}", "green")
     if source.scheme is None:

@@ -35,6 +35,9 @@ _EXIT_CODES = {
     "no_token": 3,
     "credential_refused": 3,
     "media_type": 2,
+    "wrong_password": 3,
+    "vault_paused": 3,
+    "vault_locked": 3,
 }
 _LONGEST_FRAME = 4 * 1024 * 1024
 
@@ -78,6 +81,14 @@ class Api:
     async def post(self, path: str, body: Json | None = None) -> Any:
         """Return what POST gives. Raises ApiError, and GoneError when relay went away."""
         return await self._json("POST", path, json=body or {})
+
+    async def put(self, path: str, body: Json) -> Any:
+        """Return what PUT gives. Raises ApiError, and GoneError when relay went away."""
+        return await self._json("PUT", path, json=body)
+
+    async def delete(self, path: str) -> Any:
+        """Return what DELETE gives. Raises ApiError, and GoneError when relay went away."""
+        return await self._json("DELETE", path)
 
     async def bytes(self, path: str) -> bytes:
         """Return the exact bytes that GET gives. Raises as `get` does."""
@@ -123,13 +134,14 @@ class Api:
 
 
 @asynccontextmanager
-async def connect(config: Config) -> AsyncIterator[Api]:
+async def connect(config: Config, *, secrets: bool = False) -> AsyncIterator[Api]:
     """Speak to the relay that runs on the config's data_dir, else to a quiet one until the block ends.
 
+    With `secrets` the quiet one opens the vault first, where its password is given and relay.toml needs it.
     Raises StoreBusyError when something else holds the data for longer than PATIENCE.
     """
     async with AsyncExitStack() as stack:
-        url, lasting = await _opened(config, stack)
+        url, lasting = await _opened(config, stack, secrets=secrets)
         session = await stack.enter_async_context(_session(config.server.data_dir))
         gc.enable()
         yield Api(session, url, lasting=lasting)
@@ -161,7 +173,7 @@ async def find(data_dir: Path) -> str | None:
     return url.rstrip("/") if await _answers(url.rstrip("/")) else None
 
 
-async def _opened(config: Config, stack: AsyncExitStack) -> tuple[str, bool]:
+async def _opened(config: Config, stack: AsyncExitStack, *, secrets: bool) -> tuple[str, bool]:
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE
     while True:
@@ -169,7 +181,10 @@ async def _opened(config: Config, stack: AsyncExitStack) -> tuple[str, bool]:
         if url is not None:
             return url, True
         from relay.app import running  # noqa: PLC0415 - 0.2 s of imports that a running relay saves us
+        from relay.cli.passwords import at_hand  # noqa: PLC0415 - of no use to commands that ask for nothing
 
+        if secrets:
+            config = await at_hand(config)
         try:
             relay = await stack.enter_async_context(running(config, quiet=True))
         except StoreBusyError:

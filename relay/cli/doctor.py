@@ -12,16 +12,20 @@ import click
 
 from relay.cli.client import Json, connect, find
 from relay.cli.options import Call, shared
+from relay.cli.passwords import at_hand
 from relay.cli.probes import PATIENT, target_answers
 from relay.cli.terminal import Part
-from relay.cli.words import size
+from relay.cli.words import counted, size
 from relay.config import Config
+from relay.config.build import resolved
 from relay.config.inspection import look
-from relay.errors import ConfigError, PortError, RelayError
+from relay.config.needs import vault_notices
+from relay.errors import ConfigError, NotFoundError, PortError, RelayError, VaultError
 from relay.handlers.options import HandlerOptions
 from relay.mail.smtp import probe
 from relay.model.delivery import Succeeded
 from relay.tunnel.agent import default_agent, find_agent
+from relay.vault import VaultState, lacking
 from relay.web.sites import listen
 
 _LITTLE_DISK = 1_000_000_000  # bytes: a warning
@@ -57,7 +61,8 @@ async def command(call: Call) -> int:
 
 async def _findings(config: Config) -> AsyncIterator[Finding]:
     yield _good("config", f"{config.path} is valid" if config.path else "no relay.toml; the defaults apply")
-    for notice in config.notices:
+    told_by_vault = vault_notices(config.needs, config.vault)
+    for notice in (notice for notice in config.notices if notice not in told_by_vault):
         yield Finding(name="config", state="warning", detail=notice)
     url = await find(config.server.data_dir)
     yield _good("relay", f"running, dashboard at {url}") if url else _good("relay", "not running")
@@ -67,6 +72,9 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
     for finding in await _data(config):
         yield finding
     yield _disk(config.server.data_dir)
+    for finding in await _vault(config):
+        yield finding
+    config = resolved(config)  # with what was found in the vault, where that could be opened
     yield _tunnel(config)
     for finding in await asyncio.gather(*(_target(config, name) for name in config.targets)):
         yield finding
@@ -106,6 +114,25 @@ def _retention(config: Config, now: Json) -> Finding:
     return _good("retention", f"{size(now['used']['size'])} used; kept are {limits}")
 
 
+async def _vault(config: Config) -> list[Finding]:
+    """Look at the vault, and open it where its password is given without anybody being asked."""
+    vault, wanted = config.vault, config.needs
+    if vault.state is VaultState.NONE and not wanted:
+        return [_good("vault", "none, and nothing needs one")]
+    try:
+        count = f"vault {vault.path} holds {counted(len(vault.names), 'secret')}"
+        vault.content()
+        opened = (await at_hand(config)).vault.state is VaultState.UNLOCKED
+    except VaultError as error:
+        return [Finding(name="vault", state="failed", detail=error.sentence, fix=error.hint)]
+    except NotFoundError as error:
+        found = Finding(name="vault", state="failed", detail=error.sentence, fix=error.hint)
+    else:
+        found = _good("vault", f"{count}; {'its password is right' if opened else 'locked'}")
+    told = (sentence.partition("; ") for sentence in lacking(wanted, vault.names))
+    return [found, *(Finding(name="vault", state="failed", detail=what, fix=fix) for what, _, fix in told)]
+
+
 def _disk(data_dir: Path) -> Finding:
     there = next(folder for folder in (data_dir, *data_dir.parents) if folder.is_dir())
     free = shutil.disk_usage(there).free
@@ -138,6 +165,8 @@ def _tunnel(config: Config) -> Finding:
         return _good("tunnel", "switched off")
     if options.authtoken is None:
         state = "failed" if options.provider == "ngrok" else "warning"
+        if options.locked:
+            return Finding(name="tunnel", state="warning", detail="its authtoken is in the locked vault")
         return Finding(name="tunnel", state=state, detail="no ngrok authtoken", fix="set NGROK_AUTHTOKEN")
     try:
         return _good("tunnel", f"ngrok is {find_agent(None, os.environ, default_agent())}")
@@ -160,6 +189,8 @@ async def _target(config: Config, name: str) -> Finding:
 
 async def _mail(config: Config) -> Finding:
     smtp = config.smtp
+    if smtp is not None and smtp.locked:
+        return Finding(name="mail", state="warning", detail="its credentials are in the locked vault")
     if smtp is None:
         return _good("mail", "no [smtp]: mails are rendered and kept in the outbox")
     outcome = await probe(smtp)

@@ -12,12 +12,12 @@ from relay.errors import ConfigError
 TEMPLATE = """\
 # relay.toml: relay works without it; whatever stands here commented out is the default.
 # `relay check` lists every mistake. Secrets never stand in this file: "env:NAME" names a variable,
-# which may be set in a .env beside it.
+# which may be set in a .env beside it, and "vault:NAME" a secret kept under a password by `relay vault set NAME`.
 
 [server]
 # ingress   = "127.0.0.1:8400"   # the only port a tunnel exposes: /webhooks/... and nothing else
 # dashboard = "127.0.0.1:8401"   # pages, API and live stream, for you alone
-# data_dir  = ".relay"           # events and tokens; keep it out of version control
+# data_dir  = ".relay"           # events, tokens, the vault; keep it out of version control
 # max_body  = "25MB"
 # inbox     = true               # capture /webhooks/<any other name> too, unchecked
 # allow_targets = ["10.0.0.5:3000"]   # further addresses that a typed-in URL may reach

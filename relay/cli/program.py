@@ -34,6 +34,7 @@ COMMANDS = {
     "messages": "List outgoing mail and SMS, and what became of them.",
     "export": "Write events as JSON lines, HAR, curl, HTTP or pytest.",
     "import": "Take in events that were exported, or a HAR file.",
+    "vault": "Keep secrets under a password.",
     "token": "Print the dashboard's token and its link.",
     "providers": "List the providers that relay knows.",
 }

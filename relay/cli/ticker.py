@@ -10,7 +10,15 @@ from relay.assembly.front import Running
 from relay.bus import Subscription
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.event import EventRow
-from relay.model.signals import DeliveryChanged, EventStored, HandlersChanged, Refused, Signal, TunnelChanged
+from relay.model.signals import (
+    DeliveryChanged,
+    EventStored,
+    HandlersChanged,
+    Refused,
+    Signal,
+    TunnelChanged,
+    VaultChanged,
+)
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +123,8 @@ class Ticker:
             match signal:
                 case TunnelChanged():
                     self._voice.tunnel(signal)
+                case VaultChanged(detail=detail) if detail:
+                    self._voice.notice(detail)
                 case Refused():
                     self._voice.refused(signal)
                 case HandlersChanged(target=target, detail=why):

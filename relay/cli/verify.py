@@ -17,7 +17,7 @@ _TRIED = 12  # rows of what was tried that a person is shown; --json gives all
 @shared
 async def command(call: Call, event: int) -> int:
     """Check an event's signature again with today's secrets, and say why it fails; 5 unless it verifies."""
-    async with connect(call.load()) as api:
+    async with connect(call.load(), secrets=True) as api:
         whole = await api.get(f"/api/events/{event}")
         again = await api.post(f"/api/events/{event}/verify", {})
     if call.json:

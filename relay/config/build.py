@@ -9,12 +9,14 @@ from dotenv import dotenv_values
 
 from relay.catchup.listing import Listing
 from relay.config.catch_up import build_catch_up
+from relay.config.emails import complete, mail_notices
 from relay.config.file import File, ServerTable, TargetTable, TunnelTable
 from relay.config.handlers import handlers_target
 from relay.config.mistakes import gathered, parse, read
+from relay.config.needs import needs, vault_notices
 from relay.config.secrets import resolve, within_reach
-from relay.config.sources import build_sources, inbox
-from relay.config.targets import Targets, build_targets, forward_target
+from relay.config.sources import build_sources, inbox, source_notices, with_secrets
+from relay.config.targets import Targets, build_smtp, build_targets, forward_target
 from relay.config.units import endpoint
 from relay.dial import Rules
 from relay.errors import ConfigError, TargetError
@@ -25,6 +27,7 @@ from relay.model.event import Source
 from relay.model.secret import Secret
 from relay.retention import Keep
 from relay.tunnel.tunnel import TunnelOptions
+from relay.vault import Need, Vault
 
 DEFAULT_FILE = "relay.toml"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -63,7 +66,8 @@ class Config:
     """Everything relay runs by; `path` is None when there is no file.
 
     `spare` are secrets within reach that no source need name. `catch_up(source)` gives the list of
-    its past events, and raises UsageError where there is none.
+    its past events, and raises UsageError where there is none. `needs` says who needs the vault for what;
+    `environ` is the environment with what a .env adds to it.
     """
 
     path: Path | None
@@ -80,6 +84,9 @@ class Config:
     spare: tuple[Secret, ...] = ()
     keep: Keep = field(default_factory=Keep)
     catch_up: Callable[[Source], Listing]
+    vault: Vault
+    needs: tuple[Need, ...] = ()
+    environ: Mapping[str, str] = field(repr=False)
 
 
 def load(
@@ -97,9 +104,10 @@ def load(
     problems: list[str] = []
     server = _server(file.server, overrides, folder, problems)
     own = Rules(own=frozenset({server.ingress, server.dashboard}))
-    sources = build_sources(file, known, folder)
-    catch_up = build_catch_up(file, sources.found, known)
-    targets = _with_forwards(build_targets(file, folder, own, known), overrides, own, problems)
+    vault = Vault(server.data_dir / "vault")
+    sources = build_sources(file, known, folder, vault)
+    catch_up = build_catch_up(file, sources.found, known, vault)
+    targets = _with_forwards(build_targets(file, folder, own, known, vault), overrides, own, problems)
     if overrides.handlers is not None:
         targets = _with_handlers(targets, overrides.handlers, folder, known, problems)
     problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
@@ -109,18 +117,62 @@ def load(
         path=path,
         file=file,
         server=server,
-        tunnel=_tunnel(file.tunnel, overrides, server.data_dir, known),
+        tunnel=_tunnel(file.tunnel, overrides, known, vault),
         sources=sources.found,
         inbox=inbox(known, sources.found) if file.server.inbox else None,
         targets=targets.found,
         routes=targets.routes,
         emails=targets.emails,
         smtp=targets.smtp,
-        notices=(*sources.notices, *catch_up.notices, *targets.notices, *_unused(file)),
-        spare=within_reach(known, (item for table in file.sources.values() for item in table.secret)),
+        notices=(
+            *sources.notices,
+            *catch_up.notices,
+            *targets.notices,
+            *vault_notices(needs(file), vault),
+            *_unused(file),
+        ),
+        spare=_spare(file, known, vault),
         catch_up=catch_up.listing,
         keep=Keep(**file.retention.model_dump()),
+        vault=vault,
+        needs=needs(file),
+        environ=known,
     )
+
+
+def resolved(config: Config) -> Config:
+    """Return the configuration with every reference looked up anew: what its vault holds at this moment."""
+    file, known, vault = config.file, config.environ, config.vault
+    sources = tuple(
+        with_secrets(source, file.sources[source.name], known, vault) for source in config.sources
+    )
+    smtp, notices = build_smtp(file.smtp, known, vault)
+    catch_up = build_catch_up(file, sources, known, vault)
+    folder = config.path.resolve().parent if config.path else Path.cwd()
+    token = resolve([file.tunnel.authtoken], known, vault)
+    return replace(
+        config,
+        sources=sources,
+        smtp=complete(smtp, file.smtp, folder),
+        catch_up=catch_up.listing,
+        tunnel=replace(config.tunnel, authtoken=token.first, locked=bool(token.locked)),
+        notices=(
+            *source_notices(file, sources),
+            *catch_up.notices,
+            *notices,
+            *mail_notices(config.emails.values(), file.smtp),
+            *vault_notices(config.needs, vault),
+            *_unused(file),
+        ),
+        spare=_spare(file, known, vault),
+    )
+
+
+def _spare(file: File, known: Mapping[str, str], vault: Vault) -> tuple[Secret, ...]:
+    named = (item for table in file.sources.values() for item in table.secret)
+    elsewhere = {need.name for need in needs(file) if need.kind != "source"}
+    saved = (secret for secret in vault.secrets if secret.reference.removeprefix("vault:") not in elsewhere)
+    return (*within_reach(known, named), *saved)
 
 
 def _environment(folder: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
@@ -221,14 +273,15 @@ def _tunnel_problems(table: TunnelTable) -> list[str]:
 def _tunnel(
     table: TunnelTable,
     overrides: Overrides,
-    data_dir: Path,
     environ: Mapping[str, str],
+    vault: Vault,
 ) -> TunnelOptions:
-    token = resolve([table.authtoken], environ).found
+    token = resolve([table.authtoken], environ, vault)
     return TunnelOptions(
-        data_dir=data_dir,
+        data_dir=vault.path.parent,
         provider="none" if overrides.no_tunnel else table.provider,
-        authtoken=token[0] if token else None,
+        authtoken=token.first,
+        locked=bool(token.locked),
         domain=table.domain,
         command=table.command,
         public_url=table.public_url,

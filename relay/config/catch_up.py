@@ -16,6 +16,7 @@ from relay.config.secrets import Resolved, explain, resolve, usual
 from relay.errors import ConfigError, UsageError
 from relay.model.event import Headers, Source
 from relay.providers.catalogue import find
+from relay.vault import Vault
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
@@ -75,7 +76,9 @@ class CatchUp:
     notices: tuple[str, ...]
 
 
-def build_catch_up(file: File, sources: tuple[Source, ...], environ: Mapping[str, str]) -> CatchUp:
+def build_catch_up(
+    file: File, sources: tuple[Source, ...], environ: Mapping[str, str], vault: Vault | None = None
+) -> CatchUp:
     """Build the listing of every source that has a table for it; mistakes are gathered, not raised."""
     found: dict[str, Listing] = {}
     problems: list[str] = []
@@ -86,7 +89,7 @@ def build_catch_up(file: File, sources: tuple[Source, ...], environ: Mapping[str
             continue
         where = f"sources.{source.name}.catch_up"
         try:
-            listing = found[source.name] = _listing(source, table, environ)
+            listing = found[source.name] = _listing(source, table, environ, vault)
         except ConfigError as error:
             problems.append(f"{where}{error.sentence}")
             continue
@@ -110,7 +113,7 @@ def _usual(source: Source, environ: Mapping[str, str]) -> Listing:
     repository = next((environ[name] for name in ("GITHUB_REPOSITORY", "GH_REPO") if environ.get(name)), None)
     table = CatchUpTable(repository=repository) if source.provider == "github" else CatchUpTable()
     try:
-        return _listing(source, table, environ)
+        return _listing(source, table, environ, None)
     except ConfigError as error:
         raise UsageError(
             f"nothing says what to ask {api.title} for ({error.sentence.lstrip('.: ')})",
@@ -118,7 +121,7 @@ def _usual(source: Source, environ: Mapping[str, str]) -> Listing:
         ) from error
 
 
-def _listing(source: Source, table: CatchUpTable, environ: Mapping[str, str]) -> Listing:
+def _listing(source: Source, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Listing:
     name = table.api or source.provider
     if name not in APIS:
         raise ConfigError(
@@ -131,12 +134,12 @@ def _listing(source: Source, table: CatchUpTable, environ: Mapping[str, str]) ->
         near = did_you_mean(strange[0], api.keys)
         raise ConfigError(f".{strange[0]}: {api.title} takes {', '.join(sorted(api.keys | _ANY))}{near}")
     makers = {"github": _github, "stripe": _stripe, "svix": _svix}
-    return makers[name](source, table, _access(api, table, environ))
+    return makers[name](source, table, _access(api, table, environ, vault))
 
 
-def _access(api: _Api, table: CatchUpTable, environ: Mapping[str, str]) -> Access:
+def _access(api: _Api, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Access:
     named = table.key if api.credential == "key" else table.token
-    resolved: Resolved = resolve([named], environ) if named else usual(api.variables, environ)
+    resolved: Resolved = resolve([named], environ, vault) if named else usual(api.variables, environ)
     credential = resolved.found[0] if resolved.found else None
     given = table.base_url
     if given is not None:

@@ -5,13 +5,18 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from relay.config.units import Duration, Endpoint, Size, endpoint, seconds
+from relay.vault.form import NAME, NAME_RULE
 
 
 def _reference(value: object) -> object:
     if isinstance(value, str) and not value.startswith(("env:", "vault:")):
-        raise ValueError('must be a reference, never the value itself: write "env:NAME" or "vault:name"')
+        raise ValueError(
+            'must be a reference, never the value itself: write "env:NAME", or "vault:name" and relay vault set name'
+        )
     if isinstance(value, str) and not value.partition(":")[2]:
         raise ValueError(f'{value!r} names nothing; write "env:NAME" or "vault:name"')
+    if isinstance(value, str) and value.startswith("vault:") and not NAME.fullmatch(value.partition(":")[2]):
+        raise ValueError(NAME_RULE)
     return value
 
 

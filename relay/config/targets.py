@@ -19,6 +19,7 @@ from relay.handlers.options import HandlerOptions
 from relay.mail.compose import EmailOptions
 from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
+from relay.vault import Vault
 
 
 class _How(TypedDict):
@@ -39,7 +40,9 @@ class Targets:
     notices: tuple[str, ...]
 
 
-def build_targets(file: File, folder: Path, own: Rules, environ: Mapping[str, str]) -> Targets:
+def build_targets(
+    file: File, folder: Path, own: Rules, environ: Mapping[str, str], vault: Vault | None = None
+) -> Targets:
     """Build targets, routes and mails; mistakes are gathered, not raised."""
     problems: list[str] = []
     emails = build_emails(file, folder, problems)
@@ -52,7 +55,7 @@ def build_targets(file: File, folder: Path, own: Rules, environ: Mapping[str, st
             problems.append(f"targets.{name}.{error.sentence}")
     problems += _route_problems(file)
     problems += smtp_problems(file.smtp, folder) if file.smtp else ()
-    smtp, notices = _smtp(file.smtp, environ)
+    smtp, notices = build_smtp(file.smtp, environ, vault)
     notices += mail_notices(emails.values(), file.smtp)
     return Targets(
         found=targets,
@@ -122,18 +125,22 @@ def _with_retry(table: TargetTable, smtp: SmtpTable | None) -> TargetTable:
     return table.model_copy(update={"retry": smtp.retry})
 
 
-def _smtp(table: SmtpTable | None, environ: Mapping[str, str]) -> tuple[SmtpOptions | None, list[str]]:
+def build_smtp(
+    table: SmtpTable | None, environ: Mapping[str, str], vault: Vault | None = None
+) -> tuple[SmtpOptions | None, list[str]]:
+    """Return the options of `[smtp]`, None without it, and what a person should know of them."""
     if table is None:
         return None, []
-    username = resolve([table.username] if table.username else [], environ)
-    password = resolve([table.password] if table.password else [], environ)
-    missing = username.missing + password.missing
+    username = resolve([table.username] if table.username else [], environ, vault)
+    password = resolve([table.password] if table.password else [], environ, vault)
+    missing = [item for item in username.missing + password.missing if not item.startswith("vault:")]
     options = SmtpOptions(
         host=table.host,
         port=table.port,
         security=table.security,
-        username=username.found[0] if username.found else None,
-        password=password.found[0] if password.found else None,
+        username=username.first,
+        password=password.first,
+        locked=username.locked + password.locked,
         sender=table.sender,
         allow_recipients=tuple(table.allow_recipients),
     )

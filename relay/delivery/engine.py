@@ -29,7 +29,7 @@ from relay.model.delivery import (
 )
 from relay.model.event import Event
 from relay.model.signals import DeliveryChanged, EventStored, Signal
-from relay.store import Claimed, Limits, Store
+from relay.store import NOTHING_WAITS, Claimed, Limits, Store, Waits
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,10 @@ class Habits:
 
 
 class Engine:
-    """Runs deliveries. `run` is the long task; cancelling it lets what is in flight finish."""
+    """Runs deliveries. `run` is the long task; cancelling it lets what is in flight finish.
+
+    `waits` says what must not be tried at this moment, because it needs the vault; ring once that changes.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Engine:
         targets: Targets,
         actions: Mapping[str, Action[Any]],
         habits: Habits | None = None,
+        waits: Callable[[], Waits] = lambda: NOTHING_WAITS,
     ) -> None:
         self.ward = Ward()
         self._store = store
@@ -74,6 +78,7 @@ class Engine:
         self._targets = targets
         self._actions = actions
         self._habits = habits or Habits()
+        self._waits = waits
         self._horizon = 2 * longest_wait(targets.policies)
         self._bell = asyncio.Event()
         self._pace = Pace(targets.most, self._habits.each, self._habits.at_once)
@@ -151,6 +156,7 @@ class Engine:
             held=frozenset(self.ward.down),
             horizon=self._horizon,
             above=self._habits.above,
+            waits=self._waits(),
         )
         late: list[Claimed] = []
         self._claimed_at = self._clock.now()

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from relay.actions.email import EmailOptions
 from relay.actions.forward import ForwardOptions
-from relay.model.delivery import ONCE, Delivery, RetryPolicy, Target
+from relay.model.delivery import ONCE, Delivery, RetryPolicy, SignMode, Target
+from relay.store import Waits
 
 
 class Targets:
@@ -72,3 +73,20 @@ class Targets:
     def policies(self) -> tuple[RetryPolicy, ...]:
         """Return every retry policy there is."""
         return (RetryPolicy(), self._by_hand, *(target.retry for target in self._targets.values()))
+
+    def waits(self, *, mail: bool, sources: frozenset[str]) -> Waits:
+        """Return what waits for the vault: every mail, if `mail`, and what would be signed anew for `sources`."""
+        mails = {name for name, target in self._targets.items() if target.action == "email"} | set(
+            self._emails
+        )
+        anew = (
+            name
+            for name, target in self._targets.items()
+            if isinstance(target.options, ForwardOptions) and target.options.sign is not SignMode.ORIGINAL
+        )
+        return Waits(
+            # Of a name that a template shares with a URL to forward to, the mails alone wait.
+            targets=frozenset(mails - set(self.sending)) if mail else frozenset(),
+            actions=frozenset({"email"}) if mail else frozenset(),
+            signing=dict.fromkeys(anew, sources) if sources else {},
+        )

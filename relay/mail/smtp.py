@@ -41,6 +41,8 @@ class SmtpOptions:
     `insecure` allows a server elsewhere that offers no encryption; `ca_file` names who vouches for its
     certificate, which `verify_tls` asks for. Without `allow_recipients` only addresses written out in
     the configuration get mail. `retry` is for mails sent by hand and for targets with no rule of their own.
+    `locked` names credentials whose values are in the vault while that is locked: nothing is handed
+    over meanwhile.
     """
 
     host: str
@@ -55,6 +57,7 @@ class SmtpOptions:
     ca_file: Path | None = None
     verify_tls: bool = True
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    locked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,8 +236,8 @@ def _explained(error: Exception, options: SmtpOptions) -> Outcome:
         case _NoLoginError():
             return Failed(f"{server} offers no login; take username and password out of [smtp]")
         case SMTPAuthenticationError():
-            reference = options.password.reference if options.password else "smtp.password"
-            return _refused(error, options, f"; check {reference}")
+            title = options.password.title if options.password else "smtp.password"
+            return _refused(error, options, f"; check {title}")
         case SMTPResponseException() if error.code < 200:
             return Retry(f"{server} does not speak SMTP")
         case SMTPResponseException():

@@ -171,6 +171,7 @@ class Source:
 
     `local` counts besides `secrets`, and only where those do not verify a request. `statuses` reads
     what its events tell of messages, None where they tell nothing; `matching` says how those are found.
+    `locked_secrets` and `locked_tokens` are references whose values are in the vault while that is locked.
     """
 
     name: str
@@ -184,6 +185,8 @@ class Source:
     secrets: tuple[Secret, ...] = ()
     local: LocalKey | None = None
     missing_secrets: tuple[str, ...] = ()
+    locked_secrets: tuple[str, ...] = ()
+    locked_tokens: tuple[str, ...] = ()
     verify: VerifyMode = VerifyMode.ENFORCE
     public_url: str | None = None
     events: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ class EventStored:
 
 @dataclass(frozen=True, slots=True)
 class EventChanged:
-    """An event was pinned, annotated or deleted."""
+    """An event was pinned, annotated or deleted, or checked after the vault was opened."""
 
     event_id: int
 
@@ -72,6 +72,14 @@ class HandlersChanged:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class VaultChanged:
+    """The vault was opened, locked or written to, or what waited for it was checked."""
+
+    state: str
+    detail: str = ""
+
+
 Signal = (
     EventStored
     | EventChanged
@@ -80,5 +88,6 @@ Signal = (
     | TunnelChanged
     | Refused
     | LabChanged
+    | VaultChanged
     | HandlersChanged
 )

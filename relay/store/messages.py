@@ -10,7 +10,6 @@ from relay.model.message import (
     Message,
     MessageFilter,
     NewMessage,
-    Tracked,
     addresses,
 )
 from relay.model.rates import DayCounts, MessageCounts, StatusCount
@@ -18,7 +17,6 @@ from relay.store import rows
 from relay.store.reader import Readers
 from relay.store.registration import Registered, add_own, register
 from relay.store.rows import to_micros
-from relay.store.tracking import Followed, follow
 from relay.store.writer import Writer
 
 _COLUMNS = (
@@ -59,15 +57,6 @@ class Messages:
         """
         return await self._writer.write(
             lambda connection: register(connection, new, to_micros(created_at)),
-        )
-
-    async def follow(self, event_id: int, received_at: datetime, tracked: Tracked) -> Followed:
-        """Move the messages that a stored event tells of: for one that was found to be genuine only later.
-
-        What comes in as it should is followed with its event, by `Events.add`.
-        """
-        return await self._writer.write(
-            lambda connection: follow(connection, event_id, to_micros(received_at), tracked),
         )
 
     async def get(self, id_: int) -> Message:

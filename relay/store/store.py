@@ -19,6 +19,7 @@ from relay.store.pruning import Pruning
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
 from relay.store.tallies import Tallies
+from relay.store.unchecked import Unchecked
 from relay.store.writer import Writer
 
 
@@ -35,6 +36,7 @@ class Store:
     imports: Imports
     tallies: Tallies
     mails: SentMails
+    unchecked: Unchecked
     indexer: Indexer
     pruning: Pruning
 
@@ -64,6 +66,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     imports=Imports(writer),
                     tallies=Tallies(writer, readers),
                     mails=SentMails(writer, readers),
+                    unchecked=Unchecked(writer, readers),
                     indexer=indexer,
                     pruning=Pruning(writer, readers),
                 )

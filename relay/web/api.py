@@ -6,7 +6,7 @@ from relay.errors import UsageError
 from relay.model.signals import EventChanged
 from relay.routing import stumbled
 from relay.store.deliveries import count_states
-from relay.web import asked, shapes
+from relay.web import asked, shapes, vault
 from relay.web.answers import json_response
 from relay.web.diagnosis import ruled, wanted
 from relay.web.keys import TriggerRequest, desk
@@ -50,6 +50,7 @@ async def status(request: web.Request) -> web.Response:
             "events": {"total": counts.events, "rejected": counts.rejected, "failing": counts.failing},
             "refused": shapes.refusals(live.refused),
             "retention": shapes.retention(setup.keep, live.retention, await here.store.pruning.usage()),
+            "vault": await vault.summary(here),
             "data_dir": str(setup.data_dir),
             "config": str(setup.config_path) if setup.config_path else None,
         },

@@ -1,7 +1,7 @@
 """An event before the doctor: what today's configuration knows is gathered, and examined beside the loop."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from multidict import CIMultiDict
@@ -30,7 +30,7 @@ _LARGE = 1_000_000  # bytes past which an earlier body is not
 class Doctor:
     """Examines stored events with the secrets and sources there are now.
 
-    `spare` are secrets of the environment that no source checks with.
+    `spare()` gives secrets of the environment and the open vault that no source need check with.
     """
 
     store: Store
@@ -38,7 +38,7 @@ class Doctor:
     live: Live
     ingress_url: str
     clock: Clock
-    spare: tuple[Secret, ...]
+    spare: Callable[[], tuple[Secret, ...]]
 
     async def __call__(self, event: Event) -> Diagnosis:
         """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
@@ -76,7 +76,7 @@ class Doctor:
         # Of two sources with one provider it is easiest to take one secret for the other.
         alike = {item.name for item in named if item.provider == source.provider}
         yield from sorted(known, key=lambda item: item.source not in alike)
-        yield from (Known(secret=secret) for secret in self.spare)
+        yield from (Known(secret=secret) for secret in self.spare())
 
     async def _given(self, source: Source) -> tuple[Known, ...]:
         """Return the secrets that handshakes of the source brought, newest first, kept nowhere but in them."""

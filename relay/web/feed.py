@@ -13,6 +13,7 @@ from relay.model.signals import (
     MessageChanged,
     Signal,
     TunnelChanged,
+    VaultChanged,
 )
 from relay.store.deliveries import count_states
 from relay.web import shapes
@@ -85,7 +86,7 @@ async def _frames(here: Desk, signals: tuple[Signal, ...]) -> bytes:
                 frames.append(_frame("message", plain))
             case LabChanged():
                 frames.append(_frame("lab", {"lab": signal.run_id, "state": signal.state}))
-            case TunnelChanged():
+            case TunnelChanged() | VaultChanged():
                 frames.append(_frame("status", _status(here)))
             case _:
                 continue
@@ -100,6 +101,7 @@ def _status(here: Desk) -> shapes.Json:
         "tunnel": tunnel.state,
         "public_url": here.live.public_url,
         "detail": tunnel.detail,
+        "vault": here.custody.standing.state,
     }
 
 

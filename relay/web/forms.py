@@ -196,11 +196,17 @@ async def _email(request: web.Request, event: Event, form: Mapping[str, str]) ->
         to=form.get("to", ""),
         force=bool(form.get("force")),
         preview=await letters.preview(here, event, form) if template else None,
-        note=f"Sent by {printable(here.setup.smtp, 120)}."
-        if here.setup.smtp
-        else "No [smtp]: it stays in the outbox.",
+        note=_note(here),
         error=form.get("error", ""),
     )
+
+
+def _note(here: Desk) -> str:
+    if here.custody.standing.mail_waits:
+        return "The vault is locked: the mail waits until it is open."
+    if here.setup.smtp:
+        return f"Sent by {printable(here.setup.smtp, 120)}."
+    return "No [smtp]: it stays in the outbox."
 
 
 async def _dialog(

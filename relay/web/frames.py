@@ -124,12 +124,12 @@ class Drawer:
         plain = {"boot": setup.boot, "version": setup.version, "tunnel": self.here.live.tunnel.state}
         return told("status", plain)
 
-    def tunnel(self) -> bytes:
-        """Return the tunnel's place in the frame of a page, and the banners."""
-        live, ingress = self.here.live, self.here.setup.ingress_url
+    async def around(self) -> bytes:
+        """Return what may change in the frame of a page: tunnel, banners and vault."""
         around = _Around(
-            tunnel=shell.tunnel(live.tunnel, ingress),
+            tunnel=shell.tunnel(self.here.live.tunnel, self.here.setup.ingress_url),
             banners=gather.banners(self.here),
+            vault=await gather.vault(self.here),
         )
         return frame(self._renderer.part("parts/status.html", shell=around))
 
@@ -147,6 +147,7 @@ class Drawer:
 class _Around:
     tunnel: shell.Tunnel
     banners: tuple[shell.Banner, ...]
+    vault: shell.Vault
 
 
 def told(name: str, plain: Mapping[str, object], id_: int | None = None) -> bytes:

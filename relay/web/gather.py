@@ -20,7 +20,7 @@ from relay.web.view.deliveries import address
 from relay.web.view.lists import Foot, Listed, SavedView
 from relay.web.view.messages import chip
 from relay.web.view.rows import Row, row
-from relay.web.view.words import day, moment
+from relay.web.view.words import day, moment, plural
 
 COUNTED = 10_000  # matches counted before the count line says "or more"
 
@@ -38,6 +38,7 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
         tunnel=shell.tunnel(here.live.tunnel, here.setup.ingress_url),
         counts=await nav_counts(here),
         banners=banners(here),
+        vault=await vault(here),
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
         keys=here.live.preferences.keys,
@@ -52,13 +53,25 @@ def banners(here: Desk) -> tuple[shell.Banner, ...]:
     # Handlers that are broken are told as that, not as a target that does not answer.
     handled = {name for name, target in here.setup.targets.items() if target.action == "handler"}
     dropped = shell.tunnel(live.tunnel, ingress).broken
+    told = here.custody.standing.told
     return (
+        *((shell.opened(told),) if told else ()),
         *((shell.dropped(live.tunnel, ingress),) if dropped else ()),
         *(shell.broken(name, why) for name, why in sorted(live.broken.items())),
         *(shell.down(name, why) for name, why in sorted(live.down.items()) if name not in handled),
         *(shell.gone(name, why) for name, why in sorted(live.gone.items())),
         *((shell.full(live.retention),) if live.retention else ()),
     )
+
+
+async def vault(here: Desk) -> shell.Vault:
+    """Return how the vault is shown, with how many events wait for it."""
+    now = here.custody.standing
+    count = await here.store.unchecked.count() if now.effects else 0
+    waiting = (
+        (f"{plural(count, 'event')} {'waits' if count == 1 else 'wait'} to be checked.",) if count else ()
+    )
+    return shell.vault(now.state, " ".join((*now.effects, *waiting)), now.problem, needed=bool(now.needs))
 
 
 async def nav_counts(here: Desk) -> dict[str, shell.Count]:

@@ -23,6 +23,7 @@ from relay.providers.doctor import Diagnosis
 from relay.retention import Keep, Notice
 from relay.routing import RouteMatch
 from relay.store import Store
+from relay.web.custody import Custody
 from relay.web.preferences import Preferences
 from relay.web.refusals import Refusals
 
@@ -65,10 +66,12 @@ class Live:
     preferences: Preferences = field(default_factory=Preferences)
     broken: dict[str, str] = field(default_factory=dict)
     retention: Notice | None = None
+    locked: dict[str, str] = field(default_factory=dict)
 
     def state_of(self, target: str) -> tuple[str, str]:
-        """Return whether a target is up, down or gone, and why."""
-        for state, reasons in (("down", self.broken), ("down", self.down), ("gone", self.gone)):
+        """Return whether a target is up, down, gone or waits for the vault (locked), and why."""
+        known = (("locked", self.locked), ("down", self.broken), ("down", self.down), ("gone", self.gone))
+        for state, reasons in known:
             if target in reasons:
                 return state, reasons[target]
         return "up", ""
@@ -132,6 +135,7 @@ class Desk:
     live: Live
     meter: Meter
     verbs: Verbs
+    custody: Custody
 
 
 DESK: web.AppKey[Desk] = web.AppKey("desk", Desk)

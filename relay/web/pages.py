@@ -28,6 +28,7 @@ from relay.web.senders import event_mark, provider, source_mark
 from relay.web.view import admission
 from relay.web.view.deliveries import Line, line
 from relay.web.view.rows import named
+from relay.web.view.secrets import secret_lines
 from relay.web.view.words import moment, plural
 
 _PAGE = 50
@@ -132,8 +133,7 @@ def _source(here: Desk, source: Source) -> SourceLine:
         state=state,
         kind=kind,
         facts=(*_behaviour(source), *admission.facts(source, here.setup.max_body)),
-        secrets=tuple(secret.reference for secret in source.secrets),
-        missing=source.missing_secrets,
+        secrets=secret_lines(source),
         steps=tuple(step.replace("{url}", url) for step in known.steps) if known else (),
         catch_up=catch_up.section(here, source),
         refused=admission.lines(refused, source, here.setup.max_body),
@@ -146,6 +146,8 @@ def _standing(source: Source) -> tuple[str, str]:
         return "Not checked", ""
     if source.scheme is None:
         return "Unsigned", ""
+    if source.locked_secrets:
+        return "Vault locked", "t-warn"
     return ("Has a secret", "t-ok") if source.secrets else ("No secret", "t-warn")
 
 

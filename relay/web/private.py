@@ -24,6 +24,8 @@ from relay.web import (
     stats,
     stream,
     transfer,
+    vault,
+    vault_forms,
 )
 from relay.web.assets import Assets
 from relay.web.bodies import BODIES, Bodies
@@ -104,6 +106,11 @@ _PAGES: tuple[web.RouteDef, ...] = (
     web.get("/sources/{name}", pages.sources),
     web.get("/sources/{name}/catch-up", catch_up.part),
     web.post("/sources/{name}/catch-up", catch_up.begin),
+    web.get("/vault", vault_forms.dialog),
+    web.post("/vault/unlock", vault_forms.unlock),
+    web.post("/vault/lock", vault_forms.lock),
+    web.post("/vault/secrets", vault_forms.keep),
+    web.post("/vault/secrets/{name}/remove", vault_forms.remove),
     web.get("/targets", pages.targets),
     web.get("/emails/dry-run", dry_run_page),
     web.get("/emails/{name}/dry-run", dry_run_page),
@@ -160,6 +167,11 @@ _ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/api/tunnel/reconnect", api.reconnect),
     web.get("/api/stats", stats.stats),
     web.get("/metrics", stats.metrics),
+    web.get("/api/vault", vault.standing),
+    web.post("/api/vault/unlock", vault.unlock),
+    web.post("/api/vault/lock", vault.lock),
+    web.put("/api/vault/secrets/{name}", vault.put),
+    web.delete("/api/vault/secrets/{name}", vault.remove),
     web.get("/api/stream", feed.stream),
     web.get("/api/export", transfer.export),
     web.post("/api/import", transfer.import_),

@@ -268,6 +268,7 @@ def source(item: Source, url: str, public: str | None) -> Json:
         "verify": item.verify.value,
         "secrets": [secret.reference for secret in item.secrets],
         "missing_secrets": list(item.missing_secrets),
+        "locked_secrets": list(item.locked_secrets),
         "local_public_key": item.local.public if item.local else None,
     }
 

@@ -17,6 +17,7 @@ from relay.model.signals import (
     Refused,
     Signal,
     TunnelChanged,
+    VaultChanged,
 )
 from relay.web.answers import error_response
 from relay.web.frames import DRAWINGS, ROWS, Drawer, told
@@ -123,7 +124,7 @@ class Viewer:
                     waiting.cells[id_] = signal
                 case MessageChanged(id_):
                     waiting.messages[id_] = signal
-                case TunnelChanged() | HandlersChanged():
+                case TunnelChanged() | HandlersChanged() | VaultChanged():
                     waiting.status = signal
                     continue
                 case LabChanged(id_):
@@ -195,7 +196,7 @@ class Viewer:
 
     async def _status(self) -> bytes:
         self._waiting.status = None
-        return self.drawer.status() + self.drawer.tunnel()
+        return self.drawer.status() + await self.drawer.around()
 
     # `rows` first: what a cell belongs to should be there before it.
     _FRAMES: ClassVar = {

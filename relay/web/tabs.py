@@ -208,6 +208,7 @@ async def _verification(request: web.Request, event: Event) -> VerificationTab:
     return VerificationTab(
         base=base(event),
         judged=judged(event, source, event_mark(event.row).title, found, still),
+        locked=event.row.reason == "vault_locked" and here.custody.standing.state == "locked",
         refused=event.row.outcome is EventOutcome.REJECTED or event.row.verdict is Verdict.INVALID,
     )
 

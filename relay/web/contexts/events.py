@@ -70,12 +70,13 @@ class HeadersTab:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationTab:
-    """Why the event was believed or not."""
+    """Why the event was believed or not; `locked`: it waits for the vault, which can be opened from here."""
 
     template: ClassVar[str] = "parts/verification.html"
     base: str
     judged: Judged
     refused: bool
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from relay.web.contexts.events import Link
 from relay.web.view.catch_up import CatchUp
 from relay.web.view.deliveries import Line
 from relay.web.view.marks import Mark
+from relay.web.view.secrets import SecretLine
 from relay.web.view.shell import Shell
 from relay.web.view.words import Moment
 
@@ -58,8 +59,7 @@ class SourceLine:
     state: str
     kind: str
     facts: tuple[tuple[str, str], ...]
-    secrets: tuple[str, ...]
-    missing: tuple[str, ...]
+    secrets: tuple[SecretLine, ...]
     steps: tuple[str, ...]
     refused: tuple[str, ...]
     catch_up: CatchUp | None

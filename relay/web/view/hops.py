@@ -136,6 +136,8 @@ def _nowhere(event: EventRow, addresses: Mapping[str, str]) -> Out:
     if event.outcome is EventOutcome.REJECTED:
         name, address = next(iter(addresses.items()), ("Your app", ""))
         return Out(wire=Wire(kind="off", text="Not sent"), target=name, address=address)
+    if event.reason == "vault_locked":
+        return Out(wire=Wire(kind="off", text="Waits for the vault"), target="Not sent yet")
     if event.reason == "handshake":
         return Out(wire=Wire(kind="off", text="Answered by relay"), target="Nothing to send")
     return Out(wire=Wire(kind="off", text="No target"), target="Your app")

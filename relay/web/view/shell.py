@@ -40,6 +40,16 @@ class Banner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """The vault at the sidebar's foot: its word, "" where nobody has use for one. `title` and `waits` make a banner."""
+
+    word: str = ""
+    warn: bool = False
+    title: str = ""
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
     """Everything that is the same on every page."""
 
@@ -51,6 +61,7 @@ class Shell:
     tunnel: Tunnel
     counts: Mapping[str, Count]
     banners: tuple[Banner, ...]
+    vault: Vault = Vault()
     scripts: bool = True
     keys: bool = True
     density: str = "comfortable"
@@ -75,6 +86,22 @@ def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
         dot="warn" if label == "Tunnel starting" else "err",
         broken=label == "Tunnel down",
     )
+
+
+def vault(state: str, waits: str, problem: str, *, needed: bool) -> Vault:
+    """Return how the vault is shown: what waits for it while it is locked, and why its file cannot be used."""
+    if state == "unlocked":
+        return Vault(word="Vault unlocked")
+    if state == "none":
+        return Vault(word="No vault yet", warn=True) if needed else Vault()
+    title = "The vault cannot be opened." if problem else "The vault is locked."
+    shown = " ".join(filter(None, (f"{printable(problem, 300)}." if problem else "", printable(waits, 300))))
+    return Vault(word="Vault locked", warn=True, title=title, waits=shown)
+
+
+def opened(told: str) -> Banner:
+    """Return what to say of a vault that was opened a moment ago; it needs nobody."""
+    return Banner(kind="", icon="lock-open", title="The vault was opened.", text=printable(told, 300))
 
 
 def dropped(changed: TunnelChanged, ingress_url: str) -> Banner:

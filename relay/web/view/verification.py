@@ -68,6 +68,7 @@ _TITLES = {
     "verification_off": "Verification is off for this source",
     "no_signature_expected": "No signature expected",
     "no_source": "Not checked: no source is configured for this path",
+    "vault_locked": "Not checked: the vault is locked",
     "idempotency_key_missing": "Refused: no idempotency key",
     "schema": "Refused: the body does not fit the schema",
     "recovered": "Recovered, not checked",
@@ -220,4 +221,6 @@ def _answer_step(event: Event, provider: str) -> Step:
         return Step(kind="skip-step", name=f"Answer to {provider}", detail=detail)
     refused = event.row.outcome is EventOutcome.REJECTED
     detail = f"Refused, so {provider} may send it again" if refused else "Taken in"
+    if refused and event.row.status < 400:
+        detail = "Taken in while the vault was locked; refused when it was checked"
     return Step(kind="skip-step", name=f"Answer to {provider}", detail=detail, result=str(event.row.status))

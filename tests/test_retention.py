@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,7 +19,9 @@ from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verifica
 from relay.model.search import parse
 from relay.model.signals import EventChanged, EventStored
 from relay.retention import BATCH, PAUSE, Keep, Retention
-from relay.store import Limits, open_store
+from relay.store import Limits, open_store, prepare
+from relay.store.migrate import _MIGRATIONS as MIGRATIONS
+from relay.store.migrate import APPLICATION_ID
 
 NOW = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
 DAY = 86400.0
@@ -263,14 +267,11 @@ async def test_the_file_gives_back_what_it_does_not_need(store, clock):
 
 
 async def test_a_store_from_before_is_brought_up_to_date(tmp_path):
-    async with open_store(tmp_path / "data") as store:
-        await store.pruning._writer.write(
-            lambda connection: (
-                connection.execute("ALTER TABLE event_bytes DROP COLUMN problems"),
-                connection.execute("DELETE FROM counters WHERE name LIKE 'removed%'"),
-                connection.execute("PRAGMA user_version = 3"),
-            )
-        )
+    prepare(tmp_path / "data")
+    with closing(sqlite3.connect(tmp_path / "data" / "relay.db")) as before:
+        for step in sorted(MIGRATIONS.glob("000[123]_*.sql")):
+            before.executescript(step.read_text())
+        before.executescript(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 3;")
     async with open_store(tmp_path / "data") as store:
         await store.events.add(new_event())
         assert (await store.events.get(1)).problems == ()

@@ -1,11 +1,12 @@
 """What an event tells of messages counts where its sender may be believed, and nowhere else."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from relay.judgement import identify
-from relay.model.event import Capture, Source, Verdict, Verification, VerifyMode
+from relay.model.event import Capture, EventOutcome, Source, Verdict, Verification, VerifyMode
 from relay.model.message import Matching, MatchWay, MessageStatus, NewMessage
 from relay.providers.catalogue import PROVIDERS
 from relay.store import open_store
@@ -68,7 +69,10 @@ def test_while_the_vault_is_locked_nobody_is():
 
 def test_what_is_ignored_or_refused_moves_nothing():
     assert tracked(Verdict.VERIFIED, given=source(events=("message.failed",))) is None
-    assert tracked(Verdict.VERIFIED, given=source(require_idempotency_key=True)) is None
+    given = source()
+    new = identify(given, CAPTURE, Verification(verdict=Verdict.VERIFIED), sample=False)
+    assert track(new, given).tracked is not None
+    assert track(replace(new, outcome=EventOutcome.REJECTED), given).tracked is None
 
 
 def test_a_source_that_tells_nothing_and_a_request_of_another_kind_are_left_alone():

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from relay.admission.examine import examine
 from relay.bus import Bus
 from relay.catchup.api import opened
 from relay.catchup.listing import Api, Found, Listing, Rebuilt
@@ -144,7 +145,7 @@ class Recovery:
 
     def _judged(self, found: Found, request: Rebuilt) -> NewEvent:
         capture, verification = self._verified(found, self._captures(request))
-        event = identify(self._source, capture, verification, sample=False)
+        event = examine(self._source, identify(self._source, capture, verification, sample=False))
         return replace(
             event,
             # The provider's own id is what keeps a second run from storing it twice.

@@ -48,7 +48,7 @@ async def serving(sink):
 def mailing(port):
     return (
         "[targets.receipt]\nemail = 'receipt'\n[[routes]]\nsource = '*'\nto = ['receipt']\n"
-        "[emails.receipt]\nto = 'ada@example.com'\nsubject = 'Paid'\ntext = 'x'\n"
+        "[emails.receipt]\nto = 'ada@example.com'\nsubject = 'Paid'\ntext = 'x'\nonce = false\n"
         f"[smtp]\nhost = '127.0.0.1'\nport = {port}\nsecurity = 'none'\nsender = 'relay@example.com'\n"
         "username = 'vault:smtp.username'\npassword = 'vault:smtp.password'\n"
     )

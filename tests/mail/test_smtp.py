@@ -157,7 +157,7 @@ async def test_a_wrong_password_names_the_secret_and_does_not_show_it(server_tls
         outcome = await hand_over(MAIL, ENVELOPE, options(port, **wrong), trust)
     assert isinstance(outcome, Failed)
     assert outcome.detail.startswith("535 ")
-    assert outcome.detail.endswith("; check vault:smtp.password")
+    assert outcome.detail.endswith("; check vault secret 'smtp.password'")
     assert "hunter2" not in outcome.detail
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from relay.assembly.front import Running
-from relay.cli.probes import BRIEF, target_answers
+from relay.checkup.probes import BRIEF, target_answers
 from relay.cli.terminal import Part, aligned
 from relay.config import Config
 from relay.model.event import Source, VerifyMode

@@ -4,8 +4,8 @@ import asyncio
 
 import click
 
+from relay.checkup.probes import BRIEF, target_answers
 from relay.cli.options import Call, shared
-from relay.cli.probes import BRIEF, target_answers
 from relay.cli.words import counted
 from relay.config import Config
 from relay.config.file import File

@@ -10,8 +10,8 @@ from relay.cli.client import Json, connect
 from relay.cli.options import Call, event_id, shared
 from relay.cli.settle import settled, succeeded, tell
 from relay.cli.terminal import quote
-from relay.cli.words import size
 from relay.errors import UsageError
+from relay.model.text import size
 
 
 @click.command("email")

@@ -13,8 +13,9 @@ from relay.cli import bulk
 from relay.cli.client import connect
 from relay.cli.faults import NothingMatched
 from relay.cli.options import Call, shared
-from relay.cli.words import counted, size
+from relay.cli.words import counted
 from relay.errors import UsageError
+from relay.model.text import size
 
 KINDS = ("jsonl", "har", "curl", "http", "pytest")
 _COUNT_HEADER = "X-Relay-Count"

@@ -3,7 +3,8 @@
 from relay.cli.client import Api, Json
 from relay.cli.options import Call
 from relay.cli.terminal import Part
-from relay.cli.words import day_and_time, event_parts, size
+from relay.cli.words import day_and_time, event_parts
+from relay.model.text import size
 
 PAGE = 500  # what the API gives at most in one answer
 

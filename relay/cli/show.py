@@ -9,9 +9,9 @@ from relay.cli.client import Api, Json, connect
 from relay.cli.options import Call, event_id, shared
 from relay.cli.terminal import Part
 from relay.cli.verify import check_rows, problem_rows
-from relay.cli.words import delivery_parts, event_parts, size
+from relay.cli.words import delivery_parts, event_parts
 from relay.model.payload import Payload
-from relay.model.text import REDACTED, is_sensitive
+from relay.model.text import REDACTED, is_sensitive, size
 
 _SHOWN_BODY = 20_000  # characters of a body that a person is shown; --body gives all
 

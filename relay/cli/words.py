@@ -73,14 +73,6 @@ def day_and_time(moment: str) -> str:
     return local.strftime("%H:%M:%S" if recent else "%Y-%m-%d %H:%M")
 
 
-def size(count: int) -> str:
-    """Return a number of bytes as people say it."""
-    for unit, whole in (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)):
-        if count >= whole:
-            return f"{count / whole:.1f} {unit}"
-    return f"{count} B"
-
-
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: `1 event`, `2 deliveries`."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"

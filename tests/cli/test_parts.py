@@ -24,8 +24,9 @@ from relay.cli.faults import Invocation, NothingMatched, guarded
 from relay.cli.logs import MalformedRequests
 from relay.cli.terminal import Terminal, aligned, as_json, styled
 from relay.cli.ticker import FLOOD, Ticker
-from relay.cli.words import delivery_parts, duration, size, until
+from relay.cli.words import delivery_parts, duration, until
 from relay.errors import ConfigError, StoreError, UsageError
+from relay.model.text import size
 
 
 class StandingClock:

@@ -85,6 +85,7 @@ def engine(ground: Ground, actions: tuple[Action[Any], ...], email: Email, above
         waits=partial(waits, ground, email),
     )
     ground.live.down, ground.live.gone = made.ward.down, made.ward.gone
+    ground.live.next_try = lambda name: made.ward.next_try(name, ground.clock.monotonic())
     return made
 
 

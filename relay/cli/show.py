@@ -1,7 +1,6 @@
 """`relay show`: one event whole, or its exact bytes."""
 
 import base64
-import json
 
 import click
 
@@ -45,16 +44,6 @@ def body_bytes(whole: Json) -> bytes:
     """Return the bytes of the body that the API gives as text or base64."""
     body = whole["body"]
     return base64.b64decode(body["text"]) if body["encoding"] == "base64" else str(body["text"]).encode()
-
-
-def body_lines(content: bytes, content_type: str) -> list[str]:
-    """Return a body as lines for a person: JSON indented, forms field by field, else as it is."""
-    payload = Payload(content, content_type.partition(";")[0].strip().lower())
-    if payload.json is not None:
-        return json.dumps(payload.json, indent=2, ensure_ascii=False).splitlines()
-    if payload.form:
-        return [f"{name} = {value}" for name, value in payload.form]
-    return content.decode("utf-8", "backslashreplace").expandtabs(4).splitlines()
 
 
 def _print_body(call: Call, content: bytes) -> None:
@@ -106,7 +95,7 @@ def _print_content(call: Call, whole: Json) -> None:
     call.terminal.line()
     call.terminal.line(("Body", "bold"))
     left = _SHOWN_BODY
-    for text in body_lines(content, whole["content_type"]):
+    for text in Payload(content, whole["content_type"].partition(";")[0].strip().lower()).lines():
         if left <= 0:
             call.terminal.say(f"the body goes on; relay show {whole['id']} --body prints all of it")
             return

@@ -28,7 +28,7 @@ from relay.model.delivery import (
     Target,
 )
 from relay.model.event import Event
-from relay.model.signals import DeliveryChanged, EventStored, Signal
+from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChanged
 from relay.store import NOTHING_WAITS, Claimed, Limits, Store, Waits
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Engine:
         habits: Habits | None = None,
         waits: Callable[[], Waits] = lambda: NOTHING_WAITS,
     ) -> None:
-        self.ward = Ward()
+        self.ward = Ward(lambda name: bus.publish(TargetChanged(name)))
         self._store = store
         self._bus = bus
         self._clock = clock

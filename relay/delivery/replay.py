@@ -127,14 +127,15 @@ class Replays:
         """Give a waiting delivery up. Raises UsageError when it is not waiting."""
         return self._say(await self._store.deliveries.cancel(id_))
 
-    async def retry_all(self, state: DeliveryState, target: str | None) -> int:
-        """Make all deliveries in that state (to that target) due now; return how many those are.
+    async def retry_all(self, state: DeliveryState, target: str | None, batch: int | None = None) -> int:
+        """Make all deliveries in that state (to that target, of that batch) due now; return how many those are.
 
         Each has its whole budget of attempts again. Raises UsageError for those that run.
         """
         if state is DeliveryState.RUNNING:
             raise UsageError("what runs cannot be retried", hint="use state failed, cancelled or pending")
-        return self._say_all(await self._store.deliveries.retry_all(state, target, self._clock.now()))
+        now = self._clock.now()
+        return self._say_all(await self._store.deliveries.retry_all(state, target, now, batch=batch))
 
     async def cancel_all(self, target: str | None) -> int:
         """Give up all that waits (for that target); return how many deliveries those were."""

@@ -154,6 +154,14 @@ class Payload:
             return dict(self.form)
         return self.json
 
+    def lines(self) -> list[str]:
+        """Return the body as lines for a person: JSON indented, forms field by field, else as it is."""
+        if self.json is not None:
+            return json.dumps(self.json, indent=2, ensure_ascii=False).splitlines()
+        if self.form:
+            return [f"{name} = {value}" for name, value in self.form]
+        return self._body.decode("utf-8", "backslashreplace").expandtabs(4).splitlines()
+
     def at(self, *keys: str | int) -> object:
         """Return the JSON value below `keys`; None where the way there does not exist."""
         here = self.json

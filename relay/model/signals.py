@@ -46,6 +46,13 @@ class TunnelChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetChanged:
+    """A target went down, came back, or said that it is gone."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A request was turned away at the door and not stored; `remote` is who called, "" where nobody knows."""
 
@@ -86,6 +93,7 @@ Signal = (
     | DeliveryChanged
     | MessageChanged
     | TunnelChanged
+    | TargetChanged
     | Refused
     | LabChanged
     | VaultChanged

@@ -147,8 +147,9 @@ class Deliveries:
         batch: int | None = None,
         before: int | None = None,
         limit: int = 50,
+        lab: bool = True,
     ) -> tuple[Delivery, ...]:
-        """Return deliveries newest first, those that fit every filter given."""
+        """Return deliveries newest first, those that fit every filter given; the lab's too unless told otherwise."""
         filters = {
             "state = ?": state,
             "event_id = ?": event,
@@ -157,6 +158,7 @@ class Deliveries:
             "id < ?": before,
         }
         where = [clause for clause, value in filters.items() if value is not None]
+        where += [] if lab else ["lab IS NULL"]
         values = [value for value in filters.values() if value is not None]
         found = await self._readers.all(
             f"SELECT * FROM deliveries WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?",
@@ -177,10 +179,38 @@ class Deliveries:
             grouped[row["event_id"]] += (rows.delivery(row),)
         return grouped
 
-    async def counts(self) -> dict[str, int]:
-        """Return how many deliveries stand in each state."""
-        found = await self._readers.all("SELECT state, COUNT(*) FROM deliveries GROUP BY state")
-        return {state.value: 0 for state in DeliveryState} | {row[0]: row[1] for row in found}
+    async def rows(self, ids: Iterable[int]) -> tuple[Delivery, ...]:
+        """Return those of the deliveries that there are, newest first."""
+        found = await self._readers.all(
+            "SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
+            (json.dumps(list(ids)),),
+        )
+        return tuple(rows.delivery(row) for row in found)
+
+    async def first_waiting(self, target: str) -> int | None:
+        """Return the delivery that has waited longest for a target, or None."""
+        sql = "SELECT MIN(id) FROM deliveries INDEXED BY deliveries_pending WHERE state = 'pending' AND target = ?"
+        row = await self._readers.one(sql, (target,))
+        return row[0] if row else None
+
+    async def counts(
+        self,
+        *,
+        event: int | None = None,
+        target: str | None = None,
+        batch: int | None = None,
+        lab: bool = True,
+    ) -> dict[str, int]:
+        """Return how many deliveries stand in each state, of those that fit every filter given."""
+        filters = {"event_id = ?": event, "target = ?": target, "batch = ?": batch}
+        where = " AND ".join(clause for clause, value in filters.items() if value is not None) or "1"
+        values = [value for value in filters.values() if value is not None]
+        sql = f"SELECT state, COUNT(*) FROM deliveries WHERE {where}"
+        found = {row[0]: row[1] for row in await self._readers.all(f"{sql} GROUP BY state", values)}
+        if not lab:  # taken off, because leaving them out would read every row rather than the index
+            for state, count in await self._readers.all(f"{sql} AND lab IS NOT NULL GROUP BY state", values):
+                found[state] -= count
+        return {state.value: found.get(state.value, 0) for state in DeliveryState}
 
     async def waiting(self) -> dict[str, int]:
         """Return how many deliveries wait for each target."""
@@ -199,10 +229,12 @@ class Deliveries:
         sql = "UPDATE deliveries SET state = 'cancelled' WHERE id = ? AND state = 'pending'"
         return await self._change(id_, sql, (id_,), "is not waiting, so there is nothing to cancel")
 
-    async def retry_all(self, state: str, target: str | None, now: datetime) -> tuple[Delivery, ...]:
-        """Make every delivery in that state (to that target) due now, with a fresh budget of attempts."""
+    async def retry_all(
+        self, state: str, target: str | None, now: datetime, *, batch: int | None = None
+    ) -> tuple[Delivery, ...]:
+        """Make every delivery in that state (to that target, of that batch) due now, with a fresh budget."""
         sql = "UPDATE deliveries SET state = 'pending', due_at = ?, spared = attempts WHERE state = ?"
-        return await self._change_all(sql, (to_micros(now), state), target)
+        return await self._change_all(sql, (to_micros(now), state), target, batch)
 
     async def cancel_all(self, target: str | None) -> tuple[Delivery, ...]:
         """Give up every waiting delivery (to that target)."""
@@ -211,11 +243,12 @@ class Deliveries:
         )
 
     async def _change_all(
-        self, sql: str, parameters: tuple[Any, ...], target: str | None
+        self, sql: str, parameters: tuple[Any, ...], target: str | None, batch: int | None = None
     ) -> tuple[Delivery, ...]:
         sql += " AND lab IS NULL"  # what the lab sent was meant to fail, and is no use again
-        if target is not None:
-            sql, parameters = f"{sql} AND target = ?", (*parameters, target)
+        for clause, value in (("target = ?", target), ("batch = ?", batch)):
+            if value is not None:
+                sql, parameters = f"{sql} AND {clause}", (*parameters, value)
 
         def step(connection: sqlite3.Connection) -> list[int]:
             return [row[0] for row in connection.execute(f"{sql} RETURNING id", parameters)]

@@ -1,12 +1,14 @@
 """Search: a query of the search language as SQL, and the words behind it indexed off the hot path."""
 
 import asyncio
+import json
 import re
 import sqlite3
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from relay.model.numbers import spans
 from relay.model.payload import Payload
 from relay.model.search import Query, Term
 from relay.store.reader import Readers
@@ -15,6 +17,7 @@ from relay.store.writer import Writer
 
 BATCH = 200  # events indexed in one commit: about 10 ms of the writer's time
 INDEXED_BODY = 256 * 1024  # bytes of a body whose words are found
+_SHORT = 100  # numbers of a range that are looked up one by one
 _WORD = re.compile(r"[^\W_]+")
 _COMPARISON = re.compile(r"(>=|<=|>|<)(-?\d+(?:\.\d+)?)")
 
@@ -169,9 +172,25 @@ def _clause(term: Term) -> tuple[str, list[Any]]:
     if key == "status":
         return _status(value)
     if key == "id":
-        low, dots, high = value.partition("..")
-        return "events.id BETWEEN ? AND ?", [int(low), int(high or 2**62) if dots else int(low)]
+        return _numbers(value)
     return _column(key, value) if key in _COLUMNS else _bytes(key, value)
+
+
+def _numbers(value: str) -> tuple[str, list[Any]]:
+    # One lookup for all single numbers: an OR for each would go as deep as SQLite lets expressions go.
+    single: list[int] = []
+    ranges: list[int] = []
+    for low, high in spans(value):
+        if high is not None and high - low < _SHORT:
+            single += range(low, high + 1)
+        else:
+            ranges += (low, 2**62 if high is None else high)
+    clauses = ["events.id BETWEEN ? AND ?"] * (len(ranges) // 2)
+    values: list[Any] = [*ranges]
+    if single:
+        clauses.append("events.id IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(single))
+    return f"({' OR '.join(clauses) or '0'})", values
 
 
 def _column(key: str, value: str) -> tuple[str, list[Any]]:

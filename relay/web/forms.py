@@ -11,23 +11,29 @@ from relay.model.event import Event
 from relay.model.signals import DeliveryChanged
 from relay.model.text import printable
 from relay.web import events, gather, letters
-from relay.web.asked import identity
+from relay.web.asked import identity, number
 from relay.web.contexts import Changed, DialogPage, EmailForm, Field, ReplayForm, Sent
 from relay.web.keys import Desk, desk
 from relay.web.posted import every, fields, see, sentence, toast
 from relay.web.render import RENDERER, html, partial, sandboxed, wants
 from relay.web.view import lists
 from relay.web.view.deliveries import address, line
-from relay.web.view.edits import Edited, edited, original, warning, words
+from relay.web.view.edits import Edited, again, edited, original, warning, words
 
 _PATIENCE = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
 _DONE = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)
 
 
 async def replay_form(request: web.Request) -> web.Response:
-    """GET /events/{id}/replay: the dialog, or the same as a page."""
-    event = await desk(request).store.events.get(identity(request))
-    return await _dialog(request, _replay(request, event, {}), f"Replay {event.type}")
+    """GET /events/{id}/replay: the dialog, or the same as a page; `delivery` begins with that one's edits."""
+    here = desk(request)
+    event = await here.store.events.get(identity(request))
+    edited_before = number(request, "delivery", None)
+    form: dict[str, str] = {}
+    if edited_before is not None:
+        form = again(event, await here.store.deliveries.get(edited_before))
+    chosen = (form.get("target", ""),)
+    return await _dialog(request, _replay(request, event, form, chosen=chosen), f"Replay {event.type}")
 
 
 async def replay(request: web.Request) -> web.Response:

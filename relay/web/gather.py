@@ -12,6 +12,7 @@ from relay.model.message import Message
 from relay.model.search import Query, parse
 from relay.model.text import printable
 from relay.store.events import Counts, Page
+from relay.web.banners import banners
 from relay.web.contexts import MessageLine
 from relay.web.keys import Desk, desk
 from relay.web.senders import event_mark, provider
@@ -37,30 +38,14 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
         address=here.setup.dashboard_url.partition("://")[2],
         tunnel=shell.tunnel(here.live.tunnel, here.setup.ingress_url),
         counts=await nav_counts(here),
-        banners=banners(here),
+        banners=await banners(here),
         vault=await vault(here),
+        here=request.path_qs,
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
         keys=here.live.preferences.keys,
         density=here.live.preferences.density,
         announcements=here.live.preferences.announcements,
-    )
-
-
-def banners(here: Desk) -> tuple[shell.Banner, ...]:
-    """Return what needs a person now, for the top of every page."""
-    live, ingress = here.live, here.setup.ingress_url
-    # Handlers that are broken are told as that, not as a target that does not answer.
-    handled = {name for name, target in here.setup.targets.items() if target.action == "handler"}
-    dropped = shell.tunnel(live.tunnel, ingress).broken
-    told = here.custody.standing.told
-    return (
-        *((shell.opened(told),) if told else ()),
-        *((shell.dropped(live.tunnel, ingress),) if dropped else ()),
-        *(shell.broken(name, why) for name, why in sorted(live.broken.items())),
-        *(shell.down(name, why) for name, why in sorted(live.down.items()) if name not in handled),
-        *(shell.gone(name, why) for name, why in sorted(live.gone.items())),
-        *((shell.full(live.retention),) if live.retention else ()),
     )
 
 

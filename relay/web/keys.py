@@ -57,12 +57,16 @@ class Setup:
 
 @dataclass(slots=True, kw_only=True)
 class Live:
-    """What changes while relay runs: the tunnel, each target's health, who was turned away."""
+    """What changes while relay runs: the tunnel, each target's health, who was turned away.
+
+    `next_try(target)` gives the seconds until one that is down is asked again.
+    """
 
     tunnel: TunnelChanged
     refused: Refusals = field(default_factory=Refusals)
     down: dict[str, str] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    next_try: Callable[[str], float] = lambda _: 0.0
     preferences: Preferences = field(default_factory=Preferences)
     broken: dict[str, str] = field(default_factory=dict)
     retention: Notice | None = None
@@ -99,8 +103,8 @@ class Verbs:
 
     `replay(event id, target name or URL, changes)` and `email(event id, template, recipients, force)` return
     the id of the delivery they made; `check_email` raises what `email` would; `rehearse` gives what mails would
-    have gone out; `retry_all(state, target)` and `cancel_all(target)` how many deliveries they changed, with None
-    for every target; `samples(source)` lists the event types that can be triggered,
+    have gone out; `retry_all(state, target, batch)` and `cancel_all(target)` how many deliveries they changed, with
+    None for every one; `samples(source)` lists the event types that can be triggered,
     `local_key(source)` gives the key pair of relay's own that it is signed for with.
     """
 
@@ -111,7 +115,7 @@ class Verbs:
     rehearse: Callable[[Wanted], Awaitable[Rehearsal]]
     retry: Callable[[int], Awaitable[Delivery]]
     cancel: Callable[[int], Awaitable[Delivery]]
-    retry_all: Callable[[DeliveryState, str | None], Awaitable[int]]
+    retry_all: Callable[[DeliveryState, str | None, int | None], Awaitable[int]]
     cancel_all: Callable[[str | None], Awaitable[int]]
     bulk: Bulk
     catch_ups: CatchUps

@@ -1,4 +1,4 @@
-"""The pages beside Events: deliveries, sources, targets, trigger, and what is yet to come."""
+"""The pages beside Events: sources, targets, trigger, and what is yet to come."""
 
 from urllib.parse import urlencode
 
@@ -9,13 +9,9 @@ from relay.model.delivery import Target
 from relay.model.event import Source, VerifyMode
 from relay.model.text import printable
 from relay.web import catch_up, gather
-from relay.web.asked import identity, number
 from relay.web.contexts import (
-    DeliveriesPage,
-    DeliveryRow,
     Field,
     FramePage,
-    Link,
     SourceLine,
     SourcesPage,
     TargetLine,
@@ -24,82 +20,12 @@ from relay.web.contexts import (
 )
 from relay.web.keys import Desk, desk
 from relay.web.render import RENDERER, html
-from relay.web.senders import event_mark, provider, source_mark
+from relay.web.senders import provider, source_mark
 from relay.web.view import admission
-from relay.web.view.deliveries import Line, line
-from relay.web.view.rows import named
 from relay.web.view.secrets import secret_lines
-from relay.web.view.words import moment, plural
+from relay.web.view.words import plural
 
 _PAGE = 50
-
-
-async def deliveries(request: web.Request) -> web.Response:
-    """GET /deliveries?state=: what is owed and what became of it; /deliveries/{id}: with its attempts."""
-    here = desk(request)
-    state = request.query.get("state", "")
-    state = state if state in ("pending", "running", "succeeded", "failed", "cancelled") else ""
-    chosen = identity(request, "delivery") if "id" in request.match_info else None
-    found = await here.store.deliveries.page(
-        state=state or None,
-        before=chosen + 1 if chosen else number(request, "before", None),
-        limit=_PAGE,
-    )
-    if chosen is not None and (not found or found[0].id != chosen):
-        raise NotFoundError(f"no delivery {chosen}", hint="the page Deliveries lists those that there are")
-    events = {row.id: row for row in await here.store.events.rows({one.event_id for one in found})}
-    now = here.clock.now()
-    rows = []
-    for delivery in found:
-        attempts = await here.store.deliveries.attempts(delivery.id) if delivery.id == chosen else ()
-        event = events[delivery.event_id]
-        rows.append(
-            DeliveryRow(
-                mark=event_mark(event),
-                type=named(event),
-                summary=printable(event.summary, 80),
-                received=moment(event.received_at),
-                line=line(delivery, now, attempts),
-            ),
-        )
-    older = (
-        {"state": state, "before": found[-1].id}
-        if state and found
-        else {"before": found[-1].id}
-        if found
-        else {}
-    )
-    context = DeliveriesPage(
-        shell=await gather.frame(request, "Deliveries", "deliveries"),
-        views=await _delivery_views(here, state),
-        rows=tuple(rows),
-        open=chosen,
-        older=f"/deliveries?{urlencode(older)}" if len(found) == _PAGE else "",
-        empty="Nothing waits." if state == "pending" else "Nothing was sent yet.",
-    )
-    return html(request.app[RENDERER].page(context))
-
-
-async def _delivery_views(here: Desk, state: str) -> tuple[Link, ...]:
-    counts = await here.store.deliveries.counts()
-    kept = {"": sum(counts.values()), "pending": counts["pending"], "failed": counts["failed"]}
-    kept["succeeded"] = counts["succeeded"]
-    names = {"": "All", "pending": "Queued", "failed": "Failed", "succeeded": "Sent"}
-    return tuple(
-        Link(
-            name=names[key],
-            href=f"/deliveries?state={key}" if key else "/deliveries",
-            current=key == state,
-            count=f"{held:,}",
-        )
-        for key, held in kept.items()
-    )
-
-
-async def delivery(here: Desk, id_: int) -> Line:
-    """Return one delivery with its attempts. Raises NotFoundError."""
-    found = await here.store.deliveries.get(id_)
-    return line(found, here.clock.now(), await here.store.deliveries.attempts(id_))
 
 
 async def sources(request: web.Request) -> web.Response:

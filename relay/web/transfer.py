@@ -5,9 +5,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from relay.errors import NotFoundError, UsageError
-from relay.model.search import Query
 from relay.model.signals import EventStored
-from relay.store import Store
 from relay.store.imports import Parcel
 from relay.transfer.formats import FORMATS
 from relay.transfer.record import parcel, redacted
@@ -16,7 +14,6 @@ from relay.web.answers import json_response
 from relay.web.keys import Desk, desk
 
 COUNT_HEADER = "X-Relay-Count"
-_PAGE = 500
 _TOGETHER = 200  # events of an import that are committed at once
 _TOLD = 20  # lines of an import that could not be read, of which the answer tells
 _LONGEST = 2  # times the size of the largest body: base64 and JSON around it
@@ -29,7 +26,7 @@ async def export(request: web.Request) -> web.StreamResponse:
     if kind is None:
         raise UsageError("as names no format", hint=f"use {', '.join(FORMATS)}")
     raw = request.query.get("raw", "") in ("1", "true")
-    ids = await _matching(here.store, asked.search(request))
+    ids = (await here.store.events.ids(asked.search(request)))[::-1]
     response = web.StreamResponse(
         headers={
             "Content-Type": f"{kind.media_type}; charset=utf-8",
@@ -51,17 +48,6 @@ async def export(request: web.Request) -> web.StreamResponse:
     await response.write(kind.tail.encode())
     await response.write_eof()
     return response
-
-
-async def _matching(store: Store, query: Query) -> list[int]:
-    found: list[int] = []
-    before: int | None = None
-    while True:
-        page = await store.events.page(query, limit=_PAGE, before=before)
-        found += [row.id for row in page.rows]
-        before = page.next_before
-        if before is None:
-            return found[::-1]
 
 
 async def import_(request: web.Request) -> web.Response:

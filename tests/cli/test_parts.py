@@ -243,7 +243,24 @@ def event(body: str, content_type="application/json", **more):
 )
 def test_bodies_are_compared_place_by_place(left, right, found):
     given_ = differences(event(left), event(right))
-    assert [(one.place, one.left, one.right) for one in given_] == found
+    assert [(one.full, one.left, one.right) for one in given_] == found
+
+
+def test_what_targets_answered_is_compared_by_its_last_delivery():
+    def sent(state, status, target="app"):
+        return {"target": target, "state": state, "status": status, "attempts_made": 1}
+
+    one, other = (
+        [sent("failed", 500), sent("succeeded", 200)],
+        [sent("failed", 500), sent("pending", None, "b")],
+    )
+    given_ = differences(event("{}"), event("{}"), one, other)
+    assert [(place.full, place.left, place.right) for place in given_] == [
+        ("delivery to app state", "succeeded", "failed"),
+        ("delivery to app status", "200", "500"),
+        ("delivery to b state", None, "pending"),
+        ("delivery to b attempts", None, "1"),
+    ]
 
 
 class Heard:

@@ -302,3 +302,19 @@ async def test_both_streams_tell_of_a_run(lab, path):
                     states.add(value["state"])
                 elif not kind:
                     name = ""
+
+
+async def test_what_the_lab_sends_stays_out_of_the_deliveries_but_can_be_opened(lab):
+    event = await stripe(lab)
+    wanted = {"experiments": ["stale"], "events": [event], "target": "verifying", "seed": 7}
+    _, begun = await lab.api("/api/labs", "POST", json=wanted)
+    await over(lab, begun["id"])
+    _, html = await lab.api("/deliveries")
+    text = html.decode()
+    assert '<tbody id="row-' not in text
+    assert 'id="dv-all">0<' in text
+    _, listed = await lab.api("/api/deliveries")
+    made = listed["deliveries"][0]["id"]
+    _, html = await lab.api(f"/deliveries/{made}")
+    assert f'<tbody id="row-{made}"' in html.decode()
+    assert "by lab run" in html.decode()

@@ -233,3 +233,15 @@ async def test_a_drawing_that_fails_is_tried_again():
 def test_no_kind_of_line_break_starts_a_field_of_its_own(line_break):
     message = frame(f"a{line_break}event: evil{line_break}{line_break}id: 9", id_=3)
     assert message == b"id: 3\ndata: a\ndata: event: evil\ndata: id: 9\n\n"
+
+
+@pytest.mark.parametrize("query", ["", "has:luck", "after:soon"])
+async def test_what_settled_between_a_page_and_its_stream_is_told_first(at, query):
+    await at.send()
+    async with watching(at, f"/stream?q={query}") as stream:
+        await stream.next()
+        message = await stream.next()
+        assert 'hx-target="#d-1" hx-swap="outerHTML"' in message["data"]
+        assert "No target" in message["data"]
+        await at.send()
+        assert ids(await stream.row()) == [2]

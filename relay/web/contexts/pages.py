@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from relay.web.contexts.dialogs import Field
-from relay.web.contexts.events import Link
 from relay.web.view.catch_up import CatchUp
-from relay.web.view.deliveries import Line
 from relay.web.view.marks import Mark
 from relay.web.view.secrets import SecretLine
 from relay.web.view.shell import Shell
-from relay.web.view.words import Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,30 +19,6 @@ class ErrorPage:
     title: str
     sentence: str
     hint: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRow:
-    """One line of the deliveries page: the event and the delivery."""
-
-    mark: Mark
-    type: str
-    summary: str
-    received: Moment
-    line: Line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveriesPage:
-    """The queue."""
-
-    template: ClassVar[str] = "pages/deliveries.html"
-    shell: Shell
-    views: tuple[Link, ...]
-    rows: tuple[DeliveryRow, ...]
-    open: int | None
-    older: str
-    empty: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

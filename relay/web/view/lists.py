@@ -107,6 +107,11 @@ def encoded(fields: Mapping[str, str]) -> str:
     return urlencode(fields, quote_via=quote)
 
 
+def quoted(text: str) -> str:
+    """Return text as one part of a path."""
+    return quote(text, safe="")
+
+
 def as_json(value: object) -> str:
     """Return a value as JSON in ASCII, fit for a header."""
     return json.dumps(value)
@@ -180,6 +185,12 @@ def foot(
         fields["last"] = int(after.timestamp())
     words = "Older events load as you scroll" if searched_to is None else "Keep searching"
     return Foot(words=words, href=older, next=f"/events/rows?{urlencode(fields, quote_via=quote)}")
+
+
+def deliveries(state: str, **more: object) -> str:
+    """Return the address of the deliveries in a state, "" for all."""
+    fields = {name: value for name, value in {"state": state, **more}.items() if value}
+    return f"/deliveries?{urlencode(fields, quote_via=quote)}" if fields else "/deliveries"
 
 
 def full_foot(query: str, next_before: int) -> Foot:

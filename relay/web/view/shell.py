@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relay.model.delivery import Target
 from relay.model.signals import TunnelChanged
 from relay.model.text import printable
 from relay.retention import Notice
+from relay.web.view.words import plural
 
 THEMES = ("light", "dark")
+COUNTED = 2.0  # seconds to the next try of a target from which on they are counted down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +33,26 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Something to do about a banner: a form that is posted, or one that `asks` first."""
+
+    name: str
+    href: str
+    icon: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    asks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Banner:
-    """One line across the page. `kind` is warn, err or ""."""
+    """One line across the page. `kind` is warn, err or ""; one that is `counting` is asked for again every second."""
 
     kind: str
     icon: str
     title: str
     text: str
+    acts: tuple[Act, ...] = ()
+    counting: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +67,7 @@ class Vault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """Everything that is the same on every page."""
+    """Everything that is the same on every page; `here` is its own address."""
 
     title: str
     nav: str
@@ -61,6 +77,7 @@ class Shell:
     tunnel: Tunnel
     counts: Mapping[str, Count]
     banners: tuple[Banner, ...]
+    here: str = "/"
     vault: Vault = Vault()
     scripts: bool = True
     keys: bool = True
@@ -113,6 +130,7 @@ def dropped(changed: TunnelChanged, ingress_url: str) -> Banner:
         title="The tunnel dropped.",
         text=f"{detail}{'. ' if detail else ''}Providers get errors until it is back; "
         f"local sends to {ingress_url.partition('://')[2]} still work.",
+        acts=(Act(name="Reconnect now", href="/tunnel/reconnect", icon="refresh-cw"),),
     )
 
 
@@ -126,10 +144,30 @@ def broken(name: str, why: str) -> Banner:
     )
 
 
-def down(name: str, why: str) -> Banner:
-    """Return what to say of a target that does not answer."""
-    title = f"{printable(name, 80)} is not answering."
-    return Banner(kind="warn", icon="unplug", title=title, text=printable(why, 300))
+def down(target: Target, address: str, waiting: int, wait: float) -> Banner:
+    """Return what to say of a target that does not answer at `address`; it is asked again in `wait` seconds."""
+    order = " in order" if target.fifo else ""
+    count = (
+        f"{plural(waiting, 'delivery waits', 'deliveries wait')}{order}"
+        if waiting
+        else "Nothing waits for it"
+    )
+    again = f"Next try in {wait:.0f} s." if wait >= COUNTED else "It is asked again every half second."
+    name = printable(target.name, 80)
+    fields = (("target", target.name),)
+    return Banner(
+        kind="warn",
+        icon="unplug",
+        title=f"{name} is not answering{f' on {address}' if address else ''}.",
+        text=f"{count}. {again}",
+        counting=wait >= COUNTED,
+        acts=(
+            Act(name="Try now", href="/targets/try", icon="rotate-cw", fields=fields),
+            Act(name="Drop queue", href="/targets/drop", fields=fields, asks=True),
+        )
+        if waiting
+        else (),
+    )
 
 
 def gone(name: str, why: str) -> Banner:

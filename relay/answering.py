@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass, replace
 
-from relay.model.event import Answer, EventOutcome, Headers
+from relay.model.admission import Problem
+from relay.model.event import Answer, EventOutcome, Headers, NewEvent
 from relay.model.secret import Secret
 
 _JSON = "application/json"
+_TOLD = 10  # problems named in the message; the list has them all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,39 @@ def rejected(status: int, id_: int) -> Answered:
         refused = refusal(
             status, "not_acceptable", "the request was not accepted", "the dashboard of relay says why"
         )
+    return replace(refused, event_id=id_)
+
+
+def unfit(event: NewEvent, id_: int) -> Answered:
+    """Return what the sender of an event that breaks its source's rules gets: every field, and why.
+
+    Who could not show to be genuine is not told, although its source let it in.
+    """
+    if not event.verification.trusted:
+        return rejected(event.status, id_)
+    told = "; ".join(one.sentence for one in event.problems[:_TOLD])
+    more = f"; and {len(event.problems) - _TOLD} more" if len(event.problems) > _TOLD else ""
+    what = "the body does not fit the schema" if event.reason == "schema" else "the request was not accepted"
+    error: dict[str, object] = {
+        "code": event.reason,
+        "message": f"{what}: {told}{more}",
+        "hint": "correct the fields and send it again",
+        "fields": [plain(one) for one in event.problems],
+    }
+    return Answered(status=event.status, body=json.dumps({"error": error}).encode(), event_id=id_)
+
+
+def plain(problem: Problem) -> dict[str, str]:
+    """Return a problem as JSON has it; `pointer` only where it is about one field of the body."""
+    pointed = {"pointer": problem.pointer} if problem.pointer else {}
+    return {"field": problem.field, **pointed, "message": problem.message, "code": problem.rule}
+
+
+def unknown_message(status: int, id_: int) -> Answered:
+    """Return what the sender of a status gets whose message nobody has registered."""
+    refused = refusal(
+        status, "message_not_found", "message not found", "relay keeps the status until it is registered"
+    )
     return replace(refused, event_id=id_)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from relay.assembly import front, parts
 from relay.assembly.front import Running
 from relay.assembly.ground import Ground, Ports
+from relay.assembly.parts import Works
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
@@ -41,21 +42,35 @@ async def running(
         ports = stack.enter_context(_ports(config, quiet=quiet))
         prepare(config.server.data_dir)
         store = await stack.enter_async_context(open_store(config.server.data_dir))
+        older = await store.events.page(limit=1)
         ground = Ground(config=config, ports=ports, clock=time, store=store)
         forward = await stack.enter_async_context(parts.forward(ground))
         email = parts.email(ground)
         handler = await stack.enter_async_context(parts.handler(ground))
         newest = await store.deliveries.newest() if quiet else 0
-        engine = parts.engine(ground, (forward, email, handler), above=newest)
+        engine = parts.engine(ground, (forward, email, handler), email, above=newest)
         tunnel = None if quiet else open_tunnel(config.tunnel, ground.ingress_url, clock=time)
         tasks = await stack.enter_async_context(_tasks())
         bulk = parts.bulk(ground, engine, above=await store.batches.newest() if quiet else 0)
-        desk = front.desk(ground, parts.replays(ground, email), bulk, tunnel)
+        works = Works(
+            replays=parts.replays(ground, email),
+            bulk=bulk,
+            catch_ups=parts.catch_ups(ground),
+            lab=parts.lab(ground, engine),
+            custody=parts.custody(ground, email, engine, tunnel, checks=not quiet),
+            tunnel=tunnel,
+        )
+        await works.lab.recover()
+        desk = front.desk(ground, works)
         guard = front.guard(ground)
         await stack.enter_async_context(private_site(ports.dashboard, desk, guard))
         await stack.enter_async_context(public_site(ports.ingress, parts.door(ground)))
         tasks("engine", engine.run())
         tasks("replays", bulk.run())
+        tasks("catch-ups", works.catch_ups.run())
+        tasks("counts", ground.meter.run())
+        tasks("lab", works.lab.run())
+        tasks("vault", works.custody.run())
         tasks("index", _index(store, ground.bus, time))
         if tunnel is not None:
             tasks("tunnel", tunnel.run(ground.tunnel_changed))
@@ -64,8 +79,9 @@ async def running(
                 async with asyncio.timeout(1.0):
                     await ground.tunnel_spoke.wait()
         if not quiet:
+            tasks("retention", parts.retention(ground).run())
             stack.enter_context(_announced(config.server.data_dir, desk.setup))
-        yield front.running(ground, desk, guard)
+        yield front.running(ground, desk, guard, older.rows[0].id if older.rows else 0)
 
 
 @contextmanager

@@ -7,15 +7,26 @@ class RelayError(Exception):
     RelayError
       ConfigError          relay.toml or an option is wrong (exit 2, HTTP 400)
       UsageError           a call or a command that makes no sense (exit 2, HTTP 400)
+        InvalidPayloadError  a payload that does not fit its schema
       NotFoundError        no such event, delivery, source, target (exit 1, HTTP 404)
       TargetError          an address relay must not or cannot dial (exit 2, HTTP 422)
       StoreError           the store cannot be opened or written (exit 1, HTTP 503)
         StoreBusyError     another relay or program holds it
       TunnelError          the tunnel cannot be opened (exit 3, HTTP 502)
       MailError            a mail cannot be composed or handed over (exit 1, HTTP 422)
+        SentAlreadyError   a mail went out already, and is only sent again by force (exit 1, HTTP 409)
       SigningError         a request cannot be signed (exit 1, HTTP 422)
+      CatchUpError         a provider does not give out what it sent before (exit 1, HTTP 502)
+        CredentialError    it refuses the credential it was asked with (exit 3, HTTP 502)
       HandlersError        a handlers file cannot be run (exit 2, HTTP 422)
+      SendError            what was sent got no answer (exit 1, HTTP 502)
+        UnreachableError   nobody takes a connection there
+        TimedOutError      no answer came in time
       PortError            a port is taken or not allowed (exit 1, HTTP 500)
+      VaultError           the vault cannot be read, written or opened (exit 1, HTTP 422)
+        WrongPasswordError   the password does not open it (exit 3, HTTP 401)
+        VaultPausedError     too many wrong passwords (exit 3, HTTP 429)
+        VaultLockedError     what is asked for needs it open (exit 3, HTTP 423)
     """
 
     exit_code = 1
@@ -46,6 +57,16 @@ class UsageError(RelayError):
     exit_code = 2
     status = 400
     code = "bad_request"
+
+
+class InvalidPayloadError(UsageError):
+    """A payload that does not fit the schema it is sent with; `problems` holds a sentence for each field."""
+
+    code = "schema"
+
+    def __init__(self, sentence: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(sentence, hint=hint)
+        self.problems = problems or (sentence,)
 
 
 class NotFoundError(RelayError):
@@ -92,12 +113,34 @@ class MailError(RelayError):
     code = "mail"
 
 
+class SentAlreadyError(MailError):
+    """An event was mailed by this template already; force sends it again."""
+
+    status = 409
+    code = "sent_already"
+
+
 class SigningError(RelayError):
     """A request cannot be signed: no secret, or no key that could."""
 
     exit_code = 1
     status = 422
     code = "signing"
+
+
+class CatchUpError(RelayError):
+    """A provider does not give out what it sent before: no answer, a refusal, or nothing that can be read."""
+
+    exit_code = 1
+    status = 502
+    code = "catch_up"
+
+
+class CredentialError(CatchUpError):
+    """A provider refuses the credential it was asked with; which one is named, never shown."""
+
+    exit_code = 3
+    code = "credential_refused"
 
 
 class HandlersError(RelayError):
@@ -112,9 +155,61 @@ class HandlersError(RelayError):
         self.traceback = traceback
 
 
+class SendError(RelayError):
+    """What was sent got no answer that is HTTP."""
+
+    exit_code = 1
+    status = 502
+    code = "not_sent"
+
+
+class UnreachableError(SendError):
+    """Nobody takes a connection at that address."""
+
+
+class TimedOutError(SendError):
+    """No answer came in time."""
+
+
 class PortError(RelayError):
     """A port is taken, or may not be used."""
 
     exit_code = 1
     status = 500
     code = "port"
+
+
+class VaultError(RelayError):
+    """The vault cannot be read, written or opened; what is in it was left as it is."""
+
+    exit_code = 1
+    status = 422
+    code = "vault"
+
+
+class WrongPasswordError(VaultError):
+    """The password does not open the vault, or the vault was changed: the cipher cannot tell which."""
+
+    exit_code = 3
+    status = 401
+    code = "wrong_password"
+
+
+class VaultPausedError(VaultError):
+    """There were too many wrong passwords; `seconds` says when the next one is listened to."""
+
+    exit_code = 3
+    status = 429
+    code = "vault_paused"
+
+    def __init__(self, sentence: str, *, hint: str = "", seconds: float = 0.0) -> None:
+        super().__init__(sentence, hint=hint)
+        self.seconds = seconds
+
+
+class VaultLockedError(VaultError):
+    """The vault is locked, and what is asked for needs it open."""
+
+    exit_code = 3
+    status = 423
+    code = "vault_locked"

@@ -1,10 +1,12 @@
-"""Capture -> verify -> shake hands -> identify -> owe -> store -> say so: what happens before a sender is answered."""
+"""Capture -> verify -> shake hands -> identify -> examine -> owe -> store -> say so, then answer."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
-from relay.answering import Answered, answer, refusal, rejected
+from relay.admission.examine import examine, wanted
+from relay.answering import Answered, answer, refusal, rejected, unfit, unknown_message
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import RelayError
@@ -26,8 +28,11 @@ from relay.replies import Replies, passed_on
 from relay.routing import owe
 from relay.store import Store
 from relay.store.incoming import Stored
+from relay.tracking import track
 
 log = logging.getLogger(__name__)
+
+_AT_ONCE = 8 * 1024  # bytes of a body that are examined on the loop itself: five milliseconds at the most
 
 
 class Ingest:
@@ -61,8 +66,15 @@ class Ingest:
         if handshake is not None:
             return await self._shake(source, capture, handshake)
         event = identify(recognised(source, capture), capture, verification, sample=sample)
+        if wanted(source):
+            event = await _examined(source, event)
+        event = track(event, source)
         owed = owe(event, self._routes, self._targets)
         stored = await self._keep(event, owed)
+        if event.problems:
+            return unfit(event, stored.id)
+        if stored.unknown:
+            return unknown_message(stored.unknown, stored.id)
         given = answer(source.answer, event.status, stored.id, stored.outcome)
         if source.answer.mode == "wait" and stored.deliveries:
             return await self._wait(source.answer, given, owed, stored)
@@ -73,6 +85,8 @@ class Ingest:
         self._bus.publish(EventStored(stored.id))
         for delivery in stored.deliveries:
             self._bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
+        for moved in stored.moved:
+            self._bus.publish(moved)
         return stored
 
     async def _wait(
@@ -136,3 +150,9 @@ class Ingest:
         )
         await self._keep(event)
         return refusal(508, "loop", "this request was forwarded by relay and came back")
+
+
+async def _examined(source: Source, event: NewEvent) -> NewEvent:
+    if len(event.capture.body) <= _AT_ONCE:
+        return examine(source, event)
+    return await asyncio.to_thread(examine, source, event)

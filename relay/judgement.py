@@ -6,6 +6,8 @@ from datetime import datetime
 from relay.model.delivery import listed
 from relay.model.event import (
     Capture,
+    Check,
+    Event,
     EventOutcome,
     NewEvent,
     SignatureScheme,
@@ -19,6 +21,7 @@ from relay.model.secret import Secret
 from relay.model.text import printable
 from relay.providers.catalogue import recognise
 
+LOCKED = "vault_locked"
 _TYPE_LENGTH = 200
 
 
@@ -35,7 +38,27 @@ def verify(
     others: tuple[str, ...],
     now: datetime,
 ) -> tuple[Capture, Verification]:
-    """Judge the signature against every address the sender may have called; pure."""
+    """Judge the signature against every address the sender may have called; pure.
+
+    While a secret of the source is in the locked vault, only what verifies with another one is believed;
+    nothing is refused, for that secret may be the one that fits.
+    """
+    judged = _verified(source, capture, others, now)
+    if not source.locked_secrets or judged[1].verdict in (Verdict.VERIFIED, Verdict.UNSIGNED):
+        return judged
+    if source.verify is VerifyMode.OFF:
+        return judged
+    named = ", ".join(source.locked_secrets)
+    check = Check(name="Secret", passed=None, detail=f"{named}: the vault is locked", result="Locked")
+    return capture, Verification(verdict=Verdict.UNCHECKED, reason=LOCKED, checks=(check,))
+
+
+def _verified(
+    source: Source,
+    capture: Capture,
+    others: tuple[str, ...],
+    now: datetime,
+) -> tuple[Capture, Verification]:
     if source.verify is VerifyMode.OFF:
         return capture, Verification(verdict=Verdict.UNCHECKED, reason="verification_off")
     if source.scheme is None:
@@ -93,13 +116,15 @@ def identify(source: Source, capture: Capture, verification: Verification, *, sa
     key = source.idempotency_key(capture, payload) if source.idempotency_key else None
     summary = source.summary(capture, payload) if source.summary else None
     type_ = printable(type_ or "unknown", _TYPE_LENGTH)
-    judgement = _judge(source, verification, type_, key)
+    judgement = _judge(source, verification, type_)
     return NewEvent(
         capture=capture,
         provider=source.provider,
         type=type_,
         idempotency_key=printable(key, _TYPE_LENGTH) if key else None,
-        claims_key=verification.trusted and judgement.outcome is not EventOutcome.REJECTED,
+        claims_key=verification.trusted
+        and verification.reason != LOCKED
+        and judgement.outcome is not EventOutcome.REJECTED,
         deliver_duplicates=source.deliver_duplicates,
         outcome=judgement.outcome,
         verification=verification,
@@ -110,13 +135,35 @@ def identify(source: Source, capture: Capture, verification: Verification, *, sa
     )
 
 
-def _judge(source: Source, verification: Verification, type_: str, key: str | None) -> _Judgement:
+def _judge(source: Source, verification: Verification, type_: str) -> _Judgement:
     if not verification.trusted and source.verify is VerifyMode.ENFORCE:
         return _Judgement(outcome=EventOutcome.REJECTED, status=401, reason=verification.reason)
-    if source.require_idempotency_key and key is None:
-        return _Judgement(outcome=EventOutcome.REJECTED, status=400, reason="idempotency_key_missing")
     if not listed(type_, source.events):
-        return _Judgement(
-            outcome=EventOutcome.IGNORED, status=source.answer.status, reason="event_not_listed"
-        )
+        # One that waits for the vault says so: once it is open, it may turn out to be a forgery.
+        reason = LOCKED if verification.reason == LOCKED else "event_not_listed"
+        return _Judgement(outcome=EventOutcome.IGNORED, status=source.answer.status, reason=reason)
     return _Judgement(outcome=EventOutcome.ACCEPTED, status=source.answer.status, reason=verification.reason)
+
+
+def judged_again(source: Source, event: Event, verification: Verification) -> NewEvent:
+    """Return what becomes of a stored event that could not be checked when it came; pure.
+
+    Its names stay, and so does the answer it got. It claims its key only if it verifies.
+    """
+    row = event.row
+    judgement = _judge(source, verification, row.type)
+    return NewEvent(
+        capture=event.capture,
+        provider=row.provider,
+        type=row.type,
+        idempotency_key=row.idempotency_key,
+        claims_key=verification.verdict is Verdict.VERIFIED
+        and judgement.outcome is not EventOutcome.REJECTED,
+        deliver_duplicates=source.deliver_duplicates,
+        outcome=judgement.outcome,
+        verification=verification,
+        reason=judgement.reason,
+        status=row.status,
+        sample=row.sample,
+        summary=row.summary,
+    )

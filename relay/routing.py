@@ -29,8 +29,11 @@ class RouteMatch:
 
 
 def owe(event: NewEvent, routes: tuple[Route, ...], targets: Mapping[str, Target]) -> tuple[NewDelivery, ...]:
-    """Return a delivery for each target a matching route leads to, each target once; pure."""
-    if event.outcome is not EventOutcome.ACCEPTED:
+    """Return a delivery for each target a matching route leads to, each target once; pure.
+
+    What could not be checked because the vault is locked owes nothing until it has been.
+    """
+    if event.outcome is not EventOutcome.ACCEPTED or event.verification.reason == "vault_locked":
         return ()
     names: dict[str, None] = {}
     context: tuple[dict[str, object], object] | None = None
@@ -70,6 +73,8 @@ def _explain(event: Event, route: Route) -> RouteMatch:
     why = ""
     if row.outcome is not EventOutcome.ACCEPTED:
         why = f"the event was {row.outcome.value}"
+    elif row.reason == "vault_locked":
+        why = "the vault is locked, so the event was not checked yet"
     elif row.reason == "handshake":
         why = "a setup handshake, which relay answered itself"
     elif route.sources and row.source not in route.sources:

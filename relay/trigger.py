@@ -7,7 +7,7 @@ from datetime import datetime
 from random import Random
 from urllib.parse import quote_plus, urlencode
 
-from relay.errors import UsageError
+from relay.errors import SigningError, UsageError
 from relay.model.event import Capture, Source
 from relay.model.payload import PayloadError, parse_form, parse_json
 from relay.model.text import printable
@@ -44,7 +44,7 @@ def prepare(
     schemes that sign it. A source with a key pair of relay's own signs with that; one without a secret or
     a scheme gives an unsigned request.
     Raises NotFoundError for a type without a sample, UsageError for a path that leads nowhere,
-    SigningError where the source's secret cannot sign.
+    SigningError where the source's secret cannot sign, or is in the locked vault.
     """
     sample = _sample(provider, type_) if body is None else None
     filler = Filler(now=now, random=random, names=_names(sample.type if sample else type_))
@@ -65,6 +65,11 @@ def prepare(
     )
     if source.local is not None:
         return source.local.scheme.sign(source.local.secret, capture, now)
+    if source.scheme is not None and source.locked_secrets and not source.secrets:
+        raise SigningError(
+            f"The secret of source {source.name} is in the vault, which is locked.",
+            hint="relay vault unlock opens it",
+        )
     if source.scheme is None or not source.secrets:
         return capture
     return source.scheme.sign(source.secrets[0], capture, now)

@@ -2,17 +2,18 @@
 (() => {
 "use strict";
 const $ = (s, r = document) => r.querySelector(s), $$ = s => [...document.querySelectorAll(s)];
-const on = (type, run, capture) => document.addEventListener(type, run, capture);
+const stay = e => e.preventDefault();
+const on = (...what) => document.addEventListener(...what);
 const typing = t => t.closest("input:not([type=checkbox], [type=radio]), textarea, select");
 const news = n => `${n} new event${n === 1 ? "" : "s"}`;
 
-/* htmx cancels modified clicks; on phones list and detail are two pages */
+/* htmx cancels modified clicks; a phone shows list and detail apart */
 addEventListener("click", e => {
   const a = e.target.closest?.("a[href]"), phone = a?.matches(".row .go") && matchMedia("(max-width: 48rem)").matches;
   if (a && (e.ctrlKey || e.metaKey || e.shiftKey || e.altKey || phone)) e.stopImmediatePropagation();
 }, true);
 
-/* a toast for your own actions; for arrivals at most a sentence in five seconds */
+/* a toast for your own actions, a sentence in five seconds for arrivals */
 let hiding, told = 0, came = 0, bad = 0, telling;
 const say = text => { $("#announce").textContent = text; };
 const toast = text => {
@@ -27,7 +28,7 @@ const arrived = (n, failed) => {
 };
 const copy = async text => { try { await navigator.clipboard.writeText(await text); toast("Copied"); } catch { toast("Copy failed. Press Ctrl C."); } };
 
-/* event list: one tab stop */
+/* list: one tab stop */
 const rows = () => $$("#rows .row"), id = r => +r.id.slice(2), top = () => rows().length ? id(rows()[0]) : 0;
 const shown = () => $("#detail [data-event]")?.dataset.event, current = () => $(".row:has([aria-current])");
 const here = () => document.activeElement.closest(".row") || current() || rows()[0];
@@ -38,8 +39,25 @@ const step = n => { const a = rows(), r = a[Math.max(0, Math.min(a.length - 1, a
 let inward = false;
 const into = () => { inward = false; $("#detail-h")?.focus(); };
 
-/* the gate lets new rows in only while nothing would move under you */
-let paused = false, waiting = 0, pulling = false, again = false, seen = 0, looking;
+/* selection, by number: rows come and go */
+const picked = new Set(), box = r => $(".cb", r), boxes = () => $$(".row .cb");
+let asked, last;
+const tally = t => {
+  const f = $("#bulk"); if (!f) return;
+  if (t?.name === "id") { f.all.checked = false; boxes().forEach(b => picked[b.checked ? "add" : "delete"](b.value)); }
+  if (f.q.value !== asked) { asked = f.q.value; picked.clear(); }
+  const all = f.all.checked, most = $("#count").textContent.match(/^[\d,]*( or more)?/)[0], n = all ? most || "all" : picked.size;
+  boxes().forEach(b => { b.checked = all || picked.has(b.value); });
+  f.ids.value = [...picked]; f.classList.toggle("on", n);
+  $$("[data-n]").forEach(x => { x.textContent = n; }); $("#most").textContent = most; $("#two").disabled = n !== 2;
+};
+const reach = n => {
+  const a = rows(), r = here(), s = a[a.indexOf(r) + n]; if (!s) return;
+  box(r).checked = !box(s).checked; box(s).checked = true; tally(box(r)); step(n);
+};
+
+/* the gate: new rows come in while nothing would move under you */
+let paused = false, waiting = 0, pulling = false, again = false, seen = 0;
 const list = () => $("[data-list]");
 const open = () => !paused && !(list()?.scrollTop > 8) && !$("dialog[open]") && getSelection().isCollapsed;
 const hold = n => { waiting += n; const p = $(".pill-new"); if (p) { p.hidden = !waiting; p.lastElementChild.textContent = news(waiting); } };
@@ -48,8 +66,7 @@ const newest = () => { hold(-waiting); if (list()) list().scrollTop = 0; pull();
 const first = () => { newest(); focusRow(rows()[0]); };
 const pause = v => {
   paused = v; const b = $("[data-pause]"); if (!b) return;
-  b.setAttribute("aria-pressed", v); b.lastElementChild.textContent = v ? "Paused" : "Live"; b.firstElementChild.className = v ? "dot warn" : "dot ok live";
-  if (waiting && open()) newest();
+  b.setAttribute("aria-pressed", v); if (waiting && open()) newest();
 };
 const listed = () => { if ($("[data-first]")) location.replace("/events"); return $("#rows"); };
 on("htmx:sse:before:message", e => {
@@ -58,24 +75,18 @@ on("htmx:sse:before:message", e => {
   const n = ids.filter(i => !$(`#e-${i}`)).length;
   arrived(n, data.split(">verification failed<").length - 1);
   if (listed() && open() && !pulling && Math.min(...ids) > top()) return;
-  e.preventDefault(); if (open()) pull(); else hold(n);
+  stay(e); if (open()) pull(); else hold(n);
 });
-const named = (type, run) => on(type, e => { if (e.target.id === "live") run(JSON.parse(e.detail.data)); });
+const named = (type, run) => on(type, e => run(JSON.parse(e.detail.data)));
 named("event", d => { if (listed()) { arrived(d.n, d.rejected); if (open()) pull(); else hold(d.n); } });
 named("status", d => { const b = document.body.dataset; if (d.boot !== b.boot) { b.boot = d.boot; toast("relay restarted. Reload for the new version."); } });
-const look = d => {
-  if (String(d.event) !== shown()) return;
-  clearTimeout(looking); looking = setTimeout(() => {
-    const tab = $("#tab"), read = tab?.matches(":hover, :focus-within") || !getSelection().isCollapsed;
-    const name = $('[data-tab="5"][aria-current]') && !read ? "?tab=deliveries" : "";
-    htmx.ajax("GET", `/events/${d.event}/head${name}`, { source: "#announce", target: "#announce", swap: "none" });
-  }, 60);
+const look = (d = { event: +shown() }) => {
+  const read = $("#tab")?.matches(":hover, :focus-within") || !getSelection().isCollapsed;
+  if (d.event === +shown()) htmx.trigger(read || !$('[data-tab="5"][aria-current]') ? "#look" : "#see", "relay:look");
 };
 named("delivery", look); named("message", look);
 on("htmx:config:request", e => {
-  const { sourceElement: s, sourceEvent, request } = e.detail.ctx;
-  if (s.id === "tail") request.body.set("after", top());
-  if (s.id === "search" && sourceEvent?.type === "submit") request.body.set("done", "1");
+  const c = e.detail.ctx; if (c.sourceElement.id === "tail") c.request.body.set("after", top());
 });
 on("htmx:finally:request", e => { if (e.detail.ctx.sourceElement.id === "tail") { pulling = false; if (again) { again = false; pull(); } } });
 on("scroll", e => { if (waiting && e.target === list() && open()) newest(); }, true);
@@ -83,14 +94,15 @@ on("scroll", e => { if (waiting && e.target === list() && open()) newest(); }, t
 /* after a swap */
 const tidy = () => {
   const a = rows();
-  if (seen && a.length && id(a.at(-1)) <= seen) for (const r of a) { if (id(r) <= seen) break; r.classList.add("is-new"); }
+  if (seen && a.length && id(a.at(-1)) <= seen) a.filter(r => id(r) > seen).forEach(r => r.classList.add("is-new"));
   seen = top();
   if (a.length > 300) {
     a.slice(300).forEach(r => r.remove()); $("#foot")?.remove(); $("#rows").append($("#full").content.cloneNode(true));
-    const older = $("[data-older]"), u = new URL(older.href); u.searchParams.set("before", id(a[299])); older.href = u;
+    const o = $("[data-older]"); o.href = o.href.replace(/before=\d+/, `before=${id(a[299])}`);
   }
   if (shown()) choose($(`#e-${shown()}`));
   if (a.length && !$('.row [tabindex="0"]')) stop(current() || a[0]);
+  tally();
   pause(paused);
 };
 on("htmx:after:swap", () => {
@@ -104,48 +116,47 @@ on("htmx:sse:error", () => {
   const s = $("#stopped"); if (document.hidden || !s.hidden) return;
   s.hidden = false; $("[data-since]").textContent = new Date().toTimeString().slice(0, 5);
 });
-on("htmx:sse:after:connection", () => { $("#stopped").hidden = true; if (open()) pull(); });
+on("htmx:sse:after:connection", () => { $("#stopped").hidden = true; look(); if (open()) pull(); });
 
-/* payload tree: one tab stop, arrows walk and fold */
-const la = document.createElement("span"); la.className = "la";
-la.innerHTML = ["path", "value"].map(x => `<button type="button" tabindex="-1" data-act="${x}">Copy ${x}</button>`).join("");
+/* payload: arrows walk and fold */
 const line = t => t.closest?.("[data-tree] .ln");
 const pick = l => {
   $$(".ln.on").forEach(x => { x.tabIndex = -1; x.classList.remove("on"); });
-  l.tabIndex = 0; l.classList.add("on"); l.append(la); l.focus(); $("#path").textContent = l.dataset.path || "";
+  l.tabIndex = 0; l.classList.add("on"); l.append($(".la")); l.focus(); $("#path").textContent = l.dataset.path || "";
 };
 const value = l => { const v = $(".s,.n,.l", l)?.textContent ?? ""; try { return String(JSON.parse(v)); } catch { return v.replace(/^"|"$/g, ""); } };
-on("pointerover", e => { const l = line(e.target); if (l && la.parentElement !== l) l.append(la); });
+on("pointerover", e => { const l = line(e.target); if (l && !$(".la", l)) l.append($(".la")); });
 on("keydown", e => {
   const l = line(e.target); if (!l || e.ctrlKey || e.metaKey || e.altKey) return;
   const a = $$("[data-tree] .ln").filter(x => x.checkVisibility()), i = a.indexOf(l), d = l.matches("summary") ? l.parentElement : null;
   const act = { ArrowDown: () => pick(a[i + 1] || l), ArrowUp: () => pick(a[i - 1] || l), Home: () => pick(a[0]), End: () => pick(a.at(-1)),
     ArrowRight: () => { if (d && !d.open) d.open = true; else pick(a[i + 1] || l); },
     ArrowLeft: () => { if (d?.open) d.open = false; else { const p = (d || l).parentElement.closest("details"); if (p) pick(p.firstElementChild); } } }[e.key];
-  if (act) { e.preventDefault(); e.stopImmediatePropagation(); act(); }
+  if (act) { stay(e); e.stopImmediatePropagation(); act(); }
 }, true);
 
-/* clicks, dialogs and menus */
+/* clicks */
 on("click", e => {
   const is = s => e.target.closest(s), c = is("[data-copy], [data-copy-url]"), act = is("[data-act]"), go = is(".row .go"), l = line(e.target);
-  if (c) { const u = c.dataset.copyUrl; copy(u ? fetch(u).then(r => r.text()) : c.dataset.copy); is(".menu")?.hidePopover(); }
+  if (c) { const u = c.dataset.copyUrl; copy(u ? fetch(u).then(r => r.text()) : c.dataset.copy); }
+  if (is(".menu :is(a, button)")) is(".menu").hidePopover();
   if (go) { choose(go.parentElement); stop(go.parentElement); }
+  if (is(".row .cb")) {
+    const t = e.target, b = boxes(), i = b.indexOf(t), j = b.indexOf(last); last = t;
+    if (e.shiftKey && j >= 0) b.slice(Math.min(i, j), Math.max(i, j) + 1).forEach(x => { x.checked = t.checked; });
+  }
   if (is("[data-pause]")) pause(!paused);
   if (is(".pill-new")) first();
   if (is("[data-help]")) $("#keys").showModal();
-  if (is("[data-close]") && $("#dialog dialog")) { e.preventDefault(); $("#dialog dialog").close(); }
-  if (act) { e.preventDefault(); copy(act.dataset.act === "path" ? l.dataset.path : value(l)); } else if (l?.dataset.path) pick(l);
+  if (is("[data-close]") && $("#dialog dialog")) { stay(e); $("#dialog dialog").close(); }
+  if (act) { stay(e); copy(act.dataset.act === "path" ? l.dataset.path : value(l)); } else if (l?.dataset.path) pick(l);
   if (is("[data-fold]")) { const ds = $$("[data-tree] details:not([data-more])"), any = ds.some(d => d.open); ds.forEach(d => { d.open = !any; }); }
-  if (is("[data-theme-toggle]")) {
-    const root = document.documentElement.dataset, next = { light: "dark", dark: "" }[root.theme] ?? "light";
-    if (next) root.theme = next; else delete root.theme;
-    document.cookie = `relay_theme=${next}; path=/; max-age=31536000; samesite=strict`; toast(`Theme: ${next || "system"}`);
-  }
 });
 on("relay:toast", e => toast(e.detail.text));
+on("relay:theme", e => { document.documentElement.dataset.theme = e.detail.theme; });
 on("close", e => { if (e.target.closest("#dialog")) $("#dialog").textContent = ""; }, true);
-on("reset", e => setTimeout(() => e.target.dispatchEvent(new Event("input", { bubbles: true }))));
-on("submit", e => e.target.closest(".menu")?.hidePopover());
+on("reset", e => setTimeout(() => { if (e.target.matches("#bulk")) { picked.clear(); tally(); } e.target.dispatchEvent(new Event("input", { bubbles: true })); }));
+on("change", e => { if (e.target.form?.matches("#bulk")) tally(e.target); });
 on("toggle", e => {
   const t = e.target;
   if (t.open && t.dataset.more) { htmx.ajax("GET", t.dataset.more, { source: t, target: $(".kids", t), swap: "innerHTML" }); delete t.dataset.more; }
@@ -154,28 +165,25 @@ on("toggle", e => {
   t.style.top = `${b.bottom + 4}px`; t.style.left = `${Math.max(8, Math.min(b.right, innerWidth - 8) - t.offsetWidth)}px`;
 }, true);
 
-/* keys: only while nobody types and no dialog is open */
+/* keys, while nobody types and no dialog is open */
 let g = 0;
-const places = { e: "events", d: "deliveries", m: "messages", s: "sources", t: "targets", c: "stats" };
-const repeat = () => {
-  const target = $("[data-target]")?.dataset.target;
-  if (target) htmx.ajax("POST", `/events/${shown()}/replay`, { source: "#toast", target: "#toast", swap: "none", values: { target } }); else $('[data-key="r"]').click();
-};
 on("keydown", e => {
   const t = e.target, k = e.key, ctrl = e.ctrlKey || e.metaKey, send = ctrl && k === "Enter" && t.form && $("[data-send]", t.form);
+  const by = { ArrowDown: 1, ArrowUp: -1, j: 1, k: -1, J: 1, K: -1 }[k], hits = $$("#fa, .opt");
   if (send) return send.click();
-  if (ctrl && k === "f" && t.closest("#payload, .ptools") && $("#pq")) { e.preventDefault(); $("#pq").select(); return; }
-  if (k === "Enter" && e.shiftKey && t.id === "pq") { e.preventDefault(); t.form.requestSubmit($('[name="step"][value="-1"]', t.form)); return; }
+  if (ctrl && k === "f" && t.closest("#payload, .ptools") && $("#pq")) { stay(e); $("#pq").select(); return; }
+  if (k === "Enter" && e.shiftKey && t.id === "pq") { stay(e); $("#pback")?.click(); return; }
+  if (ctrl && k === "k") { stay(e); $("#find").click(); return; }
+  if (k[1] && by && hits.includes(t)) { stay(e); hits.at((hits.indexOf(t) + by) % hits.length).focus(); return; }
   if (e.defaultPrevented || ctrl || e.altKey || $("dialog[open], :popover-open")) return;
   if (k === "Escape") { if (typing(t)) t.blur(); focusRow(here()); return; }
   if (typing(t) || "noKeys" in document.body.dataset) return;
-  if (k === "Enter") { const r = t.closest(".row"); if (r && String(id(r)) === shown()) { e.preventDefault(); into(); } else inward = !!r; return; }
-  if (Date.now() - g < 900) { g = 0; if (k === "g") first(); else if (places[k]) location.href = `/${places[k]}`; return; }
-  const button = /^\w$/.test(k) && $(`[data-key="${k}"], [data-tab="${k}"]`), walk = !t.closest("#detail, .side");
-  const run = { j: () => step(1), k: () => step(-1), ArrowDown: walk && (() => step(1)), ArrowUp: walk && (() => step(-1)), Home: walk && first,
-    "/": () => $("#q")?.select(), "?": () => $("#keys").showModal(), p: () => pause(!paused), g: () => { g = Date.now(); },
-    f: () => $("#filters")?.togglePopover(), t: () => { location.href = "/trigger"; }, R: shown() && repeat }[k] || (button && (() => button.click()));
-  if (run) { e.preventDefault(); run(); }
+  if (k === "Enter") { const r = t.closest(".row"); if (r && String(id(r)) === shown()) { stay(e); into(); } else inward = !!r; return; }
+  const plain = /^[\w?]$/.test(k), walk = rows().length && !t.closest("#detail, .side");
+  if (Date.now() - g < 900) { g = 0; if (k === "g") first(); else if (plain) $(`[data-go="${k}"]`)?.click(); return; }
+  const b = plain && $(`[data-key="${k}"]:not(:disabled), [data-tab="${k}"]`), run = { x: () => box(here())?.click(), Home: walk && first, "/": () => $("#q")?.select(), g: () => { g = Date.now(); } }[k]
+    || (by && (walk || plain) && (() => (/[JK]/.test(k) ? reach : step)(by))) || (b && (() => b.click()));
+  if (run) { stay(e); run(); }
 });
 
 tidy();

@@ -1,9 +1,12 @@
 """What every test may use: a relay at work in a folder of its own, real sockets and all."""
 
+import importlib.util
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -78,3 +81,45 @@ async def start(tmp_path) -> AsyncIterator:
 async def at(start) -> At:
     """A relay without any configuration but secrets in its environment."""
     return await start()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A file with the key and the certificate of a server called localhost, which vouches for itself."""
+    from cryptography import x509  # noqa: PLC0415 - slow to import, and needed here only
+    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "pair.pem"
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(private + made.public_bytes(pem))
+    return path
+
+
+_spec = importlib.util.spec_from_file_location("relay_tests_shop", Path(__file__).with_name("shop.py"))
+_shop = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_shop)
+
+
+@pytest.fixture
+def shop():
+    """Apps that take webhooks well or badly, one a path; see shop.py."""
+    shop = _shop.Shop(SECRETS["STRIPE_WEBHOOK_SECRET"])
+    shop.open()
+    yield shop
+    shop.close()

@@ -1,32 +1,33 @@
 """Email: an event rendered as a mail and handed to the SMTP server, or kept in the outbox."""
 
+import asyncio
 import hashlib
 import logging
 import ssl
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.actions.base import Action
+from relay.actions.once import Once
 from relay.clock import Clock
 from relay.errors import MailError, NotFoundError, StoreError
 from relay.mail import outbox
 from relay.mail.addresses import check_recipients, named_address
-from relay.mail.compose import EmailOptions, Mail, Stamp, compose, render
+from relay.mail.compose import EmailOptions, Mail, Stamp, compose
+from relay.mail.rendering import render
 from relay.mail.smtp import Envelope, SmtpOptions, hand_over, takes_connections
 from relay.model.delivery import ActionResult, Delivery, Failed, Outcome, Retry, SentRequest, Succeeded
 from relay.model.event import Event
 from relay.model.message import MessageStatus, NewMessage
+from relay.model.sent import Claim
 from relay.model.signals import MessageChanged, Signal
-from relay.store import Messages
+from relay.store import Messages, SentMails
 
 __all__ = ["Email", "EmailOptions", "Post"]
 
 log = logging.getLogger(__name__)
 
-MAILS_AN_HOUR = 30  # for each template: a loop of events must not become a flood of mail
-_HOUR = 3600.0
 _LOCAL_SENDER = "relay@localhost"
 
 
@@ -40,7 +41,7 @@ class Post:
 
 
 class Email(Action[EmailOptions]):
-    """Sends mails, and writes each into the store as a message."""
+    """Sends mails, each once, and writes each into the store as a message."""
 
     name = "email"
 
@@ -50,6 +51,7 @@ class Email(Action[EmailOptions]):
         templates: Mapping[str, EmailOptions],
         post: Post,
         messages: Messages,
+        sent: SentMails,
         publish: Callable[[Signal], None],
         clock: Clock,
     ) -> None:
@@ -58,36 +60,90 @@ class Email(Action[EmailOptions]):
         self._messages = messages
         self._publish = publish
         self._clock = clock
-        self._sent: dict[str, deque[float]] = {}
+        self._once = Once(sent, clock)
 
     async def run(self, event: Event, delivery: Delivery, options: EmailOptions) -> ActionResult:
         """Render the mail and send it once. What cannot be rendered or may not be sent is Failed."""
         try:
             if delivery.changes.template is not None:
                 options = self._template(delivery.changes.template)
-            mail = render(options, event, delivery.changes.to)
+            claim = self._claim(options, event.id, delivery.id, forced=bool(delivery.changes.force))
+            back = await self._once.keeps_back(claim)
+            if back is not None:
+                return ActionResult(outcome=back)
+            # On a thread of its own: whatever a template takes its time for, capturing goes on.
+            mail = await asyncio.to_thread(render, options, event, delivery.changes.to)
             stamp = self._stamp(event, delivery)
-            source = compose(mail, stamp)
+            source = await asyncio.to_thread(compose, mail, stamp)
         except (MailError, NotFoundError) as error:
             return ActionResult(outcome=Failed(error.sentence))
-        outcome = await self._send(mail, stamp, source, options.name)
+        claim = replace(claim, recipients=", ".join(mail.recipients))
+        try:
+            outcome = await self._send(mail, stamp, source, claim)
+        except BaseException:
+            self._once.lose(claim)
+            raise
+        if self._once.holds(claim):
+            outcome = await self._once.settle(claim, outcome)
+        elif isinstance(outcome, Succeeded):
+            return ActionResult(outcome=outcome)  # somebody else was quicker, so this one was not sent
         if not isinstance(outcome, Retry):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
 
+    def use(self, smtp: SmtpOptions | None) -> None:
+        """Hand mails to this server from now on: its credentials were found, or locked away."""
+        self._post = replace(self._post, smtp=smtp)
+
+    @property
+    def waits(self) -> bool:
+        """Say whether mails wait, because the vault that holds the credentials is locked."""
+        return self._post.smtp is not None and bool(self._post.smtp.locked)
+
     async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
         """Say whether the mail server takes a connection."""
-        return self._post.smtp is None or await takes_connections(self._post.smtp)
+        if self._post.smtp is None:
+            return True
+        return not self.waits and await takes_connections(self._post.smtp)
 
-    def preview(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
+    async def preview(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
-        return render(self._template(template), event, to)
+        return await asyncio.to_thread(render, self._template(template), event, to)
 
-    def check(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
-        """Do as `preview` does, and also raise MailError for recipients that would be refused."""
-        mail = self.preview(event, template, to)
-        self._admit(mail)
+    async def check(
+        self, event: Event, template: str, to: tuple[str, ...] = (), *, force: bool = False
+    ) -> Mail:
+        """Do as `preview` does, and also raise MailError for what would be refused: recipients, a second mail."""
+        mail = await self.preview(event, template, to)
+        self.admit(mail)
+        await self._once.refuse(self._claim(self._template(template), event.id, 0, forced=force))
         return mail
+
+    async def refuse_again(
+        self, event_id: int, options: EmailOptions, delivery: Delivery | None = None
+    ) -> None:
+        """Raise MailError for a delivery, a new one or one to be tried again, whose mail was sent already."""
+        forced = delivery is not None and bool(delivery.changes.force)
+        claim = self._claim(options, event_id, delivery.id if delivery else 0, forced=forced)
+        await self._once.refuse(replace(claim, per_hour=None))
+
+    def admit(self, mail: Mail) -> None:
+        """Raise MailError for recipients that the configuration does not allow."""
+        # Without [smtp] nothing leaves this computer, so there is nobody to protect.
+        if self._post.smtp is not None:
+            check_recipients(mail.recipients, mail.fixed, self._post.smtp.allow_recipients)
+
+    def _claim(self, options: EmailOptions, event_id: int, delivery_id: int, *, forced: bool) -> Claim:
+        return Claim(
+            delivery_id=delivery_id,
+            event_id=event_id,
+            template=options.name,
+            recipients="",
+            kept=self._post.smtp is None,
+            once=options.once,
+            forced=forced,
+            per_hour=options.per_hour,
+        )
 
     def _template(self, name: str) -> EmailOptions:
         try:
@@ -109,32 +165,27 @@ class Email(Action[EmailOptions]):
             event_id=event.id,
         )
 
-    def _admit(self, mail: Mail) -> None:
-        # Without [smtp] nothing leaves this computer, so there is nobody to protect.
-        if self._post.smtp is not None:
-            check_recipients(mail.to, mail.fixed, self._post.smtp.allow_recipients)
-
-    async def _send(self, mail: Mail, stamp: Stamp, source: bytes, template: str) -> Outcome:
+    async def _send(self, mail: Mail, stamp: Stamp, source: bytes, claim: Claim) -> Outcome:
         try:
-            self._admit(mail)
+            self.admit(mail)
             if self._post.smtp is None:
-                await outbox.keep(self._post.outbox, stamp.message_id, source)
-                return Succeeded("kept in the outbox")
+                return await self._keep(stamp, source, claim)
         except MailError as error:
             return Failed(error.sentence)
-        wait = self._wait(template)
-        if wait > 0:
-            return Retry(f"{MAILS_AN_HOUR} mails an hour is the limit for {template}", after=wait)
-        envelope = Envelope(sender=named_address(stamp.sender)[1], to=mail.to)
-        self._sent[template].append(self._clock.monotonic())
-        return await hand_over(source, envelope, self._post.smtp, self._post.trust)
+        if self.waits:
+            # It was claimed before the vault was locked: not tried, and not counted as a try.
+            return Retry("the vault is locked, so mail cannot log in", unreachable=True)
+        envelope = Envelope(sender=named_address(stamp.sender)[1], to=mail.recipients)
+        return await hand_over(
+            source, envelope, self._post.smtp, self._post.trust, lambda: self._once.take(claim)
+        )
 
-    def _wait(self, template: str) -> float:
-        """Return the seconds until another mail of this template may go; 0 when it may go now."""
-        times = self._sent.setdefault(template, deque(maxlen=MAILS_AN_HOUR))
-        if len(times) < MAILS_AN_HOUR:
-            return 0.0
-        return max(0.0, times[0] + _HOUR - self._clock.monotonic())
+    async def _keep(self, stamp: Stamp, source: bytes, claim: Claim) -> Outcome:
+        back = await self._once.take(claim)
+        if back is not None:
+            return back
+        await outbox.keep(self._post.outbox, stamp.message_id, source)
+        return Succeeded("kept in the outbox")
 
     async def _write_down(
         self, mail: Mail, stamp: Stamp, source: bytes, delivery: Delivery, outcome: Outcome

@@ -22,9 +22,10 @@ from relay.actions.outgoing import (
 from relay.actions.wire import NoAnswerError, Patience, Wire
 from relay.clock import Clock
 from relay.dial import Destination, Resolve, Rules, UnknownHostError, check_target
-from relay.errors import TargetError
+from relay.errors import SigningError, TargetError
 from relay.model.delivery import (
     ActionResult,
+    Changes,
     Delivery,
     Failed,
     Outcome,
@@ -36,9 +37,10 @@ from relay.model.delivery import (
 )
 from relay.model.event import Capture, Event
 
-__all__ = ["Forward", "ForwardOptions", "Resign", "judge", "retry_after"]
+__all__ = ["Forward", "ForwardOptions", "Resign", "Spoil", "judge", "retry_after"]
 
 Resign = Callable[[Event, Capture, SignMode], tuple[Capture, tuple[str, ...]]]
+Spoil = Callable[[Event, Capture, Changes], tuple[Capture, tuple[str, ...]]]
 
 GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
 # 508 is what a relay answers to a forward that came back: each further try would go round as well.
@@ -50,8 +52,8 @@ class Forward(Action[ForwardOptions]):
     """Sends events to targets; an async context manager around one shared client session.
 
     `rules(typed)` says what may be dialled at this moment, `resign` signs a request anew where its
-    mode asks for that, `source_path` gives the path a source of that name answers at, `public_url`
-    the address its provider was told, where it is configured.
+    mode asks for that, `spoil` one that is to be refused, `source_path` gives the path a source of that
+    name answers at, `public_url` the address its provider was told, where it is configured.
     """
 
     name = "forward"
@@ -65,9 +67,11 @@ class Forward(Action[ForwardOptions]):
         clock: Clock,
         resolve: Resolve = dial.resolve,
         public_url: Callable[[str], str | None] = lambda _: None,
+        spoil: Spoil = lambda _event, capture, _changes: (capture, ()),
     ) -> None:
         self._rules = rules
         self._resign = resign
+        self._spoil = spoil
         self._source_path = source_path
         self._public_url = public_url
         self._clock = clock
@@ -97,7 +101,10 @@ class Forward(Action[ForwardOptions]):
             return ActionResult(outcome=Retry(error.sentence, unreachable=True))
         except TargetError as error:
             return ActionResult(outcome=Failed(error.sentence))
-        request = self._request(event, delivery, options, destination)
+        try:
+            request = self._request(event, delivery, options, destination)
+        except SigningError as error:
+            return ActionResult(outcome=Failed(f"not sent: {error.sentence}"))
         patience = Patience(total=options.timeout, verify_tls=options.verify_tls)
         try:
             response = await self._wire.send(request, destination, patience)
@@ -136,8 +143,11 @@ class Forward(Action[ForwardOptions]):
             headers=headers,
             url=self._signed_url(event, delivery, options, destination, f"{path}?{query}" if query else path),
         )
-        mode = delivery.changes.sign or options.sign
-        signed, signing = self._resign(event, outgoing, mode)
+        changes = delivery.changes
+        if changes.age is not None or changes.forged:
+            signed, signing = self._spoil(event, outgoing, changes)
+        else:
+            signed, signing = self._resign(event, outgoing, changes.sign or options.sign)
         return SentRequest(
             method=signed.method,
             url=destination.url(signed.path, signed.query),

@@ -8,8 +8,10 @@ from random import Random
 from relay import __version__
 from relay.actions.outgoing import ForwardOptions
 from relay.assembly.ground import Ground
+from relay.assembly.mails import rehearsals
+from relay.assembly.parts import Works
 from relay.bus import Bus
-from relay.delivery.bulk import Bulk
+from relay.config.shown import facts
 from relay.delivery.replay import Replays
 from relay.errors import NotFoundError
 from relay.handlers.options import HandlerOptions
@@ -21,7 +23,6 @@ from relay.providers.samples import sample_types
 from relay.routing import explain
 from relay.store import Store
 from relay.trigger import prepare as prepare_sample
-from relay.tunnel.supervisor import Supervisor
 from relay.web.diagnosis import Doctor
 from relay.web.guard import Guard, load_token, own_hosts
 from relay.web.keys import Desk, Live, Setup, TriggerRequest, Verbs
@@ -30,7 +31,7 @@ from relay.web.post import post_sample
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """A relay at work."""
+    """A relay at work; events up to the id `older` came before it was started."""
 
     setup: Setup
     live: Live
@@ -38,19 +39,25 @@ class Running:
     store: Store
     login_url: str
     notices: tuple[str, ...]
+    older: int
 
 
-def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None) -> Desk:
+def desk(ground: Ground, works: Works) -> Desk:
     """Return what handlers may use."""
+    replays, tunnel = works.replays, works.tunnel
     verbs = Verbs(
         replay=replays.replay,
         email=replays.email,
         preview_email=replays.preview_email,
+        check_email=replays.check_email,
+        rehearse=rehearsals(ground, replays.mails).rehearse,
         retry=replays.retry,
         cancel=replays.cancel,
         retry_all=replays.retry_all,
         cancel_all=replays.cancel_all,
-        bulk=bulk,
+        bulk=works.bulk,
+        catch_ups=works.catch_ups,
+        lab=works.lab,
         trigger=partial(trigger, ground, replays),
         local_key=ground.local_key,
         samples=partial(samples, ground),
@@ -64,7 +71,9 @@ def desk(ground: Ground, replays: Replays, bulk: Bulk, tunnel: Supervisor | None
         clock=ground.clock,
         setup=setup(ground),
         live=ground.live,
+        meter=ground.meter,
         verbs=verbs,
+        custody=works.custody,
     )
 
 
@@ -76,11 +85,11 @@ def doctor(ground: Ground) -> Doctor:
         live=ground.live,
         ingress_url=ground.ingress_url,
         clock=ground.clock,
-        spare=ground.config.spare,
+        spare=lambda: ground.config.spare,
     )
 
 
-def running(ground: Ground, desk: Desk, guard: Guard) -> Running:
+def running(ground: Ground, desk: Desk, guard: Guard, older: int) -> Running:
     """Return this relay as the command line sees it."""
     query = f"?token={guard.token}" if guard.token else ""
     return Running(
@@ -90,6 +99,7 @@ def running(ground: Ground, desk: Desk, guard: Guard) -> Running:
         store=ground.store,
         login_url=f"{ground.dashboard_url}/login{query}",
         notices=(*ground.ports.notices, *ground.config.notices),
+        older=older,
     )
 
 
@@ -120,6 +130,10 @@ def setup(ground: Ground) -> Setup:
         emails={name: ", ".join(email.to) for name, email in config.emails.items()},
         smtp=f"{config.smtp.host}:{config.smtp.port}" if config.smtp else "",
         addresses={name: _address(target) for name, target in config.targets.items()},
+        allow_recipients=config.smtp.allow_recipients if config.smtp else (),
+        max_body=config.server.max_body,
+        facts=facts(config.file, config.path),
+        keep=config.keep,
     )
 
 

@@ -14,15 +14,15 @@ from relay.delivery.targets import Targets
 from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError
 from relay.keys import KeyPairs
+from relay.metrics.meter import Meter
 from relay.model.event import LocalKey, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.local import paired, trusting
 from relay.store import Store
 from relay.web.keys import Live
+from relay.web.preferences import load_preferences
 from relay.web.sites import address_of
 from relay.web.sources import SourceTable
-
-_REFUSED_KEPT = 50  # refusals remembered for each source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,15 @@ class Ground:
         self.ingress_url = f"http://{address_of(ports.ingress)}"
         self.dashboard_url = f"http://{address_of(ports.dashboard)}"
         self.keys = KeyPairs(config.server.data_dir / "keys")
-        self.table = SourceTable(config.sources, config.inbox, self._trusting)
-        self.targets = Targets(config.targets, config.emails)
+        self.table = SourceTable(config.sources, config.inbox, self.trusting)
+        by_hand = config.smtp.retry if config.smtp else None
+        self.targets = Targets(config.targets, config.emails, by_hand)
         self.tunnel_spoke = asyncio.Event()
-        self.live = Live(tunnel=TunnelChanged("none", None, "no tunnel"))
+        self.meter = Meter(store, self.bus, clock)
+        self.live = Live(
+            tunnel=TunnelChanged("none", None, "no tunnel"),
+            preferences=load_preferences(config.server.data_dir),
+        )
         self.bus.on(self._note)
         forwards = (target.options for target in config.targets.values() if target.action == "forward")
         places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
@@ -68,7 +73,8 @@ class Ground:
             raise NotFoundError(f"no source is called {name!r}", hint="relay start lists the sources")
         return found
 
-    def _trusting(self, source: Source) -> Source:
+    def trusting(self, source: Source) -> Source:
+        """Return the source with the key pair that relay has for it, if any."""
         scheme = paired(source)
         pem = self.keys.find(source.name, scheme.pair_kind) if scheme else None
         return trusting(source, scheme, pem) if scheme and pem else source
@@ -109,9 +115,7 @@ class Ground:
 
     def _note(self, signal: Signal) -> None:
         if isinstance(signal, Refused):
-            kept = self.live.refused.setdefault(signal.source, [])
-            kept.append(signal)
-            del kept[:-_REFUSED_KEPT]
+            self.live.refused.note(signal)
 
     def path_of(self, name: str) -> str:
         """Return where a source answers, also one that nobody configured."""

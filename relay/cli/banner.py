@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from relay.assembly.front import Running
-from relay.cli.probes import BRIEF, target_answers
+from relay.checkup.probes import BRIEF, target_answers
 from relay.cli.terminal import Part, aligned
 from relay.config import Config
 from relay.model.event import Source, VerifyMode
@@ -62,6 +62,8 @@ def _public(relay: Running, config: Config) -> Part:
 def _secret(source: Source) -> Part:
     if source.verify is VerifyMode.OFF:
         return ("verification is off", "yellow")
+    if source.locked_secrets:
+        return (f"{', '.join(source.locked_secrets)}: the vault is locked", "yellow")
     if source.secrets:
         return (f"secret from {', '.join(secret.reference for secret in source.secrets)}", "green")
     if source.scheme is None:

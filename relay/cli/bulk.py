@@ -107,21 +107,23 @@ def _over(batch: Json) -> int:
 
 
 class Bar(Protocol):
-    """What counts deliveries; not `shown` where nobody would see it."""
+    """What counts something; not `shown` where nobody would see it."""
 
     shown: bool
 
-    def advance(self) -> None:
-        """Count one more."""
+    def advance(self, count: int = 1) -> None:
+        """Count that many more."""
 
     def reach(self, count: int) -> None:
         """Count up to there."""
 
 
-class _NoBar:
+class NoBar:
+    """A bar that nobody sees."""
+
     shown = False
 
-    def advance(self) -> None:
+    def advance(self, count: int = 1) -> None:
         """Show nothing."""
 
     def reach(self, count: int) -> None:
@@ -129,12 +131,15 @@ class _NoBar:
 
 
 @contextmanager
-def progress(call: Call, total: int) -> Iterator[Bar]:
-    """Show a bar for as long as the block lasts, on a terminal and where there is more than one to count."""
+def progress(call: Call, total: int, doing: str = "replaying", *, sizes: bool = False) -> Iterator[Bar]:
+    """Show a bar for as long as the block lasts, on a terminal and where there is more than one to count.
+
+    It says what is being done; `sizes` says that bytes are counted.
+    """
     if total < 2 or call.json or not (call.terminal.is_terminal and call.terminal.talks_to_terminal):
-        yield _NoBar()
+        yield NoBar()
         return
     from relay.cli.progress import bar  # noqa: PLC0415 - rich takes 80 ms to import, and only this needs it
 
-    with bar(call.terminal, total) as shown:
+    with bar(call.terminal, total, doing, sizes=sizes) as shown:
         yield shown

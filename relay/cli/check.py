@@ -1,7 +1,10 @@
 """`relay check`: every mistake in relay.toml, and what deserves a warning."""
 
+import asyncio
+
 import click
 
+from relay.checkup.probes import BRIEF, target_answers
 from relay.cli.options import Call, shared
 from relay.cli.words import counted
 from relay.config import Config
@@ -27,7 +30,7 @@ async def command(call: Call, *, schema: bool) -> int:
         for problem in error.problems:
             call.terminal.json({"kind": "mistake", "text": problem})
         return error.exit_code
-    for notice in (*config.notices, *doubts):
+    for notice in (*config.notices, *doubts, *await _silent(config)):
         if call.json:
             call.terminal.json({"kind": "warning", "text": notice})
         else:
@@ -37,6 +40,17 @@ async def command(call: Call, *, schema: bool) -> int:
     else:
         call.terminal.line(_summary(config))
     return 0
+
+
+async def _silent(config: Config) -> list[str]:
+    """Return a warning for each target that does not answer at this moment."""
+    targets = list(config.targets.values())
+    answers = await asyncio.gather(*(target_answers(target, config.smtp, BRIEF) for target in targets))
+    return [
+        f"targets.{target.name}: {why}; relay keeps what is for it until it is there"
+        for target, why in zip(targets, answers, strict=True)
+        if why
+    ]
 
 
 def _summary(config: Config) -> str:

@@ -18,10 +18,12 @@ from relay.model.text import printable
 from relay.store import held
 
 Json = dict[str, Any]
+Bytes = bytes  # a method of that name stands in the way below
 
 PATIENCE = 10.0  # seconds that another command may hold the data, or a starting relay may take
 _POLL = 0.1
 _CALL = aiohttp.ClientTimeout(total=60, sock_connect=5)
+_LONG = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
 _STREAM = aiohttp.ClientTimeout(
     total=None, sock_connect=5, sock_read=45
 )  # the stream says something every 15 s
@@ -31,7 +33,11 @@ _EXIT_CODES = {
     "target_refused": 2,
     "tunnel": 3,
     "no_token": 3,
+    "credential_refused": 3,
     "media_type": 2,
+    "wrong_password": 3,
+    "vault_paused": 3,
+    "vault_locked": 3,
 }
 _LONGEST_FRAME = 4 * 1024 * 1024
 
@@ -76,10 +82,29 @@ class Api:
         """Return what POST gives. Raises ApiError, and GoneError when relay went away."""
         return await self._json("POST", path, json=body or {})
 
+    async def put(self, path: str, body: Json) -> Any:
+        """Return what PUT gives. Raises ApiError, and GoneError when relay went away."""
+        return await self._json("PUT", path, json=body)
+
+    async def delete(self, path: str) -> Any:
+        """Return what DELETE gives. Raises ApiError, and GoneError when relay went away."""
+        return await self._json("DELETE", path)
+
     async def bytes(self, path: str) -> bytes:
         """Return the exact bytes that GET gives. Raises as `get` does."""
         async with self._call("GET", path) as response:
             return await response.read()
+
+    @asynccontextmanager
+    async def download(self, path: str, **query: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Give the answer to GET, its body yet to be read, however long it is. Raises as `get` does."""
+        async with self._call("GET", path, params=query, timeout=_LONG) as response:
+            yield response
+
+    async def upload(self, path: str, content: AsyncIterator[Bytes]) -> Any:
+        """Post JSON lines as they come and return what that gives. Raises as `get` does."""
+        headers = {"Content-Type": "application/x-ndjson"}
+        return await self._json("POST", path, data=content, headers=headers, timeout=_LONG)
 
     async def stream(self, last: int | None = None) -> AsyncGenerator[Frame, None]:
         """Yield what happens from now on, after event `last` where given; ends when relay goes away."""
@@ -109,13 +134,14 @@ class Api:
 
 
 @asynccontextmanager
-async def connect(config: Config) -> AsyncIterator[Api]:
+async def connect(config: Config, *, secrets: bool = False) -> AsyncIterator[Api]:
     """Speak to the relay that runs on the config's data_dir, else to a quiet one until the block ends.
 
+    With `secrets` the quiet one opens the vault first, where its password is given and relay.toml needs it.
     Raises StoreBusyError when something else holds the data for longer than PATIENCE.
     """
     async with AsyncExitStack() as stack:
-        url, lasting = await _opened(config, stack)
+        url, lasting = await _opened(config, stack, secrets=secrets)
         session = await stack.enter_async_context(_session(config.server.data_dir))
         gc.enable()
         yield Api(session, url, lasting=lasting)
@@ -147,7 +173,7 @@ async def find(data_dir: Path) -> str | None:
     return url.rstrip("/") if await _answers(url.rstrip("/")) else None
 
 
-async def _opened(config: Config, stack: AsyncExitStack) -> tuple[str, bool]:
+async def _opened(config: Config, stack: AsyncExitStack, *, secrets: bool) -> tuple[str, bool]:
     loop = asyncio.get_running_loop()
     until = loop.time() + PATIENCE
     while True:
@@ -155,7 +181,10 @@ async def _opened(config: Config, stack: AsyncExitStack) -> tuple[str, bool]:
         if url is not None:
             return url, True
         from relay.app import running  # noqa: PLC0415 - 0.2 s of imports that a running relay saves us
+        from relay.cli.passwords import at_hand  # noqa: PLC0415 - of no use to commands that ask for nothing
 
+        if secrets:
+            config = await at_hand(config)
         try:
             relay = await stack.enter_async_context(running(config, quiet=True))
         except StoreBusyError:

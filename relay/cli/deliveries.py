@@ -2,8 +2,8 @@
 
 import click
 
-from relay.cli.client import Api, Json, connect
-from relay.cli.listing import PAGE
+from relay.cli.client import Json, connect
+from relay.cli.listing import listed
 from relay.cli.options import Call, at_most, event_id, shared
 from relay.cli.terminal import Part
 from relay.cli.words import day_and_time, delivery_parts
@@ -19,7 +19,7 @@ from relay.model.delivery import DeliveryState
 async def command(call: Call, state: str | None, event: int | None, target: str | None, limit: int) -> int:
     """List deliveries, newest first."""
     async with connect(call.load()) as api:
-        found = await _pages(api, limit, state=state, event=event, target=target)
+        found = await listed(api, "deliveries", limit, state=state, event=event, target=target)
     for delivery in found if call.json else ():
         call.terminal.json(delivery)
     if not call.json:
@@ -27,19 +27,6 @@ async def command(call: Call, state: str | None, event: int | None, target: str 
     if not found:
         call.terminal.say("there are no such deliveries")
     return 0
-
-
-async def _pages(api: Api, limit: int, **filters: str | int | None) -> list[Json]:
-    found: list[Json] = []
-    before: int | None = None
-    while len(found) < limit:
-        wanted = min(PAGE, limit - len(found))
-        answer = await api.get("/api/deliveries", limit=wanted, before=before, **filters)
-        found += answer["deliveries"]
-        before = answer["next_before"]
-        if before is None:
-            break
-    return found
 
 
 def _row(delivery: Json) -> list[Part]:

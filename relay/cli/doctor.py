@@ -1,41 +1,24 @@
 """`relay doctor`: everything relay needs, tried once, each failure with its fix."""
 
 import asyncio
-import os
-import shlex
-import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
-from relay.cli.client import connect, find
+from relay.checkup import looks
+from relay.cli.client import Json, connect, find
 from relay.cli.options import Call, shared
-from relay.cli.probes import PATIENT, target_answers
+from relay.cli.passwords import at_hand
 from relay.cli.terminal import Part
-from relay.cli.words import size
+from relay.cli.words import counted
 from relay.config import Config
-from relay.config.inspection import look
-from relay.errors import ConfigError, PortError, RelayError
-from relay.handlers.options import HandlerOptions
-from relay.mail.smtp import probe
-from relay.model.delivery import Succeeded
-from relay.tunnel.agent import default_agent, find_agent
+from relay.config.build import resolved
+from relay.config.needs import vault_notices
+from relay.errors import ConfigError, NotFoundError, PortError, RelayError, VaultError
+from relay.model.finding import Finding, bad, doubtful, good
+from relay.model.text import size
+from relay.vault import VaultState, lacking
 from relay.web.sites import listen
-
-_LITTLE_DISK = 1_000_000_000  # bytes: a warning
-_NO_DISK = 100_000_000  # bytes: below this SQLite may soon fail to commit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one test found. `state` is ok, warning or failed."""
-
-    name: str
-    state: str
-    detail: str
-    fix: str = ""
 
 
 @click.command("doctor")
@@ -46,7 +29,7 @@ async def command(call: Call) -> int:
         config = call.load()
     except ConfigError as error:
         for problem in error.problems:
-            _tell(call, Finding(name="config", state="failed", detail=problem, fix="correct relay.toml"))
+            _tell(call, bad("config", problem, "correct relay.toml"))
         return 1
     failed = False
     async for finding in _findings(config):
@@ -56,24 +39,25 @@ async def command(call: Call) -> int:
 
 
 async def _findings(config: Config) -> AsyncIterator[Finding]:
-    yield _good("config", f"{config.path} is valid" if config.path else "no relay.toml; the defaults apply")
-    for notice in config.notices:
-        yield Finding(name="config", state="warning", detail=notice)
+    yield good("config", f"{config.path} is valid" if config.path else "no relay.toml; the defaults apply")
+    told_by_vault = vault_notices(config.needs, config.vault)
+    for notice in (notice for notice in config.notices if notice not in told_by_vault):
+        yield doubtful("config", notice)
     url = await find(config.server.data_dir)
-    yield _good("relay", f"running, dashboard at {url}") if url else _good("relay", "not running")
+    yield good("relay", f"running, dashboard at {url}") if url else good("relay", "not running")
     if url is None:
         yield _port("ingress", config.server.ingress, named=config.server.ingress_named)
         yield _port("dashboard", config.server.dashboard, named=config.server.dashboard_named)
-    yield await _data(config)
-    yield _disk(config.server.data_dir)
-    yield _tunnel(config)
-    for finding in await asyncio.gather(*(_target(config, name) for name in config.targets)):
+    for finding in await _data(config):
         yield finding
-    yield await _mail(config)
-
-
-def _good(name: str, detail: str) -> Finding:
-    return Finding(name=name, state="ok", detail=detail)
+    yield looks.disk(config.server.data_dir)
+    for finding in await _vault(config):
+        yield finding
+    config = resolved(config)  # with what was found in the vault, where that could be opened
+    yield looks.tunnel(config)
+    for finding in await asyncio.gather(*(looks.target(config, name) for name in config.targets)):
+        yield finding
+    yield await looks.mail(config)
 
 
 def _port(name: str, address: tuple[str, int], *, named: bool) -> Finding:
@@ -82,83 +66,46 @@ def _port(name: str, address: tuple[str, int], *, named: bool) -> Finding:
         listen(address, f"--{name}", named=True).close()
     except PortError as error:
         if named:
-            return Finding(name=name, state="failed", detail=error.sentence, fix=error.hint)
-        return Finding(name=name, state="warning", detail=f"{error.sentence}; the next free one is taken")
-    return _good(name, f"{host}:{port or 'any port'} is free")
+            return bad(name, error.sentence, error.hint)
+        return doubtful(name, f"{error.sentence}; the next free one is taken")
+    return good(name, f"{host}:{port or 'any port'} is free")
 
 
-async def _data(config: Config) -> Finding:
+async def _data(config: Config) -> tuple[Finding, ...]:
     try:
         async with connect(config) as api:
             status = await api.get("/api/status")
     except RelayError as error:
-        return Finding(name="data", state="failed", detail=error.sentence, fix=error.hint)
-    return _good("data", f"{config.server.data_dir / 'relay.db'} holds {status['events']['total']} events")
+        return (bad("data", error.sentence, error.hint),)
+    held = f"{config.server.data_dir / 'relay.db'} holds {status['events']['total']} events"
+    return good("data", held), _retention(config, status["retention"])
 
 
-def _disk(data_dir: Path) -> Finding:
-    there = next(folder for folder in (data_dir, *data_dir.parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free
-    detail = f"{size(free)} free for {data_dir}"
-    if free > _LITTLE_DISK:
-        return _good("disk", detail)
-    return Finding(
-        name="disk",
-        state="failed" if free < _NO_DISK else "warning",
-        detail=detail,
-        fix="make room, or name another data_dir",
-    )
+def _retention(config: Config, now: Json) -> Finding:
+    limits = ", ".join(config.keep.says(rule) for rule in ("age", "events", "size"))
+    if now["notice"]:
+        fix = "raise a limit under [retention], or unpin and delete"
+        return doubtful("retention", now["notice"], fix)
+    return good("retention", f"{size(now['used']['size'])} used; kept are {limits}")
 
 
-def _tunnel(config: Config) -> Finding:
-    options = config.tunnel
-    if options.provider == "command":
-        program = (shlex.split(options.command or "") or [""])[0]
-        if shutil.which(program):
-            return _good("tunnel", f"{program} is installed")
-        return Finding(
-            name="tunnel",
-            state="failed",
-            detail=f"there is no program {program!r}",
-            fix="install it, or correct tunnel.command",
-        )
-    if options.provider == "static":
-        return _good("tunnel", f"you run it; {options.public_url}")
-    if options.provider == "none":
-        return _good("tunnel", "switched off")
-    if options.authtoken is None:
-        state = "failed" if options.provider == "ngrok" else "warning"
-        return Finding(name="tunnel", state=state, detail="no ngrok authtoken", fix="set NGROK_AUTHTOKEN")
+async def _vault(config: Config) -> list[Finding]:
+    """Look at the vault, and open it where its password is given without anybody being asked."""
+    vault, wanted = config.vault, config.needs
+    if vault.state is VaultState.NONE and not wanted:
+        return [good("vault", "none, and nothing needs one")]
     try:
-        return _good("tunnel", f"ngrok is {find_agent(None, os.environ, default_agent())}")
-    except RelayError as error:
-        return Finding(name="tunnel", state="failed", detail=error.sentence, fix=error.hint)
-
-
-async def _target(config: Config, name: str) -> Finding:
-    options = config.targets[name].options
-    if isinstance(options, HandlerOptions):
-        seen = await look(options)
-        if not isinstance(seen, str):
-            return _good(f"target {name}", f"{options.name} can be run")
-        return Finding(name=f"target {name}", state="failed", detail=seen)
-    why = await target_answers(config.targets[name], config.smtp, PATIENT)
-    if not why:
-        return _good(f"target {name}", "answers")
-    return Finding(name=f"target {name}", state="failed", detail=why, fix="start it, or correct its address")
-
-
-async def _mail(config: Config) -> Finding:
-    smtp = config.smtp
-    if smtp is None:
-        return _good("mail", "no [smtp]: mails are rendered and kept in the outbox")
-    outcome = await probe(smtp)
-    where = f"{smtp.host}:{smtp.port}"
-    if isinstance(outcome, Succeeded):
-        return _good("mail", f"{where} takes our mail")
-    return Finding(
-        name="mail", state="failed", detail=outcome.detail, fix="correct [smtp], or start the server"
-    )
+        count = f"vault {vault.path} holds {counted(len(vault.names), 'secret')}"
+        vault.content()
+        opened = (await at_hand(config)).vault.state is VaultState.UNLOCKED
+    except VaultError as error:
+        return [bad("vault", error.sentence, error.hint)]
+    except NotFoundError as error:
+        found = bad("vault", error.sentence, error.hint)
+    else:
+        found = good("vault", f"{count}; {'its password is right' if opened else 'locked'}")
+    told = (sentence.partition("; ") for sentence in lacking(wanted, vault.names))
+    return [found, *(bad("vault", what, fix) for what, _, fix in told)]
 
 
 def _tell(call: Call, finding: Finding) -> None:

@@ -1,38 +1,91 @@
-"""`relay email`: an event as a mail, sent or only shown."""
+"""`relay email`: an event as a mail, sent or only shown; or what many events would have sent."""
+
+from pathlib import Path
+from typing import Any
 
 import click
 
-from relay.cli.client import connect
+from relay.cli import dryrun
+from relay.cli.client import Json, connect
 from relay.cli.options import Call, event_id, shared
 from relay.cli.settle import settled, succeeded, tell
+from relay.cli.terminal import quote
+from relay.errors import UsageError
+from relay.model.text import size
 
 
 @click.command("email")
-@click.argument("event", type=event_id, metavar="EVENT")
-@click.argument("template")
+@click.argument("words", nargs=-1, metavar="[EVENT] [TEMPLATE]")
 @click.option("--to", multiple=True, metavar="ADDRESS", help="To somebody else than the template says.")
 @click.option("--preview", is_flag=True, help="Render it and send nothing.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write its HTML to FILE instead."
+)
+@click.option("--force", is_flag=True, help="Send it although it was sent before.")
+@click.option("--query", help="With --dry-run: every event that matches.")
+@click.option("--target", help="With --dry-run: only what routes lead to this target.")
+@click.option("--dry-run", is_flag=True, help="Say what routes, or TEMPLATE, would have sent; send nothing.")
 @shared
-async def command(call: Call, event: int, template: str, to: tuple[str, ...], *, preview: bool) -> int:
-    """Mail an event by a template of relay.toml's [emails]; 1 when the mail could not be handed over."""
-    letter = {"template": template, "to": list(to)}
+async def command(call: Call, /, words: tuple[str, ...], *, dry_run: bool, **how: Any) -> int:
+    """Mail an event by a template of relay.toml's [emails]; 1 when the mail could not be handed over.
+
+    relay email 42 welcome sends one; relay email --dry-run --query after:7d says what routes would have
+    sent last week, and relay email --dry-run --query after:7d welcome what that template would.
+    """
+    if dry_run or how["query"] is not None or how["target"] is not None:
+        return await _rehearse(call, words, dry_run=dry_run, **how)
+    if len(words) != 2:
+        raise UsageError("an event and a template are needed", hint="relay email 42 welcome")
+    event, letter = event_id(words[0]), {"template": words[1], "to": list(how["to"])}
     async with connect(call.load()) as api:
-        if preview:
-            _print(call, await api.post(f"/api/events/{event}/email/preview", letter))
-            return 0
-        made = await api.post(f"/api/events/{event}/email", letter)
+        if how["preview"] or how["html"]:
+            mail = await api.post(f"/api/events/{event}/email/preview", letter)
+            return _show(call, mail, how["html"])
+        made = await api.post(f"/api/events/{event}/email", letter | {"force": how["force"]})
         delivery = await settled(api, made["delivery"])
     tell(call, delivery)
     return 0 if succeeded(delivery) else 1
 
 
-def _print(call: Call, mail: dict[str, object]) -> None:
+async def _rehearse(call: Call, words: tuple[str, ...], *, dry_run: bool, **how: Any) -> int:
+    if not dry_run or how["query"] is None:
+        raise UsageError(
+            "--dry-run and --query belong together",
+            hint="relay email --dry-run --query after:7d; relay replay --query … --to TARGET sends",
+        )
+    if len(words) > 1 or any(how[name] for name in ("to", "preview", "html", "force")):
+        raise UsageError("a dry run takes a query, and a template or a target", hint="leave the rest out")
+    wanted = {"q": how["query"], "template": words[0] if words else None, "target": how["target"]}
+    async with connect(call.load()) as api:
+        return await dryrun.tell(call, api, wanted)
+
+
+def _show(call: Call, mail: Json, path: Path | None) -> int:
+    if path is not None:
+        _write(path, mail["html"])
     if call.json:
         call.terminal.json(mail)
-        return
-    to = mail["to"]
-    call.terminal.line("To: ", ", ".join(to) if isinstance(to, list) else "")
-    call.terminal.line("Subject: ", str(mail["subject"]))
+        return 0
+    for name, key in (("To", "to"), ("Cc", "cc"), ("Bcc", "bcc"), ("Reply-To", "reply_to")):
+        if mail[key]:
+            call.terminal.line(f"{name}: ", ", ".join(mail[key]))
+    call.terminal.line("Subject: ", mail["subject"])
+    for one in mail["attachments"]:
+        call.terminal.line("Attached: ", f"{one['name']} ({size(one['size'])})")
     call.terminal.line()
-    for text in str(mail["text"]).splitlines():
+    for text in mail["text"].splitlines():
         call.terminal.line(text)
+    if path is not None:
+        call.terminal.say(f"its HTML is in {path}")
+    return 0
+
+
+def _write(path: Path, html: str) -> None:
+    if not html:
+        raise UsageError("this mail has no HTML, only text", hint="leave --html out")
+    try:
+        path.write_text(html, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {quote(str(path))}: {error.strerror}", hint="name another file"
+        ) from None

@@ -103,7 +103,8 @@ def sole(error: BaseException) -> BaseException:
 def _usage(error: click.ClickException) -> str:
     name = ""
     if isinstance(error, click.MissingParameter) and error.param is not None:
-        name = f"{error.param.make_metavar(error.ctx or click.Context(click.Command('relay')))} is missing"
+        metavar = error.param.make_metavar(error.ctx or click.Context(click.Command("relay")))
+        name = f"{error.param.opts[-1] if isinstance(error.param, click.Option) else metavar} is missing"
     elif isinstance(error, click.BadParameter) and error.param is not None:
         names = [option for option in error.param.opts if option.startswith("-")]
         name = f"{names[-1]}: " if names else ""

@@ -12,12 +12,12 @@ from relay.errors import ConfigError
 TEMPLATE = """\
 # relay.toml: relay works without it; whatever stands here commented out is the default.
 # `relay check` lists every mistake. Secrets never stand in this file: "env:NAME" names a variable,
-# which may be set in a .env beside it.
+# which may be set in a .env beside it, and "vault:NAME" a secret kept under a password by `relay vault set NAME`.
 
 [server]
 # ingress   = "127.0.0.1:8400"   # the only port a tunnel exposes: /webhooks/... and nothing else
 # dashboard = "127.0.0.1:8401"   # pages, API and live stream, for you alone
-# data_dir  = ".relay"           # events and tokens; keep it out of version control
+# data_dir  = ".relay"           # events, tokens, the vault; keep it out of version control
 # max_body  = "25MB"
 # inbox     = true               # capture /webhooks/<any other name> too, unchecked
 # allow_targets = ["10.0.0.5:3000"]   # further addresses that a typed-in URL may reach
@@ -37,6 +37,20 @@ TEMPLATE = """\
 # tolerance  = "5m"              # how old a signature may be
 # events     = ["payment_intent.*", "invoice.paid"]   # others are kept and marked ignored
 # duplicates = "drop"            # drop: kept, never sent on | deliver
+# allow_ips  = ["192.0.2.1", "10.0.0.0/24"]                       # others: 403
+# rate_limit = { requests_per_minute = 60, burst = 10 }           # faster: 429
+# max_body   = "64KB"            # larger: 413
+# content_types = ["application/json"]                            # others: 400
+# email_field = "user.email"     # must hold a mail address, else 400
+# require_idempotency_key = true # without one: 400; so is what does not fit schema = "schemas/payment.json",
+#                                # a JSON Schema, or schema = "models:Payment", a Pydantic model
+#
+# [sources.stripe.catch_up]      # relay catch-up stripe --since 2h; for GitHub, Stripe and Svix
+# key        = "env:STRIPE_API_KEY"
+#
+# [sources.github.catch_up]
+# token      = "env:GITHUB_TOKEN"
+# repository = "owner/name"      # or organization, or app
 #
 # [sources.billing]              # a provider of your own
 # provider   = "custom"
@@ -51,6 +65,12 @@ TEMPLATE = """\
 # encoding  = "hex"              # hex | base64
 # prefix    = "sha256="
 # content   = "{body}"           # also {timestamp}, {id}, {url}, {method}, {path}
+#
+# [sources.twilio]               # tells what became of SMS, as resend, sendgrid, mailgun and postmark do of mail
+# [sources.twilio.messages]      # how a status finds its message, and who it is for when nobody registered that
+# match   = ["external_id", "embedded", "timestamp"]   # any of these, in any order
+# window  = "10m"                # for timestamp: how far off the sending may lie
+# unknown = 200                  # 404: "message not found"
 
 # A target is where events go: forward, email, or handler = "handlers.py" for functions of your own.
 # With one target and no routes everything goes there.
@@ -76,6 +96,10 @@ TEMPLATE = """\
 # to      = "{{ payload.data.object.customer_email }}"
 # subject = "Paid: {{ payload.data.object.number }}"
 # text    = "Thank you."         # or template = "emails/receipt.html"
+# cc      = "boss@example.com"   # also bcc and reply_to
+# attach  = ["payload"]          # the payload as JSON; "body": as it came
+# once    = true                 # one mail for an event, unless it is forced
+# per_hour = 30                  # how many leave within an hour; the others wait
 #
 # [smtp]                         # without it mails are kept in the outbox and shown in the dashboard
 # host     = "smtp.example.com"
@@ -85,6 +109,15 @@ TEMPLATE = """\
 # password = "env:SMTP_PASSWORD"
 # sender   = "Relay <relay@example.com>"
 # allow_recipients = ["*@example.com"]
+# retry    = { attempts = 6, first = "2s", factor = 3, max = "1h", jitter = 0.2 }
+# timeout  = "10s"               # for each step
+# insecure = false               # true: also a server elsewhere that offers no encryption
+# verify_tls = true              # ca_file = "mail-ca.pem" names who vouches for its certificate
+
+# [retention]                    # the oldest go first; what is pinned or still owed stays
+# max_age    = "30d"
+# max_events = 1000000
+# max_size   = "5GB"
 """
 
 

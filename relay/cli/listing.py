@@ -1,21 +1,27 @@
-"""Events in numbers: asked for page by page, printed a line each."""
+"""Lists: asked for page by page, and events printed a line each."""
 
 from relay.cli.client import Api, Json
 from relay.cli.options import Call
 from relay.cli.terminal import Part
-from relay.cli.words import day_and_time, event_parts, size
+from relay.cli.words import day_and_time, event_parts
+from relay.model.text import size
 
 PAGE = 500  # what the API gives at most in one answer
 
 
 async def pages(api: Api, query: str, limit: int | None = None, after: int | None = None) -> list[Json]:
     """Return matching events, newest first, up to `limit` and above number `after`."""
+    return await listed(api, "events", limit, q=query, after=after)
+
+
+async def listed(api: Api, noun: str, limit: int | None, **filters: str | int | None) -> list[Json]:
+    """Return what `GET /api/<noun>` lists, newest first, up to `limit`."""
     found: list[Json] = []
     before: int | None = None
     while limit is None or len(found) < limit:
         wanted = PAGE if limit is None else min(PAGE, limit - len(found))
-        answer = await api.get("/api/events", q=query, limit=wanted, before=before, after=after)
-        found += answer["events"]
+        answer = await api.get(f"/api/{noun}", limit=wanted, before=before, **filters)
+        found += answer[noun]
         before = answer["next_before"]
         if before is None:
             break

@@ -1,10 +1,14 @@
 """What the log says and where: short lines for a person, whole tracebacks in data_dir/relay.log."""
 
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
 
 from relay.clock import Clock, SystemClock
 from relay.model.text import printable
@@ -16,30 +20,39 @@ _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loudness:
+    """How the log speaks: `verbosity` 0 says warnings, 1 also what happens, 2 everything.
+
+    `debug` says tracebacks too; `as_json` makes every line an object, in the file as well.
+    """
+
+    verbosity: int = 0
+    debug: bool = False
+    as_json: bool = False
+
+
+QUIET = Loudness()
+
+
 def set_up(
-    say: Say,
-    *,
-    verbosity: int = 0,
-    debug: bool = False,
-    log: Path | None = None,
-    untold: Sequence[str] = (),
+    say: Say, loudness: Loudness = QUIET, *, log: Path | None = None, untold: Sequence[str] = ()
 ) -> None:
     """Send log records to `say` as single lines, and to the file `log` with their tracebacks.
 
-    `verbosity` 0 says warnings, 1 also what happens, 2 everything; `debug` says tracebacks too. What the
-    loggers `untold` have to say goes to the file alone.
+    What the loggers `untold` have to say goes to the file alone.
     """
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    spoken = _Spoken(say, log=log, debug=debug)
-    spoken.setLevel(_LEVELS[min(verbosity, 2)])
+    spoken = _Spoken(say, loudness, log)
+    spoken.setLevel(_LEVELS[min(loudness.verbosity, 2)])
     spoken.addFilter(lambda record: record.name not in untold)
     root.addHandler(spoken)
     if log is not None:
-        root.addHandler(_file(log))
-    root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+        root.addHandler(_file(log, _AsJson() if loudness.as_json else _Filed()))
+    root.setLevel(logging.DEBUG if loudness.verbosity > 1 else logging.INFO)
     for name in ("asyncio", "aiosqlite"):  # their DEBUG and INFO tell of every statement and socket
         logging.getLogger(name).setLevel(logging.WARNING)
     served = logging.getLogger("aiohttp.server")
@@ -75,13 +88,17 @@ class MalformedRequests(logging.Filter):
 
 
 class _Spoken(logging.Handler):
-    def __init__(self, say: Say, *, log: Path | None, debug: bool) -> None:
+    def __init__(self, say: Say, loudness: Loudness, log: Path | None) -> None:
         super().__init__()
         self._say = say
         self._log = log
-        self._debug = debug
+        self._debug = loudness.debug
+        self._json = _AsJson(traced=loudness.debug) if loudness.as_json else None
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._json is not None:
+            self._say(self._json.format(record))
+            return
         text = printable(record.getMessage())
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and not self._debug:
@@ -95,6 +112,34 @@ class _Spoken(logging.Handler):
                 self._say(f"    {printable(line)}")
 
 
+class _AsJson(logging.Formatter):
+    """One object a line: time, level, logger, message, the fields a record brought, and its error."""
+
+    def __init__(self, *, traced: bool = True) -> None:
+        super().__init__()
+        self._traced = traced
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+        plain: dict[str, Any] = {
+            "kind": "log",
+            "at": at.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": printable(record.getMessage()),
+        }
+        plain |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        if record.exc_info and record.exc_info[0] is not None:
+            plain["error"] = record.exc_info[0].__name__
+            if self._traced:
+                plain["traceback"] = self.formatException(record.exc_info).splitlines()
+        return json.dumps(plain, default=repr)
+
+
+# What every record has; whatever else one has, whoever logged gave it.
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
 class _Filed(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         # Line by line: a message may hold captured text, and a log line must not be forged.
@@ -105,12 +150,12 @@ class _Filed(logging.Formatter):
         return "\n".join([head, *(f"    {printable(line)}" for line in whole)])
 
 
-def _file(log: Path) -> logging.Handler:
+def _file(log: Path, formatter: logging.Formatter) -> logging.Handler:
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(log, os.O_WRONLY | os.O_CREAT, 0o600))
     handler = RotatingFileHandler(
         log, maxBytes=FILE_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace"
     )
-    handler.setFormatter(_Filed())
+    handler.setFormatter(formatter)
     handler.setLevel(logging.INFO)
     return handler

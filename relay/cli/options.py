@@ -30,7 +30,7 @@ class Call:
     path: Path | None
     overrides: Overrides
     json: bool
-    verbosity: int
+    loudness: logs.Loudness
 
     @property
     def terminal(self) -> Terminal:
@@ -54,19 +54,27 @@ def shared(command: Callable[Concatenate[Call, P], Work]) -> Callable[P, int | N
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
     @click.option("-v", "--verbose", "verbosity", count=True, help="Say more; -vv says everything.")
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
+    @click.option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text", help="How the log speaks."
+    )
     @click.pass_obj
     @functools.wraps(command)
     def wrapped(invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> int | None:
         options: dict[str, Any] = kwargs
         invocation.debug = options.pop("debug")
+        loudness = logs.Loudness(
+            verbosity=options.pop("verbosity"),
+            debug=invocation.debug,
+            as_json=options.pop("log_format") == "json",
+        )
         call = Call(
             invocation=invocation,
             path=options.pop("config"),
             overrides=Overrides(data_dir=options.pop("data_dir")),
             json=options.pop("as_json"),
-            verbosity=options.pop("verbosity"),
+            loudness=loudness,
         )
-        logs.set_up(invocation.terminal.say, verbosity=call.verbosity, debug=invocation.debug)
+        logs.set_up(invocation.terminal.say, loudness)
         return asyncio.run(command(call, *args, **kwargs))
 
     return wrapped
@@ -80,6 +88,11 @@ def event_id(text: str) -> int:
 def delivery_id(text: str) -> int:
     """Return a delivery's number. Raises a usage error that quotes what was typed."""
     return _number(text, "a delivery id", "relay deliveries lists them")
+
+
+def message_id(text: str) -> int:
+    """Return a message's number. Raises a usage error that quotes what was typed."""
+    return _number(text, "a message id", "relay messages lists them")
 
 
 def at_most(text: str | int) -> int:

@@ -19,7 +19,9 @@ COMMANDS = {
     "events": "List events, newest first, or follow them live.",
     "show": "Show one event whole.",
     "replay": "Send events again, signed so that they verify.",
+    "lab": "Try an app with duplicates, bursts, other orders and forgeries.",
     "trigger": "Send a signed sample event through the real ingress.",
+    "catch-up": "Fetch what a provider sent while relay was away.",
     "samples": "List the sample events that can be triggered.",
     "verify": "Say how an event's signature was checked.",
     "explain": "Say which routes an event took, and why.",
@@ -29,9 +31,21 @@ COMMANDS = {
     "deliveries": "List what was sent, and what is owed.",
     "retry": "Try a delivery again now.",
     "cancel": "Give a waiting delivery up.",
+    "messages": "List outgoing mail and SMS, and what became of them.",
+    "export": "Write events as JSON lines, HAR, curl, HTTP or pytest.",
+    "import": "Take in events that were exported, or a HAR file.",
+    "vault": "Keep secrets under a password.",
     "token": "Print the dashboard's token and its link.",
     "providers": "List the providers that relay knows.",
 }
+
+
+_KEYWORDS = {"import": "import_"}  # what cannot be a module's name
+
+
+def module_of(name: str) -> str:
+    """Return the module that a command lives in."""
+    return f"relay.cli.{_KEYWORDS.get(name, name).replace('-', '_')}"
 
 
 class Program(click.Group):
@@ -47,7 +61,7 @@ class Program(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(f"relay.cli.{cmd_name}").command
+        found = importlib.import_module(module_of(cmd_name)).command
         assert isinstance(found, click.Command)
         return found
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TaskID
+from rich.progress import DownloadColumn, MofNCompleteColumn, Progress, TaskID
 
 from relay.cli.terminal import Terminal
 
 
 class Bar:
-    """A bar that counts deliveries."""
+    """A bar that counts something."""
 
     shown = True
 
@@ -19,9 +19,9 @@ class Bar:
         self._progress = progress
         self._task = task
 
-    def advance(self) -> None:
-        """Count one more."""
-        self._progress.advance(self._task)
+    def advance(self, count: int = 1) -> None:
+        """Count that many more."""
+        self._progress.advance(self._task, count)
 
     def reach(self, count: int) -> None:
         """Count up to there."""
@@ -29,14 +29,18 @@ class Bar:
 
 
 @contextmanager
-def bar(terminal: Terminal, total: int) -> Iterator[Bar]:
-    """Show a bar on stderr for as long as the block lasts; what is printed meanwhile stands above it."""
+def bar(terminal: Terminal, total: int, doing: str = "replaying", *, sizes: bool = False) -> Iterator[Bar]:
+    """Show a bar on stderr for as long as the block lasts; what is printed meanwhile stands above it.
+
+    It says what is being done; `sizes` says that bytes are counted.
+    """
     kept = terminal.out, terminal.err
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    count = DownloadColumn() if sizes else MofNCompleteColumn()
+    columns = (*Progress.get_default_columns(), count)
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         # rich has put streams of its own in place of these, which know where the bar is.
         terminal.out, terminal.err = sys.stdout, sys.stderr
         try:
-            yield Bar(progress, progress.add_task("replaying", total=total))
+            yield Bar(progress, progress.add_task(doing, total=total))
         finally:
             terminal.out, terminal.err = kept

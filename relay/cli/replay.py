@@ -59,7 +59,7 @@ async def command(
         raise UsageError(
             "--rate and --stop-on-failure are for a --query without --set", hint="leave them out"
         )
-    async with connect(call.load()) as api:
+    async with connect(call.load(), secrets=True) as api:
         if resume is not None:
             await api.post(f"/api/replays/{resume}/resume")
             return await bulk.follow(call, api, resume)

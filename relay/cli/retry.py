@@ -15,7 +15,7 @@ async def command(call: Call, delivery: int) -> int:
 
     While no relay runs it becomes due, and relay start sends it.
     """
-    async with connect(call.load()) as api:
+    async with connect(call.load(), secrets=True) as api:
         before = await api.get(f"/api/deliveries/{delivery}")
         await api.post(f"/api/deliveries/{delivery}/retry")
         if not api.lasting:

@@ -1,17 +1,16 @@
 """`relay show`: one event whole, or its exact bytes."""
 
 import base64
-import json
 
 import click
 
 from relay.cli.client import Api, Json, connect
 from relay.cli.options import Call, event_id, shared
 from relay.cli.terminal import Part
-from relay.cli.verify import check_rows
-from relay.cli.words import delivery_parts, event_parts, size
+from relay.cli.verify import check_rows, problem_rows
+from relay.cli.words import delivery_parts, event_parts
 from relay.model.payload import Payload
-from relay.model.text import REDACTED, is_sensitive
+from relay.model.text import REDACTED, is_sensitive, size
 
 _SHOWN_BODY = 20_000  # characters of a body that a person is shown; --body gives all
 
@@ -47,16 +46,6 @@ def body_bytes(whole: Json) -> bytes:
     return base64.b64decode(body["text"]) if body["encoding"] == "base64" else str(body["text"]).encode()
 
 
-def body_lines(content: bytes, content_type: str) -> list[str]:
-    """Return a body as lines for a person: JSON indented, forms field by field, else as it is."""
-    payload = Payload(content, content_type.partition(";")[0].strip().lower())
-    if payload.json is not None:
-        return json.dumps(payload.json, indent=2, ensure_ascii=False).splitlines()
-    if payload.form:
-        return [f"{name} = {value}" for name, value in payload.form]
-    return content.decode("utf-8", "backslashreplace").expandtabs(4).splitlines()
-
-
 def _print_body(call: Call, content: bytes) -> None:
     if not call.terminal.is_terminal:
         call.terminal.raw(content)
@@ -71,7 +60,12 @@ def _print(call: Call, whole: Json, sent: list[Json], *, reveal: bool) -> None:
     source, type_, number, verdict = event_parts(whole)
     line(number, "  ", source, "  ", type_, "  ", verdict)
     call.terminal.table(_facts(whole))
-    for title, rows in (("Signature", check_rows(whole)), ("Headers", _headers(whole, reveal=reveal))):
+    sections = (
+        ("Signature", check_rows(whole)),
+        ("Refused because", problem_rows(whole["fields"])),
+        ("Headers", _headers(whole, reveal=reveal)),
+    )
+    for title, rows in sections:
         if rows:
             line()
             line((title, "bold"))
@@ -101,7 +95,7 @@ def _print_content(call: Call, whole: Json) -> None:
     call.terminal.line()
     call.terminal.line(("Body", "bold"))
     left = _SHOWN_BODY
-    for text in body_lines(content, whole["content_type"]):
+    for text in Payload(content, whole["content_type"].partition(";")[0].strip().lower()).lines():
         if left <= 0:
             call.terminal.say(f"the body goes on; relay show {whole['id']} --body prints all of it")
             return
@@ -113,8 +107,10 @@ def _facts(whole: Json) -> list[list[Part]]:
     query = f"?{whole['query']}" if whole["query"] else ""
     facts = {
         "received": whole["received_at"],
-        "request": f"{whole['method']} {whole['path']}{query} from {whole['remote']}",
-        "answered": str(whole["status"]),
+        "request": f"{whole['method']} {whole['path']}{query} "
+        + ("rebuilt by relay" if whole["recovered"] else f"from {whole['remote']}"),
+        "recovered": f"fetched afterwards; sent {whole['sent_at']}" if whole["recovered"] else "",
+        "answered": str(whole["status"] or ""),
         "key": whole["idempotency_key"],
         "body": f"{size(whole['size'])} {whole['content_type']} sha256:{whole['sha256'][:12]}",
         "why": whole["reason_sentence"],

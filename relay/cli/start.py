@@ -22,6 +22,7 @@ from relay.cli.browser import open_dashboard
 from relay.cli.client import find
 from relay.cli.faults import INTERRUPTED
 from relay.cli.options import Call, shared
+from relay.cli.passwords import password_fd, unlocked
 from relay.cli.stopping import Stopping, stopping
 from relay.cli.ticker import Ticker
 from relay.cli.voices import Lines, Objects, Tally
@@ -42,6 +43,8 @@ _POLL = 0.05
 @click.option("--open", "in_browser", is_flag=True, help="Open the dashboard in the browser.")
 @click.option("--ingress", metavar="HOST:PORT", help="Where webhooks arrive; port auto is any free one.")
 @click.option("--dashboard", metavar="HOST:PORT", help="Where dashboard and API are.")
+@click.option("--locked", is_flag=True, help="Start with the vault locked, and ask for no password.")
+@password_fd
 @shared
 async def command(
     call: Call,
@@ -52,6 +55,8 @@ async def command(
     in_browser: bool,
     ingress: str | None,
     dashboard: str | None,
+    locked: bool,
+    password_fd: int | None,
 ) -> int:
     """Capture webhooks, verify them, show them live and send them on, until Ctrl-C.
 
@@ -67,6 +72,7 @@ async def command(
             data_dir=call.overrides.data_dir,
         )
     )
+    config = await unlocked(call, config, password_fd, locked=locked)
     # A file that cannot be run is told now, not when the first event comes.
     config = replace(config, notices=(*config.notices, *await inspect(config)))
     async with stopping(call.terminal.say) as stop:
@@ -129,8 +135,7 @@ async def _opened(call: Call, config: Config) -> AsyncIterator[Running]:
 def _log_to(call: Call, log: Path | None) -> None:
     logs.set_up(
         call.terminal.say,
-        verbosity=call.verbosity,
-        debug=call.invocation.debug,
+        call.loudness,
         log=log,
         untold=("relay.tunnel.supervisor",),  # the ticker tells of the tunnel
     )
@@ -174,10 +179,9 @@ async def _greet(call: Call, config: Config, relay: Running, voice: Lines | Obje
 
 
 async def _tell_until(stop: Stopping, relay: Running, voice: Lines | Objects) -> None:
-    counts = await relay.store.events.page(limit=1)
     ticker = Ticker(relay, voice)
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(ticker.run(counts.rows[0].id if counts.rows else 0))
+        telling = group.create_task(ticker.run(relay.older))
         await stop.wait()
         telling.cancel()
     await ticker.finish()

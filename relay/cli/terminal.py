@@ -76,6 +76,11 @@ class Terminal:
         except (OSError, ValueError):
             return
 
+    def ask(self, prompt: str) -> None:
+        """Print what a person is asked for, and leave the cursor behind it."""
+        self.err.write(printable(prompt))
+        self.err.flush()
+
     def flush(self) -> None:
         """Hand over what is still held back. Raises OutputClosed."""
         try:

@@ -10,7 +10,15 @@ from relay.assembly.front import Running
 from relay.bus import Subscription
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.event import EventRow
-from relay.model.signals import DeliveryChanged, EventStored, HandlersChanged, Refused, Signal, TunnelChanged
+from relay.model.signals import (
+    DeliveryChanged,
+    EventStored,
+    HandlersChanged,
+    Refused,
+    Signal,
+    TunnelChanged,
+    VaultChanged,
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +79,8 @@ class Ticker:
         """Tell everything after event number `last`, until cancelled."""
         self._last = last
         with self._bus.subscribed() as listening:
+            signals: tuple[Signal, ...] = (EventStored(0),)  # what came before anybody listened
             while True:
-                signals = await self._heard(listening)
                 try:
                     await self._take(signals)
                     await self._tell()
@@ -81,6 +89,7 @@ class Ticker:
                     # Telling is not what relay is for: capture goes on, whatever happens here.
                     log.exception("could not tell what happened")
                     await asyncio.sleep(_RECOVERY)
+                signals = await self._heard(listening)
 
     async def finish(self) -> None:
         """Tell what was waiting for its deliveries."""
@@ -114,6 +123,8 @@ class Ticker:
             match signal:
                 case TunnelChanged():
                     self._voice.tunnel(signal)
+                case VaultChanged(detail=detail) if detail:
+                    self._voice.notice(detail)
                 case Refused():
                     self._voice.refused(signal)
                 case HandlersChanged(target=target, detail=why):

@@ -35,7 +35,7 @@ async def command(
         wanted["body"] = _text(body)
     if to is not None:
         wanted["to"] = to
-    async with connect(call.load()) as api:
+    async with connect(call.load(), secrets=True) as api:
         event = await api.post("/api/triggers", wanted)
         if event["local_public_key"] is not None:
             public = event["local_public_key"].strip().replace("\n", "\\n")

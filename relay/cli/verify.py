@@ -17,7 +17,7 @@ _TRIED = 12  # rows of what was tried that a person is shown; --json gives all
 @shared
 async def command(call: Call, event: int) -> int:
     """Check an event's signature again with today's secrets, and say why it fails; 5 unless it verifies."""
-    async with connect(call.load()) as api:
+    async with connect(call.load(), secrets=True) as api:
         whole = await api.get(f"/api/events/{event}")
         again = await api.post(f"/api/events/{event}/verify", {})
     if call.json:
@@ -40,6 +40,11 @@ def check_rows(whole: Json) -> list[list[Part]]:
     ]
 
 
+def problem_rows(fields: list[Json]) -> list[list[Part]]:
+    """Return what a source's rules have against an event as rows: mark, field, what is wrong with it."""
+    return [[_MARKS[False], item["field"] or "the body", item["message"]] for item in fields]
+
+
 def _print(call: Call, whole: Json, again: Json) -> None:
     source, type_, number, verdict = event_parts(whole)
     line = call.terminal.line
@@ -47,12 +52,19 @@ def _print(call: Call, whole: Json, again: Json) -> None:
     if whole["verdict"] != again["verdict"]:
         line("checked again now: ", (again["verdict"], "bold"))
     call.terminal.table(["  ", *row] for row in check_rows(again))
+    _print_rules(call, whole, again)
     for hint in again["hints"]:
         _print_hint(call, hint)
     if not again["hints"] and (said := again["reason_sentence"] or whole["reason_sentence"]):
         line(said)
     if again["hints"]:
         _print_evidence(call, again)
+
+
+def _print_rules(call: Call, whole: Json, again: Json) -> None:
+    call.terminal.table(["  ", *row] for row in problem_rows(again["fields"]))
+    if whole["fields"] and not again["fields"]:
+        call.terminal.line("with today's rules of its source the request would come in")
 
 
 def _print_hint(call: Call, hint: Json) -> None:

@@ -1,5 +1,6 @@
 """How `relay start` tells what happens: lines for a person, objects for a program."""
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,9 +14,30 @@ from relay.store.deliveries import count_states
 from relay.web import shapes
 
 _WIDEST = (16, 34, 8, 30)  # source, type, number, verdict: columns grow no further
+_KINDS = 1000  # of refusals counted apart
 _QUIET = 10.0  # seconds in which refusals of one kind are counted rather than told
 
 Tally = dict[str, Any]
+
+
+class Bursts:
+    """Hears of refusals and lets one of a kind through, then only counts for a while."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._heard: dict[tuple[str, int], tuple[float, int]] = {}
+
+    def hear(self, refused: Refused) -> int | None:
+        """Return how many of its kind were only counted since the last one told; None to count this one too."""
+        key, now = (refused.source, refused.status), self._monotonic()
+        since, count = self._heard.get(key, (-_QUIET, 0))
+        if now - since < _QUIET:
+            self._heard[key] = (since, count + 1)
+            return None
+        if len(self._heard) > _KINDS:
+            self._heard.clear()
+        self._heard[key] = (now, 0)
+        return count
 
 
 class Lines:
@@ -25,9 +47,8 @@ class Lines:
 
     def __init__(self, terminal: Terminal, monotonic: Callable[[], float]) -> None:
         self._terminal = terminal
-        self._monotonic = monotonic
+        self._bursts = Bursts(monotonic)
         self._widths = [6, 12, 3, 8]
-        self._refused: dict[tuple[str, int], tuple[float, int]] = {}
 
     def event(self, row: EventRow, made: Sequence[Delivery], told: Sequence[Delivery]) -> None:
         """Tell an event with its deliveries; those still on their way say so."""
@@ -59,15 +80,10 @@ class Lines:
 
     def refused(self, refused: Refused) -> None:
         """Tell of a refusal, and of those like it only now and then."""
-        key, now = (refused.source, refused.status), self._monotonic()
-        since, count = self._refused.get(key, (-_QUIET, 0))
-        if now - since < _QUIET:
-            self._refused[key] = (since, count + 1)
+        before = self._bursts.hear(refused)
+        if before is None:
             return
-        if len(self._refused) > 1000:
-            self._refused.clear()
-        self._refused[key] = (now, 0)
-        more = f", and {count} before it" if count else ""
+        more = f", and {before} before it" if before else ""
         source = f" for {refused.source}" if refused.source else ""
         self._terminal.say(f"turned away with {refused.status}{source}: {refused.detail}{more}")
 
@@ -98,8 +114,9 @@ class Objects:
 
     joins = False
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
+        self._bursts = Bursts(monotonic)
 
     def event(self, row: EventRow, made: Sequence[Delivery], told: Sequence[Delivery]) -> None:
         """Tell an event."""
@@ -121,9 +138,12 @@ class Objects:
         """Tell nothing: a program is told every event."""
 
     def refused(self, refused: Refused) -> None:
-        """Tell of a refusal."""
-        text = f"turned away {refused.status} {refused.source}: {refused.detail}"
-        self._tell("notice", {"text": text, "source": refused.source, "status": refused.status})
+        """Tell of a refusal, and how many of its kind there were that were not told."""
+        before = self._bursts.hear(refused)
+        if before is not None:
+            text = f"turned away {refused.status} {refused.source}: {refused.detail}"
+            about = {"source": refused.source, "status": refused.status, "remote": refused.remote}
+            self._tell("notice", {"text": text} | about | {"before": before})
 
     def notice(self, text: str) -> None:
         """Tell what a person should know."""

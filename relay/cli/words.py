@@ -29,7 +29,8 @@ def delivery_parts(delivery: Json) -> list[Part]:
     state = delivery["state"]
     made = bool(delivery["attempts_made"])
     if not made and state not in SETTLED:
-        return [f"-> {delivery['target']} ", ("waiting", "dim")]
+        why = f": {delivery['detail']}" if delivery["detail"] else ""
+        return [f"-> {delivery['target']} ", (f"waiting{why}", "dim")]
     answer = str(delivery["status"] or "") or _plain(delivery)
     took = "" if delivery["took_ms"] is None else f" {milliseconds(delivery['took_ms'])}"
     style = _STATES.get(state, "yellow")
@@ -72,14 +73,6 @@ def day_and_time(moment: str) -> str:
     return local.strftime("%H:%M:%S" if recent else "%Y-%m-%d %H:%M")
 
 
-def size(count: int) -> str:
-    """Return a number of bytes as people say it."""
-    for unit, whole in (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)):
-        if count >= whole:
-            return f"{count / whole:.1f} {unit}"
-    return f"{count} B"
-
-
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun: `1 event`, `2 deliveries`."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
@@ -94,7 +87,7 @@ def _beside(event: Json) -> str:
             return f", duplicate of #{event['duplicate_of']}"
         case "ignored":
             return ", ignored"
-    return ""
+    return ", recovered" if event.get("recovered") else ""
 
 
 def _plain(delivery: Json) -> str:

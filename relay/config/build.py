@@ -2,17 +2,21 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dotenv import dotenv_values
 
+from relay.catchup.listing import Listing
+from relay.config.catch_up import build_catch_up
+from relay.config.emails import complete, mail_notices
 from relay.config.file import File, ServerTable, TargetTable, TunnelTable
 from relay.config.handlers import handlers_target
 from relay.config.mistakes import gathered, parse, read
+from relay.config.needs import needs, vault_notices
 from relay.config.secrets import resolve, within_reach
-from relay.config.sources import build_sources, inbox
-from relay.config.targets import Targets, build_targets, forward_target
+from relay.config.sources import build_sources, inbox, source_notices, with_secrets
+from relay.config.targets import Targets, build_smtp, build_targets, forward_target
 from relay.config.units import endpoint
 from relay.dial import Rules
 from relay.errors import ConfigError, TargetError
@@ -21,7 +25,9 @@ from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
 from relay.model.secret import Secret
+from relay.retention import Keep
 from relay.tunnel.tunnel import TunnelOptions
+from relay.vault import Need, Vault
 
 DEFAULT_FILE = "relay.toml"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -59,7 +65,9 @@ class Server:
 class Config:
     """Everything relay runs by; `path` is None when there is no file.
 
-    `spare` are secrets within reach that no source need name.
+    `spare` are secrets within reach that no source need name. `catch_up(source)` gives the list of
+    its past events, and raises UsageError where there is none. `needs` says who needs the vault for what;
+    `environ` is the environment with what a .env adds to it.
     """
 
     path: Path | None
@@ -74,6 +82,11 @@ class Config:
     smtp: SmtpOptions | None
     notices: tuple[str, ...]
     spare: tuple[Secret, ...] = ()
+    keep: Keep = field(default_factory=Keep)
+    catch_up: Callable[[Source], Listing]
+    vault: Vault
+    needs: tuple[Need, ...] = ()
+    environ: Mapping[str, str] = field(repr=False)
 
 
 def load(
@@ -91,27 +104,75 @@ def load(
     problems: list[str] = []
     server = _server(file.server, overrides, folder, problems)
     own = Rules(own=frozenset({server.ingress, server.dashboard}))
-    sources = build_sources(file, known, folder)
-    targets = _with_forwards(build_targets(file, folder, own, known), overrides, own, problems)
+    vault = Vault(server.data_dir / "vault")
+    sources = build_sources(file, known, folder, vault)
+    catch_up = build_catch_up(file, sources.found, known, vault)
+    targets = _with_forwards(build_targets(file, folder, own, known, vault), overrides, own, problems)
     if overrides.handlers is not None:
         targets = _with_handlers(targets, overrides.handlers, folder, known, problems)
-    problems += [*sources.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
+    problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if problems:
         raise gathered(str(path or "the command line"), problems)
     return Config(
         path=path,
         file=file,
         server=server,
-        tunnel=_tunnel(file.tunnel, overrides, server.data_dir, known),
+        tunnel=_tunnel(file.tunnel, overrides, known, vault),
         sources=sources.found,
-        inbox=inbox(known) if file.server.inbox else None,
+        inbox=inbox(known, sources.found) if file.server.inbox else None,
         targets=targets.found,
         routes=targets.routes,
         emails=targets.emails,
         smtp=targets.smtp,
-        notices=(*sources.notices, *targets.notices, *_unused(file)),
-        spare=within_reach(known, (item for table in file.sources.values() for item in table.secret)),
+        notices=(
+            *sources.notices,
+            *catch_up.notices,
+            *targets.notices,
+            *vault_notices(needs(file), vault),
+            *_unused(file),
+        ),
+        spare=_spare(file, known, vault),
+        catch_up=catch_up.listing,
+        keep=Keep(**file.retention.model_dump()),
+        vault=vault,
+        needs=needs(file),
+        environ=known,
     )
+
+
+def resolved(config: Config) -> Config:
+    """Return the configuration with every reference looked up anew: what its vault holds at this moment."""
+    file, known, vault = config.file, config.environ, config.vault
+    sources = tuple(
+        with_secrets(source, file.sources[source.name], known, vault) for source in config.sources
+    )
+    smtp, notices = build_smtp(file.smtp, known, vault)
+    catch_up = build_catch_up(file, sources, known, vault)
+    folder = config.path.resolve().parent if config.path else Path.cwd()
+    token = resolve([file.tunnel.authtoken], known, vault)
+    return replace(
+        config,
+        sources=sources,
+        smtp=complete(smtp, file.smtp, folder),
+        catch_up=catch_up.listing,
+        tunnel=replace(config.tunnel, authtoken=token.first, locked=bool(token.locked)),
+        notices=(
+            *source_notices(file, sources),
+            *catch_up.notices,
+            *notices,
+            *mail_notices(config.emails.values(), file.smtp),
+            *vault_notices(config.needs, vault),
+            *_unused(file),
+        ),
+        spare=_spare(file, known, vault),
+    )
+
+
+def _spare(file: File, known: Mapping[str, str], vault: Vault) -> tuple[Secret, ...]:
+    named = (item for table in file.sources.values() for item in table.secret)
+    elsewhere = {need.name for need in needs(file) if need.kind != "source"}
+    saved = (secret for secret in vault.secrets if secret.reference.removeprefix("vault:") not in elsewhere)
+    return (*within_reach(known, named), *saved)
 
 
 def _environment(folder: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
@@ -212,14 +273,15 @@ def _tunnel_problems(table: TunnelTable) -> list[str]:
 def _tunnel(
     table: TunnelTable,
     overrides: Overrides,
-    data_dir: Path,
     environ: Mapping[str, str],
+    vault: Vault,
 ) -> TunnelOptions:
-    token = resolve([table.authtoken], environ).found
+    token = resolve([table.authtoken], environ, vault)
     return TunnelOptions(
-        data_dir=data_dir,
+        data_dir=vault.path.parent,
         provider="none" if overrides.no_tunnel else table.provider,
-        authtoken=token[0] if token else None,
+        authtoken=token.first,
+        locked=bool(token.locked),
         domain=table.domain,
         command=table.command,
         public_url=table.public_url,
@@ -228,8 +290,6 @@ def _tunnel(
 
 def _unused(file: File) -> list[str]:
     notices = []
-    if "retention" in file.model_fields_set:
-        notices.append("retention: this version does not apply it yet")
     if file.targets and not file.routes and len(file.targets) > 1:
         notices.append("routes: there are several targets but no routes, so nothing is forwarded")
     return notices

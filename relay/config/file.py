@@ -5,13 +5,18 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from relay.config.units import Duration, Endpoint, Size, endpoint, seconds
+from relay.vault.form import NAME, NAME_RULE
 
 
 def _reference(value: object) -> object:
     if isinstance(value, str) and not value.startswith(("env:", "vault:")):
-        raise ValueError('must be a reference, never the value itself: write "env:NAME" or "vault:name"')
+        raise ValueError(
+            'must be a reference, never the value itself: write "env:NAME", or "vault:name" and relay vault set name'
+        )
     if isinstance(value, str) and not value.partition(":")[2]:
         raise ValueError(f'{value!r} names nothing; write "env:NAME" or "vault:name"')
+    if isinstance(value, str) and value.startswith("vault:") and not NAME.fullmatch(value.partition(":")[2]):
+        raise ValueError(NAME_RULE)
     return value
 
 
@@ -57,6 +62,7 @@ class TunnelTable(Table):
     domain: str | None = None
     command: str | None = None
     public_url: str | None = None
+    forwarded_for: bool | None = None
 
 
 class SignatureTable(Table):
@@ -113,8 +119,35 @@ class AnswerTable(Table):
 class RateLimit(Table):
     """`rate_limit = {…}`."""
 
-    requests_per_minute: Annotated[int, Field(ge=1)]
-    burst: Annotated[int, Field(ge=1)] = 1
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)]
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+
+
+class MessagesTable(Table):
+    """`[sources.NAME.messages]`: how the statuses a provider tells find their messages."""
+
+    match: Annotated[
+        list[Literal["external_id", "embedded", "timestamp"]], BeforeValidator(_listed), Field(min_length=1)
+    ] = ["external_id", "embedded", "timestamp"]
+    window: Annotated[Duration, Field(gt=0, le=604800)] = 600.0
+    unknown: Literal[200, 404] = 200
+    id: str | None = None
+
+
+class CatchUpTable(Table):
+    """`[sources.NAME.catch_up]`: how past events are asked for; which keys there are depends on `api`."""
+
+    api: Literal["github", "stripe", "svix"] | None = None
+    base_url: str | None = None
+    token: Reference | None = None
+    key: Reference | None = None
+    repository: str | None = None
+    organization: str | None = None
+    hook: Annotated[int, Field(ge=1)] | None = None
+    app: str | int | None = None
+    endpoint: str | None = None
+    account: str | None = None
+    undelivered: bool | None = None
 
 
 class SourceTable(Table):
@@ -138,8 +171,12 @@ class SourceTable(Table):
     json_schema: str | None = Field(default=None, alias="schema")
     allow_ips: list[str] = []
     rate_limit: RateLimit | None = None
+    content_types: Names = []
+    max_body: Size | None = None
     answer: AnswerTable = AnswerTable()
     signature: SignatureTable | None = None
+    messages: MessagesTable | None = None
+    catch_up: CatchUpTable | None = None
 
 
 class RetryTable(Table):
@@ -191,9 +228,15 @@ class EmailTable(Table):
     """`[emails.NAME]`: a mail rendered from an event."""
 
     to: Names
+    cc: Names = []
+    bcc: Names = []
+    reply_to: Names = []
     subject: str
     template: str | None = None
     text: str | None = None
+    attach: Annotated[list[Literal["payload", "body"]], BeforeValidator(_listed)] = []
+    once: bool = True
+    per_hour: Annotated[int, Field(ge=1, le=100_000)] = 30
 
 
 class SmtpTable(Table):
@@ -206,14 +249,19 @@ class SmtpTable(Table):
     password: Reference | None = None
     sender: str
     allow_recipients: list[str] = []
+    insecure: bool = False
+    ca_file: str | None = None
+    verify_tls: bool = True
+    timeout: Annotated[Duration, Field(gt=0, le=600)] = 10.0
+    retry: RetryTable = RetryTable()
 
 
 class RetentionTable(Table):
     """`[retention]`: how much is kept."""
 
-    max_age: Duration = 30 * 86400.0
+    max_age: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
     max_events: Annotated[int, Field(ge=1)] = 1_000_000
-    max_size: Size = 5_000_000_000
+    max_size: Annotated[Size, Field(ge=1_000_000)] = 5_000_000_000
 
 
 class File(Table):

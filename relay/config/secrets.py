@@ -1,4 +1,4 @@
-"""References to secrets (`env:NAME`) become Secret values; what is missing is named, never guessed."""
+"""References to secrets (`env:NAME`, `vault:name`) become Secret values; what is missing is named, never guessed."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
+from relay.vault import Vault, VaultState
 
 _CREDENTIAL = re.compile(r"^(?!.*ACCESS_KEY).*(?:SECRET|KEY|TOKEN|PASSCODE|PASSWORD)", re.IGNORECASE)
 _REACH = 64  # secrets of the environment that are tried at most
@@ -13,24 +14,38 @@ _REACH = 64  # secrets of the environment that are tried at most
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """The secrets that were found, in order, and the references that led nowhere."""
+    """The secrets that were found, in order, the references that led nowhere, and those behind a locked vault."""
 
     found: tuple[Secret, ...] = ()
     missing: tuple[str, ...] = ()
+    locked: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> Secret | None:
+        """Return the first secret that was found."""
+        return self.found[0] if self.found else None
 
 
-def resolve(references: Iterable[str], environ: Mapping[str, str]) -> Resolved:
-    """Look every reference up; an empty variable counts as missing, because nothing verifies with it."""
+def resolve(references: Iterable[str], environ: Mapping[str, str], vault: Vault | None = None) -> Resolved:
+    """Look every reference up; an empty variable counts as missing, because nothing verifies with it.
+
+    While the vault is locked nobody knows what it holds: its names are not vouched for before it is open.
+    """
     found: list[Secret] = []
     missing: list[str] = []
+    locked: list[str] = []
     for reference in references:
         kind, _, name = reference.partition(":")
+        if kind == "vault" and vault is not None and vault.state is VaultState.LOCKED:
+            locked.append(reference)
+            continue
         value = environ.get(name, "") if kind == "env" else ""
-        if value.strip():
-            found.append(Secret(reference, value))
+        secret = vault.find(name) if kind == "vault" and vault is not None else Secret(reference, value)
+        if secret is not None and secret.reveal().strip():
+            found.append(secret)
         else:
             missing.append(reference)
-    return Resolved(found=tuple(found), missing=tuple(missing))
+    return Resolved(found=tuple(found), missing=tuple(missing), locked=tuple(locked))
 
 
 def usual(variables: Iterable[str], environ: Mapping[str, str]) -> Resolved:
@@ -47,7 +62,7 @@ def explain(reference: str) -> str:
     """Say in a few words why a reference led nowhere."""
     kind, _, name = reference.partition(":")
     if kind == "vault":
-        return f"{reference} cannot be read: this version has no vault yet"
+        return f"the vault holds no secret '{name}'"
     return f"{name} is not set"
 
 
@@ -64,6 +79,7 @@ def within_reach(environ: Mapping[str, str], references: Iterable[str]) -> tuple
         name
         for name, value in environ.items()
         if value.strip()
+        and not name.startswith("RELAY_VAULT_")
         and (
             name in usual_names or name in named or (_CREDENTIAL.search(name) and words & {*name.split("_")})
         )

@@ -1,16 +1,17 @@
 """`[sources.NAME]` and the provider catalogue become Sources with everything resolved."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from relay.config.admission import admission_in
 from relay.config.file import AnswerTable, File, SignatureTable, SourceTable
+from relay.config.messages import matched
 from relay.config.mistakes import did_you_mean
 from relay.config.secrets import Resolved, explain, resolve, usual
 from relay.config.verifiers import verifiers_in
 from relay.errors import ConfigError
 from relay.model.event import Answer, Pick, SignatureScheme, Source, VerifyMode
-from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS, find
 from relay.providers.challenges import VERIFY_TOKENS
 from relay.providers.custom import Load, custom_scheme
@@ -18,6 +19,7 @@ from relay.providers.guess import guess_key, guess_type
 from relay.providers.picks import parse_pick
 from relay.providers.provider import Provider
 from relay.providers.schemes import with_tolerance
+from relay.vault import Vault
 
 PREFIX = "/webhooks/"
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
@@ -33,27 +35,60 @@ class Sources:
     notices: tuple[str, ...]
 
 
-def build_sources(file: File, environ: Mapping[str, str], folder: Path) -> Sources:
+def build_sources(
+    file: File, environ: Mapping[str, str], folder: Path, vault: Vault | None = None
+) -> Sources:
     """Build every source of the file, which lies in `folder`; mistakes are gathered, not raised."""
-    load = verifiers_in(folder)
+    load, admission = verifiers_in(folder), admission_in(folder)
     found: list[Source] = []
     problems: list[str] = []
     for name, table in file.sources.items():
         try:
-            found.append(_source(name, table, environ, load))
+            source = replace(_source(name, table, load), admission=admission(table))
+            found.append(with_secrets(source, table, environ, vault))
         except ConfigError as error:
             hint = f"; {error.hint}" if error.hint else ""
             problems += [f"sources.{name}.{problem}{hint}" for problem in error.problems]
     problems += _shared_paths(found)
-    notices = [
-        *_without_secret(found),
-        *(notice for source in found for notice in _notices(source, file.sources[source.name])),
-    ]
-    return Sources(found=tuple(found), problems=tuple(problems), notices=tuple(notices))
+    return Sources(found=tuple(found), problems=tuple(problems), notices=source_notices(file, found))
 
 
-def inbox(environ: Mapping[str, str]) -> Callable[[str], Source]:
+def source_notices(file: File, sources: Iterable[Source]) -> tuple[str, ...]:
+    """Return what a person should know of the sources of a file, as they are resolved."""
+    found = list(sources)
+    told = (notice for source in found for notice in _notices(source, file.sources[source.name]))
+    return (*_without_secret(found), *told)
+
+
+def with_secrets(
+    source: Source, table: SourceTable, environ: Mapping[str, str], vault: Vault | None
+) -> Source:
+    """Return the source with its references looked up, as often as the vault is opened or locked."""
+    provider = find(source.provider)
+    if table.secret or provider is None:
+        secrets = resolve(table.secret, environ, vault)
+    else:
+        secrets = usual(provider.secret_env, environ)
+    if provider is None:
+        tokens = Resolved()
+    elif table.verify_token:
+        tokens = resolve(table.verify_token, environ, vault)
+    else:
+        tokens = usual(VERIFY_TOKENS.get(provider.name, ()), environ)
+    return replace(
+        source,
+        secrets=secrets.found,
+        missing_secrets=secrets.missing,
+        locked_secrets=secrets.locked,
+        verify_tokens=tokens.found,
+        locked_tokens=tokens.locked,
+    )
+
+
+def inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Callable[[str], Source]:
     """Return what makes a source for a name nobody configured: verified where its usual secret is set."""
+    known = (find(source.provider) for source in configured)
+    told = {provider.message_status for provider in known if provider is not None}
 
     def make(name: str) -> Source:
         provider = find(name)
@@ -67,16 +102,16 @@ def inbox(environ: Mapping[str, str]) -> Callable[[str], Source]:
                 idempotency_key=None,
                 configured=False,
             )
-        secrets = usual(provider.secret_env, environ)
-        source = _of_provider(name, provider, secrets)
-        return replace(source, verify_tokens=_tokens(provider, environ), configured=False)
+        source = with_secrets(_of_provider(name, provider), SourceTable(), environ, None)
+        # Where a configured source checks what this provider tells, an open door beside it moves no message.
+        statuses = None if source.statuses in told else source.statuses
+        return replace(source, statuses=statuses, configured=False)
 
     return make
 
 
-def _source(name: str, table: SourceTable, environ: Mapping[str, str], load: Load) -> Source:
+def _source(name: str, table: SourceTable, load: Load) -> Source:
     provider = _provider(name, table)
-    secrets = resolve(table.secret, environ)
     if provider is None:
         _refuse_pin(table)
         source = Source(
@@ -87,25 +122,18 @@ def _source(name: str, table: SourceTable, environ: Mapping[str, str], load: Loa
             scheme=_custom(table.signature, load),
             event_type=guess_type,
             idempotency_key=guess_key,
-            secrets=secrets.found,
-            missing_secrets=secrets.missing,
         )
     else:
-        if not table.secret:
-            secrets = usual(provider.secret_env, environ)
-        source = replace(
-            _of_provider(name, provider, secrets),
-            verify_tokens=_resolved_tokens(table, provider, environ),
-        )
+        source = _of_provider(name, provider)
         if table.signature is not None:
             _refuse_pin(table)
             source = replace(source, scheme=_custom(table.signature, load))
         elif table.scheme is not None:
             source = replace(source, scheme=provider.pinned(table.scheme))
-    return _configured(source, table)
+    return matched(_configured(source, table), table.messages)
 
 
-def _of_provider(name: str, provider: Provider, secrets: Resolved) -> Source:
+def _of_provider(name: str, provider: Provider) -> Source:
     return Source(
         name=name,
         provider=provider.name,
@@ -115,22 +143,9 @@ def _of_provider(name: str, provider: Provider, secrets: Resolved) -> Source:
         event_type=provider.event_type,
         idempotency_key=provider.idempotency_key,
         summary=provider.summary,
-        secrets=secrets.found,
-        missing_secrets=secrets.missing,
+        statuses=provider.message_status,
         answer=Answer(body=provider.answer_body, content_type=_TEXT) if provider.answer_body else Answer(),
     )
-
-
-def _resolved_tokens(
-    table: SourceTable, provider: Provider, environ: Mapping[str, str]
-) -> tuple[Secret, ...]:
-    if table.verify_token:
-        return resolve(table.verify_token, environ).found
-    return _tokens(provider, environ)
-
-
-def _tokens(provider: Provider, environ: Mapping[str, str]) -> tuple[Secret, ...]:
-    return usual(VERIFY_TOKENS.get(provider.name, ()), environ).found
 
 
 def _configured(source: Source, table: SourceTable) -> Source:
@@ -232,7 +247,12 @@ def _without_secret(sources: list[Source]) -> Iterator[str]:
     bare = [
         source
         for source in sources
-        if source.scheme is not None and not source.secrets and source.verify is not VerifyMode.OFF
+        if source.scheme is not None
+        and not source.secrets
+        and not source.locked_secrets
+        # What the vault lacks is told with the command that mends it.
+        and not any(reference.startswith("vault:") for reference in source.missing_secrets)
+        and source.verify is not VerifyMode.OFF
     ]
     if not bare:
         return
@@ -248,11 +268,13 @@ def _notices(source: Source, table: SourceTable) -> Iterator[str]:
     if source.verify is VerifyMode.OFF:
         yield f"{where}: verification is off, so anybody can send events here"
     elif source.secrets:
-        yield from (f"{where}: {explain(reference)}" for reference in source.missing_secrets)
-    if table.verify_token and not source.verify_tokens:
+        yield from (
+            f"{where}: {explain(reference)}"
+            for reference in source.missing_secrets
+            if not reference.startswith("vault:")
+        )
+    if table.verify_token and not source.verify_tokens and not source.locked_tokens:
         yield f"{where}.verify_token: {explain(table.verify_token[0])}, so its handshake is refused"
-    for key in ("json_schema", "rate_limit", "email_field"):
-        if getattr(table, key) is not None:
-            yield f"{where}.{key.removeprefix('json_')}: this version does not apply it yet"
-    if table.allow_ips:
-        yield f"{where}.allow_ips: this version does not apply it yet"
+    schema = source.admission.schema
+    if schema is not None and schema.unchecked:
+        yield f"{where}.schema: nothing checks the format {', '.join(schema.unchecked)} in {schema.name}"

@@ -8,7 +8,8 @@ from typing import TypedDict
 
 from relay.actions.outgoing import ForwardOptions
 from relay.conditions import compile_condition
-from relay.config.file import EmailTable, File, RetryTable, RouteTable, SmtpTable, TargetTable
+from relay.config.emails import build_emails, complete, mail_notices, retry_policy, smtp_problems
+from relay.config.file import File, RouteTable, SmtpTable, TargetTable
 from relay.config.handlers import at_once, handler_options
 from relay.config.mistakes import did_you_mean
 from relay.config.secrets import explain, resolve
@@ -18,6 +19,7 @@ from relay.handlers.options import HandlerOptions
 from relay.mail.compose import EmailOptions
 from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
+from relay.vault import Vault
 
 
 class _How(TypedDict):
@@ -38,29 +40,28 @@ class Targets:
     notices: tuple[str, ...]
 
 
-def build_targets(file: File, folder: Path, own: Rules, environ: Mapping[str, str]) -> Targets:
+def build_targets(
+    file: File, folder: Path, own: Rules, environ: Mapping[str, str], vault: Vault | None = None
+) -> Targets:
     """Build targets, routes and mails; mistakes are gathered, not raised."""
     problems: list[str] = []
-    emails: dict[str, EmailOptions] = {}
-    for name, email in file.emails.items():
-        try:
-            emails[name] = _email(name, email, folder)
-        except ConfigError as error:
-            problems.append(f"emails.{name}.{error.sentence}")
+    emails = build_emails(file, folder, problems)
     handler = partial(handler_options, folder=folder, environ=environ)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
         try:
-            targets[name] = _target(name, target, emails, own, handler)
+            targets[name] = _target(name, _with_retry(target, file.smtp), emails, own, handler)
         except (ConfigError, TargetError) as error:
             problems.append(f"targets.{name}.{error.sentence}")
     problems += _route_problems(file)
-    smtp, notices = _smtp(file.smtp, environ)
+    problems += smtp_problems(file.smtp, folder) if file.smtp else ()
+    smtp, notices = build_smtp(file.smtp, environ, vault)
+    notices += mail_notices(emails.values(), file.smtp)
     return Targets(
         found=targets,
         routes=tuple(_route(route) for route in file.routes) or _only_way(targets),
         emails=emails,
-        smtp=smtp,
+        smtp=complete(smtp, file.smtp, folder),
         problems=tuple(problems),
         notices=tuple(notices),
     )
@@ -83,7 +84,7 @@ def _target(
     if len(given) != 1:
         raise ConfigError("forward: a target has exactly one of forward, email and handler")
     how: _How = {
-        "retry": _retry(table.retry),
+        "retry": retry_policy(table.retry),
         "fifo": table.order == "fifo",
         "concurrency": at_once(table),
     }
@@ -117,37 +118,29 @@ def _forward(table: TargetTable, own: Rules) -> ForwardOptions:
     )
 
 
-def _retry(table: RetryTable) -> RetryPolicy:
-    return RetryPolicy(
-        attempts=table.attempts,
-        first=table.first,
-        factor=table.factor,
-        max=table.max,
-        jitter=table.jitter,
-    )
+def _with_retry(table: TargetTable, smtp: SmtpTable | None) -> TargetTable:
+    """Return a target that sends mail with the retry rule of [smtp] where it has none of its own."""
+    if smtp is None or table.email is None or "retry" in table.model_fields_set:
+        return table
+    return table.model_copy(update={"retry": smtp.retry})
 
 
-def _email(name: str, table: EmailTable, folder: Path) -> EmailOptions:
-    if (table.template is None) == (table.text is None):
-        raise ConfigError("template: a mail has either a template or a text")
-    path = folder / table.template if table.template else None
-    if path is not None and not path.is_file():
-        raise ConfigError(f"template: there is no file {path}")
-    return EmailOptions(name=name, to=tuple(table.to), subject=table.subject, template=path, text=table.text)
-
-
-def _smtp(table: SmtpTable | None, environ: Mapping[str, str]) -> tuple[SmtpOptions | None, list[str]]:
+def build_smtp(
+    table: SmtpTable | None, environ: Mapping[str, str], vault: Vault | None = None
+) -> tuple[SmtpOptions | None, list[str]]:
+    """Return the options of `[smtp]`, None without it, and what a person should know of them."""
     if table is None:
         return None, []
-    username = resolve([table.username] if table.username else [], environ)
-    password = resolve([table.password] if table.password else [], environ)
-    missing = username.missing + password.missing
+    username = resolve([table.username] if table.username else [], environ, vault)
+    password = resolve([table.password] if table.password else [], environ, vault)
+    missing = [item for item in username.missing + password.missing if not item.startswith("vault:")]
     options = SmtpOptions(
         host=table.host,
         port=table.port,
         security=table.security,
-        username=username.found[0] if username.found else None,
-        password=password.found[0] if password.found else None,
+        username=username.first,
+        password=password.first,
+        locked=username.locked + password.locked,
         sender=table.sender,
         allow_recipients=tuple(table.allow_recipients),
     )

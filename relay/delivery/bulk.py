@@ -15,7 +15,7 @@ from relay.errors import NotFoundError, StoreError, UsageError
 from relay.model.batch import Batch, BatchCounts, BatchState, NewBatch, Plan, Step
 from relay.model.delivery import Changes, DeliveryReason, NewDelivery, Route
 from relay.model.event import Event, EventOutcome, EventRow
-from relay.model.search import parse
+from relay.model.search import MAX_LENGTH, parse
 from relay.model.signals import DeliveryChanged, Signal
 from relay.store import Store
 
@@ -195,6 +195,9 @@ class Bulk:
 
     async def _check(self, new: NewBatch) -> None:
         problems = parse(new.query, self._clock.now()).problems
+        if len(new.query) > MAX_LENGTH:
+            # Cut short it would mean other events than those that were asked for.
+            raise UsageError(f"the query is longer than {MAX_LENGTH} characters", hint="shorten it")
         if problems:
             raise UsageError(problems[0], hint="the search language stands in the README")
         if new.target is None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import random
 from typing import Any
 
@@ -28,8 +28,8 @@ from relay.model.delivery import (
     Target,
 )
 from relay.model.event import Event
-from relay.model.signals import DeliveryChanged, EventStored, Signal
-from relay.store import Claimed, Limits, Store
+from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChanged
+from relay.store import NOTHING_WAITS, Claimed, Limits, Store, Waits
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,10 @@ class Habits:
 
 
 class Engine:
-    """Runs deliveries. `run` is the long task; cancelling it lets what is in flight finish."""
+    """Runs deliveries. `run` is the long task; cancelling it lets what is in flight finish.
+
+    `waits` says what must not be tried at this moment, because it needs the vault; ring once that changes.
+    """
 
     def __init__(
         self,
@@ -66,14 +69,16 @@ class Engine:
         targets: Targets,
         actions: Mapping[str, Action[Any]],
         habits: Habits | None = None,
+        waits: Callable[[], Waits] = lambda: NOTHING_WAITS,
     ) -> None:
-        self.ward = Ward()
+        self.ward = Ward(lambda name: bus.publish(TargetChanged(name)))
         self._store = store
         self._bus = bus
         self._clock = clock
         self._targets = targets
         self._actions = actions
         self._habits = habits or Habits()
+        self._waits = waits
         self._horizon = 2 * longest_wait(targets.policies)
         self._bell = asyncio.Event()
         self._pace = Pace(targets.most, self._habits.each, self._habits.at_once)
@@ -89,6 +94,19 @@ class Engine:
     def in_order(self, target: str, up_to: int) -> None:
         """Let deliveries with ids up to `up_to` go to a target one after another."""
         self._pace.drain(target, up_to)
+
+    async def attempt(self, claimed: Claimed, state: Callable[[Attempt], DeliveryState]) -> Attempt:
+        """Make one attempt of a delivery that runs already, whatever the pace of its target; return it.
+
+        `state` says where the delivery stands after it, which is written down together with it.
+        """
+        delivery = claimed.delivery
+        started_at, began = self._clock.now(), self._clock.monotonic()
+        result = await self._act(delivery, claimed.event, self._targets.of(delivery))
+        attempt = _attempt(delivery, started_at, self._clock.monotonic() - began, result)
+        await self._write_down(attempt, state(attempt), self._clock.now(), spared=False)
+        self._say(delivery, state(attempt))
+        return attempt
 
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is in flight within the grace, and give back the rest."""
@@ -138,6 +156,7 @@ class Engine:
             held=frozenset(self.ward.down),
             horizon=self._horizon,
             above=self._habits.above,
+            waits=self._waits(),
         )
         late: list[Claimed] = []
         self._claimed_at = self._clock.now()
@@ -209,23 +228,17 @@ class Engine:
             took, now = self._clock.monotonic() - began, self._clock.now()
             if self._pace.ended(delivery.target, took):
                 self.ring()
+        if isinstance(result.outcome, Retry) and not result.outcome.tried:
+            self._start(group)
+            await self._postpone(delivery, result.outcome, now)
+            return
         lasting = self._targets.lasting(delivery)
         back = lasting and self.ward.note(delivery.target, result, now, self._clock.monotonic())
         spared = lasting and isinstance(result.outcome, Retry) and result.outcome.unreachable
         left = self._pace.dismiss(delivery.target) if spared else ()
         # Not only once it is written down: the next one goes out while this one is committed.
         self._start(group)
-        attempt = Attempt(
-            delivery_id=delivery.id,
-            number=delivery.attempts + 1,
-            started_at=started_at,
-            took=took,
-            outcome=type(result.outcome).__name__.lower(),
-            detail=result.outcome.detail,
-            request=result.request,
-            response=result.response,
-            output=result.output,
-        )
+        attempt = _attempt(delivery, started_at, took, result)
         if spared:
             # Nobody was there: it keeps its place in the queue, which waits until somebody is.
             state, due_at = DeliveryState.PENDING, delivery.due_at
@@ -238,6 +251,19 @@ class Engine:
         await self._release(left)
         if back:
             await self._hasten(delivery.target)
+
+    async def _postpone(self, delivery: Delivery, outcome: Retry, now: datetime) -> None:
+        # Never further than half the horizon: what is due beyond it counts as due at once.
+        due_at = now + timedelta(seconds=min(outcome.after or _STORE_PAUSE, self._horizon / 2))
+        while True:
+            try:
+                await self._store.deliveries.postpone(delivery.id, due_at, outcome.detail)
+            except StoreError as error:
+                log.warning("a delivery waits to be put off: %s", error)
+                await self._clock.sleep(_STORE_PAUSE)
+            else:
+                break
+        self._say(delivery, DeliveryState.PENDING)
 
     async def _act(self, delivery: Delivery, event: Event | None, target: Target | None) -> ActionResult:
         action = self._actions.get(target.action) if target else None
@@ -306,3 +332,17 @@ class Engine:
 
     def _say(self, delivery: Delivery, state: DeliveryState) -> None:
         self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value))
+
+
+def _attempt(delivery: Delivery, started_at: datetime, took: float, result: ActionResult) -> Attempt:
+    return Attempt(
+        delivery_id=delivery.id,
+        number=delivery.attempts + 1,
+        started_at=started_at,
+        took=took,
+        outcome=type(result.outcome).__name__.lower(),
+        detail=result.outcome.detail,
+        request=result.request,
+        response=result.response,
+        output=result.output,
+    )

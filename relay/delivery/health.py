@@ -1,5 +1,6 @@
 """Which targets take connections: told by attempts, and asked again and again while one does not."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
@@ -33,10 +34,12 @@ class Ward:
 
     One attempt that finds nobody there is enough: the target is down, and a connection is tried for
     its own sake until one comes about. `down` and `gone` map names to the reason, kept current in
-    place. Moments given as `at` are seconds of a clock that never jumps.
+    place, and `say` is told of whoever joins or leaves them. Moments given as `at` are seconds of a
+    clock that never jumps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
         self.health: dict[str, Health] = {}
         self.down: dict[str, str] = {}
         self.gone: dict[str, str] = {}
@@ -78,10 +81,18 @@ class Ward:
         """Return when the next target is to be asked; None while all are up."""
         return min((self.health[name].knock_at for name in self.down), default=None)
 
+    def next_try(self, target: str, at: float) -> float:
+        """Return the seconds until a target that is down is asked again."""
+        wait = self.health.get(target, Health()).knock_at - at
+        return wait if 0 < wait < inf else 0.0
+
     def _put(self, target: str, health: Health) -> None:
+        before = target in self.down, target in self.gone
         self.health[target] = health
         _keep(self.down, target, health.detail, holds=not health.up)
         _keep(self.gone, target, health.detail, holds=health.gone)
+        if before != (target in self.down, target in self.gone):
+            self._say(target)
 
 
 def _pause(misled: int) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
 
-from relay.actions.email import Email
+from relay.actions.email import Email, EmailOptions
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.targets import Targets
@@ -47,11 +47,17 @@ class Replays:
         self._rules = rules
         self._email = email
 
+    @property
+    def mails(self) -> Email:
+        """Return what mails are made and sent with."""
+        return self._email
+
     async def replay(self, event_id: int, to: str, changes: Changes) -> int:
         """Send an event again, to a configured target or an address typed in; return the delivery's id.
 
         Signed so that it verifies, unless `changes` says otherwise. Raises TargetError for an address
-        that relay must not or cannot dial, UsageError for edits that no request can hold.
+        that relay must not or cannot dial, UsageError for edits that no request can hold, SentAlreadyError
+        for a mail that went out before.
         """
         await self._store.events.get(event_id)
         changes = checked(replace(changes, sign=changes.sign or SignMode.AUTO))
@@ -68,6 +74,8 @@ class Replays:
             target = self._targets.named(to)
             if target is None:
                 raise _no_target(to, self._targets)
+            if isinstance(target.options, EmailOptions):
+                await self._email.refuse_again(event_id, target.options)
             new = NewDelivery(
                 target=to,
                 action=target.action,
@@ -77,42 +85,57 @@ class Replays:
             )
         return await self._owe(event_id, new)
 
-    async def email(self, event_id: int, template: str, to: tuple[str, ...]) -> int:
+    async def email(self, event_id: int, template: str, to: tuple[str, ...], force: bool = False) -> int:
         """Mail an event with a template, to `to` or whom the template names; return the delivery's id.
 
-        Raises NotFoundError for an unknown template, MailError for a mail that would fail at once.
+        `force` sends it although it was sent before. Raises NotFoundError for an unknown template,
+        MailError for a mail that would fail at once, SentAlreadyError for one that went out before.
         """
-        event = await self._store.events.get(event_id)
-        self._email.check(event, template, to)
+        await self.check_email(event_id, template, to, force)
         new = NewDelivery(
             target=template,
             action="email",
             reason=DeliveryReason.MANUAL,
-            changes=Changes(template=template, to=to),
+            changes=Changes(template=template, to=to, force=force or None),
             asked=True,
         )
         return await self._owe(event_id, new)
 
+    async def check_email(
+        self, event_id: int, template: str, to: tuple[str, ...], force: bool = False
+    ) -> None:
+        """Raise what `email` would, and owe nothing."""
+        event = await self._store.events.get(event_id)
+        await self._email.check(event, template, to, force=force)
+
     async def preview_email(self, event_id: int, template: str, to: tuple[str, ...]) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
-        return self._email.preview(await self._store.events.get(event_id), template, to)
+        return await self._email.preview(await self._store.events.get(event_id), template, to)
 
     async def retry(self, id_: int) -> Delivery:
-        """Make a delivery due now, also one that was settled. Raises UsageError while it runs."""
+        """Make a delivery due now, also one that was settled.
+
+        Raises UsageError while it runs, SentAlreadyError for a mail that went out before.
+        """
+        delivery = await self._store.deliveries.get(id_)
+        target = self._targets.of(delivery)
+        if target is not None and isinstance(target.options, EmailOptions):
+            await self._email.refuse_again(delivery.event_id, target.options, delivery)
         return self._say(await self._store.deliveries.retry(id_, self._clock.now()))
 
     async def cancel(self, id_: int) -> Delivery:
         """Give a waiting delivery up. Raises UsageError when it is not waiting."""
         return self._say(await self._store.deliveries.cancel(id_))
 
-    async def retry_all(self, state: DeliveryState, target: str | None) -> int:
-        """Make all deliveries in that state (to that target) due now; return how many those are.
+    async def retry_all(self, state: DeliveryState, target: str | None, batch: int | None = None) -> int:
+        """Make all deliveries in that state (to that target, of that batch) due now; return how many those are.
 
         Each has its whole budget of attempts again. Raises UsageError for those that run.
         """
         if state is DeliveryState.RUNNING:
             raise UsageError("what runs cannot be retried", hint="use state failed, cancelled or pending")
-        return self._say_all(await self._store.deliveries.retry_all(state, target, self._clock.now()))
+        now = self._clock.now()
+        return self._say_all(await self._store.deliveries.retry_all(state, target, now, batch=batch))
 
     async def cancel_all(self, target: str | None) -> int:
         """Give up all that waits (for that target); return how many deliveries those were."""

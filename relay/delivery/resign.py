@@ -79,7 +79,8 @@ def _fits(local: LocalKey, capture: Capture, now: datetime) -> bool:
 
 
 def _without_secret(source: Source) -> tuple[str, ...]:
-    missing = ", ".join(source.missing_secrets) or "none is configured"
+    locked = [f"{reference}: the vault is locked" for reference in source.locked_secrets]
+    missing = ", ".join((*source.missing_secrets, *locked)) or "none is configured"
     offer = "; a fresh signature would be made with relay's local key" if paired(source) else ""
     return (f"original signature: {source.name} has no secret to sign with ({missing}){offer}",)
 

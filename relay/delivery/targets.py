@@ -5,15 +5,22 @@ from dataclasses import replace
 
 from relay.actions.email import EmailOptions
 from relay.actions.forward import ForwardOptions
-from relay.model.delivery import ONCE, Delivery, RetryPolicy, Target
+from relay.model.delivery import ONCE, Delivery, RetryPolicy, SignMode, Target
+from relay.store import Waits
 
 
 class Targets:
-    """The configured targets and mail templates, by name."""
+    """The configured targets and mail templates, by name. `by_hand` says how often a mail asked for is tried."""
 
-    def __init__(self, targets: Mapping[str, Target], emails: Mapping[str, EmailOptions]) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Target],
+        emails: Mapping[str, EmailOptions],
+        by_hand: RetryPolicy | None = None,
+    ) -> None:
         self._targets = targets
         self._emails = emails
+        self._by_hand = by_hand or RetryPolicy()
 
     def named(self, name: str) -> Target | None:
         """Return a configured target."""
@@ -29,13 +36,17 @@ class Targets:
             return Target(name=delivery.target, action="forward", options=ForwardOptions(url=url), retry=ONCE)
         if template is not None:
             options = self._emails.get(template)
-            return Target(name=delivery.target, action="email", options=options) if options else None
+            if options is None:
+                return None
+            return Target(name=delivery.target, action="email", options=options, retry=self._by_hand)
         target = self._targets.get(delivery.target)
         return replace(target, retry=ONCE) if target and delivery.changes.once else target
 
     def lasting(self, delivery: Delivery) -> bool:
         """Say whether a delivery goes to a configured target, where it may wait until somebody is there."""
         changes = delivery.changes
+        if delivery.lab is not None:
+            return False  # what the lab does to an app says nothing of how it is otherwise
         return changes.url is None and changes.template is None and delivery.target in self._targets
 
     @property
@@ -61,4 +72,21 @@ class Targets:
     @property
     def policies(self) -> tuple[RetryPolicy, ...]:
         """Return every retry policy there is."""
-        return (RetryPolicy(), *(target.retry for target in self._targets.values()))
+        return (RetryPolicy(), self._by_hand, *(target.retry for target in self._targets.values()))
+
+    def waits(self, *, mail: bool, sources: frozenset[str]) -> Waits:
+        """Return what waits for the vault: every mail, if `mail`, and what would be signed anew for `sources`."""
+        mails = {name for name, target in self._targets.items() if target.action == "email"} | set(
+            self._emails
+        )
+        anew = (
+            name
+            for name, target in self._targets.items()
+            if isinstance(target.options, ForwardOptions) and target.options.sign is not SignMode.ORIGINAL
+        )
+        return Waits(
+            # Of a name that a template shares with a URL to forward to, the mails alone wait.
+            targets=frozenset(mails - set(self.sending)) if mail else frozenset(),
+            actions=frozenset({"email"}) if mail else frozenset(),
+            signing=dict.fromkeys(anew, sources) if sources else {},
+        )

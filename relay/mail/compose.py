@@ -1,7 +1,6 @@
-"""An event as a mail: rendered, and written with headers that nothing captured can break out of."""
+"""A mail as bytes: written with headers that nothing captured can break out of."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.headerregistry import Address
@@ -11,11 +10,8 @@ from email.policy import SMTP
 from pathlib import Path
 
 from relay.errors import MailError
-from relay.mail.addresses import MAX_RECIPIENTS, named_address, one_address
-from relay.mail.plain import text_of
-from relay.mail.template import Templates
-from relay.model.event import Event
-from relay.model.text import header_text
+from relay.mail.addresses import named_address
+from relay.mail.attach import Attachment
 
 MAX_SUBJECT = 200
 
@@ -25,9 +21,10 @@ _POLICY = SMTP.clone(cte_type="7bit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailOptions:
-    """A table of [emails]: `to` and `subject` are Jinja, `template` is a file of HTML (or .txt), `text` is Jinja.
+    """A table of [emails]: addresses, `subject` and `text` are Jinja, `template` is a file of HTML (or .txt).
 
-    A .txt beside the template is the plain part; without it the HTML is made into one.
+    A .txt beside the template is the plain part; without it the HTML is made into one. `attach` names
+    what of the event goes with it; `once` sends it once for an event; `per_hour` is how many leave in an hour.
     """
 
     name: str
@@ -35,11 +32,17 @@ class EmailOptions:
     subject: str
     template: Path | None = None
     text: str | None = None
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    reply_to: tuple[str, ...] = ()
+    attach: tuple[str, ...] = ()
+    once: bool = True
+    per_hour: int = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
-    """A mail as rendered. `to` are plain addresses, `fixed` those of them that no payload chose.
+    """A mail as rendered. Addresses are plain; `fixed` are those recipients that no payload chose.
 
     `html` is "" for a mail of plain text only.
     """
@@ -49,6 +52,15 @@ class Mail:
     subject: str
     html: str
     text: str
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    reply_to: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Return everybody who gets it, each once."""
+        return tuple(dict.fromkeys((*self.to, *self.cc, *self.bcc)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,48 +73,35 @@ class Stamp:
     event_id: int
 
 
-def render(options: EmailOptions, event: Event, to: tuple[str, ...] = ()) -> Mail:
-    """Return the mail that `options` make of `event`; `to` replaces the configured recipients.
-
-    Raises MailError naming the template, its line and what is missing there.
-    """
-    context = {"event": _facts(event), "payload": event.payload}
-    plain = _templates(options, autoescape=False)
-    # Recipients somebody typed are no templates; only the configuration's own are.
-    recipients = to or tuple(plain.fill(one, context).strip(" \n") for one in options.to)
-    if not 0 < len(recipients) <= MAX_RECIPIENTS:
-        raise MailError(f"emails.{options.name}: a mail needs 1 to {MAX_RECIPIENTS} recipients")
-    addresses = tuple(one_address(recipient) for recipient in recipients)
-    # Only what stands in the configuration letter for letter is its own; a payload chose the rest.
-    fixed = tuple(one_address(one) for one in recipients if one in options.to)
-    html, text = _parts(plain, options, context)
-    return Mail(
-        to=addresses,
-        fixed=fixed,
-        subject=clean(plain.fill(options.subject, context)),
-        html=_encodable(html),
-        text=_encodable(text),
-    )
-
-
 def compose(mail: Mail, stamp: Stamp) -> bytes:
-    """Return the mail as RFC 5322 bytes, lines ending in CRLF, ASCII only.
+    """Return the mail as RFC 5322 bytes, lines ending in CRLF; ASCII only unless an address is beyond it.
 
-    Raises MailError when what would go out does not have exactly the headers that were set.
+    Who gets a blind copy does not stand in it. Raises MailError when what would go out does not have
+    exactly the headers that were set.
     """
     name, address = named_address(stamp.sender)
-    message = EmailMessage(policy=_POLICY)
-    message["From"] = Address(display_name=clean(name), addr_spec=address)
-    message["To"] = tuple(Address(addr_spec=recipient) for recipient in mail.to)
+    beyond = not all(one.isascii() for one in (address, *mail.to, *mail.cc, *mail.reply_to))
+    policy = _POLICY.clone(utf8=True) if beyond else _POLICY  # RFC 6532, which takes SMTPUTF8
+    message = EmailMessage(policy=policy)
+    message["From"] = _mailbox(address, clean(name))
+    for header, addresses in (("To", mail.to), ("Cc", mail.cc), ("Reply-To", mail.reply_to)):
+        if addresses:
+            message[header] = tuple(_mailbox(one) for one in addresses)
     message["Subject"] = clean(mail.subject)
     message["Date"] = stamp.date
     message["Message-ID"] = stamp.message_id
+    message["X-Message-ID"] = (
+        stamp.message_id
+    )  # what a provider that rewrites the Message-ID still tells us by
     message["X-Relay-Event"] = str(stamp.event_id)
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday notices do not answer this
     message.set_content(mail.text, charset="utf-8", cte="quoted-printable")
     if mail.html:
         message.add_alternative(mail.html, subtype="html", charset="utf-8", cte="quoted-printable")
-    source = message.as_bytes(policy=_POLICY)
+    for one in mail.attachments:
+        main, _, sub = one.type.partition("/")
+        message.add_attachment(one.content, maintype=main, subtype=sub, filename=one.name)
+    source = message.as_bytes(policy=policy)
     check_headers(source, message.keys())
     return source
 
@@ -119,48 +118,16 @@ def check_headers(source: bytes, names: list[str]) -> None:
 
 def clean(value: str) -> str:
     """Return a header value on one line, without encoded words of its own, at most 200 characters."""
-    line = _CONTROLS.sub(" ", _encodable(value)).replace("=?", "= ?")
+    line = _CONTROLS.sub(" ", encodable(value)).replace("=?", "= ?")
     return " ".join(line.split())[:MAX_SUBJECT]
 
 
-def _parts(plain: Templates, options: EmailOptions, context: Mapping[str, object]) -> tuple[str, str]:
-    """Return the HTML ("" for none) and the text."""
-    html, text = "", ""
-    template = options.template
-    if template is not None and template.suffix != ".txt":
-        html = _templates(options, autoescape=True).fill_file(template.name, context)
-        template = template.with_suffix(".txt")
-    if options.text is not None:
-        text = plain.fill(options.text, context)
-    elif template is not None and (not html or template.is_file()):
-        text = plain.fill_file(template.name, context)
-    return html, text or text_of(html)
-
-
-def _templates(options: EmailOptions, *, autoescape: bool) -> Templates:
-    folder = options.template.parent if options.template else None
-    return Templates(f"emails.{options.name}", folder, autoescape=autoescape)
-
-
-def _facts(event: Event) -> dict[str, object]:
-    row, capture = event.row, event.capture
-    return {
-        "id": row.id,
-        "type": row.type,
-        "source": row.source,
-        "provider": row.provider,
-        "idempotency_key": row.idempotency_key,
-        "verdict": row.verdict.value,
-        "outcome": row.outcome.value,
-        "method": row.method,
-        "path": header_text(row.path),
-        "query": header_text(row.query),
-        "received_at": row.received_at.isoformat(),
-        "summary": row.summary,
-        "headers": {name.lower(): header_text(value) for name, value in capture.headers},
-    }
-
-
-def _encodable(text: str) -> str:
-    # JSON may hold lone surrogates, which no mail can.
+def encodable(text: str) -> str:
+    """Return text without the lone surrogates that JSON may hold and no mail can."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _mailbox(address: str, name: str = "") -> Address:
+    # In two parts: Python takes a whole address only in ASCII, although it writes others well.
+    user, _, domain = address.rpartition("@")
+    return Address(display_name=name, username=user, domain=domain)

@@ -6,7 +6,11 @@ import ipaddress
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from aiosmtplib import (
     SMTP,
@@ -19,11 +23,13 @@ from aiosmtplib import (
     SMTPTimeoutError,
 )
 
-from relay.model.delivery import Failed, Outcome, Retry, Succeeded
+from relay.model.delivery import Failed, Outcome, Retry, RetryPolicy, Succeeded
 from relay.model.secret import Secret
 from relay.model.text import printable
 
 STEP_SECONDS = 10.0
+# Servers look a mail over once they have it whole; RFC 5321 would even wait ten minutes (4.5.3.2.6).
+LAST_STEP = 6  # times as long
 
 _FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
@@ -32,8 +38,11 @@ _FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 class SmtpOptions:
     """The table [smtp]. `security` is starttls, tls or none; `timeout` in seconds for each step.
 
-    `insecure` allows a server elsewhere that offers no encryption. Without `allow_recipients` only
-    addresses written out in the configuration get mail.
+    `insecure` allows a server elsewhere that offers no encryption; `ca_file` names who vouches for its
+    certificate, which `verify_tls` asks for. Without `allow_recipients` only addresses written out in
+    the configuration get mail. `retry` is for mails sent by hand and for targets with no rule of their own.
+    `locked` names credentials whose values are in the vault while that is locked: nothing is handed
+    over meanwhile.
     """
 
     host: str
@@ -45,6 +54,10 @@ class SmtpOptions:
     allow_recipients: tuple[str, ...] = ()
     insecure: bool = False
     timeout: float = STEP_SECONDS
+    ca_file: Path | None = None
+    verify_tls: bool = True
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    locked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +68,28 @@ class Envelope:
     to: tuple[str, ...]
 
 
+Ready = Callable[[], Awaitable[Outcome | None]]
+"""Asked when the server takes all recipients; an outcome instead of None keeps the mail back."""
+
+
 class _NoEncryptionError(Exception):
     pass
+
+
+class _NoLoginError(Exception):
+    pass
+
+
+class _PlainAddressesError(Exception):
+    pass
+
+
+class _UnheardError(Exception):
+    """The server got the whole mail, or nearly, and was not heard to take or refuse it."""
+
+
+_OURS = (_NoEncryptionError, _NoLoginError, _PlainAddressesError, _UnheardError)
+_ERRORS = (SMTPException, OSError, ValueError, *_OURS)
 
 
 async def hand_over(
@@ -64,12 +97,18 @@ async def hand_over(
     envelope: Envelope,
     options: SmtpOptions,
     trust: ssl.SSLContext | None = None,
+    ready: Ready | None = None,
 ) -> Outcome:
     """Give a mail to the server. 4xx and a lost connection are a Retry, 5xx is Failed, in its own words.
 
-    If one recipient is refused nobody gets the mail, so that trying again cannot send it twice.
-    `trust` says which certificates hold; None means those the system trusts.
+    If one recipient is refused nobody gets the mail, so that trying again cannot send it twice. A
+    connection that was lost after the mail had gone out over it makes the Retry unsure. `trust` says
+    which certificates hold; None means what `options` says, else those the system trusts.
     """
+    try:
+        trust = trust or await asyncio.to_thread(trusted, options.ca_file, options.verify_tls)
+    except OSError as error:
+        return Failed(f"smtp.ca_file cannot be used: {printable(str(error), 200)}")
     client = SMTP(
         hostname=options.host,
         port=options.port,
@@ -83,9 +122,9 @@ async def hand_over(
         await client.connect()
         await _encrypt(client, options)
         await _log_in(client, options)
-        outcome = await _send(client, source, envelope)
+        outcome = await _send(client, source, envelope, ready)
         await _quit(client)
-    except (SMTPException, OSError, ValueError, _NoEncryptionError) as error:
+    except _ERRORS as error:
         return _explained(error, options)
     finally:
         client.close()
@@ -95,6 +134,16 @@ async def hand_over(
 async def probe(options: SmtpOptions, trust: ssl.SSLContext | None = None) -> Outcome:
     """Connect, encrypt and log in, then leave: for `relay doctor`."""
     return await hand_over(b"", Envelope(sender="", to=()), options, trust)
+
+
+@lru_cache(maxsize=4)
+def trusted(ca_file: Path | None, verify: bool) -> ssl.SSLContext:
+    """Return what a server's certificate is checked with. Raises OSError for a file that holds none."""
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def on_this_computer(host: str) -> bool:
@@ -108,19 +157,25 @@ def on_this_computer(host: str) -> bool:
 async def _encrypt(client: SMTP, options: SmtpOptions) -> None:
     if options.security == "tls":
         return
-    if options.security == "starttls":
-        await client.ehlo()
-        if client.supports_extension("starttls"):
-            await client.starttls()
-            return
+    if options.security == "starttls" and await _offers(client, "starttls"):
+        await client.starttls()
+        return
     if not (options.insecure or on_this_computer(options.host)):
         raise _NoEncryptionError
 
 
 async def _log_in(client: SMTP, options: SmtpOptions) -> None:
     if options.username is not None:
+        if not await _offers(client, "auth"):
+            raise _NoLoginError
         password = options.password.reveal() if options.password else ""
         await client.login(options.username.reveal(), password)
+
+
+async def _offers(client: SMTP, extension: str) -> bool:
+    if client.last_ehlo_response is None:
+        await client.ehlo()
+    return client.supports_extension(extension)
 
 
 async def takes_connections(options: SmtpOptions, seconds: float = 2.0) -> bool:
@@ -134,14 +189,30 @@ async def takes_connections(options: SmtpOptions, seconds: float = 2.0) -> bool:
     return True
 
 
-async def _send(client: SMTP, source: bytes, envelope: Envelope) -> Outcome:
+async def _send(client: SMTP, source: bytes, envelope: Envelope, ready: Ready | None) -> Outcome:
     if not envelope.to:
         return Succeeded("the server is ready")
-    await client.mail(envelope.sender)
+    how = await _beyond_ascii(client, envelope)
+    await client.mail(envelope.sender, **how)
     for recipient in envelope.to:
-        await client.rcpt(recipient)
-    reply = await client.data(source)
+        await client.rcpt(recipient, encoding="utf-8")
+    back = await ready() if ready else None
+    if back is not None:
+        return back
+    try:
+        reply = await client.data(source, timeout=(client.timeout or STEP_SECONDS) * LAST_STEP)
+    except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
+        raise _UnheardError from error
     return Succeeded(printable(f"{reply.code} {reply.message}", 200))
+
+
+async def _beyond_ascii(client: SMTP, envelope: Envelope) -> dict[str, Any]:
+    """Return what MAIL takes so that addresses beyond ASCII are understood (RFC 6531); {} for plain ones."""
+    if all(one.isascii() for one in (envelope.sender, *envelope.to)):
+        return {}
+    if not await _offers(client, "smtputf8"):
+        raise _PlainAddressesError
+    return {"encoding": "utf-8", "options": ["SMTPUTF8", "BODY=8BITMIME"]}
 
 
 async def _quit(client: SMTP) -> None:
@@ -156,9 +227,17 @@ def _explained(error: Exception, options: SmtpOptions) -> Outcome:
     match error:
         case _NoEncryptionError():
             return Failed(f"{server} offers no encryption; set smtp.insecure = true to allow that")
+        case _PlainAddressesError():
+            return Failed(f"{server} takes no addresses beyond ASCII: it does not offer SMTPUTF8")
+        case _UnheardError():
+            lost = isinstance(error.__cause__, SMTPServerDisconnected)
+            how = "hung up" if lost else f"did not answer within {options.timeout * LAST_STEP:g} s"
+            return Retry(f"{server} was given the mail and {how}", unsure=True)
+        case _NoLoginError():
+            return Failed(f"{server} offers no login; take username and password out of [smtp]")
         case SMTPAuthenticationError():
-            reference = options.password.reference if options.password else "smtp.password"
-            return _refused(error, options, f"; check {reference}")
+            title = options.password.title if options.password else "smtp.password"
+            return _refused(error, options, f"; check {title}")
         case SMTPResponseException() if error.code < 200:
             return Retry(f"{server} does not speak SMTP")
         case SMTPResponseException():
@@ -173,12 +252,12 @@ def _refused(error: SMTPResponseException, options: SmtpOptions, advice: str = "
 
 def _unreachable(error: Exception, options: SmtpOptions, server: str) -> Outcome:
     cause = error.__cause__ or error
-    if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
-        why = (
-            getattr(error if isinstance(error, ssl.SSLError) else cause, "verify_message", "")
-            or "no TLS there"
-        )
-        return Retry(f"cannot talk to {server} in secret: {printable(why, 200)}")
+    unsafe = next((one for one in (error, cause) if isinstance(one, ssl.SSLError)), None)
+    if isinstance(unsafe, ssl.SSLCertVerificationError):
+        why = printable(unsafe.verify_message, 200)
+        return Failed(f"cannot talk to {server} in secret: {why}; smtp.ca_file names who vouches for it")
+    if unsafe is not None:
+        return Retry(f"cannot talk to {server} in secret: no TLS there")
     if isinstance(error, SMTPTimeoutError | TimeoutError):
         connecting = isinstance(error, SMTPConnectTimeoutError)
         what = f"cannot reach {server}" if connecting else f"{server} stopped answering"

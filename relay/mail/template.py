@@ -1,32 +1,17 @@
-"""Templates filled in with an event: Jinja in a sandbox, with limits, and errors that say where."""
+"""Templates filled in with an event: where each comes from, and errors that say which line and which field."""
 
-import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
-from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError, TemplateNotFound
-from jinja2.exceptions import SecurityError, TemplateSyntaxError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta, nodes
 
 from relay.errors import MailError
+from relay.mail.sandbox import MAX_CHARACTERS, MISSING, Sandbox
 from relay.model.text import printable
 
-MAX_CHARACTERS = 1024 * 1024  # of one rendered part
-
-# What a template may run into with a payload that it did not expect.
-_STUMBLES = (
-    TemplateError,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)
+_HINT = "compare the template with the event's payload; {{ value | default('') }} allows a missing one"
 
 
 class Templates:
@@ -37,70 +22,126 @@ class Templates:
 
     def __init__(self, title: str, folder: Path | None, *, autoescape: bool) -> None:
         self._title = title
-        self._jinja = _Sandbox(
-            autoescape=autoescape,
-            undefined=StrictUndefined,
-            loader=FileSystemLoader(folder) if folder else None,
-            keep_trailing_newline=True,
-        )
+        self._folder = folder
+        self._jinja = Sandbox(folder, autoescape=autoescape)
 
-    def fill(self, text: str, context: Mapping[str, object]) -> str:
-        """Return a template given as text, filled in."""
+    def fill(self, key: str, text: str, context: Mapping[str, object]) -> str:
+        """Return a template given as text, filled in; `key` says where in relay.toml it stands."""
         try:
+            self._jinja.start()
             return _limited(self._jinja.from_string(text).generate(context))
-        except _STUMBLES as error:
-            raise self._stumble("", error) from error
+        except Exception as error:
+            raise self._stumble(_Place(key=key, text=text), error) from error
 
     def fill_file(self, name: str, context: Mapping[str, object]) -> str:
         """Return the template of that file name, filled in."""
         try:
+            self._jinja.start()
             return _limited(self._jinja.get_template(name).generate(context))
-        except _STUMBLES as error:
-            raise self._stumble(name, error) from error
+        except Exception as error:
+            raise self._stumble(_Place(file=name), error) from error
 
-    def _stumble(self, name: str, error: Exception) -> MailError:
-        if isinstance(error, TemplateNotFound):
-            where, what = name or "the template", f"there is no template {error.name}"
-        else:
-            line = error.lineno if isinstance(error, TemplateSyntaxError) else _line_of(error, name)
-            where = f"{name or 'the template'}{f', line {line}' if line else ''}"
-            what = printable(str(error) or type(error).__name__, 200)
-        return MailError(
-            f"{self._title}: {where}: {what}",
-            hint="compare the template with the event's payload; {{ value | default('') }} allows a missing one",
-        )
+    def check(self, key: str, text: str) -> None:
+        """Raise MailError for a text that is no template."""
+        try:
+            self._jinja.from_string(text)
+        except Exception as error:
+            raise self._stumble(_Place(key=key, text=text), error) from error
+
+    def check_file(self, name: str) -> None:
+        """Raise MailError for a file that is no template, or leads to one that is none or not there."""
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            here = waiting.pop()
+            seen.add(here)
+            try:
+                self._jinja.get_template(here)
+                found = meta.find_referenced_templates(self._jinja.parse(self._source(here)))
+            except Exception as error:
+                raise self._stumble(_Place(file=here), error) from error
+            waiting += [one for one in found if one and one not in seen]
+
+    def _source(self, name: str) -> str:
+        loader = self._jinja.loader
+        return loader.get_source(self._jinja, name)[0] if loader else ""
+
+    def _stumble(self, start: "_Place", error: Exception) -> MailError:
+        place = self._place(start, error)
+        what = printable(self._words(place, error), 300)
+        where = place.file or f"{self._title}.{place.key}"
+        title = f"{self._title}: " if place.file else ""
+        return MailError(f"{title}{where}{f', line {place.line}' if place.line else ''}: {what}", hint=_HINT)
+
+    def _place(self, start: "_Place", error: Exception) -> "_Place":
+        """Return the innermost template that an error came from, with the line there."""
+        if isinstance(error, TemplateSyntaxError):
+            return _Place(key=start.key, text=start.text, file=error.name or start.file, line=error.lineno)
+        for frame in reversed(extract_tb(error.__traceback__)):
+            # Jinja rewrites tracebacks so that a template's own lines appear in them.
+            if frame.filename not in self._jinja.compiled:
+                continue
+            if self._folder is None or frame.filename.startswith("<"):
+                return _Place(key=start.key, text=start.text, file=start.file, line=frame.lineno or 0)
+            file = Path(frame.filename).relative_to(self._folder)
+            return _Place(file=str(file), line=frame.lineno or 0)
+        return start
+
+    def _words(self, place: "_Place", error: Exception) -> str:
+        match error:
+            case TemplateNotFound():
+                return f"there is no template {error.name}"
+            case UndefinedError() if str(error).startswith(MISSING):
+                return self._missing(place, str(error).removeprefix(MISSING))
+            case UnicodeDecodeError():
+                return "it is not UTF-8 text"
+            case RecursionError():
+                return "it calls itself without end"
+            case OSError():
+                return f"it cannot be read: {(error.strerror or type(error).__name__).lower()}"
+        return str(error).rstrip(".") or type(error).__name__
+
+    def _missing(self, place: "_Place", name: str) -> str:
+        """Say which field is missing, in the words of the template: `there is no payload.user.email`."""
+        try:
+            tree = self._jinja.parse(place.text if place.key else self._source(place.file))
+        except Exception:  # noqa: BLE001 - the file changed under us; the bare name must do
+            return MISSING + name
+        for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+            path = _path(node)
+            if node.lineno == place.line and path and _last(node) == name:
+                return MISSING + path
+        return f"{MISSING}{name}; templates know event and payload"
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, with a payload's own names before Python's, and no operator that makes giants."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where in the templates: a key of relay.toml with its text, or a file; `line` from 1, 0 for unknown."""
 
-    intercepted_binops = frozenset({"*", "**", "%"})
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return `payload.items` as the payload means it, not as dict does."""
-        if isinstance(obj, Mapping) and attribute in obj:
-            return obj[attribute]
-        return super().getattr(obj, attribute)
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Multiply, raise and format within reason: `*`, `**` and `%` can make anything of any size."""
-        if not _sensible(operator, left, right):
-            raise SecurityError(f"{operator} would make too much of it")
-        return super().call_binop(context, operator, left, right)
+    key: str = ""
+    text: str = ""
+    file: str = ""
+    line: int = 0
 
 
-def _sensible(operator: str, left: Any, right: Any) -> bool:
-    if operator == "%" and isinstance(left, str):
-        return not re.search(r"\d{4}|\*", left)  # "%.2f" is welcome, "%999999999d" is not
-    if not isinstance(left, int | float) or not isinstance(right, int | float):
-        return (
-            operator == "*"
-            and isinstance(left, str)
-            and isinstance(right, int)
-            and len(left) * right < 10_000
-        )
-    digits = left.bit_length() if isinstance(left, int) else 1
-    return operator != "**" or digits * abs(right) <= 10_000
+def _path(node: nodes.Node) -> str:
+    match node:
+        case nodes.Name(name=name):
+            return name
+        case nodes.Getattr(node=below, attr=attr) if path := _path(below):
+            return f"{path}.{attr}"
+        case nodes.Getitem(node=below, arg=nodes.Const(value=value)) if path := _path(below):
+            return f"{path}[{value!r}]"
+    return ""
+
+
+def _last(node: nodes.Node) -> str:
+    match node:
+        case nodes.Getattr(attr=attr):
+            return attr
+        case nodes.Getitem(arg=nodes.Const(value=value)):
+            return str(value)
+    return ""
 
 
 def _limited(pieces: Iterable[str]) -> str:
@@ -112,13 +153,3 @@ def _limited(pieces: Iterable[str]) -> str:
             raise ValueError(f"it makes more than {MAX_CHARACTERS} characters")
         gathered.append(piece)
     return "".join(gathered)
-
-
-def _line_of(error: Exception, name: str) -> int | None:
-    # Jinja rewrites tracebacks so that a template's own lines appear in them.
-    lines = [
-        frame.lineno
-        for frame in extract_tb(error.__traceback__)
-        if frame.filename in ("<template>", "<unknown>") or (name and Path(frame.filename).name == name)
-    ]
-    return lines[-1] if lines else None

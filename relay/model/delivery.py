@@ -22,12 +22,16 @@ class Retry:
     """The attempt failed in a way that may pass; `after` is the least wait in seconds, if known.
 
     `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike.
+    `unsure`: the far end may have acted on it all the same. Not `tried`: it only has to wait for
+    `after`, so there is no attempt to count or to write down.
     `firm`: code of the user's own asks for that wait, so it may be as long as the policy's longest.
     """
 
     detail: str
     after: float | None = None
     unreachable: bool = False
+    unsure: bool = False
+    tried: bool = True
     firm: bool = False
 
 
@@ -132,7 +136,9 @@ class Changes:
 
     `url` sends to an address typed in rather than to a configured target. `path` and `query`
     replace those of the request sent. `headers` replaces all headers. `body` replaces the bytes.
-    `template` and `to` belong to e-mail. `once` allows a single attempt, whatever the target's policy.
+    `template` and `to` belong to e-mail, and `force`: send it although it was sent before. `once` allows
+    a single attempt, whatever the target's policy.
+    `age` signs as of so many seconds ago, `forged` as somebody would who has not the secret: both to be refused.
     """
 
     url: str | None = None
@@ -144,7 +150,10 @@ class Changes:
     body: bytes | None = None
     template: str | None = None
     to: tuple[str, ...] = ()
+    force: bool | None = None
     once: bool | None = None
+    age: float | None = None
+    forged: bool | None = None
 
 
 NO_CHANGES = Changes()
@@ -155,6 +164,7 @@ class NewDelivery:
     """A delivery on its way into the store. `target` is a configured name, or the typed-in URL.
 
     `asked`: somebody waits to see it tried, so it is tried even while its target is down, once.
+    `lab` is the run that makes it, and sends it itself: it never waits in the queue.
     """
 
     target: str
@@ -163,6 +173,7 @@ class NewDelivery:
     changes: Changes = NO_CHANGES
     asked: bool = False
     batch: int | None = None
+    lab: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +181,7 @@ class Delivery:
     """One thing that relay owes: this event to that target. `attempts` counts those made so far.
 
     `spared` of them the policy's budget is not charged for: they found nobody there, or were made
-    before somebody asked for a new start. `batch` is the bulk replay it belongs to.
+    before somebody asked for a new start. `batch` is the bulk replay it belongs to, `lab` the run of the lab.
     """
 
     id: int
@@ -190,6 +201,7 @@ class Delivery:
     batch: int | None = None
     asked: bool = False
     spared: int = 0
+    lab: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from relay.model.admission import OPEN, Admission, Problem
+from relay.model.message import Matching, StatusReport, Tracked
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 
@@ -121,6 +123,14 @@ class Pick(Protocol):
         ...
 
 
+class StatusReader(Protocol):
+    """Reads what a request tells of messages that were sent."""
+
+    def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
+        """Return a report for each status the request tells; none for a request of another kind. Never raises."""
+        ...
+
+
 class VerifyMode(StrEnum):
     """What an invalid signature leads to: 401, a flag, or no check at all."""
 
@@ -159,7 +169,9 @@ class LocalKey:
 class Source:
     """One address events arrive at, everything resolved: what it checks and how it answers.
 
-    `local` counts besides `secrets`, and only where those do not verify a request.
+    `local` counts besides `secrets`, and only where those do not verify a request. `statuses` reads
+    what its events tell of messages, None where they tell nothing; `matching` says how those are found.
+    `locked_secrets` and `locked_tokens` are references whose values are in the vault while that is locked.
     """
 
     name: str
@@ -173,15 +185,20 @@ class Source:
     secrets: tuple[Secret, ...] = ()
     local: LocalKey | None = None
     missing_secrets: tuple[str, ...] = ()
+    locked_secrets: tuple[str, ...] = ()
+    locked_tokens: tuple[str, ...] = ()
     verify: VerifyMode = VerifyMode.ENFORCE
     public_url: str | None = None
     events: tuple[str, ...] = ()
     deliver_duplicates: bool = False
     require_idempotency_key: bool = False
+    admission: Admission = OPEN
     verify_tokens: tuple[Secret, ...] = ()
     deliver_handshakes: bool = False
     answer: Answer = field(default_factory=Answer)
     configured: bool = True
+    statuses: StatusReader | None = None
+    matching: Matching = field(default_factory=Matching)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +217,9 @@ class EventRow:
     """The narrow side of a stored event: what lists, the API and the stream show.
 
     `path` and `query` are latin-1 text as in Capture; `sha256` is the hex digest of the body;
-    `status` is what the provider was answered; `summary` is one short line for people.
+    `status` is what the provider was answered; `summary` is one short line for people. `recovered`:
+    fetched from the provider afterwards, which was answered nothing then (`status` 0) and says itself
+    when it first sent it, or made it (`sent_at`).
     """
 
     id: int
@@ -225,15 +244,18 @@ class EventRow:
     note: str = ""
     sample: bool = False
     summary: str = ""
+    recovered: bool = False
+    sent_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A stored event whole: its row, its exact request, and how its signature was checked."""
+    """A stored event whole: its row, its exact request, how its signature was checked, what was wrong."""
 
     row: EventRow
     capture: Capture
     verification: Verification
+    problems: tuple[Problem, ...] = ()
 
     @property
     def id(self) -> int:
@@ -261,7 +283,8 @@ class NewEvent:
     """An event on its way into the store: a row that has no id yet, with its bytes.
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
-    seen but may not act.
+    seen but may not act. `unless_known`: it is not kept at all where its key was claimed before.
+    `problems` are what its source's rules have against it, `tracked` is what it tells of messages.
     """
 
     capture: Capture
@@ -276,3 +299,8 @@ class NewEvent:
     status: int
     sample: bool = False
     summary: str = ""
+    tracked: Tracked | None = None
+    recovered: bool = False
+    sent_at: datetime | None = None
+    unless_known: bool = False
+    problems: tuple[Problem, ...] = ()

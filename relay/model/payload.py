@@ -1,8 +1,12 @@
 """The one place that parses captured bytes: JSON and forms, with limits, never by surprise."""
 
 import json
+import math
 import re
+from collections import Counter
 from urllib.parse import parse_qsl
+
+from relay.model.text import printable
 
 MAX_DEPTH = 200
 MAX_FIELDS = 10_000
@@ -20,15 +24,21 @@ class PayloadError(ValueError):
         self.column = column
 
 
-def parse_json(data: bytes | str) -> object:
+def parse_json(data: bytes | str, *, strict: bool = False) -> object:
     """Return the value that JSON text stands for.
 
     Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or
-    holds a number too long to convert; never RecursionError or a bare ValueError.
+    holds a number too long to convert; never RecursionError or a bare ValueError. `strict` also
+    refuses what two readers would read differently: a key twice in one object, a number past any float.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite if strict else None,
+            object_pairs_hook=_unique if strict else None,
+        )
     except UnicodeDecodeError as error:
         raise PayloadError(f"not UTF-8 text at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -99,6 +109,13 @@ class Payload:
         self._form: tuple[tuple[str, str], ...] | None = None
         self.is_form = content_type == "application/x-www-form-urlencoded"
 
+    @classmethod
+    def of(cls, value: object) -> "Payload":
+        """Return a payload whose JSON is known already, such as one item of a batch."""
+        made = cls(b"")
+        made._json = value
+        return made
+
     @property
     def json(self) -> object:
         """Return the body as JSON, or the JSON in a form's `payload` field (GitHub, Slack), else None."""
@@ -137,6 +154,14 @@ class Payload:
             return dict(self.form)
         return self.json
 
+    def lines(self) -> list[str]:
+        """Return the body as lines for a person: JSON indented, forms field by field, else as it is."""
+        if self.json is not None:
+            return json.dumps(self.json, indent=2, ensure_ascii=False).splitlines()
+        if self.form:
+            return [f"{name} = {value}" for name, value in self.form]
+        return self._body.decode("utf-8", "backslashreplace").expandtabs(4).splitlines()
+
     def at(self, *keys: str | int) -> object:
         """Return the JSON value below `keys`; None where the way there does not exist."""
         here = self.json
@@ -166,6 +191,21 @@ def _index(key: str | int) -> int | None:
 
 def _refuse_constant(name: str) -> float:
     raise PayloadError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise PayloadError("a number is too large")
+    return number
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise PayloadError(f"the key {printable(twice, 60)!r} stands twice in one object")
+    return value
 
 
 def _deeper_than(value: object, limit: int) -> bool:

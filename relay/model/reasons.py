@@ -18,7 +18,10 @@ REASONS = {
     "event_not_listed": "The source does not list this event type.",
     "idempotency_key_missing": "The source requires an idempotency key and the request has none.",
     "schema": "The body does not fit the source's schema.",
+    "content_type": "The source does not take this content type.",
+    "invalid_recipient": "The field that mail goes to holds no mail address.",
     "handshake": "A setup handshake, answered as the provider expects.",
+    "recovered": "Fetched from the provider's own API afterwards, so no signature could be checked.",
     "loop": "The request came from a relay: a forward came back.",
 }
 

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from relay.model.numbers import spans
+
 KEYS: dict[str, str] = {
     "source": "a source's name, `*` allowed",
     "provider": "a provider's name",
@@ -14,8 +16,8 @@ KEYS: dict[str, str] = {
     "method": "an HTTP method",
     "status": "what the provider was answered: 200, 4xx, >=400",
     "has": "failed, pending, running, succeeded, note or message",
-    "is": "duplicate, replay, sample, pinned or handshake",
-    "id": "an event number, or a range such as 10..20",
+    "is": "duplicate, replay, sample, pinned, handshake or recovered",
+    "id": "event numbers: 7, a range such as 10-20 or 10.., or a list such as 1,5,9-12",
     "key": "an idempotency key, `*` allowed",
     "after": "an age (2h, 7d) or a time (2026-01-31, 2026-01-31T12:00)",
     "before": "an age or a time",
@@ -25,17 +27,16 @@ _CHOICES = {
     "verdict": {"verified", "invalid", "unsigned", "unchecked"},
     "outcome": {"accepted", "duplicate", "ignored", "rejected"},
     "has": {"failed", "pending", "running", "succeeded", "cancelled", "note", "message"},
-    "is": {"duplicate", "replay", "sample", "pinned", "handshake"},
+    "is": {"duplicate", "replay", "sample", "pinned", "handshake", "recovered"},
 }
 _AGE = re.compile(r"(\d{1,6})(s|m|h|d|w)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _STATUS = re.compile(r"[1-5]xx|(>=|<=|>|<)?\d{3}", re.IGNORECASE)
-_RANGE = re.compile(r"(\d{1,18})(?:\.\.(\d{1,18})?)?")
 _TOKEN = re.compile(
     r'(?P<minus>-?)(?:(?P<key>[A-Za-z][\w.\[\]$-]*):)?(?:"(?P<quoted>[^"]*)"?|(?P<bare>(?(key)\S*|\S+)))'
 )
 
-MAX_LENGTH = 1000
+MAX_LENGTH = 4000  # three hundred numbers of events in a list, and then some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +101,9 @@ def _known(key: str) -> bool:
 
 
 def _term(text: str, key: str, value: str, now: datetime, *, negated: bool) -> Term:
-    moment = _moment(value, now) if key in ("after", "before") else None
-    problem = _problem(key, value, moment) if key else ""
-    return Term(text=text, key=key, value=value, negated=negated, moment=moment, problem=problem)
+    when = moment(value, now) if key in ("after", "before") else None
+    problem = _problem(key, value, when) if key else ""
+    return Term(text=text, key=key, value=value, negated=negated, moment=when, problem=problem)
 
 
 def _problem(key: str, value: str, moment: datetime | None) -> str:
@@ -114,17 +115,24 @@ def _problem(key: str, value: str, moment: datetime | None) -> str:
         return f"{key}:{value} is not a time: write an age such as 2h, or 2026-01-31"
     if key == "status" and not _STATUS.fullmatch(value):
         return f"status:{value} is not a status: write 200, 4xx or >=400"
-    if key == "id" and not _RANGE.fullmatch(value):
-        return f"id:{value} is not an event number"
+    return _unnumbered(value) if key == "id" else ""
+
+
+def _unnumbered(value: str) -> str:
+    try:
+        spans(value)
+    except ValueError as error:
+        return f"id:{value[:60]} holds {error}: write 7, 10-20 or 1,5,9-12"
     return ""
 
 
-def _moment(value: str, now: datetime) -> datetime | None:
+def moment(value: str, now: datetime) -> datetime | None:
+    """Return the time that an age (`2h`, counted back from `now`) or a time stands for, aware; None for neither."""
     age = _AGE.fullmatch(value)
     try:
         if age:
             return now - timedelta(seconds=int(age[1]) * _UNITS[age[2]])
-        moment = datetime.fromisoformat(value)
+        when = datetime.fromisoformat(value)
     except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

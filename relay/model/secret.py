@@ -14,6 +14,12 @@ class Secret:
     reference: str
     _value: str = field(repr=False)
 
+    @property
+    def title(self) -> str:
+        """Return what sentences call it: a secret of the vault by its name, anything else by its reference."""
+        kind, _, name = self.reference.partition(":")
+        return f"vault secret '{name}'" if kind == "vault" else self.reference
+
     def reveal(self) -> str:
         """Return the value itself: to verify, sign or log in with, never to show."""
         return self._value

@@ -1,6 +1,7 @@
 """What the bus carries: something was committed, go and look."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,7 @@ class EventStored:
 
 @dataclass(frozen=True, slots=True)
 class EventChanged:
-    """An event was pinned, annotated or deleted."""
+    """An event was pinned, annotated or deleted, or checked after the vault was opened."""
 
     event_id: int
 
@@ -45,12 +46,29 @@ class TunnelChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetChanged:
+    """A target went down, came back, or said that it is gone."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
-    """A request was turned away at the door and not stored."""
+    """A request was turned away at the door and not stored; `remote` is who called, "" where nobody knows."""
 
     source: str
     status: int
     detail: str
+    remote: str = ""
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabChanged:
+    """A run of the lab began, went on or ended."""
+
+    run_id: int
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +79,23 @@ class HandlersChanged:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class VaultChanged:
+    """The vault was opened, locked or written to, or what waited for it was checked."""
+
+    state: str
+    detail: str = ""
+
+
 Signal = (
-    EventStored | EventChanged | DeliveryChanged | MessageChanged | TunnelChanged | Refused | HandlersChanged
+    EventStored
+    | EventChanged
+    | DeliveryChanged
+    | MessageChanged
+    | TunnelChanged
+    | TargetChanged
+    | Refused
+    | LabChanged
+    | VaultChanged
+    | HandlersChanged
 )

@@ -9,7 +9,7 @@ _UNPRINTABLE = re.compile(
 )
 
 _SECRET_NAME = re.compile(
-    r"authorization|cookie|api-?key|token|secret|signature|password|passwd|hmac|content-mac|passcode|-sig\b|sig-hash",
+    r"authorization|cookie|api[-_]?key|token|secret|signature|password|passwd|hmac|content-mac|passcode|-sig\b|sig-hash",
     re.IGNORECASE,
 )
 
@@ -57,3 +57,11 @@ def is_sensitive(name: str) -> bool:
 def redact(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Return header or field pairs with the values of sensitive names replaced."""
     return tuple((name, REDACTED if is_sensitive(name) else value) for name, value in pairs)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people say it."""
+    for unit, whole in (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)):
+        if count >= whole:
+            return f"{count / whole:.1f} {unit}"
+    return f"{count} B"

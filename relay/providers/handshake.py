@@ -94,13 +94,13 @@ def _proven(
         case Proof.SIGNATURE:
             return verification
         case Proof.TOKEN:
-            return _by_token(source.verify_tokens, challenge.token(capture))
+            return _by_token(source.verify_tokens, challenge.token(capture), source.locked_tokens)
         case Proof.NONE:
             return Verification(verdict=Verdict.UNSIGNED, reason="handshake")
 
 
-def _by_token(tokens: tuple[Secret, ...], given: str) -> Verification:
-    if not tokens:
+def _by_token(tokens: tuple[Secret, ...], given: str, locked: tuple[str, ...]) -> Verification:
+    if not tokens and not locked:
         check = Check(
             name="Verify token", passed=False, detail="no verify token is configured", result="Unknown"
         )
@@ -109,6 +109,10 @@ def _by_token(tokens: tuple[Secret, ...], given: str) -> Verification:
         if hmac.compare_digest(token.reveal().encode("utf-8", "replace"), given.encode("utf-8", "replace")):
             check = Check(name="Verify token", passed=True, detail=f"{token.reference} fits", result="Match")
             return Verification(verdict=Verdict.VERIFIED, checks=(check,))
+    if locked:
+        named = f"{', '.join(locked)}: the vault is locked"
+        check = Check(name="Verify token", passed=None, detail=named, result="Locked")
+        return Verification(verdict=Verdict.UNCHECKED, reason="vault_locked", checks=(check,))
     check = Check(name="Verify token", passed=False, detail="it is another token", result="No match")
     return Verification(verdict=Verdict.INVALID, reason="signature_mismatch", checks=(check,))
 
@@ -123,7 +127,9 @@ def _fitting(source: Source, capture: Capture, now: datetime) -> Secret | None:
 
 
 def _unanswerable(source: Source, challenge: Challenge, verification: Verification) -> Verification:
-    if source.secrets:
+    if source.locked_secrets:
+        reason, why = "vault_locked", "it cannot be answered while the vault is locked"
+    elif source.secrets:
         reason, why = "body_malformed", "what it asks for is not what this provider sends"
     else:
         reason, why = "secret_missing", "it cannot be answered without the secret"

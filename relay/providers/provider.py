@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from relay.errors import ConfigError
-from relay.model.event import Headers, Pick, SignatureScheme
+from relay.model.event import Headers, Pick, SignatureScheme, StatusReader
 from relay.model.text import printable
 from relay.providers.lists import each, key
 from relay.providers.picks import (
@@ -58,7 +58,8 @@ class Provider:
     `relay.providers.samples`. `indent` is how its JSON is laid out, None being compact, and
     `ending` what follows it; `samples` is the folder of its sample events where that is not its own.
     `answer` says what it expects to be answered, how soon, and how it retries; "" where nobody knows.
-    `answer_body` is the text it must be answered with, "" where any will do.
+    `answer_body` is the text it must be answered with, "" where any will do. `message_status` reads
+    what became of a mail or SMS, None for who sends none.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Provider:
     samples: str = ""
     answer: str = ""
     answer_body: str = ""
+    message_status: StatusReader | None = None
 
     @property
     def scheme(self) -> SignatureScheme | None:

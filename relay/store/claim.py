@@ -17,6 +17,36 @@ _RUNNING = "deliveries INDEXED BY deliveries_running WHERE state = 'running'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """What must not be tried, however due: it needs secrets that are in the locked vault.
+
+    Nothing at `targets`, nothing by `actions`, and at a target of `signing` nothing of the sources it
+    names, whose signature could not be made anew.
+    """
+
+    targets: frozenset[str] = frozenset()
+    actions: frozenset[str] = frozenset()
+    signing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def holds(self, action: str, target: str, source: str) -> bool:
+        """Say whether a delivery waits."""
+        return action in self.actions or source in self.signing.get(target, ())
+
+    def clause(self, target: str) -> tuple[str, tuple[str, ...]]:
+        """Return what picks deliveries that do not wait, as SQL, with its values."""
+        sources = self.signing.get(target, frozenset())
+        sql = "".join(
+            f" AND {column} NOT IN ({','.join('?' * len(values))})"
+            for column, values in (("action", self.actions), ("source", sources))
+            if values
+        )
+        return sql, (*self.actions, *sources)
+
+
+NOTHING_WAITS = Waits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much may be claimed: in all, for each target, and what already runs there.
 
@@ -24,7 +54,7 @@ class Limits:
     that are down: only what somebody waits to see tried is tried there. What is due more than
     `horizon` seconds ahead counts as due, for only a clock that jumped can put it there. `above`
     leaves alone what an earlier run of relay owes (ids up to it), for commands that work without a
-    running relay.
+    running relay. `waits` says what needs the vault.
     """
 
     total: int = 16
@@ -35,6 +65,7 @@ class Limits:
     held: frozenset[str] = frozenset()
     horizon: float = 366 * 86400.0
     above: int = 0
+    waits: Waits = NOTHING_WAITS
 
     def room(self, target: str) -> int:
         """Return how many more may run at a target."""
@@ -56,6 +87,8 @@ def claim(connection: sqlite3.Connection, now: int, limits: Limits) -> tuple[Cla
         claimed: list[sqlite3.Row] = []
         # Whose share is smallest goes first: targets that hang must not keep the others out.
         for target in sorted(_targets(connection), key=lambda name: limits.running.get(name, 0)):
+            if target in limits.waits.targets:
+                continue
             room = min(limits.room(target), limits.total - len(claimed))
             if room > 0:
                 pick = _heads if target in limits.fifo else _due
@@ -95,9 +128,10 @@ def _targets(connection: sqlite3.Connection) -> list[str]:
 def _due(connection: sqlite3.Connection, target: str, now: int, limits: Limits) -> list[sqlite3.Row]:
     queue = _ASKED if target in limits.held else _QUEUE
     found: list[sqlite3.Row] = []
+    ready, values = limits.waits.clause(target)
     for when, moment in (("due_at <= ?", now), ("due_at > ?", _horizon(now, limits))):
-        sql = f"SELECT * FROM {queue} AND target = ? AND {when} AND id > ? ORDER BY due_at, id LIMIT ?"
-        found += connection.execute(sql, (target, moment, limits.above, limits.room(target)))
+        sql = f"SELECT * FROM {queue} AND target = ? AND {when} AND id > ?{ready} ORDER BY due_at, id LIMIT ?"
+        found += connection.execute(sql, (target, moment, limits.above, *values, limits.room(target)))
     return found
 
 
@@ -119,8 +153,14 @@ def _heads(connection: sqlite3.Connection, target: str, now: int, limits: Limits
         "asked": int(target in limits.held),
     }
     heads = connection.execute(sql, values).fetchall()
-    busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ?"
-    return [head for head in heads if connection.execute(busy, (target, head["source"])).fetchone() is None]
+    # The lab goes past every queue, and a retry schedule of its may run for hours: nothing waits for it.
+    busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ? AND lab IS NULL"
+    return [
+        head
+        for head in heads
+        if not limits.waits.holds(head["action"], target, head["source"])
+        and connection.execute(busy, (target, head["source"])).fetchone() is None
+    ]
 
 
 def _horizon(now: int, limits: Limits) -> int:

@@ -9,11 +9,14 @@ from typing import Any
 from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import Attempt, Delivery, DeliveryState, NewDelivery
 from relay.model.event import DeliveryCounts
-from relay.store import rows
+from relay.model.tally import Label, Tally, bucket_of
+from relay.store import rows, tallies
 from relay.store.claim import Claimed, Limits, claim
 from relay.store.reader import Readers
 from relay.store.rows import from_micros, to_micros
 from relay.store.writer import Writer
+
+TYPED = "(an address)"  # what all addresses typed in are counted as: there is no end to them
 
 
 class Deliveries:
@@ -57,7 +60,9 @@ class Deliveries:
         return await self._writer.write(
             lambda connection: (
                 connection.execute(
-                    "UPDATE deliveries SET state = 'pending' WHERE state = 'running' AND id > ?",
+                    # What the lab sent is no use later: its place in the run is gone.
+                    "UPDATE deliveries SET state = CASE WHEN lab IS NULL THEN 'pending' ELSE 'cancelled' END "
+                    "WHERE state = 'running' AND id > ?",
                     (above,),
                 ).rowcount
             ),
@@ -68,6 +73,28 @@ class Deliveries:
         sql = "UPDATE deliveries SET state = 'pending' WHERE id = ? AND state = 'running'"
         values = [(id_,) for id_ in ids]
         await self._writer.write(lambda connection: connection.executemany(sql, values).rowcount)
+
+    async def oldest(self) -> dict[str, datetime]:
+        """Return when the oldest delivery that waits for each target was made."""
+        found = await self._readers.all(
+            "SELECT target, MIN(created_at) FROM deliveries WHERE state = 'pending' GROUP BY target"
+        )
+        return {row[0]: from_micros(row[1]) for row in found}
+
+    async def slowest(self, since: datetime, count: int) -> tuple[Delivery, ...]:
+        """Return those of the latest 20 000 deliveries, made since then, whose last attempt took longest."""
+        found = await self._readers.all(
+            "SELECT * FROM (SELECT * FROM deliveries ORDER BY id DESC LIMIT 20000) "
+            "WHERE created_at >= ? AND took IS NOT NULL ORDER BY took DESC, id DESC LIMIT ?",
+            (to_micros(since), count),
+        )
+        return tuple(rows.delivery(row) for row in found)
+
+    async def postpone(self, id_: int, due_at: datetime, detail: str) -> None:
+        """Give a claimed delivery back unattempted, due later, with the reason."""
+        sql = "UPDATE deliveries SET state = 'pending', due_at = ?, detail = ? WHERE id = ? AND state = 'running'"
+        values = (to_micros(due_at), detail, id_)
+        await self._writer.write(lambda connection: connection.execute(sql, values).rowcount)
 
     async def next_due(self, after: datetime, above: int = 0) -> datetime | None:
         """Return when the next delivery falls due that is not due at `after`, or None."""
@@ -120,8 +147,9 @@ class Deliveries:
         batch: int | None = None,
         before: int | None = None,
         limit: int = 50,
+        lab: bool = True,
     ) -> tuple[Delivery, ...]:
-        """Return deliveries newest first, those that fit every filter given."""
+        """Return deliveries newest first, those that fit every filter given; the lab's too unless told otherwise."""
         filters = {
             "state = ?": state,
             "event_id = ?": event,
@@ -130,6 +158,7 @@ class Deliveries:
             "id < ?": before,
         }
         where = [clause for clause, value in filters.items() if value is not None]
+        where += [] if lab else ["lab IS NULL"]
         values = [value for value in filters.values() if value is not None]
         found = await self._readers.all(
             f"SELECT * FROM deliveries WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?",
@@ -150,10 +179,38 @@ class Deliveries:
             grouped[row["event_id"]] += (rows.delivery(row),)
         return grouped
 
-    async def counts(self) -> dict[str, int]:
-        """Return how many deliveries stand in each state."""
-        found = await self._readers.all("SELECT state, COUNT(*) FROM deliveries GROUP BY state")
-        return {state.value: 0 for state in DeliveryState} | {row[0]: row[1] for row in found}
+    async def rows(self, ids: Iterable[int]) -> tuple[Delivery, ...]:
+        """Return those of the deliveries that there are, newest first."""
+        found = await self._readers.all(
+            "SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
+            (json.dumps(list(ids)),),
+        )
+        return tuple(rows.delivery(row) for row in found)
+
+    async def first_waiting(self, target: str) -> int | None:
+        """Return the delivery that has waited longest for a target, or None."""
+        sql = "SELECT MIN(id) FROM deliveries INDEXED BY deliveries_pending WHERE state = 'pending' AND target = ?"
+        row = await self._readers.one(sql, (target,))
+        return row[0] if row else None
+
+    async def counts(
+        self,
+        *,
+        event: int | None = None,
+        target: str | None = None,
+        batch: int | None = None,
+        lab: bool = True,
+    ) -> dict[str, int]:
+        """Return how many deliveries stand in each state, of those that fit every filter given."""
+        filters = {"event_id = ?": event, "target = ?": target, "batch = ?": batch}
+        where = " AND ".join(clause for clause, value in filters.items() if value is not None) or "1"
+        values = [value for value in filters.values() if value is not None]
+        sql = f"SELECT state, COUNT(*) FROM deliveries WHERE {where}"
+        found = {row[0]: row[1] for row in await self._readers.all(f"{sql} GROUP BY state", values)}
+        if not lab:  # taken off, because leaving them out would read every row rather than the index
+            for state, count in await self._readers.all(f"{sql} AND lab IS NOT NULL GROUP BY state", values):
+                found[state] -= count
+        return {state.value: found.get(state.value, 0) for state in DeliveryState}
 
     async def waiting(self) -> dict[str, int]:
         """Return how many deliveries wait for each target."""
@@ -172,10 +229,12 @@ class Deliveries:
         sql = "UPDATE deliveries SET state = 'cancelled' WHERE id = ? AND state = 'pending'"
         return await self._change(id_, sql, (id_,), "is not waiting, so there is nothing to cancel")
 
-    async def retry_all(self, state: str, target: str | None, now: datetime) -> tuple[Delivery, ...]:
-        """Make every delivery in that state (to that target) due now, with a fresh budget of attempts."""
+    async def retry_all(
+        self, state: str, target: str | None, now: datetime, *, batch: int | None = None
+    ) -> tuple[Delivery, ...]:
+        """Make every delivery in that state (to that target, of that batch) due now, with a fresh budget."""
         sql = "UPDATE deliveries SET state = 'pending', due_at = ?, spared = attempts WHERE state = ?"
-        return await self._change_all(sql, (to_micros(now), state), target)
+        return await self._change_all(sql, (to_micros(now), state), target, batch)
 
     async def cancel_all(self, target: str | None) -> tuple[Delivery, ...]:
         """Give up every waiting delivery (to that target)."""
@@ -184,10 +243,12 @@ class Deliveries:
         )
 
     async def _change_all(
-        self, sql: str, parameters: tuple[Any, ...], target: str | None
+        self, sql: str, parameters: tuple[Any, ...], target: str | None, batch: int | None = None
     ) -> tuple[Delivery, ...]:
-        if target is not None:
-            sql, parameters = f"{sql} AND target = ?", (*parameters, target)
+        sql += " AND lab IS NULL"  # what the lab sent was meant to fail, and is no use again
+        for clause, value in (("target = ?", target), ("batch = ?", batch)):
+            if value is not None:
+                sql, parameters = f"{sql} AND {clause}", (*parameters, value)
 
         def step(connection: sqlite3.Connection) -> list[int]:
             return [row[0] for row in connection.execute(f"{sql} RETURNING id", parameters)]
@@ -208,23 +269,23 @@ class Deliveries:
 
 
 def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
-    """Return how many of these deliveries stand where."""
-    states = [delivery.state.value for delivery in deliveries]
+    """Return how many of these deliveries stand where, those of the lab apart: they may be meant to fail."""
+    states = [delivery.state.value for delivery in deliveries if delivery.lab is None]
     return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
 
 
 DELIVERY_COLUMNS = (
-    "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch"
+    "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch, lab"
 )
-DELIVERY_MARKS = ",".join("?" * 11)
+DELIVERY_MARKS = ",".join("?" * 12)
 
 
 def delivery_values(event_id: int, source: str, new: NewDelivery, due_at: int) -> tuple[Any, ...]:
     """Return a new delivery in the order of DELIVERY_COLUMNS; `due_at` in microseconds since 1970."""
     changes = rows.dump_changes(new.changes)
-    times = ("pending", due_at, due_at)
+    times = ("pending" if new.lab is None else "running", due_at, due_at)
     what = (event_id, source, new.target, new.action, new.reason.value, changes)
-    return *what, *times, new.asked, new.batch
+    return *what, *times, new.asked, new.batch, new.lab
 
 
 _Settled = tuple[Attempt, DeliveryState, int, bool]
@@ -257,4 +318,31 @@ def _settle(connection: sqlite3.Connection, batch: list[_Settled]) -> list[None]
             for attempt, state, due_at, spared in batch
         ],
     )
+    tallies.add(connection, _tallies(connection, [attempt for attempt, *_ in batch]))
     return [None] * len(batch)
+
+
+def _tallies(connection: sqlite3.Connection, attempts: list[Attempt]) -> list[Tally]:
+    marks = ",".join("?" * len(attempts))
+    found = connection.execute(
+        f"SELECT id, source, CASE WHEN target LIKE '%://%' THEN '{TYPED}' ELSE target END FROM deliveries "
+        f"WHERE id IN ({marks})",
+        [attempt.delivery_id for attempt in attempts],
+    )
+    places = {id_: (source, target) for id_, source, target in found}
+    return [
+        Tally(
+            Label(
+                to_micros(attempt.started_at) // 60_000_000,
+                "attempt",
+                *places[attempt.delivery_id],
+                attempt.outcome,
+                "first" if attempt.number == 1 else "again",
+                bucket_of(attempt.took),
+            ),
+            1,
+            attempt.took,
+        )
+        for attempt in attempts
+        if attempt.delivery_id in places
+    ]

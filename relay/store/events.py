@@ -1,9 +1,12 @@
 """Events in the store: kept with what they owe in one transaction, listed by keyset, never changed."""
 
+import json
+import sqlite3
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from relay.errors import NotFoundError
@@ -18,7 +21,9 @@ from relay.store.search import Compiled, Indexer, compile_query
 from relay.store.writer import Writer
 
 _WINDOW = 20_000  # events looked through at a time when a filter has to open bodies
+_AT_ONCE = 500  # events in one statement, or one page, of something done to many
 _MAX_ID = 2**62
+_KEYS = 500  # keys looked up in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,17 @@ class Events:
             raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
         return rows.event(rows.event_row(row), stored)
 
+    async def claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
+        """Return those idempotency keys that an event of the source has claimed."""
+        wanted = list(keys)
+        found: set[str] = set()
+        for start in range(0, len(wanted), _KEYS):
+            some = wanted[start : start + _KEYS]
+            marks = ",".join("?" * len(some))
+            sql = f"SELECT key FROM keys WHERE source = ? AND key IN ({marks})"
+            found |= {row[0] for row in await self._readers.all(sql, (source, *some))}
+        return frozenset(found)
+
     async def row(self, id_: int) -> EventRow | None:
         """Return the narrow row of an event, or None."""
         found = await self.rows((id_,))
@@ -115,6 +131,22 @@ class Events:
                 break
         return await self._page(found, limit, high if high > low + 1 else None, started)
 
+    async def ids(
+        self, query: Query, *, before: int | None = None, most: int | None = None
+    ) -> tuple[int, ...]:
+        """Return the numbers of all events that match and lie below `before`, newest first.
+
+        Looks for a few more than `most` and no further.
+        """
+        found: list[int] = []
+        while most is None or len(found) <= most:
+            page = await self.page(query, limit=_AT_ONCE, before=before)
+            found += [row.id for row in page.rows]
+            before = page.next_before
+            if before is None:
+                break
+        return tuple(found)
+
     async def count(self, query: Query, limit: int = 10_000) -> int:
         """Return how many events match, counting no further than `limit`."""
         compiled = compile_query(query)
@@ -132,8 +164,8 @@ class Events:
         """Return the kept counters and how many events have failed or waiting deliveries."""
         kept = {row[0]: row[1] for row in await self._readers.all("SELECT name, value FROM counters")}
         states = await self._readers.all(
-            "SELECT 'failed', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' UNION ALL "
-            "SELECT 'queued', COUNT(*) FROM deliveries WHERE state IN ('pending', 'running')",
+            "SELECT 'failed', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' AND lab IS NULL "
+            "UNION ALL SELECT 'queued', COUNT(*) FROM deliveries WHERE state IN ('pending', 'running')",
         )
         by_state = {row[0]: row[1] for row in states}
         return Counts(
@@ -151,6 +183,16 @@ class Events:
             id_,
         )
 
+    async def annotate_all(self, ids: Iterable[int], *, pinned: bool) -> None:
+        """Pin or unpin those of the events that there are."""
+        await self._each(
+            "UPDATE events SET pinned = ? WHERE id IN (SELECT value FROM json_each(?))", ids, pinned
+        )
+
+    async def delete_all(self, ids: Iterable[int]) -> None:
+        """Forget those of the events that there are, with their deliveries and attempts."""
+        await self._each("DELETE FROM events WHERE id IN (SELECT value FROM json_each(?))", ids)
+
     async def answered(self, id_: int, status: int) -> None:
         """Write down what the provider was answered where that was not known before. Raises NotFoundError."""
         await self._change("UPDATE events SET status = ? WHERE id = ?", (status, _bounded(id_)), id_)
@@ -158,6 +200,13 @@ class Events:
     async def delete(self, id_: int) -> None:
         """Forget an event with its deliveries and attempts. Raises NotFoundError."""
         await self._change("DELETE FROM events WHERE id = ?", (_bounded(id_),), id_)
+
+    async def _each(self, sql: str, ids: Iterable[int], *values: Any) -> None:
+        # A few at a time: what comes in meanwhile is not kept waiting for ten thousand.
+        wanted = [_bounded(id_) for id_ in ids]
+        for start in range(0, len(wanted), _AT_ONCE):
+            parameters = (*values, json.dumps(wanted[start : start + _AT_ONCE]))
+            await self._writer.write(partial(_execute, sql=sql, parameters=parameters))
 
     async def _change(self, sql: str, parameters: tuple[Any, ...], id_: int) -> None:
         changed = await self._writer.write(lambda connection: connection.execute(sql, parameters).rowcount)
@@ -188,6 +237,10 @@ class Events:
     async def _top(self) -> int:
         row = await self._readers.one("SELECT MAX(id) FROM events")
         return int(row[0] or 0) if row else 0
+
+
+def _execute(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> int:
+    return connection.execute(sql, parameters).rowcount
 
 
 def _bounded(id_: int) -> int:

@@ -2,20 +2,25 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome, NewEvent
-from relay.store import rows
+from relay.model.message import Tracked
+from relay.model.signals import MessageChanged
+from relay.model.tally import Label, Tally
+from relay.store import rows, tallies
 from relay.store.deliveries import DELIVERY_COLUMNS, delivery_values
 from relay.store.rows import to_micros
+from relay.store.tracking import follow, is_known
 
 _EVENT_COLUMNS = (
     "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
-    "size, sha256, remote, sample, summary, status, outcome, duplicate_of"
+    "size, sha256, remote, sample, summary, recovered, sent_at, status, outcome, duplicate_of"
 )
+_BYTES_COLUMNS = "event_id, url, headers, body, checks, problems"
 # Sizes a batch is cut into. Few, so that every statement stays prepared: one for each size of batch
 # would be parsed anew each time, which costs more than running it.
 _PORTIONS = (64, 16, 4, 1)
@@ -23,12 +28,18 @@ _PORTIONS = (64, 16, 4, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What became of a new event, and the deliveries it owes."""
+    """What became of a new event, the deliveries it owes, and the messages it moved.
+
+    `id` is the older one's where it was not kept. `unknown` is the status to answer with where it told
+    of no message that is known, 0 for anything else.
+    """
 
     id: int
     outcome: EventOutcome
     duplicate_of: int | None
     deliveries: tuple[int, ...]
+    moved: tuple[MessageChanged, ...] = ()
+    unknown: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,13 +51,20 @@ class Incoming:
 
     claim: tuple[str, str] | None
     deliver_duplicates: bool
+    unless_known: bool
     received_at: int
     source: str
+    verdict: str
+    reason: str
     columns: tuple[Any, ...]
     stored: tuple[Any, ...]
     owed: tuple[NewDelivery, ...]
     outcome: EventOutcome
+    tracked: Tracked | None = None
     duplicate_of: int | None = None
+    moved: tuple[MessageChanged, ...] = ()
+    unknown: int = 0
+    id: int = 0
 
 
 def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
@@ -57,8 +75,11 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
     return Incoming(
         claim=(capture.source, event.idempotency_key or "") if claims else None,
         deliver_duplicates=event.deliver_duplicates,
+        unless_known=event.unless_known,
         received_at=received_at,
         source=capture.source,
+        verdict=event.verification.verdict.value,
+        reason=event.reason,
         columns=(
             received_at,
             capture.source,
@@ -76,6 +97,8 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
             capture.remote,
             event.sample,
             event.summary,
+            event.recovered,
+            None if event.sent_at is None else to_micros(event.sent_at),
             event.status,
         ),
         stored=(
@@ -83,9 +106,11 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
             rows.dump_headers(capture.headers),
             capture.body,
             rows.dump_checks(event.verification),
+            rows.dump_problems(event.problems),
         ),
         owed=owed,
         outcome=event.outcome,
+        tracked=event.tracked,
     )
 
 
@@ -94,26 +119,49 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     taken = _taken(connection, [item.claim for item in batch if item.claim is not None])
     # Ids are known beforehand: there is one writer, and AUTOINCREMENT counts up by one.
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    first = (row[0] if row else 0) + 1
+    next_id = (row[0] if row else 0) + 1
     claimed: list[tuple[Any, ...]] = []
-    for id_, item in enumerate(batch, start=first):
+    kept: list[Incoming] = []
+    for item in batch:
+        item.id = next_id
         if item.claim is not None:
             item.duplicate_of = taken.get(item.claim)
             if item.duplicate_of is None:
-                taken[item.claim] = id_
-                claimed.append((*item.claim, id_))
+                taken[item.claim] = item.id
+                claimed.append((*item.claim, item.id))
+            elif item.unless_known:
+                item.id, item.outcome, item.owed = item.duplicate_of, EventOutcome.DUPLICATE, ()
+                continue
             elif not item.deliver_duplicates and item.outcome is EventOutcome.ACCEPTED:
                 item.outcome, item.owed = EventOutcome.DUPLICATE, ()
-    events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in batch]
+        kept.append(item)
+        next_id += 1
+    events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in kept]
     _insert(connection, f"events ({_EVENT_COLUMNS})", events)
-    _count(connection, batch)
-    _insert(connection, "event_bytes", [(id_, *item.stored) for id_, item in enumerate(batch, start=first)])
+    _count(connection, kept)
+    tallies.add(connection, [_tally(item) for item in kept])
+    _insert(connection, f"event_bytes ({_BYTES_COLUMNS})", [(item.id, *item.stored) for item in kept])
     _insert(connection, "keys", claimed)
-    made = _owe(connection, enumerate(batch, start=first))
+    made = _owe(connection, kept)
+    _follow(connection, kept)
     return [
-        Stored(id=id_, outcome=item.outcome, duplicate_of=item.duplicate_of, deliveries=made.get(id_, ()))
-        for id_, item in enumerate(batch, start=first)
+        Stored(
+            id=item.id,
+            outcome=item.outcome,
+            duplicate_of=item.duplicate_of,
+            deliveries=made.get(item.id, ()) if item.owed else (),
+            moved=item.moved,
+            unknown=item.unknown,
+        )
+        for item in batch
     ]
+
+
+def _tally(item: Incoming) -> Tally:
+    label = Label(
+        item.received_at // 60_000_000, "event", item.source, item.verdict, item.outcome.value, item.reason
+    )
+    return Tally(label, 1)
 
 
 def _count(connection: sqlite3.Connection, batch: list[Incoming]) -> None:
@@ -122,6 +170,21 @@ def _count(connection: sqlite3.Connection, batch: list[Incoming]) -> None:
     connection.execute(sql, (len(batch), "events"))
     if rejected:
         connection.execute(sql, (rejected, "rejected"))
+
+
+def _follow(connection: sqlite3.Connection, kept: list[Incoming]) -> None:
+    """Move the messages that events tell of, with the events themselves: a retry would be a duplicate."""
+    for item in kept:
+        if item.tracked is None:
+            continue
+        if item.outcome is EventOutcome.DUPLICATE:
+            unknown = not is_known(connection, item.received_at, item.tracked)
+        else:
+            followed = follow(connection, item.id, item.received_at, item.tracked)
+            item.moved, unknown = followed.moved, followed.unknown
+        if unknown and item.tracked.matching.unknown != 200:
+            item.unknown = item.tracked.matching.unknown
+            connection.execute("UPDATE events SET status = ? WHERE id = ?", (item.unknown, item.id))
 
 
 def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -138,10 +201,10 @@ def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dic
     return found
 
 
-def _owe(connection: sqlite3.Connection, batch: Iterable[tuple[int, Incoming]]) -> dict[int, tuple[int, ...]]:
+def _owe(connection: sqlite3.Connection, batch: list[Incoming]) -> dict[int, tuple[int, ...]]:
     owed = [
-        (id_, delivery_values(id_, item.source, new, item.received_at))
-        for id_, item in batch
+        (item.id, delivery_values(item.id, item.source, new, item.received_at))
+        for item in batch
         for new in item.owed
     ]
     if not owed:

@@ -1,16 +1,40 @@
-"""Outgoing mail and SMS in the store."""
+"""Outgoing mail and SMS in the store: each message, what it was told, and how many stand where."""
 
-import sqlite3
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 
 from relay.errors import NotFoundError
-from relay.model.message import Message, MessageStatus, NewMessage
+from relay.model.message import (
+    ARRIVED,
+    LOST,
+    HistoryEntry,
+    Message,
+    MessageFilter,
+    NewMessage,
+    addresses,
+)
+from relay.model.rates import DayCounts, MessageCounts, StatusCount
 from relay.store import rows
 from relay.store.reader import Readers
+from relay.store.registration import Registered, add_own, register
 from relay.store.rows import to_micros
 from relay.store.writer import Writer
 
-_COLUMNS = "id, channel, provider, external_id, recipient, subject, status, detail, created_at, event_id, delivery_id"
+_COLUMNS = (
+    "id, channel, provider, external_id, recipient, subject, status, detail, created_at, event_id, delivery_id, "
+    "embedded_id, sent_at, code, opened, clicked"
+)
+
+
+def _listed(statuses: frozenset[str]) -> str:
+    return ",".join(f"'{status}'" for status in sorted(statuses))
+
+
+_COUNTED = (
+    f"COUNT(*), SUM(status IN ({_listed(ARRIVED)})), SUM(status IN ({_listed(LOST)})), SUM(opened), SUM(clicked), "
+    "SUM(status = 'complained') FROM messages WHERE sent_at >= ? AND status <> 'outbox'"
+)
+_EVERYTHING = MessageFilter()
+_DAY = 86_400_000_000  # microseconds
 
 
 class Messages:
@@ -21,35 +45,18 @@ class Messages:
         self._readers = readers
 
     async def add(self, new: NewMessage, created_at: datetime) -> int:
-        """Register a message and return its id."""
-        values = (
-            new.channel,
-            new.provider,
-            new.external_id,
-            new.recipient,
-            new.subject,
-            new.status.value,
-            new.detail,
-            to_micros(created_at),
-            new.event_id,
-            new.delivery_id,
-            new.source,
+        """Write down a mail that relay sent itself and return its id; the same Message-ID may come again."""
+        return await self._writer.write(
+            lambda connection: add_own(connection, new, to_micros(created_at)),
         )
 
-        def step(connection: sqlite3.Connection) -> int:
-            sql = (
-                "INSERT INTO messages (channel, provider, external_id, recipient, subject, status, detail, "
-                f"created_at, event_id, delivery_id, source) VALUES ({','.join('?' * 11)})"
-            )
-            return connection.execute(sql, values).lastrowid or 0
+    async def register(self, new: NewMessage, created_at: datetime) -> Registered:
+        """Register a message sent elsewhere, once for each provider and external id.
 
-        return await self._writer.write(step)
-
-    async def move(self, id_: int, status: MessageStatus, detail: str = "") -> None:
-        """Set how far a message has come."""
-        sql = "UPDATE messages SET status = ?, detail = ? WHERE id = ?"
-        await self._writer.write(
-            lambda connection: connection.execute(sql, (status.value, detail, id_)).rowcount
+        Statuses that came before it are its own from then on.
+        """
+        return await self._writer.write(
+            lambda connection: register(connection, new, to_micros(created_at)),
         )
 
     async def get(self, id_: int) -> Message:
@@ -59,6 +66,15 @@ class Messages:
             raise NotFoundError(f"no message {id_}", hint="the page Messages lists those that there are")
         return rows.message(row)
 
+    async def history(self, id_: int, limit: int = 500) -> tuple[HistoryEntry, ...]:
+        """Return what a message was told, the latest `limit` of it in the order received."""
+        found = await self._readers.all(
+            "SELECT status, at, received_at, code, detail, event_id, way FROM history WHERE message_id = ? "
+            "ORDER BY id DESC LIMIT ?",
+            (min(id_, 2**62), limit),
+        )
+        return tuple(rows.history_entry(row) for row in reversed(found))
+
     async def source(self, id_: int) -> bytes:
         """Return the whole mail as RFC 5322 bytes; empty for a message that relay did not compose."""
         row = await self._readers.one("SELECT source FROM messages WHERE id = ?", (min(id_, 2**62),))
@@ -66,18 +82,18 @@ class Messages:
 
     async def page(
         self,
+        wanted: MessageFilter = _EVERYTHING,
         *,
-        event: int | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> tuple[Message, ...]:
         """Return messages newest first."""
-        filters = {"event_id = ?": event, "id < ?": before}
-        where = [clause for clause, value in filters.items() if value is not None]
-        values = [value for value in filters.values() if value is not None]
+        filters = _clauses(wanted)
+        filters += [("id < ?", (before,))] if before is not None else []
+        where = " AND ".join(clause for clause, _ in filters) or "1"
+        values = [value for _, given in filters for value in given]
         found = await self._readers.all(
-            f"SELECT {_COLUMNS} FROM messages WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?",
-            (*values, limit),
+            f"SELECT {_COLUMNS} FROM messages WHERE {where} ORDER BY id DESC LIMIT ?", (*values, limit)
         )
         return tuple(rows.message(row) for row in found)
 
@@ -85,3 +101,63 @@ class Messages:
         """Return how many messages there are."""
         row = await self._readers.one("SELECT COUNT(*) FROM messages")
         return int(row[0]) if row else 0
+
+    async def days(self, since: date) -> tuple[DayCounts, ...]:
+        """Return the messages sent on each day (UTC) since, by channel, the oldest day first.
+
+        Days without messages are left out. A mail in the outbox was not sent.
+        """
+        first = to_micros(datetime(since.year, since.month, since.day, tzinfo=UTC))
+        found = await self._readers.all(
+            f"SELECT sent_at / {_DAY}, channel, {_COUNTED} GROUP BY 1, 2 ORDER BY 1, 2", (first,)
+        )
+        return tuple(
+            DayCounts(
+                day=date(1970, 1, 1) + timedelta(days=day), channel=channel, counts=_message_counts(numbers)
+            )
+            for day, channel, *numbers in found
+        )
+
+    async def counts(self, since: datetime) -> dict[str, MessageCounts]:
+        """Return the messages sent since, by channel; a channel without any is left out."""
+        found = await self._readers.all(f"SELECT channel, {_COUNTED} GROUP BY 1", (to_micros(since),))
+        return {channel: _message_counts(numbers) for channel, *numbers in found}
+
+    async def standing(self) -> tuple[StatusCount, ...]:
+        """Return how many messages of each channel and provider stand at each status, of all that there are."""
+        found = await self._readers.all(
+            "SELECT channel, provider, status, COUNT(*) AS count FROM messages GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        )
+        return tuple(StatusCount(**dict(row)) for row in found)
+
+    async def unmatched(self) -> int:
+        """Return how many statuses wait for somebody to register their message."""
+        row = await self._readers.one("SELECT COUNT(*) FROM history WHERE message_id IS NULL")
+        return int(row[0]) if row else 0
+
+
+def _clauses(wanted: MessageFilter) -> list[tuple[str, tuple[object, ...]]]:
+    people = addresses(wanted.recipient or "")
+    marks, statuses = ",".join("?" * len(people)), ",".join("?" * len(wanted.statuses))
+    told = "SELECT message_id FROM history WHERE event_id = ? AND message_id IS NOT NULL"
+    clauses: list[tuple[str, tuple[object, ...], bool]] = [
+        (f"(event_id = ? OR id IN ({told}))", (wanted.event, wanted.event), wanted.event is not None),
+        ("channel = ?", (wanted.channel,), wanted.channel is not None),
+        ("provider = ?", (wanted.provider,), wanted.provider is not None),
+        (f"status IN ({statuses})", tuple(wanted.statuses), bool(wanted.statuses)),
+        (f"id IN (SELECT message_id FROM recipients WHERE address IN ({marks}))", people, bool(people)),
+        ("sent_at >= ?", (to_micros(wanted.since),) if wanted.since else (), wanted.since is not None),
+    ]
+    return [(clause, values) for clause, values, asked in clauses if asked]
+
+
+def _message_counts(numbers: list[int]) -> MessageCounts:
+    sent, delivered, failed, opened, clicked, complained = numbers
+    return MessageCounts(
+        sent=sent,
+        delivered=delivered,
+        failed=failed,
+        opened=opened,
+        clicked=clicked,
+        complained=complained,
+    )

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from relay.model.admission import Problem
 from relay.model.delivery import (
     NO_CHANGES,
     Attempt,
@@ -30,14 +31,15 @@ from relay.model.event import (
     Verdict,
     Verification,
 )
-from relay.model.message import Message, MessageStatus
+from relay.model.message import HistoryEntry, MatchWay, Message, MessageStatus
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 EVENT_COLUMNS = (
     "events.id, received_at, source, provider, type, idempotency_key, outcome, verdict, reason, method, path, "
-    "query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary"
+    "query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary, "
+    "recovered, sent_at"
 )
 
 
@@ -54,7 +56,8 @@ def from_micros(micros: int) -> datetime:
 def event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
     """Read one row of EVENT_COLUMNS."""
     (id_, received_at, source, provider, type_, key, outcome, verdict, reason, method, path, *rest) = row
-    (query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary) = rest
+    (query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, *rest) = rest
+    (summary, recovered, sent_at) = rest
     return EventRow(
         id=id_,
         received_at=from_micros(received_at),
@@ -78,6 +81,8 @@ def event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
         note=note,
         sample=bool(sample),
         summary=summary,
+        recovered=bool(recovered),
+        sent_at=None if sent_at is None else from_micros(sent_at),
     )
 
 
@@ -97,7 +102,8 @@ def event(row: EventRow, stored: sqlite3.Row) -> Event:
     checks = load_checks(stored["checks"])
     reason = row.reason if row.verdict is not Verdict.VERIFIED else ""
     verification = Verification(verdict=row.verdict, reason=reason, checks=checks)
-    return Event(row=row, capture=capture, verification=verification)
+    problems = load_problems(stored["problems"])
+    return Event(row=row, capture=capture, verification=verification, problems=problems)
 
 
 def dump_headers(headers: Headers) -> bytes:
@@ -124,6 +130,16 @@ def load_checks(text: str) -> tuple[Check, ...]:
         Check(name=name, passed=passed, detail=detail, result=result)
         for name, passed, detail, result in json.loads(text)
     )
+
+
+def dump_problems(problems: tuple[Problem, ...]) -> str:
+    """Return what is wrong with an event as JSON."""
+    return json.dumps([asdict(problem) for problem in problems]) if problems else "[]"
+
+
+def load_problems(text: str) -> tuple[Problem, ...]:
+    """Read what `dump_problems` wrote."""
+    return () if text == "[]" else tuple(Problem(**plain) for plain in json.loads(text))
 
 
 def dump_changes(changes: Changes) -> str:
@@ -207,7 +223,27 @@ def message(row: sqlite3.Row) -> Message:
     """Read one row of the table messages, without its source."""
     plain: Mapping[str, Any] = {name: row[name] for name in row.keys() if name != "source"}  # noqa: SIM118 - a sqlite3.Row iterates over values
     return Message(
-        **{**plain, "status": MessageStatus(row["status"]), "created_at": from_micros(row["created_at"])},
+        **{
+            **plain,
+            "status": MessageStatus(row["status"]),
+            "created_at": from_micros(row["created_at"]),
+            "sent_at": from_micros(row["sent_at"]),
+            "opened": bool(row["opened"]),
+            "clicked": bool(row["clicked"]),
+        },
+    )
+
+
+def history_entry(row: sqlite3.Row) -> HistoryEntry:
+    """Read one row of the table history."""
+    return HistoryEntry(
+        status=MessageStatus(row["status"]),
+        at=None if row["at"] is None else from_micros(row["at"]),
+        received_at=from_micros(row["received_at"]),
+        code=row["code"],
+        detail=row["detail"],
+        event_id=row["event_id"],
+        way=MatchWay(row["way"]) if row["way"] else None,
     )
 
 

@@ -1,12 +1,14 @@
 """Search: a query of the search language as SQL, and the words behind it indexed off the hot path."""
 
 import asyncio
+import json
 import re
 import sqlite3
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from relay.model.numbers import spans
 from relay.model.payload import Payload
 from relay.model.search import Query, Term
 from relay.store.reader import Readers
@@ -14,7 +16,8 @@ from relay.store.rows import load_headers, to_micros
 from relay.store.writer import Writer
 
 BATCH = 200  # events indexed in one commit: about 10 ms of the writer's time
-_INDEXED_BODY = 256 * 1024  # bytes of a body whose words are found
+INDEXED_BODY = 256 * 1024  # bytes of a body whose words are found
+_SHORT = 100  # numbers of a range that are looked up one by one
 _WORD = re.compile(r"[^\W_]+")
 _COMPARISON = re.compile(r"(>=|<=|>|<)(-?\d+(?:\.\d+)?)")
 
@@ -78,11 +81,11 @@ class Indexer:
             rows = await self._readers.all(
                 "SELECT id, type, path, headers, substr(body, 1, ?) AS body FROM events "
                 "JOIN event_bytes ON event_id = id WHERE id > ? ORDER BY id LIMIT ?",
-                (_INDEXED_BODY, reached, BATCH),
+                (INDEXED_BODY, reached, BATCH),
             )
             if not rows:
                 return 0
-            texts = [(row["id"], _text(row)) for row in rows]
+            texts = [(row["id"], indexed_text(row)) for row in rows]
             await self._writer.write(lambda connection: _index(connection, texts))
             return len(rows)
 
@@ -133,8 +136,9 @@ def _match(texts: list[str]) -> str:
 
 
 _STATES = ("failed", "pending", "running", "succeeded", "cancelled")
+_OF_STATE = "events.id IN (SELECT event_id FROM deliveries WHERE state = '{}' AND lab IS NULL)"
 _HAS = {
-    **{state: f"events.id IN (SELECT event_id FROM deliveries WHERE state = '{state}')" for state in _STATES},
+    **{state: _OF_STATE.format(state) for state in _STATES},
     "note": "note != ''",
     "message": "events.id IN (SELECT event_id FROM messages)",
 }
@@ -144,6 +148,7 @@ _IS = {
     "sample": "sample = 1",
     "pinned": "pinned = 1",
     "handshake": "type = 'handshake'",
+    "recovered": "recovered = 1",
 }
 _COLUMNS = {
     "source": "events.source",
@@ -167,9 +172,25 @@ def _clause(term: Term) -> tuple[str, list[Any]]:
     if key == "status":
         return _status(value)
     if key == "id":
-        low, dots, high = value.partition("..")
-        return "events.id BETWEEN ? AND ?", [int(low), int(high or 2**62) if dots else int(low)]
+        return _numbers(value)
     return _column(key, value) if key in _COLUMNS else _bytes(key, value)
+
+
+def _numbers(value: str) -> tuple[str, list[Any]]:
+    # One lookup for all single numbers: an OR for each would go as deep as SQLite lets expressions go.
+    single: list[int] = []
+    ranges: list[int] = []
+    for low, high in spans(value):
+        if high is not None and high - low < _SHORT:
+            single += range(low, high + 1)
+        else:
+            ranges += (low, 2**62 if high is None else high)
+    clauses = ["events.id BETWEEN ? AND ?"] * (len(ranges) // 2)
+    values: list[Any] = [*ranges]
+    if single:
+        clauses.append("events.id IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(single))
+    return f"({' OR '.join(clauses) or '0'})", values
 
 
 def _column(key: str, value: str) -> tuple[str, list[Any]]:
@@ -196,7 +217,8 @@ def _status(value: str) -> tuple[str, list[Any]]:
     return f"events.status {operator} ?", [int(value[len(operator) if operator != "=" else 0 :])]
 
 
-def _text(row: sqlite3.Row) -> str:
+def indexed_text(row: sqlite3.Row) -> str:
+    """Return the text whose words are indexed for an event; the same for as long as the event is there."""
     parts = [row["type"], row["path"].decode("utf-8", "replace")]
     parts += [f"{name} {value}" for name, value in load_headers(row["headers"])]
     parts.append((row["body"] or b"").decode("utf-8", "replace"))  # substr() of an empty blob is NULL

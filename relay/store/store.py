@@ -11,9 +11,15 @@ from relay.errors import StoreBusyError, StoreError
 from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
+from relay.store.imports import Imports
+from relay.store.labs import Labs
+from relay.store.mails import SentMails
 from relay.store.messages import Messages
+from relay.store.pruning import Pruning
 from relay.store.reader import Readers
 from relay.store.search import Indexer, header_matches, payload_matches
+from relay.store.tallies import Tallies
+from relay.store.unchecked import Unchecked
 from relay.store.writer import Writer
 
 
@@ -25,8 +31,14 @@ class Store:
     events: Events
     deliveries: Deliveries
     batches: Batches
+    labs: Labs
     messages: Messages
+    imports: Imports
+    tallies: Tallies
+    mails: SentMails
+    unchecked: Unchecked
     indexer: Indexer
+    pruning: Pruning
 
 
 @asynccontextmanager
@@ -49,8 +61,14 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     events=Events(writer, readers, indexer),
                     deliveries=Deliveries(writer, readers),
                     batches=Batches(writer, readers),
+                    labs=Labs(writer, readers),
                     messages=Messages(writer, readers),
+                    imports=Imports(writer),
+                    tallies=Tallies(writer, readers),
+                    mails=SentMails(writer, readers),
+                    unchecked=Unchecked(writer, readers),
                     indexer=indexer,
+                    pruning=Pruning(writer, readers),
                 )
 
 

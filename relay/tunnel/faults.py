@@ -134,7 +134,9 @@ def error_for(fault: Fault, words: Words, *, code: str = "", said: str = "") -> 
     """Return a fault as the error to raise, with ngrok's own code or words in brackets."""
     others = words.others() if "{others}" in fault.hint else []
     named = f" (here: process {', '.join(map(str, others))})" if others else ""
-    values = {"domain": words.domain or "asked for", "token": words.token, "others": named}
+    kind, _, name = words.token.partition(":")
+    token = f"{words.token} (relay vault set {name} changes it)" if kind == "vault" else words.token
+    values = {"domain": words.domain or "asked for", "token": token, "others": named}
     inside = code or said
     sentence = fault.sentence.format(**values) + (f" ({inside})" if inside else "")
     hint = fault.hint.format(**values)

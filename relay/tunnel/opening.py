@@ -32,6 +32,18 @@ def open_tunnel(
     return Supervisor(tunnel, PidFile.within(options.data_dir), clock=clock, spread=spread)
 
 
+def reopen(
+    supervisor: Supervisor,
+    options: TunnelOptions,
+    ingress_url: str,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    pace: Pace = _NORMAL,
+) -> None:
+    """Put the tunnel that other options ask for in place of a supervised one, and open it at once."""
+    supervisor.replace(_chosen(options, ingress_url, environ, pace))
+
+
 def _chosen(options: TunnelOptions, ingress_url: str, environ: Mapping[str, str], pace: Pace) -> Tunnel:
     match options.provider:
         case "command":
@@ -41,6 +53,8 @@ def _chosen(options: TunnelOptions, ingress_url: str, environ: Mapping[str, str]
             return StaticTunnel(options.public_url, ingress_url)
         case "none":
             return NoTunnel("the tunnel is switched off")
+        case "auto" | "ngrok" if options.locked:
+            return NoTunnel("the ngrok authtoken is in the vault, which is locked")
         case "auto" if options.authtoken is None or not options.authtoken.reveal().strip():
             return NoTunnel("no ngrok authtoken: set NGROK_AUTHTOKEN for a public URL")
         case "auto" | "ngrok":

@@ -90,6 +90,11 @@ class Supervisor:
         if self._scope is not None and not self._scope.expired():
             self._scope.reschedule(asyncio.get_running_loop().time())
 
+    def replace(self, tunnel: Tunnel) -> None:
+        """Hold another tunnel open from now on."""
+        self._tunnel = tunnel
+        self.reconnect()
+
     async def _attempt(self) -> TunnelError | None:
         """Hold the tunnel once; return why it was lost, None when a reconnect was asked for."""
         self._up_since = None

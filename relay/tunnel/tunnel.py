@@ -26,7 +26,8 @@ class TunnelOptions:
     """The `[tunnel]` table with its secret resolved.
 
     `data_dir` takes the agent's files while it runs. `agent_path` is an ngrok binary to use rather
-    than the one found; `download` lets relay fetch one when there is none.
+    than the one found; `download` lets relay fetch one when there is none. `locked`: the authtoken is in
+    the vault, which is locked.
     """
 
     data_dir: Path
@@ -37,6 +38,7 @@ class TunnelOptions:
     public_url: str | None = None
     agent_path: Path | None = None
     download: bool = False
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,14 @@
 """The JSON API: what the dashboard shows and does, for programs."""
 
-from collections.abc import Mapping
-
 from aiohttp import web
 
 from relay.errors import UsageError
-from relay.model.message import MessageStatus, NewMessage
-from relay.model.signals import EventChanged, MessageChanged
-from relay.model.text import printable
+from relay.model.signals import EventChanged
 from relay.routing import stumbled
 from relay.store.deliveries import count_states
-from relay.web import asked, shapes
+from relay.web import asked, shapes, vault
 from relay.web.answers import json_response
-from relay.web.diagnosis import wanted
+from relay.web.diagnosis import ruled, wanted
 from relay.web.keys import TriggerRequest, desk
 
 _TEXT_LIMIT = 10_000
@@ -52,10 +48,9 @@ async def status(request: web.Request) -> web.Response:
             ],
             "queue": await here.store.deliveries.counts(),
             "events": {"total": counts.events, "rejected": counts.rejected, "failing": counts.failing},
-            "refused": {
-                name: {"count": len(items), "latest": items[-1].detail}
-                for name, items in live.refused.items()
-            },
+            "refused": shapes.refusals(live.refused),
+            "retention": shapes.retention(setup.keep, live.retention, await here.store.pruning.usage()),
+            "vault": await vault.summary(here),
             "data_dir": str(setup.data_dir),
             "config": str(setup.config_path) if setup.config_path else None,
         },
@@ -95,11 +90,13 @@ async def event(request: web.Request) -> web.Response:
 async def verify(request: web.Request) -> web.Response:
     """POST /api/events/{id}/verify: judge the signature again, with today's sources and secrets.
 
-    Beside verdict, checks and hints it gives what was tried, and the signature each secret gives.
+    Beside verdict, checks and hints it gives what was tried, the signature each secret gives, and what the
+    source's rules of today have against the request.
     """
     here = desk(request)
     whole = await here.store.events.get(asked.identity(request))
-    return json_response(shapes.diagnosis(whole.row, await here.verbs.diagnose(whole)))
+    against = await ruled(whole, here.setup.sources.get(whole.row.source))
+    return json_response(shapes.diagnosis(whole.row, await here.verbs.diagnose(whole), against))
 
 
 async def body(request: web.Request) -> web.Response:
@@ -153,30 +150,18 @@ async def replay(request: web.Request) -> web.Response:
 
 
 async def email(request: web.Request) -> web.Response:
-    """POST /api/events/{id}/email with `{template, to}`."""
-    made = await desk(request).verbs.email(asked.identity(request), *await _letter(request))
+    """POST /api/events/{id}/email with `{template, to, force}`."""
+    template, to, force = await asked.letter(request)
+    made = await desk(request).verbs.email(asked.identity(request), template, to, force)
     return json_response({"delivery": made}, 202)
 
 
 async def preview_email(request: web.Request) -> web.Response:
     """POST /api/events/{id}/email/preview: renders and sends nothing."""
-    shown = await desk(request).verbs.preview_email(asked.identity(request), *await _letter(request))
+    template, to, _ = await asked.letter(request)
     return json_response(
-        {"to": list(shown.to), "subject": shown.subject, "html": shown.html, "text": shown.text}
+        shapes.mail(await desk(request).verbs.preview_email(asked.identity(request), template, to))
     )
-
-
-async def _letter(request: web.Request) -> tuple[str, tuple[str, ...]]:
-    given = await asked.json_body(request)
-    asked.known(given, {"template", "to"})
-    template = asked.text(given, "template")
-    if not template:
-        raise UsageError("template is missing", hint='send {"template": "receipt"}')
-    to = given.get("to") or []
-    listed = [to] if isinstance(to, str) else to
-    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-        raise UsageError("to must be an address or a list of addresses", hint="")
-    return template, tuple(listed)
 
 
 async def routes(request: web.Request) -> web.Response:
@@ -271,52 +256,6 @@ async def samples(request: web.Request) -> web.Response:
     source = request.query.get("source")
     names = [source] if source else list(here.setup.sources)
     return json_response({"samples": {name: list(here.verbs.samples(name)) for name in names}})
-
-
-async def messages(request: web.Request) -> web.Response:
-    """GET /api/messages?event=&before=&limit=."""
-    found = await desk(request).store.messages.page(
-        event=asked.number(request, "event", None),
-        before=asked.number(request, "before", None),
-        limit=(wanted := asked.limit(request)),
-    )
-    last = found[-1].id if len(found) == wanted else None
-    return json_response({"messages": [shapes.message(item) for item in found], "next_before": last})
-
-
-async def register_message(request: web.Request) -> web.Response:
-    """POST /api/messages: register one that was sent elsewhere."""
-    here = desk(request)
-    given = await asked.json_body(request)
-    asked.known(given, {"channel", "provider", "external_id", "recipient", "subject", "sent_at"})
-    channel = asked.text(given, "channel")
-    if channel not in ("email", "sms"):
-        raise UsageError("channel must be email or sms", hint='send {"channel": "sms", …}')
-    new = NewMessage(
-        channel=channel,
-        provider=_required(given, "provider"),
-        external_id=_required(given, "external_id"),
-        recipient=_required(given, "recipient"),
-        subject=printable(asked.text(given, "subject") or "", 500),
-        status=MessageStatus.SENT,
-    )
-    id_ = await here.store.messages.add(new, here.clock.now())
-    here.bus.publish(MessageChanged(id_, None, new.status.value))
-    return json_response(shapes.message(await here.store.messages.get(id_)), 201)
-
-
-def _required(given: Mapping[str, object], name: str) -> str:
-    value = asked.text(given, name)
-    if not value:
-        raise UsageError(f"{name} is missing", hint="send provider, external_id and recipient")
-    return printable(value, 500)
-
-
-async def message(request: web.Request) -> web.Response:
-    """GET /api/messages/{id}."""
-    return json_response(
-        shapes.message(await desk(request).store.messages.get(asked.identity(request, "message")))
-    )
 
 
 async def reconnect(request: web.Request) -> web.Response:

@@ -75,6 +75,30 @@ def known(body: Mapping[str, Any], names: set[str]) -> None:
         raise UsageError(f"unknown key {strange[0]!r}", hint=f"use {', '.join(sorted(names))}")
 
 
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """Return a claim of the body, False where it is not made. Raises UsageError when it is something else."""
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise UsageError(f"{name} must be true or false", hint=f"leave {name} out for false")
+    return value
+
+
+async def letter(request: web.Request) -> tuple[str, tuple[str, ...], bool]:
+    """Return the template, the recipients and the force that a call for a mail asks for. Raises UsageError."""
+    given = await json_body(request)
+    known(given, {"template", "to", "force"})
+    template = text(given, "template")
+    if not template:
+        raise UsageError("template is missing", hint='send {"template": "receipt"}')
+    to = given.get("to") or []
+    listed = [to] if isinstance(to, str) else to
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise UsageError(
+            "to must be an address or a list of addresses", hint='send {"to": ["a@example.com"]}'
+        )
+    return template, tuple(listed), flag(given, "force")
+
+
 def changes(body: Mapping[str, Any]) -> Changes:
     """Return the edits that a replay asks for. Raises UsageError naming what cannot be read."""
     sign = text(body, "sign") or "auto"

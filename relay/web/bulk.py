@@ -14,13 +14,16 @@ from relay.web.keys import desk
 
 
 async def retry(request: web.Request) -> web.Response:
-    """POST /api/deliveries/retry with `{state, target}`: all that match are due now; state is failed by default."""
+    """POST /api/deliveries/retry with `{state, target, batch}`: all that match are due now, the failed by default."""
     given = await asked.json_body(request)
-    asked.known(given, {"state", "target"})
+    asked.known(given, {"state", "target", "batch"})
     state = asked.text(given, "state") or DeliveryState.FAILED.value
     if state not in tuple(DeliveryState):
         raise UsageError(f"there is no state {state!r}", hint=f"use {', '.join(DeliveryState)}")
-    count = await desk(request).verbs.retry_all(DeliveryState(state), asked.text(given, "target"))
+    batch = given.get("batch")
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or not 0 < batch < 2**62):
+        raise UsageError("batch must be the number of a replay", hint="GET /api/replays lists them")
+    count = await desk(request).verbs.retry_all(DeliveryState(state), asked.text(given, "target"), batch)
     return json_response({"retried": count}, 202)
 
 

@@ -4,7 +4,7 @@ from aiohttp import web
 
 from relay.errors import RelayError
 from relay.model.signals import EventChanged
-from relay.web import events, gather, pages
+from relay.web import deliveries, events, gather, pages
 from relay.web.asked import identity
 from relay.web.keys import TriggerRequest, desk
 from relay.web.posted import fields, see, sentence, toast
@@ -85,6 +85,6 @@ async def _annotated(
 async def _delivery(request: web.Request, id_: int, done: str) -> web.Response:
     if wants(request) is None:
         return see(f"/deliveries/{id_}")
-    shown = await pages.delivery(desk(request), id_)
+    shown = await deliveries.delivery(desk(request), id_)
     text = request.app[RENDERER].part("parts/delivery.html", line=shown)
     return html(text + partial("#errors", "innerHTML", ""), headers=toast(done))

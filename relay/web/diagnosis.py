@@ -1,13 +1,15 @@
 """An event before the doctor: what today's configuration knows is gathered, and examined beside the loop."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from multidict import CIMultiDict
 
+from relay.admission.examine import problems
 from relay.clock import Clock
 from relay.judgement import verify
+from relay.model.admission import Problem
 from relay.model.event import Capture, Event, EventOutcome, Source, Verdict, Verification
 from relay.model.search import Query, Term
 from relay.model.secret import Secret
@@ -28,7 +30,7 @@ _LARGE = 1_000_000  # bytes past which an earlier body is not
 class Doctor:
     """Examines stored events with the secrets and sources there are now.
 
-    `spare` are secrets of the environment that no source checks with.
+    `spare()` gives secrets of the environment and the open vault that no source need check with.
     """
 
     store: Store
@@ -36,13 +38,16 @@ class Doctor:
     live: Live
     ingress_url: str
     clock: Clock
-    spare: tuple[Secret, ...]
+    spare: Callable[[], tuple[Secret, ...]]
 
     async def __call__(self, event: Event) -> Diagnosis:
         """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
         source = self.table.named(event.row.source) or _gone(event)
         urls = self._urls(event.capture, source)
         capture, verification = self._judge(source, event.capture, urls)
+        if event.row.recovered and verification.verdict is not Verdict.VERIFIED:
+            # Its API gave no signed bytes: whatever a signature says of these is no news.
+            verification = event.verification
         case = Case(
             capture=capture,
             source=source,
@@ -71,7 +76,7 @@ class Doctor:
         # Of two sources with one provider it is easiest to take one secret for the other.
         alike = {item.name for item in named if item.provider == source.provider}
         yield from sorted(known, key=lambda item: item.source not in alike)
-        yield from (Known(secret=secret) for secret in self.spare)
+        yield from (Known(secret=secret) for secret in self.spare())
 
     async def _given(self, source: Source) -> tuple[Known, ...]:
         """Return the secrets that handshakes of the source brought, newest first, kept nowhere but in them."""
@@ -97,12 +102,18 @@ class Doctor:
 
 def wanted(event: Event) -> bool:
     """Say whether there is something to explain: what verified, or need not, explains itself."""
-    if event.row.reason in ("handshake", "loop"):
+    if event.row.reason in ("handshake", "loop", "recovered"):
         return event.row.reason == "handshake"
     refused = event.row.outcome is EventOutcome.REJECTED
     return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (
         refused and event.row.type == "handshake"
     )
+
+
+async def ruled(event: Event, source: Source | None) -> tuple[Problem, ...]:
+    """Return what the rules of an event's source, as they are today, have against it."""
+    # A large body takes its time, and nobody else should have to wait for it.
+    return await asyncio.to_thread(problems, source, event.capture) if source else ()
 
 
 def _search(*filters: tuple[str, str]) -> Query:

@@ -10,7 +10,7 @@ from relay.errors import NotFoundError
 from relay.model.event import Event
 from relay.model.search import Query
 from relay.model.text import printable
-from relay.web import first, gather, tabs
+from relay.web import first, gather, gone, tabs
 from relay.web.asked import identity, number
 from relay.web.contexts import Detail, EventHead, EventsPage
 from relay.web.keys import desk
@@ -47,13 +47,14 @@ async def view(request: web.Request, name: str) -> web.Response:
     target = wants(request)
     try:
         whole = await desk(request).store.events.get(identity(request))
-    except NotFoundError as gone:
+    except NotFoundError:
         if target in ("detail", "tab"):
+            sentence = await gone.told(desk(request), identity(request))
             gone_html = request.app[RENDERER].part(
-                "parts/gone.html", gone=_gone(gone), suffix=lists.suffix(query.text)
+                "parts/gone.html", gone=sentence, suffix=lists.suffix(query.text)
             )
             return html(gone_html, 404)
-        return await _page(request, query, None, name, gone=gone)
+        return await _page(request, query, None, name, missing=identity(request))
     renderer = request.app[RENDERER]
     if target == "detail":
         return html(renderer.page(await detail(request, whole, name)))
@@ -90,6 +91,7 @@ def head(event: Event) -> EventHead:
         size=size(row.size),
         pinned=row.pinned,
         note=printable(row.note.replace("\n", " "), 2000),
+        sent=moment(row.sent_at) if row.sent_at else None,
     )
 
 
@@ -98,7 +100,7 @@ async def _page(
     query: Query,
     chosen: Event | None,
     name: str,
-    gone: NotFoundError | None = None,
+    missing: int | None = None,
 ) -> web.Response:
     here = desk(request)
     before = number(request, "before", None)
@@ -106,7 +108,7 @@ async def _page(
         here, query, before=before, selected=chosen.id if chosen else None
     )
     shown = chosen
-    if shown is None and gone is None and page.rows:
+    if shown is None and missing is None and page.rows:
         shown = await here.store.events.get(page.rows[0].id)
         listed = lists.select(listed, shown.id)
     found = await detail(request, shown, name) if shown else None
@@ -116,12 +118,12 @@ async def _page(
         search=lists.search(query, tuple(here.setup.sources)),
         list=listed,
         foot=foot,
-        detail_shown=chosen is not None or gone is not None,
+        detail_shown=chosen is not None or missing is not None,
         detail=found,
-        gone=_gone(gone) if gone else "",
+        gone=await gone.told(here, missing) if missing is not None else "",
         suffix=listed.suffix,
     )
-    return html(request.app[RENDERER].page(context), 404 if gone else 200)
+    return html(request.app[RENDERER].page(context), 200 if missing is None else 404)
 
 
 async def _list(request: web.Request) -> web.Response:
@@ -146,10 +148,6 @@ async def _list(request: web.Request) -> web.Response:
     # A search is one step back in the history, however many letters it took to type.
     history = "HX-Replace-Url" if boxed and was else "HX-Push-Url"
     return html(reply, headers={history: f"{path if shown else '/events'}{lists.suffix(query.text)}"})
-
-
-def _gone(error: NotFoundError) -> str:
-    return f"There is {error.sentence}: it was deleted, or removed by retention."
 
 
 def _go_to_time(request: web.Request) -> web.Response:

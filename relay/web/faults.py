@@ -8,7 +8,10 @@ from relay.errors import RelayError
 from relay.model.text import printable
 from relay.web import gather
 from relay.web.contexts import ErrorPage
+from relay.web.keys import desk
+from relay.web.posted import toast
 from relay.web.render import RENDERER, html, wants
+from relay.web.view.words import ZONE
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -17,6 +20,7 @@ def shown(handler: Handler) -> Handler:
     """Return the handler with what it raises on purpose shown as HTML."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
+        ZONE.set(desk(request).live.preferences.tz)
         try:
             return await handler(request)
         except RelayError as error:
@@ -30,7 +34,9 @@ async def _page(request: web.Request, error: RelayError) -> web.Response:
     sentence, hint = printable(error.sentence, 400), printable(error.hint, 400)
     if wants(request) is not None:
         said = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
-        return html(renderer.part("parts/errors.html", errors={"": said}), error.status)
+        # Who asked for nothing to be swapped has no place of its own where this could be said.
+        headers = None if wants(request) else toast(said)
+        return html(renderer.part("parts/errors.html", errors={"": said}), error.status, headers)
     page = ErrorPage(
         shell=await gather.frame(request, "That did not work", ""),
         title="That did not work",

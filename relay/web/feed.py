@@ -6,7 +6,15 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.model.signals import DeliveryChanged, EventStored, MessageChanged, Signal, TunnelChanged
+from relay.model.signals import (
+    DeliveryChanged,
+    EventStored,
+    LabChanged,
+    MessageChanged,
+    Signal,
+    TunnelChanged,
+    VaultChanged,
+)
 from relay.store.deliveries import count_states
 from relay.web import shapes
 from relay.web.answers import error_response
@@ -20,7 +28,7 @@ VIEWERS = web.AppKey("feed_viewers", set[asyncio.Task[Any]])
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """GET /api/stream: `event`, `delivery`, `message` and `status`; resumes with Last-Event-ID."""
+    """GET /api/stream: `event`, `delivery`, `message`, `lab` and `status`; resumes with Last-Event-ID."""
     here = desk(request)
     viewers = request.app[VIEWERS]
     task = asyncio.current_task()
@@ -76,7 +84,9 @@ async def _frames(here: Desk, signals: tuple[Signal, ...]) -> bytes:
             case MessageChanged():
                 plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
                 frames.append(_frame("message", plain))
-            case TunnelChanged():
+            case LabChanged():
+                frames.append(_frame("lab", {"lab": signal.run_id, "state": signal.state}))
+            case TunnelChanged() | VaultChanged():
                 frames.append(_frame("status", _status(here)))
             case _:
                 continue
@@ -91,6 +101,7 @@ def _status(here: Desk) -> shapes.Json:
         "tunnel": tunnel.state,
         "public_url": here.live.public_url,
         "detail": tunnel.detail,
+        "vault": here.custody.standing.state,
     }
 
 

@@ -10,24 +10,30 @@ from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import Event
 from relay.model.signals import DeliveryChanged
 from relay.model.text import printable
-from relay.web import events, gather
-from relay.web.asked import identity
-from relay.web.contexts import Changed, DialogPage, EmailForm, Field, Preview, ReplayForm, Sent
+from relay.web import events, gather, letters
+from relay.web.asked import identity, number
+from relay.web.contexts import Changed, DialogPage, EmailForm, Field, ReplayForm, Sent
 from relay.web.keys import Desk, desk
 from relay.web.posted import every, fields, see, sentence, toast
 from relay.web.render import RENDERER, html, partial, sandboxed, wants
 from relay.web.view import lists
 from relay.web.view.deliveries import address, line
-from relay.web.view.edits import Edited, edited, original, warning, words
+from relay.web.view.edits import Edited, again, edited, original, warning, words
 
 _PATIENCE = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
 _DONE = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)
 
 
 async def replay_form(request: web.Request) -> web.Response:
-    """GET /events/{id}/replay: the dialog, or the same as a page."""
-    event = await desk(request).store.events.get(identity(request))
-    return await _dialog(request, _replay(request, event, {}), f"Replay {event.type}")
+    """GET /events/{id}/replay: the dialog, or the same as a page; `delivery` begins with that one's edits."""
+    here = desk(request)
+    event = await here.store.events.get(identity(request))
+    edited_before = number(request, "delivery", None)
+    form: dict[str, str] = {}
+    if edited_before is not None:
+        form = again(event, await here.store.deliveries.get(edited_before))
+    chosen = (form.get("target", ""),)
+    return await _dialog(request, _replay(request, event, form, chosen=chosen), f"Replay {event.type}")
 
 
 async def replay(request: web.Request) -> web.Response:
@@ -74,8 +80,11 @@ async def result(request: web.Request) -> web.Response:
 
 
 async def email_form(request: web.Request) -> web.Response:
-    """GET /events/{id}/email?template=&to=: the dialog with its preview, or the same as a page."""
+    """GET /events/{id}/email?template=&to=: the dialog with its preview, the preview alone, or both as a page."""
     event = await desk(request).store.events.get(identity(request))
+    if wants(request) == "em-preview":
+        shown = await letters.preview(desk(request), event, request.query)
+        return html(request.app[RENDERER].part("parts/preview.html", preview=shown))
     return await _dialog(request, await _email(request, event, request.query), f"Email {event.type}")
 
 
@@ -85,7 +94,7 @@ async def email(request: web.Request) -> web.Response:
     event = await here.store.events.get(identity(request))
     form = await fields(request)
     try:
-        made = await here.verbs.email(event.id, form.get("template", ""), _addresses(form.get("to", "")))
+        made = await here.verbs.email(*letters.asked(event, form))
     except RelayError as error:
         form["error"] = sentence(error)
         if wants(request) is not None:
@@ -101,7 +110,7 @@ async def email(request: web.Request) -> web.Response:
 async def email_preview(request: web.Request) -> web.Response:
     """GET /events/{id}/email/preview: the mail itself, in a sandbox of its own."""
     here = desk(request)
-    to = _addresses(request.query.get("to", ""))
+    to = letters.addresses(request.query.get("to", ""))
     shown = await here.verbs.preview_email(identity(request), request.query.get("template", ""), to)
     return sandboxed(shown.html or f"<pre>{lists.escaped(shown.text)}</pre>")
 
@@ -179,23 +188,7 @@ def _errors(request: web.Request, errors: Mapping[str, str]) -> str:
 
 async def _email(request: web.Request, event: Event, form: Mapping[str, str]) -> EmailForm:
     here = desk(request)
-    names = list(here.setup.emails)
-    wanted = form.get("template", "")
-    template = wanted if wanted in names else (names[0] if names else "")
-    error, preview = form.get("error", ""), None
-    if template:
-        try:
-            shown = await here.verbs.preview_email(event.id, template, _addresses(form.get("to", "")))
-        except RelayError as problem:
-            error = error or sentence(problem)
-        else:
-            fields = {"template": template, "to": form.get("to", "")}
-            preview = Preview(
-                to=printable(", ".join(shown.to), 400),
-                subject=printable(shown.subject, 300),
-                text=shown.text[:20_000],
-                frame=f"/events/{event.id}/email/preview?{lists.encoded(fields)}",
-            )
+    template = letters.chosen(here, form)
     return EmailForm(
         event=events.head(event),
         action=f"/events/{event.id}/email",
@@ -204,15 +197,22 @@ async def _email(request: web.Request, event: Event, form: Mapping[str, str]) ->
             Field(
                 value=name, name=name, help=printable(here.setup.emails[name], 120), chosen=name == template
             )
-            for name in names
+            for name in here.setup.emails
         ),
         to=form.get("to", ""),
-        preview=preview,
-        note=f"Sent by {printable(here.setup.smtp, 120)}."
-        if here.setup.smtp
-        else "No [smtp]: it stays in the outbox.",
-        error=error,
+        force=bool(form.get("force")),
+        preview=await letters.preview(here, event, form) if template else None,
+        note=_note(here),
+        error=form.get("error", ""),
     )
+
+
+def _note(here: Desk) -> str:
+    if here.custody.standing.mail_waits:
+        return "The vault is locked: the mail waits until it is open."
+    if here.setup.smtp:
+        return f"Sent by {printable(here.setup.smtp, 120)}."
+    return "No [smtp]: it stays in the outbox."
 
 
 async def _dialog(
@@ -254,7 +254,3 @@ async def _sent(here: Desk, id_: int) -> Sent:
 
 def _said(sent: Sent) -> str:
     return f"{sent.target}: {sent.chip.text}{f', {sent.took}' if sent.took else ''}"
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())

@@ -11,11 +11,16 @@ from aiohttp import web
 from relay.model.event import EventOutcome, EventRow
 from relay.model.search import EVERYTHING, Query, parse
 from relay.web import gather
+from relay.web.banners import banners
 from relay.web.keys import Desk, desk
 from relay.web.render import RENDERER, partial
-from relay.web.view import lists, shell
+from relay.web.view import deliveries, lists, shell
+from relay.web.view.deliveries import line
+from relay.web.view.words import plural
 
 ROWS = 50  # rows in one message; when more wait, the page is told to ask for them
+_TOP = 20  # rows whose deliveries may settle between a page and its stream
+COUNTED = 100_000  # deliveries up to which the numbers of their views are kept current
 SHARED = 256  # drawings kept for the other viewers
 
 
@@ -95,6 +100,15 @@ class Drawer:
             return told("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
         return await self._drawn(page.rows, page.rows[0].id) if page.rows else b""
 
+    async def newest(self, *, lined: bool) -> bytes:
+        """Return how the rows at the top of the list stand: events, or deliveries where it is `lined` with those."""
+        if lined:
+            return await self.lines(
+                one.id for one in await self.here.store.deliveries.page(limit=_TOP, lab=False)
+            )
+        page = await self.here.store.events.page(self._query(), limit=_TOP)
+        return await self.cells([row.id for row in page.rows])
+
     async def crowd(self, ids: Iterable[int]) -> bytes:
         """Return how many wait, for a page that is to ask for them itself."""
         wanted = list(ids)
@@ -124,14 +138,36 @@ class Drawer:
         plain = {"boot": setup.boot, "version": setup.version, "tunnel": self.here.live.tunnel.state}
         return told("status", plain)
 
-    def tunnel(self) -> bytes:
-        """Return the tunnel's place in the frame of a page, and the banners."""
-        live, ingress = self.here.live, self.here.setup.ingress_url
+    async def around(self) -> bytes:
+        """Return what may change in the frame of a page: tunnel, banners and vault."""
         around = _Around(
-            tunnel=shell.tunnel(live.tunnel, ingress),
-            banners=gather.banners(self.here),
+            tunnel=shell.tunnel(self.here.live.tunnel, self.here.setup.ingress_url),
+            banners=await banners(self.here),
+            vault=await gather.vault(self.here),
         )
         return frame(self._renderer.part("parts/status.html", shell=around))
+
+    async def banners(self) -> bytes:
+        """Return the banners."""
+        shown = self._renderer.part("parts/banners.html", banners=await banners(self.here))
+        return frame(partial("#banners", "outerHTML", shown))
+
+    async def lines(self, ids: Iterable[int]) -> bytes:
+        """Return how deliveries stand, each for its own place, and the counts of their views."""
+        now, down = self.here.clock.now(), self.here.live.down
+        found = await self.here.store.deliveries.rows(ids)
+        drawn = [line(one, now, held=one.target in down) for one in found]
+        # A million take 0.1 s to count, too long to do it four times a second.
+        few = await self.here.store.deliveries.newest() <= COUNTED
+        counts = deliveries.held(await self.here.store.deliveries.counts(lab=False)) if few else {}
+        return frame(self._renderer.part("parts/lines.html", lines=drawn, counts=counts))
+
+    def fresh(self, count: int, href: str) -> bytes:
+        """Return how many deliveries a list does not show yet, and where it would."""
+        shown = self._renderer.part(
+            "parts/fresh.html", words=plural(count, "new delivery", "new deliveries"), href=href
+        )
+        return frame(partial("#fresh", "innerHTML", shown)) if count else b""
 
     async def _drawn(self, found: tuple[EventRow, ...], newest: int) -> bytes:
         suffix = lists.suffix(self.text or "")
@@ -140,13 +176,16 @@ class Drawer:
         return frame(partial("#rows", "afterbegin", text), id_=newest)
 
     def _query(self) -> Query:
-        return parse(self.text, self.here.clock.now()) if self.text else EVERYTHING
+        query = parse(self.text, self.here.clock.now()) if self.text else EVERYTHING
+        # A search that cannot be read lists everything, here as in the page.
+        return EVERYTHING if query.problems else query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Around:
     tunnel: shell.Tunnel
     banners: tuple[shell.Banner, ...]
+    vault: shell.Vault
 
 
 def told(name: str, plain: Mapping[str, object], id_: int | None = None) -> bytes:

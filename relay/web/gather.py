@@ -8,18 +8,20 @@ from aiohttp import web
 
 from relay.model.delivery import Delivery
 from relay.model.event import EventRow
-from relay.model.message import Message, MessageStatus
+from relay.model.message import Message
 from relay.model.search import Query, parse
 from relay.model.text import printable
 from relay.store.events import Counts, Page
+from relay.web.banners import banners
 from relay.web.contexts import MessageLine
 from relay.web.keys import Desk, desk
-from relay.web.senders import event_mark
+from relay.web.senders import event_mark, provider
 from relay.web.view import lists, shell
 from relay.web.view.deliveries import address
 from relay.web.view.lists import Foot, Listed, SavedView
-from relay.web.view.rows import Chip, Row, row
-from relay.web.view.words import day, moment
+from relay.web.view.messages import chip
+from relay.web.view.rows import Row, row
+from relay.web.view.words import day, moment, plural
 
 COUNTED = 10_000  # matches counted before the count line says "or more"
 
@@ -36,19 +38,25 @@ async def frame(request: web.Request, title: str, nav: str) -> shell.Shell:
         address=here.setup.dashboard_url.partition("://")[2],
         tunnel=shell.tunnel(here.live.tunnel, here.setup.ingress_url),
         counts=await nav_counts(here),
-        banners=banners(here),
+        banners=await banners(here),
+        vault=await vault(here),
+        here=request.path_qs,
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
+        keys=here.live.preferences.keys,
+        density=here.live.preferences.density,
+        announcements=here.live.preferences.announcements,
     )
 
 
-def banners(here: Desk) -> tuple[shell.Banner, ...]:
-    """Return what needs a person now, for the top of every page."""
-    live = here.live
-    # Handlers that are broken are told as that, not as a target that does not answer.
-    handled = {name for name, target in here.setup.targets.items() if target.action == "handler"}
-    down = {name: why for name, why in live.down.items() if name not in handled}
-    return shell.banners(live.tunnel, here.setup.ingress_url, down, live.gone, live.broken)
+async def vault(here: Desk) -> shell.Vault:
+    """Return how the vault is shown, with how many events wait for it."""
+    now = here.custody.standing
+    count = await here.store.unchecked.count() if now.effects else 0
+    waiting = (
+        (f"{plural(count, 'event')} {'waits' if count == 1 else 'wait'} to be checked.",) if count else ()
+    )
+    return shell.vault(now.state, " ".join((*now.effects, *waiting)), now.problem, needed=bool(now.needs))
 
 
 async def nav_counts(here: Desk) -> dict[str, shell.Count]:
@@ -138,19 +146,22 @@ def addresses(here: Desk) -> dict[str, str]:
     return {name: address(url) for name, url in here.setup.addresses.items()}
 
 
-def message_line(message: Message) -> MessageLine:
+def message_line(message: Message, now: datetime) -> MessageLine:
     """Return an outgoing message as lists show it."""
-    kind = {MessageStatus.FAILED: "no", MessageStatus.BOUNCED: "no", MessageStatus.QUEUED: "queued"}
-    done = message.status in (MessageStatus.SENT, MessageStatus.DELIVERED)
-    word = "In the outbox" if message.status is MessageStatus.OUTBOX else message.status.value.capitalize()
+    sms, to = message.channel == "sms", printable(message.recipient, 200)
+    sent_at = message.sent_at or message.created_at
+    today, known = day(sent_at, now), provider(message.provider)
     return MessageLine(
         id=message.id,
-        channel="SMS" if message.channel == "sms" else "Mail",
-        subject=printable(message.subject, 200) or "(no subject)",
-        to=printable(message.recipient, 200),
-        chip=Chip(kind="done" if done else kind.get(message.status, "dim"), text=word),
+        channel="SMS" if sms else "Mail",
+        subject=printable(message.subject, 200) or (to if sms else "(no subject)"),
+        to=printable(f"by {known.title if known else message.provider}", 80)
+        if sms and not message.subject
+        else to,
+        chip=chip(message),
         detail=printable(message.detail, 400),
-        time=moment(message.created_at),
+        time=moment(sent_at),
+        when=moment(sent_at).clock if today.word == "Today" else today.date,
         event_id=message.event_id,
     )
 

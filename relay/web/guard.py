@@ -38,7 +38,9 @@ _HEADERS = {
 }
 _OPEN_PATHS = frozenset({"/healthz", "/login"})
 _SAFE = frozenset({"GET", "HEAD"})
-_TYPES = frozenset({"application/json", "application/x-www-form-urlencoded", "multipart/form-data"})
+# What another site cannot send without asking first.
+_JSON = frozenset({"application/json", "application/x-ndjson"})
+_TYPES = _JSON | {"application/x-www-form-urlencoded", "multipart/form-data"}
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
 
 
@@ -201,8 +203,8 @@ async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | 
         return error_response(415, "media_type", "the body must be JSON or a form", "send application/json")
     if _bearer(request) is not None and guard.cookie not in request.cookies:
         return None
-    if guard.token is None and request.content_type == "application/json":
-        return None  # no cookie to misuse, and another site cannot send JSON without asking first
+    if guard.token is None and request.content_type in _JSON:
+        return None  # no cookie to misuse
     given = request.headers.get("X-Relay-CSRF") or await _form_field(request)
     if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), guard.csrf.encode()):
         return None
@@ -212,7 +214,7 @@ async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | 
 
 
 async def _form_field(request: web.Request) -> str:
-    if request.content_type == "application/json":
+    if request.content_type in _JSON:
         return ""
     form = await request.post()
     value = form.get("csrf", "")

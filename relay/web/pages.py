@@ -1,7 +1,5 @@
-"""The pages beside Events: deliveries, messages, sources, targets, trigger, and what is yet to come."""
+"""The pages beside Events: sources, targets, trigger, and what is yet to come."""
 
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -9,16 +7,11 @@ from aiohttp import web
 from relay.errors import NotFoundError
 from relay.model.delivery import Target
 from relay.model.event import Source, VerifyMode
-from relay.model.text import printable, readable
-from relay.web import gather
-from relay.web.asked import identity, number
+from relay.model.text import printable
+from relay.web import catch_up, gather
 from relay.web.contexts import (
-    DeliveriesPage,
-    DeliveryRow,
     Field,
     FramePage,
-    Link,
-    MessagesPage,
     SourceLine,
     SourcesPage,
     TargetLine,
@@ -26,118 +19,13 @@ from relay.web.contexts import (
     TriggerPage,
 )
 from relay.web.keys import Desk, desk
-from relay.web.render import RENDERER, html, sandboxed
-from relay.web.senders import event_mark, provider, source_mark
-from relay.web.view import lists
-from relay.web.view.deliveries import Line, line
-from relay.web.view.rows import named
-from relay.web.view.words import moment, plural
+from relay.web.render import RENDERER, html
+from relay.web.senders import provider, source_mark
+from relay.web.view import admission
+from relay.web.view.secrets import secret_lines
+from relay.web.view.words import plural
 
 _PAGE = 50
-
-
-async def deliveries(request: web.Request) -> web.Response:
-    """GET /deliveries?state=: what is owed and what became of it; /deliveries/{id}: with its attempts."""
-    here = desk(request)
-    state = request.query.get("state", "")
-    state = state if state in ("pending", "running", "succeeded", "failed", "cancelled") else ""
-    chosen = identity(request, "delivery") if "id" in request.match_info else None
-    found = await here.store.deliveries.page(
-        state=state or None,
-        before=chosen + 1 if chosen else number(request, "before", None),
-        limit=_PAGE,
-    )
-    if chosen is not None and (not found or found[0].id != chosen):
-        raise NotFoundError(f"no delivery {chosen}", hint="the page Deliveries lists those that there are")
-    events = {row.id: row for row in await here.store.events.rows({one.event_id for one in found})}
-    now = here.clock.now()
-    rows = []
-    for delivery in found:
-        attempts = await here.store.deliveries.attempts(delivery.id) if delivery.id == chosen else ()
-        event = events[delivery.event_id]
-        rows.append(
-            DeliveryRow(
-                mark=event_mark(event),
-                type=named(event),
-                summary=printable(event.summary, 80),
-                received=moment(event.received_at),
-                line=line(delivery, now, attempts),
-            ),
-        )
-    older = (
-        {"state": state, "before": found[-1].id}
-        if state and found
-        else {"before": found[-1].id}
-        if found
-        else {}
-    )
-    context = DeliveriesPage(
-        shell=await gather.frame(request, "Deliveries", "deliveries"),
-        views=await _delivery_views(here, state),
-        rows=tuple(rows),
-        open=chosen,
-        older=f"/deliveries?{urlencode(older)}" if len(found) == _PAGE else "",
-        empty="Nothing waits." if state == "pending" else "Nothing was sent yet.",
-    )
-    return html(request.app[RENDERER].page(context))
-
-
-async def _delivery_views(here: Desk, state: str) -> tuple[Link, ...]:
-    counts = await here.store.deliveries.counts()
-    kept = {"": sum(counts.values()), "pending": counts["pending"], "failed": counts["failed"]}
-    kept["succeeded"] = counts["succeeded"]
-    names = {"": "All", "pending": "Queued", "failed": "Failed", "succeeded": "Sent"}
-    return tuple(
-        Link(
-            name=names[key],
-            href=f"/deliveries?state={key}" if key else "/deliveries",
-            current=key == state,
-            count=f"{held:,}",
-        )
-        for key, held in kept.items()
-    )
-
-
-async def delivery(here: Desk, id_: int) -> Line:
-    """Return one delivery with its attempts. Raises NotFoundError."""
-    found = await here.store.deliveries.get(id_)
-    return line(found, here.clock.now(), await here.store.deliveries.attempts(id_))
-
-
-async def messages(request: web.Request) -> web.Response:
-    """GET /messages, /messages/{id}: outgoing mail and SMS, one of them in full."""
-    here = desk(request)
-    found = await here.store.messages.page(before=number(request, "before", None), limit=_PAGE)
-    chosen = None
-    if "id" in request.match_info:
-        chosen = await here.store.messages.get(identity(request, "message"))
-    elif found:
-        chosen = found[0]
-    source = await here.store.messages.source(chosen.id) if chosen else b""
-    context = MessagesPage(
-        shell=await gather.frame(request, "Messages", "messages"),
-        lines=tuple(gather.message_line(message) for message in found),
-        chosen=gather.message_line(chosen) if chosen else None,
-        detail_shown="id" in request.match_info,
-        previewable=bool(source),
-        older=f"/messages?before={found[-1].id}" if len(found) == _PAGE else "",
-        smtp=printable(here.setup.smtp, 120),
-    )
-    return html(request.app[RENDERER].page(context))
-
-
-async def message_preview(request: web.Request) -> web.Response:
-    """GET /messages/{id}/preview: the mail as it looks, in a sandbox of its own."""
-    source = await desk(request).store.messages.source(identity(request, "message"))
-    mail = message_from_bytes(source, policy=policy.default)
-    part = mail.get_body(("html", "plain")) if isinstance(mail, EmailMessage) else None
-    if part is None:
-        return sandboxed("")
-    text = part.get_payload(decode=True)
-    shown = readable(text) if isinstance(text, bytes) else ""
-    return sandboxed(
-        shown if part.get_content_type() == "text/html" else f"<pre>{lists.escaped(shown)}</pre>"
-    )
 
 
 async def sources(request: web.Request) -> web.Response:
@@ -153,6 +41,7 @@ async def sources(request: web.Request) -> web.Response:
         lines=tuple(made.values()),
         chosen=made[name] if name else next(iter(made.values()), None),
         detail_shown=name is not None,
+        unclaimed=admission.lines(here.live.refused.of(""), None, here.setup.max_body),
     )
     return html(request.app[RENDERER].page(context))
 
@@ -161,7 +50,7 @@ def _source(here: Desk, source: Source) -> SourceLine:
     known = provider(source.provider)
     url = (here.live.public_url or here.setup.ingress_url) + source.path
     state, kind = _standing(source)
-    refused = here.live.refused.get(source.name, [])
+    refused = here.live.refused.of(source.name)
     return SourceLine(
         name=source.name,
         mark=source_mark(source),
@@ -169,15 +58,12 @@ def _source(here: Desk, source: Source) -> SourceLine:
         url=url,
         state=state,
         kind=kind,
-        facts=_behaviour(source),
-        secrets=tuple(secret.reference for secret in source.secrets),
-        missing=source.missing_secrets,
+        facts=(*_behaviour(source), *admission.facts(source, here.setup.max_body)),
+        secrets=secret_lines(source),
         steps=tuple(step.replace("{url}", url) for step in known.steps) if known else (),
-        refused=(
-            f"{plural(len(refused), 'request')} refused; the latest: {printable(refused[-1].detail, 200)}",
-        )
-        if refused
-        else (),
+        catch_up=catch_up.section(here, source),
+        refused=admission.lines(refused, source, here.setup.max_body),
+        turned_away=admission.summary(refused),
     )
 
 
@@ -186,6 +72,8 @@ def _standing(source: Source) -> tuple[str, str]:
         return "Not checked", ""
     if source.scheme is None:
         return "Unsigned", ""
+    if source.locked_secrets:
+        return "Vault locked", "t-warn"
     return ("Has a secret", "t-ok") if source.secrets else ("No secret", "t-warn")
 
 
@@ -239,6 +127,7 @@ def _target(here: Desk, target: Target, waiting: int) -> TargetLine:
         routes=tuple(", ".join((*(route.sources or ("any source",)), *route.events)) for route in routes),
         waiting=plural(waiting, "delivery", "deliveries") if waiting else "",
         down=printable(here.live.state_of(target.name)[1], 300),
+        rehearse=f"/emails/dry-run?{urlencode({'target': target.name})}" if target.action == "email" else "",
     )
 
 
@@ -267,15 +156,6 @@ async def trigger(request: web.Request, *, error: str = "", typed: str = "", bod
 
 
 _FRAMES = {
-    "stats": (
-        "Metrics",
-        "chart-no-axes-column",
-        (
-            "This page will show events per minute, how many verified and were delivered at first try, latency by "
-            "target, and why checks failed."
-        ),
-        (("Prometheus text", "/metrics"), ("Queue counts, as JSON", "/api/status")),
-    ),
     "doctor": (
         "Doctor",
         "stethoscope",
@@ -285,24 +165,11 @@ _FRAMES = {
         ),
         (("The state of this relay, as JSON", "/api/status"),),
     ),
-    "settings": (
-        "Settings",
-        "settings-2",
-        (
-            "This page will hold density, time zone, single keys and announcements, and what relay.toml says with the "
-            "line to change."
-        ),
-        (
-            ("Sources as configured", "/sources"),
-            ("Targets as configured", "/targets"),
-            ("Trigger", "/trigger"),
-        ),
-    ),
 }
 
 
 async def coming(request: web.Request) -> web.Response:
-    """GET /stats, /doctor, /settings: what will stand there, and what to use until then."""
+    """GET /doctor: what will stand there, and what to use until then."""
     name = request.path.strip("/")
     title, icon, sentence, instead = _FRAMES[name]
     context = FramePage(

@@ -37,7 +37,8 @@ class _Protocol(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was under way already")
         name = type(exc).__name__
-        self.door.bus.publish(Refused("", status, f"not a request that can be read ({name})"))
+        detail, remote = f"not a request that can be read ({name})", request.remote or ""
+        self.door.bus.publish(Refused("", status, detail, remote, self.door.now()))
         return close(refusal(status, "bad_request", "the request cannot be read"))
 
 

@@ -8,11 +8,14 @@ from datetime import datetime
 
 from aiohttp import web
 
+from relay.admission.addresses import forwarded_for, is_loopback
+from relay.admission.gate import Gate
 from relay.answering import refusal
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import StoreError
 from relay.ingest import Ingest
+from relay.metrics.meter import Meter
 from relay.model.event import Capture, Headers, Source
 from relay.model.signals import Refused
 from relay.web.addresses import sender_urls
@@ -29,6 +32,7 @@ LARGE_AT_ONCE = 8  # large bodies read at the same time, so that memory stays bo
 SAMPLE_HEADER = "X-Relay-Sample"
 HOP_HEADER = "X-Relay-Hop"
 EVENT_HEADER = "X-Relay-Event"
+FORWARDED_HEADER = "X-Forwarded-For"
 
 
 class TooLargeError(Exception):
@@ -37,15 +41,21 @@ class TooLargeError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Door:
-    """Everything the ingress needs. `nonce` marks the requests that relay triggers itself."""
+    """Everything the ingress needs. `nonce` marks the requests that relay triggers itself.
+
+    `believing` says that the tunnel tells in X-Forwarded-For who called.
+    """
 
     ingest: Ingest
+    gate: Gate
     table: SourceTable
     bus: Bus
     clock: Clock
     live: Live
+    meter: Meter
     max_body: int
     nonce: str
+    believing: bool = True
     _unkept: int = 0
     _grumble_at: float = 0.0
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
@@ -70,20 +80,29 @@ class Door:
 
     async def receive(self, request: web.BaseRequest) -> web.StreamResponse:
         """Capture one request and answer it as its source says. Raises StoreError."""
+        began = self.clock.monotonic()
         path, _, query = _target(request.raw_path).partition("?")
-        source = self.table.find(path)
+        source, caller = self.table.find(path), self._caller(request)
         if source is None:
-            self._refused("", 404, "no source answers at that path")
+            self._refused(Refused("", 404, "no source answers at that path", caller, self.now()))
             return close(refusal(404, "not_found", "no such hook"))
-        try:
-            body = await self._read(request)
-        except TooLargeError:
-            self._refused(source.name, 413, f"larger than the limit of {self.max_body} bytes")
-            return close(refusal(413, "too_large", "the body is too large", f"at most {self.max_body} bytes"))
-        except TimeoutError:
-            self._refused(source.name, 408, f"no whole body in {BODY_SECONDS:g} s")
-            return close(refusal(408, "timeout", "the body did not arrive in time"))
         headers, sample = self._headers(request)
+        # The gate is for strangers: what relay triggers itself comes from here, and only when asked to.
+        turned = None if sample else self.gate.refuse(source, caller)
+        if turned is not None:
+            self._refused(Refused(source.name, turned.status, turned.detail, caller, self.now()))
+            return close(refusal(turned.status, turned.code, turned.message, turned.hint), turned.headers)
+        limit = source.admission.max_body or self.max_body
+        try:
+            body = await self._read(request, limit)
+        except TooLargeError:
+            detail = f"larger than the limit of {limit} bytes"
+            self._refused(Refused(source.name, 413, detail, caller, self.now()))
+            return close(refusal(413, "too_large", "the body is too large", f"at most {limit} bytes"))
+        except TimeoutError:
+            detail = f"no whole body in {BODY_SECONDS:g} s"
+            self._refused(Refused(source.name, 408, detail, caller, self.now()))
+            return close(refusal(408, "timeout", "the body did not arrive in time"))
         urls = sender_urls(request.headers, (path, query), source, self.live.public_url)
         capture = Capture(
             source=source.name,
@@ -92,7 +111,7 @@ class Door:
             query=query,
             headers=headers,
             body=body,
-            remote=request.remote or "",
+            remote=caller,
             received_at=self.clock.now(),
             url=urls[0],
         )
@@ -102,8 +121,17 @@ class Door:
             answered = await self.ingest.receive(capture, source, urls[1:], sample=sample)
             if answered.offered is not None:
                 self.table.learn(source.name, answered.offered)
+        self.meter.answered(source.name, self.clock.monotonic() - began)
         # A sender learns no number of ours from the headers; relay's own trigger does.
         return respond(answered, {EVENT_HEADER: str(answered.event_id)} if sample else None)
+
+    def _caller(self, request: web.BaseRequest) -> str:
+        """Return who called: the peer, or, where that is the tunnel's agent, whom the tunnel names."""
+        peer = request.remote or ""
+        told = self.believing and self.live.public_url is not None and FORWARDED_HEADER in request.headers
+        if not told or not is_loopback(peer):
+            return peer
+        return forwarded_for(request.headers.getall(FORWARDED_HEADER))
 
     def _headers(self, request: web.BaseRequest) -> tuple[Headers, bool]:
         pairs = tuple(
@@ -113,25 +141,25 @@ class Door:
             return pairs, False
         return tuple(pair for pair in pairs if pair[0] != SAMPLE_HEADER), True
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
+    async def _read(self, request: web.BaseRequest, limit: int) -> bytes:
         length = request.content_length or 0
-        if length > self.max_body:
+        if length > limit:
             raise TooLargeError
         content = request.content
         if content.is_eof():
             # Small bodies come with their head: no timer is worth its price then.
-            return self._within(content.read_nowait())
+            return _within(content.read_nowait(), limit)
         if "Expect" in request.headers:
             # Only resource routes of aiohttp answer this by themselves.
             assert request.transport is not None
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         async with asyncio.timeout(BODY_SECONDS):
-            return await self._read_within(request)
+            return await self._read_within(request, limit)
 
-    async def _read_within(self, request: web.BaseRequest) -> bytes:
+    async def _read_within(self, request: web.BaseRequest, limit: int) -> bytes:
         chunk = await request.content.readany()
         if request.content.at_eof():
-            return self._within(chunk)
+            return _within(chunk, limit)
         chunks, total, waits = [chunk], len(chunk), False
         try:
             while chunk:
@@ -141,20 +169,21 @@ class Door:
                 chunk = await request.content.readany()
                 chunks.append(chunk)
                 total += len(chunk)
-                if total > self.max_body:
+                if total > limit:
                     raise TooLargeError
         finally:
             if waits:
                 self._large.release()
         return b"".join(chunks)
 
-    def _within(self, body: bytes) -> bytes:
-        if len(body) > self.max_body:
-            raise TooLargeError
-        return body
+    def _refused(self, refused: Refused) -> None:
+        self.bus.publish(refused)
 
-    def _refused(self, source: str, status: int, detail: str) -> None:
-        self.bus.publish(Refused(source, status, detail))
+
+def _within(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise TooLargeError
+    return body
 
 
 def _target(raw: str) -> str:

@@ -33,6 +33,8 @@ KEYMAP = (
             ("Replay at once, unchanged", ("Shift", "R")),
             ("Copy as curl", ("C",)),
             ("Email", ("E",)),
+            ("Compare", ("D",)),
+            ("Select, extend", ("X", "Shift", "J")),
         ),
     ),
     (
@@ -52,6 +54,7 @@ KEYMAP = (
             ("Pause live updates", ("P",)),
             ("Trigger a sample", ("T",)),
             ("Send, in a dialog", ("Ctrl", "Enter")),
+            ("Find anything", ("Ctrl", "K")),
             ("This list", ("?",)),
         ),
     ),

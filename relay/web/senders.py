@@ -21,6 +21,11 @@ def source_mark(source: Source) -> Mark:
     return _mark(source.provider, source.title or source.name)
 
 
+def named_mark(name: str, source: Source | None) -> Mark:
+    """Return the mark of a source by its name, known or not."""
+    return source_mark(source) if source is not None else _mark(name, name)
+
+
 def _mark(name: str, otherwise: str) -> Mark:
     known = provider(name)
     if known is None:

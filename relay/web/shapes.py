@@ -2,9 +2,12 @@
 
 import base64
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from relay.answering import plain
+from relay.mail.compose import Mail
+from relay.model.admission import Problem
 from relay.model.batch import Batch, BatchCounts, Plan
 from relay.model.delivery import Attempt, Delivery, ReceivedResponse, SentRequest
 from relay.model.event import DeliveryCounts, Event, EventRow, Headers, Source, Verification
@@ -12,9 +15,13 @@ from relay.model.message import Message
 from relay.model.reasons import sentence
 from relay.model.text import header_text, printable
 from relay.providers.doctor import Diagnosis
+from relay.retention import Keep, Notice
 from relay.routing import RouteMatch
+from relay.store.pruning import Usage
+from relay.web.refusals import Kind, Refusals
 
 Json = dict[str, Any]
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
 def moment(value: datetime) -> str:
@@ -42,12 +49,14 @@ def event_row(row: EventRow, counts: DeliveryCounts) -> Json:
         "size": row.size,
         "sha256": row.sha256,
         "remote": row.remote,
-        "status": row.status,
+        "status": row.status or None,
         "duplicate_of": row.duplicate_of,
         "pinned": row.pinned,
         "note": row.note,
         "sample": row.sample,
         "summary": row.summary,
+        "recovered": row.recovered,
+        "sent_at": row.sent_at and moment(row.sent_at),
         "deliveries": {
             "pending": counts.pending,
             "running": counts.running,
@@ -64,6 +73,7 @@ def event(whole: Event, counts: DeliveryCounts, hints: list[Json]) -> Json:
         "headers": headers(whole.capture.headers),
         "body": body(whole.capture.body),
         "checks": checks(whole.verification),
+        "fields": [plain(problem) for problem in whole.problems],
         "hints": hints,
     }
 
@@ -102,7 +112,7 @@ def stumbled(match: RouteMatch) -> Json:
     }
 
 
-def diagnosis(row: EventRow, found: Diagnosis) -> Json:
+def diagnosis(row: EventRow, found: Diagnosis, against: tuple[Problem, ...]) -> Json:
     """Return how an event verifies today, with the signatures: for the person who asks, never for an export."""
     verification = found.verification
     return {
@@ -121,6 +131,7 @@ def diagnosis(row: EventRow, found: Diagnosis) -> Json:
             {"secret": item.secret, "what": item.what, "matched": item.matched} for item in found.tried
         ],
         "complete": not found.cut,
+        "fields": [plain(problem) for problem in against],
     }
 
 
@@ -154,6 +165,7 @@ def delivery(item: Delivery, attempts: tuple[Attempt, ...] | None = None) -> Jso
         "status": item.status,
         "took_ms": None if item.took is None else round(item.took * 1000, 3),
         "batch": item.batch,
+        "lab": item.lab,
     }
     if attempts is not None:
         plain["attempts"] = [attempt(one) for one in attempts]
@@ -217,10 +229,31 @@ def message(item: Message) -> Json:
         "recipient": item.recipient,
         "subject": item.subject,
         "status": item.status.value,
+        "code": item.code,
         "detail": item.detail,
+        "opened": item.opened,
+        "clicked": item.clicked,
+        "embedded_id": item.embedded_id,
+        "sent_at": item.sent_at and moment(item.sent_at),
         "created_at": moment(item.created_at),
         "event": item.event_id,
         "delivery": item.delivery_id,
+    }
+
+
+def mail(item: Mail) -> Json:
+    """Return a mail as it would be sent; of what is attached the names and sizes."""
+    return {
+        "to": list(item.to),
+        "cc": list(item.cc),
+        "bcc": list(item.bcc),
+        "reply_to": list(item.reply_to),
+        "subject": item.subject,
+        "html": item.html,
+        "text": item.text,
+        "attachments": [
+            {"name": one.name, "type": one.type, "size": len(one.content)} for one in item.attachments
+        ],
     }
 
 
@@ -235,7 +268,38 @@ def source(item: Source, url: str, public: str | None) -> Json:
         "verify": item.verify.value,
         "secrets": [secret.reference for secret in item.secrets],
         "missing_secrets": list(item.missing_secrets),
+        "locked_secrets": list(item.locked_secrets),
         "local_public_key": item.local.public if item.local else None,
+    }
+
+
+def retention(keep: Keep, notice: Notice | None, usage: Usage) -> Json:
+    """Return what retention goes by (seconds, events, bytes), what is used of it, and what to know of that."""
+    return asdict(keep) | {
+        "used": {"events": usage.events, "size": usage.used},
+        "notice": f"{notice.title} {notice.text}" if notice else None,
+    }
+
+
+def refusals(counted: Refusals) -> Json:
+    """Return who was turned away at the door, by source, "" for requests to none; the latest of each kind."""
+    return {name: _refused(counted.of(name)) for name in counted}
+
+
+def _refused(kinds: tuple[Kind, ...]) -> Json:
+    newest = max(kinds, key=lambda kind: kind.latest.at or _EARLIEST)
+    return {
+        "count": sum(kind.count for kind in kinds),
+        "latest": newest.latest.detail,
+        "by_status": {
+            str(kind.latest.status): {
+                "count": kind.count,
+                "latest": kind.latest.detail,
+                "remote": kind.latest.remote,
+                "at": kind.latest.at and moment(kind.latest.at),
+            }
+            for kind in kinds
+        },
     }
 
 

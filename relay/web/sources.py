@@ -27,10 +27,16 @@ class SourceTable:
         trusting: Callable[[Source], Source] = lambda source: source,
     ) -> None:
         self._trusting = trusting
-        self._by_name = {source.name: trusting(source) for source in sources}
-        self._by_path = {source.path.rstrip("/"): source for source in self._by_name.values()}
+        self._by_name: dict[str, Source] = {}
+        self._by_path: dict[str, Source] = {}
+        self.configure(sources)
         self._offered: dict[str, tuple[Secret, ...]] = {}
         self._inbox = lru_cache(maxsize=_INBOX_NAMES)(lambda name: trusting(inbox(name))) if inbox else None
+
+    def configure(self, sources: Iterable[Source]) -> None:
+        """Put sources in place of those of the same names: their secrets are at hand now, or no longer."""
+        for source in sources:
+            self._by_name[source.name] = self._by_path[source.path.rstrip("/")] = self._trusting(source)
 
     @property
     def configured(self) -> tuple[Source, ...]:
@@ -81,7 +87,9 @@ class SourceTable:
     def _knowing(self, source: Source | None) -> Source | None:
         # Anybody may shake hands. Where a secret is configured, one that came by itself counts for
         # nothing; where none is, everything is taken in unchecked anyway.
-        if not self._offered or source is None or source.secrets or source.name not in self._offered:
+        if not self._offered or source is None or source.name not in self._offered:
+            return source
+        if source.secrets or source.locked_secrets:
             return source
         return replace(source, secrets=self._offered[source.name])
 

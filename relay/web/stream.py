@@ -12,24 +12,33 @@ from relay.model.signals import (
     EventChanged,
     EventStored,
     HandlersChanged,
+    LabChanged,
     MessageChanged,
     Refused,
     Signal,
+    TargetChanged,
     TunnelChanged,
+    VaultChanged,
 )
+from relay.web import gather
 from relay.web.answers import error_response
 from relay.web.frames import DRAWINGS, ROWS, Drawer, told
+from relay.web.view import lists
 
 MAX_VIEWERS = 64
 SILENCE = 15.0  # seconds after which a comment shows that the stream lives
 APART = 0.25  # seconds between two messages of a kind
 RETRY = b"retry: 500\n"
+_NEVER = 2**62
 
 VIEWERS: web.AppKey[dict[asyncio.Task[Any], web.Request]] = web.AppKey("stream_viewers", dict)
 
 
 async def stream(request: web.Request) -> web.StreamResponse:
-    """GET /stream?q=: server-sent events for this dashboard's pages; `id` is the newest event, and resumes."""
+    """GET /stream?q=: server-sent events for this dashboard's pages; `id` is the newest event, and resumes.
+
+    The page of deliveries asks with `of=deliveries`, and names the newest it shows as `top`.
+    """
     viewers = request.app[VIEWERS]
     task = asyncio.current_task()
     if task is None or _living(viewers) >= MAX_VIEWERS:
@@ -42,6 +51,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
         with viewer.drawer.here.bus.subscribed() as listening:
             await response.write(RETRY + viewer.drawer.status())
             await response.write(await viewer.missed(request.headers.get("Last-Event-ID", "")))
+            await response.write(await viewer.settled())
             while True:
                 wait = viewer.wait()
                 try:
@@ -81,6 +91,9 @@ class _Waiting:
     cells: dict[int, Signal] = field(default_factory=dict)
     deliveries: dict[int, DeliveryChanged] = field(default_factory=dict)
     messages: dict[int, MessageChanged] = field(default_factory=dict)
+    lines: dict[int, DeliveryChanged] = field(default_factory=dict)
+    banners: Signal | None = None
+    labs: dict[int, LabChanged] = field(default_factory=dict)
     counts: Signal | None = None
     status: Signal | None = None
     lost: int = 0
@@ -94,6 +107,12 @@ class Viewer:
         self._clock = self.drawer.here.clock
         self._drawings = request.app[DRAWINGS]
         self._waiting = _Waiting()
+        # The page of deliveries says which is the newest it shows, and where it would show what is newer.
+        self._lined = request.query.get("of") == "deliveries"
+        top = gather.whole(request, "top")
+        self._top = _NEVER if top is None else top
+        self._newest = lists.deliveries(request.query.get("state", ""))
+        self._fresh: set[int] = set()
         self._sent: dict[str, float] = {}
         self._lost = 0
 
@@ -106,6 +125,10 @@ class Viewer:
         if not self._listed or not (last.isascii() and last.isdigit()) or len(last) > 18:
             return b""
         return await self.drawer.missed(int(last))
+
+    async def settled(self) -> bytes:
+        """Return how the newest rows stand: what settled since the page was drawn was told to nobody."""
+        return await self.drawer.newest(lined=self._lined) if self._listed or self._lined else b""
 
     def take(self, signals: Iterable[Signal], *, lost: int) -> None:
         """Remember what was signalled; `lost` counts signals that this viewer was too slow for."""
@@ -121,12 +144,22 @@ class Viewer:
                     waiting.cells[id_] = signal
                 case MessageChanged(id_):
                     waiting.messages[id_] = signal
-                case TunnelChanged() | HandlersChanged():
+                case TunnelChanged() | HandlersChanged() | VaultChanged():
                     waiting.status = signal
+                    continue
+                case LabChanged(id_):
+                    waiting.labs[id_] = signal
                     continue
                 case Refused():
                     continue
             waiting.counts = signal
+            self._note(signal)
+
+    def _note(self, signal: Signal) -> None:
+        if self._lined and isinstance(signal, DeliveryChanged):
+            self._waiting.lines[signal.delivery_id] = signal
+        if isinstance(signal, TargetChanged) or self.drawer.here.live.down:
+            self._waiting.banners = signal
 
     def wait(self) -> float:
         """Return how many seconds may pass before something is due."""
@@ -170,6 +203,20 @@ class Viewer:
         signal, self._waiting.counts = self._waiting.counts, None
         return await self._drawings.get(signal, ("counts", self.drawer.text), self.drawer.counts)
 
+    async def _banners(self) -> bytes:
+        signal, self._waiting.banners = self._waiting.banners, None
+        return await self._drawings.get(signal, ("banners",), self.drawer.banners)
+
+    async def _lines(self) -> bytes:
+        waiting, self._waiting.lines = self._waiting.lines, {}
+        fresh = [id_ for id_ in waiting if id_ > self._top]
+        if fresh:
+            found = await self.drawer.here.store.deliveries.rows(fresh)
+            self._fresh |= {one.id for one in found if one.lab is None}
+        newest = next(reversed(waiting.values()))
+        drawn = await self._drawings.get(newest, ("lines", *waiting), lambda: self.drawer.lines(waiting))
+        return drawn + self.drawer.fresh(len(self._fresh), self._newest)
+
     async def _deliveries(self) -> bytes:
         waiting, self._waiting.deliveries = self._waiting.deliveries, {}
         return b"".join(
@@ -184,9 +231,13 @@ class Viewer:
             for one in waiting.values()
         )
 
+    async def _labs(self) -> bytes:
+        waiting, self._waiting.labs = self._waiting.labs, {}
+        return b"".join(told("lab", {"lab": one.run_id, "state": one.state}) for one in waiting.values())
+
     async def _status(self) -> bytes:
         self._waiting.status = None
-        return self.drawer.status() + self.drawer.tunnel()
+        return self.drawer.status() + await self.drawer.around()
 
     # `rows` first: what a cell belongs to should be there before it.
     _FRAMES: ClassVar = {
@@ -194,7 +245,10 @@ class Viewer:
         "lost": _pull,
         "cells": _cells,
         "counts": _counts,
+        "banners": _banners,
+        "lines": _lines,
         "deliveries": _deliveries,
         "messages": _messages,
+        "labs": _labs,
         "status": _status,
     }

@@ -6,6 +6,8 @@ from dataclasses import replace
 from aiohttp import web
 
 from relay.model.event import Event, EventOutcome, Verdict
+from relay.model.message import MessageFilter
+from relay.model.paths import dotted
 from relay.model.text import printable
 from relay.routing import RouteMatch
 from relay.web import gather
@@ -21,7 +23,7 @@ from relay.web.contexts import (
     Tab,
     VerificationTab,
 )
-from relay.web.diagnosis import wanted
+from relay.web.diagnosis import ruled, wanted
 from relay.web.keys import desk
 from relay.web.senders import event_mark
 from relay.web.view import find, text, tree
@@ -149,7 +151,7 @@ def subtree(value: object, request: web.Request) -> tuple[tree.Node, ...]:
     pointer = request.query.get("ptr", "")[:4000]
     place = tree.Place(
         pointer=pointer,
-        path=printable(tree.dotted(pointer), 500),
+        path=printable(dotted(pointer), 500),
         depth=min(gather.whole(request, "depth") or 0, 200),
     )
     return tree.branch(
@@ -202,9 +204,11 @@ async def _verification(request: web.Request, event: Event) -> VerificationTab:
     here = desk(request)
     found = await here.verbs.diagnose(event) if wanted(event) else None
     source = here.setup.sources.get(event.row.source)
+    still = await ruled(event, source) if source and event.problems else None
     return VerificationTab(
         base=base(event),
-        judged=judged(event, source, event_mark(event.row).title, found),
+        judged=judged(event, source, event_mark(event.row).title, found, still),
+        locked=event.row.reason == "vault_locked" and here.custody.standing.state == "locked",
         refused=event.row.outcome is EventOutcome.REJECTED or event.row.verdict is Verdict.INVALID,
     )
 
@@ -222,5 +226,7 @@ async def _deliveries(request: web.Request, event: Event) -> DeliveriesTab:
     newest = list(reversed(made))[:_DELIVERIES]
     now = here.clock.now()
     lines = [line(delivery, now, await here.store.deliveries.attempts(delivery.id)) for delivery in newest]
-    messages = await here.store.messages.page(event=event.id)
-    return DeliveriesTab(lines=tuple(lines), messages=tuple(gather.message_line(one) for one in messages))
+    messages = await here.store.messages.page(MessageFilter(event=event.id))
+    return DeliveriesTab(
+        lines=tuple(lines), messages=tuple(gather.message_line(one, now) for one in messages)
+    )

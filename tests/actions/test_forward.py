@@ -4,7 +4,7 @@ import socket
 import ssl
 import struct
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -562,33 +562,6 @@ async def test_an_aiohttp_app_gets_many_forwards_at_once(forwarding, make_event,
     await runner.cleanup()
     assert {result.outcome for result in results} == {Succeeded("200")}
     assert sorted(seen) == sorted((f"/hooks/{n}", b"%d" % n, "42") for n in range(40))
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    from cryptography import x509  # noqa: PLC0415 - slow to import, and needed here only
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "pair.pem"
-    pem = serialization.Encoding.PEM
-    bare = serialization.NoEncryption()
-    path.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, bare) + made.public_bytes(pem),
-    )
-    return path
 
 
 async def test_a_certificate_must_hold_unless_the_target_says_otherwise(

@@ -1,6 +1,7 @@
 """Real commands: as processes of their own, and inside this one where a process would cost a second."""
 
 import http.server
+import importlib.util
 import json
 import logging
 import os
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +114,24 @@ def _command(home: Path, *arguments: str, env=None, stdin=None, timeout=30) -> D
         check=False,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def at_terminal(tmp_path):
+    """Run a command on a terminal of its own, in the test's folder; it is ended with the test."""
+    spec = importlib.util.spec_from_file_location(
+        "relay_cli_terminal", Path(__file__).with_name("terminal.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with ExitStack() as stack:
+
+        def go(*arguments, env=None, **more):
+            session = module.Session(tmp_path, arguments, ENVIRONMENT | (env or {}), **more)
+            stack.callback(session.close)
+            return session
+
+        yield go
 
 
 @pytest.fixture

@@ -333,6 +333,84 @@ def test_an_event_is_previewed_and_mailed(inside, tmp_path):
     missing = inside("email", "1", "nope", "--preview")
     assert missing.code != 0
     assert len(missing.err.splitlines()) == 1
+    again = inside("email", "1", "note")
+    assert again.code == 1
+    assert again.out == ""
+    assert re.fullmatch(
+        r"relay: #1 was kept in the outbox with note already: [0-9 :-]+ UTC to dev@example\.com; "
+        r"relay email 1 note --force sends it all the same\n",
+        again.err,
+    )
+    assert inside("email", "1", "note", "--force").code == 0
+
+
+def test_a_preview_shows_every_header_and_writes_the_html(inside, tmp_path):
+    (tmp_path / "mail.html").write_text("<p>{{ payload.name }}</p>")
+    (tmp_path / "relay.toml").write_text(
+        '[emails.note]\nto = "dev@example.com"\ncc = "boss@example.com"\nbcc = "archive@example.com"\n'
+        'reply_to = "me@example.com"\nsubject = "Hi"\ntemplate = "mail.html"\nattach = "payload"\n'
+        '[emails.plain]\nto = "dev@example.com"\nsubject = "Hi"\ntext = "x"\n'
+    )
+    (tmp_path / "body.json").write_text('{"type": "a.b", "name": "<Zoë>\\u001b[31m"}')
+    assert inside("trigger", "test", "a.b", "--body", str(tmp_path / "body.json")).code == 0
+    preview = inside("email", "1", "note", "--html", "shown.html")
+    assert preview.code == 0
+    assert preview.out.startswith(
+        "To: dev@example.com\nCc: boss@example.com\nBcc: archive@example.com\nReply-To: me@example.com\n"
+        "Subject: Hi\nAttached: event-1.json ("
+    )
+    assert preview.out.endswith("\n\n<Zoë>\\x1b[31m\n")
+    assert (tmp_path / "shown.html").read_text() == "<p>&lt;Zoë&gt;\x1b[31m</p>"
+    assert preview.err == "its HTML is in shown.html\n"
+    plain = inside("email", "1", "plain", "--html", "x.html")
+    assert (plain.code, plain.err) == (2, "relay: this mail has no HTML, only text; leave --html out\n")
+    nowhere = inside("email", "1", "note", "--html", "no/such/x.html")
+    assert nowhere.code == 2
+    assert "cannot write 'no/such/x.html'" in nowhere.err
+    assert inside("deliveries", "--json").out == ""
+
+
+def test_a_dry_run_says_what_would_have_been_sent(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text(
+        '[emails.note]\nto = "{{ payload.to }}"\nsubject = "Got {{ event.type }}"\ntext = "x"\n'
+        '[targets.mail]\nemail = "note"\n[[routes]]\nevents = ["a.*"]\nwhen = "payload.n > 1"\nto = ["mail"]\n'
+    )
+    for number, to in enumerate(("dev@example.com", "nobody", "ops@example.com")):
+        (tmp_path / "body.json").write_text(f'{{"type": "b.c", "n": {number}, "to": "{to}"}}')
+        assert inside("trigger", "test", "b.c", "--body", str(tmp_path / "body.json")).code == 0
+    done = inside("email", "--query", "after:7d", "note", "--dry-run")
+    assert done.code == 0
+    told = [line.split("  ") for line in done.out.splitlines()]
+    assert [line[0] for line in told] == ["#3", "#2", "#1"]
+    assert "would be sent" in done.out
+    assert '"Got b.c"' in done.out
+    assert "'nobody' is not one mail address" in done.out
+    assert done.err == "3 events: 2 would be sent, 1 would fail; nothing was sent\n"
+    routed = inside("email", "--dry-run", "--query", "")
+    assert (routed.code, routed.out, routed.err) == (0, "", "3 events: no mail; nothing was sent\n")
+    lines = inside("email", "--dry-run", "--query", "", "note", "--json").objects
+    assert [(line["event"], line["outcome"]) for line in lines] == [(3, "send"), (2, "failed"), (1, "send")]
+    assert inside("email", "--dry-run", "--query", "type:nothing").code == 4
+    assert inside("deliveries", "--json").out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "an event and a template are needed; relay email 42 welcome"),
+        (("42",), "an event and a template are needed; relay email 42 welcome"),
+        (("1", "a", "b"), "an event and a template are needed; relay email 42 welcome"),
+        (("x", "note"), "'x' is not an event id; relay events lists them"),
+        (("note", "--dry-run"), "--dry-run and --query belong together; "),
+        (("--query", "", "note"), "--dry-run and --query belong together; "),
+        (("--dry-run", "--query", "", "1", "note"), "a dry run takes a query, and a template or a target"),
+        (("--dry-run", "--query", "", "--force"), "a dry run takes a query, and a template or a target"),
+    ],
+)
+def test_email_says_how_it_is_used(inside, words, said):
+    done = inside("email", *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"relay: {said}")
 
 
 def test_a_login_from_another_page_keeps_its_cookie(ask, shared):

@@ -2,11 +2,13 @@
 
 import asyncio
 import io
+import json
 import logging
 import os
 import re
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,8 +24,9 @@ from relay.cli.faults import Invocation, NothingMatched, guarded
 from relay.cli.logs import MalformedRequests
 from relay.cli.terminal import Terminal, aligned, as_json, styled
 from relay.cli.ticker import FLOOD, Ticker
-from relay.cli.words import duration, size, until
+from relay.cli.words import delivery_parts, duration, until
 from relay.errors import ConfigError, StoreError, UsageError
+from relay.model.text import size
 
 
 class StandingClock:
@@ -136,19 +139,45 @@ def test_malformed_requests_are_one_counted_line_a_minute():
     assert later.getMessage() == "refused 5 malformed requests at the door"
 
 
-def test_the_log_file_holds_what_a_person_is_spared(tmp_path):
+@contextmanager
+def speaking(*given, **more):
     root = logging.getLogger()
     kept, level = root.handlers[:], root.level
-    said = []
     try:
-        logs.set_up(said.append, log=tmp_path / "relay.log", untold=("relay.secretive",))
-        logging.getLogger("relay.secretive").warning("for the file")
-        logging.getLogger("relay.other").error("it broke\x1b", exc_info=ValueError("a\nforged line"))
+        logs.set_up(*given, **more)
+        yield
     finally:
         for handler in root.handlers:
             handler.close()
         root.handlers[:] = kept
         root.setLevel(level)
+
+
+def test_a_log_for_programs_is_an_object_a_line_with_the_fields_it_was_given(tmp_path):
+    said = []
+    with speaking(said.append, logs.Loudness(as_json=True), log=tmp_path / "relay.log"):
+        logging.getLogger("relay.a").warning("kept %s\n", "it", extra={"event": 7})
+        logging.getLogger("relay.a").error("it broke", exc_info=ValueError("a\nforged line"))
+    kept, broke = (json.loads(line) for line in said)
+    assert {key: kept[key] for key in ("kind", "level", "logger", "message", "event")} == {
+        "kind": "log",
+        "level": "warning",
+        "logger": "relay.a",
+        "message": "kept it\\x0a",
+        "event": 7,
+    }
+    assert kept["at"].endswith("Z")
+    assert (broke["error"], "traceback" in broke) == ("ValueError", False)
+    filed = [json.loads(line) for line in (tmp_path / "relay.log").read_text().splitlines()]
+    assert [line["message"] for line in filed] == ["kept it\\x0a", "it broke"]
+    assert "forged line" in filed[1]["traceback"][-1]
+
+
+def test_the_log_file_holds_what_a_person_is_spared(tmp_path):
+    said = []
+    with speaking(said.append, log=tmp_path / "relay.log", untold=("relay.secretive",)):
+        logging.getLogger("relay.secretive").warning("for the file")
+        logging.getLogger("relay.other").error("it broke\x1b", exc_info=ValueError("a\nforged line"))
     assert said == [f"relay: error: it broke\\x1b (ValueError; the traceback is in {tmp_path / 'relay.log'})"]
     filed = (tmp_path / "relay.log").read_text()
     assert "for the file" in filed
@@ -214,7 +243,24 @@ def event(body: str, content_type="application/json", **more):
 )
 def test_bodies_are_compared_place_by_place(left, right, found):
     given_ = differences(event(left), event(right))
-    assert [(one.place, one.left, one.right) for one in given_] == found
+    assert [(one.full, one.left, one.right) for one in given_] == found
+
+
+def test_what_targets_answered_is_compared_by_its_last_delivery():
+    def sent(state, status, target="app"):
+        return {"target": target, "state": state, "status": status, "attempts_made": 1}
+
+    one, other = (
+        [sent("failed", 500), sent("succeeded", 200)],
+        [sent("failed", 500), sent("pending", None, "b")],
+    )
+    given_ = differences(event("{}"), event("{}"), one, other)
+    assert [(place.full, place.left, place.right) for place in given_] == [
+        ("delivery to app state", "succeeded", "failed"),
+        ("delivery to app status", "200", "500"),
+        ("delivery to b state", None, "pending"),
+        ("delivery to b attempts", None, "1"),
+    ]
 
 
 class Heard:
@@ -252,3 +298,22 @@ async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
             task.cancel()
     assert program.ids == list(range(1, wanted + 1))
     assert person.ids == sorted(person.ids)
+
+
+async def test_what_came_before_anybody_listened_is_told_as_well(at):
+    await at.send()
+    voice = Heard(1, joins=False)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        telling = group.create_task(Ticker(at.relay, voice).run(at.relay.older))
+        await voice.all.wait()
+        telling.cancel()
+    assert voice.ids == [1]
+
+
+def test_a_delivery_that_was_not_tried_says_what_it_waits_for():
+    waiting = {"target": "mail", "state": "pending", "attempts_made": 0, "detail": ""}
+    assert styled(delivery_parts(waiting), colour=False) == "-> mail waiting"
+    held = waiting | {"detail": "the hourly limit of mail is reached"}
+    assert (
+        styled(delivery_parts(held), colour=False) == "-> mail waiting: the hourly limit of mail is reached"
+    )

@@ -2,13 +2,14 @@
 
 import importlib
 import json
+import socket
 import stat
 import tomllib
 
 import pytest
 
 from relay.cli.init import TEMPLATE
-from relay.cli.program import COMMANDS
+from relay.cli.program import COMMANDS, module_of
 from relay.config import Overrides, load
 
 
@@ -31,7 +32,7 @@ def test_help_lists_every_command_without_importing_any(command):
 
 def test_the_sentences_of_help_are_those_of_the_commands():
     for name, sentence in COMMANDS.items():
-        command = importlib.import_module(f"relay.cli.{name}").command
+        command = importlib.import_module(module_of(name)).command
         assert command.name == name
         assert command.help
         assert sentence.endswith(".")
@@ -118,6 +119,16 @@ def test_check_warns_and_says_that_it_is_valid(inside, tmp_path):
     assert done.out == "relay.toml is valid: 1 source, 0 targets, 0 routes\n"
     assert done.err.startswith("warning: ")
     assert "NOT_SET_ANYWHERE is not set" in done.err
+
+
+def test_check_warns_of_a_target_that_does_not_answer(inside, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "http://127.0.0.1:{port}/hooks"\n')
+    done = inside("check")
+    assert done.code == 0
+    assert "warning: targets.app: does not answer; relay keeps what is for it until it is there\n" in done.err
 
 
 def test_check_prints_the_schema(inside):

@@ -218,6 +218,7 @@ def make_world(folder, app):
                 templates=emails,
                 post=Post(outbox=folder / "data" / "outbox"),
                 messages=store.messages,
+                sent=store.mails,
                 publish=bus.publish,
                 clock=clock,
             )

@@ -31,6 +31,26 @@ async def test_walking_the_list_replaces_the_address_and_leaves_no_trail(site):
     await page.until(f"{FOCUS}.closest('.row')?.id === 'e-11'")
 
 
+async def test_a_row_is_fetched_when_the_pointer_goes_down_and_not_twice(site):
+    for number in range(3):
+        await site.send({"n": number})
+    page = await site.page("/events/3")
+    where = await page.js(
+        "(r => [r.x + 5, r.y + 5])(document.querySelector('#e-2 .type').getBoundingClientRect())"
+    )
+    mouse = {"x": where[0], "y": where[1], "button": "left", "clickCount": 1}
+    page.requests.clear()
+    await page.command("Input.dispatchMouseEvent", type="mousePressed", **mouse)
+    asked = [f"{site.dashboard}/events/2"]
+    for _ in range(100):
+        if asked == [url for url in page.requests if url.endswith("/events/2")]:
+            break
+        await asyncio.sleep(0.02)
+    await page.command("Input.dispatchMouseEvent", type="mouseReleased", **mouse)
+    await page.until(f"{SHOWN} === 2")
+    assert [url for url in page.requests if url.endswith("/events/2")] == asked
+
+
 async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site, settle):
     await site.stripe()
     await site.stripe(secret="whsec_other")

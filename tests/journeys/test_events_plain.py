@@ -57,6 +57,13 @@ async def test_every_text_can_be_read_in_both_themes_at_every_width(site, width,
             "/events/3/headers",
             "/events/3/replay",
             "/deliveries",
+            "/deliveries?state=failed&target=app",
+            "/replays",
+            "/replays?q=",
+            "/compare?a=1&b=2&all=1",
+            "/compare?a=1",
+            "/find",
+            "/events/delete?q=",
             "/sources",
             "/targets",
             "/trigger",
@@ -66,7 +73,7 @@ async def test_every_text_can_be_read_in_both_themes_at_every_width(site, width,
             await page.goto(site.dashboard + path)
             found = await page.js(CONTRAST)
             assert (path, scheme, found["out"], found["wide"]) == (path, scheme, [], False)
-            assert found["n"] > 5
+            assert found["n"] > 3
 
 
 async def test_a_phone_shows_list_and_detail_as_two_pages(site):
@@ -124,9 +131,10 @@ async def test_a_keyboard_alone_reaches_everything_in_order(site):
 async def test_the_theme_is_remembered_without_a_flash(site):
     await site.send()
     page = await site.page()
-    await page.click("[data-theme-toggle]")
-    await page.click("[data-theme-toggle]")
-    assert await page.js("document.documentElement.dataset.theme") == "dark"
+    for theme in ("light", "dark"):
+        await page.click("[data-theme-toggle]")
+        await page.until(f"document.documentElement.dataset.theme === '{theme}'")
     html = await page.js("fetch('/events').then(r => r.text())")
     assert '<html lang="en" data-theme="dark">' in html
     await page.click("[data-theme-toggle]")
+    await page.until("document.documentElement.dataset.theme === ''")

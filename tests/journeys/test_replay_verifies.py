@@ -1,6 +1,11 @@
 """A week-old event, replayed, is accepted by an app that checks with the provider's own SDK."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
@@ -9,6 +14,7 @@ import stripe
 from aiohttp import web
 from gidgethub.sansio import Event as GitHubEvent
 from slack_sdk.signature import SignatureVerifier
+from standardwebhooks.webhooks import Webhook as StandardWebhook
 from svix.webhooks import Webhook
 from twilio.request_validator import RequestValidator
 
@@ -45,9 +51,35 @@ def check_resend(secret, url, headers, body):
     Webhook(secret).verify(body, dict(headers))
 
 
+def check_standard(secret, url, headers, body):
+    StandardWebhook(secret).verify(body, dict(headers))
+
+
+def check_shopify(secret, url, headers, body):
+    # As Shopify's own libraries for Node and Ruby do; there is none for Python that checks webhooks.
+    made = base64.b64encode(hmac.digest(secret.encode(), body, hashlib.sha256)).decode()
+    assert hmac.compare_digest(made, headers["X-Shopify-Hmac-Sha256"])
+
+
+def check_linear(secret, url, headers, body):
+    # As LinearWebhookClient of @linear/sdk does: the age stands in the body, and may be a minute.
+    made = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    assert hmac.compare_digest(made, headers["Linear-Signature"])
+    assert abs(time.time() * 1000 - json.loads(body)["webhookTimestamp"]) < 60_000
+
+
 def check_twilio(secret, url, headers, body):
     fields = dict(parse_qsl(body.decode(), keep_blank_values=True))
     assert RequestValidator(secret).validate(url, fields, headers["X-Twilio-Signature"])
+
+
+@pytest.fixture
+def secrets(secrets):
+    return secrets | {
+        "STANDARD_WEBHOOKS_SECRET": secrets["RESEND_WEBHOOK_SECRET"],
+        "SHOPIFY_API_SECRET": "hush",
+        "LINEAR_WEBHOOK_SECRET": "lin_wh_hush",
+    }
 
 
 @pytest.mark.parametrize(
@@ -58,6 +90,9 @@ def check_twilio(secret, url, headers, body):
         ("slack", "app_mention", "SLACK_SIGNING_SECRET", check_slack),
         ("resend", "email.delivered", "RESEND_WEBHOOK_SECRET", check_resend),
         ("twilio", "message.delivered", "TWILIO_AUTH_TOKEN", check_twilio),
+        ("standard-webhooks", "invoice.paid", "STANDARD_WEBHOOKS_SECRET", check_standard),
+        ("shopify", "orders/paid", "SHOPIFY_API_SECRET", check_shopify),
+        ("linear", "Issue.create", "LINEAR_WEBHOOK_SECRET", check_linear),
     ],
 )
 async def test_a_week_old_event_replays_into_an_app_that_uses_the_sdk(
@@ -75,7 +110,7 @@ async def test_a_week_old_event_replays_into_an_app_that_uses_the_sdk(
     app.router.add_route("*", "/hooks", handle)
     server = await aiohttp_server(app)
     clock = LateClock(timedelta(days=7))
-    at = await start(clock=clock)
+    at = await start(environ=secrets, clock=clock)
     status, event = await at.api("/api/triggers", "POST", json={"source": source, "type": type_})
     assert (status, event["verdict"]) == (201, "verified")
     clock.late = timedelta(0)

@@ -3,12 +3,11 @@ import base64
 import ssl
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiosmtpd import smtp as sinks
 
-from relay.mail.smtp import Envelope, SmtpOptions, hand_over, on_this_computer, probe
+from relay.mail.smtp import LAST_STEP, Envelope, SmtpOptions, hand_over, on_this_computer, probe
 from relay.model.delivery import Failed, Retry, Succeeded
 from relay.model.secret import Secret
 
@@ -58,33 +57,6 @@ async def serving(sink, *, implicit=None, **more):
         server.close()
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    from cryptography import x509  # noqa: PLC0415 - slow to import, and needed here only
-    from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "pair.pem"
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(private + made.public_bytes(pem))
-    return path
-
-
 @pytest.fixture
 def server_tls(certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -132,9 +104,25 @@ async def test_a_certificate_nobody_vouches_for_is_refused(server_tls, security)
     how = {"implicit": server_tls} if security == "tls" else {"tls_context": server_tls}
     async with serving(sink, **how) as port:
         outcome = await hand_over(MAIL, ENVELOPE, options(port, security=security))
-    assert isinstance(outcome, Retry)
-    assert "self-signed certificate" in outcome.detail
+    assert outcome == Failed(
+        f"cannot talk to localhost:{port} in secret: self-signed certificate; "
+        "smtp.ca_file names who vouches for it"
+    )
     assert sink.mails == []
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+@pytest.mark.parametrize("how", ["ca_file", "verify_tls"])
+async def test_a_certificate_may_be_vouched_for_by_a_file_or_go_unchecked(
+    server_tls, certificate, security, how
+):
+    sink = Sink()
+    more = {"ca_file": certificate} if how == "ca_file" else {"verify_tls": False}
+    wrapped = {"implicit": server_tls} if security == "tls" else {"tls_context": server_tls}
+    async with serving(sink, **wrapped) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, security=security, **more))
+    assert isinstance(outcome, Succeeded)
+    assert len(sink.mails) == 1
 
 
 @pytest.mark.parametrize("security", ["starttls", "none"])
@@ -169,7 +157,7 @@ async def test_a_wrong_password_names_the_secret_and_does_not_show_it(server_tls
         outcome = await hand_over(MAIL, ENVELOPE, options(port, **wrong), trust)
     assert isinstance(outcome, Failed)
     assert outcome.detail.startswith("535 ")
-    assert outcome.detail.endswith("; check vault:smtp.password")
+    assert outcome.detail.endswith("; check vault secret 'smtp.password'")
     assert "hunter2" not in outcome.detail
 
 
@@ -220,11 +208,72 @@ async def test_a_recipient_refused_for_now_holds_the_whole_mail_back():
     assert sink.mails == []
 
 
-async def test_a_server_that_hangs_is_given_up_after_a_step():
+async def test_a_server_that_hangs_with_the_mail_is_given_up_and_nobody_is_sure():
     sink = Sink(answers={"hang": True})
     async with serving(sink) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.5))
-    assert outcome == Retry(f"localhost:{port} stopped answering (timed out after 0.5 s)")
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.2))
+    assert outcome == Retry(
+        f"localhost:{port} was given the mail and did not answer within {0.2 * LAST_STEP:g} s", unsure=True
+    )
+
+
+@pytest.mark.parametrize("last", [b"", b"3"])
+async def test_a_server_that_hangs_up_with_the_mail_leaves_nobody_sure(last):
+    async with scripted(until_the_dot(last)) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port))
+    assert outcome == Retry(f"localhost:{port} was given the mail and hung up", unsure=True)
+
+
+async def test_what_is_asked_last_may_keep_the_mail_back():
+    sink = Sink()
+    asked = []
+
+    async def wait():
+        asked.append(len(sink.mails))
+        return Retry("not now", tried=False)
+
+    async with serving(sink) as port:
+        assert await hand_over(MAIL, ENVELOPE, options(port), ready=wait) == Retry("not now", tried=False)
+    assert (asked, sink.mails) == ([0], [])
+
+
+async def test_what_is_asked_last_is_asked_after_every_recipient():
+    sink = Sink(answers={"bob@example.com": "550 5.1.1 no such user"})
+    asked = []
+
+    async def go():
+        asked.append(True)
+
+    async with serving(sink) as port:
+        assert isinstance(await hand_over(MAIL, ENVELOPE, options(port), ready=go), Failed)
+        fine = Envelope(sender="relay@example.com", to=("ada@example.com",))
+        assert isinstance(await hand_over(MAIL, fine, options(port), ready=go), Succeeded)
+    assert asked == [True]
+
+
+async def test_addresses_beyond_ascii_go_out_where_the_server_takes_them():
+    sink = Sink()
+    abroad = Envelope(sender="relay@example.com", to=("jörg@example.com",))
+    mail = "To: jörg@example.com\r\n\r\nhi\r\n".encode()
+    async with serving(sink, enable_SMTPUTF8=True) as port:
+        outcome = await hand_over(mail, abroad, options(port))
+    assert isinstance(outcome, Succeeded)
+    assert sink.mails == [("relay@example.com", ("jörg@example.com",), mail)]
+
+
+async def test_addresses_beyond_ascii_fail_in_plain_words_where_it_does_not():
+    sink = Sink()
+    abroad = Envelope(sender="relay@example.com", to=("jörg@example.com",))
+    async with serving(sink) as port:
+        outcome = await hand_over(b"hi", abroad, options(port))
+    assert outcome == Failed(f"localhost:{port} takes no addresses beyond ASCII: it does not offer SMTPUTF8")
+    assert sink.mails == []
+
+
+async def test_a_server_without_a_login_says_so_at_once():
+    async with serving(Sink()) as port:
+        outcome = await hand_over(MAIL, ENVELOPE, options(port, **LOGIN))
+    assert outcome == Failed(f"localhost:{port} offers no login; take username and password out of [smtp]")
 
 
 @asynccontextmanager
@@ -246,6 +295,22 @@ async def scripted(talk):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def until_the_dot(last):
+    """Take a mail up to its final dot, say `last` and hang up."""
+
+    async def talk(reader, writer):
+        writer.write(b"220 hi\r\n")
+        while line := await reader.readline():
+            writer.write(b"354 go on\r\n" if line == b"DATA\r\n" else b"250 fine\r\n")
+            if line == b"DATA\r\n":
+                await reader.readuntil(b"\r\n.\r\n")
+                writer.write(last)
+                break
+        writer.close()
+
+    return talk
 
 
 async def say_nothing(reader, writer):

@@ -42,7 +42,7 @@ MAIN = {
     "twilio": "message.received message.queued message.sent message.delivered message.undelivered message.failed "
     "call.ringing call.completed recording.completed onMessageAdded",
     "resend": "email.sent email.delivered email.bounced email.complained email.opened email.clicked "
-    "email.delivery_delayed email.received",
+    "email.delivery_delayed email.received email.scheduled email.failed email.suppressed",
     "shopify": "orders/create orders/paid orders/updated orders/cancelled products/update customers/create "
     "app/uninstalled customers/redact customers/data_request shop/redact",
     "linear": "Issue.create Issue.update Issue.remove Comment.create Comment.update Comment.remove Project.create "
@@ -51,6 +51,8 @@ MAIN = {
     "clerk": "user.created user.updated user.deleted session.created session.ended organization.created "
     "organizationMembership.created email.created",
     "sendgrid": "processed delivered open click bounce dropped deferred spamreport unsubscribe",
+    "mailgun": "accepted delivered failed opened clicked complained",
+    "postmark": "Delivery Bounce Open Click SpamComplaint",
     "discord": "ping command component modal autocomplete APPLICATION_AUTHORIZED ENTITLEMENT_CREATE",
     "paddle": "transaction.completed transaction.payment_failed subscription.created subscription.activated "
     "subscription.updated subscription.canceled subscription.past_due customer.created adjustment.created",

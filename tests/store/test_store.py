@@ -22,6 +22,7 @@ from relay.model.delivery import (
     SignMode,
 )
 from relay.model.event import Capture, Check, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.numbers import listed, spans
 from relay.model.search import parse
 from relay.store import Limits, open_store
 from relay.store.rows import dump_headers, load_headers
@@ -180,6 +181,14 @@ async def test_pages_follow_each_other_by_key_without_gap_or_repeat(store):
         ("is:sample", [2]),
         ("is:pinned", []),
         ("id:2..3", [3, 2]),
+        ("id:2-3", [3, 2]),
+        ("id:3..", [4, 3]),
+        ("id:1,3-4", [4, 3, 1]),
+        ("id:4,1,1", [4, 1]),
+        ("-id:1,3-4", [2]),
+        ("id:1,900-99999999", [1]),
+        ("id:3-2", []),
+        ("id:2,4 source:github", [2]),
         ("header.x-tenant:acme", [2]),
         ("header.X-Tenant:AC*", [2]),
         ("payload.data.object.amount:>1000", [2]),
@@ -219,6 +228,21 @@ async def test_a_search_finds(store, text, found):
         assert await store.events.count(find(text)) == len(found)
 
 
+@given(st.sets(st.integers(min_value=0, max_value=400) | st.integers(min_value=0, max_value=10**18 - 1)))
+def test_numbers_are_listed_as_they_are_read(numbers):
+    text = listed(numbers)
+    assert {n for low, high in (spans(text) if text else ()) for n in range(low, high + 1)} == numbers
+
+
+async def test_a_list_as_long_as_a_page_is_looked_up_at_once(store):
+    for _ in range(20):
+        await store.events.add(new_event())
+    wanted = ",".join(str(number) for number in range(1, 1000, 2))
+    assert await ids(store, f"id:{wanted}") == list(range(19, 0, -2))
+    spread = ",".join(f"{number}-{number + 200}" for number in range(2, 1000, 2))
+    assert await ids(store, f"id:{spread}", limit=3) == [20, 19, 18]
+
+
 @given(st.text(max_size=80))
 def test_any_text_is_a_query(text):
     parse(text, NOW)
@@ -244,7 +268,20 @@ async def test_hostile_queries_are_answered(store):
     assert (await store.events.counts()).events == 1
 
 
-@pytest.mark.parametrize("text", ["after:soon", "verdict:maybe", "status:abc", "has:luck", "id:x", "source:"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "after:soon",
+        "verdict:maybe",
+        "status:abc",
+        "has:luck",
+        "id:x",
+        "id:1,",
+        "id:1-",
+        "id:" + "1," * 500 + "1",
+        "source:",
+    ],
+)
 def test_a_value_that_cannot_be_read_is_a_problem_with_what_is_allowed(text):
     assert find(text).problems
 

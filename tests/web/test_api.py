@@ -248,6 +248,70 @@ async def test_a_mail_is_previewed_and_kept_in_the_outbox_without_smtp(start):
     assert (await at.api("/api/events/1/email", "POST", json={"template": "no"}))[0] == 404
 
 
+async def test_a_mail_goes_out_once_unless_it_is_forced(start):
+    at = await start('[emails.hi]\nto = "ada@example.com"\nsubject = "Hi"\ntext = "Hi"\n')
+    await at.send()
+    _, made = await at.api("/api/events/1/email", "POST", json={"template": "hi"})
+    assert (await settled(at, made["delivery"]))["state"] == "succeeded"
+    status, refused = await at.api(
+        "/api/events/1/email", "POST", json={"template": "hi", "to": "b@example.com"}
+    )
+    assert (status, refused["error"]["code"]) == (409, "sent_already")
+    assert refused["error"]["message"].startswith("#1 was kept in the outbox with hi already: ")
+    assert refused["error"]["message"].endswith(" UTC to ada@example.com")
+    assert "--force" in refused["error"]["hint"]
+    assert (await at.api(f"/api/deliveries/{made['delivery']}/retry", "POST"))[0] == 409
+    status, made = await at.api("/api/events/1/email", "POST", json={"template": "hi", "force": True})
+    assert status == 202
+    assert (await settled(at, made["delivery"]))["detail"] == "kept in the outbox"
+    assert len((await at.api("/api/messages"))[1]["messages"]) == 2
+
+
+async def test_a_preview_tells_everything_of_a_mail(start):
+    at = await start(
+        '[emails.hi]\nto = "ada@example.com"\ncc = "{{ payload.boss }}"\nbcc = ["c@example.com"]\n'
+        'reply_to = "r@example.com"\nsubject = "Hi"\ntext = "Hi"\nattach = "payload"\n'
+    )
+    await at.send(data=b'{"boss": "b@example.com"}', headers={"Content-Type": "application/json"})
+    _, shown = await at.api("/api/events/1/email/preview", "POST", json={"template": "hi"})
+    assert shown == {
+        "to": ["ada@example.com"],
+        "cc": ["b@example.com"],
+        "bcc": ["c@example.com"],
+        "reply_to": ["r@example.com"],
+        "subject": "Hi",
+        "html": "",
+        "text": "Hi",
+        "attachments": [{"name": "event-1.json", "type": "application/json", "size": 30}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("letter", "status", "words"),
+    [
+        ({}, 400, "template is missing"),
+        ({"template": "hi", "to": 7}, 400, "to must be an address or a list of addresses"),
+        ({"template": "hi", "to": ["a@example.com", 7]}, 400, "to must be an address or a list of addresses"),
+        ({"template": "hi", "force": "yes"}, 400, "force must be true or false"),
+        ({"template": "hi", "cc": "x@example.com"}, 400, "unknown key 'cc'"),
+        ({"template": "hi", "to": "a@example.com, b@example.com"}, 422, "is not one mail address"),
+        ({"template": "hi", "to": "a@example.com\r\nBcc: b@example.com"}, 422, "is not one mail address"),
+        ({"template": "hi", "to": "\ud800@example.com"}, 422, "is not one mail address"),
+        ({"template": "hi", "to": ["eve@evil.org"]}, 422, "eve@evil.org is not among the allowed recipients"),
+        ({"template": "hi", "to": ["a@example.com"] * 51}, 202, ""),
+        ({"template": "hi", "to": [f"a{n}@example.com" for n in range(51)]}, 422, "needs 1 to 50 recipients"),
+    ],
+)
+async def test_a_mail_that_makes_no_sense_is_refused_with_a_sentence(start, letter, status, words):
+    at = await start(
+        '[emails.hi]\nto = "ada@example.com"\nsubject = "Hi"\ntext = "Hi"\n[smtp]\nhost = "127.0.0.1"\nport = 1\n'
+        'security = "none"\nsender = "relay@example.com"\nallow_recipients = ["*@example.com"]\n'
+    )
+    await at.send()
+    got, answer = await at.api("/api/events/1/email", "POST", json=letter)
+    assert (got, words in answer.get("error", {}).get("message", "")) == (status, True), answer
+
+
 async def test_a_message_sent_elsewhere_is_registered(at):
     new = {"channel": "sms", "provider": "twilio", "external_id": "SM1", "recipient": "+15551234"}
     status, message = await at.api("/api/messages", "POST", json=new)

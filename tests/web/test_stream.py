@@ -169,27 +169,16 @@ async def test_stopping_does_not_wait_for_those_who_watch(tmp_path):
         response.close()
 
 
-async def test_fifty_viewers_see_an_event_within_milliseconds(at):
+async def test_fifty_viewers_see_every_event_of_a_quiet_stream(at):
     headers = {"Authorization": f"Bearer {at.token}"}
     responses = [await at.session.get(at.dashboard + "/stream?q=", headers=headers) for _ in range(50)]
     readers = [Reader(response) for response in responses]
     await asyncio.gather(*(reader.next() for reader in readers))
-
-    async def seen(reader):
-        await reader.row()
-        return time.perf_counter()
-
-    late = []
-    for _ in range(6):
-        await asyncio.sleep(0.3)  # a quiet stream: nothing is due to be held back
-        watchers = [asyncio.ensure_future(seen(reader)) for reader in readers]
-        await asyncio.sleep(0)
-        await at.send()
-        committed = time.perf_counter()
-        late += [when - committed for when in await asyncio.gather(*watchers)]
-    late.sort()
-    # The readers share this test's loop and its processor: what relay itself needs is a part of it.
-    assert late[int(len(late) * 0.99)] < 0.1
+    async with asyncio.timeout(30):
+        for _ in range(6):
+            await at.send()
+            # How soon is measured in bench/: these readers share one loop and one processor with relay.
+            await asyncio.gather(*(reader.row() for reader in readers))
     for response in responses:
         response.close()
 
@@ -244,3 +233,15 @@ async def test_a_drawing_that_fails_is_tried_again():
 def test_no_kind_of_line_break_starts_a_field_of_its_own(line_break):
     message = frame(f"a{line_break}event: evil{line_break}{line_break}id: 9", id_=3)
     assert message == b"id: 3\ndata: a\ndata: event: evil\ndata: id: 9\n\n"
+
+
+@pytest.mark.parametrize("query", ["", "has:luck", "after:soon"])
+async def test_what_settled_between_a_page_and_its_stream_is_told_first(at, query):
+    await at.send()
+    async with watching(at, f"/stream?q={query}") as stream:
+        await stream.next()
+        message = await stream.next()
+        assert 'hx-target="#d-1" hx-swap="outerHTML"' in message["data"]
+        assert "No target" in message["data"]
+        await at.send()
+        assert ids(await stream.row()) == [2]

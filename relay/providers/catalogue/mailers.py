@@ -1,5 +1,6 @@
 """Who sends mail for others: SendGrid, Mailgun, Postmark, Mandrill, Customer.io, Brevo."""
 
+from relay.providers.catalogue.messages import MAILGUN_STATUSES, POSTMARK_STATUSES, SENDGRID_STATUSES
 from relay.providers.provider import Provider, body, each, first, form, joined, when
 from relay.providers.schemes import (
     Basic,
@@ -39,6 +40,7 @@ SENDGRID = Provider(
     summary=joined(" · ", body(0, "email"), first(body(0, "reason"), body(0, "url"))),
     companions=(("User-Agent", "SendGrid Event API"),),
     ending=b"\r\n",
+    message_status=SENDGRID_STATUSES,
 )
 
 MAILGUN = Provider(
@@ -51,7 +53,7 @@ MAILGUN = Provider(
         "Paste {url} as the URL.",
         "Copy the HTTP webhook signing key and set MAILGUN_WEBHOOK_SIGNING_KEY to it; it is not the API key.",
     ),
-    answer="200 within 10 s, 406 stops it; retried 7 times over 8 h",
+    answer="200 within 10 s, 406 stops it; retried 6 times over 8 h",
     secret_env=("MAILGUN_WEBHOOK_SIGNING_KEY",),
     schemes=(
         # The event itself is not signed: only the time and a token beside it are.
@@ -72,6 +74,7 @@ MAILGUN = Provider(
     idempotency_key=first(body("event-data", "id"), form("token")),
     summary=first(body("event-data", "recipient"), form("recipient")),
     companions=(("User-Agent", "mailgun/treq-25.5.0"),),
+    message_status=MAILGUN_STATUSES,
 )
 
 POSTMARK = Provider(
@@ -88,9 +91,21 @@ POSTMARK = Provider(
     secret_env=("POSTMARK_WEBHOOK_AUTH",),
     schemes=(Basic(),),
     event_type=body("RecordType"),
-    idempotency_key=joined("-", body("RecordType"), body("MessageID"), body("ID"), whole=True),
+    # Bounces and complaints alone have an id; what else is told of a message differs by its time.
+    idempotency_key=first(
+        joined("-", body("RecordType"), body("MessageID"), body("ID"), whole=True),
+        joined(
+            "-",
+            body("RecordType"),
+            body("MessageID"),
+            body("Recipient"),
+            first(body("DeliveredAt"), body("ReceivedAt"), body("ChangedAt")),
+            whole=True,
+        ),
+    ),
     summary=first(body("Recipient"), body("Email"), body("From")),
     companions=(("User-Agent", "Postmark"),),
+    message_status=POSTMARK_STATUSES,
 )
 
 MANDRILL = Provider(

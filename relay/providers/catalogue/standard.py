@@ -1,5 +1,6 @@
 """Standard Webhooks and who uses it: Svix, Resend, Clerk, OpenAI, Supabase."""
 
+from relay.providers.catalogue.messages import RESEND_STATUSES
 from relay.providers.provider import Provider, body, first, header, joined, prefixed, short, when
 from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, Key, Time, Token, body_hmac, template
 
@@ -99,6 +100,7 @@ RESEND = Provider(
     idempotency_key=header("svix-id"),
     summary=joined(" · ", first(body("data", "to", 0), body("data", "to")), body("data", "subject")),
     companions=SVIX.companions,
+    message_status=RESEND_STATUSES,
 )
 
 # What some guides show in place of Resend's real signature. Never accepted for a `resend` source.
@@ -116,6 +118,7 @@ RESEND_SIMPLE = Provider(
     summary=RESEND.summary,
     companions=SVIX.companions,
     samples="resend",
+    message_status=RESEND_STATUSES,
 )
 
 CLERK = Provider(

@@ -1,5 +1,6 @@
 """Twilio: HMAC over the URL and the form, or over the URL with a hash of the JSON body in it."""
 
+from relay.providers.catalogue.messages import TWILIO_STATUSES
 from relay.providers.provider import Provider, body, first, form, header, joined, prefixed, short
 from relay.providers.schemes import Announced, BodyHash, Hmac, InHeader, body_hmac, template
 
@@ -65,6 +66,7 @@ TWILIO = Provider(
         ("I-Twilio-Idempotency-Token", "${uuid}"),
         ("X-Home-Region", "us1"),
     ),
+    message_status=TWILIO_STATUSES,
 )
 
 # What some guides show in place of Twilio's real signature. Never accepted for a `twilio` source.
@@ -84,4 +86,5 @@ TWILIO_SIMPLE = Provider(
     summary=TWILIO.summary,
     companions=TWILIO.companions,
     samples="twilio",
+    message_status=TWILIO_STATUSES,
 )

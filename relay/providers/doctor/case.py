@@ -114,4 +114,5 @@ def name_of(secret: Secret) -> str:
 
 def where_of(secret: Secret) -> str:
     """Return where a secret can be changed."""
-    return ".env or the environment" if secret.reference.startswith("env:") else "its place"
+    places = {"env": ".env or the environment", "vault": "the vault"}
+    return places.get(secret.reference.partition(":")[0], "its place")

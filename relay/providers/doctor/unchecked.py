@@ -31,7 +31,8 @@ def not_checked(bench: Bench, verification: Verification) -> Iterator[Finding]:
             cause="vault_locked",
             title="Not checked: the vault is locked",
             sentence=f"The secret of source {case.source.name} is in the vault.",
-            fix="Unlock it; relay then checks what came meanwhile.",
+            fix="Unlock it, here or in a terminal; relay then checks what came meanwhile.",
+            line="relay vault unlock",
         )
 
 
@@ -88,14 +89,17 @@ def _no_secret(bench: Bench) -> Iterator[Finding]:
                 certain=True,
             )
             return
+    absent = f"{variable} is not set"
     if named.startswith("vault:"):
-        fix, line = "Save it in the vault:", f"relay vault set {named.removeprefix('vault:')}"
+        name = named.removeprefix("vault:")
+        absent = f"The vault holds no secret '{name}'"
+        fix, line = "Save it in the vault:", f"relay vault set {name}"
     else:
         fix, line = f"Put the secret that {case.title} shows in .env, and restart relay:", f"{variable}="
     yield Finding(
         cause="secret_missing",
         title="No secret for this source",
-        sentence=f"{variable} is not set, so nothing could be checked.",
+        sentence=f"{absent}, so nothing could be checked.",
         fix=fix,
         line=line,
     )

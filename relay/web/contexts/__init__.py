@@ -1,5 +1,8 @@
 """What each template is given: one frozen type a page or part, the template's name beside it."""
 
+from relay.web.contexts.asking import Ask, StandingPage
+from relay.web.contexts.compare import CompareForm, ComparePage, Pair, PairGroup
+from relay.web.contexts.deliveries import DeliveriesPage, DeliveryRow
 from relay.web.contexts.dialogs import (
     Changed,
     DialogPage,
@@ -26,21 +29,33 @@ from relay.web.contexts.events import (
     Tab,
     VerificationTab,
 )
+from relay.web.contexts.find import FindForm, Hit
+from relay.web.contexts.messages import MessageDetail, MessagesPage
 from relay.web.contexts.pages import (
-    DeliveriesPage,
-    DeliveryRow,
     ErrorPage,
     FramePage,
-    MessagesPage,
     SourceLine,
     SourcesPage,
     TargetLine,
     TargetsPage,
     TriggerPage,
 )
+from relay.web.contexts.replays import (
+    BatchDialog,
+    BatchesPage,
+    BatchPage,
+    BulkForm,
+)
 
 __all__ = [
+    "Ask",
+    "BatchDialog",
+    "BatchPage",
+    "BatchesPage",
+    "BulkForm",
     "Changed",
+    "CompareForm",
+    "ComparePage",
     "DeliveriesPage",
     "DeliveriesTab",
     "DeliveryRow",
@@ -51,13 +66,18 @@ __all__ = [
     "EventHead",
     "EventsPage",
     "Field",
+    "FindForm",
     "FirstPage",
     "Found",
     "FramePage",
     "HeadersTab",
+    "Hit",
     "Link",
+    "MessageDetail",
     "MessageLine",
     "MessagesPage",
+    "Pair",
+    "PairGroup",
     "PayloadTab",
     "Preview",
     "ProviderPick",
@@ -67,6 +87,7 @@ __all__ = [
     "Sent",
     "SourceLine",
     "SourcesPage",
+    "StandingPage",
     "Tab",
     "TargetLine",
     "TargetsPage",

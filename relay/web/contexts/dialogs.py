@@ -76,6 +76,7 @@ class EmailForm:
     back: str
     templates: tuple[Field, ...]
     to: str
+    force: bool
     preview: "Preview | None"
     note: str
     results: tuple[Sent, ...] = ()
@@ -84,13 +85,17 @@ class EmailForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A mail as it would be sent; its HTML is shown by a frame of its own."""
+    """A mail as it would be sent; its HTML is shown by a frame of its own, whose address is "" without a mail.
+
+    `notice` says that it was sent already, `error` why there is no mail or who must not get it.
+    """
 
     template: ClassVar[str] = "parts/preview.html"
-    to: str
-    subject: str
-    text: str
-    frame: str
+    headers: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    frame: str = ""
+    notice: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

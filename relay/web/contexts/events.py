@@ -70,12 +70,13 @@ class HeadersTab:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationTab:
-    """Why the event was believed or not."""
+    """Why the event was believed or not; `locked`: it waits for the vault, which can be opened from here."""
 
     template: ClassVar[str] = "parts/verification.html"
     base: str
     judged: Judged
     refused: bool
+    locked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ class RoutingTab:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageLine:
-    """One outgoing message as lists show it."""
+    """One outgoing message as lists show it; `when` is the time of day, or the day where that is another."""
 
     id: int
     channel: str
@@ -106,6 +107,7 @@ class MessageLine:
     chip: Chip
     detail: str
     time: Moment
+    when: str
     event_id: int | None
 
 
@@ -123,7 +125,7 @@ Tab = PayloadTab | HeadersTab | VerificationTab | RoutingTab | DeliveriesTab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventHead:
-    """The title of an event."""
+    """The title of an event; `sent` is when its provider sent one that was recovered afterwards."""
 
     id: int
     type: str
@@ -132,6 +134,7 @@ class EventHead:
     size: str
     pinned: bool
     note: str
+    sent: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from relay.web.contexts.dialogs import Field
-from relay.web.contexts.events import Link, MessageLine
-from relay.web.view.deliveries import Line
+from relay.web.view.catch_up import CatchUp
 from relay.web.view.marks import Mark
+from relay.web.view.secrets import SecretLine
 from relay.web.view.shell import Shell
-from relay.web.view.words import Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,46 +22,8 @@ class ErrorPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRow:
-    """One line of the deliveries page: the event and the delivery."""
-
-    mark: Mark
-    type: str
-    summary: str
-    received: Moment
-    line: Line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveriesPage:
-    """The queue."""
-
-    template: ClassVar[str] = "pages/deliveries.html"
-    shell: Shell
-    views: tuple[Link, ...]
-    rows: tuple[DeliveryRow, ...]
-    open: int | None
-    older: str
-    empty: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessagesPage:
-    """Outgoing mail and SMS, and one of them in full."""
-
-    template: ClassVar[str] = "pages/messages.html"
-    shell: Shell
-    lines: tuple[MessageLine, ...]
-    chosen: MessageLine | None
-    detail_shown: bool
-    previewable: bool
-    older: str
-    smtp: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceLine:
-    """A source as configured; `state` with its class says how it stands."""
+    """A source as configured; `state` with its class says how it stands, `turned_away` sums up `refused`."""
 
     name: str
     mark: Mark
@@ -71,15 +32,16 @@ class SourceLine:
     state: str
     kind: str
     facts: tuple[tuple[str, str], ...]
-    secrets: tuple[str, ...]
-    missing: tuple[str, ...]
+    secrets: tuple[SecretLine, ...]
     steps: tuple[str, ...]
     refused: tuple[str, ...]
+    catch_up: CatchUp | None
+    turned_away: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcesPage:
-    """What may send."""
+    """What may send; `unclaimed` tells of requests that were for no source."""
 
     template: ClassVar[str] = "pages/sources.html"
     shell: Shell
@@ -87,11 +49,12 @@ class SourcesPage:
     lines: tuple[SourceLine, ...]
     chosen: SourceLine | None
     detail_shown: bool
+    unclaimed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLine:
-    """A target as configured, and how it does."""
+    """A target as configured, and how it does; `rehearse` leads to what it would have mailed."""
 
     name: str
     action: str
@@ -100,6 +63,7 @@ class TargetLine:
     routes: tuple[str, ...]
     waiting: str
     down: str
+    rehearse: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

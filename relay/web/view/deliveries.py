@@ -1,7 +1,7 @@
 """Deliveries and their attempts as people read them: what was sent, what came back, what happens next."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from relay.model.delivery import (
@@ -72,11 +72,13 @@ class Line:
     chip: Chip
     took: str
     created: Moment
+    last: Chip
     bars: tuple[str, ...]
     next: str
     detail: str
     can_retry: bool
     can_cancel: bool
+    can_edit: bool
     tries: tuple[Try, ...] = ()
 
 
@@ -85,8 +87,10 @@ def line(
     now: datetime,
     attempts: Sequence[Attempt] = (),
     zone: tzinfo | None = None,
+    *,
+    held: bool = False,
 ) -> Line:
-    """Return a delivery as a line, with its attempts where they are given."""
+    """Return a delivery as a line, with its attempts where they are given; `held`: its target is down."""
     waiting = delivery.state is DeliveryState.PENDING
     return Line(
         id=delivery.id,
@@ -97,11 +101,13 @@ def line(
         chip=result(delivery),
         took=took(delivery.took),
         created=moment(delivery.created_at, zone),
+        last=_last(delivery),
         bars=_bars(delivery),
-        next=due(delivery.due_at, now) if waiting else "",
+        next=("waiting" if held and not delivery.asked else due(delivery.due_at, now)) if waiting else "",
         detail=printable(delivery.detail, 400),
         can_retry=delivery.state is not DeliveryState.RUNNING,
         can_cancel=waiting,
+        can_edit=delivery.action == "forward",
         tries=tuple(_try(attempt, zone) for attempt in attempts),
     )
 
@@ -115,7 +121,37 @@ def address(url: str) -> str:
     return printable(rest, 80)
 
 
+def held(counts: Mapping[str, int]) -> dict[str, str]:
+    """Return the views of the deliveries with how many each holds, from the counts by state."""
+    named = {"all": sum(counts.values()), "queued": counts["pending"] + counts["running"]}
+    named |= {"failed": counts["failed"], "sent": counts["succeeded"]}
+    return {name: f"{count:,}" for name, count in named.items()}
+
+
+def _last(delivery: Delivery) -> Chip:
+    if delivery.state is DeliveryState.PENDING and delivery.attempts:
+        return Chip(kind="err", text=_short(delivery), title=printable(delivery.detail, 300))
+    shown = result(delivery)
+    return replace(shown, text=_short(delivery)) if delivery.state is DeliveryState.FAILED else shown
+
+
+def _short(delivery: Delivery) -> str:
+    if delivery.status is not None:
+        return str(delivery.status)
+    words = (
+        ("refused", "Refused"),
+        ("no connection", "Timed out"),
+        ("no answer", "Timed out"),
+        ("hung up", "Hung up"),
+    )
+    return next((word for found, word in words if found in delivery.detail), "Failed")
+
+
 def _why(delivery: Delivery) -> str:
+    if delivery.lab is not None:
+        return f"by lab run {delivery.lab}"
+    if delivery.batch is not None:
+        return f"bulk replay {delivery.batch}"
     words = {
         DeliveryReason.ROUTED: "by a route",
         DeliveryReason.REPLAY: "a replay",

@@ -3,14 +3,15 @@
 import json
 import re
 from dataclasses import dataclass
+from itertools import islice
 
-from relay.model.delivery import Changes, SignMode
+from relay.model.delivery import Changes, Delivery, SignMode
+from relay.model.differences import MISSING, leaves, same
 from relay.model.event import Event, Headers
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import header_text, is_sensitive, printable
 from relay.web.view.deliveries import HIDDEN
 from relay.web.view.text import is_binary
-from relay.web.view.tree import join
 
 EDITABLE = 256 * 1024  # bytes of a body that a form offers for editing
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -82,6 +83,27 @@ def edited(event: Event, form: dict[str, str]) -> Edited:
         body=body,
     )
     return Edited(changes=changes, differences=_differences(event, start, changes), errors=errors)
+
+
+def again(event: Event, delivery: Delivery) -> dict[str, str]:
+    """Return what the form holds so that it asks for what an earlier delivery sent, where that can be edited."""
+    changes = delivery.changes
+    form = {"url" if "://" in delivery.target else "target": delivery.target}
+    if changes.sign is not None:
+        form["sign"] = changes.sign.value
+    if changes.method is not None:
+        form["method"] = changes.method
+    if changes.path is not None:
+        form["path"] = header_text(changes.path + (f"?{changes.query}" if changes.query else ""))
+    if changes.headers is not None:
+        kept = set(event.capture.headers)
+        form["headers"] = "\n".join(
+            f"{name}: {HIDDEN if is_sensitive(name) and (name, value) in kept else header_text(value)}"
+            for name, value in changes.headers
+        )
+    if changes.body is not None and _is_utf8(changes.body):
+        form["body"] = changes.body.decode()
+    return form
 
 
 def words(differences: tuple[Difference, ...]) -> str:
@@ -177,34 +199,16 @@ def _body_differences(before: bytes, after: bytes) -> list[Difference]:
         old, new = parse_json(before), parse_json(after)
     except PayloadError:
         return [Difference(path="Body", before=f"{len(before):,} bytes", after=f"{len(after):,} bytes")]
-    found = _json_differences(old, new, "")
+    changed = (leaf for leaf in leaves(old, new) if not same(leaf[1], leaf[2]))
+    found = [
+        Difference(path=printable(path or "Body", 200), before=_value(mine), after=_value(yours))
+        for path, mine, yours in islice(changed, _SHOWN)
+    ]
     return found or [Difference(path="Body", before="as received", after="other spaces, same values")]
 
 
-def _json_differences(old: object, new: object, path: str) -> list[Difference]:
-    if type(old) is not type(new) or not isinstance(old, dict | list):
-        if old == new and type(old) is type(new):
-            return []
-        return [Difference(path=printable(path or "Body", 200), before=_value(old), after=_value(new))]
-    listed = isinstance(old, list)
-    mine = dict(enumerate(old)) if isinstance(old, list) else old
-    yours = dict(enumerate(new)) if isinstance(new, list) else new
-    assert isinstance(yours, dict)
-    found: list[Difference] = []
-    for key in {**mine, **yours}:
-        place = join(path, str(key), listed=listed)
-        if key not in mine or key not in yours:
-            before, after = (_value(side[key]) if key in side else "" for side in (mine, yours))
-            found.append(Difference(path=printable(place, 200), before=before, after=after))
-        else:
-            found += _json_differences(mine[key], yours[key], place)
-        if len(found) >= _SHOWN:
-            break
-    return found
-
-
 def _value(value: object) -> str:
-    return printable(json.dumps(value, ensure_ascii=False), 60)
+    return "" if value is MISSING else printable(json.dumps(value, ensure_ascii=False), 60)
 
 
 def _is_utf8(body: bytes) -> bool:

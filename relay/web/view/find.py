@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from relay.web.view.tree import below
+from relay.model.paths import below
 
 MOST = 1000
 

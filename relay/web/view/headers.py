@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 
 from relay.model.event import Event
 from relay.model.text import header_text, is_sensitive, printable, readable
-from relay.web.view.words import plural, status_phrase
+from relay.web.view.words import moment, plural, status_phrase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,14 @@ def envelope(event: Event, reveal: int | None = None) -> Envelope:
     target = f"{row.path}?{row.query}" if row.query else row.path
     facts = [
         ("Request", f"{row.method} {printable(readable(target.encode('latin-1')), 2000)}"),
-        ("From", printable(row.remote, 80)),
-        ("Answered", status_phrase(row.status)),
+        ("From", "rebuilt by relay" if row.recovered else printable(row.remote, 80)),
+        ("Answered", "nobody: fetched afterwards" if row.recovered else status_phrase(row.status)),
         ("Outcome", row.outcome.value),
         ("Idempotency key", printable(row.idempotency_key or "none", 200)),
         ("SHA-256", row.sha256),
     ]
+    if row.sent_at is not None:
+        facts.append(("Sent", moment(row.sent_at).full))
     if row.duplicate_of is not None:
         facts.append(("Duplicate of", f"event {row.duplicate_of}"))
     return Envelope(

@@ -81,9 +81,15 @@ _WORDS = {
     "no_signature_expected": "No signature expected",
     "idempotency_key_missing": "No idempotency key",
     "schema": "Does not fit the schema",
+    "recovered": "Fetched, not checked",
+    "content_type": "Another content type",
+    "invalid_recipient": "No mail address",
     "loop": "Came back from a relay",
     "handshake": "Handshake",
 }
+
+_CHIP = 40  # characters that a chip has room for; the rest stands in its title
+_RULES = frozenset({"schema", "content_type", "idempotency_key_missing", "invalid_recipient"})
 
 
 def _checked(event: EventRow) -> Wire:
@@ -91,7 +97,10 @@ def _checked(event: EventRow) -> Wire:
     if event.verdict is Verdict.INVALID:
         return Wire(kind="err", text=words or "Mismatch", icon="shield-x")
     if event.outcome is EventOutcome.REJECTED:
-        return Wire(kind="err", text=words or "Rejected", icon="ban")
+        # What its source's rules have against an event stands in its summary.
+        said = {"schema": f"Schema: {event.summary}"}.get(event.reason, event.summary)
+        told = printable(said, 300) if event.reason in _RULES else words
+        return Wire(kind="err", text=printable(told, _CHIP) or "Rejected", icon="ban", title=told)
     if event.verdict is Verdict.VERIFIED:
         return Wire(kind="ok", text="Verified", icon="shield-check")
     if event.reason == "vault_locked":
@@ -127,6 +136,8 @@ def _nowhere(event: EventRow, addresses: Mapping[str, str]) -> Out:
     if event.outcome is EventOutcome.REJECTED:
         name, address = next(iter(addresses.items()), ("Your app", ""))
         return Out(wire=Wire(kind="off", text="Not sent"), target=name, address=address)
+    if event.reason == "vault_locked":
+        return Out(wire=Wire(kind="off", text="Waits for the vault"), target="Not sent yet")
     if event.reason == "handshake":
         return Out(wire=Wire(kind="off", text="Answered by relay"), target="Nothing to send")
     return Out(wire=Wire(kind="off", text="No target"), target="Your app")

@@ -107,6 +107,11 @@ def encoded(fields: Mapping[str, str]) -> str:
     return urlencode(fields, quote_via=quote)
 
 
+def quoted(text: str) -> str:
+    """Return text as one part of a path."""
+    return quote(text, safe="")
+
+
 def as_json(value: object) -> str:
     """Return a value as JSON in ASCII, fit for a header."""
     return json.dumps(value)
@@ -182,6 +187,12 @@ def foot(
     return Foot(words=words, href=older, next=f"/events/rows?{urlencode(fields, quote_via=quote)}")
 
 
+def deliveries(state: str, **more: object) -> str:
+    """Return the address of the deliveries in a state, "" for all."""
+    fields = {name: value for name, value in {"state": state, **more}.items() if value}
+    return f"/deliveries?{urlencode(fields, quote_via=quote)}" if fields else "/deliveries"
+
+
 def full_foot(query: str, next_before: int) -> Foot:
     """Return the end of a list that holds as many rows as a page may."""
     return Foot(words="", full=True, shown=MOST, query=query, href=href(query, before=next_before))
@@ -222,7 +233,7 @@ _KNOWN = {
     "verdict": ("verified", "invalid", "unsigned", "unchecked"),
     "outcome": ("accepted", "duplicate", "ignored", "rejected"),
     "has": ("failed", "pending", "succeeded", "note", "message"),
-    "is": ("duplicate", "replay", "sample", "pinned"),
+    "is": ("duplicate", "replay", "sample", "pinned", "recovered"),
     "status": ("2xx", "4xx", "5xx"),
     "after": ("15m", "1h", "24h", "7d"),
 }

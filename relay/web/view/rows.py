@@ -26,7 +26,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One event as the list shows it. `shield` is ok, err, lock or none; `tags` replay, sample, pinned."""
+    """One event as the list shows it. `shield` is ok, err, lock or none; `tags` replay, sample, recovered, pinned."""
 
     id: int
     mark: Mark
@@ -41,7 +41,12 @@ class Row:
 def row(event: EventRow, deliveries: Sequence[Delivery], mark: Mark, zone: tzinfo | None = None) -> Row:
     """Return the line for an event and all its deliveries."""
     replayed = any(delivery.reason is DeliveryReason.REPLAY for delivery in deliveries)
-    tags = (("replay", replayed), ("sample", event.sample), ("pinned", event.pinned))
+    tags = (
+        ("replay", replayed),
+        ("sample", event.sample),
+        ("recovered", event.recovered),
+        ("pinned", event.pinned),
+    )
     return Row(
         id=event.id,
         mark=mark,
@@ -87,9 +92,13 @@ def chip(event: EventRow, deliveries: Sequence[Delivery]) -> Chip:
 
 
 def latest(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Return the newest delivery to each target, in the order the targets first appeared."""
+    """Return the newest delivery to each target, in the order the targets first appeared.
+
+    What the lab sent is left out while there is anything else: it says nothing of the event.
+    """
     newest: dict[str, Delivery] = {}
-    for delivery in sorted(deliveries, key=lambda one: one.id):
+    own = [delivery for delivery in deliveries if delivery.lab is None] or deliveries
+    for delivery in sorted(own, key=lambda one: one.id):
         newest[delivery.target] = delivery
     return list(newest.values())
 

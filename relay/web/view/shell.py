@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relay.model.delivery import Target
 from relay.model.signals import TunnelChanged
 from relay.model.text import printable
+from relay.retention import Notice
+from relay.web.view.words import plural
 
 THEMES = ("light", "dark")
+COUNTED = 2.0  # seconds to the next try of a target from which on they are counted down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +33,41 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Something to do about a banner: a form that is posted, or one that `asks` first."""
+
+    name: str
+    href: str
+    icon: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    asks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Banner:
-    """One line across the page. `kind` is warn, err or ""."""
+    """One line across the page. `kind` is warn, err or ""; one that is `counting` is asked for again every second."""
 
     kind: str
     icon: str
     title: str
     text: str
+    acts: tuple[Act, ...] = ()
+    counting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """The vault at the sidebar's foot: its word, "" where nobody has use for one. `title` and `waits` make a banner."""
+
+    word: str = ""
+    warn: bool = False
+    title: str = ""
+    waits: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """Everything that is the same on every page."""
+    """Everything that is the same on every page; `here` is its own address."""
 
     title: str
     nav: str
@@ -50,8 +77,12 @@ class Shell:
     tunnel: Tunnel
     counts: Mapping[str, Count]
     banners: tuple[Banner, ...]
+    here: str = "/"
+    vault: Vault = Vault()
     scripts: bool = True
     keys: bool = True
+    density: str = "comfortable"
+    announcements: bool = True
 
 
 def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
@@ -74,45 +105,77 @@ def tunnel(changed: TunnelChanged, ingress_url: str) -> Tunnel:
     )
 
 
-def banners(
-    changed: TunnelChanged,
-    ingress_url: str,
-    down: Mapping[str, str],
-    gone: Mapping[str, str],
-    broken: Mapping[str, str],
-) -> tuple[Banner, ...]:
-    """Return what needs a person now: a tunnel that dropped, targets that do not answer, handlers that are broken."""
-    shown: list[Banner] = []
-    if tunnel(changed, ingress_url).broken:
-        local = ingress_url.partition("://")[2]
-        detail = printable(changed.detail, 200)
-        shown.append(
-            Banner(
-                kind="err",
-                icon="unplug",
-                title="The tunnel dropped.",
-                text=f"{detail}{'. ' if detail else ''}Providers get errors until it is back; "
-                f"local sends to {local} still work.",
-            ),
+def vault(state: str, waits: str, problem: str, *, needed: bool) -> Vault:
+    """Return how the vault is shown: what waits for it while it is locked, and why its file cannot be used."""
+    if state == "unlocked":
+        return Vault(word="Vault unlocked")
+    if state == "none":
+        return Vault(word="No vault yet", warn=True) if needed else Vault()
+    title = "The vault cannot be opened." if problem else "The vault is locked."
+    shown = " ".join(filter(None, (f"{printable(problem, 300)}." if problem else "", printable(waits, 300))))
+    return Vault(word="Vault locked", warn=True, title=title, waits=shown)
+
+
+def opened(told: str) -> Banner:
+    """Return what to say of a vault that was opened a moment ago; it needs nobody."""
+    return Banner(kind="", icon="lock-open", title="The vault was opened.", text=printable(told, 300))
+
+
+def dropped(changed: TunnelChanged, ingress_url: str) -> Banner:
+    """Return what to say of a tunnel that is down."""
+    detail = printable(changed.detail, 200)
+    return Banner(
+        kind="err",
+        icon="unplug",
+        title="The tunnel dropped.",
+        text=f"{detail}{'. ' if detail else ''}Providers get errors until it is back; "
+        f"local sends to {ingress_url.partition('://')[2]} still work.",
+        acts=(Act(name="Reconnect now", href="/tunnel/reconnect", icon="refresh-cw"),),
+    )
+
+
+def broken(name: str, why: str) -> Banner:
+    """Return what to say of handlers that cannot be run."""
+    return Banner(
+        kind="err",
+        icon="circle-x",
+        title=f"The handlers of {printable(name, 80)} cannot be run.",
+        text=f"{printable(why, 300)}. Their events wait, and go on when that is mended.",
+    )
+
+
+def down(target: Target, address: str, waiting: int, wait: float) -> Banner:
+    """Return what to say of a target that does not answer at `address`; it is asked again in `wait` seconds."""
+    order = " in order" if target.fifo else ""
+    count = (
+        f"{plural(waiting, 'delivery waits', 'deliveries wait')}{order}"
+        if waiting
+        else "Nothing waits for it"
+    )
+    again = f"Next try in {wait:.0f} s." if wait >= COUNTED else "It is asked again every half second."
+    name = printable(target.name, 80)
+    fields = (("target", target.name),)
+    return Banner(
+        kind="warn",
+        icon="unplug",
+        title=f"{name} is not answering{f' on {address}' if address else ''}.",
+        text=f"{count}. {again}",
+        counting=wait >= COUNTED,
+        acts=(
+            Act(name="Try now", href="/targets/try", icon="rotate-cw", fields=fields),
+            Act(name="Drop queue", href="/targets/drop", fields=fields, asks=True),
         )
-    shown += [
-        Banner(
-            kind="err",
-            icon="circle-x",
-            title=f"The handlers of {printable(name, 80)} cannot be run.",
-            text=f"{printable(why, 300)}. Their events wait, and go on when that is mended.",
-        )
-        for name, why in sorted(broken.items())
-    ]
-    words = ((down, "is not answering."), (gone, "is gone: it answered 410."))
-    shown += [
-        Banner(
-            kind="warn",
-            icon="unplug",
-            title=f"{printable(name, 80)} {said}",
-            text=printable(why, 300),
-        )
-        for reasons, said in words
-        for name, why in sorted(reasons.items())
-    ]
-    return tuple(shown)
+        if waiting
+        else (),
+    )
+
+
+def gone(name: str, why: str) -> Banner:
+    """Return what to say of a target that wants nothing more."""
+    title = f"{printable(name, 80)} is gone: it answered 410."
+    return Banner(kind="warn", icon="unplug", title=title, text=printable(why, 300))
+
+
+def full(notice: Notice) -> Banner:
+    """Return what to say of events that retention removes."""
+    return Banner(kind="warn", icon="trash-2", title=notice.title, text=notice.text)

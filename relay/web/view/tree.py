@@ -1,11 +1,11 @@
 """A JSON value as a tree of lines: how much is shown at once, what waits folded, what each line is called."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from relay.model.paths import below, join
 from relay.model.text import printable
 from relay.web.view.hints import hint
 
@@ -13,7 +13,6 @@ LINES = 500  # lines in one reply; measured in Chromium: 500 render in 0.07 s, 1
 OPEN_LINES = 150  # past the first two levels, open only what keeps the tree this short
 HUNDRED = 100  # members of an array or object shown at a time
 TEXT = 2000  # characters of one string shown in its line
-_NAME = re.compile(r"[A-Za-z_$][\w$-]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,28 +90,6 @@ def branch(value: object, place: Place, start: int = 0, stop: int | None = None)
     parent = Node(key="", kind=_kind(value), path=place.path, pointer=place.pointer, depth=place.depth)
     span = range(max(0, start), len(value) if stop is None else min(stop, len(value)))
     return _kids(value, parent, span, _Budget(levels=place.depth + 2))
-
-
-def dotted(pointer: str) -> str:
-    """Return the path people know for a JSON Pointer: `/data/items/0` is `data.items[0]`."""
-    path = ""
-    for part in pointer.split("/")[1:]:
-        path = join(path, part.replace("~1", "/").replace("~0", "~"), listed=part.isdigit())
-    return path
-
-
-def join(path: str, key: str, *, listed: bool) -> str:
-    """Return the path of a member below `path`."""
-    if listed:
-        return f"{path}[{key}]"
-    if not _NAME.fullmatch(key):
-        return f"{path}[{json.dumps(key)}]"
-    return f"{path}.{key}" if path else key
-
-
-def below(pointer: str, key: str) -> str:
-    """Return the JSON Pointer of a member below `pointer`."""
-    return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
 def _kids(

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.model import reasons
+from relay.model.admission import Problem
 from relay.model.event import Check, Event, EventOutcome, Source, Verdict, VerifyMode
 from relay.model.text import printable
 from relay.providers.doctor import Diagnosis
+from relay.web.view.words import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +68,37 @@ _TITLES = {
     "verification_off": "Verification is off for this source",
     "no_signature_expected": "No signature expected",
     "no_source": "Not checked: no source is configured for this path",
+    "vault_locked": "Not checked: the vault is locked",
     "idempotency_key_missing": "Refused: no idempotency key",
     "schema": "Refused: the body does not fit the schema",
+    "recovered": "Recovered, not checked",
+    "content_type": "Refused: another content type than the source takes",
+    "invalid_recipient": "Refused: no mail address where mail would go",
     "loop": "Refused: relay's own forward came back",
     "handshake": "A setup handshake, answered",
 }
+_RULES = {
+    "schema": "Schema",
+    "content_type": "Content type",
+    "idempotency_key_missing": "Idempotency key",
+    "invalid_recipient": "Mail address",
+}
 
 
-def judged(event: Event, source: Source | None, provider: str, found: Diagnosis | None) -> Judged:
+def judged(
+    event: Event,
+    source: Source | None,
+    provider: str,
+    found: Diagnosis | None,
+    still: tuple[Problem, ...] | None = None,
+) -> Judged:
     """Return what the panel says.
 
     `source` is None when it is configured no more, `provider` is its title, `found` what the
-    doctor says where there was something to explain.
+    doctor says where there was something to explain, `still` what the source's rules of today have
+    against an event that was refused for those of its time.
     """
-    kind, title, text = _verdict(event, provider, found)
+    kind, title, text = _ruled(event, still) if event.problems else _verdict(event, provider, found)
     first, *others = found.findings if found and found.findings else (None,)
     return Judged(
         kind=kind,
@@ -88,6 +107,7 @@ def judged(event: Event, source: Source | None, provider: str, found: Diagnosis 
         steps=(
             _source_step(event, source),
             *_checks(event.verification.checks),
+            *_problems(event.problems),
             _answer_step(event, provider),
         ),
         scheme=source.scheme.title if source and source.scheme else "",
@@ -106,6 +126,28 @@ def judged(event: Event, source: Source | None, provider: str, found: Diagnosis 
         if found
         else (),
         cut=bool(found and found.cut),
+    )
+
+
+def _ruled(event: Event, still: tuple[Problem, ...] | None) -> tuple[str, str, str]:
+    if still == ():
+        text = "It did not when it came. Replay it, or ask the sender to send it again."
+        return "ok", "With today's rules the request would come in", text
+    said = reasons.sentence(event.row.reason)
+    more = f"; {plural(len(event.problems) - 1, 'more problem')} below" if len(event.problems) > 1 else ""
+    told = printable(event.problems[0].sentence, 400)
+    return "err", _TITLES.get(event.row.reason, "Refused"), f"{said} {told[:1].upper()}{told[1:]}{more}."
+
+
+def _problems(problems: tuple[Problem, ...]) -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            kind="err",
+            name=_RULES.get(problem.rule, "Rule"),
+            detail=printable(problem.sentence, 400),
+            result=printable(problem.pointer, 60),
+        )
+        for problem in problems
     )
 
 
@@ -174,6 +216,11 @@ def _source_step(event: Event, source: Source | None) -> Step:
 
 
 def _answer_step(event: Event, provider: str) -> Step:
+    if event.row.recovered:
+        detail = "Nobody was answered: relay fetched it afterwards"
+        return Step(kind="skip-step", name=f"Answer to {provider}", detail=detail)
     refused = event.row.outcome is EventOutcome.REJECTED
     detail = f"Refused, so {provider} may send it again" if refused else "Taken in"
+    if refused and event.row.status < 400:
+        detail = "Taken in while the vault was locked; refused when it was checked"
     return Step(kind="skip-step", name=f"Answer to {provider}", detail=detail, result=str(event.row.status))

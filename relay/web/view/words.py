@@ -1,8 +1,12 @@
 """Times, sizes and counts as people read them; times are this machine's own unless a zone is handed in."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from http import HTTPStatus
+
+# The zone that the page being drawn shows its times in; None is this machine's own.
+ZONE: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +20,8 @@ class Moment:
 
 
 def moment(when: datetime, zone: tzinfo | None = None) -> Moment:
-    """Return an aware time in `zone`, or in this machine's own."""
-    local = when.astimezone(zone)
+    """Return an aware time in `zone`, or in the one that was chosen."""
+    local = when.astimezone(zone or ZONE.get())
     full = f"{local.day} {local:%b %Y, %H:%M:%S}.{local.microsecond // 1000:03d}"
     iso = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return Moment(clock=f"{local:%H:%M:%S}", full=full, iso=iso, title=f"{full} {local:%Z}".rstrip())
@@ -33,7 +37,8 @@ class Day:
 
 def day(when: datetime, now: datetime, zone: tzinfo | None = None) -> Day:
     """Return `Today`, `Yesterday` or the weekday, with the date; the year only when it is another."""
-    local, today = when.astimezone(zone).date(), now.astimezone(zone).date()
+    chosen = zone or ZONE.get()
+    local, today = when.astimezone(chosen).date(), now.astimezone(chosen).date()
     date = f"{local.day} {local:%b}" if local.year == today.year else f"{local.day} {local:%b %Y}"
     word = {0: "Today", 1: "Yesterday"}.get((today - local).days, f"{local:%A}")
     return Day(word=word, date=date)

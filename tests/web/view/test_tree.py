@@ -5,8 +5,9 @@ from unicodedata import category
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.model.paths import dotted
 from relay.web.view.find import in_text, in_tree
-from relay.web.view.tree import LINES, Place, Wanted, branch, dotted, tree
+from relay.web.view.tree import LINES, Place, Wanted, branch, tree
 
 
 def flat(nodes):

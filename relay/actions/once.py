@@ -1,0 +1,126 @@
+"""Once for each event and template: what was mailed already is not mailed again unless somebody forces it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from relay.clock import Clock
+from relay.errors import MailError, SentAlreadyError, StoreError
+from relay.model.delivery import Failed, Outcome, Retry, Succeeded
+from relay.model.sent import Claim, Full, SentMail, SentState
+from relay.store import SentMails
+
+log = logging.getLogger(__name__)
+
+_STORE_PAUSE = 1.0
+_MOMENT = 1.0  # seconds until another look at what is being handed over right now
+
+
+class Once:
+    """Claims a mail in the store before it is handed over, and writes down whether it went out.
+
+    A claim that a dead relay left behind is a mail that may have arrived: it counts as sent.
+    """
+
+    def __init__(self, sent: SentMails, clock: Clock) -> None:
+        self._sent = sent
+        self._clock = clock
+        self._under_way: set[int] = set()
+
+    async def refuse(self, claim: Claim) -> None:
+        """Raise SentAlreadyError, or MailError for a full hour, for what somebody asks for and would not be sent."""
+        back = await self._sent.standing(claim, self._clock.now())
+        if back is not None:
+            kind = MailError if isinstance(back, Full) else SentAlreadyError
+            raise kind(self._words(back, claim.template), hint=_advice(back, claim))
+
+    async def keeps_back(self, claim: Claim) -> Outcome | None:
+        """Return what becomes of a mail that cannot go out now, before anything is done for it."""
+        try:
+            return self._outcome(await self._sent.standing(claim, self._clock.now()), claim)
+        except (StoreError, TimeoutError):
+            return None  # `take` asks again, and does not take no answer for a yes
+
+    async def take(self, claim: Claim) -> Outcome | None:
+        """Claim a mail that is about to be handed over; an outcome keeps it back."""
+        try:
+            back = await self._sent.claim(claim, self._clock.now())
+        except StoreError as error:
+            return Retry(f"not sent, for it could not be written down: {error.sentence}")
+        if back is None:
+            self._under_way.add(claim.delivery_id)
+        return self._outcome(back, claim)
+
+    def holds(self, claim: Claim) -> bool:
+        """Say whether a mail was claimed and not settled yet."""
+        return claim.delivery_id in self._under_way
+
+    def lose(self, claim: Claim) -> None:
+        """Forget a mail that nobody knows the outcome of: it may have arrived."""
+        self._under_way.discard(claim.delivery_id)
+
+    async def settle(self, claim: Claim, outcome: Outcome) -> Outcome:
+        """Write down whether a claimed mail went out; return its outcome, which is final where nobody knows."""
+        try:
+            match outcome:
+                case Succeeded():
+                    await self._written(self._sent.confirm, claim)
+                case Retry(unsure=True):
+                    return Failed(f"{outcome.detail}; it may have arrived") if claim.once else outcome
+                case _:
+                    await self._written(self._sent.release, claim)
+        finally:
+            self.lose(claim)
+        return outcome
+
+    async def _written(self, write: Callable[[int], Awaitable[None]], claim: Claim) -> None:
+        while True:
+            try:
+                await write(claim.delivery_id)
+            except StoreError as error:
+                log.warning("what became of a mail waits to be written down: %s", error.sentence)
+                await self._clock.sleep(_STORE_PAUSE)
+            else:
+                return
+
+    def _outcome(self, back: SentMail | Full | None, claim: Claim) -> Outcome | None:
+        if back is None:
+            return None
+        words = self._words(back, claim.template)
+        match back:
+            case Full(until=until):
+                wait = (until - self._clock.now()).total_seconds()
+                return Retry(words, after=max(wait, _MOMENT), tried=False)
+            case SentMail(state=SentState.SENT):
+                return Succeeded(f"not sent again: {words}")
+            case SentMail(delivery_id=id_) if id_ in self._under_way:
+                return Retry(words, after=_MOMENT, tried=False)
+        return Failed(f"{words}; {_advice(back, claim)}")
+
+    def _words(self, back: SentMail | Full, template: str) -> str:
+        match back:
+            case Full():
+                return f"the hourly limit of {template} is reached; the next may go at {_time(back.until)}"
+            case SentMail(delivery_id=id_) if id_ in self._under_way:
+                return f"delivery {id_} is handing #{back.event_id} over with {template} at this moment"
+            case SentMail(state=SentState.SENT):
+                what = "kept in the outbox" if back.kept else "mailed"
+                return f"#{back.event_id} was {what} with {template} already: {_to(back)}"
+        return (
+            f"#{back.event_id} may have been mailed with {template} already: {_to(back)}, "
+            "but the server was not heard to take it"
+        )
+
+
+def _advice(back: SentMail | Full, claim: Claim) -> str:
+    if isinstance(back, Full):
+        return f"emails.{claim.template}.per_hour sets the limit"
+    return f"relay email {claim.event_id} {claim.template} --force sends it all the same"
+
+
+def _to(back: SentMail) -> str:
+    return f"{_time(back.at)} to {back.recipients}"
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,208 @@
+"""The vault of a running relay: opened and locked at runtime, and everything that waits for it woken."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from multidict import CIMultiDict
+
+from relay.actions.email import Email
+from relay.assembly.ground import Ground
+from relay.config.build import resolved
+from relay.delivery.engine import Engine
+from relay.errors import StoreError
+from relay.model.event import Capture, Source
+from relay.model.secret import Secret
+from relay.model.signals import VaultChanged
+from relay.recheck import Checked, Recheck
+from relay.store import NOTHING_WAITS, Waits
+from relay.tunnel.opening import reopen
+from relay.tunnel.supervisor import Supervisor
+from relay.vault import Attempts, VaultState, effects, lacking
+from relay.web.addresses import sender_urls
+from relay.web.custody import Standing
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0  # seconds that whoever unlocked the vault waits to be told what was checked
+_TOLD = 120.0  # seconds that pages go on telling it
+_PASSES = 10  # over what came meanwhile, before new events are let past it
+_STORE_PAUSE = 1.0
+
+
+class Custody:
+    """Opens and locks the vault, writes to it, and has checked what came while it was locked.
+
+    Without `checks` earlier events are left alone: for commands that work without a running relay.
+    """
+
+    def __init__(
+        self,
+        ground: Ground,
+        recheck: Recheck,
+        *,
+        email: Email,
+        engine: Engine,
+        tunnel: Supervisor | None,
+        checks: bool,
+    ) -> None:
+        self._ground = ground
+        self._recheck = recheck
+        self._engine = engine
+        self._email = email
+        self._tunnel = tunnel
+        self._checks = checks
+        self._opened = ground.config.tunnel
+        self._vault = ground.config.vault
+        self._attempts = Attempts(self._vault, ground.clock)
+        self._turn = asyncio.Lock()
+        self._bell = asyncio.Event()
+        self._asked: list[asyncio.Future[Checked]] = []
+        self._told: tuple[float, str] = (0.0, "")
+        self._note_waits()
+
+    @property
+    def standing(self) -> Standing:
+        """Return how the vault stands, in words for people."""
+        vault, wanted = self._vault, self._ground.config.needs
+        until, told = self._told
+        problem = vault.problem
+        return Standing(
+            state=vault.state.value,
+            path=str(vault.path),
+            names=vault.names,
+            needs=wanted,
+            effects=effects(wanted) if vault.state is VaultState.LOCKED else (),
+            missing=() if problem else lacking(wanted, vault.names),
+            problem=problem,
+            paused=self._attempts.paused,
+            left=self._attempts.left,
+            told=told if self._ground.clock.monotonic() < until else "",
+        )
+
+    def secret(self, name: str) -> Secret | None:
+        """Return a secret while the vault is open, for its last four characters."""
+        return self._vault.find(name)
+
+    async def unlock(self, password: Secret) -> Checked | None:
+        """Open the vault, wake what waits for it, and return what was checked; None while that goes on.
+
+        Raises what Attempts.unlock does.
+        """
+        async with self._turn:
+            await self._attempts.unlock(password)
+            self._adopt()
+        return await self._outcome()
+
+    async def lock(self) -> None:
+        """Forget every secret of the vault; a tunnel that is open stays open."""
+        async with self._turn:
+            self._vault.lock()
+            self._adopt()
+            self._ground.table.configure(self._ground.config.sources)
+            self._note_waits()
+            self._say(f"the vault is locked. {' '.join(effects(self._ground.config.needs))}".strip())
+
+    async def put(self, name: str, value: str) -> Checked | None:
+        """Keep a secret, and use it from now on. Raises what Vault.put does."""
+        return await self._write(lambda: self._vault.put(name, value))
+
+    async def remove(self, name: str) -> Checked | None:
+        """Forget a secret. Raises what Vault.remove does."""
+        return await self._write(lambda: self._vault.remove(name))
+
+    async def run(self) -> None:
+        """Check what waits, at the start and whenever the vault was opened or written to."""
+        self._bell.set()
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            asked, self._asked = self._asked, []
+            try:
+                checked = await self._settled()
+            except (StoreError, TimeoutError) as error:
+                log.warning("events that wait for the vault wait for the store as well: %s", error)
+                self._asked = [*asked, *self._asked]
+                await self._ground.clock.sleep(_STORE_PAUSE)
+                self._bell.set()
+                continue
+            self._report(checked)
+            for waiting in asked:
+                if not waiting.done():
+                    waiting.set_result(checked)
+
+    async def _write(self, write: Callable[[], None]) -> Checked | None:
+        async with self._turn:
+            await asyncio.to_thread(write)
+            self._adopt()
+        return await self._outcome()
+
+    def _adopt(self) -> None:
+        """Look every reference up anew, and hand what was found to whoever waits for it."""
+        ground = self._ground
+        ground.config = config = resolved(ground.config)
+        self._email.use(config.smtp)
+        if self._tunnel is not None and not config.tunnel.locked and config.tunnel != self._opened:
+            self._opened = config.tunnel
+            reopen(self._tunnel, config.tunnel, ground.ingress_url)
+        self._note_waits()
+        self._say()
+
+    async def _outcome(self) -> Checked | None:
+        waiting: asyncio.Future[Checked] = asyncio.get_running_loop().create_future()
+        self._asked.append(waiting)
+        self._bell.set()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await waiting
+        except TimeoutError:
+            return None
+
+    async def _settled(self) -> Checked:
+        """Check what waits, and only then take new events in with the secrets found: what came first goes first."""
+        ground, config = self._ground, self._ground.config
+        total = Checked()
+        if self._checks:
+            known = {source.name: ground.trusting(source) for source in config.sources}
+            for _ in range(_PASSES):
+                found = await self._recheck.run(known.get)
+                total += found
+                if not found.events:
+                    break
+        if ground.config is not config:
+            self._bell.set()  # it was locked, or written to, meanwhile
+            return total
+        ground.table.configure(config.sources)
+        self._note_waits()
+        if self._checks:
+            # What was judged before that and stored only now.
+            total += await self._recheck.run(ground.table.by_name.get)
+        return total
+
+    def _report(self, checked: Checked) -> None:
+        if checked.events:
+            self._told = (self._ground.clock.monotonic() + _TOLD, checked.words)
+        if self._vault.state is VaultState.UNLOCKED or checked.events:
+            self._say(checked.words)
+
+    def _note_waits(self) -> None:
+        held = waits(self._ground, self._email).targets & self._ground.targets.names
+        self._ground.live.locked = dict.fromkeys(sorted(held), "the vault is locked, so mail cannot log in")
+        self._engine.ring()
+
+    def _say(self, detail: str = "") -> None:
+        self._ground.bus.publish(VaultChanged(self._vault.state.value, detail))
+
+
+def waits(ground: Ground, email: Email) -> Waits:
+    """Return what must not be tried at this moment, because it needs the vault."""
+    locked = frozenset(source.name for source in ground.table.configured if source.locked_secrets)
+    if not locked and not email.waits:
+        return NOTHING_WAITS
+    return ground.targets.waits(mail=email.waits, sources=locked)
+
+
+def urls(ground: Ground, source: Source, capture: Capture) -> tuple[str, ...]:
+    """Return the addresses that the sender of a stored request may have called."""
+    target = (capture.path, capture.query)
+    return sender_urls(CIMultiDict(capture.headers), target, source, ground.live.public_url)

@@ -1,0 +1,143 @@
+"""GitHub: the deliveries of one hook of a repository, an organisation or an app, kept for some days."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, quote_plus, urlsplit
+
+from relay.catchup.github_app import app_token
+from relay.catchup.listing import Access, Api, Found, Rebuilt, carried, spelt, when
+from relay.errors import CatchUpError
+from relay.model.text import printable
+
+BASE_URL = "https://api.github.com"
+_PAGE = 100
+_HOOKS_SAID = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitHubHook:
+    """A hook: `owner` is `/repos/o/r`, `/orgs/o` or `/app`; `hook` None looks for the one that leads to `path`.
+
+    Of an app, `app` is its id or client id where the credential is its private key (PEM) rather than
+    a token.
+    """
+
+    access: Access
+    owner: str
+    path: str
+    hook: int | None = None
+    app: str | None = None
+
+    def headers(self, now: datetime) -> Mapping[str, str]:
+        """Return the headers every call carries. Raises CredentialError for a private key that is none."""
+        token = self.access.secret
+        if self.app is not None and "PRIVATE KEY" in token:
+            token = app_token(token, self.app, now, self.access.reference)
+        return {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/vnd.github+json",
+            "X-GitHub-Api-Version": "2022-11-28",
+        }
+
+    async def pages(self, api: Api, since: datetime) -> AsyncIterator[tuple[Found, ...]]:
+        """Yield deliveries, newest first; a redelivery has the key of the first. Raises CatchUpError."""
+        where = f"{await self._hook(api)}/deliveries"
+        answer = await api.get(where, {"per_page": str(_PAGE)})
+        while True:
+            if not isinstance(answer.value, list):
+                raise api.odd("a list of deliveries")
+            found = tuple([self._found(api, item, where) for item in answer.value])
+            yield tuple([one for one in found if one.sent_at >= since])
+            if not found or found[-1].sent_at < since or answer.next is None:
+                return
+            answer = await api.get(answer.next)
+
+    async def fetch(self, api: Api, found: Found) -> Rebuilt | None:
+        """Return the request of a delivery. Raises CatchUpError."""
+        answer = await api.get(found.path)
+        request = answer.value.get("request") if isinstance(answer.value, dict) else None
+        if not isinstance(request, dict):
+            raise api.odd("a delivery with its request")
+        payload = request.get("payload")
+        if not isinstance(payload, dict):
+            return None
+        headers = carried(request.get("headers"))
+        names = {name.lower(): value for name, value in headers}
+        added = (("X-GitHub-Delivery", found.key), ("Content-Type", "application/json"))
+        headers += tuple(pair for pair in added if pair[0].lower() not in names)
+        return Rebuilt(headers=headers, bodies=_bodies(payload, names.get("content-type", "")))
+
+    def _found(self, api: Api, item: Any, where: str) -> Found:
+        match item:
+            case {"id": int(id_), "guid": str(guid), "delivered_at": str(at), "event": str(event)}:
+                sent_at = when(at)
+                action = item.get("action")
+                if sent_at is not None and guid:
+                    type_ = f"{event}.{action}" if isinstance(action, str) and action else event
+                    return Found(key=guid, sent_at=sent_at, type=type_, path=f"{where}/{id_}")
+        raise api.odd("a delivery with id, guid, event and time")
+
+    async def _hook(self, api: Api) -> str:
+        if self.owner == "/app":
+            return "/app/hook"
+        if self.hook is not None:
+            return f"{self.owner}/hooks/{self.hook}"
+        answer = await api.get(f"{self.owner}/hooks", {"per_page": str(_PAGE)})
+        if not isinstance(answer.value, list):
+            raise api.odd("a list of hooks")
+        hooks = {hook["id"]: _leads(hook) for hook in answer.value if _is_hook(hook)}
+        chosen = [id_ for id_, url in hooks.items() if _path(url) == self.path] or list(hooks)
+        if len(chosen) != 1:
+            where = self.owner.partition("/")[2].partition("/")[2]
+            known = ", ".join(f"{id_} ({printable(hooks[id_], 60)})" for id_ in chosen[:_HOOKS_SAID])
+            raise CatchUpError(
+                f"{where} has {len(chosen) or 'no'} hooks that could be the one",
+                hint=f"say which under catch_up, hook = …: {known}" if known else "add one at GitHub first",
+            )
+        return f"{self.owner}/hooks/{chosen[0]}"
+
+
+def owner_of(repository: str | None, organization: str | None) -> str:
+    """Return the address of whose hook it is: of a repository `owner/name`, an organisation, else of an app."""
+    if repository is not None:
+        return f"/repos/{quote(repository, safe='/')}"
+    return f"/orgs/{quote(organization, safe='')}" if organization is not None else "/app"
+
+
+def _is_hook(hook: object) -> bool:
+    return isinstance(hook, dict) and isinstance(hook.get("id"), int) and hook.get("active") is not False
+
+
+def _leads(hook: dict[str, object]) -> str:
+    config = hook.get("config")
+    url = config.get("url") if isinstance(config, dict) else None
+    return url if isinstance(url, str) else ""
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path.rstrip("/")
+    except ValueError:
+        return ""
+
+
+def _bodies(payload: object, content_type: str) -> tuple[bytes, ...]:
+    # GitHub writes JSON compact, UTF-8 as it is, and the hexadecimal of escapes in capitals
+    # (octokit/webhooks.js#71); its API writes the same value as it likes.
+    compact = spelt(payload)
+    bodies: tuple[bytes, ...] = (_capitals(compact), compact)
+    if content_type.startswith("application/x-www-form-urlencoded"):
+        escaped = [b"payload=" + quote_plus(body).encode() for body in bodies]
+        bodies = (*escaped, *(body.replace(b"~", b"%7E").replace(b"%2A", b"*") for body in escaped))
+    return tuple(dict.fromkeys(bodies))
+
+
+def _capitals(body: bytes) -> bytes:
+    # Only an escape begins with one backslash: `\\u001b` is a backslash and letters.
+    pieces = body.split(b"\\\\")
+    return b"\\\\".join(
+        b"\\u".join((piece[:4].upper() + piece[4:]) if number else piece for number, piece in enumerate(one))
+        for one in (piece.split(b"\\u") for piece in pieces)
+    )

@@ -1,0 +1,220 @@
+"""One catch-up from its first call to its last event: list, leave out what is here, fetch, judge, store, say so."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from relay.admission.examine import examine
+from relay.bus import Bus
+from relay.catchup.api import opened
+from relay.catchup.listing import Api, Found, Listing, Rebuilt
+from relay.catchup.progress import CatchUpState, Item, Progress
+from relay.clock import Clock
+from relay.errors import CatchUpError
+from relay.judgement import identify, verify
+from relay.model.delivery import Changes, NewDelivery, Route, SignMode, Target, listed
+from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Verdict, Verification
+from relay.model.signals import DeliveryChanged, EventStored
+from relay.model.text import printable
+from relay.providers.catalogue import find
+from relay.routing import owe
+from relay.store import Store
+from relay.store.incoming import Stored
+from relay.tracking import track
+
+_NAME = 200  # characters of a key or a type, as identify() keeps them
+_HERE = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What every catch-up works with. `url` gives the address a source's provider calls.
+
+    `most` events are recovered at once, and `heaviest` bytes of bodies kept until the list is whole.
+    """
+
+    store: Store
+    bus: Bus
+    clock: Clock
+    routes: tuple[Route, ...]
+    targets: Mapping[str, Target]
+    url: Callable[[Source], str]
+    most: int = 100_000
+    heaviest: int = 256_000_000
+
+
+class Recovery:
+    """Recovers what one source missed; `run` does all of it and writes down in `progress` how far it is."""
+
+    def __init__(self, means: Means, source: Source, listing: Listing, progress: Progress) -> None:
+        self._means = means
+        self._source = source
+        self._listing = listing
+        self._progress = progress
+        provider = find(source.provider)
+        # Where relay.toml names keys or types its own way, only the whole request says what they are.
+        self._usual_key = provider is not None and source.idempotency_key is provider.idempotency_key
+        self._usual_type = provider is not None and source.event_type is provider.event_type
+
+    async def run(self) -> None:
+        """List and recover. Raises CatchUpError and StoreError; what was stored by then stays."""
+        progress = self._progress
+        access, headers = self._listing.access, self._listing.headers
+        async with opened(access, headers=headers, clock=self._means.clock, tell=self._tell) as api:
+            missed = await self._missed(api)
+            progress.missed = len(missed)
+            if progress.wanted.dry_run:
+                for found in missed:
+                    progress.lost += found.request is None and not found.path
+                    progress.note(Item(key=found.key, type=found.type, sent_at=found.sent_at))
+                return
+            progress.state = CatchUpState.RECOVERING
+            while missed:
+                found = missed.popleft()
+                await self._recover(found, found.request or await self._fetched(api, found))
+
+    def _tell(self, detail: str) -> None:
+        self._progress.detail = detail
+
+    async def _missed(self, api: Api) -> deque[Found]:
+        """Return what is not here, oldest first."""
+        seen: set[str] = set()
+        missed: list[Found] = []
+        heavy = 0
+        async for page in self._listing.pages(api, self._progress.wanted.since):
+            fresh = {found.key: found for found in page if found.key not in seen}
+            seen |= fresh.keys()
+            kept = await self._unknown(list(fresh.values()))
+            missed += kept
+            heavy += sum(len(body) for found in kept if found.request for body in found.request.bodies)
+            if len(missed) > self._means.most or heavy > self._means.heaviest:
+                raise CatchUpError(
+                    f"{self._listing.access.title} lists more than relay recovers at once; nothing was stored",
+                    hint="use a shorter --since",
+                )
+        # Of events of the same second the one listed last is the oldest.
+        missed.reverse()
+        return deque(sorted(missed, key=lambda found: found.sent_at))
+
+    async def _unknown(self, page: list[Found]) -> list[Found]:
+        progress = self._progress
+        progress.found += len(page)
+        keys = {found.key: self._key(found) for found in page}
+        asked = {key for key in keys.values() if key is not None}
+        here = await self._means.store.events.claimed(self._source.name, asked)
+        unknown = [found for found in page if keys[found.key] not in here]
+        progress.known += len(page) - len(unknown)
+        wanted = [found for found in unknown if not self._is_unlisted(found)]
+        progress.unlisted += len(unknown) - len(wanted)
+        return wanted
+
+    def _key(self, found: Found) -> str | None:
+        """Return the key it would be stored with; None where only the whole request says."""
+        if self._usual_key:
+            return printable(found.key, _NAME)
+        return self._judged(found, found.request).idempotency_key if found.request else None
+
+    def _is_unlisted(self, found: Found) -> bool:
+        if found.request is not None:
+            return self._judged(found, found.request).outcome is EventOutcome.IGNORED
+        return self._usual_type and bool(found.path) and not listed(found.type, self._source.events)
+
+    async def _fetched(self, api: Api, found: Found) -> Rebuilt | None:
+        return await self._listing.fetch(api, found) if found.path else None
+
+    async def _recover(self, found: Found, request: Rebuilt | None) -> None:
+        progress = self._progress
+        progress.detail = ""
+        if request is None:
+            progress.lost += 1
+            return
+        event = self._judged(found, request)
+        if event.outcome is EventOutcome.IGNORED:
+            progress.unlisted += 1
+            progress.missed -= 1
+            return
+        owed = self._owed(event) if progress.wanted.forward else ()
+        stored = await self._means.store.events.add(track(event, self._source), owed)
+        if stored.outcome is EventOutcome.DUPLICATE:
+            progress.known += 1
+            progress.missed -= 1
+            return
+        self._announce(stored)
+        progress.recovered += 1
+        progress.note(Item(key=found.key, type=event.type, sent_at=found.sent_at, id=stored.id))
+
+    def _judged(self, found: Found, request: Rebuilt) -> NewEvent:
+        capture, verification = self._verified(found, self._captures(request))
+        event = examine(self._source, identify(self._source, capture, verification, sample=False))
+        return replace(
+            event,
+            # The provider's own id is what keeps a second run from storing it twice.
+            idempotency_key=event.idempotency_key or printable(found.key, _NAME),
+            claims_key=True,
+            status=0,
+            recovered=True,
+            sent_at=found.sent_at,
+            unless_known=True,
+        )
+
+    def _captures(self, request: Rebuilt) -> list[Capture]:
+        source, url = self._source, self._means.url(self._source)
+        return [
+            Capture(
+                source=source.name,
+                method="POST",
+                path=source.path,
+                query=url.partition("#")[0].partition("?")[2],
+                headers=request.headers,
+                body=body,
+                remote=_HERE,
+                received_at=self._means.clock.now(),
+                url=url,
+            )
+            for body in request.bodies
+        ]
+
+    def _verified(self, found: Found, captures: list[Capture]) -> tuple[Capture, Verification]:
+        """Return the spelling that the provider's own signature fits; the first, unchecked, where none does."""
+        fetched = self._fetch_step(found)
+        for capture in captures:
+            judged, verification = verify(self._source, capture, (), found.sent_at)
+            if verification.verdict is Verdict.VERIFIED:
+                return judged, replace(verification, checks=(fetched, *verification.checks))
+        return captures[0], Verification(
+            verdict=Verdict.UNCHECKED, reason="recovered", checks=(fetched, _SIGNATURE)
+        )
+
+    def _fetch_step(self, found: Found) -> Check:
+        access = self._listing.access
+        how = "over TLS" if access.secure else "without TLS"
+        return Check(
+            name="Fetched",
+            passed=True if access.secure else None,
+            detail=f"from {access.host} {how}, asked with {access.reference}",
+            result=printable(found.key, 60),
+        )
+
+    def _owed(self, event: NewEvent) -> tuple[NewDelivery, ...]:
+        return tuple(self._signed(new) for new in owe(event, self._means.routes, self._means.targets))
+
+    def _signed(self, new: NewDelivery) -> NewDelivery:
+        # What was not received has no signature of its own that an app would take.
+        options = self._means.targets[new.target].options
+        if new.action != "forward" or getattr(options, "sign", None) is SignMode.FRESH:
+            return new
+        return replace(new, changes=Changes(sign=SignMode.AUTO))
+
+    def _announce(self, stored: Stored) -> None:
+        self._means.bus.publish(EventStored(stored.id))
+        for delivery in stored.deliveries:
+            self._means.bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
+        for moved in stored.moved:
+            self._means.bus.publish(moved)
+
+
+_SIGNATURE = Check(
+    name="Signature",
+    passed=None,
+    detail="not checked: the API gives the content, not the bytes that were signed",
+)

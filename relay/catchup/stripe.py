@@ -1,0 +1,78 @@
+"""Stripe: the events of an account, kept for 30 days; by default those that no endpoint took."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from relay.catchup.listing import Access, Api, Found, Rebuilt, spelt, when
+from relay.model.event import Headers
+
+BASE_URL = "https://api.stripe.com"
+_PAGE = 100
+_MOST_TYPES = 20  # names that one call takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeEvents:
+    """An account's events. `undelivered`: only those that are not delivered to every endpoint.
+
+    `types` are the event types wanted, `*` allowed, none meaning all; `account` is a connected
+    account that the key's own platform asks for. `headers_sent` are what Stripe sends besides its
+    signature, `indent` how it lays its JSON out.
+    """
+
+    access: Access
+    headers_sent: Headers
+    indent: int | None
+    undelivered: bool = True
+    types: tuple[str, ...] = ()
+    account: str | None = None
+
+    def headers(self, now: datetime) -> Mapping[str, str]:
+        """Return the headers every call carries."""
+        del now
+        key = self.access.secret
+        account = {"Stripe-Account": self.account} if self.account else {}
+        return {"Authorization": f"Bearer {key}"} | account
+
+    async def pages(self, api: Api, since: datetime) -> AsyncIterator[tuple[Found, ...]]:
+        """Yield events, newest first, each with its request. Raises CatchUpError."""
+        # Stripe counts in whole seconds.
+        since -= timedelta(microseconds=since.microsecond)
+        asked = {"limit": str(_PAGE), "created[gte]": str(int(since.timestamp()))} | self._types()
+        if self.undelivered:
+            asked["delivery_success"] = "false"
+        after = ""
+        while True:
+            answer = await api.get("/v1/events", asked | ({"starting_after": after} if after else {}))
+            listed = answer.value if isinstance(answer.value, dict) else {}
+            items = listed.get("data")
+            if not isinstance(items, list):
+                raise api.odd("a list of events")
+            found = tuple([self._found(api, item) for item in items])
+            yield tuple([one for one in found if one.sent_at >= since])
+            if not found or listed.get("has_more") is not True or found[-1].key == after:
+                return
+            after = found[-1].key
+
+    async def fetch(self, api: Api, found: Found) -> Rebuilt | None:
+        """Return nothing: every event is listed with its request."""
+        del api
+        return found.request
+
+    def _types(self) -> dict[str, str]:
+        # `type` takes a wildcard and `types` several names; the rest is sorted out where it is judged.
+        if len(self.types) == 1:
+            return {"type": self.types[0]}
+        if not self.types or len(self.types) > _MOST_TYPES or any("*" in name for name in self.types):
+            return {}
+        return {f"types[{number}]": name for number, name in enumerate(self.types)}
+
+    def _found(self, api: Api, item: object) -> Found:
+        match item:
+            case {"id": str(id_), "type": str(type_), "created": int(created)}:
+                sent_at = when(created)
+                if sent_at is not None and id_:
+                    request = Rebuilt(headers=self.headers_sent, bodies=(spelt(item, self.indent),))
+                    return Found(key=id_, sent_at=sent_at, type=type_, request=request)
+        raise api.odd("an event with id, type and time")

@@ -1,0 +1,130 @@
+"""The rules of `[sources.NAME]` on what may come in: addresses, rate, size, content types, schema, mail address."""
+
+import re
+from collections.abc import Callable, Iterator
+from ipaddress import IPv6Network, ip_network
+from pathlib import Path
+from typing import TypeVar
+
+from relay.config.file import SourceTable, TunnelTable
+from relay.config.models import is_model, model
+from relay.errors import ConfigError
+from relay.model.admission import Admission, BodySchema, EmailField, Network, Rate
+from relay.model.paths import pointer_to
+from relay.model.text import printable
+
+T = TypeVar("T")
+
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(?:/\d{1,3})?")
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+")
+_BARE = re.compile(r"(?:\$\.)?([\w-]+(?:\.[\w-]+)*)")
+_CARRIERS = frozenset({"ssh", "autossh", "bore", "socat"})
+_MAPPED_BITS = 96  # of an IPv6 network that holds IPv4 addresses in their mapped form
+
+
+def admission_in(folder: Path) -> Callable[[SourceTable], Admission]:
+    """Return what builds the rules of a source; files and modules are looked for in `folder`.
+
+    It raises ConfigError holding every mistake, each led by its key.
+    """
+
+    def build(table: SourceTable) -> Admission:
+        problems: list[str] = []
+        networks = tuple(_networks(table.allow_ips, problems))
+        problems += _odd_types(table.content_types)
+        name = table.json_schema
+        schema = _tried(lambda: body_schema(name, folder), problems) if name is not None else None
+        email = _tried(lambda: _email(table.email_field), problems)
+        if problems:
+            raise ConfigError("; ".join(problems), problems=tuple(problems))
+        rate = table.rate_limit
+        return Admission(
+            networks=networks,
+            rate=Rate(per_minute=rate.requests_per_minute, burst=rate.burst) if rate else None,
+            max_body=table.max_body,
+            content_types=tuple(kind.lower() for kind in table.content_types),
+            schema=schema,
+            email=email,
+        )
+
+    return build
+
+
+def names_callers(table: TunnelTable) -> bool:
+    """Say whether the tunnel writes into `X-Forwarded-For` who called, as ngrok and cloudflared do.
+
+    One that carries bytes alone, such as `ssh -R`, passes on whatever the caller wrote there.
+    """
+    if table.forwarded_for is not None:
+        return table.forwarded_for
+    words = (table.command or "").split()
+    program = words[0].rpartition("/")[2] if words else ""
+    return table.provider != "command" or program not in _CARRIERS
+
+
+def _tried(make: Callable[[], T | None], problems: list[str]) -> T | None:
+    try:
+        return make()
+    except ConfigError as error:
+        problems.append(f"{error.sentence}; {error.hint}" if error.hint else error.sentence)
+        return None
+
+
+def _networks(texts: list[str], problems: list[str]) -> Iterator[Network]:
+    for place, text in enumerate(texts):
+        try:
+            yield _network(text)
+        except ValueError as error:
+            problems.append(f"allow_ips.{place}: {printable(repr(text), 60)} {error}")
+
+
+def _network(text: str) -> Network:
+    """Return an address or a network; a mapped IPv6 one as the IPv4 one it stands for. Raises ValueError."""
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("is not an address or a network; write 192.0.2.1, 10.0.0.0/24 or 2001:db8::/32")
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        if "host bits" in str(error):
+            raise ValueError(f"has bits beyond its mask; write {ip_network(text, strict=False)}") from None
+        raise ValueError("is not an address or a network") from None
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is not None and network.prefixlen >= _MAPPED_BITS:
+        return ip_network(f"{mapped}/{network.prefixlen - _MAPPED_BITS}")
+    return network
+
+
+def _odd_types(kinds: list[str]) -> Iterator[str]:
+    for place, kind in enumerate(kinds):
+        if not _MEDIA_TYPE.fullmatch(kind):
+            shown = printable(repr(kind), 60)
+            yield f"content_types.{place}: {shown} is not a media type; write application/json or application/*"
+
+
+def body_schema(name: str, folder: Path) -> BodySchema:
+    """Return what `schema = "…"` means in a folder. Raises ConfigError, led by the key `schema`."""
+    if is_model(name):
+        return model(name, folder)
+    from relay.config.json_schema import (  # noqa: PLC0415 - 40 ms to import, for sources with a schema only
+        json_schema,
+    )
+
+    return json_schema(name, folder)
+
+
+def _email(text: str | None) -> EmailField | None:
+    """Return where a mail address stands: `header:NAME`, `query:NAME`, `body:/pointer`, or a field of the body."""
+    if text is None:
+        return None
+    kind, colon, name = text.partition(":")
+    bare = _BARE.fullmatch(text)
+    if not colon and bare is not None:
+        return EmailField(kind="body", name=pointer_to(bare[1].split(".")))
+    if kind in ("header", "query") and name.strip():
+        return EmailField(kind=kind, name=name.strip() if kind == "header" else name)
+    if kind == "body" and name.startswith("/") and len(name) > 1:
+        return EmailField(kind="body", name=name)
+    raise ConfigError(
+        f"email_field: {printable(repr(text), 80)} says neither where to look nor for what",
+        hint="write user.email, body:/user/email, header:X-Email or query:email",
+    )

@@ -1,0 +1,216 @@
+"""`[sources.NAME.catch_up]` and the usual variables become the listings that past events are fetched from."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from relay.catchup import github, stripe, svix
+from relay.catchup.github import GitHubHook, owner_of
+from relay.catchup.listing import Access, Listing
+from relay.catchup.stripe import StripeEvents
+from relay.catchup.svix import SvixMessages
+from relay.config.file import CatchUpTable, File
+from relay.config.mistakes import did_you_mean
+from relay.config.secrets import Resolved, explain, resolve, usual
+from relay.errors import ConfigError, UsageError
+from relay.model.event import Headers, Source
+from relay.providers.catalogue import find
+from relay.vault import Vault
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Api:
+    """What one API is configured with: the key of its credential, the variables it usually lies in, its keys."""
+
+    title: str
+    credential: str
+    variables: tuple[str, ...]
+    needs: str
+    keys: frozenset[str]
+    example: str
+
+
+APIS: Mapping[str, _Api] = {
+    "github": _Api(
+        title="GitHub",
+        credential="token",
+        variables=("GITHUB_TOKEN", "GH_TOKEN"),
+        needs="a token that may read the hook: Webhooks (read) of the repository or organisation, or admin:repo_hook",
+        keys=frozenset({"token", "repository", "organization", "hook", "app"}),
+        example='token = "env:GITHUB_TOKEN", repository = "owner/name"',
+    ),
+    "stripe": _Api(
+        title="Stripe",
+        credential="key",
+        variables=("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
+        needs="a secret key (sk_…), or a restricted one (rk_…) that may read events",
+        keys=frozenset({"key", "account", "undelivered"}),
+        example='key = "env:STRIPE_API_KEY"',
+    ),
+    "svix": _Api(
+        title="Svix",
+        credential="token",
+        variables=("SVIX_AUTH_TOKEN", "SVIX_TOKEN"),
+        needs="a token that may read the application's messages",
+        keys=frozenset({"token", "app", "endpoint"}),
+        example='token = "env:SVIX_AUTH_TOKEN", app = "app_…"',
+    ),
+}
+_ANY = frozenset({"api", "base_url"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatchUp:
+    """How the sources of a configuration are caught up with, and what a person should know.
+
+    `listing(source)` raises UsageError where its provider gives out no list, or nothing says how to
+    ask for it.
+    """
+
+    listing: Callable[[Source], Listing]
+    problems: tuple[str, ...]
+    notices: tuple[str, ...]
+
+
+def build_catch_up(
+    file: File, sources: tuple[Source, ...], environ: Mapping[str, str], vault: Vault | None = None
+) -> CatchUp:
+    """Build the listing of every source that has a table for it; mistakes are gathered, not raised."""
+    found: dict[str, Listing] = {}
+    problems: list[str] = []
+    notices: list[str] = []
+    for source in sources:
+        table = file.sources[source.name].catch_up
+        if table is None:
+            continue
+        where = f"sources.{source.name}.catch_up"
+        try:
+            listing = found[source.name] = _listing(source, table, environ, vault)
+        except ConfigError as error:
+            problems.append(f"{where}{error.sentence}")
+            continue
+        if listing.access.credential is None:
+            notices.append(f"{where}: {explain(listing.access.reference)}, so nothing can be caught up with")
+
+    def of(source: Source) -> Listing:
+        return found.get(source.name) or _usual(source, environ)
+
+    return CatchUp(listing=of, problems=tuple(problems), notices=tuple(notices))
+
+
+def _usual(source: Source, environ: Mapping[str, str]) -> Listing:
+    """Return the listing of a source that relay.toml says nothing of, by the usual variables. Raises UsageError."""
+    api = APIS.get(source.provider)
+    if api is None:
+        raise UsageError(
+            f"relay cannot catch up with {source.name}: it reads no list of past events of {source.title}",
+            hint=f"it can with {', '.join(APIS)}",
+        )
+    repository = next((environ[name] for name in ("GITHUB_REPOSITORY", "GH_REPO") if environ.get(name)), None)
+    table = CatchUpTable(repository=repository) if source.provider == "github" else CatchUpTable()
+    try:
+        return _listing(source, table, environ, None)
+    except ConfigError as error:
+        raise UsageError(
+            f"nothing says what to ask {api.title} for ({error.sentence.lstrip('.: ')})",
+            hint=f"relay.toml says it: [sources.{source.name}.catch_up] with {api.example}",
+        ) from error
+
+
+def _listing(source: Source, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Listing:
+    name = table.api or source.provider
+    if name not in APIS:
+        raise ConfigError(
+            f": relay cannot read a list of past events from {source.title or name}; "
+            f'it can with {", ".join(APIS)} (api = "svix" for a provider that sends through Svix)'
+        )
+    api = APIS[name]
+    strange = sorted(table.model_fields_set - api.keys - _ANY)
+    if strange:
+        near = did_you_mean(strange[0], api.keys)
+        raise ConfigError(f".{strange[0]}: {api.title} takes {', '.join(sorted(api.keys | _ANY))}{near}")
+    makers = {"github": _github, "stripe": _stripe, "svix": _svix}
+    return makers[name](source, table, _access(api, table, environ, vault))
+
+
+def _access(api: _Api, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Access:
+    named = table.key if api.credential == "key" else table.token
+    resolved: Resolved = resolve([named], environ, vault) if named else usual(api.variables, environ)
+    credential = resolved.found[0] if resolved.found else None
+    given = table.base_url
+    if given is not None:
+        _check_base(given)
+    defaults = {"GitHub": github.BASE_URL, "Stripe": stripe.BASE_URL}
+    token = credential.reveal().strip() if credential else ""
+    return Access(
+        title=api.title,
+        base_url=(given or defaults.get(api.title) or svix.base_url(token)).rstrip("/"),
+        credential=credential,
+        reference=credential.reference if credential else resolved.missing[0],
+        needs=api.needs,
+    )
+
+
+def _check_base(given: str) -> None:
+    try:
+        url = urlsplit(given)
+        plain = (
+            url.hostname and url.port != 0 and given.isprintable() and not {"@", "?", "#", " "} & set(given)
+        )
+    except ValueError:
+        url, plain = urlsplit(""), False
+    if url.scheme not in ("https", "http") or not plain:
+        raise ConfigError(f".base_url: {given!r} is not the address of an API; write https://api.example.com")
+    if url.scheme == "http" and url.hostname not in _LOOPBACK:
+        raise ConfigError(".base_url: a credential goes there, so it has to be https (http on this computer)")
+
+
+def _github(source: Source, table: CatchUpTable, access: Access) -> Listing:
+    given = [name for name in ("repository", "organization", "app") if getattr(table, name) is not None]
+    if len(given) != 1:
+        raise ConfigError(".repository: say whose hook it is, with one of repository, organization and app")
+    if table.repository is not None and not _REPOSITORY.fullmatch(table.repository):
+        raise ConfigError(f".repository: {table.repository!r} is not a repository; write owner/name")
+    return GitHubHook(
+        access=access,
+        owner=owner_of(table.repository, table.organization),
+        path=source.path.rstrip("/"),
+        hook=table.hook,
+        app=None if table.app is None else str(table.app),
+    )
+
+
+def _stripe(source: Source, table: CatchUpTable, access: Access) -> Listing:
+    provider = find("stripe")
+    assert provider is not None, "Stripe is in the catalogue"
+    usual_types = source.event_type is provider.event_type
+    return StripeEvents(
+        access=access,
+        headers_sent=(("Content-Type", provider.content_type), *provider.companions),
+        indent=provider.indent,
+        undelivered=table.undelivered is not False,
+        types=source.events if usual_types else (),
+        account=table.account,
+    )
+
+
+def _svix(source: Source, table: CatchUpTable, access: Access) -> Listing:
+    if table.app is None:
+        raise ConfigError('.app: say of which application; write app = "app_…", or its uid')
+    headers, id_header = _sent_by_svix(source)
+    return SvixMessages(
+        access=access, app=str(table.app), endpoint=table.endpoint, headers_sent=headers, id_header=id_header
+    )
+
+
+def _sent_by_svix(source: Source) -> tuple[Headers, str]:
+    """Return what the source's provider sends besides its signature, and the header of the message's id."""
+    provider = find(source.provider)
+    companions = provider.companions if provider else ()
+    id_header = next((name for name, _ in companions if name.endswith("-id")), "svix-id")
+    plain = tuple(pair for pair in companions if "${" not in pair[1])
+    return (("Content-Type", "application/json"), *plain), id_header

@@ -1,0 +1,174 @@
+"""`schema = "schemas/payment.json"` becomes a validator: the file, and every file beside it that it refers to."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import best_match
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
+from jsonschema_specifications import REGISTRY as SPECIFICATIONS  # type: ignore[import-untyped] # a companion of jsonschema, without types
+from referencing import Registry, Resource
+from referencing.exceptions import NoSuchResource, Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from relay.admission.json_schema import JsonSchema, placing
+from relay.admission.recipient import fault
+from relay.errors import ConfigError
+from relay.model.paths import pointer_to
+from relay.model.payload import PayloadError, parse_json
+from relay.model.text import printable
+
+_MAX_FILE = 1_000_000  # bytes
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+
+
+def json_schema(name: str, folder: Path) -> JsonSchema:
+    """Return the schema in the file `name` of a folder, ready to be asked.
+
+    Nothing is ever fetched: a reference leads to a file, or to a part of one. Raises ConfigError, led by the
+    key `schema`, naming the file and the place at fault.
+    """
+    path = (folder / name).resolve()
+    files = _Files()
+    document = files.read(path, name)
+    kind = placing(_kind(document, name))
+    formats = _walk(files, path.as_uri(), name)
+    checker = _formats(kind)
+    registry: Registry[Any] = Registry().with_resources(files.found.items()).crawl()
+    validator = kind({"$ref": path.as_uri()}, registry=registry, format_checker=checker)
+    unchecked = tuple(sorted(formats - checker.checkers.keys()))
+    return JsonSchema(name=name, validator=validator, unchecked=unchecked)
+
+
+@dataclass(slots=True)
+class _Files:
+    """Every file that was read, by its URI; `why` says what was wrong with the last one that could not be.
+
+    A schema that calls itself `https://example.com/schemas/payment.json` stands, with the files beside it,
+    for the folder it lies in, as far as references in it go.
+    """
+
+    found: dict[str, Resource[Any]] = field(default_factory=dict)
+    why: str = ""
+    bases: list[tuple[str, Path]] = field(default_factory=list)
+
+    def read(self, path: Path, name: str) -> Any:
+        """Return what a schema file holds, checked as a schema. Raises ConfigError."""
+        document = _document(path, name)
+        if not isinstance(document, dict | bool):
+            raise ConfigError(f"schema: {name} is no JSON Schema", hint="a schema is an object")
+        _check(document, name)
+        called = str(document.get("$id", "")) if isinstance(document, dict) else ""
+        if called.startswith(("https://", "http://")):
+            self.bases.append((called.rpartition("/")[0] + "/", path.parent))
+        self.found[path.as_uri()] = Resource.from_contents(document, default_specification=DRAFT202012)
+        return document
+
+    def retrieve(self, uri: str) -> Resource[Any]:
+        """Return the file behind a URI. Raises NoSuchResource, and leaves the reason in `why`."""
+        path = self._path(uri)
+        if path is None:
+            self.why = "leads out of this computer, and relay fetches nothing; save it beside the file"
+        elif path.as_uri() not in self.found:
+            try:
+                self.read(path, path.name)
+            except ConfigError as error:
+                self.why = error.sentence.removeprefix("schema: ")
+        if self.why or path is None:
+            raise NoSuchResource(uri)
+        return self.found.setdefault(uri, self.found[path.as_uri()])
+
+    def _path(self, uri: str) -> Path | None:
+        if uri.startswith("file:///"):
+            return Path(unquote(urlsplit(uri).path))
+        near = [(base, folder) for base, folder in self.bases if uri.startswith(base)]
+        return next((folder / unquote(uri.removeprefix(base)) for base, folder in near), None)
+
+
+def _document(path: Path, name: str) -> object:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        hint = "" if name.endswith(".json") else 'a model is named like "models:WebhookPayload"'
+        raise ConfigError(f"schema: there is no file {path}", hint=hint) from None
+    except OSError as error:
+        raise ConfigError(f"schema: cannot read {path}: {error.strerror}") from None
+    if len(raw) > _MAX_FILE:
+        raise ConfigError(f"schema: {name} is too large to be a schema", hint=f"at most {_MAX_FILE} bytes")
+    try:
+        return parse_json(raw, strict=True)
+    except PayloadError as error:
+        where = f", line {error.line}, column {error.column}" if error.line else ""
+        raise ConfigError(
+            f"schema: {name} is not JSON: {error.sentence}{where}", hint="mend that place"
+        ) from None
+
+
+def _kind(document: object, name: str) -> type[Validator]:
+    """Return what validates by the draft that a schema names, 2020-12 where it names none."""
+    said = document.get("$schema") if isinstance(document, dict) else None
+    if said is None:
+        return Draft202012Validator
+    # Asked with a schema of the name alone: for one without any, the default would come back.
+    found: Any = None
+    if isinstance(said, str):
+        found = validator_for({"$schema": said}, default=found)
+    if found is None:
+        raise ConfigError(
+            f"schema: {name} names a $schema that relay does not know: {printable(repr(said), 80)}",
+            hint="https://json-schema.org/draft/2020-12/schema, or an earlier draft down to 3",
+        )
+    kind: type[Validator] = found
+    return kind
+
+
+def _check(document: Any, name: str) -> None:
+    kind = _kind(document, name)
+    checker = kind(kind.META_SCHEMA, format_checker=kind.FORMAT_CHECKER)
+    error = best_match(checker.iter_errors(document))
+    if error is not None:
+        place = pointer_to(error.absolute_path) or "its outermost level"
+        raise ConfigError(
+            f"schema: {name} is no JSON Schema: at {printable(place, 120)}, {printable(error.message, 160)}",
+            hint="mend that place",
+        )
+
+
+def _walk(files: _Files, uri: str, name: str) -> set[str]:
+    """Follow every reference to its end and return the formats met on the way. Raises ConfigError."""
+    empty: Registry[Any] = Registry(retrieve=files.retrieve)  # type: ignore[call-arg] # made by attrs, which mypy cannot see
+    registry = empty.with_resources(SPECIFICATIONS.items())
+    formats: set[str] = set()
+    seen: set[int] = set()
+    first = registry.resolver().lookup(uri)
+    waiting = [(first.contents, first.resolver)]
+    while waiting:
+        contents, resolver = waiting.pop()
+        if not isinstance(contents, dict) or id(contents) in seen:
+            continue
+        seen.add(id(contents))
+        if isinstance(contents.get("format"), str):
+            formats.add(contents["format"])
+        for reference in filter(None, (contents.get(word) for word in _REFERENCES)):
+            files.why = ""
+            try:
+                led = resolver.lookup(str(reference))
+            except Unresolvable:
+                why = files.why or "leads nowhere"
+                shown = printable(str(reference), 120)
+                raise ConfigError(f"schema: {name} refers to {shown}, which {why}") from None
+            waiting.append((led.contents, led.resolver))
+        parts = Resource.from_contents(contents, default_specification=DRAFT202012).subresources()
+        waiting += [(part.contents, resolver.in_subresource(part)) for part in parts]
+    return formats
+
+
+def _formats(kind: type[Validator]) -> FormatChecker:
+    checker = FormatChecker(formats=())
+    checker.checkers = dict(kind.FORMAT_CHECKER.checkers)
+    # The library looks for an @ and nothing else.
+    checker.checks("email")(lambda value: not isinstance(value, str) or not fault(value))
+    return checker

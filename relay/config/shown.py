@@ -1,0 +1,93 @@
+"""What relay.toml says, value by value, with the line where it says so: for people who want to change it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from relay.config.file import File
+from relay.model.fact import Fact
+
+_HEADER = re.compile(r"^\s*\[+\s*(?P<name>[^\]]+?)\s*\]+")
+_OWN_TABLES = frozenset({"signature", "catch_up"})  # of a source: shown after its other keys
+_KEY = re.compile(r"^\s*(?P<key>[A-Za-z0-9_-]+)\s*=")
+
+
+def facts(file: File, path: Path | None) -> tuple[Fact, ...]:
+    """Return every value that is in force, table by table in the file's order; secrets are references only."""
+    lines = _lines(path)
+    found: list[Fact] = []
+    for table, model in _tables(file):
+        for name, field in type(model).model_fields.items():
+            value = getattr(model, name)
+            given = name in model.model_fields_set
+            if value is None or name in _OWN_TABLES or (value in ([], {}) and not given):
+                continue
+            key = field.alias or name
+            found.append(
+                Fact(
+                    table=table, key=key, value=_said(value), line=lines.get((table, key), 0) if given else 0
+                )
+            )
+    return tuple(found)
+
+
+def _tables(file: File) -> Iterator[tuple[str, BaseModel]]:
+    yield "server", file.server
+    yield "tunnel", file.tunnel
+    for name, source in file.sources.items():
+        yield f"sources.{name}", source
+        if source.signature is not None:
+            yield f"sources.{name}.signature", source.signature
+        if source.catch_up is not None:
+            yield f"sources.{name}.catch_up", source.catch_up
+    yield from ((f"targets.{name}", target) for name, target in file.targets.items())
+    yield from ((f"routes {number}", route) for number, route in enumerate(file.routes, start=1))
+    yield from ((f"emails.{name}", email) for name, email in file.emails.items())
+    if file.smtp is not None:
+        yield "smtp", file.smtp
+    yield "retention", file.retention
+
+
+def _lines(path: Path | None) -> dict[tuple[str, str], int]:
+    """Return where each key is set; a file that cannot be read any more tells of none."""
+    try:
+        text = path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError):
+        return {}
+    found: dict[tuple[str, str], int] = {}
+    table, routes = "", 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = header["name"].replace('"', "").replace(" ", "")
+            routes += table == "routes"
+            table = f"routes {routes}" if table == "routes" else table
+        elif key := _KEY.match(line):
+            found.setdefault((table, key["key"]), number)
+    return found
+
+
+def _said(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g} s" if value != int(value) or value < 120 else _long(int(value))
+        case (str() as host, int() as port):
+            return f"{host}:{port}"
+        case list():
+            return ", ".join(_said(item) for item in value)
+        case BaseModel():
+            pairs = ((name, getattr(value, name)) for name in type(value).model_fields)
+            return ", ".join(f"{name} = {_said(item)}" for name, item in pairs if item not in (None, [], {}))
+        case dict():
+            return ", ".join(f"{name} = {_said(item)}" for name, item in value.items())
+    return str(value)
+
+
+def _long(seconds: int) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

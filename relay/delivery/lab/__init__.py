@@ -1,0 +1,1 @@
+"""The room lab/: experiments on an app, as data, and what runs and judges them."""

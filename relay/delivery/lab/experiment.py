@@ -1,0 +1,115 @@
+"""What an experiment is: what it finds, which sends it makes of an event, and how it judges the answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from relay.delivery.spoil import Spoil
+from relay.model.delivery import Changes, SignMode
+from relay.model.event import Event, EventRow
+from relay.model.lab import Finding, Judged, Order, Round, Send, Settings, Shot, Trial
+
+MORE = 3  # events that a sentence names; the report shows all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back from one attempt: `status` None where nothing did, `took` in seconds; headers by lower name."""
+
+    status: int | None
+    took: float
+    headers: dict[str, str]
+
+
+class Experiment(ABC):
+    """One kind of test of an app. Stateless: everything it needs is handed in.
+
+    `finds` is a sentence for help and dashboard, `good` what an app should answer. `renewing`: the
+    events get ids of their own in each round, where relay can sign them so.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    finds: ClassVar[str]
+    good: ClassVar[str]
+    renewing: ClassVar[bool] = False
+
+    def refuses(self, event: Event, spoil: Spoil) -> str:
+        """Return why the experiment cannot be made on an event, "" where it can."""
+        del event, spoil
+        return ""
+
+    def unfit(self, events: Sequence[int]) -> str:
+        """Return why it cannot be made on these events together, "" where it can."""
+        del events
+        return ""
+
+    def notes(self, events: Sequence[EventRow], settings: Settings) -> tuple[str, ...]:
+        """Return what a person should know of how it is made on these events."""
+        del events, settings
+        return ()
+
+    @abstractmethod
+    def rounds(self, events: Sequence[EventRow], settings: Settings) -> tuple[Round, ...]:
+        """Return the sends, round by round; `events` are oldest first."""
+
+    def changes(self, event: Event, shot: Shot, spoil: Spoil) -> Changes:
+        """Return how a send differs from its event. Raises SigningError where it cannot be made after all."""
+        del event, shot, spoil
+        return Changes(sign=SignMode.AUTO)
+
+    def again(self, changes: Changes, event: Event, before: Send) -> Changes:
+        """Return how the next attempt of a delivery differs from its event, `before` being the last."""
+        del event, before
+        return changes
+
+    def settled(self, send: Send, answer: Answer, event: Event) -> Send:
+        """Return a send with whether the provider would call it delivered, and a note where there is one to make."""
+        del event
+        return replace(send, good=answer.status is not None and 200 <= answer.status < 300)
+
+    def over(self, send: Send) -> bool:
+        """Say whether the rest of a round is left out after this send."""
+        del send
+        return False
+
+    @abstractmethod
+    def judge(self, trial: Trial, sends: Sequence[Send]) -> Judged:
+        """Return what the answers mean, once all are there."""
+
+    def differing(self, sends: Sequence[Send]) -> frozenset[int]:
+        """Return the places of sends that were answered otherwise than the first of their event."""
+        del sends
+        return frozenset()
+
+    def orders(self, sends: Sequence[Send]) -> tuple[Order, ...]:
+        """Return the orders in which events were sent, where that is what it is about."""
+        del sends
+        return ()
+
+
+def worst(judged: Sequence[tuple[int, Judged]]) -> Judged:
+    """Return what all events together came to: the worst of them in its own words, and how many are like it."""
+    for finding in (Finding.FAILED, Finding.UNCLEAR, Finding.PASSED):
+        alike = [(event, one) for event, one in judged if one.finding is finding]
+        if alike:
+            first = alike[0][1]
+            return replace(first, sentence=first.sentence + _others([event for event, _ in alike[1:]]))
+    return Judged(finding=Finding.SKIPPED, sentence="nothing was sent")
+
+
+def by_event(sends: Sequence[Send]) -> dict[int, list[Send]]:
+    """Return the sends of each event, in order."""
+    grouped: dict[int, list[Send]] = {}
+    for send in sends:
+        grouped.setdefault(send.event_id, []).append(send)
+    return grouped
+
+
+def _others(events: Sequence[int]) -> str:
+    if not events:
+        return ""
+    named = ", ".join(f"#{event}" for event in events[:MORE])
+    more = f" and {len(events) - MORE} more" if len(events) > MORE else ""
+    return f"; the same with {named}{more}"

@@ -1,0 +1,202 @@
+"""What a run would do, before it does: which events, to which target, and what each experiment makes of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from relay.clock import Clock
+from relay.delivery.lab.catalogue import NAMES, named
+from relay.delivery.lab.experiment import Experiment
+from relay.delivery.spoil import Spoil
+from relay.delivery.targets import Targets
+from relay.dial import Rules, check_target
+from relay.errors import NotFoundError, UsageError
+from relay.model.event import EventRow
+from relay.model.lab import NewRun, Planned, Settings, Trial
+from relay.model.search import parse
+from relay.model.text import printable
+from relay.store import Store
+
+MOST_EVENTS = 100
+MOST_TIMES = 200
+MOST_SENDS = 2_000
+LONGEST_DELAY = 3600.0
+_DELAY = 2.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """What a look at the events themselves showed: by experiment and event why not, and what to say of all."""
+
+    refused: dict[str, dict[int, str]]
+    keeps_ids: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planner:
+    """Plans runs. `rules(typed)` says what may be dialled; `seed` gives a new one where none is asked for."""
+
+    store: Store
+    clock: Clock
+    targets: Targets
+    spoil: Spoil
+    rules: Callable[[bool], Rules]
+    seed: Callable[[], int]
+
+    async def plan(self, new: NewRun) -> Planned:
+        """Return what a run would do.
+
+        Raises UsageError for what makes no sense, NotFoundError for an unknown target or event or where
+        nothing matches, TargetError for an address that relay must not dial.
+        """
+        experiments = _experiments(new.experiments)
+        settings = self._settings(new)
+        target = await self._target(new.target)
+        rows = await self._rows(new)
+        seen = await self._look(experiments, rows)
+        planned = Planned(
+            query=new.query if not new.events else "",
+            events=tuple(row.id for row in rows),
+            target=target,
+            settings=settings,
+            trials=tuple(_trial(experiment, rows, seen, settings) for experiment in experiments),
+            notes=tuple(dict.fromkeys(seen.notes)),
+        )
+        if planned.sends > MOST_SENDS:
+            raise UsageError(
+                f"that would be {planned.sends:,} sends, and a run makes {MOST_SENDS:,} at most",
+                hint="name fewer events or experiments, or fewer times",
+            )
+        return planned
+
+    def _settings(self, new: NewRun) -> Settings:
+        if new.times is not None and not 2 <= new.times <= MOST_TIMES:
+            raise UsageError(
+                f"times is a number from 2 to {MOST_TIMES}", hint="leave it out for the usual one"
+            )
+        if new.delay is not None and not 0 <= new.delay <= LONGEST_DELAY:
+            raise UsageError("delay is at most an hour", hint="write 2s, 500ms or 5m")
+        if new.speed is not None and not 1 <= new.speed <= 1_000_000:
+            raise UsageError(
+                "speed is a number from 1 (as the provider does) to a million", hint="write 1000"
+            )
+        if new.compare not in (None, "body", "status"):
+            raise UsageError("compare is body or status", hint="leave it out for body")
+        if new.seed is not None and not 0 <= new.seed < 2**53:
+            raise UsageError("a seed is a whole number from 0", hint="take the one that a run printed")
+        return Settings(
+            times=new.times,
+            seed=self.seed() if new.seed is None else new.seed,
+            delay=_DELAY if new.delay is None else new.delay,
+            speed=new.speed,
+            compare=new.compare or "body",
+        )
+
+    async def _target(self, name: str | None) -> str:
+        forwarding = [known for known in sorted(self.targets.names) if self._forwards(known)]
+        if not name:
+            if len(forwarding) == 1:
+                return forwarding[0]
+            known = ", ".join(forwarding) or "none yet"
+            raise UsageError(
+                "a run needs a target",
+                hint=f"there is: {known}; or an address: http://localhost:3000/webhooks",
+            )
+        if "://" in name:
+            await check_target(name, self.rules(True))
+            return name
+        if name not in self.targets.names:
+            known = ", ".join(forwarding) or "none yet"
+            raise NotFoundError(
+                f"no target '{printable(name, 80)}'", hint=f"there is: {known}; or an address: http://…"
+            )
+        if name not in forwarding:
+            raise UsageError(
+                f"{name} answers nothing", hint="the lab needs a target that events are forwarded to"
+            )
+        return name
+
+    def _forwards(self, name: str) -> bool:
+        target = self.targets.named(name)
+        return target is not None and target.action == "forward"
+
+    async def _rows(self, new: NewRun) -> tuple[EventRow, ...]:
+        if new.events:
+            ids = sorted(set(new.events))
+            if len(ids) > MOST_EVENTS:
+                raise _too_many()
+            rows = {row.id: row for row in await self.store.events.rows(ids)}
+            gone = next((id_ for id_ in ids if id_ not in rows), None)
+            if gone is not None:
+                raise NotFoundError(f"no event {gone}", hint="relay events lists those that there are")
+            return tuple(rows[id_] for id_ in ids)
+        query = parse(new.query, self.clock.now())
+        if query.problems:
+            raise UsageError(query.problems[0], hint="the search language stands in the README")
+        found: list[EventRow] = []
+        before: int | None = None
+        while len(found) <= MOST_EVENTS:
+            page = await self.store.events.page(query, limit=MOST_EVENTS + 1, before=before)
+            found += page.rows
+            before = page.next_before
+            if before is None:
+                break
+        if len(found) > MOST_EVENTS:
+            raise _too_many()
+        if not found:
+            raise NotFoundError("no event matches", hint="relay events QUERY shows what does")
+        return tuple(found[::-1])
+
+    async def _look(self, experiments: Sequence[Experiment], rows: Sequence[EventRow]) -> _Seen:
+        seen = _Seen(refused={experiment.name: {} for experiment in experiments})
+        for row in rows:
+            # One after another: a hundred bodies at once may be more than there is room for.
+            event = await self.store.events.get(row.id)
+            if helpless := self.spoil.helpless(event):
+                seen.keeps_ids = True
+                seen.notes.append(f"{helpless}: its events go out with the signature they came with")
+            for experiment in experiments:
+                if reason := experiment.refuses(event, self.spoil):
+                    seen.refused[experiment.name][row.id] = reason
+        return seen
+
+
+def _experiments(names: Sequence[str]) -> tuple[Experiment, ...]:
+    wanted = set(NAMES) if "all" in names else set(names)
+    strange = sorted(wanted - set(NAMES))
+    if strange:
+        raise UsageError(
+            f"there is no experiment '{printable(strange[0], 40)}'", hint=f"there is: all, {', '.join(NAMES)}"
+        )
+    if not wanted:
+        raise UsageError("a run needs an experiment", hint=f"there is: all, {', '.join(NAMES)}")
+    return tuple(named(name) for name in NAMES if name in wanted)
+
+
+def _trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Seen, settings: Settings) -> Trial:
+    refused = seen.refused[experiment.name]
+    fit = [row for row in rows if row.id not in refused]
+    if unfit := experiment.unfit([row.id for row in fit]):
+        refused |= {row.id: unfit for row in fit}
+        fit = []
+    notes = experiment.notes(fit, settings) if fit else ()
+    if experiment.renewing and fit:
+        said = "some events keep their ids, for relay cannot sign new ones" if seen.keeps_ids else ""
+        notes = (
+            said or "events get new ids in each order, so that an app that drops duplicates looks anew",
+            *notes,
+        )
+    return Trial(
+        experiment=experiment.name,
+        events=tuple(row.id for row in fit),
+        sends=sum(len(one.shots) for one in experiment.rounds(fit, settings)) if fit else 0,
+        skipped=tuple(sorted(refused.items())),
+        notes=notes,
+    )
+
+
+def _too_many() -> UsageError:
+    return UsageError(
+        f"more than {MOST_EVENTS} events match, and a run takes {MOST_EVENTS} at most",
+        hint="narrow the query, by after: and before: perhaps",
+    )

@@ -1,0 +1,186 @@
+"""Experiments that an app must refuse: a signature that is too old or wrong, a body that was cut."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from relay.delivery.lab.experiment import Experiment, by_event, worst
+from relay.delivery.spoil import Spoil
+from relay.errors import SigningError
+from relay.model.delivery import Changes, SignMode
+from relay.model.event import Event, EventRow
+from relay.model.lab import Finding, Judged, Round, Send, Settings, Shot, Trial
+from relay.model.payload import PayloadError, parse_json
+
+_CONTROL = "control"
+
+
+class _Refusal(Experiment):
+    """A genuine request first, so that a refusal means something; then the one to refuse."""
+
+    role: str
+    label: str
+    taken: str  # what it means that the app took it
+    advice: str
+
+    def rounds(self, events: Sequence[EventRow], settings: Settings) -> tuple[Round, ...]:
+        """Return a round for each event: genuine, then spoilt."""
+        del settings
+        return tuple(
+            Round(
+                shots=(
+                    Shot(event_id=event.id, role=_CONTROL, label="genuine"),
+                    Shot(event_id=event.id, role=self.role, label=self.label),
+                )
+            )
+            for event in events
+        )
+
+    def refuses(self, event: Event, spoil: Spoil) -> str:
+        """Return why this event cannot be spoilt."""
+        try:
+            self.spoilt(event, spoil)
+        except SigningError as error:
+            return error.sentence
+        return ""
+
+    def changes(self, event: Event, shot: Shot, spoil: Spoil) -> Changes:
+        """Return nothing that differs for the genuine request, and what is to be refused for the other."""
+        return super().changes(event, shot, spoil) if shot.role == _CONTROL else self.spoilt(event, spoil)
+
+    @abstractmethod
+    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+        """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
+
+    def judge(self, trial: Trial, sends: Sequence[Send]) -> Judged:
+        """Return failed where the app took what it should have refused."""
+        del trial
+        return worst(
+            [(event, self._judge(event, *sent)) for event, sent in by_event(sends).items() if len(sent) == 2]
+        )
+
+    def _judge(self, event: int, control: Send, spoilt: Send) -> Judged:
+        if spoilt.good:
+            return Judged(
+                finding=Finding.FAILED,
+                sentence=f"#{event}, {self.taken}, was taken: {spoilt.told}",
+                advice=self.advice,
+            )
+        if not control.good:
+            return Judged(
+                finding=Finding.UNCLEAR,
+                sentence=f"#{event}, {self.taken}, {spoilt.answered}; but the genuine one {control.answered} too",
+                advice="make the app take the genuine event first; relay verify says how it is signed",
+            )
+        return self._refused(event, spoilt)
+
+    def _refused(self, event: int, spoilt: Send) -> Judged:
+        if spoilt.status is not None and 400 <= spoilt.status < 500:
+            return Judged(
+                finding=Finding.PASSED, sentence=f"#{event}, {self.taken}, was refused: {spoilt.status}"
+            )
+        return Judged(
+            finding=Finding.UNCLEAR,
+            sentence=f"#{event}, {self.taken}, was not taken, but not refused either: {spoilt.told}",
+            advice="answer 400 or 401, so that nobody takes it for an outage",
+        )
+
+
+class Stale(_Refusal):
+    """Validly signed, too long ago."""
+
+    name = "stale"
+    title = "Stale timestamp"
+    finds = (
+        "signs an event validly, but as of too long ago: finds an app that takes what somebody recorded "
+        "and plays back"
+    )
+    good = "4xx, for its age"
+    role = "stale"
+    label = "signed too long ago"
+    taken = "signed too long ago"
+    advice = "compare the signed time with the clock, as the provider's library does unless it is told not to"
+
+    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+        """Return a signature as of just beyond the source's tolerance."""
+        return Changes(sign=SignMode.FRESH, age=spoil.age(event))
+
+
+class WrongSignature(_Refusal):
+    """Signed by somebody else."""
+
+    name = "wrong-signature"
+    title = "Wrong signature"
+    finds = "signs an event with a secret that is not yours: finds an app that believes anybody"
+    good = "4xx: 401, or 400"
+    role = "forged"
+    label = "signed with another secret"
+    taken = "signed with another secret"
+    advice = "verify the signature before anything else, over the bytes as they came"
+
+    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+        """Return a signature by somebody who has not the secret."""
+        spoil.forgeable(event)
+        return Changes(sign=SignMode.FRESH, forged=True)
+
+
+class Truncated(_Refusal):
+    """A body that ends too soon."""
+
+    name = "truncated"
+    title = "Truncated body"
+    finds = "cuts the body in half, signed as it goes out where relay can: finds an app that acts on half an event"
+    good = "4xx, and never 2xx"
+    role = "cut"
+    label = "cut in half"
+    taken = "cut in half"
+    advice = "answer 400 to a body that cannot be read, before anything of it is used"
+
+    def refuses(self, event: Event, spoil: Spoil) -> str:
+        """Return why nobody could tell that this event's body was cut."""
+        body = event.capture.body
+        if len(body) < 2:
+            return "it has no body that could be cut"
+        if not _is_json(body):
+            return (
+                ""
+                if spoil.signed(event)
+                else "its body is no JSON and unsigned: no app can tell that it was cut"
+            )
+        if _is_json(_half(body)):
+            return "half of its body is JSON as well"
+        return ""
+
+    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+        """Return the body cut in half.
+
+        JSON is signed as it goes out, so that the reading of it is tested and not the signature once more; of
+        anything else half is as good as the whole, and only the signature of the whole tells.
+        """
+        del spoil
+        body = event.capture.body
+        mode = SignMode.AUTO if _is_json(body) else SignMode.ORIGINAL
+        return Changes(sign=mode, body=_half(body))
+
+    def _refused(self, event: int, spoilt: Send) -> Judged:
+        judged = super()._refused(event, spoilt)
+        if spoilt.status is None or judged.finding is Finding.PASSED:
+            return judged
+        return Judged(
+            finding=Finding.PASSED,
+            sentence=f"#{event}, {self.taken}, was not taken: {spoilt.status}",
+            advice="400 would tell the provider that sending it again is no use"
+            if spoilt.status >= 500
+            else "",
+        )
+
+
+def _half(body: bytes) -> bytes:
+    return body[: len(body) // 2]
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        parse_json(body)
+    except PayloadError:
+        return False
+    return True

@@ -1,0 +1,149 @@
+"""The experiment with a provider's own retries: its schedule, faster, until the app takes the event."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from relay.delivery.lab.experiment import Answer, Experiment, by_event, worst
+from relay.model.delivery import Changes, SignMode
+from relay.model.event import Event, EventRow
+from relay.model.lab import Finding, Judged, Round, Send, Settings, Shot, Trial
+from relay.providers.catalogue import find
+from relay.providers.schedules import STANDARD, Schedule, schedule
+
+_LATE = "too late"
+_STOPS = "the provider stops here"
+SPAN = 10.0  # seconds that a whole schedule lasts unless a speed is given
+_LEAST = 0.05  # seconds between two attempts, however fast
+_UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
+
+
+class Retries(Experiment):
+    """What the provider does when an answer is no 2xx, or too late."""
+
+    name = "retries"
+    title = "The provider's retries"
+    finds = (
+        "sends again when the provider would, only faster, until the app takes it: finds an app that does "
+        "not recover, and answers that come too late"
+    )
+    good = "2xx within the provider's time limit"
+
+    def notes(self, events: Sequence[EventRow], settings: Settings) -> tuple[str, ...]:
+        """Return each provider's schedule in words, how fast it runs, and where it stands."""
+        told = {event.provider: _told(event.provider, settings) for event in events}
+        return tuple(told.values())
+
+    def rounds(self, events: Sequence[EventRow], settings: Settings) -> tuple[Round, ...]:
+        """Return a round for each event: the first attempt and every retry, as attempts of one delivery."""
+        return tuple(
+            Round(shots=_shots(event.id, _schedule(event), settings), one_delivery=True) for event in events
+        )
+
+    def again(self, changes: Changes, event: Event, before: Send) -> Changes:
+        """Return the changes with the headers that the provider adds to a retry."""
+        marks = _schedule(event.row).marks
+        if not marks:
+            return changes
+        reason = "connection_failed" if before.status is None else "http_error"
+        reason = "http_timeout" if before.note.startswith(_LATE) else reason
+        added = tuple((name, text.format(n=before.attempt, reason=reason)) for name, text in marks)
+        names = {name.lower() for name, _ in added}
+        kept = tuple(pair for pair in event.capture.headers if pair[0].lower() not in names)
+        return replace(changes, headers=kept + added, sign=SignMode.AUTO)
+
+    def settled(self, send: Send, answer: Answer, event: Event) -> Send:
+        """Return a send with what this provider makes of the answer."""
+        told = _schedule(event.row)
+        if answer.status is None:
+            return replace(send, good=False)
+        if told.limit is not None and answer.took > told.limit:
+            late = f"{_LATE}: the provider waits {told.limit:g} s"
+            return replace(send, good=False, note=late)
+        if answer.status in told.taken:
+            return replace(send, good=True)
+        stops = answer.status in told.stops or (
+            told.stop_header is not None
+            and answer.headers.get(told.stop_header[0].lower()) == told.stop_header[1]
+        )
+        return replace(send, good=False, note=_STOPS if stops else "")
+
+    def over(self, send: Send) -> bool:
+        """Say that a provider stops once an event is delivered, or it is told to."""
+        return bool(send.good) or send.note == _STOPS
+
+    def judge(self, trial: Trial, sends: Sequence[Send]) -> Judged:
+        """Return failed where the provider would have given the event up."""
+        del trial
+        return worst([(event, _judge(event, tries)) for event, tries in by_event(sends).items()])
+
+
+def _told(provider: str, settings: Settings) -> str:
+    known, told = find(provider), schedule(provider)
+    title = known.title if known else "this sender"
+    if told is None:
+        said = f"nobody says how {title} retries: the table of Standard Webhooks stands in"
+    elif not told.waits:
+        said = f"{title} never retries by itself" + (f": {told.then}" if told.then else "")
+    elif told.published:
+        said = f"{title} retries {len(told.waits)} times over {span(told.span)}"
+    else:
+        said = f"{title} retries for {span(told.span)} and does not publish when: relay spreads {len(told.waits)}"
+    made = told or STANDARD
+    speed = _speed(made, settings)
+    fast = f", {speed:,.0f} times as fast here" if made.waits and speed > 1 else ""
+    return f"{said}{fast} ({made.source})"
+
+
+def _schedule(row: EventRow) -> Schedule:
+    return schedule(row.provider) or STANDARD
+
+
+def _speed(told: Schedule, settings: Settings) -> float:
+    return settings.speed or max(1.0, told.span / SPAN)
+
+
+def _shots(event_id: int, told: Schedule, settings: Settings) -> tuple[Shot, ...]:
+    speed = _speed(told, settings)
+    first = Shot(event_id=event_id, role="try", label="first attempt")
+    retries = (
+        Shot(
+            event_id=event_id,
+            role="try",
+            label=f"retry {number}, after {span(wait)}" if wait else f"retry {number}, at once",
+            wait=max(wait / speed, _LEAST),
+        )
+        for number, wait in enumerate(told.waits, start=1)
+    )
+    return (first, *retries)
+
+
+def _judge(event: int, tries: Sequence[Send]) -> Judged:
+    last = tries[-1]
+    if last.good and len(tries) == 1:
+        return Judged(
+            finding=Finding.PASSED,
+            sentence=f"#{event} was taken at the first attempt, so that nothing was retried",
+            advice="stop the app, or let it answer 500, to see the retries",
+        )
+    if last.good:
+        return Judged(
+            finding=Finding.PASSED, sentence=f"#{event} was taken at attempt {len(tries)}: {last.label}"
+        )
+    told = last.note or "the provider gives it up"
+    late = sum(one.note.startswith(_LATE) for one in tries)
+    why = f"{last.told}, {told}" if not late else f"{late} of {len(tries)} answers came {told}"
+    return Judged(
+        finding=Finding.FAILED,
+        sentence=f"#{event} was not taken in {len(tries)} {'attempt' if len(tries) == 1 else 'attempts'}: {why}",
+        advice="answer 2xx as soon as the event is kept, and work on it afterwards"
+        if late
+        else "bring the app back before the last retry, and fetch from the provider what was missed",
+    )
+
+
+def span(seconds: float) -> str:
+    """Return a time as people say it: `5 s`, `30 min`, `28 h`, `3 d`."""
+    unit, size = next(
+        ((unit, size) for unit, size in _UNITS if seconds >= size * (2 if size > 60.0 else 1)), _UNITS[-1]
+    )
+    return f"{seconds / size:.0f} {unit}" if seconds >= 1 else f"{seconds:.1f} s"

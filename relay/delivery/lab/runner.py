@@ -1,0 +1,289 @@
+"""Runs the lab: one run after another, each send a delivery, all of it written down as it happens."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.delivery.lab.catalogue import named
+from relay.delivery.lab.experiment import Answer, Experiment
+from relay.delivery.lab.plan import Planner
+from relay.delivery.lab.renew import renewed
+from relay.delivery.lab.report import report
+from relay.delivery.trouble import log_trace
+from relay.errors import NotFoundError, SigningError, StoreError, UsageError
+from relay.model.delivery import (
+    Attempt,
+    Changes,
+    Delivery,
+    DeliveryReason,
+    DeliveryState,
+    NewDelivery,
+)
+from relay.model.event import Event
+from relay.model.lab import OVER, LabState, NewRun, Planned, Report, Round, Run, Send, Shot
+from relay.model.signals import LabChanged
+from relay.model.text import printable
+from relay.store import Claimed, Launch, Store
+
+log = logging.getLogger(__name__)
+
+STOPPED = "relay was stopped before it was over"
+_POLL_SECONDS = 10.0
+_STORE_PAUSE = 1.0
+_SAID = 160  # letters of an answer that a report shows
+_READ = 2_000  # bytes of it that are looked at for that
+
+Attempting = Callable[[Claimed, Callable[[Attempt], DeliveryState]], Awaitable[Attempt]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where in a run a send stands."""
+
+    run: Run
+    trial: int
+    round: int
+    experiment: Experiment
+
+
+class Lab:
+    """Plans, begins, ends and reports runs; `run` is the long task that makes them, one after another.
+
+    `attempt(claimed, state)` makes one attempt of a delivery at once, whatever else its target has to
+    do, writes it down with the state it leads to, and returns it.
+    """
+
+    def __init__(
+        self, *, store: Store, bus: Bus, clock: Clock, planner: Planner, attempt: Attempting
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._planner = planner
+        self._attempt = attempt
+        self._bell = asyncio.Event()
+        self._current: tuple[int, asyncio.Task[None]] | None = None
+        self._unwanted: set[int] = set()
+
+    async def plan(self, new: NewRun) -> Planned:
+        """Return what a run would do. Raises as Planner.plan."""
+        return await self._planner.plan(new)
+
+    async def start(self, new: NewRun) -> Run:
+        """Begin a run, after those that wait already. Raises as `plan`."""
+        planned = await self._planner.plan(new)
+        id_ = await self._store.labs.add(planned, self._clock.now())
+        self._say(id_, LabState.WAITING)
+        self._bell.set()
+        return await self._store.labs.get(id_)
+
+    async def report(self, id_: int) -> Report:
+        """Return what a run showed so far. Raises NotFoundError."""
+        run = await self._store.labs.get(id_)
+        return report(run, await self._store.labs.sends(id_))
+
+    async def cancel(self, id_: int) -> None:
+        """End a run, and what it has under way. Raises NotFoundError, UsageError when it is over."""
+        run = await self._store.labs.get(id_)
+        if run.state not in OVER and self._current is not None and self._current[0] == id_:
+            self._unwanted.add(id_)
+            self._current[1].cancel()
+            await asyncio.wait({self._current[1]})
+            return
+        await self._store.labs.end(id_, LabState.CANCELLED, self._clock.now())
+        self._say(id_, LabState.CANCELLED)
+
+    async def recover(self) -> None:
+        """Call interrupted what an earlier relay left open: half a burst is no burst."""
+        await self._store.labs.interrupt(self._clock.now(), STOPPED)
+
+    async def run(self) -> None:
+        """Make runs until cancelled."""
+        while True:
+            self._bell.clear()
+            wait = _POLL_SECONDS
+            try:
+                waiting = await self._store.labs.next_waiting()
+                if waiting is not None:
+                    wait = 0.0
+                    if await self._store.labs.begin(waiting.id):
+                        await self._conduct(replace(waiting, state=LabState.RUNNING))
+            except (StoreError, TimeoutError) as error:
+                log.warning("the lab waits for the store: %s", error)
+                wait = _STORE_PAUSE
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._bell.wait()
+
+    async def _conduct(self, run: Run) -> None:
+        self._say(run.id, LabState.RUNNING)
+        async with asyncio.TaskGroup() as group:
+            self._current = run.id, group.create_task(self._make(run), name=f"lab run {run.id}")
+        self._current = None
+
+    async def _make(self, run: Run) -> None:
+        try:
+            for number in range(len(run.trials)):
+                await self._trial(run, number)
+                await self._store.labs.advance(run.id, number + 1)
+                self._say(run.id, LabState.RUNNING)
+            await self._end(run.id, LabState.DONE)
+        except asyncio.CancelledError:
+            if run.id not in self._unwanted:
+                raise
+            self._unwanted.discard(run.id)
+            await self._end(run.id, LabState.CANCELLED)
+        except (StoreError, TimeoutError) as error:
+            await self._end(run.id, LabState.INTERRUPTED, f"the store could not be used: {error}")
+        except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls an experiment
+            log_trace(log, f"lab run {run.id} was ended", error)
+            await self._end(run.id, LabState.INTERRUPTED, "relay stumbled; its log says where")
+
+    async def _end(self, id_: int, state: LabState, detail: str = "") -> None:
+        while True:
+            try:
+                with suppress(UsageError):  # somebody was quicker to end it
+                    await self._store.labs.end(id_, state, self._clock.now(), printable(detail, 300))
+            except StoreError as error:
+                log.warning("the end of lab run %s waits to be written down: %s", id_, error)
+                await self._clock.sleep(_STORE_PAUSE)
+            else:
+                break
+        self._say(id_, state)
+
+    async def _trial(self, run: Run, number: int) -> None:
+        trial, experiment = run.trials[number], named(run.trials[number].experiment)
+        rows = sorted(await self._store.events.rows(trial.events), key=lambda row: row.id)
+        if not rows:
+            return
+        for count, one in enumerate(experiment.rounds(rows, run.settings)):
+            place = _Place(run=run, trial=number, round=count, experiment=experiment)
+            with suppress(NotFoundError):  # its event was deleted meanwhile
+                await (self._together(place, one) if one.at_once else self._in_turn(place, one))
+
+    async def _together(self, place: _Place, one: Round) -> None:
+        event = await self._store.events.get(one.shots[0].event_id)
+        changes = self._changes(place, event, one.shots[0])
+        launches = [self._launch(place, shot, changes) for shot in one.shots]
+        sends = await self._launched(place, launches)
+        async with asyncio.TaskGroup() as group:
+            for send in sends:
+                if send.delivery_id is not None:
+                    group.create_task(self._fire(place, event, send, changes), name=f"lab send {send.place}")
+
+    async def _in_turn(self, place: _Place, one: Round) -> None:
+        before: Send | None = None
+        for number, shot in enumerate(one.shots, start=1):
+            if shot.wait:
+                await self._clock.sleep(shot.wait)
+            event = await self._store.events.get(shot.event_id)
+            try:
+                changes = self._changes(place, event, shot)
+            except SigningError as error:  # it could be signed when it was planned
+                send = replace(_planned(place, shot), good=False, detail=f"not sent: {error.sentence}")
+                await self._launched(place, [Launch(send=send, new=None)])
+                continue
+            launch = self._launch(place, shot, changes)
+            if one.one_delivery and before is not None:
+                changes = place.experiment.again(changes, event, before)
+                launch = Launch(
+                    send=replace(launch.send, delivery_id=before.delivery_id, attempt=number), new=None
+                )
+            (send,) = await self._launched(place, [launch])
+            if send.delivery_id is None:
+                continue
+            more = one.one_delivery and number < len(one.shots)
+            before = await self._fire(place, event, send, changes, more=more)
+            if place.experiment.over(before):
+                return
+
+    def _changes(self, place: _Place, event: Event, shot: Shot) -> Changes:
+        spoil = self._planner.spoil
+        changes = place.experiment.changes(event, shot, spoil)
+        if place.experiment.renewing and (spoil.signs(event) or not spoil.signed(event)):
+            changes = renewed(changes, event, f"{place.run.settings.seed} {place.round} {event.id}")
+        url = place.run.target if "://" in place.run.target else None
+        return replace(changes, once=True, url=url)
+
+    def _launch(self, place: _Place, shot: Shot, changes: Changes) -> Launch:
+        new = NewDelivery(
+            target=place.run.target,
+            action="forward",
+            reason=DeliveryReason.REPLAY,
+            changes=changes,
+            lab=place.run.id,
+        )
+        return Launch(send=_planned(place, shot), new=new)
+
+    async def _launched(self, place: _Place, launches: list[Launch]) -> tuple[Send, ...]:
+        return await self._store.labs.launch(place.run.id, launches, self._clock.now())
+
+    async def _fire(
+        self, place: _Place, event: Event, send: Send, changes: Changes, *, more: bool = False
+    ) -> Send:
+        """Make a send and write down what came of it; `more`: unless it is over, its delivery is tried again."""
+        assert send.delivery_id is not None
+        now, experiment = self._clock.now(), place.experiment
+        delivery = Delivery(
+            id=send.delivery_id,
+            event_id=event.id,
+            source=event.row.source,
+            target=place.run.target,
+            action="forward",
+            reason=DeliveryReason.REPLAY,
+            changes=changes,
+            state=DeliveryState.RUNNING,
+            created_at=now,
+            due_at=now,
+            attempts=send.attempt - 1,
+            lab=place.run.id,
+        )
+
+        def state(attempt: Attempt) -> DeliveryState:
+            settled = _settled(place, event, send, attempt)
+            if settled.good:
+                return DeliveryState.SUCCEEDED
+            return DeliveryState.RUNNING if more and not experiment.over(settled) else DeliveryState.FAILED
+
+        attempt = await self._attempt(Claimed(delivery=delivery, event=event), state)
+        settled = _settled(place, event, send, attempt)
+        await self._store.labs.record(place.run.id, settled)
+        self._say(place.run.id, LabState.RUNNING)
+        return settled
+
+    def _say(self, id_: int, state: LabState) -> None:
+        self._bus.publish(LabChanged(id_, state.value))
+
+
+def _planned(place: _Place, shot: Shot) -> Send:
+    return Send(
+        place=0,  # the store counts
+        trial=place.trial,
+        round=place.round,
+        role=shot.role,
+        label=shot.label,
+        event_id=shot.event_id,
+    )
+
+
+def _settled(place: _Place, event: Event, send: Send, attempt: Attempt) -> Send:
+    response = attempt.response
+    body = response.body if response else b""
+    digest = hashlib.sha256(body).hexdigest()[:16] if place.run.settings.compare == "body" else ""
+    answered = replace(
+        send,
+        started_at=attempt.started_at,
+        took=attempt.took,
+        status=response.status if response else None,
+        detail=printable(attempt.detail, 300),
+        answer=digest if response else "",
+        said=printable(body[:_READ], _SAID),
+    )
+    headers = {name.lower(): value for name, value in response.headers} if response else {}
+    answer = Answer(status=answered.status, took=attempt.took, headers=headers)
+    return place.experiment.settled(answered, answer, event)

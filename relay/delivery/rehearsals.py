@@ -1,0 +1,166 @@
+"""A dry run of mails over events of the past: what routes, or a template, would have sent; nothing is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from relay.actions.email import Email, EmailOptions
+from relay.clock import Clock
+from relay.errors import MailError, NotFoundError, UsageError
+from relay.model.delivery import Route
+from relay.model.event import Event, EventRow
+from relay.model.rehearsal import Rehearsal, Rehearsed, RehearsedMail
+from relay.model.search import parse
+from relay.model.text import printable
+from relay.routing import explain
+from relay.store import Store
+
+PATIENCE = 10.0  # seconds after which a page ends early, and the next one goes on there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a dry run is asked for: events that match, by one template, or where routes lead (to one target)."""
+
+    query: str
+    template: str | None = None
+    target: str | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+class Rehearsals:
+    """Renders and judges mails as the engine would, and sends none."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        email: Email,
+        templates: Mapping[str, EmailOptions],
+        routes: tuple[Route, ...],
+        targets: Mapping[str, EmailOptions],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._email = email
+        self._templates = templates
+        self._routes = routes
+        self._targets = targets
+
+    async def rehearse(self, wanted: Wanted) -> Rehearsal:
+        """Return what would have been sent for a page of events.
+
+        Raises NotFoundError for an unknown template or target, UsageError for a query that cannot be read.
+        """
+        query = parse(wanted.query, self._clock.now())
+        if query.problems:
+            raise UsageError(query.problems[0], hint="the search language stands in the README")
+        self._check(wanted)
+        ends = self._clock.monotonic() + PATIENCE
+        page = await self._store.events.page(query, limit=wanted.limit, before=wanted.before)
+        found: list[RehearsedMail] = []
+        looked_at, next_before = 0, page.next_before
+        for row in page.rows:
+            if looked_at and self._clock.monotonic() > ends:
+                next_before = page.rows[looked_at - 1].id
+                break
+            found += await self._of(row, wanted)
+            looked_at += 1
+        return Rehearsal(mails=tuple(found), events=looked_at, next_before=next_before)
+
+    def _check(self, wanted: Wanted) -> None:
+        for name, known, noun in (
+            (wanted.template, self._templates, "mail template"),
+            (wanted.target, self._targets, "target that sends mail"),
+        ):
+            if name is not None and name not in known:
+                there = ", ".join(sorted(known)) or "none yet"
+                raise NotFoundError(f"no {noun} '{printable(name, 80)}'", hint=f"there is: {there}")
+
+    async def _of(self, row: EventRow, wanted: Wanted) -> list[RehearsedMail]:
+        by_hand = wanted.template is not None and wanted.target is None
+        ways = () if by_hand else self._ways(row, wanted)
+        if not by_hand and not ways:
+            return []
+        try:
+            event = await self._store.events.get(row.id)
+        except NotFoundError:
+            return []  # deleted meanwhile
+        if by_hand:
+            return [await self._mail(event, self._templates[wanted.template or ""], "")]
+        return _once([await self._routed(event, way) for way in ways], self._templates)
+
+    def _ways(self, row: EventRow, wanted: Wanted) -> tuple["_Way", ...]:
+        """Return the targets that routes of this source and type lead to, each with those routes."""
+        fitting = tuple(route for route in self._routes if route.matches(row.source, row.type))
+        names = dict.fromkeys(name for route in fitting for name in route.targets)
+        return tuple(
+            _Way(
+                target=name,
+                options=self._targets[name],
+                routes=tuple(route for route in fitting if name in route.targets),
+            )
+            for name in names
+            if name in self._targets
+            and wanted.target in (None, name)
+            and wanted.template in (None, self._targets[name].name)
+        )
+
+    async def _routed(self, event: Event, way: "_Way") -> RehearsedMail:
+        matches = explain(event, way.routes)
+        if any(match.matched for match in matches):
+            return await self._mail(event, way.options, way.target)
+        return RehearsedMail(
+            event=event.row,
+            template=way.options.name,
+            target=way.target,
+            outcome=Rehearsed.UNTAKEN,
+            why="; ".join(dict.fromkeys(match.why for match in matches)),
+        )
+
+    async def _mail(self, event: Event, options: EmailOptions, target: str) -> RehearsedMail:
+        """Do everything that would be done for a mail, but hand it over."""
+        outcome, why, mail = Rehearsed.FAILED, "", None
+        try:
+            mail = await self._email.preview(event, options.name)
+            outcome = Rehearsed.REFUSED
+            self._email.admit(mail)
+            outcome = Rehearsed.SENT
+            await self._email.refuse_again(event.id, options)
+            outcome = Rehearsed.SEND
+        except MailError as error:
+            why = error.sentence
+        return RehearsedMail(
+            event=event.row,
+            template=options.name,
+            target=target,
+            outcome=outcome,
+            why=why,
+            recipients=mail.recipients if mail else (),
+            subject=mail.subject if mail else "",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """A target that sends mail, and the routes that may lead there."""
+
+    target: str
+    options: EmailOptions
+    routes: tuple[Route, ...]
+
+
+def _once(mails: list[RehearsedMail], templates: Mapping[str, EmailOptions]) -> list[RehearsedMail]:
+    """Return the mails of one event; of two by the same template only the first goes out."""
+    taken: dict[str, str] = {}
+    told: list[RehearsedMail] = []
+    for mail in mails:
+        if mail.outcome is Rehearsed.SEND and templates[mail.template].once:
+            first = taken.setdefault(mail.template, mail.target)
+            if first != mail.target:
+                why = f"it goes out for this event already, to {first}"
+                told.append(replace(mail, outcome=Rehearsed.SENT, why=why))
+                continue
+        told.append(mail)
+    return told

@@ -1,0 +1,163 @@
+"""The same counts as Prometheus reads them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from relay.model.rates import MessageCounts, StatusCount
+from relay.model.tally import BOUNDS, Tally
+
+_INBOX = "inbox"  # every source that nobody configured: a stranger must not make labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What is true at this moment. `up` says of each target whether it answers; `refused` is by source and status.
+
+    `queue` gives for each target how many deliveries wait and for how many seconds the oldest has;
+    `today` the messages sent since midnight UTC by channel.
+    """
+
+    version: str
+    totals: tuple[Tally, ...]
+    sources: frozenset[str]
+    refused: Mapping[tuple[str, int], int]
+    queue: Mapping[str, tuple[int, float]]
+    up: Mapping[str, bool]
+    tunnel_up: bool
+    store_bytes: int
+    store_events: int
+    messages: tuple[StatusCount, ...] = ()
+    today: Mapping[str, MessageCounts] = field(default_factory=dict)
+
+
+def exposition(reading: Reading) -> bytes:
+    """Return a reading in the Prometheus text format."""
+    registry = CollectorRegistry()
+    registry.register(_Fixed(reading))
+    return generate_latest(registry)
+
+
+class _Fixed(Collector):
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def collect(self) -> Iterator[Metric]:
+        reading = self._reading
+        yield InfoMetricFamily("relay_build", "The version of relay.", value={"version": reading.version})
+        yield from _counters(reading)
+        yield from _histograms(reading)
+        yield from _gauges(reading)
+        yield from _messages(reading)
+
+
+def _counters(reading: Reading) -> Iterator[Metric]:
+    events = [tally for tally in reading.totals if tally.label.kind == "event"]
+    attempts = [tally for tally in reading.totals if tally.label.kind == "attempt"]
+    yield _counter(
+        ("relay_events", "Requests stored as events.", ("source", "outcome")),
+        (((_source(tally, reading), tally.label.result), tally.number) for tally in events),
+    )
+    yield _counter(
+        ("relay_verifications", "Signatures by verdict and reason.", ("source", "verdict", "reason")),
+        (((_source(tally, reading), tally.label.name, tally.label.reason), tally.number) for tally in events),
+    )
+    yield _counter(
+        ("relay_attempts", "Attempts to deliver.", ("target", "result")),
+        (((tally.label.name, tally.label.result), tally.number) for tally in attempts),
+    )
+    yield _counter(
+        ("relay_refused", "Requests turned away at the door, not stored.", ("source", "status")),
+        (((source or "none", str(status)), count) for (source, status), count in reading.refused.items()),
+    )
+
+
+def _histograms(reading: Reading) -> Iterator[Metric]:
+    yield _histogram(
+        ("relay_processing_seconds", "From a request's arrival until its sender was answered.", "source"),
+        ((_source(tally, reading), tally) for tally in reading.totals if tally.label.kind == "took"),
+    )
+    yield _histogram(
+        ("relay_attempt_seconds", "How long attempts to deliver took.", "target"),
+        ((tally.label.name, tally) for tally in reading.totals if tally.label.kind == "attempt"),
+    )
+
+
+def _gauges(reading: Reading) -> Iterator[Metric]:
+    depth = GaugeMetricFamily("relay_queue_deliveries", "Deliveries that wait.", labels=["target"])
+    age = GaugeMetricFamily(
+        "relay_queue_oldest_seconds", "How long the oldest has waited.", labels=["target"]
+    )
+    for target, (waiting, seconds) in sorted(reading.queue.items()):
+        depth.add_metric([target], waiting)
+        age.add_metric([target], seconds)
+    up = GaugeMetricFamily("relay_target_up", "Whether a target answers.", labels=["target"])
+    for target, answers in sorted(reading.up.items()):
+        up.add_metric([target], int(answers))
+    yield from (depth, age, up)
+    yield GaugeMetricFamily("relay_tunnel_up", "Whether the tunnel is up.", value=int(reading.tunnel_up))
+    yield GaugeMetricFamily("relay_store_bytes", "The size of the store's file.", value=reading.store_bytes)
+    yield GaugeMetricFamily("relay_store_events", "Events in the store.", value=reading.store_events)
+
+
+def _messages(reading: Reading) -> Iterator[Metric]:
+    standing = GaugeMetricFamily(
+        "relay_messages",
+        "Outgoing mails and SMS by where they stand.",
+        labels=["channel", "provider", "status"],
+    )
+    for one in reading.messages:
+        standing.add_metric([one.channel, one.provider, one.status], one.count)
+    ratio = GaugeMetricFamily(
+        "relay_message_ratio",
+        "Of the messages sent since midnight UTC: delivered of sent, opened and clicked of delivered.",
+        labels=["channel", "rate"],
+    )
+    for channel, counts in sorted(reading.today.items()):
+        rates = {"delivery": counts.delivery_rate, "open": counts.open_rate, "click": counts.click_rate}
+        for name, rate in rates.items():
+            if rate is not None:
+                ratio.add_metric([channel, name], rate)
+    yield from (standing, ratio)
+
+
+def _source(tally: Tally, reading: Reading) -> str:
+    return tally.label.source if tally.label.source in reading.sources else _INBOX
+
+
+def _counter(
+    what: tuple[str, str, tuple[str, ...]], values: Iterable[tuple[tuple[str, ...], int]]
+) -> CounterMetricFamily:
+    name, words, labels = what
+    summed: dict[tuple[str, ...], int] = {}
+    for key, number in values:
+        summed[key] = summed.get(key, 0) + number
+    family = CounterMetricFamily(name, words, labels=labels)
+    for key, number in sorted(summed.items()):
+        family.add_metric(key, number)
+    return family
+
+
+def _histogram(what: tuple[str, str, str], tallies: Iterable[tuple[str, Tally]]) -> HistogramMetricFamily:
+    name, words, label = what
+    places: dict[str, list[int]] = {}
+    took: dict[str, float] = {}
+    for key, tally in tallies:
+        counts = places.setdefault(key, [0] * (len(BOUNDS) + 1))
+        counts[min(tally.label.bucket, len(BOUNDS))] += tally.number
+        took[key] = took.get(key, 0.0) + tally.took
+    family = HistogramMetricFamily(name, words, labels=[label])
+    for key, counts in sorted(places.items()):
+        bounds = [*(repr(bound) for bound in BOUNDS), "+Inf"]
+        running = [sum(counts[: place + 1]) for place in range(len(counts))]
+        family.add_metric([key], list(zip(bounds, running, strict=True)), sum_value=took[key])
+    return family

@@ -1,0 +1,232 @@
+"""Runs of the delivery lab and their sends: what was asked of an app, and what it answered."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from relay.errors import NotFoundError, UsageError
+from relay.model.delivery import NewDelivery
+from relay.model.lab import LabState, Planned, Run, Send, Settings, Trial
+from relay.model.payload import parse_json
+from relay.store.deliveries import DELIVERY_COLUMNS, DELIVERY_MARKS, delivery_values
+from relay.store.reader import Readers
+from relay.store.rows import from_micros, to_micros
+from relay.store.writer import Writer
+
+_RUNS = "SELECT *, (SELECT COUNT(*) FROM lab_sends WHERE run_id = id) AS made FROM lab_runs"
+_OPEN = "state IN ('waiting', 'running')"
+_SEND = (
+    "place, trial, round, role, label, event_id, delivery_id, attempt, started_at, took, status, detail, "
+    "answer, said, good, note"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A send about to be made, with the delivery to make for it; None where it is an attempt of one that is there."""
+
+    send: Send
+    new: NewDelivery | None
+
+
+class Labs:
+    """Typed questions about runs of the lab."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def add(self, planned: Planned, now: datetime) -> int:
+        """Keep a run that waits to begin and return its id."""
+        values = (
+            to_micros(now),
+            planned.query,
+            json.dumps(planned.events),
+            planned.target,
+            json.dumps(asdict(planned.settings)),
+            json.dumps([asdict(trial) for trial in planned.trials]),
+            json.dumps(planned.notes),
+            LabState.WAITING.value,
+        )
+
+        def step(connection: sqlite3.Connection) -> int:
+            sql = (
+                "INSERT INTO lab_runs (created_at, query, events, target, settings, trials, notes, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            )
+            return connection.execute(sql, values).lastrowid or 0
+
+        return await self._writer.write(step)
+
+    async def get(self, id_: int) -> Run:
+        """Return a run. Raises NotFoundError."""
+        row = await self._readers.one(f"{_RUNS} WHERE id = ?", (min(id_, 2**62),))
+        if row is None:
+            raise NotFoundError(f"no lab run {id_}", hint="GET /api/labs lists those that there are")
+        return _run(row)
+
+    async def page(self, *, limit: int = 50, before: int | None = None) -> tuple[Run, ...]:
+        """Return runs, newest first."""
+        sql = f"{_RUNS} WHERE id < ? ORDER BY id DESC LIMIT ?"
+        found = await self._readers.all(sql, (before or 2**62, limit))
+        return tuple(_run(row) for row in found)
+
+    async def next_waiting(self) -> Run | None:
+        """Return the oldest run that waits to begin."""
+        row = await self._readers.one(f"{_RUNS} WHERE state = 'waiting' ORDER BY id LIMIT 1")
+        return _run(row) if row else None
+
+    async def sends(self, id_: int) -> tuple[Send, ...]:
+        """Return the sends of a run in the order they were made."""
+        found = await self._readers.all(
+            f"SELECT {_SEND} FROM lab_sends WHERE run_id = ? ORDER BY place", (id_,)
+        )
+        return tuple(_send(row) for row in found)
+
+    async def begin(self, id_: int) -> bool:
+        """Let a waiting run begin; return False where it was ended meanwhile."""
+        sql = "UPDATE lab_runs SET state = 'running' WHERE id = ? AND state = 'waiting'"
+        return bool(await self._writer.write(lambda connection: connection.execute(sql, (id_,)).rowcount))
+
+    async def advance(self, id_: int, ended: int) -> None:
+        """Say that the first `ended` trials of a run are over."""
+        sql = "UPDATE lab_runs SET ended = ? WHERE id = ?"
+        await self._writer.write(lambda connection: connection.execute(sql, (ended, id_)).rowcount)
+
+    async def launch(self, id_: int, launches: Sequence[Launch], now: datetime) -> tuple[Send, ...]:
+        """Write down sends together with the deliveries they make; return them with their places and these ids.
+
+        A send whose event is gone is over at once, and says so.
+        """
+
+        def step(connection: sqlite3.Connection) -> tuple[Send, ...]:
+            return tuple(_launched(connection, id_, launch, to_micros(now)) for launch in launches)
+
+        return await self._writer.write(step)
+
+    async def record(self, id_: int, send: Send) -> None:
+        """Write down what came of a send."""
+        await self._writer.write_together(_record, (id_, send))
+
+    async def end(self, id_: int, state: LabState, now: datetime, detail: str = "") -> None:
+        """End a run; what it has under way is given up. Raises UsageError when it is over already."""
+
+        def step(connection: sqlite3.Connection) -> None:
+            changed = connection.execute(
+                f"UPDATE lab_runs SET state = ?, detail = ?, finished_at = ? WHERE id = ? AND {_OPEN}",
+                (state.value, detail, to_micros(now), id_),
+            ).rowcount
+            if not changed:
+                raise UsageError(f"lab run {id_} is over", hint=f"look at it: /api/labs/{id_}")
+            connection.execute(
+                "UPDATE deliveries SET state = 'cancelled' WHERE lab = ? AND state = 'running'", (id_,)
+            )
+
+        await self._writer.write(step)
+
+    async def interrupt(self, now: datetime, detail: str) -> int:
+        """End every run that an earlier relay left open; return how many those were."""
+
+        def step(connection: sqlite3.Connection) -> int:
+            connection.execute(
+                "UPDATE deliveries SET state = 'cancelled' WHERE state = 'running' AND lab IN "
+                f"(SELECT id FROM lab_runs WHERE {_OPEN})"
+            )
+            return connection.execute(
+                f"UPDATE lab_runs SET state = 'interrupted', detail = ?, finished_at = ? WHERE {_OPEN}",
+                (detail, to_micros(now)),
+            ).rowcount
+
+        return await self._writer.write(step)
+
+
+def _launched(connection: sqlite3.Connection, run_id: int, launch: Launch, now: int) -> Send:
+    send, new = launch.send, launch.new
+    delivery_id, good, detail = send.delivery_id, send.good, send.detail
+    if new is not None:
+        found = connection.execute("SELECT source FROM events WHERE id = ?", (send.event_id,)).fetchone()
+        if found is None:
+            good, detail = False, f"event {send.event_id} is gone"
+        else:
+            sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
+            values = delivery_values(send.event_id, found[0], new, now)
+            delivery_id = connection.execute(sql, values).lastrowid or 0
+    last = connection.execute("SELECT MAX(place) FROM lab_sends WHERE run_id = ?", (run_id,)).fetchone()[0]
+    place = (last or 0) + 1
+    begun = replace(send, place=place, delivery_id=delivery_id, good=good, detail=detail)
+    plain = asdict(begun)
+    marks = ",".join("?" * (len(plain) + 1))
+    sql = f"INSERT INTO lab_sends (run_id, {', '.join(plain)}) VALUES ({marks})"
+    connection.execute(sql, (run_id, *plain.values()))
+    return begun
+
+
+def _record(connection: sqlite3.Connection, batch: list[tuple[int, Send]]) -> list[None]:
+    connection.executemany(
+        "UPDATE lab_sends SET started_at = ?, took = ?, status = ?, detail = ?, answer = ?, said = ?, good = ?, "
+        "note = ? WHERE run_id = ? AND place = ?",
+        [
+            (
+                None if send.started_at is None else to_micros(send.started_at),
+                send.took,
+                send.status,
+                send.detail,
+                send.answer,
+                send.said,
+                send.good,
+                send.note,
+                run_id,
+                send.place,
+            )
+            for run_id, send in batch
+        ],
+    )
+    return [None] * len(batch)
+
+
+def _run(row: sqlite3.Row) -> Run:
+    finished = row["finished_at"]
+    return Run(
+        id=row["id"],
+        created_at=from_micros(row["created_at"]),
+        finished_at=None if finished is None else from_micros(finished),
+        query=row["query"],
+        events=tuple(_read(row["events"])),
+        target=row["target"],
+        settings=Settings(**_read(row["settings"])),
+        trials=tuple(_trial(plain) for plain in _read(row["trials"])),
+        notes=tuple(_read(row["notes"])),
+        state=LabState(row["state"]),
+        ended=row["ended"],
+        made=row["made"],
+        detail=row["detail"],
+    )
+
+
+def _trial(plain: dict[str, Any]) -> Trial:
+    return Trial(
+        experiment=plain["experiment"],
+        events=tuple(plain["events"]),
+        sends=plain["sends"],
+        skipped=tuple((event, reason) for event, reason in plain["skipped"]),
+        notes=tuple(plain["notes"]),
+    )
+
+
+def _send(row: sqlite3.Row) -> Send:
+    plain: dict[str, Any] = dict(row)
+    started = row["started_at"]
+    return Send(
+        **plain
+        | {
+            "started_at": None if started is None else from_micros(started),
+            "good": None if row["good"] is None else bool(row["good"]),
+        },
+    )
+
+
+def _read(text: str) -> Any:
+    return parse_json(text)

@@ -1,0 +1,120 @@
+"""Forgetting events: which are the oldest that may go, how much is kept, and removing a few of them whole."""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from relay.store import rows
+from relay.store.reader import Readers
+from relay.store.search import INDEXED_BODY, indexed_text
+from relay.store.writer import Writer
+
+RULES = ("age", "events", "size")
+# Neither what a person pinned nor what is still owed to a target.
+_FREE = (
+    "pinned = 0 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event_id = events.id "
+    "AND deliveries.state IN ('pending', 'running'))"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Old:
+    """An event that may go; `size` is that of its body in bytes."""
+
+    id: int
+    received_at: datetime
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How many events there are, how many bytes the database holds, and how many of its file are free."""
+
+    events: int
+    used: int
+    free: int
+
+
+class Pruning:
+    """Typed questions about what may be forgotten."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def usage(self) -> Usage:
+        """Return what is kept; free pages of the file hold nothing and count for nothing."""
+        row = await self._readers.one(
+            "SELECT value, page_count * page_size, freelist_count * page_size FROM counters, pragma_page_count, "
+            "pragma_page_size, pragma_freelist_count WHERE name = 'events'",
+        )
+        events, whole, free = row or (0, 0, 0)
+        return Usage(events=events, used=whole - free, free=free)
+
+    async def oldest(self, after: int, limit: int) -> tuple[Old, ...]:
+        """Return the oldest events above the number `after` that may go. Raises TimeoutError."""
+        found = await self._readers.all(
+            f"SELECT id, received_at, size FROM events WHERE id > ? AND {_FREE} ORDER BY id LIMIT ?",
+            (after, limit),
+        )
+        return tuple(
+            Old(id=id_, received_at=rows.from_micros(received_at), size=size)
+            for id_, received_at, size in found
+        )
+
+    async def remove(self, ids: tuple[int, ...], rule: str) -> tuple[int, ...]:
+        """Remove those events that may still go, with all that hangs on them, and return which those were."""
+        found = await self._readers.all(
+            "SELECT id, type, path, headers, substr(body, 1, ?) AS body FROM events "
+            f"JOIN event_bytes ON event_id = id WHERE id IN ({_marks(ids)})",
+            (INDEXED_BODY, *ids),
+        )
+        texts = {row["id"]: indexed_text(row) for row in found}
+        return await self._writer.write(lambda connection: _remove(connection, texts, rule))
+
+    async def give_back(self, pages: int) -> None:
+        """Cut so many free pages off the file, where it was made so that this is possible."""
+        # A pragma's argument cannot be bound; it is a whole number of ours.
+        sql = f"PRAGMA incremental_vacuum({int(pages)})"
+        await self._writer.write(lambda connection: len(connection.execute(sql).fetchall()))
+
+    async def removed(self) -> dict[str, int]:
+        """Return, for each of RULES, the highest event that it removed; 0 where it removed none."""
+        found = await self._readers.all(
+            "SELECT name, value FROM counters WHERE name LIKE 'removed\\_%' ESCAPE '\\'"
+        )
+        return {row[0].removeprefix("removed_"): row[1] for row in found}
+
+    async def newest(self) -> int:
+        """Return the highest number that any event ever had; 0 where there was none."""
+        row = await self._readers.one("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+        return int(row[0]) if row else 0
+
+    async def replaying(self) -> bool:
+        """Say whether a bulk replay is under way, which may still need any event."""
+        return await self._readers.one("SELECT 1 FROM batches WHERE state = 'running' LIMIT 1") is not None
+
+
+def _remove(connection: sqlite3.Connection, texts: dict[int, str], rule: str) -> tuple[int, ...]:
+    wanted = tuple(texts)
+    # Asked again inside the transaction: somebody may have pinned one since, or replayed it.
+    found = connection.execute(
+        f"SELECT id FROM events WHERE id IN ({_marks(wanted)}) AND {_FREE} ORDER BY id", wanted
+    )
+    going = tuple([row[0] for row in found])
+    if not going:
+        return ()
+    reached = connection.execute("SELECT value FROM counters WHERE name = 'indexed_to'").fetchone()[0]
+    # The index keeps no text of its own: its words go by the text they came from.
+    words: list[tuple[Any, ...]] = [(id_, texts[id_]) for id_ in going if id_ <= reached]
+    connection.executemany("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", words)
+    connection.execute(f"DELETE FROM events WHERE id IN ({_marks(going)})", going)
+    connection.execute(
+        "UPDATE counters SET value = max(value, ?) WHERE name = ?", (going[-1], f"removed_{rule}")
+    )
+    return going
+
+
+def _marks(ids: tuple[int, ...]) -> str:
+    return ",".join("?" * len(ids))

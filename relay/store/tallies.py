@@ -1,0 +1,76 @@
+"""Counts by the minute, kept in the transactions of what they count: nothing is counted twice, nothing is lost."""
+
+import sqlite3
+from collections.abc import Iterable
+
+from relay.model.tally import Label, Tally
+from relay.store.reader import Readers
+from relay.store.writer import Writer
+
+_COLUMNS = "minute, kind, source, name, result, reason, bucket"
+_ADD = (
+    f"INSERT INTO tallies ({_COLUMNS}, count, took) VALUES (?,?,?,?,?,?,?,?,?) "
+    f"ON CONFLICT ({_COLUMNS}) DO UPDATE SET count = count + excluded.count, took = took + excluded.took"
+)
+
+
+class Tallies:
+    """Typed questions about what happened."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def add(self, tallies: Iterable[Tally]) -> None:
+        """Count what no transaction of its own counts."""
+        listed = tuple(tallies)
+        await self._writer.write(lambda connection: add(connection, listed))
+
+    async def since(self, minute: int, step: int = 1) -> tuple[Tally, ...]:
+        """Return what was counted from a minute (since 1970) on, `step` minutes together under their first."""
+        found = await self._readers.all(
+            "SELECT minute / ?1 * ?1 AS start, kind, source, name, result, reason, bucket, SUM(count), SUM(took) "
+            "FROM tallies WHERE minute >= ?2 GROUP BY start, kind, source, name, result, reason, bucket",
+            (step, minute),
+            deadline=5.0,
+        )
+        return tuple(Tally(Label(*row[:7]), row[7], row[8]) for row in found)
+
+    async def totals(self) -> tuple[Tally, ...]:
+        """Return everything ever counted, with minute 0."""
+        found = await self._readers.all(
+            "SELECT 0, kind, source, name, result, reason, bucket, SUM(count), SUM(took) FROM tallies "
+            "GROUP BY kind, source, name, result, reason, bucket",
+            deadline=5.0,
+        )
+        return tuple(Tally(Label(*row[:7]), row[7], row[8]) for row in found)
+
+    async def fold(self, before: int, most: int = 5000) -> int:
+        """Move what was counted before a minute into minute 0, at most so many rows; return how many those were."""
+
+        def step(connection: sqlite3.Connection) -> int:
+            old = connection.execute(
+                f"SELECT {_COLUMNS}, count, took FROM tallies WHERE minute > 0 AND minute < ? LIMIT ?",
+                (before, most),
+            ).fetchall()
+            connection.executemany(_ADD, [(0, *row[1:]) for row in old])
+            connection.executemany(
+                "DELETE FROM tallies WHERE minute = ? AND kind = ? AND source = ? AND name = ? AND result = ? "
+                "AND reason = ? AND bucket = ?",
+                [tuple(row[:7]) for row in old],
+            )
+            return len(old)
+
+        return await self._writer.write(step)
+
+
+def add(connection: sqlite3.Connection, tallies: Iterable[Tally]) -> None:
+    """Count inside a transaction of somebody else's; equal labels are added up first."""
+    summed: dict[Label, tuple[int, float]] = {}
+    for tally in tallies:
+        number, took = summed.get(tally.label, (0, 0.0))
+        summed[tally.label] = (number + tally.number, took + tally.took)
+    connection.executemany(
+        _ADD,
+        [(*label, *sums) for label, sums in summed.items()],
+    )

@@ -1,0 +1,1 @@
+"""Export and import: events as text that other tools read, and back again."""

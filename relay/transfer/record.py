@@ -1,0 +1,207 @@
+"""One event as a record of a JSON Lines file: everything that was captured, byte for byte, and back again."""
+
+import hashlib
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from relay.errors import UsageError
+from relay.model.event import Capture, Check, Event, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.payload import PayloadError, parse_json
+from relay.model.text import REDACTED, is_sensitive, printable, redact
+from relay.store.imports import Parcel
+
+VERSION = 1
+_SAID = 300
+_HINT = "import what relay export --as jsonl wrote"
+
+
+def stamp(moment: datetime) -> str:
+    """Return a time as RFC 3339 UTC with microseconds."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def redacted(event: Event) -> Event:
+    """Return the event without what usually is a credential: values of headers and of query fields by name."""
+    capture = event.capture
+    query = _without_secrets(capture.query)
+    address, mark, asked = capture.url.partition("?")
+    url = address + mark + _without_secrets(asked)
+    changed = replace(capture, headers=redact(capture.headers), query=query, url=url)
+    return replace(event, capture=changed, row=replace(event.row, query=query))
+
+
+def _without_secrets(query: str) -> str:
+    return "&".join(_without_secret(*pair.partition("=")) for pair in query.split("&"))
+
+
+def _without_secret(name: str, mark: str, value: str) -> str:
+    return name + mark + (REDACTED if mark and is_sensitive(name) else value)
+
+
+def record(event: Event) -> dict[str, Any]:
+    """Return an event as JSON. Path, query, URL and headers are latin-1 text: one character is one byte."""
+    row, capture = event.row, event.capture
+    return {
+        "relay_export": VERSION,
+        "id": row.id,
+        "received_at": stamp(row.received_at),
+        "source": row.source,
+        "provider": row.provider,
+        "type": row.type,
+        "idempotency_key": row.idempotency_key,
+        "outcome": row.outcome.value,
+        "verdict": row.verdict.value,
+        "reason": row.reason,
+        "status": row.status,
+        "summary": row.summary,
+        "sample": row.sample,
+        "recovered": row.recovered,
+        "sent_at": row.sent_at and stamp(row.sent_at),
+        "pinned": row.pinned,
+        "note": row.note,
+        "method": capture.method,
+        "path": capture.path,
+        "query": capture.query,
+        "url": capture.url,
+        "remote": capture.remote,
+        "headers": [[name, value] for name, value in capture.headers],
+        "body": _body(capture.body),
+        "checks": [
+            {"name": check.name, "passed": check.passed, "detail": check.detail, "result": check.result}
+            for check in event.verification.checks
+        ],
+    }
+
+
+def _body(data: bytes) -> dict[str, str]:
+    try:
+        return {"encoding": "utf-8", "text": data.decode()}
+    except UnicodeDecodeError:
+        return {"encoding": "base64", "text": b64encode(data).decode()}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+# A line of the wire: latin-1 text, in which every character is one byte.
+_Line = Annotated[str, StringConstraints(pattern=r"^[^\x00\r\n\u0100-\U0010ffff]*$")]
+_Token = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+_Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f/]{1,200}$")]
+_Label = Annotated[str, StringConstraints(max_length=200)]
+
+
+class _Body(_Strict):
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+    text: str
+
+    def content(self) -> bytes:
+        return b64decode(self.text, validate=True) if self.encoding == "base64" else self.text.encode()
+
+
+class _Step(_Strict):
+    name: str
+    passed: bool | None = None
+    detail: str = ""
+    result: str = ""
+
+
+class _Record(_Strict):
+    relay_export: Literal[1]
+    id: int = 0
+    received_at: AwareDatetime
+    source: _Name
+    provider: _Label = "unknown"
+    type: _Label = "unknown"
+    idempotency_key: _Label | None = None
+    outcome: EventOutcome = EventOutcome.ACCEPTED
+    verdict: Verdict = Verdict.UNCHECKED
+    reason: _Label = ""
+    status: Annotated[int, Field(ge=0, le=999)] = 200
+    summary: _Label = ""
+    sample: bool = False
+    recovered: bool = False
+    sent_at: AwareDatetime | None = None
+    pinned: bool = False
+    note: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    method: _Token
+    path: _Line
+    query: _Line = ""
+    url: _Line = ""
+    remote: _Label = ""
+    headers: list[tuple[_Token, _Line]] = []
+    body: _Body = _Body(text="")
+    checks: list[_Step] = []
+
+
+def parcel(line: bytes) -> Parcel:
+    """Read one line of an export. Raises UsageError saying what is wrong with it, never quoting it whole."""
+    try:
+        value = parse_json(line)
+        parsed = _Record.model_validate(value)
+        body = parsed.body.content()
+    except PayloadError as error:
+        raise UsageError(f"not JSON: {error.sentence}", hint=_HINT) from error
+    except ValidationError as error:
+        raise UsageError(_mistake(error), hint=_HINT) from error
+    except (Base64Error, UnicodeEncodeError) as error:
+        raise UsageError("the body cannot be read", hint=_HINT) from error
+    return _packed(parsed, body)
+
+
+def _mistake(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the line"
+    return printable(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}", _SAID)
+
+
+def _packed(parsed: _Record, body: bytes) -> Parcel:
+    capture = Capture(
+        source=printable(parsed.source),
+        method=parsed.method,
+        path=parsed.path,
+        query=parsed.query,
+        headers=tuple(parsed.headers),
+        body=body,
+        remote=printable(parsed.remote),
+        received_at=parsed.received_at,
+        url=parsed.url,
+    )
+    told = Check(
+        name="Imported", passed=None, detail="what follows was checked by the relay that exported it"
+    )
+    steps = (Check(**step.model_dump()) for step in parsed.checks)
+    event = NewEvent(
+        capture=capture,
+        provider=printable(parsed.provider),
+        type=printable(parsed.type),
+        idempotency_key=printable(parsed.idempotency_key) if parsed.idempotency_key else None,
+        claims_key=False,  # a file must not make what really arrives a duplicate
+        deliver_duplicates=False,
+        outcome=parsed.outcome,
+        verification=Verification(verdict=parsed.verdict, reason=parsed.reason, checks=(told, *steps)),
+        reason=printable(parsed.reason),
+        status=parsed.status,
+        sample=parsed.sample,
+        recovered=parsed.recovered,
+        sent_at=parsed.sent_at,
+        summary=printable(parsed.summary),
+    )
+    return Parcel(
+        event=event,
+        original_id=max(parsed.id, 0),
+        digest=_digest(capture),
+        pinned=parsed.pinned,
+        note=parsed.note.encode("utf-8", "replace").decode(),
+    )
+
+
+def _digest(capture: Capture) -> bytes:
+    parts = [capture.source, stamp(capture.received_at), capture.method, capture.path, capture.query]
+    parts += [f"{name}:{value}" for name, value in capture.headers]
+    return hashlib.sha256("\n".join(parts).encode() + b"\n\n" + capture.body).digest()

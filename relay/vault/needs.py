@@ -1,0 +1,58 @@
+"""Who needs which secret of the vault, and what does not work without it, in words for people."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["source", "handshake", "mail", "tunnel"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """One reference `vault:name`: what it is for, the source it belongs to ("" for none), and the name."""
+
+    kind: Kind
+    source: str = ""
+    name: str
+
+    @property
+    def who(self) -> str:
+        """Return what a person calls the one that needs it."""
+        return {
+            "source": f"source '{self.source}'",
+            "handshake": f"the handshake of source '{self.source}'",
+            "mail": "mail",
+            "tunnel": "the tunnel",
+        }[self.kind]
+
+
+def lacking(needs: Iterable[Need], names: Iterable[str]) -> tuple[str, ...]:
+    """Return a sentence for each need whose secret the vault does not hold, with the command that mends it."""
+    held = frozenset(names)
+    return tuple(
+        f"{need.who} needs vault secret '{need.name}'; relay vault set {need.name}"
+        for need in needs
+        if need.name not in held
+    )
+
+
+def effects(needs: Iterable[Need]) -> tuple[str, ...]:
+    """Return what waits while the vault is locked, a sentence for each kind of need."""
+    kinds: dict[str, dict[str, None]] = {}
+    for need in needs:
+        kinds.setdefault(need.kind, {})[need.source] = None
+    said: list[str] = []
+    if sources := [*kinds.get("source", ())]:
+        said.append(f"{_named('Source', sources)} cannot check signatures.")
+    if sources := [*kinds.get("handshake", ())]:
+        said.append(f"{_named('Source', sources)} cannot answer handshakes.")
+    if "mail" in kinds:
+        said.append("Mail waits.")
+    if "tunnel" in kinds:
+        said.append("The tunnel waits.")
+    return tuple(said)
+
+
+def _named(noun: str, names: list[str]) -> str:
+    *most, last = names
+    return f"{noun}s {', '.join(most)} and {last}" if most else f"{noun} {last}"

@@ -1,0 +1,93 @@
+"""The JSON API of the vault: how it stands, open and lock it, write to it; values never come out of it."""
+
+from typing import Any
+
+from aiohttp import web
+
+from relay.errors import UsageError, VaultPausedError
+from relay.model.secret import Secret
+from relay.recheck import Checked
+from relay.web import asked
+from relay.web.answers import error_response, json_response
+from relay.web.keys import Desk, desk
+
+Json = dict[str, Any]
+
+
+async def standing(request: web.Request) -> web.Response:
+    """GET /api/vault: state, names, who needs which, what waits; no value, and no part of one."""
+    return json_response(await _standing(desk(request)))
+
+
+async def unlock(request: web.Request) -> web.Response:
+    """POST /api/vault/unlock with `{password}`: 401 for a wrong one, 429 after three of them."""
+    given = await asked.json_body(request)
+    asked.known(given, {"password"})
+    password = asked.text(given, "password")
+    if not password:
+        raise UsageError("password is missing", hint='send {"password": "…"}')
+    try:
+        checked = await desk(request).custody.unlock(Secret("the password", password))
+    except VaultPausedError as error:
+        response = error_response(error.status, error.code, error.sentence, error.hint)
+        response.headers["Retry-After"] = str(max(1, round(error.seconds)))
+        return response
+    return await _changed(request, checked)
+
+
+async def lock(request: web.Request) -> web.Response:
+    """POST /api/vault/lock: forget every secret."""
+    await desk(request).custody.lock()
+    return json_response(await _standing(desk(request)))
+
+
+async def put(request: web.Request) -> web.Response:
+    """PUT /api/vault/secrets/{name} with `{value}`, while the vault is unlocked."""
+    given = await asked.json_body(request)
+    asked.known(given, {"value"})
+    value = asked.text(given, "value")
+    if value is None:
+        raise UsageError("value is missing", hint='send {"value": "…"}')
+    return await _changed(request, await desk(request).custody.put(request.match_info["name"], value))
+
+
+async def remove(request: web.Request) -> web.Response:
+    """DELETE /api/vault/secrets/{name}, while the vault is unlocked."""
+    return await _changed(request, await desk(request).custody.remove(request.match_info["name"]))
+
+
+async def summary(here: Desk) -> Json:
+    """Return what /api/status says of the vault."""
+    return {"state": here.custody.standing.state, "unchecked": await here.store.unchecked.count()}
+
+
+async def _changed(request: web.Request, checked: Checked | None) -> web.Response:
+    shape = await _standing(desk(request))
+    counts = checked and {
+        "events": checked.events,
+        "verified": checked.verified,
+        "duplicates": checked.duplicates,
+        "rejected": checked.rejected,
+        "others": checked.others,
+        "sentence": checked.words,
+    }
+    # None: more came meanwhile than can be checked while somebody waits; it goes on.
+    return json_response(shape | {"checked": counts}, 200 if checked else 202)
+
+
+async def _standing(here: Desk) -> Json:
+    now = here.custody.standing
+    return {
+        "state": now.state,
+        "path": now.path,
+        "names": list(now.names),
+        "needs": [
+            {"who": need.who, "kind": need.kind, "source": need.source or None, "name": need.name}
+            for need in now.needs
+        ],
+        "waits": list(now.effects),
+        "missing": list(now.missing),
+        "problem": now.problem or None,
+        "paused_seconds": round(now.paused, 1),
+        "unchecked": await here.store.unchecked.count(),
+    }

@@ -1,0 +1,576 @@
+"""Runs of the lab over a real store and engine, on real apps that behave well or badly."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from relay.actions.forward import Forward
+from relay.delivery.lab.catalogue import NAMES
+from relay.delivery.lab.plan import Planner
+from relay.delivery.lab.runner import Lab
+from relay.delivery.resign import Resign
+from relay.delivery.spoil import Spoil
+from relay.dial import Rules
+from relay.errors import NotFoundError, TargetError, UsageError
+from relay.model.delivery import DeliveryState
+from relay.model.event import Capture, Source
+from relay.model.lab import OVER, Finding, LabState, NewRun
+from relay.model.secret import Secret
+from relay.providers.catalogue import find
+
+SECRET = "whsec_test_stripe_secret"
+
+
+def source(name="stripe", secret=SECRET, **fields):
+    secrets = (Secret("env:STRIPE_WEBHOOK_SECRET", secret),) if secret else ()
+    made = {"name": name, "provider": name, "path": f"/webhooks/{name}", "title": name, "secrets": secrets}
+    return Source(**made | {"scheme": find(name).scheme if find(name) else None} | fields)
+
+
+PLAIN = Source(name="plain", provider="plain", path="/webhooks/plain")
+
+
+@asynccontextmanager
+async def laboratory(world, shop, *sources, known=None, **more):
+    """Open a world with a lab at work in it; `lab.it` is the world, and every path of the shop a target."""
+    known = known or {one.name: one for one in sources or (source(), PLAIN)}
+    paths = [name.removeprefix("take_") for name in dir(shop) if name.startswith("take_")]
+    made = {name: {"url": shop.url(name)} for name in paths} | more.pop("targets_too", {})
+    async with world(made, **more) as it:
+        spoil = Spoil(known.get, it.clock)
+        forward = Forward(
+            rules=lambda typed: Rules(typed=typed),
+            resign=Resign(known.get, it.clock),
+            spoil=spoil,
+            source_path=lambda name: f"/webhooks/{name}",
+            clock=it.clock,
+        )
+        async with forward:
+            it.actions["forward"] = forward
+            async with it.running() as engine:
+                planner = Planner(
+                    store=it.store,
+                    clock=it.clock,
+                    targets=it.targets,
+                    spoil=spoil,
+                    rules=lambda typed: Rules(typed=typed),
+                    seed=lambda: 4711,
+                )
+                lab = Lab(store=it.store, bus=it.bus, clock=it.clock, planner=planner, attempt=engine.attempt)
+                lab.it = it
+                await lab.recover()
+                async with asyncio.TaskGroup() as group:
+                    task = group.create_task(lab.run())
+                    try:
+                        yield lab
+                    finally:
+                        task.cancel()
+
+
+async def keep(lab, *values, name="plain"):
+    """Keep an event for each value, signed as its source would have signed it an hour ago; return their ids."""
+    return [await _kept(lab, value, name) for value in values]
+
+
+async def _kept(lab, value, name):
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    known = lab._planner.spoil._source(name)
+    headers = ()
+    if known is not None and known.scheme is not None and known.secrets:
+        capture = Capture(
+            source=name,
+            method="POST",
+            path=f"/webhooks/{name}",
+            query="",
+            headers=(),
+            body=body,
+            remote="",
+            received_at=lab.it.clock.now(),
+        )
+        signed = known.scheme.sign(known.secrets[0], capture, lab.it.clock.now() - timedelta(hours=1))
+        headers = signed.headers
+    return (await lab.it.event(body=body, source=name, headers=headers)).id
+
+
+async def reported(lab, *experiments, events, to, **more):
+    """Make a run and return its report once it is over."""
+    run = await lab.start(NewRun(experiments=experiments, events=tuple(events), target=to, **more))
+    return await over(lab, run.id)
+
+
+async def over(lab, id_):
+    async with asyncio.timeout(20):
+        while (report := await lab.report(id_)).run.state not in OVER:  # noqa: ASYNC110 - the store is what is asked
+            await asyncio.sleep(0.01)
+    return report
+
+
+async def found(lab, experiment, **more):
+    report = await reported(lab, experiment, **more)
+    assert report.run.state is LabState.DONE
+    (result,) = report.results
+    return result
+
+
+@pytest.mark.parametrize(
+    ("path", "finding", "statuses"),
+    [
+        ("idempotent", Finding.PASSED, [201, 200, 200]),
+        ("trusting", Finding.PASSED, [200, 200, 200]),
+        ("counting", Finding.FAILED, [200, 200, 200]),
+        ("unique", Finding.FAILED, [200, 500, 500]),
+        ("refusing", Finding.FAILED, [403, 403, 403]),
+    ],
+)
+async def test_duplicates_tell_an_app_that_acts_once_from_one_that_does_not(
+    world, shop, path, finding, statuses
+):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        result = await found(lab, "duplicates", events=ids, to=path)
+        made = await lab.it.store.deliveries.page()
+    assert ([send.status for send in result.sends], result.judged.finding) == (statuses, finding)
+    assert shop.most_at_once == 1
+    assert {(one.lab, one.reason, one.target) for one in made} == {(1, "replay", path)}
+    assert all(send.took > 0 for send in result.sends)
+
+
+async def test_copies_that_were_answered_otherwise_are_named(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        result = await found(lab, "duplicates", events=ids, to="counting", times=4)
+        assert result.differing == {2, 3, 4}
+        assert "answered in 3 ways" in result.judged.sentence
+        result = await found(lab, "duplicates", events=ids, to="counting", compare="status")
+        assert (result.differing, result.judged.finding) == (frozenset(), Finding.PASSED)
+        two = await found(lab, "duplicates", events=ids, to="counting", times=2)
+        assert two.judged.finding is Finding.UNCLEAR
+
+
+async def test_a_burst_is_at_the_same_moment_whatever_the_target_takes_otherwise(world, shop):
+    shop.slowness = 0.2
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        result = await found(lab, "burst", events=ids, to="idempotent", times=40)
+    assert shop.most_at_once == 40
+    assert result.at_once == 40
+    assert result.judged.finding is Finding.PASSED
+    assert result.latency.least >= 0.2
+
+
+async def test_a_burst_finds_workers_that_race_for_an_event(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        result = await found(lab, "burst", events=ids, to="racing")
+    assert result.judged.finding is Finding.FAILED
+    assert "answered in 20 ways" in result.judged.sentence
+
+
+async def test_a_shuffle_names_the_orders_that_fail(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, *({"id": f"event_{n}", "step": n} for n in (1, 2, 3)))
+        result = await found(lab, "shuffle", events=ids, to="ordered", seed=1, times=5)
+    *orders, original = result.orders
+    assert (original.original, original.events, original.failed) == (True, (1, 2, 3), ())
+    assert len({order.events for order in orders}) == 5
+    assert all(order.failed for order in orders)
+    assert result.judged.finding is Finding.FAILED
+    assert "5 of 5 orders failed" in result.judged.sentence
+    steps = [json.loads(body)["step"] for body in shop.bodies("ordered")]
+    assert steps == [step for order in result.orders for step in order.events]
+
+
+async def test_the_same_seed_gives_the_same_orders_and_another_gives_others(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, *({"id": f"event_{n}"} for n in range(9)))
+
+        async def orders(seed):
+            result = await found(lab, "shuffle", events=ids, to="trusting", seed=seed)
+            return [order.events for order in result.orders]
+
+        assert await orders(7) == await orders(7)
+        assert await orders(7) != await orders(8)
+        run = await lab.start(NewRun(experiments=("shuffle",), events=tuple(ids), target="trusting"))
+        assert run.settings.seed == 4711
+        await over(lab, run.id)
+
+
+async def test_an_order_that_fails_anyway_is_not_to_blame(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"}, {"id": "event_2"})
+        result = await found(lab, "shuffle", events=ids, to="refusing")
+        assert result.judged.finding is Finding.UNCLEAR
+        alone = await found(lab, "shuffle", events=ids[:1], to="trusting")
+    assert (alone.judged.finding, alone.sends) == (Finding.SKIPPED, ())
+    assert "one event has no order" in alone.judged.sentence
+
+
+async def test_an_app_that_drops_duplicates_sees_new_ids_in_each_order_and_signed_ones(world, shop):
+    async with laboratory(world, shop) as lab:
+        event = {"id": "evt_1PqrsTUVwxyz", "object": "event"}
+        ids = await keep(lab, event, event | {"id": "evt_2PqrsTUVwxyz"}, name="stripe")
+        for id_, key in zip(ids, ("evt_1PqrsTUVwxyz", "evt_2PqrsTUVwxyz"), strict=True):
+            await lab.it.store.events._writer.write(
+                lambda connection, id_=id_, key=key: (
+                    connection.execute(
+                        "UPDATE events SET idempotency_key = ? WHERE id = ?", (key, id_)
+                    ).rowcount
+                )
+            )
+        result = await found(lab, "shuffle", events=ids, to="verifying")
+    assert result.judged.finding is Finding.PASSED
+    sent = [json.loads(body)["id"] for body in shop.bodies("verifying")]
+    assert len(set(sent)) == 4
+    assert not set(sent) & {"evt_1PqrsTUVwxyz", "evt_2PqrsTUVwxyz"}
+    assert all(id_.startswith("evt_") and len(id_) == 16 for id_ in sent)
+
+
+async def test_a_delay_waits_before_each_event(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"}, {"id": "event_2"})
+        began = lab.it.clock.monotonic()
+        result = await found(lab, "delay", events=ids, to="trusting", delay=0.2)
+        took = lab.it.clock.monotonic() - began
+    assert (result.judged.finding, [send.label for send in result.sends]) == (
+        Finding.PASSED,
+        ["after 0.2 s"] * 2,
+    )
+    assert took >= 0.4
+
+
+@pytest.mark.parametrize("experiment", ["stale", "wrong-signature", "truncated"])
+async def test_what_must_be_refused_is_by_an_app_with_the_sdk_and_not_by_one_without(world, shop, experiment):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "evt_1", "object": "event"}, name="stripe")
+        good = await found(lab, experiment, events=ids, to="verifying")
+        bad = await found(lab, experiment, events=ids, to="trusting")
+        none = await found(lab, experiment, events=ids, to="refusing")
+        made = await lab.it.store.deliveries.page()
+    refused = 400 if experiment == "truncated" else 401
+    assert [(send.role == "control", send.status) for send in good.sends] == [(True, 200), (False, refused)]
+    assert good.judged.finding is Finding.PASSED
+    assert bad.judged.finding is Finding.FAILED
+    assert bad.judged.advice
+    assert none.judged.finding is Finding.UNCLEAR
+    states = {(one.target, one.state) for one in made}
+    assert {("verifying", DeliveryState.FAILED), ("verifying", DeliveryState.SUCCEEDED)} <= states
+
+
+async def test_a_stale_signature_is_a_valid_one(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "evt_1"}, name="stripe")
+        result = await found(lab, "stale", events=ids, to="verifying")
+        (attempt,) = await lab.it.store.deliveries.attempts(result.sends[1].delivery_id)
+        sent = Capture(
+            source="stripe",
+            method="POST",
+            path="/",
+            query="",
+            headers=attempt.request.headers,
+            body=attempt.request.body,
+            remote="",
+            received_at=lab.it.clock.now(),
+        )
+        known = source()
+        then = lab.it.clock.now() - timedelta(seconds=900)
+        assert known.scheme.verify(known.secrets, sent, then).verdict == "verified"
+        assert known.scheme.verify(known.secrets, sent, lab.it.clock.now()).reason == "timestamp_stale"
+    assert attempt.request.notes[0].startswith("signed for stripe as of 900 s ago")
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "experiment", "said"),
+    [
+        ("plain", "", "stale", "expects no signature"),
+        ("plain", "", "wrong-signature", "expects no signature"),
+        ("github", SECRET, "stale", "signs no time"),
+        ("stripe", "", "stale", "no secret"),
+        ("zoom", SECRET, "stale", "sets no limit"),
+    ],
+)
+async def test_what_cannot_be_tried_says_why(world, shop, name, secret, experiment, said):
+    async with laboratory(world, shop, source(name, secret), PLAIN) as lab:
+        ids = await keep(lab, {"id": "evt_1"}, name=name)
+        result = await found(lab, experiment, events=ids, to="trusting")
+    assert (result.judged.finding, result.sends) == (Finding.SKIPPED, ())
+    assert said in result.judged.sentence
+    assert [event for event, _ in result.trial.skipped] == ids
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [(b"", "no body"), (b"a=1&b=2", "no JSON and unsigned"), (b"1234", "is JSON as well")],
+)
+async def test_a_cut_that_nobody_could_notice_is_skipped(world, shop, body, said):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, body)
+        result = await found(lab, "truncated", events=ids, to="trusting")
+    assert said in result.judged.sentence
+    assert shop.got == []
+
+
+async def test_an_experiment_skips_some_events_and_is_made_on_the_others(world, shop):
+    async with laboratory(world, shop) as lab:
+        (plain,) = await keep(lab, {"id": "event_1"})
+        (signed,) = await keep(lab, {"id": "evt_1"}, name="stripe")
+        result = await found(lab, "wrong-signature", events=[plain, signed], to="verifying")
+    assert {send.event_id for send in result.sends} == {signed}
+    assert result.trial.skipped == ((plain, "plain expects no signature"),)
+    assert result.judged.finding is Finding.PASSED
+
+
+async def test_a_wrong_signature_needs_no_secret(world, shop):
+    async with laboratory(world, shop, source(secret="", missing_secrets=("env:NO",)), PLAIN) as lab:
+        ids = await keep(lab, {"id": "evt_1"}, name="stripe")
+        report = await reported(lab, "wrong-signature", events=ids, to="verifying")
+    (result,) = report.results
+    assert result.sends[1].status == 401
+    (note,) = report.run.notes
+    assert note.startswith("stripe has no secret to sign with (env:NO is not set): its events go out with")
+
+
+async def test_retries_follow_the_provider_until_the_app_takes_the_event(world, shop):
+    shop.statuses = [500, 0, 404]
+    async with laboratory(world, shop, source("slack", "8f742231b10e8888"), PLAIN) as lab:
+        ids = await keep(lab, {"type": "event_callback"}, name="slack")
+        result = await found(lab, "retries", events=ids, to="told", speed=2000)
+        (delivery,) = await lab.it.store.deliveries.page()
+        attempts = await lab.it.store.deliveries.attempts(delivery.id)
+    assert [send.label for send in result.sends] == [
+        "first attempt",
+        "retry 1, at once",
+        "retry 2, after 1 min",
+        "retry 3, after 5 min",
+    ]
+    assert [send.status for send in result.sends] == [500, None, 404, 200]
+    assert (result.judged.finding, delivery.state) == (Finding.PASSED, DeliveryState.SUCCEEDED)
+    assert [attempt.number for attempt in attempts] == [1, 2, 3, 4]
+    marks = [(one.get("X-Slack-Retry-Num"), one.get("X-Slack-Retry-Reason")) for one in shop.headers("told")]
+    assert marks == [
+        (None, None),
+        ("1", "http_error"),
+        ("2", "connection_failed"),
+        ("3", "http_error"),
+    ]
+    gaps = [(b.started_at - a.started_at).total_seconds() for a, b in pairwise(attempts)]
+    assert gaps[2] >= 300 / 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "statuses", "made", "said"),
+    [
+        ("slack", [500] * 9, 4, "the provider gives it up"),
+        ("slack", [418], 1, "the provider stops here"),
+        ("github", [500], 1, "the provider gives it up"),
+        ("postmark", [500, 403], 2, "the provider stops here"),
+    ],
+)
+async def test_retries_end_as_the_provider_ends_them(world, shop, name, statuses, made, said):
+    shop.statuses = list(statuses)
+    async with laboratory(world, shop, source(name, "8f742231:b10e8888"), PLAIN) as lab:
+        ids = await keep(lab, {"type": "event_callback"}, name=name)
+        result = await found(lab, "retries", events=ids, to="told", speed=1_000_000)
+    assert len(result.sends) == made
+    assert result.judged.finding is Finding.FAILED
+    assert said in result.judged.sentence
+
+
+async def test_an_answer_that_comes_too_late_for_the_provider_is_none(world, shop):
+    shop.slowness = 1.2
+    async with laboratory(world, shop, source("sentry"), PLAIN) as lab:
+        ids = await keep(lab, {"id": "event_1"}, name="sentry")
+        result = await found(lab, "retries", events=ids, to="trusting")
+    assert [(send.status, send.good) for send in result.sends] == [(200, False)]
+    assert "too late: the provider waits 1 s" in result.judged.sentence
+
+
+async def test_an_app_that_is_not_there_fails_and_is_not_called_down(world, shop, unused_tcp_port):
+    gone = {"gone": {"url": f"http://127.0.0.1:{unused_tcp_port}/"}}
+    async with laboratory(world, shop, targets_too=gone) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        result = await found(lab, "duplicates", events=ids, to="gone")
+        made = await lab.it.store.deliveries.page()
+    assert result.statuses == (("connection refused", 3),)
+    assert result.judged.finding is Finding.FAILED
+    assert {one.state for one in made} == {DeliveryState.FAILED}
+
+
+async def test_what_the_lab_made_fail_is_neither_failing_nor_tried_again(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        await found(lab, "duplicates", events=ids, to="refusing")
+        assert (await lab.it.store.events.counts()).failing == 0
+        assert await lab.it.replays.retry_all(DeliveryState.FAILED, None) == 0
+        assert len(shop.got) == 3
+
+
+async def test_every_experiment_is_made_in_turn_and_runs_wait_for_each_other(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "evt_1", "object": "event"}, {"id": "evt_2"}, name="stripe")
+        new = NewRun(experiments=("all",), events=tuple(ids), target="verifying", delay=0.01, times=3)
+        first, second = await lab.start(new), await lab.start(new)
+        assert (second.state, first.state) == (LabState.WAITING, LabState.WAITING)
+        one, two = await over(lab, first.id), await over(lab, second.id)
+    assert [result.trial.experiment for result in one.results] == list(NAMES)
+    assert [result.judged.finding for result in one.results] == [Finding.PASSED] * 8
+    assert one.finding is two.finding is Finding.PASSED
+    assert max(send.started_at for result in one.results for send in result.sends) < min(
+        send.started_at for result in two.results for send in result.sends
+    )
+    assert [send.place for result in one.results for send in result.sends] == list(range(1, one.run.made + 1))
+
+
+async def test_a_run_is_cancelled_while_it_waits_and_while_it_sends(world, shop, eventually):
+    shop.hold()
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        new = NewRun(experiments=("burst",), events=tuple(ids), target="trusting", times=10)
+        first, second = await lab.start(new), await lab.start(new)
+        await eventually(lambda: shop.at_once == 10)
+        await lab.cancel(second.id)
+        await lab.cancel(first.id)
+        for run in (first, second):
+            assert (await lab.report(run.id)).run.state is LabState.CANCELLED
+            with pytest.raises(UsageError, match="is over"):
+                await lab.cancel(run.id)
+        (result,) = (await lab.report(first.id)).results
+        assert (result.judged.finding, result.judged.sentence) == (None, "cancelled after 0 of 10 sends")
+        assert {one.state for one in await lab.it.store.deliveries.page()} == {DeliveryState.CANCELLED}
+        shop.release()
+        assert (await found(lab, "duplicates", events=ids, to="trusting")).judged.finding is Finding.PASSED
+
+
+async def test_a_run_that_a_restart_cut_short_says_so_and_sends_nothing_more(world, shop, eventually):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        done = await found(lab, "truncated", events=ids, to="refusing")
+        shop.hold()
+        new = NewRun(experiments=("burst",), events=tuple(ids), target="trusting", times=10)
+        run = await lab.start(new)
+        await lab.start(new)
+        await eventually(lambda: shop.at_once == 10)
+    sent = len(shop.got)
+    async with laboratory(world, shop) as lab:
+        reports = [await lab.report(id_) for id_ in (1, run.id, run.id + 1)]
+        await asyncio.sleep(0.1)
+        assert {one.state for one in await lab.it.store.deliveries.page(limit=10)} == {
+            DeliveryState.CANCELLED
+        }
+    assert len(shop.got) == sent
+    assert [report.run.state for report in reports] == ["done", "interrupted", "interrupted"]
+    assert reports[0].results[0].sends == done.sends
+    assert "stopped before it was over" in reports[1].run.detail
+    assert reports[1].results[0].judged.sentence == "interrupted after 0 of 10 sends"
+    assert reports[2].results[0].judged.sentence == "interrupted before it began"
+
+
+async def test_a_report_outlives_its_events(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        before = await reported(lab, "duplicates", events=ids, to="counting")
+        await lab.it.store.events.delete(ids[0])
+        assert (await lab.report(before.run.id)).results == before.results
+
+
+async def test_an_event_that_goes_while_a_run_waits_for_it_is_passed_over(world, shop, eventually):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"}, {"id": "event_2"})
+        new = NewRun(experiments=("delay",), events=tuple(ids), target="trusting", delay=0.4)
+        run = await lab.start(new)
+        await eventually(lambda: len(shop.got) == 1)
+        await lab.it.store.events.delete(ids[1])
+        report = await over(lab, run.id)
+    assert report.run.state is LabState.DONE
+    assert [send.event_id for send in report.results[0].sends] == [1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "said"),
+    [
+        ({"experiments": ()}, UsageError, "needs an experiment"),
+        ({"experiments": ("melt",)}, UsageError, "no experiment 'melt'"),
+        ({"target": None}, UsageError, "needs a target"),
+        ({"target": "nowhere"}, NotFoundError, "no target 'nowhere'"),
+        ({"target": "mail"}, UsageError, "mail answers nothing"),
+        ({"target": "http://10.0.0.1/"}, TargetError, "neither on this computer"),
+        ({"target": "http://169.254.169.254/"}, TargetError, "169.254"),
+        ({"events": (99,)}, NotFoundError, "no event 99"),
+        ({"events": (), "query": "type:none"}, NotFoundError, "no event matches"),
+        ({"events": (), "query": "after:soon"}, UsageError, "is not a time"),
+        ({"times": 1}, UsageError, "times is"),
+        ({"times": 201}, UsageError, "times is"),
+        ({"delay": 1e9}, UsageError, "delay is"),
+        ({"speed": 0.5}, UsageError, "speed is"),
+        ({"seed": -1}, UsageError, "a seed is"),
+        ({"compare": "taste"}, UsageError, "compare is"),
+    ],
+)
+async def test_what_makes_no_sense_is_said_before_anything_is_sent(world, shop, fields, error, said):
+    mail = {"mail": {"action": "email", "options": object()}}
+    async with laboratory(world, shop, targets_too=mail) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        new = {"experiments": ("duplicates",), "events": tuple(ids), "target": "trusting"} | fields
+        with pytest.raises(error, match=said):
+            await lab.start(NewRun(**new))
+        assert await lab.it.store.labs.page() == ()
+    assert shop.got == []
+
+
+async def test_a_run_is_bounded_in_events_and_in_sends(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, *({"id": f"event_{n}"} for n in range(101)))
+        new = NewRun(experiments=("burst",), query="", target="trusting")
+        with pytest.raises(UsageError, match="more than 100 events"):
+            await lab.plan(new)
+        with pytest.raises(UsageError, match="more than 100 events"):
+            await lab.plan(NewRun(experiments=("burst",), events=tuple(ids), target="trusting"))
+        with pytest.raises(UsageError, match="2,100 sends"):
+            await lab.plan(
+                NewRun(experiments=("burst",), events=tuple(ids[:70]), target="trusting", times=30)
+            )
+        planned = await lab.plan(NewRun(experiments=("burst", "delay"), query="id:1..3", target="trusting"))
+    assert (planned.events, planned.sends) == ((1, 2, 3), 63)
+
+
+async def test_a_person_may_send_one_of_a_run_again_and_the_report_stays(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"id": "event_1"})
+        report = await reported(lab, "duplicates", events=ids, to="counting")
+        place = report.results[0].sends[0].delivery_id
+        await lab.it.replays.retry(place)
+        await lab.it.until(place, lambda one: one.attempts == 2 and one.state == "succeeded")
+        assert (await lab.report(report.run.id)).results == report.results
+    assert len(shop.got) == 4
+
+
+async def test_what_the_lab_has_under_way_holds_up_nothing_that_keeps_an_order(world, shop, eventually):
+    strict = {"strict": {"url": shop.url("told"), "fifo": True}}
+    async with laboratory(world, shop, source("slack", "8f742231b10e8888"), targets_too=strict) as lab:
+        ids = await keep(lab, {"type": "event_callback"}, name="slack")
+        # The first retry comes at once, the second after a minute: the delivery runs all the while.
+        shop.statuses = [500, 500]
+        run = await lab.start(NewRun(experiments=("retries",), events=tuple(ids), target="strict", speed=1))
+        await eventually(lambda: len(shop.got) == 2)
+        stored = await lab.it.event("strict", body=b'{"n": 1}', source="slack")
+        (made,) = (await lab.it.store.deliveries.of_events([stored.id]))[stored.id]
+        assert (await lab.it.settled(made.id)).state == "succeeded"
+        await lab.cancel(run.id)
+
+
+async def test_what_cannot_be_signed_any_more_when_its_turn_comes_is_not_sent(world, shop):
+    known = {"stripe": source(), "plain": PLAIN}
+    async with laboratory(world, shop, known=known) as lab:
+        (one,) = await keep(lab, {"id": "evt_1"}, name="stripe")
+        new = NewRun(experiments=("delay", "stale"), events=(one,), target="verifying", delay=0.3)
+        run = await lab.start(new)
+        known["stripe"] = source(secret="")
+        report = await over(lab, run.id)
+    assert report.run.state is LabState.DONE
+    _, stale = report.results[1].sends
+    assert (stale.delivery_id, stale.detail) == (None, "not sent: stripe has no secret to sign with")
+    assert report.results[1].judged.finding is Finding.UNCLEAR
+    assert len(shop.got) == 2

@@ -1,0 +1,170 @@
+"""The parts of the lab that compute: new ids, orders, latencies, and what sentences say of many events."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.delivery.lab.catalogue import EXPERIMENTS, NAMES, named
+from relay.delivery.lab.experiment import worst
+from relay.delivery.lab.order import Shuffle
+from relay.delivery.lab.renew import renewed
+from relay.delivery.lab.report import at_once, latency
+from relay.delivery.lab.retries import span
+from relay.model.delivery import Changes
+from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+from relay.model.lab import Finding, Judged, Send, Settings
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def event(key, body, headers=(), id_=1):
+    capture = Capture(
+        source="test",
+        method="POST",
+        path="/",
+        query="",
+        headers=headers,
+        body=body,
+        remote="",
+        received_at=NOW,
+    )
+    row = EventRow(
+        id=id_,
+        received_at=NOW,
+        source="test",
+        provider="test",
+        type="test",
+        idempotency_key=key,
+        outcome=EventOutcome.ACCEPTED,
+        verdict=Verdict.UNSIGNED,
+        reason="",
+        method="POST",
+        path="/",
+        query="",
+        content_type="",
+        size=0,
+        sha256="",
+        remote="",
+        status=200,
+    )
+    return Event(row=row, capture=capture, verification=Verification(verdict=Verdict.UNSIGNED))
+
+
+def test_a_new_id_stands_wherever_the_old_one_stood_and_nowhere_else():
+    body = json.dumps({"id": "evt_1PabcDEF23", "same": "evt_1PabcDEF23", "other": "evt_1PabcDEF23x"}).encode()
+    changes = renewed(Changes(), event("evt_1PabcDEF23", body), "1")
+    got = json.loads(changes.body)
+    assert got["id"] == got["same"] != "evt_1PabcDEF23"
+    assert got["id"].startswith("evt_1P")
+    assert got["other"] == "evt_1PabcDEF23x"
+    assert changes.headers is None
+
+
+def test_an_id_in_a_header_is_renewed_there_and_keeps_its_form():
+    key = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+    headers = (("X-GitHub-Delivery", key), ("X-Other", "kept"))
+    changes = renewed(Changes(), event(key, b"{}", headers), "1")
+    assert changes.body is None
+    (name, fresh), other = changes.headers
+    assert (name, other) == ("X-GitHub-Delivery", ("X-Other", "kept"))
+    assert fresh[:28] == key[:28]
+    assert fresh != key
+    assert set(fresh) <= set("0123456789abcdef-")
+
+
+@pytest.mark.parametrize("key", [None, "", "7", "12345", "not-in-the-body"])
+def test_an_id_that_is_short_or_stands_nowhere_stays(key):
+    assert renewed(Changes(), event(key, b'{"id": 12345, "n": 7}'), "1") == Changes()
+
+
+@given(st.text(min_size=6, max_size=40), st.text(max_size=8))
+def test_the_same_seed_renews_alike_and_nothing_is_ever_raised(key, seed):
+    body = f'{{"id": "{key}"}}'.encode("utf-8", "replace")
+    one = event(key.encode("utf-8", "replace").decode(), body)
+    assert renewed(Changes(), one, seed) == renewed(Changes(), one, seed)
+
+
+@given(st.integers(2, 12), st.integers(2, 50), st.integers(0, 2**53))
+def test_orders_are_all_different_none_is_their_own_and_a_seed_repeats_them(count, times, seed):
+    rows = [event(None, b"", id_=id_).row for id_ in range(1, count + 1)]
+    settings = Settings(times=times, seed=seed)
+    rounds = Shuffle().rounds(rows, settings)
+    *orders, own = [tuple(shot.event_id for shot in one.shots) for one in rounds]
+    assert own == tuple(range(1, count + 1))
+    assert own not in orders
+    assert len(set(orders)) == len(orders) >= min(times, 1)
+    assert all(sorted(order) == list(own) for order in orders)
+    assert Shuffle().rounds(rows, settings) == rounds
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=60))
+def test_latencies_are_some_of_those_that_were_measured_and_in_order(took):
+    found = latency(took)
+    assert found.least == min(took)
+    assert found.most == max(took)
+    assert found.least <= found.median <= found.p95 <= found.most
+    assert {found.median, found.p95} <= set(took)
+
+
+def test_no_answer_has_no_latency():
+    assert latency([]) is None
+
+
+def test_sends_that_overlap_are_counted_together():
+    def send(place, starts, took):
+        return Send(
+            place=place,
+            trial=0,
+            round=0,
+            role="copy",
+            label="",
+            event_id=1,
+            started_at=NOW + timedelta(seconds=starts),
+            took=took,
+        )
+
+    sends = [send(1, 0, 2), send(2, 1, 2), send(3, 1.5, 1), send(4, 4, 1)]
+    assert at_once(sends) == 3
+    assert at_once([*sends, replace(sends[0], place=5, started_at=None)]) == 3
+
+
+def test_what_many_events_came_to_is_the_worst_of_them_in_its_own_words():
+    judged = [
+        (1, Judged(finding=Finding.PASSED, sentence="fine")),
+        *(
+            (event, Judged(finding=Finding.FAILED, sentence=f"#{event} broke"))
+            for event in (2, 3, 4, 5, 6, 7)
+        ),
+    ]
+    assert worst(judged).sentence == "#2 broke; the same with #3, #4, #5 and 2 more"
+    assert worst(judged[:1]).sentence == "fine"
+    assert worst([]).finding is Finding.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.05, "0.1 s"),
+        (5, "5 s"),
+        (60, "1 min"),
+        (300, "5 min"),
+        (3600, "60 min"),
+        (7200, "2 h"),
+        (259200, "3 d"),
+    ],
+)
+def test_a_wait_reads_as_people_say_it(seconds, said):
+    assert span(seconds) == said
+
+
+def test_every_experiment_says_what_it_finds_and_what_is_good():
+    assert len(set(NAMES)) == len(EXPERIMENTS) == 8
+    for experiment in EXPERIMENTS:
+        assert named(experiment.name) is experiment
+        assert "finds" in experiment.finds
+        assert experiment.good
+        assert not experiment.finds.endswith(".")

@@ -1,0 +1,73 @@
+"""Refused events and those turned away at the door, as a browser shows them."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CONTRAST = Path(__file__).with_name("contrast.js").read_text()
+RULES = """
+[sources.shop]
+provider = "custom"
+schema = "s.json"
+rate_limit = { requests_per_minute = 1, burst = 3 }
+allow_ips = ["127.0.0.0/8"]
+[targets.app]
+forward = "http://127.0.0.1:9/"
+"""
+NESTED = '{"properties": {"data": {"required": ["amount"], "properties": {"%s": {"type": "integer"}}}}}'
+LONG = "a_very_long_name_of_a_field_that_no_line_has_room_for"
+
+
+async def ruled(site):
+    await site.stop()
+    (site.folder / "s.json").write_text(NESTED % LONG)
+    await site.start(RULES)
+
+
+async def test_a_rejected_event_names_the_field_where_it_broke(site):
+    await ruled(site)
+    assert await site.send({"data": {}}, "/webhooks/shop") == 400
+    page = await site.page("/events/1")
+    await page.until("document.querySelector('.hops > .wire').innerText === 'Schema: data.amount is missing'")
+    assert await page.js("document.querySelector('#e-1').innerText.includes('data.amount is missing')")
+    await page.key("3")
+    await page.until("location.pathname === '/events/1/verification'")
+    await page.until("document.querySelector('.steps').innerText.includes('/data/amount')")
+    assert await page.js("document.querySelector('.verdict h3').innerText") == (
+        "Refused: the body does not fit the schema"
+    )
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390, 320])
+async def test_a_long_reason_stays_inside_its_line(site, width):
+    await ruled(site)
+    await site.send({"data": {"amount": 1, LONG: "x"}}, "/webhooks/shop")
+    page = await site.page("/events/1")
+    await page.size(width, 800)
+    await page.goto(f"{site.dashboard}/events/1")
+    inside = (
+        "(() => { const line = document.querySelector('.hops').getBoundingClientRect(), "
+        "chip = document.querySelector('.hops > .wire .chip').getBoundingClientRect(); "
+        "return chip.left >= line.left && chip.right <= line.right })()"
+    )
+    assert await page.js(inside)
+    assert await page.js("document.documentElement.scrollWidth <= innerWidth")
+    assert "no_line_has_room_for" in await page.js("document.querySelector('.hops > .wire .chip').title")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_sources_page_shows_the_rules_and_who_was_refused(site, scheme):
+    await ruled(site)
+    for _ in range(15):
+        await site.send({"data": {"amount": 1}}, "/webhooks/shop")
+    page = await site.page("/sources/shop")
+    await page.media(scheme)
+    await page.goto(f"{site.dashboard}/sources/shop")
+    text = await page.js("document.querySelector('main').innerText")
+    assert "12 too fast" in text
+    assert "12 requests came too fast (limit 1 a minute, 3 at once). The latest: " in text
+    assert "1 a minute, 3 at once" in text
+    found = await page.js(CONTRAST)
+    assert (found["out"], found["wide"]) == ([], False)

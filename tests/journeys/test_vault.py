@@ -1,0 +1,162 @@
+"""A person with a locked vault before the dashboard: what it says, how it is opened, and what follows."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from relay.model.secret import Secret
+from relay.vault.kdf import Argon2
+from relay.vault.vault import Vault
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CONTRAST = Path(__file__).with_name("contrast.js").read_text()
+PASSWORD = "four words no sentence"
+KEY = "whsec_journey_secret"
+VAULT = "document.querySelector('#vault')?.innerText.trim()"
+DIALOG = "document.querySelector('dialog[open]')"
+ROW = "document.querySelector('#e-{}').textContent"  # innerText is empty in a tab that is not in front
+
+
+@pytest.fixture
+def locked(site, app):
+    """Start the relay again with its secret in a locked vault."""
+
+    async def go(**secrets):
+        await site.stop()
+        vault = Vault(site.folder / ".relay" / "vault", Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1))
+        vault.create(Secret("x", PASSWORD))
+        for name, value in secrets.items():
+            vault.put(name, value)
+        await site.start(
+            "[sources.stripe]\nsecret = 'vault:stripe_key'\n[sources.shop]\nprovider = 'stripe'\n"
+            f"secret = 'vault:shop_key'\n[targets.app]\nforward = '{app.url}'\n"
+        )
+        site.allowed = ("401", "429")
+
+    return go
+
+
+@asynccontextmanager
+async def reloading(site, page):
+    """Wait until the page that the block makes htmx ask for again is there."""
+    loaded = site.browser.wait("Page.loadEventFired", page.session)
+    yield
+    await asyncio.wait_for(loaded, 15)
+
+
+async def opened(page, password, dialog="#vault a"):
+    if not await page.js(f"!!{DIALOG}"):
+        await page.click(dialog)
+        await page.until(DIALOG)
+    await page.until("document.activeElement.id === 'va-p'")
+    await page.js("document.querySelector('#va-p').value = ''")
+    await page.write(password)
+    await page.key("Enter")
+
+
+async def test_unlocking_checks_what_came_meanwhile_and_every_open_page_shows_it(site, locked):
+    await locked(stripe_key=KEY, shop_key="x")
+    await site.stripe()
+    await site.stripe(secret="whsec_other")
+    page, other = await site.page("/events/2/verification"), await site.page("/sources/stripe")
+    for id_ in (1, 2):
+        assert "Unchecked" in await page.js(ROW.format(id_))
+        assert await page.js(f"!!document.querySelector('#v-{id_} .warn')")
+    assert await page.js(VAULT) == "Vault locked"
+    assert "Not checked: the vault is locked" in await page.js("document.querySelector('#tab').innerText")
+    banner = "document.querySelector('#vault-banner').innerText"
+    assert "The vault is locked. Sources stripe and shop cannot check signatures." in await other.js(banner)
+    assert "2 events wait to be checked." in await other.js(banner)
+    await opened(page, "some other password", dialog="#tab .btns a")
+    await page.until("document.querySelector('#errors-vault').innerText.includes('2 tries are left')")
+    assert site.app.got == []
+    async with reloading(site, page):
+        await opened(page, PASSWORD)
+    await page.until(f"{VAULT} === 'Vault unlocked'")
+    await page.until("document.querySelector('#tab')?.innerText.includes('refused when it was checked')")
+    assert await page.js("location.pathname") == "/events/2/verification"
+    await page.until("document.querySelector('#banners')?.innerText.includes('1 verified, 1 rejected')")
+    await page.until(f"{ROW.format(2)}.includes('Rejected')")
+    await page.until(f"{ROW.format(1)}.includes('200')")
+    await other.until(f"{VAULT} === 'Vault unlocked'")
+    await other.until("document.querySelector('#vault-banner').innerText === ''")
+    await site.stripe({"id": "evt_later", "type": "invoice.paid"})
+    await page.until("!!document.querySelector('#v-3 .ok')")
+    await page.until(f"{ROW.format(3)}.includes('200')")
+    assert len(site.app.got) == 2
+
+
+async def test_three_wrong_passwords_bring_a_pause(site, locked):
+    await locked(stripe_key=KEY)
+    page = await site.page("/sources")
+    for said in (
+        "2 tries are left",
+        "1 try is left",
+        "the next try is in 30 s",
+        "there were three wrong passwords",
+    ):
+        await opened(page, "some other password", dialog="#vault-banner a")
+        await page.until(
+            f"document.querySelector('#errors-vault').innerText.toLowerCase().includes('{said}')"
+        )
+    await page.key("Escape")
+    await page.until(f"!{DIALOG}")
+    assert await page.js(VAULT) == "Vault locked"
+
+
+async def test_a_secret_is_saved_from_the_page_of_its_source_and_used_at_once(site, locked):
+    await locked(stripe_key=KEY)
+    await site.stripe()
+    page = await site.page("/sources/shop")
+    async with reloading(site, page):
+        await opened(page, PASSWORD)
+    await page.until("document.querySelector('.epd')?.innerText.includes('Not found')")
+    await page.click(".epd td a.link")
+    await page.until("document.activeElement.id === 'va-v'")
+    assert await page.js("document.querySelector('#va-n').value") == "shop_key"
+    async with reloading(site, page):
+        await page.write("whsec_a_secret_of_the_shop")
+        await page.key("Enter")
+    await page.until("document.querySelector('.epd td .chip.ok')?.innerText === 'Found'")
+    assert "whsec_a_secret" not in await page.js("document.documentElement.outerHTML")
+    assert "shop" in await page.js("document.querySelector('.epd td code').innerText")
+    await page.click("#vault a")
+    await page.until(DIALOG)
+    async with reloading(site, page):
+        await page.click("dialog .dlg-f form button")
+    await page.until(f"{VAULT} === 'Vault locked'")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+async def test_every_text_of_it_can_be_read_in_both_themes(site, locked, width, height):
+    await locked(stripe_key=KEY)
+    await site.stripe()
+    page = await site.page()
+    await page.size(width, height)
+    for password in ("", PASSWORD):
+        if password:
+            await page.goto(site.dashboard + "/vault")
+            await page.js("document.querySelector('#va-p').focus()")
+            async with reloading(site, page):
+                await page.write(password)
+                await page.key("Enter")
+            await page.until("document.body?.innerText.includes('The vault was opened')", 10)
+        for scheme in ("light", "dark"):
+            await page.media(scheme, "reduce")
+            for path in (
+                "/vault",
+                "/vault?name=x",
+                "/sources",
+                "/sources/shop",
+                "/events/1/verification",
+                "/events",
+            ):
+                await page.goto(site.dashboard + path)
+                await page.js(
+                    "document.activeElement.blur()"
+                )  # a field in focus has an outline for its border
+                found = await page.js(CONTRAST)
+                assert (path, scheme, found["out"], found["wide"]) == (path, scheme, [], False)

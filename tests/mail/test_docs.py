@@ -1,0 +1,63 @@
+"""docs/emails.md says what there is: every key, every fact, and examples that load."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from relay.config import Overrides, load
+from relay.config.file import EmailTable, SmtpTable
+from relay.mail.rendering import _facts
+from relay.mail.sandbox import PATIENCE
+from relay.mail.smtp import LAST_STEP, STEP_SECONDS
+from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+
+DOCS = (Path(__file__).parents[2] / "docs/emails.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_its_example_is_valid(tmp_path):
+    (found,) = re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL)
+    (tmp_path / "emails").mkdir()
+    (tmp_path / "emails/welcome.html").write_text("<p>{{ payload.user.name }}</p>")
+    path = tmp_path / "relay.toml"
+    path.write_text('[sources.app]\nprovider = "custom"\n' + found)
+    config = load(path, Overrides(), {"SMTP_USERNAME": "relay", "SMTP_PASSWORD": "word"})
+    assert config.smtp.allow_recipients == ("*@example.com",)
+    assert [notice for notice in config.notices if notice.startswith(("smtp", "emails"))] == []
+
+
+@pytest.mark.parametrize("key", [*EmailTable.model_fields, *SmtpTable.model_fields])
+def test_every_key_is_told(key):
+    assert re.search(rf"`{key}`|^{key} +=|smtp\.{key} ", DOCS, re.MULTILINE)
+
+
+def test_every_fact_is_told():
+    capture = Capture(
+        source="app", method="POST", path="/", query="", headers=(), body=b"", remote="", received_at=None
+    )
+    row = EventRow(
+        **dict.fromkeys(EventRow.__dataclass_fields__, "")
+        | {"verdict": Verdict.VERIFIED, "outcome": EventOutcome.ACCEPTED, "received_at": Moment()}
+    )
+    event = Event(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
+    for name in _facts(event):
+        assert f"`event.{name}`" in DOCS
+
+
+class Moment:
+    def isoformat(self):
+        return ""
+
+
+def test_its_figures_are_the_ones_in_the_code():
+    assert PATIENCE == 2.0
+    assert "A template has two seconds" in DOCS
+    assert STEP_SECONDS * LAST_STEP == 60
+    assert "a minute went by" in DOCS
+    assert EmailTable.model_fields["per_hour"].default == 30
+
+
+def test_the_readme_leads_there():
+    assert "(docs/emails.md)" in README
+    assert "(examples/welcome-email)" in README

@@ -1,0 +1,194 @@
+"""Counts become what people ask; charts and Prometheus tell the same."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from relay.metrics.stats import WINDOWS, summarise
+from relay.model.tally import BOUNDS, Label, Tally, bucket_of, quantile, spread
+from relay.web.view import charts
+
+NOW = datetime(2026, 11, 25, 12, 30, 20, tzinfo=UTC)
+MINUTE = int(NOW.timestamp()) // 60
+
+
+@given(st.lists(st.floats(0, 59), min_size=1, max_size=200), st.sampled_from([0.5, 0.95, 0.99]))
+def test_a_quantile_lies_in_the_bucket_of_the_true_one(values, share):
+    buckets = spread(Tally(Label(0, "took", "a", bucket=bucket_of(value)), 1, value) for value in values)
+    true = sorted(values)[max(0, -(-int(len(values) * share * 100) // 100) - 1)]
+    found = quantile(buckets, share)
+    places = sorted({bucket_of(true), bucket_of(min(values)), bucket_of(max(values))})
+    assert (BOUNDS[places[0] - 1] if places[0] else 0) <= found <= BOUNDS[places[-1]]
+    assert quantile(buckets, 0.5) <= quantile(buckets, 0.95) <= quantile(buckets, 0.99)
+
+
+def test_nothing_timed_has_no_quantile_and_the_endless_ends_at_the_last_bound():
+    assert quantile({}, 0.5) is None
+    assert quantile({bucket_of(1e9): 3}, 0.5) == BOUNDS[-1]
+
+
+def test_a_window_holds_its_minutes_and_compares_them_with_those_before():
+    tallies = [
+        Tally(Label(MINUTE, "event", "stripe", "verified", "accepted"), 3),
+        Tally(Label(MINUTE, "event", "stripe", "invalid", "rejected", "signature_mismatch"), 1),
+        Tally(Label(MINUTE - 14, "event", "app", "unchecked", "accepted", "no_source"), 2),
+        Tally(Label(MINUTE - 15, "event", "app", "unchecked", "accepted"), 5),
+        Tally(Label(MINUTE - 30, "event", "app", "unchecked", "accepted"), 100),
+        Tally(Label(MINUTE, "attempt", "stripe", "web", "retry", "first", bucket_of(0.04)), 1, 0.04),
+        Tally(Label(MINUTE, "attempt", "stripe", "web", "succeeded", "again", bucket_of(0.2)), 1, 0.2),
+        Tally(Label(MINUTE, "attempt", "stripe", "web", "succeeded", "first", bucket_of(0.04)), 8, 0.3),
+    ]
+    found = summarise(WINDOWS["15m"], NOW, tallies)
+    assert (found.events, found.before, len(found.slots)) == (6, 5, 15)
+    assert found.outcomes == {"accepted": 5, "rejected": 1}
+    assert found.verdicts == {"verified": 3, "unchecked": 2, "invalid": 1}
+    assert found.reasons == {"signature_mismatch": 1}
+    assert (found.first, found.first_succeeded) == (9, 8)
+    stripe, app = found.sources
+    assert (stripe.name, stripe.events, stripe.verified, stripe.checked) == ("stripe", 4, 3, 4)
+    assert (app.name, app.checked, app.p95) == ("app", 0, None)
+    (web,) = found.targets
+    assert (web.attempts, web.succeeded, web.retried, web.failed) == (10, 9, 1, 0)
+    assert (found.slots[-1].events, found.slots[-1].failed, found.slots[0].events) == (4, 1, 2)
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_every_window_is_cut_into_whole_steps_that_end_with_now(name):
+    window = WINDOWS[name]
+    found = summarise(window, NOW, [])
+    step = timedelta(minutes=window.step)
+    assert len(found.slots) == window.minutes // window.step
+    assert found.slots[-1].at <= NOW < found.slots[-1].at + step
+    assert {second.at - first.at for first, second in zip(found.slots, found.slots[1:], strict=False)} == {
+        step
+    }
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1e6)), max_size=80))
+def test_a_line_stays_within_its_frame_and_breaks_where_nothing_is(values):
+    top = charts.top_of([value for value in values if value is not None])
+    assert all(value <= top for value in values if value is not None)
+    path = charts.line("p50", values, top).path
+    numbers = [float(number) for number in re.findall(r"[\d.]+", path)]
+    assert all(0 <= number <= 100.01 for number in numbers)
+    assert bool(path) == any(value is not None for value in values)
+    assert not path or path.startswith("M")
+
+
+@given(st.lists(st.lists(st.tuples(st.just("b-ok"), st.integers(0, 1000)), max_size=3), max_size=60))
+def test_bars_stand_on_the_floor_and_end_below_the_top(columns):
+    top = charts.top_of([sum(number for _, number in column) for column in columns])
+    for bar in charts.bars(columns, top):
+        assert float(bar.y) >= -0.01
+        assert float(bar.y) + float(bar.height) <= 100.02
+
+
+@pytest.mark.parametrize(
+    ("most", "top"), [(0, 4), (1, 1), (3, 4), (7, 8), (33, 40), (101, 200), (0.004, 0.004)]
+)
+def test_a_scale_ends_with_a_round_number(most, top):
+    assert charts.top_of([most]) == pytest.approx(top)
+
+
+async def busy(start, aiohttp_server):
+    from aiohttp import web  # noqa: PLC0415 - the target of these tests alone
+
+    async def answer(request):
+        return web.Response(status=500 if "fail" in (await request.text()) else 200)
+
+    app = web.Application()
+    app.router.add_post("/hooks", answer)
+    server = await aiohttp_server(app)
+    at = await start(
+        f'[sources.stripe]\n[targets.app]\nforward = "{server.make_url("/hooks")}"\nretry = {{ attempts = 1 }}\n'
+        "[sources.plain]\nprovider = 'custom'\n"
+    )
+    for _ in range(3):
+        await at.api("/api/triggers", "POST", json={"source": "stripe", "type": "invoice.paid"})
+    await at.send("/webhooks/plain", b"fail")
+    await at.send("/webhooks/stripe", b"{}")
+    await at.send("/webhooks/a-name-of-a-strangers-making", b"{}")
+    await at.send("/nowhere", b"{}")
+    while (await at.api("/api/status"))[1]["queue"]["pending"] + (await at.api("/api/status"))[1]["queue"][
+        "running"
+    ]:
+        pass
+    return at
+
+
+async def test_what_happened_is_told_by_the_api(start, aiohttp_server):
+    at = await busy(start, aiohttp_server)
+    status, found = await at.api("/api/stats?window=15m")
+    assert status == 200
+    assert found["events"]["total"] == 6
+    assert found["events"]["outcomes"] == {"accepted": 5, "rejected": 1}
+    assert found["events"]["verdicts"]["verified"] == 3
+    assert found["events"]["reasons"] == {"signature_missing": 1}
+    assert found["deliveries"] == {"first_attempts": 5, "first_succeeded": 4}
+    (target,) = found["targets"]
+    assert (target["name"], target["attempts"], target["succeeded"], target["retried"]) == ("app", 5, 4, 1)
+    assert target["latency_ms"]["p50"] > 0
+    assert found["processing_ms"]["p95"] > 0
+    assert sum(slot["events"] for slot in found["series"]) == 6
+    assert (found["queue"]["waiting"], found["store"]["events"]) == (0, 6)
+    assert found["store"]["bytes"] > 0
+
+
+async def test_prometheus_reads_the_same_numbers_and_no_label_of_a_stranger(start, aiohttp_server):
+    at = await busy(start, aiohttp_server)
+    _, text = await at.api("/metrics")
+    assert b"strangers" not in text
+    samples = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+    assert samples["relay_events_total", ("outcome", "accepted"), ("source", "stripe")] == 3
+    assert samples["relay_events_total", ("outcome", "accepted"), ("source", "inbox")] == 1
+    assert samples["relay_attempts_total", ("result", "succeeded"), ("target", "app")] == 4
+    assert samples["relay_attempt_seconds_count", ("target", "app")] == 5
+    assert samples["relay_processing_seconds_count", ("source", "stripe")] == 4
+    assert samples["relay_refused_total", ("source", "none"), ("status", "404")] == 1
+    assert samples["relay_queue_deliveries", ("target", "app")] == 0
+    assert samples["relay_target_up", ("target", "app")] == 1
+    assert samples[("relay_store_events",)] == 6
+
+
+async def test_counts_survive_a_restart_and_old_minutes_stay_in_the_total(start, aiohttp_server):
+    at = await busy(start, aiohttp_server)
+    minute = int(datetime.now(UTC).timestamp()) // 60
+    assert await at.relay.store.tallies.fold(minute + 1) > 0
+    assert await at.relay.store.tallies.since(1) == ()
+    assert (await at.api("/api/stats"))[1]["events"]["total"] == 0
+    _, text = await at.api("/metrics")
+    assert b'relay_events_total{outcome="accepted",source="stripe"} 3.0' in text
+
+
+async def test_a_window_that_is_none_is_named(at):
+    status, answer = await at.api("/api/stats?window=1y")
+    assert status == 400
+    assert answer["error"]["hint"] == "use 15m, 1h, 24h, 7d"
+
+
+async def test_metrics_need_the_token(at):
+    async with at.session.get(at.dashboard + "/metrics") as response:
+        assert response.status == 401
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+async def test_the_page_draws_what_happened(start, aiohttp_server, window):
+    at = await busy(start, aiohttp_server)
+    status, page = await at.api(f"/stats?window={window}")
+    assert status == 200
+    assert b"6 in total, 1 rejected, 1 failed at the first try." in page
+    assert page.count(b'<rect class="b-') >= 3
+    assert b"No signature header" in page
+
+
+async def test_the_page_of_an_empty_relay_says_so(at):
+    _, page = await at.api("/stats")
+    assert page.count(b"Nothing was sent.") == 3

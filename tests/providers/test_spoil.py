@@ -1,0 +1,151 @@
+"""Every provider's signatures spoilt on purpose: too old, or wrong, and in everything else as they should be."""
+
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.delivery.spoil import Spoil, altered
+from relay.errors import SigningError
+from relay.model.delivery import Changes
+from relay.model.event import Event, EventOutcome, EventRow, Source, Verdict, Verification
+from relay.model.secret import Secret
+from relay.providers.catalogue import PROVIDERS
+from relay.providers.samples import sample_types
+from relay.providers.schemes import with_tolerance
+from relay.trigger import prepare
+
+SIGNING = [name for name, provider in PROVIDERS.items() if provider.schemes]
+# Its signature stands in the body beside what it covers, so no other body's can be put in its place.
+UNFORGEABLE = {"aws-sns"}
+
+
+class Clock:
+    def __init__(self, now):
+        self._now = now
+
+    def now(self):
+        return self._now
+
+
+@pytest.fixture
+def spoilt(now, secret_for):
+    """Return a provider's source, a sample of it, and what spoils its signatures."""
+
+    def make(name, **fields):
+        provider = PROVIDERS[name]
+        source = Source(
+            **{
+                "name": name,
+                "provider": name,
+                "path": f"/webhooks/{name}",
+                "title": provider.title,
+                "scheme": provider.scheme,
+                "secrets": (secret_for(provider.schemes[0]),),
+            }
+            | fields
+        )
+        url = f"https://relay.example/webhooks/{name}"
+        type_ = sample_types(provider)[0] if sample_types(provider) else "test"
+        signer = replace(source, secrets=source.secrets or (secret_for(provider.schemes[0]),))
+        capture = prepare(signer, provider, type_, now, random=Random(1), url=url)
+        return source, _event(source, capture, now), Spoil(lambda _: source, Clock(now))
+
+    return make
+
+
+def _event(source, capture, now):
+    row = EventRow(
+        id=1,
+        received_at=now,
+        source=source.name,
+        provider=source.provider,
+        type="test",
+        idempotency_key=None,
+        outcome=EventOutcome.ACCEPTED,
+        verdict=Verdict.VERIFIED,
+        reason="",
+        method=capture.method,
+        path=capture.path,
+        query=capture.query,
+        content_type=capture.content_type,
+        size=len(capture.body),
+        sha256="",
+        remote="127.0.0.1",
+        status=200,
+    )
+    return Event(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNING if name not in UNFORGEABLE])
+def test_a_forged_request_has_a_signature_that_does_not_verify(name, spoilt, now):
+    source, event, spoil = spoilt(name)
+    spoil.forgeable(event)
+    forged, notes = spoil(event, event.capture, Changes(forged=True))
+    judged = source.scheme.verify(source.secrets, forged, now)
+    assert (judged.verdict, judged.reason) == (Verdict.INVALID, "signature_mismatch")
+    assert "has not its secret" in notes[0]
+    assert source.secrets[0].reveal() not in notes[0]
+
+
+@pytest.mark.parametrize("name", sorted(UNFORGEABLE))
+def test_where_no_wrong_signature_is_known_that_is_said(name, spoilt):
+    _, event, spoil = spoilt(name)
+    with pytest.raises(SigningError, match="knows no wrong signature"):
+        spoil.forgeable(event)
+
+
+@pytest.mark.parametrize("name", SIGNING)
+def test_a_stale_request_verifies_but_for_its_age_or_the_provider_has_no_limit(name, spoilt, now):
+    source, event, spoil = spoilt(name)
+    try:
+        age = spoil.age(event)
+    except SigningError as error:
+        strict = with_tolerance(source.scheme, 60.0, None)
+        old = source.scheme.sign(source.secrets[0], event.capture, now - timedelta(days=1))
+        has_time = strict.verify(source.secrets, old, now).reason == "timestamp_stale"
+        assert ("sets no limit" if has_time else "signs no time") in error.sentence
+        return
+    stale, notes = spoil(event, event.capture, Changes(age=age))
+    assert source.scheme.verify(source.secrets, stale, now).reason == "timestamp_stale"
+    then = now - timedelta(seconds=age)
+    assert source.scheme.verify(source.secrets, stale, then).verdict is Verdict.VERIFIED
+    assert f"as of {age:,.0f} s ago" in notes[0]
+
+
+def test_a_source_that_checks_no_age_is_taken_at_the_providers(spoilt):
+    scheme = with_tolerance(PROVIDERS["stripe"].scheme, None, None)
+    _, event, spoil = spoilt("stripe", scheme=scheme)
+    assert spoil.age(event) == 900.0
+
+
+def test_a_source_of_its_own_that_checks_no_age_has_no_limit(spoilt):
+    scheme = with_tolerance(PROVIDERS["stripe"].scheme, None, None)
+    _, event, spoil = spoilt("stripe", scheme=scheme, provider="custom", title="")
+    with pytest.raises(SigningError, match="custom signs a time, but sets no limit"):
+        spoil.age(event)
+
+
+def test_without_a_secret_a_forgery_is_made_up_and_nothing_else_can_be(spoilt, now, secret_for):
+    source, event, spoil = spoilt("stripe", secrets=(), missing_secrets=("env:STRIPE",))
+    forged, _ = spoil(event, event.capture, Changes(forged=True))
+    genuine = (secret_for(PROVIDERS["stripe"].schemes[0]),)
+    assert source.scheme.verify(genuine, forged, now).reason == "signature_mismatch"
+    assert spoil.helpless(event) == "stripe has no secret to sign with (env:STRIPE is not set)"
+    with pytest.raises(SigningError, match="no secret to sign with"):
+        spoil.age(event)
+    with pytest.raises(SigningError, match="no secret to sign with"):
+        spoil(event, event.capture, Changes(age=900.0))
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_an_altered_secret_is_another_one_of_the_same_form(text):
+    other = altered(text)
+    assert len(other) == len(text)
+    assert [a.isalnum() for a in other] == [b.isalnum() for b in text]
+    if any(letter.isascii() and letter.isalnum() for letter in text):
+        assert other != text
+    assert Secret("x", other).reveal() == other

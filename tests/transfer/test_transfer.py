@@ -1,0 +1,244 @@
+"""What leaves as a file comes back as it was; what is no such file is told line by line."""
+
+import ast
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.cli.program import run
+from relay.errors import UsageError
+from relay.transfer.har import records
+from relay.transfer.record import parcel
+
+BINARY = bytes(range(256))
+
+
+async def imported(at, content):
+    return await at.api("/api/import", "POST", data=content, headers={"Content-Type": "application/x-ndjson"})
+
+
+async def filled(at):
+    await at.send("/webhooks/test/below?a=1&token=hush&b=%20", b'{"type": "a.b", "n": 1}', headers={
+        "Content-Type": "application/json", "Authorization": "Bearer hush", "X-Dup": "1", "x-dup": "2",
+    })  # fmt: skip
+    await at.send("/webhooks/raw", BINARY, headers={"X-Odd": "caf\u00e9"})
+    await at.send("/webhooks/quote", b"it's $HOME `id` \\n %s\n")
+    await at.send("/webhooks/empty", b"", method="DELETE")
+    await at.api("/api/events/2", "PATCH", json={"pinned": True, "note": "keep"})
+
+
+async def wholes(at, count=4):
+    shapes = [(await at.api(f"/api/events/{id_}"))[1] for id_ in range(1, count + 1)]
+    return [shape for shape in shapes if "error" not in shape]
+
+
+def lasting(shape):
+    return {name: value for name, value in shape.items() if name not in ("checks", "delivery_ids", "hints")}
+
+
+async def test_an_export_comes_back_byte_for_byte_in_another_store(start, tmp_path):
+    here = await start()
+    await filled(here)
+    _, lines = await here.api("/api/export?raw=1")
+    assert lines.count(b"\n") == 4
+    there = await start(data_dir=str(tmp_path / "other"))
+    assert await imported(there, lines) == (
+        200,
+        {"imported": 4, "known": 0, "refused": 0, "problems": []},
+    )
+    ours, theirs = await wholes(here), await wholes(there)
+    assert [lasting(shape) for shape in theirs] == [lasting(shape) for shape in ours]
+    assert theirs[1]["checks"][0]["name"] == "Imported"
+    assert (await there.api("/api/events/2/body"))[1] == BINARY
+
+
+async def test_a_file_imported_twice_or_where_it_came_from_brings_nothing_twice(start, tmp_path):
+    here = await start()
+    await filled(here)
+    _, lines = await here.api("/api/export?raw=1")
+    assert (await imported(here, lines))[1]["known"] == 4
+    there = await start(data_dir=str(tmp_path / "other"))
+    await imported(there, lines)
+    assert (await imported(there, lines))[1] == {"imported": 0, "known": 4, "refused": 0, "problems": []}
+    await there.api("/api/events/1", "DELETE")
+    assert (await imported(there, lines))[1]["imported"] == 1
+
+
+async def test_an_imported_event_owes_nothing_and_claims_no_key(start, tmp_path):
+    here = await start()
+    await here.api("/api/triggers", "POST", json={"source": "stripe", "type": "invoice.paid"})
+    _, lines = await here.api("/api/export?raw=1")
+    event = json.loads(lines)
+    there = await start(
+        '[sources.stripe]\n[targets.app]\nforward = "http://127.0.0.1:9/hooks"\n',
+        data_dir=str(tmp_path / "two"),
+    )
+    await imported(there, lines)
+    assert (await there.api("/api/deliveries"))[1]["deliveries"] == []
+    body, headers = event["body"]["text"].encode(), dict(event["headers"])
+    status, answer = await there.send("/webhooks/stripe", body, headers=headers)
+    assert (status, json.loads(answer)["outcome"]) == (200, "accepted")
+
+
+async def test_credentials_stay_behind_unless_they_are_asked_for(start):
+    at = await start()
+    await filled(at)
+    for kind in ("jsonl", "har", "curl", "http", "pytest"):
+        _, plain = await at.api(f"/api/export?as={kind}&q=source:test")
+        plain = plain if isinstance(plain, bytes) else json.dumps(plain).encode()
+        assert b"hush" not in plain, kind
+        assert b"[redacted]" in plain, kind
+    assert (await at.api("/api/export?raw=1&q=source:test"))[1].count(b"hush") == 3
+
+
+async def test_a_curl_script_sends_the_same_bytes_again(start, tmp_path):
+    at = await start()
+    await filled(at)
+    _, script = await at.api("/api/export?as=curl&raw=1")
+    path = tmp_path / "again.sh"
+    path.write_bytes(script)
+    process = await asyncio.create_subprocess_exec("sh", path, env={"TARGET": at.ingress, "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE)  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out
+    shapes = await wholes(at, 8)
+    for before, after in zip(shapes[:4], shapes[4:], strict=True):
+        assert {key: after[key] for key in ("method", "path", "query", "sha256", "content_type")} == {
+            key: before[key] for key in ("method", "path", "query", "sha256", "content_type")
+        }
+
+
+async def test_a_pytest_module_runs_against_an_app(start, tmp_path):
+    at = await start()
+    await filled(at)
+    _, module = await at.api("/api/export?as=pytest&raw=1")
+    ast.parse(module)
+    path = tmp_path / "test_captured.py"
+    path.write_bytes(module)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path, cwd=tmp_path,
+        env={"TARGET_URL": at.ingress, "PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out
+    assert b"4 passed" in out
+    assert (await wholes(at, 8))[5]["sha256"] == (await wholes(at, 8))[1]["sha256"]
+
+
+async def test_a_har_file_holds_every_request_and_is_read_back(start, tmp_path):
+    at = await start()
+    await filled(at)
+    _, har = await at.api("/api/export?as=har&raw=1")
+    log = har["log"]
+    assert (log["version"], log["creator"]["name"], len(log["entries"])) == ("1.2", "relay", 4)
+    assert base64.b64decode(log["entries"][1]["request"]["postData"]["text"]) == BINARY
+    there = await start(data_dir=str(tmp_path / "other"))
+    lines = b"".join(json.dumps(record).encode() + b"\n" for record in records(json.dumps(har).encode()))
+    assert (await imported(there, lines))[1]["imported"] == 4
+    assert (await there.api("/api/events/2/body"))[1] == BINARY
+    assert [shape["source"] for shape in await wholes(there)] == ["test", "raw", "quote", "empty"]
+
+
+async def test_an_http_file_names_the_body_that_is_no_text(start):
+    at = await start()
+    await filled(at)
+    _, text = await at.api("/api/export?as=http")
+    assert b"POST {{target}}/webhooks/test/below?a=1&token=[redacted]&b=%20 HTTP/1.1\n" in text
+    assert b"relay show 2 --body > event-2.bin" in text
+
+
+GOOD = {
+    "relay_export": 1,
+    "received_at": "2026-01-02T03:04:05Z",
+    "source": "a",
+    "method": "POST",
+    "path": "/x",
+}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"not json", "not JSON"),
+        (b"[]", "the line: input should be"),
+        (b"[" * 5000, "not JSON: nested too deeply"),
+        (json.dumps(GOOD | {"relay_export": 2}).encode(), "relay_export: input should be 1"),
+        (json.dumps(GOOD | {"method": "GET\r\nX: y"}).encode(), "method: string should match"),
+        (json.dumps(GOOD | {"path": "/\u20ac"}).encode(), "path: string should match"),
+        (json.dumps(GOOD | {"headers": [["A", "b\nc"]]}).encode(), "headers.0.1: string should match"),
+        (json.dumps(GOOD | {"received_at": "yesterday"}).encode(), "received_at: input should be"),
+        (json.dumps(GOOD | {"received_at": "2026-01-02T03:04:05"}).encode(), "received_at: input should have timezone"),
+        (json.dumps(GOOD | {"verdict": "trusted"}).encode(), "verdict: input should be"),
+        (json.dumps(GOOD | {"body": {"encoding": "base64", "text": "%"}}).encode(), "the body cannot be read"),
+        (json.dumps(GOOD | {"body": {"text": "\ud800"}}).encode(), "the body cannot be read"),
+    ],
+)  # fmt: skip
+async def test_a_line_that_cannot_be_read_is_told_and_holds_up_nothing(at, line, said):
+    content = json.dumps(GOOD).encode() + b"\n" + line + b"\n\n" + json.dumps(GOOD | {"path": "/y"}).encode()
+    status, answer = await imported(at, content)
+    assert (status, answer["imported"], answer["refused"]) == (200, 2, 1)
+    assert answer["problems"][0]["line"] == 2
+    assert answer["problems"][0]["problem"].startswith(said)
+
+
+@given(st.binary(max_size=300))
+def test_no_line_makes_reading_stumble(line):
+    try:
+        parcel(line)
+    except UsageError as error:
+        assert error.sentence
+
+
+KEYS = ["log", "entries", "request", "method", "url", "headers", "postData", "startedDateTime"]
+PLAIN = st.none() | st.booleans() | st.floats() | st.text()
+NESTED = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(KEYS), inner))
+
+
+@given(NESTED)
+def test_no_har_makes_reading_stumble(value):
+    try:
+        for record in records(json.dumps({"log": {"entries": [value, GOOD]}}).encode()):
+            parcel(json.dumps(record).encode())
+    except UsageError as error:
+        assert error.sentence
+
+
+async def test_an_unknown_format_is_named(at):
+    status, answer = await at.api("/api/export?as=xml")
+    assert status == 400
+    assert "jsonl, har, curl, http, pytest" in answer["error"]["hint"]
+
+
+async def test_import_needs_the_token_and_no_other_site_reaches_it(at):
+    async with at.session.post(at.dashboard + "/api/import", data=b"{}") as response:
+        assert response.status == 401
+    status, _ = await at.api("/api/import", "POST", data=b"{}", headers={"Origin": "http://evil.example"})
+    assert status == 403
+
+
+def test_the_commands_write_a_file_for_its_owner_and_read_it_back(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text(json.dumps(GOOD) + "\n" + json.dumps(GOOD | {"path": "/y"}) + "\n")
+    assert run(["import", "in.jsonl"]) == 0
+    assert "2 events imported, 0 were here" in capfd.readouterr().err
+    assert run(["export", "-o", "out.jsonl"]) == 0
+    assert "2 events, " in capfd.readouterr().err
+    assert (tmp_path / "out.jsonl").stat().st_mode & 0o077 == 0
+    assert run(["import", "out.jsonl"]) == 0
+    assert "0 events imported, 2 were here" in capfd.readouterr().err
+    assert run(["export", "source:a", "--as", "curl"]) == 0
+    assert capfd.readouterr().out.count("curl -sS") == 2
+    assert run(["export", "source:nobody"]) == 4
+    assert run(["import", "missing.jsonl"]) == 2
+    assert run(["export", "-o", "no/such/folder"]) == 2
+    assert "cannot write no/such/folder: No such file" in capfd.readouterr().err
+    (tmp_path / "empty").write_bytes(b"")
+    assert run(["import", "empty"]) == 4
+    (tmp_path / "bad").write_bytes(b"x\n")
+    assert run(["import", "bad"]) == 1

@@ -1,0 +1,89 @@
+"""What a person chooses lasts, and relay.toml is shown with the lines to change."""
+
+import tomllib
+
+import pytest
+
+from relay.config.file import File
+from relay.config.mistakes import parse
+from relay.config.shown import facts
+from relay.web.preferences import load_preferences
+
+
+async def saved(at, **chosen):
+    _, page = await at.api("/settings")
+    csrf = page.partition(b'name="csrf" value="')[2].partition(b'"')[0].decode()
+    form = {
+        "csrf": csrf,
+        "density": "comfortable",
+        "zone": "local",
+        "keys": "on",
+        "announcements": "on",
+    } | chosen
+    form = {name: value for name, value in form.items() if value is not None}
+    return await at.api("/settings", "POST", data=form, allow_redirects=False)
+
+
+async def test_choices_are_kept_over_a_restart_and_change_every_page(start, tmp_path):
+    at = await start()
+    await at.send()
+    assert (await saved(at, density="compact", zone="utc", keys=None, announcements=None))[0] == 303
+    for path in ("/events", "/settings"):
+        _, page = await at.api(path)
+        assert b'data-density="compact"' in page
+        assert b"data-no-keys" in page
+        assert b'id="announce" hidden' in page
+    _, events = await at.api("/events/1")
+    assert b"UTC" in events
+    assert (tmp_path / ".relay" / "preferences.json").stat().st_mode & 0o077 == 0
+    kept = load_preferences(tmp_path / ".relay")
+    assert (kept.density, kept.zone, kept.keys, kept.announcements) == ("compact", "utc", False, False)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"density": "huge"}', b"\xff"])
+async def test_choices_that_cannot_be_read_are_the_defaults(start, tmp_path, content):
+    (tmp_path / ".relay").mkdir()
+    (tmp_path / ".relay" / "preferences.json").write_bytes(content)
+    at = await start()
+    assert b'data-density="comfortable"' in (await at.api("/settings"))[1]
+
+
+async def test_what_is_no_setting_is_refused_with_a_sentence(start):
+    at = await start()
+    status, page = await saved(at, density="huge")
+    assert status == 400
+    assert b"That is no setting" in page
+
+
+async def test_relay_toml_is_shown_with_lines_and_without_values_of_secrets(start):
+    at = await start(
+        '[sources.stripe]\nsecret = "env:STRIPE_WEBHOOK_SECRET"\n# <b>\n[targets.app]\nforward = "http://localhost:1/<i>"\n'
+    )
+    _, page = await at.api("/settings")
+    assert (
+        b'<td><code>secret</code></td><td>env:STRIPE_WEBHOOK_SECRET</td><td class="num">line 2</td>' in page
+    )
+    assert b"whsec_test" not in page
+    assert b"http://localhost:1/&lt;i&gt;" in page
+    assert b'<td>30 s</td><td class="num dim">default</td>' in page
+
+
+def test_every_value_of_the_file_is_told_where_it_stands(tmp_path):
+    path = tmp_path / "relay.toml"
+    path.write_text(
+        '[server]\ninbox = false\n\n[[routes]]\nto = ["a"]\n[[routes]]\nwhen = "true"\nto = ["b", "c"]\n'
+        '[sources.x]\nprovider = "custom"\nanswer = { status = 201 }\n[sources.x.signature]\nheader = "X"\n'
+    )
+    file = parse(tomllib.loads(path.read_text()), "relay.toml")
+    told = {(fact.table, fact.key): (fact.value, fact.line) for fact in facts(file, path)}
+    assert told["server", "inbox"] == ("false", 2)
+    assert told["server", "ingress"] == ("127.0.0.1:8400", 0)
+    assert told["routes 1", "to"] == ("a", 5)
+    assert told["routes 2", "to"] == ("b, c", 8)
+    assert told["sources.x", "answer"] == ("mode = ack, status = 201, timeout = 10 s", 11)
+    assert told["sources.x.signature", "header"] == ("X", 13)
+    assert told["retention", "max_age"] == ("30 d", 0)
+
+
+def test_without_a_file_everything_is_a_default():
+    assert {fact.line for fact in facts(File(), None)} == {0}

@@ -70,4 +70,6 @@ class Session:
 
 
 def _controlling():
+    # A shell that runs the tests in the background has them ignore Ctrl-C, and every child with them.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)

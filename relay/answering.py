@@ -56,9 +56,10 @@ def rejected(status: int, id_: int) -> Answered:
 def unfit(event: NewEvent, id_: int) -> Answered:
     """Return what the sender of an event that breaks its source's rules gets: every field, and why.
 
-    Who could not show to be genuine is not told, although its source let it in.
+    Who could not show to be genuine is not told, although its source let it in; nor is anybody while the
+    vault is locked, when nobody can show it.
     """
-    if not event.verification.trusted:
+    if not event.verification.trusted or event.verification.reason == "vault_locked":
         return rejected(event.status, id_)
     told = "; ".join(one.sentence for one in event.problems[:_TOLD])
     more = f"; and {len(event.problems) - _TOLD} more" if len(event.problems) > _TOLD else ""

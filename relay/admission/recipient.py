@@ -1,8 +1,9 @@
-"""The address that mail goes to, as an event carries it: there, and one that can get mail."""
+"""The address that mail goes to, as an event carries it: there, and one that a mail could be sent to."""
 
 from urllib.parse import parse_qsl
 
 from relay.admission.told import problem
+from relay.mail.addresses import AddressError, one_address
 from relay.model.admission import EmailField, Problem
 from relay.model.event import Capture
 from relay.model.payload import Payload
@@ -12,34 +13,19 @@ RULE = "invalid_recipient"
 
 
 def misaddressed(where: EmailField, capture: Capture, payload: Payload) -> Problem | None:
-    """Return what is wrong with the address of an event; None where it is one plain mail address."""
+    """Return what is wrong with the address of an event; None where a mail could be sent to it."""
     value = _found(where, capture, payload)
     if value is None:
         message = "is missing"
     elif not isinstance(value, str):
         message = "must be text, one mail address"
     else:
-        message = f"is not a mail address: {why}" if (why := fault(value)) else ""
+        message = _fault(value)
     if not message:
         return None
     if where.kind == "body":
         return problem(RULE, where.name, message)
     return Problem(rule=RULE, field=printable(where.name, 80), message=message)
-
-
-def fault(address: str) -> str:
-    """Return in a sentence why a text is not one plain mail address, "" where it is one."""
-    from email_validator import (  # noqa: PLC0415 - 15 ms to import, and few sources name an address
-        EmailNotValidError,
-        validate_email,
-    )
-
-    try:
-        # Nobody is asked about the domain: that would take seconds, and be known outside.
-        validate_email(address, check_deliverability=False, allow_smtputf8=False, test_environment=True)
-    except EmailNotValidError as error:
-        return printable(str(error), 160)
-    return ""
 
 
 def _found(where: EmailField, capture: Capture, payload: Payload) -> object:
@@ -52,3 +38,11 @@ def _found(where: EmailField, capture: Capture, payload: Payload) -> object:
     if payload.is_form and payload.json is None:
         return dict(payload.form).get(where.name.removeprefix("/"))
     return payload.pointer(where.name)
+
+
+def _fault(text: str) -> str:
+    try:
+        one_address(text)
+    except AddressError as error:
+        return f"is not one mail address: {error.why}"
+    return ""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from email_validator import EmailNotValidError, validate_email
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import best_match
 from jsonschema.protocols import Validator
@@ -15,7 +16,6 @@ from referencing.exceptions import NoSuchResource, Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from relay.admission.json_schema import JsonSchema, placing
-from relay.admission.recipient import fault
 from relay.errors import ConfigError
 from relay.model.paths import pointer_to
 from relay.model.payload import PayloadError, parse_json
@@ -170,5 +170,11 @@ def _formats(kind: type[Validator]) -> FormatChecker:
     checker = FormatChecker(formats=())
     checker.checkers = dict(kind.FORMAT_CHECKER.checkers)
     # The library looks for an @ and nothing else.
-    checker.checks("email")(lambda value: not isinstance(value, str) or not fault(value))
+    checker.checks("email", raises=EmailNotValidError)(_is_email)
     return checker
+
+
+def _is_email(value: object) -> bool:
+    if isinstance(value, str):
+        validate_email(value, check_deliverability=False, allow_smtputf8=False, test_environment=True)
+    return True

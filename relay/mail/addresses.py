@@ -16,18 +16,29 @@ _TEST = ".test"
 _LONGEST = 400  # characters of a name and an address; email-validator itself limits the address to 254
 
 
+class AddressError(MailError):
+    """A text that is not one mail address; `why` goes on where `is not one mail address` ends."""
+
+    def __init__(self, text: str, why: str) -> None:
+        self.why = printable(why, 200)
+        super().__init__(
+            f"'{printable(text, 80)}' is not one mail address: {self.why}",
+            hint="use one plain address such as ada@example.com for each recipient",
+        )
+
+
 def one_address(text: str) -> str:
     """Return the one address in `text`: `a@example.com` or `Name <a@example.com>`.
 
     Its domain comes in ASCII (`xn--…`); what stands before the @ may be beyond it, and then takes
-    SMTPUTF8. Nobody asks DNS whether the domain is there. Raises MailError for anything else: two
+    SMTPUTF8. Nobody asks DNS whether the domain is there. Raises AddressError for anything else: two
     addresses, comments, quoted local parts, line breaks, names reserved for what is no mail.
     """
     return named_address(text)[1]
 
 
 def named_address(text: str) -> tuple[str, str]:
-    """Return display name ("" for none) and address. Raises MailError as `one_address` does."""
+    """Return display name ("" for none) and address. Raises AddressError as `one_address` does."""
     found, home = _validated(text.strip(" "))
     domain = found.ascii_domain or ""
     address = f"{found.local_part}@{domain.removesuffix(_TEST) if home else domain}"
@@ -62,7 +73,7 @@ def _validated(text: str) -> tuple[ValidatedEmail, bool]:
     The latter are judged as if they lay below .test, which it takes when it is told so.
     """
     if len(text) > _LONGEST:
-        raise _not_one(text, f"it has more than {_LONGEST} characters")
+        raise AddressError(text, f"it has more than {_LONGEST} characters")
     home = _HOME.search(text) is not None
     asked = _HOME.sub(rf"\1{_TEST}\2", text) if home else text
     try:
@@ -75,18 +86,11 @@ def _validated(text: str) -> tuple[ValidatedEmail, bool]:
         )
     except EmailNotValidError as error:
         why = str(error).rstrip(".").replace(". It", ", it")
-        raise _not_one(text, why[:1].lower() + why[1:]) from error
+        raise AddressError(text, why[:1].lower() + why[1:]) from error
     if "=?" in found.local_part:
         # Valid by the letter, and what a mail program would take for an encoded word.
-        raise _not_one(text, "it looks like an encoded word of a header")
+        raise AddressError(text, "it looks like an encoded word of a header")
     return found, home
-
-
-def _not_one(text: str, why: str) -> MailError:
-    return MailError(
-        f"'{printable(text, 80)}' is not one mail address: {printable(why, 200)}",
-        hint="use one plain address such as ada@example.com for each recipient",
-    )
 
 
 def _unicode(address: str) -> str:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from relay.admission.examine import examine, problems
 from relay.admission.told import MOST
 from relay.config import load
+from relay.mail.addresses import one_address
 from relay.model.event import EventOutcome, NewEvent, Verdict, Verification
 from relay.model.paths import dotted
 
@@ -163,7 +164,7 @@ def test_long_and_odd_keys_are_cut_and_made_harmless(shop, capture):
     assert problem.sentence.isprintable()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(VALUES)
 def test_a_body_has_problems_exactly_when_the_library_finds_some(shop, capture, value):
     body = json.dumps(value).encode()
@@ -178,7 +179,7 @@ def test_a_body_has_problems_exactly_when_the_library_finds_some(shop, capture, 
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.binary(max_size=300),
     st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/x", ""]),
@@ -268,7 +269,7 @@ def test_any_type_that_pydantic_validates_will_do(source, capture, name):
     assert told(shop, capture(b"{}"))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(VALUES)
 def test_no_value_makes_a_model_raise(source, capture, value):
     for name in ("WebhookPayload", "Paid", "Odd"):
@@ -309,7 +310,7 @@ def test_a_key_that_is_required_is_named_by_where_it_should_stand(source, captur
     assert told(shop, capture(b'{"data": {"id": 7}}', query="id=7", Idempotency_Key="7")) == []
 
 
-ADDRESS = "is not a mail address"
+ADDRESS = "is not one mail address"
 
 
 @pytest.mark.parametrize(
@@ -324,8 +325,10 @@ ADDRESS = "is not a mail address"
         ("email", {"body": b'{"email": "%s@example.com"}' % (b"a" * 64)}, ""),
         ("email", {"body": b'{"email": "%s"}' % b"ada@example.com, eve@example.com"}, f"email {ADDRESS}"),
         ("email", {"body": b'{"email": "ada@example.com\\r\\nBcc: eve@example.com"}'}, f"email {ADDRESS}"),
-        ("email", {"body": b'{"email": "Ada <ada@example.com>"}'}, f"email {ADDRESS}"),
-        ("email", {"body": b'{"email": "ada@localhost"}'}, f"email {ADDRESS}"),
+        ("email", {"body": b'{"email": "Ada <ada@example.com>"}'}, ""),
+        ("email", {"body": b'{"email": "ada@localhost"}'}, ""),
+        ("email", {"body": b'{"email": "ada@example"}'}, f"email {ADDRESS}"),
+        ("email", {"body": b'{"email": "Ada <ada@example.com> (home)"}'}, f"email {ADDRESS}"),
         ("email", {"body": b'{"email": "not one"}'}, f"email {ADDRESS}"),
         ("email", {"body": b'{"email": ""}'}, f"email {ADDRESS}"),
         ("email", {"body": b'{"email": "\\ud800@example.com"}'}, f"email {ADDRESS}"),
@@ -344,15 +347,15 @@ def test_the_address_that_mail_goes_to_is_one(source, capture, field, capture_, 
     assert all(one.rule == "invalid_recipient" and one.sentence.isprintable() for one in found)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.text())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.text() | st.emails() | st.tuples(st.text(), st.emails()).map(lambda one: f"{one[0]} <{one[1]}>"))
 def test_no_text_is_taken_for_an_address_that_could_break_a_header(source, capture, text):
     body = json.dumps({"email": text}).encode()
     if not problems(source('email_field = "email"'), capture(body)):
-        assert text.count("@") == 1
-        assert text.isascii() or text.rpartition("@")[0].isascii()
-        assert text.isprintable()
-        assert not set(text) & set(' ,;:<>"()[]\\')
+        address = one_address(text)
+        assert address.count("@") == 1
+        assert address.isprintable()
+        assert not set(address) & set(' ,;:<>"()[]\\')
 
 
 def test_a_field_is_named_once_although_two_rules_are_about_it(source, capture):

@@ -82,7 +82,7 @@ def test_what_is_no_network_is_told_with_its_place(tmp_path, text, said):
     assert said in problem
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.text(max_size=30) | st.ip_addresses().map(str), max_size=4))
 def test_any_list_gives_networks_or_sentences(tmp_path, texts):
     try:

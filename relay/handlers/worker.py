@@ -20,7 +20,7 @@ from relay.model.delivery import Failed, Outcome, Output, Retry, Succeeded
 from relay.model.event import Capture
 
 _GRACE = 3.0  # seconds that a process may take to end by itself
-_ASKED = 0.5  # seconds that a process which hangs is given to say where
+_ASKED = 1.0  # seconds that a process which hangs is given to say where
 _LAST_WORDS = 400  # bytes of what Python itself said when it could not start
 # Not found by the folder one is in: the user may have a `relay` of their own.
 _START = "import sys; sys.path.append(sys.argv.pop()); from relay.handlers.child import main; main()"

@@ -204,11 +204,11 @@ async def test_a_handler_without_end_is_ended_with_its_process_and_says_where_it
         "async def deep():\n    await asyncio.sleep(60)\n"
         f"@use\ndef first(event):\n    print('pid', os.getpid(), flush=True)\n@on('stripe')\n{function}\n"
     )
-    async with crew(seconds=0.5) as it:
+    async with crew(seconds=1.0) as it:
         async with asyncio.timeout(10):
             ran = await run(it)
         pid = int(ran.output.text.split()[1])
-        assert ran.outcome == Retry("took longer than 0.5 s, so its process was ended")
+        assert ran.outcome == Retry("took longer than 1 s, so its process was ended")
         if "pass" not in line:
             assert line in ran.output.traceback
         assert ran.output.traceback.startswith("It was here (most recent call last):\n")
@@ -226,7 +226,7 @@ async def test_what_a_handler_started_ends_with_it(write, crew, run, eventually)
             while True:
                 pass
     """)
-    async with crew(seconds=0.5) as it:
+    async with crew(seconds=1.0) as it:
         ran = await run(it)
         pid = int(ran.output.text)
         await eventually(lambda: not _alive(pid))

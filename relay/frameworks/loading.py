@@ -6,20 +6,25 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from relay.config import Config, Overrides, load
+from relay.config.build import resolved
 from relay.errors import ConfigError
 from relay.handlers.load import load as load_handlers
 from relay.handlers.options import HandlerOptions
 from relay.handlers.run import Handlers
 from relay.model.admission import Network
 from relay.model.event import Source, VerifyMode
+from relay.model.secret import Secret
 from relay.receiver import KeyStore, Receiver, Rules, Runner
 from relay.receiver.incoming import UNIX
 from relay.store.keys import LEASE, SqliteKeys
+from relay.vault import VaultState
 from relay.web.sources import SourceTable
 
 log = logging.getLogger(__name__)
 
 KEYS_FILE = "received.db"
+_PASSWORD = "RELAY_VAULT_PASSWORD"  # noqa: S105 - the name of a variable
+_PASSWORD_FILE = "RELAY_VAULT_PASSWORD_FILE"  # noqa: S105 - the name of a variable
 _SLACK = 60.0  # seconds that a claim outlives the longest run
 
 
@@ -40,13 +45,13 @@ def receiver(
     `around` may wrap the functions of each handlers file.
 
     Raises ConfigError for a mistake in the file, for a source whose secret is missing, and where there is
-    nothing to receive or to call; HandlersError for a file that cannot be run; StoreError.
+    nothing to receive or to call; HandlersError for a file that cannot be run; StoreError; VaultError.
     """
     path = Path(config)
     if not path.is_file():
         raise ConfigError(f"there is no file {path.absolute()}", hint="name the relay.toml to use")
     over = Overrides(handlers=str(Path(handlers).absolute()) if handlers is not None else None)
-    read = load(path, over, environ)
+    read = _opened(load(path, over, environ))
     _refuse(read)
     runners = {name: _runner(options, around) for name, options in _handlers(read)}
     networks, unix = _networks(proxies)
@@ -63,6 +68,24 @@ def receiver(
         ),
         keys=keys or SqliteKeys(read.server.data_dir / KEYS_FILE, lease=max(LEASE, longest)),
     )
+
+
+def _opened(read: Config) -> Config:
+    """Return the configuration with what its vault holds, where the environment gives the vault's password."""
+    if read.vault.state is not VaultState.LOCKED:
+        return read
+    password = read.environ.get(_PASSWORD, "")
+    if path := read.environ.get(_PASSWORD_FILE):
+        try:
+            password = Path(path).expanduser().read_text(encoding="utf-8").partition("\n")[0]
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{_PASSWORD_FILE}: {path} cannot be read", hint="name a file that is there"
+            ) from error
+    if not password:
+        return read
+    read.vault.unlock(Secret(_PASSWORD, password))
+    return resolved(read)
 
 
 def _runner(options: HandlerOptions, around: Callable[[Handlers], Handlers]) -> Runner:
@@ -101,7 +124,15 @@ def _refuse(read: Config) -> None:
 def _unsigned(sources: Iterable[Source]) -> Iterator[str]:
     """Yield why a source would take in what it cannot check: harmless on a laptop, not in production."""
     for source in sources:
-        if source.scheme is None or source.secrets or source.verify is VerifyMode.OFF:
+        if source.scheme is None or source.verify is VerifyMode.OFF:
+            continue
+        if source.locked_secrets:
+            yield (
+                f"sources.{source.name}: {source.locked_secrets[0]} is in the locked vault, so its signatures "
+                f"cannot be checked; set {_PASSWORD} or {_PASSWORD_FILE}"
+            )
+            continue
+        if source.secrets:
             continue
         missing = " or ".join(reference.partition(":")[2] for reference in source.missing_secrets)
         why = f"{missing} is not set" if missing else 'it has no secret: write secret = "env:NAME"'

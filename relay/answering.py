@@ -1,11 +1,14 @@
 """What a sender is told: the source's answer, a refusal, and nothing that would help a forger."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from relay.model.admission import Problem
-from relay.model.event import Answer, EventOutcome, Headers, NewEvent
+from relay.model.event import Answer, EventOutcome, Headers, NewEvent, Source
 from relay.model.secret import Secret
+from relay.providers.challenges import Reply
 
 _JSON = "application/json"
 _TOLD = 10  # problems named in the message; the list has them all
@@ -26,8 +29,8 @@ class Answered:
     offered: Secret | None = None
 
 
-def answer(configured: Answer, status: int, id_: int, outcome: EventOutcome) -> Answered:
-    """Return what a stored event's sender gets."""
+def answer(configured: Answer, status: int, id_: int | None, outcome: EventOutcome) -> Answered:
+    """Return what an event's sender gets; `id_` is None where none is stored."""
     if outcome is EventOutcome.REJECTED:
         return rejected(status, id_)
     if configured.body is not None:
@@ -35,12 +38,13 @@ def answer(configured: Answer, status: int, id_: int, outcome: EventOutcome) -> 
             status=status, body=configured.body.encode(), content_type=configured.content_type, event_id=id_
         )
     # Written by hand: this is the hot path and json.dumps costs ten times as much.
-    body = b'{"success": true, "event": %d, "outcome": "%s"}' % (id_, outcome.value.encode())
+    number = b"null" if id_ is None else b"%d" % id_
+    body = b'{"success": true, "event": %s, "outcome": "%s"}' % (number, outcome.value.encode())
     return Answered(status=status, body=body, event_id=id_)
 
 
-def rejected(status: int, id_: int) -> Answered:
-    """Return what the sender of a stored, rejected event gets."""
+def rejected(status: int, id_: int | None = None) -> Answered:
+    """Return what the sender of a rejected event gets."""
     # A refused sender learns nothing that would help a forger; the reason is for the dashboard.
     if status == 401:
         refused = refusal(
@@ -53,7 +57,7 @@ def rejected(status: int, id_: int) -> Answered:
     return replace(refused, event_id=id_)
 
 
-def unfit(event: NewEvent, id_: int) -> Answered:
+def unfit(event: NewEvent, id_: int | None = None) -> Answered:
     """Return what the sender of an event that breaks its source's rules gets: every field, and why.
 
     Who could not show to be genuine is not told, although its source let it in; nor is anybody while the
@@ -71,6 +75,28 @@ def unfit(event: NewEvent, id_: int) -> Answered:
         "fields": [plain(one) for one in event.problems],
     }
     return Answered(status=event.status, body=json.dumps({"error": error}).encode(), event_id=id_)
+
+
+def shaken(reply: Reply, body: bytes) -> Answered:
+    """Return what a provider gets that shakes hands, where its reply has a `body` of its own."""
+    return Answered(
+        status=reply.status,
+        body=body,
+        content_type=reply.content_type,
+        # What is sent back is text of the caller's choice: no browser may take it for a page.
+        headers=(("X-Content-Type-Options", "nosniff"), *reply.headers),
+    )
+
+
+def health(sources: Iterable[Source], now: datetime) -> Answered:
+    """Return what `GET /webhooks/health` says."""
+    body = {
+        "status": "healthy",
+        "service": "relay",
+        "endpoints": {source.name: source.path for source in sources},
+        "timestamp": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+    }
+    return Answered(status=200, body=json.dumps(body).encode())
 
 
 def plain(problem: Problem) -> dict[str, str]:

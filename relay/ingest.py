@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relay.admission.examine import examine, wanted
-from relay.answering import Answered, answer, refusal, rejected, unfit, unknown_message
+from relay.answering import Answered, answer, refusal, rejected, shaken, unfit, unknown_message
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import RelayError
@@ -128,15 +128,7 @@ class Ingest:
         if reply.body is None:
             given = answer(source.answer, event.status, stored.id, stored.outcome)
             return replace(given, offered=offered)
-        return Answered(
-            status=reply.status,
-            body=reply.body,
-            content_type=reply.content_type,
-            event_id=stored.id,
-            # What is sent back is text of the caller's choice: no browser may take it for a page.
-            headers=(("X-Content-Type-Options", "nosniff"), *reply.headers),
-            offered=offered,
-        )
+        return replace(shaken(reply, reply.body), event_id=stored.id, offered=offered)
 
     async def refuse_loop(self, capture: Capture, source: Source) -> Answered:
         """Keep a forward that came back, so that it can be seen, and tell its sender so."""

@@ -1,13 +1,12 @@
 """The app the tunnel sees: webhooks, a health answer, and nothing else."""
 
 import asyncio
-import json
 import logging
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
-from relay.answering import Answered, refusal
+from relay.answering import Answered, health, refusal
 from relay.errors import StoreError
 from relay.model.signals import Refused
 from relay.web.answers import close, respond
@@ -81,7 +80,7 @@ async def _answer(request: web.BaseRequest, door: Door) -> web.StreamResponse:
     try:
         path = request.raw_path.partition("?")[0]
         if path == "/webhooks/health" and request.method in ("GET", "HEAD"):
-            return respond(_health(door))
+            return respond(health(door.sources, door.now()))
         return await door.receive(request)
     except StoreError as error:
         door.grumble(error)
@@ -109,14 +108,3 @@ def _malformed(request: web.BaseRequest) -> Answered | None:
     if headers.get("Expect", "100-continue").lower() != "100-continue":
         return refusal(417, "expectation_failed", "only 100-continue can be expected")
     return None
-
-
-def _health(door: Door) -> Answered:
-    endpoints = {source.name: source.path for source in door.sources}
-    body = {
-        "status": "healthy",
-        "service": "relay",
-        "endpoints": endpoints,
-        "timestamp": door.now().isoformat(timespec="microseconds").replace("+00:00", "Z"),
-    }
-    return Answered(status=200, body=json.dumps(body).encode())

@@ -1,0 +1,29 @@
+"""A request as ASGI tells it: what Starlette, FastAPI and Django know, in the form it had on the wire."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from relay.frameworks.mounted import mounted
+from relay.receiver import Incoming
+from relay.receiver.incoming import Read
+
+
+def incoming(scope: Mapping[str, Any], read: Read) -> Incoming:
+    """Return the request of an ASGI scope; `read` gives its body, see Incoming."""
+    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+    raw = scope.get("raw_path") or quote(scope["path"]).encode()
+    path = raw.partition(b"?")[0].decode("latin-1")
+    query = scope.get("query_string", b"").decode("latin-1")
+    tail = f"{path}?{query}" if query else path
+    host = next((value for name, value in headers if name.lower() == "host"), "localhost")
+    client = scope.get("client")
+    return Incoming(
+        method=scope["method"],
+        path=mounted(path),
+        query=query,
+        headers=headers,
+        body=read,
+        remote=client[0] if client else "",
+        url=f"{scope.get('scheme', 'http')}://{host}{tail}",
+    )

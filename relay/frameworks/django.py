@@ -1,0 +1,77 @@
+"""Webhooks in a Django project: `path("", include(urls(BASE_DIR / "relay.toml")))` in its urls.py."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+from relay.answering import Answered
+from relay.frameworks import asgi, wsgi
+from relay.frameworks.extras import absent, headers_of
+from relay.frameworks.loading import receiver
+from relay.handlers.run import Handlers
+from relay.receiver import Incoming, Receiver
+from relay.receiver.incoming import within
+
+try:
+    from django.db import close_old_connections
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern, re_path
+    from django.views.decorators.csrf import csrf_exempt
+except ModuleNotFoundError as _error:
+    raise absent(_error, "django", "Django") from _error
+
+__all__ = ["receiver", "urls"]
+
+
+def urls(config: Any = "relay.toml", *, asynchronous: bool = False, **options: Any) -> list[URLPattern]:
+    """Return the URL patterns that answer at `/webhooks/…`, free of the CSRF check.
+
+    `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. `asynchronous`: the
+    view is async, for a project served over ASGI. Raises what `receiver` raises.
+    """
+    receiving = config if isinstance(config, Receiver) else receiver(config, around=minding, **options)
+
+    def receive(request: HttpRequest) -> HttpResponse:
+        return _response(receiving.receive_sync(_incoming(request)))
+
+    async def receive_async(request: HttpRequest) -> HttpResponse:
+        return _response(await receiving.receive(_incoming(request)))
+
+    view = csrf_exempt(receive_async if asynchronous else receive)
+    return [re_path(r"^webhooks/(?s:.*)$", view, name="relay")]
+
+
+def minding(handlers: Handlers) -> Handlers:
+    """Return handlers whose plain functions leave no stale connection to the database in their thread."""
+    rules = tuple(replace(rule, function=_minding(rule.function)) for rule in handlers.rules)
+    return replace(handlers, rules=rules)
+
+
+def _minding(function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+        return function
+
+    @wraps(function)
+    def called(event: Any) -> Any:
+        close_old_connections()
+        try:
+            return function(event)
+        finally:
+            close_old_connections()
+
+    return called
+
+
+def _incoming(request: HttpRequest) -> Incoming:
+    scope = getattr(request, "scope", None)
+    read = within(request.read)
+    return wsgi.incoming(request.META, read) if scope is None else asgi.incoming(scope, read)
+
+
+def _response(answered: Answered) -> HttpResponse:
+    response = HttpResponse(answered.body, status=answered.status)
+    for name, value in headers_of(answered):
+        response[name] = value
+    return response

@@ -1,0 +1,99 @@
+"""One request as a framework hands it over, its body perhaps unread, and who and where that says it is."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from relay.admission.addresses import allowed, forwarded_for
+from relay.model.admission import Network
+from relay.model.event import Headers, Source
+
+BODY_SECONDS = 30.0
+UNIX = "unix"
+
+Read = Callable[[int], bytes | Awaitable[bytes]]
+
+
+class TooLargeError(Exception):
+    """The body is larger than its source allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """One HTTP request. Text is latin-1 as in Capture: one character is one byte of the wire.
+
+    `path` begins with `/webhooks`, percent-encoding untouched; whatever the app is mounted below stands
+    only in `url`, the address as the request tells it. `body` is the bytes, or what reads them: called
+    with a number of bytes, it returns them all, or more than that number as soon as there are more.
+    `remote` is the other end of the connection, "" where that is a socket of this computer.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes | Read
+    remote: str = ""
+    url: str = ""
+
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return every value of a header in the order received."""
+        wanted = name.lower()
+        return tuple(value for key, value in self.headers if key.lower() == wanted)
+
+    def caller(self, proxies: tuple[Network, ...], *, unix: bool) -> str:
+        """Return who called: the other end, or, where that is one of the `proxies`, whom it names.
+
+        `unix`: a proxy calls over a socket of this computer.
+        """
+        trusted = allowed(self.remote, proxies) if self.remote else unix
+        told = self.values("X-Forwarded-For")
+        return forwarded_for(told) if trusted and told else self.remote
+
+    def urls(self, source: Source) -> tuple[str, ...]:
+        """Return the addresses that the sender may have called, the likeliest first.
+
+        A proxy in front ends TLS, so the scheme may be either; a signature over the URL tells which.
+        """
+        found = [self.url]
+        for ours, theirs in (("http://", "https://"), ("https://", "http://")):
+            if self.url.startswith(ours):
+                found.append(theirs + self.url.removeprefix(ours))
+        if source.public_url is not None:
+            below = self.path.removeprefix(source.path.rstrip("/")) if self._under(source) else ""
+            found.insert(0, source.public_url + below + (f"?{self.query}" if self.query else ""))
+        return tuple(dict.fromkeys(found))
+
+    def _under(self, source: Source) -> bool:
+        return self.path.startswith(source.path.rstrip("/"))
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body. Raises TooLargeError, TimeoutError, and OSError where it broke off."""
+        told = next(iter(self.values("Content-Length")), "")
+        if told.isascii() and told.isdigit() and int(told[:20]) > limit:
+            raise TooLargeError
+        body = self.body
+        if not isinstance(body, bytes):
+            reading = body(limit)
+            if inspect.isawaitable(reading):
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await reading
+            else:
+                body = reading
+        if len(body) > limit:
+            raise TooLargeError
+        return body
+
+
+def within(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Return what reads a stream to its end, or to the first byte too many; `read` may give less than asked."""
+
+    def whole(limit: int) -> bytes:
+        chunks, left = [], limit + 1
+        while left > 0 and (chunk := read(min(left, 65536))):
+            chunks.append(chunk)
+            left -= len(chunk)
+        return b"".join(chunks)
+
+    return whole

@@ -1,0 +1,162 @@
+"""What a receiver needs to start, what it shares between processes, and what it refuses."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from relay.errors import ConfigError, HandlersError, UsageError
+from relay.model.claim import Claim
+from relay.receiver import Incoming
+from relay.store.keys import SqliteKeys
+
+
+def request(body, headers, path="/webhooks/stripe"):
+    return Incoming(
+        method="POST",
+        path=path,
+        query="",
+        headers=(("Host", "app.example"), ("Content-Type", "application/json"), *headers.items()),
+        body=body,
+        remote="127.0.0.1",
+        url=f"http://app.example{path}",
+    )
+
+
+def test_a_secret_that_is_missing_is_named_at_the_start(project, secrets):
+    with pytest.raises(ConfigError, match=r"sources\.stripe: STRIPE_WEBHOOK_SECRET is not set"):
+        project.receiver(secrets | {"STRIPE_WEBHOOK_SECRET": ""})
+
+
+def test_a_secret_in_a_locked_vault_is_refused_and_opened_with_its_password(project, secrets, paid):
+    from relay.model.secret import Secret  # noqa: PLC0415 - made here alone
+    from relay.vault import Vault  # noqa: PLC0415
+
+    toml = project.folder / "relay.toml"
+    toml.write_text(toml.read_text().replace("env:STRIPE_WEBHOOK_SECRET", "vault:stripe"))
+    (project.folder / ".relay").mkdir(mode=0o700)
+    vault = Vault(project.folder / ".relay" / "vault")
+    vault.create(Secret("password", "correct horse battery"))
+    vault.put("stripe", secrets["STRIPE_WEBHOOK_SECRET"])
+    with pytest.raises(ConfigError, match="vault:stripe is in the locked vault"):
+        project.receiver()
+    made = project.receiver(secrets | {"RELAY_VAULT_PASSWORD": "correct horse battery"})
+    assert made.receive_sync(request(*paid())).status == 200
+    made.close()
+
+
+def test_what_would_handle_nothing_is_refused(project):
+    toml = project.folder / "relay.toml"
+    toml.write_text(toml.read_text().partition("[targets.app]")[0])
+    with pytest.raises(ConfigError, match="no target has a handlers file"):
+        project.receiver()
+    (project.folder / "handlers.py").write_text("import nothing_of_that_name\n")
+    with pytest.raises(HandlersError):
+        project.receiver(handlers=project.folder / "handlers.py")
+
+
+def test_there_has_to_be_a_file(tmp_path):
+    from relay.frameworks.loading import receiver  # noqa: PLC0415 - the others go through the project
+
+    with pytest.raises(ConfigError, match="there is no file"):
+        receiver(tmp_path / "relay.toml")
+
+
+async def test_waiting_inside_a_running_loop_is_refused_with_what_to_do(project, paid):
+    made = project.receiver()
+    with pytest.raises(UsageError, match="inside a running event loop"):
+        made.receive_sync(request(*paid()))
+
+
+async def test_of_many_at_once_one_alone_is_handled(project, paid):
+    made = project.receiver()
+    body, headers = paid()
+    told = await asyncio.gather(*(made.receive(request(body, headers)) for _ in range(8)))
+    assert sorted(answer.status for answer in told).count(200) >= 1
+    assert [call[0] for call in project.calls] == ["plain", "async"]
+
+
+class Kept:
+    """A store of one's own: two methods over a dict."""
+
+    def __init__(self):
+        self.states = {}
+        self.lock = threading.Lock()
+
+    def claim(self, source, key):
+        with self.lock:
+            return self.states.setdefault((source, key), "mine") if (source, key) not in self.states else (
+                self.states[source, key] if self.states[source, key] == "done" else "busy"
+            )  # fmt: skip
+
+    async def settle(self, source, key, done):
+        if done:
+            self.states[source, key] = "done"
+        else:
+            self.states.pop((source, key), None)
+
+
+class Broken:
+    """A store that cannot be reached."""
+
+    def claim(self, source, key):
+        raise ConnectionError("redis is away")
+
+    def settle(self, source, key, done):
+        raise ConnectionError("redis is away")
+
+
+async def test_any_store_with_two_methods_will_do(project, paid):
+    made = project.receiver(keys=Kept())
+    body, headers = paid()
+    outcomes = [(await made.receive(request(body, headers))).body for _ in range(2)]
+    assert b'"accepted"' in outcomes[0]
+    assert b'"duplicate"' in outcomes[1]
+
+
+async def test_a_store_that_is_away_asks_the_sender_to_try_again(project, paid):
+    told = await project.receiver(keys=Broken()).receive(request(*paid()))
+    assert (told.status, dict(told.headers)["Retry-After"]) == (503, "5")
+    assert project.calls == []
+
+
+def test_keys_are_shared_between_processes_and_a_claim_of_the_dead_ends(tmp_path):
+    path = tmp_path / "received.db"
+    code = (
+        "import sys; from pathlib import Path; from relay.store.keys import SqliteKeys; "
+        "keys = SqliteKeys(Path(sys.argv[1]), lease=float(sys.argv[2])); print(keys.claim('a', 'k').value)"
+    )
+
+    def elsewhere(lease):
+        done = subprocess.run(
+            [sys.executable, "-c", code, path, str(lease)], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    assert elsewhere(300) == "mine"
+    keys = SqliteKeys(path)
+    assert keys.claim("a", "k") is Claim.BUSY
+    keys.settle("a", "k", done=False)
+    assert keys.claim("a", "k") is Claim.MINE
+    keys.settle("a", "k", done=True)
+    assert elsewhere(300) == "done"
+    assert keys.claim("b", "k") is Claim.MINE
+    keys.close()
+    assert elsewhere(0) in ("done", "mine")
+
+
+def test_a_framework_that_is_missing_is_one_sentence():
+    code = (
+        "import sys; sys.modules['flask'] = None\n"
+        "try:\n import relay.frameworks.flask\nexcept ImportError as error:\n print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "pip install 'webhook-relay[flask]'" in done.stdout
+
+
+def test_the_receiver_loads_no_server():
+    code = "import sys, relay.receiver; print('aiohttp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"

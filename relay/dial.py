@@ -130,8 +130,12 @@ async def knock(destination: Destination, seconds: float = 2.0) -> bool:
                 _, writer = await asyncio.open_connection(str(address), destination.port)
         except OSError:
             continue
-        writer.close()
-        return True
+        # Asked for often enough, a port that nobody listens at is some day the caller's own: TCP then connects
+        # a socket with itself, and whoever wants to listen there finds the port in use.
+        itself = writer.get_extra_info("sockname") == writer.get_extra_info("peername")
+        writer.transport.abort() if itself else writer.close()
+        if not itself:
+            return True
     return False
 
 

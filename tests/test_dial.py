@@ -1,5 +1,6 @@
 import asyncio
 import ipaddress
+import socket
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from relay.dial import (
     check_syntax,
     check_target,
     host_and_port,
+    knock,
     resolve,
 )
 from relay.errors import TargetError
@@ -316,3 +318,21 @@ def test_what_is_let_through_is_never_link_local_multicast_or_unspecified(addres
     except TargetError:
         return
     assert not any((judged.is_link_local, judged.is_multicast, judged.is_unspecified))
+
+
+async def test_a_knock_that_meets_itself_found_nobody_and_leaves_the_port_free(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    real = asyncio.open_connection
+
+    async def from_that_port(host, port):
+        # What the system does by itself when it happens to pick that port for the caller.
+        return await real(host, port, local_addr=(host, port))
+
+    monkeypatch.setattr(asyncio, "open_connection", from_that_port)
+    place = await check_target(f"http://127.0.0.1:{port}/", Rules(typed=True))
+    assert await knock(place) is False
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
+    server.close()
+    await server.wait_closed()

@@ -4,7 +4,9 @@ import asyncio
 import ipaddress
 import re
 import socket
+import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
@@ -133,9 +135,16 @@ async def knock(destination: Destination, seconds: float = 2.0) -> bool:
         # Asked for often enough, a port that nobody listens at is some day the caller's own: TCP then connects
         # a socket with itself, and whoever wants to listen there finds the port in use.
         itself = writer.get_extra_info("sockname") == writer.get_extra_info("peername")
-        writer.transport.abort() if itself else writer.close()
         if not itself:
+            writer.close()
             return True
+        # Reset rather than closed, or the port would stay taken for a minute.
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
     return False
 
 

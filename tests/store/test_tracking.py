@@ -358,15 +358,16 @@ def test_a_deleted_event_takes_its_waiting_statuses_and_leaves_the_history_of_me
 
 
 def test_messages_of_before_are_brought_along():
-    old = sorted((Path(migrate.__code__.co_filename).parent / "migrations").glob("000*.sql"))
+    steps = sorted((Path(migrate.__code__.co_filename).parent / "migrations").glob("[0-9]*.sql"))
+    at = next(place for place, step in enumerate(steps) if "message_history" in step.name)
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        for step in old:
+        for step in steps[:at]:
             connection.executescript(step.read_text())
         connection.execute(
             "INSERT INTO messages (channel, provider, external_id, recipient, subject, status, detail, created_at) "
             "VALUES ('email', 'smtp', '<a@b>', 'Ada@example.com, bob@example.com', 's', 'sent', '250 ok', 5)"
         )
-        connection.executescript(next(old[0].parent.glob("0011*.sql")).read_text())
+        connection.executescript(steps[at].read_text())
         assert connection.execute("SELECT status, received_at, detail FROM history").fetchall() == [
             ("sent", 5, "250 ok")
         ]

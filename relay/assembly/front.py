@@ -7,6 +7,7 @@ from random import Random
 
 from relay import __version__
 from relay.actions.outgoing import ForwardOptions
+from relay.assembly.checks import checkup
 from relay.assembly.ground import Ground
 from relay.assembly.mails import rehearsals
 from relay.assembly.parts import Works
@@ -64,6 +65,7 @@ def desk(ground: Ground, works: Works) -> Desk:
         explain=lambda event: explain(event, ground.config.routes),
         diagnose=doctor(ground),
         reconnect=tunnel.reconnect if tunnel else lambda: None,
+        checkup=partial(checkup, ground, works),
     )
     return Desk(
         store=ground.store,

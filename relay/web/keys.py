@@ -17,6 +17,7 @@ from relay.metrics.meter import Meter
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
 from relay.model.fact import Fact
+from relay.model.finding import Finding
 from relay.model.rehearsal import Rehearsal
 from relay.model.signals import TunnelChanged
 from relay.providers.doctor import Diagnosis
@@ -126,6 +127,7 @@ class Verbs:
     explain: Callable[[Event], tuple[RouteMatch, ...]]
     diagnose: Callable[[Event], Awaitable[Diagnosis]]
     reconnect: Callable[[], None]
+    checkup: Callable[[], Awaitable[tuple[Finding, ...]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

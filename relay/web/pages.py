@@ -1,4 +1,4 @@
-"""The pages beside Events: sources, targets, trigger, and what is yet to come."""
+"""The pages beside Events: sources, targets."""
 
 from urllib.parse import urlencode
 
@@ -11,7 +11,6 @@ from relay.model.text import printable
 from relay.web import catch_up, gather
 from relay.web.contexts import (
     Field,
-    FramePage,
     SourceLine,
     SourcesPage,
     TargetLine,
@@ -153,29 +152,3 @@ async def trigger(request: web.Request, *, error: str = "", typed: str = "", bod
         error=error,
     )
     return html(request.app[RENDERER].page(context), 422 if error else 200)
-
-
-_FRAMES = {
-    "doctor": (
-        "Doctor",
-        "stethoscope",
-        (
-            "This page will check the ports, the tunnel from outside, the clock, the database and the disk, each "
-            "target and each source's secret, and name the command that mends what fails."
-        ),
-        (("The state of this relay, as JSON", "/api/status"),),
-    ),
-}
-
-
-async def coming(request: web.Request) -> web.Response:
-    """GET /doctor: what will stand there, and what to use until then."""
-    name = request.path.strip("/")
-    title, icon, sentence, instead = _FRAMES[name]
-    context = FramePage(
-        shell=await gather.frame(request, title, name),
-        icon_name=icon,
-        sentence=sentence,
-        instead=instead,
-    )
-    return html(request.app[RENDERER].page(context))

@@ -33,7 +33,6 @@ from relay.web.contexts.find import FindForm, Hit
 from relay.web.contexts.messages import MessageDetail, MessagesPage
 from relay.web.contexts.pages import (
     ErrorPage,
-    FramePage,
     SourceLine,
     SourcesPage,
     TargetLine,
@@ -69,7 +68,6 @@ __all__ = [
     "FindForm",
     "FirstPage",
     "Found",
-    "FramePage",
     "HeadersTab",
     "Hit",
     "Link",

@@ -87,14 +87,3 @@ class TriggerPage:
     type: str
     body: str
     error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FramePage:
-    """A page that is not there yet: what it will show, and what to use until then."""
-
-    template: ClassVar[str] = "pages/frame.html"
-    shell: Shell
-    icon_name: str
-    sentence: str
-    instead: tuple[tuple[str, str], ...]

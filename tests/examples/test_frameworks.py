@@ -1,0 +1,161 @@
+"""Each framework's example as its README starts it, and events signed by Stripe's own library."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+import stripe
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SECRET = "whsec_made_up_for_this"
+PATIENCE = 60.0
+FRAMEWORKS = {
+    "flask": ("flask --app app run --port 8000", ("-m",)),
+    "django": ("python app.py runserver 8000", ()),
+    "fastapi": ("uvicorn app:app --port 8000", ("-m",)),
+}
+ACCEPTED = {"success": True, "event": None, "outcome": "accepted"}
+DUPLICATE = {"success": True, "event": None, "outcome": "duplicate"}
+
+
+class App:
+    """An example in a folder of its own, started as its README says, on a port that is free."""
+
+    def __init__(self, folder, command, before):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        words = command.removeprefix("python ").replace("8000", str(self.port)).split()
+        # Its reloader would be a second process, which nobody here could end.
+        words += ["--noreload"] if "runserver" in words else []
+        self.command = (sys.executable, *before, *words)
+        self.folder = folder
+        self.process = None
+        self.output = ""
+
+    def env(self, secret):
+        kept = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONUNBUFFERED": "1"}
+        return kept | ({"STRIPE_WEBHOOK_SECRET": secret} if secret else {})
+
+    async def start(self, secret=SECRET):
+        self.process = await asyncio.create_subprocess_exec(
+            *self.command,
+            cwd=self.folder,
+            env=self.env(secret),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+
+    async def stop(self):
+        """End the app and keep what it printed."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(PATIENCE):
+            out, _ = await self.process.communicate()
+        self.output += out.decode()
+
+    @asynccontextmanager
+    async def running(self):
+        await self.start()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.answering()
+            yield self
+        finally:
+            await self.stop()
+
+    async def answering(self):
+        while True:
+            assert self.process.returncode is None, "it ended by itself"
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                await writer.wait_closed()
+                return
+
+    async def send(self, body, signature, path="/webhooks/stripe"):
+        headers = {"Content-Type": "application/json", "Stripe-Signature": signature}
+        url = f"http://127.0.0.1:{self.port}{path}"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, data=body, headers=headers) as answer,
+        ):
+            return answer.status, await answer.json()
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def app(request, tmp_path):
+    folder = shutil.copytree(
+        EXAMPLES / request.param, tmp_path / "app", ignore=shutil.ignore_patterns(".relay", "__pycache__")
+    )
+    return App(Path(folder), *FRAMEWORKS[request.param])
+
+
+def signed(body, secret=SECRET):
+    return stripe.WebhookSignature.generate_signature_header(body, secret)
+
+
+def paid(id_="evt_1", invoice="in_1", type_="invoice.paid"):
+    paid_for = {"id": invoice, "object": "invoice", "amount_paid": 1999, "currency": "eur"}
+    return json.dumps({"id": id_, "object": "event", "type": type_, "data": {"object": paid_for}})
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_the_readme_starts_it_as_it_is_started_here(name):
+    commands = re.findall(r"^\$ (.+)$", (EXAMPLES / name / "README.md").read_text(), re.MULTILINE)
+    assert FRAMEWORKS[name][0] in commands
+    assert f"pip install 'webhook-relay[{name}]'" in commands[0]
+
+
+async def test_what_stripe_signed_is_handled_once_and_what_it_did_not_sign_never(app):
+    body = paid()
+    async with app.running():
+        assert await app.send(body, signed(body)) == (200, ACCEPTED)
+        assert await app.send(body, signed(body)) == (200, DUPLICATE)
+        forged = paid("evt_2", "in_forged")
+        status, refused = await app.send(forged, signed(forged, "whsec_another"))
+        assert (status, refused["error"]["code"]) == (401, "signature_not_valid")
+        status, refused = await app.send(paid("evt_3", "in_changed"), signed(body))
+        assert (status, refused["error"]["code"]) == (401, "signature_not_valid")
+        assert (await app.send(body, signed(body), "/webhooks/nobody"))[0] == 404
+    assert app.output.count("paid: in_1, 19.99 EUR\n") == 1
+    assert "in_forged" not in app.output
+    assert "in_changed" not in app.output
+    assert "Traceback" not in app.output
+
+
+async def test_a_restart_remembers_what_was_handled(app):
+    body = paid()
+    async with app.running():
+        assert await app.send(body, signed(body)) == (200, ACCEPTED)
+    async with app.running():
+        assert await app.send(body, signed(body)) == (200, DUPLICATE)
+    assert app.output.count("paid: in_1, 19.99 EUR\n") == 1
+
+
+async def test_an_event_that_relay_toml_does_not_list_is_answered_and_not_handled(app):
+    body = paid(type_="charge.refunded")
+    async with app.running():
+        status, told = await app.send(body, signed(body))
+    assert (status, told["outcome"]) == (200, "ignored")
+    assert "paid:" not in app.output
+
+
+async def test_without_its_secret_the_app_does_not_start_and_names_the_variable(app):
+    await app.start(secret=None)
+    async with asyncio.timeout(PATIENCE):
+        out, _ = await app.process.communicate()
+    assert app.process.returncode != 0
+    assert "STRIPE_WEBHOOK_SECRET is not set" in out.decode()

@@ -12,7 +12,10 @@ from relay.store import SentMails
 
 log = logging.getLogger(__name__)
 
+Ask = Callable[[Claim, datetime], Awaitable[SentMail | Full | None]]
+
 _STORE_PAUSE = 1.0
+_LOOKS = 2  # further ones at a claim that nobody seems to hold
 _MOMENT = 1.0  # seconds until another look at what is being handed over right now
 
 
@@ -29,7 +32,7 @@ class Once:
 
     async def refuse(self, claim: Claim) -> None:
         """Raise SentAlreadyError, or MailError for a full hour, for what somebody asks for and would not be sent."""
-        back = await self._sent.standing(claim, self._clock.now())
+        back = await self._seen(self._sent.standing, claim)
         if back is not None:
             kind = MailError if isinstance(back, Full) else SentAlreadyError
             raise kind(self._words(back, claim.template), hint=_advice(back, claim))
@@ -37,18 +40,21 @@ class Once:
     async def keeps_back(self, claim: Claim) -> Outcome | None:
         """Return what becomes of a mail that cannot go out now, before anything is done for it."""
         try:
-            return self._outcome(await self._sent.standing(claim, self._clock.now()), claim)
+            return self._outcome(await self._seen(self._sent.standing, claim), claim)
         except (StoreError, TimeoutError):
             return None  # `take` asks again, and does not take no answer for a yes
 
     async def take(self, claim: Claim) -> Outcome | None:
         """Claim a mail that is about to be handed over; an outcome keeps it back."""
+        # Known here before it is known in the store: whoever sees the claim there sees that it is under way.
+        self._under_way.add(claim.delivery_id)
         try:
-            back = await self._sent.claim(claim, self._clock.now())
+            back = await self._seen(self._sent.claim, claim)
         except StoreError as error:
+            self.lose(claim)
             return Retry(f"not sent, for it could not be written down: {error.sentence}")
-        if back is None:
-            self._under_way.add(claim.delivery_id)
+        if back is not None:
+            self.lose(claim)
         return self._outcome(back, claim)
 
     def holds(self, claim: Claim) -> bool:
@@ -72,6 +78,19 @@ class Once:
         finally:
             self.lose(claim)
         return outcome
+
+    async def _seen(self, ask: Ask, claim: Claim) -> SentMail | Full | None:
+        """Return what keeps a mail back, looked at again where it was settled between the look and now."""
+        back = await ask(claim, self._clock.now())
+        for _ in range(_LOOKS):
+            if (
+                not isinstance(back, SentMail)
+                or back.state is SentState.SENT
+                or back.delivery_id in self._under_way
+            ):
+                break
+            back = await ask(claim, self._clock.now())
+        return back
 
     async def _written(self, write: Callable[[int], Awaitable[None]], claim: Claim) -> None:
         while True:

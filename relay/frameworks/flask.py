@@ -29,9 +29,10 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> Blueprint:
         answered = receiving.receive_sync(wsgi.incoming(request.environ, _body()))
         return Response(answered.body, answered.status, headers_of(answered))
 
-    blueprint.add_url_rule(
-        "/webhooks/<path:rest>", "receive", receive, methods=METHODS, provide_automatic_options=False
-    )
+    for number, rule in enumerate(("/webhooks/<path:rest>", "/webhooks/")):
+        blueprint.add_url_rule(
+            rule, f"receive-{number}", receive, methods=METHODS, provide_automatic_options=False
+        )
     return blueprint
 
 

@@ -4,9 +4,12 @@ import asyncio
 import subprocess
 import sys
 import threading
+import types
 
 import pytest
+from django.test import AsyncClient, override_settings
 
+import relay.frameworks.django
 from relay.errors import ConfigError, HandlersError, UsageError
 from relay.model.claim import Claim
 from relay.receiver import Incoming
@@ -74,7 +77,9 @@ async def test_of_many_at_once_one_alone_is_handled(project, paid):
     made = project.receiver()
     body, headers = paid()
     told = await asyncio.gather(*(made.receive(request(body, headers)) for _ in range(8)))
-    assert sorted(answer.status for answer in told).count(200) >= 1
+    # One is handled; the others are asked to try again while it is, or called duplicates after it.
+    assert {answer.status for answer in told} <= {200, 503}
+    assert sum(b'"accepted"' in answer.body for answer in told) == 1
     assert [call[0] for call in project.calls] == ["plain", "async"]
 
 
@@ -144,7 +149,7 @@ def test_keys_are_shared_between_processes_and_a_claim_of_the_dead_ends(tmp_path
     assert elsewhere(300) == "done"
     assert keys.claim("b", "k") is Claim.MINE
     keys.close()
-    assert elsewhere(0) in ("done", "mine")
+    assert elsewhere(300) == "done"
 
 
 def test_a_framework_that_is_missing_is_one_sentence():
@@ -160,3 +165,17 @@ def test_the_receiver_loads_no_server():
     code = "import sys, relay.receiver; print('aiohttp' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+async def test_the_async_client_that_django_has_for_tests_is_understood(project, paid):
+    made = project.receiver()
+    module = types.ModuleType("urls_of_the_async_client")
+    module.urlpatterns = relay.frameworks.django.urls(made, asynchronous=True)
+    sys.modules[module.__name__] = module
+    body, headers = paid()
+    with override_settings(ROOT_URLCONF=module.__name__):
+        client = AsyncClient()
+        told = await client.post(
+            "/webhooks/stripe?a=1", body, content_type="application/json", headers=headers
+        )
+    assert told.status_code == 200

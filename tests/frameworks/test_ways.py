@@ -99,6 +99,8 @@ async def test_address_rate_size_path_and_listed_events(put, project, paid):
     assert (await put("/webhooks/stripe", b"x" * 65_000)).status == 413
     told = await put("/webhooks/nobody", b"{}")
     assert (told.status, told.json["error"]["code"]) == (404, "not_found")
+    told = await put("/webhooks/", b"{}")
+    assert (told.status, told.json["error"]["code"]) == (404, "not_found")
     ignored = await put("/webhooks/stripe", *paid("charge.failed"))
     assert (ignored.status, ignored.json["outcome"]) == (200, "ignored")
     assert [call[1] for call in project.calls] == ["slow", "slow"]

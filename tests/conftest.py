@@ -2,6 +2,10 @@
 
 import importlib.util
 import json
+import os
+import re
+import shutil
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -22,6 +26,70 @@ SECRETS = {
     "TWILIO_AUTH_TOKEN": "12345",
     "RESEND_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
+
+# The programs that tests start, with the package that has each on Debian and Ubuntu.
+PROGRAMS = {
+    "bash": "bash",
+    "chromium": "chromium",
+    "curl": "curl",
+    "openssl": "openssl",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+}
+# Set it (as .ci/run does) and a program that is missing is a failure rather than a skip.
+REQUIRE_PROGRAMS = "RELAY_REQUIRE_PROGRAMS"
+
+
+@pytest.fixture(scope="session")
+def require_program():
+    """Give a function that returns the paths of programs, and skips the test where one is missing."""
+
+    def require(*names):
+        found = [_find_program(name) for name in names]
+        missing = [name for name, path in zip(names, found, strict=True) if path is None]
+        if missing:
+            reason = f"needs programs that are not installed: {', '.join(missing)}"
+            if os.environ.get(REQUIRE_PROGRAMS):
+                pytest.fail(f"{reason}; {_install_command(missing)}", pytrace=False)
+            pytest.skip(reason)
+        return found
+
+    return require
+
+
+def _find_program(name):
+    # sshd is kept where only root's search path looks, and it wants to be started by its whole path.
+    path = os.environ.get("PATH", os.defpath)
+    return shutil.which(name, path=f"{path}:/usr/sbin:/usr/local/sbin" if name == "sshd" else path)
+
+
+def _install_command(names):
+    packages = " ".join(sorted({PROGRAMS[name] for name in names}))
+    return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install -y {packages}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session):
+    """Say in the last lines how many tests were skipped for each missing program, and how to install them."""
+    yield
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or hasattr(session.config, "workerinput"):
+        return
+    tests, programs = 0, Counter()
+    for report in terminal.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        missing = re.fullmatch(r"Skipped: needs programs that are not installed: (.+)", reason)
+        if missing:
+            tests += 1
+            programs.update(missing[1].split(", "))
+    if programs:
+        counts = ", ".join(f"{name} ({programs[name]})" for name in sorted(programs))
+        counted = "1 test was" if tests == 1 else f"{tests} tests were"
+        terminal.write_line(
+            f"{counted} skipped because programs that they start are not installed: {counts}."
+        )
+        terminal.write_line(f"To run them too: {_install_command(programs)}")
 
 
 @dataclass

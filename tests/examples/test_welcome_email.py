@@ -143,7 +143,8 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path):
+def home(tmp_path, require_program):
+    require_program("bash", "curl", "openssl")
     return Home(Path(shutil.copytree(EXAMPLE, tmp_path / "example")))
 
 

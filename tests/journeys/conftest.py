@@ -124,7 +124,8 @@ PAYMENT = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser():
+async def browser(require_program):
+    require_program("chromium")
     async with cdp.Browser() as browser:
         yield browser
 

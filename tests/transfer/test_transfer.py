@@ -4,6 +4,7 @@ import ast
 import asyncio
 import base64
 import json
+import os
 import subprocess
 import sys
 
@@ -97,13 +98,14 @@ async def test_credentials_stay_behind_unless_they_are_asked_for(start):
     assert (await at.api("/api/export?raw=1&q=source:test"))[1].count(b"hush") == 3
 
 
-async def test_a_curl_script_sends_the_same_bytes_again(start, tmp_path):
+async def test_a_curl_script_sends_the_same_bytes_again(start, tmp_path, require_program):
+    require_program("curl")
     at = await start()
     await filled(at)
     _, script = await at.api("/api/export?as=curl&raw=1")
     path = tmp_path / "again.sh"
     path.write_bytes(script)
-    process = await asyncio.create_subprocess_exec("sh", path, env={"TARGET": at.ingress, "PATH": "/usr/bin:/bin"},
+    process = await asyncio.create_subprocess_exec("sh", path, env={"TARGET": at.ingress, "PATH": os.environ["PATH"]},
         stdout=subprocess.PIPE)  # fmt: skip
     out, _ = await process.communicate()
     assert process.returncode == 0, out
@@ -123,7 +125,7 @@ async def test_a_pytest_module_runs_against_an_app(start, tmp_path):
     path.write_bytes(module)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path, cwd=tmp_path,
-        env={"TARGET_URL": at.ingress, "PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE,
+        env={"TARGET_URL": at.ingress, "PATH": os.environ["PATH"]}, stdout=subprocess.PIPE,
     )  # fmt: skip
     out, _ = await process.communicate()
     assert process.returncode == 0, out

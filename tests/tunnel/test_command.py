@@ -196,8 +196,9 @@ async def test_closing_ends_the_whole_group(by_command, tmp_path, is_alive, unti
 class Sshd:
     """A real sshd on a high port, run as this user with keys of its own."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, program):
         self.folder = folder
+        self.program = program
         for name in ("host", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
         shutil.copy(folder / "user.pub", folder / "authorized")
@@ -225,8 +226,7 @@ class Sshd:
         )
 
     def started(self, start):
-        sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
-        self.process = start(sshd, "-D", "-f", self.folder / "sshd_config", "-E", self.folder / "log")
+        self.process = start(self.program, "-D", "-f", self.folder / "sshd_config", "-E", self.folder / "log")
         return self
 
     def listens(self):
@@ -268,9 +268,10 @@ async def through(public_url):
 
 
 async def test_a_webhook_comes_through_openssh_and_again_after_the_connection_was_cut(
-    by_command, tmp_path, start, until
+    by_command, tmp_path, start, until, require_program
 ):
-    sshd = Sshd(tmp_path).started(start)
+    program, *_ = require_program("sshd", "ssh", "ssh-keygen")
+    sshd = Sshd(tmp_path, program).started(start)
     await until(sshd.listens)
     command = f"{sshd.command()} {{host}} {{port}}"
     async with application() as ingress, by_command(command, ingress=ingress) as held:

@@ -44,16 +44,14 @@ def answer(configured: Answer, status: int, id_: int | None, outcome: EventOutco
 
 
 def rejected(status: int, id_: int | None = None) -> Answered:
-    """Return what the sender of a rejected event gets."""
-    # A refused sender learns nothing that would help a forger; the reason is for the dashboard.
+    """Return what the sender of a rejected event gets; `id_` is None where none is stored."""
+    # A refused sender learns nothing that would help a forger. Inside an app nothing is stored and there is
+    # no dashboard: its log has the reason.
+    hint = "the log of the app says why" if id_ is None else "the dashboard of relay says why"
     if status == 401:
-        refused = refusal(
-            401, "signature_not_valid", "signature not valid", "the dashboard of relay says why"
-        )
+        refused = refusal(401, "signature_not_valid", "signature not valid", hint)
     else:
-        refused = refusal(
-            status, "not_acceptable", "the request was not accepted", "the dashboard of relay says why"
-        )
+        refused = refusal(status, "not_acceptable", "the request was not accepted", hint)
     return replace(refused, event_id=id_)
 
 

@@ -1,7 +1,7 @@
 """Webhooks in a Django project: `path("", include(urls(BASE_DIR / "relay.toml")))` in its urls.py."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -15,6 +15,7 @@ from relay.receiver import Incoming, Receiver
 from relay.receiver.incoming import within
 
 try:
+    from django.conf import settings
     from django.db import close_old_connections
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern, re_path
@@ -33,14 +34,14 @@ def urls(config: Any = "relay.toml", *, asynchronous: bool = False, **options: A
     """
     receiving = config if isinstance(config, Receiver) else receiver(config, around=minding, **options)
 
-    def receive(request: HttpRequest) -> HttpResponse:
-        return _response(receiving.receive_sync(_incoming(request)))
+    def receive(request: HttpRequest, rest: str, **_: object) -> HttpResponse:
+        return _response(receiving.receive_sync(_incoming(request, rest)))
 
-    async def receive_async(request: HttpRequest) -> HttpResponse:
-        return _response(await receiving.receive(_incoming(request)))
+    async def receive_async(request: HttpRequest, rest: str, **_: object) -> HttpResponse:
+        return _response(await receiving.receive(_incoming(request, rest)))
 
     view = csrf_exempt(receive_async if asynchronous else receive)
-    return [re_path(r"^webhooks/(?s:.*)$", view, name="relay")]
+    return [re_path(r"^webhooks/(?P<rest>(?s:.*))$", view, name="relay")]
 
 
 def minding(handlers: Handlers) -> Handlers:
@@ -64,10 +65,17 @@ def _minding(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def _incoming(request: HttpRequest) -> Incoming:
+def _incoming(request: HttpRequest, rest: str) -> Incoming:
     scope = getattr(request, "scope", None)
     read = within(request.read)
-    return wsgi.incoming(request.META, read) if scope is None else asgi.incoming(scope, read)
+    if scope is None:
+        return wsgi.incoming(request.META, read, rest, _list_middleware)
+    return asgi.incoming(scope, read, rest, _list_middleware)
+
+
+def _list_middleware() -> Iterable[str]:
+    # Django's own middleware leaves the body of a view alone that is free of the CSRF check.
+    return [name for name in settings.MIDDLEWARE if not name.startswith("django.")]
 
 
 def _response(answered: Answered) -> HttpResponse:

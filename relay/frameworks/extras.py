@@ -14,6 +14,12 @@ def absent(error: ModuleNotFoundError, module: str, title: str) -> ImportError:
     )
 
 
+def name_function(function: object) -> str:
+    """Return where a function or class of the app is defined, for a log line: `shop.hooks.log_form`."""
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", repr(function))
+    return f"{module}.{name}" if module else name
+
+
 def headers_of(answered: Answered) -> list[tuple[str, str]]:
     """Return the headers of an answer, its content type among them."""
     return [("Content-Type", answered.content_type), *answered.headers]

@@ -1,15 +1,17 @@
 """Webhooks in a Flask app: `app.register_blueprint(webhooks("relay.toml"))`."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from relay.frameworks import wsgi
-from relay.frameworks.extras import METHODS, absent, headers_of
+from relay.frameworks.extras import METHODS, absent, headers_of, name_function
 from relay.frameworks.loading import receiver
 from relay.receiver import Receiver
-from relay.receiver.incoming import Read, within
+from relay.receiver.incoming import BodyConsumedError, Read, within
 
 try:
-    from flask import Blueprint, Flask, Response, request
+    from flask import Blueprint, Flask, Response, current_app, request
+    from flask.blueprints import BlueprintSetupState
 except ModuleNotFoundError as _error:
     raise absent(_error, "flask", "Flask") from _error
 
@@ -25,22 +27,50 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> Blueprint:
     receiving = config if isinstance(config, Receiver) else receiver(config, **options)
     blueprint = Blueprint("relay", __name__)
 
-    def receive(rest: str = "") -> Response:  # noqa: ARG001 - the path is taken as it came, not as Flask read it
-        answered = receiving.receive_sync(wsgi.incoming(request.environ, _body()))
+    def receive(rest: str = "", **_: object) -> Response:  # a prefix such as /<tenant> has variables too
+        answered = receiving.receive_sync(wsgi.incoming(request.environ, _body(), rest, _list_hooks))
         return Response(answered.body, answered.status, headers_of(answered))
+
+    def keep_first(state: BlueprintSetupState) -> None:
+        # Before any hook of the app: one that reads request.form leaves no bytes to verify, unless they are cached.
+        state.app.before_request_funcs.setdefault(None, []).insert(0, _keeper(receive, receiving.max_body))
 
     for number, rule in enumerate(("/webhooks/<path:rest>", "/webhooks/")):
         blueprint.add_url_rule(
             rule, f"receive-{number}", receive, methods=METHODS, provide_automatic_options=False
         )
+    blueprint.record(keep_first)
     return blueprint
 
 
+def _keeper(view: Callable[..., Response], limit: int) -> Callable[[], None]:
+    """Return a before_request function that keeps the bytes of a request for `view`, up to `limit` of them."""
+
+    def keep_body() -> None:
+        length = request.content_length
+        if length is None or length > limit or current_app.view_functions.get(request.endpoint or "") is not view:
+            return
+        request.get_data()  # cached, and request.form is read from the cache
+
+    return keep_body
+
+
 def _body() -> Read:
-    # What something in front of this has read already is at hand; only chunks have no length to go by.
-    if request.content_length is None:
-        return within(request.stream.read)
-    return lambda _: request.get_data()
+    if hasattr(request, "_cached_data"):
+        return lambda _: request.get_data()
+    if "form" in vars(request):  # parsed from the stream, by a hook that saw a body in chunks
+        return _raise_consumed
+    return within(request.stream.read)
+
+
+def _raise_consumed(_: int) -> bytes:
+    raise BodyConsumedError("request.form or request.files was read")
+
+
+def _list_hooks() -> Iterable[str]:
+    names = (request.blueprint, None) if request.blueprint else (None,)
+    hooks = (hook for name in names for hook in current_app.before_request_funcs.get(name, ()))
+    return [name_function(hook) for hook in hooks if hook.__module__ != __name__]
 
 
 class Relay:

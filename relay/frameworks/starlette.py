@@ -1,12 +1,14 @@
 """Webhooks in a Starlette app: `Starlette(routes=[*webhooks("relay.toml")])`."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from relay.frameworks import asgi
-from relay.frameworks.extras import METHODS, absent, headers_of
+from relay.frameworks.extras import METHODS, absent, headers_of, name_function
 from relay.frameworks.loading import receiver
 from relay.receiver import Receiver
+from relay.receiver.incoming import BodyConsumedError
 
 try:
     from starlette.requests import ClientDisconnect, Request
@@ -16,6 +18,8 @@ except ModuleNotFoundError as _error:
     raise absent(_error, "starlette", "Starlette") from _error
 
 __all__ = ["receiver", "webhooks"]
+
+_FIRST_CHUNK = 10.0  # seconds: providers send head and body together
 
 
 def webhooks(config: Any = "relay.toml", **options: Any) -> list[Route]:
@@ -35,7 +39,11 @@ def endpoint(config: Any, **options: Any) -> Callable[[Request], Awaitable[Respo
         async def read(limit: int) -> bytes:
             return await _body(request, limit)
 
-        answered = await receiving.receive(asgi.incoming(request.scope, read))
+        def in_front() -> Iterable[str]:
+            return _list_middleware(request)
+
+        rest = request.path_params.get("rest")
+        answered = await receiving.receive(asgi.incoming(request.scope, read, rest, in_front))
         response = Response(answered.body, answered.status)
         for name, value in headers_of(answered):
             response.headers.append(name, value)
@@ -45,12 +53,31 @@ def endpoint(config: Any, **options: Any) -> Callable[[Request], Awaitable[Respo
 
 
 async def _body(request: Request, limit: int) -> bytes:
+    """Return the bytes of a request. Raises BodyConsumedError, and ConnectionError where the sender left.
+
+    A middleware that took the messages of a request and gave none back leaves nothing to wait for: the server
+    sends no further one.
+    """
     body = bytearray()
+    stream = request.stream()
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                break
+        async with asyncio.timeout(_FIRST_CHUNK) as waiting:
+            async for chunk in stream:
+                waiting.reschedule(None)
+                body += chunk
+                if len(body) > limit:
+                    break
+    except TimeoutError as error:
+        raise BodyConsumedError(f"nothing of it came in {_FIRST_CHUNK:g} s") from error
+    except RuntimeError as error:  # as Starlette says that the stream of this request object was read
+        raise BodyConsumedError("its stream was read") from error
     except ClientDisconnect as error:
         raise ConnectionError("the sender has gone") from error
     return bytes(body)
+
+
+def _list_middleware(request: Request) -> Iterable[str]:
+    """Return the app's middleware; of one that wraps a function (`@app.middleware("http")`) that function."""
+    app = request.scope.get("app")
+    kinds = getattr(app, "user_middleware", ())
+    return [name_function(kind.kwargs.get("dispatch") or kind.cls) for kind in kinds]

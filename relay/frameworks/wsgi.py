@@ -1,10 +1,10 @@
 """A request as WSGI tells it: what Flask and Django know, back in the form it had on the wire."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from relay.frameworks.mounted import mounted
+from relay.frameworks.mounted import strip_mount
 from relay.receiver import Incoming
 from relay.receiver.incoming import Read
 
@@ -12,20 +12,27 @@ _HEADERS = {"CONTENT_TYPE": "Content-Type", "CONTENT_LENGTH": "Content-Length"}
 _SAFE = "/!$&'()*+,;=:@~"
 
 
-def incoming(environ: Mapping[str, Any], read: Read) -> Incoming:
-    """Return the request of a WSGI environ; `read` gives its body, see Incoming."""
+def incoming(
+    environ: Mapping[str, Any], read: Read, rest: str | None, in_front: Callable[[], Iterable[str]]
+) -> Incoming:
+    """Return the request of a WSGI environ.
+
+    `rest` is what the route matched behind `/webhooks/`; `read` gives the body and `in_front` what runs before
+    relay, see Incoming.
+    """
     path = _path(environ)
     query = environ.get("QUERY_STRING", "")
     tail = f"{path}?{query}" if query else path
     host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "localhost")
     return Incoming(
         method=environ["REQUEST_METHOD"],
-        path=mounted(path),
+        path=strip_mount(path, rest),
         query=query,
         headers=tuple(_headers(environ)),
         body=read,
         remote=environ.get("REMOTE_ADDR") or "",
         url=f"{environ.get('wsgi.url_scheme', 'http')}://{host}{tail}",
+        in_front=in_front,
     )
 
 

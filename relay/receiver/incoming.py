@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from relay.admission.addresses import allowed, forwarded_for
@@ -19,6 +19,10 @@ class TooLargeError(Exception):
     """The body is larger than its source allows."""
 
 
+class BodyConsumedError(Exception):
+    """Something in front of relay has read the body, so its signature cannot be checked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """One HTTP request. Text is latin-1 as in Capture: one character is one byte of the wire.
@@ -26,7 +30,8 @@ class Incoming:
     `path` begins with `/webhooks`, percent-encoding untouched; whatever the app is mounted below stands
     only in `url`, the address as the request tells it. `body` is the bytes, or what reads them: called
     with a number of bytes, it returns them all, or more than that number as soon as there are more.
-    `remote` is the other end of the connection, "" where that is a socket of this computer.
+    `remote` is the other end of the connection, "" where that is a socket of this computer. `in_front` names
+    what of the app runs before relay, for the log line of a body that is gone.
     """
 
     method: str
@@ -36,6 +41,7 @@ class Incoming:
     body: bytes | Read
     remote: str = ""
     url: str = ""
+    in_front: Callable[[], Iterable[str]] = tuple
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header in the order received."""
@@ -69,9 +75,12 @@ class Incoming:
         return self.path.startswith(source.path.rstrip("/"))
 
     async def read(self, limit: int) -> bytes:
-        """Return the whole body. Raises TooLargeError, TimeoutError, and OSError where it broke off."""
-        told = next(iter(self.values("Content-Length")), "")
-        if told.isascii() and told.isdigit() and int(told[:20]) > limit:
+        """Return the whole body.
+
+        Raises TooLargeError, BodyConsumedError, TimeoutError, and OSError where it broke off.
+        """
+        length = self._declared_length()
+        if length is not None and length > limit:
             raise TooLargeError
         body = self.body
         if not isinstance(body, bytes):
@@ -83,7 +92,21 @@ class Incoming:
                 body = reading
         if len(body) > limit:
             raise TooLargeError
+        self._check_length(len(body), length)
         return body
+
+    def _declared_length(self) -> int | None:
+        text = next(iter(self.values("Content-Length")), "")
+        return int(text[:20]) if text.isascii() and text.isdigit() else None
+
+    def _check_length(self, found: int, declared: int | None) -> None:
+        if self.method == "HEAD":
+            return
+        if declared is not None and found < declared:
+            raise BodyConsumedError(f"{found} of its {declared} bytes were left")
+        if declared is None and not found and self.values("Transfer-Encoding"):
+            # No provider sends an empty body in chunks.
+            raise BodyConsumedError("none of its chunks were left")
 
 
 def within(read: Callable[[int], bytes]) -> Callable[[int], bytes]:

@@ -20,7 +20,7 @@ from relay.model.delivery import Failed, Outcome, Retry, Route, Succeeded, Targe
 from relay.model.event import Capture, EventOutcome, NewEvent, Source
 from relay.model.text import printable
 from relay.providers.handshake import Handshake, introduce, shake
-from relay.receiver.incoming import Incoming, TooLargeError
+from relay.receiver.incoming import BodyConsumedError, Incoming, TooLargeError
 from relay.receiver.keys import KeyStore, ask
 from relay.receiver.loop import OwnLoop
 from relay.routing import owe
@@ -89,6 +89,12 @@ class Receiver:
         self._gate = Gate(self._clock)
         self._loop = OwnLoop()
 
+    @property
+    def max_body(self) -> int:
+        """Return the largest body that any source takes, in bytes."""
+        own = (source.admission.max_body or 0 for source in self._table.configured)
+        return max(self._rules.max_body, *own, 0)
+
     def receive_sync(self, request: Incoming) -> Answered:
         """Do as `receive` does, from a thread without an event loop. Raises UsageError where one runs."""
         return self._loop.run(self.receive(request))
@@ -122,6 +128,8 @@ class Receiver:
             body = await request.read(limit)
         except TooLargeError:
             return refusal(413, "too_large", "the body is too large", f"at most {limit} bytes")
+        except BodyConsumedError as error:
+            return _consumed(request, source, error)
         except TimeoutError:
             return refusal(408, "timeout", "the body did not arrive in time")
         except OSError:
@@ -230,6 +238,25 @@ async def _run(runner: Runner, event: NewEvent) -> Outcome | _Overran:
     if ran.traceback:
         log.error("a handler failed\n%s", ran.traceback)
     return ran.outcome
+
+
+def _consumed(request: Incoming, source: Source, error: BodyConsumedError) -> Answered:
+    # A fault of the app: calling the signature wrong would send its developer to look for another secret.
+    in_front = ", ".join(request.in_front())
+    log.error(
+        "%s for source %s: something in front of relay has read the body (%s), so its signature cannot be "
+        "checked. Leave this path out there.%s",
+        printable(f"{request.method} {request.path}", 200),
+        source.name,
+        error,
+        f" In front of relay: {printable(in_front, 1000)}" if in_front else "",
+    )
+    return refusal(
+        500,
+        "body_consumed",
+        "the app has read the body before relay could verify it",
+        "the log of the app says what runs in front of relay",
+    )
 
 
 def _failed(outcome: Outcome | _Overran) -> Answered:

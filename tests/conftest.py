@@ -152,31 +152,40 @@ async def at(start) -> At:
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """A file with the key and the certificate of a server called localhost, which vouches for itself."""
+def certificate_for(tmp_path_factory):
+    """Give a function that makes a file with the key and the self-signed certificate of a server, by its name."""
     from cryptography import x509  # noqa: PLC0415 - slow to import, and needed here only
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "pair.pem"
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.write_bytes(private + made.public_bytes(pem))
-    return path
+    def make(host):
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+            .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        path = tmp_path_factory.mktemp("tls") / "pair.pem"
+        pem = serialization.Encoding.PEM
+        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        path.write_bytes(private + made.public_bytes(pem))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def certificate(certificate_for):
+    """A file with the key and the self-signed certificate of a server called localhost."""
+    return certificate_for("localhost")
 
 
 _spec = importlib.util.spec_from_file_location("relay_tests_shop", Path(__file__).with_name("shop.py"))

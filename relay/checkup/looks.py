@@ -16,7 +16,7 @@ from relay.model.delivery import Succeeded
 from relay.model.event import Source, VerifyMode
 from relay.model.finding import Finding, bad, doubtful, good
 from relay.model.text import size
-from relay.tunnel.agent import default_agent, find_agent
+from relay.tunnel.agent import SCRIPT_COMMAND, default_agent, find_agent, is_pyngrok_script
 
 _LITTLE_DISK = 1_000_000_000  # bytes: a warning
 _NO_DISK = 100_000_000  # bytes: below this SQLite may soon fail to commit
@@ -36,10 +36,7 @@ def tunnel(config: Config) -> Finding:
     """Say whether the tunnel that is configured could be opened."""
     options = config.tunnel
     if options.provider == "command":
-        program = (shlex.split(options.command or "") or [""])[0]
-        if shutil.which(program):
-            return good("tunnel", f"{program} is installed")
-        return bad("tunnel", f"there is no program {program!r}", "install it, or correct tunnel.command")
+        return _tunnel_command(options.command or "")
     if options.provider == "static":
         return good("tunnel", f"you run it; {options.public_url}")
     if options.provider == "none":
@@ -50,9 +47,22 @@ def tunnel(config: Config) -> Finding:
         found = bad if options.provider == "ngrok" else doubtful
         return found("tunnel", "no ngrok authtoken", "set NGROK_AUTHTOKEN")
     try:
-        return good("tunnel", f"ngrok is {find_agent(None, os.environ, default_agent())}")
+        return good("tunnel", f"ngrok is {find_agent(options.agent_path, os.environ, default_agent())}")
     except RelayError as error:
         return bad("tunnel", error.sentence, error.hint)
+
+
+def _tunnel_command(command: str) -> Finding:
+    try:
+        program = (shlex.split(command) or [""])[0]
+    except ValueError as error:
+        return bad("tunnel", f"tunnel.command cannot be read: {error}", "correct tunnel.command")
+    found = shutil.which(program)
+    if found is None:
+        return bad("tunnel", f"there is no program {program!r}", "install it, or correct tunnel.command")
+    if is_pyngrok_script(Path(found)):
+        return bad("tunnel", *SCRIPT_COMMAND)
+    return good("tunnel", f"{program} is installed")
 
 
 async def target(config: Config, name: str) -> Finding:

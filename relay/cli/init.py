@@ -23,6 +23,7 @@ TEMPLATE = """\
 # allow_targets = ["10.0.0.5:3000"]   # further addresses that a typed-in URL may reach
 
 [tunnel]
+# An ngrok tunnel needs the ngrok agent: relay tunnel install.
 # provider  = "auto"             # ngrok when NGROK_AUTHTOKEN is set | ngrok | command | static | none
 # domain    = "my-team.ngrok.app"
 # command   = "cloudflared tunnel --url {ingress_url}"   # for provider = "command"

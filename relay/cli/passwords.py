@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import click
 
+from relay.cli.asking import ask_line, can_ask
 from relay.cli.faults import said
 from relay.cli.options import Call
 from relay.cli.terminal import Terminal, quote
@@ -34,14 +35,6 @@ _HINT = f"set {FILE_VARIABLE} or {VARIABLE}, or use --password-fd"
 password_fd = click.option(
     "--password-fd", type=int, metavar="N", help="Read the vault's password from this file descriptor."
 )
-
-
-def can_ask(terminal: Terminal) -> bool:
-    """Say whether a person is there to be asked: who types into a terminal, and sees the question on it."""
-    if sys.stdin is None or not sys.stdin.isatty() or not terminal.talks_to_terminal:
-        return False
-    # A job in the background would be stopped for touching the terminal.
-    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 def given(config: Config, fd: int | None, *, keyring: bool = True) -> Secret | None:
@@ -236,23 +229,9 @@ def _unseen() -> Iterator[None]:
 
 
 async def _line(terminal: Terminal, prompt: str) -> str:
-    """Return a line from the terminal. Ctrl-C ends the wait; Ctrl-D raises VaultLockedError."""
-    fd, loop = sys.stdin.fileno(), asyncio.get_running_loop()
-    typed: asyncio.Future[bytes] = loop.create_future()
-
-    def read() -> None:
-        loop.remove_reader(fd)
-        if not typed.done():
-            typed.set_result(os.read(fd, 4096))
-
-    terminal.ask(prompt)
-    # A blocking read would not let go of Ctrl-C: the loop has taken SIGINT for itself.
-    loop.add_reader(fd, read)
-    try:
-        line = await typed
-    finally:
-        loop.remove_reader(fd)
+    """Return a line that is typed unseen. Ctrl-C ends the wait; Ctrl-D raises VaultLockedError."""
+    line = await ask_line(terminal, prompt)
     terminal.say("")  # after Ctrl-C click ends the line
-    if not line:
+    if line is None:
         raise VaultLockedError("no password was given")
-    return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+    return line

@@ -35,6 +35,7 @@ COMMANDS = {
     "export": "Write events as JSON lines, HAR, curl, HTTP or pytest.",
     "import": "Take in events that were exported, or a HAR file.",
     "vault": "Keep secrets under a password.",
+    "tunnel": "Install the ngrok agent.",
     "token": "Print the dashboard's token and its link.",
     "providers": "List the providers that relay knows.",
 }

@@ -25,6 +25,7 @@ from relay.cli.options import Call, shared
 from relay.cli.passwords import password_fd, unlocked
 from relay.cli.stopping import Stopping, stopping
 from relay.cli.ticker import Ticker
+from relay.cli.tunnel import offer_agent
 from relay.cli.voices import Lines, Objects, Tally
 from relay.config import Config, Overrides
 from relay.config.inspection import inspect
@@ -73,6 +74,7 @@ async def command(
         )
     )
     config = await unlocked(call, config, password_fd, locked=locked)
+    config = await offer_agent(call, config)
     # A file that cannot be run is told now, not when the first event comes.
     config = replace(config, notices=(*config.notices, *await inspect(config)))
     async with stopping(call.terminal.say) as stop:
@@ -145,6 +147,8 @@ async def _tunnel_known(relay: Running, config: Config, stop: Stopping) -> None:
     provider = config.tunnel.provider
     if provider == "none" or (provider == "auto" and config.tunnel.authtoken is None):
         return
+    if config.tunnel.download:
+        return  # it takes a while, and tells its progress
     known = asyncio.Event()
     stop.on_asked(known.set)
     relay.bus.on(lambda signal: known.set() if _is_known(signal) else None)

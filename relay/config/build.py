@@ -26,6 +26,7 @@ from relay.model.delivery import Route, Target
 from relay.model.event import Source
 from relay.model.secret import Secret
 from relay.retention import Keep
+from relay.tunnel.agent import named_agent
 from relay.tunnel.tunnel import TunnelOptions
 from relay.vault import Need, Vault
 
@@ -285,6 +286,7 @@ def _tunnel(
         domain=table.domain,
         command=table.command,
         public_url=table.public_url,
+        agent_path=named_agent(environ),
     )
 
 

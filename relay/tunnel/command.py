@@ -1,8 +1,10 @@
 """A tunnel opened by any program: the first https address it prints is ours."""
 
 import asyncio
+import os
 import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 
 from relay.errors import TunnelError
 from relay.model.text import printable
+from relay.tunnel.agent import SCRIPT_COMMAND, is_pyngrok_script
 from relay.tunnel.child import Child, running
 from relay.tunnel.files import PidFile
 from relay.tunnel.tunnel import Pace, RefusedError, Say, TunnelState, checked_address
@@ -89,6 +92,10 @@ class CommandTunnel:
         if not words:
             hint = 'such as "cloudflared tunnel --url {ingress_url}"'
             raise RefusedError("tunnel.command is missing", hint=hint, again=None)
+        found = shutil.which(words[0], path=self._environ.get("PATH", os.defpath))
+        if found is not None and is_pyngrok_script(Path(found)):
+            sentence, hint = SCRIPT_COMMAND
+            raise RefusedError(sentence, hint=hint)
         parts = urlsplit(self._ingress_url)
         values = {
             "{ingress_url}": self._ingress_url,

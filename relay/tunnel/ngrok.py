@@ -109,8 +109,8 @@ class NgrokTunnel:
         except NotInstalledError:
             if not self._options.download:
                 raise
-        say(TunnelState.CONNECTING, None, "downloading the ngrok agent")
-        return await download_agent(default, self._environ)
+        env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}
+        return await download_agent(default, env, lambda told: say(TunnelState.CONNECTING, None, told))
 
 
 class _AgentLog:

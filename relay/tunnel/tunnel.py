@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
@@ -26,7 +26,7 @@ class TunnelOptions:
     """The `[tunnel]` table with its secret resolved.
 
     `data_dir` takes the agent's files while it runs. `agent_path` is an ngrok binary to use rather
-    than the one found; `download` lets relay fetch one when there is none. `locked`: the authtoken is in
+    than the one found; `download` lets relay download one when there is none. `locked`: the authtoken is in
     the vault, which is locked.
     """
 
@@ -37,7 +37,7 @@ class TunnelOptions:
     command: str | None = None
     public_url: str | None = None
     agent_path: Path | None = None
-    download: bool = False
+    download: bool = field(default=False, compare=False)  # consent, no setting
     locked: bool = False
 
 

@@ -86,9 +86,9 @@ def post(url, body, **headers):
 
 
 @contextmanager
-def _started(home: Path, *options: str, env=None, ports=PORTS):
+def _started(home: Path, *options: str, env=None, ports=PORTS, tunnel=False):
     process = subprocess.Popen(
-        [sys.executable, "-m", "relay", "start", *ports, "--no-tunnel", *options],
+        [sys.executable, "-m", "relay", "start", *ports, *([] if tunnel else ["--no-tunnel"]), *options],
         cwd=home,
         env=ENVIRONMENT | (env or {}),
         stdout=subprocess.PIPE,

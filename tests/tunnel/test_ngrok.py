@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from relay.model.secret import Secret
-from relay.tunnel.agent import default_agent, download_agent, find_agent
-from relay.tunnel.tunnel import RefusedError
+from relay.tunnel.agent import NotInstalledError, default_agent, find_agent
+from relay.tunnel.tunnel import RefusedError, TunnelOptions
 
 TOKEN = "2ZtokenThatNobodyMaySee_7Qm4"
 
@@ -320,6 +320,56 @@ def test_the_agent_is_found_where_people_keep_it(tmp_path):
     assert default_agent().name == "ngrok"
 
 
+SCRIPT = "from pyngrok.ngrok import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+LAUNCHERS = {
+    "pip": f"#!/venv/bin/python\n# -*- coding: utf-8 -*-\nimport re\nimport sys\n{SCRIPT}",
+    "a long path": f"#!/bin/sh\n'''exec' \"/a long/path/python\" \"$0\" \"$@\"\n' '''\nimport sys\n{SCRIPT}",
+    "setuptools": "#!/usr/bin/python3\n# EASY-INSTALL-ENTRY-SCRIPT: 'pyngrok==7.2.0','console_scripts','ngrok'\n",
+    "pyenv": '#!/usr/bin/env bash\nset -e\nexec "/home/me/.pyenv/libexec/pyenv" exec "ngrok" "$@"\n',
+}
+
+
+def launcher(folder, text):
+    folder.mkdir()
+    (folder / "ngrok").write_text(text)
+    (folder / "ngrok").chmod(0o755)
+    return folder / "ngrok"
+
+
+@pytest.mark.parametrize("text", LAUNCHERS.values(), ids=LAUNCHERS)
+def test_pyngroks_script_is_not_the_agent_and_the_agent_behind_it_is_found(tmp_path, text):
+    script = launcher(tmp_path / "venv", text)
+    environ = {"PATH": str(script.parent)}
+    with pytest.raises(NotInstalledError) as missing:
+        find_agent(None, environ, tmp_path / "none")
+    assert missing.value.sentence == f"ngrok is not installed ({script} is pyngrok's script, not the agent)"
+    assert "relay tunnel install" in missing.value.hint
+    with pytest.raises(RefusedError, match="is pyngrok's script, not the ngrok agent"):
+        find_agent(script, environ, tmp_path / "none")
+    agent = launcher(tmp_path / "usr", "#!/opt/pyngrok-tools/bin/python\nimport the_agent\n")
+    assert find_agent(None, {"PATH": f"{script.parent}:{agent.parent}"}, tmp_path / "none") == agent
+    assert find_agent(None, environ, agent) == agent
+
+
+def test_a_binary_is_the_agent_whatever_its_bytes_say(tmp_path):
+    binary = tmp_path / "ngrok"
+    binary.write_bytes(b"\x7fELF\x02\x01\n pyngrok ")
+    binary.chmod(0o755)
+    assert find_agent(None, {"PATH": str(tmp_path)}, tmp_path / "none") == binary
+
+
+async def test_an_ngrok_command_that_is_pyngroks_script_is_never_started(hold, tmp_path):
+    ran = tmp_path / "ran"
+    script = launcher(tmp_path / "venv", f"#!/bin/sh\ntouch {ran} # pyngrok\necho https://a.example.dev\n")
+    options = TunnelOptions(provider="command", command="ngrok http {port}", data_dir=tmp_path)
+    async with hold(options, environ={"PATH": f"{script.parent}:/usr/bin:/bin"}) as held:
+        down = await held.until("down")
+    assert down.detail.startswith(
+        "the ngrok of tunnel.command is pyngrok's script, not the agent: run relay tunnel install"
+    )
+    assert not ran.exists()
+
+
 async def test_a_missing_agent_is_looked_for_again_every_minute(agent):
     environ = {**agent.environ, "NGROK_PATH": str(agent.folder / "later")}
     async with agent.held(environ=environ) as held:
@@ -328,12 +378,6 @@ async def test_a_missing_agent_is_looked_for_again_every_minute(agent):
         (agent.folder / "ngrok").rename(agent.folder / "later")
         await held.until("up")
         assert set(held.clock.slept) == {60.0}
-
-
-async def test_a_failed_download_is_a_sentence(tmp_path):
-    environ = {**os.environ, "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-    with pytest.raises(RefusedError, match=r"cannot download the ngrok agent: .*refused"):
-        await download_agent(tmp_path / "new" / "ngrok", environ)
 
 
 async def test_a_token_with_odd_characters_reaches_the_agent_whole(agent):

@@ -1,0 +1,59 @@
+"""`relay tunnel install`: the ngrok agent, downloaded when a person wants it."""
+
+import os
+from dataclasses import replace
+
+import click
+
+from relay.cli.asking import ask_yes_no, can_ask
+from relay.cli.options import Call, shared
+from relay.config import Config
+from relay.errors import TunnelError
+from relay.tunnel.agent import NotInstalledError, default_agent, download_agent, find_agent
+
+
+@click.group("tunnel", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Install the ngrok agent, which a tunnel through ngrok needs."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@command.command("install")
+@shared
+async def install(call: Call) -> int:
+    """Download the ngrok agent through pyngrok, where there is none yet. It asks nothing."""
+    default = default_agent()
+    try:
+        path = find_agent(None, os.environ, default)
+        told = f"the ngrok agent is installed already: {path}"
+    except NotInstalledError:
+        path = await download_agent(default, os.environ, call.terminal.say)
+        told = f"installed the ngrok agent: {path}; a relay that runs finds it within a minute"
+    if call.json:
+        call.terminal.json({"path": str(path)})
+    else:
+        call.terminal.line(told)
+    return 0
+
+
+async def offer_agent(call: Call, config: Config) -> Config:
+    """Return the configuration, with consent to a download where the agent is missing and a person says yes.
+
+    Nobody is asked off a terminal, or where the tunnel needs no agent.
+    """
+    options = config.tunnel
+    has_token = options.authtoken is not None and bool(options.authtoken.reveal().strip())
+    needs_agent = options.provider == "ngrok" or (options.provider == "auto" and has_token)
+    if not needs_agent or options.locked or call.json or not can_ask(call.terminal):
+        return config
+    try:
+        find_agent(options.agent_path, os.environ, default_agent())
+    except NotInstalledError as error:
+        question = f"{error.sentence}. Download it through pyngrok (10 MB)?"
+        consent = await ask_yes_no(call.terminal, question, default=has_token)
+        return replace(config, tunnel=replace(options, download=consent))
+    except TunnelError:
+        return config  # an agent that is named and not there: the tunnel says so
+    return config

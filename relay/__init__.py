@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from relay.handlers import Event, Failed, Retry, on, use
-    from relay.sending import send, send_async
+    from relay.sending import send, send_async, sign
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "Failed", "Retry", "__version__", "on", "send", "send_async", "use"]
+__all__ = ["Event", "Failed", "Retry", "__version__", "on", "send", "send_async", "sign", "use"]
 
 # Where each name comes from. Fetched late, so that `relay --help` loads none of it.
 _ROOMS = {
@@ -20,6 +20,7 @@ _ROOMS = {
     "use": "relay.handlers",
     "send": "relay.sending",
     "send_async": "relay.sending",
+    "sign": "relay.sending",
 }
 
 if not TYPE_CHECKING:  # a type checker that saw this function would believe in any name

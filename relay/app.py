@@ -89,7 +89,7 @@ def _ports(config: Config, *, quiet: bool) -> Iterator[Ports]:
     server = config.server
     if quiet:
         with listen(("127.0.0.1", 0), "", named=True) as one, listen(("127.0.0.1", 0), "", named=True) as two:
-            yield Ports(ingress=one, dashboard=two, notices=())
+            yield Ports(ingress=one, dashboard=two, notices=(), quiet=True)
         return
     with (
         listen(server.ingress, "--ingress", named=server.ingress_named) as ingress,

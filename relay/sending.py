@@ -1,13 +1,14 @@
-"""`relay.send(payload, url)`: a webhook of the user's own, checked, signed and posted from Python."""
+"""`relay.send(payload, url)` and `relay.sign(body, url)`: webhooks of the user's own, from Python."""
 
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import PydanticUserError, TypeAdapter
 from pydantic_core import PydanticSerializationError, to_jsonable_python
@@ -57,6 +58,49 @@ class Sent:
             return parse_json(self.body)
         except PayloadError:
             return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRequest:
+    """What to send so that a receiver believes it; a scheme signs in headers, query or body."""
+
+    query: str
+    headers: Headers
+    body: bytes
+
+
+def sign(
+    body: bytes,
+    url: str,
+    *,
+    secret: str,
+    signature: Signature = _STANDARD,
+    method: str = "POST",
+    headers: Iterable[tuple[str, str]] = (),
+) -> SignedRequest:
+    """Return a request with a fresh signature, made now as its sender would; nothing is sent.
+
+    `url` is the address that the receiver believes was called. `signature` is the name of a provider that relay
+    knows, where that signs in several ways with one of them (`"resend/simple"`), or a table as under
+    `[sources.NAME.signature]`. `headers` are name and value, latin-1 text; those of an older signature are replaced.
+
+    Raises SigningError where the secret cannot sign, ConfigError for a broken table, UsageError for a name that
+    signs nothing.
+    """
+    parts = urlsplit(url)
+    capture = Capture(
+        source="relay.sign",
+        method=method,
+        path=parts.path or "/",
+        query=parts.query,
+        headers=tuple((name, value) for name, value in headers),
+        body=body,
+        remote="",
+        received_at=datetime.now(UTC),
+        url=url,
+    )
+    signed = _scheme(signature).sign(Secret("relay.sign", secret), capture, capture.received_at)
+    return SignedRequest(query=signed.query, headers=signed.headers, body=signed.body)
 
 
 def send(
@@ -219,13 +263,14 @@ def _scheme(signature: Signature) -> SignatureScheme:
 
     if not isinstance(signature, str):
         return custom_scheme(signature)
-    provider = PROVIDERS.get(signature)
+    name, _, way = signature.partition("/")
+    provider = PROVIDERS.get(name)
     if provider is None or provider.scheme is None:
         raise UsageError(
             f"nothing signs as {signature!r}",
             hint="name one that relay providers lists, or give a table as under [sources.NAME.signature]",
         )
-    return provider.scheme
+    return provider.pinned(way) if way else provider.scheme
 
 
 async def _posted(request: SentRequest, destination: Destination, timeout: float, key: str) -> Sent:  # noqa: ASYNC109 - handed on

@@ -25,7 +25,7 @@ from relay.errors import (
     UnreachableError,
     UsageError,
 )
-from relay.sending import send, send_async
+from relay.sending import send, send_async, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -262,3 +262,17 @@ def test_the_public_door_has_send_and_imports_it_at_the_first_use():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "module 'relay' has no attribute 'nothing'\n"
+
+
+def test_sign_makes_what_the_receiver_verifies_and_replaces_an_older_signature():
+    body, old = b'{"a": 1}', [("webhook-signature", "v1,old"), ("X-Kept", "1")]
+    signed = sign(body, "http://localhost/hooks", secret=SECRET, headers=old)
+    assert Webhook(SECRET).verify(signed.body, dict(signed.headers)) == {"a": 1}
+    assert ("X-Kept", "1") in signed.headers
+    assert "v1,old" not in dict(signed.headers).values()
+
+
+@pytest.mark.parametrize("signature", ["nothing", "stripe/nothing", {"scheme": "nothing"}])
+def test_sign_refuses_a_signature_that_it_does_not_know(signature):
+    with pytest.raises(RelayError):
+        sign(b"", "http://localhost/", secret=SECRET, signature=signature)

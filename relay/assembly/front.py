@@ -28,6 +28,7 @@ from relay.web.diagnosis import Doctor
 from relay.web.guard import Guard, load_token, own_hosts
 from relay.web.keys import Desk, Live, Setup, TriggerRequest, Verbs
 from relay.web.post import post_sample
+from relay.web.sites import join_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,9 @@ def setup(ground: Ground) -> Setup:
         version=__version__,
         boot=secrets.token_hex(8),
         ingress_url=ground.ingress_url,
+        usual_ingress_url=(
+            f"http://{join_address(*config.server.ingress)}" if ground.ports.quiet else ground.ingress_url
+        ),
         dashboard_url=ground.dashboard_url,
         data_dir=config.server.data_dir,
         config_path=config.path,

@@ -27,11 +27,12 @@ from relay.web.sources import SourceTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """The two listening sockets, and what to say about them."""
+    """The two listening sockets, and what to say about them; `quiet`: of a command that soon ends."""
 
     ingress: socket.socket
     dashboard: socket.socket
     notices: tuple[str, ...]
+    quiet: bool = False
 
 
 class Ground:

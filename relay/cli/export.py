@@ -1,5 +1,6 @@
 """`relay export`: events as text that other tools read."""
 
+import codecs
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from relay.cli import bulk
 from relay.cli.client import connect
 from relay.cli.faults import NothingMatched
 from relay.cli.options import Call, shared
+from relay.cli.terminal import Terminal
 from relay.cli.words import counted
 from relay.errors import UsageError
 from relay.model.text import size
@@ -42,12 +44,20 @@ async def command(call: Call, /, query: tuple[str, ...], *, kind: str, raw: bool
             if not count:
                 raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
             if output is None:
-                await _copy(response, call.terminal.raw, bulk.NoBar())
+                await _copy(response, _writer(call.terminal), bulk.NoBar())
                 return 0
             with _written(output) as file, bulk.progress(call, count, "exporting") as bar:
                 taken = await _copy(response, file.write, bar)
     call.terminal.say(f"{counted(count, 'event')}, {size(taken)}, written to {output}")
     return 0
+
+
+def _writer(terminal: Terminal) -> Callable[[bytes], object]:
+    """Return what writes to stdout: exact bytes into a file or pipe, made harmless where a person looks."""
+    if not terminal.is_terminal:
+        return terminal.raw
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    return lambda content: terminal.text(decoder.decode(content))
 
 
 async def _copy(response: aiohttp.ClientResponse, write: Callable[[bytes], object], bar: bulk.Bar) -> int:

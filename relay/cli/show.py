@@ -50,8 +50,7 @@ def _print_body(call: Call, content: bytes) -> None:
     if not call.terminal.is_terminal:
         call.terminal.raw(content)
         return
-    for line in content.decode("utf-8", "backslashreplace").splitlines():
-        call.terminal.line(line)
+    call.terminal.text(content.decode("utf-8", "backslashreplace").rstrip("\n") + "\n")
     call.terminal.say("shown escaped; redirect it to a file for the exact bytes")
 
 

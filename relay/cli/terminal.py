@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class Terminal:
             self.out.buffer.flush()
         except BrokenPipeError:
             raise OutputClosed from None
+
+    def text(self, text: str) -> None:
+        """Print text of several lines; control characters other than line feeds and tabs come out escaped."""
+        self._write(re.sub(r"[^\n\t]+", lambda match: printable(match[0]), text))
 
     def table(self, rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> None:
         """Print rows with their columns aligned; `widths` as for `aligned`."""

@@ -120,6 +120,7 @@ def _source(name: str, table: SourceTable, load: Load) -> Source:
             path=PREFIX + name,
             title=name,
             scheme=_custom(table.signature, load),
+            signature=_declared(table.signature),
             event_type=guess_type,
             idempotency_key=guess_key,
         )
@@ -127,9 +128,11 @@ def _source(name: str, table: SourceTable, load: Load) -> Source:
         source = _of_provider(name, provider)
         if table.signature is not None:
             _refuse_pin(table)
-            source = replace(source, scheme=_custom(table.signature, load))
+            scheme, declared = _custom(table.signature, load), _declared(table.signature)
+            source = replace(source, scheme=scheme, signature=declared)
         elif table.scheme is not None:
-            source = replace(source, scheme=provider.pinned(table.scheme))
+            signature = f"{provider.name}/{table.scheme}"
+            source = replace(source, scheme=provider.pinned(table.scheme), signature=signature)
     return matched(_configured(source, table), table.messages)
 
 
@@ -140,6 +143,7 @@ def _of_provider(name: str, provider: Provider) -> Source:
         path=PREFIX + name,
         title=provider.title,
         scheme=provider.scheme,
+        signature=provider.name if provider.schemes else None,
         event_type=provider.event_type,
         idempotency_key=provider.idempotency_key,
         summary=provider.summary,
@@ -186,6 +190,12 @@ def _custom(table: SignatureTable | None, load: Load) -> SignatureScheme | None:
     if table is None:
         return None
     return custom_scheme(table.model_dump(by_alias=True, exclude_unset=True), load)
+
+
+def _declared(table: SignatureTable | None) -> Mapping[str, object] | None:
+    """Return the options of a declared signature; None for a class of the user's own, which is no data."""
+    options = {} if table is None else table.model_dump(by_alias=True, exclude_unset=True)
+    return options if options and options.get("scheme") != "python" else None
 
 
 def _refuse_pin(table: SourceTable) -> None:

@@ -172,6 +172,7 @@ class Source:
     `local` counts besides `secrets`, and only where those do not verify a request. `statuses` reads
     what its events tell of messages, None where they tell nothing; `matching` says how those are found.
     `locked_secrets` and `locked_tokens` are references whose values are in the vault while that is locked.
+    `signature` is what `relay.sign` takes to sign as the sender does, None where no secret can.
     """
 
     name: str
@@ -199,6 +200,7 @@ class Source:
     configured: bool = True
     statuses: StatusReader | None = None
     matching: Matching = field(default_factory=Matching)
+    signature: str | Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What events are exported as: JSON lines, HAR, a curl script, an HTTP file for editors, a pytest module."""
 
 import json
+import re
 import shlex
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -10,12 +11,17 @@ from textwrap import dedent
 from relay import __version__
 from relay.model.event import Event, Headers
 from relay.model.text import header_text, printable, readable
+from relay.transfer.context import ExportContext
+from relay.transfer.pytest_module import TAIL, write_head, write_request
 from relay.transfer.record import record, stamp
 
-# What an HTTP client sets by itself, or what belonged to the connection it came over.
-_FRAMING = frozenset(
-    {"host", "content-length", "connection", "transfer-encoding", "accept-encoding", "keep-alive"}
+# What the client that sends the request sets for its own connection.
+_OF_THE_CONNECTION = frozenset(
+    {"host", "content-length", "connection", "transfer-encoding", "keep-alive", "expect"}
 )
+_CURL_ADDS = ("Accept", "User-Agent", "Content-Type")
+# Lines of a body that editors take for a separator, a file to include or a script, and {{variables}}.
+_EDITOR_SYNTAX = re.compile(r"^(###|<@?\s|>\s)|\{\{", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +31,17 @@ class Format:
     name: str
     suffix: str
     media_type: str
-    one: Callable[[Event], str]
-    head: str = ""
+    one: Callable[[Event, ExportContext], str]
+    head: Callable[[ExportContext], str] = lambda _: ""
     between: str = ""
     tail: str = ""
 
 
-def _jsonl(event: Event) -> str:
+def _jsonl(event: Event, _: ExportContext) -> str:
     return json.dumps(record(event), separators=(",", ":")) + "\n"
 
 
-def _har(event: Event) -> str:
+def _har(event: Event, _: ExportContext) -> str:
     capture, body = event.capture, event.capture.body
     url = header_text(capture.url) or f"http://relay.invalid{header_text(capture.path)}"
     entry: dict[str, object] = {
@@ -82,15 +88,38 @@ def _post_data(event: Event) -> dict[str, str]:
         return {"mimeType": kind, "text": b64encode(event.capture.body).decode(), "encoding": "base64"}
 
 
-def _curl(event: Event) -> str:
+def _curl(event: Event, _: ExportContext) -> str:
     capture = event.capture
-    options = [f"-X {shlex.quote(capture.method)}"]
-    options += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in _sent(capture.headers)]
-    if not capture.header("Content-Type"):
-        options.append("-H 'Content-Type:'")  # else curl would call it a form
-    place = shlex.quote(_place(event))
-    lines = " \\\n  ".join([f'curl -sS "$TARGET"{place}', *options, "--data-binary @-"])
-    return f"\n# {_title(event)}\n{_printf(capture.body)} | {lines}\necho\n"
+    # No expansion of brackets and braces, no tidying of dot segments, no header of curl's own: one request, this one.
+    options = ["--globoff --path-as-is --http1.1", f"-X {shlex.quote(capture.method)}"]
+    options += [f"-H {_quote_for_shell(_curl_header(name, value))}" for name, value in _sent(capture.headers)]
+    options += [f"-H '{name}:'" for name in _CURL_ADDS if capture.header(name) is None]
+    options.append("-H 'Expect:'")
+    has_body = bool(capture.body) or capture.header("Content-Length") is not None
+    if capture.method == "HEAD":
+        # With -X alone curl waits for the body of the answer; and it cannot give a HEAD a body.
+        options[1:2] = ["--head", *(["-H 'Content-Length: 0'"] if has_body else [])]
+        has_body = False
+    if has_body:
+        options.append("--data-binary @-")
+    place = _quote_for_shell(_place(event))
+    lines = " \\\n  ".join([f'curl -sS "$TARGET"{place}', *options])
+    return f"\n# {_title(event)}\n{f'{_printf(capture.body)} | ' if has_body else ''}{lines}\necho\n"
+
+
+def _curl_header(name: str, value: str) -> str:
+    # `-H 'X:'` leaves a header out; `-H 'X;'` sends it without a value.
+    return f"{name}: {value}" if value.strip() else f"{name};"
+
+
+def _quote_for_shell(text: str) -> str:
+    """Return latin-1 text, a character a byte, as a word of the shell that stands for those bytes."""
+    data = text.encode("latin-1")
+    try:
+        return shlex.quote(data.decode())
+    except UnicodeDecodeError:
+        octal = "".join(f"\\{byte:03o}" for byte in data)
+        return f"\"$(printf '{octal}')\""
 
 
 def _printf(body: bytes) -> str:
@@ -104,71 +133,37 @@ def _printf(body: bytes) -> str:
     return "printf '" + "".join(f"\\{byte:03o}" for byte in body) + "'"
 
 
-def _http(event: Event) -> str:
+def _http(event: Event, _: ExportContext) -> str:
     capture = event.capture
-    lines = [f"### {_title(event)}", f"{capture.method} {{{{target}}}}{_place(event)} HTTP/1.1"]
-    lines += [f"{name}: {value}" for name, value in _sent(capture.headers)]
+    # Editors take {{x}} for a variable, in the address as well.
+    place = header_text(_place(event)).replace("{", "%7B").replace("}", "%7D")
+    lines = [f"### {_title(event)}", f"{capture.method} {{{{target}}}}{place} HTTP/1.1"]
+    lines += [f"{name}: {header_text(value)}" for name, value in _sent(capture.headers)]
     text = readable(capture.body)
-    if text.encode("utf-8", "surrogateescape") == capture.body and "\n###" not in f"\n{text}":
+    if text.encode("utf-8", "surrogateescape") == capture.body and not _EDITOR_SYNTAX.search(text):
         lines += ["", text]
     elif capture.body:
         saved = f"event-{event.id}.bin"
-        lines += [f"# the body is no text: relay show {event.id} --body > {saved}", "", f"< ./{saved}"]
+        why = "an editor would read more into the body" if text.isprintable() else "the body is no text"
+        lines += [f"# {why}: relay show {event.id} --body > {saved}", "", f"< ./{saved}"]
     return "\n".join(lines) + "\n\n"
 
 
-def _pytest(event: Event) -> str:
-    capture = event.capture
-    name = f"{event.id} {event.type}"
-    values = (capture.method, _place(event), list(_sent(capture.headers)), capture.body)
-    return (
-        "    pytest.param(\n"
-        + "".join(f"        {value!a},\n" for value in values)
-        + f"        id={name!a},\n    ),\n"
-    )
-
-
-_PYTEST_HEAD = dedent('''\
-    """Captured webhooks, posted to an app: TARGET_URL=http://localhost:3000 pytest THIS_FILE.
-
-    Signatures are as they were received: switch the age check of your app off for them.
-    """
-
-    import os
-    import urllib.error
-    import urllib.request
-
-    import pytest
-
-    TARGET = os.environ.get("TARGET_URL", "http://localhost:3000")
-
-    EVENTS = [
-    ''')
-_PYTEST_TAIL = dedent("""\
-    ]
-
-
-    @pytest.mark.parametrize(("method", "path", "headers", "body"), EVENTS)
-    def test_the_app_takes_it(method, path, headers, body):
-        request = urllib.request.Request(TARGET + path, data=body, headers=dict(headers), method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                status = response.status
-        except urllib.error.HTTPError as error:
-            with error:
-                status = error.code
-        assert 200 <= status < 300
-    """)
 _HAR_HEAD = (
     '{"log":{"version":"1.2","creator":{"name":"relay","version":'
     + json.dumps(__version__)
     + '},"entries":[\n'
 )
-_CURL_HEAD = dedent("""\
-    #!/bin/sh
-    # Captured webhooks, sent again. Signatures are as they were received; relay replay signs anew.
-    TARGET="${TARGET:-http://127.0.0.1:8400}"
-    """)
+
+
+def _curl_head(context: ExportContext) -> str:
+    return dedent(f"""\
+        #!/bin/sh
+        # Captured webhooks, sent again. Signatures are as they were received; relay replay signs anew.
+        TARGET="${{TARGET:-{context.ingress_url}}}"
+        """)
+
+
 
 FORMATS = {
     made.name: made
@@ -179,25 +174,25 @@ FORMATS = {
             suffix="har",
             media_type="application/json",
             one=_har,
-            head=_HAR_HEAD,
+            head=lambda _: _HAR_HEAD,
             between=",\n",
             tail="\n]}}\n",
         ),
-        Format(name="curl", suffix="sh", media_type="text/plain", one=_curl, head=_CURL_HEAD),
+        Format(name="curl", suffix="sh", media_type="text/plain", one=_curl, head=_curl_head),
         Format(
             name="http",
             suffix="http",
             media_type="text/plain",
             one=_http,
-            head="@target = http://127.0.0.1:8400\n\n",
+            head=lambda context: f"@target = {context.ingress_url}\n\n",
         ),
         Format(
             name="pytest",
             suffix="py",
             media_type="text/plain",
-            one=_pytest,
-            head=_PYTEST_HEAD,
-            tail=_PYTEST_TAIL,
+            one=write_request,
+            head=write_head,
+            tail=TAIL,
         ),
     )
 }
@@ -209,7 +204,7 @@ def _title(event: Event) -> str:
 
 def _place(event: Event) -> str:
     path, query = event.capture.path, event.capture.query
-    return header_text(f"{path}?{query}" if query else path)
+    return f"{path}?{query}" if query else path
 
 
 def _shown(headers: Headers) -> Iterator[tuple[str, str]]:
@@ -217,4 +212,4 @@ def _shown(headers: Headers) -> Iterator[tuple[str, str]]:
 
 
 def _sent(headers: Headers) -> Iterator[tuple[str, str]]:
-    return ((name, value) for name, value in _shown(headers) if name.lower() not in _FRAMING)
+    return ((name, value) for name, value in headers if name.lower() not in _OF_THE_CONNECTION)

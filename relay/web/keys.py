@@ -33,7 +33,8 @@ from relay.web.refusals import Refusals
 class Setup:
     """What relay.toml says, resolved.
 
-    `emails` maps a template's name to where it usually goes,
+    `usual_ingress_url` is where relay listens when it runs for long: a command that opens the store for a moment
+    listens elsewhere. `emails` maps a template's name to where it usually goes,
     `addresses` a target's name to the URL, mail or file it leads to; `max_body` is in bytes,
     `keep` what retention goes by, `allow_recipients` are those of [smtp].
     """
@@ -41,6 +42,7 @@ class Setup:
     version: str
     boot: str
     ingress_url: str
+    usual_ingress_url: str
     dashboard_url: str
     data_dir: Path
     config_path: Path | None

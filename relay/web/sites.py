@@ -62,6 +62,11 @@ def _explained(error: OSError, address: tuple[str, int], option: str) -> PortErr
 def address_of(listening: socket.socket) -> str:
     """Return the address of a listening socket as `host:port`."""
     host, port = listening.getsockname()[:2]
+    return join_address(host, port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Return `host:port`, an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -7,6 +7,7 @@ from aiohttp import web
 from relay.errors import NotFoundError, UsageError
 from relay.model.signals import EventStored
 from relay.store.imports import Parcel
+from relay.transfer.context import ExportContext
 from relay.transfer.formats import FORMATS
 from relay.transfer.record import parcel, redacted
 from relay.web import asked
@@ -35,14 +36,20 @@ async def export(request: web.Request) -> web.StreamResponse:
         }
     )
     await response.prepare(request)
-    await response.write(kind.head.encode())
+    context = ExportContext(
+        ingress_url=here.setup.usual_ingress_url,
+        sources=here.setup.sources,
+        targets=here.setup.targets,
+        routes=here.setup.routes,
+    )
+    await response.write(kind.head(context).encode())
     between = ""
     for id_ in ids:
         try:
             event = await here.store.events.get(id_)
         except NotFoundError:
             continue  # deleted meanwhile
-        text = between + kind.one(event if raw else redacted(event))
+        text = between + kind.one(event if raw else redacted(event), context)
         await response.write(text.encode("utf-8", "backslashreplace"))
         between = kind.between
     await response.write(kind.tail.encode())

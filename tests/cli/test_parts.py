@@ -52,6 +52,12 @@ def test_no_text_gets_a_control_character_onto_a_line(texts, colour):
     assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", line)
 
 
+def test_text_of_several_lines_keeps_its_lines_and_tabs_and_loses_its_escape_sequences():
+    out = io.StringIO()
+    Terminal(out=out, err=out).text("a\t\x1b[31mred\r\n\x9b2Jcaf\u00e9\n")
+    assert out.getvalue() == "a\t\\x1b[31mred\\x0d\n\\x9b2Jcaf\u00e9\n"
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_json_is_one_line_of_ascii(value):

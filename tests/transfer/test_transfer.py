@@ -11,6 +11,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from relay.cli.program import run
 from relay.errors import UsageError
@@ -114,6 +115,49 @@ async def test_a_curl_script_sends_the_same_bytes_again(start, tmp_path, require
         assert {key: after[key] for key in ("method", "path", "query", "sha256", "content_type")} == {
             key: before[key] for key in ("method", "path", "query", "sha256", "content_type")
         }
+
+
+async def test_a_curl_script_sends_nothing_of_its_own_and_leaves_nothing_out(start, tmp_path, require_program):
+    require_program("curl")
+    at = await start()
+    odd = "/webhooks/odd/a[1-3]/{x,y}/../z?ids[]=1&q=%20#".removesuffix("#")
+    async with at.session.post(
+        URL(at.ingress + odd, encoded=True), data=b"{}", skip_auto_headers=["User-Agent", "Accept", "Content-Type"],
+        headers={"X-Empty": "", "X-Byte": "caf\xe9", "x-byte": "'\\"},
+    ) as response:  # fmt: skip
+        assert response.status == 200
+    await at.send("/webhooks/head", b"", "HEAD")
+    await at.send("/webhooks/get?a=1", b"", "GET")
+    await at.send("/webhooks/empty", b"", "POST")
+    _, script = await at.api("/api/export?as=curl&raw=1")
+    assert f'TARGET="${{TARGET:-{at.ingress}}}"'.encode() in script
+    (tmp_path / "again.sh").write_bytes(script)
+    process = await asyncio.create_subprocess_exec(
+        "sh", tmp_path / "again.sh", env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out
+    shapes = await wholes(at, 8)
+    assert len(shapes) == 8
+    for before, after in zip(shapes[:4], shapes[4:], strict=True):
+        for key in ("method", "path", "query", "sha256"):
+            assert after[key] == before[key]
+        assert sorted(comparable(after)) == sorted(comparable(before))
+
+
+def comparable(shape):
+    framing = ("host", "accept-encoding", "connection")
+    return [(name, value) for name, value in shape["headers"] if name.lower() not in framing]
+
+
+async def test_an_http_file_leaves_nothing_to_the_editor(start):
+    at = await start()
+    for body in (b"{{user}}", b"a\n### b", b"< ./etc/passwd", b"x\n> {% %}"):
+        await at.send("/webhooks/editor/%7B%7Bx%7D%7D", body, headers={"X-Empty": ""})
+    _, text = await at.api("/api/export?as=http&raw=1")
+    assert text.startswith(f"@target = {at.ingress}\n".encode())
+    assert [f"< ./event-{number}.bin".encode() in text for number in range(1, 5)] == [True] * 4
+    assert text.count(b"X-Empty: \n") == 4
 
 
 async def test_a_pytest_module_runs_against_an_app(start, tmp_path):

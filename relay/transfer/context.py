@@ -1,0 +1,93 @@
+"""What an export knows besides its events: where relay listens, and where and how each event went on."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.actions.outgoing import ForwardOptions, address, called_url
+from relay.dial import Destination, check_syntax
+from relay.errors import TargetError
+from relay.model.delivery import Changes, Route, Target
+from relay.model.event import Event, Source, Verdict
+from relay.providers.catalogue import PROVIDERS
+from relay.providers.local import paired
+from relay.routing import lead
+
+_NO_CHANGES = Changes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedAs:
+    """How a request can be signed again: `signature` as `relay.sign` takes it, `variable` holds the secret."""
+
+    signature: str | Mapping[str, object]
+    variable: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportContext:
+    """The configuration that an export reads. `ingress_url` has no trailing slash."""
+
+    ingress_url: str
+    sources: Mapping[str, Source]
+    targets: Mapping[str, Target]
+    routes: tuple[Route, ...]
+
+    def find_target(self, event: Event) -> tuple[ForwardOptions, Destination] | None:
+        """Return the target that an event is forwarded to first, else the only one there is, else None."""
+        led = [self.targets[name] for name in lead(event, self.routes) if name in self.targets]
+        forwards = [target for target in self.targets.values() if target.action == "forward"]
+        chosen = next((target for target in led if target.action == "forward"), None)
+        if chosen is None and len(forwards) == 1:
+            chosen = forwards[0]
+        if chosen is None or not isinstance(chosen.options, ForwardOptions):
+            return None
+        try:
+            return chosen.options, check_syntax(chosen.options.url)
+        except TargetError:
+            return None
+
+    def locate(self, event: Event) -> tuple[str, str, str]:
+        """Return path and query at the app, and the URL that its signature covers where that is another one."""
+        found = self.find_target(event)
+        if found is None:
+            return event.capture.path, event.capture.query, ""
+        options, destination = found
+        path, query, _ = address(event, _NO_CHANGES, options, destination, self._find_path)
+        if options.signed_url:
+            return path, query, options.signed_url
+        if options.sign_url == "public":
+            source = self.sources.get(event.row.source)
+            public_url = source.public_url if source else None
+            name = event.capture.source
+            return path, query, called_url(event, _NO_CHANGES, self._find_path(name), public_url)
+        return path, query, ""
+
+    def find_signature(self, event: Event) -> SignedAs | None:
+        """Return how an event is signed again; None where no secret can, and for one that did not verify."""
+        if event.row.verdict is Verdict.INVALID:
+            return None
+        source = self.sources.get(event.row.source)
+        if source is None:
+            provider = PROVIDERS.get(event.row.provider)
+            if provider is None or not provider.schemes or not provider.secret_env:
+                return None
+            bare = Source(name=event.row.source, provider=provider.name, path="", scheme=provider.scheme)
+            signed_as = SignedAs(signature=provider.name, variable=provider.secret_env[0])
+            return None if paired(bare) else signed_as
+        if source.signature is None or paired(source):
+            return None
+        found = (secret.reference for secret in source.secrets)
+        references = (*found, *source.missing_secrets, *source.locked_secrets)
+        return SignedAs(signature=source.signature, variable=_name_variable(source, references))
+
+    def _find_path(self, name: str) -> str:
+        source = self.sources.get(name)
+        return source.path if source else f"/webhooks/{name}"
+
+
+def _name_variable(source: Source, references: tuple[str, ...]) -> str:
+    """Return the variable of the newest secret; one of the vault gets a variable of its own name."""
+    reference = references[0] if references else f"vault:{source.name}_webhook_secret"
+    kind, _, name = reference.partition(":")
+    return name if kind == "env" else re.sub(r"\W", "_", name, flags=re.ASCII).upper()

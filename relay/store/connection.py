@@ -1,10 +1,16 @@
-"""Opening the database file: its settings, its checks, and errors in plain words."""
+"""Opening the database file: its checks, its settings, and errors in plain words."""
 
 import os
 import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
+from relay.files import open_private
+
+Check = Callable[[sqlite3.Connection, Path], object]
 
 _SETTINGS = (
     "PRAGMA busy_timeout = 5000",
@@ -23,23 +29,23 @@ _WRITER_SETTINGS = (
 )
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open `path` for writing, made 0600 if it is new, and check that it is sound.
+def connect(path: Path, check: Check) -> sqlite3.Connection:
+    """Open `path` for writing, made 0600 if it is new; `check` is asked first whether it may be used.
 
-    Raises StoreError naming the path and the reason; a damaged file is left as it is.
+    Raises StoreError naming the path and the reason, also that of `check`. A file that is refused is left
+    as it is, byte for byte: it is looked at without a right to write.
     """
+    was_sound = _inspect(path, check)
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(open_private(path, os.O_RDWR))
     except OSError as error:
-        raise StoreError(
-            f"cannot open {path}: {error.strerror}",
-            hint="choose another data_dir, or mend its permissions",
-        ) from error
+        raise _cannot_open(path, error) from error
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
+        if not was_sound:
+            _check_pages(connection, path)
         for setting in (*_SETTINGS, *_WRITER_SETTINGS):
             connection.execute(setting)
-        _check(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise explain(error, path) from error
@@ -64,7 +70,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return _damaged(path, str(error))
     if name.startswith("SQLITE_READONLY"):
-        return StoreError(f"{path} cannot be written", hint="mend its permissions")
+        return StoreError(f"{path} cannot be written", hint="give this user the right to write it")
     if name.startswith("SQLITE_IOERR"):
         return StoreError(
             f"{path} cannot be written: {error}", hint="look at the disk; senders will try again"
@@ -72,7 +78,62 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path}: {error}", hint="senders will try again")
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _inspect(path: Path, check: Check) -> bool:
+    """Look at a file that may be there without changing anything; return whether its pages were checked too."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(
+                f"{path} is not a file; it was left as it is", hint="name another data_dir in relay.toml"
+            )
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    if not status.st_size:
+        return True
+    try:
+        with closing(_open_read_only(path)) as connection:
+            check(connection, path)
+            if _has_content(path, "-journal"):
+                return False  # half of a transaction, which SQLite undoes when it is opened for writing
+            _check_pages(connection, path)
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    return True
+
+
+def _open_read_only(path: Path) -> sqlite3.Connection:
+    # Plain mode=ro makes or changes the -shm file of a database in WAL mode; these ways write nothing at all.
+    if not _has_content(path, "-wal"):
+        ways = "immutable=1"
+    elif _has_content(path, "-shm"):
+        ways = "mode=ro&readonly_shm=1"
+    else:
+        ways = "mode=ro&vfs=unix-none"
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?{ways}", uri=True, isolation_level=None)
+    try:
+        if ways.endswith("unix-none"):
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # the index of the WAL stays in memory
+        for setting in settings():
+            connection.execute(setting)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def _has_content(path: Path, suffix: str) -> bool:
+    try:
+        # SQLite keeps them beside the real file where `path` is a link.
+        return Path(f"{path.resolve()}{suffix}").stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
     # quick_check of a large file would hold up the start: 200 opcodes x 1000 keeps it under two seconds.
     budget = iter(range(20_000))
     connection.set_progress_handler(lambda: next(budget, None) is None, 10_000)
@@ -88,9 +149,16 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise _damaged(path, str(answer))
 
 
+def _cannot_open(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot open {path}: {error.strerror}",
+        hint="name another data_dir, or give this user the rights to the file",
+    )
+
+
 def _damaged(path: Path, why: str) -> StoreError:
     first = why.splitlines()[0] if why else "unreadable"
     return StoreError(
         f"{path} is not a usable relay database ({first}); it was left as it is",
-        hint="move it away to start afresh, or name another data_dir",
+        hint="move it away to start with an empty one, or name another data_dir",
     )

@@ -19,6 +19,7 @@ _SECOND = 1_000_000
 _PRUNE_EVERY = 200  # claims
 _PRUNE_AT_ONCE = 1000  # keys
 
+_APPLICATION_ID = 0x52454C4B  # "RELK"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS received (
   source TEXT NOT NULL, key TEXT NOT NULL, done INTEGER NOT NULL, until INTEGER NOT NULL,
@@ -110,10 +111,26 @@ class SqliteKeys:
         with self._lock:
             try:
                 if self._connection is None:
-                    self._connection = connect(self._path)
+                    self._connection = connect(self._path, _refuse_foreign)
                     self._connection.execute("PRAGMA wal_autocheckpoint = 1000")
+                    _mark(self._connection)
                     self._connection.execute(_TABLE)
                     self._connection.execute(_INDEX)
                 yield self._connection
             except sqlite3.Error as error:
                 raise explain(error, self._path) from error
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if application not in (0, _APPLICATION_ID) or not tables <= {"received"}:
+        raise StoreError(
+            f"{path} is a SQLite file but not one of relay's keys; it was left as it is",
+            hint="name another file for the keys, or another data_dir",
+        )
+
+
+def _mark(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")

@@ -1,59 +1,182 @@
-"""Brings a database file up to date: migrations/NNNN_name.sql, once each, in order."""
+"""Brings a database file up to date: each migrations/NNNN_name.sql once, known by its name.
 
+The table `migrations` records what was applied, so that a migration may get another number. Databases
+written before there was such a table only counted their migrations, and the numbers moved since: what
+was applied to those is read from their tables and columns.
+"""
+
+import os
 import sqlite3
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from relay.errors import StoreError
+from relay.files import create_private
+from relay.store.schema import Schema, read_schema, statements_between
 
 APPLICATION_ID = 0x52454C41  # "RELA": tells our files from any other SQLite file
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_RECORD = "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY) WITHOUT ROWID"
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply what is missing, one transaction a step, after a backup of a file that holds anything.
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of migrations/: its name without the number, and its SQL."""
 
-    Raises StoreError for a file that is not relay's, or that a newer relay wrote; such a file is
-    left untouched.
+    name: str
+    script: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a database needs: `found` is applied but not recorded yet, `repairs` makes it what it should be."""
+
+    recorded: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+    missing: tuple[Migration, ...] = ()
+    is_new: bool = False
+
+
+def load_migrations() -> tuple[Migration, ...]:
+    """Return every migration in the order of its number."""
+    files = sorted(_MIGRATIONS.glob("[0-9]*.sql"))
+    return tuple(Migration(file.stem.partition("_")[2], file.read_text(encoding="utf-8")) for file in files)
+
+
+def plan_migration(connection: sqlite3.Connection, path: Path) -> Plan:
+    """Return what a database needs, without writing to it.
+
+    Raises StoreError for a file that is not relay's, or that another version of relay wrote.
     """
-    steps = sorted(_MIGRATIONS.glob("[0-9]*.sql"))
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    _refuse_foreign(connection, path)
-    if version > len(steps):
-        raise StoreError(
-            f"{path} was written by a newer relay (schema {version}; this one knows {len(steps)})",
-            hint="upgrade relay, or name another data_dir",
-        )
-    if 0 < version < len(steps):
-        _back_up(connection, path, version)
-    for number, step in enumerate(steps, start=1):
-        if number > version:
-            _apply(connection, number, step.read_text(encoding="utf-8"))
-
-
-def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    migrations = load_migrations()
+    tables = read_schema(connection).tables
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    tables = connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0]
-    if application != APPLICATION_ID and tables:
+    if application != APPLICATION_ID and (tables or application):
         raise StoreError(
             f"{path} is a SQLite file but not relay's; it was left as it is",
             hint="name another data_dir in relay.toml",
         )
+    if not tables:
+        return Plan(missing=migrations, is_new=True)
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(migrations):
+        raise _newer(path, f"schema {version}; this one knows {len(migrations)}")
+    if "migrations" not in tables:
+        return _plan_unrecorded(connection, path, migrations)
+    recorded = tuple(row[0] for row in connection.execute("SELECT name FROM migrations"))
+    unknown = sorted(set(recorded) - {migration.name for migration in migrations})
+    if unknown:
+        raise _newer(path, f"it has {', '.join(unknown)}, which this one does not know")
+    return Plan(recorded=recorded, missing=_without(migrations, recorded))
 
 
-def _back_up(connection: sqlite3.Connection, path: Path, version: int) -> None:
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply what is missing, one transaction a migration, after a backup of a file that holds anything.
+
+    Raises StoreError as `plan_migration` does; such a file is left untouched.
+    """
+    plan = plan_migration(connection, path)
+    if not plan.is_new and (plan.missing or plan.repairs):
+        _back_up(connection, path)
+    names = list(plan.recorded)
+    if plan.found:
+        names += plan.found
+        _apply(connection, plan.repairs, plan.found, len(names))
+    for migration in plan.missing:
+        names.append(migration.name)
+        _apply(connection, (migration.script,), (migration.name,), len(names))
+
+
+def _plan_unrecorded(connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> Plan:
+    actual = read_schema(connection)
+    found = _find_applied(actual, migrations)
+    try:
+        expected = _build(tuple(migration for migration in migrations if migration.name in found))
+    except sqlite3.Error:
+        expected = None
+    if expected is None or expected.tables != actual.tables:
+        raise StoreError(
+            f"{path} was written by a development version of relay whose tables this one does not know; "
+            "it was left as it is",
+            hint="export its events with the version that wrote it, or name another data_dir",
+        )
+    return Plan(
+        found=found, repairs=statements_between(actual, expected), missing=_without(migrations, found)
+    )
+
+
+def _find_applied(actual: Schema, migrations: tuple[Migration, ...]) -> tuple[str, ...]:
+    """Return the names of the migrations whose tables and columns are there.
+
+    One that adds neither is known by its indexes, as far as they are kept by those that follow.
+    """
+    final = _build(migrations)
+    found: list[str] = []
+    before = Schema()
+    with _in_memory() as scratch:
+        for migration in migrations:
+            scratch.executescript(migration.script)
+            after = read_schema(scratch)
+            columns = (after.columns - before.columns) & final.columns
+            names = (after.named.keys() - before.named.keys()) & final.named.keys()
+            if columns <= actual.columns if columns else names and names <= actual.named.keys():
+                found.append(migration.name)
+            before = after
+    return tuple(found)
+
+
+def _build(migrations: tuple[Migration, ...]) -> Schema:
+    """Return the schema that these migrations make. Raises sqlite3.Error where one needs another."""
+    with _in_memory() as scratch:
+        for migration in migrations:
+            scratch.executescript(migration.script)
+        return read_schema(scratch)
+
+
+def _in_memory() -> AbstractContextManager[sqlite3.Connection]:
+    return closing(sqlite3.connect(":memory:", isolation_level=None))
+
+
+def _without(migrations: tuple[Migration, ...], names: tuple[str, ...]) -> tuple[Migration, ...]:
+    return tuple(migration for migration in migrations if migration.name not in names)
+
+
+def _newer(path: Path, why: str) -> StoreError:
+    return StoreError(
+        f"{path} was written by a newer relay ({why}); it was left as it is",
+        hint="upgrade relay, or name another data_dir",
+    )
+
+
+def _back_up(connection: sqlite3.Connection, path: Path) -> None:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     backup = path.with_suffix(f".before-{version + 1}.db")
     if backup.exists():
         return
     half = backup.with_suffix(".part")
-    half.unlink(missing_ok=True)
-    connection.execute("VACUUM INTO ?", (str(half),))
-    half.chmod(0o600)
-    half.rename(backup)
+    try:
+        # SQLite fills an empty file, and so the copy is private from its first byte on.
+        os.close(create_private(half))
+        connection.execute("VACUUM INTO ?", (str(half),))
+        half.rename(backup)
+    finally:
+        half.unlink(missing_ok=True)
 
 
-def _apply(connection: sqlite3.Connection, number: int, script: str) -> None:
-    # One transaction holds the step and its version, so an interrupted upgrade simply runs again.
-    connection.executescript(
-        f"BEGIN IMMEDIATE;\n{script}\n"
-        f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {number};\nCOMMIT;",
-    )
+def _apply(
+    connection: sqlite3.Connection, statements: tuple[str, ...], names: tuple[str, ...], version: int
+) -> None:
+    # One transaction holds the changes and their record, so an interrupted upgrade simply runs again.
+    script = "\n".join(statements)
+    records = "\n".join(f"INSERT OR IGNORE INTO migrations VALUES ('{name}');" for name in names)
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{script}\n{_RECORD};\n{records}\n"
+            f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {version};\nCOMMIT;",
+        )
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

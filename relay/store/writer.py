@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, cast
 
 from relay.errors import RelayError, StoreError
 from relay.store.connection import connect, explain
-from relay.store.migrate import migrate
+from relay.store.migrate import migrate, plan_migration
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -141,7 +141,7 @@ class Writer:
     # What follows runs on the store's own thread.
 
     def _open(self) -> None:
-        connection = connect(self.path)
+        connection = connect(self.path, plan_migration)
         try:
             migrate(connection, self.path)
         except sqlite3.Error as error:

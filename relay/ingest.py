@@ -54,14 +54,13 @@ class Ingest:
         self._replies = Replies(store, bus)
 
     async def receive(
-        self, capture: Capture, source: Source, others: tuple[str, ...], *, sample: bool
+        self, capture: Capture, source: Source, urls: tuple[str, ...], *, sample: bool
     ) -> Answered:
         """Judge, keep and announce one request; on return it is on disk.
 
-        `others` are addresses besides `capture.url` that the sender may believe it called. Raises
-        StoreError when it could not be kept.
+        `urls` are the addresses that the sender may have signed. Raises StoreError when it could not be kept.
         """
-        capture, verification = verify(source, capture, others, capture.received_at)
+        capture, verification = verify(source, capture, urls, capture.received_at)
         handshake = shake(source, capture, verification, capture.received_at)
         if handshake is not None:
             return await self._shake(source, capture, handshake)

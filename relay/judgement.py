@@ -20,6 +20,7 @@ from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import printable
 from relay.providers.catalogue import recognise
+from relay.providers.sender_urls import at_first_url
 
 LOCKED = "vault_locked"
 _TYPE_LENGTH = 200
@@ -35,15 +36,17 @@ class _Judgement:
 def verify(
     source: Source,
     capture: Capture,
-    others: tuple[str, ...],
+    urls: tuple[str, ...],
     now: datetime,
 ) -> tuple[Capture, Verification]:
-    """Judge the signature against every address the sender may have called; pure.
+    """Judge the signature for each of `urls`, which the sender may have signed; pure.
 
-    While a secret of the source is in the locked vault, only what verifies with another one is believed;
-    nothing is refused, for that secret may be the one that fits.
+    The capture comes back at the URL whose signature fits, else at the first. While a secret of the source is
+    in the locked vault, only what verifies with another one is believed; nothing is refused, for that secret
+    may be the one that fits.
     """
-    judged = _verified(source, capture, others, now)
+    capture = at_first_url(capture, urls)
+    judged = _verified(source, capture, urls[1:], now)
     if not source.locked_secrets or judged[1].verdict in (Verdict.VERIFIED, Verdict.UNSIGNED):
         return judged
     if source.verify is VerifyMode.OFF:

@@ -67,7 +67,7 @@ class Checked:
 class Recheck:
     """Checks events again, as they were received and by the time at which they were.
 
-    `urls(source, capture)` gives further addresses the sender may have called; `in_order(target, id)`
+    `urls(source, capture)` gives the addresses the sender may have signed; `in_order(target, id)`
     lets deliveries up to that id go there one after another.
     """
 
@@ -110,8 +110,8 @@ class Recheck:
             unknown = Verification(verdict=Verdict.UNCHECKED, reason="no_source")
             return judged_again(gone, event, unknown), ()
         received = event.capture
-        others = tuple(url for url in self.urls(source, received) if url != received.url)
-        capture, verification = verify(source, received, others, received.received_at)
+        urls = self.urls(source, received)
+        capture, verification = verify(source, received, urls, received.received_at)
         handshake = shake(source, capture, verification, received.received_at)
         if handshake is None:
             new = track(judged_again(source, replace(event, capture=capture), verification), source)

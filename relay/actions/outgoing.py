@@ -9,6 +9,7 @@ from relay.dial import Destination
 from relay.model.delivery import Changes, Delivery, DeliveryReason, SignMode
 from relay.model.event import Capture, Event, Headers
 from relay.model.text import printable
+from relay.providers.sender_urls import public_address
 
 # RFC 9110, 7.6.1, with those that older software sends.
 HOP_BY_HOP = frozenset(
@@ -111,8 +112,10 @@ def _inside(below: str) -> str:
 def called_url(event: Event, changes: Changes, source_path: str, public_url: str | None) -> str:
     """Return the address the provider called: the source's `public_url` where it has one, else the event's own."""
     capture = event.capture
-    url = public_url + _below(capture.path, source_path) if public_url else capture.url.partition("?")[0]
     query = capture.query if changes.query is None else changes.query
+    if public_url:
+        return public_address(public_url, source_path, capture.path, query)
+    url = capture.url.partition("?")[0]
     return f"{url}?{query}" if query else url
 
 

@@ -4,14 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from multidict import CIMultiDict
-
 from relay.actions.email import Email
 from relay.assembly.ground import Ground
 from relay.config.build import resolved
 from relay.delivery.engine import Engine
 from relay.errors import StoreError
-from relay.model.event import Capture, Source
 from relay.model.secret import Secret
 from relay.model.signals import VaultChanged
 from relay.recheck import Checked, Recheck
@@ -19,7 +16,6 @@ from relay.store import NOTHING_WAITS, Waits
 from relay.tunnel.opening import reopen
 from relay.tunnel.supervisor import Supervisor
 from relay.vault import Attempts, VaultState, effects, lacking
-from relay.web.addresses import sender_urls
 from relay.web.custody import Standing
 
 log = logging.getLogger(__name__)
@@ -200,9 +196,3 @@ def waits(ground: Ground, email: Email) -> Waits:
     if not locked and not email.waits:
         return NOTHING_WAITS
     return ground.targets.waits(mail=email.waits, sources=locked)
-
-
-def urls(ground: Ground, source: Source, capture: Capture) -> tuple[str, ...]:
-    """Return the addresses that the sender of a stored request may have called."""
-    target = (capture.path, capture.query)
-    return sender_urls(CIMultiDict(capture.headers), target, source, ground.live.public_url)

@@ -88,6 +88,7 @@ def doctor(ground: Ground) -> Doctor:
         live=ground.live,
         ingress_url=ground.ingress_url,
         clock=ground.clock,
+        urls=ground.sender_urls,
         spare=lambda: ground.config.spare,
     )
 

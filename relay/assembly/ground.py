@@ -15,14 +15,17 @@ from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError
 from relay.keys import KeyPairs
 from relay.metrics.meter import Meter
-from relay.model.event import LocalKey, Source
+from relay.model.event import Capture, LocalKey, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
 from relay.providers.local import paired, trusting
+from relay.providers.sender_urls import OwnAddresses, sender_urls
 from relay.store import Store
 from relay.web.keys import Live
 from relay.web.preferences import load_preferences
 from relay.web.sites import address_of
 from relay.web.sources import SourceTable
+
+HTTP_PORT = 80  # which a Host header leaves out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,8 @@ class Ground:
         by_hand = config.smtp.retry if config.smtp else None
         self.targets = Targets(config.targets, config.emails, by_hand)
         self.tunnel_spoke = asyncio.Event()
+        self._tunnel_url: str | None = None  # also while the tunnel is down: it may come back with it
+        self._ingress_hosts = _hosts(ports.ingress)
         self.meter = Meter(store, self.bus, clock)
         self.live = Live(
             tunnel=TunnelChanged("none", None, "no tunnel"),
@@ -111,8 +116,20 @@ class Ground:
     def tunnel_changed(self, change: TunnelChanged) -> None:
         """Remember how the tunnel is and say so."""
         self.live.tunnel = change
+        if change.public_url is not None or change.state == "none":
+            self._tunnel_url = change.public_url
         self.tunnel_spoke.set()
         self.bus.publish(change)
+
+    def own_addresses(self) -> OwnAddresses:
+        """Return the addresses at which relay is reached at this moment."""
+        return OwnAddresses(
+            tunnel=self._tunnel_url, ingress_url=self.ingress_url, ingress_hosts=self._ingress_hosts
+        )
+
+    def sender_urls(self, source: Source, capture: Capture) -> tuple[str, ...]:
+        """Return the URLs that the sender of a stored request may have signed."""
+        return sender_urls(source, capture, self.own_addresses())
 
     def _note(self, signal: Signal) -> None:
         if isinstance(signal, Refused):
@@ -127,3 +144,11 @@ class Ground:
         """Return the address a source is called at from outside, where relay.toml says."""
         source = self.table.named(name)
         return source.public_url if source else None
+
+
+def _hosts(listening: socket.socket) -> frozenset[str]:
+    """Return every `host:port` that names a listening socket on this computer, as in a Host header."""
+    port = listening.getsockname()[1]
+    names = {"127.0.0.1", "localhost", "[::1]", address_of(listening).rpartition(":")[0].lower()}
+    bare = names if port == HTTP_PORT else set()
+    return frozenset({*(f"{name}:{port}" for name in names), *bare})

@@ -10,7 +10,7 @@ from relay.actions.email import Email, Post
 from relay.actions.forward import Forward
 from relay.actions.handler import Handler
 from relay.admission.gate import Gate
-from relay.assembly.custody import Custody, urls, waits
+from relay.assembly.custody import Custody, waits
 from relay.assembly.ground import Ground
 from relay.catchup.catch_ups import CatchUps
 from relay.catchup.listing import Listing
@@ -99,7 +99,7 @@ def custody(
         clock=ground.clock,
         routes=ground.config.routes,
         targets=ground.config.targets,
-        urls=partial(urls, ground),
+        urls=ground.sender_urls,
         in_order=engine.in_order,
     )
     return Custody(ground, recheck, email=email, engine=engine, tunnel=tunnel, checks=checks)
@@ -142,7 +142,7 @@ def catch_ups(ground: Ground) -> CatchUps:
         clock=ground.clock,
         routes=config.routes,
         targets=config.targets,
-        url=lambda source: source.public_url or ground.ingress_url + source.path,
+        urls=ground.sender_urls,
     )
 
     def listing(source: Source) -> Listing:
@@ -189,5 +189,6 @@ def door(ground: Ground) -> Door:
         meter=ground.meter,
         max_body=ground.config.server.max_body,
         nonce=ground.nonce,
+        own=ground.own_addresses,
         believing=names_callers(ground.config.file.tunnel),
     )

@@ -17,6 +17,7 @@ from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Ve
 from relay.model.signals import DeliveryChanged, EventStored
 from relay.model.text import printable
 from relay.providers.catalogue import find
+from relay.providers.sender_urls import at_first_url
 from relay.routing import owe
 from relay.store import Store
 from relay.store.incoming import Stored
@@ -28,7 +29,7 @@ _HERE = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """What every catch-up works with. `url` gives the address a source's provider calls.
+    """What every catch-up works with. `urls` gives the addresses that a source's provider may have called.
 
     `most` events are recovered at once, and `heaviest` bytes of bodies kept until the list is whole.
     """
@@ -38,7 +39,7 @@ class Means:
     clock: Clock
     routes: tuple[Route, ...]
     targets: Mapping[str, Target]
-    url: Callable[[Source], str]
+    urls: Callable[[Source, Capture], tuple[str, ...]]
     most: int = 100_000
     heaviest: int = 256_000_000
 
@@ -158,27 +159,28 @@ class Recovery:
         )
 
     def _captures(self, request: Rebuilt) -> list[Capture]:
-        source, url = self._source, self._means.url(self._source)
-        return [
+        source = self._source
+        captures = (
             Capture(
                 source=source.name,
                 method="POST",
                 path=source.path,
-                query=url.partition("#")[0].partition("?")[2],
+                query=(source.public_url or "").partition("#")[0].partition("?")[2],
                 headers=request.headers,
                 body=body,
                 remote=_HERE,
                 received_at=self._means.clock.now(),
-                url=url,
             )
             for body in request.bodies
-        ]
+        )
+        return [at_first_url(capture, self._means.urls(source, capture)) for capture in captures]
 
     def _verified(self, found: Found, captures: list[Capture]) -> tuple[Capture, Verification]:
         """Return the spelling that the provider's own signature fits; the first, unchecked, where none does."""
         fetched = self._fetch_step(found)
         for capture in captures:
-            judged, verification = verify(self._source, capture, (), found.sent_at)
+            urls = self._means.urls(self._source, capture)
+            judged, verification = verify(self._source, capture, urls, found.sent_at)
             if verification.verdict is Verdict.VERIFIED:
                 return judged, replace(verification, checks=(fetched, *verification.checks))
         return captures[0], Verification(

@@ -65,7 +65,7 @@ TEMPLATE = """\
 # digest    = "sha256"
 # encoding  = "hex"              # hex | base64
 # prefix    = "sha256="
-# content   = "{body}"           # also {timestamp}, {id}, {url}, {method}, {path}
+# content   = "{body}"           # also {timestamp}, {id}, {url}, {method}, {path}, {query}
 #
 # [sources.twilio]               # tells what became of SMS, as resend, sendgrid, mailgun and postmark do of mail
 # [sources.twilio.messages]      # how a status finds its message, and who it is for when nobody registered that

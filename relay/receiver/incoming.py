@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relay.admission.addresses import allowed, forwarded_for
 from relay.model.admission import Network
-from relay.model.event import Headers, Source
+from relay.model.event import Headers
 
 BODY_SECONDS = 30.0
 UNIX = "unix"
@@ -56,23 +56,6 @@ class Incoming:
         trusted = allowed(self.remote, proxies) if self.remote else unix
         told = self.values("X-Forwarded-For")
         return forwarded_for(told) if trusted and told else self.remote
-
-    def urls(self, source: Source) -> tuple[str, ...]:
-        """Return the addresses that the sender may have called, the likeliest first.
-
-        A proxy in front ends TLS, so the scheme may be either; a signature over the URL tells which.
-        """
-        found = [self.url]
-        for ours, theirs in (("http://", "https://"), ("https://", "http://")):
-            if self.url.startswith(ours):
-                found.append(theirs + self.url.removeprefix(ours))
-        if source.public_url is not None:
-            below = self.path.removeprefix(source.path.rstrip("/")) if self._under(source) else ""
-            found.insert(0, source.public_url + below + (f"?{self.query}" if self.query else ""))
-        return tuple(dict.fromkeys(found))
-
-    def _under(self, source: Source) -> bool:
-        return self.path.startswith(source.path.rstrip("/"))
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body.

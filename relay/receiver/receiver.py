@@ -20,6 +20,7 @@ from relay.model.delivery import Failed, Outcome, Retry, Route, Succeeded, Targe
 from relay.model.event import Capture, EventOutcome, NewEvent, Source
 from relay.model.text import printable
 from relay.providers.handshake import Handshake, introduce, shake
+from relay.providers.sender_urls import sender_urls
 from relay.receiver.incoming import BodyConsumedError, Incoming, TooLargeError
 from relay.receiver.keys import KeyStore, ask
 from relay.receiver.loop import OwnLoop
@@ -134,7 +135,6 @@ class Receiver:
             return refusal(408, "timeout", "the body did not arrive in time")
         except OSError:
             return refusal(400, "incomplete", "the body broke off")
-        urls = request.urls(source)
         capture = Capture(
             source=source.name,
             method=request.method,
@@ -144,12 +144,13 @@ class Receiver:
             body=body,
             remote=caller,
             received_at=self._clock.now(),
-            url=urls[0],
+            url=request.url,
         )
-        return await self._judge(source, capture, urls[1:])
+        return await self._judge(source, capture)
 
-    async def _judge(self, source: Source, capture: Capture, others: tuple[str, ...]) -> Answered:
-        capture, verification = verify(source, capture, others, capture.received_at)
+    async def _judge(self, source: Source, capture: Capture) -> Answered:
+        urls = sender_urls(source, capture)
+        capture, verification = verify(source, capture, urls, capture.received_at)
         handshake = shake(source, capture, verification, capture.received_at)
         if handshake is not None:
             return await self._shake(source, capture, handshake)

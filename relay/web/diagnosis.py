@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from multidict import CIMultiDict
-
 from relay.admission.examine import problems
 from relay.clock import Clock
 from relay.judgement import verify
@@ -18,7 +16,6 @@ from relay.providers.challenges import CHALLENGES, offered_secret
 from relay.providers.doctor import Case, Diagnosis, Known, diagnose
 from relay.providers.handshake import shake
 from relay.store import Store
-from relay.web.addresses import sender_urls
 from relay.web.keys import Live
 from relay.web.sources import PREFIX, SourceTable
 
@@ -30,7 +27,8 @@ _LARGE = 1_000_000  # bytes past which an earlier body is not
 class Doctor:
     """Examines stored events with the secrets and sources there are now.
 
-    `spare()` gives secrets of the environment and the open vault that no source need check with.
+    `urls(source, capture)` gives the addresses the sender may have signed, `spare()` secrets of the
+    environment and the open vault that no source need check with.
     """
 
     store: Store
@@ -38,12 +36,13 @@ class Doctor:
     live: Live
     ingress_url: str
     clock: Clock
+    urls: Callable[[Source, Capture], tuple[str, ...]]
     spare: Callable[[], tuple[Secret, ...]]
 
     async def __call__(self, event: Event) -> Diagnosis:
         """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
         source = self.table.named(event.row.source) or _gone(event)
-        urls = self._urls(event.capture, source)
+        urls = self.urls(source, event.capture)
         capture, verification = self._judge(source, event.capture, urls)
         if event.row.recovered and verification.verdict is not Verdict.VERIFIED:
             # Its API gave no signed bytes: whatever a signature says of these is no news.
@@ -60,10 +59,6 @@ class Doctor:
         )
         # Hundreds of signatures may be made: a second that the loop must not lose.
         return await asyncio.to_thread(diagnose, case, verification, self.clock.monotonic)
-
-    def _urls(self, capture: Capture, source: Source) -> tuple[str, ...]:
-        target = (capture.path, capture.query)
-        return sender_urls(CIMultiDict(capture.headers), target, source, self.live.public_url)
 
     def _judge(self, source: Source, capture: Capture, urls: tuple[str, ...]) -> tuple[Capture, Verification]:
         capture, verification = verify(source, capture, urls, capture.received_at)

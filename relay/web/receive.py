@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from relay.ingest import Ingest
 from relay.metrics.meter import Meter
 from relay.model.event import Capture, Headers, Source
 from relay.model.signals import Refused
-from relay.web.addresses import sender_urls
+from relay.providers.sender_urls import OwnAddresses, at_first_url, sender_urls
 from relay.web.answers import close, respond
 from relay.web.keys import Live
 from relay.web.sources import SourceTable
@@ -43,7 +43,8 @@ class TooLargeError(Exception):
 class Door:
     """Everything the ingress needs. `nonce` marks the requests that relay triggers itself.
 
-    `believing` says that the tunnel tells in X-Forwarded-For who called.
+    `own` gives the addresses that are relay's at this moment. `believing` says that the tunnel tells in
+    X-Forwarded-For who called.
     """
 
     ingest: Ingest
@@ -55,6 +56,7 @@ class Door:
     meter: Meter
     max_body: int
     nonce: str
+    own: Callable[[], OwnAddresses]
     believing: bool = True
     _unkept: int = 0
     _grumble_at: float = 0.0
@@ -103,7 +105,6 @@ class Door:
             detail = f"no whole body in {BODY_SECONDS:g} s"
             self._refused(Refused(source.name, 408, detail, caller, self.now()))
             return close(refusal(408, "timeout", "the body did not arrive in time"))
-        urls = sender_urls(request.headers, (path, query), source, self.live.public_url)
         capture = Capture(
             source=source.name,
             method=request.method,
@@ -113,12 +114,12 @@ class Door:
             body=body,
             remote=caller,
             received_at=self.clock.now(),
-            url=urls[0],
         )
+        urls = sender_urls(source, capture, self.own())
         if HOP_HEADER in request.headers:
-            answered = await self.ingest.refuse_loop(capture, source)
+            answered = await self.ingest.refuse_loop(at_first_url(capture, urls), source)
         else:
-            answered = await self.ingest.receive(capture, source, urls[1:], sample=sample)
+            answered = await self.ingest.receive(capture, source, urls, sample=sample)
             if answered.offered is not None:
                 self.table.learn(source.name, answered.offered)
         self.meter.answered(source.name, self.clock.monotonic() - began)

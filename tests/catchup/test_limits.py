@@ -61,7 +61,13 @@ async def recover(tmp_path):
 
         async def go(*pages, **limits):
             means = Means(
-                store=store, bus=Bus(), clock=SystemClock(), routes=(), targets={}, url=lambda _: "", **limits
+                store=store,
+                bus=Bus(),
+                clock=SystemClock(),
+                routes=(),
+                targets={},
+                urls=lambda *_: ("",),
+                **limits,
             )
             source = Source(name="somebody", provider="custom", path="/webhooks/somebody")
             wanted = Wanted(source="somebody", since=NOW - timedelta(days=1))

@@ -6,6 +6,7 @@ import hmac
 import time
 
 import pytest
+from twilio.request_validator import RequestValidator
 
 KEY = "whsec_canary_stripe"
 TOML = "[sources.stripe]\nsecret = 'vault:stripe_key'\n"
@@ -314,3 +315,28 @@ async def test_who_asks_why_nothing_was_sent_is_told(start, saved, app, stripe, 
     else:
         _, told = await at.api("/api/events/1/verify", "POST", json={})
         assert told["hints"][0]["title"] == "Not checked: the vault is locked"
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "verdict"),
+    [
+        ("quick-cat.example", "https://quick-cat.example/webhooks/twilio", "verified"),
+        ("evil.example", "http://evil.example/webhooks/twilio", "invalid"),
+        ("quick-cat.example", "http://quick-cat.example/webhooks/twilio", "invalid"),
+    ],
+)
+async def test_what_came_meanwhile_is_checked_for_relay_s_addresses_alone(
+    start, saved, unlock, events, host, url, verdict
+):
+    saved(token="12345")
+    toml = "[tunnel]\nprovider = 'static'\npublic_url = 'https://quick-cat.example'\n"
+    at = await start(toml + "[sources.twilio]\nsecret = 'vault:token'\n", no_tunnel=False)
+    signed = RequestValidator("12345").compute_signature(url, {"a": "1"})
+    headers = {
+        "Host": host,
+        "X-Twilio-Signature": signed,
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    assert (await at.send("/webhooks/twilio", b"a=1", headers=headers))[0] == 200
+    assert (await unlock(at))[0] == 200
+    assert (await events(at))[1]["verdict"] == verdict

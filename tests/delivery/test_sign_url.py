@@ -1,6 +1,8 @@
 """`sign_url`: a fresh signature covers the address the app believes in, the target's or the public one."""
 
 import asyncio
+import hashlib
+import hmac
 from urllib.parse import parse_qsl
 
 import pytest
@@ -75,3 +77,19 @@ async def test_a_body_hash_goes_into_the_forwarded_query_and_the_public_address_
     query = url.partition("?")[2]
     assert query.startswith("bodySHA256=")
     assert accepts(f"{PUBLIC}?{query}", headers, got)
+
+
+@pytest.mark.parametrize(("setting", "path"), [("target", "/hooks/x"), ("public", "/live/shop/x")])
+async def test_a_declared_path_is_signed_as_the_app_believes_it(start, app, setting, path):
+    declared = (
+        '[sources.shop]\nprovider = "custom"\nsecret = "env:SECRET"\nverify = "report"\n'
+        'public_url = "https://hooks.example.dev/live/shop"\n'
+        '[sources.shop.signature]\nheader = "X-Signature"\ncontent = "{path}|{query}|{body}"\n'
+        f'[targets.app]\nforward = "{app.make_url("/hooks")}"\nsign = "fresh"\nsign_url = "{setting}"\n'
+    )
+    at = await start(declared, {"SECRET": "s3cr3t"})
+    await at.send("/webhooks/shop/x?a=1", b"{}", headers={"X-Signature": "old"})
+    async with asyncio.timeout(8):
+        _, headers, _ = await app.got.get()
+    expected = hmac.new(b"s3cr3t", f"{path}|a=1|{{}}".encode(), hashlib.sha256).hexdigest()
+    assert headers["X-Signature"] == expected

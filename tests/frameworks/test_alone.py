@@ -5,9 +5,11 @@ import subprocess
 import sys
 import threading
 import types
+from dataclasses import replace
 
 import pytest
 from django.test import AsyncClient, override_settings
+from twilio.request_validator import RequestValidator
 
 import relay.frameworks.django
 from relay.errors import ConfigError, HandlersError, UsageError
@@ -179,3 +181,35 @@ async def test_the_async_client_that_django_has_for_tests_is_understood(project,
             "/webhooks/stripe?a=1", body, content_type="application/json", headers=headers
         )
     assert told.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("public", "called", "seen", "status"),
+    [
+        ("", "http://app.example", "http://app.example", 200),
+        ("", "https://app.example", "https://app.example", 200),
+        # Behind a proxy that ends TLS the app cannot know the scheme: another one is never guessed.
+        ("", "https://app.example", "http://app.example", 401),
+        ("", "http://app.example", "https://app.example", 401),
+        ("https://shop.example/webhooks/twilio", "https://shop.example", "http://app.example", 200),
+        ("https://shop.example/webhooks/twilio", "http://shop.example", "http://app.example", 401),
+        ("https://shop.example/webhooks/twilio", "http://app.example", "http://app.example", 401),
+    ],
+)
+def test_a_signed_address_is_the_public_url_or_else_the_request_s_own(
+    project, secrets, public, called, seen, status
+):
+    if public:
+        toml = project.folder / "relay.toml"
+        toml.write_text(
+            toml.read_text().replace("[sources.twilio]", f'[sources.twilio]\npublic_url = "{public}"')
+        )
+    signed = RequestValidator(secrets["TWILIO_AUTH_TOKEN"]).compute_signature(
+        f"{called}/webhooks/twilio", {"MessageSid": "SM1"}
+    )
+    headers = {"X-Twilio-Signature": signed, "Content-Type": "application/x-www-form-urlencoded"}
+    made = project.receiver()
+    came = replace(request(b"MessageSid=SM1", headers, "/webhooks/twilio"), url=f"{seen}/webhooks/twilio")
+    came = replace(came, headers=(("Host", "app.example"), *headers.items()))
+    assert made.receive_sync(came).status == status
+    made.close()

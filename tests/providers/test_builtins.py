@@ -230,6 +230,7 @@ def test_contentful_signs_a_canonical_request(escaped, capture, now):
         b'{"a":1}',
         (*headers, ("x-contentful-signed-headers", listed), ("x-contentful-signature", signature)),
         query="a=1&b=%C3%BC",
+        url="https://relay.example/webhooks/test?a=1&b=%C3%BC",
     )
     assert judge(CONTENTFUL, "s" * 64, made, now).verdict is Verdict.VERIFIED
     assert judge(CONTENTFUL, "s" * 64, made, now + timedelta(seconds=31)).reason == "timestamp_stale"

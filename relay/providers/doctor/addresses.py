@@ -77,7 +77,7 @@ def _paths(case: Case, path: str) -> tuple[str, ...]:
 
 
 def _signs_url(scheme: object) -> bool:
-    return bool(getattr(getattr(scheme, "signed", None), "uses_url", False))
+    return bool(getattr(getattr(scheme, "signed", None), "uses_address", False))
 
 
 def _at(case: Case, url: str) -> Capture:
@@ -91,9 +91,16 @@ def _finding(case: Case, secret: str, signed: str, checked: str) -> Finding:
         sentence=f"The signature fits {secret} for {printable(signed, 300)}, and relay checked "
         f"{printable(checked, 300)}.",
         fix=f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
-        line=f'public_url = "{printable(signed.partition("?")[0], 300)}"',
+        line=f'public_url = "{printable(_without_below(case, signed), 300)}"',
         certain=True,
     )
+
+
+def _without_below(case: Case, signed: str) -> str:
+    """Return the address of the source itself where the one that was signed lies below it."""
+    bare, root = signed.partition("?")[0], case.source.path.rstrip("/")
+    below = case.capture.path.removeprefix(root) if case.capture.path.startswith(root + "/") else ""
+    return bare.removesuffix(below) if below != "/" else bare
 
 
 def _difference(signed: str, checked: str) -> str:

@@ -11,6 +11,7 @@ from relay.providers.schemes.signed import SignedText
 from relay.providers.schemes.splice import with_header
 from relay.providers.schemes.template import Template, template
 from relay.providers.schemes.timing import Time
+from relay.providers.schemes.urls import address, target_of
 
 _LIST = "x-contentful-signed-headers"
 _TIME = "x-contentful-timestamp"
@@ -75,7 +76,8 @@ def _values(capture: Capture, name: str) -> list[str]:
 
 
 def _path(capture: Capture) -> str:
-    return f"{capture.path}?{capture.query}" if capture.query else capture.path
+    path, query = target_of(octets(address(capture)))
+    return (path + b"?" + query if query else path).decode("latin-1")
 
 
 def _normal(path: str) -> str:

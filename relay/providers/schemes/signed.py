@@ -195,7 +195,7 @@ class SignedText(ABC):
     def _build(self, reading: Reading, checks: list[Check]) -> bool:
         """Add the steps of the body hash and the signed text; say whether the hash fits."""
         hash_fits = True
-        if self.signed.uses_url:
+        if self.signed.uses_address:
             reading.url = spellings(address(reading.capture), ("as_given",))[0]
         if self.body_hash is not None and (check := self.body_hash.check(reading)) is not None:
             checks.append(check)

@@ -11,6 +11,7 @@ from relay.model.payload import PayloadError, parse_form
 from relay.model.text import printable
 from relay.providers.schemes.base import Reading, UnreadableError, octets
 from relay.providers.schemes.places import InForm, InHeader, InJson, only
+from relay.providers.schemes.urls import target_of
 
 STEP = "Signed content"
 
@@ -36,6 +37,11 @@ class Template:
     def uses_url(self) -> bool:
         """Say whether the address is part of what is signed."""
         return "{url}" in self.text
+
+    @property
+    def uses_address(self) -> bool:
+        """Say whether any part of the address is signed."""
+        return any(token in self.text for token in ("{url}", "{path}", "{query}", "{target}"))
 
     @property
     def uses_secret(self) -> bool:
@@ -99,7 +105,7 @@ def _token(name: str, argument: str, distinct: bool) -> Token:
         return Token(lambda reading: only(InForm(argument), reading.capture, reading.payload))
     raise ConfigError(
         f"'{{{name}{':' + argument if argument else ''}}}' cannot be signed",
-        hint="use {body}, {timestamp}, {url}, {path}, {method}, {id}, {header:NAME} or {json:a.b}",
+        hint="use {body}, {timestamp}, {url}, {path}, {query}, {target}, {method}, {id}, {header:NAME} or {json:a.b}",
     )
 
 
@@ -109,8 +115,16 @@ def _body_words(reading: Reading) -> str:
 
 
 def _path(reading: Reading) -> bytes:
-    capture = reading.capture
-    return octets(f"{capture.path}?{capture.query}" if capture.query else capture.path)
+    return target_of(reading.url)[0]
+
+
+def _query(reading: Reading) -> bytes:
+    return target_of(reading.url)[1]
+
+
+def _target(reading: Reading) -> bytes:
+    path, query = target_of(reading.url)
+    return path + b"?" + query if query else path
 
 
 _PLAIN = {
@@ -120,6 +134,8 @@ _PLAIN = {
     "id": Token(lambda reading: reading.ident),
     "url": Token(lambda reading: reading.url, lambda reading: f"the URL {printable(reading.url, 120)}"),
     "path": Token(_path),
+    "query": Token(_query),
+    "target": Token(_target),
     "method": Token(lambda reading: octets(reading.capture.method)),
     "crc32": Token(lambda reading: str(zlib.crc32(reading.capture.body)).encode()),
     "secret": Token(lambda reading: reading.secret, lambda _: "the secret"),

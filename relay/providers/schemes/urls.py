@@ -28,6 +28,15 @@ def address(capture: Capture) -> str:
     return f"https://{capture.header('Host') or 'localhost'}{capture.path}{query}"
 
 
+def target_of(url: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a URL as they are spelt in it, the path never empty."""
+    _, scheme, rest = url.partition(b"://")
+    start = re.search(rb"[/?#]", rest) if scheme else None
+    target = rest[start.start() :] if start else (b"" if scheme else url)
+    path, _, query = target.partition(b"#")[0].partition(b"?")
+    return path or b"/", query
+
+
 def spellings(url: str, forms: tuple[UrlForm, ...]) -> tuple[bytes, ...]:
     """Return the distinct spellings of a URL to try, without and with its port."""
     given = octets(url)

@@ -1,0 +1,113 @@
+"""Which address a sender called: schemes that sign the URL are checked against these addresses and no others.
+
+A request names its own host, so a caller who may choose that could have a signature accepted that was
+made for another receiver with the same secret. Where relay knows its addresses, the Host decides nothing.
+"""
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+
+from relay.model.event import Capture, Source
+
+# What proxies and tunnel agents add, and no caller behind them can take away.
+_ADDED_BY_PROXIES = frozenset(
+    {
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-original-host",
+        "x-real-ip",
+        "cf-connecting-ip",
+        "cf-ray",
+        "true-client-ip",
+        "tailscale-funnel-request",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnAddresses:
+    """The addresses a running relay knows to be its own; an embedded receiver knows none.
+
+    `tunnel` is the public URL without a trailing slash, None where there is no tunnel. `ingress_url` is
+    `http://127.0.0.1:8400`, and `ingress_hosts` is every `host:port`, lower-case, that names it on this computer.
+    """
+
+    tunnel: str | None = None
+    ingress_url: str = "http://localhost"
+    ingress_hosts: frozenset[str] = frozenset()
+
+
+def sender_urls(source: Source, capture: Capture, own: OwnAddresses | None = None) -> tuple[str, ...]:
+    """Return the URLs that the sender of a request may have signed, the likeliest first; never none.
+
+    The source's `public_url` alone where it is set. Otherwise the tunnel's URL, preceded by the ingress's own
+    for a caller on this computer that came past the tunnel. Where relay knows neither, the URL by the request's
+    own Host. `capture.url` is "" for a request that came in just now; of a stored one it is what relay took for
+    its URL then, in an embedded app what the framework says.
+    """
+    own = own or OwnAddresses()
+    if source.public_url is not None:
+        return (public_address(source.public_url, source.path, capture.path, capture.query),)
+    if own.tunnel is None:
+        return (capture.url or _by_host(capture, own),)
+    tail = f"{capture.path}?{capture.query}" if capture.query else capture.path
+    found = [_by_host(capture, own)] if is_direct(capture, own) else []
+    found.append(own.tunnel + tail)
+    if capture.url.startswith("https://"):
+        # The tunnel had another address when this came. One by the Host of a request is always http.
+        found.append(capture.url)
+    return tuple(dict.fromkeys(found))
+
+
+def at_first_url(capture: Capture, urls: tuple[str, ...]) -> Capture:
+    """Return the request as sent to the likeliest of its URLs."""
+    return capture if capture.url == urls[0] else replace(capture, url=urls[0])
+
+
+def public_address(public_url: str, source_path: str, path: str, query: str) -> str:
+    """Return the URL below `public_url` that a request for `path`, which is below `source_path`, was sent to."""
+    base, _, own_query = public_url.partition("#")[0].partition("?")
+    below = _below(path, source_path)
+    address = base.rstrip("/") + below if below else base
+    query = query or own_query
+    return f"{address}?{query}" if query else address
+
+
+def is_direct(capture: Capture, own: OwnAddresses) -> bool:
+    """Say whether a request was made on this computer to the ingress itself, and not through the tunnel.
+
+    A tunnel's agent runs on this computer, too, but it says for whom it calls.
+    """
+    host = (capture.header("Host") or "").lower()
+    if host not in own.ingress_hosts or not _is_here(capture.remote, own):
+        return False
+    return not any(name.lower() in _ADDED_BY_PROXIES for name, _ in capture.headers)
+
+
+def _by_host(capture: Capture, own: OwnAddresses) -> str:
+    host = capture.header("Host")
+    base = f"http://{host}" if host else own.ingress_url
+    return f"{base}{capture.path}?{capture.query}" if capture.query else base + capture.path
+
+
+def _is_here(remote: str, own: OwnAddresses) -> bool:
+    try:
+        address = ip_address(remote)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    named = f"[{mapped}]" if mapped.version == 6 else str(mapped)
+    return mapped.is_loopback or own.ingress_url.startswith(f"http://{named}:")
+
+
+def _below(path: str, source_path: str) -> str:
+    """Return what a path has below its source's, with its slash; "" for nothing."""
+    root = source_path.rstrip("/")
+    if path.startswith(root):
+        return path[len(root) :]
+    # Escapes may spell the same path (/webhooks/tw%69lio), but not its slashes.
+    segments = path.split("/")[root.count("/") + 1 :]
+    return "/" + "/".join(segments) if segments else ""

@@ -24,10 +24,11 @@ from relay.model.event import (
 from relay.model.secret import Secret
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.providers.handshake import Handshake, introduce, shake
-from relay.replies import Replies, passed_on
+from relay.replies import Replies, UnansweredError, passed_on
 from relay.routing import owe
 from relay.store import Store
 from relay.store.incoming import Stored
+from relay.store.resent import Awaited
 from relay.tracking import track
 
 log = logging.getLogger(__name__)
@@ -69,18 +70,21 @@ class Ingest:
             event = await _examined(source, event)
         event = track(event, source)
         owed = owe(event, self._routes, self._targets)
-        stored = await self._keep(event, owed)
+        # What is told to the sender is what the first target answers that is forwarded to.
+        forwarded = (new.target for new in owed if new.action == "forward")
+        answerer = next(forwarded, "") if source.answer.mode == "wait" else ""
+        stored = await self._keep(event, owed, answerer)
         if event.problems:
             return unfit(event, stored.id)
         if stored.unknown:
             return unknown_message(stored.unknown, stored.id)
         given = answer(source.answer, event.status, stored.id, stored.outcome)
-        if source.answer.mode == "wait" and stored.deliveries:
-            return await self._wait(source.answer, given, owed, stored)
+        if stored.awaited is not None:
+            return await self._wait(source.answer, given, stored.awaited, stored.id)
         return given
 
-    async def _keep(self, event: NewEvent, owed: tuple[NewDelivery, ...] = ()) -> Stored:
-        stored = await self._store.events.add(event, owed)
+    async def _keep(self, event: NewEvent, owed: tuple[NewDelivery, ...] = (), answerer: str = "") -> Stored:
+        stored = await self._store.events.add(event, owed, answerer=answerer)
         self._bus.publish(EventStored(stored.id))
         for delivery in stored.deliveries:
             self._bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
@@ -88,23 +92,23 @@ class Ingest:
             self._bus.publish(moved)
         return stored
 
-    async def _wait(
-        self, wanted: Answer, given: Answered, owed: tuple[NewDelivery, ...], stored: Stored
-    ) -> Answered:
-        """Return the answer of the first target that is forwarded to; 202 when it gives none in time."""
-        pairs = zip(owed, stored.deliveries, strict=True)
-        forward = next((id_ for new, id_ in pairs if new.action == "forward"), None)
-        if forward is None:
-            return given
-        response = await self._replies.first(forward, wanted.timeout)
-        if response is None:
-            answered = replace(given, status=202)
-        else:
-            type_, headers = passed_on(response.headers)
+    async def _wait(self, wanted: Answer, given: Answered, awaited: Awaited, id_: int) -> Answered:
+        """Return the answer of the target; 202 when it gives none in time, 502 when it will never give one."""
+        try:
+            response = await self._replies.answer(awaited, wanted.timeout)
+        except UnansweredError:
             answered = replace(
-                given, status=response.status, body=response.body, content_type=type_, headers=headers
+                refusal(502, "not_delivered", "the target gave no answer", "send it again"), event_id=id_
             )
-        await self._note_status(stored.id, answered.status)
+        else:
+            if response is None:
+                answered = replace(given, status=202)
+            else:
+                type_, headers = passed_on(response.headers)
+                answered = replace(
+                    given, status=response.status, body=response.body, content_type=type_, headers=headers
+                )
+        await self._note_status(id_, answered.status)
         return answered
 
     async def _note_status(self, id_: int, status: int) -> None:

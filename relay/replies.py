@@ -9,10 +9,15 @@ from relay.model.delivery import DeliveryState, ReceivedResponse
 from relay.model.event import Headers
 from relay.model.signals import DeliveryChanged, Signal
 from relay.store import Store
+from relay.store.resent import Awaited
 
 _OVER = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED})
 # Framing is relay's own; the rest of what a target says about itself goes on.
 _STAYS = HOP_BY_HOP | {"content-length", "content-type", "x-relay-event"}
+
+
+class UnansweredError(Exception):
+    """A delivery ended without an answer of its target: none will come."""
 
 
 class Replies:
@@ -20,42 +25,46 @@ class Replies:
 
     def __init__(self, store: Store, bus: Bus) -> None:
         self._store = store
-        self._waiting: dict[int, asyncio.Event] = {}
+        self._waiting: dict[int, list[asyncio.Event]] = {}
         bus.on(self._hear)
 
-    async def first(self, delivery: int, seconds: float) -> ReceivedResponse | None:
-        """Return the first response that a delivery gets.
+    async def answer(self, awaited: Awaited, seconds: float) -> ReceivedResponse | None:
+        """Return the first response that a delivery gets after the attempts it had.
 
-        None when none came within `seconds`, when the delivery ended without one, or when it was too
-        large to be kept whole. Call it in the turn in which the delivery was made.
+        None when none came within `seconds`, or when it was too large to be kept whole. Raises
+        UnansweredError when the delivery ended without one.
         """
-        rung = self._waiting[delivery] = asyncio.Event()
+        rung = asyncio.Event()
+        waiting = self._waiting.setdefault(awaited.delivery, [])
+        waiting.append(rung)
         try:
             async with asyncio.timeout(seconds):
-                return await self._response(delivery, rung)
+                return await self._response(awaited, rung)
         except (TimeoutError, RelayError):
             # The event is kept; what became of its delivery is not the provider's trouble.
             return None
         finally:
-            del self._waiting[delivery]
+            waiting.remove(rung)
+            if not waiting:
+                del self._waiting[awaited.delivery]
 
-    async def _response(self, delivery: int, rung: asyncio.Event) -> ReceivedResponse | None:
+    async def _response(self, awaited: Awaited, rung: asyncio.Event) -> ReceivedResponse | None:
         while True:
-            await rung.wait()
-            rung.clear()
             # First where it stands, then its attempts: the other way round one may come in between.
-            state = (await self._store.deliveries.get(delivery)).state
-            for attempt in await self._store.deliveries.attempts(delivery):
-                if attempt.response is not None:
+            state = (await self._store.deliveries.get(awaited.delivery)).state
+            for attempt in await self._store.deliveries.attempts(awaited.delivery):
+                if attempt.number > awaited.attempts and attempt.response is not None:
                     return None if attempt.response.cut else attempt.response
             if state in _OVER:
-                return None
+                raise UnansweredError
+            await rung.wait()
+            rung.clear()
 
     def _hear(self, signal: Signal) -> None:
         if not isinstance(signal, DeliveryChanged) or signal.state == DeliveryState.RUNNING:
             return
-        if signal.delivery_id in self._waiting:
-            self._waiting[signal.delivery_id].set()
+        for rung in self._waiting.get(signal.delivery_id, ()):
+            rung.set()
 
 
 def passed_on(headers: Headers) -> tuple[str, Headers]:

@@ -48,7 +48,11 @@ def _keeper(view: Callable[..., Response], limit: int) -> Callable[[], None]:
 
     def keep_body() -> None:
         length = request.content_length
-        if length is None or length > limit or current_app.view_functions.get(request.endpoint or "") is not view:
+        if (
+            length is None
+            or length > limit
+            or current_app.view_functions.get(request.endpoint or "") is not view
+        ):
             return
         request.get_data()  # cached, and request.form is read from the cache
 

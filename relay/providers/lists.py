@@ -1,4 +1,4 @@
-"""Picks that look through a list of events, or at which keys a body has."""
+"""Picks for the keys of events: what every item of a list says, which keys a body has, a digest of it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,17 +17,22 @@ class EachPick:
 
     items: tuple[str | int, ...]
     paths: tuple[tuple[str | int, ...], ...]
+    optional: tuple[tuple[str | int, ...], ...] = ()
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the values joined, or their digest where they are many; None when any is missing."""
+        """Return the values joined, or their digest where they are many; None when any of `paths` is missing."""
         del capture
         items = payload.at(*self.items)
         if not isinstance(items, list) or not 0 < len(items) <= _MOST:
             return None
-        values = [_at(item, path) for item in items for path in self.paths]
-        if any(not isinstance(value, str | int) for value in values):
-            return None
-        text = "-".join(str(value) for value in values)
+        found: list[str] = []
+        for item in items:
+            values = [_at(item, path) for path in self.paths]
+            if any(not isinstance(value, str | int) for value in values):
+                return None
+            values += [_at(item, path) for path in self.optional]
+            found += [str(value) if isinstance(value, str | int) else "" for value in values]
+        text = "-".join(found)
         if len(text) <= _LONGEST:
             return printable(text)
         # Two batches that begin alike must not become one: the second would count as a duplicate.
@@ -50,9 +55,67 @@ class KeyPick:
         return printable(next(found, ""), 100) or None
 
 
-def each(items: tuple[str | int, ...], *paths: tuple[str | int, ...]) -> Pick:
+@dataclass(frozen=True, slots=True)
+class DigestPick:
+    """The first half of the body's SHA-256: what tells two requests apart that nothing else does."""
+
+    def __call__(self, capture: Capture, payload: Payload) -> str | None:
+        """Return the digest in hex; None for an empty body."""
+        del payload
+        return hashlib.sha256(capture.body).hexdigest()[:32] if capture.body else None
+
+
+@dataclass(frozen=True, slots=True)
+class AlongsidePick:
+    """A value that counts only where some others are there too."""
+
+    pick: Pick
+    others: tuple[Pick, ...]
+
+    def __call__(self, capture: Capture, payload: Payload) -> str | None:
+        """Return the value, or None where one of the others is missing."""
+        if any(other(capture, payload) is None for other in self.others):
+            return None
+        return self.pick(capture, payload)
+
+
+@dataclass(frozen=True, slots=True)
+class SolePick:
+    """A value that counts only where each of some lists has one element: it says nothing of a second one."""
+
+    lists: tuple[tuple[str | int, ...], ...]
+    pick: Pick
+
+    def __call__(self, capture: Capture, payload: Payload) -> str | None:
+        """Return the value, or None where a list has several elements or is none."""
+        found = (payload.at(*path) for path in self.lists)
+        if any(not isinstance(held, list) or len(held) != 1 for held in found):
+            return None
+        return self.pick(capture, payload)
+
+
+def each(
+    items: tuple[str | int, ...],
+    *paths: tuple[str | int, ...],
+    optional: tuple[tuple[str | int, ...], ...] = (),
+) -> Pick:
     """Return a pick of values of all items: `each(("value",), ("id",))`; `()` is a body that is a list."""
-    return EachPick(items, paths)
+    return EachPick(items, paths, optional)
+
+
+def body_digest() -> Pick:
+    """Return a pick of a digest of the body, for keys of senders whose ids are not unique."""
+    return DigestPick()
+
+
+def alongside(pick: Pick, *others: Pick) -> Pick:
+    """Return a pick that gives something only where the others do too."""
+    return AlongsidePick(pick, others)
+
+
+def sole(pick: Pick, *lists: tuple[str | int, ...]) -> Pick:
+    """Return a pick for requests where each of the lists has one element: `sole(body("a", 0, "id"), ("a",))`."""
+    return SolePick(lists, pick)
 
 
 def key(*besides: str, ending: str = "") -> Pick:

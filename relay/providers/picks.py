@@ -220,6 +220,11 @@ def joined(separator: str, *picks: Pick, whole: bool = False) -> Pick:
     return JoinedPick(separator, picks, whole=whole)
 
 
+def optional(pick: Pick) -> Pick:
+    """Return a pick that gives "" where the other gives nothing, for a joined text that is wanted whole."""
+    return FirstPick((pick, ConstantPick("")))
+
+
 def prefixed(prefix: str, pick: Pick) -> Pick:
     """Return a pick with a text before it; None when the pick gives nothing."""
     return JoinedPick("", (constant(prefix), pick), whole=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay.errors import ConfigError
 from relay.model.event import Headers, Pick, SignatureScheme, StatusReader
 from relay.model.text import printable
-from relay.providers.lists import each, key
+from relay.providers.lists import alongside, body_digest, each, key, sole
 from relay.providers.picks import (
     body,
     constant,
@@ -16,6 +16,7 @@ from relay.providers.picks import (
     joined,
     money,
     named,
+    optional,
     parse_pick,
     prefixed,
     query,
@@ -27,7 +28,9 @@ from relay.providers.schemes import OneOf, Scheme, SignedText
 
 __all__ = [
     "Provider",
+    "alongside",
     "body",
+    "body_digest",
     "constant",
     "each",
     "first",
@@ -37,10 +40,12 @@ __all__ = [
     "key",
     "money",
     "named",
+    "optional",
     "parse_pick",
     "prefixed",
     "query",
     "short",
+    "sole",
     "trimmed",
     "when",
 ]

@@ -54,13 +54,14 @@ class Events:
         self._readers = readers
         self._indexer = indexer
 
-    async def add(self, event: NewEvent, owed: tuple[NewDelivery, ...] = ()) -> Stored:
+    async def add(self, event: NewEvent, owed: tuple[NewDelivery, ...] = (), *, answerer: str = "") -> Stored:
         """Keep an event and what it owes in one transaction; on return it is on disk.
 
         A key seen before makes it a duplicate and drops what it owes, unless its source delivers
-        duplicates. Raises StoreError when nothing could be kept.
+        duplicates, or its sender waits for the target `answerer`, which has not taken it yet. Raises
+        StoreError when nothing could be kept.
         """
-        return await self._writer.write_together(insert_events, incoming(event, owed))
+        return await self._writer.write_together(insert_events, incoming(event, owed, answerer))
 
     async def get(self, id_: int) -> Event:
         """Return an event whole. Raises NotFoundError."""

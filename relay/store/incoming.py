@@ -13,6 +13,7 @@ from relay.model.signals import MessageChanged
 from relay.model.tally import Label, Tally
 from relay.store import rows, tallies
 from relay.store.deliveries import DELIVERY_COLUMNS, delivery_values
+from relay.store.resent import Awaited, earlier
 from relay.store.rows import to_micros
 from relay.store.tracking import follow, is_known
 
@@ -31,7 +32,8 @@ class Stored:
     """What became of a new event, the deliveries it owes, and the messages it moved.
 
     `id` is the older one's where it was not kept. `unknown` is the status to answer with where it told
-    of no message that is known, 0 for anything else.
+    of no message that is known, 0 for anything else. `awaited` is the delivery whose answer the
+    sender waits for, its own or that of an earlier try.
     """
 
     id: int
@@ -40,13 +42,15 @@ class Stored:
     deliveries: tuple[int, ...]
     moved: tuple[MessageChanged, ...] = ()
     unknown: int = 0
+    awaited: Awaited | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Incoming:
     """An event as columns. Built on the caller's thread, so that the writer's is left with SQL alone.
 
-    `claim` is source and key, None for what claims none.
+    `claim` is source and key, None for what claims none. `answerer` is the target whose answer the sender
+    waits for, "" for none.
     """
 
     claim: tuple[str, str] | None
@@ -60,6 +64,8 @@ class Incoming:
     stored: tuple[Any, ...]
     owed: tuple[NewDelivery, ...]
     outcome: EventOutcome
+    answerer: str = ""
+    awaited: Awaited | None = None
     tracked: Tracked | None = None
     duplicate_of: int | None = None
     moved: tuple[MessageChanged, ...] = ()
@@ -67,7 +73,7 @@ class Incoming:
     id: int = 0
 
 
-def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
+def incoming(event: NewEvent, owed: tuple[NewDelivery, ...], answerer: str = "") -> Incoming:
     """Return an event as the columns of its tables."""
     capture = event.capture
     received_at = to_micros(capture.received_at)
@@ -110,6 +116,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...]) -> Incoming:
         ),
         owed=owed,
         outcome=event.outcome,
+        answerer=answerer,
         tracked=event.tracked,
     )
 
@@ -119,21 +126,20 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     taken = _taken(connection, [item.claim for item in batch if item.claim is not None])
     # Ids are known beforehand: there is one writer, and AUTOINCREMENT counts up by one.
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
-    next_id = (row[0] if row else 0) + 1
-    claimed: list[tuple[Any, ...]] = []
+    first_id = next_id = (row[0] if row else 0) + 1
+    claimed: dict[tuple[str, str], int] = {}
     kept: list[Incoming] = []
     for item in batch:
         item.id = next_id
         if item.claim is not None:
-            item.duplicate_of = taken.get(item.claim)
-            if item.duplicate_of is None:
-                taken[item.claim] = item.id
-                claimed.append((*item.claim, item.id))
-            elif item.unless_known:
-                item.id, item.outcome, item.owed = item.duplicate_of, EventOutcome.DUPLICATE, ()
+            holder = taken.get(item.claim)
+            if holder is not None and item.unless_known:
+                item.id, item.duplicate_of, item.owed = holder.id, holder.id, ()
+                item.outcome = EventOutcome.DUPLICATE
                 continue
-            elif not item.deliver_duplicates and item.outcome is EventOutcome.ACCEPTED:
-                item.outcome, item.owed = EventOutcome.DUPLICATE, ()
+            if _takes_key(connection, item, holder, stored_below=first_id):
+                taken[item.claim] = _Holder(item.id, item.outcome is EventOutcome.IGNORED)
+                claimed[item.claim] = item.id
         kept.append(item)
         next_id += 1
     events = [(*item.columns, item.outcome.value, item.duplicate_of) for item in kept]
@@ -141,8 +147,9 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
     _count(connection, kept)
     tallies.add(connection, [_tally(item) for item in kept])
     _insert(connection, f"event_bytes ({_BYTES_COLUMNS})", [(item.id, *item.stored) for item in kept])
-    _insert(connection, "keys", claimed)
+    _insert(connection, "keys", [(*claim, id_) for claim, id_ in claimed.items()], verb="REPLACE")
     made = _owe(connection, kept)
+    _await(kept, made)
     _follow(connection, kept)
     return [
         Stored(
@@ -152,9 +159,50 @@ def insert_events(connection: sqlite3.Connection, batch: list[Incoming]) -> list
             deliveries=made.get(item.id, ()) if item.owed else (),
             moved=item.moved,
             unknown=item.unknown,
+            awaited=item.awaited,
         )
         for item in batch
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """The event that has a key. One that was `ignored` gives it up to the first that is not."""
+
+    id: int
+    ignored: bool
+
+
+def _takes_key(
+    connection: sqlite3.Connection, item: Incoming, holder: _Holder | None, *, stored_below: int
+) -> bool:
+    """Decide what becomes of an event whose key another one may have; say whether it has the key from now on."""
+    if holder is None:
+        return True
+    wanted = item.outcome is EventOutcome.ACCEPTED and not item.deliver_duplicates
+    if wanted and holder.ignored:
+        return True
+    item.duplicate_of = holder.id
+    if not wanted:
+        return False
+    if item.answerer and holder.id < stored_below:
+        found = earlier(connection, holder.id, item.owed, item.answerer, item.received_at)
+        item.awaited, item.owed = found.awaited, found.owed
+        if item.owed:
+            return True
+    item.outcome, item.owed = EventOutcome.DUPLICATE, ()
+    return False
+
+
+def _await(kept: list[Incoming], made: dict[int, tuple[int, ...]]) -> None:
+    """Say whose answer a sender waits for: its own delivery's, or that of another try in the same batch."""
+    owed = {item.id: item.owed for item in kept if item.id in made}
+    for item in kept:
+        event = item.duplicate_of if item.outcome is EventOutcome.DUPLICATE else item.id
+        if item.answerer and event in made:
+            pairs = zip(owed[event], made[event], strict=True)
+            found = (id_ for new, id_ in pairs if new.target == item.answerer)
+            item.awaited = next((Awaited(id_, 0) for id_ in found), None)
 
 
 def _tally(item: Incoming) -> Tally:
@@ -187,17 +235,19 @@ def _follow(connection: sqlite3.Connection, kept: list[Incoming]) -> None:
             connection.execute("UPDATE events SET status = ? WHERE id = ?", (item.unknown, item.id))
 
 
-def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    found: dict[tuple[str, str], int] = {}
+def _taken(connection: sqlite3.Connection, claims: list[tuple[str, str]]) -> dict[tuple[str, str], _Holder]:
+    found: dict[tuple[str, str], _Holder] = {}
     for some in _portions(claims):
         marks = ",".join(["(?,?)"] * len(some))
         # Walked from the list into the index; `(source, key) IN (…)` would read every key there is.
         sql = (
-            f"WITH claims (source, key) AS (VALUES {marks}) SELECT keys.source, keys.key, event_id "
+            f"WITH claims (source, key) AS (VALUES {marks}) SELECT keys.source, keys.key, event_id, "
+            "(SELECT outcome = 'ignored' FROM events WHERE id = event_id) "
             "FROM claims CROSS JOIN keys ON keys.source = claims.source AND keys.key = claims.key"
         )
         values = [value for claim in some for value in claim]
-        found |= {(source, key): id_ for source, key, id_ in connection.execute(sql, values)}
+        for source, key, id_, ignored in connection.execute(sql, values):
+            found[source, key] = _Holder(id_, bool(ignored))
     return found
 
 
@@ -218,10 +268,12 @@ def _owe(connection: sqlite3.Connection, batch: list[Incoming]) -> dict[int, tup
     return made
 
 
-def _insert(connection: sqlite3.Connection, table: str, values: list[tuple[Any, ...]]) -> None:
+def _insert(
+    connection: sqlite3.Connection, table: str, values: list[tuple[Any, ...]], *, verb: str = "INSERT"
+) -> None:
     for some in _portions(values):
         marks = f"({','.join('?' * len(some[0]))})"
-        sql = f"INSERT INTO {table} VALUES {','.join([marks] * len(some))}"
+        sql = f"{verb} INTO {table} VALUES {','.join([marks] * len(some))}"
         connection.execute(sql, [value for row in some for value in row])
 
 

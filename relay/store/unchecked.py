@@ -126,8 +126,12 @@ def _claimed(connection: sqlite3.Connection, one: Judged) -> int | None:
     if one.claim is None:
         return None
     key = (one.source, one.claim)
-    found = connection.execute("SELECT event_id FROM keys WHERE source = ? AND key = ?", key).fetchone()
-    if found is not None:
+    found = connection.execute(
+        "SELECT event_id, (SELECT outcome = 'ignored' FROM events WHERE id = event_id) FROM keys "
+        "WHERE source = ? AND key = ?",
+        key,
+    ).fetchone()
+    if found is not None and not (found[1] and one.outcome is EventOutcome.ACCEPTED):
         return int(found[0])
-    connection.execute("INSERT INTO keys VALUES (?, ?, ?)", (*key, one.id))
+    connection.execute("REPLACE INTO keys VALUES (?, ?, ?)", (*key, one.id))
     return None

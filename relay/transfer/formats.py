@@ -164,7 +164,6 @@ def _curl_head(context: ExportContext) -> str:
         """)
 
 
-
 FORMATS = {
     made.name: made
     for made in (

@@ -25,6 +25,7 @@ from relay.model.event import Capture, Check, EventOutcome, NewEvent, Verdict, V
 from relay.model.numbers import listed, spans
 from relay.model.search import parse
 from relay.store import Limits, open_store
+from relay.store.resent import Awaited
 from relay.store.rows import dump_headers, load_headers
 
 NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
@@ -98,6 +99,26 @@ async def test_a_key_seen_before_makes_a_duplicate_that_owes_nothing(store):
     second = await store.events.add(new_event(key="evt_1"), (APP,))
     assert (second.outcome, second.duplicate_of, second.deliveries) == (EventOutcome.DUPLICATE, first.id, ())
     assert len(await store.deliveries.page()) == 1
+
+
+async def test_a_further_try_waits_for_what_a_killed_relay_left_running(store):
+    await store.events.add(new_event(key="evt_1"), (APP,), answerer="app")
+    await store.deliveries.claim_due(NOW, Limits())
+    during = await store.events.add(new_event(key="evt_1"), (APP,), answerer="app")
+    assert (during.outcome, during.awaited) == (EventOutcome.DUPLICATE, Awaited(1, 0))
+    await store.deliveries.recover()
+    later = await store.events.add(new_event(key="evt_1"), (APP,), answerer="app")
+    assert (later.outcome, later.awaited) == (EventOutcome.DUPLICATE, Awaited(1, 0))
+    assert (await store.deliveries.get(1)).asked
+
+
+async def test_an_event_that_nobody_wanted_gives_its_key_to_one_that_is_wanted(store):
+    ignored = new_event(key="evt_1", outcome=EventOutcome.IGNORED)
+    await store.events.add(ignored)
+    assert (await store.events.add(ignored)).duplicate_of == 1
+    wanted = await store.events.add(new_event(key="evt_1"), (APP,))
+    assert (wanted.outcome, wanted.duplicate_of, wanted.deliveries) == (EventOutcome.ACCEPTED, None, (1,))
+    assert (await store.events.add(new_event(key="evt_1"), (APP,))).duplicate_of == wanted.id
 
 
 async def test_the_same_key_of_another_source_is_no_duplicate(store):

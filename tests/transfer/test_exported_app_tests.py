@@ -143,9 +143,7 @@ async def test_the_request_is_the_stored_one_apart_from_its_signature(start, tmp
     stored = (await at.api("/api/events/1"))[1]["headers"]
     names = ("host", "content-length", "webhook-id", "webhook-timestamp", "webhook-signature", "connection")
     kept = [pair for pair in headers if pair[0].decode().lower() not in names]
-    wanted = [
-        (name.encode(), value.encode()) for name, value in stored if name.lower() not in names
-    ]
+    wanted = [(name.encode(), value.encode()) for name, value in stored if name.lower() not in names]
     assert (method, path, got) == ("PUT", "/hooks/a[1]/%7Bx%7D?b=%20&c", body)
     assert kept == wanted
 

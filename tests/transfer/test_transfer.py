@@ -117,7 +117,9 @@ async def test_a_curl_script_sends_the_same_bytes_again(start, tmp_path, require
         }
 
 
-async def test_a_curl_script_sends_nothing_of_its_own_and_leaves_nothing_out(start, tmp_path, require_program):
+async def test_a_curl_script_sends_nothing_of_its_own_and_leaves_nothing_out(
+    start, tmp_path, require_program
+):
     require_program("curl")
     at = await start()
     odd = "/webhooks/odd/a[1-3]/{x,y}/../z?ids[]=1&q=%20#".removesuffix("#")

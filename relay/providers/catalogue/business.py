@@ -1,6 +1,6 @@
 """Where people sell, meet and sign: Typeform, Calendly, Cal.com, HubSpot, Close, DocuSign, WooCommerce."""
 
-from relay.providers.provider import Provider, body, each, first, header, joined
+from relay.providers.provider import Provider, body, body_digest, each, first, header, joined, optional
 from relay.providers.schemes import (
     Digest,
     Hmac,
@@ -116,7 +116,14 @@ HUBSPOT = Provider(
     ),
     event_type=first(body(0, "subscriptionType"), body("subscriptionType")),
     # HubSpot does not promise that an eventId is unique, so what it is about counts too.
-    idempotency_key=each((), ("eventId",), ("subscriptionId",), ("occurredAt",)),
+    # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide
+    idempotency_key=each(
+        (),
+        ("eventId",),
+        ("subscriptionId",),
+        ("occurredAt",),
+        optional=(("portalId",), ("objectId",), ("propertyName",)),
+    ),
     summary=body(0, "objectId"),
     companions=(("User-Agent", "HubSpot Connect 2.0 (http://dev.hubspot.com/)"),),
 )
@@ -163,7 +170,18 @@ DOCUSIGN = Provider(
         Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), encoding="base64"),
     ),
     event_type=body("event"),
-    idempotency_key=joined("-", body("data", "envelopeId"), body("event"), whole=True),
+    # One envelope gives the same event for each recipient, and an event such as envelope-corrected several times.
+    # A further attempt has another retryCount and the same generatedDateTime.
+    # https://developers.docusign.com/platform/webhooks/connect/json-sim-event-model/
+    idempotency_key=joined(
+        "-",
+        body("data", "envelopeId"),
+        body("event"),
+        optional(body("data", "recipientId")),
+        optional(body("configurationId")),
+        body("generatedDateTime"),
+        whole=True,
+    ),
     summary=body("data", "envelopeId"),
     companions=(("X-Authorization-Digest", "HMACSHA256"),),
 )
@@ -183,7 +201,9 @@ WOOCOMMERCE = Provider(
     recognise=("X-WC-Webhook-Signature", "X-WC-Webhook-Topic"),
     schemes=(body_hmac("X-WC-Webhook-Signature", encoding="base64"),),
     event_type=header("X-WC-Webhook-Topic"),
-    idempotency_key=header("X-WC-Webhook-Delivery-ID"),
+    # The delivery id is a hash of the webhook's id and the second: two orders of one second share it.
+    # https://github.com/woocommerce/woocommerce, WC_Webhook::get_new_delivery_id
+    idempotency_key=joined("-", header("X-WC-Webhook-Delivery-ID"), body_digest(), whole=True),
     summary=joined(" · ", body("number"), body("name")),
     companions=(
         ("User-Agent", "WooCommerce/10.3 Hookshot (WordPress/6.9)"),

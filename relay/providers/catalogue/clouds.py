@@ -109,7 +109,9 @@ MSGRAPH = Provider(
             ),
         ),
     ),
-    idempotency_key=each(("value",), ("id",)),
+    # The id is optional, and unique for the notification of one subscription.
+    # https://learn.microsoft.com/graph/api/resources/changenotification
+    idempotency_key=each(("value",), ("id",), ("subscriptionId",), optional=(("changeType",), ("resource",))),
     summary=body("value", 0, "resource"),
 )
 

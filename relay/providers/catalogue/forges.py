@@ -2,7 +2,17 @@
 
 from relay.model.event import Pick
 from relay.providers.catalogue.standard import standard_hmac
-from relay.providers.provider import Provider, body, first, header, joined, prefixed, short, trimmed
+from relay.providers.provider import (
+    Provider,
+    body,
+    body_digest,
+    first,
+    header,
+    joined,
+    prefixed,
+    short,
+    trimmed,
+)
 from relay.providers.schemes import Echo, Hmac, InHeader, Key, Prefix, Raw, Token, template
 
 
@@ -187,7 +197,14 @@ GITLAB = Provider(
         Token(name="token", place=InHeader("X-Gitlab-Token"), refuses=("whsec_",)),
     ),
     event_type=header("X-Gitlab-Event"),
-    idempotency_key=first(header("Idempotency-Key"), header("webhook-id"), header("X-Gitlab-Event-UUID")),
+    # Idempotency-Key stays the same when GitLab tries again. The event's UUID, all that versions before 17.4 send,
+    # is that of the request that caused it: several tags of one push share it, and so do recursive webhooks.
+    # https://docs.gitlab.com/user/project/integrations/webhooks/#delivery-headers
+    idempotency_key=first(
+        header("Idempotency-Key"),
+        header("webhook-id"),
+        joined("-", header("X-Gitlab-Event-UUID"), body_digest(), whole=True),
+    ),
     summary=joined(
         " · ",
         body("project", "name"),

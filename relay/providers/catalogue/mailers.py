@@ -1,7 +1,7 @@
 """Who sends mail for others: SendGrid, Mailgun, Postmark, Mandrill, Customer.io, Brevo."""
 
 from relay.providers.catalogue.messages import MAILGUN_STATUSES, POSTMARK_STATUSES, SENDGRID_STATUSES
-from relay.providers.provider import Provider, body, each, first, form, joined, when
+from relay.providers.provider import Provider, body, each, first, form, joined, optional, when
 from relay.providers.schemes import (
     Basic,
     Ecdsa,
@@ -71,7 +71,12 @@ MAILGUN = Provider(
         ),
     ),
     event_type=first(body("event-data", "event"), form("event")),
-    idempotency_key=first(body("event-data", "id"), form("token")),
+    # An id is unique within a day, so the event's time belongs to it; the time beside the signature is another one.
+    # https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-structure
+    idempotency_key=first(
+        joined("-", body("event-data", "id"), optional(body("event-data", "timestamp")), whole=True),
+        form("token"),
+    ),
     summary=first(body("event-data", "recipient"), form("recipient")),
     companions=(("User-Agent", "mailgun/treq-25.5.0"),),
     message_status=MAILGUN_STATUSES,
@@ -91,7 +96,8 @@ POSTMARK = Provider(
     secret_env=("POSTMARK_WEBHOOK_AUTH",),
     schemes=(Basic(),),
     event_type=body("RecordType"),
-    # Bounces and complaints alone have an id; what else is told of a message differs by its time.
+    # Bounces and complaints alone have an id; what else is told of a message differs by its time, and clicks of one
+    # second by their link. https://postmarkapp.com/developer/webhooks/click-webhook
     idempotency_key=first(
         joined("-", body("RecordType"), body("MessageID"), body("ID"), whole=True),
         joined(
@@ -100,6 +106,9 @@ POSTMARK = Provider(
             body("MessageID"),
             body("Recipient"),
             first(body("DeliveredAt"), body("ReceivedAt"), body("ChangedAt")),
+            optional(body("OriginalLink")),
+            optional(body("ClickLocation")),
+            optional(body("SuppressSending")),
             whole=True,
         ),
     ),
@@ -173,8 +182,17 @@ BREVO = Provider(
         Token(name="token", place=InHeader("Authorization"), prefix="Bearer "),
     ),
     event_type=body("event"),
-    # Brevo's id is that of the webhook; one message is told of several times.
-    idempotency_key=joined("-", body("event"), body("message-id"), body("ts_event"), whole=True),
+    # Brevo's id is that of the webhook. All recipients of a message share its message-id, and times are seconds.
+    # https://developers.brevo.com/docs/transactional-webhooks
+    idempotency_key=joined(
+        "-",
+        body("event"),
+        body("message-id"),
+        body("email"),
+        body("ts_event"),
+        optional(body("link")),
+        whole=True,
+    ),
     summary=joined(" · ", body("email"), body("subject")),
 )
 

@@ -1,6 +1,19 @@
 """Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch, Intercom, Zendesk."""
 
-from relay.providers.provider import Provider, body, first, header, joined, key, named, prefixed, when
+from relay.providers.provider import (
+    Provider,
+    body,
+    each,
+    first,
+    header,
+    joined,
+    key,
+    named,
+    optional,
+    prefixed,
+    sole,
+    when,
+)
 from relay.providers.schemes import Ed25519, Hmac, InHeader, Key, Prefix, Time, Token, body_hmac, template
 
 DISCORD = Provider(
@@ -99,14 +112,22 @@ WHATSAPP = Provider(
     secret_env=("WHATSAPP_APP_SECRET", "META_APP_SECRET"),
     schemes=META.schemes,
     event_type=_META_TYPE,
-    idempotency_key=first(
-        body(*_CHANGE, "value", "messages", 0, "id"),
+    # A request may hold several messages or statuses, and a message to a group has a status for each reader. What
+    # holds several changes has no key: what was put together once may come in another company the next time.
+    # https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples
+    idempotency_key=sole(
         joined(
             "-",
-            body(*_CHANGE, "value", "statuses", 0, "id"),
-            body(*_CHANGE, "value", "statuses", 0, "status"),
-            whole=True,
+            each((*_CHANGE, "value", "messages"), ("id",)),
+            each(
+                (*_CHANGE, "value", "statuses"),
+                ("id",),
+                ("status",),
+                optional=(("timestamp",), ("recipient_id",), ("recipient_participant_id",)),
+            ),
         ),
+        ("entry",),
+        ("entry", 0, "changes"),
     ),
     summary=first(
         body(*_CHANGE, "value", "messages", 0, "text", "body"),
@@ -155,8 +176,16 @@ ZOOM = Provider(
         ),
     ),
     event_type=body("event"),
+    # A meeting tells of each participant, in one millisecond of several.
+    # https://developers.zoom.us/docs/api/meetings/events/
     idempotency_key=joined(
-        "-", body("event"), body("event_ts"), body("payload", "object", "uuid"), whole=True
+        "-",
+        body("event"),
+        body("event_ts"),
+        body("payload", "object", "uuid"),
+        optional(body("payload", "object", "participant", "user_id")),
+        optional(body("payload", "object", "participant", "participant_uuid")),
+        whole=True,
     ),
     summary=body("payload", "object", "topic"),
     companions=(("User-Agent", "Zoom Marketplace/1.0a"),),

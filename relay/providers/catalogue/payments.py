@@ -1,6 +1,16 @@
 """Payments: Paddle, Lemon Squeezy, Razorpay, Square, Paystack, Coinbase, Adyen, PayPal, Plaid, Mollie."""
 
-from relay.providers.provider import Provider, body, each, first, header, joined, money, short
+from relay.providers.provider import (
+    Provider,
+    body,
+    body_digest,
+    each,
+    first,
+    header,
+    joined,
+    money,
+    short,
+)
 from relay.providers.schemes import (
     AdyenItems,
     Hmac,
@@ -62,11 +72,14 @@ LEMONSQUEEZY = Provider(
     secret_env=("LEMONSQUEEZY_WEBHOOK_SECRET",),
     schemes=(body_hmac("X-Signature"),),
     event_type=first(header("X-Event-Name"), body("meta", "event_name")),
+    # No id of the event: an object may change twice in the second that updated_at tells.
+    # https://docs.lemonsqueezy.com/help/webhooks/webhook-requests
     idempotency_key=joined(
         "-",
         body("meta", "event_name"),
         body("data", "id"),
         body("data", "attributes", "updated_at"),
+        body_digest(),
         whole=True,
     ),
     summary=joined(
@@ -144,7 +157,9 @@ PAYSTACK = Provider(
     recognise=("x-paystack-signature",),
     schemes=(body_hmac("x-paystack-signature", algo="sha512"),),
     event_type=body("event"),
-    idempotency_key=joined("-", body("event"), body("data", "id"), whole=True),
+    # No id of the event, and one object may have an event several times: charge.dispute.remind, invoice.update.
+    # https://paystack.com/docs/payments/webhooks/
+    idempotency_key=joined("-", body("event"), body("data", "id"), body_digest(), whole=True),
     summary=joined(
         " · ", money(body("data", "amount"), body("data", "currency")), body("data", "customer", "email")
     ),
@@ -196,12 +211,14 @@ ADYEN = Provider(
         AdyenItems(name="payments"),
     ),
     event_type=first(body(*_ITEM, "eventCode"), body("type")),
-    # Adyen tells of one payment several times: what it says of it belongs to the key.
+    # Adyen tells of one payment several times: what it says of it belongs to the key, and when it came about.
+    # https://docs.adyen.com/development-resources/webhooks/handle-webhook-events
     idempotency_key=each(
         ("notificationItems",),
         ("NotificationRequestItem", "pspReference"),
         ("NotificationRequestItem", "eventCode"),
         ("NotificationRequestItem", "success"),
+        optional=(("NotificationRequestItem", "eventDate"),),
     ),
     summary=joined(
         " · ",
@@ -295,7 +312,9 @@ MOLLIE = Provider(
         ),
     ),
     event_type=body("type"),
-    idempotency_key=body("id"),
+    # The classic webhook has nothing but the id of a payment, whatever became of it: no key.
+    # https://docs.mollie.com/reference/webhooks-best-practices
+    idempotency_key=joined("-", body("type"), body("id"), whole=True),
     summary=short(body("entityId")),
 )
 

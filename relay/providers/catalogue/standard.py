@@ -1,7 +1,7 @@
 """Standard Webhooks and who uses it: Svix, Resend, Clerk, OpenAI, Supabase."""
 
 from relay.providers.catalogue.messages import RESEND_STATUSES
-from relay.providers.provider import Provider, body, first, header, joined, prefixed, short, when
+from relay.providers.provider import Provider, body, first, header, joined, optional, prefixed, short, when
 from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, Key, Time, Token, body_hmac, template
 
 SECRET = Key(form="base64", strip=("whsec_",), claims=("whsec_",))
@@ -114,7 +114,11 @@ RESEND_SIMPLE = Provider(
     recognise=("Resend-Signature",),
     schemes=(body_hmac("Resend-Signature", prefix="sha256="),),
     event_type=RESEND.event_type,
-    idempotency_key=first(header("svix-id"), body("id")),
+    # An id of the body may be the message's, which is sent, delivered and opened one after the other.
+    idempotency_key=first(
+        header("svix-id"),
+        joined("-", body("type"), body("id"), optional(body("created_at")), whole=True),
+    ),
     summary=RESEND.summary,
     companions=SVIX.companions,
     samples="resend",

@@ -1,7 +1,7 @@
 """Twilio: HMAC over the URL and the form, or over the URL with a hash of the JSON body in it."""
 
 from relay.providers.catalogue.messages import TWILIO_STATUSES
-from relay.providers.provider import Provider, body, first, form, header, joined, prefixed, short
+from relay.providers.provider import Provider, body, first, form, header, joined, optional, prefixed, short
 from relay.providers.schemes import Announced, BodyHash, Hmac, InHeader, body_hmac, template
 
 TWILIO = Provider(
@@ -53,7 +53,9 @@ TWILIO = Provider(
             whole=True,
         ),
         joined("-", form("RecordingSid"), form("RecordingStatus"), whole=True),
-        joined("-", form("CallSid"), form("SequenceNumber"), whole=True),
+        # A conference counts for itself, in requests about the same call.
+        # https://www.twilio.com/docs/voice/api/conference-resource#statuscallback
+        joined("-", form("CallSid"), optional(form("ConferenceSid")), form("SequenceNumber"), whole=True),
     ),
     summary=joined(
         " · ",

@@ -1,6 +1,6 @@
 """Where people plan and write: Linear, Jira, Asana, Trello, Notion, Airtable, Figma, Dropbox."""
 
-from relay.providers.provider import Provider, body, constant, first, header, joined
+from relay.providers.provider import Provider, body, constant, first, header, joined, optional
 from relay.providers.schemes import (
     Hmac,
     InHeader,
@@ -170,7 +170,18 @@ FIGMA = Provider(
     secret_env=("FIGMA_WEBHOOK_PASSCODE",),
     schemes=(Token(place=InJson(("passcode",))),),
     event_type=body("event_type"),
-    idempotency_key=joined("-", body("webhook_id"), body("event_type"), body("timestamp"), whole=True),
+    # Several files and comments of a team may change within the second that the time tells; `retries` counts up.
+    # https://developers.figma.com/docs/rest-api/webhooks-events/
+    idempotency_key=joined(
+        "-",
+        body("webhook_id"),
+        body("event_type"),
+        body("timestamp"),
+        optional(body("file_key")),
+        optional(first(body("comment_id"), body("version_id"), body("node_id"))),
+        optional(body("triggered_by", "id")),
+        whole=True,
+    ),
     summary=body("file_name"),
 )
 

@@ -1,9 +1,11 @@
 """Forward: the captured request, sent to a target byte for byte."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +13,7 @@ from relay import dial
 from relay.actions.base import Action
 from relay.actions.outgoing import (
     ForwardOptions,
+    Signing,
     address,
     believed_url,
     called_url,
@@ -39,12 +42,13 @@ from relay.model.event import Capture, Event
 
 __all__ = ["Forward", "ForwardOptions", "Resign", "Spoil", "judge", "retry_after"]
 
-Resign = Callable[[Event, Capture, SignMode], tuple[Capture, tuple[str, ...]]]
+Resign = Callable[[Event, Capture, Signing], tuple[Capture, tuple[str, ...]]]
 Spoil = Callable[[Event, Capture, Changes], tuple[Capture, tuple[str, ...]]]
 
 GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
 # 508 is what a relay answers to a forward that came back: each further try would go round as well.
 _FINAL = {GONE: "gone: it wants no more of these", 508: "loop"}
+_AT_ONCE = 64 * 1024  # bytes of a body that are signed on the loop itself
 _MAY_PASS = frozenset({408, 409, 425, 429})
 
 
@@ -102,7 +106,7 @@ class Forward(Action[ForwardOptions]):
         except TargetError as error:
             return ActionResult(outcome=Failed(error.sentence))
         try:
-            request = self._request(event, delivery, options, destination)
+            request = await self._request(event, delivery, options, destination)
         except SigningError as error:
             return ActionResult(outcome=Failed(f"not sent: {error.sentence}"))
         patience = Patience(total=options.timeout, verify_tls=options.verify_tls)
@@ -126,7 +130,7 @@ class Forward(Action[ForwardOptions]):
             return False
         return await dial.knock(destination)
 
-    def _request(
+    async def _request(
         self,
         event: Event,
         delivery: Delivery,
@@ -147,7 +151,11 @@ class Forward(Action[ForwardOptions]):
         if changes.age is not None or changes.forged:
             signed, signing = self._spoil(event, outgoing, changes)
         else:
-            signed, signing = self._resign(event, outgoing, changes.sign or options.sign)
+            how = self._signing(event, changes, options, outgoing)
+            # A digest of a large body takes so long that everything else would wait for it.
+            is_large = len(outgoing.body) > _AT_ONCE and how.mode is not SignMode.ORIGINAL
+            call = partial(self._resign, event, outgoing, how)
+            signed, signing = await asyncio.to_thread(call) if is_large else call()
         return SentRequest(
             method=signed.method,
             url=destination.url(signed.path, signed.query),
@@ -156,10 +164,32 @@ class Forward(Action[ForwardOptions]):
             notes=(*edits, *detour, *withheld, *signing, *settings(options)),
         )
 
+    def _signing(self, event: Event, changes: Changes, options: ForwardOptions, outgoing: Capture) -> Signing:
+        received: tuple[Capture, ...] = ()
+        requested = changes.sign is not None
+        # A replay verifies at the app's own address; what is live keeps the address its provider signed.
+        if options.sign_url is None and not options.signed_url and not requested:
+            name, capture = event.capture.source, event.capture
+            called = called_url(event, changes, self._source_path(name), self._public_url(name))
+            received = (
+                replace(
+                    outgoing,
+                    path=capture.path,
+                    query=capture.query if changes.query is None else changes.query,
+                    url=capture.url if changes.query is None else called,
+                ),
+            )
+        return Signing(
+            mode=changes.sign or options.sign,
+            received=received,
+            requested=requested,
+            edited_headers=changes.headers is not None,
+        )
+
     def _signed_url(
         self, event: Event, delivery: Delivery, options: ForwardOptions, destination: Destination, tail: str
     ) -> str:
-        if options.sign_url == "target" or options.signed_url:
+        if options.sign_url != "public" or options.signed_url:
             return believed_url(event, options, destination, tail)
         name = event.capture.source
         return called_url(event, delivery.changes, self._source_path(name), self._public_url(name))

@@ -40,24 +40,41 @@ class ForwardOptions:
     """A target of the action `forward`.
 
     `timeout` in seconds, for the whole exchange. `set_headers` replace or add, `remove_headers` drop,
-    both last, after signing. For schemes that sign the URL `sign_url` says which one a fresh signature
-    covers: where the request goes, or the one the provider called; `signed_url` is another in its
-    place. `fixed_path` sends everything to the path of `url`, also what came in below its source's.
+    both last, after signing. For schemes that sign the URL `sign_url` says which one the app checks:
+    where the request goes, or the one the provider called; None is where it goes, and lets a live delivery
+    keep a signature for the one that was called. `signed_url` is another in its place.
+
+    `fixed_path` sends everything to the path of `url`, also what came in below its source's.
     `keep_host` sends the Host that the sender called, `forwarded` tells in X-Forwarded-For, -Proto and
     -Host who called what.
     """
 
     url: str
     timeout: float = 30.0
-    sign: SignMode = SignMode.ORIGINAL
+    sign: SignMode = SignMode.AUTO
     set_headers: Headers = ()
     remove_headers: tuple[str, ...] = ()
     verify_tls: bool = True
     signed_url: str = ""
-    sign_url: Literal["target", "public"] = "target"
+    sign_url: Literal["target", "public"] | None = None
     fixed_path: bool = False
     keep_host: bool = False
     forwarded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """How a request is to be signed.
+
+    `received` holds the request at the address the provider called, where a signature for that one will do.
+    `requested`: the mode was chosen for this very delivery, not by its target's settings.
+    `edited_headers`: a person changed headers.
+    """
+
+    mode: SignMode
+    received: tuple[Capture, ...] = ()
+    requested: bool = False
+    edited_headers: bool = False
 
 
 def address(

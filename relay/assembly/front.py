@@ -14,6 +14,7 @@ from relay.assembly.parts import Works
 from relay.bus import Bus
 from relay.config.shown import facts
 from relay.delivery.replay import Replays
+from relay.delivery.resign import describe_signing
 from relay.errors import NotFoundError
 from relay.handlers.options import HandlerOptions
 from relay.mail.compose import EmailOptions
@@ -64,6 +65,7 @@ def desk(ground: Ground, works: Works) -> Desk:
         local_key=ground.local_key,
         samples=partial(samples, ground),
         explain=lambda event: explain(event, ground.config.routes),
+        signing=lambda event, mode: describe_signing(event, ground.table.named(event.row.source), mode),
         diagnose=doctor(ground),
         reconnect=tunnel.reconnect if tunnel else lambda: None,
         checkup=partial(checkup, ground, works),

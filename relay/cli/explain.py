@@ -11,7 +11,7 @@ from relay.cli.terminal import Part
 @click.argument("event", type=event_id, metavar="EVENT")
 @shared
 async def command(call: Call, event: int) -> int:
-    """Say for each route of relay.toml whether an event takes it, and why."""
+    """Say for each route of relay.toml whether an event takes it and why, and what signature its targets get."""
     async with connect(call.load()) as api:
         routes = (await api.get(f"/api/events/{event}/routes"))["routes"]
     if call.json:
@@ -21,6 +21,8 @@ async def command(call: Call, event: int) -> int:
     if not routes:
         call.terminal.say("there are no routes; name a target with --forward or in relay.toml")
     call.terminal.table(_row(route) for route in routes)
+    signing = {name: text for route in routes for name, text in route["signing"].items()}
+    call.terminal.table(["signature", f"-> {name}", (text, "dim")] for name, text in signing.items())
     return 0
 
 

@@ -81,7 +81,7 @@ TEMPLATE = """\
 # timeout = "30s"
 # order   = "any"                # fifo: strictly one after another, for each source
 # retry   = { attempts = 6, first = "2s", factor = 3, max = "1h", jitter = 0.2 }
-# sign    = "original"           # as received | fresh: signed anew with the source's secret
+# sign    = "auto"               # as received while that verifies, else signed anew | original | fresh
 # headers = { set = { "X-Env" = "dev" }, remove = ["X-Debug"] }
 #
 # [targets.receipt]

@@ -206,8 +206,8 @@ class TargetTable(Table):
     order: Literal["any", "fifo"] = "any"
     concurrency: Annotated[int, Field(ge=1, le=16)] = 4
     retry: RetryTable = RetryTable()
-    sign: Literal["auto", "original", "fresh"] = "original"
-    sign_url: Literal["target", "public"] = "target"
+    sign: Literal["auto", "original", "fresh"] = "auto"
+    sign_url: Literal["target", "public"] | None = None
     headers: HeaderRules = HeaderRules()
     verify_tls: bool = True
     path: Literal["join", "fixed"] = "join"

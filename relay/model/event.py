@@ -72,12 +72,16 @@ class EventOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One step of a verification: `passed` is None for a step that was not reached or judged."""
+    """One step of a verification: `passed` is None for a step that was not reached or judged.
+
+    `age` is how old a timestamp was, in seconds (negative: ahead of the clock); it is not stored.
+    """
 
     name: str
     passed: bool | None
     detail: str
     result: str = ""
+    age: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

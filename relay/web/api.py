@@ -2,14 +2,16 @@
 
 from aiohttp import web
 
+from relay.actions.forward import ForwardOptions
 from relay.errors import UsageError
+from relay.model.event import Event
 from relay.model.signals import EventChanged
-from relay.routing import stumbled
+from relay.routing import RouteMatch, stumbled
 from relay.store.deliveries import count_states
 from relay.web import asked, shapes, vault
 from relay.web.answers import json_response
 from relay.web.diagnosis import ruled, wanted
-from relay.web.keys import TriggerRequest, desk
+from relay.web.keys import Desk, TriggerRequest, desk
 
 _TEXT_LIMIT = 10_000
 
@@ -179,11 +181,23 @@ async def routes(request: web.Request) -> web.Response:
                     "matched": match.matched,
                     "why": match.why,
                     "problem": match.problem,
+                    "signing": _signing(here, whole, match) if match.matched else {},
                 }
                 for match in here.verbs.explain(whole)
             ],
         },
     )
+
+
+def _signing(here: Desk, event: Event, match: RouteMatch) -> dict[str, str]:
+    """Return in words which signature each forward target of a route gets."""
+    found = ((name, here.setup.targets[name].options) for name in match.route.targets)
+    described = (
+        (name, here.verbs.signing(event, options.sign))
+        for name, options in found
+        if isinstance(options, ForwardOptions)
+    )
+    return {name: text for name, text in described if text}
 
 
 async def deliveries(request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from relay.delivery.lab.runner import Lab
 from relay.delivery.rehearsals import Wanted
 from relay.mail.compose import Mail
 from relay.metrics.meter import Meter
-from relay.model.delivery import Changes, Delivery, DeliveryState, Route, Target
+from relay.model.delivery import Changes, Delivery, DeliveryState, Route, SignMode, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
 from relay.model.fact import Fact
 from relay.model.finding import Finding
@@ -108,6 +108,7 @@ class Verbs:
     the id of the delivery they made; `check_email` raises what `email` would; `rehearse` gives what mails would
     have gone out; `retry_all(state, target, batch)` and `cancel_all(target)` how many deliveries they changed, with
     None for every one; `samples(source)` lists the event types that can be triggered,
+    `signing(event, mode)` says which signature it would go out with,
     `local_key(source)` gives the key pair of relay's own that it is signed for with.
     """
 
@@ -127,6 +128,7 @@ class Verbs:
     local_key: Callable[[str], LocalKey | None]
     samples: Callable[[str], tuple[str, ...]]
     explain: Callable[[Event], tuple[RouteMatch, ...]]
+    signing: Callable[[Event, SignMode], str]
     diagnose: Callable[[Event], Awaitable[Diagnosis]]
     reconnect: Callable[[], None]
     checkup: Callable[[], Awaitable[tuple[Finding, ...]]]

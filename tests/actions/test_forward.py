@@ -294,8 +294,8 @@ def test_credentials_of_the_sender_do_not_leave_this_computer():
 async def test_what_is_signed_is_what_goes_out(sent):
     asked = []
 
-    def resign(event, capture, mode):
-        asked.append((event.id, capture.method, capture.url, capture.body, mode))
+    def resign(event, capture, signing):
+        asked.append((event.id, capture.method, capture.url, capture.body, signing.mode))
         headers = tuple(pair for pair in capture.headers if pair[0] != "X-Sig")
         signed = {"headers": (*headers, ("X-Sig", "new")), "body": b"signed", "query": "bodySHA256=1"}
         return replace(capture, **signed), ("signed anew",)
@@ -320,8 +320,8 @@ async def test_what_is_signed_is_what_goes_out(sent):
 async def test_a_scheme_that_signs_the_url_may_sign_the_one_the_app_believes_in(sent):
     asked = []
 
-    def resign(event, capture, mode):
-        asked.append((capture.url, mode))
+    def resign(event, capture, signing):
+        asked.append((capture.url, signing.mode))
         return capture, ()
 
     options = {"signed_url": "https://hooks.example/x", "sign": SignMode.FRESH}

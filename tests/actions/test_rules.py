@@ -90,8 +90,8 @@ async def test_who_called_what_is_told(sent, remote, known, told):
 async def test_what_is_signed_is_the_address_the_app_believes_in(sent, options, believed):
     urls = []
 
-    def resign(_, outgoing, mode):
-        urls.append((outgoing.url, mode))
+    def resign(_, outgoing, signing):
+        urls.append((outgoing.url, signing.mode))
         return replace(outgoing), ()
 
     _, headers, _ = await sent(options, Changes(sign=SignMode.FRESH), resign)

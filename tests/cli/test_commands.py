@@ -184,6 +184,9 @@ def test_verify_prints_every_check_and_exits_5_unless_verified(ask, shared):
 def test_explain_says_which_route_was_taken(ask, shared):
     done = ask("explain", str(stripe(shared, 10)))
     assert re.match(r"taken +\* +-> app +source and type fit", done.out)
+    assert (
+        "signature  -> app  the signature as received while it still verifies, else a fresh one" in done.out
+    )
 
 
 def test_diff_names_each_place_that_differs(ask, shared):

@@ -4,6 +4,7 @@ import pytest
 
 from relay.config import Overrides, load
 from relay.errors import ConfigError
+from relay.model.delivery import SignMode
 
 TARGET = '[targets.app]\nforward = "http://localhost:3000/hooks"\n'
 
@@ -18,7 +19,8 @@ def test_a_target_takes_four_at_once_joins_paths_and_is_called_by_its_own_name(t
     app = target(tmp_path, "")
     assert (app.concurrency, app.fifo) == (4, False)
     assert (app.options.fixed_path, app.options.keep_host, app.options.forwarded) == (False, False, False)
-    assert app.options.sign_url == "target"
+    assert app.options.sign_url is None
+    assert app.options.sign is SignMode.AUTO
 
 
 def test_each_of_that_can_be_said_otherwise(tmp_path):

@@ -123,7 +123,16 @@ class World:
             finally:
                 task.cancel()
 
-    async def event(self, *targets, body=b"{}", source="stripe", headers=(), media="application/json"):
+    async def event(
+        self,
+        *targets,
+        body=b"{}",
+        source="stripe",
+        headers=(),
+        media="application/json",
+        verdict=Verdict.VERIFIED,
+        outcome=EventOutcome.ACCEPTED,
+    ):
         """Keep an event that is owed to these targets and say so, as ingest does."""
         capture = Capture(
             source=source,
@@ -143,8 +152,8 @@ class World:
             idempotency_key=None,
             claims_key=False,
             deliver_duplicates=False,
-            outcome=EventOutcome.ACCEPTED,
-            verification=Verification(verdict=Verdict.VERIFIED),
+            outcome=outcome,
+            verification=Verification(verdict=verdict),
             reason="",
             status=200,
         )

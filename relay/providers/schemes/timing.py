@@ -44,16 +44,16 @@ class Time:
             )
         age = now.timestamp() - moment
         if self.past is not None and age > self.past:
-            return "timestamp_stale", _check(False, f"{words(age)}, limit {self.past:g} s", "Too old")
+            return "timestamp_stale", _check(False, f"{words(age)}, limit {self.past:g} s", "Too old", age)
         if self.future is not None and -age > self.future:
             return "timestamp_future", _check(
-                False, f"{words(age)}, limit {self.future:g} s", "From the future"
+                False, f"{words(age)}, limit {self.future:g} s", "From the future", age
             )
         if self.past is None and self.future is None:
-            return "", _check(None, f"{words(age)}, which is not limited", "Not checked")
+            return "", _check(None, f"{words(age)}, which is not limited", "Not checked", age)
         if self.past is None or (age < 0 and self.future is None):
-            return "", _check(True, f"{words(age)}, limited only the other way", "In time")
-        return "", _check(True, f"{words(age)}, limit {self.past:g} s", "In time")
+            return "", _check(True, f"{words(age)}, limited only the other way", "In time", age)
+        return "", _check(True, f"{words(age)}, limit {self.past:g} s", "In time", age)
 
     def write(self, now: datetime) -> bytes:
         """Return `now` as the provider writes it."""
@@ -88,5 +88,5 @@ def _iso(text: bytes) -> float | None:
         return None
 
 
-def _check(passed: bool | None, detail: str, result: str) -> Check:
-    return Check(name=STEP, passed=passed, detail=detail, result=result)
+def _check(passed: bool | None, detail: str, result: str, age: float) -> Check:
+    return Check(name=STEP, passed=passed, detail=detail, result=result, age=age)

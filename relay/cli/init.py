@@ -27,6 +27,7 @@ TEMPLATE = """\
 # provider  = "auto"             # ngrok when NGROK_AUTHTOKEN is set | ngrok | command | static | none
 # domain    = "my-team.ngrok.app"
 # command   = "cloudflared tunnel --url {ingress_url}"   # for provider = "command"
+# url_pattern = "https://[a-z0-9-]+[.]tunnel[.]example"  # which address of its output is the tunnel's
 # public_url = "https://hooks.example.dev"               # for provider = "static": you run the tunnel
 
 # A source answers at /webhooks/<name> and below it. Without any, every provider that relay knows

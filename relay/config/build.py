@@ -285,6 +285,7 @@ def _tunnel(
         locked=bool(token.locked),
         domain=table.domain,
         command=table.command,
+        url_pattern=table.url_pattern,
         public_url=table.public_url,
         agent_path=named_agent(environ),
     )

@@ -1,5 +1,6 @@
 """What may stand in relay.toml, as pydantic models: the names and forms users rely on."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -28,10 +29,20 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _pattern(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is not a regular expression: {error}") from error
+    return value
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Reference = Annotated[str, BeforeValidator(_reference)]
 References = Annotated[list[Reference], BeforeValidator(_listed)]
 Names = Annotated[list[str], BeforeValidator(_listed)]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
 Tolerance = Annotated[float | Literal["off"], BeforeValidator(_tolerance)]
 
 
@@ -61,6 +72,10 @@ class TunnelTable(Table):
     authtoken: Reference = "env:NGROK_AUTHTOKEN"
     domain: str | None = None
     command: str | None = None
+    url_pattern: Pattern | None = Field(
+        default=None,
+        description="A regular expression for the address in what `command` prints; its first group, if it has one.",
+    )
     public_url: str | None = None
     forwarded_for: bool | None = None
 

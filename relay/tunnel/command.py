@@ -1,13 +1,11 @@
-"""A tunnel opened by any program: the first https address it prints is ours."""
+"""A tunnel opened by any program: its address is taken from what it prints."""
 
 import asyncio
 import os
-import re
 import shlex
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,33 +14,10 @@ from relay.model.text import printable
 from relay.tunnel.agent import SCRIPT_COMMAND, is_pyngrok_script
 from relay.tunnel.child import Child, running
 from relay.tunnel.files import PidFile
+from relay.tunnel.printed import AddressReader, Rank, plain_text
 from relay.tunnel.tunnel import Pace, RefusedError, Say, TunnelState, checked_address
 
-# Hosts that tunnel programs name in banners and errors before (or instead of) the tunnel's own:
-# cloudflared prints its terms and its documentation first, and api.trycloudflare.com when it fails;
-# localhost.run its admin pages; tailscale funnel a login link; the others their help.
-_BANNER_HOSTS = (
-    "*.cloudflare.com",
-    "api.trycloudflare.com",
-    "ngrok.com",
-    "*.ngrok.com",
-    "localhost.run",
-    "admin.localhost.run",
-    "console.serveo.net",
-    "pinggy.io",
-    "dashboard.pinggy.io",
-    "*.tailscale.com",
-    "docs.zrok.io",
-    "github.com",
-    "twitter.com",
-    "x.com",
-    "aka.ms",
-    "localhost",
-    "127.*",
-)
-
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_LINK = re.compile(r"""https://[^\s"'<>|()\[\]{},;`]+""")
+_HINT = 'tunnel.url_pattern says which address is the tunnel\'s; for a fixed one take provider = "static"'
 
 
 class CommandTunnel:
@@ -59,30 +34,37 @@ class CommandTunnel:
         command: str | None,
         ingress_url: str,
         *,
+        url_pattern: str | None,
         environ: Mapping[str, str],
         pace: Pace,
         pid_file: PidFile,
     ) -> None:
         self._command = command or ""
+        self._url_pattern = url_pattern
         self._pid_file = pid_file
         self._ingress_url = ingress_url
         self._environ = environ
         self._pace = pace
 
     async def hold(self, say: Say) -> None:
-        """Run the command until it ends. Raises RefusedError when it cannot run, else TunnelError."""
+        """Run the command until it ends, and say every address that it prints for the tunnel.
+
+        Raises RefusedError when the command cannot run, else TunnelError.
+        """
         argv = self._words()
         program = printable(Path(argv[0]).name, limit=80)
         say(TunnelState.CONNECTING, None, f"waiting for {program} to print an https address")
-        reader = _Reader()
+        output = _Output(self._url_pattern)
         async with running(
-            argv, reader.read, env=self._environ, grace=self._pace.close, pid_file=self._pid_file
+            argv, output.read, env=self._environ, grace=self._pace.close, pid_file=self._pid_file
         ) as child:
-            address = await self._address(child, reader, program)
+            address = await self._first_address(child, output, program)
             self._pid_file.note(child.pid)
-            say(TunnelState.UP, address, f"{program} forwards to {self._ingress_url}")
+            while not child.exited.done():
+                say(TunnelState.UP, address, f"{program} forwards to {self._ingress_url}")
+                address = await output.next_address(child, program)
             status = await child.wait()
-        raise TunnelError(f"{program} ended with status {status}{reader.last_words}")
+        raise TunnelError(f"{program} ended with status {status}{output.last_words}")
 
     def _words(self) -> list[str]:
         try:
@@ -104,58 +86,75 @@ class CommandTunnel:
         }
         return [_filled(word, values) for word in words]
 
-    async def _address(self, child: Child, reader: "_Reader", program: str) -> str:
-        await asyncio.wait(
-            {reader.found, child.exited},
-            timeout=self._pace.start,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+    async def _first_address(self, child: Child, output: "_Output", program: str) -> str:
+        try:
+            async with asyncio.timeout(self._pace.start):
+                await output.changed_or_ended(child)
+        except TimeoutError:
+            waited = f"within {self._pace.start:.0f} s"
+            hint = "" if self._url_pattern is None else "does tunnel.url_pattern fit what it prints?"
+            raise TunnelError(
+                f"{program} printed no https address {waited}{output.last_words}", hint=hint or _HINT
+            ) from None
+        if not output.is_sure:
+            # A better one may follow: the last of those that stand on their own, or one of a known service.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pace.settle):
+                    while not output.is_sure and not child.exited.done():
+                        await output.changed_or_ended(child)
         if child.exited.done():
             status = await child.wait()
-            raise TunnelError(f"{program} ended with status {status}{reader.last_words}")
-        if not reader.found.done():
-            waited = f"within {self._pace.start:.0f} s"
-            raise TunnelError(f"{program} printed no https address {waited}{reader.last_words}")
-        return checked_address(reader.link, program)
+            raise TunnelError(f"{program} ended with status {status}{output.last_words}")
+        return output.take(program)
 
 
-class _Reader:
-    """Looks for the address in what the command prints, and remembers its last line."""
+class _Output:
+    """What the command prints: the address in it, and its last line."""
 
-    def __init__(self) -> None:
-        self.found: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.link: str | None = None
+    def __init__(self, url_pattern: str | None) -> None:
+        self._reader = AddressReader(url_pattern)
+        self._in_use = False
+        self._changed = _new_future()
         self._last = ""
 
     def read(self, line: str) -> None:
+        """Take in a line."""
         self._last = line
-        self.link = self.link or first_link(line)
-        if self.link is not None and not self.found.done():
-            self.found.set_result(None)
+        changed = self._reader.read_later(line) if self._in_use else self._reader.read(line)
+        if changed and not self._changed.done():
+            self._changed.set_result(None)
+
+    @property
+    def is_sure(self) -> bool:
+        """Say whether the address is one of a service that is known, or fits the pattern."""
+        return self._reader.found is not None and self._reader.found.rank is Rank.KNOWN
 
     @property
     def last_words(self) -> str:
-        said = printable(_COLOUR.sub("", self._last).rstrip(" ."), limit=200)
+        """Return the last line as the end of a sentence; "" when there is none."""
+        said = printable(plain_text(self._last).strip().rstrip(" ."), limit=200)
         return f"; it last said: {said}" if said else ""
 
+    async def changed_or_ended(self, child: Child) -> None:
+        """Wait until there is another address, or the command has ended."""
+        await asyncio.wait({self._changed, child.exited}, return_when=asyncio.FIRST_COMPLETED)
+        self._changed = _new_future() if self._changed.done() else self._changed
 
-def first_link(line: str) -> str | None:
-    """Return the first https URL of a line that may be a tunnel's, as printed.
+    def take(self, program: str) -> str:
+        """Return the address, which is in use from now on. Raises TunnelError for one with odd characters."""
+        self._in_use = True
+        self._changed = _new_future()
+        found = self._reader.found
+        return checked_address(found and found.address, program)
 
-    Passed over: the hosts of banners, this machine, and links with a query or a fragment.
-    """
-    for match in _LINK.finditer(_COLOUR.sub("", line)):
-        link = match[0].rstrip(".:!")
-        if "?" not in link and "#" not in link and not _of_a_banner(link):
-            return link
-    return None
+    async def next_address(self, child: Child, program: str) -> str:
+        """Return the next address once it is printed, the same when the command has ended."""
+        await self.changed_or_ended(child)
+        return self.take(program)
 
 
-def _of_a_banner(link: str) -> bool:
-    host: str | None = None
-    with suppress(ValueError):  # such as an unclosed IPv6 bracket: an odd address, shown as such later
-        host = urlsplit(link).hostname
-    return host is not None and any(fnmatchcase(host, pattern) for pattern in _BANNER_HOSTS)
+def _new_future() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:

@@ -48,7 +48,14 @@ def _chosen(options: TunnelOptions, ingress_url: str, environ: Mapping[str, str]
     match options.provider:
         case "command":
             pid_file = PidFile.within(options.data_dir)
-            return CommandTunnel(options.command, ingress_url, environ=environ, pace=pace, pid_file=pid_file)
+            return CommandTunnel(
+                options.command,
+                ingress_url,
+                url_pattern=options.url_pattern,
+                environ=environ,
+                pace=pace,
+                pid_file=pid_file,
+            )
         case "static":
             return StaticTunnel(options.public_url, ingress_url)
         case "none":

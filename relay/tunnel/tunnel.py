@@ -25,9 +25,10 @@ class TunnelState(StrEnum):
 class TunnelOptions:
     """The `[tunnel]` table with its secret resolved.
 
-    `data_dir` takes the agent's files while it runs. `agent_path` is an ngrok binary to use rather
-    than the one found; `download` lets relay download one when there is none. `locked`: the authtoken is in
-    the vault, which is locked.
+    `url_pattern` is a regular expression: what it matches in the command's output (its first group, if there
+    is one) is the address. `data_dir` takes the agent's files while it runs. `agent_path` is an ngrok binary to
+    use rather than the one found; `download` lets relay download one when there is none. `locked`: the authtoken
+    is in the vault, which is locked.
     """
 
     data_dir: Path
@@ -35,6 +36,7 @@ class TunnelOptions:
     authtoken: Secret | None = None
     domain: str | None = None
     command: str | None = None
+    url_pattern: str | None = None
     public_url: str | None = None
     agent_path: Path | None = None
     download: bool = field(default=False, compare=False)  # consent, no setting
@@ -45,12 +47,14 @@ class TunnelOptions:
 class Pace:
     """How long a tunnel may take, in seconds.
 
-    `start`: until it has an address. `heal`: until an agent that lost its connection has it back,
-    after which it is replaced. `poll`: between two looks at the agent. `answer`: for one answer of its
-    API, which it gives only when ngrok has answered it. `close`: between TERM and KILL.
+    `start`: until it has an address. `settle`: in which a better address than the first may be printed. `heal`:
+    until an agent that lost its connection has it back, after which it is replaced. `poll`: between two looks at
+    the agent. `answer`: for one answer of its API, which it gives only when ngrok has answered it. `close`:
+    between TERM and KILL.
     """
 
     start: float = 60.0
+    settle: float = 1.0
     heal: float = 30.0
     poll: float = 5.0
     answer: float = 15.0

@@ -136,6 +136,11 @@ provider = "static"
         assert expected in text
 
 
+def test_a_pattern_that_is_no_regular_expression_is_named_with_its_place(tmp_path):
+    (found,) = problems(tmp_path, "[tunnel]\nurl_pattern = 'https://(.*'\n")
+    assert "tunnel.url_pattern: is not a regular expression: missing ), unterminated subpattern" in found
+
+
 def test_two_sources_on_one_path_name_both(tmp_path):
     [found] = problems(
         tmp_path, '[sources.stripe]\npath="/webhooks/x"\n[sources.github]\npath="/webhooks/x/"\n'

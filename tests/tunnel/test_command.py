@@ -14,71 +14,17 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
-from relay.errors import TunnelError
-from relay.tunnel.command import first_link
-from relay.tunnel.tunnel import TunnelOptions, checked_address
-
-CLOUDFLARED = """\
-INF Thank you for trying Cloudflare Tunnel. Doing so, without a Cloudflare account, is a quick way to experiment \
-and try it out. However, be aware that these account-less Tunnels have no uptime guarantee, are subject to the \
-Cloudflare Online Services Terms of Use (https://www.cloudflare.com/website-terms/), and Cloudflare reserves the \
-right to investigate your use of Tunnels for violations of such terms. If you intend to use Tunnels in production \
-you should use a pre-created named tunnel by following: \
-https://developers.cloudflare.com/cloudflare-one/connections/connect-apps
-INF Requesting new quick Tunnel on trycloudflare.com...
-INF +--------------------------------------------------------------------------------------------+
-INF |  Your quick Tunnel has been created! Visit it at (it may take some time to be reachable):  |
-INF |  https://grey-words-here-now.trycloudflare.com                                             |
-"""
-LOCALHOST_RUN = """\
-To set up and manage custom domains go to https://admin.localhost.run/
-To explore using localhost.run visit the documentation site: https://localhost.run/docs/
-** your connection id is 1234, please mention it if you send me a message about an issue. **
-a1b2c3.lhr.life tunneled with tls termination, https://a1b2c3.lhr.life
-"""
-
-
-@pytest.mark.parametrize(
-    ("printed", "address"),
-    [
-        (CLOUDFLARED, "https://grey-words-here-now.trycloudflare.com"),
-        (LOCALHOST_RUN, "https://a1b2c3.lhr.life"),
-        ("your url is: https://red-fox.loca.lt", "https://red-fox.loca.lt"),
-        ("\x1b[32mForwarding HTTP traffic from https://x.serveo.net\x1b[0m", "https://x.serveo.net"),
-        (
-            "Available on the internet:\n\nhttps://laptop.tail1234.ts.net/\n|-- proxy",
-            "https://laptop.tail1234.ts.net/",
-        ),
-        ('{"url":"https://json.example.dev","n":1}', "https://json.example.dev"),
-        ("open https://login.tailscale.com/f/funnel?node=1 first", None),
-        ('ERR Error: Post "https://api.trycloudflare.com/tunnel": dial tcp: no such host', None),
-        ("inspect at https://127.0.0.1:4443 or https://localhost:4443", None),
-        ("http://plain.example.dev", None),
-    ],
-)
-def test_the_first_https_address_that_is_no_banner_is_ours(printed, address):
-    assert next(filter(None, map(first_link, printed.splitlines())), None) == address
-
-
-@given(st.text() | st.from_regex(r"(https://[^ ]{0,40} ?){1,3}"))
-def test_whatever_a_command_prints_leads_to_a_plain_address_or_to_none(line):
-    link = first_link(line)
-    if link is None:
-        return
-    try:
-        shown = checked_address(link, "it")
-    except TunnelError as error:
-        shown = error.sentence
-    assert re.fullmatch(r"(it gave an address that is not a plain https URL: )?[!-~]+…?", shown)
+from relay.tunnel.tunnel import TunnelOptions
 
 
 @pytest.fixture
 def by_command(tmp_path, hold):
-    def held(command, **more):
-        return hold(TunnelOptions(provider="command", data_dir=tmp_path, command=command), **more)
+    def held(command, *, url_pattern=None, **more):
+        options = TunnelOptions(
+            provider="command", data_dir=tmp_path, command=command, url_pattern=url_pattern
+        )
+        return hold(options, **({"settle": 0.05} | more))
 
     return held
 
@@ -105,6 +51,52 @@ async def test_the_command_gets_the_ingress_address_and_its_parts_without_a_shel
         ";",
         "$HOME",
     ]
+
+
+async def test_the_address_of_a_known_service_is_not_waited_for(by_command, tmp_path):
+    program = script(
+        tmp_path / "tunnel",
+        "#!/bin/sh\necho 'npm warn deprecated uuid@3.4.0: See https://v8.dev/blog/math-random for details.' >&2\n"
+        "echo as https://tool.example said\necho your url is: https://quick-cat-9.loca.lt\nsleep 60\n",
+    )
+    async with by_command(str(program), settle=1000.0) as held:
+        assert (await held.until("up")).public_url == "https://quick-cat-9.loca.lt"
+
+
+async def test_a_better_address_is_waited_for(by_command, tmp_path):
+    program = script(
+        tmp_path / "tunnel",
+        "#!/bin/sh\necho https://tool.example\nsleep 0.1\necho https://quick-cat-9.loca.lt\nsleep 60\n",
+    )
+    async with by_command(str(program), settle=1000.0) as held:
+        assert (await held.until("up")).public_url == "https://quick-cat-9.loca.lt"
+
+
+async def test_a_new_address_of_a_running_command_is_taken_and_said(by_command, tmp_path):
+    go = tmp_path / "go"
+    program = script(
+        tmp_path / "tunnel",
+        "#!/bin/sh\necho 'a1.lhr.example tunneled with tls termination, https://a1.lhr.example'\n"
+        f"while [ ! -e {go} ]; do sleep 0.05; done\necho connection lost\n"
+        "echo 'd4.lhr.example tunneled with tls termination, https://d4.lhr.example'\nsleep 60\n",
+    )
+    async with by_command(str(program)) as held:
+        await held.until("up")
+        go.touch()
+        up = await held.until("up", 2)
+        assert held.tunnel.public_url == "https://d4.lhr.example"
+    assert up.detail == (
+        "public URL changed: https://a1.lhr.example -> https://d4.lhr.example; update your webhook settings"
+    )
+    assert held.states == ["connecting", "up", "up"]
+
+
+async def test_a_pattern_that_nothing_fits_is_named(by_command, tmp_path):
+    program = script(tmp_path / "tunnel", "#!/bin/sh\necho https://a.loca.lt\nsleep 60\n")
+    async with by_command(str(program), url_pattern=r"https://b\.example", start=0.5) as held:
+        down = await held.until("down")
+    assert "printed no https address within" in down.detail
+    assert "tunnel.url_pattern" in down.detail
 
 
 async def test_a_command_that_ends_is_started_again(by_command, tmp_path):

@@ -40,7 +40,7 @@ async def sources(request: web.Request) -> web.Response:
         lines=tuple(made.values()),
         chosen=made[name] if name else next(iter(made.values()), None),
         detail_shown=name is not None,
-        unclaimed=admission.lines(here.live.refused.of(""), None, here.setup.max_body),
+        unclaimed=admission.lines(here.live.refused.of_others(here.setup.sources), None, here.setup.max_body),
     )
     return html(request.app[RENDERER].page(context))
 

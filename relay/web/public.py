@@ -2,28 +2,117 @@
 
 import asyncio
 import logging
+import resource
+from contextlib import suppress
+from typing import Any
 
 from aiohttp import HttpVersion10, HttpVersion11, web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
-from relay.answering import Answered, health, refusal
+from relay.answering import health, refusal
 from relay.errors import StoreError
-from relay.model.signals import Refused
 from relay.web.answers import close, respond
+from relay.web.odd_requests import MAX_HEADERS, MAX_LINE, AmbiguousError
 from relay.web.receive import Door
+from relay.web.request_parser import RequestParser
 
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
+MARGIN = 16  # connections beyond the limit that are told so; further ones are cut off
 KEEPALIVE = 15.0  # seconds; in aiohttp this is also the only deadline for a request head
 LINGER = 1.0  # seconds that a refused body is still read
+_BUFFER = 64 * 1024  # bytes of a body that are read ahead
+# What relay needs besides: the database, the dashboard, targets, handlers, the tunnel.
+_OWN_DESCRIPTORS = 64
 _METHODS_REFUSED = frozenset({"CONNECT", "TRACE"})
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: relay\r\nRetry-After: 5\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+)
 
 
 class _Protocol(RequestHandler):
     """Answers what is no HTTP without quoting it, and without a traceback for each."""
 
-    door: Door
+    def __init__(self, server: "PublicServer", door: Door) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # None switches it off, as web_server passes it on
+            keepalive_timeout=KEEPALIVE,
+            lingering_time=LINGER,
+        )
+        self._server = server
+        self._door = door
+        self._sender_is_done = asyncio.Event()
+        self._is_excess = False
+        self._requests = RequestParser(
+            lambda: HttpRequestParser(
+                self,
+                loop,
+                _BUFFER,
+                max_line_size=MAX_LINE,
+                max_field_size=MAX_LINE,
+                max_headers=MAX_HEADERS,
+                payload_exception=RequestPayloadError,
+                auto_decompress=False,
+            ),
+            self._refused,
+        )
+        self._parser = self._requests  # type: ignore[assignment]  # it has what is called of aiohttp's parser
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection; one above the limit is told so at once."""
+        super().connection_made(transport)
+        excess = self._server.excess()
+        if excess > 0 and isinstance(transport, asyncio.Transport):
+            self._is_excess = True
+            self._door.turn_away(excess)
+            if excess > MARGIN:
+                transport.abort()
+                return
+            body = refusal(503, "busy", "too many connections", "try again later").body
+            transport.write(_BUSY % (len(body), body))
+            transport.write_eof()
+            # The answer would be lost with a connection that is closed before the request was read.
+            self._loop.call_later(LINGER, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, unless nothing of it will be answered."""
+        if not self._is_excess:
+            super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps a connection open for what is true
+        """Answer what is under way: a sender may close its side once it has sent everything."""
+        self._sender_is_done.set()
+        self._requests.feed_eof()
+        waits = self._waiter is not None and not self._waiter.done()
+        return bool(self._messages) or not (waits or self._request_count == 0 or self._is_excess)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop waiting for a sender that is gone."""
+        self._sender_is_done.set()
+        super().connection_lost(exc)
+
+    async def _handle_request(self, *args: Any, **named: Any) -> tuple[web.StreamResponse, bool]:
+        response, is_reset = await super()._handle_request(*args, **named)
+        if not is_reset and not response.keep_alive:
+            await self._linger()
+        if self._sender_is_done.is_set() and not self._messages:
+            self._close = True
+        return response, is_reset
+
+    async def _linger(self) -> None:
+        """Wait for the sender to close its side: while it still sends, closing ours would take the answer from it."""
+        if self.transport is None or self._sender_is_done.is_set():
+            return
+        self.transport.write_eof()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                await self._sender_is_done.wait()
 
     def handle_error(
         self,
@@ -35,10 +124,13 @@ class _Protocol(RequestHandler):
         """Refuse what the parser could not read; counted, never quoted."""
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was under way already")
-        name = type(exc).__name__
-        detail, remote = f"not a request that can be read ({name})", request.remote or ""
-        self.door.bus.publish(Refused("", status, detail, remote, self.door.now()))
+        if not isinstance(exc, AmbiguousError):
+            self._refused(status, f"not a request that can be read ({type(exc).__name__})", b"")
         return close(refusal(status, "bad_request", "the request cannot be read"))
+
+    def _refused(self, status: int, reason: str, line: bytes) -> None:
+        peer = self.transport.get_extra_info("peername") if self.transport else None
+        self._door.refuse_unread(status, reason, line, str(peer[0]) if peer else "")
 
 
 class PublicServer(web.Server):
@@ -51,32 +143,35 @@ class PublicServer(web.Server):
     def __init__(self, door: Door) -> None:
         super().__init__(self._handle)
         self._door = door
+        self._most = max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     def __call__(self) -> _Protocol:
         """Return what speaks with one connection."""
-        protocol = _Protocol(
-            self,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # None switches it off, as web_server passes it on
-            auto_decompress=False,
-            keepalive_timeout=KEEPALIVE,
-            lingering_time=LINGER,
-        )
-        protocol.door = self._door
-        return protocol
+        return _Protocol(self, self._door)
+
+    def excess(self) -> int:
+        """Return by how many connections the limit is exceeded; negative while there is room."""
+        return len(self._connections) - self._most
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if len(self.connections) > MAX_CONNECTIONS:
-            return close(
-                refusal(503, "busy", "too many connections", "try again later"), {"Retry-After": "5"}
-            )
         return await _answer(request, self._door)
+
+
+def max_connections(descriptors: int) -> int:
+    """Return how many connections are taken at once where the process may open so many descriptors."""
+    if descriptors == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    spare = min(_OWN_DESCRIPTORS, descriptors // 2)
+    return max(1, min(MAX_CONNECTIONS, descriptors - spare - MARGIN))
 
 
 async def _answer(request: web.BaseRequest, door: Door) -> web.StreamResponse:
     refused = _malformed(request)
     if refused is not None:
-        return close(refused)
+        status, code, message = refused
+        line = f"{request.method} {request.raw_path}".encode("utf-8", "surrogateescape")
+        door.refuse_unread(status, message, line, request.remote or "")
+        return close(refusal(status, code, message))
     try:
         path = request.raw_path.partition("?")[0]
         if path == "/webhooks/health" and request.method in ("GET", "HEAD"):
@@ -94,17 +189,18 @@ async def _answer(request: web.BaseRequest, door: Door) -> web.StreamResponse:
         return close(refusal(500, "internal", "relay failed on this request", "its log says why"))
 
 
-def _malformed(request: web.BaseRequest) -> Answered | None:
+def _malformed(request: web.BaseRequest) -> tuple[int, str, str] | None:
+    """Return status, code and message for a request that can be read and is not taken."""
     version, headers = request.version, request.headers
     if version not in (HttpVersion11, HttpVersion10):
-        return refusal(505, "http_version", "only HTTP/1.0 and HTTP/1.1 are spoken here")
+        return 505, "http_version", "only HTTP/1.0 and HTTP/1.1 are spoken here"
     if request.method in _METHODS_REFUSED or request.raw_path == "*":
-        return refusal(405, "method_not_allowed", "this method is not served")
+        return 405, "method_not_allowed", "this method is not served"
     if version == HttpVersion11:
         if len(headers.getall("Host", ())) != 1:
-            return refusal(400, "bad_request", "a request has exactly one Host")
+            return 400, "bad_request", "a request has exactly one Host"
     elif "chunked" in headers.get("Transfer-Encoding", "").lower():
-        return refusal(400, "bad_request", "HTTP/1.0 has no chunks")
+        return 400, "bad_request", "HTTP/1.0 has no chunks"
     if headers.get("Expect", "100-continue").lower() != "100-continue":
-        return refusal(417, "expectation_failed", "only 100-continue can be expected")
+        return 417, "expectation_failed", "only 100-continue can be expected"
     return None

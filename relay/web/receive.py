@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
 
 from relay.admission.addresses import forwarded_for, is_loopback
 from relay.admission.gate import Gate
@@ -18,15 +19,18 @@ from relay.ingest import Ingest
 from relay.metrics.meter import Meter
 from relay.model.event import Capture, Headers, Source
 from relay.model.signals import Refused
+from relay.model.text import header_text, printable
 from relay.providers.sender_urls import OwnAddresses, at_first_url, sender_urls
 from relay.web.answers import close, respond
 from relay.web.keys import Live
-from relay.web.sources import SourceTable
+from relay.web.request_parser import BodyError
+from relay.web.sources import PREFIX, SourceTable
 
 log = logging.getLogger(__name__)
 
 BODY_SECONDS = 30.0
 GRUMBLE_SECONDS = 60.0
+_LINE = 200  # characters of a refused request's first line that are shown
 LARGE = 1_000_000  # bytes above which a body waits its turn
 LARGE_AT_ONCE = 8  # large bodies read at the same time, so that memory stays bounded
 SAMPLE_HEADER = "X-Relay-Sample"
@@ -60,6 +64,8 @@ class Door:
     believing: bool = True
     _unkept: int = 0
     _grumble_at: float = 0.0
+    _turned_away: int = 0
+    _say_at: float = 0.0
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
 
     @property
@@ -86,25 +92,34 @@ class Door:
         path, _, query = _target(request.raw_path).partition("?")
         source, caller = self.table.find(path), self._caller(request)
         if source is None:
-            self._refused(Refused("", 404, "no source answers at that path", caller, self.now()))
-            return close(refusal(404, "not_found", "no such hook"))
+            self._refused(
+                "", 404, f"no source answers at {printable(header_text(path), _LINE)}{_advice(path)}", caller
+            )
+            return close(refusal(404, "not_found", "no such hook", "paths begin with /webhooks/ and a name"))
         headers, sample = self._headers(request)
         # The gate is for strangers: what relay triggers itself comes from here, and only when asked to.
         turned = None if sample else self.gate.refuse(source, caller)
         if turned is not None:
-            self._refused(Refused(source.name, turned.status, turned.detail, caller, self.now()))
+            self._refused(source.name, turned.status, turned.detail, caller)
             return close(refusal(turned.status, turned.code, turned.message, turned.hint), turned.headers)
         limit = source.admission.max_body or self.max_body
         try:
             body = await self._read(request, limit)
         except TooLargeError:
-            detail = f"larger than the limit of {limit} bytes"
-            self._refused(Refused(source.name, 413, detail, caller, self.now()))
+            self._refused(source.name, 413, f"larger than the limit of {limit} bytes", caller)
             return close(refusal(413, "too_large", "the body is too large", f"at most {limit} bytes"))
         except TimeoutError:
-            detail = f"no whole body in {BODY_SECONDS:g} s"
-            self._refused(Refused(source.name, 408, detail, caller, self.now()))
+            self._refused(source.name, 408, f"no whole body in {BODY_SECONDS:g} s", caller)
             return close(refusal(408, "timeout", "the body did not arrive in time"))
+        except (BodyError, RequestPayloadError) as error:
+            reason = error.reason if isinstance(error, BodyError) else "the body cannot be read"
+            self._refused(source.name, 400, f"{reason}: {request_line(request)}", caller)
+            return close(refusal(400, "bad_request", "the body cannot be read"))
+        except ConnectionError:
+            self._refused(
+                source.name, 400, f"hung up before the body was whole: {request_line(request)}", caller
+            )
+            raise
         capture = Capture(
             source=source.name,
             method=request.method,
@@ -177,14 +192,48 @@ class Door:
                 self._large.release()
         return b"".join(chunks)
 
-    def _refused(self, refused: Refused) -> None:
-        self.bus.publish(refused)
+    def refuse_unread(self, status: int, reason: str, line: bytes, remote: str) -> None:
+        """Show a request that was refused before its source was asked; `line` is its first line as it came."""
+        target = line.split(b" ")[1] if line.count(b" ") else b""
+        source = self.table.find(target.partition(b"?")[0].decode("latin-1"))
+        shown = f": {printable(line, _LINE)}" if line else ""
+        self._refused(source.name if source else "", status, f"{reason}{shown}", remote)
+
+    def turn_away(self, excess: int) -> None:
+        """Count a connection above the limit, of which there are `excess` at this moment."""
+        self._refused("", 503, "too many connections", "")
+        now = self.clock.monotonic()
+        self._turned_away += 1
+        if now >= self._say_at:
+            self._say_at = now + GRUMBLE_SECONDS
+            log.warning(
+                "turned %d connection(s) away: too many at once (%d above the limit)",
+                self._turned_away,
+                excess,
+            )
+            self._turned_away = 0
+
+    def _refused(self, source: str, status: int, detail: str, caller: str) -> None:
+        self.bus.publish(Refused(source, status, detail, caller, self.now()))
 
 
 def _within(body: bytes, limit: int) -> bytes:
     if len(body) > limit:
         raise TooLargeError
     return body
+
+
+def request_line(request: web.BaseRequest) -> str:
+    """Return method and target of a request, made harmless and cut to a length that can be shown."""
+    return printable(f"{request.method} {request.raw_path}", _LINE)
+
+
+def _advice(path: str) -> str:
+    if path.startswith(PREFIX):
+        return ""
+    if PREFIX in path:
+        return f": a path begins with {PREFIX}, and nothing stands before it"
+    return f": a path begins with {PREFIX} and a name"
 
 
 def _target(raw: str) -> str:

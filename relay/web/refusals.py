@@ -1,19 +1,27 @@
 """Who was turned away at the door: how often for which source and why, and the latest of each kind."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from relay.model.signals import Refused
 
 _SOURCES = 1000  # names counted apart; the inbox takes any name, and memory has an end
+_KEPT = 5  # of the latest refusals with one status
 
 
 @dataclass(slots=True)
 class Kind:
-    """Requests refused with one status; `latest` is the last of them."""
+    """Requests refused with one status; `recent` are the last few of them, the newest first."""
 
-    count: int
-    latest: Refused
+    count: int = 0
+    recent: deque[Refused] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+    @property
+    def latest(self) -> Refused:
+        """Return the last of them."""
+        return self.recent[0]
 
 
 class Refusals:
@@ -26,15 +34,28 @@ class Refusals:
         """Count a refusal; past a thousand sources, those of further names count as no source's."""
         full = len(self._kinds) >= _SOURCES and refused.source not in self._kinds
         kinds = self._kinds.setdefault("" if full else refused.source, {})
-        kind = kinds.get(refused.status)
-        if kind is None:
-            kinds[refused.status] = Kind(1, refused)
-        else:
-            kind.count, kind.latest = kind.count + 1, refused
+        kind = kinds.setdefault(refused.status, Kind())
+        kind.count += 1
+        kind.recent.appendleft(refused)
 
     def of(self, source: str) -> tuple[Kind, ...]:
         """Return what was refused for a source, "" for none, the most frequent kind first."""
         return tuple(sorted(self._kinds.get(source, {}).values(), key=lambda kind: -kind.count))
 
+    def of_others(self, names: Container[str]) -> tuple[Kind, ...]:
+        """Return what was refused for no source, or for one that is not among `names`."""
+        merged: dict[int, Kind] = {}
+        for name, kinds in self._kinds.items():
+            for status, kind in kinds.items() if name not in names else ():
+                known = merged.setdefault(status, Kind())
+                known.count += kind.count
+                recent = sorted((*known.recent, *kind.recent), key=_moment, reverse=True)
+                known.recent = deque(recent[:_KEPT], maxlen=_KEPT)
+        return tuple(sorted(merged.values(), key=lambda kind: -kind.count))
+
     def __iter__(self) -> Iterator[str]:
         yield from self._kinds
+
+
+def _moment(refused: Refused) -> datetime:
+    return refused.at or datetime.min.replace(tzinfo=UTC)

@@ -297,6 +297,10 @@ def _refused(kinds: tuple[Kind, ...]) -> Json:
                 "latest": kind.latest.detail,
                 "remote": kind.latest.remote,
                 "at": kind.latest.at and moment(kind.latest.at),
+                "recent": [
+                    {"detail": one.detail, "remote": one.remote, "at": one.at and moment(one.at)}
+                    for one in kind.recent
+                ],
             }
             for kind in kinds
         },

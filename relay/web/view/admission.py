@@ -11,7 +11,11 @@ from relay.model.text import printable
 from relay.web.refusals import Kind
 from relay.web.view.words import moment, plural, size
 
+_DETAIL = 400  # characters
+# Refused for what they are, not for a rule of their source: only their path or first line says what to put right.
+_TOLD = frozenset({400, 404, 405, 417, 505})
 _SHORT: Mapping[int, tuple[str, str]] = {
+    400: ("not to be read", "not to be read"),
     403: ("address not allowed", "addresses not allowed"),
     408: ("too slow", "too slow"),
     413: ("too large", "too large"),
@@ -26,7 +30,11 @@ _SAID: Mapping[int, tuple[str, str]] = {
     404: ("request was for no source", "requests were for no source"),
     408: ("request did not send its body in time", "requests did not send their bodies in time"),
     413: ("request was too large", "requests were too large"),
+    405: ("request had a method that is not served", "requests had a method that is not served"),
+    417: ("request expected what is not done", "requests expected what is not done"),
     429: ("request came too fast", "requests came too fast"),
+    503: ("connection was one too many", "connections were too many"),
+    505: ("request spoke another version of HTTP", "requests spoke another version of HTTP"),
 }
 
 
@@ -59,8 +67,21 @@ def summary(kinds: Sequence[Kind]) -> str:
 def lines(
     kinds: Sequence[Kind], source: Source | None, max_body: int, zone: tzinfo | None = None
 ) -> tuple[str, ...]:
-    """Return a sentence for each kind of refusal, with its limit and the latest of it."""
-    return tuple(_line(kind, source, max_body, zone) for kind in kinds)
+    """Return a sentence for each kind of refusal, its limit and the latest of it, and details of a few."""
+    return tuple(
+        line
+        for kind in kinds
+        for line in (
+            _line(kind, source, max_body, zone),
+            *(_details(kind) if kind.latest.status in _TOLD else ()),
+        )
+    )
+
+
+def _details(kind: Kind) -> Iterator[str]:
+    # The same mistake made again is one line: a provider repeats what was refused.
+    for detail in dict.fromkeys(refused.detail for refused in kind.recent):
+        yield printable(detail, _DETAIL)
 
 
 def _line(kind: Kind, source: Source | None, max_body: int, zone: tzinfo | None) -> str:

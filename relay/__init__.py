@@ -4,12 +4,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from relay.handlers import Event, Failed, Retry, on, use
+    from relay.handlers import Event, Failed, Retry, on, secret, use
     from relay.sending import send, send_async, sign
 
 __version__ = "0.1.0"
 
-__all__ = ["Event", "Failed", "Retry", "__version__", "on", "send", "send_async", "sign", "use"]
+__all__ = ["Event", "Failed", "Retry", "__version__", "on", "secret", "send", "send_async", "sign", "use"]
 
 # Where each name comes from. Fetched late, so that `relay --help` loads none of it.
 _ROOMS = {
@@ -17,6 +17,7 @@ _ROOMS = {
     "Failed": "relay.handlers",
     "Retry": "relay.handlers",
     "on": "relay.handlers",
+    "secret": "relay.handlers",
     "use": "relay.handlers",
     "send": "relay.sending",
     "send_async": "relay.sending",

@@ -13,13 +13,15 @@ from relay.handlers.crew import Crew
 from relay.handlers.event import judged
 from relay.handlers.options import HandlerOptions
 from relay.handlers.worker import BrokenError
-from relay.model.delivery import ActionResult, Changes, Delivery, Retry
+from relay.model.delivery import ActionResult, Changes, Delivery, ReceivedResponse, Retry
 from relay.model.event import Capture, Event
 from relay.model.signals import HandlersChanged, Signal
 
 __all__ = ["Handler", "HandlerOptions"]
 
 log = logging.getLogger(__name__)
+
+_JSON = (("Content-Type", "application/json"),)
 
 
 class Handler(Action[HandlerOptions]):
@@ -58,7 +60,9 @@ class Handler(Action[HandlerOptions]):
             self._note(options.target, error)
             return ActionResult(outcome=Retry(error.sentence, unreachable=True), output=error.output)
         self._note(options.target, None)
-        return ActionResult(outcome=run.outcome, output=run.output)
+        # Kept like the answer of an app: it is shown with the attempt, and goes to a sender that waits for it.
+        response = run.reply and ReceivedResponse(status=200, headers=_JSON, body=run.reply)
+        return ActionResult(outcome=run.outcome, response=response or None, output=run.output)
 
     async def reachable(self, options: HandlerOptions) -> bool:
         """Say whether the file can be run; one that could not is tried again when it changed."""

@@ -11,7 +11,7 @@ from relay.catchup.listing import Listing
 from relay.config.catch_up import build_catch_up
 from relay.config.emails import complete, mail_notices
 from relay.config.file import File, ServerTable, TargetTable, TunnelTable
-from relay.config.handlers import handlers_target
+from relay.config.handlers import HandlerEnvironment, build_handler_environment, handlers_target
 from relay.config.mistakes import gathered, parse, read
 from relay.config.needs import needs, vault_notices
 from relay.config.secrets import resolve, within_reach
@@ -110,7 +110,8 @@ def load(
     catch_up = build_catch_up(file, sources.found, known, vault)
     targets = _with_forwards(build_targets(file, folder, own, known, vault), overrides, own, problems)
     if overrides.handlers is not None:
-        targets = _with_handlers(targets, overrides.handlers, folder, known, problems)
+        given = build_handler_environment(file, known, vault)
+        targets = _with_handlers(targets, overrides.handlers, folder, given, problems)
     problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if problems:
         raise gathered(str(path or "the command line"), problems)
@@ -247,10 +248,10 @@ def _with_forwards(targets: Targets, overrides: Overrides, own: Rules, problems:
 
 
 def _with_handlers(
-    targets: Targets, name: str, folder: Path, environ: Mapping[str, str], problems: list[str]
+    targets: Targets, name: str, folder: Path, given: HandlerEnvironment, problems: list[str]
 ) -> Targets:
     try:
-        added = handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, environ)
+        added = handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, given)
     except ConfigError as error:
         problems.append(f"--handlers: {error.sentence}")
         return targets

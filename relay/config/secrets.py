@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from relay.errors import VaultLockedError
+from relay.handlers.secrets import missing_secret
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.vault import Vault, VaultState
@@ -56,6 +58,23 @@ def usual(variables: Iterable[str], environ: Mapping[str, str]) -> Resolved:
         if resolved.found:
             return resolved
     return Resolved(missing=tuple(f"env:{name}" for name in names[:1]))
+
+
+def find_secret(environ: Mapping[str, str], vault: Vault | None, name: str) -> str:
+    """Return what `relay.secret(name)` gives: a secret of the vault, else a variable, also by its name in capitals.
+
+    Raises NotFoundError, and VaultLockedError where the locked vault may hold it.
+    """
+    kind, _, bare = name.rpartition(":")
+    if kind in ("", "vault") and vault is not None and (found := vault.find(bare)):
+        return found.reveal()
+    if kind in ("", "env"):
+        for variable in (bare, bare.upper()):
+            if environ.get(variable):
+                return environ[variable]
+    if kind in ("", "vault") and vault is not None and vault.state is VaultState.LOCKED and bare in vault.names:
+        raise VaultLockedError(f"vault secret '{bare}' cannot be read: the vault is locked", hint="relay vault unlock")
+    raise missing_secret(name)
 
 
 def explain(reference: str) -> str:

@@ -10,7 +10,7 @@ from relay.actions.outgoing import ForwardOptions
 from relay.conditions import compile_condition
 from relay.config.emails import build_emails, complete, mail_notices, retry_policy, smtp_problems
 from relay.config.file import File, RouteTable, SmtpTable, TargetTable
-from relay.config.handlers import at_once, handler_options
+from relay.config.handlers import at_once, build_handler_environment, handler_options
 from relay.config.mistakes import did_you_mean
 from relay.config.secrets import explain, resolve
 from relay.dial import Rules, check_syntax
@@ -46,7 +46,8 @@ def build_targets(
     """Build targets, routes and mails; mistakes are gathered, not raised."""
     problems: list[str] = []
     emails = build_emails(file, folder, problems)
-    handler = partial(handler_options, folder=folder, environ=environ)
+    given = build_handler_environment(file, environ, vault)
+    handler = partial(handler_options, folder=folder, given=given)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
         try:

@@ -11,6 +11,7 @@ from relay.errors import ConfigError
 from relay.handlers.load import load as load_handlers
 from relay.handlers.options import HandlerOptions
 from relay.handlers.run import Handlers
+from relay.handlers.secrets import set_default_secrets, using_secrets
 from relay.model.admission import Network
 from relay.model.event import Source, VerifyMode
 from relay.model.secret import Secret
@@ -89,7 +90,10 @@ def _opened(read: Config) -> Config:
 
 
 def _runner(options: HandlerOptions, around: Callable[[Handlers], Handlers]) -> Runner:
-    return Runner(handlers=around(load_handlers(options.path, options.folder)), timeout=options.timeout)
+    set_default_secrets(options.find_secret)
+    with using_secrets(options.find_secret):
+        handlers = load_handlers(options.path, options.folder)
+    return Runner(handlers=around(handlers), timeout=options.timeout, find_secret=options.find_secret)
 
 
 def _handlers(read: Config) -> Iterator[tuple[str, HandlerOptions]]:

@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import logging
 import os
+import queue
 import select
 import signal
 import sys
@@ -32,6 +33,7 @@ from relay.handlers.home import Fresh, Home, stamp
 from relay.handlers.load import load
 from relay.handlers.registry import Rule
 from relay.handlers.run import Handlers, Ran
+from relay.handlers.secrets import read_answer, set_default_secrets
 from relay.model.delivery import Retry
 
 KEPT = 64 * 1024  # bytes of a run's output that are passed on
@@ -49,6 +51,7 @@ def main() -> None:
     # Registered first, so that it comes last: nothing that was started here outlives this process.
     atexit.register(_end, os.getpid())
     threading.Thread(target=session.listen, args=(requests,), daemon=True).start()
+    set_default_secrets(session.find_secret)
     _settle_in(path, home)
     try:
         handlers = load(path, folder)
@@ -198,6 +201,14 @@ class Session:
         self._inbox: asyncio.Queue[tuple[bytes, bytes] | None] = asyncio.Queue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
+        self._asking = threading.Lock()
+        self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+
+    def find_secret(self, name: str) -> str:
+        """Return a secret that relay gives. Raises NotFoundError, VaultLockedError."""
+        with self._asking:
+            self._wire.tell(frames.ASK, {"name": str(name)})
+            return read_answer(self._answers.get())
 
     def listen(self, requests: int) -> None:
         """Read what relay asks for; when it closes the pipe, see to it that this process ends."""
@@ -209,6 +220,8 @@ class Session:
                         head, self._busy = content, True
                     elif kind == frames.BODY:
                         self._hand_over((head, content))
+                    elif kind == frames.SECRET:
+                        self._answers.put(frames.read(content))
                     elif kind == frames.WHERE:
                         self._wire.send(frames.HERE, traces.standing(self._task, self._home).encode())
             if not self._busy:
@@ -247,6 +260,8 @@ def _told(ran: Ran) -> dict[str, object]:
         "traceback": ran.traceback,
         "read": Fresh.read,
     }
+    if ran.reply is not None:
+        told["reply"] = ran.reply.decode()
     if isinstance(outcome, Retry):
         told |= {"after": outcome.after, "firm": outcome.firm}
     return told

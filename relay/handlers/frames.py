@@ -10,11 +10,12 @@ from relay.handlers.event import Judgement
 from relay.model.event import Capture, Verdict
 from relay.model.payload import parse_json
 
-# To the process: an event (JSON, then its body), and the question where the run is at this moment.
-HEAD, BODY, WHERE = b"h", b"b", b"w"
+# To the process: an event (JSON, then its body), the question where the run is at this moment, and a secret
+# that it asked for.
+HEAD, BODY, WHERE, SECRET = b"h", b"b", b"w", b"s"
 # From it: the file was loaded or not, what a run printed, that it printed more than is kept, how it
-# ended, and where it is.
-READY, BROKEN, OUTPUT, CUT, DONE, HERE = b"r", b"x", b"o", b"c", b"d", b"l"
+# ended, where it is, and the name of a secret that it asks for.
+READY, BROKEN, OUTPUT, CUT, DONE, HERE, ASK = b"r", b"x", b"o", b"c", b"d", b"l", b"a"
 
 _LEAD = struct.Struct("!cI")
 

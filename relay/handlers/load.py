@@ -1,5 +1,7 @@
 """A handlers file, run once: its decorators say what it handles."""
 
+import ast
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -30,15 +32,26 @@ def load(path: Path, folder: Path | None = None) -> Handlers:
 
 
 def _run(path: Path, home: Home) -> list[Rule]:
+    package, root = _find_package(path)
+    if package:
+        try:
+            with importable(root):
+                importlib.import_module(package)
+        except BaseException as error:
+            if not isinstance(error, Exception | SystemExit):
+                raise
+            raise _broken(error, path, home) from error
     # Under its own name, so that its neighbours can import it back, unless that name is taken.
-    name = path.stem if path.stem not in sys.modules else f"relay_handlers_{path.stem}"
+    inside = f"{package}." if package else ""
+    name = f"{inside}{path.stem}"
+    name = name if name not in sys.modules else f"{inside}relay_handlers_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path, loader=Fresh(name, str(path)))
     if spec is None or spec.loader is None:
         raise HandlersError(f"{home.short(str(path))} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with importable(path.parent), collecting() as rules:
+        with importable(root), importable(path.parent), collecting() as rules:
             spec.loader.exec_module(module)
     except BaseException as error:
         sys.modules.pop(name, None)
@@ -48,9 +61,37 @@ def _run(path: Path, home: Home) -> list[Rule]:
     return rules
 
 
+def _find_package(path: Path) -> tuple[str, Path]:
+    """Return the package that a file belongs to and the folder that is in, "" for a file of its own.
+
+    A file that imports nothing relative to itself is run on its own, so that a package whose `__init__.py` is the
+    whole app is not started for it; so is one in a package whose name something else has.
+    """
+    root = path.parent
+    while (root / "__init__.py").is_file():
+        root = root.parent
+    if root == path.parent or not _imports_relatively(path):
+        return "", path.parent
+    package = ".".join(path.parent.relative_to(root).parts)
+    loaded = sys.modules.get(package)
+    if loaded is not None and str(path.parent) not in map(str, getattr(loaded, "__path__", ())):
+        return "", path.parent
+    return package, root
+
+
+def _imports_relatively(path: Path) -> bool:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, RecursionError):
+        return False  # told when it is run
+    return any(isinstance(node, ast.ImportFrom) and node.level > 0 for node in ast.walk(tree))
+
+
 def _broken(error: BaseException, path: Path, home: Home) -> HandlersError:
     where = traces.place(error, home) or home.short(str(path))
     hint = "mend that line"
     if isinstance(error, ModuleNotFoundError):
         hint = f"install it where relay is installed, {sys.prefix}, or correct its name"
+    elif isinstance(error, ImportError) and "relative import" in str(error):
+        hint = f"put an empty __init__.py into {home.short(str(path.parent))}, or write: from words import …"
     return HandlersError(f"{where}: {traces.summary(error)}", hint=hint, traceback=traces.told(error, home))

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from relay.handlers.secrets import FindSecret, find_in_environment
+
 PATIENCE = 30.0  # seconds that a file may take to load
 
 
@@ -12,7 +14,8 @@ class HandlerOptions:
     """The handlers file of the target of that name.
 
     `folder` is the project's: its process works there, and names in tracebacks start there. `timeout`
-    in seconds, for all functions an event is for together. `environ` is the environment it gets.
+    in seconds, for all functions an event is for together. `environ` is the environment it gets, `find_secret`
+    what `relay.secret` asks.
     """
 
     target: str
@@ -21,6 +24,7 @@ class HandlerOptions:
     timeout: float = 30.0
     patience: float = PATIENCE
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    find_secret: FindSecret = field(default=find_in_environment, repr=False, compare=False)
 
     @property
     def name(self) -> str:

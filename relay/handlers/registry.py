@@ -12,7 +12,7 @@ from relay.handlers.answers import Failed, Retry
 from relay.handlers.event import Event
 from relay.model.delivery import listed
 
-Answer = Retry | Failed | None
+Answer = Retry | Failed | dict[str, Any] | None
 Function = Callable[[Event], Answer | Awaitable[Answer]]
 F = TypeVar("F", bound=Function)
 

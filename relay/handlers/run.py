@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,20 @@ from relay.handlers.registry import Rule
 from relay.model.delivery import Failed, Outcome, Retry, Succeeded
 from relay.model.text import printable
 
+LONGEST_REPLY = 1_000_000  # bytes of what a handler returns
 _LONGEST = 500  # characters of a detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What came of one event: the outcome of all its functions together, and where they raised."""
+    """What came of one event: the outcome of all its functions together, and where they raised.
+
+    `reply` is the dict that one of them returned, as JSON: the answer to the sender, where that waits for it.
+    """
 
     outcome: Outcome
     traceback: str = ""
+    reply: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +43,8 @@ class Handlers:
         """Call every `@use` that the event is for, then every `@on`; none of them can raise out of here.
 
         An answer of a `@use` ends the run. Of the `@on` functions all are called: a Retry of any
-        counts before a Failed, which counts before success, and a Retry calls all of them again.
-        Plain functions run in a thread, so that the event loop goes on.
+        counts before a Failed, which counts before success, and a Retry calls all of them again. The first
+        dict that is returned is the reply. Plain functions run in a thread, so that the event loop goes on.
         """
         wanted = [rule for rule in self.rules if rule.wants(event)]
         called = [rule for rule in wanted if not rule.first]
@@ -47,13 +53,16 @@ class Handlers:
         for rule in wanted:
             if rule.first:
                 ran = await self._call(rule, event)
-                if not isinstance(ran.outcome, Succeeded):
+                if ran.reply is not None or not isinstance(ran.outcome, Succeeded):
                     return ran
         return _together([await self._call(rule, event) for rule in called])
 
     async def _call(self, rule: Rule, event: Event) -> Ran:
         try:
-            return Ran(outcome=_outcome(rule, await _answer(rule.function, event)))
+            answer = await _answer(rule.function, event)
+            if isinstance(answer, dict):
+                return _reply(rule, answer)
+            return Ran(outcome=_outcome(rule, answer))
         except (answers.Retry, answers.Failed) as answer:
             return Ran(outcome=_outcome(rule, answer))
         except asyncio.CancelledError as error:
@@ -87,6 +96,18 @@ def _caught(function: Callable[[Event], Any], event: Event) -> tuple[Any, BaseEx
         return None, error
 
 
+def _reply(rule: Rule, answer: dict[Any, Any]) -> Ran:
+    try:
+        reply = json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        # Another run would return the same.
+        why = printable(str(error), _LONGEST)
+        return Ran(outcome=Failed(f"what {rule.name} returned cannot be written as JSON: {why}"))
+    if len(reply) > LONGEST_REPLY:
+        return Ran(outcome=Failed(f"{rule.name} returned {len(reply)} bytes; at most {LONGEST_REPLY} can be sent"))
+    return Ran(outcome=Succeeded(f"{rule.name} replied"), reply=reply)
+
+
 def _outcome(rule: Rule, answer: object) -> Outcome:
     # `return Failed`, the class itself, means what it says.
     if answer is None:
@@ -118,4 +139,5 @@ def _together(done: list[Ran]) -> Ran:
         return Ran(outcome=Retry(detail, after=max(waits, default=None), firm=firm), traceback=traceback)
     if bad:
         return Ran(outcome=Failed(detail), traceback=traceback)
-    return Ran(outcome=Succeeded(detail), traceback=traceback)
+    reply = next((ran.reply for ran in done if ran.reply is not None), None)
+    return Ran(outcome=Succeeded(detail), traceback=traceback, reply=reply)

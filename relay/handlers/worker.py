@@ -16,6 +16,7 @@ from relay.handlers.child import KEPT
 from relay.handlers.event import Judgement
 from relay.handlers.home import Stamp, changed, stamps
 from relay.handlers.options import HandlerOptions
+from relay.handlers.secrets import describe_answer
 from relay.model.delivery import Failed, Outcome, Output, Retry, Succeeded
 from relay.model.event import Capture
 
@@ -31,10 +32,11 @@ _Reply = tuple[bytes, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What came of one event, and what was printed on the way."""
+    """What came of one event, what was printed on the way, and the JSON that answers its sender, if any."""
 
     outcome: Outcome
     output: Output
+    reply: bytes | None = None
 
 
 class BrokenError(HandlersError):
@@ -130,7 +132,12 @@ class Worker(asyncio.SubprocessProtocol):
             return Run(outcome=Retry(detail), output=self._output())
         self._read.update(_stamps(told))
         self._spent = told["last"]
-        return Run(outcome=_outcome(told), output=self._output(told["traceback"]))
+        reply = told.get("reply")
+        return Run(
+            outcome=_outcome(told),
+            output=self._output(told["traceback"]),
+            reply=None if reply is None else reply.encode(),
+        )
 
     def retire(self) -> None:
         """Let the process end by itself, as soon as it has nothing to do."""
@@ -171,6 +178,9 @@ class Worker(asyncio.SubprocessProtocol):
                 self._printed += content
             elif kind == frames.CUT:
                 self._cut = True
+            elif kind == frames.ASK:
+                answer = describe_answer(self._options.find_secret, frames.read(content)["name"])
+                self._write(frames.frame(frames.SECRET, frames.plain(answer)))
             elif kind == frames.HERE:
                 if self._place and not self._place.done():
                     self._place.set_result(content.decode())

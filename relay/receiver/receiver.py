@@ -13,6 +13,7 @@ from relay.answering import Answered, answer, health, refusal, rejected, shaken,
 from relay.clock import Clock, SystemClock
 from relay.handlers.event import Judgement, view
 from relay.handlers.run import Handlers
+from relay.handlers.secrets import FindSecret, find_in_environment, using_secrets
 from relay.judgement import identify, verify
 from relay.model.admission import Network
 from relay.model.claim import Claim
@@ -47,10 +48,14 @@ class Table(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """The handlers of one target; `timeout` in seconds, for all functions an event is for together."""
+    """The handlers of one target; `timeout` in seconds, for all functions an event is for together.
+
+    `find_secret` is what `relay.secret` asks in them.
+    """
 
     handlers: Handlers
     timeout: float = 30.0
+    find_secret: FindSecret = find_in_environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +183,12 @@ class Receiver:
                 return answer(source.answer, event.status, None, EventOutcome.DUPLICATE)
             if claim != Claim.MINE:
                 return _later(503, "in_progress", "this event is being handled already", _AGAIN)
-        outcome = await self._handle(event)
+        outcome, reply = await self._handle(event)
         if key is not None and not isinstance(outcome, _Overran):
             await self._settle(source, key, done=isinstance(outcome, Succeeded))
         if isinstance(outcome, Succeeded):
-            return answer(source.answer, event.status, None, event.outcome)
+            given = answer(source.answer, event.status, None, event.outcome)
+            return given if reply is None else replace(given, body=reply, content_type="application/json")
         log.error("%s was not handled: %s", _named(event), outcome.detail)
         return _failed(outcome)
 
@@ -193,18 +199,21 @@ class Receiver:
             # What was handled stays handled; the claim ends by itself.
             log.exception("a key of %s cannot be settled", source.name)
 
-    async def _handle(self, event: NewEvent) -> Outcome | _Overran:
-        """Call the handlers of every target a route leads to; the worst of what came of it counts."""
+    async def _handle(self, event: NewEvent) -> tuple[Outcome | _Overran, bytes | None]:
+        """Call the handlers of every target a route leads to; the worst outcome counts, and the first reply."""
         found: list[Outcome | _Overran] = []
+        replies: list[bytes] = []
         for delivery in owe(event, self._rules.routes, self._rules.targets):
             runner = self._rules.runners.get(delivery.target)
             if runner is not None:
-                found.append(await _run(runner, event))
+                outcome, reply = await _run(runner, event)
+                found.append(outcome)
+                replies += [] if reply is None else [reply]
         for kind in (_Overran, Retry, Failed):
             bad = [outcome for outcome in found if isinstance(outcome, kind)]
             if bad:
-                return bad[0]
-        return Succeeded()
+                return bad[0], None
+        return Succeeded(), next(iter(replies), None)
 
     async def _shake(self, source: Source, capture: Capture, handshake: Handshake) -> Answered:
         event = introduce(source, capture, handshake)
@@ -214,7 +223,7 @@ class Receiver:
             return rejected(handshake.status)
         log.info("%s is a handshake, answered: %s", _named(event), event.summary)
         if source.deliver_handshakes:
-            outcome = await self._handle(event)
+            outcome, _ = await self._handle(event)
             if not isinstance(outcome, Succeeded):
                 log.error("%s was not handled: %s", _named(event), outcome.detail)
         if reply.body is None:
@@ -222,7 +231,7 @@ class Receiver:
         return shaken(reply, reply.body)
 
 
-async def _run(runner: Runner, event: NewEvent) -> Outcome | _Overran:
+async def _run(runner: Runner, event: NewEvent) -> tuple[Outcome | _Overran, bytes | None]:
     judgement = Judgement(
         type=event.type,
         verdict=event.verification.verdict,
@@ -231,14 +240,15 @@ async def _run(runner: Runner, event: NewEvent) -> Outcome | _Overran:
     )
     try:
         async with asyncio.timeout(runner.timeout) as patience:
-            ran = await runner.handlers.run(view(event.capture, judgement))
+            with using_secrets(runner.find_secret):
+                ran = await runner.handlers.run(view(event.capture, judgement))
     except TimeoutError:
         if not patience.expired():
             raise
-        return _Overran(f"its handlers took longer than {runner.timeout:g} s")
+        return _Overran(f"its handlers took longer than {runner.timeout:g} s"), None
     if ran.traceback:
         log.error("a handler failed\n%s", ran.traceback)
-    return ran.outcome
+    return ran.outcome, ran.reply
 
 
 def _consumed(request: Incoming, source: Source, error: BodyConsumedError) -> Answered:

@@ -71,6 +71,8 @@ def plain(event):
     mood = event.payload.get("mood") if isinstance(event.payload, dict) else None
     if mood == "retry":
         return Retry("not now", after=7)
+    if mood == "reply":
+        return {"text": "Zo\u00eb", "type": event.type}
     if mood == "failed":
         return Failed("never")
     if mood == "raise":

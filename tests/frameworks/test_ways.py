@@ -130,3 +130,9 @@ async def test_health_names_the_endpoints(put):
 
 async def test_a_path_that_is_odd_is_a_path(put):
     assert (await put("/webhooks/slow/a%2Fb/c%20d%C3%A9", b"{}")).status == 200
+
+
+async def test_the_dict_that_a_handler_returns_is_the_answer(put, paid):
+    told = await put("/webhooks/stripe", *paid(mood="reply"))
+    assert (told.status, told.headers["Content-Type"]) == (200, "application/json")
+    assert told.json == {"text": "Zo\u00eb", "type": "invoice.paid"}

@@ -38,6 +38,11 @@ class RelayError(Exception):
         self.sentence = sentence
         self.hint = hint
 
+    @property
+    def full_text(self) -> str:
+        """Return what happened and what to do about it as one line."""
+        return f"{self.sentence.removesuffix('.')}; {self.hint}" if self.hint else self.sentence
+
 
 class ConfigError(RelayError):
     """One or more mistakes in relay.toml; `problems` holds a sentence for each."""

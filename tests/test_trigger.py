@@ -1,6 +1,7 @@
 """A trigger makes the request its provider would have made, and it verifies."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from urllib.parse import parse_qsl
@@ -10,10 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_priva
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from relay.errors import NotFoundError, SigningError, UsageError
-from relay.model.event import Source, Verdict
+from relay.judgement import verify
+from relay.model.event import Source, Verdict, VerifyMode
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS, recognise
+from relay.providers.local import make_run_secret, paired
 from relay.providers.samples import sample_types
 from relay.trigger import prepare
 
@@ -192,3 +195,37 @@ def test_a_source_without_a_provider_gets_a_plain_event():
     capture = prepare(source, None, "invoice.paid", NOW, random=Random(1), url="")
     assert payload(capture).at("type") == "invoice.paid"
     assert capture.path == "/webhooks/billing"
+
+
+SIGNED_BY_SECRET = sorted(
+    name
+    for name in PROVIDERS
+    if (source := source_of(name, "")).scheme and sample_types(name) and not paired(source)
+)
+
+
+@pytest.mark.parametrize("name", SIGNED_BY_SECRET)
+def test_a_source_without_a_secret_gets_one_for_this_run(name):
+    source = source_of(name, "")
+    sample = made(name, sample_types(name)[0], secret="")
+    local = make_run_secret(source, sample, NOW)
+    signed = local.scheme.sign(local.secret, sample, NOW)
+    trusting = replace(source, local=local)
+    assert verify(trusting, signed, (), NOW)[1].verdict is Verdict.VERIFIED
+    assert verify(trusting, sample, (), NOW)[1].verdict is Verdict.UNCHECKED
+    assert verify(source, signed, (), NOW)[1].verdict is Verdict.UNCHECKED
+    other = make_run_secret(source, sample, NOW)
+    assert other.secret.reveal() != local.secret.reveal()
+    forged = local.scheme.sign(other.secret, sample, NOW)
+    assert verify(trusting, forged, (), NOW)[1].verdict is Verdict.UNCHECKED
+    assert local.secret.reveal() not in local.note + repr(local)
+
+
+def test_a_source_with_a_secret_gets_none_for_this_run():
+    source = source_of("stripe")
+    sample = made("stripe", "invoice.paid")
+    assert make_run_secret(source, sample, NOW) is None
+    bare = source_of("stripe", "")
+    assert make_run_secret(replace(bare, locked_secrets=("vault:x",)), sample, NOW) is None
+    assert make_run_secret(replace(bare, verify=VerifyMode.OFF), sample, NOW) is None
+    assert make_run_secret(replace(bare, scheme=None), sample, NOW) is None

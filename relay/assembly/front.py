@@ -162,6 +162,7 @@ async def trigger(ground: Ground, replays: Replays, wanted: TriggerRequest) -> E
         body=wanted.body,
         url=source.public_url or ground.ingress_url + source.path,
     )
+    capture = ground.sign_sample(source, capture)
     id_ = await post_sample(capture, ground.ingress_url, ground.nonce)
     row = await ground.store.events.row(id_)
     if row is None:

@@ -3,13 +3,14 @@
 import asyncio
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from relay.actions.outgoing import ForwardOptions
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.config import Config
+from relay.config.mistakes import find_slip
 from relay.delivery.targets import Targets
 from relay.dial import Rules, check_syntax
 from relay.errors import NotFoundError
@@ -17,7 +18,9 @@ from relay.keys import KeyPairs
 from relay.metrics.meter import Meter
 from relay.model.event import Capture, LocalKey, Source
 from relay.model.signals import Refused, Signal, TunnelChanged
-from relay.providers.local import paired, trusting
+from relay.model.text import printable
+from relay.providers.catalogue import PROVIDERS, find
+from relay.providers.local import make_run_secret, paired, trusting
 from relay.providers.sender_urls import OwnAddresses, sender_urls
 from relay.store import Store
 from relay.web.keys import Live
@@ -50,6 +53,7 @@ class Ground:
         self.nonce = secrets.token_urlsafe(24)
         self.ingress_url = f"http://{address_of(ports.ingress)}"
         self.dashboard_url = f"http://{address_of(ports.dashboard)}"
+        self._run_secrets: dict[str, LocalKey] = {}  # never written down: they end with this relay
         self.keys = KeyPairs(config.server.data_dir / "keys")
         self.table = SourceTable(config.sources, config.inbox, self.trusting)
         by_hand = config.smtp.retry if config.smtp else None
@@ -73,14 +77,20 @@ class Ground:
         )
 
     def source(self, name: str) -> Source:
-        """Return a source by name. Raises NotFoundError."""
+        """Return a source by name. Raises NotFoundError, also for a slip in the name of one that is known."""
         found = self.table.named(name)
-        if found is None:
-            raise NotFoundError(f"no source is called {name!r}", hint="relay start lists the sources")
+        if found is None or (not found.configured and find(name) is None):
+            near = find_slip(name, (*self.table.by_name, *(PROVIDERS if self.config.inbox else ())))
+            if near is not None or found is None:
+                hint = f"did you mean {near!r}?" if near else "relay start lists the sources"
+                raise NotFoundError(f"no source is called {printable(repr(name), 100)}", hint=hint)
         return found
 
     def trusting(self, source: Source) -> Source:
-        """Return the source with the key pair that relay has for it, if any."""
+        """Return the source with the key pair, or the secret for this run, that relay has for it, if any."""
+        made = self._run_secrets.get(source.name)
+        if made is not None and not source.secrets and not source.locked_secrets:
+            return replace(source, local=made)
         scheme = paired(source)
         pem = self.keys.find(source.name, scheme.pair_kind) if scheme else None
         return trusting(source, scheme, pem) if scheme and pem else source
@@ -96,6 +106,22 @@ class Ground:
         self.keys.make(source.name, scheme.pair_kind)
         self.table.trust(source.name)
         return self.source(source.name)
+
+    def sign_sample(self, source: Source, sample: Capture) -> Capture:
+        """Return an unsigned sample for a source without a secret, signed with one made for this run.
+
+        It is made at the first need and trusted besides what the source takes anyway, until relay ends; a sample
+        that no secret can sign is returned as it is.
+        """
+        now = self.clock.now()
+        if source.local is None:
+            made = make_run_secret(source, sample, now)
+            if made is None:
+                return sample
+            self._run_secrets[source.name] = made
+            self.table.trust(source.name)
+            return made.scheme.sign(made.secret, sample, now)
+        return sample
 
     def local_key(self, name: str) -> LocalKey | None:
         """Return the key pair of relay's own that a source is signed for with, if any."""

@@ -102,6 +102,12 @@ def source(configured: Source) -> Finding:
         )
     if configured.locked_secrets:
         return doubtful(name, f"{configured.locked_secrets[0]} is in the locked vault", "relay vault unlock")
+    if configured.scheme is None and (configured.secrets or configured.missing_secrets):
+        return doubtful(
+            name,
+            "nothing says how it signs, so its secret is not used and nothing is verified",
+            f"set provider, or write [sources.{configured.name}.signature]",
+        )
     if configured.secrets:
         return good(name, f"checks with {', '.join(secret.reference for secret in configured.secrets)}")
     if configured.scheme is None:

@@ -26,7 +26,7 @@ async def target_answers(target: Target, smtp: SmtpOptions | None, seconds: floa
     except TimeoutError:
         return f"no answer in {seconds:g} s"
     except TargetError as error:
-        return error.sentence
+        return error.full_text
     return ""
 
 

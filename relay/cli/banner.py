@@ -64,6 +64,8 @@ def _secret(source: Source) -> Part:
         return ("verification is off", "yellow")
     if source.locked_secrets:
         return (f"{', '.join(source.locked_secrets)}: the vault is locked", "yellow")
+    if source.scheme is None and (source.secrets or source.missing_secrets):
+        return ("not verified: nothing says how it signs", "yellow")
     if source.secrets:
         return (f"secret from {', '.join(secret.reference for secret in source.secrets)}", "green")
     if source.scheme is None:

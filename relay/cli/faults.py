@@ -70,18 +70,13 @@ def tell(invocation: Invocation, error: BaseException) -> int:
                 say(line)
             return error.exit_code
         case RelayError():
-            say(f"relay: {said(error.sentence, error.hint)}")
+            say(f"relay: {error.full_text}")
             return error.exit_code
         case click.ClickException():
             say(f"relay: {_usage(error)}")
             return error.exit_code
         case _:
             return _unforeseen(invocation, error)
-
-
-def said(sentence: str, hint: str) -> str:
-    """Return a sentence with what to do about it."""
-    return f"{sentence}; {hint}" if hint else sentence
 
 
 def config_lines(error: ConfigError) -> list[str]:

@@ -12,7 +12,6 @@ from typing import TypeVar
 import click
 
 from relay.cli.asking import ask_line, can_ask
-from relay.cli.faults import said
 from relay.cli.options import Call
 from relay.cli.terminal import Terminal, quote
 from relay.clock import SystemClock
@@ -139,7 +138,7 @@ async def new_password(call: Call, fd: int | None, option: str = "--password-fd"
             except UsageError as error:
                 if not left:
                     raise
-                call.terminal.say(f"relay: {said(error.sentence, error.hint)}")
+                call.terminal.say(f"relay: {error.full_text}")
     raise AssertionError
 
 
@@ -170,7 +169,7 @@ def _found(call: Call, config: Config, fd: int | None) -> Secret | None:
         # A keyring that does not answer is no reason to give up where a person can be asked.
         if not can_ask(call.terminal):
             raise
-        call.terminal.say(f"relay: {said(error.sentence, error.hint)}")
+        call.terminal.say(f"relay: {error.full_text}")
         return None
 
 

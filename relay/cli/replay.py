@@ -149,7 +149,7 @@ async def _sent(call: Call, api: Api, step: Step, how: Json, *, quiet: bool) -> 
     try:
         delivery = await settled(api, made["delivery"])
     except NothingMatched as error:
-        call.terminal.say(f"relay: {error.sentence}")
+        call.terminal.say(f"relay: {error.full_text}")
         return False
     if not quiet or not succeeded(delivery):
         tell(call, delivery, step.event)

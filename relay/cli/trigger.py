@@ -1,6 +1,7 @@
 """`relay trigger`: a signed sample event, through the real ingress and on to its targets."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from relay.cli.options import Call, shared
 from relay.cli.settle import settled, succeeded, tell
 from relay.cli.terminal import quote
 from relay.cli.verify import UNVERIFIED
+from relay.config import Config
 from relay.errors import UsageError
 
 
@@ -35,18 +37,43 @@ async def command(
         wanted["body"] = _text(body)
     if to is not None:
         wanted["to"] = to
-    async with connect(call.load(), secrets=True) as api:
+    config = call.load()
+    async with connect(config, secrets=True) as api:
         event = await api.post("/api/triggers", wanted)
-        if event["local_public_key"] is not None:
-            public = event["local_public_key"].strip().replace("\n", "\\n")
-            call.terminal.say(
-                f"relay: signed with relay's local key; give your app this public key: {public}"
-            )
+        for told in _signing_notes(event, config):
+            call.terminal.say(f"relay: {told}")
         show(call, [event])
         reached = [await _told(call, api, id_, event) for id_ in await _made(api, event)]
     if event["outcome"] == "rejected":
         return UNVERIFIED
     return 0 if all(reached) else 1
+
+
+def _signing_notes(event: Json, config: Config) -> Iterator[str]:
+    """Yield what the app needs so that the sample verifies there, where it was not signed with the source's secret."""
+    if event["local_public_key"] is not None:
+        public = event["local_public_key"].strip().replace("\n", "\\n")
+        yield f"signed with relay's local key; give your app this public key: {public}"
+        return
+    where = _place_of_secret(config, event["source"])
+    if event["run_secret"] is not None:
+        yield (
+            f"{event['source']} has no secret, so relay signed with one that it made for this run: "
+            f"{event['run_secret']}; give it to your app, or set {where} to the provider's"
+        )
+    elif event["reason"] == "secret_missing":
+        yield f"{event['source']} has no secret, so the sample is not signed; set {where}"
+
+
+def _place_of_secret(config: Config, name: str) -> str:
+    source = next((one for one in config.sources if one.name == name), None)
+    if source is None and config.inbox is not None:
+        source = config.inbox(name)
+    missing = source.missing_secrets[0] if source and source.missing_secrets else ""
+    kind, _, rest = missing.partition(":")
+    if kind == "vault":
+        return f"it with relay vault set {rest}"
+    return rest or f'secret = "env:NAME" under [sources.{name}]'
 
 
 async def _made(api: Api, event: Json) -> list[int]:
@@ -58,7 +85,7 @@ async def _told(call: Call, api: Api, id_: int, event: Json) -> bool:
     try:
         delivery = await settled(api, id_)
     except NothingMatched as error:
-        call.terminal.say(f"relay: {error.sentence}")
+        call.terminal.say(f"relay: {error.full_text}")
         return False
     tell(call, delivery, event)
     return succeeded(delivery)

@@ -66,7 +66,7 @@ def _tried(make: Callable[[], T | None], problems: list[str]) -> T | None:
     try:
         return make()
     except ConfigError as error:
-        problems.append(f"{error.sentence}; {error.hint}" if error.hint else error.sentence)
+        problems.append(error.full_text)
         return None
 
 

@@ -242,7 +242,7 @@ def _with_forwards(targets: Targets, overrides: Overrides, own: Rules, problems:
         try:
             added[name] = forward_target(name, url, own)
         except TargetError as error:
-            problems.append(f"--forward: {error.sentence}")
+            problems.append(f"--forward: {error.full_text}")
     everything = Route(targets=tuple(added))
     return replace(targets, found={**targets.found, **added}, routes=(*targets.routes, everything))
 
@@ -253,7 +253,7 @@ def _with_handlers(
     try:
         added = handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, given)
     except ConfigError as error:
-        problems.append(f"--handlers: {error.sentence}")
+        problems.append(f"--handlers: {error.full_text}")
         return targets
     everything = Route(targets=(added.name,))
     return replace(targets, found={**targets.found, added.name: added}, routes=(*targets.routes, everything))

@@ -91,7 +91,7 @@ def build_catch_up(
         try:
             listing = found[source.name] = _listing(source, table, environ, vault)
         except ConfigError as error:
-            problems.append(f"{where}{error.sentence}")
+            problems.append(f"{where}{error.full_text}")
             continue
         if listing.access.credential is None:
             notices.append(f"{where}: {explain(listing.access.reference)}, so nothing can be caught up with")

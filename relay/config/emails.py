@@ -24,7 +24,7 @@ def build_emails(file: File, folder: Path, problems: list[str]) -> dict[str, Ema
         try:
             found[name] = _email(name, table, folder)
         except ConfigError as error:
-            problems.append(f"emails.{name}.{error.sentence}")
+            problems.append(f"emails.{name}.{error.full_text}")
             found[name] = EmailOptions(name=name, to=(), subject="")
         else:
             problems += check_template(found[name])

@@ -49,7 +49,7 @@ async def look(options: HandlerOptions) -> list[dict[str, Any]] | str:
     try:
         worker = await Worker.start(options)
     except HandlersError as error:
-        return f"{error.sentence}; {error.hint}" if error.hint else error.sentence
+        return error.full_text
     await worker.end()
     return worker.rules
 

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +15,7 @@ from relay.errors import ConfigError
 from relay.model.text import printable
 
 MAX_FILE = 1_000_000  # bytes
+_SHORT = 3  # letters
 
 _KINDS = {
     "string_type": "text",
@@ -61,10 +63,34 @@ def gathered(name: str, problems: Iterable[str]) -> ConfigError:
     )
 
 
-def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for a near miss, else nothing."""
-    near = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+def did_you_mean(word: str, allowed: Iterable[str], *, alike: float = 0.6) -> str:
+    """Return `; did you mean 'x'?` for a near miss, else nothing. `alike` is 1.0 for the same word."""
+    near = get_close_matches(word, list(allowed), n=1, cutoff=alike)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def find_slip(word: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed word that one slip of a finger turns into `word`, None where there is none.
+
+    A slip replaces, adds or leaves out one letter, swaps two neighbours, or takes capital letters. Words of
+    three letters and less are too easily something else.
+    """
+    lower = word.lower()
+    return next((one for one in allowed if len(one) > _SHORT and _one_slip_apart(lower, one.lower())), None)
+
+
+def _one_slip_apart(one: str, other: str) -> bool:
+    start = _shared(one, other)
+    one, other = one[start:], other[start:]
+    end = _shared(one[::-1], other[::-1])
+    one, other = one[: len(one) - end], other[: len(other) - end]
+    return max(len(one), len(other)) <= 1 or (len(one) == len(other) == 2 and one == other[::-1])
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many letters two words have in common from their beginning."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _parse_toml(path: Path) -> dict[str, Any]:

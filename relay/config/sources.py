@@ -1,5 +1,6 @@
 """`[sources.NAME]` and the provider catalogue become Sources with everything resolved."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from relay.config.admission import admission_in
 from relay.config.file import AnswerTable, File, SignatureTable, SourceTable
 from relay.config.messages import matched
-from relay.config.mistakes import did_you_mean
+from relay.config.mistakes import did_you_mean, find_slip
 from relay.config.secrets import Resolved, explain, resolve, usual
 from relay.config.verifiers import verifiers_in
 from relay.errors import ConfigError
@@ -24,6 +25,9 @@ from relay.vault import Vault
 PREFIX = "/webhooks/"
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
 _TEXT = "text/plain; charset=utf-8"
+_CUSTOM = "custom"
+_ALIKE = 0.8  # of a provider's name and a table's, where nobody said that one was meant
+_OWN_SCHEME = f'write provider = "{_CUSTOM}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +120,7 @@ def _source(name: str, table: SourceTable, load: Load) -> Source:
         _refuse_pin(table)
         source = Source(
             name=name,
-            provider="custom",
+            provider=_CUSTOM,
             path=PREFIX + name,
             title=name,
             scheme=_custom(table.signature, load),
@@ -175,15 +179,31 @@ def _configured(source: Source, table: SourceTable) -> Source:
 
 
 def _provider(name: str, table: SourceTable) -> Provider | None:
-    asked = table.provider or name
-    if asked == "custom" or (table.provider is None and table.signature is not None and find(name) is None):
-        return None
-    provider = find(asked)
-    if provider is None:
-        where = "provider" if table.provider else "provider (the table's name)"
-        hint = did_you_mean(asked, PROVIDERS) or '; use one that relay providers lists, or "custom"'
-        raise ConfigError(f"{where}: no provider is called {asked!r}{hint}")
+    """Return the provider that a table means, None for a scheme of the user's own.
+
+    A name that no provider has means a scheme of one's own too, unless it looks like a slip and nothing in the
+    table says how its events are checked. Raises ConfigError.
+    """
+    if table.provider is not None:
+        provider = find(table.provider)
+        if provider is None and table.provider != _CUSTOM:
+            near = did_you_mean(table.provider, PROVIDERS) or "; use one that relay providers lists."
+            raise ConfigError(
+                f"provider: no provider is called {table.provider!r}{near} For a scheme of your own {_OWN_SCHEME}"
+            )
+        return provider
+    provider = find(name)
+    slip = None if provider is not None or _is_described(table) else find_slip(name, PROVIDERS)
+    if slip is not None:
+        raise ConfigError(
+            f"provider (the table's name): no provider is called {name!r}; did you mean {slip!r}? "
+            f"For a scheme of your own {_OWN_SCHEME}"
+        )
     return provider
+
+
+def _is_described(table: SourceTable) -> bool:
+    return table.signature is not None or table.json_schema is not None
 
 
 def _custom(table: SignatureTable | None, load: Load) -> SignatureScheme | None:
@@ -275,6 +295,8 @@ def _without_secret(sources: list[Source]) -> Iterator[str]:
 
 def _notices(source: Source, table: SourceTable) -> Iterator[str]:
     where = f"sources.{source.name}"
+    if source.provider == _CUSTOM and source.scheme is None:
+        yield from _without_scheme(source.name, table)
     if source.verify is VerifyMode.OFF:
         yield f"{where}: verification is off, so anybody can send events here"
     elif source.secrets:
@@ -288,3 +310,23 @@ def _notices(source: Source, table: SourceTable) -> Iterator[str]:
     schema = source.admission.schema
     if schema is not None and schema.unchecked:
         yield f"{where}.schema: nothing checks the format {', '.join(schema.unchecked)} in {schema.name}"
+
+
+def _without_scheme(name: str, table: SourceTable) -> Iterator[str]:
+    """Warn where a source looks as if something checked its requests, and nothing does."""
+    why = near = ""
+    if table.provider is None:
+        # stripe-live, prod.github
+        meant = next((known for known in PROVIDERS if known in re.split(r"[._-]", name.lower())), None)
+        near = (
+            f" Did you mean provider = {meant!r}?"
+            if meant
+            else did_you_mean(name, PROVIDERS, alike=_ALIKE).replace("; d", " D")
+        )
+        why = f"no provider is called {name!r}, so "
+        if not (table.secret or meant):
+            return
+    elif not table.secret:
+        return
+    unused = "its secret is not used and nothing is verified" if table.secret else "nothing is verified"
+    yield f"sources.{name}: {why}{unused}.{near} A scheme of your own goes under [sources.{name}.signature]"

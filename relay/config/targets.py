@@ -53,7 +53,7 @@ def build_targets(
         try:
             targets[name] = _target(name, _with_retry(target, file.smtp), emails, own, handler)
         except (ConfigError, TargetError) as error:
-            problems.append(f"targets.{name}.{error.sentence}")
+            problems.append(f"targets.{name}.{error.full_text}")
     problems += _route_problems(file)
     problems += smtp_problems(file.smtp, folder) if file.smtp else ()
     smtp, notices = build_smtp(file.smtp, environ, vault)
@@ -170,4 +170,4 @@ def _route_problems(file: File) -> Iterator[str]:
             try:
                 compile_condition(route.when)
             except ConfigError as error:
-                yield f"routes.{number}.when: {error.sentence}"
+                yield f"routes.{number}.when: {error.full_text}"

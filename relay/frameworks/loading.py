@@ -128,7 +128,14 @@ def _refuse(read: Config) -> None:
 def _unsigned(sources: Iterable[Source]) -> Iterator[str]:
     """Yield why a source would take in what it cannot check: harmless on a laptop, not in production."""
     for source in sources:
-        if source.scheme is None or source.verify is VerifyMode.OFF:
+        if source.verify is VerifyMode.OFF:
+            continue
+        if source.scheme is None:
+            if source.secrets or source.missing_secrets or source.locked_secrets:
+                yield (
+                    f"sources.{source.name}: it has a secret, and nothing says how it signs; set provider, "
+                    f"or write [sources.{source.name}.signature]"
+                )
             continue
         if source.locked_secrets:
             yield (

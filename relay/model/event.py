@@ -156,15 +156,25 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalKey:
-    """A key pair of relay's own, for what only the provider could sign; `public` is what the app is given."""
+    """What relay signs with itself: a key pair for what only the provider could sign, or a secret for one run.
+
+    `public` is what the app is given of a key pair; "" for a secret that relay made because its source has none.
+    """
 
     scheme: SignatureScheme
     secret: Secret
     public: str
 
     @property
+    def is_run_secret(self) -> bool:
+        """Say whether it is a secret that ends with this relay, rather than a key pair that is kept."""
+        return not self.public
+
+    @property
     def note(self) -> str:
         r"""Return in one line that it signed, and what the app needs; line ends as `\n`, as in .env."""
+        if self.is_run_secret:
+            return "signed with a secret that relay made for this run; relay trigger prints it"
         public = self.public.strip().replace("\n", "\\n")
         return f"signed with relay's local key; give your app this public key: {public}"
 

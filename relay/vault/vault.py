@@ -68,7 +68,7 @@ class Vault:
         try:
             self._look()
         except VaultError as error:
-            return f"{error.sentence}; {error.hint}" if error.hint else error.sentence
+            return error.full_text
         return ""
 
     @property

@@ -260,7 +260,8 @@ async def trigger(request: web.Request) -> web.Response:
     made = await here.store.deliveries.of_events([row.id])
     local = here.verbs.local_key(row.source)
     shape = shapes.event_row(row, count_states(made[row.id]))
-    shape["local_public_key"] = local.public if local else None
+    shape["local_public_key"] = local.public or None if local else None
+    shape["run_secret"] = local.secret.reveal() if local and local.is_run_secret else None
     return json_response(shape, 201)
 
 

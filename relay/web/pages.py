@@ -6,7 +6,7 @@ from aiohttp import web
 
 from relay.errors import NotFoundError
 from relay.model.delivery import Target
-from relay.model.event import Source, VerifyMode
+from relay.model.event import LocalKey, Source, VerifyMode
 from relay.model.text import printable
 from relay.web import catch_up, gather
 from relay.web.contexts import (
@@ -150,5 +150,17 @@ async def trigger(request: web.Request, *, error: str = "", typed: str = "", bod
         type=typed or request.query.get("type", "") or (types[0] if types else ""),
         body=body,
         error=error,
+        signing=_signing(here.verbs.local_key(chosen), here.setup.sources.get(chosen)),
     )
     return html(request.app[RENDERER].page(context), 422 if error else 200)
+
+
+def _signing(local: LocalKey | None, source: Source | None) -> str:
+    """Return what signs samples where that is not the source's own secret, "" where it is."""
+    if local is not None and local.is_run_secret:
+        return (
+            f"It has no secret. relay signs samples with one that it made for this run: {local.secret.reveal()}"
+        )
+    if local is not None or source is None or source.scheme is None or source.secrets:
+        return ""
+    return "It has no secret. relay makes one for this run with the first sample, and shows it here."

@@ -25,7 +25,9 @@ def see(where: str) -> web.Response:
 
 def sentence(error: RelayError) -> str:
     """Return an error as one sentence with what to do."""
-    return printable(f"{error.sentence}: {error.hint}" if error.hint else error.sentence, 400)
+    return printable(
+        f"{error.sentence.removesuffix('.')}: {error.hint}" if error.hint else error.sentence, 400
+    )
 
 
 def toast(text: str) -> dict[str, str]:

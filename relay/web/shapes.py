@@ -269,7 +269,7 @@ def source(item: Source, url: str, public: str | None) -> Json:
         "secrets": [secret.reference for secret in item.secrets],
         "missing_secrets": list(item.missing_secrets),
         "locked_secrets": list(item.locked_secrets),
-        "local_public_key": item.local.public if item.local else None,
+        "local_public_key": item.local.public or None if item.local else None,
     }
 
 

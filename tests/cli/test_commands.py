@@ -436,3 +436,72 @@ def test_a_trigger_that_relay_signs_itself_says_which_public_key_the_app_needs(i
     public = event["local_public_key"]
     assert re.fullmatch("[0-9a-f]{64}", public)
     assert f"relay: signed with relay's local key; give your app this public key: {public}\n" in done.err
+
+
+@pytest.mark.parametrize("source", ["stripe", "github", "svix", "twilio", "adyen", "gitlab", "sendgrid"])
+def test_the_first_sample_is_verified_without_any_secret_and_says_which_one_signed_it(
+    inside, source, monkeypatch
+):
+    for name in ("STRIPE_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET"):
+        monkeypatch.delenv(name, raising=False)
+    type_ = inside("samples", source, "--json").objects[0]["type"]
+    done = inside("trigger", source, type_, "--json")
+    (event,) = done.objects
+    assert (done.code, event["verdict"], event["outcome"]) == (0, "verified", "accepted")
+    if event["local_public_key"]:
+        return
+    assert f"made for this run: {event['run_secret']}; give it to your app, or set " in done.err
+
+
+def test_a_sample_says_where_the_secret_that_is_missing_belongs(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text(
+        '[sources.stripe]\nsecret = "env:ELSEWHERE"\n[sources.github]\nsecret = "vault:hook"\n'
+        '[sources.own]\n[sources.own.signature]\nheader = "X-Signature"\n'
+    )
+    assert "or set ELSEWHERE to the provider's" in inside("trigger", "stripe", "invoice.paid").err
+    assert "set it with relay vault set hook to" in inside("trigger", "github", "push").err
+    assert 'set secret = "env:NAME" under [sources.own] to' in inside("trigger", "own", "a.b").err
+
+
+def test_a_secret_that_is_set_signs_the_sample_and_is_not_printed(inside, monkeypatch):
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_test_stripe_secret")
+    done = inside("trigger", "stripe", "invoice.paid", "--json")
+    assert done.objects[0]["run_secret"] is None
+    assert "made for this run" not in done.err
+
+
+def test_a_secret_for_one_run_is_the_same_all_the_while_and_believes_nothing_it_did_not_sign(
+    started, command
+):
+    none = {"STRIPE_WEBHOOK_SECRET": ""}
+    with started("--json", env=none) as relay:
+        relay.object("ready")
+        first, again = (
+            command("trigger", "stripe", "invoice.paid", "--json", env=none).objects[0] for _ in "ab"
+        )
+        assert [first["verdict"], again["verdict"]] == ["verified", "verified"]
+        assert again["run_secret"] == first["run_secret"]
+        assert relay.send("stripe", Stripe_Signature="t=1,v1=00")["outcome"] == "accepted"
+        relay.send("stripe")
+        forged, unsigned = command("events", "--json", "--limit", "2").objects
+        assert [forged["verdict"], unsigned["verdict"]] == ["unchecked", "unchecked"]
+        assert first["run_secret"] not in (relay.home / ".relay/relay.log").read_text()
+    with started("--json", env=none) as relay:
+        relay.object("ready")
+        assert (
+            command("trigger", "stripe", "invoice.paid", "--json", env=none).objects[0]["run_secret"]
+            != (first["run_secret"])
+        )
+
+
+def test_a_slip_in_the_name_of_a_source_is_told(inside, tmp_path):
+    for command in (("trigger", "strype", "invoice.paid"), ("samples", "strype")):
+        refused = inside(*command)
+        assert refused.code != 0
+        assert refused.err == "relay: no source is called 'strype'; did you mean 'stripe'?\n"
+    (tmp_path / "relay.toml").write_text("[server]\ninbox = false\n[sources.payments]\n")
+    assert "did you mean 'payments'?" in inside("trigger", "payment", "a.b").err
+
+
+def test_a_hint_follows_a_sentence_without_its_full_stop(inside):
+    assert "'invoice.payd'; did you mean invoice.paid?\n" in inside("trigger", "stripe", "invoice.payd").err

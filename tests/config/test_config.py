@@ -141,6 +141,49 @@ def test_a_pattern_that_is_no_regular_expression_is_named_with_its_place(tmp_pat
     assert "tunnel.url_pattern: is not a regular expression: missing ), unterminated subpattern" in found
 
 
+@pytest.mark.parametrize("name", ["payments", "billing", "shop", "a", "stripe-live", "slk", "boxx"])
+def test_a_name_that_no_provider_has_is_a_source_of_ones_own(tmp_path, name):
+    [source] = config(tmp_path, f"[sources.{name}]\n").sources
+    assert (source.provider, source.path, source.scheme) == ("custom", f"/webhooks/{name}", None)
+
+
+@pytest.mark.parametrize("name", ["strip", "stripee", "strpe", "srtipe", "Stripe", "GitHub", "slakc"])
+def test_a_slip_in_a_providers_name_is_told_with_both_ways_out(tmp_path, name):
+    [found] = problems(tmp_path, f"[sources.{name}]\n")
+    assert "; did you mean '" in found
+    assert 'write provider = "custom"' in found
+
+
+def test_a_slip_that_says_how_it_is_checked_is_a_source_of_ones_own(tmp_path):
+    (tmp_path / "s.json").write_text("{}")
+    signed = '[sources.strip.signature]\nheader = "X-Signature"\n'
+    for text in (signed, '[sources.strip]\nschema = "s.json"\n', '[sources.strip]\nprovider = "custom"\n'):
+        assert config(tmp_path, text).sources[0].provider == "custom"
+
+
+def test_a_wrong_provider_is_told_with_both_ways_out(tmp_path):
+    [found] = problems(tmp_path, '[sources.in]\nprovider = "strpe"\n')
+    assert found == (
+        "sources.in.provider: no provider is called 'strpe'; did you mean 'stripe'? "
+        'For a scheme of your own write provider = "custom"'
+    )
+    [found] = problems(tmp_path, '[sources.in]\nprovider = "nobody-has-this"\n')
+    assert 'use one that relay providers lists. For a scheme of your own write provider = "custom"' in found
+
+
+def test_a_secret_that_nothing_checks_with_is_told(tmp_path):
+    text = '[sources.stripe-live]\n[sources.payments]\nsecret = "env:S"\n[sources.shop]\n'
+    first, second = config(tmp_path, text, {"S": "x"}).notices
+    assert first == (
+        "sources.stripe-live: no provider is called 'stripe-live', so nothing is verified. Did you mean "
+        "provider = 'stripe'? A scheme of your own goes under [sources.stripe-live.signature]"
+    )
+    assert second == (
+        "sources.payments: no provider is called 'payments', so its secret is not used and nothing is verified. "
+        "A scheme of your own goes under [sources.payments.signature]"
+    )
+
+
 def test_two_sources_on_one_path_name_both(tmp_path):
     [found] = problems(
         tmp_path, '[sources.stripe]\npath="/webhooks/x"\n[sources.github]\npath="/webhooks/x/"\n'

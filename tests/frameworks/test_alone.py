@@ -35,6 +35,13 @@ def test_a_secret_that_is_missing_is_named_at_the_start(project, secrets):
         project.receiver(secrets | {"STRIPE_WEBHOOK_SECRET": ""})
 
 
+def test_a_secret_that_nothing_checks_with_is_refused(project, secrets):
+    toml = project.folder / "relay.toml"
+    toml.write_text(toml.read_text().replace("[sources.stripe]", "[sources.stripe-live]"))
+    with pytest.raises(ConfigError, match=r"sources\.stripe-live: it has a secret, and nothing says how it signs"):
+        project.receiver(secrets)
+
+
 def test_a_secret_in_a_locked_vault_is_refused_and_opened_with_its_password(project, secrets, paid):
     from relay.model.secret import Secret  # noqa: PLC0415 - made here alone
     from relay.vault import Vault  # noqa: PLC0415

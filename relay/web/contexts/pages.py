@@ -87,3 +87,4 @@ class TriggerPage:
     type: str
     body: str
     error: str
+    signing: str

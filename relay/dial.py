@@ -35,6 +35,11 @@ _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _SAFE = "/%:;,=+&$!'()*~-._@"
+_BARE_PORT = re.compile(r":?(\d{1,5})([/?].*)?")
+_BARE_HOST = re.compile(
+    r"(?:(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+):\d{1,5}|localhost|127(?:\.\d+){3}|\[::1\])(?:[/?].*)?", re.IGNORECASE
+)
+_NAMED_HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:[:/]|$)", re.IGNORECASE)
 _FORMS = "use http://localhost:3000/webhooks"
 
 
@@ -161,6 +166,18 @@ def check_syntax(url: str, rules: Rules = Rules()) -> Destination:
     return destination
 
 
+def complete_url(text: str) -> str:
+    """Return an address as people type it with the scheme they left out: `3000`, `:3000/x`, `localhost:3000/x`.
+
+    A host without a port is only completed where it is this computer; anything else is returned as it is.
+    """
+    if "://" in text:
+        return text
+    if port := _BARE_PORT.fullmatch(text):
+        return f"http://localhost:{port[1]}{port[2] or ''}"
+    return f"http://{text}" if _BARE_HOST.fullmatch(text) else text
+
+
 def host_and_port(text: str) -> tuple[str, int]:
     """Read `10.0.0.5:3000` or `[::1]:3000`, as `allow_targets` has it. Raises TargetError."""
     if "/" in text or "?" in text or "#" in text or not re.search(r":\d+\Z", text):
@@ -184,7 +201,8 @@ def _parse(url: str) -> Destination:
         ) from error
     scheme = split.scheme.lower()
     if scheme not in _PORTS or not url.lower().startswith(f"{scheme}://"):
-        raise TargetError("a target must be http:// or https://", hint=_FORMS)
+        meant = None if "://" in url or not _NAMED_HOST.match(url) else f"use http://{printable(url, 80)}"
+        raise TargetError("a target must be http:// or https://", hint=meant or _FORMS)
     if "@" in split.netloc:
         raise TargetError("a target must not hold a user name or a password", hint=_FORMS)
     if port == 0:

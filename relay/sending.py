@@ -17,7 +17,7 @@ from relay import __version__
 from relay.actions.wire import NoAnswerError, Patience, Wire
 from relay.admission.examine import judge
 from relay.admission.model import Model
-from relay.dial import Destination, Rules, check_target
+from relay.dial import Destination, Rules, check_target, complete_url
 from relay.errors import InvalidPayloadError, SendError, TimedOutError, UnreachableError, UsageError
 from relay.model.admission import BodySchema
 from relay.model.delivery import SentRequest
@@ -159,7 +159,7 @@ async def send_async(
     body = _body(payload)
     if schema is not None:
         _check(body, schema)
-    destination = await check_target(url, Rules())
+    destination = await check_target(complete_url(url), Rules())
     key = uuid.uuid4().hex if key is None else key
     capture = _request(destination, body, _headers(headers or {}, key, signed=secret is not None))
     if secret is not None:

@@ -12,6 +12,7 @@ from relay.dial import (
     UnknownHostError,
     check_syntax,
     check_target,
+    complete_url,
     host_and_port,
     knock,
     resolve,
@@ -336,3 +337,34 @@ async def test_a_knock_that_meets_itself_found_nobody_and_leaves_the_port_free(m
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("3000", "http://localhost:3000"),
+        (":3000", "http://localhost:3000"),
+        ("3000/hooks?x=1", "http://localhost:3000/hooks?x=1"),
+        ("localhost", "http://localhost"),
+        ("localhost:3000/x", "http://localhost:3000/x"),
+        ("LOCALHOST:3000", "http://LOCALHOST:3000"),
+        ("127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("127.0.0.1/x", "http://127.0.0.1/x"),
+        ("[::1]:3000/x", "http://[::1]:3000/x"),
+        ("app.test:8000/hooks", "http://app.test:8000/hooks"),
+        ("https://example.com:3000/x", "https://example.com:3000/x"),
+        ("ftp://localhost:3000", "ftp://localhost:3000"),
+        ("example.com/hooks", "example.com/hooks"),
+        ("app", "app"),
+        ("mailto:ada@example.com", "mailto:ada@example.com"),
+        ("user:pass@localhost:3000", "user:pass@localhost:3000"),
+    ],
+)
+def test_an_address_is_understood_as_people_type_it(typed, meant):
+    assert complete_url(typed) == meant
+
+
+def test_a_host_without_a_scheme_is_refused_with_the_address_that_was_meant():
+    with pytest.raises(TargetError) as caught:
+        check_syntax("example.com/hooks")
+    assert caught.value.hint == "use http://example.com/hooks"

@@ -4,16 +4,14 @@ import re
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
 
 from relay.config.file import SourceTable, TunnelTable
+from relay.config.mistakes import collect
 from relay.config.models import is_model, model
 from relay.errors import ConfigError
 from relay.model.admission import Admission, BodySchema, EmailField, Network, Rate
 from relay.model.paths import pointer_to
 from relay.model.text import printable
-
-T = TypeVar("T")
 
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(?:/\d{1,3})?")
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+")
@@ -33,8 +31,8 @@ def admission_in(folder: Path) -> Callable[[SourceTable], Admission]:
         networks = tuple(_networks(table.allow_ips, problems))
         problems += _odd_types(table.content_types)
         name = table.json_schema
-        schema = _tried(lambda: body_schema(name, folder), problems) if name is not None else None
-        email = _tried(lambda: _email(table.email_field), problems)
+        schema = collect(lambda: body_schema(name, folder), problems, None) if name is not None else None
+        email = collect(lambda: _email(table.email_field), problems, None)
         if problems:
             raise ConfigError("; ".join(problems), problems=tuple(problems))
         rate = table.rate_limit
@@ -60,14 +58,6 @@ def names_callers(table: TunnelTable) -> bool:
     words = (table.command or "").split()
     program = words[0].rpartition("/")[2] if words else ""
     return table.provider != "command" or program not in _CARRIERS
-
-
-def _tried(make: Callable[[], T | None], problems: list[str]) -> T | None:
-    try:
-        return make()
-    except ConfigError as error:
-        problems.append(error.full_text)
-        return None
 
 
 def _networks(texts: list[str], problems: list[str]) -> Iterator[Network]:

@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from relay.catchup.listing import Listing
 from relay.config.catch_up import build_catch_up
 from relay.config.emails import complete, mail_notices
+from relay.config.environment import Environment, load_environment
 from relay.config.file import File, ServerTable, TargetTable, TunnelTable
 from relay.config.handlers import HandlerEnvironment, build_handler_environment, handlers_target
-from relay.config.mistakes import gathered, parse, read
+from relay.config.mistakes import Mistakes, gathered, read
 from relay.config.needs import needs, vault_notices
 from relay.config.secrets import resolve, within_reach
 from relay.config.sources import build_sources, inbox, source_notices, with_secrets
@@ -68,7 +67,7 @@ class Config:
 
     `spare` are secrets within reach that no source need name. `catch_up(source)` gives the list of
     its past events, and raises UsageError where there is none. `needs` says who needs the vault for what;
-    `environ` is the environment with what a .env adds to it.
+    `environment` is the environment with what a .env adds to it.
     """
 
     path: Path | None
@@ -87,7 +86,12 @@ class Config:
     catch_up: Callable[[Source], Listing]
     vault: Vault
     needs: tuple[Need, ...] = ()
-    environ: Mapping[str, str] = field(repr=False)
+    environment: Environment
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Return the variables that references are looked up in."""
+        return self.environment.values
 
 
 def load(
@@ -100,8 +104,9 @@ def load(
     if path is None and Path(DEFAULT_FILE).is_file():
         path = Path(DEFAULT_FILE)
     folder = path.resolve().parent if path else Path.cwd()
-    file = read(path) if path else parse({}, DEFAULT_FILE)
-    known = _environment(folder, os.environ if environ is None else environ)
+    file, mistakes = read(path) if path else (File(), Mistakes())
+    environment = load_environment(folder, os.environ if environ is None else environ)
+    known = environment.values
     problems: list[str] = []
     server = _server(file.server, overrides, folder, problems)
     own = Rules(own=frozenset({server.ingress, server.dashboard}))
@@ -113,8 +118,8 @@ def load(
         given = build_handler_environment(file, known, vault)
         targets = _with_handlers(targets, overrides.handlers, folder, given, problems)
     problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
-    if problems:
-        raise gathered(str(path or "the command line"), problems)
+    if every := mistakes.joined(problems):
+        raise gathered(str(path or "the command line"), every)
     return Config(
         path=path,
         file=file,
@@ -127,7 +132,8 @@ def load(
         emails=targets.emails,
         smtp=targets.smtp,
         notices=(
-            *sources.notices,
+            *environment.notices,
+            *source_notices(file, sources.found, environment.file),
             *catch_up.notices,
             *targets.notices,
             *vault_notices(needs(file), vault),
@@ -138,7 +144,7 @@ def load(
         keep=Keep(**file.retention.model_dump()),
         vault=vault,
         needs=needs(file),
-        environ=known,
+        environment=environment,
     )
 
 
@@ -159,7 +165,8 @@ def resolved(config: Config) -> Config:
         catch_up=catch_up.listing,
         tunnel=replace(config.tunnel, authtoken=token.first, locked=bool(token.locked)),
         notices=(
-            *source_notices(file, sources),
+            *config.environment.notices,
+            *source_notices(file, sources, config.environment.file),
             *catch_up.notices,
             *notices,
             *mail_notices(config.emails.values(), file.smtp),
@@ -175,12 +182,6 @@ def _spare(file: File, known: Mapping[str, str], vault: Vault) -> tuple[Secret, 
     elsewhere = {need.name for need in needs(file) if need.kind != "source"}
     saved = (secret for secret in vault.secrets if secret.reference.removeprefix("vault:") not in elsewhere)
     return (*within_reach(known, named), *saved)
-
-
-def _environment(folder: Path, environ: Mapping[str, str]) -> Mapping[str, str]:
-    # A .env beside the file fills gaps; what the environment says wins.
-    filled = {name: value for name, value in dotenv_values(folder / ".env").items() if value is not None}
-    return filled | dict(environ)
 
 
 def _server(table: ServerTable, overrides: Overrides, folder: Path, problems: list[str]) -> Server:

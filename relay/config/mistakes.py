@@ -1,11 +1,12 @@
 """What is wrong with a relay.toml, each mistake a sentence: key path, what was found, what is allowed."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,8 +15,16 @@ from relay.config.file import File, Table
 from relay.errors import ConfigError
 from relay.model.text import printable
 
+T = TypeVar("T")
+
 MAX_FILE = 1_000_000  # bytes
 _SHORT = 3  # letters
+_STAND_INS: Mapping[str, Mapping[str, Any]] = {
+    "sources": {"provider": "custom"},
+    "targets": {"forward": "http://localhost/"},
+    "emails": {"to": [], "subject": "", "text": ""},
+    "routes": {"to": []},
+}
 
 _KINDS = {
     "string_type": "text",
@@ -37,21 +46,64 @@ _FOUND = {
 }
 
 
-def read(path: Path) -> File:
-    """Read a relay.toml.
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """The mistakes of form in a relay.toml, a sentence each, and the tables that have some."""
 
-    Raises ConfigError holding every mistake of form, or the one place where it is no TOML.
+    sentences: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    def joined(self, others: Iterable[str]) -> tuple[str, ...]:
+        """Return these mistakes and `others`, without what others say of a table that could not be read."""
+        heads = tuple(f"{table}." for table in self.tables)
+        return (*self.sentences, *(one for one in others if not one.startswith(heads or ("\0",))))
+
+
+def read(path: Path) -> tuple[File, Mistakes]:
+    """Read a relay.toml, and what is wrong with its form; in place of each table with a mistake there is an empty one.
+
+    Raises ConfigError with the one place where it is no TOML.
     """
-    return parse(_parse_toml(path), str(path))
+    return parse(_parse_toml(path))
 
 
-def parse(tables: Mapping[str, Any], name: str) -> File:
-    """Turn parsed TOML into the model of the file. Raises ConfigError with every mistake."""
-    try:
-        return File.model_validate(tables)
-    except ValidationError as error:
-        problems = tuple(dict.fromkeys(_sentence(detail) for detail in error.errors()))
-        raise gathered(name, problems) from None
+def parse(tables: Mapping[str, Any]) -> tuple[File, Mistakes]:
+    """Turn parsed TOML into the model of the file, and what is wrong with its form.
+
+    Tables with a mistake are replaced by a stand-in, so that a name which refers to one is no mistake as well.
+    """
+    sentences: dict[str, None] = {}
+    places: dict[tuple[int | str, ...], None] = {}
+    left: dict[str, Any] = {name: _copied(table) for name, table in tables.items()}
+    while True:
+        try:
+            file = File.model_validate(left)
+        except ValidationError as error:
+            details = error.errors()
+        else:
+            return file, Mistakes(tuple(sentences), tuple(".".join(map(str, place)) for place in places))
+        for detail in details:
+            sentences[_sentence(detail)] = None
+            places[_stand_in(left, detail["loc"])] = None
+
+
+def _copied(table: Any) -> Any:
+    return dict(table) if isinstance(table, dict) else list(table) if isinstance(table, list) else table
+
+
+def _stand_in(tables: dict[str, Any], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Replace the table that a mistake lies in, and return its place."""
+    section, *rest = location
+    named = _STAND_INS.get(str(section))
+    table = tables.get(str(section))
+    if named is None or not rest or not isinstance(table, dict | list):
+        tables.pop(str(section), None)
+        return (section,)
+    if rest[-1] == "[key]" and isinstance(table, dict):
+        table.pop(str(rest[0]), None)  # a name that is none
+    else:
+        table[rest[0]] = named  # type: ignore[index] # a position in a list, or a name in a table
+    return (section, rest[0])
 
 
 def gathered(name: str, problems: Iterable[str]) -> ConfigError:
@@ -61,6 +113,15 @@ def gathered(name: str, problems: Iterable[str]) -> ConfigError:
     return ConfigError(
         f"{name} has {count}: " + "; ".join(found), hint="relay check lists them", problems=found
     )
+
+
+def collect(make: Callable[[], T], problems: list[str], instead: T) -> T:
+    """Return what `make` gives, or `instead` where it raises ConfigError, whose mistakes are added to `problems`."""
+    try:
+        return make()
+    except ConfigError as error:
+        problems += [error.full_text] if error.problems == (error.sentence,) else error.problems
+        return instead
 
 
 def did_you_mean(word: str, allowed: Iterable[str], *, alike: float = 0.6) -> str:

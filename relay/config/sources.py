@@ -8,10 +8,11 @@ from pathlib import Path
 from relay.config.admission import admission_in
 from relay.config.file import AnswerTable, File, SignatureTable, SourceTable
 from relay.config.messages import matched
-from relay.config.mistakes import did_you_mean, find_slip
+from relay.config.mistakes import collect, did_you_mean, find_slip
 from relay.config.secrets import Resolved, explain, resolve, usual
 from relay.config.verifiers import verifiers_in
 from relay.errors import ConfigError
+from relay.model.admission import OPEN
 from relay.model.event import Answer, Pick, SignatureScheme, Source, VerifyMode
 from relay.providers.catalogue import PROVIDERS, find
 from relay.providers.challenges import VERIFY_TOKENS
@@ -32,11 +33,10 @@ _OWN_SCHEME = f'write provider = "{_CUSTOM}"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """The configured sources, what is wrong with them, and what a person should know."""
+    """The configured sources, and what is wrong with them."""
 
     found: tuple[Source, ...]
     problems: tuple[str, ...]
-    notices: tuple[str, ...]
 
 
 def build_sources(
@@ -47,21 +47,24 @@ def build_sources(
     found: list[Source] = []
     problems: list[str] = []
     for name, table in file.sources.items():
-        try:
-            source = replace(_source(name, table, load), admission=admission(table))
-            found.append(with_secrets(source, table, environ, vault))
-        except ConfigError as error:
-            hint = f"; {error.hint}" if error.hint else ""
-            problems += [f"sources.{name}.{problem}{hint}" for problem in error.problems]
+        wrong: list[str] = []
+        source = collect(lambda: _source(name, table, load, wrong), wrong, None)  # noqa: B023 - called at once
+        rules = collect(lambda: admission(table), wrong, OPEN)  # noqa: B023 - called at once
+        if source is not None and not wrong:
+            found.append(with_secrets(replace(source, admission=rules), table, environ, vault))
+        problems += [f"sources.{name}.{problem}" for problem in wrong]
     problems += _shared_paths(found)
-    return Sources(found=tuple(found), problems=tuple(problems), notices=source_notices(file, found))
+    return Sources(found=tuple(found), problems=tuple(problems))
 
 
-def source_notices(file: File, sources: Iterable[Source]) -> tuple[str, ...]:
-    """Return what a person should know of the sources of a file, as they are resolved."""
+def source_notices(file: File, sources: Iterable[Source], env_file: Path | None = None) -> tuple[str, ...]:
+    """Return what a person should know of the sources of a file, as they are resolved.
+
+    `env_file` is the .env that was read, None where there is none yet.
+    """
     found = list(sources)
     told = (notice for source in found for notice in _notices(source, file.sources[source.name]))
-    return (*_without_secret(found), *told)
+    return (*_without_secret(found, env_file), *told)
 
 
 def with_secrets(
@@ -114,7 +117,8 @@ def inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Call
     return make
 
 
-def _source(name: str, table: SourceTable, load: Load) -> Source:
+def _source(name: str, table: SourceTable, load: Load, problems: list[str]) -> Source:
+    """Return a source, as far as it can be built; its mistakes are added to `problems`. Raises ConfigError."""
     provider = _provider(name, table)
     if provider is None:
         _refuse_pin(table)
@@ -137,7 +141,8 @@ def _source(name: str, table: SourceTable, load: Load) -> Source:
         elif table.scheme is not None:
             signature = f"{provider.name}/{table.scheme}"
             source = replace(source, scheme=provider.pinned(table.scheme), signature=signature)
-    return matched(_configured(source, table), table.messages)
+    source = _configured(source, table, problems)
+    return matched(source, table.messages)
 
 
 def _of_provider(name: str, provider: Provider) -> Source:
@@ -156,26 +161,32 @@ def _of_provider(name: str, provider: Provider) -> Source:
     )
 
 
-def _configured(source: Source, table: SourceTable) -> Source:
+def _configured(source: Source, table: SourceTable, problems: list[str]) -> Source:
+    return replace(
+        source,
+        path=collect(lambda: _path(source, table), problems, source.path),
+        scheme=_tolerating(source.scheme, table),
+        verify=VerifyMode(table.verify),
+        public_url=collect(lambda: _public_url(table.public_url), problems, None),
+        events=tuple(table.events),
+        deliver_duplicates=table.duplicates == "deliver",
+        require_idempotency_key=table.require_idempotency_key,
+        deliver_handshakes=table.deliver_handshakes,
+        event_type=collect(lambda: _pick("event_type", table.event_type), problems, None)
+        or source.event_type,
+        idempotency_key=collect(lambda: _pick("idempotency_key", table.idempotency_key), problems, None)
+        or source.idempotency_key,
+        answer=_answer(table.answer, source.answer),
+    )
+
+
+def _path(source: Source, table: SourceTable) -> str:
     path = table.path or source.path
     if not path.startswith(PREFIX) or path.rstrip("/") in _RESERVED or not path.isprintable():
         raise ConfigError(
             f"path: {path!r} is not below /webhooks/, or is relay's own; write /webhooks/{source.name}"
         )
-    return replace(
-        source,
-        path=path,
-        scheme=_tolerating(source.scheme, table),
-        verify=VerifyMode(table.verify),
-        public_url=_public_url(table.public_url),
-        events=tuple(table.events),
-        deliver_duplicates=table.duplicates == "deliver",
-        require_idempotency_key=table.require_idempotency_key,
-        deliver_handshakes=table.deliver_handshakes,
-        event_type=_pick("event_type", table.event_type) or source.event_type,
-        idempotency_key=_pick("idempotency_key", table.idempotency_key) or source.idempotency_key,
-        answer=_answer(table.answer, source.answer),
-    )
+    return path
 
 
 def _provider(name: str, table: SourceTable) -> Provider | None:
@@ -273,7 +284,7 @@ def _shared_paths(sources: list[Source]) -> Iterator[str]:
         first.setdefault(path, source.name)
 
 
-def _without_secret(sources: list[Source]) -> Iterator[str]:
+def _without_secret(sources: list[Source], env_file: Path | None) -> Iterator[str]:
     bare = [
         source
         for source in sources
@@ -289,7 +300,7 @@ def _without_secret(sources: list[Source]) -> Iterator[str]:
     names = ", ".join(source.name for source in bare)
     first = next((reference for source in bare for reference in source.missing_secrets), "")
     why = f": {explain(first)}" if len(bare) == 1 and first else ""
-    hint = f"; put {first.partition(':')[2]}=… into .env" if first.startswith("env:") else ""
+    hint = f"; put {first.partition(':')[2]}=… into {env_file or '.env'}" if first.startswith("env:") else ""
     yield f"no secret for {names}{why}; what they get is kept unchecked{hint}"
 
 

@@ -13,7 +13,7 @@ from relay.config.file import File, RouteTable, SmtpTable, TargetTable
 from relay.config.handlers import at_once, build_handler_environment, handler_options
 from relay.config.mistakes import did_you_mean
 from relay.config.secrets import explain, resolve
-from relay.dial import Rules, check_syntax
+from relay.dial import Rules, check_syntax, complete_url
 from relay.errors import ConfigError, TargetError
 from relay.handlers.options import HandlerOptions
 from relay.mail.compose import EmailOptions
@@ -70,6 +70,7 @@ def build_targets(
 
 def forward_target(name: str, url: str, own: Rules) -> Target:
     """Return the target that `--forward URL` means. Raises TargetError."""
+    url = complete_url(url)
     check_syntax(url, own)
     return Target(name=name, action="forward", options=ForwardOptions(url=url))
 
@@ -100,7 +101,7 @@ def _target(
 
 
 def _forward(table: TargetTable, own: Rules) -> ForwardOptions:
-    url = table.forward or ""
+    url = complete_url(table.forward or "")
     try:
         check_syntax(url, own)
     except TargetError as error:

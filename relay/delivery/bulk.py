@@ -66,6 +66,7 @@ class Bulk:
 
     async def plan(self, new: NewBatch) -> Plan:
         """Return what a batch would do. Raises UsageError, TargetError, NotFoundError for an unknown target."""
+        new = self._placed(new)
         await self._check(new)
         found = await self._matching(new)
         steps: list[Step] = []
@@ -83,6 +84,7 @@ class Bulk:
 
     async def start(self, new: NewBatch) -> Batch:
         """Begin a batch. Raises as `plan` does, and NotFoundError when there is nothing to send."""
+        new = self._placed(new)
         plan = await self.plan(new)
         if not plan.steps:
             lost = "; no route leads from what matches to a target" if plan.skipped else ""
@@ -192,6 +194,9 @@ class Bulk:
     async def _reason(self, id_: int) -> str:
         delivery = await self._store.deliveries.get(id_)
         return f"#{delivery.event_id} to {delivery.target} failed: {delivery.detail}"
+
+    def _placed(self, new: NewBatch) -> NewBatch:
+        return replace(new, target=self._targets.place(new.target)) if new.target else new
 
     async def _check(self, new: NewBatch) -> None:
         problems = parse(new.query, self._clock.now()).problems

@@ -61,6 +61,7 @@ class Replays:
         """
         await self._store.events.get(event_id)
         changes = checked(replace(changes, sign=changes.sign or SignMode.AUTO))
+        to = self._targets.place(to)
         if "://" in to:
             await check_target(to, self._rules(True))
             new = NewDelivery(

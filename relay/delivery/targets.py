@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from relay.actions.email import EmailOptions
 from relay.actions.forward import ForwardOptions
+from relay.dial import complete_url
 from relay.model.delivery import ONCE, Delivery, RetryPolicy, SignMode, Target
 from relay.store import Waits
 
@@ -25,6 +26,10 @@ class Targets:
     def named(self, name: str) -> Target | None:
         """Return a configured target."""
         return self._targets.get(name)
+
+    def place(self, text: str) -> str:
+        """Return a target's name as it is, and an address as typed with the scheme that was left out."""
+        return text if text in self._targets else complete_url(text)
 
     def of(self, delivery: Delivery) -> Target | None:
         """Return what a delivery goes to; None when the configuration has no such target any more.

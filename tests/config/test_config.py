@@ -333,10 +333,66 @@ def test_the_schema_of_the_file_is_json_schema():
 def test_any_table_is_read_or_refused_in_sentences(value):
     tables = value if isinstance(value, dict) else {"sources": value, "server": value, "routes": [value]}
     try:
-        parse(tables, "relay.toml")
+        parse(tables)
     except ConfigError as error:
         assert error.problems
 
 
 def test_the_verdict_words_are_those_of_the_contract():
     assert [str(verdict) for verdict in Verdict] == ["verified", "invalid", "unsigned", "unchecked"]
+
+
+def test_mistakes_of_form_do_not_hide_those_between_sound_tables(tmp_path):
+    found = problems(
+        tmp_path,
+        """
+[server]
+ingres = "127.0.0.1:1"
+[sources.stripe]
+verify = "enforced"
+[sources."no name"]
+[sources.strip]
+[sources.github]
+path = "/elsewhere"
+public_url = "hooks.example.dev"
+idempotency_key = "cookie:x"
+[targets.app]
+forward = 7
+[targets.mail]
+email = "receit"
+[emails.receipt]
+to = "a@example.com"
+[smtp]
+port = "x"
+[[routes]]
+source = "stripe"
+to = ["app", "mial"]
+[[routes]]
+sorce = "x"
+[[routes]]
+to = ["nowhere"]
+""",
+    )
+    heads = [line.partition(": ")[0] for line in found]
+    assert sorted(heads) == sorted(
+        [
+            "server.ingres",
+            "sources.stripe.verify",
+            "sources.no name",
+            "targets.app.forward",
+            "emails.receipt.subject",
+            "smtp.host",
+            "smtp.sender",
+            "smtp.port",
+            "routes.1.sorce",
+            "routes.1.to",
+            "sources.strip.provider (the table's name)",
+            "sources.github.path",
+            "sources.github.public_url",
+            "sources.github.idempotency_key",
+            "targets.mail.email",
+            "routes.0.to",
+            "routes.2.to",
+        ]
+    )
+    assert "routes.0.to: there is no [targets.mial]; did you mean 'mail'?" in found

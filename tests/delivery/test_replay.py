@@ -38,7 +38,7 @@ async def test_a_replay_to_an_address_keeps_the_address_and_the_edits(world):
     [
         ("gone", NotFoundError, "no target 'gone'"),
         ("", NotFoundError, "no target ''"),
-        ("localhost:3000", NotFoundError, "no target 'localhost:3000'"),
+        ("localhost:3000:1", NotFoundError, "no target 'localhost:3000:1'"),
         ("ftp://x", TargetError, "http:// or https://"),
         ("http://169.254.169.254/", TargetError, "metadata"),
         ("http://10.0.0.1/", TargetError, "neither on this computer"),

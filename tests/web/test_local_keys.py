@@ -216,9 +216,9 @@ async def test_an_unconfigured_path_of_such_a_provider_is_signed_for_as_well(sta
     ("source", "environ", "verdict"),
     [
         ("stripe", {"STRIPE_WEBHOOK_SECRET": "whsec_x"}, "verified"),
-        ("stripe", {}, "unchecked"),
+        ("stripe", {}, "verified"),
         ("svix", {"SVIX_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "verified"),
-        ("svix", {}, "unchecked"),
+        ("svix", {}, "verified"),
     ],
 )
 async def test_a_source_with_a_shared_secret_gets_no_key(start, app, source, environ, verdict):
@@ -226,6 +226,7 @@ async def test_a_source_with_a_shared_secret_gets_no_key(start, app, source, env
     type_ = (await at.api(f"/api/samples?source={source}"))[1]["samples"][source][0]
     _, event = await at.api("/api/triggers", "POST", json={"source": source, "type": type_})
     assert (event["verdict"], event["local_public_key"]) == (verdict, None)
+    assert (event["run_secret"] is None) is bool(environ)
     assert not (at.relay.setup.data_dir / "keys").exists()
 
 

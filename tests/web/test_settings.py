@@ -74,7 +74,7 @@ def test_every_value_of_the_file_is_told_where_it_stands(tmp_path):
         '[server]\ninbox = false\n\n[[routes]]\nto = ["a"]\n[[routes]]\nwhen = "true"\nto = ["b", "c"]\n'
         '[sources.x]\nprovider = "custom"\nanswer = { status = 201 }\n[sources.x.signature]\nheader = "X"\n'
     )
-    file = parse(tomllib.loads(path.read_text()), "relay.toml")
+    file, _ = parse(tomllib.loads(path.read_text()))
     told = {(fact.table, fact.key): (fact.value, fact.line) for fact in facts(file, path)}
     assert told["server", "inbox"] == ("false", 2)
     assert told["server", "ingress"] == ("127.0.0.1:8400", 0)

@@ -102,6 +102,7 @@ class Planner:
                 "a run needs a target",
                 hint=f"there is: {known}; or an address: http://localhost:3000/webhooks",
             )
+        name = self.targets.place(name)
         if "://" in name:
             await check_target(name, self.rules(True))
             return name

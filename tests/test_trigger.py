@@ -211,13 +211,13 @@ def test_a_source_without_a_secret_gets_one_for_this_run(name):
     local = make_run_secret(source, sample, NOW)
     signed = local.scheme.sign(local.secret, sample, NOW)
     trusting = replace(source, local=local)
-    assert verify(trusting, signed, (), NOW)[1].verdict is Verdict.VERIFIED
-    assert verify(trusting, sample, (), NOW)[1].verdict is Verdict.UNCHECKED
-    assert verify(source, signed, (), NOW)[1].verdict is Verdict.UNCHECKED
+    assert verify(trusting, signed, (sample.url,), NOW)[1].verdict is Verdict.VERIFIED
+    assert verify(trusting, sample, (sample.url,), NOW)[1].verdict is Verdict.UNCHECKED
+    assert verify(source, signed, (sample.url,), NOW)[1].verdict is Verdict.UNCHECKED
     other = make_run_secret(source, sample, NOW)
     assert other.secret.reveal() != local.secret.reveal()
     forged = local.scheme.sign(other.secret, sample, NOW)
-    assert verify(trusting, forged, (), NOW)[1].verdict is Verdict.UNCHECKED
+    assert verify(trusting, forged, (sample.url,), NOW)[1].verdict is Verdict.UNCHECKED
     assert local.secret.reveal() not in local.note + repr(local)
 
 

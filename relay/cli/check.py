@@ -8,8 +8,8 @@ from relay.checkup.probes import BRIEF, target_answers
 from relay.cli.options import Call, shared
 from relay.cli.words import counted
 from relay.config import Config
-from relay.config.file import File
 from relay.config.inspection import inspect
+from relay.config.reference import build_schema
 from relay.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ from relay.errors import ConfigError
 async def command(call: Call, *, schema: bool) -> int:
     """Check relay.toml: list every mistake (2), or say that it is valid."""
     if schema:
-        call.terminal.json(File.model_json_schema())
+        call.terminal.json(build_schema())
         return 0
     try:
         config = call.load()

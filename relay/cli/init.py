@@ -116,6 +116,9 @@ TEMPLATE = """\
 # insecure = false               # true: also a server elsewhere that offers no encryption
 # verify_tls = true              # ca_file = "mail-ca.pem" names who vouches for its certificate
 
+# [log]
+# level      = "info"            # of relay.log in data_dir; debug tells the way of every event, a line for each step
+
 # [retention]                    # the oldest go first; what is pinned or still owed stays
 # max_age    = "30d"
 # max_events = 1000000

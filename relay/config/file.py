@@ -1,11 +1,11 @@
 """What may stand in relay.toml, as pydantic models: the names and forms users rely on."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from relay.config.units import Duration, Endpoint, Size, endpoint, seconds
+from relay.config.units import DURATION_SCHEMA, Duration, Endpoint, Size, endpoint, seconds
 from relay.vault.form import NAME, NAME_RULE
 
 
@@ -39,11 +39,28 @@ def _pattern(value: object) -> object:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Reference = Annotated[str, BeforeValidator(_reference)]
-References = Annotated[list[Reference], BeforeValidator(_listed)]
-Names = Annotated[list[str], BeforeValidator(_listed)]
+REFERENCE_SCHEMA = {"type": "string", "pattern": "^(env|vault):.+$", "examples": ["env:NAME", "vault:name"]}
+TOLERANCE_SCHEMA = {
+    "type": "string",
+    "pattern": f"^off$|{DURATION_SCHEMA['pattern']}",
+    "examples": ["5m", "off"],
+}
+
+
+def _or_list(item: dict[str, Any]) -> WithJsonSchema:
+    """Return for editors that a list of one may be written without its brackets."""
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
+
+
+Reference = Annotated[str, BeforeValidator(_reference), WithJsonSchema(REFERENCE_SCHEMA)]
+References = Annotated[list[Reference], BeforeValidator(_listed), _or_list(REFERENCE_SCHEMA)]
+Names = Annotated[list[str], BeforeValidator(_listed), _or_list({"type": "string"})]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
-Tolerance = Annotated[float | Literal["off"], BeforeValidator(_tolerance)]
+Tolerance = Annotated[
+    float | Literal["off"],
+    BeforeValidator(_tolerance),
+    WithJsonSchema(TOLERANCE_SCHEMA),
+]
 
 
 class Table(BaseModel):
@@ -72,10 +89,7 @@ class TunnelTable(Table):
     authtoken: Reference = "env:NGROK_AUTHTOKEN"
     domain: str | None = None
     command: str | None = None
-    url_pattern: Pattern | None = Field(
-        default=None,
-        description="A regular expression for the address in what `command` prints; its first group, if it has one.",
-    )
+    url_pattern: Pattern | None = None
     public_url: str | None = None
     forwarded_for: bool | None = None
 
@@ -142,7 +156,10 @@ class MessagesTable(Table):
     """`[sources.NAME.messages]`: how the statuses a provider tells find their messages."""
 
     match: Annotated[
-        list[Literal["external_id", "embedded", "timestamp"]], BeforeValidator(_listed), Field(min_length=1)
+        list[Literal["external_id", "embedded", "timestamp"]],
+        Field(min_length=1),
+        BeforeValidator(_listed),
+        _or_list({"enum": ["external_id", "embedded", "timestamp"]}),
     ] = ["external_id", "embedded", "timestamp"]
     window: Annotated[Duration, Field(gt=0, le=604800)] = 600.0
     unknown: Literal[200, 404] = 200
@@ -249,7 +266,11 @@ class EmailTable(Table):
     subject: str
     template: str | None = None
     text: str | None = None
-    attach: Annotated[list[Literal["payload", "body"]], BeforeValidator(_listed)] = []
+    attach: Annotated[
+        list[Literal["payload", "body"]],
+        BeforeValidator(_listed),
+        _or_list({"enum": ["payload", "body"]}),
+    ] = []
     once: bool = True
     per_hour: Annotated[int, Field(ge=1, le=100_000)] = 30
 
@@ -271,6 +292,12 @@ class SmtpTable(Table):
     retry: RetryTable = RetryTable()
 
 
+class LogTable(Table):
+    """`[log]`: what relay writes down of its own work."""
+
+    level: Literal["error", "warning", "info", "debug"] = "info"
+
+
 class RetentionTable(Table):
     """`[retention]`: how much is kept."""
 
@@ -289,4 +316,5 @@ class File(Table):
     routes: list[RouteTable] = []
     emails: dict[Name, EmailTable] = {}
     smtp: SmtpTable | None = None
+    log: LogTable = LogTable()
     retention: RetentionTable = RetentionTable()

@@ -72,8 +72,15 @@ def find_secret(environ: Mapping[str, str], vault: Vault | None, name: str) -> s
         for variable in (bare, bare.upper()):
             if environ.get(variable):
                 return environ[variable]
-    if kind in ("", "vault") and vault is not None and vault.state is VaultState.LOCKED and bare in vault.names:
-        raise VaultLockedError(f"vault secret '{bare}' cannot be read: the vault is locked", hint="relay vault unlock")
+    if (
+        kind in ("", "vault")
+        and vault is not None
+        and vault.state is VaultState.LOCKED
+        and bare in vault.names
+    ):
+        raise VaultLockedError(
+            f"vault secret '{bare}' cannot be read: the vault is locked", hint="relay vault unlock"
+        )
     raise missing_secret(name)
 
 

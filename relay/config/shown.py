@@ -47,6 +47,7 @@ def _tables(file: File) -> Iterator[tuple[str, BaseModel]]:
     yield from ((f"emails.{name}", email) for name, email in file.emails.items())
     if file.smtp is not None:
         yield "smtp", file.smtp
+    yield "log", file.log
     yield "retention", file.retention
 
 

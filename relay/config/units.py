@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)\s*(B|KB|MB|GB)", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KkMmGg]?[Bb])")
 _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5}|auto)")
 
@@ -41,10 +41,24 @@ def endpoint(value: object) -> tuple[str, int]:
     return match[1] or match[2], port
 
 
-Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema({"type": "string", "examples": ["30s"]})]
-Size = Annotated[int, BeforeValidator(size), WithJsonSchema({"type": "string", "examples": ["25MB"]})]
-Endpoint = Annotated[
-    tuple[str, int],
-    BeforeValidator(endpoint),
-    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:8400"]}),
-]
+def duration_text(value: float) -> str:
+    """Return seconds as a duration of relay.toml, in the largest unit that takes a whole number."""
+    for unit in ("d", "h", "m", "s"):
+        if value >= _SECONDS[unit] and value % _SECONDS[unit] == 0:
+            return f"{value / _SECONDS[unit]:.0f}{unit}"
+    return f"{value * 1000:.0f}ms"
+
+
+def size_text(value: int) -> str:
+    """Return bytes as a size of relay.toml, in the largest unit that takes a whole number."""
+    unit = next(unit for unit in ("GB", "MB", "KB", "B") if value % _BYTES[unit] == 0)
+    return f"{value // _BYTES[unit]}{unit}"
+
+
+DURATION_SCHEMA = {"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["30s"]}
+SIZE_SCHEMA = {"type": "string", "pattern": f"^{_SIZE.pattern}$", "examples": ["25MB"]}
+ENDPOINT_SCHEMA = {"type": "string", "pattern": f"^{_ENDPOINT.pattern}$", "examples": ["127.0.0.1:8400"]}
+
+Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema(DURATION_SCHEMA)]
+Size = Annotated[int, BeforeValidator(size), WithJsonSchema(SIZE_SCHEMA)]
+Endpoint = Annotated[tuple[str, int], BeforeValidator(endpoint), WithJsonSchema(ENDPOINT_SCHEMA)]

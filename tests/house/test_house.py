@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.config.descriptions import DESCRIPTIONS
+from relay.config.file import File
+from relay.config.reference import build_page
+
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "relay").rglob("*.py"))
 TEMPLATES = sorted((ROOT / "ui").rglob("*.html"))
@@ -144,3 +148,17 @@ def test_vendored_files_are_what_their_list_says():
     listing = (ROOT / "static/vendor/VENDOR.md").read_text()
     for path in (ROOT / "static/vendor").glob("*.js"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() in listing, path.name
+
+
+def test_every_key_of_the_configuration_is_described():
+    """A new key of relay.toml needs a line in relay/config/descriptions.py."""
+    schema = File.model_json_schema(by_alias=True)
+    tables = {"File": schema, **schema["$defs"]}
+    keys = {name: set(table["properties"]) for name, table in tables.items()}
+    assert keys == {name: set(told) for name, told in DESCRIPTIONS.items()}
+    assert not [key for told in DESCRIPTIONS.values() for key, text in told.items() if not text.endswith(".")]
+
+
+def test_the_page_of_the_configuration_is_the_one_that_the_code_prints():
+    """`python -m relay.config.reference > docs/configuration.md` writes it."""
+    assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == build_page()

@@ -61,6 +61,8 @@ class Ingest:
 
         `urls` are the addresses that the sender may have signed. Raises StoreError when it could not be kept.
         """
+        if capture.payload.is_heavy:
+            await asyncio.to_thread(capture.payload.load)
         capture, verification = verify(source, capture, urls, capture.received_at)
         handshake = shake(source, capture, verification, capture.received_at)
         if handshake is not None:

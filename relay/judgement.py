@@ -16,7 +16,6 @@ from relay.model.event import (
     Verification,
     VerifyMode,
 )
-from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import printable
 from relay.providers.catalogue import recognise
@@ -88,7 +87,7 @@ def _judged(
     first = scheme.verify(secrets, capture, now)
     if first.verdict is Verdict.INVALID:
         for url in others:
-            elsewhere = replace(capture, url=url)
+            elsewhere = capture.called_at(url)
             verification = scheme.verify(secrets, elsewhere, now)
             if verification.verdict is Verdict.VERIFIED:
                 return elsewhere, verification
@@ -114,7 +113,7 @@ def recognised(source: Source, capture: Capture) -> Source:
 
 def identify(source: Source, capture: Capture, verification: Verification, *, sample: bool) -> NewEvent:
     """Name what arrived and decide what becomes of it; pure."""
-    payload = Payload(capture.body, capture.content_type)
+    payload = capture.payload
     type_ = source.event_type(capture, payload) if source.event_type else None
     key = source.idempotency_key(capture, payload) if source.idempotency_key else None
     summary = source.summary(capture, payload) if source.summary else None

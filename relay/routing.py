@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from relay.conditions import judge, seen
 from relay.model.delivery import NewDelivery, Route, Target, listed
 from relay.model.event import Capture, Event, EventOutcome, NewEvent
-from relay.model.payload import Payload
 from relay.model.text import printable
 
 log = logging.getLogger(__name__)
@@ -103,8 +102,7 @@ def _judged(event: Event, route: Route) -> RouteMatch:
 
 def _context(event: NewEvent) -> tuple[dict[str, object], object]:
     capture = event.capture
-    payload = Payload(capture.body, capture.content_type).value
-    return _facts(event.type, event.provider, event.idempotency_key, capture), payload
+    return _facts(event.type, event.provider, event.idempotency_key, capture), capture.payload.value
 
 
 def _facts_of(event: Event) -> dict[str, object]:

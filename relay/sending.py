@@ -22,7 +22,7 @@ from relay.errors import InvalidPayloadError, SendError, TimedOutError, Unreacha
 from relay.model.admission import BodySchema
 from relay.model.delivery import SentRequest
 from relay.model.event import Capture, Headers, SignatureScheme
-from relay.model.payload import PayloadError, parse_json
+from relay.model.payload import Payload, PayloadError, parse_json
 from relay.model.secret import Secret
 
 KEY_HEADER = "Idempotency-Key"
@@ -199,7 +199,7 @@ def _body(payload: object) -> bytes:
 
 
 def _check(body: bytes, schema: str | type) -> None:
-    problems = judge(_judging(schema), body, "application/json")
+    problems = judge(_judging(schema), Payload(body, "application/json"))
     if problems:
         told = tuple(problem.sentence for problem in problems)
         more = f"; and {len(told) - _NAMED} more" if len(told) > _NAMED else ""

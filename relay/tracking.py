@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from relay.model.event import EventOutcome, NewEvent, Source, Verification
 from relay.model.message import Tracked
-from relay.model.payload import Payload
 
 
 def track(event: NewEvent, source: Source) -> NewEvent:
@@ -15,8 +14,7 @@ def track(event: NewEvent, source: Source) -> NewEvent:
     """
     if source.statuses is None or event.outcome is not EventOutcome.ACCEPTED or not _acts(event.verification):
         return event
-    payload = Payload(event.capture.body, event.capture.content_type)
-    reports = source.statuses(event.capture, payload)
+    reports = source.statuses(event.capture, event.capture.payload)
     # Nobody waits for an answer to what was recovered.
     matching = replace(source.matching, unknown=200) if event.recovered else source.matching
     return replace(event, tracked=Tracked(reports=reports, matching=matching)) if reports else event

@@ -77,7 +77,7 @@ def test_what_is_ignored_or_refused_moves_nothing():
 
 def test_a_source_that_tells_nothing_and_a_request_of_another_kind_are_left_alone():
     assert tracked(Verdict.VERIFIED, given=source(statuses=None)) is None
-    call = Capture(**{name: getattr(CAPTURE, name) for name in CAPTURE.__slots__} | {"body": b"CallSid=CA1"})
+    call = replace(CAPTURE, body=b"CallSid=CA1")
     assert tracked(Verdict.VERIFIED, capture=call) is None
 
 

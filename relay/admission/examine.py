@@ -9,7 +9,7 @@ from relay.admission.recipient import misaddressed
 from relay.admission.told import listed
 from relay.model.admission import BodySchema, Problem
 from relay.model.event import Capture, EventOutcome, NewEvent, Source
-from relay.model.payload import Payload, PayloadError, parse_form, parse_json
+from relay.model.payload import Payload, PayloadError
 from relay.model.text import header_text, printable
 
 _SUMMARY = 120
@@ -45,10 +45,10 @@ def examine(source: Source, event: NewEvent) -> NewEvent:
 def problems(source: Source, capture: Capture) -> tuple[Problem, ...]:
     """Return everything a source has against a request, over all of its rules; pure, never raises."""
     rules = source.admission
-    payload = Payload(capture.body, capture.content_type)
+    payload = capture.payload
     found = [
         *_content_type(rules.content_types, capture),
-        *(judge(rules.schema, capture.body, capture.content_type) if rules.schema else ()),
+        *(judge(rules.schema, payload) if rules.schema else ()),
         *_key(source, capture, payload),
     ]
     wrong = misaddressed(rules.email, capture, payload) if rules.email else None
@@ -57,28 +57,17 @@ def problems(source: Source, capture: Capture) -> tuple[Problem, ...]:
     return listed(found)
 
 
-def judge(schema: BodySchema, body: bytes, content_type: str) -> tuple[Problem, ...]:
+def judge(schema: BodySchema, payload: Payload) -> tuple[Problem, ...]:
     """Return what a schema has against a body, first of all whether the body can be read; pure."""
-    if not body:
+    if payload.is_empty:
         return (Problem(rule="schema", message="is empty"),)
     try:
-        value, text = _read(body, content_type)
+        value, text = payload.document(strict=True)
     except PayloadError as error:
         where = f" (line {error.line}, column {error.column})" if error.line else ""
         said = printable(error.sentence, 160)
         return (Problem(rule="schema", message=f"cannot be read: {said}{where}"),)
     return schema.problems(value, text)
-
-
-def _read(body: bytes, content_type: str) -> tuple[object, str | None]:
-    """Return what a body stands for, and the JSON it was read from: itself, or a form's field `payload`."""
-    if Payload(b"", content_type).is_form:
-        fields = dict(parse_form(body))
-        if "payload" not in fields:
-            return fields, None
-        return parse_json(fields["payload"], strict=True), fields["payload"]
-    value = parse_json(body, strict=True)
-    return value, body.decode("utf-8-sig")
 
 
 def _content_type(allowed: tuple[str, ...], capture: Capture) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from relay.model.text import printable
 from relay.providers.picks import BodyPick, FirstPick, FormPick, HeaderPick, PointerPick, QueryPick
 
 _LONGEST = 200
+_UNNAMED = "idempotency key"
 
 
 def place(pick: Pick | None) -> tuple[str, str]:
@@ -21,5 +22,7 @@ def place(pick: Pick | None) -> tuple[str, str]:
         case BodyPick(keys=keys):
             return place(PointerPick(pointer_to(keys)))
         case FirstPick(picks=picks):
-            return printable(" or ".join(place(one)[0] for one in picks), _LONGEST), ""
-    return "idempotency key", ""
+            # What is put together, such as a CloudEvent's id, has no name that a sender would know.
+            names = [name for name in (place(one)[0] for one in picks) if name != _UNNAMED]
+            return printable(" or ".join(names) or _UNNAMED, _LONGEST), ""
+    return _UNNAMED, ""

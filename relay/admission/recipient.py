@@ -35,8 +35,6 @@ def _found(where: EmailField, capture: Capture, payload: Payload) -> object:
     if where.kind == "query":
         pairs = parse_qsl(capture.query, keep_blank_values=True, errors="replace")
         return next((value for name, value in pairs if name == where.name), None)
-    if payload.is_form and payload.json is None:
-        return dict(payload.form).get(where.name.removeprefix("/"))
     return payload.pointer(where.name)
 
 

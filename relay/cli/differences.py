@@ -21,7 +21,6 @@ def _side(whole: Json, sent: Sequence[Json]) -> Side:
         facts={name: None if whole[name] is None else str(whole[name]) for name in FACTS},
         headers=tuple((name, value) for name, value in whole["headers"]),
         content=body_bytes(whole),
-        content_type=whole["content_type"],
         answers={delivery["target"]: _answer(delivery) for delivery in sent},
     )
 

@@ -91,10 +91,13 @@ def _print_content(call: Call, whole: Json) -> None:
     content = body_bytes(whole)
     if not content:
         return
+    payload = Payload.of_request(((name, value) for name, value in whole["headers"]), content)
     call.terminal.line()
     call.terminal.line(("Body", "bold"))
+    if payload.problem:
+        call.terminal.say(f"{payload.problem}; relay show {whole['id']} --body gives its exact bytes")
     left = _SHOWN_BODY
-    for text in Payload(content, whole["content_type"].partition(";")[0].strip().lower()).lines():
+    for text in payload.lines():
         if left <= 0:
             call.terminal.say(f"the body goes on; relay show {whole['id']} --body prints all of it")
             return

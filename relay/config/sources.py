@@ -14,6 +14,7 @@ from relay.config.verifiers import verifiers_in
 from relay.errors import ConfigError
 from relay.model.admission import OPEN
 from relay.model.event import Answer, Pick, SignatureScheme, Source, VerifyMode
+from relay.providers import cloudevents
 from relay.providers.catalogue import PROVIDERS, find
 from relay.providers.challenges import VERIFY_TOKENS
 from relay.providers.custom import Load, custom_scheme
@@ -106,7 +107,7 @@ def inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Call
                 path=PREFIX + name,
                 title=name,
                 event_type=guess_type,
-                idempotency_key=None,
+                idempotency_key=cloudevents.event_key,
                 configured=False,
             )
         source = with_secrets(_of_provider(name, provider), SourceTable(), environ, None)

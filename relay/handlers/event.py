@@ -7,7 +7,6 @@ from typing import Any
 
 from relay.model import event as model
 from relay.model.event import Capture, Verdict
-from relay.model.payload import Payload
 from relay.model.text import header_text
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,10 +54,10 @@ class Headers(Mapping[str, str]):
 class Event:
     """One event, as `@on` and `@use` get it. Made by hand it needs a source and a type, for tests.
 
-    `payload` is the body as JSON, or a form's fields by name, or None when it is neither; it belongs
-    to this run alone. `raw` are the body's exact bytes. `timestamp` is when relay received it, in
-    UTC. `verdict` compares equal to "verified", "invalid", "unsigned" or "unchecked". `id` is the
-    number that relay shows, 0 outside relay.
+    `payload` is the body as JSON, a form's fields by name, or the query's parameters where there is no
+    body; None when it is none of them. It belongs to this run alone. `raw` are the body's exact bytes.
+    `timestamp` is when relay received it, in UTC. `verdict` compares equal to "verified", "invalid",
+    "unsigned" or "unchecked". `id` is the number that relay shows, 0 outside relay.
     """
 
     source: str
@@ -106,7 +105,7 @@ def view(capture: Capture, judgement: Judgement) -> Event:
     return Event(
         source=capture.source,
         type=judgement.type,
-        payload=Payload(capture.body, capture.content_type).value,
+        payload=capture.read_payload().value,
         headers=Headers(tuple((header_text(name), header_text(value)) for name, value in capture.headers)),
         raw=capture.body,
         timestamp=capture.received_at,

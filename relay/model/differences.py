@@ -36,12 +36,15 @@ MISSING = Missing.MISSING
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One event as it is compared: `facts` by name, `answers` by target and name, all of it text to be shown."""
+    """One event as it is compared: `facts` by name, `answers` by target and name, all of it text to be shown.
+
+    `query` is what stands in for the body where there is none.
+    """
 
     facts: Mapping[str, str | None]
     headers: Headers
     content: bytes
-    content_type: str
+    query: str = ""
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
@@ -124,7 +127,7 @@ def _by_name(headers: Headers) -> dict[str, str | None]:
 
 
 def _bodies(left: Side, right: Side, tell: Callable[[object], str]) -> Iterator[Place]:
-    one, other = (Payload(side.content, _kind(side)) for side in (left, right))
+    one, other = (Payload.of_request(side.headers, side.content, side.query) for side in (left, right))
     if one.value is None or other.value is None:
         yield from _texts(one.lines(), other.lines())
         return
@@ -149,7 +152,3 @@ def _texts(left: list[str], right: list[str]) -> Iterator[Place]:
             left="\n".join(one[start:end]) if end > start else None,
             right="\n".join(other[begin:stop]) if stop > begin else None,
         )
-
-
-def _kind(side: Side) -> str:
-    return side.content_type.partition(";")[0].strip().lower()

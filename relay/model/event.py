@@ -1,12 +1,13 @@
 """What arrived and what relay thought of it: Capture, Verification, Event, Source."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from relay.model.admission import OPEN, Admission, Problem
+from relay.model.charsets import media_type
 from relay.model.message import Matching, StatusReport, Tracked
 from relay.model.payload import Payload
 from relay.model.secret import Secret
@@ -32,6 +33,7 @@ class Capture:
     remote: str
     received_at: datetime
     url: str = ""
+    _payload: Payload | None = field(default=None, init=False, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, matched without regard to case."""
@@ -49,7 +51,24 @@ class Capture:
     @property
     def content_type(self) -> str:
         """Return the media type alone, lower-case, without parameters."""
-        return (self.header("Content-Type") or "").partition(";")[0].strip().lower()
+        return media_type(self.header("Content-Type") or "")
+
+    @property
+    def payload(self) -> Payload:
+        """Return what it says, read on first need and once; its values are shared, so do not change them."""
+        if self._payload is None:
+            object.__setattr__(self, "_payload", self.read_payload())
+        return self._payload or self.read_payload()
+
+    def read_payload(self) -> Payload:
+        """Return what it says, for somebody who may change the values."""
+        return Payload.of_request(self.headers, self.body, self.query)
+
+    def called_at(self, url: str) -> "Capture":
+        """Return the same request as sent to another address."""
+        made = replace(self, url=url)
+        object.__setattr__(made, "_payload", self._payload)
+        return made
 
 
 class Verdict(StrEnum):
@@ -285,8 +304,8 @@ class Event:
 
     @property
     def payload(self) -> object:
-        """Return the body as JSON or form fields; None when it is neither."""
-        return Payload(self.capture.body, self.capture.content_type).value
+        """Return the body as JSON or fields, or the query where there is no body; None when it is neither."""
+        return self.capture.payload.value
 
     @property
     def headers(self) -> Mapping[str, str]:

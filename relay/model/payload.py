@@ -1,223 +1,340 @@
-"""The one place that parses captured bytes: JSON and forms, with limits, never by surprise."""
+"""What a request says: the one place where captured bytes are read, as JSON, fields or text."""
 
 import json
-import math
-import re
-from collections import Counter
-from urllib.parse import parse_qsl
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 
+from relay.model.charsets import codec, decode, decode_field, is_whole, media_type, parameters
+from relay.model.multipart import MultipartError, UploadedFile, split_parts
+from relay.model.parsing import PayloadError, parse_form, parse_json, parse_json_lines
 from relay.model.text import printable
+from relay.model.unpacking import Unpacked, unpack
 
-MAX_DEPTH = 200
-MAX_FIELDS = 10_000
-_UNREAD = object()
-_STAND_INS = re.compile(rb"%[fF][eEfF]")
+__all__ = ["Payload", "PayloadError", "parse_form", "parse_json"]
 
-
-class PayloadError(ValueError):
-    """The bytes are not what they were read as; `line` and `column` (from 1) say where, if known."""
-
-    def __init__(self, sentence: str, line: int = 0, column: int = 0) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.line = line
-        self.column = column
-
-
-def parse_json(data: bytes | str, *, strict: bool = False) -> object:
-    """Return the value that JSON text stands for.
-
-    Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or
-    holds a number too long to convert; never RecursionError or a bare ValueError. `strict` also
-    refuses what two readers would read differently: a key twice in one object, a number past any float.
-    """
-    try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        value = json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            parse_float=_finite if strict else None,
-            object_pairs_hook=_unique if strict else None,
-        )
-    except UnicodeDecodeError as error:
-        raise PayloadError(f"not UTF-8 text at byte {error.start}") from error
-    except json.JSONDecodeError as error:
-        raise PayloadError(error.msg, error.lineno, error.colno) from error
-    except RecursionError as error:
-        raise PayloadError("nested too deeply") from error
-    except ValueError as error:
-        raise PayloadError(str(error)) from error
-    if text.count("{") + text.count("[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
-        raise PayloadError(f"nested deeper than {MAX_DEPTH} levels")
-    return value
+LIGHT = 64 * 1024  # bytes of a body that are read in about a millisecond
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+JSON_LINES = frozenset(
+    (
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonl",
+        "application/jsonlines",
+        "application/x-jsonlines",
+        "application/json-lines",
+        "application/x-json-stream",
+        "application/stream+json",
+        "application/json-seq",
+        "text/x-ndjson",
+    )
+)
+# Types under which JSON lines come as well, from senders that do not say so.
+_LINES_TOO = frozenset(("", "application/json", "text/json", "text/plain", "application/octet-stream"))
 
 
-def parse_form(data: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of a form body in order, blanks kept; bytes that are not UTF-8 survive as surrogates.
-
-    Raises PayloadError when there are more than MAX_FIELDS fields.
-    """
-    if data.count(b"&") >= MAX_FIELDS:
-        raise PayloadError(f"more than {MAX_FIELDS} form fields")
-    if (pairs := _unescaped(data)) is not None:
-        return pairs
-    return _forgiven(data)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Document:
+    value: object = None
+    text: str | None = None
+    error: PayloadError | None = None
 
 
-def _unescaped(data: bytes) -> tuple[tuple[str, str], ...] | None:
-    """Return the pairs with every escape undone in one C call; None where an escape is odd.
-
-    Five times as fast as a call a field: 10 KB take 60 µs. The bytes 254 and 255, which no UTF-8 has, stand in for the
-    separators meanwhile.
-    """
-    if not data.isascii() or _STAND_INS.search(data):
-        return None
-    marked = data.replace(b"\\", b"\\\\").replace(b"&", b"\\xff").replace(b"=", b"\\xfe")
-    marked = marked.replace(b"+", b" ").replace(b"%", b"\\x")
-    try:
-        text = marked.decode("unicode_escape").encode("latin-1").decode("utf-8", "surrogateescape")
-    except UnicodeDecodeError:
-        return None
-    cut = [field.partition("\udcfe") for field in text.split("\udcff") if field]
-    return tuple([(name, value.replace("\udcfe", "=")) for name, _, value in cut])
-
-
-def _forgiven(data: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the pairs as browsers would read them, an odd escape left as it is."""
-    try:
-        pairs = parse_qsl(
-            data.decode("latin-1"),
-            keep_blank_values=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            max_num_fields=MAX_FIELDS,
-        )
-    except ValueError as error:
-        raise PayloadError(f"more than {MAX_FIELDS} form fields") from error
-    return tuple(pairs)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fields:
+    pairs: tuple[tuple[str, str], ...] = ()
+    files: tuple[UploadedFile, ...] = ()
+    problem: str = ""
 
 
 class Payload:
-    """A body read at most once each way, on first need; unreadable bodies read as None or no pairs."""
+    """What a request says, read at most once and on first need; its bytes stay as they are.
+
+    `content_type` and `encoding` are the headers Content-Type and Content-Encoding; `query` is the URL's,
+    as latin-1 text: its parameters are the payload of a request that has no body.
+    """
 
     # Hand-made caching: functools.cached_property of Python 3.11 takes a lock on every first read.
-    __slots__ = ("_body", "_form", "_json", "is_form")
+    __slots__ = (
+        "_body",
+        "_content_type",
+        "_document",
+        "_encoding",
+        "_fields",
+        "_query",
+        "_unpacked",
+        "is_form",
+        "media_type",
+    )
 
-    def __init__(self, body: bytes, content_type: str = "") -> None:
+    def __init__(self, body: bytes, content_type: str = "", *, encoding: str = "", query: str = "") -> None:
         self._body = body
-        self._json: object = _UNREAD
-        self._form: tuple[tuple[str, str], ...] | None = None
-        self.is_form = content_type == "application/x-www-form-urlencoded"
+        self._content_type = content_type
+        self._encoding = encoding
+        self._query = query
+        self._unpacked: Unpacked | None = None
+        self._fields: _Fields | None = None
+        self._document: _Document | None = None
+        self.media_type = media_type(content_type)
+        self.is_form = self.media_type == FORM
+
+    @classmethod
+    def of_request(cls, headers: Iterable[tuple[str, str]], body: bytes, query: str = "") -> "Payload":
+        """Return what a request says: its headers as pairs, its body, its query as latin-1 text."""
+        content_type, encodings = None, []
+        for name, value in headers:
+            # Comparing lengths first spares nearly every lower().
+            if len(name) == len("Content-Type") and content_type is None and name.lower() == "content-type":
+                content_type = value
+            elif len(name) == len("Content-Encoding") and name.lower() == "content-encoding":
+                encodings.append(value)
+        return cls(body, content_type or "", encoding=", ".join(encodings), query=query)
 
     @classmethod
     def of(cls, value: object) -> "Payload":
         """Return a payload whose JSON is known already, such as one item of a batch."""
         made = cls(b"")
-        made._json = value
+        made._document = _Document(value=value, text="")
         return made
 
     @property
-    def json(self) -> object:
-        """Return the body as JSON, or the JSON in a form's `payload` field (GitHub, Slack), else None."""
-        if self._json is _UNREAD:
-            self._json = self._read_json()
-        return self._json
+    def is_empty(self) -> bool:
+        """Say whether there is nothing to read: no body, and no parameter of the query in its place."""
+        return not self._body and not self._query
+
+    @property
+    def is_heavy(self) -> bool:
+        """Say whether reading it takes more than about a millisecond: then `load` it off the event loop."""
+        return len(self._body) > LIGHT or bool(self._encoding)
+
+    def load(self) -> None:
+        """Read everything now, so that nothing is left to be read later."""
+        _ = self._read_document()
+
+    @property
+    def unpacked(self) -> Unpacked:
+        """Return the body without its Content-Encodings, and what went wrong with them."""
+        if self._unpacked is None:
+            self._unpacked = unpack(self._body, self._encoding)
+        return self._unpacked
+
+    @property
+    def problem(self) -> str:
+        """Return in a clause why the body does not read as its headers say; "" where nothing is wrong."""
+        charset = self._charset
+        if self.unpacked.problem:
+            return self.unpacked.problem
+        if charset and codec(charset) is None:
+            return f"its charset {printable(charset, 40)} is unknown here: read as UTF-8"
+        return self._read_fields().problem
+
+    @property
+    def text(self) -> str | None:
+        """Return the unpacked body as text, by its charset; None where it is not text in it."""
+        try:
+            return decode(self.unpacked.content, self._charset)
+        except UnicodeDecodeError:
+            return None
 
     @property
     def form(self) -> tuple[tuple[str, str], ...]:
-        """Return the pairs of a form body; empty when the body is no form."""
-        if self._form is None:
-            self._form = self._read_form()
-        return self._form
+        """Return the text fields of a form body in order; empty when the body is no form."""
+        return self._read_fields().pairs if self._body else ()
 
-    def _read_json(self) -> object:
-        text: bytes | str | None = self._body
-        if self.is_form:
-            text = next((value for name, value in self.form if name == "payload"), None)
-        if not text:
-            return None
-        try:
-            return parse_json(text)
-        except PayloadError:
-            return None
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]:
+        """Return the text fields of a form body, or the query's parameters where there is no body."""
+        return self._read_fields().pairs
 
-    def _read_form(self) -> tuple[tuple[str, str], ...]:
-        try:
-            return parse_form(self._body) if self.is_form else ()
-        except PayloadError:
-            return ()
+    @property
+    def files(self) -> tuple[UploadedFile, ...]:
+        """Return the files of a multipart/form-data body."""
+        return self._read_fields().files
+
+    @property
+    def json(self) -> object:
+        """Return the body as JSON, or the JSON object or list in a form's `payload` (GitHub, Slack), else None."""
+        found = self._read_document()
+        return None if found.text is None else found.value
 
     @property
     def value(self) -> object:
-        """Return what templates call `payload`: the JSON, or a form's fields by name (last one wins)."""
-        if self.is_form and not any(name == "payload" for name, _ in self.form):
-            return dict(self.form)
-        return self.json
+        """Return what templates call `payload`: the JSON, or fields by name (last one wins), else None.
+
+        JSON lines are a list; a file of a form is an object with its filename, type and size.
+        """
+        return self._read_document().value
+
+    @property
+    def error(self) -> PayloadError | None:
+        """Return why the body has no value; None where it has one."""
+        return self._read_document().error
+
+    def document(self, *, strict: bool = False) -> tuple[object, str | None]:
+        """Return the value, and the JSON text it was read from; None for the text of fields.
+
+        `strict` as in parse_json. Raises PayloadError for a body that has no value.
+        """
+        if not self._body and self._query:
+            return dict(self.fields), None
+        if not self.unpacked.readable:
+            raise PayloadError(self.unpacked.problem)
+        if self.is_form or self.media_type == MULTIPART:
+            return self._form_document(strict)
+        text = self._decoded()
+        if self.media_type in JSON_LINES:
+            return parse_json_lines(text, strict=strict)
+        try:
+            return parse_json(text, strict=strict), text
+        except PayloadError as error:
+            if strict or error.line < 2 or text[:1] not in "{[" or self.media_type not in _LINES_TOO:
+                raise
+            with suppress(PayloadError):
+                return parse_json_lines(text)
+            raise
 
     def lines(self) -> list[str]:
-        """Return the body as lines for a person: JSON indented, forms field by field, else as it is."""
+        """Return the body as lines for a person: JSON indented, fields and files one by one, else as it is."""
         if self.json is not None:
             return json.dumps(self.json, indent=2, ensure_ascii=False).splitlines()
-        if self.form:
-            return [f"{name} = {value}" for name, value in self.form]
-        return self._body.decode("utf-8", "backslashreplace").expandtabs(4).splitlines()
+        found = self._read_fields()
+        if found.pairs or found.files:
+            files = (f"{one.field} = {one.title}" for one in found.files)
+            return [*(f"{name} = {value}" for name, value in found.pairs), *files]
+        text = self.text
+        if text is None:
+            text = self.unpacked.content.decode("utf-8", "backslashreplace")
+        return text.expandtabs(4).splitlines()
 
-    def at(self, *keys: str | int) -> object:
-        """Return the JSON value below `keys`; None where the way there does not exist."""
-        here = self.json
-        for key in keys:
-            if isinstance(here, dict):
-                here = here.get(key)
-            elif isinstance(here, list) and _index(key) is not None:
-                position = _index(key) or 0
-                here = here[position] if position < len(here) else None
-            else:
-                return None
-        return here
+    def at(self, *keys: str | int, missing: object = None) -> object:
+        """Return what stands below `keys` of the value; `missing` where the way there does not exist."""
+        return _below(self.value, keys, missing)
+
+    def json_at(self, *keys: str | int) -> object:
+        """Return what stands below `keys` of the JSON alone, never a form's field or a query's parameter."""
+        return _below(self.json, keys)
 
     def pointer(self, path: str) -> object:
-        """Return the JSON value at a JSON Pointer (RFC 6901) such as `/data/object/id`."""
+        """Return what stands at a JSON Pointer (RFC 6901) of the value, such as `/data/object/id`."""
         if path in ("", "/"):
-            return self.json
+            return self.value
         keys = [part.replace("~1", "/").replace("~0", "~") for part in path.removeprefix("/").split("/")]
         return self.at(*keys)
+
+    @property
+    def _charset(self) -> str:
+        return parameters(self._content_type).get("charset", "") if ";" in self._content_type else ""
+
+    def _decoded(self) -> str:
+        try:
+            return decode(self.unpacked.content, self._charset)
+        except UnicodeDecodeError as error:
+            called = "UTF-8" if error.encoding in ("utf-8", "utf_8") else error.encoding
+            raise PayloadError(f"not {called} text at byte {error.start}") from error
+
+    def _read_document(self) -> _Document:
+        if self._document is None:
+            try:
+                value, text = self.document()
+                self._document = _Document(value=value, text=text)
+            except PayloadError as error:
+                self._document = _Document(error=error)
+        return self._document
+
+    def _form_document(self, strict: bool) -> tuple[object, str | None]:
+        found = self._read_fields()
+        texts = [value for name, value in found.pairs if name == "payload"][:1]
+        if self.is_form and self.unpacked.content[:80].lstrip()[:1] in (b"{", b"["):
+            texts = [self.text or ""]  # JSON called a form, as curl -d sends it unless told more
+        for text in texts:
+            if strict and text.lstrip()[:1] in ("{", "["):
+                return parse_json(text, strict=True), text
+            value = _structure(text)
+            if value is not None:
+                return value, text
+        if found.problem and not found.pairs and not found.files:
+            raise PayloadError(found.problem)
+        return {file.field: file.facts for file in found.files} | dict(found.pairs), None
+
+    def _read_fields(self) -> _Fields:
+        if self._fields is None:
+            try:
+                self._fields = self._parsed_fields()
+            except (PayloadError, MultipartError) as error:
+                self._fields = _Fields(problem=error.sentence)
+        return self._fields
+
+    def _parsed_fields(self) -> _Fields:
+        if not self._body:
+            return _Fields(pairs=parse_form(self._query.encode("latin-1", "replace")) if self._query else ())
+        if not self.unpacked.readable:
+            return _Fields()
+        if self.is_form:
+            return _Fields(pairs=_by_charset(parse_form(self.unpacked.content), self._charset, {}))
+        if self.media_type != MULTIPART:
+            return _Fields()
+        parts, whole = split_parts(self.unpacked.content, parameters(self._content_type).get("boundary", ""))
+        texts = tuple(
+            (one.name, one.value.decode("utf-8", "surrogateescape")) for one in parts if not one.file
+        )
+        return _Fields(
+            pairs=_by_charset(texts, self._charset, {one.name: one.charset for one in parts if one.charset}),
+            files=tuple(one.file for one in parts if one.file),
+            problem="" if whole else "the body ends in the middle of a part",
+        )
+
+
+def _by_charset(
+    pairs: tuple[tuple[str, str], ...], charset: str, declared: dict[str, str]
+) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of a form by the charset of each field, by the form's, or by what its fields say of it.
+
+    `_charset_` is HTML's field and `charset` PayPal's; SendGrid's `charsets` is JSON, a charset for each field.
+    """
+    if all(name.isascii() and value.isascii() for name, value in pairs):
+        return pairs
+    told = dict(pairs)
+    named: object = None
+    with suppress(PayloadError):
+        named = parse_json(told.get("charsets", ""))
+    hints = named if isinstance(named, dict) else {}
+    general = charset or told.get("_charset_") or told.get("charset") or ""
+
+    def read(text: str, sure: str, likely: object) -> str:
+        if sure or is_whole(text):
+            return decode_field(text, sure)
+        return decode_field(text, likely if isinstance(likely, str) else general)
+
+    return tuple(
+        (read(name, charset, general), read(value, declared.get(name, charset), hints.get(name)))
+        for name, value in pairs
+    )
+
+
+def _structure(text: str) -> object:
+    """Return the object or list that a text is as JSON; None for any other text."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    with suppress(PayloadError):
+        return parse_json(text)
+    return None
+
+
+def _below(value: object, keys: tuple[str | int, ...], missing: object = None) -> object:
+    for key in keys:
+        position = _index(key)
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and position is not None and position < len(value):
+            value = value[position]
+        else:
+            return missing
+    return value
 
 
 def _index(key: str | int) -> int | None:
     if isinstance(key, int):
         return key if key >= 0 else None
     return int(key) if key.isascii() and key.isdigit() and len(key) < 10 else None
-
-
-def _refuse_constant(name: str) -> float:
-    raise PayloadError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise PayloadError("a number is too large")
-    return number
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise PayloadError(f"the key {printable(twice, 60)!r} stands twice in one object")
-    return value
-
-
-def _deeper_than(value: object, limit: int) -> bool:
-    level: list[object] = [value]
-    for _ in range(limit):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-            if isinstance(child, dict | list)
-        ]
-        if not level:
-            return False
-    return True

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from urllib.parse import parse_qsl
 
 from relay.model.event import Capture, Headers
-from relay.model.payload import Payload, PayloadError, parse_form
+from relay.model.payload import PayloadError, parse_form
 from relay.model.secret import Secret
 
 # What is asked for is signed or sent back, so it must be too plain to be anything else: whoever may
@@ -81,7 +81,7 @@ def offered_secret(provider: str, capture: Capture) -> str:
 
 def subscription_link(capture: Capture) -> str | None:
     """Return the link that confirms an SNS subscription; None unless it leads to SNS itself."""
-    link = _payload(capture).at("SubscribeURL")
+    link = capture.payload.json_at("SubscribeURL")
     return link if isinstance(link, str) and _SNS_HOST.match(link) and _VISIBLE.fullmatch(link) else None
 
 
@@ -93,8 +93,8 @@ def _json_where(key: str, value: str, *path: str) -> Callable[[Capture], str | N
         # Looking for the word first spares ordinary events a reading of their body.
         if needle not in capture.body:
             return None
-        payload = _payload(capture)
-        return _text(payload.at(*path)) if payload.at(key) == value else None
+        payload = capture.payload
+        return _text(payload.json_at(*path)) if payload.json_at(key) == value else None
 
     return asked
 
@@ -119,7 +119,7 @@ def _meta(capture: Capture) -> str | None:
 def _twitch(capture: Capture) -> str | None:
     if capture.header("Twitch-Eventsub-Message-Type") != "webhook_callback_verification":
         return None
-    return _text(_payload(capture).at("challenge"))
+    return _text(capture.payload.json_at("challenge"))
 
 
 def _okta(capture: Capture) -> str | None:
@@ -135,8 +135,8 @@ def _asana(capture: Capture) -> str | None:
 def _notion(capture: Capture) -> str | None:
     if b"verification_token" not in capture.body or capture.header("X-Notion-Signature") is not None:
         return None
-    payload = _payload(capture)
-    return _text(payload.at("verification_token")) if payload.at("type") is None else None
+    payload = capture.payload
+    return _text(payload.json_at("verification_token")) if payload.json_at("type") is None else None
 
 
 def _discord(kind: int) -> Callable[[Capture], str | None]:
@@ -144,9 +144,9 @@ def _discord(kind: int) -> Callable[[Capture], str | None]:
         # Every event has a type; pings are small, and only what may be one is read here.
         if len(capture.body) > 10_000 or not _DISCORD_PING.search(capture.body):
             return None
-        payload = _payload(capture)
-        said = payload.at("type")
-        is_event = payload.at("event") is not None
+        payload = capture.payload
+        said = payload.json_at("type")
+        is_event = payload.json_at("event") is not None
         return "ping" if type(said) is int and said == kind and not is_event else None
 
     return asked
@@ -171,8 +171,8 @@ def _head(capture: Capture) -> str | None:
 def _sns(capture: Capture) -> str | None:
     if b"SubscriptionConfirmation" not in capture.body:
         return None
-    payload = _payload(capture)
-    return "confirm" if payload.at("Type") == "SubscriptionConfirmation" else None
+    payload = capture.payload
+    return "confirm" if payload.json_at("Type") == "SubscriptionConfirmation" else None
 
 
 def _echoed(asked: str, _: Secret | None) -> Reply:
@@ -311,10 +311,6 @@ VERIFY_TOKENS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The variables that usually hold the verify token, which is another secret than the one that signs."""
-
-
-def _payload(capture: Capture) -> Payload:
-    return Payload(capture.body, capture.content_type)
 
 
 def _text(value: object) -> str | None:

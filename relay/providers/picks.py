@@ -36,7 +36,7 @@ class HeaderPick:
 
 @dataclass(frozen=True, slots=True)
 class BodyPick:
-    """A value in the JSON body, by keys and list positions."""
+    """A value in the payload, by keys and list positions."""
 
     keys: tuple[str | int, ...]
 
@@ -48,7 +48,7 @@ class BodyPick:
 
 @dataclass(frozen=True, slots=True)
 class PointerPick:
-    """A value in the JSON body, by JSON Pointer (RFC 6901)."""
+    """A value in the payload, by JSON Pointer (RFC 6901)."""
 
     path: str
 
@@ -60,14 +60,14 @@ class PointerPick:
 
 @dataclass(frozen=True, slots=True)
 class FormPick:
-    """The first value of a form field."""
+    """The first value of a form field, or of a query parameter where there is no body."""
 
     name: str
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
         """Return the decoded value."""
         del capture
-        return next((_safe(value) for name, value in payload.form if name == self.name), None)
+        return next((_safe(value) for name, value in payload.fields if name == self.name), None)
 
 
 @dataclass(frozen=True, slots=True)

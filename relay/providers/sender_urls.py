@@ -4,7 +4,7 @@ A request names its own host, so a caller who may choose that could have a signa
 made for another receiver with the same secret. Where relay knows its addresses, the Host decides nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import ip_address
 
 from relay.model.event import Capture, Source
@@ -64,7 +64,7 @@ def sender_urls(source: Source, capture: Capture, own: OwnAddresses | None = Non
 
 def at_first_url(capture: Capture, urls: tuple[str, ...]) -> Capture:
     """Return the request as sent to the likeliest of its URLs."""
-    return capture if capture.url == urls[0] else replace(capture, url=urls[0])
+    return capture if capture.url == urls[0] else capture.called_at(urls[0])
 
 
 def public_address(public_url: str, source_path: str, path: str, query: str) -> str:

@@ -154,6 +154,8 @@ class Receiver:
         return await self._judge(source, capture)
 
     async def _judge(self, source: Source, capture: Capture) -> Answered:
+        if capture.payload.is_heavy:
+            await asyncio.to_thread(capture.payload.load)
         urls = sender_urls(source, capture)
         capture, verification = verify(source, capture, urls, capture.received_at)
         handshake = shake(source, capture, verification, capture.received_at)

@@ -97,13 +97,12 @@ def header_matches(headers: bytes, name: str, pattern: str) -> int:
     )
 
 
-def payload_matches(body: bytes, content_type: str, path: str, pattern: str) -> int:
-    """Say whether the value at a dotted path of the body fits the pattern; called from SQL."""
-    payload = Payload(body, content_type.partition(";")[0].strip().lower())
-    keys = [key for key in re.split(r"[.\[\]]+", path) if key]
-    value = payload.at(*keys)
-    if value is None and len(keys) == 1:
-        value = dict(payload.form).get(keys[0])
+def payload_matches(headers: bytes, body: bytes, query: bytes, path: str, pattern: str) -> int:
+    """Say whether the value at a dotted path of the payload fits the pattern; called from SQL."""
+    payload = Payload.of_request(load_headers(headers), body, query.decode("latin-1"))
+    value = payload.at(*[key for key in re.split(r"[.\[\]]+", path) if key])
+    if value is None:
+        value = dict(payload.fields).get(path)
     return int(_compares(value, pattern))
 
 
@@ -204,7 +203,7 @@ def _column(key: str, value: str) -> tuple[str, list[Any]]:
 def _bytes(key: str, value: str) -> tuple[str, list[Any]]:
     kind, _, name = key.partition(".")
     test = (
-        "header_matches(headers, ?, ?)" if kind == "header" else "payload_matches(body, content_type, ?, ?)"
+        "header_matches(headers, ?, ?)" if kind == "header" else "payload_matches(headers, body, query, ?, ?)"
     )
     return f"EXISTS (SELECT 1 FROM event_bytes WHERE event_id = events.id AND {test})", [name, value]
 

@@ -53,7 +53,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
         async with Writer(path) as writer:
             readers = Readers(path)
             readers.add_function("header_matches", 3, header_matches)
-            readers.add_function("payload_matches", 4, payload_matches)
+            readers.add_function("payload_matches", 5, payload_matches)
             async with readers:
                 indexer = Indexer(writer, readers)
                 yield Store(

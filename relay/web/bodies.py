@@ -2,27 +2,32 @@
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from relay.model.event import Event
-from relay.model.payload import Payload, PayloadError, parse_json
+from relay.model.payload import Payload
 from relay.web.view.text import is_binary
+from relay.web.view.words import plural
 
 _KEPT = 4
-_AT_ONCE = 64 * 1024  # bytes parsed on the event loop itself: about a millisecond
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """What a body is. `best` is the view that suits it; `value` holds its JSON where `is_json`."""
+    """What a body is. `best` is the view that suits it; `value` holds its JSON where `is_json`.
+
+    `content` is the body unpacked, as UTF-8 where it is text; `note` says what was done to read it.
+    """
 
     best: str
+    content: bytes = b""
     is_json: bool = False
     value: object = None
     form: tuple[tuple[str, str], ...] = ()
+    note: str = ""
     problem: str = ""
     problem_line: int = 0
 
@@ -37,8 +42,8 @@ class Bodies:
         """Return what the body of an event is."""
         key = (event.id, event.row.sha256)
         if key not in self._kept:
-            small = len(event.capture.body) <= _AT_ONCE
-            self._kept[key] = read(event) if small else await asyncio.to_thread(read, event)
+            heavy = event.capture.payload.is_heavy
+            self._kept[key] = await asyncio.to_thread(read, event) if heavy else read(event)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
@@ -50,23 +55,43 @@ BODIES: web.AppKey[Bodies] = web.AppKey("bodies", Bodies)
 
 def read(event: Event) -> Body:
     """Return what a body is; pure."""
-    body, kind = event.capture.body, event.capture.content_type
-    if not body:
+    payload = event.capture.payload
+    if payload.is_empty:
         return Body(best="empty")
-    if kind in _PICTURES:
-        return Body(best="image")
-    payload = Payload(body, kind)
-    if payload.is_form and payload.form:
+    if event.capture.content_type in _PICTURES:
+        return Body(best="image", content=event.capture.body)
+    content = _as_utf8(payload)
+    body = Body(best="raw", content=content, note=_note(payload))
+    fields = (*payload.fields, *((file.field, file.title) for file in payload.files))
+    if fields:
         value = payload.json
-        return Body(best="form", is_json=value is not None, value=value, form=payload.form)
-    if "json" in kind or body.lstrip()[:1] in (b"{", b"["):
-        try:
-            return Body(best="tree", is_json=True, value=parse_json(body))
-        except PayloadError as error:
-            if is_binary(body):
-                return Body(best="hex")
-            where = f" line {error.line}, column {error.column}:" if error.line else ""
-            return Body(
-                best="raw", problem=f"Not valid JSON:{where} {error.sentence}", problem_line=error.line
-            )
-    return Body(best="hex" if is_binary(body) else "raw")
+        whole = value is not None and all(name != "payload" for name, _ in fields)
+        return replace(
+            body, best="tree" if whole else "form", is_json=value is not None, value=value, form=fields
+        )
+    if payload.error is None:
+        return replace(body, best="tree", is_json=True, value=payload.json)
+    if is_binary(content):
+        return replace(body, best="hex")
+    if "json" in payload.media_type or content.lstrip()[:1] in (b"{", b"["):
+        error = payload.error
+        where = f" line {error.line}, column {error.column}:" if error.line else ""
+        return replace(body, problem=f"Not valid JSON:{where} {error.sentence}", problem_line=error.line)
+    return body
+
+
+def _as_utf8(payload: Payload) -> bytes:
+    content, text = payload.unpacked.content, payload.text
+    return content if text is None else text.encode("utf-8", "surrogatepass")
+
+
+def _note(payload: Payload) -> str:
+    unpacked, problem = payload.unpacked, payload.problem
+    notes = [f"{problem[:1].upper()}{problem[1:]}."] if problem else []
+    if unpacked.encodings:
+        names = ", then ".join(unpacked.encodings)
+        notes.append(
+            f"Unpacked from {names}: {plural(len(unpacked.content), 'byte')}. "
+            "Hex, Copy and Download give the body as it came."
+        )
+    return " ".join(notes)

@@ -109,7 +109,6 @@ def _side(event: Event, sent: Sequence[Delivery]) -> Side:
         },
         headers=tuple((header_text(name), header_text(value)) for name, value in event.capture.headers),
         content=event.capture.body,
-        content_type=event.capture.content_type,
         answers={printable(delivery.target, 60): _answer(delivery) for delivery in latest(sent)},
     )
 

@@ -93,14 +93,14 @@ async def payload(request: web.Request, event: Event, name: str) -> PayloadTab:
         size=len(event.capture.body),
         bytes=plural(len(event.capture.body), "byte"),
         content_type=printable(event.row.content_type, 100),
-        problem=body.problem if kind == "raw" else "",
+        problem=" ".join(part for part in (body.note, body.problem if kind == "raw" else "") if part),
     )
     wanted = request.query.get("find", "")[:200].strip()
-    return _found(request, event, body, shown, wanted) if wanted else _filled(request, event, body, shown)
+    return _found(request, body, shown, wanted) if wanted else _filled(request, event, body, shown)
 
 
 def _filled(request: web.Request, event: Event, body: Body, shown: PayloadTab) -> PayloadTab:
-    data, offset = event.capture.body, gather.whole(request, "offset") or 0
+    data, offset = body.content, gather.whole(request, "offset") or 0
     match shown.kind:
         case "tree" if "ptr" in request.query:
             return replace(shown, nodes=subtree(body.value, request), back=True)
@@ -110,28 +110,30 @@ def _filled(request: web.Request, event: Event, body: Body, shown: PayloadTab) -
             return replace(shown, fields=_fields(body))
         case "raw":
             window = text.raw(data, offset)
-            return replace(shown, window=window, step="256 kB", problem=shown.problem or _partly(window))
+            return replace(
+                shown, window=window, step="256 kB", problem=f"{shown.problem} {_partly(window)}".strip()
+            )
         case "hex":
-            window = text.hexadecimal(data, offset)
+            window = text.hexadecimal(event.capture.body, offset)
             return replace(shown, window=window, step="4 kB")
         case _:
             return shown
 
 
-def _found(request: web.Request, event: Event, body: Body, shown: PayloadTab, wanted: str) -> PayloadTab:
+def _found(request: web.Request, body: Body, shown: PayloadTab, wanted: str) -> PayloadTab:
     if body.is_json:
         hits = find.in_tree(body.value, wanted)
         found = _position(request, wanted, len(hits))
         here = tree.Wanted(at=hits[found.at] if hits else "", marks=frozenset(hits))
-        nodes = tree.tree(body.value, levels=_levels(event.capture.body), wanted=here)
+        nodes = tree.tree(body.value, levels=_levels(body.content), wanted=here)
         return replace(shown, kind="tree", find=found, nodes=nodes)
-    offsets = find.in_text(event.capture.body, wanted)
+    offsets = find.in_text(body.content, wanted)
     found = _position(request, wanted, len(offsets))
     start = 0
     if offsets and offsets[found.at] >= text.RAW_WINDOW:
-        start = event.capture.body.rfind(b"\n", 0, offsets[found.at]) + 1
+        start = body.content.rfind(b"\n", 0, offsets[found.at]) + 1
         start = max(start, offsets[found.at] - text.RAW_WINDOW // 2)
-    window = text.raw(event.capture.body, start, wanted)
+    window = text.raw(body.content, start, wanted)
     before = sum(offset < start for offset in offsets)
     nth = [index for index, piece in enumerate(window.pieces) if piece.hit]
     mark = nth[found.at - before] if 0 <= found.at - before < len(nth) else -1

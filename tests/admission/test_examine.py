@@ -122,7 +122,7 @@ def test_every_problem_is_told_at_once_with_its_pointer(shop, capture):
     [
         (b"", "the body is empty"),
         (b"{", "the body cannot be read: Expecting property name enclosed in double quotes (line 1, column 2)"),
-        (b"\xff\xfe", "the body cannot be read: not UTF-8 text at byte 0"),
+        (b"\xff", "the body cannot be read: not UTF-8 text at byte 0"),
         (b'{"id": NaN}', "the body cannot be read: NaN is not JSON"),
         (b'{"id": -Infinity}', "the body cannot be read: -Infinity is not JSON"),
         (b'{"id": 1e999}', "the body cannot be read: a number is too large"),

@@ -14,7 +14,7 @@ JSON = st.recursive(
 
 def side(content, content_type="application/json", **more):
     return Side(
-        **{"facts": {}, "headers": (), "content": content, "content_type": content_type} | more,
+        **{"facts": {}, "headers": (("Content-Type", content_type),), "content": content} | more,
     )
 
 

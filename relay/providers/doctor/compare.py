@@ -7,7 +7,7 @@ from relay.model.text import printable
 from relay.providers.doctor.bench import Bench, leaves
 from relay.providers.doctor.case import Compared, name_of
 from relay.providers.schemes import OneOf, SignedText, choose
-from relay.providers.schemes.base import Reading, UnreadableError, payload_of
+from relay.providers.schemes.base import Reading, UnreadableError
 from relay.providers.schemes.places import only
 from relay.providers.schemes.urls import address, spellings
 
@@ -43,7 +43,7 @@ def _single(bench: Bench) -> SignedText | None:
 
 
 def _read(scheme: SignedText, capture: Capture) -> tuple[Reading, tuple[bytes, ...]]:
-    payload = payload_of(capture)
+    payload = capture.payload
     presented = [scheme.layout.read(text) for text in scheme.place.read(capture, payload)]
     ts = next((one.ts for one in presented if one.ts), b"")
     if scheme.time is not None and scheme.time.place is not None:

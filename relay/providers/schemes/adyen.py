@@ -9,7 +9,7 @@ from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
 from relay.model.text import printable
-from relay.providers.schemes.base import HEADER_STEP, UnreadableError, conclude, payload_of, unchecked
+from relay.providers.schemes.base import HEADER_STEP, UnreadableError, conclude, unchecked
 from relay.providers.schemes.keys import Key, encode
 from relay.providers.schemes.places import InJson, Place
 from relay.providers.schemes.splice import json_value, with_body
@@ -127,7 +127,7 @@ def _signed(capture: Capture) -> list[tuple[bytes, bytes]]:
 
 
 def _items(capture: Capture) -> list[dict[str, Any]]:
-    items = payload_of(capture).at(_LIST)
+    items = capture.payload.json_at(_LIST)
     found = (
         [item.get(_ITEM) if isinstance(item, dict) else None for item in items]
         if isinstance(items, list)

@@ -87,11 +87,6 @@ def octets(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def payload_of(capture: Capture) -> Payload:
-    """Return the body of a capture, read as its content type says, on first need."""
-    return Payload(capture.body, capture.content_type)
-
-
 def conclude(reason: str, checks: list[Check]) -> Verification:
     """Return the verdict that a reason means; none is VERIFIED."""
     verdict = Verdict.INVALID if reason else Verdict.VERIFIED

@@ -27,7 +27,7 @@ from relay.model.event import Capture, Check, Verification
 from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import printable
-from relay.providers.schemes.base import HEADER_STEP, UnreadableError, conclude, payload_of, unchecked
+from relay.providers.schemes.base import HEADER_STEP, UnreadableError, conclude, unchecked
 from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, Pair, PairKind, load, private_of, to_der
 from relay.providers.schemes.places import Place, only
 from relay.providers.schemes.timing import Time
@@ -68,7 +68,7 @@ class Jwt:
 
     def presented(self, capture: Capture) -> bool:
         """Say whether the request carries a token, right or wrong."""
-        return any(value.strip() for value in self.place.read(capture, payload_of(capture)))
+        return any(value.strip() for value in self.place.read(capture, capture.payload))
 
     def usable(self, secret: Secret) -> bool:
         """Say whether the secret is a P-256 key."""
@@ -137,7 +137,7 @@ class Jwt:
     def _judge(
         self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]
     ) -> str:
-        token = _read(only(self.place, capture, payload_of(capture)), self.place.title)
+        token = _read(only(self.place, capture, capture.payload), self.place.title)
         checks.append(Check(name=HEADER_STEP, passed=True, detail=self.place.title, result="Present"))
         late, age = self.time.judge(str(token.claims.get("iat", "")).encode(), now)
         checks.append(age)

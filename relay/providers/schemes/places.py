@@ -104,7 +104,7 @@ class InJson:
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
         """Return the text or whole number there."""
         del capture
-        value = payload.at(*self.path)
+        value = payload.json_at(*self.path)
         if isinstance(value, int) and not isinstance(value, bool):
             return (str(value).encode(),)
         if isinstance(value, str) and not self.number:
@@ -114,7 +114,7 @@ class InJson:
     def write(self, capture: Capture, text: bytes) -> Capture:
         """Return the capture with that value in its body."""
         # What stood there as a number stays one: Linear refuses its time as a text.
-        numeric = self.number or isinstance(Payload(capture.body).at(*self.path), int)
+        numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
         body = json_value(capture.body, self.path, int(text) if numeric else _written(text))
         if body is None:
             raise SigningError(
@@ -139,7 +139,7 @@ class InEach:
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
         """Return the distinct texts; an item without one counts as an empty text."""
         del capture
-        items = payload.at(self.items)
+        items = payload.json_at(self.items)
         values = [
             item.get(self.name) if isinstance(item, dict) else None
             for item in (items if isinstance(items, list) else ())
@@ -149,7 +149,7 @@ class InEach:
 
     def write(self, capture: Capture, text: bytes) -> Capture:
         """Return the capture with that value in every item. Raises SigningError where there is no list."""
-        items = Payload(capture.body).at(self.items)
+        items = Payload(capture.body).json_at(self.items)
         body: bytes | None = capture.body
         for number in range(len(items)) if isinstance(items, list) else ():
             body = json_value(body, (self.items, number, self.name), _written(text)) if body else None

@@ -18,7 +18,6 @@ from relay.providers.schemes.base import (
     Reading,
     UnreadableError,
     conclude,
-    payload_of,
     unchecked,
 )
 from relay.providers.schemes.keys import Key
@@ -96,7 +95,7 @@ class SignedText(ABC):
         """Say whether the request carries this kind of signature, right or wrong."""
         if self.only_if is not None and capture.header(self.only_if[0]) != self.only_if[1]:
             return False
-        return any(self._reads(text) for text in self.place.read(capture, payload_of(capture)))
+        return any(self._reads(text) for text in self.place.read(capture, capture.payload))
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
         """Return the scheme with other age limits; one that checks no age stays as it is."""
@@ -141,7 +140,7 @@ class SignedText(ABC):
     def _judge(
         self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]
     ) -> str:
-        payload = payload_of(capture)
+        payload = capture.payload
         presented = self._present(capture, payload)
         checks.append(self._header_check(presented))
         self._expect(capture)
@@ -240,7 +239,7 @@ class SignedText(ABC):
 
     def prepare(self, capture: Capture, ts: bytes) -> Capture:
         """Return the capture with fresh time, an id and a body hash, all that is signed but the signature."""
-        payload = payload_of(capture)
+        payload = capture.payload
         if self.time is not None and self.time.place is not None:
             capture = self.time.place.write(capture, ts)
         if self.ident is not None:
@@ -251,7 +250,7 @@ class SignedText(ABC):
         return capture
 
     def _text(self, key: bytes, capture: Capture, ts: bytes) -> bytes:
-        payload = payload_of(capture)
+        payload = capture.payload
         ident = only(self.ident, capture, payload) if self.ident else b""
         url = spellings(address(capture), ("as_given",))[0]
         hashed = self.body_hash is not None

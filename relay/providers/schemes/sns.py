@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from relay.model.event import Capture
 from relay.model.payload import Payload
 from relay.model.text import printable
-from relay.providers.schemes.base import Reading, UnreadableError, payload_of
+from relay.providers.schemes.base import Reading, UnreadableError
 from relay.providers.schemes.pairs import certificate
 from relay.providers.schemes.places import InJson, Place
 from relay.providers.schemes.rsa import Rsa, RsaDigest
@@ -46,7 +46,7 @@ class Sns(Rsa):
 
     def digest_of(self, capture: Capture) -> RsaDigest:
         """Return SHA-1 for version 1 and SHA-256 for version 2. Raises UnreadableError for another."""
-        version = payload_of(capture).at("SignatureVersion")
+        version = capture.payload.json_at("SignatureVersion")
         if not isinstance(version, str) or version not in _VERSIONS:
             raise UnreadableError("body_malformed", "SignatureVersion is neither 1 nor 2")
         return _VERSIONS[version]
@@ -57,7 +57,7 @@ class Sns(Rsa):
         Raises UnreadableError for an unknown Type or a certificate from elsewhere.
         """
         names = [name for name, _ in _signed(reading.payload)]
-        certificate = _certificate(reading.payload.at("SigningCertURL"))
+        certificate = _certificate(reading.payload.json_at("SigningCertURL"))
         # Amazon renews it about once a year: the one handed in may be the one before.
         return f"{', '.join(names)}, signed with {printable(certificate, 80)}"
 
@@ -68,12 +68,12 @@ class Sns(Rsa):
 
 
 def _signed(payload: Payload) -> list[tuple[str, str]]:
-    kind = payload.at("Type")
+    kind = payload.json_at("Type")
     if not isinstance(kind, str) or kind not in _FIELDS:
         raise UnreadableError("body_malformed", "the body is no message of Amazon SNS", step=STEP)
     found: list[tuple[str, str]] = []
     for name in _FIELDS[kind]:
-        value = payload.at(name)
+        value = payload.json_at(name)
         if isinstance(value, str):
             found.append((name, value))
         elif name != "Subject" or value is not None:

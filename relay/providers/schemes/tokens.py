@@ -12,7 +12,7 @@ from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
 from relay.model.text import printable
-from relay.providers.schemes.base import UnreadableError, conclude, payload_of, unchecked
+from relay.providers.schemes.base import UnreadableError, conclude, unchecked
 from relay.providers.schemes.keys import Key
 from relay.providers.schemes.places import InHeader, Place, only
 
@@ -39,7 +39,7 @@ class Token:
 
     def presented(self, capture: Capture) -> bool:
         """Say whether the request carries a token, right or wrong."""
-        values = self.place.read(capture, payload_of(capture))
+        values = self.place.read(capture, capture.payload)
         return any(value.strip() and self._is_kind(value) for value in values)
 
     def usable(self, secret: Secret) -> bool:
@@ -62,7 +62,7 @@ class Token:
         if not secrets:
             return unchecked()
         try:
-            shown = self._shown(only(self.place, capture, payload_of(capture)))
+            shown = self._shown(only(self.place, capture, capture.payload))
         except UnreadableError as problem:
             return conclude(problem.reason, [problem.check])
         present = Check(name="Token", passed=True, detail=self.place.title, result="Present")

@@ -1,0 +1,342 @@
+import gzip
+import json
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.model.payload import Payload
+from relay.model.unpacking import FLOOR, LAYERS, LIMIT, RATIO, unpack
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+EVENT = {"type": "a.b", "name": "René"}
+TEXT = json.dumps(EVENT, ensure_ascii=False)
+
+
+def deflate_raw(data):
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+def multipart(*parts, end=b"--B--\r\n", line=b"\r\n"):
+    return b"".join(b"--B" + line + head + line * 2 + value + line for head, value in parts) + end
+
+
+def field(name, more=b""):
+    return b'Content-Disposition: form-data; name="' + name + b'"' + more
+
+
+def read_parts(body, boundary="B"):
+    return Payload(body, f"multipart/form-data; boundary={boundary}")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("x-gzip", gzip.compress),
+        ("GZIP", gzip.compress),
+        ("deflate", zlib.compress),
+        ("deflate", deflate_raw),
+        ("identity", bytes),
+        ("gzip, gzip", lambda data: gzip.compress(gzip.compress(data))),
+        ("deflate, identity, gzip", lambda data: gzip.compress(zlib.compress(data))),
+        ("gzip", lambda data: gzip.compress(data[:5]) + gzip.compress(data[5:])),
+    ],
+)
+def test_a_packed_body_reads_as_what_was_packed(encoding, pack):
+    payload = Payload(pack(TEXT.encode()), JSON, encoding=encoding)
+    assert payload.value == EVENT
+    assert payload.problem == ""
+    assert payload.unpacked.content == TEXT.encode()
+
+
+@pytest.mark.parametrize("module", ["brotli", "backports.zstd"])
+def test_a_body_packed_with_an_installed_package_reads_too(module):
+    packer = pytest.importorskip(module)
+    name = "br" if module == "brotli" else "zstd"
+    payload = Payload(packer.compress(TEXT.encode()), JSON, encoding=name)
+    assert payload.value == EVENT
+    bomb = unpack(packer.compress(b"a" * 3_000_000), name)
+    assert not bomb.readable
+    assert len(bomb.content) == FLOOR
+
+
+def test_an_encoding_that_nothing_here_undoes_is_named_and_the_body_stays_as_it_came():
+    payload = Payload(b"\x01\x02", JSON, encoding="exi")
+    assert payload.value is None
+    assert payload.problem == "its encoding exi cannot be read here"
+    assert payload.unpacked.content == b"\x01\x02"
+
+
+def test_a_body_that_a_proxy_has_unpacked_reads_although_its_header_was_left():
+    payload = Payload(TEXT.encode(), JSON, encoding="gzip")
+    assert payload.value == EVENT
+    assert payload.problem == "its Content-Encoding says gzip, which it is not"
+
+
+def test_a_body_cut_short_or_damaged_shows_what_there_is_and_says_so():
+    packed = gzip.compress(bytes(range(256)) * 40 + TEXT.encode())
+    cut = Payload(packed[:-9], JSON, encoding="gzip")
+    assert cut.value is None
+    assert cut.problem == "its gzip ends too early"
+    assert cut.unpacked.content.startswith(bytes(range(256)))
+    damaged = Payload(packed[:-8] + b"12345678", JSON, encoding="gzip")
+    assert (damaged.value, damaged.problem) == (None, "its gzip is damaged")
+
+
+@pytest.mark.parametrize(
+    ("size", "most", "why"),
+    [
+        (FLOOR, FLOOR, ""),
+        (FLOOR + 1, FLOOR, "more than 100 times its size"),
+        (5_000_000, None, "more than 100 times its size"),
+    ],
+)
+def test_a_body_that_unpacks_to_too_much_stops_at_the_limit_and_says_so(size, most, why):
+    packed = gzip.compress(b"a" * size)
+    unpacked = unpack(packed, "gzip")
+    assert len(unpacked.content) == (most or RATIO * len(packed))
+    assert why in unpacked.problem
+    assert unpacked.readable is not bool(why)
+
+
+def test_no_body_unpacks_to_more_than_the_limit_in_however_many_layers():
+    noise = b"".join(zlib.crc32(b"%d" % number).to_bytes(4) for number in range(60_000))
+    payload = Payload(gzip.compress(noise * 100), JSON, encoding="gzip")
+    assert len(payload.unpacked.content) == LIMIT
+    assert "more than 10.0 MB" in payload.problem
+    assert "1000 parts" in unpack(gzip.compress(b"") * 1001, "gzip").problem
+    assert "encodings" in unpack(b"x", ", ".join(["gzip"] * (LAYERS + 1))).problem
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.binary(max_size=200), st.lists(st.sampled_from(["gzip", "deflate", "br", "zstd", "x", ""]), max_size=3)
+)
+def test_whatever_bytes_claim_to_be_packed_nothing_raises(body, names):
+    payload = Payload(body, JSON, encoding=", ".join(names))
+    assert isinstance(payload.problem, str)
+    assert len(payload.lines()) >= 0
+
+
+@pytest.mark.parametrize(
+    ("charset", "codec"),
+    [
+        ("iso-8859-1", "latin-1"),
+        ("ISO-8859-15", "iso-8859-15"),
+        ("windows-1252", "cp1252"),
+        ('"utf-16"', "utf-16"),
+        ("utf-16le", "utf-16-le"),
+        ("utf-8", "utf-8-sig"),
+        ("shift_jis", "utf-8-sig"),  # the byte order mark says better
+        ("nothing-like-it", "utf-8"),
+        ("hex", "utf-8"),
+        ("punycode", "utf-8"),
+        ("", "utf-32"),
+        ("", "utf-16-be"),
+    ],
+)
+def test_text_is_read_by_its_charset(charset, codec):
+    payload = Payload(TEXT.encode(codec), f"application/json; charset={charset}" if charset else JSON)
+    assert payload.value == EVENT
+
+
+def test_a_japanese_form_and_a_json_body_read_by_their_charsets():
+    assert Payload('{"a":"東京"}'.encode("shift_jis"), "text/json; charset=Shift_JIS").value == {"a": "東京"}
+    body = b"a=" + "東京".encode("shift_jis").hex("%").join(["%", ""]).encode()
+    assert Payload(body, f"{FORM}; charset=shift_jis").value == {"a": "東京"}
+
+
+def test_an_unknown_charset_is_named_and_a_wrong_one_says_where():
+    assert Payload(b"{}", "application/json; charset=klingon").problem == (
+        "its charset klingon is unknown here: read as UTF-8"
+    )
+    assert Payload(b'{"a": "\xe9"}', JSON).error.sentence == "not UTF-8 text at byte 7"
+
+
+def test_a_form_says_its_charset_in_a_field_as_html_paypal_and_sendgrid_do():
+    assert Payload(b"charset=windows-1252&name=Ren%E9", FORM).value["name"] == "René"
+    assert Payload(b"_charset_=iso-8859-1&n%E9=%E9", FORM).value["né"] == "é"
+    assert Payload(b"charset=windows-1252&name=Ren%C3%A9", FORM).value["name"] == "René"
+    parts = ((field(b"charsets"), b'{"text": "iso-8859-1"}'), (field(b"text"), b"Ren\xe9"))
+    assert read_parts(multipart(*parts)).value["text"] == "René"
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-ndjson", "application/jsonl", "application/json", "text/plain; charset=utf-8", ""]
+)
+def test_json_lines_are_a_list(kind):
+    payload = Payload(b'{"a": 1}\r\n\n{"a": [2]}\n', kind)
+    assert payload.value == [{"a": 1}, {"a": [2]}]
+    assert payload.at(1, "a", 0) == 2
+    assert json.loads(payload.document()[1]) == payload.value
+
+
+def test_json_text_sequences_are_a_list_and_a_bad_line_is_named():
+    assert Payload(b'\x1e{"a":\n1}\n\x1e2\n', "application/json-seq").value == [{"a": 1}, 2]
+    error = Payload(b'{"a": 1}\n{"a": \n', "application/x-ndjson").error
+    assert (error.line, error.column) == (2, 7)
+
+
+@pytest.mark.parametrize("body", [b"1\n2\n", b"{}\n{", b"{} {}", b"plain\ntext"])
+def test_lines_that_are_not_all_json_are_no_list_where_nobody_said_so(body):
+    assert Payload(body, "text/plain").value is None
+
+
+def test_a_strict_reader_takes_json_lines_only_where_they_are_declared():
+    assert Payload(b"{}\n{}", "application/x-ndjson").document(strict=True)[0] == [{}, {}]
+    with pytest.raises(ValueError, match="Extra data"):
+        Payload(b"{}\n{}", JSON).document(strict=True)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/vnd.api+json", "text/json", "text/plain", "", "application/octet-stream"]
+)
+def test_json_reads_under_any_name(kind):
+    assert Payload(b' {"a": 1} ', kind).value == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b"payload=hello&kind=vip", {"payload": "hello", "kind": "vip"}),
+        (b"payload=12&kind=vip", {"payload": "12", "kind": "vip"}),
+        (b"payload=&kind=vip", {"payload": "", "kind": "vip"}),
+        (b"payload=%7Bnot+json&kind=vip", {"payload": "{not json", "kind": "vip"}),
+        (b"payload=%7B%22a%22%3A1%7D&kind=vip", {"a": 1}),
+        (b"token=x&payload=%5B1%5D", [1]),
+        (b"a=1&a=2&b%5Bc%5D=3", {"a": "2", "b[c]": "3"}),
+        (b"name=M\xc3\xbcller", {"name": "Müller"}),
+        (b'{"a": "b&c=d+e"}', {"a": "b&c=d+e"}),
+    ],
+)
+def test_a_form_is_its_fields_unless_its_payload_holds_json(body, value):
+    assert Payload(body, FORM).value == value
+
+
+def test_every_field_of_a_form_can_be_had_beside_the_json_in_it():
+    payload = Payload(b"token=x&payload=%7B%22a%22%3A1%7D", FORM)
+    assert payload.form == (("token", "x"), ("payload", '{"a":1}'))
+    assert payload.json == {"a": 1}
+
+
+def test_the_query_is_the_payload_of_a_request_without_a_body():
+    payload = Payload(b"", query="kind=vip&to=%2B49151&name=M%C3%BCller&flag")
+    assert payload.value == {"kind": "vip", "to": "+49151", "name": "Müller", "flag": ""}
+    assert payload.pointer("/to") == payload.at("to") == "+49151"
+    assert payload.form == ()
+    assert payload.json is None
+    assert payload.json_at("kind") is None
+
+
+def test_a_body_is_the_payload_whatever_the_query_says():
+    assert Payload(b'{"a": 1}', JSON, query="a=2").value == {"a": 1}
+    assert Payload(b"").value is None
+
+
+def test_multipart_fields_are_the_payload_and_files_are_named():
+    body = multipart(
+        (field(b"kind"), b"vip"),
+        (field(b"na%22me") + b"\r\nContent-Type: text/plain; charset=iso-8859-1", b"Ren\xe9\r\n--Bx"),
+        (field(b"file", b'; filename="a \\"b\\".png"') + b"\r\ncontent-type: image/PNG", b"\x89PNG\r\n\0"),
+        (
+            b"Content-Type: text/csv\r\nContent-Disposition: form-data; name=f2;\r\n filename*=UTF-8''%E2%82%AC.csv",
+            b"",
+        ),
+        (field(b"empty"), b""),
+    )
+    payload = read_parts(b"a preamble\r\n" + body + b"an epilogue")
+    assert payload.value == {
+        "kind": "vip",
+        'na"me': "René\r\n--Bx",
+        "file": {"filename": 'a "b".png', "type": "image/png", "size": 7},
+        "f2": {"filename": "€.csv", "type": "text/csv", "size": 0},
+        "empty": "",
+    }
+    assert payload.problem == ""
+    assert [file.title for file in payload.files] == ['a "b".png (image/png, 7 B)', "€.csv (text/csv, 0 B)"]
+    assert payload.lines()[-2:] == ['file = a "b".png (image/png, 7 B)', "f2 = €.csv (text/csv, 0 B)"]
+
+
+def test_a_multipart_payload_field_that_holds_json_stands_for_the_body():
+    body = multipart(
+        (field(b"payload"), b'{"event": "media.play"}'), (field(b"thumb", b"; filename=t.jpg"), b"\xff")
+    )
+    payload = read_parts(body)
+    assert payload.value == {"event": "media.play"}
+    assert payload.files[0].name == "t.jpg"
+
+
+@pytest.mark.parametrize("line", [b"\r\n", b"\n"])
+def test_multipart_reads_with_either_line_end_and_a_quoted_boundary(line):
+    body = multipart((field(b"a"), b"1"), line=line)
+    assert Payload(body, 'multipart/form-data; boundary="B"').value == {"a": "1"}
+
+
+def test_multipart_that_breaks_off_keeps_its_whole_parts_and_says_so():
+    payload = read_parts(multipart((field(b"a"), b"1"), (field(b"b"), b"2"), end=b"")[:-4])
+    assert payload.value == {"a": "1"}
+    assert payload.problem == "the body ends in the middle of a part"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "problem"),
+    [
+        (b"--B\r\n", "multipart/form-data", "its Content-Type names no boundary"),
+        (
+            b"--C--\r\n",
+            "multipart/form-data; boundary=B",
+            "the boundary of its Content-Type is nowhere in the body",
+        ),
+        (multipart((b"X: 1", b"1")), "multipart/form-data; boundary=B", "a part has no name"),
+        (multipart(*[(field(b"a"), b"")] * 1001), "multipart/form-data; boundary=B", "more than 1000 parts"),
+    ],
+)
+def test_multipart_that_cannot_be_read_says_why(body, kind, problem):
+    payload = Payload(body, kind)
+    assert payload.value is None
+    assert payload.problem == payload.error.sentence == problem
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"--B",
+                b"--",
+                b"\r\n",
+                b"\n",
+                b"\r",
+                b"a",
+                b'Content-Disposition: form-data; name="x"',
+                b"=",
+                b";",
+                b"\xff",
+            ]
+        ),
+        max_size=16,
+    )
+)
+def test_no_multipart_body_raises(pieces):
+    payload = read_parts(b"".join(pieces))
+    assert payload.value is None or isinstance(payload.value, dict)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text("abcé€", min_size=1, max_size=4), st.binary(max_size=30)), max_size=5))
+def test_what_is_sent_as_multipart_is_what_is_read(fields):
+    body = multipart(*[(field(name.encode()), value) for name, value in fields])
+    assert read_parts(body).form == tuple(
+        (name, value.decode("utf-8", "surrogateescape")) for name, value in fields
+    )
+
+
+def test_an_item_of_a_batch_reads_like_a_body():
+    item = Payload.of({"a": {"b": None}})
+    assert item.json == item.value == {"a": {"b": None}}
+    assert item.at("a", "b", missing=1) is None
+    assert item.at("a", "c", missing=1) == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from hypothesis import HealthCheck, settings
 
 from relay.app import running
 from relay.assembly.front import Running
@@ -26,6 +27,12 @@ SECRETS = {
     "TWILIO_AUTH_TOKEN": "12345",
     "RESEND_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
+
+# No test depends on how fast the machine is: neither an example's time nor how long it takes to make one counts.
+settings.register_profile(
+    "relay", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("relay")
 
 # The programs that tests start, with the package that has each on Debian and Ubuntu.
 PROGRAMS = {

@@ -37,7 +37,7 @@ class Shop:
 
     def open(self):
         self._thread.start()
-        assert self._up.wait(10)
+        assert self._up.wait(60)
 
     def hold(self):
         self._loop.call_soon_threadsafe(self._open.clear)

@@ -42,7 +42,7 @@ async def app(serve):
 
 
 async def delivered(at, count=1, attempts=1):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             _, page = await at.api("/api/deliveries")
             over = [one for one in page["deliveries"] if one["state"] in ("succeeded", "failed")]

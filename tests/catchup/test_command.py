@@ -21,7 +21,7 @@ def ago(**span):
 
 
 async def asked(provider):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             if provider.calls:
                 return

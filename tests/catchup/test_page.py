@@ -71,7 +71,7 @@ async def test_while_it_runs_the_section_asks_again(start, github, tables, envir
     assert "Listing: found 0" in html
     assert "disabled" in html
     github.gate.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while "hx-trigger" in html:
             _, _, html = await browse(at, "/sources/github/catch-up", headers=PARTIAL)
     assert "1 recovered" in html

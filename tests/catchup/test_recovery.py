@@ -19,7 +19,7 @@ def ago(**span):
 
 
 async def until(holds):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             if holds():
                 return
@@ -351,7 +351,7 @@ async def test_it_appears_live(start, github, tables, environ, catch_up):
     headers = {"Authorization": f"Bearer {at.token}"}
     async with at.session.get(f"{at.dashboard}/api/stream", headers=headers) as stream:
         await catch_up(at, "github")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while b'"recovered":true' not in await stream.content.readline():
                 pass
 

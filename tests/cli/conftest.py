@@ -74,14 +74,14 @@ class Started:
 
     def stop(self, number=signal.SIGINT) -> tuple[int, str, str]:
         self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=15)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
 
 
 def post(url, body, **headers):
     headers = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
     request = urllib.request.Request(url, data=body, headers=headers, method="POST")
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         return json.loads(response.read())
 
 
@@ -102,7 +102,7 @@ def _started(home: Path, *options: str, env=None, ports=PORTS, tunnel=False):
         process.communicate()
 
 
-def _command(home: Path, *arguments: str, env=None, stdin=None, timeout=30) -> Done:
+def _command(home: Path, *arguments: str, env=None, stdin=None, timeout=60) -> Done:
     done = subprocess.run(
         [sys.executable, "-m", "relay", *arguments],
         cwd=home,
@@ -162,7 +162,7 @@ class Answering(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.path, dict(self.headers), body))
-        self.server.wait.wait(timeout=10)
+        self.server.wait.wait(timeout=60)
         self.send_response(self.server.status)
         self.send_header("Content-Length", "0")
         self.end_headers()

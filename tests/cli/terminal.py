@@ -30,7 +30,7 @@ class Session:
         os.close(slave)
         self.seen = ""
 
-    def until(self, text, seconds=30.0):
+    def until(self, text, seconds=60):
         """Wait until the terminal shows a text, and forget everything up to it."""
         ends = time.monotonic() + seconds
         while text not in self.seen:
@@ -41,7 +41,7 @@ class Session:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def end(self, seconds=30.0):
+    def end(self, seconds=60):
         """Wait for the command's end; return its exit code and what it still showed."""
         ends = time.monotonic() + seconds
         while self._read(ends):

@@ -18,7 +18,7 @@ def callback(shared, sid, status, to="+49151", **more):
     fields = {"MessageSid": sid, "MessageStatus": status, "To": to, **more}
     url = shared.running["ingress_url"] + "/webhooks/twilio"
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    with urlopen(Request(url, data=urlencode(fields).encode(), headers=headers), timeout=10) as answer:
+    with urlopen(Request(url, data=urlencode(fields).encode(), headers=headers), timeout=60) as answer:
         return json.loads(answer.read())["event"]
 
 

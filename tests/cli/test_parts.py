@@ -76,10 +76,9 @@ def test_a_held_terminal_stops_nobody_and_what_is_dropped_is_counted():
     with os.fdopen(writing, "w", encoding="utf-8") as out:
         terminal = Terminal(out=out, err=out)
         with behind(terminal, lambda: None):
-            began = time.monotonic()
+            # Nobody reads yet: were anything written here, this loop would never end.
             for number in range(DEPTH + 2000):
                 terminal.line(f"line {number} " + "x" * 100)
-            assert time.monotonic() - began < 2
             read = b""
             while b"line 4000 " not in read:
                 read += os.read(reading, 1 << 20)
@@ -99,7 +98,7 @@ def test_a_reader_that_left_is_noticed():
         terminal = Terminal(out=out, err=out)
         with behind(terminal, left.set):
             terminal.line("x")
-            assert left.wait(5)
+            assert left.wait(60)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +293,7 @@ class Heard:
 async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
     wanted = 3 * FLOOD
     person, program = Heard(wanted, joins=True), Heard(wanted, joins=False)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         telling = [group.create_task(Ticker(at.relay, voice).run(0)) for voice in (person, program)]
         await asyncio.sleep(0)
         await asyncio.gather(*(at.send() for _ in range(wanted)))
@@ -309,7 +308,7 @@ async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
 async def test_what_came_before_anybody_listened_is_told_as_well(at):
     await at.send()
     voice = Heard(1, joins=False)
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         telling = group.create_task(Ticker(at.relay, voice).run(at.relay.older))
         await voice.all.wait()
         telling.cancel()

@@ -31,7 +31,7 @@ def unlock(url, token):
     data = json.dumps({"password": PASSWORD}).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     try:
-        urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=20).read()
+        urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60).read()
     except OSError:
         return  # killed before it answered
 

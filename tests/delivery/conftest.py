@@ -31,7 +31,7 @@ OVER = ("succeeded", "failed", "cancelled")
 class App:
     """Somebody's app: keeps what it gets, answers 200 or what stands in `answers`, waits for `gate`.
 
-    An answer of 0 is none: it hangs up.
+    An answer of 0 is none: it hangs up. The gate closes by itself behind so many requests as `room` says.
     """
 
     def __init__(self):
@@ -41,6 +41,7 @@ class App:
         self.gate.set()
         self.at_once = 0
         self.most_at_once = 0
+        self.room = None
         self.port = 0
         self._runner = None
 
@@ -55,6 +56,8 @@ class App:
             body = await request.read()
             await self.gate.wait()
             self.got.append((request.method, request.path_qs, dict(request.headers), body))
+            if self.room == len(self.got):
+                self.gate.clear()
             answer = self.answers.pop(0) if self.answers else 200
             if not answer:
                 request.transport.abort()
@@ -168,10 +171,10 @@ class World:
         (id_,) = await self.store.deliveries.add(event_id, [new], self.clock.now())
         return id_
 
-    async def settled(self, id_, within=20.0):
+    async def settled(self, id_, within=60):
         return await self.until(id_, lambda delivery: delivery.state in OVER, within)
 
-    async def until(self, id_, holds, within=20.0):
+    async def until(self, id_, holds, within=60):
         async def look():
             nonlocal delivery
             delivery = await self.store.deliveries.get(id_)
@@ -182,7 +185,7 @@ class World:
         return delivery
 
 
-async def _eventually(holds, within=20.0):
+async def _eventually(holds, within=60):
     for _ in range(int(within / _STEP)):
         held = holds()
         if await held if asyncio.iscoroutine(held) else held:
@@ -243,7 +246,7 @@ def make_world(folder, app):
 def _target(name, url, fields):
     fields = {"retry": QUICK, "action": "forward"} | fields
     options = fields.pop("options", None) or ForwardOptions(
-        url=fields.pop("url", url), timeout=fields.pop("timeout", 5.0)
+        url=fields.pop("url", url), timeout=fields.pop("timeout", 60.0)
     )
     return Target(name=name, options=options, **fields)
 

@@ -31,7 +31,7 @@ async def test_what_is_owed_is_delivered_written_down_and_said(world, app):
     assert (attempt.number, attempt.outcome, attempt.detail) == (1, "succeeded", "200")
     assert attempt.request.body == b'{"n": 1}'
     assert attempt.response.status == 200
-    assert 0 < attempt.took < 5
+    assert attempt.took > 0
     states = [signal.state for signal in it.signals if isinstance(signal, DeliveryChanged)]
     assert states == ["running", "succeeded"]
     assert (it.signals[0], it.signals[-1]) == (EventStored(1), DeliveryChanged(delivery.id, 1, "succeeded"))
@@ -320,11 +320,11 @@ async def test_an_attempt_is_made_again_by_the_next_run_after_a_kill(world, app)
 async def test_stopping_finishes_what_is_in_flight(world, app, eventually):
     app.gate.clear()
     async with world() as it:
-        async with it.running():
+        async with it.running(grace=60.0):
             stored = await it.event("app")
             await it.event("app")
             await eventually(lambda: app.at_once == 2)
-            asyncio.get_running_loop().call_later(0.1, app.gate.set)
+            asyncio.get_running_loop().call_later(0.1, app.gate.set)  # while it stops
         delivery = await it.store.deliveries.get(stored.deliveries[0])
     assert (delivery.state, delivery.attempts) == ("succeeded", 1)
     assert len(app.got) == 2
@@ -485,7 +485,7 @@ async def test_a_hundred_events_are_each_delivered_once(world, app):
         stored = await asyncio.gather(*(it.event("app", "b", body=b"%d" % n) for n in range(100)))
         for one in stored:
             for id_ in one.deliveries:
-                assert (await it.settled(id_, within=20)).attempts == 1
+                assert (await it.settled(id_)).attempts == 1
     assert sorted(app.bodies) == sorted(b"%d" % (n // 2) for n in range(200))
 
 

@@ -20,7 +20,7 @@ from aiosmtpd import smtp as sinks
 EXAMPLE = Path(__file__).parents[2] / "examples/welcome-email"
 COMMANDS = re.findall(r"^\$ (.+)$", (EXAMPLE / "README.md").read_text(), re.MULTILINE)
 PORTS = ("--no-tunnel", "--json", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
-PATIENCE = 30.0
+PATIENCE = 60
 
 
 class Sink:

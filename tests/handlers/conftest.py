@@ -54,7 +54,7 @@ def crew(tmp_path):
     """Open the processes of a handlers file; each event runs in one of them."""
 
     @asynccontextmanager
-    async def opened(name="handlers.py", seconds=20.0, **more):
+    async def opened(name="handlers.py", seconds=60, **more):
         options = HandlerOptions(
             target="app",
             path=tmp_path / name,
@@ -97,7 +97,7 @@ def run():
 def eventually():
     """Wait until something holds."""
 
-    async def go(holds, within=20.0):
+    async def go(holds, within=60):
         async with asyncio.timeout(within):
             while True:
                 held = holds()

@@ -49,7 +49,7 @@ def started(folder):
         assert json.loads(process.stdout.readline())["kind"] == "ready"
         yield process
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=15)
+        _, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
     finally:
         process.kill()

@@ -207,7 +207,7 @@ async def test_whatever_is_raised_is_a_retry_with_its_place(loaded, event, kind,
         {kind} it(event):
             raise {error}
     """)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         ran = await handlers.run(event())
     assert isinstance(ran.outcome, delivery.Retry)
     assert ran.outcome.detail.startswith("handler it failed: ")
@@ -262,7 +262,7 @@ async def test_the_event_loop_goes_on_while_a_plain_function_sleeps(loaded, even
 
         @on("stripe")
         def it(event):
-            assert release.wait(10)
+            assert release.wait(60)
     """)
     release = handlers.rules[0].function.__globals__["release"]
     async with asyncio.TaskGroup() as group:

@@ -62,10 +62,10 @@ class Page:
     async def goto(self, url):
         loaded = self.browser.wait("Page.loadEventFired", self.session)
         await self.command("Page.navigate", url=url)
-        await asyncio.wait_for(loaded, 15)
+        await asyncio.wait_for(loaded, 60)
         await self.js("document.fonts.ready.then(() => 1)")
 
-    async def until(self, expression, seconds=5.0):
+    async def until(self, expression, seconds=60):
         """Wait until a JavaScript expression, or what it promises, is true."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + seconds

@@ -24,7 +24,7 @@ async def test_everything_can_be_read_and_done_without_script(site):
     async def follow(selector):
         loaded = site.browser.wait("Page.loadEventFired", page.session)
         await page.click(selector)
-        await asyncio.wait_for(loaded, 5)
+        await asyncio.wait_for(loaded, 60)
 
     await follow("#foot a")
     assert await page.js(IDS) == [2, 1]
@@ -86,7 +86,7 @@ async def test_a_phone_shows_list_and_detail_as_two_pages(site):
     assert not await page.js(seen.format("#detail"))
     loaded = site.browser.wait("Page.loadEventFired", page.session)
     await page.click("#e-1 .go")
-    await asyncio.wait_for(loaded, 5)
+    await asyncio.wait_for(loaded, 60)
     assert await page.js("location.pathname") == "/events/1"
     assert not await page.js(seen.format("#rows"))
     assert await page.js(seen.format("#payload"))

@@ -33,7 +33,7 @@ async def start(folder, *more, **environ):
         stderr=asyncio.subprocess.DEVNULL,
         limit=2**24,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return relay, json.loads(await relay.stdout.readline())
 
 

@@ -65,7 +65,7 @@ async def test_a_message_moves_while_it_is_looked_at_and_nothing_else_does(site,
     await page.until("document.querySelectorAll('#msteps li').length === 3")
     assert "phone could not be reached" in await page.js(TEXT.format("#mwhy"))
     assert "30003" in await page.js(TEXT.format("#msteps li:last-child"))
-    assert "Undelivered" in await page.js(TEXT.format("#m-1"))
+    await page.until(f"{TEXT.format('#m-1')}.includes('Undelivered')")
     assert await page.js("document.activeElement.id") == "m-1"
     assert (await page.js("document.querySelector('#msteps li:last-child a').href")).endswith("/events/2")
 

@@ -39,7 +39,7 @@ async def process(folder, *arguments):
 
 
 async def line(started):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return (await started.stdout.readline()).decode().rstrip()
 
 
@@ -65,7 +65,7 @@ def post(url, value):
     body = json.dumps(value).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())

@@ -44,7 +44,7 @@ async def reloading(site, page):
     """Wait until the page that the block makes htmx ask for again is there."""
     loaded = site.browser.wait("Page.loadEventFired", page.session)
     yield
-    await asyncio.wait_for(loaded, 15)
+    await asyncio.wait_for(loaded, 60)
 
 
 async def opened(page, password, dialog="#vault a"):

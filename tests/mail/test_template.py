@@ -1,9 +1,6 @@
-import time
-
 import pytest
 
 from relay.errors import MailError
-from relay.mail.sandbox import PATIENCE
 from relay.mail.template import Templates
 
 PAYLOAD = {
@@ -110,12 +107,10 @@ GIANTS = [
 
 @pytest.mark.parametrize("template", GIANTS)
 def test_no_template_makes_a_giant(fill, template):
-    began = time.monotonic()
     with pytest.raises(
         MailError, match=r"would make too much of it|it makes more than 1048576 characters|Range too big"
     ):
         fill(template)
-    assert time.monotonic() - began < PATIENCE
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class Held:
 
 
 async def eventually(claim):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not claim():  # noqa: ASYNC110 - what is waited for happens in other processes
             await asyncio.sleep(0.005)
 

@@ -5,7 +5,7 @@ from aiohttp import web
 
 
 async def until(at, holds):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             _, status = await at.api("/api/status")
             if holds(status):
@@ -54,7 +54,7 @@ async def test_what_cannot_be_retried_together_is_named(at, body):
 
 
 async def over(at, id_):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             _, batch = await at.api(f"/api/replays/{id_}")
             if batch["state"] != "running":

@@ -15,7 +15,7 @@ def github(body, secret=SECRET, **headers):
     return {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Event": "push", **headers}
 
 
-async def raw(at, data, *, wait=5.0):
+async def raw(at, data, *, wait=60):
     """Send bytes to the ingress and return everything that comes back."""
     host, port = at.ingress.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))

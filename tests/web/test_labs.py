@@ -29,7 +29,7 @@ async def sent(at, **value):
 
 
 async def over(at, id_):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             _, report = await at.api(f"/api/labs/{id_}")
             if report["state"] not in ("waiting", "running"):
@@ -103,7 +103,7 @@ async def test_a_run_is_cancelled(lab, shop):
     event = await stripe(lab)
     wanted = {"experiments": "burst", "events": [event], "url": shop.url("trusting")}
     _, begun = await lab.api("/api/labs", "POST", json=wanted)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while shop.at_once < 20:  # noqa: ASYNC110 - the app is in another thread
             await asyncio.sleep(0.01)
     status, report = await lab.api(f"/api/labs/{begun['id']}/cancel", "POST")
@@ -291,7 +291,7 @@ async def test_both_streams_tell_of_a_run(lab, path):
         wanted = {"experiments": ["duplicates"], "events": [event], "target": "trusting"}
         _, begun = await lab.api("/api/labs", "POST", json=wanted)
         name, states = "", set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "done" not in states:
                 kind, _, text = (await stream.content.readline()).decode().strip().partition(": ")
                 if kind == "event":

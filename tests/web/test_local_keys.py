@@ -131,7 +131,7 @@ async def app(aiohttp_server):
 
 
 async def settled(at, event):
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while True:
             _, listed = await at.api(f"/api/deliveries?event={event}")
             if listed["deliveries"] and listed["deliveries"][0]["state"] == "succeeded":
@@ -233,7 +233,7 @@ async def test_a_source_with_a_shared_secret_gets_no_key(start, app, source, env
 async def replayed(at, event, app, **edits):
     url = str(app.make_url("/hooks"))
     _, made = await at.api(f"/api/events/{event}/replay", "POST", json={"url": url, **edits})
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(60):
         while True:
             _, shape = await at.api(f"/api/deliveries/{made['delivery']}")
             if shape["state"] == "succeeded":

@@ -143,7 +143,7 @@ async def test_a_refused_recipient_names_the_rule_that_refused_it(start, more, t
         await at.send(
             "/webhooks/shop", data=b'{"to": "eve@evil.org"}', headers={"Content-Type": "application/json"}
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not any(isinstance(signal, MessageChanged) for signal in await listening.next()):
                 pass
     _, html = await page(at, "/messages/1")

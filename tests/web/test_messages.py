@@ -254,7 +254,7 @@ async def test_an_unknown_status_is_sent_on_like_any_other_event(start, aiohttp_
         f"{TWILIO}[sources.twilio.messages]\nunknown = 404\n[targets.app]\nforward = '{server.make_url('/hooks')}'\n"
     )
     assert (await twilio(at, "delivered", "SM404"))[0] == 404
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await got.wait()
 
 
@@ -533,7 +533,7 @@ async def test_a_mail_that_relay_sent_carries_its_id_and_is_followed(start):
     await at.send()
     with at.relay.bus.subscribed() as listening:
         _, made = await at.api("/api/events/1/email", "POST", json={"template": "hi"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not any(isinstance(signal, MessageChanged) for signal in await listening.next()):
                 pass
     messages = (await at.api("/api/messages"))[1]["messages"]
@@ -552,7 +552,7 @@ async def test_the_stream_tells_of_a_message_that_moved(start):
     async with at.session.get(at.dashboard + "/api/stream", headers=headers) as response:
         await response.content.readuntil(b"\n\n")
         await twilio(at, "delivered")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (frame := await response.content.readuntil(b"\n\n")).startswith(b"event: message\n"):
                 pass
     assert json.loads(frame.partition(b"data: ")[2]) == {"message": 1, "event": None, "status": "delivered"}

@@ -2,7 +2,7 @@ import asyncio
 import json
 import re
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -20,7 +20,7 @@ class Reader:
     def __init__(self, response):
         self.response = response
 
-    async def next(self, seconds=3.0):
+    async def next(self, seconds=60):
         message = {"event": "", "data": [], "id": None, "retry": None, "comment": None}
         async with asyncio.timeout(seconds):
             while True:
@@ -150,9 +150,12 @@ async def test_there_is_room_for_sixty_four_viewers_and_no_more(at):
         assert response.status == 503
     for response in open_:
         response.close()
-    await asyncio.sleep(0.05)
-    async with at.session.get(at.dashboard + "/stream", headers=headers) as response:
-        assert response.status == 200
+    status = 503
+    async with asyncio.timeout(60):
+        while status == 503:  # until relay has noticed that they left
+            async with at.session.get(at.dashboard + "/stream", headers=headers) as response:
+                status = response.status
+    assert status == 200
 
 
 async def test_stopping_does_not_wait_for_those_who_watch(tmp_path):
@@ -164,8 +167,10 @@ async def test_stopping_does_not_wait_for_those_who_watch(tmp_path):
             headers = {"Authorization": f"Bearer {token}"}
             response = await session.get(relay.setup.dashboard_url + "/stream?q=", headers=headers)
             assert response.status == 200
-            began = time.monotonic()
-        assert time.monotonic() - began < 2
+        # The viewer is still there, and relay has cut it off.
+        async with asyncio.timeout(60):
+            with suppress(aiohttp.ClientPayloadError):
+                await response.content.read()
         response.close()
 
 
@@ -174,7 +179,7 @@ async def test_fifty_viewers_see_every_event_of_a_quiet_stream(at):
     responses = [await at.session.get(at.dashboard + "/stream?q=", headers=headers) for _ in range(50)]
     readers = [Reader(response) for response in responses]
     await asyncio.gather(*(reader.next() for reader in readers))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for _ in range(6):
             await at.send()
             # How soon is measured in bench/: these readers share one loop and one processor with relay.

@@ -335,7 +335,7 @@ async def test_the_streams_say_when_it_is_opened(at):
 
         async def until(response, *wanted):
             seen = ""
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not all(text in seen for text in wanted):
                     seen += (await response.content.readany()).decode()
 

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -39,10 +38,10 @@ def source_of(provider, scheme, *secrets):
     )
 
 
-def examine(source, capture, **more):
+def examine(source, capture, monotonic=lambda: 0.0, **more):
     verification = source.scheme.verify(source.secrets, capture, capture.received_at)
     case = Case(capture=capture, source=source, reason=verification.reason, **more)
-    return diagnose(case, verification, time.monotonic, deadline=5.0)
+    return diagnose(case, verification, monotonic, deadline=1.0)
 
 
 def bare(scheme, capture):

@@ -1,5 +1,4 @@
 import json
-import time
 from unicodedata import category
 
 from hypothesis import given
@@ -87,11 +86,9 @@ def test_finding_sees_keys_and_values_and_no_positions():
     assert in_text(b"one Two two", "two") == (4, 8)
 
 
-def test_a_megabyte_is_drawn_quickly():
+def test_of_a_megabyte_no_more_is_drawn_than_a_page_holds():
     value = json.loads(json.dumps({"rows": [{"id": n, "name": "x" * 20} for n in range(20_000)]}))
-    began = time.perf_counter()
     nodes = tree(value, levels=1)
-    assert time.perf_counter() - began < 0.5
     assert sum(1 for _ in flat(nodes)) <= LINES
 
 

@@ -1,5 +1,6 @@
 """What the docs show is what works: every handlers file in them loads."""
 
+import json
 import re
 from pathlib import Path
 
@@ -18,7 +19,21 @@ BLOCKS = [
 PAID = Event(source="stripe", type="invoice.paid", payload={"data": {"object": {"id": "in_1"}}})
 
 
-@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=[name for name, _ in BLOCKS])
+SHIPPING = [block for block in BLOCKS if "def ship" in block[1]]
+
+
+def test_every_block_is_a_handlers_file(loaded):
+    for _, block in BLOCKS:
+        assert loaded(block).rules
+
+
+async def test_the_reply_of_the_docs_is_a_reply(loaded):
+    (block,) = [block for _, block in BLOCKS if "-> dict" in block]
+    ran = await loaded(block).run(Event(source="slack", type="/deploy"))
+    assert json.loads(ran.reply) == {"response_type": "ephemeral", "text": "deploying"}
+
+
+@pytest.mark.parametrize(("name", "block"), SHIPPING, ids=[name for name, _ in SHIPPING])
 async def test_every_block_is_a_handlers_file_that_ships_what_is_paid(loaded, capfd, name, block):
     handlers = loaded(block)
     assert (await handlers.run(PAID)).outcome == Succeeded("ship ran")

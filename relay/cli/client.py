@@ -133,6 +133,19 @@ class Api:
             ) from error
 
 
+async def fetch(url: str, seconds: float) -> tuple[int, bytes]:
+    """Return status and body of GET `url`, 0 and the reason where nothing answers; no redirect is followed."""
+    timeout = aiohttp.ClientTimeout(total=seconds)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+            session.get(url, allow_redirects=False) as response,
+        ):
+            return response.status, await response.read()
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        return 0, f"{url} does not answer: {str(error) or type(error).__name__}".encode()
+
+
 @asynccontextmanager
 async def connect(config: Config, *, secrets: bool = False) -> AsyncIterator[Api]:
     """Speak to the relay that runs on the config's data_dir, else to a quiet one until the block ends.

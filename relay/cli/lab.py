@@ -11,6 +11,7 @@ import click
 from relay.cli import bulk, lab_report
 from relay.cli.client import Api, ApiError, Json, connect
 from relay.cli.faults import NothingMatched
+from relay.cli.lab_check import apply_check, ask_before, ask_check, count_events
 from relay.cli.options import Call, event_id, seconds, shared
 from relay.cli.terminal import quote
 from relay.cli.words import counted
@@ -61,18 +62,32 @@ class Explained(click.Command):
     show_default=True,
     help="What makes two answers alike: status and body, or the status alone.",
 )
+@click.option(
+    "--check",
+    metavar="COMMAND|URL",
+    help="Asked before and after each experiment: exit code 0 or 2xx is good; a number is how often the app acted.",
+)
 @click.option("--strict", is_flag=True, help="Let what is unclear count as failed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
 @shared
 async def command(
-    call: Call, /, words: tuple[str, ...], *, query: str | None, strict: bool, dry_run: bool, **how: Any
+    call: Call,
+    /,
+    words: tuple[str, ...],
+    *,
+    query: str | None,
+    check: str | None,
+    strict: bool,
+    dry_run: bool,
+    **how: Any,
 ) -> int:
     """Try an app with duplicates, bursts, other orders and forgeries.
 
-    Name experiments and events: relay lab duplicates burst 42 --to app. What is sent are deliveries like any
-    other, signed so that they verify unless they are meant not to.
+    Name experiments and events: relay lab duplicates burst 42 --to app. Each experiment sends the events under
+    ids that the app has not seen, signed so that they verify unless they are meant not to.
 
-    Exits 5 when an experiment failed, 4 when nothing matched or nothing could be tried.
+    Exits 0 when nothing failed, 5 when an experiment failed, 4 when nothing matched or nothing could be tried, 1 when
+    the run was cut short.
     """
     names, ids = _read(words)
     if bool(ids) == (query is not None):
@@ -86,7 +101,26 @@ async def command(
         if dry_run:
             lab_report.plan(call, await _posted(api, wanted | {"dry_run": True}))
             return 0
-        return await _follow(call, api, await _posted(api, wanted), strict=strict)
+        if check is not None:
+            return await _check_each(call, api, wanted, check, strict=strict)
+        report = await _follow(call, api, await _posted(api, wanted))
+        lab_report.tell(call, report)
+        return _code(report, strict=strict)
+
+
+async def _check_each(call: Call, api: Api, wanted: Json, check: str, *, strict: bool) -> int:
+    """Make a run of each experiment, ask the check around it, and return the exit code of all together."""
+    names = [name for name in NAMES if name in wanted["experiments"] or "all" in wanted["experiments"]]
+    codes: list[int] = []
+    for name in names:
+        before = await ask_before(check)
+        report = await _follow(call, api, await _posted(api, wanted | {"experiments": [name]}))
+        events = count_events(report["experiments"][0])
+        after = await ask_check(check, name, report["id"], events)
+        report = apply_check(report, before, after)
+        lab_report.tell(call, report)
+        codes.append(_code(report, strict=strict))
+    return next((code for code in (FAILED, 1, 0) if code in codes), _NOTHING)
 
 
 def _read(words: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -118,8 +152,8 @@ async def _posted(api: Api, wanted: Json) -> Json:
     return answer
 
 
-async def _follow(call: Call, api: Api, begun: Json, *, strict: bool) -> int:
-    """Watch a run until it is over and tell what it showed; interrupted, cancel it."""
+async def _follow(call: Call, api: Api, begun: Json) -> Json:
+    """Watch a run until it is over and return its report; interrupted, cancel it."""
     id_ = begun["id"]
     call.terminal.say(
         f"lab run {id_}: {counted(len(begun['experiments']), 'experiment')} on "
@@ -135,9 +169,8 @@ async def _follow(call: Call, api: Api, begun: Json, *, strict: bool) -> int:
             await api.post(f"/api/labs/{id_}/cancel")
         call.terminal.say("cancelled")
         raise
-    report = await api.get(f"/api/labs/{id_}")
-    lab_report.tell(call, report)
-    return _code(report, strict=strict)
+    report: Json = await api.get(f"/api/labs/{id_}")
+    return report
 
 
 async def _run(api: Api, id_: int) -> Json:

@@ -183,7 +183,7 @@ async def test_a_shuffle_names_the_orders_that_fail(world, shop):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, *({"id": f"event_{n}", "step": n} for n in (1, 2, 3)))
         result = await found(lab, "shuffle", events=ids, to="ordered", seed=1, times=5)
-    *orders, original = result.orders
+    original, *orders = result.orders
     assert (original.original, original.events, original.failed) == (True, (1, 2, 3), ())
     assert len({order.events for order in orders}) == 5
     assert all(order.failed for order in orders)
@@ -221,21 +221,66 @@ async def test_an_order_that_fails_anyway_is_not_to_blame(world, shop):
 async def test_an_app_that_drops_duplicates_sees_new_ids_in_each_order_and_signed_ones(world, shop):
     async with laboratory(world, shop) as lab:
         event = {"id": "evt_1PqrsTUVwxyz", "object": "event"}
-        ids = await keep(lab, event, event | {"id": "evt_2PqrsTUVwxyz"}, name="stripe")
-        for id_, key in zip(ids, ("evt_1PqrsTUVwxyz", "evt_2PqrsTUVwxyz"), strict=True):
-            await lab.it.store.events._writer.write(
-                lambda connection, id_=id_, key=key: (
-                    connection.execute(
-                        "UPDATE events SET idempotency_key = ? WHERE id = ?", (key, id_)
-                    ).rowcount
-                )
-            )
+        ids = await keep_keyed(lab, event, event | {"id": "evt_2PqrsTUVwxyz"})
         result = await found(lab, "shuffle", events=ids, to="verifying")
     assert result.judged.finding is Finding.PASSED
     sent = [json.loads(body)["id"] for body in shop.bodies("verifying")]
     assert len(set(sent)) == 4
     assert not set(sent) & {"evt_1PqrsTUVwxyz", "evt_2PqrsTUVwxyz"}
     assert all(id_.startswith("evt_") and len(id_) == 16 for id_ in sent)
+
+
+async def keep_keyed(lab, *values, name="stripe"):
+    """Keep events whose idempotency key is their id."""
+    ids = await keep(lab, *values, name=name)
+    for id_, value in zip(ids, values, strict=True):
+        await lab.it.store.events._writer.write(
+            lambda connection, id_=id_, key=value["id"]: (
+                connection.execute("UPDATE events SET idempotency_key = ? WHERE id = ?", (key, id_)).rowcount
+            )
+        )
+    return ids
+
+
+async def test_every_experiment_sends_an_id_of_its_own_that_the_app_has_not_seen(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep_keyed(lab, {"id": "evt_1PqrsTUVwxyz", "object": "event"})
+        experiments = ("duplicates", "burst", "delay", "retries", "stale", "wrong-signature")
+        report = await reported(lab, *experiments, events=ids, to="verifying", delay=0.01)
+    assert {result.judged.finding for result in report.results} == {Finding.PASSED}
+    sent = [json.loads(body)["id"] for body in shop.bodies("verifying")]
+    assert "evt_1PqrsTUVwxyz" not in sent
+    duplicates, burst, rest = sent[:3], sent[3:23], sent[23:]
+    assert len(set(duplicates)) == len(set(burst)) == 1
+    assert len({duplicates[0], burst[0], *rest}) == 2 + len(rest)
+
+
+async def test_an_app_that_has_seen_the_event_still_acts_once_on_copies_of_a_new_one(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep_keyed(lab, {"id": "event_1234567"}, name="plain")
+        for _ in range(2):
+            result = await found(lab, "duplicates", events=ids, to="idempotent")
+            assert [send.status for send in result.sends] == [201, 200, 200]
+
+
+async def test_events_about_one_object_are_about_another_one_in_each_order(world, shop):
+    async with laboratory(world, shop) as lab:
+        about = {"object": "event", "data": {"object": {"id": "in_12345678", "customer": "cus_12345678"}}}
+        ids = await keep_keyed(lab, about | {"id": "evt_1Pqrstuv"}, about | {"id": "evt_2Pqrstuv"})
+        result = await found(lab, "shuffle", events=ids, to="verifying")
+    assert result.judged.finding is Finding.PASSED
+    sent = [json.loads(body)["data"]["object"] for body in shop.bodies("verifying")]
+    assert [one["customer"] for one in sent] == ["cus_12345678"] * 4
+    first, second = {one["id"] for one in sent[:2]}, {one["id"] for one in sent[2:]}
+    assert (len(first), len(second)) == (1, 1)
+    assert len({*first, *second, "in_12345678"}) == 3
+
+
+async def test_an_event_that_keeps_its_id_is_named_in_the_plan(world, shop):
+    async with laboratory(world, shop) as lab:
+        ids = await keep(lab, {"n": 1})
+        planned = await lab.plan(NewRun(experiments=("burst",), events=tuple(ids), target="trusting"))
+    assert "under the id that the app has seen" in planned.trials[0].notes[0]
 
 
 async def test_a_delay_waits_before_each_event(world, shop):

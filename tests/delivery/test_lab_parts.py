@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.delivery.lab.catalogue import EXPERIMENTS, NAMES, named
 from relay.delivery.lab.experiment import worst
 from relay.delivery.lab.order import Shuffle
-from relay.delivery.lab.renew import renewed
+from relay.delivery.lab.renew import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.report import at_once, latency
 from relay.delivery.lab.retries import span
 from relay.model.delivery import Changes
@@ -54,9 +54,13 @@ def event(key, body, headers=(), id_=1):
     return Event(row=row, capture=capture, verification=Verification(verdict=Verdict.UNSIGNED))
 
 
+def renew(one, seed="1", changes=None):
+    return renew_ids(changes or Changes(), one, find_event_ids(one), seed)
+
+
 def test_a_new_id_stands_wherever_the_old_one_stood_and_nowhere_else():
     body = json.dumps({"id": "evt_1PabcDEF23", "same": "evt_1PabcDEF23", "other": "evt_1PabcDEF23x"}).encode()
-    changes = renewed(Changes(), event("evt_1PabcDEF23", body), "1")
+    changes = renew(event("evt_1PabcDEF23", body))
     got = json.loads(changes.body)
     assert got["id"] == got["same"] != "evt_1PabcDEF23"
     assert got["id"].startswith("evt_1P")
@@ -67,7 +71,7 @@ def test_a_new_id_stands_wherever_the_old_one_stood_and_nowhere_else():
 def test_an_id_in_a_header_is_renewed_there_and_keeps_its_form():
     key = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
     headers = (("X-GitHub-Delivery", key), ("X-Other", "kept"))
-    changes = renewed(Changes(), event(key, b"{}", headers), "1")
+    changes = renew(event(key, b"{}", headers))
     assert changes.body is None
     (name, fresh), other = changes.headers
     assert (name, other) == ("X-GitHub-Delivery", ("X-Other", "kept"))
@@ -76,16 +80,50 @@ def test_an_id_in_a_header_is_renewed_there_and_keeps_its_form():
     assert set(fresh) <= set("0123456789abcdef-")
 
 
+def test_a_key_of_several_parts_has_those_renewed_that_are_ids_and_stand_in_the_request():
+    body = b'{"event": "envelope-completed2", "envelopeId": "4b728be4-4c6e", "recipientId": "30011007"}'
+    one = event("4b728be4-4c6e:test:30011007:absent-77", body)
+    got = json.loads(renew(one).body)
+    assert got["event"] == "envelope-completed2"
+    assert got["envelopeId"] != "4b728be4-4c6e"
+    assert got["recipientId"] != "30011007"
+
+
+def test_ids_are_renewed_in_what_an_experiment_has_changed_already():
+    one = event("evt_12345678", b'{"id": "evt_12345678", "more": true}', (("X-Id", "evt_12345678"),))
+    changes = renew(one, changes=Changes(body=b'{"id": "evt_12345678"', headers=(("X-Id", "evt_12345678"),)))
+    assert changes.body.startswith(b'{"id": "evt_')
+    assert b"evt_12345678" not in changes.body
+    assert b"more" not in changes.body
+    assert dict(changes.headers)["X-Id"] != "evt_12345678"
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({"id": "evt_123456", "data": {"object": {"id": "in_123456"}}}, "in_123456"),
+        ({"id": "evt_123456", "data": {"id": "sub_123456"}}, "sub_123456"),
+        ({"id": 5612345678, "total": 3}, "5612345678"),
+        ({"id": "evt_123456"}, None),
+        ({"data": {"id": "short"}}, None),
+        ({"data": {"id": True}}, None),
+        ([1], None),
+    ],
+)
+def test_the_object_that_an_event_is_about_is_found_by_its_id(body, found):
+    assert find_object_id(event("evt_123456", json.dumps(body).encode())) == found
+
+
 @pytest.mark.parametrize("key", [None, "", "7", "12345", "not-in-the-body"])
 def test_an_id_that_is_short_or_stands_nowhere_stays(key):
-    assert renewed(Changes(), event(key, b'{"id": 12345, "n": 7}'), "1") == Changes()
+    assert renew(event(key, b'{"id": 12345, "n": 7}')) == Changes()
 
 
 @given(st.text(min_size=6, max_size=40), st.text(max_size=8))
 def test_the_same_seed_renews_alike_and_nothing_is_ever_raised(key, seed):
     body = f'{{"id": "{key}"}}'.encode("utf-8", "replace")
     one = event(key.encode("utf-8", "replace").decode(), body)
-    assert renewed(Changes(), one, seed) == renewed(Changes(), one, seed)
+    assert renew(one, seed) == renew(one, seed)
 
 
 @given(st.integers(2, 12), st.integers(2, 50), st.integers(0, 2**53))
@@ -93,7 +131,7 @@ def test_orders_are_all_different_none_is_their_own_and_a_seed_repeats_them(coun
     rows = [event(None, b"", id_=id_).row for id_ in range(1, count + 1)]
     settings = Settings(times=times, seed=seed)
     rounds = Shuffle().rounds(rows, settings)
-    *orders, own = [tuple(shot.event_id for shot in one.shots) for one in rounds]
+    own, *orders = [tuple(shot.event_id for shot in one.shots) for one in rounds]
     assert own == tuple(range(1, count + 1))
     assert own not in orders
     assert len(set(orders)) == len(orders) >= min(times, 1)

@@ -88,9 +88,9 @@ async def test_differing_duplicates_and_failing_orders_stand_in_the_report(lab):
     report = await over(lab, begun["id"])
     (one,) = report["experiments"]
     assert (report["finding"], report["q"]) == ("failed", "source:test")
-    assert [order["passed"] for order in one["orders"]] == [False, False, True]
-    assert one["orders"][2] == {
-        "number": 3,
+    assert [order["passed"] for order in one["orders"]] == [True, False, False]
+    assert one["orders"][0] == {
+        "number": 1,
         "events": ids,
         "failed": [],
         "original": True,

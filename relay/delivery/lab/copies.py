@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from relay.delivery.lab.experiment import Experiment, by_event, worst
+from relay.delivery.lab.experiment import UNSEEN, Experiment, by_event, worst
 from relay.model.event import EventRow
 from relay.model.lab import Finding, Judged, Round, Send, Settings, Shot, Trial
 
@@ -85,6 +85,7 @@ class Duplicates(_Copies):
             return Judged(
                 finding=Finding.PASSED,
                 sentence=f"all {len(copies)} copies of #{event} were taken and answered alike",
+                advice=UNSEEN,
             )
         if len(copies) > 2 and len(set(answers[1:])) == 1:
             return Judged(
@@ -127,6 +128,7 @@ class Burst(_Copies):
             return Judged(
                 finding=Finding.PASSED,
                 sentence=f"all {len(copies)} copies of #{event} were taken, and all{one} answered alike",
+                advice="" if one else UNSEEN,
             )
         return Judged(
             finding=Finding.FAILED,

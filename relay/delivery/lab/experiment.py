@@ -10,6 +10,7 @@ from relay.model.delivery import Changes, SignMode
 from relay.model.event import Event, EventRow
 from relay.model.lab import Finding, Judged, Order, Round, Send, Settings, Shot, Trial
 
+UNSEEN = "relay sees answers alone: an app that acts on each copy and answers alike looks the same; --check asks it"
 MORE = 3  # events that a sentence names; the report shows all
 
 
@@ -25,15 +26,16 @@ class Answer:
 class Experiment(ABC):
     """One kind of test of an app. Stateless: everything it needs is handed in.
 
-    `finds` is a sentence for help and dashboard, `good` what an app should answer. `renewing`: the
-    events get ids of their own in each round, where relay can sign them so.
+    `finds` is a sentence for help and dashboard, `good` what an app should answer. The app has seen each event as
+    it was stored, so an experiment sends it under an id of its own where relay can sign it so; with
+    `fresh_each_round` under another in each round, and what events share is renamed with them.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     finds: ClassVar[str]
     good: ClassVar[str]
-    renewing: ClassVar[bool] = False
+    fresh_each_round: ClassVar[bool] = False
 
     def refuses(self, event: Event, spoil: Spoil) -> str:
         """Return why the experiment cannot be made on an event, "" where it can."""

@@ -15,13 +15,13 @@ _CONTROL = "control"
 
 
 class Shuffle(Experiment):
-    """The events in other orders than they came in; last in their own, to tell what the order is to blame for."""
+    """The events in their own order first, to tell what the order is to blame for; then in others."""
 
     name = "shuffle"
     title = "Shuffled order"
     finds = "sends the events in other orders than they came in: finds an app that counts on their order"
     good = "2xx to every event in every order"
-    renewing = True
+    fresh_each_round = True
 
     def unfit(self, events: Sequence[int]) -> str:
         """Return that one event has no order."""
@@ -30,16 +30,16 @@ class Shuffle(Experiment):
     def notes(self, events: Sequence[EventRow], settings: Settings) -> tuple[str, ...]:
         """Return what an order cannot undo."""
         del events, settings
-        return ("what the app has stored of one order is there in the next: the first tells most",)
+        return ("what the app keeps that no id of an event or its object tells apart is there in the next order",)
 
     def rounds(self, events: Sequence[EventRow], settings: Settings) -> tuple[Round, ...]:
-        """Return a round for each order, as the seed decides, and the order the events came in at the end."""
+        """Return a round for the order the events came in, then one for each order that the seed decides."""
         ids = tuple(event.id for event in events)
         drawn = _orders(ids, settings.times or _ORDERS, settings.seed)
         labels = [f"order {number} of {len(drawn)}" for number in range(1, len(drawn) + 1)]
         return (
-            *(_in_order(order, "order", label) for order, label in zip(drawn, labels, strict=True)),
             _in_order(ids, _CONTROL, "the order they came in"),
+            *(_in_order(order, "order", label) for order, label in zip(drawn, labels, strict=True)),
         )
 
     def judge(self, trial: Trial, sends: Sequence[Send]) -> Judged:

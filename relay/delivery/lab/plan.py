@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from relay.clock import Clock
 from relay.delivery.lab.catalogue import NAMES, named
-from relay.delivery.lab.experiment import Experiment
+from relay.delivery.lab.experiment import MORE, Experiment
+from relay.delivery.lab.renew import find_event_ids
 from relay.delivery.spoil import Spoil
 from relay.delivery.targets import Targets
 from relay.dial import Rules, check_target
@@ -25,10 +26,13 @@ _DELAY = 2.0
 
 @dataclass(slots=True, kw_only=True)
 class _Seen:
-    """What a look at the events themselves showed: by experiment and event why not, and what to say of all."""
+    """What a look at the events themselves showed: by experiment and event why not, and what to say of all.
+
+    `without_id` are events that go out under the id that the app has seen.
+    """
 
     refused: dict[str, dict[int, str]]
-    keeps_ids: bool = False
+    without_id: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
@@ -154,8 +158,10 @@ class Planner:
             # One after another: a hundred bodies at once may be more than there is room for.
             event = await self.store.events.get(row.id)
             if helpless := self.spoil.helpless(event):
-                seen.keeps_ids = True
+                seen.without_id.add(row.id)
                 seen.notes.append(f"{helpless}: its events go out with the signature they came with")
+            if not find_event_ids(event):
+                seen.without_id.add(row.id)
             for experiment in experiments:
                 if reason := experiment.refuses(event, self.spoil):
                     seen.refused[experiment.name][row.id] = reason
@@ -181,12 +187,10 @@ def _trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Seen, settin
         refused |= {row.id: unfit for row in fit}
         fit = []
     notes = experiment.notes(fit, settings) if fit else ()
-    if experiment.renewing and fit:
-        said = "some events keep their ids, for relay cannot sign new ones" if seen.keeps_ids else ""
-        notes = (
-            said or "events get new ids in each order, so that an app that drops duplicates looks anew",
-            *notes,
-        )
+    without = [f"#{row.id}" for row in fit if row.id in seen.without_id]
+    if without:
+        named = ", ".join(without[:MORE]) + (f" and {len(without) - MORE} more" if len(without) > MORE else "")
+        notes = (f"{named}: sent under the id that the app has seen, for relay cannot give it a new one", *notes)
     return Trial(
         experiment=experiment.name,
         events=tuple(row.id for row in fit),

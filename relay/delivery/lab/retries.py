@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from relay.delivery.lab.experiment import Answer, Experiment, by_event, worst
-from relay.model.delivery import Changes, SignMode
+from relay.model.delivery import Changes
 from relay.model.event import Event, EventRow
 from relay.model.lab import Finding, Judged, Round, Send, Settings, Shot, Trial
 from relay.providers.catalogue import find
@@ -48,8 +48,9 @@ class Retries(Experiment):
         reason = "http_timeout" if before.note.startswith(_LATE) else reason
         added = tuple((name, text.format(n=before.attempt, reason=reason)) for name, text in marks)
         names = {name.lower() for name, _ in added}
-        kept = tuple(pair for pair in event.capture.headers if pair[0].lower() not in names)
-        return replace(changes, headers=kept + added, sign=SignMode.AUTO)
+        headers = event.capture.headers if changes.headers is None else changes.headers
+        kept = tuple(pair for pair in headers if pair[0].lower() not in names)
+        return replace(changes, headers=kept + added)
 
     def settled(self, send: Send, answer: Answer, event: Event) -> Send:
         """Return a send with what this provider makes of the answer."""

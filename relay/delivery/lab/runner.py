@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from relay.clock import Clock
 from relay.delivery.lab.catalogue import named
 from relay.delivery.lab.experiment import Answer, Experiment
 from relay.delivery.lab.plan import Planner
-from relay.delivery.lab.renew import renewed
+from relay.delivery.lab.renew import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.report import report
 from relay.delivery.trouble import log_trace
 from relay.errors import NotFoundError, SigningError, StoreError, UsageError
@@ -23,8 +24,9 @@ from relay.model.delivery import (
     DeliveryReason,
     DeliveryState,
     NewDelivery,
+    SignMode,
 )
-from relay.model.event import Event
+from relay.model.event import Event, EventRow
 from relay.model.lab import OVER, LabState, NewRun, Planned, Report, Round, Run, Send, Shot
 from relay.model.signals import LabChanged
 from relay.model.text import printable
@@ -43,12 +45,13 @@ Attempting = Callable[[Claimed, Callable[[Attempt], DeliveryState]], Awaitable[A
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where in a run a send stands."""
+    """Where in a run a send stands; `shared` are ids of objects that several of its events are about."""
 
     run: Run
     trial: int
     round: int
     experiment: Experiment
+    shared: frozenset[str] = frozenset()
 
 
 class Lab:
@@ -161,8 +164,9 @@ class Lab:
         rows = sorted(await self._store.events.rows(trial.events), key=lambda row: row.id)
         if not rows:
             return
+        shared = await self._find_shared(rows) if experiment.fresh_each_round else frozenset()
         for count, one in enumerate(experiment.rounds(rows, run.settings)):
-            place = _Place(run=run, trial=number, round=count, experiment=experiment)
+            place = _Place(run=run, trial=number, round=count, experiment=experiment, shared=shared)
             with suppress(NotFoundError):  # its event was deleted meanwhile
                 await (self._together(place, one) if one.at_once else self._in_turn(place, one))
 
@@ -205,10 +209,27 @@ class Lab:
     def _changes(self, place: _Place, event: Event, shot: Shot) -> Changes:
         spoil = self._planner.spoil
         changes = place.experiment.changes(event, shot, spoil)
-        if place.experiment.renewing and (spoil.signs(event) or not spoil.signed(event)):
-            changes = renewed(changes, event, f"{place.run.settings.seed} {place.round} {event.id}")
+        if spoil.signs(event) or not spoil.signed(event):
+            changes = self._renew(place, event, shot, changes)
         url = place.run.target if "://" in place.run.target else None
         return replace(changes, once=True, url=url)
+
+    def _renew(self, place: _Place, event: Event, shot: Shot, changes: Changes) -> Changes:
+        """Return the changes with ids of this trial's own, and a signature made for them."""
+        ids, seed = find_event_ids(event), f"{place.run.id} {place.trial} {shot.role}"
+        if place.experiment.fresh_each_round:
+            seed = f"{seed} {place.round}"
+            ids += tuple(id_ for id_ in [find_object_id(event)] if id_ in place.shared)
+        fresh = renew_ids(changes, event, ids, seed)
+        return replace(fresh, sign=SignMode.FRESH) if fresh != changes and changes.sign is SignMode.AUTO else fresh
+
+    async def _find_shared(self, rows: Sequence[EventRow]) -> frozenset[str]:
+        """Return the ids of objects that several of the events are about."""
+        counted: Counter[str] = Counter()
+        for row in rows:
+            with suppress(NotFoundError):
+                counted.update(filter(None, [find_object_id(await self._store.events.get(row.id))]))
+        return frozenset(id_ for id_, count in counted.items() if count > 1)
 
     def _launch(self, place: _Place, shot: Shot, changes: Changes) -> Launch:
         new = NewDelivery(

@@ -14,12 +14,13 @@ from relay.errors import UsageError
 
 _PAUSE = 0.1
 _PAGE = 500
+_LISTED = 10  # kinds of events, or events, that are left out one by one
 
 
 async def plan(call: Call, api: Api, wanted: Json) -> int:
     """Print what a bulk replay would do. Raises NothingMatched."""
     found: Json = await api.post("/api/replays", wanted | {"dry_run": True})
-    if not found["events"] and not found["skipped"]:
+    if not found["events"] and not found["skipped"] and not found["left_out"]:
         raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
     if call.json:
         call.terminal.json(found)
@@ -27,6 +28,9 @@ async def plan(call: Call, api: Api, wanted: Json) -> int:
         call.terminal.table(
             [f"-> {target['name']}", counted(target["count"], "delivery")] for target in found["targets"]
         )
+    say_left_out(call, found["left_out"])
+    if not found["events"] and not found["skipped"]:
+        raise NothingMatched("no event to replay", hint="--include sends what was left out")
     span = f", received {day_and_time(found['oldest'])} to {day_and_time(found['newest'])}"
     lost = f"; {counted(found['skipped'], 'event')} would go nowhere" if found["skipped"] else ""
     call.terminal.say(
@@ -34,6 +38,17 @@ async def plan(call: Call, api: Api, wanted: Json) -> int:
         "would be made; nothing was sent"
     )
     return 0
+
+
+def say_left_out(call: Call, left_out: list[Json]) -> None:
+    """Say what a bulk replay leaves out, why, and how it is included; nothing where it takes all."""
+    if not left_out:
+        return
+    words = [one["words"] for one in left_out]
+    more = f", and {len(words) - _LISTED:,} more" if len(words) > _LISTED else ""
+    include = ",".join(dict.fromkeys(one["outcome"] for one in left_out))
+    listed = ", ".join(words[:_LISTED])
+    call.terminal.say(f"left out: {listed}{more}; --include {include} sends them too")
 
 
 async def begin(api: Api, wanted: Json) -> Json:
@@ -45,6 +60,8 @@ async def begin(api: Api, wanted: Json) -> Json:
             raise
         if "no route" in error.sentence:
             raise UsageError(error.sentence, hint="name a target with --to") from error
+        if "left out" in error.sentence:
+            raise NothingMatched(error.sentence, hint="--include sends what was left out") from error
         raise NothingMatched("no event matches", hint="relay events QUERY shows what does") from error
     return begun
 

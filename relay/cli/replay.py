@@ -13,11 +13,20 @@ from relay.cli.faults import NothingMatched
 from relay.cli.listing import pages
 from relay.cli.options import Call, event_id, shared
 from relay.cli.settle import settled, succeeded, tell
+from relay.cli.terminal import quote
 from relay.cli.words import counted
 from relay.errors import UsageError
+from relay.model.batch import INCLUDABLE, left_out_as
 from relay.model.delivery import SignMode
+from relay.model.event import EventOutcome, Verdict
 from relay.model.text import printable
 from relay.trigger import edit
+
+_LEFT_OUT = {
+    EventOutcome.REJECTED: "was rejected",
+    EventOutcome.DUPLICATE: "is a duplicate",
+    EventOutcome.IGNORED: "was ignored",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,11 @@ class Step:
 @click.option("--rate", type=float, metavar="N", help="At most N deliveries a second; for --query.")
 @click.option("--stop-on-failure", is_flag=True, help="Send nothing more once one fails; for --query.")
 @click.option("--resume", type=event_id, metavar="REPLAY", help="Go on with a bulk replay that was ended.")
+@click.option(
+    "--include",
+    metavar="rejected,duplicate,ignored",
+    help="Send such events of a --query too; they are left out otherwise.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be sent where, and send nothing.")
 @shared
 async def command(
@@ -55,6 +69,7 @@ async def command(
     if [bool(ids), query is not None, resume is not None].count(True) != 1:
         raise UsageError("name events, or a --query", hint="relay replay 42, relay replay --query has:failed")
     fields = assignments(how["changes"])
+    how["include"] = _included(how["include"], query)
     if (how["rate"] or how["stop_on_failure"]) and (fields or query is None):
         raise UsageError(
             "--rate and --stop-on-failure are for a --query without --set", hint="leave them out"
@@ -75,29 +90,58 @@ async def _many(call: Call, api: Api, query: str, how: Json, *, dry_run: bool) -
         "sign": how["sign"],
         "rate": how["rate"],
         "stop_on_failure": how["stop_on_failure"],
+        "include": how["include"],
     }
     if dry_run:
         return await bulk.plan(call, api, wanted)
-    return await bulk.follow(call, api, (await bulk.begin(api, wanted))["id"])
+    begun = await bulk.begin(api, wanted)
+    bulk.say_left_out(call, begun["left_out"])
+    return await bulk.follow(call, api, begun["id"])
 
 
 async def _each(
     call: Call, api: Api, ids: tuple[int, ...], query: str | None, how: Json, *, dry_run: bool
 ) -> int:
-    steps = await _planned(api, await _chosen(api, ids, query), how["to"])
+    steps = await _planned(api, await _chosen(call, api, ids, query, how["include"]), how["to"])
     if dry_run:
         _print_plan(call, steps)
         return 0
     return await _run(call, api, steps, {"sign": how["sign"]}, assignments(how["changes"]))
 
 
-async def _chosen(api: Api, ids: Iterable[int], query: str | None) -> list[Json]:
+async def _chosen(
+    call: Call, api: Api, ids: Iterable[int], query: str | None, include: list[str]
+) -> list[Json]:
     if query is None:
         return [await api.get(f"/api/events/{id_}") for id_ in ids]
     found = await pages(api, query)
     if not found:
         raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
-    return found[::-1]
+    left_out, chosen = [], []
+    for event in found[::-1]:
+        outcome = left_out_as(event["outcome"], event["verdict"], event["reason"])
+        if outcome is None or outcome in include:
+            chosen.append(event)
+        else:
+            is_forged = event["verdict"] == Verdict.INVALID
+            words = f"#{event['id']} {'failed verification' if is_forged else _LEFT_OUT[outcome]}"
+            left_out.append({"outcome": outcome.value, "words": words})
+    bulk.say_left_out(call, left_out)
+    if not chosen:
+        raise NothingMatched("no event to replay", hint="--include sends what was left out")
+    return chosen
+
+
+def _included(text: str | None, query: str | None) -> list[str]:
+    """Return the outcomes that `--include` names. Raises UsageError for what is none."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    known = ", ".join(INCLUDABLE)
+    strange = next((name for name in names if name not in INCLUDABLE), None)
+    if strange is not None:
+        raise UsageError(f"--include: {quote(strange)} is no kind of event", hint=f"use {known}")
+    if names and query is None:
+        raise UsageError("--include is for a --query", hint="an event that is named is sent anyway")
+    return names
 
 
 async def _planned(api: Api, events: list[Json], to: str | None) -> list[Step]:
@@ -122,6 +166,9 @@ async def _usual(api: Api, event: Json, targets: dict[str, Json]) -> list[str]:
 
 
 def _print_plan(call: Call, steps: list[Step]) -> None:
+    for step in steps:
+        if step.event["verdict"] == Verdict.INVALID:
+            call.terminal.say(f"relay: event {step.event['id']} failed verification")
     for step in steps if call.json else ():
         call.terminal.json({"event": step.event["id"], "to": step.to, "dry_run": True})
     if not call.json:
@@ -146,6 +193,8 @@ async def _run(call: Call, api: Api, steps: list[Step], how: Json, changes: dict
 async def _sent(call: Call, api: Api, step: Step, how: Json, *, quiet: bool) -> bool:
     place = {"url": step.to} if "://" in step.to else {"target": step.to}
     made = await api.post(f"/api/events/{step.event['id']}/replay", how | place)
+    if made.get("warning"):
+        call.terminal.say(f"relay: {made['warning']}")
     try:
         delivery = await settled(api, made["delivery"])
     except NothingMatched as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -12,9 +13,9 @@ from relay.delivery.targets import Targets
 from relay.delivery.trouble import log_trace
 from relay.dial import Rules, check_target
 from relay.errors import NotFoundError, StoreError, UsageError
-from relay.model.batch import Batch, BatchCounts, BatchState, NewBatch, Plan, Step
+from relay.model.batch import Batch, BatchCounts, BatchState, LeftOut, NewBatch, Plan, Step, left_out_as
 from relay.model.delivery import Changes, DeliveryReason, NewDelivery, Route
-from relay.model.event import Event, EventOutcome, EventRow
+from relay.model.event import Event, EventOutcome, EventRow, Verdict
 from relay.model.search import MAX_LENGTH, parse
 from relay.model.signals import DeliveryChanged, Signal
 from relay.store import Store
@@ -68,7 +69,7 @@ class Bulk:
         """Return what a batch would do. Raises UsageError, TargetError, NotFoundError for an unknown target."""
         new = self._placed(new)
         await self._check(new)
-        found = await self._matching(new)
+        found, left_out = _chosen(await self._matching(new), new.include)
         steps: list[Step] = []
         skipped = 0
         for row in found:
@@ -78,17 +79,21 @@ class Bulk:
         return Plan(
             steps=tuple(steps),
             skipped=skipped,
+            left_out=left_out,
             oldest=found[0].received_at if found else None,
             newest=found[-1].received_at if found else None,
         )
 
-    async def start(self, new: NewBatch) -> Batch:
-        """Begin a batch. Raises as `plan` does, and NotFoundError when there is nothing to send."""
+    async def start(self, new: NewBatch, plan: Plan | None = None) -> Batch:
+        """Begin a batch, as planned. Raises as `plan` does, and NotFoundError when there is nothing to send."""
         new = self._placed(new)
-        plan = await self.plan(new)
+        plan = plan or await self.plan(new)
         if not plan.steps:
             lost = "; no route leads from what matches to a target" if plan.skipped else ""
-            raise NotFoundError(f"no event to replay{lost}", hint="name a target, or another query")
+            left = f"; left out: {', '.join(one.words for one in plan.left_out)}" if plan.left_out else ""
+            wanted = ", ".join(dict.fromkeys(one.outcome for one in plan.left_out))
+            hint = f"include {wanted} to send them too" if left else "name a target, or another query"
+            raise NotFoundError(f"no event to replay{lost}{left}", hint=hint)
         id_ = await self._store.batches.add(new, plan.steps, self._clock.now())
         self._bell.set()
         return await self._store.batches.get(id_)
@@ -236,12 +241,32 @@ class Bulk:
         """Return where an event's routes lead, e-mail apart: nobody gets a mail twice unless it is named."""
         matching = [route for route in self._routes if route.matches(row.source, row.type)]
         if any(route.when for route in matching):
-            led = self._led(await self._store.events.get(row.id))
+            event = await self._store.events.get(row.id)
+            # What was asked to be included goes where it would have gone, had it been accepted.
+            accepted = replace(event.row, outcome=EventOutcome.ACCEPTED, reason="")
+            led = self._led(replace(event, row=accepted))
         else:
-            taken = matching if row.outcome is EventOutcome.ACCEPTED else []
-            led = tuple(dict.fromkeys(name for route in taken for name in route.targets))
+            led = tuple(dict.fromkeys(name for route in matching for name in route.targets))
         sending = self._targets.sending
         return tuple(name for name in led if name in sending) or (sending if len(sending) == 1 else ())
+
+
+def _chosen(
+    rows: list[EventRow], include: frozenset[EventOutcome]
+) -> tuple[list[EventRow], tuple[LeftOut, ...]]:
+    """Return the events that a batch takes, and what it leaves out, most of it first."""
+    chosen: list[EventRow] = []
+    left: Counter[tuple[EventOutcome, str, bool]] = Counter()
+    for row in rows:
+        outcome = left_out_as(row.outcome, row.verdict, row.reason)
+        if outcome is None or outcome in include:
+            chosen.append(row)
+        else:
+            left[outcome, row.reason, row.verdict is Verdict.INVALID] += 1
+    return chosen, tuple(
+        LeftOut(outcome=outcome, reason=reason, is_forged=is_forged, count=count)
+        for (outcome, reason, is_forged), count in left.most_common()
+    )
 
 
 def _owed(batch: Batch, target: str, targets: Targets) -> NewDelivery:

@@ -12,7 +12,9 @@ from relay.delivery.targets import Targets
 from relay.dial import Rules, check_target
 from relay.errors import NotFoundError, UsageError
 from relay.mail.compose import Mail
+from relay.model import reasons
 from relay.model.delivery import Changes, Delivery, DeliveryReason, DeliveryState, NewDelivery, SignMode
+from relay.model.event import EventRow, Verdict
 from relay.model.signals import DeliveryChanged
 from relay.model.text import printable
 from relay.store import Store
@@ -156,6 +158,16 @@ class Replays:
     def _say(self, delivery: Delivery) -> Delivery:
         self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, delivery.state.value))
         return delivery
+
+
+def warn_of_forgery(row: EventRow, sign: SignMode | None) -> str:
+    """Return what a person should know who sends this event: that it failed verification; "" where it did not."""
+    if row.verdict is not Verdict.INVALID:
+        return ""
+    why = reasons.sentence(row.reason)
+    if sign is SignMode.FRESH:
+        return f"event {row.id} failed verification, and is signed anew because you asked for it. {why}"
+    return f"event {row.id} failed verification, and is sent with the signature it came with. {why}"
 
 
 def checked(changes: Changes) -> Changes:

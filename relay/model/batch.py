@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from relay.model import reasons
 from relay.model.delivery import SignMode
+from relay.model.event import EventOutcome, Verdict
 
 
 class BatchState(StrEnum):
@@ -25,6 +27,54 @@ class NewBatch:
     sign: SignMode = SignMode.AUTO
     rate: float | None = None
     stop_on_failure: bool = False
+    include: frozenset[EventOutcome] = frozenset()
+
+
+INCLUDABLE = (EventOutcome.REJECTED, EventOutcome.DUPLICATE, EventOutcome.IGNORED)
+
+
+def left_out_as(outcome: str, verdict: str, reason: str) -> EventOutcome | None:
+    """Return as what a bulk replay leaves an event out unless asked to include it; None for one that it takes.
+
+    A forged event that `verify = "report"` let in counts as rejected, a handshake that relay answered as ignored.
+    """
+    if outcome != EventOutcome.ACCEPTED:
+        return EventOutcome(outcome)
+    if verdict == Verdict.INVALID:
+        return EventOutcome.REJECTED
+    return EventOutcome.IGNORED if reason == "handshake" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """How many events a bulk replay leaves out as an outcome, and why: a code of `model/reasons.py`."""
+
+    outcome: EventOutcome
+    reason: str
+    is_forged: bool
+    count: int
+
+    @property
+    def words(self) -> str:
+        """Return the number and the reason: `12 failed verification (signature_mismatch)`."""
+        what = "failed verification" if self.is_forged else _LEFT_OUT[self.outcome]
+        several = "s" if self.outcome is EventOutcome.DUPLICATE and self.count > 1 else ""
+        why = f" ({self.reason})" if self.reason and self.outcome is not EventOutcome.DUPLICATE else ""
+        return f"{self.count:,} {what}{several}{why}"
+
+    @property
+    def sentence(self) -> str:
+        """Return the reason as a sentence."""
+        if self.outcome is EventOutcome.DUPLICATE:
+            return "relay has had the same event before."
+        return reasons.sentence(self.reason)
+
+
+_LEFT_OUT = {
+    EventOutcome.REJECTED: "rejected",
+    EventOutcome.DUPLICATE: "duplicate",
+    EventOutcome.IGNORED: "ignored",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +121,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a batch would do: its steps, oldest event first, and how many events lead nowhere."""
+    """What a batch would do: its steps, oldest event first, how many events lead nowhere, and what is left out."""
 
     steps: tuple[Step, ...]
     skipped: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     oldest: datetime | None = None
     newest: datetime | None = None
 

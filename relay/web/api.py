@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from relay.actions.forward import ForwardOptions
+from relay.delivery.replay import warn_of_forgery
 from relay.errors import UsageError
 from relay.model.event import Event
 from relay.model.signals import EventChanged
@@ -147,8 +148,10 @@ async def replay(request: web.Request) -> web.Response:
     to = asked.text(given, "url") or asked.text(given, "target")
     if not to:
         raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
-    made = await desk(request).verbs.replay(asked.identity(request), to, asked.changes(given))
-    return json_response({"delivery": made}, 202)
+    here, id_, changes = desk(request), asked.identity(request), asked.changes(given)
+    made = await here.verbs.replay(id_, to, changes)
+    warning = warn_of_forgery((await here.store.events.get(id_)).row, changes.sign)
+    return json_response({"delivery": made} | ({"warning": warning} if warning else {}), 202)
 
 
 async def email(request: web.Request) -> web.Response:

@@ -6,8 +6,10 @@ from typing import Any
 from aiohttp import web
 
 from relay.errors import UsageError
-from relay.model.batch import NewBatch
+from relay.model.batch import INCLUDABLE, NewBatch
 from relay.model.delivery import DeliveryState, SignMode
+from relay.model.event import EventOutcome
+from relay.model.text import printable
 from relay.web import asked, shapes
 from relay.web.answers import json_response
 from relay.web.keys import desk
@@ -35,9 +37,9 @@ async def cancel(request: web.Request) -> web.Response:
 
 
 async def start(request: web.Request) -> web.Response:
-    """POST /api/replays with `{q, target, sign, rate, stop_on_failure, dry_run}`: the plan, or the batch begun."""
+    """POST /api/replays with `{q, target, sign, rate, stop_on_failure, include, dry_run}`: the plan, or the batch."""
     given = await asked.json_body(request)
-    asked.known(given, {"q", "target", "sign", "rate", "stop_on_failure", "dry_run"})
+    asked.known(given, {"q", "target", "sign", "rate", "stop_on_failure", "include", "dry_run"})
     query = asked.text(given, "q")
     if query is None:
         raise UsageError("q is missing", hint='send {"q": "has:failed"}; "" means every event')
@@ -50,12 +52,15 @@ async def start(request: web.Request) -> web.Response:
         sign=SignMode(sign),
         rate=_rate(given),
         stop_on_failure=_flag(given, "stop_on_failure") or False,
+        include=_include(given),
     )
     bulk = desk(request).verbs.bulk
+    plan = await bulk.plan(new)
     if _flag(given, "dry_run"):
-        return json_response(shapes.plan(await bulk.plan(new)))
-    begun = await bulk.start(new)
-    return await _shown(request, begun.id, 202)
+        return json_response(shapes.plan(plan))
+    begun = await bulk.start(new, plan)
+    shown = shapes.batch(*await bulk.progress(begun.id))
+    return json_response(shown | {"left_out": shapes.left_out(plan)}, 202)
 
 
 async def replays(request: web.Request) -> web.Response:
@@ -87,6 +92,17 @@ async def resume(request: web.Request) -> web.Response:
 
 async def _shown(request: web.Request, id_: int, status: int) -> web.Response:
     return json_response(shapes.batch(*await desk(request).verbs.bulk.progress(id_)), status)
+
+
+def _include(given: Mapping[str, Any]) -> frozenset[EventOutcome]:
+    value = given.get("include") or []
+    known = ", ".join(INCLUDABLE)
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise UsageError("include must be a list", hint=f"send any of {known}")
+    strange = next((item for item in value if item not in INCLUDABLE), None)
+    if strange is not None:
+        raise UsageError(f"include cannot hold {printable(strange, 40)!r}", hint=f"use {known}")
+    return frozenset(EventOutcome(item) for item in value)
 
 
 def _rate(given: Mapping[str, Any]) -> float | None:

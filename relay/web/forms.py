@@ -169,7 +169,7 @@ def _changed(request: web.Request, event: Event, asked: Edited) -> Changed:
     return Changed(
         words=words(asked.differences),
         changes=asked.differences,
-        warning=warning(asked.changes, signed=signed),
+        warning=warning(event, asked.changes, signed=signed),
     )
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from relay.errors import RelayError, UsageError
-from relay.model.batch import NewBatch
+from relay.model.batch import INCLUDABLE, NewBatch
 from relay.model.delivery import SignMode
 from relay.web import gather, selection, standing
 from relay.web.asked import identity
@@ -135,7 +135,8 @@ async def _form(
 
 async def _planned(request: web.Request, text: str, asked: Mapping[str, Any]) -> Planned:
     try:
-        return batches.planned(await desk(request).verbs.bulk.plan(_wanted(text, asked)))
+        new = _wanted(text, asked)
+        return batches.planned(await desk(request).verbs.bulk.plan(new), new)
     except RelayError as error:
         return Planned(count="Nothing", error=sentence(error))
 
@@ -148,6 +149,7 @@ def _wanted(text: str, asked: Mapping[str, Any]) -> NewBatch:
         sign=SignMode(sign) if sign in tuple(SignMode) else SignMode.AUTO,
         rate=_rate(str(asked.get("rate", "")).strip()),
         stop_on_failure=bool(asked.get("stop")),
+        include=frozenset(outcome for outcome in INCLUDABLE if asked.get(f"include_{outcome}")),
     )
 
 

@@ -190,6 +190,20 @@ def batch(item: Batch, counts: BatchCounts | None = None) -> Json:
     return plain | {"counts": asdict(counts)} if counts else plain
 
 
+def left_out(item: Plan) -> list[Json]:
+    """Return what a bulk replay leaves out, and why."""
+    return [
+        {
+            "outcome": one.outcome.value,
+            "reason": one.reason or None,
+            "sentence": one.sentence,
+            "words": one.words,
+            "count": one.count,
+        }
+        for one in item.left_out
+    ]
+
+
 def plan(item: Plan) -> Json:
     """Return what a bulk replay would do."""
     return {
@@ -197,6 +211,7 @@ def plan(item: Plan) -> Json:
         "count": len(item.steps),
         "events": len({step.event_id for step in item.steps}),
         "skipped": item.skipped,
+        "left_out": left_out(item),
         "targets": [{"name": name, "count": count} for name, count in item.targets.items()],
         "oldest": item.oldest and moment(item.oldest),
         "newest": item.newest and moment(item.newest),

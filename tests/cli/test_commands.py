@@ -149,6 +149,26 @@ def test_a_bulk_replay_stops_at_its_first_failure_and_is_taken_up_again(ask, sha
     assert ask("replay", str(ids[0]), "--rate", "5").code == 2
 
 
+def test_a_bulk_replay_leaves_out_forged_events_unless_they_are_included(ask, shared):
+    genuine = stripe(shared, 41)
+    forged = b'{"id": "evt_forged"}'
+    with pytest.raises(OSError, match="401"):
+        shared.send("stripe", forged, Stripe_Signature=signed(forged, b"wrong"))
+    query = f"id:{genuine}..{genuine + 1}"
+    for how in ([], ["--to", "app"], ["--set", "x=1"]):
+        plan = ask("replay", "--query", query, "--dry-run", *how)
+        assert "1 delivery" in plan.err, how
+        assert "left out: " in plan.err, how
+        assert "failed verification" in plan.err, how
+        assert "--include rejected sends them too" in plan.err, how
+        assert "2 deliver" in ask("replay", "--query", query, "--include", "rejected", "--dry-run", *how).err
+    assert ask("replay", "--query", f"id:{genuine + 1}", "--to", "app").code == 4
+    assert ask("replay", "--query", query, "--include", "forged").code == 2
+    assert ask("replay", str(genuine), "--include", "rejected").code == 2
+    one = ask("replay", str(genuine + 1), "--to", "app")
+    assert f"event {genuine + 1} failed verification, and is sent with the signature it came with" in one.err
+
+
 def test_replay_refuses_what_must_not_be_dialled(ask, shared):
     id_ = stripe(shared, 8)
     for url in ("ftp://x", "http://169.254.169.254/", "http://example.com/", shared.running["dashboard_url"]):

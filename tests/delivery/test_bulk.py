@@ -8,6 +8,9 @@ from relay.dial import Rules
 from relay.errors import NotFoundError, TargetError, UsageError
 from relay.model.batch import BatchCounts, BatchState, NewBatch
 from relay.model.delivery import RetryPolicy, Route, SignMode
+from relay.model.event import EventOutcome, Source, Verdict
+from relay.model.secret import Secret
+from relay.providers.catalogue import find
 
 EVERYTHING = (Route(targets=("app",)),)
 
@@ -224,3 +227,68 @@ async def test_a_batch_that_cannot_begin_says_why(world, new, error):
         async with it.running() as engine, feeding(it, engine) as bulk:
             with pytest.raises(error):
                 await bulk.start(new)
+
+
+STRIPE = "whsec_of_these_tests"
+FORGED = (("Stripe-Signature", "t=1,v1=" + "ab" * 32),)
+
+
+async def keep_every_kind(it):
+    """Keep a genuine event, three forged ones, a duplicate and an ignored one."""
+    await it.event(body=b"good")
+    for body in (b"bad 1", b"bad 2"):
+        await it.event(body=body, headers=FORGED, verdict=Verdict.INVALID, outcome=EventOutcome.REJECTED)
+    await it.event(body=b"let in", headers=FORGED, verdict=Verdict.INVALID)
+    await it.event(body=b"again", outcome=EventOutcome.DUPLICATE)
+    await it.event(body=b"unlisted", outcome=EventOutcome.IGNORED)
+
+
+@pytest.mark.parametrize("target", ["app", None])
+async def test_what_was_forged_repeated_or_ignored_is_left_out_and_counted(world, app, ended, target):
+    async with world() as it:
+        await keep_every_kind(it)
+        async with it.running() as engine, feeding(it, engine) as bulk:
+            plan = await bulk.plan(NewBatch(query="", target=target))
+            batch = await bulk.start(NewBatch(query="", target=target))
+            await ended(bulk, batch.id)
+    assert app.bodies == [b"good"]
+    assert {one.words for one in plan.left_out} == {"3 failed verification", "1 duplicate", "1 ignored"}
+
+
+@pytest.mark.parametrize(
+    ("include", "bodies"),
+    [
+        ({EventOutcome.REJECTED}, {b"good", b"bad 1", b"bad 2", b"let in"}),
+        ({EventOutcome.DUPLICATE}, {b"good", b"again"}),
+        ({EventOutcome.IGNORED}, {b"good", b"unlisted"}),
+        (set(EventOutcome), {b"good", b"bad 1", b"bad 2", b"let in", b"again", b"unlisted"}),
+    ],
+)
+@pytest.mark.parametrize("target", ["app", None])
+async def test_what_is_included_goes_out_too_and_no_forgery_is_signed(
+    world, app, ended, include, bodies, target
+):
+    source = Source(
+        name="stripe",
+        provider="stripe",
+        path="/webhooks/stripe",
+        scheme=find("stripe").scheme,
+        secrets=(Secret("env:STRIPE", STRIPE),),
+    )
+    async with world(source=source) as it:
+        await keep_every_kind(it)
+        async with it.running() as engine, feeding(it, engine) as bulk:
+            batch = await bulk.start(NewBatch(query="", target=target, include=frozenset(include)))
+            await ended(bulk, batch.id)
+    assert set(app.bodies) == bodies
+    for _, _, headers, body in app.got:
+        if body in (b"bad 1", b"bad 2", b"let in"):
+            assert headers["Stripe-Signature"] == FORGED[0][1]
+
+
+async def test_a_batch_of_nothing_but_forgeries_says_what_was_left_out(world):
+    async with world() as it, it.running() as engine, feeding(it, engine) as bulk:
+        await it.event(verdict=Verdict.INVALID, outcome=EventOutcome.REJECTED)
+        with pytest.raises(NotFoundError, match="left out: 1 failed verification") as raised:
+            await bulk.start(NewBatch(query="", target="app"))
+    assert raised.value.hint == "include rejected to send them too"

@@ -73,8 +73,8 @@ async def test_one_is_compared_with_another_of_its_type(site):
 
 
 async def test_three_are_selected_and_replayed(site):
-    for _ in range(4):
-        await site.stripe()
+    for n in range(4):
+        await site.stripe({"id": f"evt_{n}", "type": "invoice.paid"})
     page = await still(site)
     await page.until(LIVE)
     await page.key("j")

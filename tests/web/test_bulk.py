@@ -129,3 +129,52 @@ async def test_what_cannot_be_replayed_is_said(at, body, status):
     got, answer = await at.api("/api/replays", "POST", json=body)
     assert (got, bool(answer["error"]["message"])) == (status, True)
     assert (await at.api("/api/replays/99"))[0] == 404
+
+
+async def page(at, path):
+    return (await at.api(path))[1].decode()
+
+
+FORGED = {"Stripe-Signature": "t=1,v1=" + "ab" * 32}
+
+
+async def test_a_dry_run_counts_what_is_left_out_with_its_reason(start, unused_tcp_port):
+    at = await start(
+        TOML.format(port=unused_tcp_port) + "[sources.stripe]\nsecret = 'env:S'\n", {"S": "whsec_x"}
+    )
+    for _ in range(2):
+        assert (await at.send("/webhooks/stripe", b"{}", headers=FORGED))[0] == 401
+    status, plan = await at.api("/api/replays", "POST", json={"q": "", "target": "app", "dry_run": True})
+    (left,) = plan["left_out"]
+    assert (status, plan["count"]) == (200, 0)
+    assert (left["outcome"], left["reason"], left["count"]) == ("rejected", "signature_mismatch", 2)
+    assert left["words"] == "2 failed verification (signature_mismatch)"
+    status, answer = await at.api("/api/replays", "POST", json={"q": "", "target": "app"})
+    assert (status, "left out: 2 failed verification" in answer["error"]["message"]) == (404, True)
+    asked = {"q": "", "target": "app", "include": ["rejected"], "dry_run": True}
+    assert (await at.api("/api/replays", "POST", json=asked))[1]["count"] == 2
+    html = await page(at, "/replays?q=&target=app")
+    assert "Include 2 that failed verification" in html
+    html = await page(at, "/replays?q=&target=app&include_rejected=1")
+    assert "2 deliveries of 2 events" in html
+
+
+@pytest.mark.parametrize("include", ["rejected", ["forged"], [1], {"rejected": True}])
+async def test_what_cannot_be_included_is_named(at, include):
+    status, answer = await at.api("/api/replays", "POST", json={"q": "", "include": include})
+    assert (status, "include" in answer["error"]["message"]) == (400, True)
+
+
+async def test_a_replay_of_a_forged_event_says_so_and_signs_it_only_when_asked(start, unused_tcp_port):
+    at = await start(
+        TOML.format(port=unused_tcp_port) + "[sources.stripe]\nsecret = 'env:S'\n", {"S": "whsec_x"}
+    )
+    await at.send("/webhooks/stripe", b"{}", headers=FORGED)
+    _, made = await at.api("/api/events/1/replay", "POST", json={"target": "app"})
+    assert made["warning"].startswith(
+        "event 1 failed verification, and is sent with the signature it came with."
+    )
+    _, made = await at.api("/api/events/1/replay", "POST", json={"target": "app", "sign": "fresh"})
+    assert "signed anew because you asked" in made["warning"]
+    html = await page(at, "/events/1/replay")
+    assert "This event failed verification. It goes out with the signature it came with." in html

@@ -11,7 +11,7 @@ from relay.delivery.spoil import Spoil
 from relay.delivery.targets import Targets
 from relay.dial import Rules, check_target
 from relay.errors import NotFoundError, UsageError
-from relay.model.event import EventRow
+from relay.model.event import EventRow, Verdict
 from relay.model.lab import NewRun, Planned, Settings, Trial
 from relay.model.search import parse
 from relay.model.text import printable
@@ -157,6 +157,11 @@ class Planner:
         for row in rows:
             # One after another: a hundred bodies at once may be more than there is room for.
             event = await self.store.events.get(row.id)
+            if row.verdict is Verdict.INVALID:
+                # An experiment signs events anew, and what was forged would become genuine by it.
+                for experiment in experiments:
+                    seen.refused[experiment.name][row.id] = "it failed verification; take a genuine event"
+                continue
             if helpless := self.spoil.helpless(event):
                 seen.without_id.add(row.id)
                 seen.notes.append(f"{helpless}: its events go out with the signature they came with")

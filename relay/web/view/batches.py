@@ -1,14 +1,26 @@
 """Bulk replays as people read them: what was asked for, how far it is, what is left."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from relay.model.batch import Batch, BatchCounts, BatchState, Plan
+from relay.model.batch import INCLUDABLE, Batch, BatchCounts, BatchState, NewBatch, Plan
 from relay.model.delivery import SignMode
+from relay.model.event import EventOutcome
 from relay.model.text import printable
 from relay.web.view.lists import href
 from relay.web.view.rows import Chip
 from relay.web.view.words import Moment, moment, plural
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What may be included: the name of its box, what it takes along, why it is left out."""
+
+    name: str
+    text: str
+    why: str
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +33,7 @@ class Planned:
     newest: Moment | None = None
     skipped: str = ""
     error: str = ""
+    ticks: tuple[Tick, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +76,17 @@ _CHIPS = {
     BatchState.CANCELLED: Chip(kind="dim", text="Cancelled"),
     BatchState.STOPPED: Chip(kind="no", text="Stopped"),
 }
+_KINDS = {
+    EventOutcome.REJECTED: "rejected events",
+    EventOutcome.DUPLICATE: "duplicates",
+    EventOutcome.IGNORED: "ignored events",
+}
+_INCLUDED = {
+    (EventOutcome.REJECTED, True): "failed verification",
+    (EventOutcome.REJECTED, False): "were rejected",
+    (EventOutcome.DUPLICATE, False): "are duplicates",
+    (EventOutcome.IGNORED, False): "were ignored",
+}
 _FAILED = Chip(kind="no", text="Failures")
 
 
@@ -78,8 +102,8 @@ def leads(target: str | None) -> str:
     return printable(target, 120) if target else "where their routes lead"
 
 
-def planned(plan: Plan) -> Planned:
-    """Return what a batch would do."""
+def planned(plan: Plan, new: NewBatch) -> Planned:
+    """Return what a batch would do, with a box to tick for each kind of event that it leaves out."""
     events = len({step.event_id for step in plan.steps})
     count = plural(len(plan.steps), "delivery", "deliveries")
     return Planned(
@@ -90,7 +114,28 @@ def planned(plan: Plan) -> Planned:
         skipped=f"{plural(plan.skipped, 'event')} would go nowhere: no route leads from there to a target."
         if plan.skipped
         else "",
+        ticks=tuple(_ticks(plan, new)),
     )
+
+
+def _ticks(plan: Plan, new: NewBatch) -> Iterator[Tick]:
+    for outcome in INCLUDABLE:
+        left = [one for one in plan.left_out if one.outcome is outcome]
+        chosen = outcome in new.include
+        if not left and not chosen:
+            continue
+        count = sum(one.count for one in left)
+        forged = outcome is EventOutcome.REJECTED and all(one.is_forged for one in left)
+        yield Tick(
+            name=f"include_{outcome}",
+            text=f"Include {count:,} that {_INCLUDED[outcome, forged]}"
+            if left
+            else f"Includes {_KINDS[outcome]}",
+            why="; ".join(one.words for one in left)
+            if len(left) > 1
+            else "".join(one.sentence for one in left),
+            chosen=chosen,
+        )
 
 
 def progress(batch: Batch, counts: BatchCounts) -> Progress:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from relay.model.delivery import Changes, Delivery, SignMode
 from relay.model.differences import MISSING, leaves, same
-from relay.model.event import Event, Headers
+from relay.model.event import Event, Headers, Verdict
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import header_text, is_sensitive, printable
 from relay.web.view.deliveries import HIDDEN
@@ -115,8 +115,12 @@ def words(differences: tuple[Difference, ...]) -> str:
     return f"{len(differences)} change{'' if len(differences) == 1 else 's'}"
 
 
-def warning(changes: Changes, *, signed: bool) -> str:
-    """Return what will go wrong: an edited body under its old signature."""
+def warning(event: Event, changes: Changes, *, signed: bool) -> str:
+    """Return what a person should know: the event is forged, or an edited body goes out under its old signature."""
+    if event.row.verdict is Verdict.INVALID:
+        if changes.sign is SignMode.FRESH:
+            return "This event failed verification. It is signed with the source's secret because you chose Sign again."
+        return "This event failed verification. It goes out with the signature it came with."
     touched = changes.body is not None
     if signed and touched and changes.sign is SignMode.ORIGINAL:
         return "Your verification will fail: the body changed and the old signature stays."

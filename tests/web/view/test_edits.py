@@ -80,9 +80,9 @@ def test_a_body_that_is_no_text_is_not_offered(event_of):
 def test_an_old_signature_over_a_new_body_is_warned_of(event):
     asked = edited(event, {"body": "{}", "sign": "original"})
     assert asked.changes.sign is SignMode.ORIGINAL
-    assert "will fail" in warning(asked.changes, signed=True)
-    assert warning(asked.changes, signed=False) == ""
-    assert warning(edited(event, {"body": "{}"}).changes, signed=True) == ""
+    assert "will fail" in warning(event, asked.changes, signed=True)
+    assert warning(event, asked.changes, signed=False) == ""
+    assert warning(event, edited(event, {"body": "{}"}).changes, signed=True) == ""
 
 
 def test_dots_never_become_a_value(event):

@@ -3,6 +3,7 @@
 from relay.model.event import Pick
 from relay.model.paths import dotted, pointer_to
 from relay.model.text import printable
+from relay.providers.lists import AlongsidePick
 from relay.providers.picks import BodyPick, FirstPick, FormPick, HeaderPick, PointerPick, QueryPick
 
 _LONGEST = 200
@@ -21,6 +22,8 @@ def place(pick: Pick | None) -> tuple[str, str]:
             return printable(dotted(path), _LONGEST), path
         case BodyPick(keys=keys):
             return place(PointerPick(pointer_to(keys)))
+        case AlongsidePick(pick=named):
+            return place(named)
         case FirstPick(picks=picks):
             # What is put together, such as a CloudEvent's id, has no name that a sender would know.
             names = [name for name in (place(one)[0] for one in picks) if name != _UNNAMED]

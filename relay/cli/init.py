@@ -64,7 +64,7 @@ TEMPLATE = """\
 # scheme    = "hmac"             # hmac | standard-webhooks | ed25519 | token | basic
 # header    = "X-Signature"
 # digest    = "sha256"
-# encoding  = "hex"              # hex | base64
+# encoding  = "hex"              # hex | base64 | base64url
 # prefix    = "sha256="
 # content   = "{body}"           # also {timestamp}, {id}, {url}, {method}, {path}, {query}
 #

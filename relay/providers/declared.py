@@ -31,8 +31,8 @@ from relay.providers.schemes import (
 _Known = TypeVar("_Known", bound=str)
 
 _DIGESTS: tuple[Algo, ...] = ("sha1", "sha256", "sha512")
-_ENCODINGS: tuple[Encoding, ...] = ("hex", "base64")
-_FORMS: tuple[Form, ...] = ("text", "base64", "hex")
+_ENCODINGS: tuple[Encoding, ...] = ("hex", "base64", "base64url")
+_FORMS: tuple[Form, ...] = ("text", "base64", "base64url", "hex")
 _UNITS: tuple[Unit, ...] = ("s", "ms", "iso")
 _URLS: tuple[UrlForm, ...] = ("as_given", "no_port", "with_port", "unescaped")
 

@@ -2,8 +2,10 @@
 
 import inspect
 import logging
+import traceback
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol, Self
 
 from relay.errors import SigningError
@@ -71,7 +73,7 @@ class PythonScheme:
             # The message may quote the request or the secret, so only the kind of error is kept.
             log.warning("the verifier %s raised %s", self.called, type(error).__name__)
             return self._conclude(
-                "verifier_failed", f"raised {type(error).__name__}{_where(error)}", "Failed"
+                "verifier_failed", f"raised {type(error).__name__}{self._where(error)}", "Failed"
             )
         if isinstance(said, Verification):
             return said
@@ -94,10 +96,24 @@ class PythonScheme:
         try:
             signed: object = make(capture, secret, now)
         except Exception as error:
-            raise SigningError(f"{self.called}.sign raised {type(error).__name__}{_where(error)}.") from error
+            raise SigningError(
+                f"{self.called}.sign raised {type(error).__name__}{self._where(error)}."
+            ) from error
         if not isinstance(signed, Capture):
             raise SigningError(f"{self.called}.sign returned {type(signed).__name__} in place of a Capture.")
         return signed
+
+    def _where(self, error: Exception) -> str:
+        """Return file and line of the verifier's own code that an exception passed last."""
+        frames = traceback.extract_tb(error.__traceback__)[1:]
+        try:
+            own = inspect.getfile(type(self.verifier))
+        except (TypeError, OSError):
+            own = ""
+        frame = next((frame for frame in reversed(frames) if frame.filename == own), None) or (
+            frames[-1] if frames else None
+        )
+        return f" in {Path(frame.filename).name}, line {frame.lineno}" if frame else ""
 
     def _conclude(self, reason: str, detail: str, result: str) -> Verification:
         passed = not reason
@@ -106,10 +122,3 @@ class PythonScheme:
         )
         assert (verification.verdict is Verdict.VERIFIED) == passed
         return verification
-
-
-def _where(error: Exception) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f" in line {trace.tb_lineno}" if trace is not None else ""

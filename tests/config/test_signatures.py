@@ -194,7 +194,7 @@ def test_a_verifier_may_explain_itself(tmp_path):
 @pytest.mark.parametrize(
     ("name", "detail"),
     [
-        ("Raises", "raised ValueError in line 20"),
+        ("Raises", "raised ValueError in verifiers.py, line 20"),
         ("Wrong", "returned str where True, False or a Verification was asked for"),
         ("Later", "returned coroutine where True, False or a Verification was asked for"),
     ],

@@ -367,7 +367,9 @@ async def test_a_cause_that_nobody_knows_is_not_invented(start):
         await start("", STRIPE | {"GITHUB_WEBHOOK_SECRET": GITHUB}), headers=stripe("whsec_nobody")
     )
     assert [item["cause"] for item in found] == ["unknown"]
-    assert found[0]["title"] == "No known secret gives this signature"
+    assert found[0]["title"] == "Nothing that relay tried gives this signature"
+    assert found[0]["fix"].startswith("Compare the body")
+    assert "Ruled out: 2 secrets" in found[0]["sentence"]
     assert "last four characters" in found[0]["fix"]
 
 

@@ -8,7 +8,8 @@ from relay.model.secret import Secret
 from relay.providers.doctor.case import Case, Tried
 from relay.providers.schemes import OneOf, Scheme, with_tolerance
 
-DEADLINE = 1.0  # seconds
+DEADLINE = 1.5  # seconds of work
+_SHARE = 0.5  # of the time that is left, which one hypothesis may take
 AS_RECEIVED = "As received"
 
 
@@ -21,6 +22,7 @@ class Bench:
         self.matched: list[Secret] = []
         self._monotonic = monotonic
         self._until = monotonic() + deadline
+        self._share_until = self._until
         self._tried: dict[tuple[str, str], bool] = {}
 
     @property
@@ -37,6 +39,19 @@ class Bench:
         ]
         return tuple(sorted(rows, key=lambda row: not row.matched))
 
+    def begin_share(self) -> None:
+        """Give the next hypothesis its share of the time, so that a costly one leaves some for the others."""
+        now = self._monotonic()
+        self._share_until = min(now + (self._until - now) * _SHARE, self._until)
+
+    def note(self, secret: Secret, what: str, *, fits: bool) -> bool:
+        """Remember that a variant was tried with a secret, and return whether it fits."""
+        key = (secret.reference, what)
+        self._tried[key] = self._tried.get(key, False) or fits
+        if fits:
+            self.matched.append(secret)
+        return fits
+
     def fits(
         self,
         secret: Secret,
@@ -47,21 +62,18 @@ class Bench:
     ) -> bool:
         """Say whether a secret gives the signature of a request, however old; False when time is up."""
         scheme = scheme or self.case.source.scheme
-        if scheme is None or self._is_late():
+        if scheme is None or self.is_late():
             return False
         given = self.case.capture if capture is None else capture
         ageless = with_tolerance(scheme, None, None)
         verdict = ageless.verify((secret,), given, given.received_at).verdict
-        fits = verdict is Verdict.VERIFIED
-        key = (secret.reference, what)
-        self._tried[key] = self._tried.get(key, False) or fits
-        if fits:
-            self.matched.append(secret)
-        return fits
+        return self.note(secret, what, fits=verdict is Verdict.VERIFIED)
 
-    def _is_late(self) -> bool:
-        self.cut = self.cut or self._monotonic() > self._until
-        return self.cut
+    def is_late(self) -> bool:
+        """Say whether the time of this hypothesis is up, and remember it."""
+        late = self._monotonic() > self._share_until
+        self.cut = self.cut or late
+        return late
 
 
 def leaves(scheme: SignatureScheme | None) -> tuple[Scheme, ...]:

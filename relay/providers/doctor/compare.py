@@ -1,5 +1,7 @@
 """The signature as received beside the one each secret gives: for a person's eyes alone."""
 
+from contextlib import suppress
+
 from relay.errors import SigningError
 from relay.model.event import Capture, SignatureScheme
 from relay.model.secret import Secret
@@ -17,13 +19,10 @@ _SHOWN = 600
 
 def compare(bench: Bench) -> tuple[tuple[str, ...], tuple[Compared, ...]]:
     """Return the signatures received, and the one that each secret of the source gives."""
-    scheme = _single(bench)
-    if scheme is None:
+    found = read_signed(bench)
+    if found is None:
         return (), ()
-    try:
-        reading, received = _read(scheme, bench.case.capture)
-    except UnreadableError:
-        return (), ()
+    scheme, reading, received = found
     secrets = dict.fromkeys((*bench.own, *bench.matched))
     compared = tuple(_compared(scheme, secret, reading, received) for secret in secrets)
     return tuple(printable(text, _SHOWN) for text in received), compared
@@ -35,25 +34,63 @@ def tail(secret: Secret) -> str:
     return printable(text[-4:]) if len(text) >= _TAIL_FROM else ""
 
 
-def _single(bench: Bench) -> SignedText | None:
+def read_signed(
+    bench: Bench, *, any_time: bool = False
+) -> tuple[SignedText, Reading, tuple[bytes, ...]] | None:
+    """Return the scheme a request is checked by, its reading, and the signatures it presents; None if unreadable.
+
+    `any_time` reads it also where its time is missing.
+    """
+    scheme = single_scheme(bench)
+    if scheme is None:
+        return None
+    try:
+        return scheme, *_read(scheme, bench.case.capture, any_time=any_time)
+    except UnreadableError:
+        return None
+
+
+def single_scheme(bench: Bench) -> SignedText | None:
+    """Return the one scheme that a request is checked by; None where it signs no text."""
     scheme: SignatureScheme | None = bench.case.source.scheme
     if isinstance(scheme, OneOf):
         scheme = choose(leaves(scheme), bench.case.capture, bench.own)
     return scheme if isinstance(scheme, SignedText) else None
 
 
-def _read(scheme: SignedText, capture: Capture) -> tuple[Reading, tuple[bytes, ...]]:
+def _read(scheme: SignedText, capture: Capture, *, any_time: bool) -> tuple[Reading, tuple[bytes, ...]]:
     payload = capture.payload
     presented = [scheme.layout.read(text) for text in scheme.place.read(capture, payload)]
     ts = next((one.ts for one in presented if one.ts), b"")
     if scheme.time is not None and scheme.time.place is not None:
-        ts = only(scheme.time.place, capture, payload)
+        values = scheme.time.place.read(capture, payload)
+        ts = next(iter(values), b"") if any_time else only(scheme.time.place, capture, payload)
     ident = only(scheme.ident, capture, payload) if scheme.ident else b""
     reading = Reading(
         capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None
     )
     reading.url = spellings(address(capture), scheme.urls)[0]
     return reading, tuple(text for one in presented for text in one.signatures)
+
+
+def signed_texts(scheme: SignedText, capture: Capture, key: bytes) -> tuple[bytes, ...]:
+    """Return the texts that a key may have signed, also where the signature itself cannot be read."""
+    payload = capture.payload
+    ts = b""
+    for text in scheme.place.read(capture, payload):
+        with suppress(UnreadableError):
+            ts = ts or scheme.layout.read(text).ts or b""
+    try:
+        if scheme.time is not None and scheme.time.place is not None:
+            ts = only(scheme.time.place, capture, payload)
+        ident = only(scheme.ident, capture, payload) if scheme.ident else b""
+        reading = Reading(
+            capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None
+        )
+        reading.url = spellings(address(capture), ("as_given",))[0]
+        return tuple(scheme.texts(key, reading))
+    except UnreadableError:
+        return ()
 
 
 def _compared(scheme: SignedText, secret: Secret, reading: Reading, received: tuple[bytes, ...]) -> Compared:

@@ -9,9 +9,16 @@ from relay.providers.doctor.case import Finding, name_of
 from relay.providers.schemes import Algo, Encoding, Form, Hmac, Key, template
 
 _DIGESTS: tuple[Algo, ...] = ("sha256", "sha1", "sha512")
-_ENCODINGS: tuple[Encoding, ...] = ("hex", "base64")
-_KEYS: tuple[Form, ...] = ("text", "base64", "hex")
-_CONTENTS = ("{body}", "{url}{body}", "{body}{url}", "{method}{url}{body}", "{method}{path}{body}")
+_ENCODINGS: tuple[Encoding, ...] = ("hex", "base64", "base64url")
+_KEYS: tuple[Form, ...] = ("text", "base64", "base64url", "hex")
+_CONTENTS = (
+    "{body}",
+    "{url}{body}",
+    "{body}{url}",
+    "{method}{url}{body}",
+    "{method}{path}{body}",
+    "{method}{target}{body}",
+)
 _TIMED = (
     "{timestamp}.{body}",
     "{timestamp}{body}",
@@ -46,14 +53,22 @@ def other_declaration(bench: Bench) -> Iterator[Finding]:
 
 def neighbours(declared: Hmac) -> Iterator[tuple[Hmac, tuple[str, ...]]]:
     """Return the schemes near a declared one, fewest changes first, each with its lines for relay.toml."""
-    contents = (*_CONTENTS, *(_TIMED if declared.time else ()), *(_IDENTIFIED if declared.ident else ()))
+    written = declared.signed.text.replace("{ts}", "{timestamp}")
+    whole = (written.replace("{path}", "{target}"),) if "{path}" in written else ()
+    contents = (
+        written,
+        *whole,
+        *_CONTENTS,
+        *(_TIMED if declared.time else ()),
+        *(_IDENTIFIED if declared.ident else ()),
+    )
     found: list[tuple[Hmac, tuple[str, ...]]] = []
-    for algo, encoding, form, content in product(_DIGESTS, _ENCODINGS, _KEYS, contents):
+    for algo, encoding, form, content in product(_DIGESTS, _ENCODINGS, _KEYS, dict.fromkeys(contents)):
         changes = {
             "digest": (algo, declared.algo),
             "encoding": (encoding, declared.encoding),
             "key": (form, declared.key.form),
-            "content": (content, declared.signed.text.replace("{ts}", "{timestamp}")),
+            "content": (content, written),
         }
         lines = tuple(f'{name} = "{new}"' for name, (new, old) in changes.items() if new != old)
         if lines:

@@ -10,31 +10,47 @@ from relay.providers.doctor import (
     handshakes,
     headers,
     history,
+    order,
     secrets,
     senders,
+    signatures,
     times,
     unchecked,
+    verifiers,
 )
-from relay.providers.doctor.bench import DEADLINE, Bench
+from relay.providers.doctor.bench import AS_RECEIVED, DEADLINE, Bench
 from relay.providers.doctor.case import Case, Diagnosis, Finding
 from relay.providers.doctor.compare import compare
+from relay.providers.doctor.symptoms import symptoms
 
 Hypothesis = Callable[[Bench], Iterator[Finding]]
 
 WITH_SIGNATURE: tuple[Hypothesis, ...] = (
     times.out_of_time,
+    signatures.rewritten,
     declared.other_declaration,
     secrets.spoiled,
     secrets.elsewhere,
     senders.another_provider,
     headers.mended,
+    headers.repeated,
     senders.another_way,
     addresses.other_address,
     bodies.changed,
     history.earlier_body,
-    secrets.not_a_secret,
+    headers.other_id,
+    order.reordered,
+    times.replaced,
 )
-WITHOUT_SIGNATURE: tuple[Hypothesis, ...] = (senders.another_provider, headers.renamed, senders.another_way)
+WITHOUT_SIGNATURE: tuple[Hypothesis, ...] = (
+    senders.another_provider,
+    headers.renamed,
+    headers.legacy,
+    senders.another_way,
+    times.replaced,
+    headers.elsewhere,
+)
+"""Hypotheses that a fitting signature proves, the cheap and likely first."""
 
 
 def diagnose(
@@ -68,6 +84,8 @@ def _findings(bench: Bench, verification: Verification) -> Iterator[Finding]:
         yield from _fits_now(bench.case)
     elif verification.verdict is Verdict.UNCHECKED:
         yield from unchecked.not_checked(bench, verification)
+    elif broken := tuple(verifiers.broken_verifier(bench.case, verification)):
+        yield from broken
     else:
         yield from _invalid(bench, verification)
 
@@ -89,12 +107,16 @@ def _invalid(bench: Bench, verification: Verification) -> Iterator[Finding]:
     absent = verification.reason == "signature_missing"
     found: list[Finding] = []
     for hypothesis in WITHOUT_SIGNATURE if absent else WITH_SIGNATURE:
+        bench.begin_share()
         found += hypothesis(bench)
         if any(finding.certain for finding in found):
             break
     if not any(finding.certain for finding in found):
         found += headers.missing(case, verification)
         found += headers.malformed(case, verification)
+        found += () if absent else secrets.not_a_secret(bench)
+        # A signature that cannot be read, or is not there, says more than what a body looks like.
+        found += () if found else symptoms(bench)
     # Age alone explains no signature that does not fit, so it never comes first.
     yield from found or (unknown(bench),)
     causes = {finding.cause for finding in found}
@@ -105,10 +127,36 @@ def _invalid(bench: Bench, verification: Verification) -> Iterator[Finding]:
 def unknown(bench: Bench) -> Finding:
     """Return what to say when no cause is proven: that it is not known, and where to begin."""
     case = bench.case
+    kinds = dict.fromkeys(_RULED_OUT.get(row.what, "") for row in bench.tried)
+    ruled_out = "".join(f", {kind}" for kind in kinds if kind)
+    secrets_tried = len({row.secret for row in bench.tried if row.what == AS_RECEIVED})
+    named = f"{secrets_tried} secret{'s' if secrets_tried != 1 else ''} as saved and as they may have been misspelt"
     cut = " Not everything could be tried in time." if bench.cut else ""
     return Finding(
         cause="unknown",
-        title="No known secret gives this signature",
-        sentence=f"Either the secret is wrong or the body changed on the way.{cut}",
-        fix=f"Start with the secret: compare its last four characters with those {case.title} shows.",
+        title="Nothing that relay tried gives this signature",
+        sentence=f"Ruled out: {named}{ruled_out}.{cut}",
+        fix=f"Compare the body with the one that {case.title} shows for this delivery, byte for byte. If they are the "
+        "same, it was signed with a secret that relay does not have: compare the last four characters with those "
+        f"{case.title} shows.",
     )
+
+
+_RULED_OUT = {
+    "Signature written differently": "the signature in another encoding or cut short",
+    "Signature header mended": "its header rewritten",
+    "Other addresses": "other addresses",
+    "Ends and line breaks": "line breaks",
+    "Packing": "packing",
+    "Envelopes": "envelopes",
+    "JSON re-serialised": "JSON or forms written anew",
+    "Form re-encoded": "JSON or forms written anew",
+    "Charset": "character sets",
+    "Bodies of earlier events": "the bodies of earlier events",
+    "Keys in another order": "keys in another order",
+    "Other times": "other times within the limit",
+    "Other ids": "other ids",
+    "Other declarations": "other digests, encodings and contents",
+    "Other providers' ways to sign": "the ways of other providers",
+}
+"""What was tried, in words for a person, by what the table of trials calls it."""

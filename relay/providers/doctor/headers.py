@@ -7,12 +7,16 @@ from urllib.parse import unquote
 
 from relay.model.event import Capture, Check, Verification
 from relay.model.text import printable
-from relay.providers.doctor.bench import Bench, header_names
+from relay.providers.doctor.bench import Bench, header_names, leaves
 from relay.providers.doctor.case import Case, Finding, name_of
+from relay.providers.schemes import body_hmac
 from relay.providers.schemes.splice import with_header
 
+_SHA1 = "SHA-1"
+_MOST_HEADERS = 60
+_LEAST_SIGNATURE, _MOST_SIGNATURE = 16, 1000  # characters of a header that may be a signature
 _LEGACY = {
-    "x-hub-signature-256": ("X-Hub-Signature", "SHA-1"),
+    "x-hub-signature-256": ("X-Hub-Signature", _SHA1),
     "x-hubspot-signature-v3": ("X-HubSpot-Signature", "the first versions"),
     "webhook-signature": ("X-Gitlab-Token", "a plain token"),
 }
@@ -24,6 +28,102 @@ class Mending(NamedTuple):
 
     value: str
     happened: str
+
+
+def legacy(bench: Bench) -> Iterator[Finding]:
+    """Say when only the older signature of the provider came, and whether it is right."""
+    case = bench.case
+    for name in _missing(case):
+        old, kind = _LEGACY.get(name.lower(), ("", ""))
+        value = case.capture.header(old) if old else None
+        if value is None:
+            continue
+        older = body_hmac(old, algo="sha1", prefix="sha1=") if kind == _SHA1 else None
+        fits = next(
+            (secret for secret in bench.own if older and bench.fits(secret, kind, scheme=older)), None
+        )
+        fit = f" It fits {name_of(fits)}, so the secret is right." if fits else ""
+        yield Finding(
+            cause="signature_missing",
+            title=f"Only the {kind} signature came: {name} is missing",
+            sentence=f"Only {old} came, which is {kind} and does not count.{fit} An old server sends nothing else, or "
+            f"something removed {name}.",
+            fix=f"Update the server that sends this to one that signs with {name} as well, or let {name} through.",
+            certain=True,
+        )
+        return
+
+
+def elsewhere(bench: Bench) -> Iterator[Finding]:
+    """Try every other header as the signature's, where that one is missing."""
+    case = bench.case
+    for name in _missing(case):
+        for other, value in case.capture.headers[:_MOST_HEADERS]:
+            if not _LEAST_SIGNATURE <= len(value) <= _MOST_SIGNATURE:
+                continue
+            for mending in (Mending(value, ""), *mendings(value)):
+                for secret in bench.own:
+                    moved = with_header(case.capture, (name,), mending.value)
+                    if bench.fits(secret, "Other headers", capture=moved):
+                        yield _moved(case, name, other, name_of(secret))
+                        return
+
+
+def repeated(bench: Bench) -> Iterator[Finding]:
+    """Try each value of a signature header that came more than once, or was joined of several."""
+    case = bench.case
+    name = next(iter(header_names(case.source.scheme)), "")
+    values = case.capture.header_values(name) if name else ()
+    parts = [part.strip() for value in values for part in (value, *value.split(","), *value.split(", "))]
+    for part in dict.fromkeys(parts) if len(values) > 1 or "," in "".join(values) else ():
+        for secret in bench.own:
+            if bench.fits(secret, _KIND, capture=with_header(case.capture, (name,), part)):
+                yield Finding(
+                    cause="header_repeated",
+                    title=f"{name} came more than once, with different values",
+                    sentence=f"One of them fits {name_of(secret)}. relay takes a request only where they agree, for "
+                    "the app may read another one.",
+                    fix=f"Let {name} be sent once: something between {case.title} and relay adds one of its own.",
+                    certain=True,
+                )
+                return
+
+
+def other_id(bench: Bench) -> Iterator[Finding]:
+    """Try other ids of the request, where the signature covers one."""
+    case = bench.case
+    for leaf in leaves(case.source.scheme):
+        place = getattr(leaf, "ident", None)
+        if place is None:
+            continue
+        for name, value in case.capture.headers[:_MOST_HEADERS]:
+            if "id" not in name.lower() or not value:
+                continue
+            for secret in bench.own:
+                if bench.fits(
+                    secret, "Other ids", capture=place.write(case.capture, value.encode("latin-1"))
+                ):
+                    yield Finding(
+                        cause="id_replaced",
+                        title=f"{place.title} is not the id that was signed",
+                        sentence=f"The signature fits {name_of(secret)} with the id in {printable(name, 60)}.",
+                        fix=f"Let {place.title} through as {case.title} sends it.",
+                        certain=True,
+                    )
+                    return
+
+
+def _moved(case: Case, name: str, other: str, secret: str) -> Finding:
+    return Finding(
+        cause="header_renamed",
+        title=f"The signature came as {printable(other, 60)} instead of {name}",
+        sentence=f"Its value fits {secret}: the sender, or something between it and relay, uses another header.",
+        fix=f"Let the signature come as {name}."
+        if case.source.provider != "custom"
+        else f"Correct [sources.{case.source.name}.signature], and restart relay:",
+        line=f'header = "{printable(other, 60)}"' if case.source.provider == "custom" else "",
+        certain=True,
+    )
 
 
 def renamed(bench: Bench) -> Iterator[Finding]:
@@ -54,15 +154,11 @@ def missing(case: Case, verification: Verification) -> Iterator[Finding]:
     step = _failed(verification)
     names = header_names(case.source.scheme)
     name = next(iter(names), "the signature")
-    old, kind = _LEGACY.get(name.lower(), ("", ""))
-    came = (
-        f" Only {old} came, which is {kind} and does not count." if old and case.capture.header(old) else ""
-    )
     what = step.detail if step else f"{name} is missing"
     yield Finding(
         cause="signature_missing",
         title="No signature header",
-        sentence=f"{what}: something removed it, or this is not {case.title}.{came}",
+        sentence=f"{what}: something removed it, or this is not {case.title}.",
         fix=f"Look at the Headers tab for what came, and set the secret at {case.title} if it signs only with one.",
     )
 

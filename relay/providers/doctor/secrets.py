@@ -1,6 +1,7 @@
 """The secret is not the one that signed: spoiled when it was saved, or another one altogether."""
 
 import re
+import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from relay.model.text import printable
 from relay.providers.catalogue import find
 from relay.providers.doctor.bench import AS_RECEIVED, Bench
 from relay.providers.doctor.case import Case, Finding, Known, name_of, where_of
-from relay.providers.schemes.keys import unbase64
+from relay.providers.schemes.keys import unbase64, unbase64url
 
 _PREFIXES = ("v1,whsec_", "whsec_", "whsk_", "v1,", "sha256=", "Bearer ", "bearer ")
 _ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=\S)")
@@ -35,6 +36,9 @@ _OTHER_CREDENTIALS = {
     "shopify": (("shpat_", "shpca_"), "an access token", "the client secret of the app"),
     "linear": (("lin_api_", "lin_oauth_"), "an API key", "the signing secret of the webhook"),
 }
+
+
+_UNMARKED = "Hex without its marks"
 
 
 class Spoiling(NamedTuple):
@@ -64,8 +68,15 @@ def spoiled(bench: Bench) -> Iterator[Finding]:
 def variants(text: str) -> Iterator[Spoiling]:
     """Return a secret as it may have been meant, the likeliest slip first; never the text itself."""
     cleaned = [*_cleaned(text)]
+    respelt = [*_respelt(text.strip())]
+    unmarked = [one for one in respelt if one.what == _UNMARKED][:1]
     seen = {text}
-    for spoiling in (*cleaned, *_encoded(text), *(way for one in cleaned[:3] for way in _encoded(one.text))):
+    for spoiling in (
+        *cleaned,
+        *respelt,
+        *_encoded(text),
+        *(way for one in (*cleaned[:3], *unmarked) for way in _encoded(one.text)),
+    ):
         if spoiling.text and spoiling.text not in seen:
             seen.add(spoiling.text)
             yield spoiling
@@ -108,8 +119,56 @@ def _cleaned(text: str) -> Iterator[Spoiling]:
         yield Spoiling(changed, f"Changed to {case} case", title, "Save it exactly as the provider shows it")
 
 
+def _respelt(text: str) -> Iterator[Spoiling]:
+    """Return a secret in another spelling of its own encoding."""
+    fix = "Save it exactly as the provider shows it"
+    prefix = next((known for known in _PREFIXES if text.startswith(known)), "")
+    bare = text.removeprefix(prefix)
+    for old, new, name in (("-_", "+/", "base64url"), ("+/", "-_", "base64")):
+        changed = bare.translate(str.maketrans(old, new))
+        if changed != bare:
+            other = "base64" if name == "base64url" else "base64url"
+            title = f"The saved secret is spelt in {name}, where the provider gives {other}"
+            yield Spoiling(prefix + changed, f"Spelt in {other}", title, f"Save it in {other}")
+    joined = re.sub(r"\s+", "", text)
+    yield Spoiling(
+        joined,
+        "Spaces inside removed",
+        "The saved secret has spaces or line breaks inside",
+        "Save it in one piece",
+    )
+    if re.fullmatch(r"(?:0[xX])?[0-9A-Fa-f]{2}(?:[:\- ]?[0-9A-Fa-f]{2})+", bare):
+        digits = re.sub(r"^0[xX]|[:\- ]", "", bare)
+        for changed in (digits, digits.lower(), digits.upper()):
+            yield Spoiling(
+                prefix + changed,
+                _UNMARKED,
+                "The saved secret is hex with marks in it",
+                "Save the digits alone",
+            )
+    for padding in ("=", "=="):
+        yield Spoiling(text + padding, "Padding added", "The saved secret lost the = at its end", fix)
+    yield Spoiling(
+        text.rstrip("="),
+        "Padding removed",
+        "The saved secret has a = at its end that does not belong there",
+        fix,
+    )
+    yield Spoiling(
+        text.replace("\\n", "\n"),
+        "Line breaks put in",
+        "The saved secret has \\n in it where line breaks belong",
+        fix,
+    )
+    for form in ("NFC", "NFD"):
+        changed = unicodedata.normalize(form, text)
+        yield Spoiling(
+            changed, "Letters composed anew", "The saved secret has its accents in another form", fix
+        )
+
+
 def _encoded(text: str) -> Iterator[Spoiling]:
-    for name, raw in (("base64", unbase64(text)), ("hex", _unhex(text))):
+    for name, raw in (("base64", unbase64(text) or unbase64url(text)), ("hex", _unhex(text))):
         if raw:
             title, fix = f"The saved secret is still {name}", f"Save what the {name} stands for"
             yield Spoiling(_text(raw), f"{name} decoded".capitalize(), title, fix)

@@ -7,6 +7,10 @@ from relay.providers.doctor.bench import Bench, header_names, leaves
 from relay.providers.doctor.case import Case, Finding, Known, name_of
 from relay.providers.provider import Provider
 
+_ANYBODYS = frozenset(
+    {"user-agent", "accept", "accept-encoding", "content-type", "connection", "cache-control"}
+)
+
 
 def another_provider(bench: Bench) -> Iterator[Finding]:
     """Say whose headers these are, when they are not those of the source's provider."""
@@ -48,8 +52,9 @@ def another_way(bench: Bench) -> Iterator[Finding]:
     """Try every way of signing in the catalogue that the request could be of."""
     case = bench.case
     known = tuple(Known(secret=secret, source=case.source.name) for secret in bench.own)
+    identified = _shows_itself(case)
     for provider in PROVIDERS.values():
-        if provider.name == case.source.provider:
+        if provider.name == case.source.provider or (identified and not _is_kin(case, provider)):
             continue
         for scheme in provider.schemes:
             if not scheme.presented(case.capture):
@@ -66,6 +71,28 @@ def another_way(bench: Bench) -> Iterator[Finding]:
                         certain=True,
                     )
                     return
+
+
+def _shows_itself(case: Case) -> bool:
+    """Say whether headers besides the signature's show that the request is the source's own provider's."""
+    own = PROVIDERS.get(case.source.provider)
+    if own is None:
+        return False
+    signing = {name.lower() for name in header_names(case.source.scheme)}
+    named = (
+        {name.lower() for name in (*own.recognise, *(name for name, _ in own.companions))}
+        - signing
+        - _ANYBODYS
+    )
+    return any(name.lower() in named for name, _ in case.capture.headers)
+
+
+def _is_kin(case: Case, provider: Provider) -> bool:
+    """Say whether a provider is another way of the same one to sign, or shows headers of its own as well."""
+    came = {name.lower() for name, _ in case.capture.headers}
+    return provider.name.startswith(f"{case.source.provider}-") or any(
+        name.lower() in came for name in provider.recognise
+    )
 
 
 def _fitting(bench: Bench, sender: Provider) -> Known | None:

@@ -3,11 +3,19 @@
 import re
 from collections.abc import Iterator
 
-from relay.model.event import Check
-from relay.providers.doctor.bench import AS_RECEIVED, Bench
-from relay.providers.doctor.case import Case, Finding
-from relay.providers.schemes import with_tolerance
+from relay.model.event import Capture, Check, SignatureScheme
+from relay.model.secret import Secret
+from relay.model.text import printable
+from relay.providers.doctor.bench import AS_RECEIVED, Bench, leaves
+from relay.providers.doctor.case import Case, Finding, name_of
+from relay.providers.doctor.compare import read_signed, single_scheme
+from relay.providers.schemes import SignedText, Time
 from relay.providers.schemes.timing import STEP
+
+_WIDEST = 3600  # seconds around the arrival that are tried
+_FAR = 20_000  # days: 55 years, which no event is old, and nobody's clock is off
+_FINER = (("nanoseconds", 10**12), ("microseconds", 10**9), ("milliseconds", 0))
+_SPARE = 600  # seconds that a proposed limit leaves
 
 
 def out_of_time(bench: Bench) -> Iterator[Finding]:
@@ -16,6 +24,60 @@ def out_of_time(bench: Bench) -> Iterator[Finding]:
         if bench.fits(secret, AS_RECEIVED):
             yield from lateness(bench.case, "Signature fits, but it is", certain=True)
             return
+
+
+def replaced(bench: Bench) -> Iterator[Finding]:
+    """Try each second that the source's limits allow: something may have put another time into the header."""
+    scheme = single_scheme(bench)
+    if scheme is None or scheme.time is None or scheme.time.unit != "s" or "{t" not in scheme.signed.text:
+        return
+    found = read_signed(bench, any_time=True)
+    keys = [(secret, key) for secret in bench.own if (key := scheme.read_key(secret)) is not None]
+    if found is None or not keys:
+        return
+    _, reading, received = found
+    came, arrived = reading.ts, int(bench.case.capture.received_at.timestamp())
+    for second in _seconds(arrived, scheme.time):
+        reading.ts = str(second).encode()
+        if bench.is_late():
+            return
+        for secret, key in keys:
+            reading.secret = scheme.shared_text(key)
+            fits = scheme.matches(key, scheme.content(reading), received, reading.capture)
+            if bench.note(secret, "Other times", fits=fits):
+                yield _replaced(bench.case, scheme.time, secret, (came, second, arrived))
+                return
+
+
+def _seconds(arrived: int, time: Time) -> Iterator[int]:
+    """Return the seconds within the limits of a scheme, those next to the arrival first."""
+    past, future = (
+        _WIDEST if limit is None else min(int(limit), _WIDEST) for limit in (time.past, time.future)
+    )
+    yield arrived
+    for away in range(1, max(past, future) + 1):
+        if away <= past:
+            yield arrived - away
+        if away <= future:
+            yield arrived + away
+
+
+def _replaced(case: Case, time: Time, secret: Secret, moments: tuple[bytes, int, int]) -> Finding:
+    came, signed, arrived = moments
+    title = time.place.title if time.place else "The time in the signature header"
+    age = (
+        f"{arrived - signed} s before it arrived"
+        if signed <= arrived
+        else f"{signed - arrived} s after it arrived"
+    )
+    held = f"holds {printable(came, 40)}" if came else "did not come"
+    return Finding(
+        cause="timestamp_replaced",
+        title=f"{title} is not the time that was signed" if came else f"{title} was removed on the way",
+        sentence=f"The signature fits {name_of(secret)} for the time {signed}, {age}; {title} {held}.",
+        fix=f"Let whatever stands between {case.title} and relay pass that header on as it came.",
+        certain=True,
+    )
 
 
 def lateness(case: Case, lead: str, *, certain: bool = False) -> Iterator[Finding]:
@@ -27,7 +89,10 @@ def lateness(case: Case, lead: str, *, certain: bool = False) -> Iterator[Findin
     check = next((step for step in verification.checks if step.name == STEP and step.passed is False), None)
     if check is None:
         return
-    if verification.reason == "timestamp_future" or "ahead" in check.detail:
+    unit = _other_unit(scheme, capture, check)
+    if unit is not None:
+        yield _wrong_unit(case, *unit, certain=certain)
+    elif verification.reason == "timestamp_future" or "ahead" in check.detail:
         yield _ahead(check, certain=certain)
     elif check.result == "Too old":
         yield _old(case, check, lead, certain=certain)
@@ -41,7 +106,35 @@ def _old(case: Case, check: Check, lead: str, *, certain: bool) -> Finding:
         sentence="A replay by the provider or a slow way here looks like this; a clock of this machine that is ahead "
         "does too.",
         fix=f"To accept older requests, widen the limit under {case.header}:",
-        line='tolerance = "1h"' if _within_an_hour(case) else 'tolerance = "off"',
+        line=f'tolerance = "{_wide_enough(check)}"',
+        certain=certain,
+    )
+
+
+def _other_unit(scheme: SignatureScheme, capture: Capture, check: Check) -> tuple[str, str] | None:
+    """Return the unit a timestamp is in and the one that is read, where it makes sense in another only."""
+    del capture
+    units = {leaf.time.unit for leaf in leaves(scheme) if isinstance(leaf, SignedText) and leaf.time}
+    offset = re.match(r"([0-9,]+) days (old|ahead)", check.detail)
+    if offset is None:
+        return None
+    days, ahead = int(offset[1].replace(",", "")), offset[2] == "ahead"
+    if ahead and days > _FAR and units & {"s"}:
+        return next(word for word, least in _FINER if days >= least), "seconds"
+    return ("seconds", "milliseconds") if not ahead and days > _FAR // 2 and units & {"ms"} else None
+
+
+def _wrong_unit(case: Case, came: str, read: str, *, certain: bool) -> Finding:
+    custom = case.source.provider == "custom"
+    declared = {"milliseconds": "ms", "seconds": "s"}.get(came, "")
+    return Finding(
+        cause="timestamp_unit",
+        title=f"The timestamp is in {came}, where {read} belong",
+        sentence=f"The signature fits, but {case.title} counts {read}, so the time that came lies far away.",
+        fix=f"Correct [sources.{case.source.name}.signature], and restart relay:"
+        if custom and declared
+        else f"Let the sender write its time in {read}, as {case.title} does.",
+        line=f'timestamp_unit = "{declared}"' if custom and declared else "",
         certain=certain,
     )
 
@@ -73,9 +166,12 @@ def _in_minutes(text: str) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-def _within_an_hour(case: Case) -> bool:
-    scheme, capture = case.source.scheme, case.capture
-    if scheme is None:
-        return True
-    wider = with_tolerance(scheme, 3600.0, 3600.0)
-    return wider.verify(case.source.secrets, capture, capture.received_at).reason != "timestamp_stale"
+def _wide_enough(check: Check) -> str:
+    """Return a limit that takes the request, with some time to spare: never none at all."""
+    age = re.match(r"([0-9,]+) (s|min|h|days) ", check.detail)
+    size = {"s": 1, "min": 60, "h": 3600, "days": 86_400}
+    # The age is told rounded, and the next request may be somewhat older.
+    seconds = (int(age[1].replace(",", "")) + 1) * size[age[2]] + _SPARE if age else 3600
+    if seconds <= 3600:
+        return "1h"
+    return f"{-(-seconds // 3600)}h" if seconds <= 48 * 3600 else f"{-(-seconds // 86_400)}d"

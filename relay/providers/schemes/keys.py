@@ -1,16 +1,20 @@
 """Keys and digests as text: how a configured secret becomes key bytes, and a digest a header."""
 
 import binascii
+import hmac
 import re
 from dataclasses import dataclass
 from typing import Literal
 
 from relay.model.secret import Secret
 
-Encoding = Literal["hex", "base64"]
-Form = Literal["text", "base64", "hex"]
+Encoding = Literal["hex", "base64", "base64url"]
+Form = Literal["text", "base64", "base64url", "hex"]
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_TO_STANDARD = str.maketrans("-_", "+/")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 
 
@@ -53,7 +57,12 @@ def decode(text: str, form: Form) -> bytes | None:
         return text.encode("utf-8", "surrogateescape") if _is_encodable(text) else None
     if form == "hex":
         return bytes.fromhex(text) if _HEX.fullmatch(text) else None
-    return unbase64(text)
+    return unbase64url(text) if form == "base64url" else unbase64(text)
+
+
+def unbase64url(text: str) -> bytes | None:
+    """Return decoded base64 of the URL alphabet (RFC 4648, 5), padded or not; None when it is anything else."""
+    return unbase64(text.translate(_TO_STANDARD)) if _BASE64URL.fullmatch(text) else None
 
 
 def unbase64(text: str) -> bytes | None:
@@ -68,10 +77,18 @@ def unbase64(text: str) -> bytes | None:
 
 
 def encode(digest: bytes, encoding: Encoding) -> bytes:
-    """Return a digest as lower-case hex or standard base64."""
+    """Return a digest as lower-case hex, standard base64, or base64url without padding."""
     if encoding == "hex":
         return digest.hex().encode()
-    return binascii.b2a_base64(digest, newline=False)
+    text = binascii.b2a_base64(digest, newline=False)
+    return text.translate(_TO_URL).rstrip(b"=") if encoding == "base64url" else text
+
+
+def same_text(expected: bytes, received: bytes, encoding: Encoding) -> bool:
+    """Compare two written digests in constant time; base64url is the same with and without its padding."""
+    if encoding == "base64url":
+        received = received.rstrip(b"=")
+    return hmac.compare_digest(expected, received)
 
 
 def _is_encodable(text: str) -> bool:

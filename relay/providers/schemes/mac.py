@@ -8,7 +8,7 @@ from typing import Literal
 from relay.errors import ConfigError
 from relay.model.event import Capture
 from relay.providers.schemes.base import UnreadableError
-from relay.providers.schemes.keys import Encoding, encode
+from relay.providers.schemes.keys import Encoding, encode, same_text
 from relay.providers.schemes.layouts import Prefix, Raw
 from relay.providers.schemes.places import InHeader
 from relay.providers.schemes.signed import SignedText
@@ -75,7 +75,7 @@ class Hmac(SignedText):
         """Compare each with the digest as it is written, which is made once."""
         expected = self.make(key, text, capture)
         found = [item.lower() for item in signatures] if self.any_case else signatures
-        return any(hmac.compare_digest(expected, item) for item in found)
+        return any(same_text(expected, item, self.encoding) for item in found)
 
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
         """Return the digest as it is written."""
@@ -116,7 +116,7 @@ class Digest(SignedText):
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         """Compare each with the digest as it is written."""
         expected = self.make(key, text, capture)
-        return any(hmac.compare_digest(expected, item) for item in signatures)
+        return any(same_text(expected, item, self.encoding) for item in signatures)
 
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
         """Return the digest as it is written."""

@@ -217,7 +217,7 @@ class SignedText(ABC):
             checks.append(Check(name=step, passed=False, detail=detail, result="Unusable"))
             return "secret_unusable"
         for secret, key in keys:
-            for text in self._texts(key, reading):
+            for text in self.texts(key, reading):
                 if self.matches(key, text, signatures, reading.capture):
                     checks.append(
                         Check(name=step, passed=True, detail=f"{_name(secret)} fits", result="Match")
@@ -226,7 +226,7 @@ class SignedText(ABC):
         checks.append(Check(name=step, passed=False, detail=_disagreement(secrets), result="No match"))
         return "signature_mismatch"
 
-    def _texts(self, key: bytes, reading: Reading) -> list[bytes]:
+    def texts(self, key: bytes, reading: Reading) -> list[bytes]:
         """Return the text to compare with, once for each spelling of the address."""
         reading.secret = self.shared_text(key)
         if not self.signed.uses_url:

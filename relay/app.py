@@ -16,6 +16,7 @@ from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
 from relay.errors import StoreError
+from relay.files import write_private
 from relay.store import Store, open_store, prepare
 from relay.tunnel.opening import open_tunnel
 from relay.web.keys import Setup
@@ -139,10 +140,7 @@ def _announced(data_dir: Path, setup: Setup) -> Iterator[None]:
     # How other commands find this relay; the lock, not this file, says whether it is alive.
     path = data_dir / "running.json"
     plain = {"pid": os.getpid(), "ingress_url": setup.ingress_url, "dashboard_url": setup.dashboard_url}
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps(plain), encoding="utf-8")
-    fresh.replace(path)
+    write_private(path, json.dumps(plain).encode())
     try:
         yield
     finally:

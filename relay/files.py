@@ -1,11 +1,14 @@
-"""Files for their owner alone: 0600 whatever the folder and the umask are."""
+"""Files and folders for their owner alone, and what is unsafe about those that were there before."""
 
 import os
+import pwd
 import stat
 from contextlib import suppress
 from pathlib import Path
 
 _PRIVATE = 0o600
+_PRIVATE_FOLDER = 0o700
+_OTHERS = 0o077
 
 
 def open_private(path: Path, flags: int) -> int:
@@ -16,8 +19,9 @@ def open_private(path: Path, flags: int) -> int:
     handle = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
     try:
         status = os.fstat(handle)
-        # The umask may have taken rights that the owner needs.
-        if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != _PRIVATE:
+        # The umask may have taken rights that the owner needs. Devices keep theirs: a log may go to /dev/null.
+        is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        if is_own and stat.S_IMODE(status.st_mode) != _PRIVATE:
             os.fchmod(handle, _PRIVATE)
     except BaseException:
         os.close(handle)
@@ -33,13 +37,77 @@ def create_private(path: Path) -> int:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a whole file in one step: a reader finds the old content or the new. Raises OSError."""
+    """Write a whole file in one step, 0600: a reader finds the old content or the new. Raises OSError."""
     fresh = path.with_name(f".{path.name}.new")
     try:
         with os.fdopen(create_private(fresh), "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(path)
     except BaseException:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder, 0700, with those above it; one that is there already stays as it is. Raises OSError."""
+    try:
+        path.mkdir(mode=_PRIVATE_FOLDER, parents=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(_PRIVATE_FOLDER)  # whatever the umask took
+
+
+def make_private(path: Path) -> None:
+    """Take the rights of others from a file of ours that may be there. Raises OSError."""
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        if status.st_uid == os.geteuid() and status.st_mode & _OTHERS:
+            path.chmod(_PRIVATE)
+
+
+def is_of_another_user(path: Path) -> bool:
+    """Say whether a file belongs neither to us, nor to root, nor to the owner of its folder.
+
+    In a folder where everybody may write, anybody can put a file where relay looks for its own.
+    """
+    try:
+        owner = path.stat().st_uid
+        return owner not in {os.geteuid(), 0, path.parent.stat().st_uid}
+    except OSError:
+        return False
+
+
+def find_folder_risks(path: Path) -> tuple[str, ...]:
+    """Say, each as what is true of it, what lets other users at the files in a folder; () where nothing does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    risks = []
+    if path.is_symlink():
+        risks.append(f"is a link to {path.resolve()}")
+    if status.st_uid != os.geteuid():
+        risks.append(f"belongs to {_user(status.st_uid)}")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o022:
+        shared = mode & 0o002 and mode & stat.S_ISVTX
+        risks.append(
+            f"is shared with all users (mode {mode:04o})"
+            if shared
+            else f"can be written by other users (mode {mode:04o})"
+        )
+    elif mode & _OTHERS:
+        risks.append(f"can be read by other users (mode {mode:04o})")
+    return tuple(risks)
+
+
+def _user(number: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"

@@ -1,8 +1,6 @@
 """Key pairs of relay's own, one for a source whose provider alone could sign: made once, for their owner's eyes."""
 
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from relay.errors import SigningError
+from relay.files import make_private_folder, write_private
 
 Kind = Literal["ed25519", "p256", "rsa"]
 _Private = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
@@ -73,20 +72,8 @@ class KeyPairs:
         return made.decode()
 
     def _keep(self, path: Path, content: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._folder.chmod(0o700)
-        # Made beside its place, readable by its owner alone, and moved there whole.
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".new")
-        fresh = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
+        make_private_folder(self._folder)
+        write_private(path, content)
 
 
 def _generate(kind: Kind) -> _Private:

@@ -22,6 +22,7 @@ async def checkup(ground: Ground, works: Works) -> tuple[Finding, ...]:
         _tunnel(ground),
         await _data(ground),
         _retention(ground),
+        looks.data_folder(config.server.data_dir),
         looks.disk(config.server.data_dir),
         *_vault(works),
         await _clock(ground),

@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from random import Random
 
 from relay import __version__
@@ -12,6 +13,7 @@ from relay.assembly.ground import Ground
 from relay.assembly.mails import rehearsals
 from relay.assembly.parts import Works
 from relay.bus import Bus
+from relay.checkup import looks
 from relay.config.shown import facts
 from relay.delivery.replay import Replays
 from relay.delivery.resign import describe_signing
@@ -104,9 +106,14 @@ def running(ground: Ground, desk: Desk, guard: Guard, older: int) -> Running:
         bus=ground.bus,
         store=ground.store,
         login_url=f"{ground.dashboard_url}/login{query}",
-        notices=(*ground.ports.notices, *ground.config.notices),
+        notices=(*ground.ports.notices, *_folder_notice(desk.setup.data_dir), *ground.config.notices),
         older=older,
     )
+
+
+def _folder_notice(data_dir: Path) -> tuple[str, ...]:
+    found = looks.data_folder(data_dir)
+    return () if found.state == "ok" else (f"{found.detail}; {found.fix}",)
 
 
 def guard(ground: Ground) -> Guard:

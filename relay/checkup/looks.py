@@ -10,6 +10,7 @@ from relay.config import Config
 from relay.config.inspection import look
 from relay.config.secrets import explain
 from relay.errors import RelayError
+from relay.files import find_folder_risks
 from relay.handlers.options import HandlerOptions
 from relay.mail.smtp import probe
 from relay.model.delivery import Succeeded
@@ -30,6 +31,18 @@ def disk(data_dir: Path) -> Finding:
     if free > _LITTLE_DISK:
         return good("disk", detail)
     return (bad if free < _NO_DISK else doubtful)("disk", detail, "make room, or name another data_dir")
+
+
+def data_folder(data_dir: Path) -> Finding:
+    """Say whether other users can get at what is kept in the data folder. It is never changed."""
+    if not data_dir.exists():
+        return good("data folder", f"{data_dir} is not there yet; relay start makes it")
+    risks = find_folder_risks(data_dir)
+    if not risks:
+        return good("data folder", f"{data_dir} is for this user alone")
+    only_rights = all("mode" in risk for risk in risks) and "shared" not in risks[0]
+    fix = f"chmod 700 {shlex.quote(str(data_dir))}" if only_rights else "name a data_dir of your own"
+    return doubtful("data folder", f"{data_dir} {' and '.join(risks)}", fix)
 
 
 def tunnel(config: Config) -> Finding:

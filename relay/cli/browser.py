@@ -7,6 +7,8 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
+from relay.files import create_private
+
 
 def open_dashboard(login_url: str, data_dir: Path, say: Callable[[str], None]) -> None:
     """Open the login link through a file of our own (0600): anybody may read a browser's arguments.
@@ -14,8 +16,7 @@ def open_dashboard(login_url: str, data_dir: Path, say: Callable[[str], None]) -
     Returns at once; some browsers only return when they are closed.
     """
     page = data_dir / "open.html"
-    page.unlink(missing_ok=True)
-    with os.fdopen(os.open(page, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(create_private(page), "w", encoding="utf-8") as file:
         file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(login_url)}">\n')
 
     def go() -> None:

@@ -33,7 +33,7 @@ async def command(call: Call, source: str, *, since: str, dry_run: bool, no_forw
     Works for GitHub, Stripe and Svix. 0 also when nothing was missed, 3 when the provider refuses the credential.
     """
     wanted = {"source": source, "since": since, "dry_run": dry_run, "forward": not no_forward, "wait": 0}
-    async with connect(call.load()) as api:
+    async with connect(call.load(), creates=True) as api:
         before = await _queued(api)
         begun: Json = await api.post("/api/catch-up", wanted)
         over = await _followed(call, api, begun)

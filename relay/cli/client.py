@@ -4,8 +4,9 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,7 @@ from yarl import URL
 
 from relay.config import Config
 from relay.errors import RelayError, StoreBusyError
+from relay.files import is_of_another_user
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import printable
 from relay.store import held
@@ -147,13 +149,16 @@ async def fetch(url: str, seconds: float) -> tuple[int, bytes]:
 
 
 @asynccontextmanager
-async def connect(config: Config, *, secrets: bool = False) -> AsyncIterator[Api]:
+async def connect(config: Config, *, secrets: bool = False, creates: bool = False) -> AsyncIterator[Api]:
     """Speak to the relay that runs on the config's data_dir, else to a quiet one until the block ends.
 
     With `secrets` the quiet one opens the vault first, where its password is given and relay.toml needs it.
+    `creates` is for commands that bring something new: only they make a database where there is none.
     Raises StoreBusyError when something else holds the data for longer than PATIENCE.
     """
     async with AsyncExitStack() as stack:
+        if not creates and has_no_data(config.server.data_dir):
+            config = _with_data_dir(config, Path(stack.enter_context(TemporaryDirectory(prefix="relay-"))))
         url, lasting = await _opened(config, stack, secrets=secrets)
         session = await stack.enter_async_context(_session(config.server.data_dir))
         gc.enable()
@@ -176,14 +181,32 @@ async def find(data_dir: Path) -> str | None:
 
     The token is only ever sent where this says: to the process that holds the lock.
     """
+    path = data_dir / "running.json"
+    if is_of_another_user(path):
+        return None
     try:
-        noted = parse_json((data_dir / "running.json").read_bytes())
+        noted = parse_json(path.read_bytes())
     except (OSError, PayloadError):
         return None
     url = noted.get("dashboard_url") if isinstance(noted, dict) else None
     if not isinstance(url, str) or not held(data_dir):
         return None
     return url.rstrip("/") if await _answers(url.rstrip("/")) else None
+
+
+def has_no_data(data_dir: Path) -> bool:
+    """Say whether there is no database in a folder, nor a relay that is about to make one."""
+    try:
+        (data_dir / "relay.db").lstat()
+    except FileNotFoundError:
+        return not held(data_dir)
+    except OSError:
+        return False  # what is wrong with the folder is said when it is opened
+    return False
+
+
+def _with_data_dir(config: Config, data_dir: Path) -> Config:
+    return replace(config, server=replace(config.server, data_dir=data_dir))
 
 
 async def _opened(config: Config, stack: AsyncExitStack, *, secrets: bool) -> tuple[str, bool]:

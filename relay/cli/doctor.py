@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import click
 
 from relay.checkup import looks
-from relay.cli.client import Json, connect, find
+from relay.cli.client import Json, connect, find, has_no_data
 from relay.cli.options import Call, shared
 from relay.cli.passwords import at_hand
 from relay.cli.terminal import Part
@@ -50,6 +50,7 @@ async def _findings(config: Config) -> AsyncIterator[Finding]:
         yield _port("dashboard", config.server.dashboard, named=config.server.dashboard_named)
     for finding in await _data(config):
         yield finding
+    yield looks.data_folder(config.server.data_dir)
     yield looks.disk(config.server.data_dir)
     for finding in await _vault(config):
         yield finding
@@ -72,12 +73,15 @@ def _port(name: str, address: tuple[str, int], *, named: bool) -> Finding:
 
 
 async def _data(config: Config) -> tuple[Finding, ...]:
+    path = config.server.data_dir / "relay.db"
+    if has_no_data(config.server.data_dir):
+        return (good("data", f"{path} is not there yet; relay start makes it"),)
     try:
         async with connect(config) as api:
             status = await api.get("/api/status")
     except RelayError as error:
         return (bad("data", error.sentence, error.hint),)
-    held = f"{config.server.data_dir / 'relay.db'} holds {status['events']['total']} events"
+    held = f"{path} holds {status['events']['total']} events"
     return good("data", held), _retention(config, status["retention"])
 
 

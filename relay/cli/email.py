@@ -1,5 +1,6 @@
 """`relay email`: an event as a mail, sent or only shown; or what many events would have sent."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,10 @@ def _write(path: Path, html: str) -> None:
     if not html:
         raise UsageError("this mail has no HTML, only text", hint="leave --html out")
     try:
-        path.write_text(html, encoding="utf-8", errors="replace")
+        # What is in a mail is for few eyes, and a file that is there keeps its rights.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.write(html)
     except OSError as error:
         raise UsageError(
             f"cannot write {quote(str(path))}: {error.strerror}", hint="name another file"

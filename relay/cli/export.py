@@ -17,6 +17,7 @@ from relay.cli.options import Call, shared
 from relay.cli.terminal import Terminal
 from relay.cli.words import counted
 from relay.errors import UsageError
+from relay.files import create_private
 from relay.model.text import size
 
 KINDS = ("jsonl", "har", "curl", "http", "pytest")
@@ -75,7 +76,7 @@ def _written(path: Path) -> Iterator[BinaryIO]:
     """Give a file that takes its place whole, or not at all; only its owner may read it."""
     half = path.with_name(f".{path.name}.part")
     try:
-        with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(create_private(half), "wb") as file:
             yield file
         half.replace(path)
     except OSError as error:

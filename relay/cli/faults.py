@@ -12,6 +12,7 @@ import click
 
 from relay.cli.terminal import OutputClosed, Terminal
 from relay.errors import ConfigError, RelayError
+from relay.files import is_of_another_user, open_private
 from relay.model.text import printable
 
 INTERRUPTED = 130
@@ -129,7 +130,9 @@ def _kept(log: Path | None, text: str) -> Path | None:
     path = log if log and folder.is_dir() else Path(tempfile.gettempdir()) / f"relay-{os.getuid()}.log"
     try:
         # Never through a link that somebody else laid in a folder everybody may write to.
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        if is_of_another_user(path):
+            return None
+        handle = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         with os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} relay failed\n")
             file.writelines(f"    {printable(line)}\n" for line in text.splitlines())

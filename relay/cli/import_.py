@@ -34,7 +34,7 @@ async def command(call: Call, /, file: Path) -> int:
     """
     with _opened(file) as source:
         total = 0 if source is sys.stdin.buffer else os.fstat(source.fileno()).st_size
-        async with connect(call.load()) as api:
+        async with connect(call.load(), creates=True) as api:
             with bulk.progress(call, total, "importing", sizes=True) as bar:
                 found = await api.upload("/api/import", _pieces(source, bar))
     if call.json:

@@ -6,11 +6,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from errno import EPERM
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 from relay.clock import Clock, SystemClock
+from relay.files import is_of_another_user, make_private_folder, open_private
 from relay.model.text import printable
 
 FILE_SIZE = 1_000_000  # bytes of relay.log before it is set aside; one older file is kept
@@ -51,7 +54,10 @@ def set_up(
     spoken.addFilter(lambda record: record.name not in untold)
     root.addHandler(spoken)
     if log is not None:
-        root.addHandler(_file(log, _AsJson() if loudness.as_json else _Filed()))
+        try:
+            root.addHandler(_file(log, _AsJson() if loudness.as_json else _Filed()))
+        except OSError as error:
+            say(f"relay: warning: there is no log: cannot write {log}: {error.strerror}")
     root.setLevel(logging.DEBUG if loudness.verbosity > 1 else logging.INFO)
     for name in ("asyncio", "aiosqlite"):  # their DEBUG and INFO tell of every statement and socket
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -150,10 +156,18 @@ class _Filed(logging.Formatter):
         return "\n".join([head, *(f"    {printable(line)}" for line in whole)])
 
 
+class _PrivateFile(RotatingFileHandler):
+    def _open(self) -> TextIOWrapper:
+        # The file that takes the place of a full one is as private as the first.
+        handle = open_private(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND)
+        return TextIOWrapper(os.fdopen(handle, "ab"), encoding=self.encoding, errors=self.errors)
+
+
 def _file(log: Path, formatter: logging.Formatter) -> logging.Handler:
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(log, os.O_WRONLY | os.O_CREAT, 0o600))
-    handler = RotatingFileHandler(
+    make_private_folder(log.parent)
+    if is_of_another_user(log):
+        raise PermissionError(EPERM, "it belongs to another user")
+    handler = _PrivateFile(
         log, maxBytes=FILE_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace"
     )
     handler.setFormatter(formatter)

@@ -105,7 +105,7 @@ async def show(call: Call, /, id_: int) -> int:
 @shared
 async def add(call: Call, /, **given: str | None) -> int:
     """Register a message that something else sent, so that its statuses find it; once for each id."""
-    async with connect(call.load()) as api:
+    async with connect(call.load(), creates=True) as api:
         message = await api.post(
             "/api/messages", {name: value for name, value in given.items() if value is not None}
         )

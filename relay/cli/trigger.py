@@ -38,7 +38,7 @@ async def command(
     if to is not None:
         wanted["to"] = to
     config = call.load()
-    async with connect(config, secrets=True) as api:
+    async with connect(config, secrets=True, creates=True) as api:
         event = await api.post("/api/triggers", wanted)
         for told in _signing_notes(event, config):
             call.terminal.say(f"relay: {told}")

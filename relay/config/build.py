@@ -206,9 +206,27 @@ def _server(table: ServerTable, overrides: Overrides, folder: Path, problems: li
         auth=table.dashboard_auth == "token",
         allowed_hosts=tuple(table.allowed_hosts),
         allow_targets=_pairs(table.allow_targets, problems),
-        data_dir=folder / Path(overrides.data_dir or table.data_dir).expanduser(),
+        data_dir=_data_dir(table, overrides, folder, problems),
         max_body=table.max_body,
     )
+
+
+def _data_dir(table: ServerTable, overrides: Overrides, folder: Path, problems: list[str]) -> Path:
+    """Return where the data is: in the file it counts from the file, on the command line from where one stands."""
+    on_line = overrides.data_dir is not None
+    key, text, base = (
+        ("--data-dir", overrides.data_dir or "", Path.cwd())
+        if on_line
+        else ("server.data_dir", table.data_dir, folder)
+    )
+    try:
+        expanded = Path(text).expanduser()
+    except RuntimeError as error:  # there is no such user's home
+        problems.append(f"{key}: {error}")
+        return base / ".relay"
+    if not text.strip() or any(ord(sign) < 32 for sign in text):
+        problems.append(f'{key}: {text!r} names no folder; leave it out for ".relay"')
+    return base / expanded
 
 
 def _endpoint(

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
-from relay.files import open_private
+from relay.files import is_of_another_user, make_private, open_private
 
 Check = Callable[[sqlite3.Connection, Path], object]
 
@@ -38,6 +38,8 @@ def connect(path: Path, check: Check) -> sqlite3.Connection:
     was_sound = _inspect(path, check)
     try:
         os.close(open_private(path, os.O_RDWR))
+        for suffix in ("-wal", "-shm"):
+            make_private(Path(f"{path.resolve()}{suffix}"))
     except OSError as error:
         raise _cannot_open(path, error) from error
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -92,6 +94,11 @@ def _inspect(path: Path, check: Check) -> bool:
         return True
     except OSError as error:
         raise _cannot_open(path, error) from error
+    if is_of_another_user(path):
+        raise StoreError(
+            f"{path} belongs to another user; it was left as it is",
+            hint="name a data_dir of your own in relay.toml",
+        )
     if not status.st_size:
         return True
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from relay.clock import Clock, SystemClock
 from relay.errors import StoreError
+from relay.files import make_private_folder
 from relay.model.claim import Claim
 from relay.store.connection import connect, explain
 from relay.store.rows import to_micros
@@ -61,7 +62,7 @@ class SqliteKeys:
         self._inherited: sqlite3.Connection | None = None
         self._claims = 0
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path.parent)
         except OSError as error:
             raise StoreError(
                 f"cannot make {path.parent}: {error.strerror}", hint="mend its permissions, or name another"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
+from relay.files import make_private_folder, open_private
 from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
@@ -73,10 +74,16 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
 
 
 def prepare(data_dir: Path) -> None:
-    """Make the data folder, 0700. Raises StoreError naming the path and the reason."""
+    """Make the data folder, 0700; one that is there already keeps its rights and its owner.
+
+    Raises StoreError naming the path and the reason.
+    """
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        data_dir.chmod(0o700)
+        make_private_folder(data_dir)
+    except FileExistsError as error:
+        raise StoreError(
+            f"{data_dir} is a file, not a folder", hint="name another data_dir in relay.toml"
+        ) from error
     except OSError as error:
         raise StoreError(
             f"cannot create {data_dir}: {error.strerror}",
@@ -103,7 +110,13 @@ def held(data_dir: Path) -> bool:
 def _held(data_dir: Path) -> Iterator[None]:
     # flock dies with its process, so no lock is ever stale; the pid inside is for the message only.
     prepare(data_dir)
-    handle = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        handle = open_private(data_dir / "lock", os.O_RDWR | os.O_NOFOLLOW)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write in {data_dir}: {error.strerror}",
+            hint="give this user the right to write there, or name another data_dir",
+        ) from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

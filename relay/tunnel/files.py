@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay import files
 from relay.errors import TunnelError
 from relay.model.text import printable
 
@@ -18,14 +19,9 @@ def write_private(path: Path, text: str) -> None:
 
     Raises TunnelError when that cannot be done.
     """
-    new = path.with_name(f"{path.name}.new")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - pathlib opens no descriptor
-            file.write(text)
-        new.replace(path)
+        files.make_private_folder(path.parent)
+        files.write_private(path, text.encode())
     except OSError as error:
         raise TunnelError(f"cannot write {printable(str(path))}: {error.strerror}") from error
 
@@ -79,6 +75,8 @@ class PidFile:
         return pid
 
     def _noted(self) -> tuple[int, str]:
+        if files.is_of_another_user(self.path):
+            return 0, ""
         try:
             pid, digest = self.path.read_text(encoding="ascii").split()
             return int(pid), digest

@@ -1,11 +1,13 @@
 """The vault's password in the system's keyring, for who asked for that: an extra, never looked at unasked."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from relay.errors import VaultError
+from relay.files import open_private
 from relay.model.secret import Secret
 
 SERVICE = "relay vault"
@@ -39,7 +41,7 @@ class Remembered:
         """Put the password into the keyring. Raises VaultError where that cannot be done."""
         with _explained():
             _keyring().set_password(SERVICE, self._account, password.reveal())
-            self._mark.touch(mode=0o600)
+            os.close(open_private(self._mark, os.O_WRONLY))
 
     def forget(self) -> None:
         """Take the password out of the keyring. Raises VaultError where that cannot be done."""

@@ -12,6 +12,7 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from relay.errors import NotFoundError, UsageError, VaultError, VaultLockedError
+from relay.files import make_private_folder, open_private
 from relay.model.secret import Secret
 from relay.model.text import printable
 from relay.vault.form import MOST, NAME, NAME_RULE, DamagedError, Sealed, decode, encode, seal, unseal
@@ -208,8 +209,8 @@ class Vault:
     def _alone(self) -> Iterator[None]:
         # Two commands that write at once must not lose each other's secret.
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.path.with_name("vault.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            make_private_folder(self.path.parent)
+            handle = open_private(self.path.with_name("vault.lock"), os.O_RDWR | os.O_NOFOLLOW)
         except OSError as error:
             raise _unwritable(self.path, error) from error
         try:

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from relay.errors import RelayError
+from relay.errors import RelayError, StoreError
+from relay.files import is_of_another_user, make_private, write_private
 from relay.web.answers import error_response
 from relay.web.keys import CSRF
 
@@ -71,18 +72,29 @@ class Guard:
 
 
 def load_token(data_dir: Path, *, rotate: bool = False) -> str:
-    """Return the dashboard's token, made once (0600) and kept over restarts."""
+    """Return the dashboard's token, made once (0600) and kept over restarts.
+
+    Raises StoreError where it cannot be read or written, and for one that another user put there.
+    """
     path = data_dir / "token"
-    if not rotate and path.exists():
-        kept = path.read_text(encoding="ascii", errors="replace").strip()
-        if len(kept) >= 32:
-            return kept
-    token = secrets.token_urlsafe(24)
-    fresh = path.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(token + "\n", encoding="ascii")
-    fresh.chmod(0o600)
-    fresh.replace(path)
+    try:
+        if is_of_another_user(path):
+            raise StoreError(
+                f"{path} belongs to another user, who would know the token",
+                hint="remove it, or name a data_dir of your own",
+            )
+        if not rotate and path.exists():
+            make_private(path)
+            kept = path.read_text(encoding="ascii", errors="replace").strip()
+            if len(kept) >= 32:
+                return kept
+        token = secrets.token_urlsafe(24)
+        write_private(path, f"{token}\n".encode())
+    except OSError as error:
+        raise StoreError(
+            f"cannot keep the token in {path}: {error.strerror}",
+            hint="make room, give this user the right to write there, or name another data_dir",
+        ) from error
     return token
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from relay.files import write_private
 from relay.model.payload import PayloadError, parse_json
 
 log = logging.getLogger(__name__)
@@ -44,11 +45,7 @@ def load_preferences(data_dir: Path) -> Preferences:
 
 def keep_preferences(data_dir: Path, chosen: Preferences) -> None:
     """Write down what was chosen, so that it lasts; where that fails it lasts until relay stops."""
-    path = data_dir / _NAME
-    fresh = path.with_suffix(".new")
     try:
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(asdict(chosen)), encoding="ascii")
-        fresh.replace(path)
+        write_private(data_dir / _NAME, json.dumps(asdict(chosen)).encode())
     except OSError as error:
         log.warning("preferences were not kept: %s", error.strerror)

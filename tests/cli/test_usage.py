@@ -155,15 +155,17 @@ def test_what_init_comments_out_is_valid_too(tmp_path):
     load(tmp_path / "relay.toml", Overrides(), {})
 
 
-def test_an_unforeseen_error_is_one_line_and_a_log(inside, tmp_path):
+def test_an_unforeseen_error_is_one_line_and_a_log(inside, tmp_path, monkeypatch):
+    def broken(_):
+        raise RuntimeError("no randomness left")
+
+    monkeypatch.setattr("secrets.token_urlsafe", broken)
     data = tmp_path / ".relay"
-    data.mkdir(mode=0o700)
-    (data / "token").mkdir()
     done = inside("token")
     assert done.code == 1
     assert len(done.err.splitlines()) == 1
     assert f"the traceback is in {data / 'relay.log'}" in done.err
-    assert "IsADirectoryError" in (data / "relay.log").read_text()
+    assert "no randomness left" in (data / "relay.log").read_text()
     assert stat.S_IMODE((data / "relay.log").stat().st_mode) == 0o600
 
 
@@ -179,3 +181,31 @@ def test_the_token_is_kept_and_rotated(inside):
     assert inside("token").out == first
     assert inside("token", "--rotate").out != first
     assert len(first.strip()) >= 32
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("events",),
+        ("show", "1"),
+        ("deliveries",),
+        ("messages",),
+        ("export",),
+        ("replay", "--query", "x", "--dry-run"),
+        ("verify", "1"),
+        ("samples", "stripe"),
+        ("doctor",),
+        ("check",),
+    ],
+)
+def test_a_command_that_only_reads_makes_nothing(inside, tmp_path, words):
+    done = inside(*words)
+    assert "unforeseen" not in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_brings_something_makes_the_database_where_the_data_dir_is_named(inside, tmp_path):
+    assert inside("trigger", "stripe", "invoice.paid", "--data-dir", "here").code == 0
+    assert (tmp_path / "here" / "relay.db").exists()
+    assert "invoice.paid" in inside("events", "--data-dir", "here").out
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]

@@ -31,6 +31,7 @@ _FRAMING = HOP_BY_HOP | _OURS | {"content-length"}
 _CREDENTIALS = frozenset({"authorization", "cookie"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+_UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 _NOTE = 300  # characters of a note
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -101,7 +102,12 @@ def address(
         path = destination.path.rstrip("/") + inside if inside else destination.path
     if changes.query is not None:
         return path, changes.query, notes
-    return path, "&".join(part for part in (destination.query, event.capture.query) if part), notes
+    query = "&".join(part for part in (destination.query, event.capture.query) if part)
+    if changes.path is None and _UNSENDABLE.search(path + query):
+        # Gateways put raw spaces into a query; what is captured so could not be sent on as it is.
+        notes += ("spaces and control characters in the path or query are percent-encoded",)
+        path, query = (_UNSENDABLE.sub(lambda found: f"%{ord(found[0]):02X}", part) for part in (path, query))
+    return path, query, notes
 
 
 def _below(path: str, source_path: str) -> str:

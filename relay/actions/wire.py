@@ -5,23 +5,26 @@ import ssl
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from socket import AddressFamily
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 import aiohttp
 from aiohttp import abc
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http_parser import HttpResponseParser
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
+from relay.actions.answers import AnswerParser, as_text
 from relay.dial import Address, Destination
 from relay.model.delivery import ReceivedResponse, SentRequest
 
 CONNECT_SECONDS = 5.0
 KEPT_BODY = 64 * 1024
-KEPT_HEADERS = 128
 # Kept open for a burst only: most servers hang up on an idle connection after 2 to 5 s, and a
 # POST that crosses such a hang-up on the wire would fail for nothing.
 _IDLE_SECONDS = 1.0
@@ -67,7 +70,7 @@ class Wire:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             resolver=self._resolver,
             use_dns_cache=False,
             limit=0,
@@ -98,14 +101,16 @@ class Wire:
         request: SentRequest,
         destination: Destination,
         patience: Patience,
+        keep: int = KEPT_BODY,
     ) -> ReceivedResponse:
         """Send the bytes of `request` to `destination` and return what came back.
 
-        Raises NoAnswerError when nothing came that is HTTP, ValueError for a request that HTTP cannot carry.
+        At most `keep` bytes of its body. What was odd about it is in its notes: a status that came counts. Raises
+        NoAnswerError when nothing came that is HTTP, ValueError for a request that HTTP cannot carry.
         """
         if self._session is None:
             raise RuntimeError("the wire is not open")
-        data = _Exact(head(request), request.body)
+        data = _Exact(request_head(request), request.body)
         self._resolver.judged.set((destination.host, destination.addresses))
         # aiohttp repeats what it takes for idempotent by itself; POST makes one attempt one request.
         method = "HEAD" if request.method == "HEAD" else "POST"
@@ -124,12 +129,19 @@ class Wire:
                 allow_redirects=False,
                 ssl=patience.verify_tls,
             ) as response:
-                return await _received(response)
+                return await _received(response, data, keep)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            head = data.answer.partial() if data.answer else None
+            if head is not None:
+                return ReceivedResponse(
+                    status=head.status, headers=as_text(head.headers), cut=True, notes=head.notes
+                )
+            if data.answer and data.answer.failure:
+                raise NoAnswerError(data.answer.failure) from error
             raise _explained(error, patience) from error
 
 
-def head(request: SentRequest) -> bytes:
+def request_head(request: SentRequest) -> bytes:
     """Return the request line and the headers as bytes; every header name and value as given.
 
     Raises ValueError for what would break the framing.
@@ -173,6 +185,42 @@ def _result(host: str, port: int, address: Address) -> abc.ResolveResult:
     return abc.ResolveResult(hostname=host, host=str(address), port=port, family=family, proto=0, flags=0)
 
 
+class _Protocol(ResponseHandler):
+    """Reads answers leniently; `answer` is what reads the one that is awaited."""
+
+    answer: AnswerParser | None = None
+
+    def set_response_params(self, **params: Any) -> None:
+        """Get ready for the answer to the next request."""
+        early, self._tail = self._tail, b""
+        super().set_response_params(**params)
+        self.answer = AnswerParser(
+            self,
+            lambda: HttpResponseParser(
+                self,
+                self._loop,
+                params["read_bufsize"],
+                timer=params["timer"],
+                payload_exception=aiohttp.ClientPayloadError,
+                response_with_body=not params["skip_payload"],
+                read_until_eof=True,
+                auto_decompress=False,
+            ),
+            is_head=params["skip_payload"],
+        )
+        self._parser = self.answer  # type: ignore[assignment]  # it has what is called of aiohttp's parser
+        if early:
+            self.data_received(early)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connects with the protocol above."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
+
+
 class _NoCookies(aiohttp.DummyCookieJar):
     """Keeps no cookie and does not even read one: aiohttp logs the names it cannot read."""
 
@@ -187,6 +235,7 @@ class _Exact(Payload):
         super().__init__(body)
         self.head = head
         self.body = body
+        self.answer: AnswerParser | None = None
         self._size = len(body)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -210,6 +259,7 @@ class _ExactRequest(aiohttp.ClientRequest):
         exact, protocol = self.body, conn.protocol
         if not isinstance(exact, _Exact) or protocol is None or protocol.transport is None:
             raise aiohttp.ClientConnectionResetError("the connection was lost before the request")
+        exact.answer = protocol.answer if isinstance(protocol, _Protocol) else None
         # No waiting for the socket to drain: a target may answer before it has read everything, and
         # then hang up.
         if len(exact.body) <= _JOINED:
@@ -232,24 +282,24 @@ class _ExactRequest(aiohttp.ClientRequest):
         )
 
 
-async def _received(response: aiohttp.ClientResponse) -> ReceivedResponse:
-    body, cut = b"", False
+async def _received(response: aiohttp.ClientResponse, request: _Exact, keep: int) -> ReceivedResponse:
+    body, cut, answer = bytearray(), False, request.answer
     try:
-        while not cut and (chunk := await response.content.read(KEPT_BODY + 1 - len(body))):
+        while not cut and (chunk := await response.content.read(keep + 1 - len(body))):
             body += chunk
-            cut = len(body) > KEPT_BODY
+            cut = len(body) > keep
     except (aiohttp.ClientError, OSError, TimeoutError):
         cut = True  # the status came, and it is what counts
+        if answer is not None:
+            answer.note_cut()
     if cut:
         response.close()
     return ReceivedResponse(
         status=response.status,
-        headers=tuple(
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in response.raw_headers[:KEPT_HEADERS]
-        ),
-        body=body[:KEPT_BODY],
+        headers=as_text(response.raw_headers),
+        body=bytes(body[:keep]),
         cut=cut,
+        notes=tuple(answer.notes) if answer is not None else (),
     )
 
 

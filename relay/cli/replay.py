@@ -208,9 +208,10 @@ async def _sent(call: Call, api: Api, step: Step, how: Json, *, quiet: bool) -> 
 
 
 def _notes(delivery: Json) -> list[str]:
-    """Return what the last attempt sent otherwise than it came."""
-    request = delivery["attempts"][-1]["request"] if delivery["attempts"] else None
-    return list(request["notes"]) if request else []
+    """Return what the last attempt sent otherwise than it came, and what was odd about its answer."""
+    last = delivery["attempts"][-1:]
+    parts = [part for attempt in last for part in (attempt["request"], attempt["response"]) if part]
+    return [note for part in parts for note in part["notes"]]
 
 
 async def _edited(api: Api, event: Json, changes: dict[str, str]) -> Json:

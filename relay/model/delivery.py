@@ -220,12 +220,16 @@ class SentRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedResponse:
-    """What came back: at most 64 KiB of the body, `cut` when there was more."""
+    """What came back: at most 64 KiB of the body, `cut` when there was more.
+
+    `notes` says in plain words where the answer was not what HTTP prescribes.
+    """
 
     status: int
     headers: Headers = ()
     body: bytes = b""
     cut: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,7 +198,8 @@ def dump_attempt(attempt: Attempt) -> tuple[Any, ...]:
             {"method": sent.method, "url": sent.url, "headers": sent.headers, "notes": sent.notes}
         ),
         sent.body if sent else None,
-        got and json.dumps({"status": got.status, "headers": got.headers, "cut": got.cut}),
+        got
+        and json.dumps({"status": got.status, "headers": got.headers, "cut": got.cut, "notes": got.notes}),
         got.body if got else None,
         json.dumps(asdict(attempt.output)) if attempt.output else None,
     )
@@ -269,6 +270,7 @@ def _received(row: sqlite3.Row) -> ReceivedResponse | None:
         headers=_pairs(plain["headers"]),
         body=row["got_body"] or b"",
         cut=plain["cut"],
+        notes=tuple(plain.get("notes", ())),
     )
 
 

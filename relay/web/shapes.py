@@ -342,4 +342,5 @@ def _received(response: ReceivedResponse | None) -> Json | None:
         "headers": headers(response.headers),
         "body": body(response.body),
         "cut": response.cut,
+        "notes": list(response.notes),
     }

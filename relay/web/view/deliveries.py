@@ -183,7 +183,7 @@ def _try(attempt: Attempt, zone: tzinfo | None) -> Try:
         detail=printable(attempt.detail, 400) if response and attempt.detail != str(response.status) else "",
         took=took(attempt.took),
         time=moment(attempt.started_at, zone),
-        notes=tuple(printable(note, 300) for note in request.notes) if request else (),
+        notes=tuple(printable(note, 300) for part in (request, response) if part for note in part.notes),
         request=_request(request) if request else None,
         response=_response(response) if response else None,
         printed=_printed(attempt.output) if attempt.output else None,

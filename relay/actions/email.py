@@ -97,8 +97,8 @@ class Email(Action[EmailOptions]):
 
     @property
     def waits(self) -> bool:
-        """Say whether mails wait, because the vault that holds the credentials is locked."""
-        return self._post.smtp is not None and bool(self._post.smtp.locked)
+        """Say whether mails wait, because a credential is missing or in the locked vault."""
+        return self._post.smtp is not None and bool(self._post.smtp.blocked)
 
     async def reachable(self, options: EmailOptions) -> bool:  # noqa: ARG002 - every template has the same server
         """Say whether the mail server takes a connection."""
@@ -172,9 +172,9 @@ class Email(Action[EmailOptions]):
                 return await self._keep(stamp, source, claim)
         except MailError as error:
             return Failed(error.sentence)
-        if self.waits:
+        if self._post.smtp.blocked:
             # It was claimed before the vault was locked: not tried, and not counted as a try.
-            return Retry("the vault is locked, so mail cannot log in", unreachable=True)
+            return Retry(self._post.smtp.blocked, unreachable=True)
         envelope = Envelope(sender=named_address(stamp.sender)[1], to=mail.recipients)
         return await hand_over(
             source, envelope, self._post.smtp, self._post.trust, lambda: self._once.take(claim)

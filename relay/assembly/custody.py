@@ -74,6 +74,7 @@ class Custody:
             paused=self._attempts.paused,
             left=self._attempts.left,
             told=told if self._ground.clock.monotonic() < until else "",
+            mail_blocked=smtp.blocked if (smtp := self._ground.config.smtp) else "",
         )
 
     def secret(self, name: str) -> Secret | None:
@@ -183,7 +184,8 @@ class Custody:
 
     def _note_waits(self) -> None:
         held = waits(self._ground, self._email).targets & self._ground.targets.names
-        self._ground.live.locked = dict.fromkeys(sorted(held), "the vault is locked, so mail cannot log in")
+        smtp = self._ground.config.smtp
+        self._ground.live.locked = dict.fromkeys(sorted(held), smtp.blocked if smtp else "")
         self._engine.ring()
 
     def _say(self, detail: str = "") -> None:
@@ -191,7 +193,7 @@ class Custody:
 
 
 def waits(ground: Ground, email: Email) -> Waits:
-    """Return what must not be tried at this moment, because it needs the vault."""
+    """Return what must not be tried at this moment, because it needs a secret that is locked away or missing."""
     locked = frozenset(source.name for source in ground.table.configured if source.locked_secrets)
     if not locked and not email.waits:
         return NOTHING_WAITS

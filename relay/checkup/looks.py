@@ -97,6 +97,8 @@ async def mail(config: Config) -> Finding:
     smtp = config.smtp
     if smtp is not None and smtp.locked:
         return doubtful("mail", "its credentials are in the locked vault")
+    if smtp is not None and smtp.blocked:
+        return bad("mail", f"{smtp.blocked}; it waits", "set it in the environment, in .env or in the vault")
     if smtp is None:
         return good("mail", "no [smtp]: mails are rendered and kept in the outbox")
     outcome = await probe(smtp)

@@ -21,6 +21,8 @@ async def target_answers(target: Target, smtp: SmtpOptions | None, seconds: floa
             match target.options:
                 case ForwardOptions(url=url):
                     return await _knocked(await dial.check_target(url, dial.Rules()))
+                case EmailOptions() if smtp is not None and smtp.blocked:
+                    return f"{smtp.blocked}; it waits"
                 case EmailOptions() if smtp is not None:
                     return await _knocked(await _server(smtp))
     except TimeoutError:

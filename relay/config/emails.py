@@ -1,5 +1,6 @@
 """`[emails]` becomes the options of mails, every template compiled, so that a broken one is a mistake at start."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,9 @@ def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
         named_address(table.sender)
     except MailError as error:
         yield f"smtp.sender: {error.sentence}"
+    if (table.username is None) != (table.password is None):
+        lacking, there = ("password", "username") if table.password is None else ("username", "password")
+        yield f"smtp.{lacking}: is missing, and smtp.{there} is there; a login needs both"
     for number, pattern in enumerate(table.allow_recipients):
         if "@" not in pattern and pattern != "*":
             yield (
@@ -98,7 +102,8 @@ def _email(name: str, table: EmailTable, folder: Path) -> EmailOptions:
         raise ConfigError("template: a mail has either a template or a text")
     if not table.to:
         raise ConfigError("to: a mail needs somebody to go to")
-    path = folder / table.template if table.template else None
+    # Without `..`, so that what lies in the project is seen to.
+    path = Path(os.path.normpath(folder / table.template)) if table.template else None
     if path is not None and not path.is_file():
         raise ConfigError(f"template: there is no file {path}")
     return EmailOptions(
@@ -109,6 +114,7 @@ def _email(name: str, table: EmailTable, folder: Path) -> EmailOptions:
         reply_to=tuple(table.reply_to),
         subject=table.subject,
         template=path,
+        folder=folder,
         text=table.text,
         attach=tuple(table.attach),
         once=table.once,

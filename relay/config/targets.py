@@ -135,18 +135,23 @@ def build_smtp(
         return None, []
     username = resolve([table.username] if table.username else [], environ, vault)
     password = resolve([table.password] if table.password else [], environ, vault)
-    missing = [item for item in username.missing + password.missing if not item.startswith("vault:")]
+    locked, missing = username.locked + password.locked, username.missing + password.missing
+    why = "the vault is locked" if locked else " and ".join(explain(reference) for reference in missing)
+    blocked = f"{why}, so mail cannot log in" if why else ""
     options = SmtpOptions(
         host=table.host,
         port=table.port,
         security=table.security,
         username=username.first,
         password=password.first,
-        locked=username.locked + password.locked,
+        locked=locked,
+        blocked=blocked,
         sender=table.sender,
         allow_recipients=tuple(table.allow_recipients),
     )
-    return options, [f"smtp: {explain(reference)}, so mail cannot log in" for reference in missing]
+    # What the vault lacks, or is locked away, is told of the vault.
+    in_file = [reference for reference in missing if not reference.startswith("vault:")]
+    return options, [f"smtp: {blocked}; it waits until then"] if in_file and not locked else []
 
 
 def _route(table: RouteTable) -> Route:

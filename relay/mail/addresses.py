@@ -13,6 +13,7 @@ MAX_RECIPIENTS = 50
 # Names that no mail leaves the house for, and that mail in development goes to all the time.
 _HOME = re.compile(r"((?:@|\.)localhost|\.local)(>?)$", re.IGNORECASE)
 _TEST = ".test"
+_NAMED = re.compile(r'(?P<name>[^<>"\\]*[^<>"\\ ]) *<(?P<address>[^<>]+)>')
 _LONGEST = 400  # characters of a name and an address; email-validator itself limits the address to 254
 
 
@@ -38,11 +39,21 @@ def one_address(text: str) -> str:
 
 
 def named_address(text: str) -> tuple[str, str]:
-    """Return display name ("" for none) and address. Raises AddressError as `one_address` does."""
-    found, home = _validated(text.strip(" "))
+    """Return display name ("" for none) and address. Raises AddressError as `one_address` does.
+
+    A name needs no quotes: they belong into a mail's header, and people write `Jörg Müller <j@example.com>`.
+    """
+    text = text.strip(" ")
+    typed = _NAMED.fullmatch(text) if len(text) <= _LONGEST else None
+    name = typed["name"].strip(" ") if typed else ""
+    if typed is None or not name.isprintable() or ("@" in name and re.search("[,;]", name)):
+        found, home = _validated(text)
+        name = found.display_name or ""
+    else:
+        found, home = _validated(typed["address"])
     domain = found.ascii_domain or ""
     address = f"{found.local_part}@{domain.removesuffix(_TEST) if home else domain}"
-    return found.display_name or "", address
+    return name, address
 
 
 def permitted(address: str, allowed: tuple[str, ...]) -> bool:

@@ -1,7 +1,8 @@
 """A mail as bytes: written with headers that nothing captured can break out of."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -23,7 +24,8 @@ _POLICY = SMTP.clone(cte_type="7bit")
 class EmailOptions:
     """A table of [emails]: addresses, `subject` and `text` are Jinja, `template` is a file of HTML (or .txt).
 
-    A .txt beside the template is the plain part; without it the HTML is made into one. `attach` names
+    A .txt beside the template is the plain part; without it the HTML is made into one. `folder` is the project's,
+    whose files templates may include; None allows those of the template's own. `attach` names
     what of the event goes with it; `once` sends it once for an event; `per_hour` is how many leave in an hour.
     """
 
@@ -31,6 +33,7 @@ class EmailOptions:
     to: tuple[str, ...]
     subject: str
     template: Path | None = None
+    folder: Path | None = None
     text: str | None = None
     cc: tuple[str, ...] = ()
     bcc: tuple[str, ...] = ()
@@ -44,6 +47,8 @@ class EmailOptions:
 class Mail:
     """A mail as rendered. Addresses are plain; `fixed` are those recipients that no payload chose.
 
+    `names` are the display names of addresses that have one.
+
     `html` is "" for a mail of plain text only.
     """
 
@@ -56,6 +61,7 @@ class Mail:
     bcc: tuple[str, ...] = ()
     reply_to: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -86,7 +92,7 @@ def compose(mail: Mail, stamp: Stamp) -> bytes:
     message["From"] = _mailbox(address, clean(name))
     for header, addresses in (("To", mail.to), ("Cc", mail.cc), ("Reply-To", mail.reply_to)):
         if addresses:
-            message[header] = tuple(_mailbox(one) for one in addresses)
+            message[header] = tuple(_mailbox(one, clean(mail.names.get(one, ""))) for one in addresses)
     message["Subject"] = clean(mail.subject)
     message["Date"] = stamp.date
     message["Message-ID"] = stamp.message_id

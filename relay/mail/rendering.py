@@ -1,9 +1,10 @@
 """An event as a mail: every template of [emails] filled in, every address read, everything named that is wrong."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from relay.errors import MailError
-from relay.mail.addresses import MAX_RECIPIENTS, one_address
+from relay.mail.addresses import MAX_RECIPIENTS, named_address, one_address
 from relay.mail.attach import attach
 from relay.mail.compose import EmailOptions, Mail, clean, encodable
 from relay.mail.plain import text_of
@@ -22,19 +23,24 @@ def render(options: EmailOptions, event: Event, to: tuple[str, ...] = ()) -> Mai
     context = {"event": _facts(event), "payload": event.payload}
     plain = _templates(options, autoescape=False)
 
-    def filled(key: str, templates: tuple[str, ...]) -> dict[str, str]:
-        """Return addresses with the template each came from; in `to` none may be empty."""
-        found = ((plain.fill(key, one, context).strip(" \n"), one) for one in templates)
-        return {
-            _address(options, key, text, template): template
-            for text, template in found
-            if text or key == "to"
-        }
+    names: dict[str, str] = {}
+
+    def filled(key: str, templates: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the addresses that templates give, each once; one of `to` that gives none is a mistake."""
+        found: dict[str, None] = {}
+        for template in templates:
+            given = plain.fill_list(key, template, context) if "{" in template else [template]
+            texts = [text for text in (one.strip(" \n") for one in given) if text]
+            for text in texts or ([""] if key == "to" else []):
+                name, address = _address(options, key, text, template)
+                found[address] = None
+                names.setdefault(address, name)
+        return tuple(found)
 
     # Recipients somebody typed are no templates; only the configuration's own are.
-    first = {one_address(one): one for one in to} if to else filled("to", options.to)
-    cc, bcc = ({}, {}) if to else (filled("cc", options.cc), filled("bcc", options.bcc))
-    everybody = first | cc | bcc
+    first = tuple(dict.fromkeys(one_address(one) for one in to)) if to else filled("to", options.to)
+    cc, bcc = ((), ()) if to else (filled("cc", options.cc), filled("bcc", options.bcc))
+    everybody = dict.fromkeys((*first, *cc, *bcc))
     if not first or len(everybody) > MAX_RECIPIENTS:
         raise MailError(f"emails.{options.name}: a mail needs 1 to {MAX_RECIPIENTS} recipients")
     html, text = _parts(plain, options, context)
@@ -42,15 +48,16 @@ def render(options: EmailOptions, event: Event, to: tuple[str, ...] = ()) -> Mai
     written = {text for text in (*options.to, *options.cc, *options.bcc) if "{" not in text}
     own = {one_address(text) for text in written}
     return Mail(
-        to=tuple(first),
-        cc=tuple(cc),
-        bcc=tuple(bcc),
-        reply_to=tuple(filled("reply_to", options.reply_to)),
+        to=first,
+        cc=cc,
+        bcc=bcc,
+        reply_to=filled("reply_to", options.reply_to),
         fixed=tuple(one for one in everybody if one in own),
         subject=clean(plain.fill("subject", options.subject, context)),
         html=encodable(html),
         text=encodable(text),
         attachments=attach(options.attach, event),
+        names={address: name for address, name in names.items() if name},
     )
 
 
@@ -70,15 +77,16 @@ def check_template(options: EmailOptions) -> tuple[str, ...]:
     for file in (options.template, options.template and options.template.with_suffix(".txt")):
         try:
             if file is not None and file.is_file():
-                plain.check_file(file.name)
+                plain.check_file(_name(options, file))
         except MailError as error:
             problems.append(error.sentence)
     return tuple(dict.fromkeys(problems))
 
 
-def _address(options: EmailOptions, key: str, text: str, template: str) -> str:
+def _address(options: EmailOptions, key: str, text: str, template: str) -> tuple[str, str]:
+    """Return display name and address of a text that `template` gave."""
     try:
-        return one_address(text)
+        return named_address(text)
     except MailError as error:
         origin = f"; it came from {printable(template, 100)}" if text != template else ""
         raise MailError(f"emails.{options.name}.{key}: {error.sentence}{origin}", hint=error.hint) from error
@@ -89,18 +97,28 @@ def _parts(plain: Templates, options: EmailOptions, context: Mapping[str, object
     html, text = "", ""
     template = options.template
     if template is not None and template.suffix != ".txt":
-        html = _templates(options, autoescape=True).fill_file(template.name, context)
+        html = _templates(options, autoescape=True).fill_file(_name(options, template), context)
         template = template.with_suffix(".txt")
     if options.text is not None:
         text = plain.fill("text", options.text, context)
     elif template is not None and (not html or template.is_file()):
-        text = plain.fill_file(template.name, context)
+        text = plain.fill_file(_name(options, template), context)
     return html, text or text_of(html)
 
 
 def _templates(options: EmailOptions, *, autoescape: bool) -> Templates:
-    folder = options.template.parent if options.template else None
+    folder = _folder(options, options.template) if options.template else None
     return Templates(f"emails.{options.name}", folder, autoescape=autoescape)
+
+
+def _folder(options: EmailOptions, template: Path) -> Path:
+    """Return the folder whose files a template may include: the project's, or its own where it lies elsewhere."""
+    project = options.folder
+    return project if project is not None and template.is_relative_to(project) else template.parent
+
+
+def _name(options: EmailOptions, template: Path) -> str:
+    return template.relative_to(_folder(options, template)).as_posix()
 
 
 def _facts(event: Event) -> dict[str, object]:

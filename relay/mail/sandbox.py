@@ -2,6 +2,7 @@
 
 import functools
 import json
+import posixpath
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,7 +12,7 @@ from types import CodeType
 from typing import Any
 
 from jinja2 import FileSystemLoader, StrictUndefined, Undefined, nodes
-from jinja2.exceptions import SecurityError
+from jinja2.exceptions import SecurityError, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
@@ -19,6 +20,7 @@ MAX_CHARACTERS = 1024 * 1024  # of one rendered part, and of any text on the way
 PATIENCE = 2.0  # seconds that filling in one template may take
 MISSING = "there is no "  # what an error begins with that names a field
 
+_COMMA = "\ufdd0"  # what no text has: a character that Unicode keeps free for good
 _WIDEST = 1000
 _PADDING = frozenset({"center", "expandtabs", "ljust", "rjust", "zfill"})
 _WIDTHS = {
@@ -37,15 +39,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """What templates are compiled and filled in with. What goes too far raises SecurityError.
 
     `folder` holds the templates; each is read anew whenever it is asked for. `compiled` holds what
-    tracebacks call the files that were.
+    tracebacks call the files that were. With `lists` a list comes out as its items, to be taken apart by `items_in`.
     """
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
-    def __init__(self, folder: Path | None, *, autoescape: bool) -> None:
+    def __init__(self, folder: Path | None, *, autoescape: bool, lists: bool = False) -> None:
         super().__init__(
             autoescape=autoescape,
             undefined=Missing,
+            finalize=_joined if lists else None,
             loader=FileSystemLoader(folder) if folder else None,
             keep_trailing_newline=True,
             optimized=False,  # nothing is worked out while compiling, where no limit holds
@@ -54,7 +57,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.compiled: set[str] = set()
         self._ends = time.monotonic() + PATIENCE
         self.globals.pop("lipsum")
-        self.filters |= {"json": _json, "date": _date}
+        self.filters |= {"json": _json, "date": _date} | ({"join": _items} if lists else {})
         self.filters = {name: self._limited(name, function) for name, function in self.filters.items()}
         self.filters |= {"_patiently": self._patiently, "_sensible": sensible}
 
@@ -66,6 +69,23 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def start(self) -> None:
         """Let the time for a template begin."""
         self._ends = time.monotonic() + PATIENCE
+
+    def join_path(self, template: str, parent: str) -> str:
+        """Return the file that a template means by a name: seen from its own folder, else from one further up.
+
+        One that would lie outside the project's folder is not there.
+        """
+        folders = [posixpath.dirname(parent)]
+        while folders[-1]:
+            folders.append(posixpath.dirname(folders[-1]))
+        names = [posixpath.normpath(posixpath.join(folder, template)) for folder in folders]
+        return next((name for name in names if self._is_file(name)), names[0])
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            return self.loader is not None and bool(self.loader.get_source(self, name))
+        except (TemplateNotFound, OSError, UnicodeDecodeError):
+            return False
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Return `payload.items` as the payload means it, not as dict does."""
@@ -154,6 +174,26 @@ def sensible(value: Any) -> Any:
     if isinstance(value, str) and len(value) > MAX_CHARACTERS:
         raise SecurityError(f"it makes more than {MAX_CHARACTERS} characters")
     return value
+
+
+def items_in(text: str) -> list[str]:
+    """Return the items of what a sandbox with `lists` filled in: commas of the template part them, no others."""
+    return [item.replace(_COMMA, ",") for item in text.split(",")]
+
+
+def _joined(value: Any) -> Any:
+    """Return what an expression came to, its own commas disguised and a list's items parted by real ones."""
+    if isinstance(value, Undefined):
+        return value  # says what is missing
+    items = value if isinstance(value, list | tuple) else [value]
+    return ",".join(str(item).replace(",", _COMMA) for item in items)
+
+
+def _items(value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> list[Any]:
+    """Return the items of a list, or an attribute of each: where a list may come out, nothing need be joined."""
+    del d
+    path = str(attribute).split(".") if attribute is not None else []
+    return [functools.reduce(lambda here, step: here[step], path, item) for item in value]
 
 
 def _too_much(name: str) -> SecurityError:

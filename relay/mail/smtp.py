@@ -41,8 +41,8 @@ class SmtpOptions:
     `insecure` allows a server elsewhere that offers no encryption; `ca_file` names who vouches for its
     certificate, which `verify_tls` asks for. Without `allow_recipients` only addresses written out in
     the configuration get mail. `retry` is for mails sent by hand and for targets with no rule of their own.
-    `locked` names credentials whose values are in the vault while that is locked: nothing is handed
-    over meanwhile.
+    `locked` names credentials whose values are in the vault while that is locked. `blocked` says in words which
+    credential is locked away or missing, "" for none: nothing is handed over meanwhile.
     """
 
     host: str
@@ -58,6 +58,7 @@ class SmtpOptions:
     verify_tls: bool = True
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     locked: tuple[str, ...] = ()
+    blocked: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +166,10 @@ async def _encrypt(client: SMTP, options: SmtpOptions) -> None:
 
 
 async def _log_in(client: SMTP, options: SmtpOptions) -> None:
-    if options.username is not None:
+    if options.username is not None and options.password is not None:
         if not await _offers(client, "auth"):
             raise _NoLoginError
-        password = options.password.reveal() if options.password else ""
-        await client.login(options.username.reveal(), password)
+        await client.login(options.username.reveal(), options.password.reveal())
 
 
 async def _offers(client: SMTP, extension: str) -> bool:

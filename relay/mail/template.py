@@ -8,28 +8,37 @@ from traceback import extract_tb
 from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta, nodes
 
 from relay.errors import MailError
-from relay.mail.sandbox import MAX_CHARACTERS, MISSING, Sandbox
+from relay.mail.sandbox import MAX_CHARACTERS, MISSING, Sandbox, items_in
 from relay.model.text import printable
 
 _HINT = "compare the template with the event's payload; {{ value | default('') }} allows a missing one"
 
 
 class Templates:
-    """The templates of one mail: a file's neighbours can be included, a payload is only ever data.
+    """The templates of one mail: files of the project's `folder` can be included, a payload is only ever data.
 
-    Both ways of filling raise MailError naming `title`, the template, its line and what is wrong.
+    All ways of filling raise MailError naming `title`, the template, its line and what is wrong.
     """
 
     def __init__(self, title: str, folder: Path | None, *, autoescape: bool) -> None:
         self._title = title
         self._folder = folder
         self._jinja = Sandbox(folder, autoescape=autoescape)
+        self._lists = Sandbox(None, autoescape=False, lists=True)
 
     def fill(self, key: str, text: str, context: Mapping[str, object]) -> str:
         """Return a template given as text, filled in; `key` says where in relay.toml it stands."""
         try:
             self._jinja.start()
             return _limited(self._jinja.from_string(text).generate(context))
+        except Exception as error:
+            raise self._stumble(_Place(key=key, text=text), error) from error
+
+    def fill_list(self, key: str, text: str, context: Mapping[str, object]) -> list[str]:
+        """Return the texts that a template gives: the items of a list, or what its own commas part."""
+        try:
+            self._lists.start()
+            return items_in(_limited(self._lists.from_string(text).generate(context)))
         except Exception as error:
             raise self._stumble(_Place(key=key, text=text), error) from error
 
@@ -57,10 +66,11 @@ class Templates:
             seen.add(here)
             try:
                 self._jinja.get_template(here)
-                found = meta.find_referenced_templates(self._jinja.parse(self._source(here)))
+                named = meta.find_referenced_templates(self._jinja.parse(self._source(here)))
+                found = [self._jinja.join_path(one, here) for one in named if one]
             except Exception as error:
                 raise self._stumble(_Place(file=here), error) from error
-            waiting += [one for one in found if one and one not in seen]
+            waiting += [one for one in found if one not in seen]
 
     def _source(self, name: str) -> str:
         loader = self._jinja.loader
@@ -79,7 +89,7 @@ class Templates:
             return _Place(key=start.key, text=start.text, file=error.name or start.file, line=error.lineno)
         for frame in reversed(extract_tb(error.__traceback__)):
             # Jinja rewrites tracebacks so that a template's own lines appear in them.
-            if frame.filename not in self._jinja.compiled:
+            if frame.filename not in self._jinja.compiled | self._lists.compiled:
                 continue
             if self._folder is None or frame.filename.startswith("<"):
                 return _Place(key=start.key, text=start.text, file=start.file, line=frame.lineno or 0)

@@ -14,7 +14,8 @@ class Standing:
 
     `effects` says what waits while it is locked, `missing` which secrets it lacks, `problem` why its file
     cannot be used; each is a sentence for people. `paused` is in seconds, `left` counts wrong passwords
-    before a pause, `told` is what the latest check came to, for a while.
+    before a pause, `told` is what the latest check came to, for a while. `mail_blocked` says which credential mail
+    waits for, "" for none.
     """
 
     state: str
@@ -27,11 +28,7 @@ class Standing:
     paused: float
     left: int
     told: str
-
-    @property
-    def mail_waits(self) -> bool:
-        """Say whether mails wait for the vault."""
-        return self.state == "locked" and any(need.kind == "mail" for need in self.needs)
+    mail_blocked: str
 
 
 class Custody(Protocol):

@@ -208,8 +208,8 @@ async def _email(request: web.Request, event: Event, form: Mapping[str, str]) ->
 
 
 def _note(here: Desk) -> str:
-    if here.custody.standing.mail_waits:
-        return "The vault is locked: the mail waits until it is open."
+    if blocked := here.custody.standing.mail_blocked:
+        return f"{blocked[:1].upper()}{blocked[1:]}. It waits until then."
     if here.setup.smtp:
         return f"Sent by {printable(here.setup.smtp, 120)}."
     return "No [smtp]: it stays in the outbox."

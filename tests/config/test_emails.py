@@ -84,21 +84,24 @@ def test_a_mistake_in_a_mail_is_found_at_start(mistakes, lines, words):
     [
         (
             {"welcome_html": "<p>\n{{ payload. }}"},
-            "emails.welcome: welcome.html, line 2: expected name or number",
+            "emails.welcome: emails/welcome.html, line 2: expected name or number",
         ),
-        ({"welcome_html": "{% if a %}"}, "emails.welcome: welcome.html, line 1: Unexpected end of template"),
-        ({"welcome_html": b"\xff\xfe"}, "emails.welcome: welcome.html: it is not UTF-8 text"),
+        (
+            {"welcome_html": "{% if a %}"},
+            "emails.welcome: emails/welcome.html, line 1: Unexpected end of template",
+        ),
+        ({"welcome_html": b"\xff\xfe"}, "emails.welcome: emails/welcome.html: it is not UTF-8 text"),
         (
             {"welcome_html": "{% include 'gone.html' %}"},
-            "emails.welcome: gone.html: there is no template gone.html",
+            "emails.welcome: emails/gone.html: there is no template emails/gone.html",
         ),
         (
             {"welcome_html": "{% extends 'base.html' %}", "base_html": "\n\n{{ }}"},
-            "emails.welcome: base.html, line 3: Expected an expression",
+            "emails.welcome: emails/base.html, line 3: Expected an expression",
         ),
         (
             {"welcome_html": "fine", "welcome_txt": "\n{{ x | y }}"},
-            "emails.welcome: welcome.txt, line 2: No filter",
+            "emails.welcome: emails/welcome.txt, line 2: No filter",
         ),
     ],
 )
@@ -192,3 +195,18 @@ def test_a_mail_that_could_go_to_nobody_is_said_at_start(loaded):
 def test_a_template_lies_beside_the_file_that_names_it(loaded, tmp_path):
     email = loaded(WELCOME + 'template = "emails/welcome.html"', welcome_html="x").emails["welcome"]
     assert email.template == Path(tmp_path / "emails" / "welcome.html")
+
+
+@pytest.mark.parametrize(("there", "lacking"), [("username", "password"), ("password", "username")])
+def test_a_login_needs_both_its_halves(mistakes, there, lacking):
+    found = mistakes(f'{SMTP}{there} = "env:U"\n')
+    assert f"smtp.{lacking}: is missing, and smtp.{there} is there; a login needs both" in found
+
+
+def test_a_credential_that_is_missing_is_named_and_blocks_mail(loaded):
+    config = loaded(SMTP + 'username = "env:U"\npassword = "env:P"\n', {"U": "relay"})
+    assert config.smtp.blocked == "P is not set, so mail cannot log in"
+    assert "smtp: P is not set, so mail cannot log in; it waits until then" in config.notices
+    config = loaded(SMTP + 'username = "vault:u"\npassword = "env:P"\n')
+    assert config.smtp.blocked == "the vault holds no secret 'u' and P is not set, so mail cannot log in"
+    assert loaded(SMTP + 'username = "env:U"\npassword = "env:P"\n', {"U": "a", "P": "b"}).smtp.blocked == ""

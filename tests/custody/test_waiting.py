@@ -178,3 +178,25 @@ async def test_opening_the_vault_opens_the_tunnel_and_locking_it_closes_none(
     await asyncio.sleep(0.2)
     assert len(log.read_text().splitlines()) == 1
     assert "canary" not in log.read_text()
+
+
+async def test_mail_waits_untried_for_a_credential_that_is_missing_and_says_its_name_everywhere(start, until):
+    sink = Sink()
+    async with serving(sink) as port:
+        text = (
+            mailing(port)
+            .replace("vault:smtp.username", "env:SMTP_USERNAME")
+            .replace("vault:smtp.password", "env:SMTP_PASSWORD")
+        )
+        at = await start(text, environ={"SMTP_USERNAME": "relay"})
+        await at.send()
+        why = "SMTP_PASSWORD is not set, so mail cannot log in"
+        assert any(why in notice for notice in at.relay.notices)
+        _, status = await at.api("/api/status")
+        [target] = status["targets"]
+        assert (target["state"], target["detail"]) == ("locked", why)
+        for path in ("/targets", "/events/1/email"):
+            assert why in (await at.api(path))[1].decode()
+        _, found = await at.api("/api/deliveries")
+        assert [(one["state"], one["attempts_made"]) for one in found["deliveries"]] == [("pending", 0)]
+        assert sink.logins == []

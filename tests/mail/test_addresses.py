@@ -128,3 +128,55 @@ def test_mail_goes_only_to_addresses_of_the_configuration():
     ):
         with pytest.raises(MailError, match="is not among the allowed recipients"):
             check_recipients(to, fixed, allowed)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Jörg Müller <j@example.com>", "Jörg Müller"),
+        ("山田 太郎 <j@example.com>", "山田 太郎"),
+        ("Müller, Jörg <j@example.com>", "Müller, Jörg"),
+        ("Dr. J. (Jo) O'Neil <j@example.com>", "Dr. J. (Jo) O'Neil"),
+        ("Ada: team <j@example.com>", "Ada: team"),
+        ("j@example.com <j@example.com>", "j@example.com"),
+        ("Jörg<j@example.com>", "Jörg"),
+        ('"Jörg M." <j@example.com>', "Jörg M."),
+        ("<j@example.com>", ""),
+        ("=?utf-8?q?a=0D=0ABcc:?= <j@example.com>", "=?utf-8?q?a=0D=0ABcc:?="),
+    ],
+)
+def test_a_name_is_taken_as_people_write_it(text, name):
+    assert named_address(text) == (name, "j@example.com")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Evil\nBcc: x@y.de <a@b.de>",
+        "Evil\u2028 <a@b.de>",
+        "Evil\u202e <a@b.de>",
+        "Evil\x00 <a@b.de>",
+        "\ud800 <a@b.de>",
+        "c@d.de, Evil <a@b.de>",
+        "c@d.de; Evil <a@b.de>",
+        "Ada <a@b.de> c@d.de",
+        "Ada <<a@b.de>>",
+        "Ada <a@b.de, c@d.de>",
+        "Ada <a@b.de\r\nBcc: c@d.de>",
+        "Ada <>",
+        f"{'ö' * 500} <a@b.de>",
+    ],
+)
+def test_a_name_hides_no_second_address_and_no_line_break(text):
+    with pytest.raises(MailError, match="is not one mail address: "):
+        named_address(text)
+
+
+@given(st.text(), st.text())
+def test_whatever_stands_around_an_address_it_is_one_or_none(before, after):
+    try:
+        name, address = named_address(f"{before}<ada@example.com>{after}")
+    except MailError:
+        return
+    assert address == "ada@example.com"
+    assert name.isprintable()

@@ -12,7 +12,7 @@ from relay.errors import MailError
 from relay.mail.attach import Attachment
 from relay.mail.compose import EmailOptions, Mail, Stamp, check_headers, compose
 from relay.mail.plain import text_of
-from relay.mail.rendering import render
+from relay.mail.rendering import check_template, render
 from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -351,3 +351,117 @@ def test_a_file_too_large_for_a_mail_is_a_clear_failure():
             replace(OPTIONS, attach=("body",)),
             event(b"x" * 10_000_001, headers=(("Content-Type", "image/png"),)),
         )
+
+
+@pytest.mark.parametrize("key", ["to", "cc", "bcc", "reply_to"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ payload.who }}",
+        "{{ payload.who | join(', ') }}",
+        "{{ payload.people | map(attribute='email') | list }}",
+        "{{ payload.people | join(',', attribute='email') }}",
+        "{% for one in payload.people %}{{ one.email }},\n{% endfor %}",
+        "{{ payload.who[0] }}, {{ payload.who[1] }}",
+    ],
+)
+def test_a_template_may_give_several_addresses(key, template):
+    who = ["ada@example.com", "bob@example.com"]
+    mail = rendered({"who": who, "people": [{"email": one} for one in who]}, **{key: (template,)})
+    assert getattr(mail, key) == tuple(who)
+    assert not set(who) & set(mail.fixed)
+
+
+def test_a_list_may_be_empty_for_copies_and_not_for_the_recipients():
+    assert rendered({"who": []}, cc=("{{ payload.who }}",)).cc == ()
+    with pytest.raises(MailError, match=r"emails\.receipt\.to: '' is not one mail address"):
+        rendered({"who": []}, to=("{{ payload.who }}",))
+
+
+@pytest.mark.parametrize(
+    "who", [["ada@example.com", "bob@"], [["ada@example.com"]], [{"email": "a@example.com"}], [None]]
+)
+def test_an_item_of_a_list_that_is_no_address_is_named(who):
+    with pytest.raises(MailError, match=r"is not one mail address: .*; it came from \{\{ payload.who \}\}"):
+        rendered({"who": who}, to=("{{ payload.who }}",))
+
+
+def test_an_item_of_a_list_is_one_address_and_no_more():
+    for item in (
+        "a@example.com, b@example.com",
+        "a@example.com\r\nBcc: b@example.com",
+        "a@example.com\ufdd0b@example.com",
+    ):
+        with pytest.raises(MailError, match="is not one mail address"):
+            rendered({"who": ["ada@example.com", item]}, to=("{{ payload.who }}",))
+
+
+def test_a_list_of_too_many_is_refused():
+    with pytest.raises(MailError, match="a mail needs 1 to 50 recipients"):
+        rendered({"who": [f"a{number}@example.com" for number in range(51)]}, to=("{{ payload.who }}",))
+
+
+def test_a_name_stands_in_the_header_encoded():
+    mail = rendered(
+        {"who": "Jörg Müller <j@example.com>"}, to=("{{ payload.who }}",), reply_to=("{{ payload.who }}",)
+    )
+    assert (mail.to, mail.names) == (("j@example.com",), {"j@example.com": "Jörg Müller"})
+    source = compose(mail, STAMP)
+    assert source.isascii()
+    parsed = message_from_bytes(source, policy=default)
+    assert parsed["To"] == parsed["Reply-To"] == "Jörg Müller <j@example.com>"
+    assert parsed["To"].addresses[0].display_name == "Jörg Müller"
+
+
+@pytest.mark.parametrize(
+    "name", ["=?utf-8?q?a=0D=0ABcc:_x?=", "Müller, Jörg", 'Ada (x) "y', "a@b.de", "x" * 300]
+)
+def test_a_name_breaks_out_of_no_header(name):
+    mail = (
+        rendered({"who": f"{name} <j@example.com>"}, to=("{{ payload.who }}",))
+        if '"' not in name
+        else replace(rendered(), to=("j@example.com",), names={"j@example.com": name})
+    )
+    parsed = message_from_bytes(compose(mail, STAMP), policy=default)
+    assert [one.addr_spec for one in parsed["To"].addresses] == ["j@example.com"]
+    assert parsed["Bcc"] is None
+
+
+def test_templates_use_others_of_the_project_and_none_beyond_it(tmp_path):
+    project = tmp_path / "project"
+    for name, text in {
+        "emails/orders/paid.html": '{% extends "../base.html" %}'
+        '{% block main %}{% include "parts/a.html" %}{% endblock %}',
+        "emails/base.html": '<b>LAYOUT {% block main %}{% endblock %}{% include "shared/foot.html" %}</b>',
+        "emails/orders/parts/a.html": 'A{% include "parts/b.html" %}{% include "c.html" %}',
+        "emails/orders/parts/b.html": "B",
+        "emails/orders/parts/c.html": "C",
+        "shared/foot.html": "FOOT",
+    }.items():
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "secret.html").write_text("SECRET")
+    options = replace(OPTIONS, template=project / "emails/orders/paid.html", folder=project, text=None)
+    assert check_template(options) == ()
+    assert render(options, event()).html == "<b>LAYOUT ABCFOOT</b>"
+    for name in (
+        "../../../secret.html",
+        "/etc/hostname",
+        str(tmp_path / "secret.html"),
+        "emails/../../secret.html",
+    ):
+        options.template.write_text(f'{{% include "{name}" %}}')
+        with pytest.raises(
+            MailError, match=r"emails\.receipt: emails/orders/paid\.html, line 1: there is no template"
+        ):
+            render(options, event())
+
+
+def test_a_template_outside_the_project_uses_its_own_folder(tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/mail.html").write_text('{% include "part.html" %}')
+    (tmp_path / "shared/part.html").write_text("PART")
+    options = replace(OPTIONS, template=tmp_path / "shared/mail.html", folder=tmp_path / "project", text=None)
+    assert render(options, event()).html == "PART"

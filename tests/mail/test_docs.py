@@ -17,7 +17,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_its_example_is_valid(tmp_path):
-    (found,) = re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL)
+    found = "\n".join(re.findall(r"```toml\n(.*?)```", DOCS, re.DOTALL))
     (tmp_path / "emails").mkdir()
     (tmp_path / "emails/welcome.html").write_text("<p>{{ payload.user.name }}</p>")
     path = tmp_path / "relay.toml"

@@ -8,7 +8,7 @@ from datetime import datetime
 from relay.model.admission import Problem
 from relay.model.event import Answer, EventOutcome, Headers, NewEvent, Source
 from relay.model.secret import Secret
-from relay.providers.challenges import Reply
+from relay.providers.challenge import Reply
 
 _JSON = "application/json"
 _TOLD = 10  # problems named in the message; the list has them all

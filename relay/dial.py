@@ -37,7 +37,8 @@ _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _SAFE = "/%:;,=+&$!'()*~-._@"
 _BARE_PORT = re.compile(r":?(\d{1,5})([/?].*)?")
 _BARE_HOST = re.compile(
-    r"(?:(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+):\d{1,5}|localhost|127(?:\.\d+){3}|\[::1\])(?:[/?].*)?", re.IGNORECASE
+    r"(?:(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+):\d{1,5}|localhost|127(?:\.\d+){3}|\[::1\])(?:[/?].*)?",
+    re.IGNORECASE,
 )
 _NAMED_HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:[:/]|$)", re.IGNORECASE)
 _FORMS = "use http://localhost:3000/webhooks"

@@ -104,7 +104,9 @@ def _reply(rule: Rule, answer: dict[Any, Any]) -> Ran:
         why = printable(str(error), _LONGEST)
         return Ran(outcome=Failed(f"what {rule.name} returned cannot be written as JSON: {why}"))
     if len(reply) > LONGEST_REPLY:
-        return Ran(outcome=Failed(f"{rule.name} returned {len(reply)} bytes; at most {LONGEST_REPLY} can be sent"))
+        return Ran(
+            outcome=Failed(f"{rule.name} returned {len(reply)} bytes; at most {LONGEST_REPLY} can be sent")
+        )
     return Ran(outcome=Succeeded(f"{rule.name} replied"), reply=reply)
 
 

@@ -8,7 +8,8 @@ from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Ve
 from relay.model.secret import Secret
 from relay.model.text import printable
 from relay.providers.catalogue import find
-from relay.providers.challenges import Challenge, Proof, Reply, find_challenge
+from relay.providers.challenge import Challenge, Proof, Reply
+from relay.providers.challenges import find_challenge
 
 STEP = "Handshake"
 TYPE = "handshake"
@@ -29,7 +30,7 @@ def shake(source: Source, capture: Capture, verification: Verification, now: dat
     """Return how a handshake of the source's provider is answered; None for any other request.
 
     `verification` is what the source thinks of the signature; where a handshake is proven by a
-    verify token or by nothing, the one that comes back says so instead. Pure.
+    verify token, or needs no proof and has none, the one that comes back says so instead. Pure.
     """
     found = find_challenge(source.provider, capture)
     if found is None:
@@ -96,6 +97,8 @@ def _proven(
         case Proof.TOKEN:
             return _by_token(source.verify_tokens, challenge.token(capture), source.locked_tokens)
         case Proof.NONE:
+            if verification.verdict is Verdict.VERIFIED:
+                return verification
             return Verification(verdict=Verdict.UNSIGNED, reason="handshake")
 
 

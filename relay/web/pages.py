@@ -158,9 +158,7 @@ async def trigger(request: web.Request, *, error: str = "", typed: str = "", bod
 def _signing(local: LocalKey | None, source: Source | None) -> str:
     """Return what signs samples where that is not the source's own secret, "" where it is."""
     if local is not None and local.is_run_secret:
-        return (
-            f"It has no secret. relay signs samples with one that it made for this run: {local.secret.reveal()}"
-        )
+        return f"It has no secret. relay signs samples with one that it made for this run: {local.secret.reveal()}"
     if local is not None or source is None or source.scheme is None or source.secrets:
         return ""
     return "It has no secret. relay makes one for this run with the first sample, and shows it here."

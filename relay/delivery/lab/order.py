@@ -30,7 +30,9 @@ class Shuffle(Experiment):
     def notes(self, events: Sequence[EventRow], settings: Settings) -> tuple[str, ...]:
         """Return what an order cannot undo."""
         del events, settings
-        return ("what the app keeps that no id of an event or its object tells apart is there in the next order",)
+        return (
+            "what the app keeps that no id of an event or its object tells apart is there in the next order",
+        )
 
     def rounds(self, events: Sequence[EventRow], settings: Settings) -> tuple[Round, ...]:
         """Return a round for the order the events came in, then one for each order that the seed decides."""

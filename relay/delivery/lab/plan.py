@@ -194,8 +194,13 @@ def _trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Seen, settin
     notes = experiment.notes(fit, settings) if fit else ()
     without = [f"#{row.id}" for row in fit if row.id in seen.without_id]
     if without:
-        named = ", ".join(without[:MORE]) + (f" and {len(without) - MORE} more" if len(without) > MORE else "")
-        notes = (f"{named}: sent under the id that the app has seen, for relay cannot give it a new one", *notes)
+        named = ", ".join(without[:MORE]) + (
+            f" and {len(without) - MORE} more" if len(without) > MORE else ""
+        )
+        notes = (
+            f"{named}: sent under the id that the app has seen, for relay cannot give it a new one",
+            *notes,
+        )
     return Trial(
         experiment=experiment.name,
         events=tuple(row.id for row in fit),

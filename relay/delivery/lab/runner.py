@@ -221,7 +221,11 @@ class Lab:
             seed = f"{seed} {place.round}"
             ids += tuple(id_ for id_ in [find_object_id(event)] if id_ in place.shared)
         fresh = renew_ids(changes, event, ids, seed)
-        return replace(fresh, sign=SignMode.FRESH) if fresh != changes and changes.sign is SignMode.AUTO else fresh
+        return (
+            replace(fresh, sign=SignMode.FRESH)
+            if fresh != changes and changes.sign is SignMode.AUTO
+            else fresh
+        )
 
     async def _find_shared(self, rows: Sequence[EventRow]) -> frozenset[str]:
         """Return the ids of objects that several of the events are about."""

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from relay.model.event import Verdict, Verification
 from relay.providers.catalogue import find
-from relay.providers.challenges import VERIFY_TOKENS, Challenge, Proof, find_challenge, subscription_link
+from relay.providers.challenge import Challenge, Proof
+from relay.providers.challenges import VERIFY_TOKENS, find_challenge, subscription_link
 from relay.providers.doctor.case import Case, Finding
 
 

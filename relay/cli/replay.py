@@ -8,10 +8,10 @@ import click
 
 from relay.cli import bulk
 from relay.cli.client import Api, Json, connect
-from relay.cli.edits import assignments
 from relay.cli.faults import NothingMatched
 from relay.cli.listing import pages
 from relay.cli.options import Call, event_id, shared
+from relay.cli.request_edits import edit_body, edit_options, read_edits
 from relay.cli.settle import settled, succeeded, tell
 from relay.cli.terminal import quote
 from relay.cli.words import counted
@@ -20,7 +20,6 @@ from relay.model.batch import INCLUDABLE, left_out_as
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome, Verdict
 from relay.model.text import printable
-from relay.trigger import edit
 
 _LEFT_OUT = {
     EventOutcome.REJECTED: "was rejected",
@@ -44,7 +43,7 @@ class Step:
 @click.option(
     "--sign", type=click.Choice([mode.value for mode in SignMode]), default="auto", show_default=True
 )
-@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the body.")
+@edit_options
 @click.option("--rate", type=float, metavar="N", help="At most N deliveries a second; for --query.")
 @click.option("--stop-on-failure", is_flag=True, help="Send nothing more once one fails; for --query.")
 @click.option("--resume", type=event_id, metavar="REPLAY", help="Go on with a bulk replay that was ended.")
@@ -68,19 +67,28 @@ async def command(
     """Send events again, one after another, signed so that they verify; 1 when one fails."""
     if [bool(ids), query is not None, resume is not None].count(True) != 1:
         raise UsageError("name events, or a --query", hint="relay replay 42, relay replay --query has:failed")
-    fields = assignments(how["changes"])
+    edits = read_edits(how)
+    if how["edit"] and len(ids) != 1:
+        raise UsageError("--edit is for one event", hint="relay replay 42 --edit")
     how["include"] = _included(how["include"], query)
-    if (how["rate"] or how["stop_on_failure"]) and (fields or query is None):
+    if (how["rate"] or how["stop_on_failure"]) and (edits or query is None):
         raise UsageError(
-            "--rate and --stop-on-failure are for a --query without --set", hint="leave them out"
+            "--rate and --stop-on-failure are for a --query without edits", hint="leave them out"
         )
     async with connect(call.load(), secrets=True) as api:
         if resume is not None:
             await api.post(f"/api/replays/{resume}/resume")
             return await bulk.follow(call, api, resume)
-        if query is not None and not fields:
+        if query is not None and not edits:
             return await _many(call, api, query, how, dry_run=dry_run)
-        return await _each(call, api, ids, query, how, dry_run=dry_run)
+        events = await _chosen(call, api, ids, query, how["include"])
+        steps = await _planned(api, events, how["to"])
+        if dry_run:
+            _print_plan(call, steps)
+            return 0
+        if how["edit"]:
+            edits = await edit_body(call, api, events[0], edits)
+        return await _run(call, api, steps, {"sign": how["sign"]} | edits)
 
 
 async def _many(call: Call, api: Api, query: str, how: Json, *, dry_run: bool) -> int:
@@ -97,16 +105,6 @@ async def _many(call: Call, api: Api, query: str, how: Json, *, dry_run: bool) -
     begun = await bulk.begin(api, wanted)
     bulk.say_left_out(call, begun["left_out"])
     return await bulk.follow(call, api, begun["id"])
-
-
-async def _each(
-    call: Call, api: Api, ids: tuple[int, ...], query: str | None, how: Json, *, dry_run: bool
-) -> int:
-    steps = await _planned(api, await _chosen(call, api, ids, query, how["include"]), how["to"])
-    if dry_run:
-        _print_plan(call, steps)
-        return 0
-    return await _run(call, api, steps, {"sign": how["sign"]}, assignments(how["changes"]))
 
 
 async def _chosen(
@@ -176,13 +174,11 @@ def _print_plan(call: Call, steps: list[Step]) -> None:
     call.terminal.say(f"{counted(len(steps), 'delivery')} would be made; nothing was sent")
 
 
-async def _run(call: Call, api: Api, steps: list[Step], how: Json, changes: dict[str, str]) -> int:
+async def _run(call: Call, api: Api, steps: list[Step], how: Json) -> int:
     failed = 0
     with bulk.progress(call, len(steps)) as bar:
         for step in steps:
-            failed += not await _sent(
-                call, api, step, how | await _edited(api, step.event, changes), quiet=bar.shown
-            )
+            failed += not await _sent(call, api, step, how, quiet=bar.shown)
             bar.advance()
     if len(steps) > 1:
         reached = len(steps) - failed
@@ -212,10 +208,3 @@ def _notes(delivery: Json) -> list[str]:
     last = delivery["attempts"][-1:]
     parts = [part for attempt in last for part in (attempt["request"], attempt["response"]) if part]
     return [note for part in parts for note in part["notes"]]
-
-
-async def _edited(api: Api, event: Json, changes: dict[str, str]) -> Json:
-    if not changes:
-        return {}
-    body = await api.bytes(f"/api/events/{event['id']}/body")
-    return {"body": edit(body, changes).decode()}

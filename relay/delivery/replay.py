@@ -179,6 +179,7 @@ def checked(changes: Changes) -> Changes:
         raise UsageError(f"'{printable(changes.method, 40)}' is not a method", hint="use one such as POST")
     if changes.path is not None and not changes.path.startswith("/"):
         raise UsageError("a path starts with a slash", hint="use one such as /webhooks")
+    changes = _with_split_path(changes)
     for name, value in changes.headers or ():
         if not _TOKEN.fullmatch(name) or set("\r\n\0") & set(value) or not _fits(value):
             raise UsageError(
@@ -186,6 +187,14 @@ def checked(changes: Changes) -> Changes:
                 hint="a name is letters, digits and dashes; a value is one line",
             )
     return replace(changes, path=_encoded(changes.path, "path"), query=_encoded(changes.query, "query", "?"))
+
+
+def _with_split_path(changes: Changes) -> Changes:
+    """Return edits whose path holds no query: what follows its `?` is the query."""
+    path, mark, query = (changes.path or "").partition("?")
+    if not mark or changes.query is not None:
+        return changes  # beside a query of its own, a ? is a letter of the path
+    return replace(changes, path=path, query=query)
 
 
 def _encoded(text: str | None, what: str, also: str = "") -> str | None:

@@ -144,13 +144,15 @@ async def annotate(request: web.Request) -> web.Response:
 async def replay(request: web.Request) -> web.Response:
     """POST /api/events/{id}/replay: owe the event to a target or a URL, with edits."""
     given = await asked.json_body(request)
-    asked.known(given, {"target", "url", "sign", "method", "path", "query", "headers", "body"})
+    asked.known(given, {"target", "url", *asked.EDITS})
     to = asked.text(given, "url") or asked.text(given, "target")
     if not to:
         raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
-    here, id_, changes = desk(request), asked.identity(request), asked.changes(given)
+    here, id_ = desk(request), asked.identity(request)
+    event = await here.store.events.get(id_)
+    changes = asked.changes(given, event.capture)
     made = await here.verbs.replay(id_, to, changes)
-    warning = warn_of_forgery((await here.store.events.get(id_)).row, changes.sign)
+    warning = warn_of_forgery(event.row, changes.sign)
     return json_response({"delivery": made} | ({"warning": warning} if warning else {}), 202)
 
 

@@ -1,13 +1,16 @@
 """What an API call asks for, read strictly: every mistake names its parameter."""
 
+from base64 import b64decode
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
 from relay.errors import NotFoundError, UsageError
+from relay.model.body_edit import edit_body
 from relay.model.delivery import Changes, SignMode
-from relay.model.event import Headers
+from relay.model.event import Capture, Headers
 from relay.model.payload import PayloadError, parse_json
 from relay.model.search import Query, parse
 from relay.web.keys import desk
@@ -99,20 +102,80 @@ async def letter(request: web.Request) -> tuple[str, tuple[str, ...], bool]:
     return template, tuple(listed), flag(given, "force")
 
 
-def changes(body: Mapping[str, Any]) -> Changes:
-    """Return the edits that a replay asks for. Raises UsageError naming what cannot be read."""
+EDITS = frozenset(
+    (
+        "sign",
+        "method",
+        "path",
+        "query",
+        "headers",
+        "set_headers",
+        "remove_headers",
+        "body",
+        "body_base64",
+        "set",
+    )
+)
+
+
+def changes(body: Mapping[str, Any], capture: Capture) -> Changes:
+    """Return the edits of a captured request that a replay asks for. Raises UsageError naming what cannot be read."""
     sign = text(body, "sign") or "auto"
     if sign not in tuple(SignMode):
         raise UsageError(f"sign cannot be {sign!r}", hint="use auto, original or fresh")
-    edited = text(body, "body")
+    headers = _changed_headers(body, capture)
     return Changes(
         sign=SignMode(sign),
         method=text(body, "method"),
         path=text(body, "path"),
         query=text(body, "query"),
-        headers=_headers(body.get("headers")),
-        body=None if edited is None else edited.encode("utf-8", "surrogatepass"),
+        headers=headers,
+        body=_changed_body(body, capture if headers is None else replace(capture, headers=headers)),
     )
+
+
+def _changed_headers(body: Mapping[str, Any], capture: Capture) -> Headers | None:
+    headers = _headers(body.get("headers"))
+    new = _headers(body.get("set_headers")) or ()
+    gone = body.get("remove_headers") or []
+    if not isinstance(gone, list) or not all(isinstance(name, str) for name in gone):
+        raise UsageError("remove_headers must be a list of names", hint='send ["X-Debug"]')
+    if not new and not gone:
+        return headers
+    kept = [
+        pair for pair in headers or capture.headers if pair[0].lower() not in {one.lower() for one in gone}
+    ]
+    for lower, values in _by_name(new).items():
+        place = next((at for at, pair in enumerate(kept) if pair[0].lower() == lower), len(kept))
+        kept = [pair for pair in kept if pair[0].lower() != lower]
+        kept[place:place] = values
+    return tuple(kept)
+
+
+def _by_name(headers: Headers) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, value in headers:
+        found.setdefault(name.lower(), []).append((name, value))
+    return found
+
+
+def _changed_body(body: Mapping[str, Any], capture: Capture) -> bytes | None:
+    edited, encoded = text(body, "body"), text(body, "body_base64")
+    if edited is not None and encoded is not None:
+        raise UsageError("body and body_base64 are two bodies", hint="send one of them")
+    new = None if edited is None else edited.encode("utf-8", "surrogatepass")
+    if encoded is not None:
+        try:
+            new = b64decode(encoded, validate=True)
+        except ValueError as error:
+            raise UsageError(
+                "body_base64 is not base64", hint="use the standard alphabet and padding"
+            ) from error
+    fields = body.get("set") or {}
+    if not isinstance(fields, dict):
+        raise UsageError("set must map paths to values", hint='send {"data.object.amount": 500}')
+    content_type = capture.header("Content-Type") or ""
+    return edit_body(capture.body if new is None else new, content_type, fields) if fields else new
 
 
 def _headers(value: object) -> Headers | None:

@@ -167,6 +167,9 @@ class Answering(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def do_PUT(self):
+        self.do_POST()
+
     def log_message(self, *_):
         return
 

@@ -128,3 +128,18 @@ def test_edits_are_made_fit_for_the_wire():
 def test_edits_that_would_break_a_request_apart_are_refused(changes):
     with pytest.raises(UsageError):
         checked(changes)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "wanted"),
+    [
+        ("/x?a=1", None, ("/x", "a=1")),
+        ("/x?", None, ("/x", "")),
+        ("/x?a=b?c", None, ("/x", "a=b?c")),
+        ("/x?a", "b=2", ("/x%3Fa", "b=2")),
+        ("/x", None, ("/x", None)),
+    ],
+)
+def test_a_path_with_a_question_mark_is_split(path, query, wanted):
+    changes = checked(Changes(path=path, query=query))
+    assert (changes.path, changes.query) == wanted

@@ -214,6 +214,55 @@ async def test_a_replay_to_somewhere_it_must_not_go_is_refused(at, body, status)
     assert (await at.api("/api/deliveries"))[1]["deliveries"] == []
 
 
+EDITED = {
+    "set": {"items[0].id": "b"},
+    "set_headers": {"X-Env": "dev"},
+    "remove_headers": ["x-gone"],
+    "path": "/other?x=1",
+    "target": "app",
+}
+
+
+async def test_a_replay_changes_what_is_named_and_no_other_byte(start, aiohttp_server):
+    got = asyncio.Queue()
+
+    async def handle(request):
+        got.put_nowait((request.path_qs, request.headers, await request.read()))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    server = await aiohttp_server(app)
+    at = await start(f'[targets.app]\nforward = "{server.make_url("/hooks")}"\n')
+    body = b'{ "amount":10.50, "items":[{"id":"a"}] }'
+    await at.send(data=body, headers={"Content-Type": "application/json", "X-Gone": "1", "X-Env": "old"})
+    await got.get()
+    assert (await at.api("/api/events/1/replay", "POST", json=EDITED))[0] == 202
+    path, headers, sent = await got.get()
+    assert (path, sent) == ("/other?x=1", body.replace(b'"a"', b'"b"'))
+    assert (headers["X-Env"], "X-Gone" in headers) == ("dev", False)
+    binary = {"target": "app", "body_base64": "AP97fQ=="}
+    assert (await at.api("/api/events/1/replay", "POST", json=binary))[0] == 202
+    assert (await got.get())[2] == b"\x00\xff{}"
+
+
+@pytest.mark.parametrize(
+    ("edits", "said"),
+    [
+        ({"set": {"a.b.c": 1}}, "cannot be set"),
+        ({"set": ["a"]}, "set must map paths"),
+        ({"remove_headers": "X"}, "remove_headers must be a list"),
+        ({"body": "x", "body_base64": "eA=="}, "two bodies"),
+        ({"body_base64": "?"}, "not base64"),
+    ],
+)
+async def test_edits_that_make_no_sense_are_named(start, edits, said):
+    at = await start('[targets.app]\nforward = "http://127.0.0.1:9/"\n')
+    await at.send(data=b'{"a": 1}', headers={"Content-Type": "application/json"})
+    status, answer = await at.api("/api/events/1/replay", "POST", json={"target": "app", **edits})
+    assert (status, said in answer["error"]["message"]) == (400, True)
+
+
 async def test_routes_are_explained_one_by_one(start):
     at = await start(
         '[targets.app]\nforward = "http://127.0.0.1:9/"\n[sources.any]\nprovider = "custom"\n'

@@ -1,0 +1,151 @@
+"""What `relay replay` changes in a request: its method, path, query, headers and body, also in an editor."""
+
+import asyncio
+import base64
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from relay.cli.client import Api, Json
+from relay.cli.edits import assignments
+from relay.cli.options import Call
+from relay.cli.terminal import quote
+from relay.errors import UsageError
+from relay.model.payload import PayloadError, parse_json
+
+_OPTIONS = (
+    click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the body."),
+    click.option("--method", metavar="METHOD", help="Another method than the event's."),
+    click.option("--path", metavar="PATH", help="Another path than the target's; also with ?query."),
+    click.option("--query-string", metavar="QUERY", help="Another query string, without the ?."),
+    click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Set or add a header."),
+    click.option("--remove-header", "gone", multiple=True, metavar="NAME", help="Leave a header out."),
+    click.option("--body", metavar="FILE", help="Another body, from a file; - is stdin."),
+    click.option("--edit", is_flag=True, help="Edit the body in $VISUAL or $EDITOR first."),
+)
+
+
+def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that change a request."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_edits(how: Json) -> Json:
+    """Return the edits that the options ask for, as the API takes them; {} for none. Raises UsageError."""
+    edits: Json = {
+        "set": assignments(how["changes"]),
+        "method": how["method"],
+        "path": how["path"],
+        "query": how["query_string"],
+        "set_headers": [_header(text) for text in how["headers"]],
+        "remove_headers": list(how["gone"]),
+    }
+    if how["body"] is not None:
+        edits["body_base64"] = base64.b64encode(_content(how["body"])).decode()
+    return {name: value for name, value in edits.items() if value not in (None, {}, [])}
+
+
+async def edit_body(call: Call, api: Api, event: Json, edits: Json) -> Json:
+    """Return the edits with the body as it was left in the editor. Raises UsageError where nothing was changed."""
+    given = edits.get("body_base64")
+    body = base64.b64decode(given) if given else await api.bytes(f"/api/events/{event['id']}/body")
+    new = await _in_editor(call, body)
+    if new == body and given is None:
+        raise UsageError("nothing was changed in the editor, so nothing is sent", hint="leave --edit out")
+    return edits | {"body_base64": base64.b64encode(new).decode()}
+
+
+async def _in_editor(call: Call, body: bytes) -> bytes:
+    is_json = _problem(body) == ""
+    with _draft(body, ".json" if is_json else ".txt") as path:
+        while True:
+            await _run_editor(path)
+            new = _read_draft(path, body)
+            problem = _problem(new) if is_json else ""
+            if not problem:
+                return new
+            refused = UsageError(f"the edited body is not JSON: {problem}", hint="edit it again")
+            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+                raise refused
+            call.terminal.say(f"relay: {refused.sentence}")
+            call.terminal.ask("Enter edits it again, Ctrl-C gives up. ")
+            if not await _read_line():
+                raise refused
+
+
+@contextmanager
+def _draft(body: bytes, suffix: str) -> Iterator[Path]:
+    """Keep a body in a file that only its owner can read, for as long as the block lasts."""
+    handle, name = tempfile.mkstemp(prefix="relay-", suffix=suffix)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+        yield Path(name)
+    finally:
+        with suppress(OSError):
+            Path(name).unlink()
+
+
+def _read_draft(path: Path, body: bytes) -> bytes:
+    """Return what an editor left, without the line end that it put behind the last line."""
+    new = path.read_bytes()
+    added = not body.endswith(b"\n") and new.endswith(b"\n") and not new[:-1].endswith(b"\n")
+    return new[:-1] if added else new
+
+
+async def _read_line() -> str:
+    """Return the next line of the terminal; unlike a blocking read, Ctrl-C ends it."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(sys.stdin, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()
+
+
+async def _run_editor(path: Path) -> None:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        done = await asyncio.create_subprocess_exec(*shlex.split(editor), str(path))
+        status = await done.wait()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--edit: {quote(editor)} cannot be started: {error}", hint="set EDITOR to your editor"
+        ) from error
+    if status:
+        raise UsageError(f"--edit: {quote(editor)} ended with {status}", hint="nothing was sent")
+
+
+def _problem(body: bytes) -> str:
+    """Return where and why a body is not JSON; "" where it is."""
+    try:
+        parse_json(body)
+    except PayloadError as error:
+        place = f"line {error.line}, column {error.column}: " if error.line else ""
+        return f"{place}{error.sentence}"
+    return ""
+
+
+def _header(text: str) -> list[str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise UsageError(f"--header: {quote(text)} is no header", hint="write 'X-Env: dev'")
+    return [name.strip(), value.strip()]
+
+
+def _content(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise UsageError(f"--body: cannot read {quote(name)}: {error.strerror}") from error

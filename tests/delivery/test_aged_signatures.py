@@ -12,7 +12,7 @@ from svix.webhooks import Webhook
 
 from relay.actions.outgoing import ForwardOptions
 from relay.clock import SystemClock
-from relay.model.delivery import Changes, DeliveryReason, SignMode
+from relay.model.delivery import Changes, DeliveryReason, RetryPolicy, SignMode
 from relay.model.event import Capture, EventOutcome, Source, Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import find
@@ -93,11 +93,13 @@ async def test_an_app_that_was_down_for_six_minutes_takes_what_waited(world, app
 async def test_a_second_attempt_within_the_limit_is_byte_for_byte(world, app, name, secret, check):
     source, clock = make_source(name, secret), LateClock(minutes=4)
     app.answers = [500]
-    async with world({"app": {}}, clock=clock, source=source) as it, it.running():
+    patient = RetryPolicy(attempts=4, first=3600.0, factor=1.0, max=3600.0, jitter=0.0)
+    async with world({"app": {"retry": patient}}, clock=clock, source=source) as it, it.running():
         old = sign(source, clock.now())
         stored = await it.event("app", body=BODY, source=name, headers=old)
         await it.until(stored.deliveries[0], lambda one: one.attempts == 1)
         clock.late = timedelta(0)
+        await it.replays.retry(stored.deliveries[0])
         await it.settled(stored.deliveries[0])
         attempts = await it.store.deliveries.attempts(stored.deliveries[0])
     assert [one.request.notes for one in attempts] == [(), ()]

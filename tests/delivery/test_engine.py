@@ -299,8 +299,7 @@ async def test_another_target_goes_on_while_one_is_down_or_hangs(world, app, unu
 
 async def test_an_attempt_is_made_again_by_the_next_run_after_a_kill(world, app):
     app.answers = [500]
-    retry = RetryPolicy(attempts=4, first=0.05, factor=1.0, max=0.05, jitter=0.0)
-    async with world({"app": {"retry": retry}}) as it:
+    async with world({"app": {"retry": PATIENT}}) as it:
         async with it.running():
             stored = await it.event("app", body=b"kept")
             await it.until(stored.deliveries[0], lambda one: one.attempts == 1)

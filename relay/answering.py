@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.model.admission import Problem
-from relay.model.event import Answer, EventOutcome, Headers, NewEvent, Source
+from relay.model.answer import Answer
+from relay.model.event import EventOutcome, Headers, NewEvent, Source
 from relay.model.secret import Secret
 from relay.providers.challenge import Reply
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 from relay.admission.examine import examine, wanted
 from relay.answering import Answered, answer, refusal, rejected, shaken, unfit, unknown_message
 from relay.bus import Bus
-from relay.clock import Clock
 from relay.errors import RelayError
 from relay.judgement import identify, recognised, verify
+from relay.model.answer import Answer
 from relay.model.delivery import NewDelivery, Route, Target
 from relay.model.event import (
-    Answer,
     Capture,
     EventOutcome,
     NewEvent,
@@ -24,7 +23,7 @@ from relay.model.event import (
 from relay.model.secret import Secret
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.providers.handshake import Handshake, introduce, shake
-from relay.replies import Replies, UnansweredError, passed_on
+from relay.replies import PartialAnswerError, Replies, UnansweredError, passed_on
 from relay.routing import owe
 from relay.store import Store
 from relay.store.incoming import Stored
@@ -43,16 +42,15 @@ class Ingest:
         self,
         store: Store,
         bus: Bus,
-        clock: Clock,
         routes: tuple[Route, ...],
         targets: Mapping[str, Target],
+        replies: Replies,
     ) -> None:
         self._store = store
         self._bus = bus
-        self._clock = clock
         self._routes = routes
         self._targets = targets
-        self._replies = Replies(store, bus)
+        self._replies = replies
 
     async def receive(
         self, capture: Capture, source: Source, urls: tuple[str, ...], *, sample: bool
@@ -67,7 +65,8 @@ class Ingest:
         handshake = shake(source, capture, verification, capture.received_at)
         if handshake is not None:
             return await self._shake(source, capture, handshake)
-        event = identify(recognised(source, capture), capture, verification, sample=sample)
+        source = recognised(source, capture)
+        event = identify(source, capture, verification, sample=sample)
         if wanted(source):
             event = await _examined(source, event)
         event = track(event, source)
@@ -80,7 +79,9 @@ class Ingest:
             return unfit(event, stored.id)
         if stored.unknown:
             return unknown_message(stored.unknown, stored.id)
-        given = answer(source.answer, event.status, stored.id, stored.outcome)
+        given = answer(
+            source.answer.to_request(capture.content_type), event.status, stored.id, stored.outcome
+        )
         if stored.awaited is not None:
             return await self._wait(source.answer, given, stored.awaited, stored.id)
         return given
@@ -101,6 +102,11 @@ class Ingest:
         except UnansweredError:
             answered = replace(
                 refusal(502, "not_delivered", "the target gave no answer", "send it again"), event_id=id_
+            )
+        except PartialAnswerError as error:
+            log.warning("event %d was answered with 502: the target's answer is %s", id_, error.reason)
+            answered = replace(
+                refusal(502, "answer_incomplete", f"the target's answer is {error.reason}"), event_id=id_
             )
         else:
             if response is None:
@@ -131,7 +137,9 @@ class Ingest:
             log.warning("event %d for %s is a handshake: %s", stored.id, source.name, event.summary)
         offered = Secret(f"handshake {stored.id}", reply.offered) if reply.offered else None
         if reply.body is None:
-            given = answer(source.answer, event.status, stored.id, stored.outcome)
+            given = answer(
+                source.answer.to_request(capture.content_type), event.status, stored.id, stored.outcome
+            )
             return replace(given, offered=offered)
         return replace(shaken(reply, reply.body), event_id=stored.id, offered=offered)
 

@@ -95,7 +95,7 @@ def _judged(
 
 
 def recognised(source: Source, capture: Capture) -> Source:
-    """Return a source that nobody configured with the picks of the provider its headers tell of; pure.
+    """Return a source that nobody configured with the picks and the answer of the provider its headers name; pure.
 
     What it sends is named like that provider's events and stays unchecked.
     """
@@ -108,6 +108,7 @@ def recognised(source: Source, capture: Capture) -> Source:
         event_type=provider.event_type,
         idempotency_key=provider.idempotency_key,
         summary=provider.summary,
+        answer=provider.usual_answer,
     )
 
 

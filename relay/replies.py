@@ -2,12 +2,14 @@
 
 import asyncio
 
+from relay.actions.awaited import LARGEST, AwaitedAnswers
 from relay.actions.outgoing import HOP_BY_HOP
 from relay.bus import Bus
 from relay.errors import RelayError
 from relay.model.delivery import DeliveryState, ReceivedResponse
 from relay.model.event import Headers
 from relay.model.signals import DeliveryChanged, Signal
+from relay.model.text import size
 from relay.store import Store
 from relay.store.resent import Awaited
 
@@ -20,26 +22,36 @@ class UnansweredError(Exception):
     """A delivery ended without an answer of its target: none will come."""
 
 
+class PartialAnswerError(Exception):
+    """The target's answer cannot be passed on whole; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Replies:
     """Waits for what targets answer to deliveries just made."""
 
-    def __init__(self, store: Store, bus: Bus) -> None:
+    def __init__(self, store: Store, bus: Bus, awaited: AwaitedAnswers) -> None:
         self._store = store
+        self._awaited = awaited
         self._waiting: dict[int, list[asyncio.Event]] = {}
         bus.on(self._hear)
 
     async def answer(self, awaited: Awaited, seconds: float) -> ReceivedResponse | None:
         """Return the first response that a delivery gets after the attempts it had.
 
-        None when none came within `seconds`, or when it was too large to be kept whole. Raises
-        UnansweredError when the delivery ended without one.
+        None when none came within `seconds`. Raises UnansweredError when the delivery ended without one,
+        PartialAnswerError when it was too large or broke off.
         """
         rung = asyncio.Event()
         waiting = self._waiting.setdefault(awaited.delivery, [])
         waiting.append(rung)
         try:
-            async with asyncio.timeout(seconds):
-                return await self._response(awaited, rung)
+            with self._awaited.awaiting(awaited.delivery):
+                async with asyncio.timeout(seconds):
+                    return self._whole(awaited.delivery, await self._response(awaited, rung))
         except (TimeoutError, RelayError):
             # The event is kept; what became of its delivery is not the provider's trouble.
             return None
@@ -48,13 +60,23 @@ class Replies:
             if not waiting:
                 del self._waiting[awaited.delivery]
 
-    async def _response(self, awaited: Awaited, rung: asyncio.Event) -> ReceivedResponse | None:
+    def _whole(self, delivery: int, kept: ReceivedResponse) -> ReceivedResponse:
+        """Return the whole answer of which an attempt kept the beginning."""
+        if not kept.cut:
+            return kept
+        whole = self._awaited.find(delivery)
+        if whole is not None and not whole.cut:
+            return whole
+        too_large = whole is not None and len(whole.body) >= LARGEST
+        raise PartialAnswerError(f"larger than {size(LARGEST)}" if too_large else "cut short")
+
+    async def _response(self, awaited: Awaited, rung: asyncio.Event) -> ReceivedResponse:
         while True:
             # First where it stands, then its attempts: the other way round one may come in between.
             state = (await self._store.deliveries.get(awaited.delivery)).state
             for attempt in await self._store.deliveries.attempts(awaited.delivery):
                 if attempt.number > awaited.attempts and attempt.response is not None:
-                    return None if attempt.response.cut else attempt.response
+                    return attempt.response
             if state in _OVER:
                 raise UnansweredError
             await rung.wait()

@@ -1,11 +1,13 @@
 """Sources that pass the target's own answer on to the provider."""
 
 import asyncio
+import json
 import time
 
 import pytest
 from aiohttp import web
 
+from relay.actions.awaited import LARGEST
 from relay.replies import passed_on
 
 TOML = """
@@ -99,10 +101,39 @@ async def test_an_app_that_comes_up_in_time_still_answers(start, app, unused_tcp
     await runner.cleanup()
 
 
-async def test_an_answer_too_large_to_be_kept_is_202(start, app):
-    app.answers = [web.Response(body=b"x" * 100_000)]
+@pytest.mark.parametrize("length", [64 * 1024, 64 * 1024 + 1, 200_000, LARGEST])
+async def test_a_large_answer_is_passed_on_whole_and_kept_in_part(start, app, length):
+    app.answers = [web.Response(body=b"x" * length)]
     at = await start(TOML.format(timeout="60s", port=app.port))
-    assert (await at.send("/webhooks/slack"))[0] == 202
+    assert await at.send("/webhooks/slack") == (200, b"x" * length)
+    attempt = (await at.api("/api/deliveries/1"))[1]["attempts"][0]["response"]
+    assert (len(attempt["body"]["text"]), attempt["cut"]) == (min(length, 64 * 1024), length > 64 * 1024)
+
+
+async def test_an_answer_above_the_limit_is_502_and_says_why(start, app, caplog):
+    app.answers = [web.Response(body=b"x" * (LARGEST + 1))]
+    at = await start(TOML.format(timeout="60s", port=app.port))
+    status, body = await at.send("/webhooks/slack")
+    assert (status, json.loads(body)["error"]["message"]) == (502, "the target's answer is larger than 5.0 MB")
+    delivery = (await at.api("/api/deliveries/1"))[1]
+    assert (delivery["state"], len(delivery["attempts"]), app.got) == ("succeeded", 1, 1)
+    assert delivery["attempts"][0]["response"]["notes"] == [
+        "larger than 5.0 MB, so the sender that waited for it got 502"
+    ]
+    assert "event 1 was answered with 502: the target's answer is larger than 5.0 MB" in caplog.text
+
+
+@pytest.mark.parametrize("length", [100, 100_000])
+async def test_an_answer_that_breaks_off_is_502(start, length):
+    async def talk(reader, writer):
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * length)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        at = await start(TOML.format(timeout="60s", port=server.sockets[0].getsockname()[1]))
+        status, body = await at.send("/webhooks/slack")
+    assert (status, json.loads(body)["error"]["message"]) == (502, "the target's answer is cut short")
 
 
 async def test_many_wait_at_the_same_time_and_each_gets_its_own(start, app):

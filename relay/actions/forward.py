@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from relay import dial
+from relay.actions.awaited import LARGEST, AwaitedAnswers
 from relay.actions.base import Action
 from relay.actions.outgoing import (
     ForwardOptions,
@@ -22,7 +23,7 @@ from relay.actions.outgoing import (
     portable,
     settings,
 )
-from relay.actions.wire import NoAnswerError, Patience, Wire
+from relay.actions.wire import KEPT_BODY, NoAnswerError, Patience, Wire
 from relay.clock import Clock
 from relay.dial import Destination, Resolve, Rules, UnknownHostError, check_target
 from relay.errors import SigningError, TargetError
@@ -39,6 +40,7 @@ from relay.model.delivery import (
     Succeeded,
 )
 from relay.model.event import Capture, Event
+from relay.model.text import size
 
 __all__ = ["Forward", "ForwardOptions", "Resign", "Spoil", "judge", "retry_after"]
 
@@ -72,6 +74,7 @@ class Forward(Action[ForwardOptions]):
         resolve: Resolve = dial.resolve,
         public_url: Callable[[str], str | None] = lambda _: None,
         spoil: Spoil = lambda _event, capture, _changes: (capture, ()),
+        awaited: AwaitedAnswers | None = None,
     ) -> None:
         self._rules = rules
         self._resign = resign
@@ -80,6 +83,7 @@ class Forward(Action[ForwardOptions]):
         self._public_url = public_url
         self._clock = clock
         self._resolve = resolve
+        self._awaited = awaited or AwaitedAnswers()
         self._wire = Wire()
 
     async def __aenter__(self) -> Self:
@@ -111,7 +115,7 @@ class Forward(Action[ForwardOptions]):
             return ActionResult(outcome=Failed(f"not sent: {error.sentence}"))
         patience = Patience(total=options.timeout, verify_tls=options.verify_tls)
         try:
-            response = await self._wire.send(request, destination, patience)
+            response = await self._wire.send(request, destination, patience, lambda: self._limit(delivery))
         except NoAnswerError as error:
             return ActionResult(outcome=Retry(error.detail, unreachable=error.unreachable), request=request)
         except ValueError as error:
@@ -119,8 +123,21 @@ class Forward(Action[ForwardOptions]):
         return ActionResult(
             outcome=judge(response, self._clock.now()),
             request=request,
-            response=response,
+            response=self._shortened(delivery, response),
         )
+
+    def _limit(self, delivery: Delivery) -> int:
+        return LARGEST if delivery.id in self._awaited else KEPT_BODY
+
+    def _shortened(self, delivery: Delivery, response: ReceivedResponse) -> ReceivedResponse:
+        """Return as much of an answer as an attempt keeps; the whole is there for the sender that waits for it."""
+        if len(response.body) <= KEPT_BODY:
+            return response
+        notes = response.notes
+        if response.cut and not notes and len(response.body) >= LARGEST:
+            notes = (f"larger than {size(LARGEST)}, so the sender that waited for it got 502",)
+        self._awaited.keep(delivery.id, response)
+        return replace(response, body=response.body[:KEPT_BODY], cut=True, notes=notes)
 
     async def reachable(self, options: ForwardOptions) -> bool:
         """Say whether the target takes a connection; no request is made."""

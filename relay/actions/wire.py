@@ -2,7 +2,7 @@
 
 import errno
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -101,11 +101,11 @@ class Wire:
         request: SentRequest,
         destination: Destination,
         patience: Patience,
-        keep: int = KEPT_BODY,
+        keep: Callable[[], int] = lambda: KEPT_BODY,
     ) -> ReceivedResponse:
         """Send the bytes of `request` to `destination` and return what came back.
 
-        At most `keep` bytes of its body. What was odd about it is in its notes: a status that came counts. Raises
+        At most `keep()` bytes of its body. What was odd about it is in its notes: a status that came counts. Raises
         NoAnswerError when nothing came that is HTTP, ValueError for a request that HTTP cannot carry.
         """
         if self._session is None:
@@ -282,12 +282,14 @@ class _ExactRequest(aiohttp.ClientRequest):
         )
 
 
-async def _received(response: aiohttp.ClientResponse, request: _Exact, keep: int) -> ReceivedResponse:
+async def _received(
+    response: aiohttp.ClientResponse, request: _Exact, keep: Callable[[], int]
+) -> ReceivedResponse:
     body, cut, answer = bytearray(), False, request.answer
     try:
-        while not cut and (chunk := await response.content.read(keep + 1 - len(body))):
+        while not cut and (chunk := await response.content.read(max(1, keep() + 1 - len(body)))):
             body += chunk
-            cut = len(body) > keep
+            cut = len(body) > keep()
     except (aiohttp.ClientError, OSError, TimeoutError):
         cut = True  # the status came, and it is what counts
         if answer is not None:
@@ -297,7 +299,7 @@ async def _received(response: aiohttp.ClientResponse, request: _Exact, keep: int
     return ReceivedResponse(
         status=response.status,
         headers=as_text(response.raw_headers),
-        body=bytes(body[:keep]),
+        body=bytes(body[: keep()]),
         cut=cut,
         notes=tuple(answer.notes) if answer is not None else (),
     )

@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from relay.actions.awaited import AwaitedAnswers
 from relay.actions.outgoing import ForwardOptions
 from relay.bus import Bus
 from relay.clock import Clock
@@ -50,6 +51,7 @@ class Ground:
         self.clock = clock
         self.store = store
         self.bus = Bus()
+        self.awaited = AwaitedAnswers()
         self.nonce = secrets.token_urlsafe(24)
         self.ingress_url = f"http://{address_of(ports.ingress)}"
         self.dashboard_url = f"http://{address_of(ports.dashboard)}"

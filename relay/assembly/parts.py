@@ -26,6 +26,7 @@ from relay.delivery.spoil import Spoil
 from relay.ingest import Ingest
 from relay.model.event import Source
 from relay.recheck import Recheck
+from relay.replies import Replies
 from relay.retention import Notice, Retention
 from relay.routing import lead
 from relay.tunnel.supervisor import Supervisor
@@ -53,6 +54,7 @@ def forward(ground: Ground) -> Forward:
         public_url=ground.public_url_of,
         clock=ground.clock,
         spoil=Spoil(ground.table.named, ground.clock, ground.keyed),
+        awaited=ground.awaited,
     )
 
 
@@ -178,7 +180,8 @@ def retention(ground: Ground) -> Retention:
 
 def door(ground: Ground) -> Door:
     """Return what the ingress hands requests to."""
-    ingest = Ingest(ground.store, ground.bus, ground.clock, ground.config.routes, ground.config.targets)
+    replies = Replies(ground.store, ground.bus, ground.awaited)
+    ingest = Ingest(ground.store, ground.bus, ground.config.routes, ground.config.targets, replies)
     return Door(
         ingest=ingest,
         gate=Gate(ground.clock),

@@ -92,7 +92,8 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     "AnswerTable": {
         "mode": "`ack` answers at once; `wait` passes on the answer of the first target that is forwarded to.",
         "status": "The status of the answer.",
-        "body": "The body of the answer, instead of relay's own JSON.",
+        "body": "The body of the answer, instead of relay's own JSON or what the provider expects.",
+        "content_type": "The content type of the body; by default what it looks like: JSON, XML or plain text.",
         "timeout": "How long `wait` waits before it answers 202.",
     },
     "RateLimit": {

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.config.admission import admission_in
-from relay.config.file import AnswerTable, File, SignatureTable, SourceTable
+from relay.config.answers import read_answer
+from relay.config.file import File, SignatureTable, SourceTable
 from relay.config.messages import matched
 from relay.config.mistakes import collect, did_you_mean, find_slip
 from relay.config.secrets import Resolved, explain, resolve, usual
 from relay.config.verifiers import verifiers_in
 from relay.errors import ConfigError
 from relay.model.admission import OPEN
-from relay.model.event import Answer, Pick, SignatureScheme, Source, VerifyMode
+from relay.model.event import Pick, SignatureScheme, Source, VerifyMode
 from relay.providers import cloudevents
 from relay.providers.catalogue import PROVIDERS, find
 from relay.providers.challenges import VERIFY_TOKENS
@@ -26,7 +27,6 @@ from relay.vault import Vault
 
 PREFIX = "/webhooks/"
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
-_TEXT = "text/plain; charset=utf-8"
 _CUSTOM = "custom"
 _ALIKE = 0.8  # of a provider's name and a table's, where nobody said that one was meant
 _OWN_SCHEME = f'write provider = "{_CUSTOM}"'
@@ -158,7 +158,7 @@ def _of_provider(name: str, provider: Provider) -> Source:
         idempotency_key=provider.idempotency_key,
         summary=provider.summary,
         statuses=provider.message_status,
-        answer=Answer(body=provider.answer_body, content_type=_TEXT) if provider.answer_body else Answer(),
+        answer=provider.usual_answer,
     )
 
 
@@ -177,7 +177,7 @@ def _configured(source: Source, table: SourceTable, problems: list[str]) -> Sour
         or source.event_type,
         idempotency_key=collect(lambda: _pick("idempotency_key", table.idempotency_key), problems, None)
         or source.idempotency_key,
-        answer=_answer(table.answer, source.answer),
+        answer=read_answer(table.answer, source.answer),
     )
 
 
@@ -260,20 +260,6 @@ def _pick(key: str, text: str | None) -> Pick | None:
         return parse_pick(text)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error.sentence}", hint=error.hint) from error
-
-
-def _answer(table: AnswerTable, usual: Answer) -> Answer:
-    if table.body is None and table.status == usual.status:
-        return replace(usual, mode=table.mode, timeout=table.timeout)
-    body = table.body
-    is_json = body is None or body.lstrip()[:1] in ("{", "[", '"')
-    return Answer(
-        mode=table.mode,
-        status=table.status,
-        body=body,
-        content_type="application/json" if is_json else _TEXT,
-        timeout=table.timeout,
-    )
 
 
 def _shared_paths(sources: list[Source]) -> Iterator[str]:

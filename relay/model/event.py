@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from relay.model.admission import OPEN, Admission, Problem
+from relay.model.answer import Answer
 from relay.model.charsets import media_type
 from relay.model.message import Matching, StatusReport, Tracked
 from relay.model.payload import Payload
@@ -160,17 +161,6 @@ class VerifyMode(StrEnum):
     ENFORCE = "enforce"
     REPORT = "report"
     OFF = "off"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the provider gets back. `body` None means relay's own JSON; `timeout` in seconds."""
-
-    mode: str = "ack"
-    status: int = 200
-    body: str | None = None
-    content_type: str = "application/json"
-    timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

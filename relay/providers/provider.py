@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from relay.errors import ConfigError
+from relay.model.answer import Answer
 from relay.model.event import Headers, Pick, SignatureScheme, StatusReader
 from relay.model.text import printable
 from relay.providers.lists import alongside, body_digest, each, key, sole
@@ -63,7 +64,8 @@ class Provider:
     `relay.providers.samples`. `indent` is how its JSON is laid out, None being compact, and
     `ending` what follows it; `samples` is the folder of its sample events where that is not its own.
     `answer` says what it expects to be answered, how soon, and how it retries; "" where nobody knows.
-    `answer_body` is the text it must be answered with, "" where any will do. `message_status` reads
+    `answer_body` is the text it must be answered with, "" where any will do, `answer_type` its content type;
+    `form_answer` is the text for requests that are forms, None where any will do. `message_status` reads
     what became of a mail or SMS, None for who sends none.
     """
 
@@ -85,6 +87,8 @@ class Provider:
     samples: str = ""
     answer: str = ""
     answer_body: str = ""
+    answer_type: str = "text/plain; charset=utf-8"
+    form_answer: str | None = None
     message_status: StatusReader | None = None
 
     @property
@@ -93,6 +97,13 @@ class Provider:
         if len(self.schemes) > 1:
             return OneOf(schemes=self.schemes)
         return self.schemes[0] if self.schemes else None
+
+    @property
+    def usual_answer(self) -> Answer:
+        """Return what it is answered with unless relay.toml says otherwise."""
+        if not self.answer_body:
+            return Answer(form_body=self.form_answer)
+        return Answer(body=self.answer_body, content_type=self.answer_type)
 
     def pinned(self, name: str) -> Scheme:
         """Return the one scheme of that name, which then takes every secret of its form.

@@ -170,7 +170,9 @@ class Receiver:
         if event.problems:
             return unfit(event)
         if event.outcome is not EventOutcome.ACCEPTED:
-            return answer(source.answer, event.status, None, event.outcome)
+            return answer(
+                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
+            )
         return await self._accept(source, event)
 
     async def _accept(self, source: Source, event: NewEvent) -> Answered:
@@ -182,14 +184,21 @@ class Receiver:
                 log.exception("the key of %s cannot be claimed", _named(event))
                 return _later(503, "not_kept", "the event could not be kept", _AGAIN)
             if claim == Claim.DONE:
-                return answer(source.answer, event.status, None, EventOutcome.DUPLICATE)
+                return answer(
+                    source.answer.to_request(event.capture.content_type),
+                    event.status,
+                    None,
+                    EventOutcome.DUPLICATE,
+                )
             if claim != Claim.MINE:
                 return _later(503, "in_progress", "this event is being handled already", _AGAIN)
         outcome, reply = await self._handle(event)
         if key is not None and not isinstance(outcome, _Overran):
             await self._settle(source, key, done=isinstance(outcome, Succeeded))
         if isinstance(outcome, Succeeded):
-            given = answer(source.answer, event.status, None, event.outcome)
+            given = answer(
+                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
+            )
             return given if reply is None else replace(given, body=reply, content_type="application/json")
         log.error("%s was not handled: %s", _named(event), outcome.detail)
         return _failed(outcome)
@@ -229,7 +238,9 @@ class Receiver:
             if not isinstance(outcome, Succeeded):
                 log.error("%s was not handled: %s", _named(event), outcome.detail)
         if reply.body is None:
-            return answer(source.answer, event.status, None, event.outcome)
+            return answer(
+                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
+            )
         return shaken(reply, reply.body)
 
 

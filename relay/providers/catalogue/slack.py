@@ -14,6 +14,9 @@ SLACK = Provider(
         "Copy the signing secret from Basic Information and set SLACK_SIGNING_SECRET to it.",
     ),
     answer="2xx within 3 s; retried 3 times: at once, after 1 min, after 5 min",
+    # What a command or an interaction is answered with is shown to its user, or called an error; an empty
+    # body says nothing. https://docs.slack.dev/interactivity/implementing-slash-commands
+    form_answer="",
     secret_env=("SLACK_SIGNING_SECRET",),
     recognise=("X-Slack-Signature", "X-Slack-Request-Timestamp"),
     schemes=(

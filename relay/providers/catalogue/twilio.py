@@ -4,6 +4,8 @@ from relay.providers.catalogue.messages import TWILIO_STATUSES
 from relay.providers.provider import Provider, body, first, form, header, joined, optional, prefixed, short
 from relay.providers.schemes import Announced, BodyHash, Hmac, InHeader, body_hmac, template
 
+_NO_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
 TWILIO = Provider(
     name="twilio",
     title="Twilio",
@@ -15,6 +17,9 @@ TWILIO = Provider(
         "Set TWILIO_AUTH_TOKEN to the account's auth token.",
     ),
     answer="2xx within 15 s, TwiML for calls and messages; not retried by default",
+    # JSON is error 12300 there, and ends a call: https://www.twilio.com/docs/api/errors/12300
+    answer_body=_NO_TWIML,
+    answer_type="text/xml; charset=utf-8",
     secret_env=("TWILIO_AUTH_TOKEN",),
     recognise=("X-Twilio-Signature",),
     content_type="application/x-www-form-urlencoded; charset=UTF-8",
@@ -77,6 +82,8 @@ TWILIO_SIMPLE = Provider(
     title="Twilio (simplified)",
     monogram="Tw",
     docs=TWILIO.docs,
+    answer_body=_NO_TWIML,
+    answer_type=TWILIO.answer_type,
     steps=(
         "Only for senders that sign the body as X-Twilio-Signature: sha256=<hex>; Twilio itself does not.",
     ),

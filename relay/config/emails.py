@@ -38,9 +38,8 @@ def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
         named_address(table.sender)
     except MailError as error:
         yield f"smtp.sender: {error.sentence}"
-    if (table.username is None) != (table.password is None):
-        lacking, there = ("password", "username") if table.password is None else ("username", "password")
-        yield f"smtp.{lacking}: is missing, and smtp.{there} is there; a login needs both"
+    if table.username is not None and table.password is None:
+        yield "smtp.password: is missing, and smtp.username is there; a login needs both"
     for number, pattern in enumerate(table.allow_recipients):
         if "@" not in pattern and pattern != "*":
             yield (

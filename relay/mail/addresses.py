@@ -46,7 +46,9 @@ def named_address(text: str) -> tuple[str, str]:
     text = text.strip(" ")
     typed = _NAMED.fullmatch(text) if len(text) <= _LONGEST else None
     name = typed["name"].strip(" ") if typed else ""
-    if typed is None or not name.isprintable() or ("@" in name and re.search("[,;]", name)):
+    if not name.isprintable():
+        raise AddressError(text, "its name holds a line break or another control character")
+    if typed is None or ("@" in name and re.search("[,;]", name)):
         found, home = _validated(text)
         name = found.display_name or ""
     else:

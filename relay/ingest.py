@@ -25,6 +25,7 @@ from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.providers.handshake import Handshake, introduce, shake
 from relay.replies import PartialAnswerError, Replies, UnansweredError, passed_on
 from relay.routing import owe
+from relay.steps import log_arrival, steps_are_logged
 from relay.store import Store
 from relay.store.incoming import Stored
 from relay.store.resent import Awaited
@@ -75,6 +76,8 @@ class Ingest:
         forwarded = (new.target for new in owed if new.action == "forward")
         answerer = next(forwarded, "") if source.answer.mode == "wait" else ""
         stored = await self._keep(event, owed, answerer)
+        if steps_are_logged():
+            log_arrival(stored.id, event, stored.outcome, self._routes, stored.duplicate_of)
         if event.problems:
             return unfit(event, stored.id)
         if stored.unknown:
@@ -130,6 +133,8 @@ class Ingest:
         event = introduce(source, capture, handshake)
         owed = owe(event, self._routes, self._targets) if source.deliver_handshakes else ()
         stored = await self._keep(event, owed)
+        if steps_are_logged():
+            log_arrival(stored.id, event, stored.outcome, self._routes)
         reply = handshake.reply
         if reply is None:
             return rejected(handshake.status, stored.id)

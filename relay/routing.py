@@ -1,7 +1,7 @@
 """Where an event goes: which routes match, what that owes, and why the others do not."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.conditions import judge, seen
@@ -50,6 +50,18 @@ def owe(event: NewEvent, routes: tuple[Route, ...], targets: Mapping[str, Target
     return tuple(NewDelivery(target=name, action=targets[name].action) for name in names if name in targets)
 
 
+def match_routes(event: NewEvent, routes: Sequence[Route]) -> Iterator[RouteMatch]:
+    """Say for each route whether it leads from an accepted event to its targets; `why` holds no value of the event."""
+    context = _context(event)
+    for route in routes:
+        why = _mismatch(route, event.capture.source, event.type)
+        if not why and route.when:
+            holds, problem = judge(route.when, *context)
+            if not holds:
+                why = "its condition cannot be judged" if problem else f"{route.when} does not hold"
+        yield RouteMatch(route=route, matched=not why, why=why)
+
+
 def explain(event: Event, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
     """Say for each route in order whether it leads from this event to its targets, and why."""
     return tuple(_explain(event, route) for route in routes)
@@ -76,15 +88,21 @@ def _explain(event: Event, route: Route) -> RouteMatch:
         why = "the vault is locked, so the event was not checked yet"
     elif row.reason == "handshake":
         why = "a setup handshake, which relay answered itself"
-    elif route.sources and row.source not in route.sources:
-        why = f"source {row.source} is not {' or '.join(route.sources)}"
-    elif not listed(row.type, route.events):
-        why = f"type {row.type} is not {' or '.join(route.events)}"
+    why = why or _mismatch(route, row.source, row.type)
     if why:
         return RouteMatch(route=route, matched=False, why=why)
     if route.when:
         return _judged(event, route)
     return RouteMatch(route=route, matched=True, why="source and type fit")
+
+
+def _mismatch(route: Route, source: str, type_: str) -> str:
+    """Return why a route is not for events of this source and type, "" where it is."""
+    if route.sources and source not in route.sources:
+        return f"source {source} is not {' or '.join(route.sources)}"
+    if not listed(type_, route.events):
+        return f"type {type_} is not {' or '.join(route.events)}"
+    return ""
 
 
 def _judged(event: Event, route: Route) -> RouteMatch:

@@ -12,6 +12,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+from relay import steps
 from relay.clock import Clock, SystemClock
 from relay.files import is_of_another_user, make_private_folder, open_private
 from relay.model.text import printable
@@ -25,7 +26,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loudness:
-    """How the log speaks: `verbosity` 0 says warnings, 1 also what happens, 2 everything.
+    """How the log speaks: `verbosity` 0 says warnings, 1 also the way of every event, 2 everything.
 
     `debug` says tracebacks too; `as_json` makes every line an object, in the file as well.
     """
@@ -39,32 +40,46 @@ QUIET = Loudness()
 
 
 def set_up(
-    say: Say, loudness: Loudness = QUIET, *, log: Path | None = None, untold: Sequence[str] = ()
+    say: Say,
+    loudness: Loudness = QUIET,
+    *,
+    log: Path | None = None,
+    level: str = "info",
+    untold: Sequence[str] = (),
 ) -> None:
     """Send log records to `say` as single lines, and to the file `log` with their tracebacks.
 
-    What the loggers `untold` have to say goes to the file alone.
+    `level` is the one of `[log]`: what the file holds, and debug is also said. What the loggers `untold` have to
+    say goes to the file alone.
     """
+    verbosity = max(loudness.verbosity, int(level == "debug"))
+    written = logging.DEBUG if verbosity else logging.getLevelNamesMapping()[level.upper()]
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         root.removeHandler(handler)
         handler.close()
     spoken = _Spoken(say, loudness, log)
-    spoken.setLevel(_LEVELS[min(loudness.verbosity, 2)])
-    spoken.addFilter(lambda record: record.name not in untold)
+    spoken.addFilter(lambda record: record.name not in untold and _is_said(record, verbosity))
     root.addHandler(spoken)
     if log is not None:
         try:
-            root.addHandler(_file(log, _AsJson() if loudness.as_json else _Filed()))
+            root.addHandler(_file(log, _AsJson() if loudness.as_json else _Filed(), written))
         except OSError as error:
             say(f"relay: warning: there is no log: cannot write {log}: {error.strerror}")
-    root.setLevel(logging.DEBUG if loudness.verbosity > 1 else logging.INFO)
+    root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
+    # Off, they cost a request nothing but the question.
+    logging.getLogger(steps.NAME).setLevel(logging.DEBUG if verbosity else logging.NOTSET)
     for name in ("asyncio", "aiosqlite"):  # their DEBUG and INFO tell of every statement and socket
         logging.getLogger(name).setLevel(logging.WARNING)
     served = logging.getLogger("aiohttp.server")
     for known in [known for known in served.filters if isinstance(known, MalformedRequests)]:
         served.removeFilter(known)
     served.addFilter(MalformedRequests(SystemClock()))
+
+
+def _is_said(record: logging.LogRecord, verbosity: int) -> bool:
+    """Say whether a record is for the terminal: warnings, with -v the way of events, with -vv everything."""
+    return record.levelno >= _LEVELS[min(verbosity, 2)] or (record.name == steps.NAME and verbosity > 0)
 
 
 class MalformedRequests(logging.Filter):
@@ -163,7 +178,7 @@ class _PrivateFile(RotatingFileHandler):
         return TextIOWrapper(os.fdopen(handle, "ab"), encoding=self.encoding, errors=self.errors)
 
 
-def _file(log: Path, formatter: logging.Formatter) -> logging.Handler:
+def _file(log: Path, formatter: logging.Formatter, level: int) -> logging.Handler:
     make_private_folder(log.parent)
     if is_of_another_user(log):
         raise PermissionError(EPERM, "it belongs to another user")
@@ -171,5 +186,5 @@ def _file(log: Path, formatter: logging.Formatter) -> logging.Handler:
         log, maxBytes=FILE_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace"
     )
     handler.setFormatter(formatter)
-    handler.setLevel(logging.INFO)
+    handler.setLevel(level)
     return handler

@@ -118,7 +118,7 @@ def _settle_in() -> None:
 @asynccontextmanager
 async def _opened(call: Call, config: Config) -> AsyncIterator[Running]:
     # No log file yet: a start that fails for a taken port leaves nothing behind.
-    _log_to(call, None)
+    _log_to(call, None, config.file.log.level)
     until = time.monotonic() + _STORE_PATIENCE
     async with AsyncExitStack() as stack:
         while True:
@@ -130,15 +130,16 @@ async def _opened(call: Call, config: Config) -> AsyncIterator[Running]:
                 if time.monotonic() > until or await find(config.server.data_dir):
                     raise
                 await asyncio.sleep(_POLL)
-        _log_to(call, call.invocation.log)
+        _log_to(call, call.invocation.log, config.file.log.level)
         yield relay
 
 
-def _log_to(call: Call, log: Path | None) -> None:
+def _log_to(call: Call, log: Path | None, level: str) -> None:
     logs.set_up(
         call.terminal.say,
         call.loudness,
         log=log,
+        level=level,
         untold=("relay.tunnel.supervisor",),  # the ticker tells of the tunnel
     )
 

@@ -13,7 +13,7 @@ from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.health import Ward
 from relay.delivery.pace import Pace
-from relay.delivery.policy import longest_wait, settle
+from relay.delivery.policy import longest_wait, make_attempt, settle
 from relay.delivery.targets import Targets
 from relay.delivery.trouble import log_trace
 from relay.errors import StoreError
@@ -29,6 +29,7 @@ from relay.model.delivery import (
 )
 from relay.model.event import Event
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChanged
+from relay.steps import log_attempt, log_start, steps_are_logged
 from relay.store import NOTHING_WAITS, Claimed, Limits, Store, Waits
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Engine:
         delivery = claimed.delivery
         started_at, began = self._clock.now(), self._clock.monotonic()
         result = await self._act(delivery, claimed.event, self._targets.of(delivery))
-        attempt = _attempt(delivery, started_at, self._clock.monotonic() - began, result)
+        attempt = make_attempt(delivery, started_at, self._clock.monotonic() - began, result)
         await self._write_down(attempt, state(attempt), self._clock.now(), spared=False)
         self._say(delivery, state(attempt))
         return attempt
@@ -222,6 +223,8 @@ class Engine:
     async def _attempt(self, delivery: Delivery, event: Event | None, group: asyncio.TaskGroup) -> None:
         target = self._targets.of(delivery)
         started_at, began = self._clock.now(), self._clock.monotonic()
+        if steps_are_logged():
+            log_start(delivery)
         try:
             result = await self._act(delivery, event, target)
         finally:
@@ -238,7 +241,7 @@ class Engine:
         left = self._pace.dismiss(delivery.target) if spared else ()
         # Not only once it is written down: the next one goes out while this one is committed.
         self._start(group)
-        attempt = _attempt(delivery, started_at, took, result)
+        attempt = make_attempt(delivery, started_at, took, result)
         if spared:
             # Nobody was there: it keeps its place in the queue, which waits until somebody is.
             state, due_at = DeliveryState.PENDING, delivery.due_at
@@ -248,6 +251,8 @@ class Engine:
             state, due_at = settle(result.outcome, policy, counted, now, self._habits.spread)
         await self._write_down(attempt, state, due_at, spared=spared)
         self._say(delivery, state)
+        if steps_are_logged():
+            log_attempt(attempt, delivery, state, (due_at - now).total_seconds(), spared=spared)
         await self._release(left)
         if back:
             await self._hasten(delivery.target)
@@ -332,17 +337,3 @@ class Engine:
 
     def _say(self, delivery: Delivery, state: DeliveryState) -> None:
         self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value))
-
-
-def _attempt(delivery: Delivery, started_at: datetime, took: float, result: ActionResult) -> Attempt:
-    return Attempt(
-        delivery_id=delivery.id,
-        number=delivery.attempts + 1,
-        started_at=started_at,
-        took=took,
-        outcome=type(result.outcome).__name__.lower(),
-        detail=result.outcome.detail,
-        request=result.request,
-        response=result.response,
-        output=result.output,
-    )

@@ -3,7 +3,17 @@
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from relay.model.delivery import DeliveryState, Failed, Outcome, Retry, RetryPolicy, Succeeded
+from relay.model.delivery import (
+    ActionResult,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    Failed,
+    Outcome,
+    Retry,
+    RetryPolicy,
+    Succeeded,
+)
 
 LEAST_CEILING = 60.0  # seconds that a Retry-After may always ask for
 
@@ -33,6 +43,21 @@ def settle(
                 return DeliveryState.FAILED, now
             longest = max(2 * (policy.max if firm else wait), LEAST_CEILING)
             return DeliveryState.PENDING, now + timedelta(seconds=min(max(wait, after or 0.0), longest))
+
+
+def make_attempt(delivery: Delivery, started_at: datetime, took: float, result: ActionResult) -> Attempt:
+    """Return the next attempt of a delivery, as it is written down; `took` is in seconds."""
+    return Attempt(
+        delivery_id=delivery.id,
+        number=delivery.attempts + 1,
+        started_at=started_at,
+        took=took,
+        outcome=type(result.outcome).__name__.lower(),
+        detail=result.outcome.detail,
+        request=result.request,
+        response=result.response,
+        output=result.output,
+    )
 
 
 def longest_wait(policies: Iterable[RetryPolicy]) -> float:

@@ -26,6 +26,7 @@ from relay.receiver.incoming import BodyConsumedError, Incoming, TooLargeError
 from relay.receiver.keys import KeyStore, ask
 from relay.receiver.loop import OwnLoop
 from relay.routing import owe
+from relay.steps import log_arrival, log_handled, steps_are_logged
 
 log = logging.getLogger(__name__)
 
@@ -164,6 +165,8 @@ class Receiver:
         event = identify(source, capture, verification, sample=False)
         if wanted(source):
             event = await asyncio.to_thread(examine, source, event)
+        if steps_are_logged():
+            log_arrival(None, event, event.outcome, self._rules.routes)
         if event.outcome is EventOutcome.REJECTED:
             # For whoever runs the app: the sender is not told.
             log.warning("%s got %d: %s", _named(event), event.status, event.reason or "rejected")
@@ -218,6 +221,8 @@ class Receiver:
             runner = self._rules.runners.get(delivery.target)
             if runner is not None:
                 outcome, reply = await _run(runner, event)
+                if steps_are_logged():
+                    log_handled(event, delivery.target, type(outcome).__name__.strip("_").lower())
                 found.append(outcome)
                 replies += [] if reply is None else [reply]
         for kind in (_Overran, Retry, Failed):

@@ -21,6 +21,7 @@ from relay.model.event import Capture, Headers, Source
 from relay.model.signals import Refused
 from relay.model.text import header_text, printable
 from relay.providers.sender_urls import OwnAddresses, at_first_url, sender_urls
+from relay.steps import log_refusal, steps_are_logged
 from relay.web.answers import close, respond
 from relay.web.keys import Live
 from relay.web.request_parser import BodyError
@@ -214,6 +215,8 @@ class Door:
             self._turned_away = 0
 
     def _refused(self, source: str, status: int, detail: str, caller: str) -> None:
+        if steps_are_logged():
+            log_refusal(source, status, detail)
         self.bus.publish(Refused(source, status, detail, caller, self.now()))
 
 

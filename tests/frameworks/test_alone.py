@@ -1,6 +1,7 @@
 """What a receiver needs to start, what it shares between processes, and what it refuses."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 import threading
@@ -219,4 +220,16 @@ def test_a_signed_address_is_the_public_url_or_else_the_request_s_own(
     came = replace(request(b"MessageSid=SM1", headers, "/webhooks/twilio"), url=f"{seen}/webhooks/twilio")
     came = replace(came, headers=(("Host", "app.example"), *headers.items()))
     assert made.receive_sync(came).status == status
+    made.close()
+
+
+def test_an_app_may_read_the_way_of_an_event_in_its_own_log(project, secrets, paid, caplog):
+    made = project.receiver(secrets)
+    caplog.set_level(logging.DEBUG, "relay")
+    assert made.receive_sync(request(*paid())).status == 200
+    told = [record.getMessage() for record in caplog.records if record.name == "relay.events"]
+    assert "stripe invoice.paid verified" in told
+    assert "stripe invoice.paid route 1 matched, leads to app" in told
+    assert "stripe invoice.paid handlers of target app: succeeded" in told
+    assert not [line for line in told if secrets["STRIPE_WEBHOOK_SECRET"] in line or "v1=" in line]
     made.close()

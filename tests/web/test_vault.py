@@ -252,7 +252,7 @@ async def test_the_email_dialog_says_that_mail_waits(start, vault):
     )
     await at.send()
     _, html = await page(at, "/events/1/email")
-    assert "The vault is locked: the mail waits until it is open." in html
+    assert "The vault is locked, so mail cannot log in. It waits until then." in html
     await unlock(at)
     _, html = await page(at, "/events/1/email")
     assert "Sent by 127.0.0.1:587." in html

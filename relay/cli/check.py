@@ -6,11 +6,12 @@ import click
 
 from relay.checkup.probes import BRIEF, target_answers
 from relay.cli.options import Call, shared
+from relay.cli.passwords import at_hand
 from relay.cli.words import counted
 from relay.config import Config
 from relay.config.inspection import inspect
 from relay.config.reference import build_schema
-from relay.errors import ConfigError
+from relay.errors import ConfigError, RelayError
 
 
 @click.command("check")
@@ -22,8 +23,8 @@ async def command(call: Call, *, schema: bool) -> int:
         call.terminal.json(build_schema())
         return 0
     try:
-        config = call.load()
-        doubts = await inspect(config)
+        config, locked = await _opened(call.load())
+        doubts = (*locked, *await inspect(config))
     except ConfigError as error:
         if not call.json:
             raise
@@ -40,6 +41,16 @@ async def command(call: Call, *, schema: bool) -> int:
     else:
         call.terminal.line(_summary(config))
     return 0
+
+
+async def _opened(config: Config) -> tuple[Config, tuple[str, ...]]:
+    """Return the configuration with its vault open where its password is given, and why it stays locked."""
+    try:
+        return await at_hand(config), ()
+    except ConfigError:
+        raise
+    except RelayError as error:
+        return config, (f"the password that is given does not open the vault: {error.full_text}",)
 
 
 async def _silent(config: Config) -> list[str]:

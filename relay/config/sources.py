@@ -22,7 +22,7 @@ from relay.providers.custom import Load, custom_scheme
 from relay.providers.guess import guess_key, guess_type
 from relay.providers.picks import parse_pick
 from relay.providers.provider import Provider
-from relay.providers.schemes import with_tolerance
+from relay.providers.schemes import key_problem, with_tolerance
 from relay.vault import Vault
 
 PREFIX = "/webhooks/"
@@ -303,6 +303,10 @@ def _notices(source: Source, table: SourceTable) -> Iterator[str]:
             for reference in source.missing_secrets
             if not reference.startswith("vault:")
         )
+    if source.scheme is not None and source.verify is not VerifyMode.OFF:
+        for secret in source.secrets:
+            if problem := key_problem(source.scheme, secret):
+                yield f"{where}: {secret.reference} {problem}; nothing verifies with it"
     if table.verify_token and not source.verify_tokens and not source.locked_tokens:
         yield f"{where}.verify_token: {explain(table.verify_token[0])}, so its handshake is refused"
     schema = source.admission.schema

@@ -290,6 +290,29 @@ def test_check_and_doctor_tell_of_the_vault(command, inside, kept, tmp_path):
     assert (done.code, "relay vault set" in done.err, KEY in done.err) == (2, True, False)
 
 
+def test_check_opens_the_vault_with_the_password_it_is_given(here, kept, tmp_path):
+    done = here("check", env=GIVEN)
+    assert (done.code, done.err) == (0, "")
+    toml = TOML.replace("stripe_key", "other_key")
+    (tmp_path / "relay.toml").write_text(toml)
+    done = here("check", env=GIVEN)
+    assert "the vault is locked" not in done.err
+    assert "relay vault set other_key" in done.err
+    (tmp_path / "relay.toml").write_text(TOML)
+    done = here("check", env={"RELAY_VAULT_PASSWORD": "some other password"})
+    assert done.code == 0
+    assert "the vault is locked" in done.err
+    assert "the password that is given does not open the vault: wrong password" in done.err
+
+
+def test_check_names_a_key_in_the_vault_that_cannot_be_decoded(here, kept, tmp_path):
+    declared = "[sources.mine]\nprovider = 'custom'\nsecret = 'vault:stripe_key'\n"
+    (tmp_path / "relay.toml").write_text(f"{declared}[sources.mine.signature]\nheader = 'X'\nkey = 'hex'\n")
+    done = here("check", env=GIVEN)
+    assert "sources.mine: vault:stripe_key cannot be read as the key of this source, which is hex" in done.err
+    assert KEY not in done.err
+
+
 def test_a_person_is_asked_three_times_at_most(at_terminal, kept):
     session = at_terminal("vault", "get", "stripe_key")
     for left in ("2 tries are left", "1 try is left"):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.config import load
+from relay.config import Overrides, load
 from relay.errors import ConfigError, SigningError
 from relay.model.event import Capture, Verdict
 from relay.model.secret import Secret
@@ -254,3 +254,54 @@ future = "off"
 def test_a_key_of_another_scheme_is_a_mistake(tmp_path):
     found = problem(tmp_path, '[sources.own.signature]\nscheme = "basic"\ndigest = "sha1"')
     assert found == "sources.own.signature.digest: has no use where scheme is 'basic'; use header"
+
+
+@pytest.mark.parametrize(
+    ("declared", "secret", "form"),
+    [
+        ('scheme = "hmac"\nkey = "base64"', "not base64!", "base64"),
+        ('scheme = "hmac"\nkey = "base64"', "abc-_def", "base64"),
+        ('scheme = "hmac"\nkey = "base64url"', "abc+/def", "base64url"),
+        ('scheme = "hmac"\nkey = "hex"', "xyz", "hex"),
+        ('scheme = "hmac"\nkey = "hex"', "abc", "hex"),
+        ('scheme = "ed25519"', "tooshort", "a public key"),
+        ('scheme = "rsa"', "-----BEGIN PUBLIC KEY-----", "a public key"),
+        ('scheme = "basic"', "password alone", "user:password"),
+        ('scheme = "hmac"\nkey = "base64"', "c2VjcmV0", ""),
+        ('scheme = "hmac"\nkey = "base64url"', "abc-_def", ""),
+        ('scheme = "hmac"\nkey = "base64url"', "abc-_de=", ""),
+        ('scheme = "hmac"\nkey = "hex"', "ABcd01", ""),
+        ('scheme = "hmac"', "anything at all", ""),
+        ('scheme = "basic"', "user:password", ""),
+    ],
+)
+def test_a_key_that_cannot_be_decoded_is_said_before_anything_comes(tmp_path, declared, secret, form):
+    header = "" if "basic" in declared else 'header = "X-Sign"\n'
+    toml = f'[sources.mine]\nprovider = "custom"\nsecret = "env:MINE"\n[sources.mine.signature]\n{header}{declared}\n'
+    (tmp_path / "relay.toml").write_text(toml)
+    notices = load(tmp_path / "relay.toml", Overrides(), {"MINE": secret}).notices
+    said = [notice for notice in notices if "cannot be read as the key" in notice]
+    assert len(said) == bool(form)
+    if form:
+        assert said[0].startswith(
+            "sources.mine: env:MINE cannot be read as the key of this source, which is " + form
+        )
+        assert secret not in said[0]
+
+
+@pytest.mark.parametrize(
+    ("provider", "variable", "secret", "is_readable"),
+    [
+        ("svix", "SVIX_WEBHOOK_SECRET", "whsec_!!!", False),
+        ("resend", "RESEND_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", True),
+        ("discord", "DISCORD_PUBLIC_KEY", "1234", False),
+        ("github", "GITHUB_WEBHOOK_SECRET", "anything", True),
+        ("adyen", "ADYEN_HMAC_KEY", "not hex", False),
+    ],
+)
+def test_a_provider_s_key_that_cannot_be_decoded_is_said_too(
+    tmp_path, provider, variable, secret, is_readable
+):
+    (tmp_path / "relay.toml").write_text(f'[sources.{provider}]\nsecret = "env:{variable}"\n')
+    notices = load(tmp_path / "relay.toml", Overrides(), {variable: secret}).notices
+    assert any("cannot be read as the key" in notice for notice in notices) is not is_readable

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from relay.errors import ConfigError
 from relay.model.payload import PayloadError, parse_form
-from relay.providers.schemes import template
-from relay.providers.schemes.keys import decode
+from relay.providers.schemes import Time, template
+from relay.providers.schemes.base import UnreadableError
+from relay.providers.schemes.keys import decode, encode, same_text
 from relay.providers.schemes.splice import form_value, json_value
 
 
@@ -28,6 +29,9 @@ def test_a_template_of_unknown_tokens_is_refused(text):
         ("c2Vj cmV0", "base64", None),
         ("_-", "base64", None),
         ("A", "base64", None),
+        ("_-", "base64url", b"\xff"),
+        ("_-8=", "base64url", b"\xff\xef"),
+        ("/+", "base64url", None),
         ("00FFab", "hex", b"\x00\xff\xab"),
         ("0", "hex", None),
         ("zz", "hex", None),
@@ -83,3 +87,40 @@ def test_a_form_is_read_fast_as_the_parser_reads_it(body):
 def test_a_form_of_too_many_fields_is_refused():
     with pytest.raises(PayloadError):
         parse_form(b"a=1&" * 10_001 + b"b")
+
+
+@pytest.mark.parametrize("text", [b"1795356346", b"0001795356346"])
+def test_a_time_is_strict_decimal(text, now):
+    assert Time(past=300, future=300).judge(text, now)[0] == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"+1795356346",
+        b"-1795356346",
+        b"1795356346.0",
+        b"1795356346.5",
+        b" 1795356346",
+        b"1795356346 ",
+        b"1_795_356_346",
+        b"1.795356346e9",
+        b"0x6b02f7fa",
+        "\u0661795356346".encode(),
+        b"",
+        b"17953563460000000",
+    ],
+)
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_what_other_readers_may_read_as_another_time_is_none(text, unit, now):
+    with pytest.raises(UnreadableError):
+        Time(unit=unit, past=300, future=300).judge(text, now)
+
+
+@given(st.binary(max_size=70))
+def test_base64url_is_written_without_padding_and_read_with_or_without(raw):
+    text = encode(raw, "base64url")
+    assert set(text) <= set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    padded = text + b"=" * (-len(text) % 4)
+    assert same_text(text, padded, "base64url")
+    assert (decode(padded.decode(), "base64url") or b"") == raw

@@ -445,6 +445,42 @@ async def test_a_declared_encoding_that_is_not_the_sender_s_is_named(start, decl
     assert ("changed on the way" in found["title"]) is ("base64" in declared and "base64" in came)
 
 
+@pytest.mark.parametrize(
+    ("declared", "secret", "form"),
+    [('key = "base64"', "not base64!", "base64"), ('key = "hex"', "s3cr3t", "hex")],
+)
+async def test_a_key_that_cannot_be_decoded_is_blamed_and_neither_body_nor_secret(
+    start, declared, secret, form
+):
+    at = await start(CUSTOM.format(more=declared), SECRETS | {"MINE": secret})
+    digest = hmac.new(b"another key", BODY, hashlib.sha256).hexdigest()
+    found = await first(at, "/webhooks/mine", BODY, JSON | {"X-Sign": digest})
+    assert found["cause"] == "secret_unreadable"
+    assert found["title"] == f"MINE cannot be read as the key of this source, which is {form}"
+    # Signed with the secret as it is written, the declaration is what is wrong.
+    digest = hmac.new(secret.encode(), BODY, hashlib.sha256).hexdigest()
+    found = await first(at, "/webhooks/mine", BODY, JSON | {"X-Sign": digest})
+    assert (found["cause"], found["line"]) == ("other_declaration", 'key = "text"')
+
+
+@pytest.mark.parametrize(
+    ("signed", "line"),
+    [
+        (b"POST/webhooks/mine?a=1" + BODY, 'content = "{method}{target}{body}"'),
+        (b"/webhooks/mine" + BODY, ""),
+        (b"/webhooks/mine?a=1" + BODY, 'content = "{target}{body}"'),
+    ],
+)
+async def test_a_path_with_or_without_its_query_is_told_apart(start, signed, line):
+    at = await start(CUSTOM.format(more='content = "{path}{body}"'), SECRETS)
+    headers = JSON | {"X-Sign": mac("MINE", signed).hex()}
+    if line:
+        found = await first(at, "/webhooks/mine?a=1", BODY, headers)
+        assert (found["cause"], found["line"]) == ("other_declaration", line)
+    else:
+        assert (await at.send("/webhooks/mine?a=1", BODY, headers=headers))[0] == 200
+
+
 VERIFIER = """
 import hmac
 

@@ -23,7 +23,8 @@ def compare(bench: Bench) -> tuple[tuple[str, ...], tuple[Compared, ...]]:
     if found is None:
         return (), ()
     scheme, reading, received = found
-    secrets = dict.fromkeys((*bench.own, *bench.matched))
+    # A secret that is no key makes no signature that could be shown.
+    secrets = [secret for secret in dict.fromkeys((*bench.own, *bench.matched)) if scheme.usable(secret)]
     compared = tuple(_compared(scheme, secret, reading, received) for secret in secrets)
     return tuple(printable(text, _SHOWN) for text in received), compared
 

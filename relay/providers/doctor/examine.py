@@ -114,6 +114,7 @@ def _invalid(bench: Bench, verification: Verification) -> Iterator[Finding]:
     if not any(finding.certain for finding in found):
         found += headers.missing(case, verification)
         found += headers.malformed(case, verification)
+        found += () if absent else secrets.unreadable(bench)
         found += () if absent else secrets.not_a_secret(bench)
         # A signature that cannot be read, or is not there, says more than what a body looks like.
         found += () if found else symptoms(bench)

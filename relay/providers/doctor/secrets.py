@@ -12,6 +12,7 @@ from relay.model.text import printable
 from relay.providers.catalogue import find
 from relay.providers.doctor.bench import AS_RECEIVED, Bench
 from relay.providers.doctor.case import Case, Finding, Known, name_of, where_of
+from relay.providers.schemes import key_problem
 from relay.providers.schemes.keys import unbase64, unbase64url
 
 _PREFIXES = ("v1,whsec_", "whsec_", "whsk_", "v1,", "sha256=", "Bearer ", "bearer ")
@@ -254,6 +255,24 @@ def _kind(case: Case, known: Known) -> tuple[str, str, str]:
 
 def _mode(reference: str) -> str:
     return next((mode for mode, pattern in _MODES if pattern.search(reference.partition(":")[2])), "")
+
+
+def unreadable(bench: Bench) -> Iterator[Finding]:
+    """Say which secrets are no key of the scheme: with them no signature ever fits, whatever was sent."""
+    case = bench.case
+    for secret in bench.own:
+        problem = key_problem(case.source.scheme, secret) if case.source.scheme is not None else ""
+        if problem:
+            yield Finding(
+                cause="secret_unreadable",
+                title=f"{name_of(secret)} {problem}",
+                sentence="So it makes no signature at all: neither the body nor the sender is to blame.",
+                fix=f"Save it in {where_of(secret)} in the form that {case.title} shows, or correct key under "
+                f"[sources.{case.source.name}.signature], and restart relay."
+                if case.source.provider == "custom"
+                else f"Save it in {where_of(secret)} exactly as {case.title} shows it, and restart relay.",
+            )
+            return
 
 
 def not_a_secret(bench: Bench) -> Iterator[Finding]:

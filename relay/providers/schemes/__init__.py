@@ -2,7 +2,7 @@
 
 from relay.providers.schemes.adyen import AdyenItems
 from relay.providers.schemes.base import Scheme
-from relay.providers.schemes.choice import OneOf, choose, with_tolerance
+from relay.providers.schemes.choice import OneOf, choose, key_problem, with_tolerance
 from relay.providers.schemes.contentful import Contentful
 from relay.providers.schemes.ecdsa import Ecdsa
 from relay.providers.schemes.ed25519 import Ed25519
@@ -60,6 +60,7 @@ __all__ = [
     "UrlForm",
     "body_hmac",
     "choose",
+    "key_problem",
     "template",
     "with_tolerance",
 ]

@@ -8,6 +8,9 @@ from typing import Self
 from relay.model.event import Capture, SignatureScheme, Verification
 from relay.model.secret import Secret
 from relay.providers.schemes.base import Scheme, unchecked
+from relay.providers.schemes.keys import Key
+from relay.providers.schemes.pairs import PairScheme
+from relay.providers.schemes.tokens import Basic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,30 @@ def choose(schemes: tuple[Scheme, ...], capture: Capture, secrets: tuple[Secret,
     usable = [scheme for scheme in schemes if any(scheme.usable(secret) for secret in secrets)]
     eligible = claiming or usable or list(schemes)
     return next((scheme for scheme in eligible if scheme.presented(capture)), eligible[0])
+
+
+def key_problem(scheme: SignatureScheme, secret: Secret) -> str:
+    """Return why a scheme can read no key from a secret, as the end of a sentence; "" where it can.
+
+    With such a secret nothing ever verifies, whatever is sent.
+    """
+    if not isinstance(scheme, Scheme) or scheme.usable(secret):
+        return ""
+    leaves = scheme.schemes if isinstance(scheme, OneOf) else (scheme,)
+    forms = dict.fromkeys(_form(leaf) for leaf in leaves)
+    return f"cannot be read as the key of this source, which is {' or '.join(forms)}"
+
+
+def _form(scheme: Scheme) -> str:
+    key = getattr(scheme, "key", None)
+    if isinstance(scheme, PairScheme):
+        return "a public key (PEM, or its bytes in hex or base64)"
+    if isinstance(scheme, Basic):
+        return "user:password"
+    if not isinstance(key, Key) or key.form == "text":
+        return f"a secret for {scheme.title}"
+    start = f" after {key.strip[0]}" if key.strip else ""
+    return f"{key.form}{start}"
 
 
 def with_tolerance(scheme: SignatureScheme, past: float | None, future: float | None) -> SignatureScheme:

@@ -17,7 +17,8 @@ STEP = "Timestamp"
 # Name, seconds, and from how many seconds on it is used: limits are told in seconds, so small ages are too.
 _UNITS = (("days", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 600))
 
-_NUMBER = re.compile(rb"[+-]?[0-9]{1,16}(?:\.[0-9]{1,9})?")
+# Decimal digits alone: of a sign or a fraction other readers may make another time.
+_NUMBER = re.compile(rb"[0-9]{1,16}")
 _ISO = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{5,8}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})")
 
 

@@ -1,6 +1,6 @@
-"""A route's `when`: an expression over event and payload, judged in a sandbox."""
+"""A route's `when`: an expression over event, payload and items, judged in a sandbox."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -11,10 +11,14 @@ from relay.errors import ConfigError
 
 _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 
+# What an expression knows: `event` (facts by name), `payload`, `items` (the events in the request) and `item` (one of
+# them, or the first).
+Context = Mapping[str, object]
+
 
 @lru_cache(maxsize=256)
 def compile_condition(text: str) -> Callable[..., Any]:
-    """Return the expression ready to be called with `event` and `payload`.
+    """Return the expression ready to be called with a context (`Context`).
 
     Raises ConfigError for text that is no Jinja expression.
     """
@@ -27,12 +31,12 @@ def compile_condition(text: str) -> Callable[..., Any]:
         ) from error
 
 
-def seen(text: str, event: dict[str, object], payload: object) -> tuple[str, ...]:
+def seen(text: str, context: Context) -> tuple[str, ...]:
     """Return what an expression looks at and what stood there: `payload.amount = 500`."""
     told: dict[str, None] = {}
     for path in _looked_at(text):
         try:
-            value = _ENVIRONMENT.compile_expression(path)(event=event, payload=payload)
+            value = _ENVIRONMENT.compile_expression(path)(context)
         except Exception:  # noqa: BLE001, S112 - the values are an extra; whatever looking at one raises, the rest is told
             continue
         if not isinstance(value, dict | list):
@@ -54,7 +58,7 @@ def _looked_at(text: str) -> tuple[str, ...]:
 def _path(node: nodes.Node) -> str:
     """Return `payload.items[0]` for a chain of names and constants, "" for anything else."""
     match node:
-        case nodes.Name(name="payload" | "event" as name):
+        case nodes.Name(name="payload" | "event" | "item" | "items" as name):
             return name
         case nodes.Getattr(node=below, attr=attr) if path := _path(below):
             return f"{path}.{attr}"
@@ -63,9 +67,9 @@ def _path(node: nodes.Node) -> str:
     return ""
 
 
-def judge(text: str, event: dict[str, object], payload: object) -> tuple[bool, str]:
+def judge(text: str, context: Context) -> tuple[bool, str]:
     """Say whether the condition holds, and in a sentence why it could not be judged ("" when it could)."""
     try:
-        return bool(compile_condition(text)(event=event, payload=payload)), ""
+        return bool(compile_condition(text)(context)), ""
     except Exception as error:  # noqa: BLE001 - the expression is the user's own; whatever it raises is shown, not raised
         return False, f"{type(error).__name__}: {error}"

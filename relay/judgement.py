@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from relay.model.delivery import listed
+from relay.model.delivery import any_listed
 from relay.model.event import (
     Capture,
     Check,
@@ -16,6 +16,8 @@ from relay.model.event import (
     Verification,
     VerifyMode,
 )
+from relay.model.items import Split
+from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import printable
 from relay.providers.catalogue import recognise
@@ -106,6 +108,7 @@ def recognised(source: Source, capture: Capture) -> Source:
         source,
         provider=provider.name,
         event_type=provider.event_type,
+        items=provider.items,
         idempotency_key=provider.idempotency_key,
         summary=provider.summary,
         answer=provider.usual_answer,
@@ -115,15 +118,14 @@ def recognised(source: Source, capture: Capture) -> Source:
 def identify(source: Source, capture: Capture, verification: Verification, *, sample: bool) -> NewEvent:
     """Name what arrived and decide what becomes of it; pure."""
     payload = capture.payload
-    type_ = source.event_type(capture, payload) if source.event_type else None
+    events = _split(source, capture, payload)
     key = source.idempotency_key(capture, payload) if source.idempotency_key else None
     summary = source.summary(capture, payload) if source.summary else None
-    type_ = printable(type_ or "unknown", _TYPE_LENGTH)
-    judgement = _judge(source, verification, type_)
+    judgement = _judge(source, verification, events.types)
     return NewEvent(
         capture=capture,
         provider=source.provider,
-        type=type_,
+        type=events.types[0],
         idempotency_key=printable(key, _TYPE_LENGTH) if key else None,
         claims_key=verification.trusted
         and verification.reason != LOCKED
@@ -135,13 +137,25 @@ def identify(source: Source, capture: Capture, verification: Verification, *, sa
         status=judgement.status,
         sample=sample,
         summary=printable(summary or "", _TYPE_LENGTH),
+        events=events,
     )
 
 
-def _judge(source: Source, verification: Verification, type_: str) -> _Judgement:
+def _split(source: Source, capture: Capture, payload: Payload) -> Split:
+    """Return the events in a request, each with its type: that of the request, were it alone in there."""
+
+    def named(payload: Payload) -> str:
+        type_ = source.event_type(capture, payload) if source.event_type else None
+        return printable(type_ or "unknown", _TYPE_LENGTH)
+
+    split = source.items.split(payload) if source.items else Split(payload)
+    return replace(split, types=tuple(named(split.only((place,))) for place in range(len(split))))
+
+
+def _judge(source: Source, verification: Verification, types: tuple[str, ...]) -> _Judgement:
     if not verification.trusted and source.verify is VerifyMode.ENFORCE:
         return _Judgement(outcome=EventOutcome.REJECTED, status=401, reason=verification.reason)
-    if not listed(type_, source.events):
+    if not any_listed(types, source.events):
         # One that waits for the vault says so: once it is open, it may turn out to be a forgery.
         reason = LOCKED if verification.reason == LOCKED else "event_not_listed"
         return _Judgement(outcome=EventOutcome.IGNORED, status=source.answer.status, reason=reason)
@@ -154,7 +168,7 @@ def judged_again(source: Source, event: Event, verification: Verification) -> Ne
     Its names stay, and so does the answer it got. It claims its key only if it verifies.
     """
     row = event.row
-    judgement = _judge(source, verification, row.type)
+    judgement = _judge(source, verification, row.types)
     return NewEvent(
         capture=event.capture,
         provider=row.provider,
@@ -169,4 +183,5 @@ def judged_again(source: Source, event: Event, verification: Verification) -> Ne
         status=row.status,
         sample=row.sample,
         summary=row.summary,
+        events=event.split,
     )

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from relay.conditions import judge, seen
-from relay.model.delivery import NewDelivery, Route, Target, listed
+from relay.conditions import Context, judge, seen
+from relay.model.delivery import NewDelivery, Route, Target, any_listed, listed
 from relay.model.event import Capture, Event, EventOutcome, NewEvent
+from relay.model.items import Split
 from relay.model.text import printable
 
 log = logging.getLogger(__name__)
@@ -35,16 +36,15 @@ def owe(event: NewEvent, routes: tuple[Route, ...], targets: Mapping[str, Target
     if event.outcome is not EventOutcome.ACCEPTED or event.verification.reason == "vault_locked":
         return ()
     names: dict[str, None] = {}
-    context: tuple[dict[str, object], object] | None = None
+    view = _View(event.split, event.provider, event.idempotency_key, event.capture)
     for route in routes:
-        if not route.matches(event.capture.source, event.type):
+        if not route.matches(event.capture.source, event.split.types):
             continue
         if route.when:
-            context = context or _context(event)
-            holds, problem = judge(route.when, *context)
-            if problem:
-                log.warning("a route's condition could not be judged: %s", printable(problem, _WORDS))
-            if not holds:
+            found = view.judge(route)
+            if found.problem:
+                log.warning("a route's condition could not be judged: %s", printable(found.problem, _WORDS))
+            if not found.holds:
                 continue
         names.update(dict.fromkeys(route.targets))
     return tuple(NewDelivery(target=name, action=targets[name].action) for name in names if name in targets)
@@ -52,13 +52,13 @@ def owe(event: NewEvent, routes: tuple[Route, ...], targets: Mapping[str, Target
 
 def match_routes(event: NewEvent, routes: Sequence[Route]) -> Iterator[RouteMatch]:
     """Say for each route whether it leads from an accepted event to its targets; `why` holds no value of the event."""
-    context = _context(event)
+    view = _View(event.split, event.provider, event.idempotency_key, event.capture)
     for route in routes:
-        why = _mismatch(route, event.capture.source, event.type)
+        why = _mismatch(route, event.capture.source, view.split.types)
         if not why and route.when:
-            holds, problem = judge(route.when, *context)
-            if not holds:
-                why = "its condition cannot be judged" if problem else f"{route.when} does not hold"
+            found = view.judge(route)
+            if not found.holds:
+                why = "its condition cannot be judged" if found.problem else f"{route.when} does not hold"
         yield RouteMatch(route=route, matched=not why, why=why)
 
 
@@ -88,7 +88,7 @@ def _explain(event: Event, route: Route) -> RouteMatch:
         why = "the vault is locked, so the event was not checked yet"
     elif row.reason == "handshake":
         why = "a setup handshake, which relay answered itself"
-    why = why or _mismatch(route, row.source, row.type)
+    why = why or _mismatch(route, row.source, row.types)
     if why:
         return RouteMatch(route=route, matched=False, why=why)
     if route.when:
@@ -96,45 +96,90 @@ def _explain(event: Event, route: Route) -> RouteMatch:
     return RouteMatch(route=route, matched=True, why="source and type fit")
 
 
-def _mismatch(route: Route, source: str, type_: str) -> str:
-    """Return why a route is not for events of this source and type, "" where it is."""
+def _mismatch(route: Route, source: str, types: Sequence[str]) -> str:
+    """Return why a route is not for a request of this source with events of these types, "" where it is."""
     if route.sources and source not in route.sources:
         return f"source {source} is not {' or '.join(route.sources)}"
-    if not listed(type_, route.events):
-        return f"type {type_} is not {' or '.join(route.events)}"
-    return ""
+    if any_listed(types, route.events):
+        return ""
+    wanted, distinct = " or ".join(route.events), tuple(dict.fromkeys(types))
+    return (
+        f"type {types[0]} is not {wanted}"
+        if len(distinct) == 1
+        else f"none of the types {', '.join(distinct)} is {wanted}"
+    )
 
 
 def _judged(event: Event, route: Route) -> RouteMatch:
-    facts, payload = _facts_of(event), event.payload
-    holds, problem = judge(route.when, facts, payload)
-    if problem:
-        problem = printable(problem, _WORDS)
+    view = _View(event.split, event.row.provider, event.row.idempotency_key, event.capture)
+    found = view.judge(route)
+    if found.problem:
+        problem = printable(found.problem, _WORDS)
         return RouteMatch(
             route=route, matched=False, why=f"when cannot be judged: {problem}", problem=problem
         )
-    values = printable(", ".join(seen(route.when, facts, payload)), _WORDS)
-    why = f"when {route.when} is {'true' if holds else 'false'}" + (f": {values}" if values else "")
-    return RouteMatch(route=route, matched=holds, why=why)
+    values = printable(", ".join(seen(route.when, found.context)), _WORDS)
+    which = f" for event {found.place + 1} of {len(view.split)}" if found.place is not None else ""
+    why = f"when {route.when} is {'true' if found.holds else 'false'}{which}" + (
+        f": {values}" if values else ""
+    )
+    return RouteMatch(route=route, matched=found.holds, why=why)
 
 
-def _context(event: NewEvent) -> tuple[dict[str, object], object]:
-    capture = event.capture
-    return _facts(event.type, event.provider, event.idempotency_key, capture), capture.payload.value
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a condition came to, by which context; `place` is the one event it holds for, None for the whole request."""
+
+    holds: bool
+    problem: str
+    context: Context
+    place: int | None = None
 
 
-def _facts_of(event: Event) -> dict[str, object]:
-    return _facts(event.row.type, event.row.provider, event.row.idempotency_key, event.capture)
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A request as conditions see it: as a whole, and each event in it as if it had come alone."""
 
+    split: Split
+    provider: str
+    key: str | None
+    capture: Capture
 
-def _facts(type_: str, provider: str, key: str | None, capture: Capture) -> dict[str, object]:
-    return {
-        "type": type_,
-        "source": capture.source,
-        "provider": provider,
-        "idempotency_key": key,
-        "method": capture.method,
-        "path": capture.path,
-        "received_at": capture.received_at.isoformat(),
-        "headers": {name.lower(): value for name, value in capture.headers},
-    }
+    def judge(self, route: Route) -> _Found:
+        """Judge a route's condition by those events whose type it lists: together, then one by one until one fits.
+
+        It could not be judged only where that is so for every one of them.
+        """
+        places = [place for place, type_ in enumerate(self.split.types) if listed(type_, route.events)]
+        first = whole = self._judged(route.when, places)
+        for place in places if len(places) > 1 and not whole.holds else ():
+            found = self._judged(route.when, [place])
+            if found.holds:
+                return replace(found, place=place)
+            if first.problem and not found.problem:
+                first = found
+        return first
+
+    def _judged(self, when: str, places: Sequence[int]) -> _Found:
+        values = self.split.values
+        items = [values[place] for place in places] if self.split.found else list(values)
+        context = {
+            "event": self._facts(self.split.types[places[0]]),
+            "payload": self.split.value(places),
+            "item": items[0] if items else None,
+            "items": items,
+        }
+        return _Found(*judge(when, context), context)
+
+    def _facts(self, type_: str) -> dict[str, object]:
+        return {
+            "type": type_,
+            "types": list(dict.fromkeys(self.split.types)),
+            "source": self.capture.source,
+            "provider": self.provider,
+            "idempotency_key": self.key,
+            "method": self.capture.method,
+            "path": self.capture.path,
+            "received_at": self.capture.received_at.isoformat(),
+            "headers": {name.lower(): value for name, value in self.capture.headers},
+        }

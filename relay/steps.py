@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from relay.model.delivery import Attempt, Delivery, DeliveryState, Route
 from relay.model.event import EventOutcome, NewEvent, Verdict, Verification
+from relay.model.items import headline
 from relay.model.text import header_text, printable
 from relay.routing import RouteMatch, match_routes
 
@@ -39,9 +40,9 @@ def log_arrival(
         f"received {_short(capture.method)} {path} with {len(capture.body)} bytes for source {capture.source}"
     )
     say(_verdict(event.verification))
-    say(
-        f"type {_short(event.type)}, {f'key {_short(event.idempotency_key)}' if event.idempotency_key else 'no key'}"
-    )
+    count, types = len(event.split), tuple(dict.fromkeys(event.split.types))
+    called = f"type {_short(event.type)}" if count == 1 else _short(headline(event.type, types, count))
+    say(f"{called}, {f'key {_short(event.idempotency_key)}' if event.idempotency_key else 'no key'}")
     if outcome is EventOutcome.ACCEPTED:
         for place, match in enumerate(match_routes(event, routes), start=1):
             say(f"route {place} {_route(match)}")

@@ -17,11 +17,11 @@ PAYLOAD = {"data": {"object": {"amount_due": 500, "lines": [{"id": "il_1"}]}}, "
     ],
 )
 def test_a_condition_tells_what_it_saw(text, told):
-    assert seen(text, {"type": "ping"}, PAYLOAD) == told
+    assert seen(text, {"event": {"type": "ping"}, "payload": PAYLOAD}) == told
 
 
 def test_a_condition_that_raises_does_not_hold_and_says_why():
-    assert judge("payload.missing > 3", {}, {}) == (
+    assert judge("payload.missing > 3", {"event": {}, "payload": {}}) == (
         False,
         "UndefinedError: 'dict object' has no attribute 'missing'",
     )

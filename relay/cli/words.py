@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay.cli.terminal import Part
+from relay.model.items import headline
 
 Json = Mapping[str, Any]
 
@@ -15,7 +16,8 @@ _STATES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 def event_parts(event: Json) -> list[Part]:
     """Return an event as columns: source, type, number, verdict."""
-    return [event["source"], event["type"], (f"#{event['id']}", "bold"), *verdict_parts(event)]
+    called = headline(event["type"], tuple(event["types"]), event["item_count"])
+    return [event["source"], called, (f"#{event['id']}", "bold"), *verdict_parts(event)]
 
 
 def verdict_parts(event: Json) -> list[Part]:

@@ -44,7 +44,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "verify": "`enforce` answers 401 to what fails, `report` accepts and flags it, `off` checks nothing.",
         "tolerance": "How old a signature may be; the provider's own limit by default. `off` checks no age.",
         "public_url": "The address that the provider calls, where it signs the URL; the tunnel's by default.",
-        "events": "The types that are taken, with `*`; others are stored, answered 200 and marked ignored.",
+        "events": "The types that are taken, with `*`; what has none of them is stored, answered 200, marked ignored.",
         "duplicates": "`drop` stores a repeated key and delivers it to nobody, `deliver` delivers it again.",
         "require_idempotency_key": "Whether an event without a key gets 400.",
         "deliver_handshakes": "Whether setup handshakes go to targets as well.",
@@ -148,8 +148,9 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
     },
     "RouteTable": {
         "source": 'The sources of the events, or `"*"` for every one.',
-        "events": "The types of the events, with `*`; every type by default.",
-        "when": "A condition on `event` and `payload`, a Jinja expression.",
+        "events": "The types of the events, with `*`, one of which a request must hold; every type by default.",
+        "when": "A condition on `event` and `payload`, a Jinja expression; of a request that holds several events, "
+        "on `item` too, which is each of them, and on `items`. It holds if it does for one.",
         "to": "The targets.",
     },
     "EmailTable": {

@@ -19,7 +19,7 @@ from relay.providers import cloudevents
 from relay.providers.catalogue import PROVIDERS, find
 from relay.providers.challenges import VERIFY_TOKENS
 from relay.providers.custom import Load, custom_scheme
-from relay.providers.guess import guess_key, guess_type
+from relay.providers.guess import guess_items, guess_key, guess_type
 from relay.providers.picks import parse_pick
 from relay.providers.provider import Provider
 from relay.providers.schemes import key_problem, with_tolerance
@@ -107,6 +107,7 @@ def inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Call
                 path=PREFIX + name,
                 title=name,
                 event_type=guess_type,
+                items=guess_items,
                 idempotency_key=cloudevents.event_key,
                 configured=False,
             )
@@ -131,6 +132,7 @@ def _source(name: str, table: SourceTable, load: Load, problems: list[str]) -> S
             scheme=_custom(table.signature, load),
             signature=_declared(table.signature),
             event_type=guess_type,
+            items=guess_items,
             idempotency_key=guess_key,
         )
     else:
@@ -155,6 +157,7 @@ def _of_provider(name: str, provider: Provider) -> Source:
         scheme=provider.scheme,
         signature=provider.name if provider.schemes else None,
         event_type=provider.event_type,
+        items=provider.items,
         idempotency_key=provider.idempotency_key,
         summary=provider.summary,
         statuses=provider.message_status,

@@ -239,7 +239,7 @@ class Bulk:
 
     async def _usual(self, row: EventRow) -> tuple[str, ...]:
         """Return where an event's routes lead, e-mail apart: nobody gets a mail twice unless it is named."""
-        matching = [route for route in self._routes if route.matches(row.source, row.type)]
+        matching = [route for route in self._routes if route.matches(row.source, row.types)]
         if any(route.when for route in matching):
             event = await self._store.events.get(row.id)
             # What was asked to be included goes where it would have gone, had it been accepted.

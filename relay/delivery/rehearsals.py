@@ -93,7 +93,7 @@ class Rehearsals:
 
     def _ways(self, row: EventRow, wanted: Wanted) -> tuple["_Way", ...]:
         """Return the targets that routes of this source and type lead to, each with those routes."""
-        fitting = tuple(route for route in self._routes if route.matches(row.source, row.type))
+        fitting = tuple(route for route in self._routes if route.matches(row.source, row.types))
         names = dict.fromkeys(name for route in fitting for name in route.targets)
         return tuple(
             _Way(

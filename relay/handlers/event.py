@@ -7,6 +7,7 @@ from typing import Any
 
 from relay.model import event as model
 from relay.model.event import Capture, Verdict
+from relay.model.items import Batch
 from relay.model.text import header_text
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,7 +58,9 @@ class Event:
     `payload` is the body as JSON, a form's fields by name, or the query's parameters where there is no
     body; None when it is none of them. It belongs to this run alone. `raw` are the body's exact bytes.
     `timestamp` is when relay received it, in UTC. `verdict` compares equal to "verified", "invalid",
-    "unsigned" or "unchecked". `id` is the number that relay shows, 0 outside relay.
+    "unsigned" or "unchecked". `id` is the number that relay shows, 0 outside relay. `items` are the events
+    of a request that holds several, such as SendGrid's, as they stand in its JSON, else the payload alone;
+    `type` is then the first one's, and `types` all there are, each once.
     """
 
     source: str
@@ -73,6 +76,15 @@ class Event:
     method: str = "POST"
     path: str = ""
     query: str = ""
+    types: tuple[str, ...] = ()
+    items: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Let an event without items be its own."""
+        if not self.types:
+            object.__setattr__(self, "types", (self.type,))
+        if not self.items and self.payload is not None:
+            object.__setattr__(self, "items", (self.payload,))
 
     def __repr__(self) -> str:
         return f"<Event {self.id} {self.type} from {self.source}, {self.verdict}>"
@@ -87,6 +99,7 @@ class Judgement:
     id: int = 0
     provider: str = ""
     idempotency_key: str | None = None
+    batch: Batch | None = None
 
 
 def judged(event: model.Event) -> Judgement:
@@ -97,15 +110,18 @@ def judged(event: model.Event) -> Judgement:
         id=event.id,
         provider=event.row.provider,
         idempotency_key=event.row.idempotency_key,
+        batch=event.batch,
     )
 
 
 def view(capture: Capture, judgement: Judgement) -> Event:
     """Return what a handler is given of a request; its payload is read here."""
+    payload = capture.read_payload()
+    split = judgement.batch.split(payload) if judgement.batch else None
     return Event(
         source=capture.source,
         type=judgement.type,
-        payload=capture.read_payload().value,
+        payload=payload.value,
         headers=Headers(tuple((header_text(name), header_text(value)) for name, value in capture.headers)),
         raw=capture.body,
         timestamp=capture.received_at,
@@ -116,4 +132,6 @@ def view(capture: Capture, judgement: Judgement) -> Event:
         method=capture.method,
         path=header_text(capture.path),
         query=header_text(capture.query),
+        types=judgement.batch.types if judgement.batch else (),
+        items=split.values if split else (),
     )

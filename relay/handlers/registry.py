@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 
 from relay.handlers.answers import Failed, Retry
 from relay.handlers.event import Event
-from relay.model.delivery import listed
+from relay.model.delivery import any_listed
 
 Answer = Retry | Failed | dict[str, Any] | None
 Function = Callable[[Event], Answer | Awaitable[Answer]]
@@ -28,7 +28,7 @@ class Rule:
 
     def wants(self, event: Event) -> bool:
         """Say whether an event is for this function."""
-        return fnmatchcase(event.source, self.source) and listed(event.type, self.events)
+        return fnmatchcase(event.source, self.source) and any_listed(event.types, self.events)
 
     @property
     def name(self) -> str:

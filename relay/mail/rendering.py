@@ -20,7 +20,7 @@ def render(options: EmailOptions, event: Event, to: tuple[str, ...] = ()) -> Mai
 
     Raises MailError naming the template, its line and what is missing there, or the address that is none.
     """
-    context = {"event": _facts(event), "payload": event.payload}
+    context = {"event": _facts(event), "payload": event.payload, "items": event.split.values}
     plain = _templates(options, autoescape=False)
 
     names: dict[str, str] = {}
@@ -126,6 +126,7 @@ def _facts(event: Event) -> dict[str, object]:
     return {
         "id": row.id,
         "type": row.type,
+        "types": row.types,
         "source": row.source,
         "provider": row.provider,
         "idempotency_key": row.idempotency_key,

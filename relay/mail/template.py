@@ -121,7 +121,7 @@ class Templates:
             path = _path(node)
             if node.lineno == place.line and path and _last(node) == name:
                 return MISSING + path
-        return f"{MISSING}{name}; templates know event and payload"
+        return f"{MISSING}{name}; templates know event, payload and items"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

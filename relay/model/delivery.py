@@ -1,7 +1,7 @@
 """What leaves: Target, Route, Delivery, Attempt, the outcome of one attempt, and when to try again."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -100,16 +100,21 @@ class Route:
     events: tuple[str, ...] = ()
     when: str = ""
 
-    def matches(self, source: str, type_: str) -> bool:
-        """Say whether source and type fit; the condition `when` is judged by the caller."""
+    def matches(self, source: str, types: Iterable[str]) -> bool:
+        """Say whether the source and any of the types fit; the condition `when` is judged by the caller."""
         if self.sources and source not in self.sources:
             return False
-        return listed(type_, self.events)
+        return any_listed(types, self.events)
 
 
 def listed(type_: str, patterns: tuple[str, ...]) -> bool:
     """Say whether an event type fits one of the patterns (`invoice.*`); no patterns means all do."""
     return not patterns or any(fnmatchcase(type_, pattern) for pattern in patterns)
+
+
+def any_listed(types: Iterable[str], patterns: tuple[str, ...]) -> bool:
+    """Say whether any of several types fits one of the patterns; no patterns means all do."""
+    return not patterns or any(listed(type_, patterns) for type_ in types)
 
 
 class DeliveryState(StrEnum):
@@ -174,6 +179,17 @@ class NewDelivery:
     asked: bool = False
     batch: int | None = None
     lab: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryCounts:
+    """How many deliveries of an event stand where."""
+
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

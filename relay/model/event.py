@@ -9,6 +9,7 @@ from typing import Protocol
 from relay.model.admission import OPEN, Admission, Problem
 from relay.model.answer import Answer
 from relay.model.charsets import media_type
+from relay.model.items import Batch, ItemPaths, Split
 from relay.model.message import Matching, StatusReport, Tracked
 from relay.model.payload import Payload
 from relay.model.secret import Secret
@@ -192,6 +193,7 @@ class LocalKey:
 class Source:
     """One address events arrive at, everything resolved: what it checks and how it answers.
 
+    `items` says where a request holds several events, and `event_type` is asked of each by itself.
     `local` counts besides `secrets`, and only where those do not verify a request. `statuses` reads
     what its events tell of messages, None where they tell nothing; `matching` says how those are found.
     `locked_secrets` and `locked_tokens` are references whose values are in the vault while that is locked.
@@ -204,6 +206,7 @@ class Source:
     title: str = ""
     scheme: SignatureScheme | None = None
     event_type: Pick | None = None
+    items: ItemPaths | None = None
     idempotency_key: Pick | None = None
     summary: Pick | None = None
     secrets: tuple[Secret, ...] = ()
@@ -227,24 +230,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryCounts:
-    """How many deliveries of an event stand where."""
-
-    pending: int = 0
-    running: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    cancelled: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
     """The narrow side of a stored event: what lists, the API and the stream show.
 
     `path` and `query` are latin-1 text as in Capture; `sha256` is the hex digest of the body;
     `status` is what the provider was answered; `summary` is one short line for people. `recovered`:
     fetched from the provider afterwards, which was answered nothing then (`status` 0) and says itself
-    when it first sent it, or made it (`sent_at`).
+    when it first sent it, or made it (`sent_at`). A request that holds several events has the `type` of the
+    first; `types` are all there are, each once, and `item_count` is how many events it holds.
     """
 
     id: int
@@ -271,16 +264,27 @@ class EventRow:
     summary: str = ""
     recovered: bool = False
     sent_at: datetime | None = None
+    types: tuple[str, ...] = ()
+    item_count: int = 1
+
+    def __post_init__(self) -> None:
+        """Let `types` be the one type where nothing else is said."""
+        if not self.types:
+            object.__setattr__(self, "types", (self.type,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A stored event whole: its row, its exact request, how its signature was checked, what was wrong."""
+    """A stored event whole: its row, its exact request, how its signature was checked, what was wrong.
+
+    `batch` says where a request holds several events, None where it is one event itself.
+    """
 
     row: EventRow
     capture: Capture
     verification: Verification
     problems: tuple[Problem, ...] = ()
+    batch: Batch | None = None
 
     @property
     def id(self) -> int:
@@ -298,6 +302,12 @@ class Event:
         return self.capture.payload.value
 
     @property
+    def split(self) -> Split:
+        """Return the events that the request holds, with their types."""
+        payload = self.capture.payload
+        return self.batch.split(payload) if self.batch else Split(payload, types=(self.row.type,))
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """Return the last value of each header, by lower-case name."""
         return {name.lower(): value for name, value in self.capture.headers}
@@ -309,7 +319,8 @@ class NewEvent:
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
     seen but may not act. `unless_known`: it is not kept at all where its key was claimed before.
-    `problems` are what its source's rules have against it, `tracked` is what it tells of messages.
+    `problems` are what its source's rules have against it, `tracked` is what it tells of messages. `events`
+    are those in the request, with their types; None where nobody looked.
     """
 
     capture: Capture
@@ -329,3 +340,11 @@ class NewEvent:
     sent_at: datetime | None = None
     unless_known: bool = False
     problems: tuple[Problem, ...] = ()
+    events: Split | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def split(self) -> Split:
+        """Return the events that the request holds, with their types."""
+        if self.events is not None:
+            return self.events
+        return Split(self.capture.payload, types=(self.type,))

@@ -1,8 +1,20 @@
 """What a request of nobody we know most likely is: names that most senders use."""
 
+from relay.model.items import ItemPaths
 from relay.providers import cloudevents
 from relay.providers.lists import alongside
 from relay.providers.picks import body, first, header
+
+_NAMES = (
+    ("type",),
+    ("event_type",),
+    ("eventType",),
+    ("event", "type"),
+    ("event", "name"),
+    ("event",),
+    ("topic",),
+    ("action",),
+)
 
 guess_type = first(
     cloudevents.event_type,
@@ -10,16 +22,12 @@ guess_type = first(
     header("X-Event-Name"),
     header("X-Webhook-Event"),
     header("X-Webhook-Topic"),
-    body("type"),
-    body("event_type"),
-    body("eventType"),
-    body("event", "type"),
-    body("event", "name"),
-    body("event"),
-    body("topic"),
-    body("action"),
+    *(body(*where, *name) for where in ((), (0,), ("events", 0)) for name in _NAMES),
 )
 """The event type of a source that has no provider."""
+
+guess_items = ItemPaths(((None,), ("events", None)), unless=tuple({str(name[0]) for name in _NAMES}))
+"""Where a request of a source without provider holds several events: CloudEvents and Event Grid send lists."""
 
 guess_key = first(
     cloudevents.event_key,

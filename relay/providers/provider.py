@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from relay.errors import ConfigError
 from relay.model.answer import Answer
 from relay.model.event import Headers, Pick, SignatureScheme, StatusReader
+from relay.model.items import ItemPaths
 from relay.model.text import printable
 from relay.providers.lists import alongside, body_digest, each, key, sole
 from relay.providers.picks import (
@@ -63,6 +64,7 @@ class Provider:
     are the headers a real request carries besides its signature, with the placeholders of
     `relay.providers.samples`. `indent` is how its JSON is laid out, None being compact, and
     `ending` what follows it; `samples` is the folder of its sample events where that is not its own.
+    `items` says where a request holds several events; `event_type` is asked of a request with each of them alone.
     `answer` says what it expects to be answered, how soon, and how it retries; "" where nobody knows.
     `answer_body` is the text it must be answered with, "" where any will do, `answer_type` its content type;
     `form_answer` is the text for requests that are forms, None where any will do. `message_status` reads
@@ -85,6 +87,7 @@ class Provider:
     indent: int | None = None
     ending: bytes = b""
     samples: str = ""
+    items: ItemPaths | None = None
     answer: str = ""
     answer_body: str = ""
     answer_type: str = "text/plain; charset=utf-8"

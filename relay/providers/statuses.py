@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relay.model.event import Capture, Pick
+from relay.model.items import ItemPaths
 from relay.model.message import MAX_ADDRESSES, MAX_ID, MessageStatus, StatusReport, addresses, bare_id
 from relay.model.payload import Payload
 from relay.model.text import printable
 from relay.providers.picks import header, query
 
-MOST = 10_000  # statuses of one request; SendGrid sends a thousand or so at a time
 _DETAIL = 400
 
 _HEADER = "X-Message-ID"
@@ -38,7 +38,7 @@ class MessageStatuses:
     at: Pick | None = None
     code: Pick | None = None
     detail: Pick | None = None
-    items: tuple[str | int, ...] | None = None
+    items: ItemPaths | None = None
 
     def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
         """Return a report for each status the request tells. Never raises."""
@@ -49,8 +49,7 @@ class MessageStatuses:
         if self.items is None:
             yield payload
             return
-        listed = payload.at(*self.items)
-        for item in listed[:MOST] if isinstance(listed, list) else ():
+        for _, item in self.items.split(payload).found:
             yield Payload.of(item)
 
     def _read(self, capture: Capture, item: Payload) -> StatusReport | None:

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from relay.errors import NotFoundError, UsageError
-from relay.model.delivery import Attempt, Delivery, DeliveryState, NewDelivery
-from relay.model.event import DeliveryCounts
+from relay.model.delivery import Attempt, Delivery, DeliveryCounts, DeliveryState, NewDelivery
 from relay.model.tally import Label, Tally, bucket_of
 from relay.store import rows, tallies
 from relay.store.claim import Claimed, Limits, claim

@@ -1,6 +1,7 @@
 """New events on their way in: a whole batch, with what each owes, in a handful of statements."""
 
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome, NewEvent
+from relay.model.items import Batch
 from relay.model.message import Tracked
 from relay.model.signals import MessageChanged
 from relay.model.tally import Label, Tally
@@ -19,9 +21,9 @@ from relay.store.tracking import follow, is_known
 
 _EVENT_COLUMNS = (
     "received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
-    "size, sha256, remote, sample, summary, recovered, sent_at, status, outcome, duplicate_of"
+    "size, sha256, remote, sample, summary, recovered, sent_at, status, types, item_count, outcome, duplicate_of"
 )
-_BYTES_COLUMNS = "event_id, url, headers, body, checks, problems"
+_BYTES_COLUMNS = "event_id, url, headers, body, checks, problems, batch"
 # Sizes a batch is cut into. Few, so that every statement stays prepared: one for each size of batch
 # would be parsed anew each time, which costs more than running it.
 _PORTIONS = (64, 16, 4, 1)
@@ -78,6 +80,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...], answerer: str = "")
     capture = event.capture
     received_at = to_micros(capture.received_at)
     claims = event.claims_key and event.idempotency_key is not None
+    batch = Batch.of(event.events) if event.events else None
     return Incoming(
         claim=(capture.source, event.idempotency_key or "") if claims else None,
         deliver_duplicates=event.deliver_duplicates,
@@ -106,6 +109,8 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...], answerer: str = "")
             event.recovered,
             None if event.sent_at is None else to_micros(event.sent_at),
             event.status,
+            json.dumps(batch.types) if batch and len(batch.types) > 1 else None,
+            len(batch.order) if batch else 1,
         ),
         stored=(
             capture.url.encode("latin-1", "replace"),
@@ -113,6 +118,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...], answerer: str = "")
             capture.body,
             rows.dump_checks(event.verification),
             rows.dump_problems(event.problems),
+            rows.dump_batch(batch),
         ),
         owed=owed,
         outcome=event.outcome,

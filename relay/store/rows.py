@@ -31,6 +31,7 @@ from relay.model.event import (
     Verdict,
     Verification,
 )
+from relay.model.items import Batch
 from relay.model.message import HistoryEntry, MatchWay, Message, MessageStatus
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,7 +40,7 @@ _MICROSECOND = timedelta(microseconds=1)
 EVENT_COLUMNS = (
     "events.id, received_at, source, provider, type, idempotency_key, outcome, verdict, reason, method, path, "
     "query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary, "
-    "recovered, sent_at"
+    "recovered, sent_at, types, item_count"
 )
 
 
@@ -57,7 +58,7 @@ def event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
     """Read one row of EVENT_COLUMNS."""
     (id_, received_at, source, provider, type_, key, outcome, verdict, reason, method, path, *rest) = row
     (query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, *rest) = rest
-    (summary, recovered, sent_at) = rest
+    (summary, recovered, sent_at, types, item_count) = rest
     return EventRow(
         id=id_,
         received_at=from_micros(received_at),
@@ -83,6 +84,8 @@ def event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
         summary=summary,
         recovered=bool(recovered),
         sent_at=None if sent_at is None else from_micros(sent_at),
+        types=() if types is None else tuple(json.loads(types)),
+        item_count=item_count,
     )
 
 
@@ -103,7 +106,8 @@ def event(row: EventRow, stored: sqlite3.Row) -> Event:
     reason = row.reason if row.verdict is not Verdict.VERIFIED else ""
     verification = Verification(verdict=row.verdict, reason=reason, checks=checks)
     problems = load_problems(stored["problems"])
-    return Event(row=row, capture=capture, verification=verification, problems=problems)
+    batch = Batch.read(json.loads(stored["batch"]), row.type) if stored["batch"] else None
+    return Event(row=row, capture=capture, verification=verification, problems=problems, batch=batch)
 
 
 def dump_headers(headers: Headers) -> bytes:
@@ -140,6 +144,11 @@ def dump_problems(problems: tuple[Problem, ...]) -> str:
 def load_problems(text: str) -> tuple[Problem, ...]:
     """Read what `dump_problems` wrote."""
     return () if text == "[]" else tuple(Problem(**plain) for plain in json.loads(text))
+
+
+def dump_batch(batch: Batch | None) -> str:
+    """Return where the events of a request are as JSON; "" where it is one event itself."""
+    return json.dumps(batch.plain(), separators=(",", ":")) if batch else ""
 
 
 def dump_changes(changes: Changes) -> str:

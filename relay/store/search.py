@@ -152,7 +152,7 @@ _IS = {
 _COLUMNS = {
     "source": "events.source",
     "provider": "events.provider",
-    "type": "type",
+    "type": "events.type",
     "verdict": "verdict",
     "outcome": "outcome",
     "reason": "events.reason",
@@ -193,11 +193,24 @@ def _numbers(value: str) -> tuple[str, list[Any]]:
 
 
 def _column(key: str, value: str) -> tuple[str, list[Any]]:
+    if key == "type":
+        return _type(value)
     column = _COLUMNS[key]
     value = value.upper() if key == "method" else value
     if set(value) & set("*?"):
         return f"{column} GLOB ?", [value.replace("[", "[[]")]
     return f"{column} = ?", [value.lower() if key in ("verdict", "outcome") else value]
+
+
+def _type(value: str) -> tuple[str, list[Any]]:
+    # A request that holds several events has the types of all; for most there is no list to look at.
+    fits = "GLOB ?" if set(value) & set("*?") else "= ?"
+    wanted = value.replace("[", "[[]") if fits == "GLOB ?" else value
+    clause = (
+        f"(events.type {fits} OR (types IS NOT NULL AND "
+        f"EXISTS (SELECT 1 FROM json_each(types) AS one WHERE one.value {fits})))"
+    )
+    return clause, [wanted, wanted]
 
 
 def _bytes(key: str, value: str) -> tuple[str, list[Any]]:

@@ -7,10 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from relay.errors import UsageError
 from relay.model.event import Capture, Check, Event, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.items import MOST, Batch
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import REDACTED, is_sensitive, printable, redact
 from relay.store.imports import Parcel
@@ -53,6 +62,9 @@ def record(event: Event) -> dict[str, Any]:
         "source": row.source,
         "provider": row.provider,
         "type": row.type,
+        "types": list(row.types),
+        "item_count": row.item_count,
+        "batch": event.batch and event.batch.plain(),
         "idempotency_key": row.idempotency_key,
         "outcome": row.outcome.value,
         "verdict": row.verdict.value,
@@ -111,6 +123,20 @@ class _Step(_Strict):
     result: str = ""
 
 
+class _Batch(_Strict):
+    at: list[list[str | None]]
+    form: str = ""
+    n: Annotated[int, Field(ge=1, le=MOST)]
+    types: list[_Label] = []
+    of: list[Annotated[int, Field(ge=0)]] = []
+
+    @model_validator(mode="after")
+    def _fits(self) -> "_Batch":
+        if len(self.of or [0] * self.n) != self.n or max(self.of, default=0) >= max(len(self.types), 1):
+            raise ValueError("an event in the request has no type")
+        return self
+
+
 class _Record(_Strict):
     relay_export: Literal[1]
     id: int = 0
@@ -118,6 +144,7 @@ class _Record(_Strict):
     source: _Name
     provider: _Label = "unknown"
     type: _Label = "unknown"
+    batch: _Batch | None = None
     idempotency_key: _Label | None = None
     outcome: EventOutcome = EventOutcome.ACCEPTED
     verdict: Verdict = Verdict.UNCHECKED
@@ -176,6 +203,7 @@ def _packed(parsed: _Record, body: bytes) -> Parcel:
         name="Imported", passed=None, detail="what follows was checked by the relay that exported it"
     )
     steps = (Check(**step.model_dump()) for step in parsed.checks)
+    batch = Batch.read(parsed.batch.model_dump(), printable(parsed.type)) if parsed.batch else None
     event = NewEvent(
         capture=capture,
         provider=printable(parsed.provider),
@@ -191,6 +219,7 @@ def _packed(parsed: _Record, body: bytes) -> Parcel:
         recovered=parsed.recovered,
         sent_at=parsed.sent_at,
         summary=printable(parsed.summary),
+        events=batch.split(capture.payload) if batch else None,
     )
     return Parcel(
         event=event,

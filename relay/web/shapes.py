@@ -9,8 +9,8 @@ from relay.answering import plain
 from relay.mail.compose import Mail
 from relay.model.admission import Problem
 from relay.model.batch import Batch, BatchCounts, Plan
-from relay.model.delivery import Attempt, Delivery, ReceivedResponse, SentRequest
-from relay.model.event import DeliveryCounts, Event, EventRow, Headers, Source, Verification
+from relay.model.delivery import Attempt, Delivery, DeliveryCounts, ReceivedResponse, SentRequest
+from relay.model.event import Event, EventRow, Headers, Source, Verification
 from relay.model.message import Message
 from relay.model.reasons import sentence
 from relay.model.text import header_text, printable
@@ -37,6 +37,8 @@ def event_row(row: EventRow, counts: DeliveryCounts) -> Json:
         "source": row.source,
         "provider": row.provider,
         "type": row.type,
+        "types": list(row.types),
+        "item_count": row.item_count,
         "idempotency_key": row.idempotency_key,
         "outcome": row.outcome.value,
         "verdict": row.verdict.value,

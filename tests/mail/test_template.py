@@ -38,7 +38,7 @@ def fill(tmp_path):
         ("{% for i in payload.user['items'] %}\n{{ i.n }}{% endfor %}", 2, "there is no i.n"),
         ("{% for i in payload.gone %}{% endfor %}", 1, "there is no payload.gone"),
         ("{{ payload.gone | json }}", 1, "there is no payload.gone"),
-        ("{{ nothing }}", 1, "there is no nothing; templates know event and payload"),
+        ("{{ nothing }}", 1, "there is no nothing; templates know event, payload and items"),
         ("\n\n{% if %}", 3, "Expected an expression, got 'end of statement block'"),
         ("{{ payload.n | shiny }}", 1, "No filter named 'shiny'"),
         ("{{ payload.user.name + 1 }}", 1, 'can only concatenate str (not "int") to str'),

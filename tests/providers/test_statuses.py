@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.model.event import Capture, Source
+from relay.model.items import MOST
 from relay.model.message import MessageStatus
 from relay.model.payload import Payload
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.codes import meaning
-from relay.providers.statuses import MOST, moment
+from relay.providers.statuses import moment
 from relay.trigger import prepare
 
 S = MessageStatus

@@ -162,6 +162,7 @@ async def test_what_an_earlier_version_wrote_opens_with_its_rows(database, names
     async with open_store(database.path.parent) as store:
         event = await store.events.get(1)
         assert (event.row.source, event.row.idempotency_key, event.capture.body) == ("stripe", "key", b"{}")
+        assert (event.row.types, event.row.item_count, event.batch) == (("t",), 1, None)
         assert (await store.events.counts()).events == 1
         assert (await store.messages.get(1)).recipient == "ada@example.com"
         assert (await store.events.add(new_event(key="key"))).duplicate_of == 1

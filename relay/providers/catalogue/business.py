@@ -1,5 +1,6 @@
 """Where people sell, meet and sign: Typeform, Calendly, Cal.com, HubSpot, Close, DocuSign, WooCommerce."""
 
+from relay.model.items import LIST
 from relay.providers.provider import Provider, body, body_digest, each, first, header, joined, optional
 from relay.providers.schemes import (
     Digest,
@@ -115,6 +116,7 @@ HUBSPOT = Provider(
         ),
     ),
     event_type=first(body(0, "subscriptionType"), body("subscriptionType")),
+    items=LIST,
     # HubSpot does not promise that an eventId is unique, so what it is about counts too.
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide
     idempotency_key=each(

@@ -1,5 +1,6 @@
 """Clouds and content: Amazon SNS, Microsoft Graph, Okta, Contentful, Box."""
 
+from relay.model.items import ItemPaths
 from relay.providers.provider import Provider, body, each, first, header, joined, trimmed
 from relay.providers.schemes import (
     Contentful,
@@ -27,6 +28,7 @@ OKTA = Provider(
     recognise=("X-Okta-Verification-Challenge",),
     schemes=(Token(place=InHeader("Authorization")),),
     event_type=body("data", "events", 0, "eventType"),
+    items=ItemPaths((("data", "events", None),)),
     idempotency_key=body("eventId"),
     summary=body("data", "events", 0, "displayMessage"),
 )
@@ -109,6 +111,7 @@ MSGRAPH = Provider(
             ),
         ),
     ),
+    items=ItemPaths((("value", None),)),
     # The id is optional, and unique for the notification of one subscription.
     # https://learn.microsoft.com/graph/api/resources/changenotification
     idempotency_key=each(("value",), ("id",), ("subscriptionId",), optional=(("changeType",), ("resource",))),

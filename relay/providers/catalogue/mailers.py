@@ -1,5 +1,6 @@
 """Who sends mail for others: SendGrid, Mailgun, Postmark, Mandrill, Customer.io, Brevo."""
 
+from relay.model.items import LIST, ItemPaths
 from relay.providers.catalogue.messages import MAILGUN_STATUSES, POSTMARK_STATUSES, SENDGRID_STATUSES
 from relay.providers.provider import Provider, body, each, first, form, joined, optional, when
 from relay.providers.schemes import (
@@ -36,6 +37,7 @@ SENDGRID = Provider(
         ),
     ),
     event_type=body(0, "event"),
+    items=LIST,
     idempotency_key=each((), ("sg_event_id",)),
     summary=joined(" · ", body(0, "email"), first(body(0, "reason"), body(0, "url"))),
     companions=(("User-Agent", "SendGrid Event API"),),
@@ -138,7 +140,14 @@ MANDRILL = Provider(
             place=InHeader("X-Mandrill-Signature"),
         ),
     ),
-    event_type=when(form("mandrill_events"), "events"),
+    # What became of a message, or that a rule of the deny list was added; an empty list is Mandrill's check.
+    # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/
+    event_type=first(
+        body(0, "event"),
+        joined(".", body(0, "type"), body(0, "action")),
+        when(form("mandrill_events"), "events"),
+    ),
+    items=ItemPaths(((None,),), form="mandrill_events"),
     companions=(("User-Agent", "Mandrill-Webhook/1.0"),),
 )
 
@@ -181,7 +190,9 @@ BREVO = Provider(
         Basic(name="basic"),
         Token(name="token", place=InHeader("Authorization"), prefix="Bearer "),
     ),
-    event_type=body("event"),
+    # https://developers.brevo.com/docs/batched-webhooks
+    event_type=first(body("event"), body(0, "event")),
+    items=LIST,
     # Brevo's id is that of the webhook. All recipients of a message share its message-id, and times are seconds.
     # https://developers.brevo.com/docs/transactional-webhooks
     idempotency_key=joined(
@@ -193,7 +204,7 @@ BREVO = Provider(
         optional(body("link")),
         whole=True,
     ),
-    summary=joined(" · ", body("email"), body("subject")),
+    summary=joined(" · ", first(body("email"), body(0, "email")), first(body("subject"), body(0, "subject"))),
 )
 
 MAILERS = (SENDGRID, MAILGUN, POSTMARK, MANDRILL, CUSTOMERIO, BREVO)

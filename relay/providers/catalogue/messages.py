@@ -1,5 +1,6 @@
 """Where Twilio, Resend, SendGrid, Mailgun and Postmark say what became of a mail or SMS."""
 
+from relay.model.items import LIST
 from relay.model.message import MessageStatus
 from relay.providers.picks import body, first, form, joined
 from relay.providers.statuses import MessageStatuses, cut, embedded, texts, words
@@ -74,7 +75,7 @@ RESEND_STATUSES = MessageStatuses(
 SENDGRID_STATUSES = MessageStatuses(
     provider="sendgrid",
     channel="email",
-    items=(),
+    items=LIST,
     word=body("event"),
     words=words(
         {

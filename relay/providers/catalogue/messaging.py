@@ -1,5 +1,6 @@
 """Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch, Intercom, Zendesk."""
 
+from relay.model.items import ItemPaths
 from relay.providers.provider import (
     Provider,
     body,
@@ -77,7 +78,19 @@ _CHANGE = ("entry", 0, "changes", 0)
 _META_TYPE = joined(
     ".",
     body("object"),
-    first(body(*_CHANGE, "field"), when(body("entry", 0, "messaging", 0, "sender", "id"), "messaging")),
+    first(
+        body(*_CHANGE, "field"),
+        when(body("entry", 0, "messaging", 0, "sender", "id"), "messaging"),
+        when(body("entry", 0, "standby", 0, "sender", "id"), "standby"),
+    ),
+)
+
+_META_ITEMS = ItemPaths(
+    (
+        ("entry", None, "changes", None),
+        ("entry", None, "messaging", None),
+        ("entry", None, "standby", None),
+    )
 )
 
 META = Provider(
@@ -94,6 +107,7 @@ META = Provider(
     secret_env=("META_APP_SECRET",),
     schemes=(body_hmac("X-Hub-Signature-256", prefix="sha256="),),
     event_type=_META_TYPE,
+    items=_META_ITEMS,
     summary=body("entry", 0, "id"),
     companions=(("User-Agent", "Webhooks/1.0 (https://fb.me/webhooks)"),),
 )
@@ -112,6 +126,7 @@ WHATSAPP = Provider(
     secret_env=("WHATSAPP_APP_SECRET", "META_APP_SECRET"),
     schemes=META.schemes,
     event_type=_META_TYPE,
+    items=_META_ITEMS,
     # A request may hold several messages or statuses, and a message to a group has a status for each reader. What
     # holds several changes has no key: what was put together once may come in another company the next time.
     # https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples
@@ -150,6 +165,23 @@ X = Provider(
     recognise=("x-twitter-webhooks-signature",),
     schemes=(body_hmac("x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
     event_type=key(ending="_events"),
+    # https://docs.x.com/x-api/account-activity/introduction
+    items=ItemPaths(
+        tuple(
+            (f"{kind}_events", None)
+            for kind in (
+                "tweet_create",
+                "tweet_delete",
+                "favorite",
+                "follow",
+                "block",
+                "mute",
+                "direct_message",
+                "direct_message_indicate_typing",
+                "direct_message_mark_read",
+            )
+        )
+    ),
     summary=body("for_user_id"),
 )
 
@@ -213,6 +245,8 @@ TWITCH = Provider(
         ),
     ),
     event_type=header("Twitch-Eventsub-Subscription-Type"),
+    # Of drops alone: https://dev.twitch.tv/docs/eventsub/eventsub-reference/#drop-entitlement-grant-event
+    items=ItemPaths((("events", None),)),
     idempotency_key=header("Twitch-Eventsub-Message-Id"),
     summary=body("event", "broadcaster_user_name"),
     companions=(

@@ -1,5 +1,6 @@
 """Payments: Paddle, Lemon Squeezy, Razorpay, Square, Paystack, Coinbase, Adyen, PayPal, Plaid, Mollie."""
 
+from relay.model.items import ItemPaths
 from relay.providers.provider import (
     Provider,
     body,
@@ -211,6 +212,7 @@ ADYEN = Provider(
         AdyenItems(name="payments"),
     ),
     event_type=first(body(*_ITEM, "eventCode"), body("type")),
+    items=ItemPaths((("notificationItems", None),)),
     # Adyen tells of one payment several times: what it says of it belongs to the key, and when it came about.
     # https://docs.adyen.com/development-resources/webhooks/handle-webhook-events
     idempotency_key=each(

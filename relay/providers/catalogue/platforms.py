@@ -1,5 +1,6 @@
 """Where programs run and are watched: Vercel, Heroku, CircleCI, Buildkite, Sentry, PagerDuty, WorkOS and more."""
 
+from relay.model.items import LIST
 from relay.providers.provider import Provider, body, each, first, header, joined
 from relay.providers.schemes import Hmac, InHeader, Items, Time, Token, body_hmac, template
 
@@ -210,6 +211,7 @@ AUTH0 = Provider(
     secret_env=("AUTH0_LOG_STREAM_TOKEN",),
     schemes=(Token(place=InHeader("Authorization")),),
     event_type=body(0, "data", "type"),
+    items=LIST,
     idempotency_key=each((), ("log_id",)),
     summary=body(0, "data", "user_name"),
 )

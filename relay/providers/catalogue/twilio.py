@@ -1,5 +1,6 @@
 """Twilio: HMAC over the URL and the form, or over the URL with a hash of the JSON body in it."""
 
+from relay.model.items import LIST
 from relay.providers.catalogue.messages import TWILIO_STATUSES
 from relay.providers.provider import Provider, body, first, form, header, joined, optional, prefixed, short
 from relay.providers.schemes import Announced, BodyHash, Hmac, InHeader, body_hmac, template
@@ -47,7 +48,10 @@ TWILIO = Provider(
         prefixed("message.", first(form("MessageStatus"), form("SmsStatus"))),
         prefixed("call.", form("CallStatus")),
         body("type"),
+        body(0, "type"),
     ),
+    # Event Streams: https://www.twilio.com/docs/events/webhook-quickstart
+    items=LIST,
     # A message or call reports several states under one id; only id and state together repeat.
     idempotency_key=first(
         header("I-Twilio-Idempotency-Token"),
@@ -91,6 +95,7 @@ TWILIO_SIMPLE = Provider(
     content_type=TWILIO.content_type,
     schemes=(body_hmac("X-Twilio-Signature", prefix="sha256="),),
     event_type=TWILIO.event_type,
+    items=LIST,
     idempotency_key=TWILIO.idempotency_key,
     summary=TWILIO.summary,
     companions=TWILIO.companions,

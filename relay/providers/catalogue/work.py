@@ -1,5 +1,6 @@
 """Where people plan and write: Linear, Jira, Asana, Trello, Notion, Airtable, Figma, Dropbox."""
 
+from relay.model.items import ItemPaths
 from relay.providers.provider import Provider, body, constant, first, header, joined, optional
 from relay.providers.schemes import (
     Hmac,
@@ -90,6 +91,7 @@ ASANA = Provider(
         joined(".", body("events", 0, "resource", "resource_type"), body("events", 0, "action")),
         constant("heartbeat"),
     ),
+    items=ItemPaths((("events", None),)),
     summary=body("events", 0, "resource", "gid"),
 )
 

@@ -6,6 +6,7 @@ from datetime import tzinfo
 
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
+from relay.model.items import headline
 from relay.model.text import printable
 from relay.web.view.marks import Mark
 from relay.web.view.words import Moment, moment, plural, took
@@ -50,7 +51,7 @@ def row(event: EventRow, deliveries: Sequence[Delivery], mark: Mark, zone: tzinf
     return Row(
         id=event.id,
         mark=mark,
-        type=printable(event.type, 80)
+        type=printable(_headline(event), 80)
         if event.type != "unknown"
         else f"{event.method} {printable(event.path, 60)}",
         summary=_summary(event),
@@ -65,7 +66,11 @@ def named(event: EventRow) -> str:
     """Return what an event is called: its type, or the request itself where it has none."""
     if event.type == "unknown":
         return f"{printable(event.method, 20)} {printable(event.path, 80)}"
-    return printable(event.type, 120)
+    return printable(_headline(event), 120)
+
+
+def _headline(event: EventRow) -> str:
+    return headline(event.type, event.types, event.item_count)
 
 
 def shield(event: EventRow) -> str:

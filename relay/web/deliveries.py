@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from relay.errors import NotFoundError
-from relay.model.delivery import Delivery, DeliveryState
+from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventRow
 from relay.model.text import printable
 from relay.web import gather
@@ -18,7 +18,7 @@ from relay.web.render import RENDERER, html, wants
 from relay.web.senders import event_mark
 from relay.web.view import lists
 from relay.web.view.deliveries import Line, held, line
-from relay.web.view.rows import named
+from relay.web.view.rows import named, shield, tags
 from relay.web.view.words import moment, plural
 
 _PAGE = 50
@@ -197,6 +197,7 @@ async def _row(
     attempts = await here.store.deliveries.attempts(one.id) if opened else ()
     keep = {"state": filters.state, **filters.scope, "before": before}
     query = lists.encoded({name: str(value) for name, value in keep.items() if value})
+    is_replay = one.reason is DeliveryReason.REPLAY
     place = "/deliveries" if opened else f"/deliveries/{one.id}"
     return DeliveryRow(
         mark=event_mark(event),
@@ -206,6 +207,8 @@ async def _row(
         line=line(one, here.clock.now(), attempts, held=one.target in here.live.down),
         href=f"{place}?{query}" if query else place,
         open=opened,
+        tags=tuple(tag for tag in tags(event, is_replayed=is_replay) if tag in ("replay", "sample")),
+        shield=shield(event),
     )
 
 

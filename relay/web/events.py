@@ -1,12 +1,14 @@
 """The Events page: list and detail side by side, the same address answering whole or in part."""
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
 from relay.errors import NotFoundError
+from relay.model.delivery import Delivery, DeliveryReason
 from relay.model.event import Event
 from relay.model.search import Query
 from relay.model.text import printable
@@ -18,7 +20,7 @@ from relay.web.render import RENDERER, html, partial, wants
 from relay.web.senders import event_mark
 from relay.web.view import lists
 from relay.web.view.hops import hops
-from relay.web.view.rows import named
+from relay.web.view.rows import named, tags
 from relay.web.view.words import moment, size
 
 
@@ -71,7 +73,7 @@ async def detail(request: web.Request, event: Event, name: str) -> Detail:
     here = desk(request)
     sent = await gather.deliveries_of(here, event.id)
     return Detail(
-        event=head(event),
+        event=head(event, sent),
         hops=hops(event.row, sent, event_mark(event.row), gather.addresses(here), here.clock.now()),
         tabs=tabs.links(request, event, name, len(sent)),
         tab=await tabs.tab(request, event, name),
@@ -80,9 +82,10 @@ async def detail(request: web.Request, event: Event, name: str) -> Detail:
     )
 
 
-def head(event: Event) -> EventHead:
-    """Return the title of an event."""
+def head(event: Event, sent: Sequence[Delivery] = ()) -> EventHead:
+    """Return the title of an event; `sent` are its deliveries."""
     row = event.row
+    is_replayed = any(one.reason is DeliveryReason.REPLAY for one in sent)
     return EventHead(
         id=row.id,
         type=named(row),
@@ -92,6 +95,7 @@ def head(event: Event) -> EventHead:
         pinned=row.pinned,
         note=printable(row.note.replace("\n", " "), 2000),
         sent=moment(row.sent_at) if row.sent_at else None,
+        tags=tuple(tag for tag in tags(row, is_replayed=is_replayed) if tag in ("replay", "sample")),
     )
 
 

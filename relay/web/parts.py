@@ -73,6 +73,7 @@ async def head(request: web.Request) -> web.Response:
     name = request.query.get("tab", "")
     shown = await events.detail(request, event, name if name in tabs.NAMES else "routing")
     reply = partial("#hops", "outerHTML", renderer.part("parts/hops.html", hops=shown.hops))
+    reply += partial("#marks", "innerHTML", renderer.part("parts/marks.html", event=shown.event))
     sent = next((link.count for link in shown.tabs if link.key == "deliveries"), "")
     reply += partial("#tab-deliveries", "textContent", lists.escaped(sent))
     if name == "deliveries":

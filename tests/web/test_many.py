@@ -328,3 +328,21 @@ async def test_the_theme_goes_round_and_back_to_the_page(at):
             assert (response.status, response.headers["Location"]) == (303, wanted)
             assert response.cookies["relay_theme"].value == theme
         at.session.cookie_jar.update_cookies({"relay_theme": theme})
+
+
+async def test_samples_and_replays_carry_their_marks_in_the_detail_and_among_the_deliveries(world):
+    _, made = await world.api("/api/triggers", "POST", json={"source": "stripe", "type": "invoice.paid"})
+    await settled(world, 1)
+    _, html = await page(world, f"/events/{made['id']}")
+    assert ("Made and signed by relay, not by the provider" in html, "Sent again by a replay" in html) == (
+        True,
+        False,
+    )
+    _, html = await page(world, "/deliveries")
+    assert ("Sample sent by relay trigger" in html, 'title="Replayed"' in html) == (True, False)
+    await world.api(f"/api/events/{made['id']}/replay", "POST", json={"target": "app"})
+    await settled(world, 2)
+    _, html = await page(world, f"/events/{made['id']}")
+    assert "Sent again by a replay" in html
+    _, html = await page(world, "/deliveries")
+    assert 'title="Replayed"' in html

@@ -12,7 +12,10 @@ from relay.web.view.words import Moment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRow:
-    """One delivery with its event; `href` opens it, or closes it where it is `open`."""
+    """One delivery with its event; `href` opens it, or closes it where it is `open`.
+
+    `tags` are replay and sample, `shield` is err for an event that failed verification.
+    """
 
     template: ClassVar[str] = "parts/drow.html"
     mark: Mark
@@ -22,6 +25,8 @@ class DeliveryRow:
     line: Line
     href: str
     open: bool
+    tags: tuple[str, ...] = ()
+    shield: str = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

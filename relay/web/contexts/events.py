@@ -135,6 +135,7 @@ class EventHead:
     pinned: bool
     note: str
     sent: Moment | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from relay.model.delivery import Delivery, DeliveryState
+from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
 from relay.model.text import printable
 from relay.web.view.marks import Mark
@@ -29,6 +29,7 @@ class Out:
     wire: Wire
     target: str
     address: str = ""
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ def hops(
             wire=_sent(delivery, now),
             target=printable(delivery.target, 60),
             address=addresses.get(delivery.target, ""),
+            is_replay=delivery.reason is DeliveryReason.REPLAY,
         )
         for delivery in newest
     )

@@ -41,13 +41,6 @@ class Row:
 
 def row(event: EventRow, deliveries: Sequence[Delivery], mark: Mark, zone: tzinfo | None = None) -> Row:
     """Return the line for an event and all its deliveries."""
-    replayed = any(delivery.reason is DeliveryReason.REPLAY for delivery in deliveries)
-    tags = (
-        ("replay", replayed),
-        ("sample", event.sample),
-        ("recovered", event.recovered),
-        ("pinned", event.pinned),
-    )
     return Row(
         id=event.id,
         mark=mark,
@@ -57,9 +50,20 @@ def row(event: EventRow, deliveries: Sequence[Delivery], mark: Mark, zone: tzinf
         summary=_summary(event),
         shield=shield(event),
         chip=chip(event, deliveries),
-        tags=tuple(name for name, claimed in tags if claimed),
+        tags=tags(event, is_replayed=any(one.reason is DeliveryReason.REPLAY for one in deliveries)),
         time=moment(event.received_at, zone),
     )
+
+
+def tags(event: EventRow, *, is_replayed: bool) -> tuple[str, ...]:
+    """Return the marks of an event: replay, sample, recovered, pinned."""
+    marks = (
+        ("replay", is_replayed),
+        ("sample", event.sample),
+        ("recovered", event.recovered),
+        ("pinned", event.pinned),
+    )
+    return tuple(name for name, holds in marks if holds)
 
 
 def named(event: EventRow) -> str:
@@ -83,17 +87,18 @@ def shield(event: EventRow) -> str:
 
 
 def chip(event: EventRow, deliveries: Sequence[Delivery]) -> Chip:
-    """Return the result of an event: why nothing was sent, or the worst that any target said."""
-    if event.outcome is EventOutcome.REJECTED and not deliveries:
-        return Chip(kind="no", text="Rejected")
+    """Return the result of an event: that it was rejected, why nothing was sent, or the worst that any target said."""
+    told = ", ".join(f"{printable(one.target, 60)}: {result(one).text}" for one in latest(deliveries))
+    if event.outcome is EventOutcome.REJECTED:
+        # Also after a replay: what a target said of it does not make it genuine.
+        return Chip(kind="no", text="Rejected", title=f"Replayed. {told}" if told else "")
     if event.reason == "vault_locked" and not deliveries:
         return Chip(kind="warn", text="Unchecked")
     if not deliveries:
         return Chip(kind="dim", text=_NOTHING_SENT.get(event.outcome, "No target"))
     worst = max(latest(deliveries), key=lambda delivery: (_URGENCY[delivery.state], delivery.id))
-    title = ", ".join(f"{printable(one.target, 60)}: {result(one).text}" for one in latest(deliveries))
     shown = result(worst)
-    return Chip(kind=shown.kind, text=shown.text, more=shown.more, title=title)
+    return Chip(kind=shown.kind, text=shown.text, more=shown.more, title=told)
 
 
 def latest(deliveries: Sequence[Delivery]) -> list[Delivery]:

@@ -161,11 +161,22 @@ def _verdict(event: Event, provider: str, found: Diagnosis | None) -> tuple[str,
         first = found.findings[0]
         return kind, printable(first.title, 160), printable(first.sentence, 600)
     if row.verdict is Verdict.VERIFIED and row.outcome is not EventOutcome.REJECTED:
-        return kind, "Signature verified", f"{provider} sent this, and nothing was changed on the way."
+        return kind, "Signature verified", _genuine(event, provider)
     title = _TITLES.get(
         row.reason, "Signature check failed" if row.verdict is Verdict.INVALID else "Not checked"
     )
     return kind, title, printable(reasons.sentence(row.reason), 400)
+
+
+def _genuine(event: Event, provider: str) -> str:
+    """Return what a right signature says of who sent an event: nothing of its provider where relay itself signed."""
+    if event.row.sample:
+        return f"relay made this sample and signed it as {provider} does. {provider} did not send it."
+    if any(check.name == "Imported" for check in event.verification.checks):
+        return "This event was imported. The relay that exported it found its signature right."
+    if event.row.recovered:
+        return f"relay fetched this from {provider} afterwards, and the signature of {provider} fits it."
+    return f"{provider} sent this, and nothing was changed on the way."
 
 
 def _kind(event: Event) -> str:
@@ -220,6 +231,11 @@ def _answer_step(event: Event, provider: str) -> Step:
         detail = "Nobody was answered: relay fetched it afterwards"
         return Step(kind="skip-step", name=f"Answer to {provider}", detail=detail)
     refused = event.row.outcome is EventOutcome.REJECTED
+    if event.row.sample:
+        detail = "Refused" if refused else "Taken in"
+        return Step(
+            kind="skip-step", name="Answer to relay trigger", detail=detail, result=str(event.row.status)
+        )
     detail = f"Refused, so {provider} may send it again" if refused else "Taken in"
     if refused and event.row.status < 400:
         detail = "Taken in while the vault was locked; refused when it was checked"

@@ -102,3 +102,16 @@ def test_the_hop_line_has_one_wire_for_each_target(row_of, sent, noon):
 )
 def test_the_hop_line_says_why_nothing_left(row_of, noon, changes, text):
     assert hops(row_of(**changes), [], STRIPE, {}, noon).outs[0].wire.text == text
+
+
+def test_a_rejected_event_that_was_replayed_stays_rejected(row_of, sent):
+    forged = row_of(outcome=EventOutcome.REJECTED, verdict=Verdict.INVALID)
+    shown = chip(forged, [sent(reason=DeliveryReason.REPLAY)])
+    assert (shown.kind, shown.text, shown.title) == ("no", "Rejected", "Replayed. app: 200")
+
+
+def test_the_hop_line_marks_what_a_replay_sent(row_of, sent, noon):
+    line = hops(
+        row_of(), [sent(id=1), sent(id=2, target="b", reason=DeliveryReason.REPLAY)], STRIPE, {}, noon
+    )
+    assert [out.is_replay for out in line.outs] == [False, True]

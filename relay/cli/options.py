@@ -52,7 +52,9 @@ def shared(command: Callable[Concatenate[Call, P], Work]) -> Callable[P, int | N
     )
     @click.option("--data-dir", metavar="DIR", help="Instead of the config's data_dir.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-    @click.option("-v", "--verbose", "verbosity", count=True, help="Tell the way of every event; -vv says everything.")
+    @click.option(
+        "-v", "--verbose", "verbosity", count=True, help="Tell the way of every event; -vv says everything."
+    )
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
     @click.option(
         "--log-format", type=click.Choice(["text", "json"]), default="text", help="How the log speaks."

@@ -142,7 +142,9 @@ class AnswerTable(Table):
     mode: Literal["ack", "wait"] = "ack"
     status: Annotated[int, Field(ge=200, le=599)] = 200
     body: str | None = None
-    content_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+( *;[ -~]*)?$", max_length=200)] | None = None
+    content_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+( *;[ -~]*)?$", max_length=200)] | None = (
+        None
+    )
     timeout: Annotated[Duration, Field(gt=0, le=120)] = 10.0
 
 

@@ -315,6 +315,45 @@ async def test_the_true_cause_comes_first(start, setup):
     assert (found["cause"], words in found["title"]) == (cause, True), found
 
 
+PRICED = b'{"total":10.50,"items":[{"sku":"a","price":1E2},{"sku":"b","price":-0.0}],"note":"1.0","id":7}'
+
+
+@pytest.mark.parametrize(
+    "arrived",
+    [
+        b'{"id":7,"items":[{"price":1E2,"sku":"a"},{"price":-0.0,"sku":"b"}],"note":"1.0","total":10.50}',
+        b'{"id":7,"note":"1.0","items":[{"price":1E2,"sku":"a"},{"price":-0.0,"sku":"b"}],"total":10.50}',
+        b'{"items":[{"sku":"a","price":1E2},{"sku":"b","price":-0.0}],"note":"1.0","id":7,"total":10.50}',
+    ],
+    ids=["sorted", "reversed", "one moved"],
+)
+async def test_another_order_of_keys_is_found_whatever_numbers_look_like(start, arrived):
+    at = await start("", SECRETS)
+    found = await first(at, "/webhooks/shopify", arrived, shopify(PRICED))
+    assert (found["cause"], "another order" in found["title"]) == ("body_changed", True)
+    assert "total, items, note, id" in found["sentence"]
+
+
+async def test_the_order_of_an_earlier_event_is_known(start):
+    at = await start("", SECRETS)
+    names = [f"{letter}{number}" for number in range(4) for letter in "qhzbmx"]
+    earlier, sent = (json.dumps(dict.fromkeys(names, value)).encode() for value in (1, 2))
+    assert (await at.send("/webhooks/github", earlier, headers=github(earlier)))[0] == 200
+    arrived = json.dumps(dict.fromkeys(sorted(names), 2)).encode()
+    found = await first(at, "/webhooks/github", arrived, github(sent))
+    assert (found["cause"], "another order" in found["title"]) == ("body_changed", True)
+
+
+@pytest.mark.parametrize(
+    ("provider", "header"), [("gitlab", "X-Gitlab-Token"), ("telegram", "X-Telegram-Bot-Api-Secret-Token")]
+)
+async def test_another_token_is_no_signature_and_no_body_is_blamed(start, provider, header):
+    names = {"gitlab": "GITLAB_WEBHOOK_TOKEN", "telegram": "TELEGRAM_SECRET_TOKEN"}
+    at = await start("", SECRETS | {names[provider]: "a token of ours"})
+    found = await first(at, f"/webhooks/{provider}", BODY, JSON | {header: "some other token"})
+    assert (found["cause"], "body" in found["fix"]) == ("other_token", False)
+
+
 @pytest.mark.parametrize("away", [0, 7, -3, 290])
 async def test_a_replaced_time_is_found_among_those_within_the_limit(start, away):
     at = await start("", SECRETS)

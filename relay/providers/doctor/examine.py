@@ -18,10 +18,11 @@ from relay.providers.doctor import (
     unchecked,
     verifiers,
 )
-from relay.providers.doctor.bench import AS_RECEIVED, DEADLINE, Bench
-from relay.providers.doctor.case import Case, Diagnosis, Finding
+from relay.providers.doctor.bench import AS_RECEIVED, DEADLINE, Bench, leaves
+from relay.providers.doctor.case import Case, Diagnosis, Finding, name_of, where_of
 from relay.providers.doctor.compare import compare
 from relay.providers.doctor.symptoms import symptoms
+from relay.providers.schemes import Token, choose
 
 Hypothesis = Callable[[Bench], Iterator[Finding]]
 
@@ -112,6 +113,8 @@ def _invalid(bench: Bench, verification: Verification) -> Iterator[Finding]:
         if any(finding.certain for finding in found):
             break
     if not any(finding.certain for finding in found):
+        # What a body lacks is explained by where the rest of it went.
+        found += symptoms(bench) if verification.reason == "body_malformed" else ()
         found += headers.missing(case, verification)
         found += headers.malformed(case, verification)
         found += () if absent else secrets.unreadable(bench)
@@ -128,6 +131,8 @@ def _invalid(bench: Bench, verification: Verification) -> Iterator[Finding]:
 def unknown(bench: Bench) -> Finding:
     """Return what to say when no cause is proven: that it is not known, and where to begin."""
     case = bench.case
+    if shows_token(bench):
+        return other_token(bench)
     kinds = dict.fromkeys(_RULED_OUT.get(row.what, "") for row in bench.tried)
     ruled_out = "".join(f", {kind}" for kind in kinds if kind)
     secrets_tried = len({row.secret for row in bench.tried if row.what == AS_RECEIVED})
@@ -140,6 +145,25 @@ def unknown(bench: Bench) -> Finding:
         fix=f"Compare the body with the one that {case.title} shows for this delivery, byte for byte. If they are the "
         "same, it was signed with a secret that relay does not have: compare the last four characters with those "
         f"{case.title} shows.",
+    )
+
+
+def shows_token(bench: Bench) -> bool:
+    """Say whether the request is checked by a token that it shows, so that nothing is signed."""
+    schemes = leaves(bench.case.source.scheme)
+    return bool(schemes) and isinstance(choose(schemes, bench.case.capture, bench.own), Token)
+
+
+def other_token(bench: Bench) -> Finding:
+    """Return what to say of a token that is none of those known: it does not depend on anything else."""
+    case = bench.case
+    known = " or ".join(name_of(secret) for secret in bench.own)
+    return Finding(
+        cause="other_token",
+        title="The token that came is another one",
+        sentence=f"It is not {known}, and no other secret within reach. A token covers nothing of the request, so what "
+        "stood between cannot be the cause.",
+        fix=f"Enter the same token at {case.title} and in {where_of(bench.own[0])}, and restart relay.",
     )
 
 

@@ -1,8 +1,9 @@
 """JSON whose keys stand in another order than the sender wrote them, because something read and wrote it again."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from itertools import islice, permutations, product
+from itertools import chain, islice, permutations, product
 from math import factorial, prod
 from typing import Any
 
@@ -17,8 +18,12 @@ from relay.providers.samples import load, sample_types
 _KIND = "Keys in another order"
 _MOST = 6_000  # orders of one body that are tried
 _LAYOUTS = ((",", ":"), (", ", ": "))
+_MOVED = 24  # keys of an object of which one at a time is moved
 _SAMPLES = 12  # of a provider that are read
 _SORTED_FROM = 4  # keys of an object whose order says something
+
+_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?')
+_HELD = re.compile(r'"\\u0000(-?[0-9][0-9.eE+-]*)"')
 
 Order = Mapping[frozenset[str], tuple[str, ...]]
 
@@ -26,7 +31,7 @@ Order = Mapping[frozenset[str], tuple[str, ...]]
 def reordered(bench: Bench) -> Iterator[Finding]:
     """Try the keys of the JSON in the order of earlier events, of the provider's samples, and in every order."""
     received = bench.case.capture.body
-    value = _object(received)
+    value = _object(_NUMBERS.sub(_held, received))
     if value is None:
         return
     seen = {received}
@@ -85,13 +90,25 @@ def _bodies(case: Case, value: Any) -> Iterator[bytes]:
     for order in usual_orders(case):
         yield from _written(_arranged(value, order))
     objects = {frozenset(item): tuple(item) for item in _objects(value) if len(item) > 1}
+    upside_down = {keys: names[::-1] for keys, names in objects.items()}
+    sorted_down = {keys: tuple(sorted(names, reverse=True)) for keys, names in objects.items()}
+    moved = ({**objects, frozenset(names): names} for names in _moves(next(iter(objects.values()), ())))
+    for ways in chain((upside_down, sorted_down), moved):
+        yield from _written(_arranged(value, ways))
     top = frozenset(value) if isinstance(value, dict) else frozenset()
     total = prod(factorial(len(keys)) for keys in objects.values())
     if total > _MOST:
         objects = {top: objects[top]} if top in objects else {}
-    ways = [permutations(keys) for keys in objects.values()]
-    for found in islice(product(*ways), _MOST):
+    every = [permutations(keys) for keys in objects.values()]
+    for found in islice(product(*every), _MOST):
         yield from _written(_arranged(value, dict(zip(objects, found, strict=True))))
+
+
+def _moves(keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Return the keys with one of them in another place: it was taken out and put back."""
+    for key in keys if len(keys) <= _MOVED else ():
+        rest = tuple(other for other in keys if other != key)
+        yield from ((*rest[:place], key, *rest[place:]) for place in range(len(keys)))
 
 
 def _shown(body: bytes) -> str:
@@ -122,4 +139,10 @@ def _written(value: Any) -> Iterator[bytes]:
     for separators in _LAYOUTS:
         for ascii_only in (False, True):
             text = json.dumps(value, separators=separators, ensure_ascii=ascii_only)
-            yield text.encode("utf-8", "surrogatepass")
+            yield _HELD.sub(r"\1", text).encode("utf-8", "surrogatepass")
+
+
+def _held(match: re.Match[bytes]) -> bytes:
+    """Return a number as a text that `_written` makes a number again, spelt as it came: 10.50 stays 10.50."""
+    token = match[0]
+    return token if token.startswith(b'"') else b'"\\u0000%s"' % token

@@ -3,7 +3,10 @@
 import json
 import logging
 import os
+import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from errno import EPERM
@@ -13,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from relay import steps
+from relay.cli.repeats import MARK, MINUTE, AcceptErrors, Repeats
 from relay.clock import Clock, SystemClock
 from relay.files import is_of_another_user, make_private_folder, open_private
 from relay.model.text import printable
 
 FILE_SIZE = 1_000_000  # bytes of relay.log before it is set aside; one older file is kept
-_MINUTE = 60.0
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 Say = Callable[[str], None]
@@ -60,10 +63,14 @@ def set_up(
         handler.close()
     spoken = _Spoken(say, loudness, log)
     spoken.addFilter(lambda record: record.name not in untold and _is_said(record, verbosity))
+    repeats = Repeats(SystemClock())
+    spoken.addFilter(repeats)
     root.addHandler(spoken)
     if log is not None:
         try:
-            root.addHandler(_file(log, _AsJson() if loudness.as_json else _Filed(), written))
+            filed = _file(log, _AsJson() if loudness.as_json else _Filed(), written, say)
+            filed.addFilter(repeats)
+            root.addHandler(filed)
         except OSError as error:
             say(f"relay: warning: there is no log: cannot write {log}: {error.strerror}")
     root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
@@ -71,10 +78,15 @@ def set_up(
     logging.getLogger(steps.NAME).setLevel(logging.DEBUG if verbosity else logging.NOTSET)
     for name in ("asyncio", "aiosqlite"):  # their DEBUG and INFO tell of every statement and socket
         logging.getLogger(name).setLevel(logging.WARNING)
-    served = logging.getLogger("aiohttp.server")
-    for known in [known for known in served.filters if isinstance(known, MalformedRequests)]:
-        served.removeFilter(known)
-    served.addFilter(MalformedRequests(SystemClock()))
+    _shorten("aiohttp.server", MalformedRequests(SystemClock()))
+    _shorten("asyncio", AcceptErrors())
+
+
+def _shorten(name: str, only: logging.Filter) -> None:
+    logger = logging.getLogger(name)
+    for known in [known for known in logger.filters if isinstance(known, type(only))]:
+        logger.removeFilter(known)
+    logger.addFilter(only)
 
 
 def _is_said(record: logging.LogRecord, verbosity: int) -> bool:
@@ -98,7 +110,7 @@ class MalformedRequests(logging.Filter):
             return True
         self._count += 1
         now = self._clock.monotonic()
-        if self._told is not None and now - self._told < _MINUTE:
+        if self._told is not None and now - self._told < MINUTE:
             return False
         record.msg = "refused %d malformed request%s at the door"
         record.args = (self._count, "" if self._count == 1 else "s")
@@ -158,7 +170,7 @@ class _AsJson(logging.Formatter):
 
 
 # What every record has; whatever else one has, whoever logged gave it.
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", MARK}
 
 
 class _Filed(logging.Formatter):
@@ -172,19 +184,41 @@ class _Filed(logging.Formatter):
 
 
 class _PrivateFile(RotatingFileHandler):
+    """A file that only its owner reads, and that says once a minute where nothing can be written to it."""
+
+    say: Say
+    _said_at: float | None = None
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
+        """Say what is wrong in a sentence; logging itself prints a traceback for each record."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        now = time.monotonic()
+        if self._said_at is None or now - self._said_at >= MINUTE:
+            self._said_at = now
+            self.say(f"relay: warning: {self.baseFilename} cannot be written: {error.strerror}")
+
+    def close(self) -> None:
+        """Close the file, also where what is left of it cannot be written."""
+        with suppress(OSError):
+            super().close()
+
     def _open(self) -> TextIOWrapper:
         # The file that takes the place of a full one is as private as the first.
         handle = open_private(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND)
         return TextIOWrapper(os.fdopen(handle, "ab"), encoding=self.encoding, errors=self.errors)
 
 
-def _file(log: Path, formatter: logging.Formatter, level: int) -> logging.Handler:
+def _file(log: Path, formatter: logging.Formatter, level: int, say: Say) -> logging.Handler:
     make_private_folder(log.parent)
     if is_of_another_user(log):
         raise PermissionError(EPERM, "it belongs to another user")
     handler = _PrivateFile(
         log, maxBytes=FILE_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace"
     )
+    handler.say = say
     handler.setFormatter(formatter)
     handler.setLevel(level)
     return handler

@@ -20,12 +20,12 @@ from relay.web.request_parser import RequestParser
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
-MARGIN = 16  # connections beyond the limit that are told so; further ones are cut off
+MARGIN = 16  # connections beyond the limit that stay a moment after their 503; further ones are closed with it
 KEEPALIVE = 15.0  # seconds; in aiohttp this is also the only deadline for a request head
 LINGER = 1.0  # seconds that a refused body is still read
 _BUFFER = 64 * 1024  # bytes of a body that are read ahead
-# What relay needs besides: the database, the dashboard, targets, handlers, the tunnel.
-_OWN_DESCRIPTORS = 64
+# What relay needs besides: the database, the dashboard, targets, handlers, the tunnel, and what is accepted at once.
+_OWN_DESCRIPTORS = 96
 _METHODS_REFUSED = frozenset({"CONNECT", "TRACE"})
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: relay\r\nRetry-After: 5\r\nConnection: close\r\n"
@@ -71,13 +71,12 @@ class _Protocol(RequestHandler):
         if excess > 0 and isinstance(transport, asyncio.Transport):
             self._is_excess = True
             self._door.turn_away(excess)
-            if excess > MARGIN:
-                transport.abort()
-                return
             body = refusal(503, "busy", "too many connections", "try again later").body
             transport.write(_BUSY % (len(body), body))
-            transport.write_eof()
-            # The answer would be lost with a connection that is closed before the request was read.
+            if excess > MARGIN or not _end_sending(transport):
+                transport.close()
+                return
+            # The answer may be lost with a connection that is closed before the request was read.
             self._loop.call_later(LINGER, transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -109,7 +108,8 @@ class _Protocol(RequestHandler):
         """Wait for the sender to close its side: while it still sends, closing ours would take the answer from it."""
         if self.transport is None or self._sender_is_done.is_set():
             return
-        self.transport.write_eof()
+        if not _end_sending(self.transport):
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
                 await self._sender_is_done.wait()
@@ -131,6 +131,17 @@ class _Protocol(RequestHandler):
     def _refused(self, status: int, reason: str, line: bytes) -> None:
         peer = self.transport.get_extra_info("peername") if self.transport else None
         self._door.refuse_unread(status, reason, line, str(peer[0]) if peer else "")
+
+
+def _end_sending(transport: asyncio.Transport) -> bool:
+    """Tell the other side that nothing more comes; False where it is gone or reads too slowly to be told now."""
+    if transport.is_closing() or transport.get_write_buffer_size():
+        return False
+    try:
+        transport.write_eof()
+    except OSError:
+        return False
+    return True
 
 
 class PublicServer(web.Server):

@@ -15,6 +15,7 @@ from relay.web.public import PublicServer
 from relay.web.receive import Door
 
 BACKLOG = 128
+_ACCEPTED_AT_ONCE = 8
 TRIES = 50  # ports looked at after a default one that is taken
 _STOPPING = 5.0  # seconds that a request in flight has left when relay stops
 _KEEPALIVE = 15.0
@@ -79,7 +80,10 @@ async def public_site(listening: socket.socket, door: Door) -> AsyncIterator[Non
     runner = web.ServerRunner(PublicServer(door), handle_signals=False, shutdown_timeout=_STOPPING)
     await runner.setup()
     try:
-        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        # asyncio accepts as many at a time as wait to be accepted, before any of them can be told that there are
+        # too many, and may run out of descriptors by it. The second call alone says how many may wait.
+        await web.SockSite(runner, listening, backlog=_ACCEPTED_AT_ONCE).start()
+        listening.listen(BACKLOG)
         yield
     finally:
         await runner.cleanup()

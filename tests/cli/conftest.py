@@ -86,9 +86,19 @@ def post(url, body, **headers):
 
 
 @contextmanager
-def _started(home: Path, *options: str, env=None, ports=PORTS, tunnel=False):
+def _started(home: Path, *options: str, env=None, ports=PORTS, tunnel=False, descriptors=0):
+    limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "relay", "start", *ports, *([] if tunnel else ["--no-tunnel"]), *options],
+        [
+            *limited,
+            sys.executable,
+            "-m",
+            "relay",
+            "start",
+            *ports,
+            *([] if tunnel else ["--no-tunnel"]),
+            *options,
+        ],
         cwd=home,
         env=ENVIRONMENT | (env or {}),
         stdout=subprocess.PIPE,

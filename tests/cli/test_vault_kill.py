@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import signal
 import sqlite3
 import threading
 import time
@@ -62,7 +63,10 @@ def test_checking_goes_on_where_it_was_killed(started, tmp_path, target):
         opening = threading.Thread(target=unlock, args=(url, token))
         opening.start()
         while waiting(database) == EVENTS:
-            time.sleep(0.001)
+            # It goes on in small steps, so that it is never through before somebody looks.
+            relay.process.send_signal(signal.SIGCONT)
+            time.sleep(0.002)
+            relay.process.send_signal(signal.SIGSTOP)
         relay.process.kill()
         relay.process.wait()
         opening.join()

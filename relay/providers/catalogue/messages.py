@@ -53,7 +53,8 @@ RESEND_STATUSES = MessageStatuses(
             "email.suppressed": MessageStatus.FAILED,
         }
     ),
-    external_ids=(body("data", "email_id"), body("data", "message_id")),
+    # `data.id` is what the guides show that sign the simple way; Resend's own mails never have it.
+    external_ids=(body("data", "email_id"), body("data", "message_id"), body("data", "id")),
     embedded=embedded(("data", "headers"), ("data", "tags")),
     recipient=texts("data", "to"),
     at=body("created_at"),

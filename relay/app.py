@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from relay.assembly import front, parts
@@ -15,9 +15,9 @@ from relay.assembly.parts import Works
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
-from relay.errors import StoreError
+from relay.errors import PortError, StoreError
 from relay.files import write_private
-from relay.store import Store, open_store, prepare
+from relay.store import Store, busy_error, held, open_store, prepare
 from relay.tunnel.opening import open_tunnel
 from relay.web.keys import Setup
 from relay.web.sites import address_of, listen, private_site, public_site
@@ -92,10 +92,17 @@ def _ports(config: Config, *, quiet: bool) -> Iterator[Ports]:
         with listen(("127.0.0.1", 0), "", named=True) as one, listen(("127.0.0.1", 0), "", named=True) as two:
             yield Ports(ingress=one, dashboard=two, notices=(), quiet=True)
         return
-    with (
-        listen(server.ingress, "--ingress", named=server.ingress_named) as ingress,
-        listen(server.dashboard, "--dashboard", named=server.dashboard_named) as dashboard,
-    ):
+    with ExitStack() as both:
+        try:
+            ingress = both.enter_context(listen(server.ingress, "--ingress", named=server.ingress_named))
+            dashboard = both.enter_context(
+                listen(server.dashboard, "--dashboard", named=server.dashboard_named)
+            )
+        except PortError as error:
+            # The other program may well be a relay with the same data.
+            if held(server.data_dir):
+                raise busy_error(server.data_dir) from error
+            raise
         pairs = (("ingress", server.ingress, ingress), ("dashboard", server.dashboard, dashboard))
         moved = [
             f"port {wanted[1]} is in use, so the {name} is on {address_of(got)}"

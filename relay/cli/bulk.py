@@ -34,8 +34,8 @@ async def plan(call: Call, api: Api, wanted: Json) -> int:
     span = f", received {day_and_time(found['oldest'])} to {day_and_time(found['newest'])}"
     lost = f"; {counted(found['skipped'], 'event')} would go nowhere" if found["skipped"] else ""
     call.terminal.say(
-        f"{counted(found['count'], 'delivery')} of {counted(found['events'], 'event')}{span}{lost} "
-        "would be made; nothing was sent"
+        f"{counted(found['count'], 'delivery')} of {counted(found['events'], 'event')}{span}, would be made{lost}; "
+        "nothing was sent"
     )
     return 0
 

@@ -81,7 +81,7 @@ def _print(call: Call, whole: Json, sent: list[Json], *, reveal: bool) -> None:
 def _print_output(call: Call, delivery: Json) -> None:
     # Of the last attempt, which is the one that counts; --json gives all.
     for attempt in delivery["attempts"][-1:]:
-        cut = "\n(relay kept the first 64 kB)" if attempt["output_cut"] else ""
+        cut = "\n(relay kept the first 64 KB)" if attempt["output_cut"] else ""
         for text in (attempt["traceback"] or "", (attempt["output"] or "") + cut):
             for shown in text.rstrip("\n").split("\n") if text else ():
                 call.terminal.line("     ", shown.expandtabs(4))

@@ -131,7 +131,7 @@ def aligned(rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> 
     grown = [] if widths is None else widths
     for row in listed:
         for number, part in enumerate(row[:-1]):
-            wide = len(printable(text_of(part)))
+            wide = columns(text_of(part))
             grown[number : number + 1] = [max([wide, *grown[number : number + 1]])]
     return [
         [*(padded(part, grown[number] + _GAP) for number, part in enumerate(row[:-1])), *row[-1:]]
@@ -140,10 +140,20 @@ def aligned(rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> 
 
 
 def padded(part: Part, width: int) -> Part:
-    """Return a part with spaces behind it, `width` characters in all as they will be shown."""
+    """Return a part with spaces behind it, `width` columns in all as it will be shown."""
     text = text_of(part)
-    spaces = " " * (width - len(printable(text)))
+    spaces = " " * (width - columns(text))
     return text + spaces if isinstance(part, str) else (text + spaces, part[1])
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: two for a wide letter, none for a combining mark."""
+    shown = printable(text)
+    if shown.isascii():
+        return len(shown)
+    from rich.cells import cell_len  # noqa: PLC0415 - tables of widths that plain text never needs
+
+    return cell_len(shown)
 
 
 def text_of(part: Part) -> str:

@@ -38,10 +38,16 @@ def delivery_parts(delivery: Json) -> list[Part]:
     style = _STATES.get(state, "yellow")
     parts: list[Part] = [f"-> {delivery['target']} ", (answer, style), took]
     if state == "pending":
-        parts.append(f", attempt {delivery['attempts_made']}, again {until(delivery['due_at'])}")
+        parts.append(f", attempt {delivery['attempts_made']}, {_next_try(delivery)}")
     elif delivery["attempts_made"] > 1:
         parts.append(f", attempt {delivery['attempts_made']}")
     return parts
+
+
+def _next_try(delivery: Json) -> str:
+    """Return when a delivery is tried again; one whose target was not there waits for it, however due it is."""
+    when = until(delivery["due_at"])
+    return "waits until the target answers" if when == "now" and delivery["spared"] else f"again {when}"
 
 
 def until(moment: str) -> str:

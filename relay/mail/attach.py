@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relay.errors import MailError
 from relay.model.event import Event
+from relay.model.text import size
 
 PAYLOAD, BODY = "payload", "body"
 KINDS = (PAYLOAD, BODY)
@@ -39,9 +40,8 @@ def attach(kinds: tuple[str, ...], event: Event) -> tuple[Attachment, ...]:
     found = tuple(dict.fromkeys(one for one in made if one is not None))
     for one in found:
         if len(one.content) > MAX_BYTES:
-            size = f"{len(one.content) / 1_000_000:.1f} MB"
             raise MailError(
-                f"{one.name} has {size}; at most {MAX_BYTES // 1_000_000} MB are attached",
+                f"{one.name} has {size(len(one.content))}; at most {MAX_BYTES // 1_000_000} MB are attached",
                 hint="take attach out of the template",
             )
     return found

@@ -7,7 +7,7 @@ from relay.store.incoming import Stored
 from relay.store.labs import Launch
 from relay.store.mails import SentMails
 from relay.store.messages import Messages
-from relay.store.store import Store, held, open_store, prepare
+from relay.store.store import Store, busy_error, held, open_store, prepare
 
 __all__ = [
     "NOTHING_WAITS",
@@ -23,6 +23,7 @@ __all__ = [
     "Store",
     "Stored",
     "Waits",
+    "busy_error",
     "held",
     "open_store",
     "prepare",

@@ -91,6 +91,17 @@ def prepare(data_dir: Path) -> None:
         ) from error
 
 
+def busy_error(data_dir: Path) -> StoreBusyError:
+    """Return the error that another relay holds the store of `data_dir`, with the number of its process."""
+    try:
+        holder = (data_dir / "lock").read_text(encoding="ascii", errors="replace")[:20].strip() or "unknown"
+    except OSError:
+        holder = "unknown"
+    return StoreBusyError(
+        f"another relay (pid {holder}) uses {data_dir}", hint="stop it, or name another data_dir"
+    )
+
+
 def held(data_dir: Path) -> bool:
     """Say whether a relay, or a command, holds the store of `data_dir` at this moment."""
     try:
@@ -121,11 +132,7 @@ def _held(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
-            raise StoreBusyError(
-                f"another relay (pid {holder}) uses {data_dir}",
-                hint="stop it, or name another data_dir",
-            ) from error
+            raise busy_error(data_dir) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

@@ -11,7 +11,7 @@ from relay.errors import NotFoundError
 from relay.model.delivery import Delivery, DeliveryReason
 from relay.model.event import Event
 from relay.model.search import Query
-from relay.model.text import printable
+from relay.model.text import printable, size
 from relay.web import first, gather, gone, tabs
 from relay.web.asked import identity, number
 from relay.web.contexts import Detail, EventHead, EventsPage
@@ -21,7 +21,7 @@ from relay.web.senders import event_mark
 from relay.web.view import lists
 from relay.web.view.hops import hops
 from relay.web.view.rows import named, tags
-from relay.web.view.words import moment, size
+from relay.web.view.words import moment
 
 
 async def events(request: web.Request) -> web.Response:

@@ -151,7 +151,7 @@ def _plain(status: int) -> tuple[str, str, str]:
     known = {
         404: ("not_found", "there is nothing here", "the dashboard starts at /events"),
         405: ("method_not_allowed", "this address does not take that method", "see the Allow header"),
-        413: ("too_large", "the body is too large", "at most 1 MiB"),
+        413: ("too_large", "the body is too large", "at most 1 MB"),
     }
     return known.get(status, ("bad_request", "the request cannot be understood", ""))
 

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from relay.errors import RelayError, SentAlreadyError
 from relay.mail.compose import Mail
 from relay.model.event import Event
-from relay.model.text import printable
+from relay.model.text import printable, size
 from relay.web.contexts import Preview
 from relay.web.keys import Desk
 from relay.web.posted import sentence
 from relay.web.view import lists
-from relay.web.view.words import size
 
 _TEXT = 20_000  # characters of the plain part that are shown
 

@@ -163,6 +163,7 @@ def delivery(item: Delivery, attempts: tuple[Attempt, ...] | None = None) -> Jso
         "created_at": moment(item.created_at),
         "due_at": moment(item.due_at),
         "attempts_made": item.attempts,
+        "spared": item.spared,
         "detail": item.detail,
         "status": item.status,
         "took_ms": None if item.took is None else round(item.took * 1000, 3),

@@ -8,7 +8,7 @@ from aiohttp import web
 from relay.model.event import Event, EventOutcome, Verdict
 from relay.model.message import MessageFilter
 from relay.model.paths import dotted
-from relay.model.text import printable
+from relay.model.text import printable, size
 from relay.routing import RouteMatch
 from relay.web import gather
 from relay.web.bodies import BODIES, Body
@@ -31,7 +31,7 @@ from relay.web.view.deliveries import line
 from relay.web.view.headers import envelope
 from relay.web.view.lists import suffix
 from relay.web.view.verification import judged
-from relay.web.view.words import plural, size
+from relay.web.view.words import plural
 
 NAMES = ("payload", "headers", "verification", "routing", "deliveries")
 VIEWS = ("tree", "form", "raw", "hex")
@@ -111,11 +111,11 @@ def _filled(request: web.Request, event: Event, body: Body, shown: PayloadTab) -
         case "raw":
             window = text.raw(data, offset)
             return replace(
-                shown, window=window, step="256 kB", problem=f"{shown.problem} {_partly(window)}".strip()
+                shown, window=window, step="256 KB", problem=f"{shown.problem} {_partly(window)}".strip()
             )
         case "hex":
             window = text.hexadecimal(event.capture.body, offset)
-            return replace(shown, window=window, step="4 kB")
+            return replace(shown, window=window, step="4 KB")
         case _:
             return shown
 
@@ -137,7 +137,7 @@ def _found(request: web.Request, body: Body, shown: PayloadTab, wanted: str) -> 
     before = sum(offset < start for offset in offsets)
     nth = [index for index, piece in enumerate(window.pieces) if piece.hit]
     mark = nth[found.at - before] if 0 <= found.at - before < len(nth) else -1
-    return replace(shown, kind="raw", find=found, window=window, step="256 kB", mark=mark)
+    return replace(shown, kind="raw", find=found, window=window, step="256 KB", mark=mark)
 
 
 def _position(request: web.Request, wanted: str, total: int) -> Found:

@@ -531,3 +531,18 @@ def test_a_slip_in_the_name_of_a_source_is_told(inside, tmp_path):
 
 def test_a_hint_follows_a_sentence_without_its_full_stop(inside):
     assert "'invoice.payd'; did you mean invoice.paid?\n" in inside("trigger", "stripe", "invoice.payd").err
+
+
+def test_the_dry_run_of_many_is_a_sentence(inside, tmp_path):
+    toml = tmp_path / "relay.toml"
+    toml.write_text(
+        '[targets.app]\nforward = "http://127.0.0.1:9"\n[targets.b]\nforward = "http://127.0.0.1:9/b"\n'
+        '[sources.one]\n[sources.two]\n[[routes]]\nsource = "one"\nto = "app"\n'
+    )
+    for source in ("one", "two"):
+        inside("trigger", source, "a.b", "--body", "/dev/null")
+    done = inside("replay", "--query", "method:POST", "--dry-run")
+    told = re.compile(
+        r"1 delivery of 1 event, received [0-9:]+ to [0-9:]+, would be made; 1 event would go nowhere; nothing"
+    )
+    assert told.search(done.err), done.err

@@ -199,7 +199,9 @@ def test_what_no_answer_shows_is_said_and_a_check_finds_it(home, inside, shop):
     for check in (orders, f"{sys.executable} -c '{code}'"):
         seen = inside("lab", "burst", str(id_), "--to", "silent", "--check", check)
         assert seen.code == 5
-        assert re.search(r"burst +FAILED +the check went from \d+ to \d+: the app should have acted once", seen.out)
+        assert re.search(
+            r"burst +FAILED +the check went from \d+ to \d+: the app should have acted once", seen.out
+        )
 
 
 def test_a_check_is_asked_around_each_experiment_and_learns_which(home, inside, shop):
@@ -215,7 +217,11 @@ def test_a_check_is_asked_around_each_experiment_and_learns_which(home, inside, 
 @pytest.mark.parametrize(
     ("check", "code", "said"),
     [
-        ('test -z "$RELAY_LAB_EXPERIMENT" || { echo two orders; exit 3; }', 5, "the check failed (3): two orders"),
+        (
+            'test -z "$RELAY_LAB_EXPERIMENT" || { echo two orders; exit 3; }',
+            5,
+            "the check failed (3): two orders",
+        ),
         ("no-such-command-here", 2, "--check cannot be asked"),
         ("http://127.0.0.1:9/orders", 2, "--check cannot be asked"),
     ],

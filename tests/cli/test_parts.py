@@ -322,3 +322,34 @@ def test_a_delivery_that_was_not_tried_says_what_it_waits_for():
     assert (
         styled(delivery_parts(held), colour=False) == "-> mail waiting: the hourly limit of mail is reached"
     )
+
+
+def test_columns_count_wide_letters_as_two_and_combining_marks_as_none():
+    texts = ["order.created", "注文.作成", "party.\U0001f389", "cafe\u0301.open", "abc"]
+    lines = [styled(row, colour=False) for row in aligned([[text, "x"] for text in texts])]
+    assert [line.removesuffix("x") for line in lines] == [
+        "order.created  ",
+        "注文.作成      ",
+        "party.\U0001f389       ",
+        "cafe\u0301.open      ",
+        "abc            ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("due", "spared", "said"),
+    [(-5, 1, "waits until the target answers"), (-5, 0, "again now"), (60, 1, "again in 60 s")],
+)
+def test_a_delivery_whose_target_is_away_waits_for_it_rather_than_being_tried_now(due, spared, said):
+    delivery = {
+        "state": "pending",
+        "target": "app",
+        "attempts_made": 1,
+        "detail": "connection refused",
+        "status": None,
+        "took_ms": None,
+        "spared": spared,
+        "due_at": (datetime.now(UTC) + timedelta(seconds=due + 0.4)).isoformat(),
+    }
+    shown = styled(delivery_parts(delivery), colour=False)
+    assert shown == f"-> app pending: connection refused, attempt 1, {said}"

@@ -107,6 +107,20 @@ def test_a_named_port_that_is_taken_is_an_error_and_leaves_nothing_behind(comman
     assert not (tmp_path / ".relay").exists()
 
 
+def test_a_port_that_a_relay_with_the_same_data_holds_is_told_as_that(started, command):
+    with started("--json") as relay:
+        relay.object("ready")
+        port = relay.running["ingress_url"].rpartition(":")[2]
+        done = command(
+            "start", "--no-tunnel", "--ingress", f"127.0.0.1:{port}", "--dashboard", "127.0.0.1:auto"
+        )
+    assert done.code == 1
+    assert done.err == (
+        f"relay: another relay (pid {relay.process.pid}) uses {relay.home / '.relay'}; "
+        "stop it, or name another data_dir\n"
+    )
+
+
 def test_a_second_ctrl_c_stops_at_once(started, target):
     with started("--json", "--forward", target.url) as relay:
         relay.object("ready")

@@ -373,10 +373,10 @@ async def test_the_sources_page_shows_rules_and_who_was_turned_away(shop):
     await at.send("/webhooks/gated")
     html = await page(at, "/sources/shop")
     for said in (
-        "127.0.0.1, 10.0.0.0/8", "1 a minute, 2 at once", "1 kB", "application/json", "s.json",
+        "127.0.0.1, 10.0.0.0/8", "1 a minute, 2 at once", "1 KB", "application/json", "s.json",
         "required: Idempotency-Key or webhook-id or svix-id", "user.email must hold one",
         "12 too fast, 1 too large", "12 requests came too fast (limit 1 a minute, 2 at once). The latest: ",
-        "1 request was too large (limit 1 kB). The latest: ", "from 127.0.0.1",
+        "1 request was too large (limit 1 KB). The latest: ", "from 127.0.0.1",
     ):  # fmt: skip
         assert said in html, said
     assert "1 request came from an address that is not allowed. The latest: " in await page(

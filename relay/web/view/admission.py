@@ -7,9 +7,9 @@ from relay.admission.naming import place
 from relay.model.admission import EmailField
 from relay.model.event import Source
 from relay.model.paths import dotted
-from relay.model.text import printable
+from relay.model.text import printable, size
 from relay.web.refusals import Kind
-from relay.web.view.words import moment, plural, size
+from relay.web.view.words import moment, plural
 
 _DETAIL = 400  # characters
 # Refused for what they are, not for a rule of their source: only their path or first line says what to put right.

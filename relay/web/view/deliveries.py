@@ -200,7 +200,7 @@ def _request(request: SentRequest) -> Message:
 
 
 def _response(response: ReceivedResponse) -> Message:
-    note = "relay kept the first 64 kB" if response.cut else _cut(len(response.body))
+    note = "relay kept the first 64 KB" if response.cut else _cut(len(response.body))
     return Message(
         line=f"HTTP/1.1 {status_phrase(response.status)}",
         headers=shown_headers(response.headers),
@@ -229,7 +229,7 @@ def shown_body(body: bytes) -> str:
 def _printed(output: Output) -> Printed:
     return Printed(
         text=shown_text(output.text),
-        note="relay kept the first 64 kB" if output.cut else "",
+        note="relay kept the first 64 KB" if output.cut else "",
         traceback=shown_text(output.traceback),
     )
 
@@ -241,4 +241,4 @@ def shown_text(text: str) -> str:
 
 
 def _cut(count: int) -> str:
-    return f"{plural(count, 'byte')}; the first {SHOWN // 1024} kB are shown" if count > SHOWN else ""
+    return f"{plural(count, 'byte')}; the first {SHOWN // 1024} KB are shown" if count > SHOWN else ""

@@ -44,15 +44,6 @@ def day(when: datetime, now: datetime, zone: tzinfo | None = None) -> Day:
     return Day(word=word, date=date)
 
 
-def size(count: int) -> str:
-    """Return bytes with a unit: `912 bytes`, `1.2 kB`, `5.0 MB`."""
-    if count < 1000:
-        return plural(count, "byte")
-    if count < 1_000_000:
-        return f"{count / 1000:.1f} kB"
-    return f"{count / 1_000_000:.1f} MB"
-
-
 def took(seconds: float | None) -> str:
     """Return how long a thing took: `38 ms`, `1.21 s`; nothing when it is not known."""
     if seconds is None:

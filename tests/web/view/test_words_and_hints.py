@@ -2,8 +2,9 @@ from datetime import UTC, timedelta
 
 import pytest
 
+from relay.model.text import size
 from relay.web.view.hints import hint
-from relay.web.view.words import day, due, moment, plural, size, status_phrase, took
+from relay.web.view.words import day, due, moment, plural, status_phrase, took
 
 
 def test_a_moment_is_told_four_ways(noon):
@@ -25,7 +26,7 @@ def test_a_day_of_another_year_says_which(noon):
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(1, "1 byte"), (912, "912 bytes"), (1234, "1.2 kB"), (5_000_000, "5.0 MB")]
+    ("count", "text"), [(1, "1 B"), (912, "912 B"), (1234, "1.2 KB"), (5_000_000, "5.0 MB"), (10**10, "10.0 GB")]
 )
 def test_sizes_have_units(count, text):
     assert size(count) == text

@@ -116,6 +116,8 @@ on("htmx:sse:error", () => {
   const s = $("#stopped"); if (document.hidden || !s.hidden) return;
   s.hidden = false; $("[data-since]").textContent = new Date().toTimeString().slice(0, 5);
 });
+/* what a click asked for and nothing answered */
+on("htmx:error", e => { if (e.detail.ctx?.sourceElement?.matches("a, button, form")) toast("relay does not answer. Is it still running?"); });
 on("htmx:sse:after:connection", () => { $("#stopped").hidden = true; look(); if (open()) pull(); });
 
 /* payload: arrows walk and fold */

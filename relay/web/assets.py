@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from aiohttp import web
 from relay.resources import folder
 
 PREFIX = "/static/"
+# Where a page that needs no token finds its stylesheet: nothing but what it shows is there.
+OPEN_PREFIX = "/login/static/"
+_OPEN = re.compile(r"relay\.css|favicon\.svg|fonts/[\w-]+\.woff2")
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -32,6 +36,7 @@ class Assets:
     """Every file of `static/`, by its path below that folder."""
 
     PATTERN = PREFIX + "{name:[a-zA-Z0-9./_-]+}"
+    OPEN_PATTERN = OPEN_PREFIX + "{name:[a-zA-Z0-9./_-]+}"
 
     def __init__(self, root: Path | None = None) -> None:
         root = root or folder("static")
@@ -40,6 +45,16 @@ class Assets:
     def url(self, name: str) -> str:
         """Return the address of a file; its content is part of it. Raises KeyError for an unknown one."""
         return f"{PREFIX}{name}?v={self._assets[name].version}"
+
+    def open_url(self, name: str) -> str:
+        """Return the address of a file of the sign-in page."""
+        return f"{OPEN_PREFIX}{name}?v={self._assets[name].version}"
+
+    async def serve_open(self, request: web.Request) -> web.Response:
+        """Answer `/login/static/{name}` for the few files that the sign-in page shows."""
+        if not _OPEN.fullmatch(request.match_info["name"]):
+            raise web.HTTPNotFound(text="no such file")
+        return await self.serve(request)
 
     async def serve(self, request: web.Request) -> web.Response:
         """Answer `/static/{name}`: for a year when the address names the version, else to be asked again."""

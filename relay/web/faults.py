@@ -9,7 +9,7 @@ from relay.model.text import printable
 from relay.web import gather
 from relay.web.contexts import ErrorPage
 from relay.web.keys import desk
-from relay.web.posted import toast
+from relay.web.refused import part_error
 from relay.web.render import RENDERER, html, wants
 from relay.web.view.words import ZONE
 
@@ -30,17 +30,14 @@ def shown(handler: Handler) -> Handler:
 
 
 async def _page(request: web.Request, error: RelayError) -> web.Response:
-    renderer = request.app[RENDERER]
-    sentence, hint = printable(error.sentence, 400), printable(error.hint, 400)
+    sentence, hint = printable(error.sentence, 400).removesuffix("."), printable(error.hint, 400)
     if wants(request) is not None:
         said = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
-        # Who asked for nothing to be swapped has no place of its own where this could be said.
-        headers = None if wants(request) else toast(said)
-        return html(renderer.part("parts/errors.html", errors={"": said}), error.status, headers)
+        return part_error(request, said, error.status)
     page = ErrorPage(
         shell=await gather.frame(request, "That did not work", ""),
         title="That did not work",
         sentence=f"{sentence[:1].upper()}{sentence[1:]}.",
         hint=hint,
     )
-    return html(renderer.page(page), error.status)
+    return html(request.app[RENDERER].page(page), error.status)

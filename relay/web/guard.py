@@ -14,8 +14,9 @@ from aiohttp.typedefs import Middleware
 
 from relay.errors import RelayError, StoreError
 from relay.files import is_of_another_user, make_private, write_private
-from relay.web.answers import error_response
+from relay.web.assets import OPEN_PREFIX
 from relay.web.keys import CSRF
+from relay.web.refused import refused, safe_next, sign_in
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +114,8 @@ def guarded(guard: Guard) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refused = refuse(guard, request) or await _refuse_forgery(guard, request)
-        return refused if refused is not None else await _answered(request, handler)
+        refusal = refuse(guard, request) or await _refuse_forgery(guard, request)
+        return refusal if refusal is not None else await _answered(request, handler)
 
     return middleware
 
@@ -130,20 +131,20 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except RelayError as error:
-        return error_response(error.status, error.code, error.sentence, error.hint)
+        return refused(request, error.status, error.code, error.sentence, error.hint)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = error_response(error.status, *_plain(error.status))
+        response = refused(request, error.status, *_plain(error.status))
         response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
         return response
     except TimeoutError:
-        return error_response(503, "too_slow", "the answer took too long to find", "narrow the search")
+        return refused(request, 503, "too_slow", "the answer took too long to find", "narrow the search")
     except ConnectionError:
         raise
     except Exception:
         log.exception("the dashboard failed on a request")
-        return error_response(500, "internal", "relay failed on this request", "its log says why")
+        return refused(request, 500, "internal", "relay failed on this request", "its log says why")
 
 
 def _plain(status: int) -> tuple[str, str, str]:
@@ -160,24 +161,30 @@ def refuse(guard: Guard, request: web.Request) -> web.Response | None:
     """Return the refusal that a request has earned by its headers alone, or None."""
     hosts = {host.lower() for host in request.headers.getall("Host", ())} | {request.host.lower()}
     if not hosts <= guard.hosts or len(request.headers.getall("Host", ())) != 1:
-        return error_response(
+        return refused(
+            request,
             421,
             "wrong_host",
             "this dashboard answers only at its own address",
             "open the link that relay printed",
         )
     if any(name in request.headers for name in _PROXIED):
-        return error_response(
-            403, "proxied", "refused: request came through a proxy", "open it on this computer"
+        return refused(
+            request, 403, "proxied", "refused: request came through a proxy", "open it on this computer"
         )
     site = request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin", "none") and not _is_navigation(request):
-        return error_response(403, "cross_site", "refused: request came from another site")
+        return refused(request, 403, "cross_site", "refused: request came from another site")
     if request.method not in _SAFE and not _is_ours(request):
-        return error_response(403, "cross_site", "refused: request came from another site")
-    if request.path in _OPEN_PATHS or _has_token(guard, request):
+        return refused(request, 403, "cross_site", "refused: request came from another site")
+    if is_open(request) or _has_token(guard, request):
         return None
-    return error_response(401, "no_token", "open the link that relay printed", "relay token prints it again")
+    return refused(request, 401, "no_token", "open the link that relay printed", "relay token prints it again")
+
+
+def is_open(request: web.Request) -> bool:
+    """Say whether a request needs no token."""
+    return request.path in _OPEN_PATHS or (request.method in _SAFE and request.path.startswith(OPEN_PREFIX))
 
 
 def _is_navigation(request: web.Request) -> bool:
@@ -208,11 +215,11 @@ def _has_token(guard: Guard, request: web.Request) -> bool:
 
 
 async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | None:
-    if request.method in _SAFE or request.path in _OPEN_PATHS:
+    if request.method in _SAFE or is_open(request):
         return None
     has_body = request.can_read_body
     if has_body and request.content_type not in _TYPES:
-        return error_response(415, "media_type", "the body must be JSON or a form", "send application/json")
+        return refused(request, 415, "media_type", "the body must be JSON or a form", "send application/json")
     if _bearer(request) is not None and guard.cookie not in request.cookies:
         return None
     if guard.token is None and request.content_type in _JSON:
@@ -220,8 +227,8 @@ async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | 
     given = request.headers.get("X-Relay-CSRF") or await _form_field(request)
     if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), guard.csrf.encode()):
         return None
-    return error_response(
-        403, "csrf", "refused: the form was not one of relay's", "reload the page and try again"
+    return refused(
+        request, 403, "csrf", "refused: the form was not one of relay's", "reload the page and try again"
     )
 
 
@@ -234,16 +241,34 @@ async def _form_field(request: web.Request) -> str:
 
 
 async def login(request: web.Request, guard: Guard) -> web.StreamResponse:
-    """Exchange the token in the printed link for a cookie, and go to a clean address."""
+    """Exchange the token in the printed link, or the one typed in, for a cookie, and go to a clean address."""
+    if request.method == "POST":
+        return await _login_by_form(request, guard)
     if not guard.knows(request.query.get("token")):
-        return error_response(
-            401, "no_token", "this link is not valid any more", "open the link that relay printed"
-        )
+        return sign_in(request, "This link is not valid any more." if "token" in request.query else "")
     if request.headers.get("Sec-Fetch-Site") == "cross-site":
         # From a file or another page a Strict cookie is not sent along a redirect; after a page of ours it is.
         response = web.Response(headers={"Refresh": "0; url=/events"})
     else:
         response = web.Response(status=303, headers={"Location": "/events"})
+    return _signed_in(response, guard)
+
+
+async def _login_by_form(request: web.Request, guard: Guard) -> web.StreamResponse:
+    form = await request.post()
+    token, wanted = form.get("token"), form.get("next")
+    where = safe_next(wanted if isinstance(wanted, str) else "")
+    if not isinstance(token, str) or not guard.knows(_read_token(token)):
+        return sign_in(request, "That is not the token of this relay.", where)
+    return _signed_in(web.Response(status=303, headers={"Location": where}), guard)
+
+
+def _read_token(text: str) -> str:
+    # People paste the whole link as well.
+    return text.strip().rpartition("token=")[2]
+
+
+def _signed_in(response: web.Response, guard: Guard) -> web.Response:
     if guard.token is not None:
         response.set_cookie(guard.cookie, guard.token, httponly=True, samesite="Strict", path="/")
     return response

@@ -57,7 +57,7 @@ def private_app(desk: Desk, guard: Guard) -> web.Application:
     async def enter(request: web.Request) -> web.StreamResponse:
         return await login(request, guard)
 
-    app.add_routes([web.get("/login", enter), *_ROUTES])
+    app.add_routes([web.get("/login", enter), web.post("/login", enter), *_ROUTES])
     return app
 
 
@@ -70,7 +70,8 @@ def _furnish(app: web.Application, guard: Guard) -> None:
     app[stream.VIEWERS] = {}
     app.on_shutdown.append(stream.close)
     pages_ = [web.route(page.method, page.path, faults.shown(page.handler), **page.kwargs) for page in _PAGES]
-    app.add_routes([web.get(assets.PATTERN, assets.serve), *pages_])
+    files = [web.get(assets.PATTERN, assets.serve), web.get(assets.OPEN_PATTERN, assets.serve_open)]
+    app.add_routes([*files, *pages_])
 
 
 async def _home(_: web.Request) -> web.StreamResponse:

@@ -83,6 +83,7 @@ class Renderer:
         )
         self._environment.globals.update(
             asset=assets.url,
+            open_asset=assets.open_url,
             origin=origin,
             scripts=SCRIPTS,
             keymap=KEYMAP,

@@ -1,0 +1,88 @@
+"""Narrow windows: everything that a wide one shows can be reached, and nothing is pushed off the screen."""
+
+import pytest
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LONG = "a-source-with-a-name-as-long-as-the-file-allows-for-any-of-them1"
+TOML = f'[sources.{LONG}]\nprovider = "custom"\n[sources.stripe]\n[targets.app]\nforward = "{{url}}"\n'
+PAGES = ("/sources", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/stats", "/messages", "/deliveries")
+
+
+async def is_visible(page, selector):
+    return await page.js(
+        f"(() => {{ const e = document.querySelector({selector!r}), r = e && e.getBoundingClientRect();"
+        " return !!e && e.checkVisibility() && r.width > 0 && r.left >= 0"
+        " && r.right <= innerWidth && r.bottom <= innerHeight; })()"
+    )
+
+
+@pytest.fixture
+def restart(site):
+    async def go():
+        await site.stop()
+        await site.start(TOML.format(url=site.app.url))
+
+    return go
+
+
+@pytest.mark.parametrize("width", [1440, 1088, 800, 390])
+async def test_a_long_source_name_pushes_nothing_off_the_screen(site, restart, width):
+    await restart()
+    await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
+    page = await site.page()
+    await page.size(width, 900)
+    await page.goto(f"{site.dashboard}/events/1")
+    for selector in (".acts .primary", ".acts [data-key=e]", ".acts [popovertarget]"):
+        assert await is_visible(page, selector), selector
+    assert await page.js("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [1088, 800, 390])
+async def test_tunnel_vault_queue_and_every_page_are_reached_from_a_narrow_window(site, restart, width):
+    await restart()
+    await site.send({"type": "a.b"})
+    page = await site.page()
+    await page.size(width, 900)
+    await page.goto(f"{site.dashboard}/events")
+    assert not await is_visible(page, "#tunnel")
+    await page.click(".mobile-nav button" if width < 768 else ".open-side")
+    await page.until("document.querySelector('#side:popover-open')")
+    for selector in ("#tunnel .url code", "#n-events", *(f'#side a[href="{path}"]' for path in PAGES)):
+        assert await is_visible(page, selector), selector
+    await page.click('#side a[href="/doctor"]')
+    await page.until("location.pathname === '/doctor'")
+
+
+@pytest.mark.parametrize("path", ["/stats", "/settings", "/sources", "/deliveries", "/targets"])
+async def test_no_table_loses_its_last_column_on_a_phone(site, restart, path):
+    await restart()
+    await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
+    page = await site.page()
+    await page.size(390, 844)
+    await page.goto(site.dashboard + path)
+    cut = await page.js(
+        "[...document.querySelectorAll('main td:last-child, main th:last-child')].filter(e => e.checkVisibility()"
+        " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.textContent)"
+    )
+    assert cut == []
+    assert await page.js("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_somebody_not_signed_in_signs_in_with_the_token(site, restart):
+    await restart()
+    site.allowed = ("status of 401",)
+    page = await site.browser.page()
+    site.pages.append(page)
+    await page.goto(f"{site.dashboard}/sources")
+    assert await page.js("document.querySelector('h1').textContent") == "Sign in"
+    assert await page.js("getComputedStyle(document.querySelector('.bare')).display") == "grid"
+    for text, shown in (("wrong", "#wrong"), (site.relay.login_url, "#side")):
+        # By keyboard: a click is lost while one page fades into the next.
+        await page.until("document.readyState === 'complete' && document.querySelector('#token').value === ''")
+        await page.js("document.querySelector('#token').focus()")
+        await page.write(text)
+        await page.key("Enter")
+        await page.until(f"document.querySelector('{shown}')")
+    await page.until("document.readyState === 'complete'")
+    assert await page.js("location.pathname") == "/sources"

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 
@@ -238,7 +239,57 @@ def test_wait_prints_the_next_event_that_matches(ask, shared):
     assert done.code == 0
     assert [event["type"] for event in done.objects] == ["invoice.paid"]
     late = ask("wait", "type:invoice.*", "--timeout", "300ms")
-    assert (late.code, late.err) == (4, "relay: no matching event in 0.3 s\n")
+    assert late.code == 4
+    assert late.err == (
+        "relay: listening for an event that matches type:invoice.*\nrelay: no matching event in 0.3 s\n"
+    )
+
+
+def test_wait_takes_what_is_there_already_since(ask, shared):
+    first, second = stripe(shared, 32), stripe(shared, 33)
+    done = ask("wait", "type:invoice.*", "--since", "1m", "--timeout", "10s", "--json")
+    assert (done.code, done.err, [event["id"] for event in done.objects]) == (0, "", [second])
+    assert ask("wait", f"id:{first}", "--since", "1m", "--timeout", "10s", "--json").objects[0]["id"] == first
+    assert ask("wait", "type:no.such", "--since", "1m", "--timeout", "300ms").code == 4
+    time.sleep(0.3)
+    assert ask("wait", f"id:{second}", "--since", "100ms", "--timeout", "300ms").code == 4
+
+
+def test_whatever_arrives_once_wait_says_that_it_listens_is_found(shared):
+    for n in range(3):
+        with waiting(shared, "type:wait.me") as process:
+            assert process.stderr.readline() == "relay: listening for an event that matches type:wait.me\n"
+            sent = shared.send("plain", b'{"type": "wait.me"}', Content_Type="application/json")["event"]
+            out, _ = process.communicate(timeout=60)
+        assert (process.returncode, json.loads(out)["id"]) == (0, sent), n
+
+
+def test_wait_finds_an_event_once_its_delivery_failed(shared):
+    shared.app.status = 404
+    try:
+        with waiting(shared, "has:failed") as process:
+            assert process.stderr.readline().startswith("relay: listening")
+            sent = shared.send("plain", b'{"type": "to.fail"}', Content_Type="application/json")["event"]
+            out, _ = process.communicate(timeout=60)
+    finally:
+        shared.app.status = 200
+    assert json.loads(out)["id"] == sent
+
+
+@contextmanager
+def waiting(shared, query):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "relay", "wait", query, "--json", "--timeout", "50s"],
+        cwd=shared.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_deliveries_are_listed_retried_and_cancelled(ask, shared):

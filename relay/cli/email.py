@@ -9,6 +9,7 @@ import click
 from relay.cli import dryrun
 from relay.cli.client import Json, connect
 from relay.cli.options import Call, event_id, shared
+from relay.cli.queries import search_option
 from relay.cli.settle import settled, succeeded, tell
 from relay.cli.terminal import quote
 from relay.errors import UsageError
@@ -23,7 +24,12 @@ from relay.model.text import size
     "--html", type=click.Path(path_type=Path), metavar="FILE", help="Write its HTML to FILE instead."
 )
 @click.option("--force", is_flag=True, help="Send it although it was sent before.")
-@click.option("--query", help="With --dry-run: every event that matches.")
+@click.option(
+    "--query",
+    type=search_option,
+    metavar="QUERY",
+    help="With --dry-run: every event that matches; see relay help search.",
+)
 @click.option("--target", help="With --dry-run: only what routes lead to this target.")
 @click.option("--dry-run", is_flag=True, help="Say what routes, or TEMPLATE, would have sent; send nothing.")
 @shared

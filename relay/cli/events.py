@@ -8,9 +8,10 @@ from relay.cli.client import connect
 from relay.cli.follow import follow
 from relay.cli.listing import newest, pages, show
 from relay.cli.options import Call, at_most, shared
+from relay.cli.queries import SearchCommand, search_text
 
 
-@click.command("events")
+@click.command("events", cls=SearchCommand)
 @click.argument("query", nargs=-1)
 @click.option("--follow", "following", is_flag=True, help="Go on with what arrives, until Ctrl-C.")
 @click.option("--limit", type=at_most, metavar="N", default=50, show_default=True, help="How many at most.")
@@ -18,10 +19,10 @@ from relay.cli.options import Call, at_most, shared
 async def command(call: Call, query: tuple[str, ...], following: bool, limit: int) -> int:
     """List events, newest first; with --follow oldest first, and then live.
 
-    QUERY is the search language: source:stripe type:invoice.* verdict:invalid has:failed after:2h word
+    QUERY is a search: source:stripe type:invoice.* has:failed after:2h -type:ping "card declined"
     """
     config = call.load()
-    text = " ".join(query)
+    text = search_text(query)
     async with connect(config) as api:
         last = await newest(api)
         found = await pages(api, text, limit)

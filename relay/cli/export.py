@@ -14,6 +14,7 @@ from relay.cli import bulk
 from relay.cli.client import connect
 from relay.cli.faults import NothingMatched
 from relay.cli.options import Call, shared
+from relay.cli.queries import SearchCommand, search_text
 from relay.cli.terminal import Terminal
 from relay.cli.words import counted
 from relay.errors import UsageError
@@ -24,7 +25,7 @@ KINDS = ("jsonl", "har", "curl", "http", "pytest")
 _COUNT_HEADER = "X-Relay-Count"
 
 
-@click.command("export")
+@click.command("export", cls=SearchCommand)
 @click.argument("query", nargs=-1)
 @click.option("--as", "kind", type=click.Choice(KINDS), default="jsonl", show_default=True)
 @click.option("--raw", is_flag=True, help="Leave credentials in: cookies, tokens, signatures.")
@@ -39,7 +40,7 @@ async def command(call: Call, /, query: tuple[str, ...], *, kind: str, raw: bool
     if call.json and kind != "jsonl":
         raise UsageError(f"--json and --as {kind} contradict each other", hint="leave one out")
     async with connect(call.load()) as api:
-        asked = {"q": " ".join(query), "as": kind, "raw": str(int(raw))}
+        asked = {"q": search_text(query), "as": kind, "raw": str(int(raw))}
         async with api.download("/api/export", **asked) as response:
             count = int(response.headers.get(_COUNT_HEADER, "0"))
             if not count:

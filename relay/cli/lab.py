@@ -13,6 +13,7 @@ from relay.cli.client import Api, ApiError, Json, connect
 from relay.cli.faults import NothingMatched
 from relay.cli.lab_check import apply_check, ask_before, ask_check, count_events
 from relay.cli.options import Call, event_id, seconds, shared
+from relay.cli.queries import search_option
 from relay.cli.terminal import quote
 from relay.cli.words import counted
 from relay.delivery.lab.catalogue import EXPERIMENTS, NAMES
@@ -37,7 +38,12 @@ class Explained(click.Command):
 
 @click.command("lab", cls=Explained)
 @click.argument("words", nargs=-1, metavar="EXPERIMENT... [EVENT]...")
-@click.option("--query", help="On every event that matches, oldest first.")
+@click.option(
+    "--query",
+    type=search_option,
+    metavar="QUERY",
+    help="On every event that matches, oldest first; see relay help search.",
+)
 @click.option("--to", metavar="TARGET|URL", help="The app to try; may be left out where there is one target.")
 @click.option(
     "--times", type=click.IntRange(2, 200), metavar="N", help="Copies of each event, or orders of a shuffle."

@@ -38,6 +38,7 @@ COMMANDS = {
     "tunnel": "Install the ngrok agent.",
     "token": "Print the dashboard's token and its link.",
     "providers": "List the providers that relay knows.",
+    "help": "Explain the search language, or a command.",
 }
 
 

@@ -11,6 +11,7 @@ from relay.cli.client import Api, Json, connect
 from relay.cli.faults import NothingMatched
 from relay.cli.listing import pages
 from relay.cli.options import Call, event_id, shared
+from relay.cli.queries import search_option
 from relay.cli.request_edits import edit_body, edit_options, read_edits
 from relay.cli.settle import settled, succeeded, tell
 from relay.cli.terminal import quote
@@ -38,7 +39,12 @@ class Step:
 
 @click.command("replay")
 @click.argument("ids", type=event_id, nargs=-1, metavar="[EVENT]...")
-@click.option("--query", help="Every event that matches, oldest first.")
+@click.option(
+    "--query",
+    type=search_option,
+    metavar="QUERY",
+    help="Every event that matches, oldest first; see relay help search.",
+)
 @click.option("--to", metavar="TARGET|URL", help="Where to; by default where its routes lead.")
 @click.option(
     "--sign", type=click.Choice([mode.value for mode in SignMode]), default="auto", show_default=True

@@ -12,11 +12,12 @@ from relay.cli.faults import NothingMatched
 from relay.cli.follow import follow
 from relay.cli.listing import newest, pages, show
 from relay.cli.options import Call, seconds, shared
+from relay.cli.queries import SearchCommand, search_text
 from relay.cli.words import duration
 from relay.model.text import printable
 
 
-@click.command("wait")
+@click.command("wait", cls=SearchCommand)
 @click.argument("query", nargs=-1)
 @click.option(
     "--timeout", type=seconds, metavar="DURATION", default=60.0, show_default="60s", help="How long at most."
@@ -33,7 +34,7 @@ async def command(call: Call, query: tuple[str, ...], timeout: float, since: flo
     """
     oldest = None if since is None else datetime.now(UTC) - timedelta(seconds=since)
     config = call.load()
-    text = " ".join(query)
+    text = search_text(query)
     listening = _Once(lambda: call.terminal.say(f"relay: listening for {_words(text)}"))
     try:
         async with asyncio.timeout(timeout):

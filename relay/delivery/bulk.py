@@ -16,7 +16,7 @@ from relay.errors import NotFoundError, StoreError, UsageError
 from relay.model.batch import Batch, BatchCounts, BatchState, LeftOut, NewBatch, Plan, Step, left_out_as
 from relay.model.delivery import Changes, DeliveryReason, NewDelivery, Route
 from relay.model.event import Event, EventOutcome, EventRow, Verdict
-from relay.model.search import MAX_LENGTH, parse
+from relay.model.search import parse_strictly
 from relay.model.signals import DeliveryChanged, Signal
 from relay.store import Store
 
@@ -204,12 +204,7 @@ class Bulk:
         return replace(new, target=self._targets.place(new.target)) if new.target else new
 
     async def _check(self, new: NewBatch) -> None:
-        problems = parse(new.query, self._clock.now()).problems
-        if len(new.query) > MAX_LENGTH:
-            # Cut short it would mean other events than those that were asked for.
-            raise UsageError(f"the query is longer than {MAX_LENGTH} characters", hint="shorten it")
-        if problems:
-            raise UsageError(problems[0], hint="the search language stands in the README")
+        parse_strictly(new.query, self._clock.now())
         if new.target is None:
             return
         if "://" in new.target:
@@ -222,7 +217,7 @@ class Bulk:
 
     async def _matching(self, new: NewBatch) -> list[EventRow]:
         """Return the events that match, oldest first."""
-        query = parse(new.query, self._clock.now())
+        query = parse_strictly(new.query, self._clock.now())
         found: list[EventRow] = []
         before: int | None = None
         while True:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 from relay.actions.email import Email, EmailOptions
 from relay.clock import Clock
-from relay.errors import MailError, NotFoundError, UsageError
+from relay.errors import MailError, NotFoundError
 from relay.model.delivery import Route
 from relay.model.event import Event, EventRow
 from relay.model.rehearsal import Rehearsal, Rehearsed, RehearsedMail
-from relay.model.search import parse
+from relay.model.search import parse_strictly
 from relay.model.text import printable
 from relay.routing import explain
 from relay.store import Store
@@ -53,9 +53,7 @@ class Rehearsals:
 
         Raises NotFoundError for an unknown template or target, UsageError for a query that cannot be read.
         """
-        query = parse(wanted.query, self._clock.now())
-        if query.problems:
-            raise UsageError(query.problems[0], hint="the search language stands in the README")
+        query = parse_strictly(wanted.query, self._clock.now())
         self._check(wanted)
         ends = self._clock.monotonic() + PATIENCE
         page = await self._store.events.page(query, limit=wanted.limit, before=wanted.before)

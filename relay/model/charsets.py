@@ -49,7 +49,7 @@ def codec(charset: str) -> str | None:
     return found.name
 
 
-def decode(data: bytes, charset: str = "") -> str:
+def decode(data: bytes, charset: str = "", errors: str = "strict") -> str:
     """Return the text that bytes stand for: by their byte order mark, else the charset, else UTF-8.
 
     Unmarked JSON in UTF-16 and UTF-32 is recognised by its zero bytes (RFC 4627, 3). A charset that is
@@ -57,11 +57,11 @@ def decode(data: bytes, charset: str = "") -> str:
     """
     for mark, marked in _BOMS:
         if data.startswith(mark):
-            return data.decode(marked)
+            return data.decode(marked, errors)
     name = codec(charset) if charset else None
     if name is None and b"\0" in data[:4]:
         name = json.detect_encoding(data)
-    return data.decode(name or UTF_8)
+    return data.decode(name or UTF_8, errors)
 
 
 def decode_field(text: str, charset: str = "") -> str:

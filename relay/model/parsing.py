@@ -4,12 +4,28 @@ import json
 import math
 import re
 from collections import Counter
+from decimal import Decimal
 from urllib.parse import parse_qsl
 
 from relay.model.text import printable
 
 MAX_DEPTH = 200
 MAX_FIELDS = 10_000
+JSON_LINES = frozenset(
+    (
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonl",
+        "application/jsonlines",
+        "application/x-jsonlines",
+        "application/json-lines",
+        "application/x-json-stream",
+        "application/stream+json",
+        "application/json-seq",
+        "text/x-ndjson",
+    )
+)
 _STAND_INS = re.compile(rb"%[fF][eEfF]")
 
 
@@ -23,19 +39,20 @@ class PayloadError(ValueError):
         self.column = column
 
 
-def parse_json(data: bytes | str, *, strict: bool = False) -> object:
+def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) -> object:
     """Return the value that JSON text stands for.
 
     Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or
     holds a number too long to convert; never RecursionError or a bare ValueError. `strict` also
     refuses what two readers would read differently: a key twice in one object, a number past any float.
+    `exact` gives a number with a fraction or an exponent as Decimal.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
         value = json.loads(
             text,
             parse_constant=_refuse_constant,
-            parse_float=_finite if strict else None,
+            parse_float=Decimal if exact else _finite if strict else None,
             object_pairs_hook=_unique if strict else None,
         )
     except UnicodeDecodeError as error:
@@ -51,7 +68,7 @@ def parse_json(data: bytes | str, *, strict: bool = False) -> object:
     return value
 
 
-def parse_json_lines(text: str, *, strict: bool = False) -> tuple[list[object], str]:
+def parse_json_lines(text: str, *, strict: bool = False, exact: bool = False) -> tuple[list[object], str]:
     """Return the values of JSON lines (or of a JSON text sequence, RFC 7464), and the JSON list that says the same.
 
     Empty lines are left out. Raises PayloadError that names the first line that is not JSON.
@@ -63,7 +80,7 @@ def parse_json_lines(text: str, *, strict: bool = False) -> tuple[list[object], 
         if not line.strip():
             continue
         try:
-            values.append(parse_json(line, strict=strict))
+            values.append(parse_json(line, strict=strict, exact=exact))
         except PayloadError as error:
             raise PayloadError(error.sentence, number, error.column or 1) from error
         taken.append(line)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from relay.model.charsets import codec, decode, decode_field, is_whole, media_type, parameters
 from relay.model.multipart import MultipartError, UploadedFile, split_parts
-from relay.model.parsing import PayloadError, parse_form, parse_json, parse_json_lines
+from relay.model.parsing import JSON_LINES, PayloadError, parse_form, parse_json, parse_json_lines
 from relay.model.text import printable
 from relay.model.unpacking import Unpacked, unpack
 
@@ -16,21 +16,6 @@ __all__ = ["Payload", "PayloadError", "parse_form", "parse_json"]
 LIGHT = 64 * 1024  # bytes of a body that are read in about a millisecond
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
-JSON_LINES = frozenset(
-    (
-        "application/x-ndjson",
-        "application/ndjson",
-        "application/jsonl",
-        "application/x-jsonl",
-        "application/jsonlines",
-        "application/x-jsonlines",
-        "application/json-lines",
-        "application/x-json-stream",
-        "application/stream+json",
-        "application/json-seq",
-        "text/x-ndjson",
-    )
-)
 # Types under which JSON lines come as well, from senders that do not say so.
 _LINES_TOO = frozenset(("", "application/json", "text/json", "text/plain", "application/octet-stream"))
 
@@ -53,7 +38,8 @@ class Payload:
     """What a request says, read at most once and on first need; its bytes stay as they are.
 
     `content_type` and `encoding` are the headers Content-Type and Content-Encoding; `query` is the URL's,
-    as latin-1 text: its parameters are the payload of a request that has no body.
+    as latin-1 text: its parameters are the payload of a request that has no body. `exact` gives numbers
+    with a fraction or an exponent as Decimal, for those who compare them.
     """
 
     # Hand-made caching: functools.cached_property of Python 3.11 takes a lock on every first read.
@@ -62,6 +48,7 @@ class Payload:
         "_content_type",
         "_document",
         "_encoding",
+        "_exact",
         "_fields",
         "_query",
         "_unpacked",
@@ -69,8 +56,11 @@ class Payload:
         "media_type",
     )
 
-    def __init__(self, body: bytes, content_type: str = "", *, encoding: str = "", query: str = "") -> None:
+    def __init__(
+        self, body: bytes, content_type: str = "", *, encoding: str = "", query: str = "", exact: bool = False
+    ) -> None:
         self._body = body
+        self._exact = exact
         self._content_type = content_type
         self._encoding = encoding
         self._query = query
@@ -81,7 +71,9 @@ class Payload:
         self.is_form = self.media_type == FORM
 
     @classmethod
-    def of_request(cls, headers: Iterable[tuple[str, str]], body: bytes, query: str = "") -> "Payload":
+    def of_request(
+        cls, headers: Iterable[tuple[str, str]], body: bytes, query: str = "", *, exact: bool = False
+    ) -> "Payload":
         """Return what a request says: its headers as pairs, its body, its query as latin-1 text."""
         content_type, encodings = None, []
         for name, value in headers:
@@ -90,7 +82,7 @@ class Payload:
                 content_type = value
             elif len(name) == len("Content-Encoding") and name.lower() == "content-encoding":
                 encodings.append(value)
-        return cls(body, content_type or "", encoding=", ".join(encodings), query=query)
+        return cls(body, content_type or "", encoding=", ".join(encodings), query=query, exact=exact)
 
     @classmethod
     def of(cls, value: object) -> "Payload":
@@ -139,6 +131,12 @@ class Payload:
             return None
 
     @property
+    def readable_text(self) -> str:
+        """Return the unpacked body as the text it most likely is; what is no text in it is replaced."""
+        text = self.text
+        return decode(self.unpacked.content, self._charset, "replace") if text is None else text
+
+    @property
     def form(self) -> tuple[tuple[str, str], ...]:
         """Return the text fields of a form body in order; empty when the body is no form."""
         return self._read_fields().pairs if self._body else ()
@@ -185,14 +183,14 @@ class Payload:
             return self._form_document(strict)
         text = self._decoded()
         if self.media_type in JSON_LINES:
-            return parse_json_lines(text, strict=strict)
+            return parse_json_lines(text, strict=strict, exact=self._exact)
         try:
-            return parse_json(text, strict=strict), text
+            return parse_json(text, strict=strict, exact=self._exact), text
         except PayloadError as error:
             if strict or error.line < 2 or text[:1] not in "{[" or self.media_type not in _LINES_TOO:
                 raise
             with suppress(PayloadError):
-                return parse_json_lines(text)
+                return parse_json_lines(text, exact=self._exact)
             raise
 
     def lines(self) -> list[str]:
@@ -251,7 +249,7 @@ class Payload:
         for text in texts:
             if strict and text.lstrip()[:1] in ("{", "["):
                 return parse_json(text, strict=True), text
-            value = _structure(text)
+            value = _structure(text, exact=self._exact)
             if value is not None:
                 return value, text
         if found.problem and not found.pairs and not found.files:
@@ -313,12 +311,12 @@ def _by_charset(
     )
 
 
-def _structure(text: str) -> object:
+def _structure(text: str, *, exact: bool) -> object:
     """Return the object or list that a text is as JSON; None for any other text."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
     with suppress(PayloadError):
-        return parse_json(text)
+        return parse_json(text, exact=exact)
     return None
 
 

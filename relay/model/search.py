@@ -1,10 +1,14 @@
 """The search language: one line of text read into words and filters, the same in UI, API and CLI."""
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+from difflib import get_close_matches
 
+from relay.errors import UsageError
 from relay.model.numbers import spans
+from relay.model.text import printable
 
 KEYS: dict[str, str] = {
     "source": "a source's name, `*` allowed",
@@ -14,14 +18,25 @@ KEYS: dict[str, str] = {
     "outcome": "accepted, duplicate, ignored or rejected",
     "reason": "a reason code such as signature_mismatch",
     "method": "an HTTP method",
+    "path": "the path of the request, `*` allowed: /webhooks/stripe",
     "status": "what the provider was answered: 200, 4xx, >=400",
+    "size": "the size of the body: >10kB, <=1MB",
+    "target": "a target that it was or is to be sent to, `*` allowed",
     "has": "failed, pending, running, succeeded, note or message",
     "is": "duplicate, replay, sample, pinned, handshake or recovered",
     "id": "event numbers: 7, a range such as 10-20 or 10.., or a list such as 1,5,9-12",
     "key": "an idempotency key, `*` allowed",
-    "after": "an age (2h, 7d) or a time (2026-01-31, 2026-01-31T12:00)",
+    "after": "an age (2h, 7d) or a time here (2026-01-31, 2026-01-31T12:00, 14:30)",
     "before": "an age or a time",
 }
+FAMILIES: dict[str, str] = {
+    "header": "the value of a header: header.x-tenant:acme",
+    "query": "the value of a parameter of the query: query.id:7",
+    "payload": "a value of the payload: payload.data.object.amount:>1000, payload.items[0].id:7, payload.error:null",
+}
+OR = "OR"
+MAX_LENGTH = 4000  # three hundred numbers of events in a list, and then some
+HELP = "relay help search lists the filters"
 
 _CHOICES = {
     "verdict": {"verified", "invalid", "unsigned", "unchecked"},
@@ -32,23 +47,41 @@ _CHOICES = {
 _AGE = re.compile(r"(\d{1,6})(s|m|h|d|w)")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _STATUS = re.compile(r"[1-5]xx|(>=|<=|>|<)?\d{3}", re.IGNORECASE)
+_SIZE = re.compile(r"(>=|<=|>|<)?(\d{1,15}(?:\.\d{1,6})?)(b|kb|mb|gb)?", re.IGNORECASE)
+_BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+COMPARISON = re.compile(r"(>=|<=|>|<)([+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,4})?)")
 _TOKEN = re.compile(
-    r'(?P<minus>-?)(?:(?P<key>[A-Za-z][\w.\[\]$-]*):)?(?:"(?P<quoted>[^"]*)"?|(?P<bare>(?(key)\S*|\S+)))'
+    r'(?P<minus>-?)(?:(?P<key>[A-Za-z][\w.\[\]$-]*):(?!//))?(?:"(?P<quoted>[^"]*)(?P<end>"?)|(?P<bare>(?(key)\S*|\S+)))'
 )
-
-MAX_LENGTH = 4000  # three hundred numbers of events in a list, and then some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One part of a query. `key` is "" for a plain word; `problem` says why it cannot be read."""
+    """One part of a query. `key` is "" for a plain word; `problem` says why it cannot be read.
+
+    `quoted` is True for what stood in quotes, `closed` where the second quote is there as well. A term
+    with `any_of` holds where one of those does, and has neither key nor value.
+    """
 
     text: str
-    key: str
-    value: str
+    key: str = ""
+    value: str = ""
     negated: bool = False
+    quoted: bool = False
+    closed: bool = False
     moment: datetime | None = None
     problem: str = ""
+    any_of: tuple["Term", ...] = ()
+
+    @property
+    def is_text(self) -> bool:
+        """Say whether it only looks for words."""
+        return all(term.is_text for term in self.any_of) if self.any_of else not self.key
+
+    @property
+    def has_words(self) -> bool:
+        """Say whether any part of it looks for words."""
+        return any(term.has_words for term in self.any_of) if self.any_of else not self.key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,56 +99,197 @@ class Query:
 
     @property
     def filters(self) -> tuple[Term, ...]:
-        """Return the terms that are `key:value`."""
-        return tuple(term for term in self.terms if term.key)
+        """Return the terms that are `key:value`, or hold such."""
+        return tuple(term for term in self.terms if not term.is_text)
 
     @property
     def words(self) -> tuple[Term, ...]:
         """Return the terms that are plain text."""
-        return tuple(term for term in self.terms if not term.key)
+        return tuple(term for term in self.terms if term.is_text)
+
+    @property
+    def has_words(self) -> bool:
+        """Say whether it looks for words anywhere."""
+        return any(term.has_words for term in self.terms)
 
 
 EVERYTHING = Query(text="")
 
 
-def parse(text: str, now: datetime) -> Query:
-    """Read a query; never raises. `now` is what ages such as `after:2h` count from."""
+def parse(text: str, now: datetime, *, lenient: bool = False) -> Query:
+    """Read a query; never raises. `now` is what ages such as `after:2h` count from.
+
+    An unknown filter is a problem; `lenient`, for a search that is still being typed, makes it a note and
+    looks for it as text, and passes over an OR or a quote that nothing follows yet.
+    """
     terms: list[Term] = []
     notes: list[str] = []
+    joins = False
     for match in _TOKEN.finditer(text[:MAX_LENGTH]):
-        key = (match["key"] or "").lower()
-        value = match["quoted"] if match["quoted"] is not None else match["bare"]
-        if key and not _known(key):
-            notes.append(f'"{key}:" is not a filter, searched as text')
-            key, value = "", f"{match['key']}:{value}"
-        # header.X keeps no case, payload.X does: JSON names differ by it.
-        name = match["key"] if key.startswith("payload.") else key
-        terms.append(_term(match[0], name, value, now, negated=bool(match["minus"])))
+        if match[0] == OR:
+            if (joins or not terms) and not lenient:
+                terms.append(Term(text=OR, problem=_STRAY))
+            joins = True
+            continue
+        term = _read(match, now)
+        if lenient and not term.key and not term.value.strip():
+            continue
+        if lenient and term.key and not _is_known(term.key.lower()):
+            near = _nearest(term.key)
+            hint = f"; did you mean {near}:?" if near else ""
+            notes.append(f'"{printable(term.key, 60)}:" is not a filter, searched as text{hint}')
+            term = Term(
+                text=term.text,
+                value=match[0].removeprefix("-").replace('"', ""),
+                negated=term.negated,
+                quoted=term.quoted,
+                closed=term.closed,
+            )
+        terms.append(_either(terms.pop(), term) if joins and terms else term)
+        joins = False
+    if joins and not lenient:
+        terms.append(Term(text=OR, problem=_STRAY))
     if len(text) > MAX_LENGTH:
-        notes.append(f"search text is limited to {MAX_LENGTH} characters")
+        # Cut short it would mean other events than those that were asked for.
+        terms.append(Term(text="", problem=f"a search has at most {MAX_LENGTH} characters"))
     return Query(text=text[:MAX_LENGTH], terms=tuple(terms), notes=tuple(notes))
 
 
-def _known(key: str) -> bool:
-    return key in KEYS or key.startswith(("header.", "payload."))
+def parse_strictly(text: str, now: datetime) -> Query:
+    """Read a query that decides which events something is done with. Raises UsageError with every problem."""
+    query = parse(text, now)
+    if query.problems:
+        raise UsageError("; ".join(query.problems), hint=HELP)
+    return query
 
 
-def _term(text: str, key: str, value: str, now: datetime, *, negated: bool) -> Term:
-    when = moment(value, now) if key in ("after", "before") else None
-    problem = _problem(key, value, when) if key else ""
-    return Term(text=text, key=key, value=value, negated=negated, moment=when, problem=problem)
+def moment(value: str, now: datetime) -> datetime | None:
+    """Return the time that an age (`2h`, counted back from `now`) or a time stands for, aware; None for neither.
+
+    A time without a zone is one of this computer; one without a day is the last such time before `now`.
+    """
+    age = _AGE.fullmatch(value)
+    try:
+        if age:
+            return now - timedelta(seconds=int(age[1]) * _UNITS[age[2]])
+        if re.fullmatch(r"\d\d:\d\d(:\d\d)?", value):
+            today = datetime.combine(now.astimezone().date(), time.fromisoformat(value))
+            return min(today, today - timedelta(days=today.astimezone() > now)).astimezone()
+        when = datetime.fromisoformat(value)
+        return when if when.tzinfo else when.astimezone()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
-def _problem(key: str, value: str, moment: datetime | None) -> str:
+def size_limit(value: str) -> tuple[str, int] | None:
+    """Return the comparison and the bytes that `>10kB` stands for; None where it is no size."""
+    match = _SIZE.fullmatch(value)
+    return (match[1] or "=", int(float(match[2]) * _BYTES[(match[3] or "").lower()])) if match else None
+
+
+def grammar() -> tuple[tuple[str, str], ...]:
+    """Return what can be written in a search, each with what it means."""
+    return (
+        ("word", "events whose headers, query or body hold a word that begins so"),
+        ('"two words"', "these very words, one after the other"),
+        ("-TERM", "not this: -type:ping, -word"),
+        ("A OR B", "either of the two; terms beside each other must all hold"),
+        *((f"{key}:", told.replace("`", "")) for key, told in KEYS.items()),
+        *((f"{family}.NAME:", told) for family, told in FAMILIES.items()),
+    )
+
+
+def local_moments(text: str, now: datetime) -> str:
+    """Return a search whose times say the zone of this computer, for a relay that may be in another."""
+    terms = parse(text, now).terms
+    for term in (one for whole in terms for one in (whole.any_of or (whole,))):
+        if term.moment is not None and not _AGE.fullmatch(term.value):
+            minus = "-" if term.negated else ""
+            text = text.replace(term.text, f"{minus}{term.key}:{term.moment.isoformat()}", 1)
+    return text
+
+
+_STRAY = "OR stands between two terms: source:stripe OR source:github"
+
+
+def _read(match: re.Match[str], now: datetime) -> Term:
+    key = match["key"] or ""
+    family = key.partition(".")[0].lower()
+    # header.X keeps no case; payload.X and query.X do, as JSON names differ by it.
+    name = family + key[len(family) :] if family in ("payload", "query") and "." in key else key.lower()
+    quoted = match["quoted"] is not None
+    term = Term(
+        text=match[0],
+        key=name,
+        value=match["quoted"] if quoted else match["bare"],
+        negated=bool(match["minus"]),
+        quoted=quoted,
+        closed=bool(match["end"]),
+        moment=moment(match["quoted"] or match["bare"] or "", now) if name in ("after", "before") else None,
+    )
+    return replace(term, problem=_problem(term))
+
+
+def _either(left: Term, right: Term) -> Term:
+    members = (*(left.any_of or (left,)), right)
+    problems = dict.fromkeys(term.problem for term in members if term.problem)
+    return Term(
+        text=f" {OR} ".join(term.text for term in members), any_of=members, problem="; ".join(problems)
+    )
+
+
+def _is_known(key: str) -> bool:
+    family, dot, rest = key.partition(".")
+    return key in KEYS or bool(dot and rest and family in FAMILIES)
+
+
+def _problem(term: Term) -> str:
+    key, value = term.key, term.value
+    if not key:
+        return "" if value.strip() else '"" looks for nothing: write a word between the quotes'
+    if not _is_known(key.lower()):
+        return _unknown(term)
     if value == "":
-        return f"{key}: needs a value: {KEYS.get(key, 'a value')}"
+        return f"{key}: needs a value: {KEYS.get(key) or FAMILIES[key.partition('.')[0]]}"
+    return _value_problem(term)
+
+
+def _value_problem(term: Term) -> str:
+    key, value = term.key, term.value
     if key in _CHOICES and value.lower() not in _CHOICES[key]:
-        return f"{key}:{value} is not one of {', '.join(sorted(_CHOICES[key]))}"
-    if key in ("after", "before") and moment is None:
+        return f"{key}:{value} is not one of {', '.join(sorted(_CHOICES[key]))}{_near(value.lower(), _CHOICES[key])}"
+    if key in ("after", "before") and term.moment is None:
         return f"{key}:{value} is not a time: write an age such as 2h, or 2026-01-31"
     if key == "status" and not _STATUS.fullmatch(value):
         return f"status:{value} is not a status: write 200, 4xx or >=400"
+    if key == "size" and size_limit(value) is None:
+        return f"size:{value} is not a size: write >10kB or <=1MB"
+    if key.startswith(("payload.", "query.")) and not term.quoted and _miscompared(value):
+        return f'{key}:{value} compares with no number: write {key}:>1000, or "{printable(value, 40)}" for the text'
     return _unnumbered(value) if key == "id" else ""
+
+
+def _unknown(term: Term) -> str:
+    near = _nearest(term.key)
+    known = ", ".join((*KEYS, *(f"{family}.NAME" for family in FAMILIES)))
+    meant = f"did you mean {near}:?" if near else f"there are {known}"
+    return f'"{printable(term.key, 60)}:" is not a filter; {meant} (in quotes it is looked for as text)'
+
+
+def _nearest(key: str) -> str:
+    """Return the filter that somebody most likely meant; "" where none is near."""
+    first, _, rest = key.partition(".")
+    near = get_close_matches(first.lower(), (*KEYS, *FAMILIES), n=1)
+    return f"{near[0]}.{printable(rest, 60) or 'NAME'}" if near and near[0] in FAMILIES else "".join(near)
+
+
+def _near(value: str, choices: Iterable[str]) -> str:
+    near = get_close_matches(value, choices, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _miscompared(value: str) -> bool:
+    return value[:1] in (">", "<") and not COMPARISON.fullmatch(value)
 
 
 def _unnumbered(value: str) -> str:
@@ -124,15 +298,3 @@ def _unnumbered(value: str) -> str:
     except ValueError as error:
         return f"id:{value[:60]} holds {error}: write 7, 10-20 or 1,5,9-12"
     return ""
-
-
-def moment(value: str, now: datetime) -> datetime | None:
-    """Return the time that an age (`2h`, counted back from `now`) or a time stands for, aware; None for neither."""
-    age = _AGE.fullmatch(value)
-    try:
-        if age:
-            return now - timedelta(seconds=int(age[1]) * _UNITS[age[2]])
-        when = datetime.fromisoformat(value)
-    except (ValueError, OverflowError):
-        return None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)

@@ -83,12 +83,17 @@ def unpack(body: bytes, declared: str) -> Unpacked:
     return Unpacked(content=content, encodings=tuple(undone))
 
 
+def installed_decoders() -> tuple[str, ...]:
+    """Return the encodings that this Python reads because a package for them is there."""
+    return tuple(name for name, opener in _OPENERS.items() if opener() is not None)
+
+
 def _undo(name: str, data: bytes, limit: int) -> bytes:
     if name in ("gzip", "x-gzip"):
         return _gunzip(data, limit)
     if name == "deflate":
         return _inflate(data, limit)
-    opener = {"br": _brotli, "zstd": _zstd}.get(name)
+    opener = _OPENERS.get(name)
     start = opener() if opener else None
     if start is None:
         raise _StoppedError(
@@ -188,6 +193,9 @@ def _zstd() -> Callable[[bytes, int], tuple[bytes, bool]] | None:
         return content, unpacker.eof
 
     return read
+
+
+_OPENERS = {"br": _brotli, "zstd": _zstd}
 
 
 def _first_module(*names: str) -> Any:

@@ -15,12 +15,15 @@ from relay.model.event import Event, EventRow, NewEvent
 from relay.model.search import EVERYTHING, Query
 from relay.store import rows
 from relay.store.incoming import Stored, incoming, insert_events
+from relay.store.indexing import Indexer
 from relay.store.reader import Readers
 from relay.store.rows import EVENT_COLUMNS
-from relay.store.search import Compiled, Indexer, compile_query
+from relay.store.search import Compiled, compile_query
 from relay.store.writer import Writer
 
-_WINDOW = 20_000  # events looked through at a time when a filter has to open bodies
+_WINDOW = 20_000  # events looked through at a time where something is filtered
+_BODIES = 2_000  # the same, where that means reading bodies
+_INDEXING = 0.3  # seconds that a search waits for older events to be indexed
 _AT_ONCE = 500  # events in one statement, or one page, of something done to many
 _MAX_ID = 2**62
 _KEYS = 500  # keys looked up in one statement
@@ -115,22 +118,26 @@ class Events:
         """
         started = time.perf_counter()
         compiled = compile_query(query)
-        if query.words:
-            await self._indexer.catch_up()
+        oldest = 1
+        if query.has_words:
+            # What an older relay indexed in another way is found as far as it has been indexed anew.
+            oldest = (await self._indexer.catch_up(_INDEXING)).low
         if before is not None or compiled.everything:
             high = _bounded(before if before is not None else _MAX_ID)
         else:
             high = await self._top() + 1
-        low = after or 0
+        low = max(after or 0, oldest - 1)
+        window = _BODIES if compiled.opens_bodies else _WINDOW
         found: list[EventRow] = []
         while high > low + 1 and len(found) <= limit:
             # Without filters the walk ends by its own limit; with them, a window at a time.
-            floor = low if compiled.everything else max(low, high - _WINDOW - 1)
+            floor = low if compiled.everything else max(low, high - window - 1)
             found += await self._window(compiled, limit + 1 - len(found), floor, high)
             high = floor + 1
             if time.perf_counter() - started > patience:
                 break
-        return await self._page(found, limit, high if high > low + 1 else None, started)
+        unindexed = oldest if low > (after or 0) else None
+        return await self._page(found, limit, high if high > low + 1 else unindexed, started)
 
     async def ids(
         self, query: Query, *, before: int | None = None, most: int | None = None
@@ -153,8 +160,8 @@ class Events:
         compiled = compile_query(query)
         if compiled.everything:
             return (await self.counts()).events
-        if query.words:
-            await self._indexer.catch_up()
+        if query.has_words:
+            await self._indexer.catch_up(_INDEXING)
         row = await self._readers.one(
             f"SELECT COUNT(*) FROM (SELECT 1 FROM {compiled.table} WHERE {' AND '.join(compiled.where)} LIMIT ?)",
             (*compiled.parameters, limit),

@@ -1,5 +1,6 @@
 """Forgetting events: which are the oldest that may go, how much is kept, and removing a few of them whole."""
 
+import asyncio
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +8,7 @@ from typing import Any
 
 from relay.store import rows
 from relay.store.reader import Readers
-from relay.store.search import INDEXED_BODY, indexed_text
+from relay.store.searchable import COLUMNS, searchable_text
 from relay.store.writer import Writer
 
 RULES = ("age", "events", "size")
@@ -66,11 +67,10 @@ class Pruning:
     async def remove(self, ids: tuple[int, ...], rule: str) -> tuple[int, ...]:
         """Remove those events that may still go, with all that hangs on them, and return which those were."""
         found = await self._readers.all(
-            "SELECT id, type, path, headers, substr(body, 1, ?) AS body FROM events "
-            f"JOIN event_bytes ON event_id = id WHERE id IN ({_marks(ids)})",
-            (INDEXED_BODY, *ids),
+            f"SELECT id, {COLUMNS} FROM events JOIN event_bytes ON event_id = id WHERE id IN ({_marks(ids)})",
+            ids,
         )
-        texts = {row["id"]: indexed_text(row) for row in found}
+        texts = await asyncio.to_thread(lambda: {row["id"]: searchable_text(*row[1:]) for row in found})
         return await self._writer.write(lambda connection: _remove(connection, texts, rule))
 
     async def give_back(self, pages: int) -> None:
@@ -105,9 +105,12 @@ def _remove(connection: sqlite3.Connection, texts: dict[int, str], rule: str) ->
     going = tuple([row[0] for row in found])
     if not going:
         return ()
-    reached = connection.execute("SELECT value FROM counters WHERE name = 'indexed_to'").fetchone()[0]
+    low, high = (
+        connection.execute("SELECT value FROM counters WHERE name = ?", (name,)).fetchone()[0]
+        for name in ("indexed_from", "indexed_to")
+    )
     # The index keeps no text of its own: its words go by the text they came from.
-    words: list[tuple[Any, ...]] = [(id_, texts[id_]) for id_ in going if id_ <= reached]
+    words: list[tuple[Any, ...]] = [(id_, texts[id_]) for id_ in going if low <= id_ <= high]
     connection.executemany("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", words)
     connection.execute(f"DELETE FROM events WHERE id IN ({_marks(going)})", going)
     connection.execute(

@@ -13,12 +13,13 @@ from relay.store.batches import Batches
 from relay.store.deliveries import Deliveries
 from relay.store.events import Events
 from relay.store.imports import Imports
+from relay.store.indexing import Indexer
 from relay.store.labs import Labs
 from relay.store.mails import SentMails
+from relay.store.matching import FUNCTIONS
 from relay.store.messages import Messages
 from relay.store.pruning import Pruning
 from relay.store.reader import Readers
-from relay.store.search import Indexer, header_matches, payload_matches
 from relay.store.tallies import Tallies
 from relay.store.unchecked import Unchecked
 from relay.store.writer import Writer
@@ -53,10 +54,11 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
     with _held(data_dir):
         async with Writer(path) as writer:
             readers = Readers(path)
-            readers.add_function("header_matches", 3, header_matches)
-            readers.add_function("payload_matches", 5, payload_matches)
+            for function in FUNCTIONS:
+                readers.add_function(function.__name__, -1, function)
             async with readers:
                 indexer = Indexer(writer, readers)
+                await indexer.prepare()
                 yield Store(
                     path=path,
                     events=Events(writer, readers, indexer),

@@ -12,7 +12,7 @@ from relay.model.body_edit import edit_body
 from relay.model.delivery import Changes, SignMode
 from relay.model.event import Capture, Headers
 from relay.model.payload import PayloadError, parse_json
-from relay.model.search import Query, parse
+from relay.model.search import Query, parse_strictly
 from relay.web.keys import desk
 
 MAX_LIMIT = 500
@@ -42,11 +42,8 @@ def limit(request: web.Request, default: int = 50) -> int:
 
 
 def search(request: web.Request) -> Query:
-    """Return the query of the query string. Raises UsageError for a value that cannot be read."""
-    query = parse(request.query.get("q", ""), desk(request).clock.now())
-    if query.problems:
-        raise UsageError(query.problems[0], hint="the search language stands in the README")
-    return query
+    """Return the query of the query string. Raises UsageError for what cannot be read of it."""
+    return parse_strictly(request.query.get("q", ""), desk(request).clock.now())
 
 
 async def json_body(request: web.Request) -> Mapping[str, Any]:

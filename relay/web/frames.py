@@ -176,7 +176,7 @@ class Drawer:
         return frame(partial("#rows", "afterbegin", text), id_=newest)
 
     def _query(self) -> Query:
-        query = parse(self.text, self.here.clock.now()) if self.text else EVERYTHING
+        query = parse(self.text, self.here.clock.now(), lenient=True) if self.text else EVERYTHING
         # A search that cannot be read lists everything, here as in the page.
         return EVERYTHING if query.problems else query
 

@@ -74,7 +74,7 @@ async def nav_counts(here: Desk) -> dict[str, shell.Count]:
 def query_of(request: web.Request) -> Query:
     """Return the search of an address; several `q` are one, as the form sends its tokens."""
     text = " ".join(part.strip() for part in request.query.getall("q", []) if part.strip())
-    return parse(text, desk(request).clock.now())
+    return parse(text, desk(request).clock.now(), lenient=True)
 
 
 def current_url(request: web.Request) -> tuple[str, str]:
@@ -109,7 +109,7 @@ async def listing(
         day=day(times[0], now) if times else None,
         count=await count_line(here, asked, page, complete=before is None),
         selected=selected,
-        problems=query.problems,
+        problems=(*query.problems, *query.notes),
     )
     last = times[-1] if times else None
     return listed, lists.foot(query.text, len(shown), page.next_before, last, page.searched_to), page

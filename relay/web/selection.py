@@ -7,7 +7,7 @@ from multidict import MultiMapping
 
 from relay.errors import UsageError
 from relay.model.numbers import listed
-from relay.model.search import parse
+from relay.model.search import parse_strictly
 from relay.model.signals import EventChanged
 from relay.model.text import printable
 from relay.web import standing
@@ -113,9 +113,7 @@ def _which(text: str) -> str:
 
 
 async def _matching(here: Desk, text: str, before: int | None) -> tuple[int, ...]:
-    search = parse(text, here.clock.now())
-    if search.problems:
-        raise UsageError(search.problems[0], hint="the search language stands in the README")
+    search = parse_strictly(text, here.clock.now())
     found = await here.store.events.ids(search, before=before, most=_AT_ONCE)
     if len(found) > _AT_ONCE:
         raise UsageError(f"more than {_AT_ONCE:,} events match", hint="narrow the search, by before: perhaps")

@@ -260,7 +260,7 @@ async def test_a_list_as_long_as_a_page_is_looked_up_at_once(store):
         await store.events.add(new_event())
     wanted = ",".join(str(number) for number in range(1, 1000, 2))
     assert await ids(store, f"id:{wanted}") == list(range(19, 0, -2))
-    spread = ",".join(f"{number}-{number + 200}" for number in range(2, 1000, 2))
+    spread = ",".join(f"{number}-{number + 200}" for number in range(2, 900, 2))
     assert await ids(store, f"id:{spread}", limit=3) == [20, 19, 18]
 
 
@@ -305,12 +305,6 @@ async def test_hostile_queries_are_answered(store):
 )
 def test_a_value_that_cannot_be_read_is_a_problem_with_what_is_allowed(text):
     assert find(text).problems
-
-
-def test_an_unknown_key_is_searched_as_text_and_said_so():
-    query = find("foo:bar")
-    assert query.words[0].value == "foo:bar"
-    assert query.notes == ('"foo:" is not a filter, searched as text',)
 
 
 async def test_claims_follow_the_limits_of_each_target(store):

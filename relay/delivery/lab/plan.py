@@ -13,7 +13,7 @@ from relay.dial import Rules, check_target
 from relay.errors import NotFoundError, UsageError
 from relay.model.event import EventRow, Verdict
 from relay.model.lab import NewRun, Planned, Settings, Trial
-from relay.model.search import parse
+from relay.model.search import parse_strictly
 from relay.model.text import printable
 from relay.store import Store
 
@@ -135,9 +135,7 @@ class Planner:
             if gone is not None:
                 raise NotFoundError(f"no event {gone}", hint="relay events lists those that there are")
             return tuple(rows[id_] for id_ in ids)
-        query = parse(new.query, self.clock.now())
-        if query.problems:
-            raise UsageError(query.problems[0], hint="the search language stands in the README")
+        query = parse_strictly(new.query, self.clock.now())
         found: list[EventRow] = []
         before: int | None = None
         while len(found) <= MOST_EVENTS:

@@ -159,7 +159,6 @@ def select(listed: Listed, selected: int) -> Listed:
 
 def count(query: Query, total: int, limit: int, took: float | None, searched_to: datetime | None) -> str:
     """Return the count line: `1,284 events`, `312 match, 6 ms`, `Searched back to 3 Nov`."""
-    notes = "; ".join(query.notes)
     if not query.text.strip():
         return plural(total, "event")
     number = f"{limit:,} or more" if total >= limit else f"{total:,}"
@@ -168,7 +167,7 @@ def count(query: Query, total: int, limit: int, took: float | None, searched_to:
         words = f"{words}, {max(1, round(took * 1000))} ms"
     if searched_to is not None:
         words = f"Searched back to {moment(searched_to).full[:-4]}"
-    return printable(f"{words}; {notes}" if notes else words, 200)
+    return words
 
 
 def foot(

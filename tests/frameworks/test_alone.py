@@ -14,6 +14,7 @@ from twilio.request_validator import RequestValidator
 
 import relay.frameworks.django
 from relay.errors import ConfigError, HandlersError, UsageError
+from relay.frameworks.loading import receiver
 from relay.model.claim import Claim
 from relay.receiver import Incoming
 from relay.store.keys import SqliteKeys
@@ -233,3 +234,21 @@ def test_an_app_may_read_the_way_of_an_event_in_its_own_log(project, secrets, pa
     assert "stripe invoice.paid handlers of target app: succeeded" in told
     assert not [line for line in told if secrets["STRIPE_WEBHOOK_SECRET"] in line or "v1=" in line]
     made.close()
+
+
+async def test_a_handler_in_an_app_is_called_for_any_event_of_a_request_and_may_ask_for_all(tmp_path):
+    (tmp_path / "relay.toml").write_text(
+        '[sources.sendgrid]\nverify = "off"\nevents = ["bounce"]\n[targets.app]\nhandler = "handlers.py"\n'
+    )
+    (tmp_path / "handlers.py").write_text(
+        "import pathlib\n"
+        "from relay import on\n"
+        '@on("sendgrid", "bounce")\n'
+        "def bounced(event):\n"
+        "    told = [event.types, [item['email'] for item in event.items]]\n"
+        "    pathlib.Path(__file__).with_name('told').write_text(repr(told))\n"
+    )
+    made = receiver(tmp_path / "relay.toml", environ={})
+    body = b'[{"event": "delivered", "email": "a@b.c"}, {"event": "bounce", "email": "d@e.f"}]'
+    assert (await made.receive(request(body, {}, "/webhooks/sendgrid"))).status == 200
+    assert (tmp_path / "told").read_text() == "[('delivered', 'bounce'), ['a@b.c', 'd@e.f']]"

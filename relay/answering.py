@@ -87,15 +87,15 @@ def shaken(reply: Reply, body: bytes) -> Answered:
     )
 
 
-def health(sources: Iterable[Source], now: datetime) -> Answered:
-    """Return what `GET /webhooks/health` says."""
+def health(sources: Iterable[Source], now: datetime, *, keeps: bool = True) -> Answered:
+    """Return what `GET /webhooks/health` says: 503 while no event can be kept."""
     body = {
-        "status": "healthy",
+        "status": "healthy" if keeps else "unhealthy",
         "service": "relay",
         "endpoints": {source.name: source.path for source in sources},
         "timestamp": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
     }
-    return Answered(status=200, body=json.dumps(body).encode())
+    return Answered(status=200 if keeps else 503, body=json.dumps(body).encode())
 
 
 def plain(problem: Problem) -> dict[str, str]:

@@ -12,10 +12,11 @@ from relay.assembly import front, parts
 from relay.assembly.front import Running
 from relay.assembly.ground import Ground, Ports
 from relay.assembly.parts import Works
+from relay.assembly.store_watch import StoreWatch
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
-from relay.errors import PortError, StoreError
+from relay.errors import PortError, StoreError, log_level
 from relay.files import write_private
 from relay.store import Store, busy_error, held, open_store, prepare
 from relay.tunnel.opening import open_tunnel
@@ -79,7 +80,9 @@ async def running(
             with suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await ground.tunnel_spoke.wait()
+        watch = StoreWatch(store, ground.bus, time, ground.live)
         if not quiet:
+            tasks("store", watch.run())
             tasks("retention", parts.retention(ground).run())
             stack.enter_context(_announced(config.server.data_dir, desk.setup))
         yield front.running(ground, desk, guard, older.rows[0].id if older.rows else 0)
@@ -137,7 +140,7 @@ async def _index(store: Store, bus: Bus, clock: Clock) -> None:
                     await clock.sleep(_INDEX_PAUSE_BUSY if listening.waiting else _INDEX_PAUSE)
             except StoreError as error:
                 # Searching can wait; the next event tries again.
-                log.warning("could not index: %s", error.sentence)
+                log.log(log_level(error), "could not index: %s", error.sentence)
             await listening.next()
             await clock.sleep(_INDEX_PAUSE)
 

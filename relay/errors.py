@@ -1,5 +1,7 @@
 """Every error that relay raises on purpose: a sentence, a hint, an exit code, an HTTP status."""
 
+import logging
+
 
 class RelayError(Exception):
     """What happened and where (`sentence`), and what to do about it (`hint`).
@@ -91,7 +93,12 @@ class TargetError(RelayError):
 
 
 class StoreError(RelayError):
-    """The store cannot be opened, read or written."""
+    """The store cannot be opened, read or written.
+
+    `is_outage`: nothing at all can be written at the moment, which the store's watch says and shows by itself.
+    """
+
+    is_outage = False
 
     exit_code = 1
     status = 503
@@ -218,3 +225,8 @@ class VaultLockedError(VaultError):
     exit_code = 3
     status = 423
     code = "vault_locked"
+
+
+def log_level(error: Exception) -> int:
+    """Return how loud to log that something waits for the store: an outage of it is told once, by its watch."""
+    return logging.DEBUG if isinstance(error, StoreError) and error.is_outage else logging.WARNING

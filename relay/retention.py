@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from relay.bus import Bus, Subscription
 from relay.clock import Clock
-from relay.errors import StoreError
+from relay.errors import StoreError, log_level
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.store import Store
 from relay.store.pruning import Old, Usage
@@ -89,7 +89,7 @@ class Retention:
                     await self.sweep(listening)
                 except (StoreError, TimeoutError) as error:
                     # Forgetting can wait; the next look tries again.
-                    log.warning("could not remove old events: %s", error)
+                    log.log(log_level(error), "could not remove old events: %s", error)
                 await self._clock.sleep(EVERY)
 
     async def sweep(self, listening: Subscription | None = None) -> int:

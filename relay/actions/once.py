@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from relay.clock import Clock
-from relay.errors import MailError, SentAlreadyError, StoreError
+from relay.errors import MailError, SentAlreadyError, StoreError, log_level
 from relay.model.delivery import Failed, Outcome, Retry, Succeeded
 from relay.model.sent import Claim, Full, SentMail, SentState
 from relay.store import SentMails
@@ -97,7 +97,9 @@ class Once:
             try:
                 await write(claim.delivery_id)
             except StoreError as error:
-                log.warning("what became of a mail waits to be written down: %s", error.sentence)
+                log.log(
+                    log_level(error), "what became of a mail waits to be written down: %s", error.sentence
+                )
                 await self._clock.sleep(_STORE_PAUSE)
             else:
                 return

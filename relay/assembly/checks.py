@@ -43,6 +43,9 @@ def _tunnel(ground: Ground) -> Finding:
 
 
 async def _data(ground: Ground) -> Finding:
+    outage = await ground.store.writer.probe()
+    if outage is not None:
+        return bad("data", f"no event can be kept: {outage.sentence}", outage.hint)
     counts = await ground.store.events.counts()
     used = (await ground.store.pruning.usage()).used
     return good("data", f"{counts.events:,} events, {size(used)}, in {ground.store.path}")

@@ -8,7 +8,7 @@ from relay.actions.email import Email
 from relay.assembly.ground import Ground
 from relay.config.build import resolved
 from relay.delivery.engine import Engine
-from relay.errors import StoreError
+from relay.errors import StoreError, log_level
 from relay.model.secret import Secret
 from relay.model.signals import VaultChanged
 from relay.recheck import Checked, Recheck
@@ -118,7 +118,9 @@ class Custody:
             try:
                 checked = await self._settled()
             except (StoreError, TimeoutError) as error:
-                log.warning("events that wait for the vault wait for the store as well: %s", error)
+                log.log(
+                    log_level(error), "events that wait for the vault wait for the store as well: %s", error
+                )
                 self._asked = [*asked, *self._asked]
                 await self._ground.clock.sleep(_STORE_PAUSE)
                 self._bell.set()

@@ -81,6 +81,8 @@ async def _data(config: Config) -> tuple[Finding, ...]:
             status = await api.get("/api/status")
     except RelayError as error:
         return (bad("data", error.sentence, error.hint),)
+    if status["store"]["detail"]:
+        return (bad("data", f"no event can be kept: {status['store']['detail']}", status["store"]["hint"]),)
     held = f"{path} holds {status['events']['total']} events"
     return good("data", held), _retention(config, status["retention"])
 

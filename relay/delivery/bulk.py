@@ -12,7 +12,7 @@ from relay.clock import Clock
 from relay.delivery.targets import Targets
 from relay.delivery.trouble import log_trace
 from relay.dial import Rules, check_target
-from relay.errors import NotFoundError, StoreError, UsageError
+from relay.errors import NotFoundError, StoreError, UsageError, log_level
 from relay.model.batch import Batch, BatchCounts, BatchState, LeftOut, NewBatch, Plan, Step, left_out_as
 from relay.model.delivery import Changes, DeliveryReason, NewDelivery, Route
 from relay.model.event import Event, EventOutcome, EventRow, Verdict
@@ -125,7 +125,7 @@ class Bulk:
                 for batch in await self._store.batches.running(self._above):
                     wait = min(wait, await self._feed(batch))
             except (StoreError, TimeoutError) as error:
-                log.warning("replays wait for the store: %s", error)
+                log.log(log_level(error), "replays wait for the store: %s", error)
                 wait = _STORE_PAUSE
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls a replay
                 log_trace(log, "replays wait", error)

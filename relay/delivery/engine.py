@@ -16,7 +16,7 @@ from relay.delivery.pace import Pace
 from relay.delivery.policy import longest_wait, make_attempt, settle
 from relay.delivery.targets import Targets
 from relay.delivery.trouble import log_trace
-from relay.errors import StoreError
+from relay.errors import StoreError, log_level
 from relay.model.delivery import (
     ActionResult,
     Attempt,
@@ -132,7 +132,7 @@ class Engine:
                 self._start(group)
                 wait = await self._idle_for()
             except (StoreError, TimeoutError) as error:
-                log.warning("deliveries wait for the store: %s", error)
+                log.log(log_level(error), "deliveries wait for the store: %s", error)
                 wait = _STORE_PAUSE
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls delivering
                 log_trace(log, "deliveries wait", error)
@@ -183,7 +183,7 @@ class Engine:
             try:
                 await self._store.deliveries.release(ids)
             except StoreError as error:
-                log.warning("deliveries wait to be given back: %s", error)
+                log.log(log_level(error), "deliveries wait to be given back: %s", error)
                 await self._clock.sleep(_STORE_PAUSE)
             else:
                 break
@@ -264,7 +264,7 @@ class Engine:
             try:
                 await self._store.deliveries.postpone(delivery.id, due_at, outcome.detail)
             except StoreError as error:
-                log.warning("a delivery waits to be put off: %s", error)
+                log.log(log_level(error), "a delivery waits to be put off: %s", error)
                 await self._clock.sleep(_STORE_PAUSE)
             else:
                 break
@@ -290,7 +290,7 @@ class Engine:
                 await self._store.deliveries.settle(attempt, state, due_at, spared=spared)
             except StoreError as error:
                 # The attempt was made; forgetting it would make it twice.
-                log.warning("an attempt waits to be written down: %s", error)
+                log.log(log_level(error), "an attempt waits to be written down: %s", error)
                 await self._clock.sleep(_STORE_PAUSE)
             else:
                 return
@@ -312,14 +312,14 @@ class Engine:
         try:
             await self._store.deliveries.hasten(name, self._clock.now())
         except (StoreError, TimeoutError) as error:
-            log.warning("deliveries to %s keep their own pace: %s", name, error)
+            log.log(log_level(error), "deliveries to %s keep their own pace: %s", name, error)
         self.ring()
 
     async def _drain(self, names: Iterable[str]) -> None:
         try:
             newest = await self._store.deliveries.newest()
         except (StoreError, TimeoutError) as error:
-            log.warning("what waited may go out in another order: %s", error)
+            log.log(log_level(error), "what waited may go out in another order: %s", error)
             return
         for name in names:
             self._pace.drain(name, newest)

@@ -35,6 +35,8 @@ class Reading:
     up: Mapping[str, bool]
     tunnel_up: bool
     store_bytes: int
+    store_writable: bool
+    not_kept: int
     store_events: int
     messages: tuple[StatusCount, ...] = ()
     today: Mapping[str, MessageCounts] = field(default_factory=dict)
@@ -79,6 +81,9 @@ def _counters(reading: Reading) -> Iterator[Metric]:
         ("relay_refused", "Requests turned away at the door, not stored.", ("source", "status")),
         (((source or "none", str(status)), count) for (source, status), count in reading.refused.items()),
     )
+    yield CounterMetricFamily(
+        "relay_not_kept", "Requests answered 503 for want of a store that keeps them.", value=reading.not_kept
+    )
 
 
 def _histograms(reading: Reading) -> Iterator[Metric]:
@@ -106,6 +111,9 @@ def _gauges(reading: Reading) -> Iterator[Metric]:
     yield from (depth, age, up)
     yield GaugeMetricFamily("relay_tunnel_up", "Whether the tunnel is up.", value=int(reading.tunnel_up))
     yield GaugeMetricFamily("relay_store_bytes", "The size of the store's file.", value=reading.store_bytes)
+    yield GaugeMetricFamily(
+        "relay_store_writable", "Whether events can be kept.", value=int(reading.store_writable)
+    )
     yield GaugeMetricFamily("relay_store_events", "Events in the store.", value=reading.store_events)
 
 

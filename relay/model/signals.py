@@ -87,6 +87,13 @@ class VaultChanged:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class StoreChanged:
+    """The store can keep nothing, as `detail` says, or keeps events again ("")."""
+
+    detail: str = ""
+
+
 Signal = (
     EventStored
     | EventChanged
@@ -98,4 +105,5 @@ Signal = (
     | LabChanged
     | VaultChanged
     | HandlersChanged
+    | StoreChanged
 )

@@ -75,7 +75,8 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
         return StoreError(f"{path} cannot be written", hint="give this user the right to write it")
     if name.startswith("SQLITE_IOERR"):
         return StoreError(
-            f"{path} cannot be written: {error}", hint="look at the disk; senders will try again"
+            f"{path} cannot be written: {error}",
+            hint="look at the disk, its rights and its quota; senders will try again",
         )
     return StoreError(f"{path}: {error}", hint="senders will try again")
 

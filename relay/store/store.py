@@ -41,6 +41,7 @@ class Store:
     unchecked: Unchecked
     indexer: Indexer
     pruning: Pruning
+    writer: Writer
 
 
 @asynccontextmanager
@@ -72,6 +73,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     unchecked=Unchecked(writer, readers),
                     indexer=indexer,
                     pruning=Pruning(writer, readers),
+                    writer=writer,
                 )
 
 

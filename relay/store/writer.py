@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, cast
 from relay.errors import RelayError, StoreError
 from relay.store.connection import connect, explain
 from relay.store.migrate import migrate, plan_migration
+from relay.store.outages import MovedError, Outages, explain_outage, is_suspicious
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -22,6 +23,11 @@ _CHECKPOINT_EVERY = 2.0  # seconds
 # Who writes alone is served at once. In a crowd each commit costs the loop a tenth of a millisecond,
 # so waiting a little for company makes everybody faster: see docs/benchmarks.md.
 _FEW = 2
+# How long a commit waits for another program's lock, in milliseconds: once one has waited in vain, senders
+# are not held up any longer.
+_WAIT = 5000
+_WAIT_IN_OUTAGE = 200
+_PROBE = "UPDATE counters SET value = value WHERE name = 'events'"
 _GATHER = 0.002  # seconds
 
 
@@ -60,6 +66,9 @@ class Writer:
         self._checkpoint_at = 0.0
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
+        self._is_out = False
+        self._has_written = False
+        self.outages = Outages()
 
     async def __aenter__(self) -> Self:
         try:
@@ -89,6 +98,20 @@ class Writer:
         each event cost three times what one for the whole batch does. Raises as `write` does.
         """
         return cast("T", await self._queue(_Work(together, item)))
+
+    async def probe(self) -> StoreError | None:
+        """Write a row as it is, and return what keeps the store from keeping anything; None where nothing does."""
+        try:
+            await self.write(lambda connection: connection.execute(_PROBE))
+        except StoreError as error:
+            return error
+        return self.outages.now
+
+    async def look(self) -> StoreError | None:
+        """Return what `probe` does, but write only where there is an outage, or a sign of one."""
+        if self.outages.now is not None or is_suspicious(self.path, self._inode):
+            return await self.probe()
+        return None
 
     def _queue(self, work: _Work) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -130,7 +153,13 @@ class Writer:
         self._busy = False
         if self._waiting:
             self._plan()
-        for (_, future), (value, error) in zip(batch, outcomes.result(), strict=True):
+        found = outcomes.result()
+        last = found[-1][1]
+        outage = last if isinstance(last, StoreError) and last.is_outage else None
+        # Below a million free bytes a small write may pass where an event would not.
+        proves = self._has_written and not (self.outages.now and is_suspicious(self.path, self._inode))
+        self.outages.note(outage, has_written=proves)
+        for (_, future), (value, error) in zip(batch, found, strict=True):
             if future.cancelled():
                 continue
             if error is None:
@@ -161,16 +190,30 @@ class Writer:
 
     def _commit(self, works: list[_Work]) -> list[_Outcome]:
         try:
-            return [(value, None) for value in self._transact(works)]
+            values = self._transact(works)
         except Exception as error:  # noqa: BLE001 - whatever a step raised belongs to its own caller
+            outage = explain_outage(error, self.path)
+            if outage is not None:
+                # It is none of these steps' fault: tried one by one, each would wait and fail by itself.
+                self._wait_for_lock(_WAIT_IN_OUTAGE)
+                return [(None, outage) for _ in works]
             if len(works) == 1:
                 return [(None, self._explained(error))]
+        else:
+            self._wait_for_lock(_WAIT)
+            return [(value, None) for value in values]
         # One bad step must not take the others with it: each again, alone.
         return [outcome for work in works for outcome in self._commit([work])]
+
+    def _wait_for_lock(self, milliseconds: int) -> None:
+        if self._connection is not None and (milliseconds == _WAIT_IN_OUTAGE) is not self._is_out:
+            self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
+            self._is_out = not self._is_out
 
     def _transact(self, works: list[_Work]) -> list[Any]:
         connection = self._sound()
         connection.execute("BEGIN IMMEDIATE")
+        changes = connection.total_changes
         try:
             values: list[Any] = [None] * len(works)
             for together, places in _grouped(works):
@@ -178,6 +221,7 @@ class Writer:
                 for place, value in zip(places, made, strict=True):
                     values[place] = value
             connection.execute("COMMIT")
+            self._has_written = connection.total_changes > changes
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -193,7 +237,8 @@ class Writer:
             inode = 0
         if inode != self._inode:
             # Never acknowledge into a file that nobody can find again.
-            raise StoreError(f"{self.path} was deleted or replaced while relay runs", hint="restart relay")
+            why = "was deleted or moved away" if inode == 0 else "was replaced"
+            raise MovedError(f"{self.path} {why} while relay runs", hint="put it back, or restart relay")
         return self._connection
 
     def _explained(self, error: BaseException) -> BaseException:

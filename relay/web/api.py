@@ -18,8 +18,9 @@ _TEXT_LIMIT = 10_000
 
 
 async def status(request: web.Request) -> web.Response:
-    """GET /api/status: version, addresses, tunnel, sources, targets, queue counts."""
+    """GET /api/status: version, addresses, tunnel, store, sources, targets, queue counts."""
     here = desk(request)
+    outage = await here.store.writer.look()
     setup, live = here.setup, here.live
     public = live.public_url
     counts = await here.store.events.counts()
@@ -32,6 +33,12 @@ async def status(request: web.Request) -> web.Response:
             "dashboard_url": setup.dashboard_url,
             "public_url": public,
             "tunnel": {"state": live.tunnel.state, "public_url": public, "detail": live.tunnel.detail},
+            "store": {
+                "state": "failing" if outage else "ok",
+                "detail": outage.sentence if outage else "",
+                "hint": outage.hint if outage else "",
+                "not_kept": live.unkept,
+            },
             "sources": [
                 shapes.source(item, setup.ingress_url + item.path, public and public + item.path)
                 for item in setup.sources.values()

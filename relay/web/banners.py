@@ -13,6 +13,7 @@ async def banners(here: Desk) -> tuple[shell.Banner, ...]:
     live, ingress = here.live, here.setup.ingress_url
     told = here.custody.standing.told
     return (
+        *((shell.unkept(live.outage, live.unkept),) if live.outage else ()),
         *((shell.opened(told),) if told else ()),
         *((shell.dropped(live.tunnel, ingress),) if shell.tunnel(live.tunnel, ingress).broken else ()),
         *(shell.broken(name, why) for name, why in sorted(live.broken.items())),

@@ -12,6 +12,7 @@ from relay.clock import Clock
 from relay.delivery.bulk import Bulk
 from relay.delivery.lab.runner import Lab
 from relay.delivery.rehearsals import Wanted
+from relay.errors import StoreError
 from relay.mail.compose import Mail
 from relay.metrics.meter import Meter
 from relay.model.delivery import Changes, Delivery, DeliveryState, Route, SignMode, Target
@@ -62,7 +63,8 @@ class Setup:
 class Live:
     """What changes while relay runs: the tunnel, each target's health, who was turned away.
 
-    `next_try(target)` gives the seconds until one that is down is asked again.
+    `next_try(target)` gives the seconds until one that is down is asked again. `outage` is why the store can
+    keep nothing, `unkept` how many requests were answered 503 for that since the start.
     """
 
     tunnel: TunnelChanged
@@ -73,6 +75,8 @@ class Live:
     preferences: Preferences = field(default_factory=Preferences)
     broken: dict[str, str] = field(default_factory=dict)
     retention: Notice | None = None
+    outage: StoreError | None = None
+    unkept: int = 0
     locked: dict[str, str] = field(default_factory=dict)
 
     def state_of(self, target: str) -> tuple[str, str]:

@@ -186,7 +186,7 @@ async def _answer(request: web.BaseRequest, door: Door) -> web.StreamResponse:
     try:
         path = request.raw_path.partition("?")[0]
         if path == "/webhooks/health" and request.method in ("GET", "HEAD"):
-            return respond(health(door.sources, door.now()))
+            return respond(health(door.sources, door.now(), keeps=door.live.outage is None))
         return await door.receive(request)
     except StoreError as error:
         door.grumble(error)

@@ -75,7 +75,13 @@ class Door:
         return self.table.configured
 
     def grumble(self, error: StoreError) -> None:
-        """Log that a webhook could not be kept: at most once a minute, with how many there were."""
+        """Count a webhook that could not be kept; log it at most once a minute, with how many there were.
+
+        While the store can keep nothing at all, its watch does the logging.
+        """
+        self.live.unkept += 1
+        if error.is_outage:
+            return
         self._unkept += 1
         now = self.clock.monotonic()
         if now >= self._grumble_at:

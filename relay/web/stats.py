@@ -53,6 +53,8 @@ async def metrics(request: web.Request) -> web.Response:
         up={name: here.live.state_of(name)[0] == "up" for name in here.setup.targets},
         tunnel_up=here.live.tunnel.state == "up",
         store_bytes=store_bytes(here),
+        store_writable=await here.store.writer.look() is None,
+        not_kept=here.live.unkept,
         store_events=counts.events,
         messages=await here.store.messages.standing(),
         today=await here.store.messages.counts(midnight(here.clock.now())),

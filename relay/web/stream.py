@@ -16,6 +16,7 @@ from relay.model.signals import (
     MessageChanged,
     Refused,
     Signal,
+    StoreChanged,
     TargetChanged,
     TunnelChanged,
     VaultChanged,
@@ -144,7 +145,7 @@ class Viewer:
                     waiting.cells[id_] = signal
                 case MessageChanged(id_):
                     waiting.messages[id_] = signal
-                case TunnelChanged() | HandlersChanged() | VaultChanged():
+                case TunnelChanged() | HandlersChanged() | VaultChanged() | StoreChanged():
                     waiting.status = signal
                     continue
                 case LabChanged(id_):

@@ -328,5 +328,5 @@ async def test_a_store_that_fails_for_a_while_is_logged_once_and_recovers(at, ca
         assert (await at.send())[0] == 503
     path.with_suffix(".gone").rename(path)
     assert (await at.send())[0] == 200
-    lines = [record for record in caplog.records if "could not keep" in record.message]
+    lines = [record for record in caplog.records if "no event can be kept" in record.message]
     assert len(lines) == 1

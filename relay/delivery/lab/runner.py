@@ -16,7 +16,7 @@ from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.renew import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.report import report
 from relay.delivery.trouble import log_trace
-from relay.errors import NotFoundError, SigningError, StoreError, UsageError
+from relay.errors import NotFoundError, SigningError, StoreError, UsageError, log_level
 from relay.model.delivery import (
     Attempt,
     Changes,
@@ -117,7 +117,7 @@ class Lab:
                     if await self._store.labs.begin(waiting.id):
                         await self._conduct(replace(waiting, state=LabState.RUNNING))
             except (StoreError, TimeoutError) as error:
-                log.warning("the lab waits for the store: %s", error)
+                log.log(log_level(error), "the lab waits for the store: %s", error)
                 wait = _STORE_PAUSE
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -153,7 +153,7 @@ class Lab:
                 with suppress(UsageError):  # somebody was quicker to end it
                     await self._store.labs.end(id_, state, self._clock.now(), printable(detail, 300))
             except StoreError as error:
-                log.warning("the end of lab run %s waits to be written down: %s", id_, error)
+                log.log(log_level(error), "the end of lab run %s waits to be written down: %s", id_, error)
                 await self._clock.sleep(_STORE_PAUSE)
             else:
                 break

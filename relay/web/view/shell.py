@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from relay.errors import StoreError
 from relay.model.delivery import Target
 from relay.model.signals import TunnelChanged
 from relay.model.text import printable
@@ -174,6 +175,24 @@ def gone(name: str, why: str) -> Banner:
     """Return what to say of a target that wants nothing more."""
     title = f"{printable(name, 80)} is gone: it answered 410."
     return Banner(kind="warn", icon="unplug", title=title, text=printable(why, 300))
+
+
+def unkept(outage: StoreError, count: int) -> Banner:
+    """Return what to say while the store can keep nothing."""
+    refused = f" {count:,} were answered 503 since relay started." if count else ""
+    return Banner(
+        kind="err",
+        icon="circle-x",
+        title="No event can be kept.",
+        text=printable(
+            f"{_capital(outage.sentence)}: {outage.hint}. Senders get 503, which asks them to try again.{refused}",
+            600,
+        ),
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def full(notice: Notice) -> Banner:

@@ -121,8 +121,8 @@ class Retention:
     def _due(self, olds: tuple[Old, ...], events: int, used: int) -> tuple[str, tuple[Old, ...]]:
         """Return which of the oldest must go for so many events and bytes, and the rule that says so."""
         before = self._cutoff()
-        # Up to the first that is young enough: what was imported late is as old as its neighbours.
-        if aged := tuple(takewhile(lambda old: old.received_at < before, olds)):
+        # Up to the first that is young enough: numbers go up with the time since when an event is kept.
+        if aged := tuple(takewhile(lambda old: old.kept_since < before, olds)):
             return "age", _some(aged)
         if events > self._keep.max_events:
             return "events", _some(olds[: events - self._keep.max_events])

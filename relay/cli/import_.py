@@ -45,6 +45,8 @@ async def command(call: Call, /, file: Path) -> int:
         raise NothingMatched(f"{file} holds no event", hint="relay export writes such files")
     refused = f", {counted(found['refused'], 'line')} could not be read" if found["refused"] else ""
     call.terminal.say(f"{counted(found['imported'], 'event')} imported, {found['known']} were here{refused}")
+    for note in found["retention"]:
+        call.terminal.say(f"relay: {note}")
     return 1 if found["refused"] else 0
 
 

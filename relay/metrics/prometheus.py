@@ -13,7 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from relay.model.rates import MessageCounts, StatusCount
+from relay.model.rates import OPENED_CHANNELS, MessageCounts, StatusCount
 from relay.model.tally import BOUNDS, Tally
 
 _INBOX = "inbox"  # every source that nobody configured: a stranger must not make labels
@@ -32,6 +32,7 @@ class Reading:
     sources: frozenset[str]
     refused: Mapping[tuple[str, int], int]
     queue: Mapping[str, tuple[int, float]]
+    dead_letters: Mapping[str, int]
     up: Mapping[str, bool]
     tunnel_up: bool
     store_bytes: int
@@ -105,10 +106,15 @@ def _gauges(reading: Reading) -> Iterator[Metric]:
     for target, (waiting, seconds) in sorted(reading.queue.items()):
         depth.add_metric([target], waiting)
         age.add_metric([target], seconds)
+    dead = GaugeMetricFamily(
+        "relay_dead_letters", "Deliveries that failed for good and wait for a person.", labels=["target"]
+    )
+    for target, count in sorted(reading.dead_letters.items()):
+        dead.add_metric([target], count)
     up = GaugeMetricFamily("relay_target_up", "Whether a target answers.", labels=["target"])
     for target, answers in sorted(reading.up.items()):
         up.add_metric([target], int(answers))
-    yield from (depth, age, up)
+    yield from (depth, age, dead, up)
     yield GaugeMetricFamily("relay_tunnel_up", "Whether the tunnel is up.", value=int(reading.tunnel_up))
     yield GaugeMetricFamily("relay_store_bytes", "The size of the store's file.", value=reading.store_bytes)
     yield GaugeMetricFamily(
@@ -131,7 +137,9 @@ def _messages(reading: Reading) -> Iterator[Metric]:
         labels=["channel", "rate"],
     )
     for channel, counts in sorted(reading.today.items()):
-        rates = {"delivery": counts.delivery_rate, "open": counts.open_rate, "click": counts.click_rate}
+        rates = {"delivery": counts.delivery_rate}
+        if channel in OPENED_CHANNELS:
+            rates |= {"open": counts.open_rate, "click": counts.click_rate}
         for name, rate in rates.items():
             if rate is not None:
                 ratio.add_metric([channel, name], rate)

@@ -10,6 +10,7 @@ BOUNDS = (
     0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75,
     1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0,
 )  # fmt: skip
+TYPED = "(an address)"  # what all addresses typed in are counted as: there is no end to them
 
 
 class Label(NamedTuple):

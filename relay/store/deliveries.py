@@ -8,14 +8,12 @@ from typing import Any
 
 from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import Attempt, Delivery, DeliveryCounts, DeliveryState, NewDelivery
-from relay.model.tally import Label, Tally, bucket_of
+from relay.model.tally import TYPED, Label, Tally, bucket_of
 from relay.store import rows, tallies
 from relay.store.claim import Claimed, Limits, claim
 from relay.store.reader import Readers
 from relay.store.rows import from_micros, to_micros
 from relay.store.writer import Writer
-
-TYPED = "(an address)"  # what all addresses typed in are counted as: there is no end to them
 
 
 class Deliveries:
@@ -317,11 +315,13 @@ def _settle(connection: sqlite3.Connection, batch: list[_Settled]) -> list[None]
             for attempt, state, due_at, spared in batch
         ],
     )
-    tallies.add(connection, _tallies(connection, [attempt for attempt, *_ in batch]))
+    ended = {attempt.delivery_id for attempt, state, *_ in batch if state is DeliveryState.FAILED}
+    tallies.add(connection, _tallies(connection, [attempt for attempt, *_ in batch], ended))
     return [None] * len(batch)
 
 
-def _tallies(connection: sqlite3.Connection, attempts: list[Attempt]) -> list[Tally]:
+def _tallies(connection: sqlite3.Connection, attempts: list[Attempt], ended: set[int]) -> list[Tally]:
+    """Count attempts; the last one that a policy allows is not retried, and so it counts as failed."""
     marks = ",".join("?" * len(attempts))
     found = connection.execute(
         f"SELECT id, source, CASE WHEN target LIKE '%://%' THEN '{TYPED}' ELSE target END FROM deliveries "
@@ -335,7 +335,7 @@ def _tallies(connection: sqlite3.Connection, attempts: list[Attempt]) -> list[Ta
                 to_micros(attempt.started_at) // 60_000_000,
                 "attempt",
                 *places[attempt.delivery_id],
-                attempt.outcome,
+                "failed" if attempt.outcome == "retry" and attempt.delivery_id in ended else attempt.outcome,
                 "first" if attempt.number == 1 else "again",
                 bucket_of(attempt.took),
             ),

@@ -3,9 +3,11 @@
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from relay.model.event import NewEvent
 from relay.store.incoming import incoming, insert_events
+from relay.store.rows import to_micros
 from relay.store.writer import Writer
 
 
@@ -26,22 +28,27 @@ class Imports:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    async def add(self, parcels: Iterable[Parcel]) -> tuple[int | None, ...]:
-        """Keep parcels in one transaction; return the id of each, None for what was here already."""
+    async def add(self, parcels: Iterable[Parcel], now: datetime) -> tuple[int | None, ...]:
+        """Keep parcels in one transaction; return the id of each, None for what was here already.
+
+        `now` is what retention counts their age from.
+        """
         listed = tuple(parcels)
 
         def step(connection: sqlite3.Connection) -> tuple[int | None, ...]:
-            return tuple(_keep(connection, parcel) for parcel in listed)
+            return tuple(_keep(connection, parcel, to_micros(now)) for parcel in listed)
 
         return await self._writer.write(step)
 
 
-def _keep(connection: sqlite3.Connection, parcel: Parcel) -> int | None:
+def _keep(connection: sqlite3.Connection, parcel: Parcel, now: int) -> int | None:
     values = incoming(parcel.event, ())
     if _is_known(connection, parcel, values.received_at):
         return None
     (stored,) = insert_events(connection, [values])
-    connection.execute("INSERT INTO imports VALUES (?, ?)", (parcel.digest, stored.id))
+    connection.execute(
+        "INSERT INTO imports (digest, event_id, at) VALUES (?, ?, ?)", (parcel.digest, stored.id, now)
+    )
     if parcel.pinned or parcel.note:
         connection.execute(
             "UPDATE events SET pinned = ?, note = ? WHERE id = ?", (parcel.pinned, parcel.note, stored.id)

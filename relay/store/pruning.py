@@ -21,10 +21,10 @@ _FREE = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Old:
-    """An event that may go; `size` is that of its body in bytes."""
+    """An event that may go; `size` is that of its body in bytes. One that was imported is as old as its import."""
 
     id: int
-    received_at: datetime
+    kept_since: datetime
     size: int
 
 
@@ -56,13 +56,11 @@ class Pruning:
     async def oldest(self, after: int, limit: int) -> tuple[Old, ...]:
         """Return the oldest events above the number `after` that may go. Raises TimeoutError."""
         found = await self._readers.all(
-            f"SELECT id, received_at, size FROM events WHERE id > ? AND {_FREE} ORDER BY id LIMIT ?",
+            "SELECT id, max(received_at, coalesce((SELECT at FROM imports WHERE event_id = events.id), 0)) AS since, "
+            f"size FROM events WHERE id > ? AND {_FREE} ORDER BY id LIMIT ?",
             (after, limit),
         )
-        return tuple(
-            Old(id=id_, received_at=rows.from_micros(received_at), size=size)
-            for id_, received_at, size in found
-        )
+        return tuple(Old(id=id_, kept_since=rows.from_micros(since), size=size) for id_, since, size in found)
 
     async def remove(self, ids: tuple[int, ...], rule: str) -> tuple[int, ...]:
         """Remove those events that may still go, with all that hangs on them, and return which those were."""

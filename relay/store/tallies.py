@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 
-from relay.model.tally import Label, Tally
+from relay.model.tally import TYPED, Label, Tally
 from relay.store.reader import Readers
 from relay.store.writer import Writer
 
@@ -44,6 +44,14 @@ class Tallies:
             deadline=5.0,
         )
         return tuple(Tally(Label(*row[:7]), row[7], row[8]) for row in found)
+
+    async def dead_letters(self) -> dict[str, int]:
+        """Return how many deliveries have failed for good, by target; those to typed-in addresses together."""
+        found = await self._readers.all(
+            f"SELECT CASE WHEN target LIKE '%://%' THEN '{TYPED}' ELSE target END AS name, COUNT(*) "
+            "FROM deliveries WHERE state = 'failed' AND lab IS NULL GROUP BY name",
+        )
+        return {row[0]: row[1] for row in found}
 
     async def fold(self, before: int, most: int = 5000) -> int:
         """Move what was counted before a minute into minute 0, at most so many rows; return how many those were."""

@@ -17,7 +17,7 @@ from relay.model.message import (
     addresses,
     bare_id,
 )
-from relay.model.rates import DayCounts, MessageCounts, total
+from relay.model.rates import OPENED_CHANNELS, DayCounts, MessageCounts, total
 from relay.model.search import parse
 from relay.model.text import printable
 from relay.providers.codes import meaning
@@ -76,9 +76,9 @@ async def rates(request: web.Request) -> web.Response:
         {
             "since": first_day(desk(request), span).isoformat(),
             "unmatched": await desk(request).store.messages.unmatched(),
-            "totals": {channel: counts_shape(counts) for channel, counts in channels.items()},
+            "totals": {channel: counts_shape(counts, channel) for channel, counts in channels.items()},
             "days": [
-                {"day": day.day.isoformat(), "channel": day.channel} | counts_shape(day.counts)
+                {"day": day.day.isoformat(), "channel": day.channel} | counts_shape(day.counts, day.channel)
                 for day in counted
             ],
         }
@@ -138,8 +138,12 @@ def history_shape(entry: HistoryEntry, item: Message) -> shapes.Json:
     }
 
 
-def counts_shape(counts: MessageCounts) -> shapes.Json:
-    """Return counts with the rates they make; a rate is null where there is nothing to divide by."""
+def counts_shape(counts: MessageCounts, channel: str) -> shapes.Json:
+    """Return counts with the rates they make.
+
+    A rate is null where there is nothing to divide by, and where a channel does not tell.
+    """
+    tells = channel in OPENED_CHANNELS
     return {
         "sent": counts.sent,
         "delivered": counts.delivered,
@@ -149,8 +153,8 @@ def counts_shape(counts: MessageCounts) -> shapes.Json:
         "clicked": counts.clicked,
         "complained": counts.complained,
         "delivery_rate": counts.delivery_rate,
-        "open_rate": counts.open_rate,
-        "click_rate": counts.click_rate,
+        "open_rate": counts.open_rate if tells else None,
+        "click_rate": counts.click_rate if tells else None,
     }
 
 

@@ -32,8 +32,11 @@ async def stats(request: web.Request) -> web.Response:
     return json_response(
         _shape(found)
         | {
-            "messages": {channel: counts_shape(sent.get(channel, MessageCounts())) for channel in CHANNELS},
+            "messages": {
+                channel: counts_shape(sent.get(channel, MessageCounts()), channel) for channel in CHANNELS
+            },
             "queue": await _queue(here),
+            "dead_letters": await here.store.tallies.dead_letters(),
             "store": await _store(here),
         }
     )
@@ -50,6 +53,7 @@ async def metrics(request: web.Request) -> web.Response:
         sources=frozenset({*here.setup.sources, *PROVIDERS}),
         refused=here.meter.refused,
         queue=await waiting(here),
+        dead_letters=dict.fromkeys(here.setup.targets, 0) | await here.store.tallies.dead_letters(),
         up={name: here.live.state_of(name)[0] == "up" for name in here.setup.targets},
         tunnel_up=here.live.tunnel.state == "up",
         store_bytes=store_bytes(here),

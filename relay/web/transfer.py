@@ -1,6 +1,7 @@
 """Export and import over the API: streamed both ways, so that no number of events is too many."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 from aiohttp import web
 
@@ -63,7 +64,7 @@ async def import_(request: web.Request) -> web.Response:
     What cannot be read is told with the number of its line and holds up nothing else.
     """
     here = desk(request)
-    counts = {"imported": 0, "known": 0, "refused": 0}
+    counts = {"imported": 0, "known": 0, "refused": 0, "old": 0}
     problems: list[dict[str, object]] = []
     waiting: list[Parcel] = []
     number = 0
@@ -78,13 +79,38 @@ async def import_(request: web.Request) -> web.Response:
         if len(waiting) >= _TOGETHER:
             await _keep(here, waiting, counts)
     await _keep(here, waiting, counts)
-    return json_response(counts | {"problems": problems})
+    return json_response(counts | {"problems": problems, "retention": await _retention_notes(here, counts)})
+
+
+async def _retention_notes(here: Desk, counts: dict[str, int]) -> list[str]:
+    """Say what retention makes of what was imported: until when it is kept, and what goes for want of room."""
+    keep, notes = here.setup.keep, []
+    if counts["old"]:
+        are, they = ("event is", "it is") if counts["old"] == 1 else ("events are", "they are")
+        try:
+            until = f"{here.clock.now().astimezone() + timedelta(seconds=keep.max_age):%Y-%m-%d}"
+        except OverflowError:
+            until = "for ever"
+        notes.append(
+            f"{counts['old']:,} {are} older than {keep.says('age')} (retention.max_age); {they} kept until {until}"
+        )
+    usage = await here.store.pruning.usage()
+    for rule, is_over in (("events", usage.events > keep.max_events), ("size", usage.used > keep.max_size)):
+        if counts["imported"] and is_over:
+            notes.append(
+                f"more than {keep.says(rule)} are kept now (retention.max_{rule}), so the oldest events here are "
+                "removed; raise it, or pin what must stay"
+            )
+    return notes
 
 
 async def _keep(here: Desk, waiting: list[Parcel], counts: dict[str, int]) -> None:
-    for id_ in await here.store.imports.add(waiting):
+    now = here.clock.now()
+    for parcel_, id_ in zip(waiting, await here.store.imports.add(waiting, now), strict=True):
         counts["known" if id_ is None else "imported"] += 1
         if id_ is not None:
+            age = (now - parcel_.event.capture.received_at).total_seconds()
+            counts["old"] += age > here.setup.keep.max_age
             here.bus.publish(EventStored(id_))
     waiting.clear()
 

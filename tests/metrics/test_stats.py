@@ -1,9 +1,11 @@
 """Counts become what people ask; charts and Prometheus tell the same."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -130,7 +132,7 @@ async def test_what_happened_is_told_by_the_api(start, aiohttp_server):
     assert found["events"]["reasons"] == {"signature_missing": 1}
     assert found["deliveries"] == {"first_attempts": 5, "first_succeeded": 4}
     (target,) = found["targets"]
-    assert (target["name"], target["attempts"], target["succeeded"], target["retried"]) == ("app", 5, 4, 1)
+    assert (target["name"], target["attempts"], target["succeeded"], target["failed"]) == ("app", 5, 4, 1)
     assert target["latency_ms"]["p50"] > 0
     assert found["processing_ms"]["p95"] > 0
     assert sum(slot["events"] for slot in found["series"]) == 6
@@ -192,3 +194,58 @@ async def test_the_page_draws_what_happened(start, aiohttp_server, window):
 async def test_the_page_of_an_empty_relay_says_so(at):
     _, page = await at.api("/stats")
     assert page.count(b"Nothing was sent.") == 3
+
+
+async def test_the_last_attempt_that_a_policy_allows_is_failed_and_its_delivery_a_dead_letter(
+    start, aiohttp_server
+):
+    async def refuse(_):
+        return web.Response(status=500)
+
+    app = web.Application()
+    app.router.add_post("/hooks", refuse)
+    server = await aiohttp_server(app)
+    retry = '{ attempts = 3, first = "10ms", max = "10ms" }'
+    at = await start(
+        f'[targets.app]\nforward = "{server.make_url("/hooks")}"\nretry = {retry}\n'
+        '[targets.quiet]\nforward = "http://127.0.0.1:9/"\n[[routes]]\nto = "app"\n'
+    )
+    await at.send()
+    async with asyncio.timeout(60):
+        while (await at.api("/api/deliveries"))[1]["deliveries"][0]["state"] != "failed":  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    _, found = await at.api("/api/stats?window=15m")
+    (target,) = found["targets"]
+    assert (target["attempts"], target["retried"], target["failed"]) == (3, 2, 1)
+    assert found["dead_letters"] == {"app": 1}
+    _, text = await at.api("/metrics")
+    lines = text.decode().splitlines()
+    assert 'relay_attempts_total{result="failed",target="app"} 1.0' in lines
+    assert 'relay_attempts_total{result="retry",target="app"} 2.0' in lines
+    assert 'relay_dead_letters{target="app"} 1.0' in lines
+    assert 'relay_dead_letters{target="quiet"} 0.0' in lines
+
+
+async def test_an_sms_has_no_open_rate(at):
+    for channel, provider in (("sms", "twilio"), ("email", "resend")):
+        body = {
+            "channel": channel,
+            "provider": provider,
+            "external_id": f"{channel}-1",
+            "recipient": "+491511234567" if channel == "sms" else "ada@example.com",
+        }
+        await at.api("/api/messages", "POST", json=body)
+    await at.relay.store.writer.write(
+        lambda connection: connection.execute("UPDATE messages SET status = 'delivered'")
+    )
+    _, found = await at.api("/api/stats?window=1h")
+    assert found["messages"]["sms"]["delivery_rate"] == 1.0
+    assert found["messages"]["sms"]["open_rate"] is None
+    assert found["messages"]["email"]["open_rate"] == 0.0
+    _, found = await at.api("/api/messages/rates")
+    assert found["totals"]["sms"]["open_rate"] is found["totals"]["sms"]["click_rate"] is None
+    assert [day["open_rate"] for day in found["days"] if day["channel"] == "sms"] == [None]
+    _, text = await at.api("/metrics")
+    assert b'channel="sms",rate="delivery"' in text
+    assert b'channel="sms",rate="open"' not in text
+    assert b'channel="email",rate="open"' in text

@@ -7,14 +7,18 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from relay.bus import Bus
 from relay.cli.program import run
+from relay.clock import SystemClock
 from relay.errors import UsageError
+from relay.retention import Keep, Retention
 from relay.transfer.har import records
 from relay.transfer.record import parcel
 
@@ -52,7 +56,7 @@ async def test_an_export_comes_back_byte_for_byte_in_another_store(start, tmp_pa
     there = await start(data_dir=str(tmp_path / "other"))
     assert await imported(there, lines) == (
         200,
-        {"imported": 4, "known": 0, "refused": 0, "problems": []},
+        {"imported": 4, "known": 0, "refused": 0, "old": 0, "problems": [], "retention": []},
     )
     ours, theirs = await wholes(here), await wholes(there)
     assert [lasting(shape) for shape in theirs] == [lasting(shape) for shape in ours]
@@ -67,7 +71,14 @@ async def test_a_file_imported_twice_or_where_it_came_from_brings_nothing_twice(
     assert (await imported(here, lines))[1]["known"] == 4
     there = await start(data_dir=str(tmp_path / "other"))
     await imported(there, lines)
-    assert (await imported(there, lines))[1] == {"imported": 0, "known": 4, "refused": 0, "problems": []}
+    assert (await imported(there, lines))[1] == {
+        "imported": 0,
+        "known": 4,
+        "refused": 0,
+        "old": 0,
+        "problems": [],
+        "retention": [],
+    }
     await there.api("/api/events/1", "DELETE")
     assert (await imported(there, lines))[1]["imported"] == 1
 
@@ -290,3 +301,45 @@ def test_the_commands_write_a_file_for_its_owner_and_read_it_back(tmp_path, monk
     assert run(["import", "empty"]) == 4
     (tmp_path / "bad").write_bytes(b"x\n")
     assert run(["import", "bad"]) == 1
+
+
+async def test_what_is_older_than_retention_allows_is_kept_for_as_long_from_its_import(start, tmp_path):
+    here = await start()
+    await filled(here)
+    _, lines = await here.api("/api/export?raw=1")
+    records = [json.loads(line) for line in lines.splitlines()]
+    for record in records[:3]:
+        record["received_at"] = "2020-01-01T00:00:00.000000Z"
+    aged = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+    there = await start('[retention]\nmax_age = "20d"\n', data_dir=str(tmp_path / "other"))
+    _, found = await imported(there, aged)
+    until = f"{datetime.now().astimezone() + timedelta(days=20):%Y-%m-%d}"
+    assert found["imported"] == 4
+    assert found["old"] == 3
+    assert found["retention"] == [
+        f"3 events are older than 20 days (retention.max_age); they are kept until {until}"
+    ]
+
+    async def kept_in(days):
+        clock = SystemClock()
+        clock.now = lambda: datetime.now(UTC) + timedelta(days=days)
+        sweeper = Retention(there.relay.store, Bus(), clock, Keep(max_age=20 * 86400), lambda _: None)
+        await sweeper.sweep()
+        return (await there.relay.store.events.counts()).events
+
+    assert await kept_in(0) == 4
+    assert await kept_in(19) == 4
+    assert await kept_in(21) == 1  # what is pinned stays
+
+
+async def test_an_import_says_when_the_oldest_go_for_it(start, tmp_path):
+    here = await start()
+    await filled(here)
+    _, lines = await here.api("/api/export?raw=1")
+    there = await start("[retention]\nmax_events = 2\n", data_dir=str(tmp_path / "other"))
+    _, found = await imported(there, lines)
+    (told,) = found["retention"]
+    assert told == (
+        "more than 2 events are kept now (retention.max_events), so the oldest events here are removed; "
+        "raise it, or pin what must stay"
+    )

@@ -23,7 +23,7 @@ from relay.model.event import (
 from relay.model.secret import Secret
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.providers.handshake import Handshake, introduce, shake
-from relay.replies import PartialAnswerError, Replies, UnansweredError, passed_on
+from relay.replies import NO_ANSWER, PartialAnswerError, Replies, UnansweredError, passed_on
 from relay.routing import owe
 from relay.steps import log_arrival, steps_are_logged
 from relay.store import Store
@@ -72,9 +72,7 @@ class Ingest:
             event = await _examined(source, event)
         event = track(event, source)
         owed = owe(event, self._routes, self._targets)
-        # What is told to the sender is what the first target answers that is forwarded to.
-        forwarded = (new.target for new in owed if new.action == "forward")
-        answerer = next(forwarded, "") if source.answer.mode == "wait" else ""
+        answerer = _find_answerer(owed) if source.answer.mode == "wait" else ""
         stored = await self._keep(event, owed, answerer)
         if steps_are_logged():
             log_arrival(stored.id, event, stored.outcome, self._routes, stored.duplicate_of)
@@ -99,7 +97,10 @@ class Ingest:
         return stored
 
     async def _wait(self, wanted: Answer, given: Answered, awaited: Awaited, id_: int) -> Answered:
-        """Return the answer of the target; 202 when it gives none in time, 502 when it will never give one."""
+        """Return the answer of the target; 202 when it gives none in time, 502 when it will never give one.
+
+        A handler that returned nothing has done its work: the source's own answer stands.
+        """
         try:
             response = await self._replies.answer(awaited, wanted.timeout)
         except UnansweredError:
@@ -114,6 +115,8 @@ class Ingest:
         else:
             if response is None:
                 answered = replace(given, status=202)
+            elif response is NO_ANSWER:
+                return given
             else:
                 type_, headers = passed_on(response.headers)
                 answered = replace(
@@ -160,6 +163,12 @@ class Ingest:
         )
         await self._keep(event)
         return refusal(508, "loop", "this request was forwarded by relay and came back")
+
+
+def _find_answerer(owed: tuple[NewDelivery, ...]) -> str:
+    """Return the target whose answer goes to the sender: the first forwarded to, else the first handler."""
+    targets = (new.target for action in ("forward", "handler") for new in owed if new.action == action)
+    return next(targets, "")
 
 
 async def _examined(source: Source, event: NewEvent) -> NewEvent:

@@ -18,6 +18,10 @@ _OVER = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.
 _STAYS = HOP_BY_HOP | {"content-length", "content-type", "x-relay-event"}
 
 
+# What a handler gives that did its work and returned nothing for the sender.
+NO_ANSWER = ReceivedResponse(status=204)
+
+
 class UnansweredError(Exception):
     """A delivery ended without an answer of its target: none will come."""
 
@@ -42,8 +46,8 @@ class Replies:
     async def answer(self, awaited: Awaited, seconds: float) -> ReceivedResponse | None:
         """Return the first response that a delivery gets after the attempts it had.
 
-        None when none came within `seconds`. Raises UnansweredError when the delivery ended without one,
-        PartialAnswerError when it was too large or broke off.
+        None when none came within `seconds`, NO_ANSWER when the delivery succeeded without one. Raises
+        UnansweredError when it ended otherwise without one, PartialAnswerError when it was too large or broke off.
         """
         rung = asyncio.Event()
         waiting = self._waiting.setdefault(awaited.delivery, [])
@@ -77,6 +81,8 @@ class Replies:
             for attempt in await self._store.deliveries.attempts(awaited.delivery):
                 if attempt.number > awaited.attempts and attempt.response is not None:
                     return attempt.response
+            if state is DeliveryState.SUCCEEDED:
+                return NO_ANSWER
             if state in _OVER:
                 raise UnansweredError
             await rung.wait()

@@ -6,8 +6,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from relay.actions.awaited import AwaitedAnswers
 from relay.actions.base import Action
 from relay.actions.outgoing import edited
+from relay.actions.wire import KEPT_BODY
 from relay.clock import Clock
 from relay.handlers.crew import Crew
 from relay.handlers.event import judged
@@ -28,12 +30,21 @@ class Handler(Action[HandlerOptions]):
     """Runs handlers files; an async context manager around their processes.
 
     `broken` says of each target whose file cannot be run why, and is kept current in place; each
-    change is published. What waits for such a target waits as for one that is down.
+    change is published. `awaited` are deliveries whose reply a sender waits for. What waits for such a
+    target waits as for one that is down.
     """
 
     name = "handler"
 
-    def __init__(self, *, broken: dict[str, str], publish: Callable[[Signal], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        broken: dict[str, str],
+        publish: Callable[[Signal], None],
+        clock: Clock,
+        awaited: AwaitedAnswers | None = None,
+    ) -> None:
+        self._awaited = awaited or AwaitedAnswers()
         self._broken = broken
         self._publish = publish
         self._clock = clock
@@ -61,8 +72,8 @@ class Handler(Action[HandlerOptions]):
             return ActionResult(outcome=Retry(error.sentence, unreachable=True), output=error.output)
         self._note(options.target, None)
         # Kept like the answer of an app: it is shown with the attempt, and goes to a sender that waits for it.
-        response = run.reply and ReceivedResponse(status=200, headers=_JSON, body=run.reply)
-        return ActionResult(outcome=run.outcome, response=response or None, output=run.output)
+        response = None if run.reply is None else self._keep_reply(delivery.id, run.reply)
+        return ActionResult(outcome=run.outcome, response=response, output=run.output)
 
     async def reachable(self, options: HandlerOptions) -> bool:
         """Say whether the file can be run; one that could not is tried again when it changed."""
@@ -70,6 +81,13 @@ class Handler(Action[HandlerOptions]):
         mended = await crew.mended()
         self._note(options.target, crew.error)
         return mended
+
+    def _keep_reply(self, delivery: int, reply: bytes) -> ReceivedResponse:
+        whole = ReceivedResponse(status=200, headers=_JSON, body=reply)
+        if len(reply) <= KEPT_BODY:
+            return whole
+        self._awaited.keep(delivery, whole)
+        return replace(whole, body=reply[:KEPT_BODY], cut=True)
 
     def _crew(self, options: HandlerOptions) -> Crew:
         return self._crews.setdefault(options.target, Crew(options, self._clock))

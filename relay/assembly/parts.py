@@ -72,7 +72,12 @@ def email(ground: Ground) -> Email:
 
 def handler(ground: Ground) -> Handler:
     """Return the action that calls the user's own functions."""
-    return Handler(broken=ground.live.broken, publish=ground.bus.publish, clock=ground.clock)
+    return Handler(
+        broken=ground.live.broken,
+        publish=ground.bus.publish,
+        clock=ground.clock,
+        awaited=ground.awaited,
+    )
 
 
 def engine(ground: Ground, actions: tuple[Action[Any], ...], email: Email, above: int) -> Engine:

@@ -296,3 +296,28 @@ async def test_a_forged_event_reaches_no_handler(start, write, settled):
     status, event = await at.api("/api/triggers", "POST", json={"source": "stripe", "type": "invoice.paid"})
     assert status == 201, event
     assert (await settled(at, 1))["attempts"][0]["output"] == "reached\n"
+
+
+WAITING = '[sources.test]\nprovider = "custom"\nanswer = { mode = "wait", timeout = "20s" }\n'
+
+
+async def test_a_sender_that_waits_gets_what_the_handler_returned(relay, settled):
+    at = await relay("@on('*')\ndef it(event): return {'text': 'x' * event.payload['n']}\n", WAITING + APP)
+    for number, length in enumerate((3, 200_000), start=1):
+        async with at.session.post(f"{at.ingress}/webhooks/test", json={"n": length}) as response:
+            assert (response.status, response.content_type) == (200, "application/json")
+            assert await response.json() == {"text": "x" * length}
+        (attempt,) = (await settled(at, number))["attempts"]
+        kept = attempt["response"]
+        assert (kept["status"], kept["cut"]) == (200, length > 64_000)
+
+
+async def test_a_sender_that_waits_gets_the_sources_own_answer_where_the_handler_returned_nothing(relay):
+    at = await relay("@on('*')\ndef it(event): pass\n", WAITING + APP)
+    status, body = await at.send()
+    assert (status, json.loads(body)["outcome"]) == (200, "accepted")
+
+
+async def test_a_sender_that_waits_for_a_handler_that_gives_up_is_told_502(relay):
+    at = await relay("@on('*')\ndef it(event): return Failed('never')\n", WAITING + APP)
+    assert (await at.send())[0] == 502

@@ -39,6 +39,7 @@ PROGRAMS = {
     "bash": "bash",
     "chromium": "chromium",
     "curl": "curl",
+    "jq": "jq",
     "openssl": "openssl",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",

@@ -21,7 +21,7 @@ def test_its_example_is_valid(tmp_path):
     (tmp_path / "emails").mkdir()
     (tmp_path / "emails/welcome.html").write_text("<p>{{ payload.user.name }}</p>")
     path = tmp_path / "relay.toml"
-    path.write_text('[sources.app]\nprovider = "custom"\n' + found)
+    path.write_text(found)
     config = load(path, Overrides(), {"SMTP_USERNAME": "relay", "SMTP_PASSWORD": "word"})
     assert config.smtp.allow_recipients == ("*@example.com",)
     assert [notice for notice in config.notices if notice.startswith(("smtp", "emails"))] == []

@@ -209,6 +209,8 @@ async def _email(request: web.Request, event: Event, form: Mapping[str, str]) ->
 
 def _note(here: Desk) -> str:
     if blocked := here.custody.standing.mail_blocked:
+        if blocked.startswith("the vault is locked"):
+            return "The vault is locked: the mail waits until it is open."
         return f"{blocked[:1].upper()}{blocked[1:]}. It waits until then."
     if here.setup.smtp:
         return f"Sent by {printable(here.setup.smtp, 120)}."

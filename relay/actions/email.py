@@ -184,7 +184,11 @@ class Email(Action[EmailOptions]):
         back = await self._once.take(claim)
         if back is not None:
             return back
-        await outbox.keep(self._post.outbox, stamp.message_id, source)
+        try:
+            await outbox.keep(self._post.outbox, stamp.message_id, source)
+        except MailError as error:
+            # A full disk or a folder that is not there: neither is the mail's fault, and both pass.
+            return Retry(error.sentence)
         return Succeeded("kept in the outbox")
 
     async def _write_down(

@@ -18,15 +18,16 @@ from relay.config.sources import build_sources, inbox, source_notices, with_secr
 from relay.config.targets import Targets, build_smtp, build_targets, forward_target
 from relay.config.units import endpoint
 from relay.dial import Rules
-from relay.errors import ConfigError, TargetError
+from relay.errors import ConfigError, TargetError, TunnelError
 from relay.mail.compose import EmailOptions
 from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
 from relay.model.secret import Secret
+from relay.model.text import printable
 from relay.retention import Keep
 from relay.tunnel.agent import named_agent
-from relay.tunnel.tunnel import TunnelOptions
+from relay.tunnel.tunnel import TunnelOptions, checked_address
 from relay.vault import Need, Vault
 
 DEFAULT_FILE = "relay.toml"
@@ -288,6 +289,14 @@ def _tunnel_problems(table: TunnelTable) -> list[str]:
         problems.append(
             'tunnel.public_url: provider = "static" needs one, such as "https://hooks.example.dev"'
         )
+    if table.public_url:
+        try:
+            checked_address(table.public_url, "it")
+        except TunnelError:
+            problems.append(
+                f"tunnel.public_url: {printable(repr(table.public_url), 200)} is not a plain https URL; providers call "
+                "nothing else, so write one such as https://hooks.example.dev"
+            )
     return problems
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from relay.config.units import DURATION_SCHEMA, Duration, Endpoint, Size, endpoint, seconds
+from relay.config.units import DURATION_SCHEMA, BodyLimit, Duration, Endpoint, Size, endpoint, seconds
 from relay.vault.form import NAME, NAME_RULE
 
 
@@ -78,7 +78,7 @@ class ServerTable(Table):
     allowed_hosts: list[str] = []
     allow_targets: list[str] = []
     data_dir: str = ".relay"
-    max_body: Size = 25_000_000
+    max_body: BodyLimit = 25_000_000
     inbox: bool = True
 
 
@@ -207,7 +207,7 @@ class SourceTable(Table):
     allow_ips: list[str] = []
     rate_limit: RateLimit | None = None
     content_types: Names = []
-    max_body: Size | None = None
+    max_body: BodyLimit | None = None
     answer: AnswerTable = AnswerTable()
     signature: SignatureTable | None = None
     messages: MessagesTable | None = None

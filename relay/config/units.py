@@ -28,6 +28,14 @@ def size(value: object) -> int:
     return int(float(match[1]) * _BYTES[match[2].upper()])
 
 
+def positive_size(value: object) -> int:
+    """Return how many bytes a size is. Raises ValueError, also for one of no byte: it would refuse every body."""
+    found = size(value)
+    if found < 1:
+        raise ValueError(f"{value!r} would refuse every body; write one such as 64KB or 25MB")
+    return found
+
+
 def endpoint(value: object) -> tuple[str, int]:
     """Return host and port of "127.0.0.1:8400"; port 0 stands for "auto". Raises ValueError."""
     match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
@@ -61,4 +69,5 @@ ENDPOINT_SCHEMA = {"type": "string", "pattern": f"^{_ENDPOINT.pattern}$", "examp
 
 Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema(DURATION_SCHEMA)]
 Size = Annotated[int, BeforeValidator(size), WithJsonSchema(SIZE_SCHEMA)]
+BodyLimit = Annotated[int, BeforeValidator(positive_size), WithJsonSchema(SIZE_SCHEMA)]
 Endpoint = Annotated[tuple[str, int], BeforeValidator(endpoint), WithJsonSchema(ENDPOINT_SCHEMA)]

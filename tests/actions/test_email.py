@@ -192,12 +192,16 @@ async def test_without_a_server_a_mail_is_kept_in_the_outbox(tmp_path):
     assert mail.get_content().strip() == "Thanks for Ä-1."
 
 
-async def test_an_outbox_that_cannot_be_written_is_a_failure_that_says_so(tmp_path):
+async def test_an_outbox_that_cannot_be_written_is_tried_again_once_there_is_room(tmp_path):
     async with desk(tmp_path) as it:
         (tmp_path / "data" / "outbox").write_text("in the way")
         result = await it.run()
-    assert isinstance(result.outcome, Failed)
-    assert result.outcome.detail.startswith(f"cannot keep a mail in {tmp_path}")
+        assert isinstance(result.outcome, Retry)
+        assert result.outcome.detail.startswith(f"cannot keep a mail in {tmp_path}")
+        assert await it.messages() == ()
+        (tmp_path / "data" / "outbox").unlink()
+        assert (await it.run()).outcome == Succeeded("kept in the outbox")
+        assert len(await it.messages()) == 1
 
 
 async def test_with_a_server_a_mail_is_sent_and_written_down(tmp_path, sink):
@@ -447,7 +451,7 @@ async def test_what_was_kept_in_the_outbox_may_be_sent_for_real_and_not_the_othe
 async def test_a_mail_whose_outbox_was_not_written_is_kept_when_it_can_be(tmp_path):
     async with desk(tmp_path) as it:
         (tmp_path / "data" / "outbox").write_text("in the way")
-        assert isinstance((await it.run()).outcome, Failed)
+        assert isinstance((await it.run()).outcome, Retry)
         (tmp_path / "data" / "outbox").unlink()
         assert (await it.run()).outcome == Succeeded("kept in the outbox")
 

@@ -396,3 +396,22 @@ to = ["nowhere"]
         ]
     )
     assert "routes.0.to: there is no [targets.mial]; did you mean 'mail'?" in found
+
+
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        ('[server]\nmax_body = "0B"\n', r"server\.max_body: '0B' would refuse every body"),
+        ('[server]\nmax_body = "0.1B"\n', r"server\.max_body: '0\.1B' would refuse every body"),
+        ('[sources.stripe]\nmax_body = "0KB"\n', r"sources\.stripe\.max_body: '0KB' would refuse every body"),
+        (
+            '[tunnel]\nprovider = "static"\npublic_url = "http://hooks.example.dev"\n',
+            r"tunnel\.public_url: 'http://hooks.example.dev' is not a plain https URL",
+        ),
+        ('[tunnel]\npublic_url = "hooks.example.dev"\n', r"tunnel\.public_url: .* is not a plain https URL"),
+    ],
+)
+def test_a_value_that_could_never_work_is_refused(tmp_path, toml, problem):
+    (tmp_path / "relay.toml").write_text(toml)
+    with pytest.raises(ConfigError, match=problem):
+        load(tmp_path / "relay.toml", environ={})

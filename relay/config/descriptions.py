@@ -43,7 +43,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "scheme": "Pins one of the provider's schemes where it has several.",
         "verify": "`enforce` answers 401 to what fails, `report` accepts and flags it, `off` checks nothing.",
         "tolerance": "How old a signature may be; the provider's own limit by default. `off` checks no age.",
-        "public_url": "The address that the provider calls, where it signs the URL; the tunnel's by default.",
+        "public_url": "The URL the provider calls, where it signs it: no other counts then. The tunnel's by default.",
         "events": "The types that are taken, with `*`; what has none of them is stored, answered 200, marked ignored.",
         "duplicates": "`drop` stores a repeated key and delivers it to nobody, `deliver` delivers it again.",
         "require_idempotency_key": "Whether an event without a key gets 400.",

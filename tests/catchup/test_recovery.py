@@ -227,13 +227,13 @@ async def test_stripe_is_asked_for_what_the_source_lists(start, stripe, tables, 
 
 
 async def test_of_stripe_also_what_an_endpoint_took_where_that_is_wanted(
-    start, stripe, tables, environ, catch_up
+    start, stripe, tables, environ, catch_up, tmp_path
 ):
     stripe.happen("charge.failed", ago(minutes=5), delivered=True)
     at = await start(tables(stripe), environ)
     assert (await catch_up(at, "stripe"))[1]["found"] == 0
     other = await start(
-        tables(stripe, "undelivered = false").replace("\n\n", "\n"), environ, data_dir=".other"
+        tables(stripe, "undelivered = false").replace("\n\n", "\n"), environ, data_dir=str(tmp_path / "other")
     )
     assert (await catch_up(other, "stripe"))[1]["recovered"] == 1
 
@@ -356,12 +356,14 @@ async def test_it_appears_live(start, github, tables, environ, catch_up):
                 pass
 
 
-async def test_exported_and_imported_it_stays_what_it_is(start, stripe, tables, environ, catch_up, events):
+async def test_exported_and_imported_it_stays_what_it_is(
+    start, stripe, tables, environ, catch_up, events, tmp_path
+):
     stripe.happen("charge.failed", ago(minutes=5))
     here = await start(tables(stripe), environ)
     await catch_up(here, "stripe")
     _, lines = await here.api("/api/export?raw=1")
-    there = await start(tables(stripe), environ, data_dir=".other")
+    there = await start(tables(stripe), environ, data_dir=str(tmp_path / "other"))
     headers = {"Content-Type": "application/x-ndjson"}
     assert (await there.api("/api/import", "POST", data=lines, headers=headers))[1]["imported"] == 1
     (ours,), (theirs,) = await events(here), await events(there)

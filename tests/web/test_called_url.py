@@ -175,3 +175,21 @@ async def test_contentful_signs_the_path_of_the_url_that_it_called(start, path, 
         "x-contentful-signature": hmac.new(b"s" * 64, text.encode(), hashlib.sha256).hexdigest(),
     }
     assert (await at.send("/webhooks/contentful", headers=headers))[0] == status
+
+
+@pytest.mark.parametrize("header", ["X-Original-URI", "X-Forwarded-Uri", "X-Envoy-Original-Path"])
+async def test_the_doctor_reads_the_path_that_a_proxy_has_rewritten(start, header):
+    at = await start('[sources.twilio]\npublic_url = "https://hooks.example/webhooks/twilio"\n', ENVIRON)
+    signed = "https://hooks.example/api/v2/incoming"
+    assert await send(at, "INGRESS", signed, **{header: "/api/v2/incoming"}) == 401
+    found = (await at.api("/api/events/1"))[1]["hints"][0]
+    assert (found["cause"], found["line"]) == ("url_differs", f'public_url = "{signed}"')
+
+
+async def test_the_doctor_names_the_address_of_the_source_where_a_path_lies_below_it(start):
+    at = await start("", ENVIRON)
+    signed = "https://any.example/webhooks/twilio/sms"
+    assert await send(at, "any.example", signed, path="/webhooks/twilio/sms", **THROUGH) == 401
+    found = (await at.api("/api/events/1"))[1]["hints"][0]
+    assert found["title"] == "Signed for another URL: the protocol differs"
+    assert found["line"] == 'public_url = "https://any.example/webhooks/twilio"'

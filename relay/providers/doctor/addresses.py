@@ -12,7 +12,9 @@ from relay.providers.doctor.case import Case, Finding, name_of
 from relay.providers.schemes.urls import address
 
 _KIND = "Other addresses"
-_MOST = 400
+_MOST = 600
+# Where proxies that rewrite the path write down what was called: nginx, Traefik, Envoy and IIS.
+_ORIGINAL = ("X-Original-URI", "X-Forwarded-Uri", "X-Envoy-Original-Path", "X-Original-URL", "X-Rewrite-URL")
 
 
 def other_address(bench: Bench) -> Iterator[Finding]:
@@ -63,8 +65,10 @@ def _paths(case: Case, path: str) -> tuple[str, ...]:
     forwarded = case.capture.header("X-Forwarded-Prefix") or ""
     rest = path.removeprefix("/webhooks")
     name = f"/{path.rstrip('/').rpartition('/')[2]}"
+    called = (case.capture.header(header) or "" for header in _ORIGINAL)
     return (
         toggled,
+        *(urlsplit(url).path for url in called if url.startswith(("/", "http"))),
         case.capture.path,
         forwarded + path,
         unquote(path),

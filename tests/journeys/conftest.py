@@ -33,10 +33,16 @@ def pytest_collection_modifyitems(items):
 
 
 class App:
-    """The app being developed: it checks signatures as Stripe says, and remembers what it got."""
+    """The app being developed: it checks signatures as Stripe says, and remembers what it got.
+
+    Once it has as many requests as `room` says, it answers none until it is `open` again.
+    """
 
     def __init__(self):
         self.got = []
+        self.room = None
+        self.open = asyncio.Event()
+        self.open.set()
         self.status = 200
         self.runner = None
 
@@ -55,6 +61,9 @@ class App:
     async def take(self, request):
         body = await request.read()
         self.got.append((request.path_qs, request.headers.copy(), body))
+        if len(self.got) == self.room:
+            self.open.clear()
+        await self.open.wait()
         parts = dict(
             part.split("=", 1) for part in request.headers.get("Stripe-Signature", "t=,v1=").split(",")
         )

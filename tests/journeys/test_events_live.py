@@ -114,7 +114,7 @@ async def test_results_of_deliveries_arrive_in_the_row_and_the_hop_line(site):
     site.app.status = 500
     await site.stripe()
     page = await site.page()
-    await page.until("document.querySelector('#d-1').innerText.includes('Try 2')")
+    await page.until("/Try [2-9]/.test(document.querySelector('#d-1').innerText)")
     assert "Verified" in await page.js("document.querySelector('#hops').innerText")
     site.app.status = 200
     await page.key("5")
@@ -137,9 +137,9 @@ async def test_after_a_restart_the_page_catches_up_by_itself(site):
     await page.until(LIVE)
     ingress, dashboard = (url.partition("://")[2] for url in (site.ingress, site.dashboard))
     await site.stop()
-    await page.until("!document.querySelector('#stopped').hidden", 5)
+    await page.until("!document.querySelector('#stopped').hidden")
     toml = (site.folder / "relay.toml").read_text()
     await site.start(toml, ingress=ingress, dashboard=dashboard)
     await site.send()
-    await page.until(f"document.querySelector('#stopped').hidden && {COUNT} === 2", 6)
+    await page.until(f"document.querySelector('#stopped').hidden && {COUNT} === 2")
     await page.until("document.querySelector('#toast').innerText.includes('relay restarted')")

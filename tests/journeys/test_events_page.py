@@ -227,4 +227,4 @@ async def test_a_mail_is_previewed_in_a_sandbox_and_a_refusal_names_the_rule(sit
     await page.until("document.querySelector('#errors-email').innerText.includes('elsewhere.test')")
     await page.js("document.querySelector('#em-to').value = ''")
     await page.click("dialog [data-send]")
-    await page.until("document.querySelector('.result .sent')", 6)
+    await page.until("document.querySelector('.result .sent')")

@@ -6,7 +6,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LONG = "a-source-with-a-name-as-long-as-the-file-allows-for-any-of-them1"
 TOML = f'[sources.{LONG}]\nprovider = "custom"\n[sources.stripe]\n[targets.app]\nforward = "{{url}}"\n'
-PAGES = ("/sources", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/stats", "/messages", "/deliveries")
+PAGES = (
+    "/sources",
+    "/targets",
+    "/trigger",
+    "/lab",
+    "/doctor",
+    "/settings",
+    "/stats",
+    "/messages",
+    "/deliveries",
+)
 
 
 async def is_visible(page, selector):
@@ -79,7 +89,9 @@ async def test_somebody_not_signed_in_signs_in_with_the_token(site, restart):
     assert await page.js("getComputedStyle(document.querySelector('.bare')).display") == "grid"
     for text, shown in (("wrong", "#wrong"), (site.relay.login_url, "#side")):
         # By keyboard: a click is lost while one page fades into the next.
-        await page.until("document.readyState === 'complete' && document.querySelector('#token').value === ''")
+        await page.until(
+            "document.readyState === 'complete' && document.querySelector('#token').value === ''"
+        )
         await page.js("document.querySelector('#token').focus()")
         await page.write(text)
         await page.key("Enter")

@@ -143,7 +143,7 @@ async def test_every_text_of_it_can_be_read_in_both_themes(site, locked, width, 
             async with reloading(site, page):
                 await page.write(password)
                 await page.key("Enter")
-            await page.until("document.body?.innerText.includes('The vault was opened')", 10)
+            await page.until("document.body?.innerText.includes('The vault was opened')")
         for scheme in ("light", "dark"):
             await page.media(scheme, "reduce")
             for path in (

@@ -342,13 +342,12 @@ async def test_a_large_body_is_judged_without_holding_others_up(shop):
     )
     body = json.dumps([{"a": n} for n in range(60_000)]).encode()
     large = asyncio.ensure_future(post(at, body))
-    waits = []
+    meanwhile = 0
     while not large.done():
-        began = asyncio.get_running_loop().time()
         assert (await at.send("/webhooks/other"))[0] == 200
-        waits.append(asyncio.get_running_loop().time() - began)
+        meanwhile += not large.done()
     assert (await large)[0] == 200
-    assert max(waits) < 2.0
+    assert meanwhile
 
 
 # ---- where it shows ----

@@ -12,6 +12,7 @@ from relay.config.secrets import explain
 from relay.errors import RelayError
 from relay.files import find_folder_risks
 from relay.handlers.options import HandlerOptions
+from relay.mail.compose import EmailOptions
 from relay.mail.smtp import probe
 from relay.model.delivery import Succeeded
 from relay.model.event import Source, VerifyMode
@@ -89,7 +90,8 @@ async def target(config: Config, name: str) -> Finding:
     why = await target_answers(config.targets[name], config.smtp, PATIENT)
     if not why:
         return good(f"target {name}", "answers")
-    return bad(f"target {name}", why, "start it, or correct its address")
+    blocked = isinstance(options, EmailOptions) and config.smtp is not None and config.smtp.blocked
+    return bad(f"target {name}", why, "see mail" if blocked else "start it, or correct its address")
 
 
 async def mail(config: Config) -> Finding:

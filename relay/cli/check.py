@@ -60,7 +60,8 @@ async def _silent(config: Config) -> list[str]:
     return [
         f"targets.{target.name}: {why}; relay keeps what is for it until it is there"
         for target, why in zip(targets, answers, strict=True)
-        if why
+        # What mail waits for is a warning already.
+        if why and not (target.action == "email" and config.smtp is not None and config.smtp.blocked)
     ]
 
 

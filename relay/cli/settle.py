@@ -27,10 +27,18 @@ async def settled(api: Api, id_: int, made: int = 0, patience: float = PATIENCE)
             return delivery
         if loop.time() > until:
             break
+        if pause == _PAUSES[-1] and (why := await _credential_missing(api, delivery["target"])):
+            raise NothingMatched(f"delivery {id_} to {delivery['target']} waits: {why}")
         await asyncio.sleep(pause)
     raise NothingMatched(
         f"delivery {id_} is still waiting after {duration(patience)}", hint="relay deliveries shows it"
     )
+
+
+async def _credential_missing(api: Api, target: str) -> str:
+    """Return which credential a target waits for, "" for none: nothing comes of waiting along with it."""
+    targets = (await api.get("/api/status"))["targets"]
+    return next((one["detail"] for one in targets if one["name"] == target and one["state"] == "locked"), "")
 
 
 def tell(call: Call, delivery: Json, event: Json | None = None) -> None:

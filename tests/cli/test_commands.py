@@ -597,3 +597,23 @@ def test_the_dry_run_of_many_is_a_sentence(inside, tmp_path):
         r"1 delivery of 1 event, received [0-9:]+ to [0-9:]+, would be made; 1 event would go nowhere; nothing"
     )
     assert told.search(done.err), done.err
+
+
+def test_a_sample_that_is_mailed_does_not_wait_for_a_credential_that_is_missing(inside, tmp_path):
+    (tmp_path / "relay.toml").write_text(
+        "[targets.mail]\nemail = 'm'\n[emails.m]\nto = 'ada@example.com'\nsubject = 'x'\ntext = 'y'\n"
+        "[smtp]\nhost = '127.0.0.1'\nport = 9\nsender = 'relay@example.com'\n"
+        "username = 'env:NO_SUCH_NAME'\npassword = 'env:NO_SUCH_WORD'\n"
+    )
+    done = inside("trigger", "shop", "a.b")
+    assert done.code == 1
+    assert done.err == (
+        "relay: delivery 1 to mail waits: NO_SUCH_NAME is not set and NO_SUCH_WORD is not set, so mail cannot log in\n"
+    )
+    checked = inside("check").err
+    assert checked.count("so mail cannot log in") == 1
+    found = inside("doctor").out
+    assert (
+        "failed  mail         NO_SUCH_NAME is not set and NO_SUCH_WORD is not set, so mail cannot log in"
+        in found
+    )

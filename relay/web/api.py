@@ -1,5 +1,7 @@
 """The JSON API: what the dashboard shows and does, for programs."""
 
+import asyncio
+
 from aiohttp import web
 
 from relay.actions.forward import ForwardOptions
@@ -11,6 +13,7 @@ from relay.routing import RouteMatch, stumbled
 from relay.store.deliveries import count_states
 from relay.web import asked, shapes, vault
 from relay.web.answers import json_response
+from relay.web.bodies import decoded
 from relay.web.diagnosis import ruled, wanted
 from relay.web.keys import Desk, TriggerRequest, desk
 
@@ -94,6 +97,9 @@ async def event(request: web.Request) -> web.Response:
     hints += [shapes.stumbled(match) for match in stumbled(whole, here.setup.routes)]
     shape = shapes.event(whole, count_states(made), hints)
     shape["delivery_ids"] = [item.id for item in made]
+    payload = whole.capture.payload
+    heavy = payload.is_heavy
+    shape["decoded"] = await asyncio.to_thread(decoded, payload) if heavy else decoded(payload)
     return json_response(shape)
 
 

@@ -80,6 +80,17 @@ def read(event: Event) -> Body:
     return body
 
 
+def decoded(payload: Payload) -> dict[str, object] | None:
+    """Return a body as text that came packed or in another charset, or does not read as declared; else None.
+
+    `problem` says why it does not, or where unpacking stopped; `text` is what there is, None for bytes.
+    """
+    unpacked, problem = payload.unpacked, payload.problem
+    if not problem and not unpacked.encodings and _as_utf8(payload) == unpacked.content:
+        return None
+    return {"encodings": list(unpacked.encodings), "problem": problem, "text": payload.text}
+
+
 def _as_utf8(payload: Payload) -> bytes:
     content, text = payload.unpacked.content, payload.text
     return content if text is None else text.encode("utf-8", "surrogatepass")

@@ -60,6 +60,21 @@ async def test_a_body_is_kept_as_it_came_and_read_everywhere(start, kind):
     assert preview["subject"] == "René"
 
 
+async def test_the_api_gives_a_packed_body_decoded_too(start):
+    at = await start()
+    for kind in ("gzip", "latin-1", "form"):
+        body, headers = KINDS[kind]
+        await at.send(data=body, headers=headers)
+    await at.send(data=b"x", headers={"Content-Encoding": "exi"})
+    found = [(await at.api(f"/api/events/{number}"))[1]["decoded"] for number in (1, 2, 3, 4)]
+    assert found == [
+        {"encodings": ["gzip"], "problem": "", "text": JSON},
+        {"encodings": [], "problem": "", "text": JSON},
+        None,
+        {"encodings": [], "problem": "its encoding exi cannot be read here", "text": "x"},
+    ]
+
+
 async def page(at, path):
     status, body = await at.api(path)
     assert status == 200

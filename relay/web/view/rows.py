@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
+from relay.model.charsets import media_type
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
 from relay.model.items import headline
@@ -152,5 +153,5 @@ def _answered(delivery: Delivery, otherwise: str) -> str:
 def _summary(event: EventRow) -> str:
     if event.summary:
         return printable(event.summary, 120)
-    kind = event.content_type.rpartition("/")[2] or plural(event.size, "byte")
+    kind = media_type(event.content_type).rpartition("/")[2] or plural(event.size, "byte")
     return printable(kind, 60)

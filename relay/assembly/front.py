@@ -14,7 +14,7 @@ from relay.assembly.mails import rehearsals
 from relay.assembly.parts import Works
 from relay.bus import Bus
 from relay.checkup import looks
-from relay.config.shown import facts
+from relay.config.effective import effective_facts
 from relay.delivery.replay import Replays
 from relay.delivery.resign import describe_signing
 from relay.errors import NotFoundError
@@ -31,7 +31,7 @@ from relay.web.diagnosis import Doctor
 from relay.web.guard import Guard, load_token, own_hosts
 from relay.web.keys import Desk, Live, Setup, TriggerRequest, Verbs
 from relay.web.post import post_sample
-from relay.web.sites import join_address
+from relay.web.sites import address_of, join_address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,13 @@ def setup(ground: Ground) -> Setup:
         addresses={name: _address(target) for name, target in config.targets.items()},
         allow_recipients=config.smtp.allow_recipients if config.smtp else (),
         max_body=config.server.max_body,
-        facts=facts(config.file, config.path),
+        facts=effective_facts(
+            config,
+            {
+                "ingress": address_of(ground.ports.ingress),
+                "dashboard": address_of(ground.ports.dashboard),
+            },
+        ),
         keep=config.keep,
     )
 

@@ -88,6 +88,7 @@ class Config:
     vault: Vault
     needs: tuple[Need, ...] = ()
     environment: Environment
+    overrides: Overrides = Overrides()
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -146,6 +147,7 @@ def load(
         vault=vault,
         needs=needs(file),
         environment=environment,
+        overrides=overrides,
     )
 
 

@@ -20,10 +20,11 @@ _BYTE_ORDER_MARKS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """Variables by name, the .env file that filled the gaps (None without one), and what is odd in it."""
+    """Variables by name, the .env file that filled the gaps (None without one), which ones, and what is odd in it."""
 
     values: Mapping[str, str] = field(repr=False)
     file: Path | None = None
+    from_file: frozenset[str] = frozenset()
     notices: tuple[str, ...] = ()
 
 
@@ -44,7 +45,12 @@ def load_environment(folder: Path, environ: Mapping[str, str]) -> Environment:
             notices.append(f"{path}: line {binding.original.line} is not NAME=value, so it is left out")
         elif binding.key is not None and binding.value is not None:
             found[binding.key] = binding.value
-    return Environment(values=found | dict(environ), file=path, notices=tuple(notices))
+    return Environment(
+        values=found | dict(environ),
+        file=path,
+        from_file=frozenset(found.keys() - environ.keys()),
+        notices=tuple(notices),
+    )
 
 
 def _find(folder: Path, home: str) -> Path | None:

@@ -1,17 +1,15 @@
 """What relay.toml says, value by value, with the line where it says so: for people who want to change it."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from relay.config.file import File
+from relay.config.key_lines import Lines, find_key_lines
 from relay.model.fact import Fact
 
-_HEADER = re.compile(r"^\s*\[+\s*(?P<name>[^\]]+?)\s*\]+")
 _OWN_TABLES = frozenset({"signature", "catch_up"})  # of a source: shown after its other keys
-_KEY = re.compile(r"^\s*(?P<key>[A-Za-z0-9_-]+)\s*=")
 
 
 def facts(file: File, path: Path | None) -> tuple[Fact, ...]:
@@ -25,11 +23,9 @@ def facts(file: File, path: Path | None) -> tuple[Fact, ...]:
             if value is None or name in _OWN_TABLES or (value in ([], {}) and not given):
                 continue
             key = field.alias or name
-            found.append(
-                Fact(
-                    table=table, key=key, value=_said(value), line=lines.get((table, key), 0) if given else 0
-                )
-            )
+            line = _line_of(lines, table, key) if given else 0
+            where = f"line {line}" if line else "relay.toml" if given else "default"
+            found.append(Fact(table=table, key=key, value=_said(value), line=line, where=where))
     return tuple(found)
 
 
@@ -51,22 +47,19 @@ def _tables(file: File) -> Iterator[tuple[str, BaseModel]]:
     yield "retention", file.retention
 
 
-def _lines(path: Path | None) -> dict[tuple[str, str], int]:
+def _lines(path: Path | None) -> Lines:
     """Return where each key is set; a file that cannot be read any more tells of none."""
     try:
-        text = path.read_text(encoding="utf-8") if path else ""
+        return find_key_lines(path.read_text(encoding="utf-8-sig")) if path else {}
     except (OSError, UnicodeDecodeError):
         return {}
-    found: dict[tuple[str, str], int] = {}
-    table, routes = "", 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.match(line):
-            table = header["name"].replace('"', "").replace(" ", "")
-            routes += table == "routes"
-            table = f"routes {routes}" if table == "routes" else table
-        elif key := _KEY.match(line):
-            found.setdefault((table, key["key"]), number)
-    return found
+
+
+def _line_of(lines: Lines, table: str, key: str) -> int:
+    """Return the line of a key; that of its table where it stands inside one that is written on a line."""
+    while (table, key) not in lines and table:
+        table, _, key = table.rpartition(".")
+    return lines.get((table, key), 0)
 
 
 def _said(value: object) -> str:

@@ -47,15 +47,21 @@ async def save(request: web.Request) -> web.Response:
 def _tables(here: Desk) -> list[Table]:
     return [
         Table(
-            name=f"[{name}]" if not name.startswith("routes") else f"[[routes]], number {name.split()[1]}",
+            name=_title(name),
             values=tuple(
                 Value(
                     key=fact.key,
                     value=printable(fact.value, 300),
-                    where=f"line {fact.line}" if fact.line else "default",
+                    where=printable(fact.where, 200),
                 )
                 for fact in group
             ),
         )
         for name, group in groupby(here.setup.facts, key=lambda fact: fact.table)
     ]
+
+
+def _title(table: str) -> str:
+    if table.startswith("routes "):
+        return f"[[routes]], number {table.split()[1]}"
+    return f"[{table}]" if " " not in table else table.capitalize()

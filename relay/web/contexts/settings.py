@@ -9,7 +9,7 @@ from relay.web.view.shell import Shell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """One value of relay.toml and where it stands: `line 14`, or `default`."""
+    """One value and where it comes from: `line 14`, `--ingress`, `the environment`, `default`."""
 
     key: str
     value: str

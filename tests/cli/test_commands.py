@@ -207,7 +207,7 @@ def test_verify_prints_every_check_and_exits_5_unless_verified(ask, shared):
     done = ask("verify", str(forged["id"]))
     assert done.code == 5
     assert "FAILED" in done.out
-    assert "No known secret gives this signature" in done.out
+    assert "Nothing that relay tried gives this signature" in done.out
     assert ask("verify", str(forged["id"]), "--json").objects[0]["reason"] == "signature_mismatch"
 
 

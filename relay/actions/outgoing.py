@@ -9,12 +9,14 @@ from relay.dial import Destination
 from relay.model.delivery import Changes, Delivery, DeliveryReason, SignMode
 from relay.model.event import Capture, Event, Headers
 from relay.model.text import printable
-from relay.providers.sender_urls import public_address
+from relay.providers.sender_urls import public_address, request_target
 
 # RFC 9110, 7.6.1, with those that older software sends.
 HOP_BY_HOP = frozenset(
     {
         "connection",
+        # Its sender has been told to go on already, and the body goes out with the head here.
+        "expect",
         "keep-alive",
         "proxy-authenticate",
         "proxy-authorization",
@@ -88,7 +90,8 @@ def address(
     """Return path and query of the request sent, and a note where it differs in a way that surprises.
 
     A target's own path is where events go; what an event has below its source's path is set below
-    that unless the path is fixed, and its query is kept beside the target's own.
+    that unless the path is fixed, and its query is kept beside the target's own; a `?` with nothing behind it
+    stays at the end of the path.
     """
     notes: tuple[str, ...] = ()
     if changes.path is not None:
@@ -107,6 +110,8 @@ def address(
         # Gateways put raw spaces into a query; what is captured so could not be sent on as it is.
         notes += ("spaces and control characters in the path or query are percent-encoded",)
         path, query = (_UNSENDABLE.sub(lambda found: f"%{ord(found[0]):02X}", part) for part in (path, query))
+    if changes.path is None and not query and request_target(event.capture).endswith("?"):
+        path += "?"
     return path, query, notes
 
 

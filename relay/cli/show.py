@@ -106,10 +106,9 @@ def _print_content(call: Call, whole: Json) -> None:
 
 
 def _facts(whole: Json) -> list[list[Part]]:
-    query = f"?{whole['query']}" if whole["query"] else ""
     facts = {
         "received": whole["received_at"],
-        "request": f"{whole['method']} {whole['path']}{query} "
+        "request": f"{whole['method']} {whole['target']} "
         + ("rebuilt by relay" if whole["recovered"] else f"from {whole['remote']}"),
         "recovered": f"fetched afterwards; sent {whole['sent_at']}" if whole["recovered"] else "",
         "answered": str(whole["status"] or ""),

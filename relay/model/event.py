@@ -23,7 +23,7 @@ class Capture:
 
     `path`, `query` (without its `?`) and both sides of every header pair are latin-1 text:
     one character is one byte of the wire, percent-encoding untouched, order, case and repeats
-    kept. `url` is the full address as the sender believes it, which URL-signing schemes need.
+    kept. `url` is the full address that the sender called, as URL-signing schemes need it, with a bare `?`.
     """
 
     source: str

@@ -62,6 +62,13 @@ def sender_urls(source: Source, capture: Capture, own: OwnAddresses | None = Non
     return tuple(dict.fromkeys(found))
 
 
+def request_target(capture: Capture) -> str:
+    """Return path and query as they stood in the request line, also a `?` with nothing behind it."""
+    if capture.query:
+        return f"{capture.path}?{capture.query}"
+    return f"{capture.path}?" if capture.url.endswith("?") else capture.path
+
+
 def at_first_url(capture: Capture, urls: tuple[str, ...]) -> Capture:
     """Return the request as sent to the likeliest of its URLs."""
     return capture if capture.url == urls[0] else capture.called_at(urls[0])

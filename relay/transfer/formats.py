@@ -11,6 +11,7 @@ from textwrap import dedent
 from relay import __version__
 from relay.model.event import Event, Headers
 from relay.model.text import header_text, printable, readable
+from relay.providers.sender_urls import request_target
 from relay.transfer.context import ExportContext
 from relay.transfer.pytest_module import TAIL, write_head, write_request
 from relay.transfer.record import record, stamp
@@ -102,7 +103,7 @@ def _curl(event: Event, _: ExportContext) -> str:
         has_body = False
     if has_body:
         options.append("--data-binary @-")
-    place = _quote_for_shell(_place(event))
+    place = _quote_for_shell(request_target(event.capture))
     lines = " \\\n  ".join([f'curl -sS "$TARGET"{place}', *options])
     return f"\n# {_title(event)}\n{f'{_printf(capture.body)} | ' if has_body else ''}{lines}\necho\n"
 
@@ -136,7 +137,7 @@ def _printf(body: bytes) -> str:
 def _http(event: Event, _: ExportContext) -> str:
     capture = event.capture
     # Editors take {{x}} for a variable, in the address as well.
-    place = header_text(_place(event)).replace("{", "%7B").replace("}", "%7D")
+    place = header_text(request_target(event.capture)).replace("{", "%7B").replace("}", "%7D")
     lines = [f"### {_title(event)}", f"{capture.method} {{{{target}}}}{place} HTTP/1.1"]
     lines += [f"{name}: {header_text(value)}" for name, value in _sent(capture.headers)]
     text = readable(capture.body)
@@ -199,11 +200,6 @@ FORMATS = {
 
 def _title(event: Event) -> str:
     return printable(f"#{event.id} {event.type} from {event.row.source}, {stamp(event.row.received_at)}")
-
-
-def _place(event: Event) -> str:
-    path, query = event.capture.path, event.capture.query
-    return f"{path}?{query}" if query else path
 
 
 def _shown(headers: Headers) -> Iterator[tuple[str, str]]:

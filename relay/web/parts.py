@@ -5,6 +5,7 @@ import shlex
 from aiohttp import web
 
 from relay.model.text import header_text, is_sensitive
+from relay.providers.sender_urls import request_target
 from relay.web import events, gather, tabs
 from relay.web.asked import identity, number
 from relay.web.bodies import BODIES
@@ -124,7 +125,7 @@ async def curl(request: web.Request) -> web.Response:
     here = desk(request)
     event = await here.store.events.get(identity(request))
     capture = event.capture
-    target = f"{capture.path}?{capture.query}" if capture.query else capture.path
+    target = request_target(capture)
     words = [
         "curl",
         "-X",

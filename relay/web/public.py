@@ -20,7 +20,9 @@ from relay.web.request_parser import RequestParser
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
-MARGIN = 16  # connections beyond the limit that stay a moment after their 503; further ones are closed with it
+MARGIN = (
+    16  # connections beyond the limit that stay a moment after their 503; further ones are closed with it
+)
 KEEPALIVE = 15.0  # seconds; in aiohttp this is also the only deadline for a request head
 LINGER = 1.0  # seconds that a refused body is still read
 _BUFFER = 64 * 1024  # bytes of a body that are read ahead

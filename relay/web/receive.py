@@ -96,7 +96,7 @@ class Door:
     async def receive(self, request: web.BaseRequest) -> web.StreamResponse:
         """Capture one request and answer it as its source says. Raises StoreError."""
         began = self.clock.monotonic()
-        path, _, query = _target(request.raw_path).partition("?")
+        path, mark, query = _target(request.raw_path).partition("?")
         source, caller = self.table.find(path), self._caller(request)
         if source is None:
             self._refused(
@@ -138,6 +138,8 @@ class Door:
             received_at=self.clock.now(),
         )
         urls = sender_urls(source, capture, self.own())
+        if mark and not query:
+            urls = tuple(url if "?" in url else f"{url}?" for url in urls)
         if HOP_HEADER in request.headers:
             answered = await self.ingest.refuse_loop(at_first_url(capture, urls), source)
         else:

@@ -15,6 +15,7 @@ from relay.model.message import Message
 from relay.model.reasons import sentence
 from relay.model.text import header_text, printable
 from relay.providers.doctor import Diagnosis
+from relay.providers.sender_urls import request_target
 from relay.retention import Keep, Notice
 from relay.routing import RouteMatch
 from relay.store.pruning import Usage
@@ -72,6 +73,7 @@ def event(whole: Event, counts: DeliveryCounts, hints: list[Json]) -> Json:
     """Return an event whole: with headers, body, checks and hints."""
     return event_row(whole.row, counts) | {
         "url": header_text(whole.capture.url),
+        "target": header_text(request_target(whole.capture)),
         "headers": headers(whole.capture.headers),
         "body": body(whole.capture.body),
         "checks": checks(whole.verification),
@@ -315,10 +317,7 @@ def _refused(kinds: tuple[Kind, ...]) -> Json:
                 "latest": kind.latest.detail,
                 "remote": kind.latest.remote,
                 "at": kind.latest.at and moment(kind.latest.at),
-                "recent": [
-                    {"detail": one.detail, "remote": one.remote, "at": one.at and moment(one.at)}
-                    for one in kind.recent
-                ],
+                "recent": [{"detail": one.detail, "remote": one.remote} for one in kind.recent],
             }
             for kind in kinds
         },

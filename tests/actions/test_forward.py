@@ -215,7 +215,7 @@ async def test_an_event_goes_to_the_targets_own_path_and_below_it(sent, target, 
     st.text(st.sampled_from("/.%2eEab"), max_size=30), st.text(st.characters(max_codepoint=255), max_size=20)
 )
 def test_no_path_leads_out_of_the_targets_own(below, query):
-    capture = SimpleNamespace(path=f"/webhooks/stripe{below}", query=query, source="stripe")
+    capture = SimpleNamespace(path=f"/webhooks/stripe{below}", query=query, source="stripe", url="")
     destination = check_syntax("http://localhost:3000/hooks")
     options = ForwardOptions(url="http://localhost:3000/hooks")
     event = SimpleNamespace(capture=capture)

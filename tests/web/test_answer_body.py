@@ -47,7 +47,6 @@ async def answered(at, path, data, headers):
     ("source", "status", "kind", "body"),
     [
         ("", 200, XML, TWIML),
-        ('provider = "twilio-simple"\n', 200, XML, TWIML),
         ("answer = { status = 202 }\n", 202, XML, TWIML),
         ('answer = { mode = "wait", timeout = "1s" }\n', 200, XML, TWIML),
         ("answer = { body = '<Response><Reject/></Response>' }\n", 200, XML, REJECT),

@@ -80,6 +80,60 @@ async def test_chunked_bodies_are_joined_and_compressed_ones_left_alone(at):
     assert (await at.api("/api/events/1/body"))[1] == b"abcdefg"
 
 
+async def test_a_query_of_a_question_mark_alone_is_kept_shown_exported_and_forwarded(start, aiohttp_server):
+    lines = asyncio.Queue()
+
+    async def talk(reader, writer):
+        lines.put_nowait(await reader.readline())
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        at = await start(f'[targets.app]\nforward = "http://127.0.0.1:{port}/h"\n')
+        for mark in (b"", b"?", b"??", b"?a="):
+            answer = await raw(
+                at, b"POST /webhooks/x%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % mark
+            )
+            assert b" 200 " in answer
+            assert await lines.get() == b"POST /h%s HTTP/1.1\r\n" % mark
+    events = [await the_event(at, id_) for id_ in (1, 2, 3, 4)]
+    assert [event["target"] for event in events] == [
+        "/webhooks/x",
+        "/webhooks/x?",
+        "/webhooks/x??",
+        "/webhooks/x?a=",
+    ]
+    assert {event["path"] for event in events} == {"/webhooks/x"}
+    for form, wanted in (
+        ("curl", "/webhooks/x?'"),
+        ("http", "/webhooks/x? HTTP"),
+        ("jsonl", '/webhooks/x?"'),
+    ):
+        exported = (await at.api(f"/api/export?q=id:2&as={form}"))[1]
+        text = exported.decode() if isinstance(exported, bytes) else json.dumps(exported)
+        assert wanted in text, text
+    assert b"/webhooks/x?</" in (await at.api("/events/2/headers"))[1]
+
+
+async def test_expect_is_not_forwarded(start, aiohttp_server):
+    heads = asyncio.Queue()
+
+    async def talk(reader, writer):
+        heads.put_nowait(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        at = await start(
+            f'[targets.app]\nforward = "http://127.0.0.1:{server.sockets[0].getsockname()[1]}/h"\n'
+        )
+        await at.send(headers={"Expect": "100-continue"}, expect100=True)
+        head = await heads.get()
+    assert b"expect" not in head.lower()
+    assert ["Expect", "100-continue"] in (await the_event(at))["headers"]
+
+
 async def test_a_body_announced_with_expect_is_asked_for(at):
     host, port = at.ingress.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))

@@ -86,8 +86,6 @@ TWILIO_SIMPLE = Provider(
     title="Twilio (simplified)",
     monogram="Tw",
     docs=TWILIO.docs,
-    answer_body=_NO_TWIML,
-    answer_type=TWILIO.answer_type,
     steps=(
         "Only for senders that sign the body as X-Twilio-Signature: sha256=<hex>; Twilio itself does not.",
     ),

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from relay.model.event import Event
-from relay.model.text import header_text, is_sensitive, printable, readable
+from relay.model.text import header_text, is_sensitive, printable
+from relay.providers.sender_urls import request_target
 from relay.web.view.words import moment, plural, status_phrase
 
 
@@ -30,9 +31,8 @@ class Envelope:
 def envelope(event: Event, reveal: int | None = None) -> Envelope:
     """Return it; the value of a header that usually holds a credential only when `reveal` is its number."""
     row = event.row
-    target = f"{row.path}?{row.query}" if row.query else row.path
     facts = [
-        ("Request", f"{row.method} {printable(readable(target.encode('latin-1')), 2000)}"),
+        ("Request", f"{row.method} {printable(header_text(request_target(event.capture)), 2000)}"),
         ("From", "rebuilt by relay" if row.recovered else printable(row.remote, 80)),
         ("Answered", "nobody: fetched afterwards" if row.recovered else status_phrase(row.status)),
         ("Outcome", row.outcome.value),

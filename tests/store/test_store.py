@@ -455,7 +455,7 @@ async def test_files_are_for_the_owner_alone(store):
 
 async def test_a_database_deleted_under_relay_is_never_written_to_again(store):
     store.path.unlink()
-    with pytest.raises(StoreError, match="deleted or replaced"):
+    with pytest.raises(StoreError, match="was deleted or moved away"):
         await store.events.add(new_event())
 
 

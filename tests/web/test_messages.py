@@ -505,7 +505,7 @@ async def test_rates_count_each_message_once_by_the_day_it_was_sent(start):
     email, sms = rates["totals"]["email"], rates["totals"]["sms"]
     assert (email["sent"], email["delivered"], email["failed"], email["under_way"]) == (4, 2, 1, 1)
     assert (email["delivery_rate"], email["open_rate"], email["click_rate"]) == (0.5, 1.0, 0.5)
-    assert (sms["sent"], sms["delivery_rate"], sms["open_rate"]) == (1, 1.0, 0.0)
+    assert (sms["sent"], sms["delivery_rate"], sms["open_rate"]) == (1, 1.0, None)
     assert [(day["day"], day["channel"]) for day in rates["days"]] == [
         (datetime.now(UTC).date().isoformat(), "email"),
         (datetime.now(UTC).date().isoformat(), "sms"),

@@ -97,7 +97,7 @@ def _judged(
 
 
 def recognised(source: Source, capture: Capture) -> Source:
-    """Return a source that nobody configured with the picks and the answer of the provider its headers name; pure.
+    """Return a source that is not configured with the picks and the answer of the provider its headers name; pure.
 
     What it sends is named like that provider's events and stays unchecked.
     """

@@ -1,7 +1,7 @@
 """The way of an event in words, a line for each step, for people who debug.
 
 The lines go to the logger `relay.events` at level DEBUG: numbers, names and verdicts, never a body, a header or a
-secret. Callers ask `steps_are_logged` first, so that a request pays nothing while nobody reads them.
+secret. Callers ask `steps_are_logged` first, so that a request pays nothing while they are not read.
 """
 
 import logging

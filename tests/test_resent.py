@@ -1,4 +1,4 @@
-"""What a sender sends again because its first try failed, or because nobody wanted it then: it is delivered."""
+"""What a sender sends again because its first try failed, or because it was not listed then: it is delivered."""
 
 import asyncio
 import json

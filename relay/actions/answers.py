@@ -202,7 +202,7 @@ class AnswerParser:
         payload.set_exception(ClientPayloadError("the body is not whole"))
 
     def _drop(self, data: bytes) -> None:
-        """Leave out what comes after the answer: it is nobody's, and the connection has no other use."""
+        """Leave out what comes after the answer: it belongs to no answer, and the connection has no other use."""
         if data.strip(b"\r\n") and not self.notes:
             said = f"its Content-Length of {self._length} bytes" if self._left is not None else "its end"
             self.notes.append(f"the answer went on after {said}")

@@ -41,7 +41,7 @@ async def install(call: Call) -> int:
 async def offer_agent(call: Call, config: Config) -> Config:
     """Return the configuration, with consent to a download where the agent is missing and a person says yes.
 
-    Nobody is asked off a terminal, or where the tunnel needs no agent.
+    No question off a terminal, or where the tunnel needs no agent.
     """
     options = config.tunnel
     has_token = options.authtoken is not None and bool(options.authtoken.reveal().strip())

@@ -45,7 +45,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "tolerance": "How old a signature may be; the provider's own limit by default. `off` checks no age.",
         "public_url": "The URL the provider calls, where it signs it: no other counts then. The tunnel's by default.",
         "events": "The types that are taken, with `*`; what has none of them is stored, answered 200, marked ignored.",
-        "duplicates": "`drop` stores a repeated key and delivers it to nobody, `deliver` delivers it again.",
+        "duplicates": "`drop` stores a repeated key and does not deliver it, `deliver` delivers it again.",
         "require_idempotency_key": "Whether an event without a key gets 400.",
         "deliver_handshakes": "Whether setup handshakes go to targets as well.",
         "idempotency_key": f"Where the key of an event stands, instead of the provider's own place: {_PICK}.",
@@ -97,7 +97,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "timeout": "How long `wait` waits before it answers 202.",
     },
     "RateLimit": {
-        "requests_per_minute": "How many requests a minute are taken, whoever calls.",
+        "requests_per_minute": "How many requests a minute are taken from all callers together.",
         "burst": "How many may come at once.",
     },
     "MessagesTable": {

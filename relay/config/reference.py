@@ -143,7 +143,7 @@ def _as_written(kind: str, value: Any) -> Any:
 
 
 def _table_in(found: dict[str, Any]) -> str | None:
-    """Return the name of the table that is the value of a key, or stands in its list, or below its names."""
+    """Return the name of the table that is the value of a key, or is in its list, or below its names."""
     named = found.get("patternProperties", {}).values()
     for inner in (found, *found.get("anyOf", ()), found.get("items", {}), *named):
         if "$ref" in inner:

@@ -28,7 +28,7 @@ from relay.vault import Vault
 PREFIX = "/webhooks/"
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
 _CUSTOM = "custom"
-_ALIKE = 0.8  # of a provider's name and a table's, where nobody said that one was meant
+_ALIKE = 0.8  # of a provider's name and a table's, where the file names no provider
 _OWN_SCHEME = f'write provider = "{_CUSTOM}"'
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.model import event as model
 from relay.model.event import Capture, Verdict
-from relay.model.items import Batch
+from relay.model.items import RequestItems
 from relay.model.text import header_text
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,7 +99,7 @@ class Judgement:
     id: int = 0
     provider: str = ""
     idempotency_key: str | None = None
-    batch: Batch | None = None
+    batch: RequestItems | None = None
 
 
 def judged(event: model.Event) -> Judgement:

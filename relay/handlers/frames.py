@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.handlers.event import Judgement
 from relay.model.event import Capture, Verdict
-from relay.model.items import Batch
+from relay.model.items import RequestItems
 from relay.model.payload import parse_json
 
 # To the process: an event (JSON, then its body), the question where the run is at this moment, and a secret
@@ -100,6 +100,6 @@ def event(content: bytes, body: bytes) -> tuple[Capture, Judgement]:
         id=value["id"],
         provider=value["provider"],
         idempotency_key=value["key"],
-        batch=Batch.read(value["batch"], value["type"]) if value["batch"] else None,
+        batch=RequestItems.read(value["batch"], value["type"]) if value["batch"] else None,
     )
     return capture, judgement

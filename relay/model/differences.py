@@ -38,7 +38,7 @@ MISSING = Missing.MISSING
 class Side:
     """One event as it is compared: `facts` by name, `answers` by target and name, all of it text to be shown.
 
-    `query` is what stands in for the body where there is none.
+    `query` is used in place of the body where there is none.
     """
 
     facts: Mapping[str, str | None]

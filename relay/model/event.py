@@ -9,7 +9,7 @@ from typing import Protocol
 from relay.model.admission import OPEN, Admission, Problem
 from relay.model.answer import Answer
 from relay.model.charsets import media_type
-from relay.model.items import Batch, ItemPaths, Split
+from relay.model.items import ItemPaths, RequestItems, Split
 from relay.model.message import Matching, StatusReport, Tracked
 from relay.model.payload import Payload
 from relay.model.secret import Secret
@@ -284,7 +284,7 @@ class Event:
     capture: Capture
     verification: Verification
     problems: tuple[Problem, ...] = ()
-    batch: Batch | None = None
+    batch: RequestItems | None = None
 
     @property
     def id(self) -> int:
@@ -319,8 +319,8 @@ class NewEvent:
 
     `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
     seen but may not act. `unless_known`: it is not kept at all where its key was claimed before.
-    `problems` are what its source's rules have against it, `tracked` is what it tells of messages. `events`
-    are those in the request, with their types; None where nobody looked.
+    `problems` are what its source's rules have against it, `tracked` is the status of a message in it. `events`
+    are those in the request, with their types; None where they were not looked for.
     """
 
     capture: Capture

@@ -81,7 +81,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RequestItems:
     """What is stored of the events in a request: where they are, their distinct types, and which of those each has."""
 
     items: ItemPaths
@@ -89,7 +89,7 @@ class Batch:
     order: tuple[int, ...]
 
     @classmethod
-    def of(cls, split: Split) -> "Batch | None":
+    def of(cls, split: Split) -> "RequestItems | None":
         """Return what is stored of a split; None where the request is one event itself."""
         if split.items is None or not split.found:
             return None
@@ -113,7 +113,7 @@ class Batch:
         return plain
 
     @classmethod
-    def read(cls, plain: Mapping[str, Any], type_: str) -> "Batch":
+    def read(cls, plain: Mapping[str, Any], type_: str) -> "RequestItems":
         """Read what `plain` returned, for an event of that type."""
         items = ItemPaths(tuple(tuple(path) for path in plain["at"]), plain.get("form") or "")
         order = tuple(plain["of"]) if plain.get("of") else (0,) * plain["n"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-# Nobody tells whether an SMS was opened or clicked: a rate of 0 would be a claim.
+# No provider reports whether an SMS was opened or clicked: a rate of 0 would be a claim.
 OPENED_CHANNELS = frozenset({"email"})
 
 

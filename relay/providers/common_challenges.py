@@ -44,7 +44,7 @@ def _cloudevents(capture: Capture) -> str | None:
 
 
 def _allowed(origin: str, _: Secret | None) -> Reply:
-    # A callback that the request names is never called: whoever can ask would choose where relay connects to.
+    # A callback that the request names is never called: the caller would choose where relay connects to.
     headers = (
         ("WebHook-Allowed-Origin", origin),
         ("WebHook-Allowed-Rate", "*"),

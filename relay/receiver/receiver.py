@@ -19,7 +19,7 @@ from relay.model.admission import Network
 from relay.model.claim import Claim
 from relay.model.delivery import Failed, Outcome, Retry, Route, Succeeded, Target
 from relay.model.event import Capture, EventOutcome, NewEvent, Source
-from relay.model.items import Batch
+from relay.model.items import RequestItems
 from relay.model.text import printable
 from relay.providers.handshake import Handshake, introduce, shake
 from relay.providers.sender_urls import sender_urls
@@ -256,7 +256,7 @@ async def _run(runner: Runner, event: NewEvent) -> tuple[Outcome | _Overran, byt
         verdict=event.verification.verdict,
         provider=event.provider,
         idempotency_key=event.idempotency_key,
-        batch=Batch.of(event.split),
+        batch=RequestItems.of(event.split),
     )
     try:
         async with asyncio.timeout(runner.timeout) as patience:

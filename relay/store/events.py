@@ -120,7 +120,7 @@ class Events:
         compiled = compile_query(query)
         oldest = 1
         if query.has_words:
-            # What an older relay indexed in another way is found as far as it has been indexed anew.
+            # What an older relay indexed in another way is found as far as it has been indexed again.
             oldest = (await self._indexer.catch_up(_INDEXING)).low
         if before is not None or compiled.everything:
             high = _bounded(before if before is not None else _MAX_ID)

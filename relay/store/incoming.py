@@ -9,7 +9,7 @@ from typing import Any
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome, NewEvent
-from relay.model.items import Batch
+from relay.model.items import RequestItems
 from relay.model.message import Tracked
 from relay.model.signals import MessageChanged
 from relay.model.tally import Label, Tally
@@ -80,7 +80,7 @@ def incoming(event: NewEvent, owed: tuple[NewDelivery, ...], answerer: str = "")
     capture = event.capture
     received_at = to_micros(capture.received_at)
     claims = event.claims_key and event.idempotency_key is not None
-    batch = Batch.of(event.events) if event.events else None
+    batch = RequestItems.of(event.events) if event.events else None
     return Incoming(
         claim=(capture.source, event.idempotency_key or "") if claims else None,
         deliver_duplicates=event.deliver_duplicates,
@@ -182,7 +182,7 @@ class _Holder:
 def _takes_key(
     connection: sqlite3.Connection, item: Incoming, holder: _Holder | None, *, stored_below: int
 ) -> bool:
-    """Decide what becomes of an event whose key another one may have; say whether it has the key from now on."""
+    """Decide the outcome of an event whose key another one may have; return whether it has the key from now on."""
     if holder is None:
         return True
     wanted = item.outcome is EventOutcome.ACCEPTED and not item.deliver_duplicates

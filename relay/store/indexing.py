@@ -12,7 +12,7 @@ from relay.store.writer import Writer
 
 BATCH = 200  # events indexed in one commit: about 10 ms of the writer's time
 # Of the text that is indexed. The index keeps none of it, and an event's words leave it by that very text,
-# so another way to make it needs another number here: everything is indexed anew then.
+# so another way to make it needs another number here: everything is indexed again then.
 _FORM = 2
 _EMPTY = (
     "DROP TABLE words",

@@ -52,7 +52,7 @@ def payload_compares(headers: bytes, body: bytes, query: bytes, path: str, compa
 
 
 def text_matches(wanted: str, *columns: Any) -> bool:
-    """Say whether a text stands in an event letter for letter; `columns` are those of its searchable text."""
+    """Return whether an event holds a text letter for letter; `columns` are those of its searchable text."""
     return text_holds(searchable_text(*columns), wanted)
 
 

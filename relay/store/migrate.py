@@ -29,7 +29,7 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class MigrationPlan:
     """What a database needs: `found` is applied but not recorded yet, `repairs` makes it what it should be."""
 
     recorded: tuple[str, ...] = ()
@@ -45,7 +45,7 @@ def load_migrations() -> tuple[Migration, ...]:
     return tuple(Migration(file.stem.partition("_")[2], file.read_text(encoding="utf-8")) for file in files)
 
 
-def plan_migration(connection: sqlite3.Connection, path: Path) -> Plan:
+def plan_migration(connection: sqlite3.Connection, path: Path) -> MigrationPlan:
     """Return what a database needs, without writing to it.
 
     Raises StoreError for a file that is not relay's, or that another version of relay wrote.
@@ -59,7 +59,7 @@ def plan_migration(connection: sqlite3.Connection, path: Path) -> Plan:
             hint="name another data_dir in relay.toml",
         )
     if not tables:
-        return Plan(missing=migrations, is_new=True)
+        return MigrationPlan(missing=migrations, is_new=True)
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(migrations):
         raise _newer(path, f"schema {version}; this one knows {len(migrations)}")
@@ -69,7 +69,7 @@ def plan_migration(connection: sqlite3.Connection, path: Path) -> Plan:
     unknown = sorted(set(recorded) - {migration.name for migration in migrations})
     if unknown:
         raise _newer(path, f"it has {', '.join(unknown)}, which this one does not know")
-    return Plan(recorded=recorded, missing=_without(migrations, recorded))
+    return MigrationPlan(recorded=recorded, missing=_without(migrations, recorded))
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -89,7 +89,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         _apply(connection, (migration.script,), (migration.name,), len(names))
 
 
-def _plan_unrecorded(connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> Plan:
+def _plan_unrecorded(connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> MigrationPlan:
     actual = read_schema(connection)
     found = _find_applied(actual, migrations)
     try:
@@ -102,7 +102,7 @@ def _plan_unrecorded(connection: sqlite3.Connection, path: Path, migrations: tup
             "it was left as it is",
             hint="export its events with the version that wrote it, or name another data_dir",
         )
-    return Plan(
+    return MigrationPlan(
         found=found, repairs=statements_between(actual, expected), missing=_without(migrations, found)
     )
 

@@ -28,7 +28,7 @@ Listener = Callable[[StoreError | None], None]
 
 
 class MovedError(StoreError):
-    """The database's file is not where it was opened: what is written to it, nobody would find again."""
+    """The database's file is not where it was opened: what is written to it would not be found again."""
 
 
 class Outages:

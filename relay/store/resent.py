@@ -39,7 +39,7 @@ class Earlier:
 def earlier(
     connection: sqlite3.Connection, event: int, owed: Iterable[NewDelivery], answerer: str, now: int
 ) -> Earlier:
-    """Return what becomes of a further try of `event`, whose sender waits for the target `answerer`.
+    """Return the outcome of a further try of `event`, whose sender waits for the target `answerer`.
 
     What waits for that target is made due at `now` (microseconds since 1970). A target that took the
     event, or still is to get it, is not owed it twice.

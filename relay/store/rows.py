@@ -31,7 +31,7 @@ from relay.model.event import (
     Verdict,
     Verification,
 )
-from relay.model.items import Batch
+from relay.model.items import RequestItems
 from relay.model.message import HistoryEntry, MatchWay, Message, MessageStatus
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -106,7 +106,7 @@ def event(row: EventRow, stored: sqlite3.Row) -> Event:
     reason = row.reason if row.verdict is not Verdict.VERIFIED else ""
     verification = Verification(verdict=row.verdict, reason=reason, checks=checks)
     problems = load_problems(stored["problems"])
-    batch = Batch.read(json.loads(stored["batch"]), row.type) if stored["batch"] else None
+    batch = RequestItems.read(json.loads(stored["batch"]), row.type) if stored["batch"] else None
     return Event(row=row, capture=capture, verification=verification, problems=problems, batch=batch)
 
 
@@ -146,7 +146,7 @@ def load_problems(text: str) -> tuple[Problem, ...]:
     return () if text == "[]" else tuple(Problem(**plain) for plain in json.loads(text))
 
 
-def dump_batch(batch: Batch | None) -> str:
+def dump_batch(batch: RequestItems | None) -> str:
     """Return where the events of a request are as JSON; "" where it is one event itself."""
     return json.dumps(batch.plain(), separators=(",", ":")) if batch else ""
 

@@ -19,7 +19,7 @@ from pydantic import (
 
 from relay.errors import UsageError
 from relay.model.event import Capture, Check, Event, EventOutcome, NewEvent, Verdict, Verification
-from relay.model.items import MOST, Batch
+from relay.model.items import MOST, RequestItems
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import REDACTED, is_sensitive, printable, redact
 from relay.store.imports import Parcel
@@ -203,7 +203,7 @@ def _packed(parsed: _Record, body: bytes) -> Parcel:
         name="Imported", passed=None, detail="what follows was checked by the relay that exported it"
     )
     steps = (Check(**step.model_dump()) for step in parsed.checks)
-    batch = Batch.read(parsed.batch.model_dump(), printable(parsed.type)) if parsed.batch else None
+    batch = RequestItems.read(parsed.batch.model_dump(), printable(parsed.type)) if parsed.batch else None
     event = NewEvent(
         capture=capture,
         provider=printable(parsed.provider),

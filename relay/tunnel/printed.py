@@ -152,7 +152,7 @@ class Rank(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Printed:
+class PrintedAddress:
     """An address as printed, how sure it is the tunnel's, and the line around it without host and numbers.
 
     `is_statement`: the line says that there is this address, rather than being about a request.
@@ -174,7 +174,7 @@ class AddressReader:
 
     def __init__(self, pattern: str | None) -> None:
         self._pattern = re.compile(pattern) if pattern else None
-        self.found: Printed | None = None
+        self.found: PrintedAddress | None = None
 
     def read(self, line: str) -> bool:
         """Take in a line while no address is in use; say whether `found` changed. The last of one rank wins."""
@@ -203,7 +203,7 @@ class AddressReader:
                 return True
         return False
 
-    def _printed(self, line: str) -> list[Printed]:
+    def _printed(self, line: str) -> list[PrintedAddress]:
         text = plain_text(line)
         if self._pattern is None:
             return list(addresses_in(text))
@@ -214,7 +214,7 @@ class AddressReader:
         return [_printed(address, Rank.KNOWN, text[: match.start()], text[match.end() :])]
 
 
-def addresses_in(text: str) -> Iterator[Printed]:
+def addresses_in(text: str) -> Iterator[PrintedAddress]:
     """Give the addresses of a plain line that may be a tunnel's."""
     for match in _LINK.finditer(text):
         address = match[0].rstrip(".:!*_…")
@@ -247,11 +247,11 @@ def _rank(address: str, host: str, before: str, after: str) -> Rank | None:
     return Rank.IN_A_SENTENCE
 
 
-def _printed(address: str, rank: Rank, before: str, after: str) -> Printed:
+def _printed(address: str, rank: Rank, before: str, after: str) -> PrintedAddress:
     host = _host(address)
     around = f"{before}…{after}".replace(host, "…") if host else f"{before}…{after}"
     shape = re.sub(r"\d+", "0", " ".join(around.split()))
-    return Printed(address, rank, shape, _is_statement(before, after))
+    return PrintedAddress(address, rank, shape, _is_statement(before, after))
 
 
 def _is_statement(before: str, after: str) -> bool:
@@ -269,7 +269,7 @@ def _is_of_others(host: str) -> bool:
     return False
 
 
-def _is_usable(printed: Printed) -> bool:
+def _is_usable(printed: PrintedAddress) -> bool:
     try:
         checked_address(printed.address, "")
     except TunnelError:

@@ -189,7 +189,7 @@ class RequestParser:
         assert self._payload is not None
         self._closed = True
         self._payload.set_exception(BodyError(reason))
-        self._payload.feed_eof()  # nobody waits for the rest of it
+        self._payload.feed_eof()  # the rest of it is not waited for
         self._payload = None
 
     def _refuse(self, error: AmbiguousError, head: bytes, messages: list[Message]) -> None:

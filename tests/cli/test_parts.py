@@ -76,7 +76,7 @@ def test_a_held_terminal_stops_nobody_and_what_is_dropped_is_counted():
     with os.fdopen(writing, "w", encoding="utf-8") as out:
         terminal = Terminal(out=out, err=out)
         with behind(terminal, lambda: None):
-            # Nobody reads yet: were anything written here, this loop would never end.
+            # Nothing reads yet: were anything written here, this loop would never end.
             for number in range(DEPTH + 2000):
                 terminal.line(f"line {number} " + "x" * 100)
             read = b""

@@ -564,7 +564,7 @@ async def test_when_nothing_fits_what_was_ruled_out_is_said_and_the_secret_comes
         found = await first(at, path, BODY, wrong)
         assert found["cause"] == "unknown"
         assert found["sentence"].startswith("Ruled out: ")
-        for kind in ("JSON or forms written anew", "keys in another order", "cut short", "line breaks"):
+        for kind in ("JSON or forms serialised again", "keys in another order", "cut short", "line breaks"):
             assert kind in found["sentence"]
         assert found["fix"].index("body") < found["fix"].index("secret")
         assert found["line"] == ""

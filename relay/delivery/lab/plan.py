@@ -156,7 +156,7 @@ class Planner:
             # One after another: a hundred bodies at once may be more than there is room for.
             event = await self.store.events.get(row.id)
             if row.verdict is Verdict.INVALID:
-                # An experiment signs events anew, and what was forged would become genuine by it.
+                # An experiment re-signs events, and what was forged would become genuine by it.
                 for experiment in experiments:
                     seen.refused[experiment.name][row.id] = "it failed verification; take a genuine event"
                 continue

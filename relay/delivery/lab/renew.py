@@ -19,7 +19,7 @@ _OBJECT_IDS = ("/data/object/id", "/data/id", "/object/id", "/resource/id", "/id
 def find_event_ids(event: Event) -> tuple[str, ...]:
     """Return the ids that tell an event from others of its source: its idempotency key, or the parts of it.
 
-    A key of several parts (`evt:paid:7`) seldom stands in a request as a whole. Only what does stand there counts.
+    A key of several parts (`evt:paid:7`) is seldom in a request as a whole. Only the parts that are there count.
     """
     key = event.row.idempotency_key or ""
     parts = (part for part in re.split(r"[:|/ ]", key) if _is_id(part) and part != event.row.type)
@@ -37,7 +37,7 @@ def find_object_id(event: Event) -> str | None:
 
 
 def renew_ids(changes: Changes, event: Event, ids: Iterable[str], seed: str) -> Changes:
-    """Return the changes with each of the ids replaced wherever it stands in headers and body.
+    """Return the changes with each of the ids replaced in headers and body.
 
     A new id has the same form, and the same seed gives the same one in every event that holds it.
     """

@@ -208,7 +208,7 @@ ZOOM = Provider(
         ),
     ),
     event_type=body("event"),
-    # A meeting tells of each participant, in one millisecond of several.
+    # A meeting reports each participant, several in one millisecond.
     # https://developers.zoom.us/docs/api/meetings/events/
     idempotency_key=joined(
         "-",

@@ -213,7 +213,7 @@ ADYEN = Provider(
     ),
     event_type=first(body(*_ITEM, "eventCode"), body("type")),
     items=ItemPaths((("notificationItems", None),)),
-    # Adyen tells of one payment several times: what it says of it belongs to the key, and when it came about.
+    # Adyen reports one payment several times: the event code and its date belong to the key.
     # https://docs.adyen.com/development-resources/webhooks/handle-webhook-events
     idempotency_key=each(
         ("notificationItems",),

@@ -164,7 +164,7 @@ def _respelt(text: str) -> Iterator[Spoiling]:
     for form in ("NFC", "NFD"):
         changed = unicodedata.normalize(form, text)
         yield Spoiling(
-            changed, "Letters composed anew", "The saved secret has its accents in another form", fix
+            changed, "Letters composed differently", "The saved secret has its accents in another form", fix
         )
 
 

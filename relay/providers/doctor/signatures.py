@@ -110,7 +110,7 @@ def _likeness(scheme: Hmac | Digest, expected: bytes, came: Came) -> Likeness | 
             return None
         return Likeness(
             "header_malformed",
-            "What stands in front of the signature is not what belongs there: a prefix or a name is another one",
+            "The text in front of the signature is not the expected one: a prefix or a name is another one",
             f"{name} holds the right signature behind it.",
         )
     for encoding, text in _encodings(decode(expected.decode(), scheme.encoding) or b""):

@@ -146,6 +146,6 @@ def _sorted(case: Case) -> Finding | None:
     return Finding(
         cause="body_reordered",
         title="The keys of the body are in alphabetical order",
-        sentence=f"{case.title} sends them in another order: something may have read the JSON and written it anew.",
+        sentence=f"{case.title} sends them in another order: something may have parsed and serialised the JSON.",
         fix="Let whatever stands between the provider and relay pass the body on byte for byte.",
     )

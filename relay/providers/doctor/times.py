@@ -13,7 +13,7 @@ from relay.providers.schemes import SignedText, Time
 from relay.providers.schemes.timing import STEP
 
 _WIDEST = 3600  # seconds around the arrival that are tried
-_FAR = 20_000  # days: 55 years, which no event is old, and nobody's clock is off
+_FAR = 20_000  # days: 55 years, more than any event's age or any clock's error
 _FINER = (("nanoseconds", 10**12), ("microseconds", 10**9), ("milliseconds", 0))
 _SPARE = 600  # seconds that a proposed limit leaves
 

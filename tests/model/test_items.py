@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relay.model.items import LIST, MOST, Batch, ItemPaths, Split, headline
+from relay.model.items import LIST, MOST, ItemPaths, RequestItems, Split, headline
 from relay.model.payload import Payload
 
 META = ItemPaths((("entry", None, "changes", None), ("entry", None, "messaging", None)))
@@ -49,7 +49,7 @@ def test_a_request_of_another_shape_is_one_event_itself(value):
     split = ADYEN.split(payload(value))
     assert (len(split), split.only((0,)).json) == (1, value)
     assert split.values == (() if value is None else (value,))
-    assert Batch.of(split) is None
+    assert RequestItems.of(split) is None
 
 
 def test_events_may_lie_in_a_form_s_field():
@@ -76,9 +76,9 @@ def test_a_batch_without_end_is_cut():
 def test_what_is_stored_gives_the_same_events_again(types):
     body = payload([{"n": 1}, {"n": 2}, {"n": 3}])
     split = LIST.split(body)
-    batch = Batch.of(Split(split.payload, split.items, split.root, split.found, types))
+    batch = RequestItems.of(Split(split.payload, split.items, split.root, split.found, types))
     assert batch.types == tuple(dict.fromkeys(types))
-    again = Batch.read(json.loads(json.dumps(batch.plain())), types[0])
+    again = RequestItems.read(json.loads(json.dumps(batch.plain())), types[0])
     assert again == batch
     assert (again.split(body).types, again.split(body).values) == (types, split.values)
     # A body that is not the stored one, such as an edited copy, is one event.

@@ -7,8 +7,11 @@ from pydantic import BaseModel
 
 from relay.config.file import File
 from relay.config.key_lines import Lines, find_key_lines
+from relay.config.units import duration_text, size_text
 from relay.model.fact import Fact
 
+_SIZES = frozenset({"max_body", "max_size"})
+_NUMBERS = frozenset({"factor", "jitter"})  # written as floats, and no durations
 _OWN_TABLES = frozenset({"signature", "catch_up"})  # of a source: shown after its other keys
 
 
@@ -25,7 +28,7 @@ def facts(file: File, path: Path | None) -> tuple[Fact, ...]:
             key = field.alias or name
             line = _line_of(lines, table, key) if given else 0
             where = f"line {line}" if line else "relay.toml" if given else "default"
-            found.append(Fact(table=table, key=key, value=_said(value), line=line, where=where))
+            found.append(Fact(table=table, key=key, value=_said(value, key), line=line, where=where))
     return tuple(found)
 
 
@@ -62,26 +65,24 @@ def _line_of(lines: Lines, table: str, key: str) -> int:
     return lines.get((table, key), 0)
 
 
-def _said(value: object) -> str:
+def _said(value: object, key: str) -> str:
+    """Return a value as relay.toml writes it; `key` tells sizes from counts and plain numbers from durations."""
     match value:
         case bool():
             return "true" if value else "false"
+        case int() if key in _SIZES:
+            return size_text(value)
         case float():
-            return f"{value:g} s" if value != int(value) or value < 120 else _long(int(value))
+            return f"{value:g}" if key in _NUMBERS else duration_text(value)
         case (str() as host, int() as port):
             return f"{host}:{port}"
         case list():
-            return ", ".join(_said(item) for item in value)
+            return ", ".join(_said(item, key) for item in value)
         case BaseModel():
             pairs = ((name, getattr(value, name)) for name in type(value).model_fields)
-            return ", ".join(f"{name} = {_said(item)}" for name, item in pairs if item not in (None, [], {}))
+            return ", ".join(
+                f"{name} = {_said(item, name)}" for name, item in pairs if item not in (None, [], {})
+            )
         case dict():
-            return ", ".join(f"{name} = {_said(item)}" for name, item in value.items())
+            return ", ".join(f"{name} = {_said(item, name)}" for name, item in value.items())
     return str(value)
-
-
-def _long(seconds: int) -> str:
-    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds % length == 0:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"

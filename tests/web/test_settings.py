@@ -69,7 +69,7 @@ async def test_relay_toml_is_shown_with_lines_and_without_values_of_secrets(star
     )
     assert b"whsec_test" not in page
     assert b"http://localhost:1/&lt;i&gt;" in page
-    assert b'<td>30 s</td><td class="num dim">default</td>' in page
+    assert b'<td>30s</td><td class="num dim">default</td>' in page
 
 
 def test_every_value_of_the_file_is_told_where_it_stands(tmp_path):
@@ -77,6 +77,7 @@ def test_every_value_of_the_file_is_told_where_it_stands(tmp_path):
     path.write_text(
         '[server]\ninbox = false\n\n[[routes]]\nto = ["a"]\n[[routes]]\nwhen = "true"\nto = ["b", "c"]\n'
         '[sources.x]\nprovider = "custom"\nanswer = { status = 201 }\n[sources.x.signature]\nheader = "X"\n'
+        '[targets.y]\nretry = { first = "2s" }\nforward = "http://localhost:1"\n'
     )
     file, _ = parse(tomllib.loads(path.read_text()))
     told = {(fact.table, fact.key): (fact.value, fact.line) for fact in facts(file, path)}
@@ -84,9 +85,12 @@ def test_every_value_of_the_file_is_told_where_it_stands(tmp_path):
     assert told["server", "ingress"] == ("127.0.0.1:8400", 0)
     assert told["routes 1", "to"] == ("a", 5)
     assert told["routes 2", "to"] == ("b, c", 8)
-    assert told["sources.x", "answer"] == ("mode = ack, status = 201, timeout = 10 s", 11)
+    assert told["sources.x", "answer"] == ("mode = ack, status = 201, timeout = 10s", 11)
     assert told["sources.x.signature", "header"] == ("X", 13)
-    assert told["retention", "max_age"] == ("30 d", 0)
+    assert told["retention", "max_age"] == ("30d", 0)
+    assert told["retention", "max_size"] == ("5GB", 0)
+    assert told["server", "max_body"] == ("25MB", 0)
+    assert told["targets.y", "retry"] == ("attempts = 6, first = 2s, factor = 3, max = 1h, jitter = 0.2", 15)
 
 
 def test_without_a_file_everything_is_a_default():

@@ -1,6 +1,7 @@
 """Webhooks in a Flask app: `app.register_blueprint(webhooks("relay.toml"))`."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from relay.frameworks import wsgi
@@ -12,6 +13,7 @@ from relay.receiver.incoming import BodyConsumedError, Read, within
 try:
     from flask import Blueprint, Flask, Response, current_app, request
     from flask.blueprints import BlueprintSetupState
+    from werkzeug.exceptions import ClientDisconnected
 except ModuleNotFoundError as _error:
     raise absent(_error, "flask", "Flask") from _error
 
@@ -54,7 +56,8 @@ def _keeper(view: Callable[..., Response], limit: int) -> Callable[[], None]:
             or current_app.view_functions.get(request.endpoint or "") is not view
         ):
             return
-        request.get_data()  # cached, and request.form is read from the cache
+        with suppress(ClientDisconnected):  # _read_stream says how much was left
+            request.get_data()  # cached, and request.form is read from the cache
 
     return keep_body
 
@@ -64,7 +67,15 @@ def _body() -> Read:
         return lambda _: request.get_data()
     if "form" in vars(request):  # parsed from the stream, by a hook that saw a body in chunks
         return _raise_consumed
-    return within(request.stream.read)
+    return within(_read_stream)
+
+
+def _read_stream(size: int) -> bytes:
+    # Werkzeug takes a stream that ends early for a sender that hung up; a WSGI middleware that read it looks the same.
+    try:
+        return request.stream.read(size)
+    except ClientDisconnected:
+        return b""
 
 
 def _raise_consumed(_: int) -> bytes:
@@ -74,7 +85,9 @@ def _raise_consumed(_: int) -> bytes:
 def _list_hooks() -> Iterable[str]:
     names = (request.blueprint, None) if request.blueprint else (None,)
     hooks = (hook for name in names for hook in current_app.before_request_funcs.get(name, ()))
-    return [name_function(hook) for hook in hooks if hook.__module__ != __name__]
+    wrapped = vars(current_app).get("wsgi_app")  # set on the app only where a middleware wraps it
+    around = [wrapped if hasattr(wrapped, "__qualname__") else type(wrapped)] if wrapped else []
+    return [name_function(hook) for hook in (*around, *hooks) if hook.__module__ != __name__]
 
 
 class Relay:

@@ -96,6 +96,24 @@ def test_in_flask_a_form_that_came_in_chunks_and_was_read_is_a_fault_of_the_app(
     assert says_that_the_body_was_read(caplog, "look")
 
 
+@pytest.mark.parametrize("left", [0, 7])
+def test_in_flask_a_wsgi_middleware_that_reads_the_body_is_named(made, project, command, caplog, left):
+    app = Flask("app")
+    app.register_blueprint(relay.frameworks.flask.webhooks(made))
+    body, headers = command
+    inner = app.wsgi_app
+
+    def log_body(environ, start_response):
+        environ["wsgi.input"].read(len(body) - left)
+        return inner(environ, start_response)
+
+    app.wsgi_app = log_body
+    answered = app.test_client().post("/webhooks/slack", data=body, headers=headers)
+    assert (answered.status_code, answered.json["error"]["code"]) == (500, "body_consumed")
+    assert says_that_the_body_was_read(caplog, "log_body", f"of its {len(body)} bytes were left")
+    assert project.calls == []
+
+
 async def test_in_fastapi_a_middleware_that_reads_the_form_is_named(made, project, command, caplog):
     app = FastAPI()
     app.include_router(relay.frameworks.fastapi.webhooks(made))

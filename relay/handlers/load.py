@@ -93,5 +93,8 @@ def _broken(error: BaseException, path: Path, home: Home) -> HandlersError:
     if isinstance(error, ModuleNotFoundError):
         hint = f"install it where relay is installed, {sys.prefix}, or correct its name"
     elif isinstance(error, ImportError) and "relative import" in str(error):
-        hint = f"put an empty __init__.py into {home.short(str(path.parent))}, or write: from words import …"
+        hint = "write it without the dots: from words import …"
+        folder = home.short(str(path.parent))
+        if folder != "." and not path.with_name("__init__.py").exists():
+            hint = f"put an empty __init__.py into {folder}, or {hint}"
     return HandlersError(f"{where}: {traces.summary(error)}", hint=hint, traceback=traces.told(error, home))

@@ -196,6 +196,19 @@ def test_without_a_package_the_message_names_what_works(package_file):
     assert "from words import" in raised.value.hint
 
 
+@pytest.mark.parametrize(
+    ("files", "root", "line"),
+    [({}, ".", "from .words import WORD"), ({"__init__.py": ""}, "..", "from ...words import WORD")],
+    ids=["beside relay.toml", "above the package"],
+)
+def test_no_package_is_asked_for_where_it_would_not_help(package_file, files, root, line):
+    handlers = f"from relay import on\n{line}\n@on('*')\ndef it(e): return {{}}\n"
+    folder = package_file({**files, "handlers.py": handlers})
+    with pytest.raises(HandlersError) as raised:
+        load(folder / "handlers.py", folder / root)
+    assert raised.value.hint == "write it without the dots: from words import …"
+
+
 async def test_a_package_name_that_something_else_has_is_left_alone(package_file, event, monkeypatch):
     import sys  # noqa: PLC0415 - for this one
 

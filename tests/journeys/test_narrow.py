@@ -5,7 +5,21 @@ import pytest
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LONG = "a-source-with-a-name-as-long-as-the-file-allows-for-any-of-them1"
-TOML = f'[sources.{LONG}]\nprovider = "custom"\n[sources.stripe]\n[targets.app]\nforward = "{{url}}"\n'
+LONG_TARGET = "a-target-with-a-name-as-long-as-the-file-allows-for-any-of-them1"
+TOML = (
+    f'[sources.{LONG}]\nprovider = "custom"\nsecret = "env:A_VARIABLE_WITH_A_NAME_THAT_IS_LONG_AS_WELL"\n'
+    f'[sources.stripe]\n[targets.app]\nforward = "{{url}}"\n[targets.{LONG_TARGET}]\nforward = "{{url}}"\n'
+    f'[[routes]]\nto = ["app", "{LONG_TARGET}"]\n'
+)
+# Elements of the page that end beyond the window and cannot be scrolled to.
+CUT = """[...document.querySelectorAll('main *')].filter(e => {
+  const r = e.getBoundingClientRect();
+  if (!e.checkVisibility() || !r.width || r.right <= innerWidth + 1) return false;
+  for (let p = e.parentElement; p; p = p.parentElement)
+    if (['auto', 'scroll'].includes(getComputedStyle(p).overflowX) && p.clientHeight < 200
+      || getComputedStyle(p).textOverflow === 'ellipsis') return false;
+  return true;
+}).map(e => e.outerHTML.slice(0, 120))"""
 PAGES = (
     "/sources",
     "/targets",
@@ -46,6 +60,38 @@ async def test_a_long_source_name_pushes_nothing_off_the_screen(site, restart, w
     for selector in (".acts .primary", ".acts [data-key=e]", ".acts [popovertarget]"):
         assert await is_visible(page, selector), selector
     assert await page.js("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [1440, 1088, 800, 390])
+async def test_the_path_of_an_event_with_long_names_is_legible(site, restart, width):
+    await restart()
+    await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
+    page = await site.page()
+    await page.size(width, 900)
+    await page.goto(f"{site.dashboard}/events/1")
+    # Neither the words on a line run into what stands behind it, nor does a name take several lines.
+    assert await page.js(
+        "(() => { const box = s => document.querySelector(s).getBoundingClientRect();"
+        " return box('.hops > .wire .chip').right <= box('.hops .me').left + 1; })()"
+    )
+    heights = await page.js("[...document.querySelectorAll('.hops .tgt b')].map(e => e.offsetHeight)")
+    assert len(heights) == 2
+    assert max(heights) < 30
+    assert await page.js("document.querySelector('.dtitle h2').clientWidth") > 80
+
+
+@pytest.mark.parametrize("width", [800, 390])
+@pytest.mark.parametrize(
+    "path",
+    ["/sources", f"/sources/{LONG}", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/deliveries"],
+)
+async def test_long_names_push_nothing_out_of_a_narrow_page(site, restart, path, width):
+    await restart()
+    await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
+    page = await site.page()
+    await page.size(width, 900)
+    await page.goto(site.dashboard + path)
+    assert await page.js(CUT) == []
 
 
 @pytest.mark.parametrize("width", [1088, 800, 390])

@@ -22,7 +22,7 @@ def test_scripts_and_styles_stay_within_their_budgets():
     raw, packed = sizes("relay.js")
     assert (raw <= 12_400, packed <= 5_100) == (True, True), (raw, packed)
     raw, packed = sizes("relay.css")
-    assert (raw <= 59_000, packed <= 12_600) == (True, True), (raw, packed)
+    assert (raw <= 60_000, packed <= 12_800) == (True, True), (raw, packed)
 
 
 def test_what_is_not_ours_is_what_it_is_said_to_be():

@@ -59,8 +59,10 @@ async def test_every_file_is_private_whatever_the_folder_and_the_umask_are(tmp_p
             KeyPairs(folder / "keys").make("github", "ed25519")
             await keep(folder / "outbox", "<1@relay>", b"mail")
             write_for_tunnel(folder / "tunnel.pid", "1 x")
-            SqliteKeys(folder / "received.db").claim("s", "k")
+            keys = SqliteKeys(folder / "received.db")
+            keys.claim("s", "k")
             found = files_in(folder)
+            keys.close()  # not before: it takes its -wal file with it
     assert {"relay.db", "relay.db-wal", "relay.db-shm", "lock", "token", "keys/github.pem"} <= found.keys()
     assert {"outbox/1@relay.eml", "tunnel.pid", "received.db", "received.db-wal"} <= found.keys()
     assert set(found.values()) == {0o600}, found

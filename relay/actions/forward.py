@@ -184,8 +184,7 @@ class Forward(Action[ForwardOptions]):
     def _signing(self, event: Event, changes: Changes, options: ForwardOptions, outgoing: Capture) -> Signing:
         received: tuple[Capture, ...] = ()
         requested = changes.sign is not None
-        # A replay verifies at the app's own address; what is live keeps the address its provider signed.
-        if options.sign_url is None and not options.signed_url and not requested:
+        if self._is_for_called_url(event, changes, options):
             name, capture = event.capture.source, event.capture
             called = called_url(event, changes, self._source_path(name), self._public_url(name))
             received = (
@@ -206,10 +205,22 @@ class Forward(Action[ForwardOptions]):
     def _signed_url(
         self, event: Event, delivery: Delivery, options: ForwardOptions, destination: Destination, tail: str
     ) -> str:
-        if options.sign_url != "public" or options.signed_url:
+        called = options.sign_url == "public" and not options.signed_url
+        if not called and not self._is_for_called_url(event, delivery.changes, options):
             return believed_url(event, options, destination, tail)
         name = event.capture.source
         return called_url(event, delivery.changes, self._source_path(name), self._public_url(name))
+
+    def _is_for_called_url(self, event: Event, changes: Changes, options: ForwardOptions) -> bool:
+        """Say whether the app checks the URL that the provider called, though its target does not say so.
+
+        An app that takes live events as received does, and so it must be when a signature has aged and is made
+        anew. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.
+        """
+        mode = changes.sign or options.sign
+        if options.sign_url is not None or options.signed_url or mode is not SignMode.AUTO:
+            return False
+        return changes.sign is None or self._public_url(event.capture.source) is not None
 
 
 def judge(response: ReceivedResponse, now: datetime) -> Outcome:

@@ -44,8 +44,9 @@ class ForwardOptions:
 
     `timeout` in seconds, for the whole exchange. `set_headers` replace or add, `remove_headers` drop,
     both last, after signing. For schemes that sign the URL `sign_url` says which one the app checks:
-    where the request goes, or the one the provider called; None is where it goes, and lets a live delivery
-    keep a signature for the one that was called. `signed_url` is another in its place.
+    where the request goes, or the one the provider called. None with AUTO is the one that was called for a live
+    delivery, and for a replay where the source has a `public_url`; else it is where the request goes.
+    `signed_url` is another in its place.
 
     `fixed_path` sends everything to the path of `url`, also what came in below its source's.
     `keep_host` sends the Host that the sender called, `forwarded` tells in X-Forwarded-For, -Proto and

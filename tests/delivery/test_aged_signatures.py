@@ -1,12 +1,16 @@
 """What waited for its target goes out so that the app's own library still takes it."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import stripe
+from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 from svix.webhooks import Webhook
 
@@ -241,3 +245,83 @@ async def test_a_live_event_of_a_source_without_a_secret_goes_out_as_it_came(not
     source = make_source("stripe", "x", secrets=(), missing_secrets=("env:STRIPE_WEBHOOK_SECRET",))
     notes, headers = await notes_of(source, headers=FORGED, verdict=Verdict.UNCHECKED)
     assert (notes, headers["Stripe-Signature"]) == ((), FORGED[0][1])
+
+
+HOOK = "https://hooks.example.dev/webhooks/hubspot"
+
+
+def hubspot(secret, when, url=HOOK, body=BODY):
+    """Return HubSpot's headers of version 3, as its documentation makes them."""
+    at = str(int(when.timestamp() * 1000))
+    digest = hmac.new(secret.encode(), f"POST{url}".encode() + body + at.encode(), hashlib.sha256).digest()
+    return (
+        ("X-HubSpot-Request-Timestamp", at),
+        ("X-HubSpot-Signature-v3", base64.b64encode(digest).decode()),
+    )
+
+
+@pytest.fixture
+async def aged(start, aiohttp_server):
+    """Let an event of HubSpot age, replay it, and return the headers that the app got by it."""
+    got = asyncio.Queue()
+
+    async def handle(request):
+        got.put_nowait(request.headers)
+        await request.read()
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", handle)
+    server = await aiohttp_server(application)
+
+    async def replayed(public, setting=""):
+        clock = LateClock(minutes=6)
+        at = await start(
+            f'[sources.hubspot]\n{public}[targets.app]\nforward = "{server.make_url("/hooks")}"\n{setting}',
+            {"HUBSPOT_CLIENT_SECRET": "hush"},
+            clock=clock,
+        )
+        called = HOOK if public else f"{at.ingress}/webhooks/hubspot"
+        headers = dict(hubspot("hush", clock.now(), called))
+        assert (await at.send("/webhooks/hubspot", BODY, headers=headers))[0] == 200
+        async with asyncio.timeout(60):
+            live = await got.get()
+        assert live["X-HubSpot-Signature-v3"] == headers["X-HubSpot-Signature-v3"]
+        clock.late = timedelta(0)
+        again = {}
+        for way, path, asked in (
+            ("retry", "/api/deliveries/1/retry", {}),
+            ("replay", "/api/events/1/replay", {"target": "app"}),
+        ):
+            status, answer = await at.api(path, "POST", json=asked)
+            assert status == 202, answer
+            async with asyncio.timeout(60):
+                again[way] = await got.get()
+        return called, str(server.make_url("/hooks")), again
+
+    return replayed
+
+
+def signed_for(headers, *urls):
+    """Return which of the addresses a HubSpot signature is for."""
+    when = datetime.fromtimestamp(int(headers["X-HubSpot-Request-Timestamp"]) / 1000, UTC)
+    assert SystemClock().now() - when < timedelta(minutes=4)
+    name = "X-HubSpot-Signature-v3"
+    return [url for url in urls if dict(hubspot("hush", when, url))[name] == headers[name]]
+
+
+async def test_an_aged_signature_is_made_anew_for_the_address_of_the_live_one(aged):
+    called, _, again = await aged(f'public_url = "{HOOK}"\n')
+    assert signed_for(again["retry"], called) == [called]
+    assert signed_for(again["replay"], called) == [called]
+
+
+async def test_without_a_public_url_a_replay_is_signed_for_the_apps_own_address(aged):
+    called, own, again = await aged("")
+    assert signed_for(again["retry"], called, own) == [called]
+    assert signed_for(again["replay"], called, own) == [own]
+
+
+async def test_a_target_that_says_which_address_counts_is_believed(aged):
+    called, own, again = await aged(f'public_url = "{HOOK}"\n', 'sign_url = "public"\n')
+    assert [signed_for(headers, called, own) for headers in again.values()] == [[called], [called]]

@@ -73,7 +73,7 @@ class PythonScheme:
             # The message may quote the request or the secret, so only the kind of error is kept.
             log.warning("the verifier %s raised %s", self.called, type(error).__name__)
             return self._conclude(
-                "verifier_failed", f"raised {type(error).__name__}{self._where(error)}", "Failed"
+                "verifier_failed", f"raised {type(error).__name__}{self._where(error, 'verify')}", "Failed"
             )
         if isinstance(said, Verification):
             return said
@@ -97,15 +97,17 @@ class PythonScheme:
             signed: object = make(capture, secret, now)
         except Exception as error:
             raise SigningError(
-                f"{self.called}.sign raised {type(error).__name__}{self._where(error)}."
+                f"{self.called}.sign raised {type(error).__name__}{self._where(error, 'sign')}."
             ) from error
         if not isinstance(signed, Capture):
             raise SigningError(f"{self.called}.sign returned {type(signed).__name__} in place of a Capture.")
         return signed
 
-    def _where(self, error: Exception) -> str:
+    def _where(self, error: Exception, called: str) -> str:
         """Return file and line of the verifier's own code that an exception passed last."""
         frames = traceback.extract_tb(error.__traceback__)[1:]
+        if not frames and isinstance(error, TypeError):
+            return self._other_arguments(called)
         try:
             own = inspect.getfile(type(self.verifier))
         except (TypeError, OSError):
@@ -114,6 +116,13 @@ class PythonScheme:
             frames[-1] if frames else None
         )
         return f" in {Path(frame.filename).name}, line {frame.lineno}" if frame else ""
+
+    def _other_arguments(self, called: str) -> str:
+        """Return where a method is written that does not take what relay calls it with."""
+        given = {"verify": "(capture, secrets, now)", "sign": "(capture, secret, now)"}[called]
+        code = getattr(getattr(type(self.verifier), called, None), "__code__", None)
+        place = f" in {Path(code.co_filename).name}, line {code.co_firstlineno}" if code else ""
+        return f"{place}: {called} must take {given}"
 
     def _conclude(self, reason: str, detail: str, result: str) -> Verification:
         passed = not reason

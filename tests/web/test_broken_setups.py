@@ -580,3 +580,82 @@ async def test_a_large_body_is_examined_within_bounds(start):
     assert found["cause"] == "body_cut"
     found = await first(at, "/webhooks/slack", io.BytesIO(body), slack())
     assert "in time" in found["sentence"]
+
+
+SIGNED = b'{"zone":"eu","amount":10.50,"items":[1,2],"note":"a b"}'
+
+
+@pytest.mark.parametrize(
+    ("arrived", "cause", "words"),
+    [
+        (b"", "body_empty", "is empty"),
+        (SIGNED[:-20], "body_cut", "cut short"),
+        (
+            b'{"amount":10.50,"items":[1,2],"note":"a b","zone":"eu"}',
+            "body_changed",
+            "read and written anew",
+        ),
+        (b'{"zone":"us"}', "signature_of_another_event", "signature of event 1"),
+    ],
+)
+async def test_a_body_damaged_on_a_second_try_is_told_from_a_signature_put_on_another(
+    start, arrived, cause, words
+):
+    at = await start("", SECRETS)
+    headers = shopify(SIGNED)
+    assert (await at.send("/webhooks/shopify", SIGNED, headers=headers))[0] == 200
+    found = await first(at, "/webhooks/shopify", arrived, headers)
+    assert (found["cause"], words in found["title"]) == (cause, True), found
+
+
+async def test_a_signature_inside_the_body_is_never_that_of_an_earlier_event(start):
+    at = await start("", SECRETS | {"MAILGUN_WEBHOOK_SIGNING_KEY": "mailgun-key"})
+
+    def mailgun(key, token):
+        now = str(int(time.time()))
+        signature = hmac.new(key.encode(), (now + token).encode(), hashlib.sha256).hexdigest()
+        signed = {"timestamp": now, "token": token, "signature": signature}
+        return json.dumps({"signature": signed, "event-data": {"event": "opened", "id": token}}).encode()
+
+    assert (await at.send("/webhooks/mailgun", mailgun("mailgun-key", "a"), headers=JSON))[0] == 200
+    found = await first(at, "/webhooks/mailgun", mailgun("another-key", "b"), JSON)
+    assert found["cause"] == "unknown"
+
+
+async def test_milliseconds_where_seconds_were_signed_are_named_as_such_once(start):
+    at = await start("", SECRETS)
+    now = str(int(time.time()))
+    found = await causes(at, "/webhooks/slack", BODY, slack(signed=now, shown=f"{now}123"))
+    assert [(item["cause"], item["title"]) for item in found] == [
+        ("timestamp_unit", "The timestamp is in milliseconds, where seconds belong")
+    ]
+    assert f"for the time {now}; what came is {now}123" in found[0]["sentence"]
+
+
+async def test_where_the_address_is_signed_it_is_compared_first(start):
+    toml = '[sources.twilio]\npublic_url = "https://hooks.example.dev/webhooks/twilio"\n'
+    at = await start(toml, SECRETS | {"TWILIO_AUTH_TOKEN": "12345"})
+    digest = hmac.new(b"12345", b"https://old.example.com/webhooks/twilioBodyHi", hashlib.sha1).digest()
+    headers = FORM | {"X-Twilio-Signature": b64encode(digest).decode()}
+    found = await first(at, "/webhooks/twilio", b"Body=Hi", headers)
+    assert found["cause"] == "unknown"
+    assert found["fix"].startswith(
+        "Compare the address that Twilio calls with https://hooks.example.dev/webhooks/twilio, "
+    )
+
+
+@pytest.mark.parametrize(("path", "name"), [("meta", "META_APP_SECRET"), ("linear", "LINEAR_WEBHOOK_SECRET")])
+async def test_a_request_of_another_provider_is_sent_to_its_own_source(start, path, name):
+    toml = f"[sources.github]\n[sources.{path}]\n"
+    at = await start(toml, SECRETS | {name: "another-secret"})
+    found = await first(at, f"/webhooks/{path}", BODY, github())
+    assert found["cause"] == "other_provider"
+    assert "source github" in found["fix"]
+
+
+async def test_a_verifier_that_takes_other_arguments_is_told_which_it_must_take(start, tmp_path):
+    (tmp_path / "mine.py").write_text("class Mine:\n    def verify(self, request):\n        return True\n")
+    toml = CUSTOM.format(more='scheme = "python"\nverifier = "mine:Mine"').replace('header = "X-Sign"\n', "")
+    at = await start(toml, SECRETS)
+    found = await first(at, "/webhooks/mine", BODY, JSON)
+    assert "raised TypeError in mine.py, line 2: verify must take (capture, secrets, now)" in found["title"]

@@ -105,8 +105,8 @@ async def test_a_tunnel_that_is_down_for_a_while_lets_no_host_in(start):
 async def test_the_doctor_names_the_url_that_was_signed(start):
     at = await start(STATIC, ENVIRON, no_tunnel=False)
     for host, signed, differs in (
-        ("evil.example", "http://evil.example/webhooks/twilio", "the protocol and the host"),
-        ("quick-cat.example", "http://quick-cat.example/webhooks/twilio", "the protocol"),
+        ("evil.example", "http://evil.example/webhooks/twilio", "the protocol and the host differ"),
+        ("quick-cat.example", "http://quick-cat.example/webhooks/twilio", "the protocol differs"),
     ):
         assert await send(at, host, signed, **THROUGH) == 401
         newest = (await at.api("/api/events?limit=1"))[1]["events"][0]["id"]
@@ -114,7 +114,7 @@ async def test_the_doctor_names_the_url_that_was_signed(start):
         found = event["hints"][0]
         assert (found["cause"], found["title"]) == (
             "url_differs",
-            f"Signed for another URL: {differs} differs",
+            f"Signed for another URL: {differs}",
         )
         assert signed in found["sentence"]
         assert f"{TUNNEL}/webhooks/twilio" in found["sentence"]

@@ -20,7 +20,7 @@ _ORIGINAL = ("X-Original-URI", "X-Forwarded-Uri", "X-Envoy-Original-Path", "X-Or
 def other_address(bench: Bench) -> Iterator[Finding]:
     """Try the addresses the sender may have called, where the scheme signs the address."""
     case = bench.case
-    if not any(_signs_url(leaf) for leaf in leaves(case.source.scheme)):
+    if not signs_url(case):
         return
     checked = address(case.capture)
     for number, url in enumerate(addresses(case)):
@@ -80,8 +80,12 @@ def _paths(case: Case, path: str) -> tuple[str, ...]:
     )
 
 
-def _signs_url(scheme: object) -> bool:
-    return bool(getattr(getattr(scheme, "signed", None), "uses_address", False))
+def signs_url(case: Case) -> bool:
+    """Say whether a signature of the source covers the address that was called."""
+    return any(
+        bool(getattr(getattr(leaf, "signed", None), "uses_address", False))
+        for leaf in leaves(case.source.scheme)
+    )
 
 
 def _at(case: Case, url: str) -> Capture:
@@ -91,7 +95,7 @@ def _at(case: Case, url: str) -> Capture:
 def _finding(case: Case, secret: str, signed: str, checked: str) -> Finding:
     return Finding(
         cause="url_differs",
-        title=f"Signed for another URL: {_difference(signed, checked)} differs",
+        title=f"Signed for another URL: {_difference(signed, checked)}",
         sentence=f"The signature fits {secret} for {printable(signed, 300)}, and relay checked "
         f"{printable(checked, 300)}.",
         fix=f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
@@ -120,4 +124,4 @@ def _difference(signed: str, checked: str) -> str:
     found = [name for name, a, b in parts if a != b]
     if "the host" in found and "the port" in found:
         found.remove("the port")
-    return " and ".join(found) or "the spelling"
+    return f"{' and '.join(found) or 'the spelling'} {'differ' if len(found) > 1 else 'differs'}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from relay.model.event import Verdict, Verification
+from relay.model.text import printable
 from relay.providers.doctor import (
     addresses,
     bodies,
@@ -23,6 +24,7 @@ from relay.providers.doctor.case import Case, Diagnosis, Finding, name_of, where
 from relay.providers.doctor.compare import compare
 from relay.providers.doctor.symptoms import symptoms
 from relay.providers.schemes import Token, choose
+from relay.providers.schemes.urls import address
 
 Hypothesis = Callable[[Bench], Iterator[Finding]]
 
@@ -31,8 +33,8 @@ WITH_SIGNATURE: tuple[Hypothesis, ...] = (
     signatures.rewritten,
     declared.other_declaration,
     secrets.spoiled,
-    secrets.elsewhere,
     senders.another_provider,
+    secrets.elsewhere,
     headers.mended,
     headers.repeated,
     senders.another_way,
@@ -124,7 +126,7 @@ def _invalid(bench: Bench, verification: Verification) -> Iterator[Finding]:
     # Age alone explains no signature that does not fit, so it never comes first.
     yield from found or (unknown(bench),)
     causes = {finding.cause for finding in found}
-    if not causes & {"timestamp_stale", "clock_behind"}:
+    if not causes & {"timestamp_stale", "timestamp_unit", "clock_behind"}:
         yield from times.lateness(case, "Besides, it is")
 
 
@@ -138,13 +140,20 @@ def unknown(bench: Bench) -> Finding:
     secrets_tried = len({row.secret for row in bench.tried if row.what == AS_RECEIVED})
     named = f"{secrets_tried} secret{'s' if secrets_tried != 1 else ''} as saved and as they may have been misspelt"
     cut = " Not everything could be tried in time." if bench.cut else ""
+    # What is likeliest comes first: another address cannot be guessed, and is part of what is signed.
+    called = (
+        f"Compare the address that {case.title} calls with {printable(address(case.capture), 300)}, character for "
+        f"character: it is part of what is signed, and public_url under {case.header} corrects it. "
+        if addresses.signs_url(case)
+        else ""
+    )
     return Finding(
         cause="unknown",
         title="Nothing that relay tried gives this signature",
         sentence=f"Ruled out: {named}{ruled_out}.{cut}",
-        fix=f"Compare the body with the one that {case.title} shows for this delivery, byte for byte. If they are the "
-        "same, it was signed with a secret that relay does not have: compare the last four characters with those "
-        f"{case.title} shows.",
+        fix=f"{called}Compare the body with the one that {case.title} shows for this delivery, byte for byte. If they "
+        "are the same, it was signed with a secret that relay does not have: compare the last four characters with "
+        f"those {case.title} shows.",
     )
 
 
@@ -170,7 +179,7 @@ def other_token(bench: Bench) -> Finding:
 _RULED_OUT = {
     "Signature written differently": "the signature in another encoding or cut short",
     "Signature header mended": "its header rewritten",
-    "Other addresses": "other addresses",
+    "Other addresses": "other spellings of the address",
     "Ends and line breaks": "line breaks",
     "Packing": "packing",
     "Envelopes": "envelopes",

@@ -157,7 +157,9 @@ def missing(case: Case, verification: Verification) -> Iterator[Finding]:
     what = step.detail if step else f"{name} is missing"
     yield Finding(
         cause="signature_missing",
-        title="No signature header",
+        title="No signature header"
+        if case.capture.header(name) is None
+        else "Part of what is signed is missing",
         sentence=f"{what}: something removed it, or this is not {case.title}.",
         fix=f"Look at the Headers tab for what came, and set the secret at {case.title} if it signs only with one.",
     )

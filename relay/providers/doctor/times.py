@@ -15,6 +15,7 @@ from relay.providers.schemes.timing import STEP
 _WIDEST = 3600  # seconds around the arrival that are tried
 _FAR = 20_000  # days: 55 years, more than any event's age or any clock's error
 _FINER = (("nanoseconds", 10**12), ("microseconds", 10**9), ("milliseconds", 0))
+_DIGITS = (("milliseconds", 3), ("microseconds", 6), ("nanoseconds", 9))  # more than seconds have
 _SPARE = 600  # seconds that a proposed limit leaves
 
 
@@ -64,17 +65,27 @@ def _seconds(arrived: int, time: Time) -> Iterator[int]:
 
 def _replaced(case: Case, time: Time, secret: Secret, moments: tuple[bytes, int, int]) -> Finding:
     came, signed, arrived = moments
+    finer = next((unit for unit, digits in _DIGITS if came[:-digits] == str(signed).encode()), "")
+    if finer:
+        return Finding(
+            cause="timestamp_unit",
+            title=f"The timestamp is in {finer}, where seconds belong",
+            sentence=f"The signature fits {name_of(secret)} for the time {signed}; what came is {printable(came, 40)}, "
+            f"the same time in {finer}.",
+            fix="Let the time come as it was signed: the sender writes it otherwise, or something between does.",
+            certain=True,
+        )
     title = time.place.title if time.place else "The time in the signature header"
     age = (
         f"{arrived - signed} s before it arrived"
         if signed <= arrived
         else f"{signed - arrived} s after it arrived"
     )
-    held = f"holds {printable(came, 40)}" if came else "did not come"
+    held = f"what came is {printable(came, 40)}" if came else "it did not come"
     return Finding(
         cause="timestamp_replaced",
         title=f"{title} is not the time that was signed" if came else f"{title} was removed on the way",
-        sentence=f"The signature fits {name_of(secret)} for the time {signed}, {age}; {title} {held}.",
+        sentence=f"The signature fits {name_of(secret)} for the time {signed}, {age}; {held}.",
         fix=f"Let whatever stands between {case.title} and relay pass that header on as it came.",
         certain=True,
     )

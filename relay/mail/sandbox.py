@@ -11,7 +11,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined, Undefined, nodes
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined, nodes
 from jinja2.exceptions import SecurityError, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
@@ -35,6 +35,16 @@ _WIDE_FIELD = re.compile(r"\{[^{}]*:[^{}]*(?:[0-9]{4}|\{)")
 _MILLISECONDS = 1e11  # a number of seconds beyond this would be in the year 5138
 
 
+class _VisibleFiles(FileSystemLoader):
+    """The files below a folder without hidden ones: `.env` and relay's data hold secrets, which no mail may carry."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        """Return the text of a template. Raises TemplateNotFound."""
+        if any(part.startswith(".") for part in template.split("/")):
+            raise TemplateNotFound(template)
+        return super().get_source(environment, template)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """What templates are compiled and filled in with. What goes too far raises SecurityError.
 
@@ -49,7 +59,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             autoescape=autoescape,
             undefined=Missing,
             finalize=_joined if lists else None,
-            loader=FileSystemLoader(folder) if folder else None,
+            loader=_VisibleFiles(folder) if folder else None,
             keep_trailing_newline=True,
             optimized=False,  # nothing is worked out while compiling, where no limit holds
             cache_size=0,

@@ -458,6 +458,19 @@ def test_templates_use_others_of_the_project_and_none_beyond_it(tmp_path):
             render(options, event())
 
 
+@pytest.mark.parametrize("name", ["../.env", ".env", "../.relay/token", "{{ payload.file }}"])
+def test_no_mail_carries_a_hidden_file_of_the_project(tmp_path, name):
+    for path in (".env", ".relay/token", "emails/m.html"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("SECRET")
+    options = replace(OPTIONS, template=tmp_path / "emails/m.html", folder=tmp_path, text=None)
+    given = "payload.file" if "{" in name else f'"{name}"'
+    options.template.write_text(f"{{% include {given} %}}")
+    body = b'{"file": "../.env", "data": {"object": {"number": 1, "customer_email": "a@example.com"}}}'
+    with pytest.raises(MailError, match=r"there is no template"):
+        render(options, event(body))
+
+
 def test_a_template_outside_the_project_uses_its_own_folder(tmp_path):
     (tmp_path / "project").mkdir()
     (tmp_path / "shared").mkdir()

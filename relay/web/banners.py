@@ -17,10 +17,21 @@ async def banners(here: Desk) -> tuple[shell.Banner, ...]:
         *((shell.opened(told),) if told else ()),
         *((shell.dropped(live.tunnel, ingress),) if shell.tunnel(live.tunnel, ingress).broken else ()),
         *(shell.broken(name, why) for name, why in sorted(live.broken.items())),
+        *(await _held_mail(here)),
         *(await _down(here)),
         *(shell.gone(name, why) for name, why in sorted(live.gone.items())),
         *((shell.full(live.retention),) if live.retention else ()),
     )
+
+
+async def _held_mail(here: Desk) -> tuple[shell.Banner, ...]:
+    """Return what waits for a missing credential; a locked vault has a banner of its own."""
+    why = here.custody.standing.mail_blocked
+    if not why or why.startswith("the vault is locked"):
+        return ()
+    waiting = await here.store.deliveries.waiting()
+    count = sum(waiting.get(name, 0) for name, target in here.setup.targets.items() if target.action == "email")
+    return (shell.held_mail(why, count),) if count else ()
 
 
 async def _down(here: Desk) -> list[shell.Banner]:

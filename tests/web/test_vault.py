@@ -245,6 +245,20 @@ async def test_pages_say_what_waits_and_offer_to_unlock(at):
     assert "Taken in while the vault was locked; refused when it was checked" in html
 
 
+async def test_every_page_says_which_credential_waiting_mail_needs(start):
+    at = await start(
+        "[targets.mail]\nemail = 'receipt'\n[emails.receipt]\nto = 'a@example.com'\nsubject = 's'\ntext = 't'\n"
+        "[smtp]\nhost = '127.0.0.1'\nsender = 'relay@example.com'\n"
+        "username = 'env:STRIPE_WEBHOOK_SECRET'\npassword = 'env:NO_SUCH'\n"
+    )
+    assert "NO_SUCH" not in (await page(at, "/banners"))[1]
+    await at.send()
+    for path in ("/events", "/settings", "/banners"):
+        _, html = await page(at, path)
+        assert "1 mail waits." in html
+        assert "NO_SUCH is not set, so mail cannot log in." in html
+
+
 async def test_the_email_dialog_says_that_mail_waits(start, vault):
     at = await start(
         "[emails.receipt]\nto = 'a@example.com'\nsubject = 's'\ntext = 't'\n[smtp]\nhost = '127.0.0.1'\n"

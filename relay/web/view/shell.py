@@ -122,6 +122,16 @@ def opened(told: str) -> Banner:
     return Banner(kind="", icon="lock-open", title="The vault was opened.", text=printable(told, 300))
 
 
+def held_mail(why: str, count: int) -> Banner:
+    """Return what to say of `count` mails that wait for a credential; `why` says which."""
+    return Banner(
+        kind="warn",
+        icon="mail",
+        title=f"{plural(count, 'mail waits', 'mails wait')}.",
+        text=f"{printable(why[:1].upper() + why[1:], 300)}.",
+    )
+
+
 def dropped(changed: TunnelChanged, ingress_url: str) -> Banner:
     """Return what to say of a tunnel that is down."""
     detail = printable(changed.detail, 200)

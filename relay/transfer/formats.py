@@ -20,9 +20,11 @@ from relay.transfer.record import record, stamp
 _OF_THE_CONNECTION = frozenset(
     {"host", "content-length", "connection", "transfer-encoding", "keep-alive", "expect"}
 )
+# What curl drops from an address, refuses in it, or encodes.
+_CURL_CHANGES = re.compile(r"[^\x21-\x7e]|#")
 _CURL_ADDS = ("Accept", "User-Agent", "Content-Type")
-# Lines of a body that editors take for a separator, a file to include or a script, and {{variables}}.
-_EDITOR_SYNTAX = re.compile(r"^(###|<@?\s|>\s)|\{\{", re.MULTILINE)
+# What editors take for a separator, a comment, a file, a script or a variable in a body, and line ends that they change.
+_EDITOR_SYNTAX = re.compile(r"^(#|//|<[>@]?\s|>\s)|\{\{|\r", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +105,12 @@ def _curl(event: Event, _: ExportContext) -> str:
         has_body = False
     if has_body:
         options.append("--data-binary @-")
-    place = _quote_for_shell(request_target(event.capture))
-    lines = " \\\n  ".join([f'curl -sS "$TARGET"{place}', *options])
+    place = request_target(event.capture)
+    quoted = _quote_for_shell(place)
+    if _CURL_CHANGES.search(place):
+        options.insert(1, f"--request-target {quoted}")
+        quoted = ""
+    lines = " \\\n  ".join([f'curl -sS "$TARGET"{quoted}', *options])
     return f"\n# {_title(event)}\n{f'{_printf(capture.body)} | ' if has_body else ''}{lines}\necho\n"
 
 
@@ -136,16 +142,17 @@ def _printf(body: bytes) -> str:
 
 def _http(event: Event, _: ExportContext) -> str:
     capture = event.capture
-    # Editors take {{x}} for a variable, in the address as well.
-    place = header_text(request_target(event.capture)).replace("{", "%7B").replace("}", "%7D")
+    # Editors take {{x}} for a variable in the address as well, and leave out what follows a #.
+    place = header_text(request_target(event.capture)).replace("{{", "%7B%7B").replace("#", "%23")
     lines = [f"### {_title(event)}", f"{capture.method} {{{{target}}}}{place} HTTP/1.1"]
     lines += [f"{name}: {header_text(value)}" for name, value in _sent(capture.headers)]
     text = readable(capture.body)
-    if text.encode("utf-8", "surrogateescape") == capture.body and not _EDITOR_SYNTAX.search(text):
+    is_text = text.encode("utf-8", "surrogateescape") == capture.body
+    if is_text and not _EDITOR_SYNTAX.search(text):
         lines += ["", text]
     elif capture.body:
         saved = f"event-{event.id}.bin"
-        why = "an editor would read more into the body" if text.isprintable() else "the body is no text"
+        why = "an editor would read more into the body" if is_text else "the body is no text"
         lines += [f"# {why}: relay show {event.id} --body > {saved}", "", f"< ./{saved}"]
     return "\n".join(lines) + "\n\n"
 

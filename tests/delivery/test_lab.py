@@ -333,7 +333,7 @@ async def test_a_stale_signature_is_a_valid_one(world, shop):
         then = lab.it.clock.now() - timedelta(seconds=900)
         assert known.scheme.verify(known.secrets, sent, then).verdict == "verified"
         assert known.scheme.verify(known.secrets, sent, lab.it.clock.now()).reason == "timestamp_stale"
-    assert attempt.request.notes[0].startswith("signed for stripe as of 900 s ago")
+    assert any(note.startswith("signed for stripe as of 900 s ago") for note in attempt.request.notes)
 
 
 @pytest.mark.parametrize(

@@ -114,9 +114,43 @@ def test_the_object_that_an_event_is_about_is_found_by_its_id(body, found):
     assert find_object_id(event("evt_123456", json.dumps(body).encode())) == found
 
 
-@pytest.mark.parametrize("key", [None, "", "7", "12345", "not-in-the-body"])
-def test_an_id_that_is_short_or_stands_nowhere_stays(key):
+@pytest.mark.parametrize("key", [None, "", "7", "not-in-the-body"])
+def test_an_id_that_stands_nowhere_or_may_be_another_number_stays(key):
     assert renew(event(key, b'{"id": 12345, "n": 7}')) == Changes()
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "changed", "kept"),
+    [
+        ("evt_1", {"id": "evt_1", "user_id": "evt_1", "n": "evt_1"}, {"id"}, {"user_id", "n"}),
+        ("12345", {"id": 12345, "amount": 12345}, {"id"}, {"amount"}),
+        ("7", {"event_id": 7, "user_id": 7, "n": 7}, {"event_id"}, {"user_id", "n"}),
+        ("a1", {"ref": "a1", "n": 1}, {"ref"}, {"n"}),
+        ("paid:7", {"type": "paid", "changeId": "7", "n": 7}, {"changeId"}, {"type", "n"}),
+        (None, {"event_id": "e1", "id": 7}, {"event_id"}, {"id"}),
+        (None, {"id": "evt_1", "order": {"id": "o1"}}, {"id"}, {"order"}),
+    ],
+)
+def test_a_short_id_is_renewed_at_the_place_of_an_id_alone(key, body, changed, kept):
+    got = json.loads(renew(event(key, json.dumps(body).encode())).body)
+    assert {name for name in body if got[name] != body[name]} == changed
+    assert {name for name in body if got[name] == body[name]} == kept
+    assert all(type(got[name]) is type(body[name]) for name in body)
+    assert len(str(got[next(iter(changed))])) > 8, "so long that the app cannot have seen it"
+
+
+def test_a_short_id_in_a_header_a_form_or_a_query_is_renewed():
+    headers = renew(event("d0", b"{}", (("X-GitHub-Delivery", "d0"), ("X-Other", "d"))))
+    assert headers.body is None
+    assert headers.headers[0][1] not in ("d0", "")
+    assert headers.headers[1] == ("X-Other", "d")
+    form = renew(event("m1", b"id=m1&body=m1"))
+    assert form.body != b"id=m1&body=m1"
+    assert form.body.endswith(b"&body=m1")
+    asked = event("q1", b"")
+    query = renew(replace(asked, capture=replace(asked.capture, query="a=1&id=q1")))
+    assert query.query.startswith("a=1&id=q1")
+    assert len(query.query) > len("a=1&id=q1")
 
 
 @given(st.text(min_size=6, max_size=40), st.text(max_size=8))

@@ -158,6 +158,28 @@ async def test_a_curl_script_sends_nothing_of_its_own_and_leaves_nothing_out(
         assert sorted(comparable(after)) == sorted(comparable(before))
 
 
+async def test_a_curl_script_keeps_what_curl_would_change_in_an_address(start, tmp_path, require_program):
+    require_program("curl")
+    at = await start()
+    targets = ("/webhooks/odd/caf\xe9?n=\xc3\xa9", "/webhooks/odd/#a?b=#c", "/webhooks/odd/a b?c d")
+    for target in targets:
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(at.ingress).port)
+        head = f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1"
+        writer.write(head.encode("latin-1"))
+        assert b" 200 " in await reader.read()
+        writer.close()
+    (tmp_path / "again.sh").write_bytes((await at.api("/api/export?as=curl&raw=1"))[1])
+    process = await asyncio.create_subprocess_exec(
+        "sh", tmp_path / "again.sh", env={"PATH": os.environ["PATH"]}, stdout=subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out
+    shapes = await wholes(at, 6)
+    assert [(shape["path"], shape["query"]) for shape in shapes[3:]] == [
+        (shape["path"], shape["query"]) for shape in shapes[:3]
+    ]
+
+
 def comparable(shape):
     framing = ("host", "accept-encoding", "connection")
     return [(name, value) for name, value in shape["headers"] if name.lower() not in framing]
@@ -165,12 +187,32 @@ def comparable(shape):
 
 async def test_an_http_file_leaves_nothing_to_the_editor(start):
     at = await start()
-    for body in (b"{{user}}", b"a\n### b", b"< ./etc/passwd", b"x\n> {% %}"):
+    for body in (
+        b"{{user}}",
+        b"a\n### b",
+        b"< ./etc/passwd",
+        b"x\n> {% %}",
+        b"x\n<> a.json",
+        b"x\n# b",
+        b"// a",
+        b"a\r\nb",
+    ):
         await at.send("/webhooks/editor/%7B%7Bx%7D%7D", body, headers={"X-Empty": ""})
     _, text = await at.api("/api/export?as=http&raw=1")
     assert text.startswith(f"@target = {at.ingress}\n".encode())
-    assert [f"< ./event-{number}.bin".encode() in text for number in range(1, 5)] == [True] * 4
-    assert text.count(b"X-Empty: \n") == 4
+    assert [f"< ./event-{number}.bin".encode() in text for number in range(1, 9)] == [True] * 8
+    assert text.count(b"an editor would read more into the body") == 8
+    assert text.count(b"X-Empty: \n") == 8
+
+
+async def test_an_http_file_keeps_the_address_as_it_was(start):
+    at = await start()
+    for target in ("/webhooks/editor/{x}?q={1}", "/webhooks/editor/{{x}}"):
+        async with at.session.post(URL(at.ingress + target, encoded=True), data=b"1") as response:
+            assert response.status == 200
+    _, text = await at.api("/api/export?as=http&raw=1")
+    assert b"POST {{target}}/webhooks/editor/{x}?q={1} HTTP/1.1\n" in text
+    assert b"POST {{target}}/webhooks/editor/%7B%7Bx}} HTTP/1.1\n" in text
 
 
 async def test_a_pytest_module_runs_against_an_app(start, tmp_path):

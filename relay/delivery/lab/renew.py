@@ -1,7 +1,7 @@
 """An event under ids that its app has not seen: so that one which drops duplicates looks at it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from random import Random
 
@@ -9,9 +9,20 @@ from relay.model.delivery import Changes
 from relay.model.event import Event
 from relay.model.payload import Payload
 
-_SHORTEST = 6  # letters of an id; anything shorter may stand in a body for something else
+# Letters of an id. Anything shorter may stand in a body for something else, so its place decides.
+_SHORTEST = 6
 _TURNED = 8  # letters at its end that become others
 _KINDS = ("0123456789", "abcdef", "ABCDEF", "ghijklmnopqrstuvwxyz", "GHIJKLMNOPQRSTUVWXYZ")
+# Names of the fields and headers that hold the id of an event, in the order of preference.
+_EVENT_ID = re.compile(
+    r"id|uuid|guid|(x-)?([\w-]+-)?(event|delivery|message|msg|notification|webhook|svix|idempotency)[_-]?(id|uuid|key)",
+    re.IGNORECASE,
+)
+_ANY_ID = re.compile(r".*(id|delivery)", re.IGNORECASE)
+# A value under such a name says by itself that it is an event's: `id` alone may be that of an order.
+_SURELY = re.compile(r"(evt|event|msg|notif|wh)[\w-]*\d[\w-]*", re.IGNORECASE)
+_MEMBER = re.compile(rb'"(?P<name>[^"\\]*)"\s*:\s*(?:"(?P<text>[^"\\]*)"|(?P<number>\d+))(?=\s*(?:[,}\]]|$))')
+_FIELD = re.compile(rb"(?:^|(?<=&))(?P<name>[^=&]+)=(?P<text>[^&]*)")
 # Where providers keep the id of the object that an event is about.
 _OBJECT_IDS = ("/data/object/id", "/data/id", "/object/id", "/resource/id", "/id")
 
@@ -20,10 +31,13 @@ def find_event_ids(event: Event) -> tuple[str, ...]:
     """Return the ids that tell an event from others of its source: its idempotency key, or the parts of it.
 
     A key of several parts (`evt:paid:7`) is seldom in a request as a whole. Only the parts that are there count.
+    Where the source gives events no key, what is named like an event's id is one.
     """
     key = event.row.idempotency_key or ""
-    parts = (part for part in re.split(r"[:|/ ]", key) if _is_id(part) and part != event.row.type)
-    whole = [key] if len(key) >= _SHORTEST and _stands_in(event, key) else []
+    if not key:
+        return tuple(dict.fromkeys(_named_ids(event)))
+    parts = (part for part in re.split(r"[:|/ ]", key) if _has_digit(part) and part != event.row.type)
+    whole = [key] if _stands_in(event, key) else []
     return tuple(whole or dict.fromkeys(part for part in parts if _stands_in(event, part)))
 
 
@@ -41,24 +55,77 @@ def renew_ids(changes: Changes, event: Event, ids: Iterable[str], seed: str) -> 
 
     A new id has the same form, and the same seed gives the same one in every event that holds it.
     """
-    before = event.capture.headers if changes.headers is None else changes.headers
-    headers, body = before, event.capture.body if changes.body is None else changes.body
+    capture = event.capture
+    before = capture.headers if changes.headers is None else changes.headers
+    headers, body = before, capture.body if changes.body is None else changes.body
+    before_query = capture.query if changes.query is None else changes.query
+    query = before_query
     for id_ in ids:
         fresh = _vary(id_, Random(f"{seed} {id_}"))  # noqa: S311 - an id that only has to be another one
         headers = tuple((name, fresh if value == id_ else value) for name, value in headers)
-        body = _word(id_).sub(fresh.encode(), body)
+        body = _replace(body, id_, fresh)
+        query = _replace_named(_FIELD, query.encode("latin-1"), id_, fresh).decode("latin-1")
     if headers != before:
         changes = replace(changes, headers=headers)
-    return replace(changes, body=body) if body != (changes.body or event.capture.body) else changes
+    if query != before_query:
+        changes = replace(changes, query=query)
+    return replace(changes, body=body) if body != (changes.body or capture.body) else changes
+
+
+def _replace(body: bytes, id_: str, fresh: str) -> bytes:
+    if len(id_) >= _SHORTEST:
+        return _word(id_).sub(lambda _: fresh.encode(), body)
+    return _replace_named(_MEMBER if body.lstrip()[:1] in (b"{", b"[") else _FIELD, body, id_, fresh)
+
+
+def _replace_named(pattern: re.Pattern[bytes], data: bytes, id_: str, fresh: str) -> bytes:
+    """Replace an id under the names that event ids have, else under any that ends in id, else wherever it is text."""
+    found = [match for match in pattern.finditer(data) if _value(match) == id_]
+    for named in (_EVENT_ID, _ANY_ID):
+        if chosen := [match for match in found if named.fullmatch(_name(match))]:
+            break
+    else:
+        chosen = [match for match in found if match["text"] is not None]
+    for match in reversed(chosen):
+        start, end = match.span("number" if match["text"] is None else "text")
+        data = data[:start] + fresh.encode() + data[end:]
+    return data
+
+
+def _named_ids(event: Event) -> Iterator[str]:
+    """Return what is named like the id of an event, and nothing that may as well be that of an object."""
+    capture = event.capture
+    fields = [*_MEMBER.finditer(capture.body), *_FIELD.finditer(capture.query.encode("latin-1"))]
+    pairs = [*capture.headers, *((_name(match), _value(match)) for match in fields)]
+    for name, value in pairs:
+        own = _EVENT_ID.fullmatch(name) and name.lower() not in ("id", "uuid", "guid")
+        if value and (own or (name.lower() == "id" and _SURELY.fullmatch(value))):
+            yield value
+
+
+def _name(match: re.Match[bytes]) -> str:
+    return match["name"].decode("latin-1")
+
+
+def _value(match: re.Match[bytes]) -> str:
+    groups = match.groupdict()
+    return (groups["text"] if groups["text"] is not None else groups["number"]).decode("utf-8", "replace")
 
 
 def _stands_in(event: Event, id_: str) -> bool:
     in_headers = any(value == id_ for _, value in event.capture.headers)
-    return in_headers or _word(id_).search(event.capture.body) is not None
+    if in_headers or (len(id_) >= _SHORTEST and _word(id_).search(event.capture.body) is not None):
+        return True
+    renewed = renew_ids(Changes(), event, (id_,), "")
+    return renewed != Changes()
 
 
 def _is_id(text: str) -> bool:
-    return len(text) >= _SHORTEST and any(letter.isdigit() for letter in text)
+    return len(text) >= _SHORTEST and _has_digit(text)
+
+
+def _has_digit(text: str) -> bool:
+    return any(letter.isdigit() for letter in text)
 
 
 def _word(id_: str) -> re.Pattern[bytes]:
@@ -66,7 +133,11 @@ def _word(id_: str) -> re.Pattern[bytes]:
 
 
 def _vary(id_: str, random: Random) -> str:
-    """Return an id of the same length and kind, other letters at its end; the first one stays."""
+    """Return an id of the same kind, other letters at its end; the first one stays. A short one becomes longer."""
+    if len(id_) < _SHORTEST:
+        # So few letters are soon used up; a number stays one that fits into 32 bits.
+        number = str(random.randint(10**8, 10**9 - 1))
+        return number if id_.isascii() and id_.isdigit() else id_ + number
     letters = list(id_)
     for place in range(max(1, len(letters) - _TURNED), len(letters)):
         kind = next((kind for kind in _KINDS if letters[place] in kind), letters[place])

@@ -115,7 +115,12 @@ async def _read_line() -> str:
 
 
 async def _run_editor(path: Path) -> None:
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    if not editor and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            "--edit opens vi, and there is no terminal", hint="set EDITOR to a command that edits a file"
+        )
+    editor = editor or "vi"
     try:
         done = await asyncio.create_subprocess_exec(*shlex.split(editor), str(path))
         status = await done.wait()

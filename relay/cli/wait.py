@@ -67,10 +67,10 @@ class _Once:
 
 async def _there_already(api: Api, query: str, oldest: datetime | None) -> Json | None:
     """Return the newest event that matches and was received since `oldest`. Raises ApiError for a bad query."""
-    for event in await pages(api, query, 1):
-        if oldest is not None and datetime.fromisoformat(event["received_at"]) >= oldest:
-            return event
-    return None
+    if oldest is None or not await pages(api, query, 1):
+        return None
+    # Not the newest by number: that may be an old event that was imported.
+    return next(iter(await pages(api, f"after:{oldest.isoformat()} {query}", 1)), None)
 
 
 def _words(query: str) -> str:

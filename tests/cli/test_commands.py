@@ -245,12 +245,16 @@ def test_wait_prints_the_next_event_that_matches(ask, shared):
     )
 
 
-def test_wait_takes_what_is_there_already_since(ask, shared):
+def test_wait_takes_what_is_there_already_since(ask, shared, tmp_path):
     first, second = stripe(shared, 32), stripe(shared, 33)
     done = ask("wait", "type:invoice.*", "--since", "1m", "--timeout", "10s", "--json")
     assert (done.code, done.err, [event["id"] for event in done.objects]) == (0, "", [second])
     assert ask("wait", f"id:{first}", "--since", "1m", "--timeout", "10s", "--json").objects[0]["id"] == first
     assert ask("wait", "type:no.such", "--since", "1m", "--timeout", "300ms").code == 4
+    old = json.loads(ask("export", f"id:{first}").out) | {"received_at": "2020-01-01T00:00:00Z"}
+    (tmp_path / "old.jsonl").write_text(json.dumps(old))
+    assert ask("import", str(tmp_path / "old.jsonl")).code == 0
+    assert ask("wait", f"type:{old['type']}", "--since", "1m", "--timeout", "10s", "--json").code == 0
     time.sleep(0.3)
     assert ask("wait", f"id:{second}", "--since", "100ms", "--timeout", "300ms").code == 4
 

@@ -103,6 +103,14 @@ def test_an_editor_that_fails_is_named(sent, monkeypatch, editor_):
     assert editor_ in done.err
 
 
+def test_no_editor_is_opened_where_there_is_no_terminal(sent, monkeypatch):
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.delenv("EDITOR", raising=False)
+    done, path, _, _ = sent("--edit")
+    assert (done.code, path) == (2, None)
+    assert "--edit opens vi, and there is no terminal; set EDITOR" in done.err
+
+
 def test_at_a_terminal_a_mistake_can_be_corrected(started, target, tmp_path, editor, at_terminal):
     command = editor((b"10.50,", b"10.50"), (b"10.50", b"30.00,"))
     (tmp_path / "relay.toml").write_text(f'[targets.app]\nforward = "{target.url}"\n')

@@ -23,7 +23,7 @@ _OF_THE_CONNECTION = frozenset(
 # What curl drops from an address, refuses in it, or encodes.
 _CURL_CHANGES = re.compile(r"[^\x21-\x7e]|#")
 _CURL_ADDS = ("Accept", "User-Agent", "Content-Type")
-# What editors take for a separator, a comment, a file, a script or a variable in a body, and line ends that they change.
+# What editors read in a body: separators, comments, files, scripts, variables, and line ends that they change.
 _EDITOR_SYNTAX = re.compile(r"^(#|//|<[>@]?\s|>\s)|\{\{|\r", re.MULTILINE)
 
 

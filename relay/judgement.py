@@ -149,7 +149,7 @@ def _split(source: Source, capture: Capture, payload: Payload) -> Split:
         return printable(type_ or "unknown", _TYPE_LENGTH)
 
     split = source.items.split(payload) if source.items else Split(payload)
-    return replace(split, types=tuple(named(split.only((place,))) for place in range(len(split))))
+    return split.typed(tuple([named(split.only((place,))) for place in range(len(split))]))
 
 
 def _judge(source: Source, verification: Verification, types: tuple[str, ...]) -> _Judgement:

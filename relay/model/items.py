@@ -1,7 +1,7 @@
 """Requests that hold several events: where those are, their types, and the request reduced to some of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -57,6 +57,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.found) or 1
 
+    def typed(self, types: tuple[str, ...]) -> "Split":
+        """Return the same events with these types, one for each."""
+        return Split(self.payload, self.items, self.root, self.found, types)
+
     @property
     def values(self) -> tuple[object, ...]:
         """Return each event as JSON; the whole payload where there is one alone, nothing where it is unreadable."""
@@ -101,7 +105,7 @@ class RequestItems:
         """Return the events of the payload, with their types."""
         split = self.items.split(payload)
         types = tuple(self.types[place] for place in self.order)
-        return replace(split, types=types) if len(types) == len(split.found) else Split(payload)
+        return split.typed(types) if len(types) == len(split.found) else Split(payload)
 
     def plain(self) -> dict[str, object]:
         """Return it as plain values, `at`, `form`, `types` and `of`; what is usual is left out."""

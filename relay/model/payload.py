@@ -78,9 +78,10 @@ class Payload:
         content_type, encodings = None, []
         for name, value in headers:
             # Comparing lengths first spares nearly every lower().
-            if len(name) == len("Content-Type") and content_type is None and name.lower() == "content-type":
+            length = len(name)
+            if length == 12 and content_type is None and name.lower() == "content-type":
                 content_type = value
-            elif len(name) == len("Content-Encoding") and name.lower() == "content-encoding":
+            elif length == 16 and name.lower() == "content-encoding":
                 encodings.append(value)
         return cls(body, content_type or "", encoding=", ".join(encodings), query=query, exact=exact)
 
@@ -322,13 +323,13 @@ def _structure(text: str, *, exact: bool) -> object:
 
 def _below(value: object, keys: tuple[str | int, ...], missing: object = None) -> object:
     for key in keys:
-        position = _index(key)
         if isinstance(value, dict) and key in value:
             value = value[key]
-        elif isinstance(value, list) and position is not None and position < len(value):
-            value = value[position]
-        else:
+            continue
+        position = _index(key) if isinstance(value, list) else None
+        if not isinstance(value, list) or position is None or position >= len(value):
             return missing
+        value = value[position]
     return value
 
 

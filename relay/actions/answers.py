@@ -25,6 +25,7 @@ _MAX_HEADERS = 128
 _MAX_LINE = 8190
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"[\r\n]*HTTP/\d(?:\.\d)?[ \t]+([1-9]\d\d)(?=[ \t\r\n]|\Z)")
+_STATUS_BEGINNING = re.compile(rb"[\r\n]*(?:H|HT|HTT|HTTP/?|HTTP/\d(?:\.\d?)?|HTTP/\d(?:\.\d)?[ \t]+(?:[1-9]\d?)?)")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _NO_BODY = frozenset({204, 304})
@@ -129,6 +130,8 @@ class AnswerParser:
         if self._refused_head:
             head = bytes(self._head[:end])
             if not _STATUS.match(head):
+                if not found and _STATUS_BEGINNING.fullmatch(head):
+                    return b""  # the rest of the status is in the next packet
                 raise BadHttpMessage("no HTTP answer")
             if not found and len(head) < MAX_HEAD:
                 return b""

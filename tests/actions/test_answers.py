@@ -45,6 +45,8 @@ CASES = {
     "chunks cut short": (STATUS + CHUNKS + b"4\r\nhalf\r\n", 200, b"half", "cut short after 4 bytes"),
     "broken chunks": (STATUS + CHUNKS + b"zz\r\nhalf\r\n", 200, b"", "chunks of the answer"),
     "chunks and more": (STATUS + CHUNKS + b"2\r\nok\r\n0\r\n\r\nmore", 200, b"ok", "went on after its end"),
+    "another version": (b"HTTP/2 200\r\n" + TWO, 200, b"ok", "not what HTTP prescribes"),
+    "a version there is none of": (b"HTTP/3.7 201 Made\r\n" + TWO, 201, b"ok", "not what HTTP prescribes"),
     "two answers": (STATUS + TWO + STATUS + b"\r\n", 200, b"ok", "went on after"),
     "cut in its head": (STATUS + b"Content-Ty", 200, b"", "ended inside its head"),
     "a status alone": (b"HTTP/1.1 200", 200, b"", "ended inside its head"),

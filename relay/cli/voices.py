@@ -84,8 +84,7 @@ class Lines:
         if before is None:
             return
         more = f", and {before} before it" if before else ""
-        source = f" for {refused.source}" if refused.source else ""
-        self._terminal.say(f"turned away with {refused.status}{source}: {refused.detail}{more}")
+        self._terminal.say(f"{_refusal(refused)}{more}")
 
     def notice(self, text: str) -> None:
         """Tell what a person should know."""
@@ -141,7 +140,7 @@ class Objects:
         """Tell of a refusal, and how many of its kind there were that were not told."""
         before = self._bursts.hear(refused)
         if before is not None:
-            text = f"turned away {refused.status} {refused.source}: {refused.detail}"
+            text = _refusal(refused)
             about = {"source": refused.source, "status": refused.status, "remote": refused.remote}
             self._tell("notice", {"text": text} | about | {"before": before})
 
@@ -159,3 +158,8 @@ class Objects:
 
     def _tell(self, kind: str, value: Tally) -> None:
         self._terminal.json({"kind": kind} | value)
+
+
+def _refusal(refused: Refused) -> str:
+    source = f" for {refused.source}" if refused.source else ""
+    return f"turned away with {refused.status}{source}: {refused.detail}"

@@ -240,6 +240,8 @@ def request_line(request: web.BaseRequest) -> str:
 
 
 def _advice(path: str) -> str:
+    if path.startswith(PREFIX + "/"):
+        return f": a name follows {PREFIX}, not another slash"
     if path.startswith(PREFIX):
         return ""
     if PREFIX in path:

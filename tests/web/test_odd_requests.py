@@ -182,6 +182,7 @@ async def test_what_is_ambiguous_is_400_never_an_event_and_shown(at, name):
         (b"POST webhooks/x HTTP/1.1", 400, "no path"),
         (b"POST /webhooks/" + b"x" * 9000 + b" HTTP/1.1", 400, "longer than 8190"),
         (b"POST //webhooks/x HTTP/1.1", 404, "no source answers at //webhooks/x: "),
+        (b"POST /webhooks//x HTTP/1.1", 404, "no source answers at /webhooks//x: a name follows /webhooks/"),
         (b"POST /api/webhooks/x HTTP/1.1", 404, "no source answers at /api/webhooks/x: "),
         (b"POST /hooks\x1b[31m HTTP/1.1", 404, "no source answers at /hooks\\x1b[31m: "),
     ],

@@ -9,6 +9,7 @@ from relay.cli.options import Call
 from relay.cli.words import SETTLED, delivery_parts, duration
 
 PATIENCE = 120.0  # seconds: a target has 30 s to answer, and may have others before this one
+_KNOCKS = 5.0  # seconds: a target that was down is knocked at within them, and may be back
 _PAUSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
 _LAST_PAUSE = 0.25
 
@@ -16,10 +17,11 @@ _LAST_PAUSE = 0.25
 async def settled(api: Api, id_: int, made: int = 0, patience: float = PATIENCE) -> Json:
     """Return a delivery once it has settled, or was tried more often than `made` times.
 
-    Raises NothingMatched when neither happened within `patience` seconds.
+    Raises NothingMatched when neither happened within `patience` seconds, or a target that is down stays so.
     """
     loop = asyncio.get_running_loop()
-    until = loop.time() + patience
+    began = loop.time()
+    until = began + patience
     for pause in chain(_PAUSES, repeat(_LAST_PAUSE)):
         delivery: Json = await api.get(f"/api/deliveries/{id_}")
         tried = delivery["attempts_made"] > made and delivery["state"] == "pending"
@@ -27,18 +29,25 @@ async def settled(api: Api, id_: int, made: int = 0, patience: float = PATIENCE)
             return delivery
         if loop.time() > until:
             break
-        if pause == _PAUSES[-1] and (why := await _credential_missing(api, delivery["target"])):
+        if pause == _PAUSES[-1] and (why := await _hindrance(api, delivery["target"], "locked")):
             raise NothingMatched(f"delivery {id_} to {delivery['target']} waits: {why}")
+        if (
+            pause == _LAST_PAUSE
+            and loop.time() > began + _KNOCKS
+            and not delivery["attempts_made"]
+            and (why := await _hindrance(api, delivery["target"], "down", "gone"))
+        ):
+            raise NothingMatched(f"delivery {id_} waits until {delivery['target']} answers: {why}")
         await asyncio.sleep(pause)
     raise NothingMatched(
         f"delivery {id_} is still waiting after {duration(patience)}", hint="relay deliveries shows it"
     )
 
 
-async def _credential_missing(api: Api, target: str) -> str:
-    """Return which credential a target waits for, "" for none: nothing comes of waiting along with it."""
+async def _hindrance(api: Api, target: str, *states: str) -> str:
+    """Return why a target is in one of these states, "" where it is not: nothing comes of waiting along with it."""
     targets = (await api.get("/api/status"))["targets"]
-    return next((one["detail"] for one in targets if one["name"] == target and one["state"] == "locked"), "")
+    return next((one["detail"] for one in targets if one["name"] == target and one["state"] in states), "")
 
 
 def tell(call: Call, delivery: Json, event: Json | None = None) -> None:

@@ -98,6 +98,16 @@ def _smartsheet_reply(challenge: str, _: Secret | None) -> Reply:
     )
 
 
+def _graph(capture: Capture) -> str | None:
+    """Read the token of Microsoft Graph (`validationToken`) or SharePoint, which comes by POST with nothing in it.
+
+    https://learn.microsoft.com/graph/change-notifications-delivery-webhooks
+    """
+    if capture.method != "POST" or capture.body or "validation" not in capture.query:
+        return None
+    return query_value(capture, "validationToken") or query_value(capture, "validationtoken")
+
+
 def _small_json(capture: Capture) -> Any:
     return capture.payload.json if 0 < len(capture.body) <= _SMALL else None
 
@@ -118,6 +128,7 @@ COMMON = (
     ),
     Challenge(name="CloudEvents permission", asked=_cloudevents, reply=_allowed),
     Challenge(name="WebSub verification", asked=_websub, reply=echo),
+    Challenge(name="Graph validation", asked=_graph, reply=echo),
     Challenge(
         name="Smartsheet verification", asked=_smartsheet, reply=_smartsheet_reply, proof=Proof.SIGNATURE
     ),

@@ -63,6 +63,8 @@ ASKED = {
         {},
         b"c1",
     ),
+    "graph": ("POST", "?validationToken=Validation%3a+Testing+x", None, {}, b"Validation: Testing x"),
+    "sharepoint": ("POST", "?validationtoken=t-1&tenant=a", None, {}, b"t-1"),
     "nylas": ("GET", "?challenge=c%201", None, {}, b"c 1"),
     "monday": ("POST", "", {"challenge": "c1"}, JSON, {"challenge": "c1"}),
     "lark": (
@@ -137,6 +139,9 @@ ORDINARY = [
     ("PUT", "", {"challenge": "c1"}, JSON),
     ("GET", "?challenge=c1&action=delete", None, {}),
     ("GET", "?challenge=%0d%0aX", None, {}),
+    ("GET", "?validationToken=a", None, {}),
+    ("POST", "?validationToken=a", {"value": []}, JSON),
+    ("POST", "?validationToken=%0d%0aX", None, {}),
     ("GET", "?hub.mode=unsubscribe&hub.topic=https%3A%2F%2Fa.example&hub.challenge=c1", None, {}),
     ("GET", "?hub.mode=subscribe&hub.challenge=c1", None, {}),
 ]

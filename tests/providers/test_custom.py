@@ -92,7 +92,10 @@ def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now)
             {"header": "X", "encoding": "HEX"},
             "signature.encoding: 'HEX' is not an encoding; use hex, base64 or base64url",
         ),
-        ({"header": "X", "key": "pem"}, "signature.key: 'pem' is not a form of key; use text, base64, base64url or hex"),
+        (
+            {"header": "X", "key": "pem"},
+            "signature.key: 'pem' is not a form of key; use text, base64, base64url or hex",
+        ),
         ({}, "signature.header: missing"),
         ({"header": "X Y"}, "signature.header: 'X Y' is not a header name"),
         ({"header": "X", "headr": "Y"}, "signature.headr: unknown key"),

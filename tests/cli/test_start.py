@@ -57,6 +57,15 @@ def test_a_quick_delivery_stands_on_the_line_of_its_event(started, target):
     assert re.search(r"3 events, 2 deliveries reached the target, 1 wait for the next start\n", out)
 
 
+def test_with_json_a_tunnel_that_cannot_be_opened_is_said_right_after_ready(started, tmp_path):
+    (tmp_path / "relay.toml").write_text('[tunnel]\nprovider = "command"\ncommand = "./no-such-program"\n')
+    with started("--json", tunnel=True) as relay:
+        assert relay.object("ready")["public_url"] is None
+        told = json.loads(relay.line())
+        assert (told["kind"], told["state"], told["public_url"]) == ("tunnel", "down", None)
+        assert "cannot start no-such-program" in told["detail"]
+
+
 def test_with_json_every_line_has_a_kind_and_the_first_is_ready(started, tmp_path, target):
     with started("--json", "--forward", target.url) as relay:
         ready = json.loads(relay.line())

@@ -213,7 +213,8 @@ _STRAY = "OR stands between two terms: source:stripe OR source:github"
 
 
 def _read(match: re.Match[str], now: datetime) -> Term:
-    key = match["key"] or ""
+    # A payload that is a list: payload[0].id.
+    key = re.sub(r"^(payload)\[", r"\1.[", match["key"] or "", flags=re.IGNORECASE)
     family = key.partition(".")[0].lower()
     # header.X keeps no case; payload.X and query.X do, as JSON names differ by it.
     name = family + key[len(family) :] if family in ("payload", "query") and "." in key else key.lower()

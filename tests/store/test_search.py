@@ -176,6 +176,8 @@ async def test_values_of_forms_queries_and_lists_are_filtered_like_json(holding)
     assert await found("payload.tag:a OR payload.tag:b") == [2, 1]
     assert await found("payload.n:7") == [4, 2, 1]
     assert await found("payload.1.n:>8") == [3]
+    assert await found("payload[1].n:>8") == [3]
+    assert await found("payload[7].n:>8 OR -payload[1].n:>8") == [4, 2, 1]
     assert await found("query.n:>7") == [4]
     assert await found("query.n:7") == [2]
     assert await found("query.N:7") == []

@@ -92,8 +92,8 @@ async def command(
     Name experiments and events: relay lab duplicates burst 42 --to app. Each experiment sends the events under
     ids that the app has not seen, signed so that they verify unless they are meant not to.
 
-    Exits 0 when nothing failed, 5 when an experiment failed, 4 when nothing matched or nothing could be tried, 1 when
-    the run was cut short.
+    Exits 0 when nothing failed, 5 when an experiment failed, 4 when no event matched or nothing could be tried, 1 when
+    the run was cut short or there is no such event or target.
     """
     names, ids = _read(words)
     if bool(ids) == (query is not None):

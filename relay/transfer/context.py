@@ -56,9 +56,10 @@ class ExportContext:
         path, query, _ = address(event, _NO_CHANGES, options, destination, self._find_path)
         if options.signed_url:
             return path, query, options.signed_url
-        if options.sign_url == "public":
-            source = self.sources.get(event.row.source)
-            public_url = source.public_url if source else None
+        source = self.sources.get(event.row.source)
+        public_url = source.public_url if source else None
+        # As a replay: the app's own address, unless the source's public_url says which one the app checks.
+        if options.sign_url == "public" or (options.sign_url is None and public_url):
             name = event.capture.source
             return path, query, called_url(event, _NO_CHANGES, self._find_path(name), public_url)
         return path, query, ""

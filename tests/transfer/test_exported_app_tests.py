@@ -160,10 +160,11 @@ async def test_target_url_names_another_app_and_with_a_path_the_very_address(sta
         assert [got[1] for got in app.got] == [path, path]
 
 
-async def test_the_url_that_is_signed_is_the_one_that_the_target_says(start, tmp_path, app, secrets):
+@pytest.mark.parametrize("says", ['/hooks"', '/hooks"\nsign_url = "public"'])
+async def test_the_url_that_is_signed_is_the_one_that_was_called(start, tmp_path, app, secrets, says):
     app.signed_url = "https://hooks.example.dev/webhooks/twilio"
     toml = TOML.format(url=app.url, twilio=f'public_url = "{app.signed_url}"')
-    at = await start(toml.replace('/hooks"', '/hooks"\nsign_url = "public"', 1))
+    at = await start(toml.replace('/hooks"', says, 1))
     await trigger(at, ("twilio", "message.received"))
     folder = tmp_path / "exported"
     folder.mkdir()

@@ -13,6 +13,7 @@ from relay.model.payload import Payload
 from relay.model.text import REDACTED, is_sensitive, size
 
 _SHOWN_BODY = 20_000  # characters of a body that a person is shown; --body gives all
+_SHOWN_REPLY = 500  # letters of what a handler returned
 
 
 @click.command("show")
@@ -81,6 +82,10 @@ def _print(call: Call, whole: Json, sent: list[Json], *, reveal: bool) -> None:
 def _print_output(call: Call, delivery: Json) -> None:
     # Of the last attempt, which is the one that counts; --json gives all.
     for attempt in delivery["attempts"][-1:]:
+        if delivery["action"] == "handler" and attempt["response"]:
+            reply = body_bytes(attempt["response"]).decode("utf-8", "replace")
+            more = " …; --json gives all" if len(reply) > _SHOWN_REPLY else ""
+            call.terminal.line("     replied ", reply[:_SHOWN_REPLY], more)
         cut = "\n(relay kept the first 64 KB)" if attempt["output_cut"] else ""
         for text in (attempt["traceback"] or "", (attempt["output"] or "") + cut):
             for shown in text.rstrip("\n").split("\n") if text else ():

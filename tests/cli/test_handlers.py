@@ -120,6 +120,18 @@ def test_an_event_is_handled_by_a_started_relay_and_shown_with_its_output(projec
     assert "so far" not in out + err
 
 
+def test_what_a_handler_returned_is_shown(project, started, command):
+    project(
+        "from relay import on\n\n@on('test')\ndef it(event):\n    return event.payload | {'text': 'Zo\u00eb'}\n"
+    )
+    with started("--json") as relay:
+        relay.object("ready")
+        relay.send(body=b'{"n": 5}')
+        while relay.object("delivery")["state"] != "succeeded":
+            pass
+        assert 'replied {"n": 5, "text": "Zo\u00eb"}' in command("show", "1").out
+
+
 def test_handlers_of_the_command_line_get_everything(project, started, tmp_path):
     (tmp_path / "mine.py").write_text(GOOD)
     with started("--json", "--handlers", "mine.py") as relay:

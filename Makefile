@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: start test lint bench screenshot clean
+.PHONY: start test lint stats bench screenshot clean
 
 start: $(VENV)/.installed
 	$(BIN)/relay start
@@ -18,6 +18,9 @@ lint: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+stats: $(VENV)/bin/python
+	$(BIN)/python tests/conformance/stats.py
 
 bench: $(VENV)/.tested
 	$(BIN)/python bench/run.py

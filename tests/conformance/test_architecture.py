@@ -1,4 +1,4 @@
-"""The rules of the house, as far as a machine can hold them."""
+"""The rules of docs/architecture.md, as far as a machine can hold them."""
 
 import ast
 import hashlib

@@ -8,16 +8,14 @@ BIN    := $(VENV)/bin
 start: $(VENV)/.installed
 	$(BIN)/relay start
 
-test: $(VENV)/.tested
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+test: lint
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/deno fmt --check
 
 stats: $(VENV)/bin/python
 	$(BIN)/python tests/conformance/stats.py

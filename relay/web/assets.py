@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import posixpath
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ from aiohttp import web
 from relay.resources import folder
 
 PREFIX = "/static/"
-# Where a page that needs no token finds its stylesheet: nothing but what it shows is there.
+# Where a page that needs no token finds its stylesheets: nothing but what it shows is there.
 OPEN_PREFIX = "/login/static/"
-_OPEN = re.compile(r"relay\.css|favicon\.svg|fonts/[\w-]+\.woff2")
+_OPEN = re.compile(r"css/[\w-]+\.css|favicon\.svg|fonts/[\w-]+\.woff2")
+# What a stylesheet or a module loads: `url("../fonts/x.woff2")`, `from "./x.js"`, `import "./x.js"`.
+_REFERENCE = re.compile(r'''((?:\burl\(|\bfrom |\bimport )"(\.{1,2}/[^"]+))"''')
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -79,23 +82,29 @@ class Assets:
 
 
 def _read(root: Path) -> dict[str, Asset]:
-    files = {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*"))}
-    assets = {
-        name: _asset(name, path.read_bytes())
-        for name, path in files.items()
-        if path.suffix in _TYPES and path.suffix != ".css"
-    }
-    for name, path in files.items():
-        if path.suffix == ".css":
-            assets[name] = _asset(name, _versioned(path.read_bytes(), assets))
+    files = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.suffix in _TYPES}
+    assets: dict[str, Asset] = {}
+    for name in sorted(files):
+        _load(name, files, assets)
     return assets
 
 
-def _versioned(css: bytes, assets: dict[str, Asset]) -> bytes:
-    # A preloaded font is only used when the stylesheet asks for the very same address.
-    for name, asset in assets.items():
-        css = css.replace(f'url("{name}")'.encode(), f'url("{name}?v={asset.version}")'.encode())
-    return css
+def _load(name: str, files: dict[str, Path], assets: dict[str, Asset]) -> Asset:
+    """Add a file to `assets`, after the files that it loads: their versions are part of its content.
+
+    A preloaded font or module is only used when it is loaded by the very same address.
+    """
+
+    def add_version(match: re.Match[str]) -> str:
+        loaded = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[2]))
+        return f'{match[1]}?v={_load(loaded, files, assets).version}"'
+
+    if name not in assets:
+        body = files[name].read_bytes()
+        if files[name].suffix in {".css", ".js"}:
+            body = _REFERENCE.sub(add_version, body.decode()).encode()
+        assets[name] = _asset(name, body)
+    return assets[name]
 
 
 def _asset(name: str, body: bytes) -> Asset:

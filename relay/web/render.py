@@ -12,6 +12,11 @@ from relay.web.assets import Assets
 
 CSRF_HEADER = "X-Relay-CSRF"
 CSRF_FIELD = "csrf"
+# In this order; css/lab.css is for the pages of the lab alone.
+STYLES = tuple(
+    f"css/{name}.css"
+    for name in ("tokens", "base", "layout", "components", "events", "dialogs", "pages", "adapt")
+)
 # In this order, at the end of the body, plain: with `defer` htmx starts before its extensions register.
 SCRIPTS = ("vendor/htmx.min.js", "vendor/hx-sse.min.js", "vendor/hx-preload.min.js", "relay.js")
 KEYMAP = (
@@ -85,6 +90,7 @@ class Renderer:
             asset=assets.url,
             open_asset=assets.open_url,
             origin=origin,
+            styles=STYLES,
             scripts=SCRIPTS,
             keymap=KEYMAP,
             csrf_token=csrf,

@@ -154,7 +154,7 @@ async def test_a_body_announced_with_expect_is_asked_for(at):
         (b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n", 404),
         (b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", 404),
         (b"GET /login HTTP/1.1\r\nHost: h\r\n\r\n", 404),
-        (b"GET /static/relay.css HTTP/1.1\r\nHost: h\r\n\r\n", 404),
+        (b"GET /static/css/base.css HTTP/1.1\r\nHost: h\r\n\r\n", 404),
         (b"GET /webhooks HTTP/1.1\r\nHost: h\r\n\r\n", 404),
         (b"GET /webhooks/ HTTP/1.1\r\nHost: h\r\n\r\n", 404),
         (b"POST //webhooks/x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 404),

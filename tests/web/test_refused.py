@@ -30,7 +30,7 @@ async def test_somebody_not_signed_in_gets_a_page_that_says_how(at):
     assert "Content-Security-Policy" in headers
 
 
-@pytest.mark.parametrize("path", ["/api/events", "/metrics", "/stream", "/static/relay.css", "/events"])
+@pytest.mark.parametrize("path", ["/api/events", "/metrics", "/stream", "/static/css/base.css", "/events"])
 async def test_a_program_that_is_not_signed_in_gets_json(at, path):
     status, headers, _ = await ask(at, path, token=False, **({} if path == "/events" else HTML))
     assert (status, headers["Content-Type"]) == (401, "application/json")
@@ -65,7 +65,7 @@ def test_signing_in_leads_nowhere_else(text):
 
 
 async def test_the_sign_in_page_shows_its_own_style_and_no_other_file_is_open(at):
-    for name, status in (("relay.css", 200), ("fonts/inter-latin-var.woff2", 200), ("favicon.svg", 200),
+    for name, status in (("css/base.css", 200), ("fonts/inter-latin-var.woff2", 200), ("favicon.svg", 200),
                          ("relay.js", 404), ("vendor/htmx.min.js", 404)):  # fmt: skip
         assert (await ask(at, f"/login/static/{name}", token=False))[0] == status, name
 

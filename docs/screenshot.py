@@ -1,14 +1,14 @@
 """Takes docs/dashboard.png: a real relay, real signed samples, a real app behind it, a real browser."""
 
 import asyncio
-import importlib.util
+import shutil
 import sys
 import tempfile
 from pathlib import Path
-from types import ModuleType
 
 import aiohttp
 from aiohttp import web
+from playwright.async_api import async_playwright
 
 from relay.app import Running, running
 from relay.config import Overrides, load
@@ -66,17 +66,16 @@ to = ["ledger"]
 
 def main() -> int:
     """Write the picture and say where it is."""
-    try:
-        asyncio.run(_take())
-    except FileNotFoundError as error:
-        sys.stderr.write(f"no browser to take the picture with: {error}; install chromium\n")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.stderr.write("There is no browser to take the picture with; install chromium\n")
         return 1
+    asyncio.run(_take(chromium))
     sys.stdout.write(f"wrote {OUT.relative_to(HERE.parent)}\n")
     return 0
 
 
-async def _take() -> None:
-    cdp = _driver()
+async def _take(chromium: str) -> None:
     app = await _app()
     port = app.addresses[0][1]
     with tempfile.TemporaryDirectory(prefix="relay-screenshot-") as folder:
@@ -84,15 +83,20 @@ async def _take() -> None:
         sources = "".join(f'[sources.{name}]\nsecret = "env:SECRET_{name.upper()}"\n' for name in SOURCES)
         config = Path(folder, "relay.toml")
         await asyncio.to_thread(config.write_text, sources + TOML.format(app=f"http://localhost:{port}"))
-        async with running(load(config, Overrides(), environ)) as relay, cdp.Browser() as browser:
+        async with running(load(config, Overrides(), environ)) as relay, async_playwright() as playwright:
             chosen = await _fill(relay)
-            page = await browser.page()
-            await page.size(1440, 900, 1.5)
-            await page.media("light", "reduce")
+            browser = await playwright.chromium.launch(
+                executable_path=chromium, args=["--font-render-hinting=none"]
+            )
+            page = await browser.new_page(
+                viewport={"width": 1440, "height": 900}, device_scale_factor=1.5, reduced_motion="reduce"
+            )
             await page.goto(relay.login_url)
             await page.goto(f"{relay.setup.dashboard_url}/events/{chosen}")
+            await page.evaluate("document.fonts.ready.then(() => 1)")
             await asyncio.sleep(0.5)
-            await page.shot(OUT)
+            await page.screenshot(path=OUT)
+            await browser.close()
     await app.cleanup()
 
 
@@ -134,15 +138,6 @@ async def _app() -> web.AppRunner:
 def _secret(source: str) -> str:
     # Resend takes base64 behind its prefix; any text does for the others.
     return "whsec_cmVsYXktc2NyZWVuc2hvdC1zZWNyZXQ=" if source == "resend" else f"made-up-secret-of-{source}"
-
-
-def _driver() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cdp", HERE.parent / "tests" / "journeys" / "cdp.py")
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError("tests/journeys/cdp.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

@@ -114,7 +114,10 @@ async def test_an_answer_above_the_limit_is_502_and_says_why(start, app, caplog)
     app.answers = [web.Response(body=b"x" * (LARGEST + 1))]
     at = await start(TOML.format(timeout="60s", port=app.port))
     status, body = await at.send("/webhooks/slack")
-    assert (status, json.loads(body)["error"]["message"]) == (502, "the target's answer is larger than 5.0 MB")
+    assert (status, json.loads(body)["error"]["message"]) == (
+        502,
+        "the target's answer is larger than 5.0 MB",
+    )
     delivery = (await at.api("/api/deliveries/1"))[1]
     assert (delivery["state"], len(delivery["attempts"]), app.got) == ("succeeded", 1, 1)
     assert delivery["attempts"][0]["response"]["notes"] == [

@@ -445,7 +445,9 @@ async def test_what_an_earlier_run_owes_is_left_alone_by_a_passing_engine(world,
 async def test_a_store_that_fails_for_a_while_stops_nothing_for_good(
     world, app, caplog, tmp_path, eventually
 ):
-    caplog.set_level(logging.DEBUG, "relay")  # what an outage holds up is said in detail; the outage itself aloud
+    caplog.set_level(
+        logging.DEBUG, "relay"
+    )  # what an outage holds up is said in detail; the outage itself aloud
     path = tmp_path / "data" / "relay.db"
     aside = path.with_suffix(".aside")
     async with world(clock=ShiftedClock()) as it, it.running():

@@ -104,7 +104,9 @@ def environ():
 @pytest.mark.parametrize("block", blocks("toml"))
 def test_a_block_of_relay_toml_loads_as_printed(block, project, environ):
     Draft202012Validator(build_schema()).validate(tomllib.loads(block))
-    given = dict.fromkeys(re.findall(r'"env:(\w+)"', block), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") | environ
+    given = (
+        dict.fromkeys(re.findall(r'"env:(\w+)"', block), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") | environ
+    )
     (project / "relay.toml").write_text(block)
     config = load(project / "relay.toml", Overrides(), given)
     # Of a block that names a secret, nothing may be left unsaid about why it is not used.

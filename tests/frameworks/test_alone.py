@@ -40,7 +40,9 @@ def test_a_secret_that_is_missing_is_named_at_the_start(project, secrets):
 def test_a_secret_that_nothing_checks_with_is_refused(project, secrets):
     toml = project.folder / "relay.toml"
     toml.write_text(toml.read_text().replace("[sources.stripe]", "[sources.stripe-live]"))
-    with pytest.raises(ConfigError, match=r"sources\.stripe-live: it has a secret, and nothing says how it signs"):
+    with pytest.raises(
+        ConfigError, match=r"sources\.stripe-live: it has a secret, and nothing says how it signs"
+    ):
         project.receiver(secrets)
 
 

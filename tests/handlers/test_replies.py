@@ -36,7 +36,9 @@ async def test_a_dict_is_the_reply(loaded, event, body, outcome, reply):
 
 
 async def test_the_first_dict_counts_and_one_of_a_use_ends_the_run(loaded, event):
-    two = loaded("@on('*')\ndef a(e): pass\n@on('*')\ndef b(e): return {'n': 2}\n@on('*')\ndef c(e): return {'n': 3}\n")
+    two = loaded(
+        "@on('*')\ndef a(e): pass\n@on('*')\ndef b(e): return {'n': 2}\n@on('*')\ndef c(e): return {'n': 3}\n"
+    )
     assert json.loads((await two.run(event())).reply) == {"n": 2}
     first = loaded("@use\ndef a(e): return {'n': 1}\n@on('*')\ndef b(e): raise RuntimeError\n")
     assert json.loads((await first.run(event())).reply) == {"n": 1}

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from journeys.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 RULES = """
@@ -30,12 +32,14 @@ async def test_a_rejected_event_names_the_field_where_it_broke(site):
     await ruled(site)
     assert await site.send({"data": {}}, "/webhooks/shop") == 400
     page = await site.page("/events/1")
-    await page.until("document.querySelector('.hops > .wire').innerText === 'Schema: data.amount is missing'")
-    assert await page.js("document.querySelector('#e-1').innerText.includes('data.amount is missing')")
-    await page.key("3")
-    await page.until("location.pathname === '/events/1/verification'")
-    await page.until("document.querySelector('.steps').innerText.includes('/data/amount')")
-    assert await page.js("document.querySelector('.verdict h3').innerText") == (
+    await until(
+        page, "document.querySelector('.hops > .wire').innerText === 'Schema: data.amount is missing'"
+    )
+    assert await page.evaluate("document.querySelector('#e-1').innerText.includes('data.amount is missing')")
+    await page.keyboard.press("3")
+    await until(page, "location.pathname === '/events/1/verification'")
+    await until(page, "document.querySelector('.steps').innerText.includes('/data/amount')")
+    assert await page.evaluate("document.querySelector('.verdict h3').innerText") == (
         "Refused: the body does not fit the schema"
     )
 
@@ -44,17 +48,17 @@ async def test_a_rejected_event_names_the_field_where_it_broke(site):
 async def test_a_long_reason_stays_inside_its_line(site, width):
     await ruled(site)
     await site.send({"data": {"amount": 1, LONG: "x"}}, "/webhooks/shop")
-    page = await site.page("/events/1")
-    await page.size(width, 800)
-    await page.goto(f"{site.dashboard}/events/1")
+    page = await site.page("/events/1", width=width, height=800)
     inside = (
         "(() => { const line = document.querySelector('.hops').getBoundingClientRect(), "
         "chip = document.querySelector('.hops > .wire .chip').getBoundingClientRect(); "
         "return chip.left >= line.left && chip.right <= line.right })()"
     )
-    assert await page.js(inside)
-    assert await page.js("document.documentElement.scrollWidth <= innerWidth")
-    assert "no_line_has_room_for" in await page.js("document.querySelector('.hops > .wire .chip').title")
+    assert await page.evaluate(inside)
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert "no_line_has_room_for" in await page.evaluate(
+        "document.querySelector('.hops > .wire .chip').title"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -63,11 +67,11 @@ async def test_the_sources_page_shows_the_rules_and_who_was_refused(site, scheme
     for _ in range(15):
         await site.send({"data": {"amount": 1}}, "/webhooks/shop")
     page = await site.page("/sources/shop")
-    await page.media(scheme)
-    await page.goto(f"{site.dashboard}/sources/shop")
-    text = await page.js("document.querySelector('main').innerText")
+    await page.emulate_media(color_scheme=scheme)
+    await site.visit(page, "/sources/shop")
+    text = await page.evaluate("document.querySelector('main').innerText")
     assert "12 too fast" in text
     assert "12 requests came too fast (limit 1 a minute, 3 at once). The latest: " in text
     assert "1 a minute, 3 at once" in text
-    found = await page.js(CONTRAST)
+    found = await page.evaluate(CONTRAST)
     assert (found["out"], found["wide"]) == ([], False)

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
+from journeys.waiting import until
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 KEY = "env:STRIPE_WEBHOOK_SECRET"  # any variable will do as a credential of a stand-in
 
@@ -49,27 +51,27 @@ async def _caught_up_with(site, count):
 async def test_one_click_recovers_what_was_missed_and_says_so_in_place(site):
     await _caught_up_with(site, 12)
     page = await site.page("/sources/stripe")
-    await page.click("#catch-up input[value='2h']")
+    await page.click("#catch-up label:has(input[value='2h'])")
     await page.click("#catch-up button[name=look]")
-    await page.until("document.querySelector('#catch-up')?.textContent.includes('12 would be recovered')")
-    assert await page.js("document.querySelector('#catch-up input[name=since]:checked').value") == "2h"
+    await until(page, "document.querySelector('#catch-up')?.textContent.includes('12 would be recovered')")
+    assert await page.evaluate("document.querySelector('#catch-up input[name=since]:checked').value") == "2h"
     await page.click("#catch-up button.primary")
     done = "Found 12, 0 were here, 12 recovered"
-    await page.until(f"document.querySelector('#catch-up')?.textContent.includes('{done}')")
-    assert await page.js("document.querySelectorAll('#catch-up tbody tr').length") == 11
-    assert await page.js("location.pathname") == "/sources/stripe"
+    await until(page, f"document.querySelector('#catch-up')?.textContent.includes('{done}')")
+    assert await page.evaluate("document.querySelectorAll('#catch-up tbody tr').length") == 11
+    assert await page.evaluate("location.pathname") == "/sources/stripe"
     await page.click("#catch-up .banner a")
-    await page.until(
-        "location.pathname === '/events' && document.querySelectorAll('#rows .row').length === 12"
+    await until(
+        page, "location.pathname === '/events' && document.querySelectorAll('#rows .row').length === 12"
     )
-    assert await page.js("document.querySelectorAll('#rows [title^=Recovered]').length") == 12
+    assert await page.evaluate("document.querySelectorAll('#rows [title^=Recovered]').length") == 12
 
 
 async def test_what_is_recovered_slides_in_live(site):
     await _caught_up_with(site, 3)
     assert await site.stripe() == 200
     page = await site.page()
-    await page.until("document.querySelectorAll('#rows .row').length === 1")
+    await until(page, "document.querySelectorAll('#rows .row').length === 1")
     token = site.relay.login_url.rpartition("=")[2]
     async with site.session.post(
         f"{site.dashboard}/api/catch-up",
@@ -78,6 +80,6 @@ async def test_what_is_recovered_slides_in_live(site):
     ) as response:
         # The event that came by itself is one of those that Stripe lists.
         assert (await response.json())["summary"] == "found 3, 1 was here, 2 recovered"
-    await page.until("document.querySelectorAll('#rows [title^=Recovered]').length === 2")
+    await until(page, "document.querySelectorAll('#rows [title^=Recovered]').length === 2")
     rows = "[...document.querySelectorAll('#rows .row:has([title^=Recovered]) .chip')]"
-    await page.until(f"{rows}.every(chip => chip.textContent.includes('200'))")
+    await until(page, f"{rows}.every(chip => chip.textContent.includes('200'))")

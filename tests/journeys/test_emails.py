@@ -3,7 +3,9 @@
 import pytest
 import pytest_asyncio
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from journeys.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TOML = """
 [emails.hello]
@@ -20,7 +22,7 @@ text = "Only text, {{ payload.name }}"
 """
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def mailing(site):
     (site.folder / "hello.html").write_text(
         "<p id=hi>Dear {{ payload.name }}</p><script>document.title = 'run'</script><img src='http://elsewhere.test/x'>"
@@ -35,13 +37,13 @@ async def mailing(site):
 
 async def opened(site):
     page = await site.page("/events/1")
-    await page.key("e")
-    await page.until("document.querySelector('dialog[open] #em-preview iframe')")
+    await page.keyboard.press("e")
+    await until(page, "document.querySelector('dialog[open] #em-preview iframe')")
     return page
 
 
 async def preview(page):
-    return await page.js("document.querySelector('#em-preview').innerText")
+    return await page.evaluate("document.querySelector('#em-preview').innerText")
 
 
 async def test_a_mail_is_looked_at_before_it_is_sent(mailing):
@@ -49,18 +51,18 @@ async def test_a_mail_is_looked_at_before_it_is_sent(mailing):
     text = await preview(page)
     for shown in ("ada@example.com", "boss@example.com", "Hello <b>Zoë</b>", "event-1.json", "Plain part"):
         assert shown in text
-    frame = await page.js(
+    frame = await page.evaluate(
         "(f => [f.src, f.getAttribute('sandbox')])(document.querySelector('#em-preview iframe'))"
     )
     assert frame[1] == ""
     assert "/events/1/email/preview?template=hello" in frame[0]
-    assert await page.js("document.title") != "run"
-    await page.js(
+    assert await page.evaluate("document.title") != "run"
+    await page.evaluate(
         "(s => { s.value = 'other'; s.dispatchEvent(new Event('change', {bubbles: true})) })"
         "(document.querySelector('#em-t'))"
     )
-    await page.until("document.querySelector('#em-preview').innerText.includes('ops@example.com')")
-    await page.js("document.querySelector('#em-preview details').open = true")
+    await until(page, "document.querySelector('#em-preview').innerText.includes('ops@example.com')")
+    await page.evaluate("document.querySelector('#em-preview details').open = true")
     assert "Only text, <b>Zoë</b>" in await preview(page)
     assert (await mailing.relay.store.deliveries.page(limit=9)) == ()
 
@@ -68,14 +70,15 @@ async def test_a_mail_is_looked_at_before_it_is_sent(mailing):
 async def test_it_is_sent_once_and_again_only_by_force(mailing):
     page = await opened(mailing)
     await page.click("[data-send]")
-    await page.until("document.querySelector('.result').innerText.includes('kept in the outbox')")
+    await until(page, "document.querySelector('.result').innerText.includes('kept in the outbox')")
     await page.click("[data-send]")
-    await page.until(
-        "document.querySelector('#errors-email').innerText.includes('was kept in the outbox with hello')"
+    await until(
+        page,
+        "document.querySelector('#errors-email').innerText.includes('was kept in the outbox with hello')",
     )
     await page.click("input[name=force]")
     await page.click("[data-send]")
-    await page.until("document.querySelectorAll('.result .sent').length === 2")
+    await until(page, "document.querySelectorAll('.result .sent').length === 2")
     assert len(await mailing.relay.store.messages.page()) == 2
     again = await opened(mailing)
     assert "was kept in the outbox with hello already" in await preview(again)
@@ -83,10 +86,10 @@ async def test_it_is_sent_once_and_again_only_by_force(mailing):
 
 async def test_a_recipient_that_is_none_is_named_beside_the_form(mailing):
     page = await opened(mailing)
-    await page.js("document.querySelector('#em-to').value = 'a@example.com, b@'")
+    await page.evaluate("document.querySelector('#em-to').value = 'a@example.com, b@'")
     await page.click("[data-send]")
-    await page.until(
-        "document.querySelector('#errors-email').innerText.includes(\"'b@' is not one mail address\")"
+    await until(
+        page, "document.querySelector('#errors-email').innerText.includes(\"'b@' is not one mail address\")"
     )
     assert await mailing.relay.store.deliveries.page() == ()
 
@@ -98,9 +101,9 @@ async def test_a_dry_run_is_reached_from_the_targets_and_sends_nothing(mailing):
     )
     page = await mailing.page("/targets")
     await page.click("a[href^='/emails/dry-run']")
-    await page.until("document.querySelector('h1')?.innerText === 'Dry run of e-mails'")
-    await page.until("document.querySelector('table')?.innerText.includes('when false is false')")
+    await until(page, "document.querySelector('h1')?.innerText === 'Dry run of e-mails'")
+    await until(page, "document.querySelector('table')?.innerText.includes('when false is false')")
     # By script: while one page fades into the next, clicks meet neither.
-    await page.js("document.querySelector(\"a[href^='/emails/hello/dry-run']\").click()")
-    await page.until("document.querySelector('table')?.innerText.includes('Would be sent')")
+    await page.evaluate("document.querySelector(\"a[href^='/emails/hello/dry-run']\").click()")
+    await until(page, "document.querySelector('table')?.innerText.includes('Would be sent')")
     assert await mailing.relay.store.deliveries.page() == ()

@@ -1,11 +1,11 @@
-import asyncio
 import json
 
 import pytest
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from journeys.waiting import until
 
-CTRL, SHIFT = 2, 8
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 IDS = "[...document.querySelectorAll('#rows .row')].map(row => +row.id.slice(2))"
 SHOWN = "+document.querySelector('[data-event]').dataset.event"
 FOCUS = "document.activeElement"
@@ -15,40 +15,38 @@ async def test_walking_the_list_replaces_the_address_and_leaves_no_trail(site):
     for number in range(40):
         await site.send({"n": number})
     page = await site.page()
-    length = await page.js("history.length")
+    length = await page.evaluate("history.length")
     for _ in range(30):
-        await page.key("j")
-    await page.until(f"{SHOWN} === 10 && location.pathname === '/events/10'")
-    assert await page.js("history.length") == length
-    await page.until(f"{FOCUS}.closest('.row')?.id === 'e-10'")
-    await page.key("k")
-    await page.until(f"{SHOWN} === 11")
-    await page.key("Enter")
-    await page.until(f"{FOCUS}.id === 'detail-h'")
-    await page.key("3")
-    await page.until("location.pathname === '/events/11/verification'")
-    await page.key("Escape")
-    await page.until(f"{FOCUS}.closest('.row')?.id === 'e-11'")
+        await page.keyboard.press("j")
+    await until(page, f"{SHOWN} === 10 && location.pathname === '/events/10'")
+    assert await page.evaluate("history.length") == length
+    await until(page, f"{FOCUS}.closest('.row')?.id === 'e-10'")
+    await page.keyboard.press("k")
+    await until(page, f"{SHOWN} === 11")
+    await page.keyboard.press("Enter")
+    await until(page, f"{FOCUS}.id === 'detail-h'")
+    await page.keyboard.press("3")
+    await until(page, "location.pathname === '/events/11/verification'")
+    await page.keyboard.press("Escape")
+    await until(page, f"{FOCUS}.closest('.row')?.id === 'e-11'")
 
 
 async def test_a_row_is_fetched_when_the_pointer_goes_down_and_not_twice(site):
     for number in range(3):
         await site.send({"n": number})
     page = await site.page("/events/3")
-    where = await page.js(
+    where = await page.evaluate(
         "(r => [r.x + 5, r.y + 5])(document.querySelector('#e-2 .type').getBoundingClientRect())"
     )
-    mouse = {"x": where[0], "y": where[1], "button": "left", "clickCount": 1}
-    page.requests.clear()
-    await page.command("Input.dispatchMouseEvent", type="mousePressed", **mouse)
-    asked = [f"{site.dashboard}/events/2"]
-    for _ in range(100):
-        if asked == [url for url in page.requests if url.endswith("/events/2")]:
-            break
-        await asyncio.sleep(0.02)
-    await page.command("Input.dispatchMouseEvent", type="mouseReleased", **mouse)
-    await page.until(f"{SHOWN} === 2")
-    assert [url for url in page.requests if url.endswith("/events/2")] == asked
+    await page.mouse.move(*where)
+    site.requests.clear()
+    url = f"{site.dashboard}/events/2"
+    async with page.expect_request(url):
+        await page.mouse.down()
+    assert await page.evaluate(SHOWN) == 3
+    await page.mouse.up()
+    await until(page, f"{SHOWN} === 2")
+    assert [asked.url for asked in site.requests if asked.url.endswith("/events/2")] == [url]
 
 
 async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site, settle):
@@ -56,79 +54,78 @@ async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site, settle
     await site.stripe(secret="whsec_other")
     await site.send()
     page = await site.page()
-    await page.key("/")
+    await page.keyboard.press("/")
     for text in ("source:stripe ", "verdict:invalid"):
-        await page.write(text)
+        await page.keyboard.insert_text(text)
         await settle(0.3)
-    await page.key("Enter")
-    await page.until("document.querySelectorAll('.tok').length === 2")
-    await page.until(f"{IDS}.join() === '2'")
-    assert await page.js("new URLSearchParams(location.search).get('q')") == "source:stripe verdict:invalid"
-    assert await page.js(f"{FOCUS}.id") == "q"
-    await page.until("document.querySelector('#count').textContent.includes('1 matches')")
+    await page.keyboard.press("Enter")
+    await until(page, "document.querySelectorAll('.tok').length === 2")
+    await until(page, f"{IDS}.join() === '2'")
+    assert (
+        await page.evaluate("new URLSearchParams(location.search).get('q')")
+        == "source:stripe verdict:invalid"
+    )
+    assert await page.evaluate(f"{FOCUS}.id") == "q"
+    await until(page, "document.querySelector('#count').textContent.includes('1 matches')")
     await site.send()
     await site.stripe(secret="whsec_other")
-    await page.until(f"{IDS}.join() === '5,2'")
-    await page.goto(await page.js("location.href"))
-    assert await page.js(IDS) == [5, 2]
-    await page.js("history.back()")
-    await page.until("location.search === ''")
-    await page.until(f"{IDS}.length === 5")
-    await page.key("j")
-    await page.until("location.pathname !== '/events'")
-    assert len(await page.js("[...document.querySelectorAll('script[src]')].map(s => s.src)")) <= 4
+    await until(page, f"{IDS}.join() === '5,2'")
+    await page.goto(await page.evaluate("location.href"))
+    assert await page.evaluate(IDS) == [5, 2]
+    await page.evaluate("history.back()")
+    await until(page, "location.search === ''")
+    await until(page, f"{IDS}.length === 5")
+    await page.keyboard.press("j")
+    await until(page, "location.pathname !== '/events'")
+    assert len(await page.evaluate("[...document.querySelectorAll('script[src]')].map(s => s.src)")) <= 4
 
 
 async def test_a_deep_link_opens_that_tab_and_keeps_the_filter(site):
     await site.stripe()
     await site.send()
     page = await site.page("/events/1/verification?q=source:stripe")
-    assert await page.js(IDS) == [1]
-    assert "Signature verified" in await page.js("document.querySelector('#tab').innerText")
-    assert await page.js("document.querySelector('.tok').innerText") == "source:stripe"
-    await page.click(".row .go", modifiers=CTRL)
-    for _ in range(100):
-        if any(target["url"].endswith("/events/1?q=source%3Astripe") for target in site.browser.opened):
-            break
-        await asyncio.sleep(0.02)
-    else:
-        pytest.fail("no new tab")
-    assert await page.js("location.pathname") == "/events/1/verification"
+    assert await page.evaluate(IDS) == [1]
+    assert "Signature verified" in await page.evaluate("document.querySelector('#tab').innerText")
+    assert await page.evaluate("document.querySelector('.tok').innerText") == "source:stripe"
+    async with page.context.expect_page() as opened:
+        await page.click(".row .go", modifiers=["Control"])
+    await (await opened.value).wait_for_url("**/events/1?q=source%3Astripe")
+    assert await page.evaluate("location.pathname") == "/events/1/verification"
 
 
 async def test_a_replay_sends_again_and_verifies_even_when_edited(site):
     await site.stripe()
     page = await site.page()
-    await page.until("document.querySelector('#hops').innerText.includes('200')")
-    await page.key("j")
-    await page.key("r")
-    await page.until(f"{FOCUS}.matches('dialog[open] [data-send]')")
-    await page.key("Enter")
-    await page.until("document.querySelector('.result .sent')?.innerText.includes('200')")
+    await until(page, "document.querySelector('#hops').innerText.includes('200')")
+    await page.keyboard.press("j")
+    await page.keyboard.press("r")
+    await until(page, f"{FOCUS}.matches('dialog[open] [data-send]')")
+    await page.keyboard.press("Enter")
+    await until(page, "document.querySelector('.result .sent')?.innerText.includes('200')")
     assert len(site.app.got) == 2
     assert site.app.got[0][2] == site.app.got[1][2]
     edit = "const b = document.querySelector('#rp-b'); b.value = b.value.replace('4800', '125000');"
-    await page.js(edit + " b.dispatchEvent(new Event('input', {bubbles: true}))")
-    await page.until("document.querySelector('#preview').innerText.includes('1 change')")
-    assert "data.object.amount" in await page.js("document.querySelector('#preview').innerText")
+    await page.evaluate(edit + " b.dispatchEvent(new Event('input', {bubbles: true}))")
+    await until(page, "document.querySelector('#preview').innerText.includes('1 change')")
+    assert "data.object.amount" in await page.evaluate("document.querySelector('#preview').innerText")
     await page.click("dialog [data-send]")
-    await page.until("document.querySelectorAll('.result .sent').length === 2")
-    await page.until("document.querySelector('.result .sent').innerText.includes('\"verified\": true')")
+    await until(page, "document.querySelectorAll('.result .sent').length === 2")
+    await until(page, "document.querySelector('.result .sent').innerText.includes('\"verified\": true')")
     assert json.loads(site.app.got[2][2])["data"]["object"]["amount"] == 125000
     await page.click("dialog input[value=original]")
-    await page.until("document.querySelector('#preview').innerText.includes('will fail')")
+    await until(page, "document.querySelector('#preview').innerText.includes('will fail')")
     await page.click("dialog [data-send]")
-    await page.until("document.querySelectorAll('.result .sent').length === 3")
-    await page.until("document.querySelector('.result .sent').innerText.includes('\"verified\": false')")
-    await page.js("document.querySelector('#rp-h2').value = 'no colon here'")
+    await until(page, "document.querySelectorAll('.result .sent').length === 3")
+    await until(page, "document.querySelector('.result .sent').innerText.includes('\"verified\": false')")
+    await page.evaluate("document.querySelector('#rp-h2').value = 'no colon here'")
     site.allowed = ("422",)
     await page.click("dialog [data-send]")
-    await page.until("document.querySelector('#errors-replay').innerText.includes('Line 1 is not a header')")
+    await until(page, "document.querySelector('#errors-replay').innerText.includes('Line 1 is not a header')")
     assert len(site.app.got) == 4
-    await page.key("Escape")
-    await page.until("!document.querySelector('dialog[open]')")
-    await page.until("document.querySelector('#tab-deliveries').textContent === '4'")
-    assert await page.js(IDS) == [1]
+    await page.keyboard.press("Escape")
+    await until(page, "!document.querySelector('dialog[open]')")
+    await until(page, "document.querySelector('#tab-deliveries').textContent === '4'")
+    assert await page.evaluate(IDS) == [1]
 
 
 async def test_the_payload_is_walked_folded_copied_and_searched(site, settle):
@@ -136,39 +133,35 @@ async def test_the_payload_is_walked_folded_copied_and_searched(site, settle):
         {"data": {"object": {"amount": 4800, "tags": ["a", "b"], "name": "x\ny"}}, "id": "e1"}
     ).encode()
     await site.send(body)
-    origin = site.dashboard
     page = await site.page("/events/1")
-    await site.browser.command(
-        "Browser.grantPermissions",
-        {"origin": origin, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]},
-    )
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.dashboard)
     path = "document.querySelector('#path').textContent"
     await page.click(".tree .ln")
-    assert not await page.js("document.querySelector('.tree details').open")
-    await page.key("ArrowDown")
-    assert await page.js(path) == "id"
+    assert not await page.evaluate("document.querySelector('.tree details').open")
+    await page.keyboard.press("ArrowDown")
+    assert await page.evaluate(path) == "id"
     for key in ("ArrowUp", "ArrowRight", "ArrowDown", "ArrowDown"):
-        await page.key(key)
-    assert await page.js(path) == "data.object.amount"
+        await page.keyboard.press(key)
+    assert await page.evaluate(path) == "data.object.amount"
     await page.click('.la [data-act="path"]')
-    await page.until("navigator.clipboard.readText().then(text => text === 'data.object.amount')")
-    await page.key("ArrowLeft")
-    assert await page.js(path) == "data.object"
-    await page.key("ArrowLeft")
-    assert not await page.js("document.querySelector('[data-path=\"data.object\"]').parentElement.open")
+    await until(page, "navigator.clipboard.readText().then(text => text === 'data.object.amount')")
+    await page.keyboard.press("ArrowLeft")
+    assert await page.evaluate(path) == "data.object"
+    await page.keyboard.press("ArrowLeft")
+    assert not await page.evaluate("document.querySelector('[data-path=\"data.object\"]').parentElement.open")
     await page.click("[data-copy-url$=body]")
-    await page.until(f"navigator.clipboard.readText().then(text => text === {json.dumps(body.decode())})")
-    await page.js("document.querySelector('[data-path=\"data\"]').focus()")
-    await page.key("f", CTRL)
-    assert await page.js(f"{FOCUS}.id") == "pq"
-    await page.write("a")
-    await page.until("document.querySelector('#hits').innerText.includes('1 of ')")
-    first = await page.js("document.querySelector('.ln.on').dataset.path")
-    await page.key("Enter")
-    await page.until("document.querySelector('#hits').innerText.includes('2 of ')")
-    assert await page.js("document.querySelector('.ln.on').dataset.path") != first
-    await page.key("Enter", SHIFT)
-    await page.until("document.querySelector('#hits').innerText.includes('1 of ')")
+    await until(page, f"navigator.clipboard.readText().then(text => text === {json.dumps(body.decode())})")
+    await page.evaluate("document.querySelector('[data-path=\"data\"]').focus()")
+    await page.keyboard.press("Control+f")
+    assert await page.evaluate(f"{FOCUS}.id") == "pq"
+    await page.keyboard.insert_text("a")
+    await until(page, "document.querySelector('#hits').innerText.includes('1 of ')")
+    first = await page.evaluate("document.querySelector('.ln.on').dataset.path")
+    await page.keyboard.press("Enter")
+    await until(page, "document.querySelector('#hits').innerText.includes('2 of ')")
+    assert await page.evaluate("document.querySelector('.ln.on').dataset.path") != first
+    await page.keyboard.press("Shift+Enter")
+    await until(page, "document.querySelector('#hits').innerText.includes('1 of ')")
 
 
 async def test_five_megabytes_stay_usable(site):
@@ -177,16 +170,16 @@ async def test_five_megabytes_stay_usable(site):
     assert len(body) > 4_900_000
     await site.send(body)
     page = await site.page("/events/1")
-    assert await page.js("document.querySelectorAll('*').length") < 6000
+    assert await page.evaluate("document.querySelectorAll('*').length") < 6000
     await page.click("#pq")
-    await page.write("needle")
-    await page.until("document.querySelector('.ln.on')?.dataset.path === 'last.key'")
-    same = await page.js("fetch('/events/1/body').then(r => r.arrayBuffer()).then(b => b.byteLength)")
+    await page.keyboard.insert_text("needle")
+    await until(page, "document.querySelector('.ln.on')?.dataset.path === 'last.key'")
+    same = await page.evaluate("fetch('/events/1/body').then(r => r.arrayBuffer()).then(b => b.byteLength)")
     assert same == len(body)
-    assert await page.js("document.querySelectorAll('*').length") < 6000
+    assert await page.evaluate("document.querySelectorAll('*').length") < 6000
     await page.click("[href='/events/1/raw']")
-    await page.until("document.querySelector('.lines')")
-    assert "Showing bytes 0 to" in await page.js("document.querySelector('#tab').innerText")
+    await until(page, "document.querySelector('.lines')")
+    assert "Showing bytes 0 to" in await page.evaluate("document.querySelector('#tab').innerText")
 
 
 async def test_hostile_captures_are_shown_and_do_nothing(site, settle):
@@ -198,19 +191,25 @@ async def test_hostile_captures_are_shown_and_do_nothing(site, settle):
     await site.send(sneaky, f"/webhooks/test?q={evil}", **{"X-Evil": evil})
     page = await site.page()
     dialogs = []
-    page.browser.pages[page.session].requests.clear()
+
+    async def dismiss(dialog):
+        dialogs.append(dialog.message)
+        await dialog.dismiss()
+
+    page.on("dialog", dismiss)
+    site.requests.clear()
     for path in ("", "/raw", "/headers", "/routing", "/deliveries", "/replay", "/email"):
-        await page.goto(f"{site.dashboard}/events/1{path}")
-    await page.goto(site.dashboard + "/events/1")
+        await site.visit(page, f"/events/1{path}")
+    await site.visit(page, "/events/1")
     await site.send(sneaky, **{"X-Evil": evil})
-    await page.until(f"{IDS}.length === 2")
+    await until(page, f"{IDS}.length === 2")
     for key in ("k", "2", "5", "1", "r"):
-        await page.key(key)
+        await page.keyboard.press(key)
         await settle(0.15)
-    assert evil in await page.js("document.querySelector('#rp-b').value")
-    assert await page.js("document.querySelectorAll('img, #payload script, #tab script').length") == 0
+    assert evil in await page.evaluate("document.querySelector('#rp-b').value")
+    assert await page.evaluate("document.querySelectorAll('img, #payload script, #tab script').length") == 0
     assert dialogs == []
-    wanted = [url for url in page.requests if "/body" in url or url.endswith("/x")]
+    wanted = [asked.url for asked in site.requests if "/body" in asked.url or asked.url.endswith("/x")]
     assert wanted == []
 
 
@@ -218,13 +217,13 @@ async def test_a_mail_is_previewed_in_a_sandbox_and_a_refusal_names_the_rule(sit
     site.allowed = ("422",)
     await site.send({"to": "someone@example.com"})
     page = await site.page("/events/1")
-    await page.key("e")
-    await page.until("document.querySelector('dialog[open] iframe.mail')")
-    assert await page.js("document.querySelector('iframe.mail').getAttribute('sandbox')") == ""
-    assert "someone@example.com" in await page.js("document.querySelector('dialog').innerText")
-    await page.js("document.querySelector('#em-to').value = 'other@elsewhere.test'")
+    await page.keyboard.press("e")
+    await until(page, "document.querySelector('dialog[open] iframe.mail')")
+    assert await page.evaluate("document.querySelector('iframe.mail').getAttribute('sandbox')") == ""
+    assert "someone@example.com" in await page.evaluate("document.querySelector('dialog').innerText")
+    await page.evaluate("document.querySelector('#em-to').value = 'other@elsewhere.test'")
     await page.click("dialog [data-send]")
-    await page.until("document.querySelector('#errors-email').innerText.includes('elsewhere.test')")
-    await page.js("document.querySelector('#em-to').value = ''")
+    await until(page, "document.querySelector('#errors-email').innerText.includes('elsewhere.test')")
+    await page.evaluate("document.querySelector('#em-to').value = ''")
     await page.click("dialog [data-send]")
-    await page.until("document.querySelector('.result .sent')")
+    await until(page, "document.querySelector('.result .sent')")

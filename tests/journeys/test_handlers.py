@@ -2,7 +2,9 @@
 
 import pytest
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from journeys.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 TEXT = "document.querySelector('main').innerText"
 BANNERS = "document.querySelector('#banners').innerText"
@@ -23,26 +25,26 @@ async def test_a_failed_run_shows_its_lines_and_a_broken_file_is_said_until_it_i
     await site.start('[targets.code]\nhandler = "handlers.py"\nretry = { attempts = 1 }\n')
     await site.send({"amount": 4800})
     page = await site.page("/events/1/deliveries")
-    await page.until(f"{TEXT}.includes('handler it failed: ValueError')")
-    shown = await page.js(TEXT)
+    await until(page, f"{TEXT}.includes('handler it failed: ValueError')")
+    shown = await page.evaluate(TEXT)
     assert 'File "handlers.py", line 6, in it' in shown
     assert "ValueError: the <i>card</i> was declined" in shown
     assert "charging 4800 \\x1b[31m<b>now</b>" in shown
-    assert await page.js("document.querySelectorAll('main pre b, main pre i').length") == 0
+    assert await page.evaluate("document.querySelectorAll('main pre b, main pre i').length") == 0
     # Saved broken, it holds the next event and says so on the page that is open.
     handlers.write_text("def it(:\n")
     await site.send({"amount": 4900})
-    await page.until(f"{BANNERS}.includes('The handlers of code cannot be run.')")
-    assert "handlers.py, line 1: SyntaxError" in await page.js(BANNERS)
+    await until(page, f"{BANNERS}.includes('The handlers of code cannot be run.')")
+    assert "handlers.py, line 1: SyntaxError" in await page.evaluate(BANNERS)
     handlers.write_text(GOOD)
-    await page.until(f"{BANNERS} === ''")
+    await until(page, f"{BANNERS} === ''")
     page = await site.page("/deliveries/2")
-    await page.until(f"{TEXT}.includes('charging 4900')")
-    shown = await page.js(TEXT)
+    await until(page, f"{TEXT}.includes('charging 4900')")
+    shown = await page.evaluate(TEXT)
     assert "it ran" in shown
     # Sent again from the page, the first one goes through as well.
     page = await site.page("/deliveries/1")
     await page.click("#delivery-1 form[action$=retry] button")
-    await page.until(
-        "fetch('/deliveries/1').then(answer => answer.text()).then(text => text.includes('it ran'))"
+    await until(
+        page, "fetch('/deliveries/1').then(answer => answer.text()).then(text => text.includes('it ran'))"
     )

@@ -6,7 +6,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from journeys.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 LIVE = "document.querySelector('#live')._htmx?.sse?.reader != null"
@@ -46,41 +48,43 @@ def callback(site):
 
 async def test_the_first_message_replaces_the_welcome(site, add):
     page = await site.page("/messages")
-    assert "No mail or SMS was sent yet" in await page.js("document.body.innerText")
-    await page.until(LIVE)
+    assert "No mail or SMS was sent yet" in await page.evaluate("document.body.innerText")
+    await until(page, LIVE)
     await add(external_id="SM1")
-    await page.until("document.querySelector('#m-1') !== null")
+    await until(page, "document.querySelector('#m-1') !== null")
     await add(external_id="SM2")
-    await page.until("document.querySelector('#m-2') !== null")
+    await until(page, "document.querySelector('#m-2') !== null")
 
 
 async def test_a_message_moves_while_it_is_looked_at_and_nothing_else_does(site, add, callback):
     await add(external_id="SM1")
     page = await site.page("/messages/1")
-    await page.until(LIVE)
-    await page.js("document.querySelector('#m-1').focus()")
+    await until(page, LIVE)
+    await page.evaluate("document.querySelector('#m-1').focus()")
     await callback("SM1", "sent")
     await callback("SM1", "undelivered", ErrorCode="30003")
-    await page.until(f"{TEXT.format('#mchip')} === 'Undelivered'")
-    await page.until("document.querySelectorAll('#msteps li').length === 3")
-    assert "phone could not be reached" in await page.js(TEXT.format("#mwhy"))
-    assert "30003" in await page.js(TEXT.format("#msteps li:last-child"))
-    await page.until(f"{TEXT.format('#m-1')}.includes('Undelivered')")
-    assert await page.js("document.activeElement.id") == "m-1"
-    assert (await page.js("document.querySelector('#msteps li:last-child a').href")).endswith("/events/2")
+    await until(page, f"{TEXT.format('#mchip')} === 'Undelivered'")
+    await until(page, "document.querySelectorAll('#msteps li').length === 3")
+    assert "phone could not be reached" in await page.evaluate(TEXT.format("#mwhy"))
+    assert "30003" in await page.evaluate(TEXT.format("#msteps li:last-child"))
+    await until(page, f"{TEXT.format('#m-1')}.includes('Undelivered')")
+    assert await page.evaluate("document.activeElement.id") == "m-1"
+    assert (await page.evaluate("document.querySelector('#msteps li:last-child a').href")).endswith(
+        "/events/2"
+    )
 
 
 async def test_the_rates_count_on_while_their_numbers_are_read(site, add, callback):
     await add(external_id="SM1")
     page = await site.page("/messages")
-    await page.until(LIVE)
+    await until(page, LIVE)
     await page.click("details > summary")
-    assert await page.js("document.querySelector('#mnumbers').checkVisibility()")
+    assert await page.evaluate("document.querySelector('#mnumbers').checkVisibility()")
     await callback("SM1", "delivered")
-    await page.until(f"{TEXT.format('.kpis')}.includes('1 of 1')")
-    await page.until(f"{TEXT.format('#mnumbers')}.includes('100.0 %')")
-    assert await page.js("document.querySelector('details').open")
-    assert "1 delivered" in await page.js("document.querySelector('.chart').getAttribute('aria-label')")
+    await until(page, f"{TEXT.format('.kpis')}.includes('1 of 1')")
+    await until(page, f"{TEXT.format('#mnumbers')}.includes('100.0 %')")
+    assert await page.evaluate("document.querySelector('details').open")
+    assert "1 delivered" in await page.evaluate("document.querySelector('.chart').getAttribute('aria-label')")
 
 
 async def test_a_mail_is_shown_in_its_sandbox_and_stays_there_while_its_message_moves(site):
@@ -90,23 +94,23 @@ async def test_a_mail_is_shown_in_its_sandbox_and_stays_there_while_its_message_
         "[targets.receipt]\nemail = 'receipt'\n"
     )
     page = await site.page("/messages")
-    await page.until(LIVE)
+    await until(page, LIVE)
     await site.send({"to": "ada@example.com"})
-    await page.until("document.querySelector('#m-1') !== null")
-    await page.goto(site.dashboard + "/messages/1")
-    await page.until(LIVE)
+    await until(page, "document.querySelector('#m-1') !== null")
+    await site.visit(page, "/messages/1")
+    await until(page, LIVE)
     frame = "document.querySelector('iframe.mail')"
-    assert await page.js(f"{frame}.getAttribute('sandbox')") == ""
-    assert await page.js("[...document.querySelectorAll('.meta a')].map(a => a.innerText)") == [
+    assert await page.evaluate(f"{frame}.getAttribute('sandbox')") == ""
+    assert await page.evaluate("[...document.querySelectorAll('.meta a')].map(a => a.innerText)") == [
         "Event 1",
         "Delivery 1",
     ]
-    await page.js(f"void ({frame}.loads = 0, {frame}.onload = () => {{ {frame}.loads += 1; }})")
+    await page.evaluate(f"void ({frame}.loads = 0, {frame}.onload = () => {{ {frame}.loads += 1; }})")
     id_ = (await site.relay.store.messages.get(1)).external_id
     data = {"email_id": "e-1", "headers": [{"name": "X-Message-ID", "value": id_}]}
     await site.send({"type": "email.opened", "data": data}, "/webhooks/resend")
-    await page.until(f"{TEXT.format('#mchip')} === 'Opened'")
-    assert await page.js(f"{frame}.loads") == 0
+    await until(page, f"{TEXT.format('#mchip')} === 'Opened'")
+    assert await page.evaluate(f"{frame}.loads") == 0
 
 
 async def test_what_was_captured_is_text_on_every_part_of_the_page(site, add, callback):
@@ -117,18 +121,20 @@ async def test_what_was_captured_is_text_on_every_part_of_the_page(site, add, ca
     await callback("SM1", "failed", ErrorMessage=HOSTILE, ErrorCode=HOSTILE[:60])
     for path in ("/messages/1", "/messages/2"):
         page = await site.page(path)
-        assert "<script>fetch(" in await page.js("document.querySelector('#main').innerText")
-        assert await page.js("document.querySelectorAll('#main script, #main [hx-trigger=load]').length") == 0
+        assert "<script>fetch(" in await page.evaluate("document.querySelector('#main').innerText")
+        assert (
+            await page.evaluate("document.querySelectorAll('#main script, #main [hx-trigger=load]').length")
+            == 0
+        )
 
 
 async def test_without_script_the_page_can_be_read_and_walked(site, add):
     await add(external_id="SM1")
-    page = await site.page()
-    await page.command("Emulation.setScriptExecutionDisabled", value=True)
-    await page.goto(site.dashboard + "/messages?channel=sms")
-    assert (await page.js("document.querySelector('#m-1').href")).endswith("/messages/1?channel=sms")
-    await page.goto(site.dashboard + "/messages/1?channel=sms")
-    assert "External id" in await page.js("document.body.innerText")
+    page = await site.page(script=False)
+    await site.visit(page, "/messages?channel=sms")
+    assert (await page.evaluate("document.querySelector('#m-1').href")).endswith("/messages/1?channel=sms")
+    await site.visit(page, "/messages/1?channel=sms")
+    assert "External id" in await page.evaluate("document.body.innerText")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844), (320, 700)])
@@ -137,12 +143,11 @@ async def test_every_text_can_be_read_in_both_themes_at_every_width(site, add, c
         sent_at = (datetime.now(UTC) - timedelta(days=number)).isoformat()
         await add(external_id=f"SM{number}", sent_at=sent_at)
         await callback(f"SM{number}", status, **({"ErrorCode": "30007"} if status == "undelivered" else {}))
-    page = await site.page()
-    await page.size(width, height)
+    page = await site.page(width=width, height=height)
     for scheme in ("light", "dark"):
-        await page.media(scheme, "reduce")
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         for path in ("/messages", "/messages/rates", "/messages/3", "/messages?status=bounced"):
-            await page.goto(site.dashboard + path)
-            found = await page.js(CONTRAST)
+            await site.visit(page, path)
+            found = await page.evaluate(CONTRAST)
             assert (path, scheme, found["out"], found["wide"]) == (path, scheme, [], False)
             assert found["n"] > 5

@@ -2,7 +2,9 @@
 
 import pytest
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from journeys.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LONG = "a-source-with-a-name-as-long-as-the-file-allows-for-any-of-them1"
 LONG_TARGET = "a-target-with-a-name-as-long-as-the-file-allows-for-any-of-them1"
@@ -34,7 +36,7 @@ PAGES = (
 
 
 async def is_visible(page, selector):
-    return await page.js(
+    return await page.evaluate(
         f"(() => {{ const e = document.querySelector({selector!r}), r = e && e.getBoundingClientRect();"
         " return !!e && e.checkVisibility() && r.width > 0 && r.left >= 0"
         " && r.right <= innerWidth && r.bottom <= innerHeight; })()"
@@ -54,30 +56,26 @@ def restart(site):
 async def test_a_long_source_name_pushes_nothing_off_the_screen(site, restart, width):
     await restart()
     await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
-    page = await site.page()
-    await page.size(width, 900)
-    await page.goto(f"{site.dashboard}/events/1")
+    page = await site.page("/events/1", width=width)
     for selector in (".acts .primary", ".acts [data-key=e]", ".acts [popovertarget]"):
         assert await is_visible(page, selector), selector
-    assert await page.js("document.documentElement.scrollWidth <= innerWidth")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.parametrize("width", [1440, 1088, 800, 390])
 async def test_the_path_of_an_event_with_long_names_is_legible(site, restart, width):
     await restart()
     await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
-    page = await site.page()
-    await page.size(width, 900)
-    await page.goto(f"{site.dashboard}/events/1")
+    page = await site.page("/events/1", width=width)
     # Neither the words on a line run into what stands behind it, nor does a name take several lines.
-    assert await page.js(
+    assert await page.evaluate(
         "(() => { const box = s => document.querySelector(s).getBoundingClientRect();"
         " return box('.hops > .wire .chip').right <= box('.hops .me').left + 1; })()"
     )
-    heights = await page.js("[...document.querySelectorAll('.hops .tgt b')].map(e => e.offsetHeight)")
+    heights = await page.evaluate("[...document.querySelectorAll('.hops .tgt b')].map(e => e.offsetHeight)")
     assert len(heights) == 2
     assert max(heights) < 30
-    assert await page.js("document.querySelector('.dtitle h2').clientWidth") > 80
+    assert await page.evaluate("document.querySelector('.dtitle h2').clientWidth") > 80
 
 
 @pytest.mark.parametrize("width", [800, 390])
@@ -88,59 +86,53 @@ async def test_the_path_of_an_event_with_long_names_is_legible(site, restart, wi
 async def test_long_names_push_nothing_out_of_a_narrow_page(site, restart, path, width):
     await restart()
     await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
-    page = await site.page()
-    await page.size(width, 900)
-    await page.goto(site.dashboard + path)
-    assert await page.js(CUT) == []
+    page = await site.page(path, width=width)
+    assert await page.evaluate(CUT) == []
 
 
 @pytest.mark.parametrize("width", [1088, 800, 390])
 async def test_tunnel_vault_queue_and_every_page_are_reached_from_a_narrow_window(site, restart, width):
     await restart()
     await site.send({"type": "a.b"})
-    page = await site.page()
-    await page.size(width, 900)
-    await page.goto(f"{site.dashboard}/events")
+    page = await site.page(width=width)
     assert not await is_visible(page, "#tunnel")
     await page.click(".mobile-nav button" if width < 768 else ".open-side")
-    await page.until("document.querySelector('#side:popover-open')")
+    await until(page, "document.querySelector('#side:popover-open')")
     for selector in ("#tunnel .url code", "#n-events", *(f'#side a[href="{path}"]' for path in PAGES)):
         assert await is_visible(page, selector), selector
     await page.click('#side a[href="/doctor"]')
-    await page.until("location.pathname === '/doctor'")
+    await until(page, "location.pathname === '/doctor'")
 
 
 @pytest.mark.parametrize("path", ["/stats", "/settings", "/sources", "/deliveries", "/targets"])
 async def test_no_table_loses_its_last_column_on_a_phone(site, restart, path):
     await restart()
     await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
-    page = await site.page()
-    await page.size(390, 844)
-    await page.goto(site.dashboard + path)
-    cut = await page.js(
+    page = await site.page(path, width=390, height=844)
+    cut = await page.evaluate(
         "[...document.querySelectorAll('main td:last-child, main th:last-child')].filter(e => e.checkVisibility()"
         " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.textContent)"
     )
     assert cut == []
-    assert await page.js("document.documentElement.scrollWidth <= innerWidth")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_somebody_not_signed_in_signs_in_with_the_token(site, restart):
     await restart()
     site.allowed = ("status of 401",)
-    page = await site.browser.page()
-    site.pages.append(page)
-    await page.goto(f"{site.dashboard}/sources")
-    assert await page.js("document.querySelector('h1').textContent") == "Sign in"
-    assert await page.js("getComputedStyle(document.querySelector('.bare')).display") == "grid"
+    page = await site.open_tab()
+    await site.visit(page, "/sources")
+    assert await page.evaluate("document.querySelector('h1').textContent") == "Sign in"
+    assert await page.evaluate("getComputedStyle(document.querySelector('.bare')).display") == "grid"
     for text, shown in (("wrong", "#wrong"), (site.relay.login_url, "#side")):
-        # By keyboard: a click is lost while one page fades into the next.
-        await page.until(
-            "document.readyState === 'complete' && document.querySelector('#token').value === ''"
+        # By keyboard: the field has the focus by itself.
+        await until(
+            page,
+            "document.readyState === 'complete' && document.activeElement.id === 'token'"
+            " && document.querySelector('#token').value === ''",
         )
-        await page.js("document.querySelector('#token').focus()")
-        await page.write(text)
-        await page.key("Enter")
-        await page.until(f"document.querySelector('{shown}')")
-    await page.until("document.readyState === 'complete'")
-    assert await page.js("location.pathname") == "/sources"
+        await page.keyboard.insert_text(text)
+        await page.keyboard.press("Enter")
+        await until(page, f"document.querySelector('{shown}')")
+    await until(page, "document.readyState === 'complete'")
+    assert await page.evaluate("location.pathname") == "/sources"

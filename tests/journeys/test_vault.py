@@ -1,16 +1,15 @@
 """A person with a locked vault before the dashboard: what it says, how it is opened, and what follows."""
 
-import asyncio
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from journeys.waiting import until
 from relay.model.secret import Secret
 from relay.vault.kdf import Argon2
 from relay.vault.vault import Vault
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 PASSWORD = "four words no sentence"
@@ -39,22 +38,14 @@ def locked(site, app):
     return go
 
 
-@asynccontextmanager
-async def reloading(site, page):
-    """Wait until the page that the block makes htmx ask for again is there."""
-    loaded = site.browser.wait("Page.loadEventFired", page.session)
-    yield
-    await asyncio.wait_for(loaded, 60)
-
-
 async def opened(page, password, dialog="#vault a"):
-    if not await page.js(f"!!{DIALOG}"):
+    if not await page.evaluate(f"!!{DIALOG}"):
         await page.click(dialog)
-        await page.until(DIALOG)
-    await page.until("document.activeElement.id === 'va-p'")
-    await page.js("document.querySelector('#va-p').value = ''")
-    await page.write(password)
-    await page.key("Enter")
+        await until(page, DIALOG)
+    await until(page, "document.activeElement.id === 'va-p'")
+    await page.evaluate("document.querySelector('#va-p').value = ''")
+    await page.keyboard.insert_text(password)
+    await page.keyboard.press("Enter")
 
 
 async def test_unlocking_checks_what_came_meanwhile_and_every_open_page_shows_it(site, locked):
@@ -63,29 +54,33 @@ async def test_unlocking_checks_what_came_meanwhile_and_every_open_page_shows_it
     await site.stripe(secret="whsec_other")
     page, other = await site.page("/events/2/verification"), await site.page("/sources/stripe")
     for id_ in (1, 2):
-        assert "Unchecked" in await page.js(ROW.format(id_))
-        assert await page.js(f"!!document.querySelector('#v-{id_} .warn')")
-    assert await page.js(VAULT) == "Vault locked"
-    assert "Not checked: the vault is locked" in await page.js("document.querySelector('#tab').innerText")
+        assert "Unchecked" in await page.evaluate(ROW.format(id_))
+        assert await page.evaluate(f"!!document.querySelector('#v-{id_} .warn')")
+    assert await page.evaluate(VAULT) == "Vault locked"
+    assert "Not checked: the vault is locked" in await page.evaluate(
+        "document.querySelector('#tab').innerText"
+    )
     banner = "document.querySelector('#vault-banner').innerText"
-    assert "The vault is locked. Sources stripe and shop cannot check signatures." in await other.js(banner)
-    assert "2 events wait to be checked." in await other.js(banner)
+    assert "The vault is locked. Sources stripe and shop cannot check signatures." in await other.evaluate(
+        banner
+    )
+    assert "2 events wait to be checked." in await other.evaluate(banner)
     await opened(page, "some other password", dialog="#tab .btns a")
-    await page.until("document.querySelector('#errors-vault').innerText.includes('2 tries are left')")
+    await until(page, "document.querySelector('#errors-vault').innerText.includes('2 tries are left')")
     assert site.app.got == []
-    async with reloading(site, page):
+    async with page.expect_event("load"):
         await opened(page, PASSWORD)
-    await page.until(f"{VAULT} === 'Vault unlocked'")
-    await page.until("document.querySelector('#tab')?.innerText.includes('refused when it was checked')")
-    assert await page.js("location.pathname") == "/events/2/verification"
-    await page.until("document.querySelector('#banners')?.innerText.includes('1 verified, 1 rejected')")
-    await page.until(f"{ROW.format(2)}.includes('Rejected')")
-    await page.until(f"{ROW.format(1)}.includes('200')")
-    await other.until(f"{VAULT} === 'Vault unlocked'")
-    await other.until("document.querySelector('#vault-banner').innerText === ''")
+    await until(page, f"{VAULT} === 'Vault unlocked'")
+    await until(page, "document.querySelector('#tab')?.innerText.includes('refused when it was checked')")
+    assert await page.evaluate("location.pathname") == "/events/2/verification"
+    await until(page, "document.querySelector('#banners')?.innerText.includes('1 verified, 1 rejected')")
+    await until(page, f"{ROW.format(2)}.includes('Rejected')")
+    await until(page, f"{ROW.format(1)}.includes('200')")
+    await until(other, f"{VAULT} === 'Vault unlocked'")
+    await until(other, "document.querySelector('#vault-banner').innerText === ''")
     await site.stripe({"id": "evt_later", "type": "invoice.paid"})
-    await page.until("!!document.querySelector('#v-3 .ok')")
-    await page.until(f"{ROW.format(3)}.includes('200')")
+    await until(page, "!!document.querySelector('#v-3 .ok')")
+    await until(page, f"{ROW.format(3)}.includes('200')")
     assert len(site.app.got) == 2
 
 
@@ -99,53 +94,52 @@ async def test_three_wrong_passwords_bring_a_pause(site, locked):
         "there were three wrong passwords",
     ):
         await opened(page, "some other password", dialog="#vault-banner a")
-        await page.until(
-            f"document.querySelector('#errors-vault').innerText.toLowerCase().includes('{said}')"
+        await until(
+            page, f"document.querySelector('#errors-vault').innerText.toLowerCase().includes('{said}')"
         )
-    await page.key("Escape")
-    await page.until(f"!{DIALOG}")
-    assert await page.js(VAULT) == "Vault locked"
+    await page.keyboard.press("Escape")
+    await until(page, f"!{DIALOG}")
+    assert await page.evaluate(VAULT) == "Vault locked"
 
 
 async def test_a_secret_is_saved_from_the_page_of_its_source_and_used_at_once(site, locked):
     await locked(stripe_key=KEY)
     await site.stripe()
     page = await site.page("/sources/shop")
-    async with reloading(site, page):
+    async with page.expect_event("load"):
         await opened(page, PASSWORD)
-    await page.until("document.querySelector('.epd')?.innerText.includes('Not found')")
+    await until(page, "document.querySelector('.epd')?.innerText.includes('Not found')")
     await page.click(".epd td a.link")
-    await page.until("document.activeElement.id === 'va-v'")
-    assert await page.js("document.querySelector('#va-n').value") == "shop_key"
-    async with reloading(site, page):
-        await page.write("whsec_a_secret_of_the_shop")
-        await page.key("Enter")
-    await page.until("document.querySelector('.epd td .chip.ok')?.innerText === 'Found'")
-    assert "whsec_a_secret" not in await page.js("document.documentElement.outerHTML")
-    assert "shop" in await page.js("document.querySelector('.epd td code').innerText")
+    await until(page, "document.activeElement.id === 'va-v'")
+    assert await page.evaluate("document.querySelector('#va-n').value") == "shop_key"
+    async with page.expect_event("load"):
+        await page.keyboard.insert_text("whsec_a_secret_of_the_shop")
+        await page.keyboard.press("Enter")
+    await until(page, "document.querySelector('.epd td .chip.ok')?.innerText === 'Found'")
+    assert "whsec_a_secret" not in await page.evaluate("document.documentElement.outerHTML")
+    assert "shop" in await page.evaluate("document.querySelector('.epd td code').innerText")
     await page.click("#vault a")
-    await page.until(DIALOG)
-    async with reloading(site, page):
+    await until(page, DIALOG)
+    async with page.expect_event("load"):
         await page.click("dialog .dlg-f form button")
-    await page.until(f"{VAULT} === 'Vault locked'")
+    await until(page, f"{VAULT} === 'Vault locked'")
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
 async def test_every_text_of_it_can_be_read_in_both_themes(site, locked, width, height):
     await locked(stripe_key=KEY)
     await site.stripe()
-    page = await site.page()
-    await page.size(width, height)
+    page = await site.page(width=width, height=height)
     for password in ("", PASSWORD):
         if password:
-            await page.goto(site.dashboard + "/vault")
-            await page.js("document.querySelector('#va-p').focus()")
-            async with reloading(site, page):
-                await page.write(password)
-                await page.key("Enter")
-            await page.until("document.body?.innerText.includes('The vault was opened')")
+            await site.visit(page, "/vault")
+            await until(page, "document.activeElement.id === 'va-p'")
+            async with page.expect_event("load"):
+                await page.keyboard.insert_text(password)
+                await page.keyboard.press("Enter")
+            await until(page, "document.body?.innerText.includes('The vault was opened')")
         for scheme in ("light", "dark"):
-            await page.media(scheme, "reduce")
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             for path in (
                 "/vault",
                 "/vault?name=x",
@@ -154,9 +148,9 @@ async def test_every_text_of_it_can_be_read_in_both_themes(site, locked, width, 
                 "/events/1/verification",
                 "/events",
             ):
-                await page.goto(site.dashboard + path)
-                await page.js(
+                await site.visit(page, path)
+                await page.evaluate(
                     "document.activeElement.blur()"
                 )  # a field in focus has an outline for its border
-                found = await page.js(CONTRAST)
+                found = await page.evaluate(CONTRAST)
                 assert (path, scheme, found["out"], found["wide"]) == (path, scheme, [], False)

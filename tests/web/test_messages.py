@@ -139,7 +139,9 @@ async def test_the_simple_form_of_the_guides_moves_a_message_by_its_data_id(star
         sent = {"type": f"email.{status}", "id": "msg_1", "data": {"id": "msg_1", "to": "ada@example.com"}}
         body = json.dumps(sent).encode()
         mac = hmac.new(WHSEC.encode(), body, hashlib.sha256).hexdigest()
-        got, answer = await at.send("/webhooks/mails", data=body, headers={"Resend-Signature": f"sha256={mac}"})
+        got, answer = await at.send(
+            "/webhooks/mails", data=body, headers={"Resend-Signature": f"sha256={mac}"}
+        )
         assert (got, json.loads(answer)["outcome"]) == (200, "accepted")
         assert (await show(at))["status"] == status
     assert {entry["matched_by"] for entry in (await show(at))["history"] if entry["event"]} == {"external_id"}

@@ -269,7 +269,10 @@ async def test_the_email_dialog_says_that_mail_waits(start, vault):
     assert "The vault is locked: the mail waits until it is open." in html
     await unlock(at)
     _, html = await page(at, "/events/1/email")
-    assert "The vault holds no secret &#39;smtp.password&#39;, so mail cannot log in. It waits until then." in html
+    assert (
+        "The vault holds no secret &#39;smtp.password&#39;, so mail cannot log in. It waits until then."
+        in html
+    )
     status, _ = await at.api("/api/vault/secrets/smtp.password", "PUT", json={"value": "word"})
     assert status == 200
     _, html = await page(at, "/events/1/email")

@@ -26,7 +26,8 @@ def test_a_day_of_another_year_says_which(noon):
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(1, "1 B"), (912, "912 B"), (1234, "1.2 KB"), (5_000_000, "5.0 MB"), (10**10, "10.0 GB")]
+    ("count", "text"),
+    [(1, "1 B"), (912, "912 B"), (1234, "1.2 KB"), (5_000_000, "5.0 MB"), (10**10, "10.0 GB")],
 )
 def test_sizes_have_units(count, text):
     assert size(count) == text

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from relay.resources import folder
 from relay.web.assets import Assets
+from relay.web.template_lines import TemplateLines
 
 CSRF_HEADER = "X-Relay-CSRF"
 CSRF_FIELD = "csrf"
@@ -80,6 +81,7 @@ class Renderer:
         # A template that uses a name it was not given is a mistake, not an empty string.
         self._environment = Environment(
             loader=FileSystemLoader(root or folder("ui")),
+            extensions=[TemplateLines],
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

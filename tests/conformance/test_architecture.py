@@ -162,6 +162,18 @@ def test_templates_keep_to_the_content_security_policy():
     )
 
 
+def test_lines_of_the_dashboard_have_at_most_120_characters():
+    files = [*TEMPLATES, *(ROOT / "static/css").glob("*.css"), *(ROOT / "static/js").glob("*.js")]
+    check_none(
+        [
+            f"{path.relative_to(ROOT)}:{number} has {len(line)} characters"
+            for path in files
+            for number, line in enumerate(path.read_text().splitlines(), 1)
+            if len(line) > 120
+        ]
+    )
+
+
 def test_nothing_marks_text_as_safe_html():
     check_none([path for path, text in modules().items() if "Markup(" in text])
 

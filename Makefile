@@ -16,6 +16,7 @@ lint: $(VENV)/.tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deno fmt --check
+	$(BIN)/deno lint
 
 stats: $(VENV)/bin/python
 	$(BIN)/python tests/conformance/stats.py

@@ -19,7 +19,12 @@ STYLES = tuple(
     for name in ("tokens", "base", "layout", "components", "events", "dialogs", "pages", "adapt")
 )
 # In this order, at the end of the body, plain: with `defer` htmx starts before its extensions register.
-SCRIPTS = ("vendor/htmx.min.js", "vendor/hx-sse.min.js", "vendor/hx-preload.min.js", "relay.js")
+SCRIPTS = ("vendor/htmx.min.js", "vendor/hx-sse.min.js", "vendor/hx-preload.min.js")
+# The first one loads the others; they run before htmx starts, which waits for the whole page.
+MODULES = tuple(
+    f"js/{name}.js"
+    for name in ("main", "announcements", "dialogs", "dom", "live", "payload", "rows", "selection", "shortcuts")
+)
 KEYMAP = (
     (
         "Move",
@@ -94,6 +99,7 @@ class Renderer:
             origin=origin,
             styles=STYLES,
             scripts=SCRIPTS,
+            modules=MODULES,
             keymap=KEYMAP,
             csrf_token=csrf,
             csrf_field=CSRF_FIELD,

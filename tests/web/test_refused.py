@@ -79,7 +79,7 @@ def test_signing_in_leads_nowhere_else(text):
 
 async def test_the_sign_in_page_shows_its_own_style_and_no_other_file_is_open(at):
     for name, status in (("css/base.css", 200), ("fonts/inter-latin-var.woff2", 200), ("favicon.svg", 200),
-                         ("relay.js", 404), ("vendor/htmx.min.js", 404)):  # fmt: skip
+                         ("js/main.js", 404), ("vendor/htmx.min.js", 404)):  # fmt: skip
         assert (await ask(at, f"/login/static/{name}", token=False))[0] == status, name
 
 

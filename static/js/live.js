@@ -1,0 +1,174 @@
+/* New rows come in while nothing would move under the reader; else a pill counts them. */
+
+import { announceArrivals, formatNewEvents, showToast } from "./announcements.js";
+import { find, on, onMessage } from "./dom.js";
+import { eventId, findRows, focusRow, newestId, shownId } from "./rows.js";
+
+const MOST_ROWS = 300;
+const ROW = /<li class="row" id="e-(\d+)"/g;
+const FAILED = ">verification failed<";
+
+let paused = false;
+let waiting = 0;
+let pulling = false;
+let pullsAgain = false;
+let newestSeen = 0;
+
+function findList() {
+  return find("[data-list]");
+}
+
+/** Whether rows may come in: nothing would move that is being read, selected or answered. */
+function isOpen() {
+  return !paused && !(findList()?.scrollTop > 8) && !find("dialog[open]") && getSelection().isCollapsed;
+}
+
+function hold(n) {
+  waiting += n;
+  const pill = find(".pill-new");
+  if (!pill) return;
+  pill.hidden = !waiting;
+  pill.lastElementChild.textContent = formatNewEvents(waiting);
+}
+
+/** Ask for the rows after the newest one; once more afterwards where they are being asked for. */
+function pull() {
+  if (pulling) {
+    pullsAgain = true;
+  } else if (find("#tail")) {
+    pulling = true;
+    htmx.trigger("#tail", "relay:pull");
+  }
+}
+
+function pullOrHold(n) {
+  if (isOpen()) pull();
+  else hold(n);
+}
+
+function showNewest() {
+  hold(-waiting);
+  const list = findList();
+  if (list) list.scrollTop = 0;
+  pull();
+}
+
+export function focusNewest() {
+  showNewest();
+  focusRow(findRows()[0]);
+}
+
+function setPaused(value) {
+  paused = value;
+  const button = find("[data-pause]");
+  if (!button) return;
+  button.setAttribute("aria-pressed", value);
+  if (waiting && isOpen()) showNewest();
+}
+
+/** Whether this page lists events. The welcome page becomes a list with the first event. */
+function listsEvents() {
+  if (find("[data-first]")) location.replace("/events");
+  return Boolean(find("#rows"));
+}
+
+/* Rows are messages without a name. htmx swaps them in unless that is prevented. */
+on("htmx:sse:before:message", (event) => {
+  const { data, event: name } = event.detail.message;
+  const ids = name ? [] : [...data.matchAll(ROW)].map((found) => Number(found[1]));
+  if (!ids.length) return;
+  const unknown = ids.filter((id) => !find(`#e-${id}`)).length;
+  announceArrivals(unknown, data.split(FAILED).length - 1);
+  if (listsEvents() && isOpen() && !pulling && Math.min(...ids) > newestId()) return;
+  event.preventDefault();
+  pullOrHold(unknown);
+});
+
+onMessage("event", (arrival) => {
+  if (!listsEvents()) return;
+  announceArrivals(arrival.n, arrival.rejected);
+  pullOrHold(arrival.n);
+});
+
+onMessage("status", (status) => {
+  const page = document.body.dataset;
+  if (status.boot === page.boot) return;
+  page.boot = status.boot;
+  showToast("relay restarted. Reload for the new version.");
+});
+
+/** Bring the head of the shown event up to date, and its deliveries unless they are being read. */
+function refreshDetail(change) {
+  if (change.event !== Number(shownId())) return;
+  const isRead = find("#tab")?.matches(":hover, :focus-within") || !getSelection().isCollapsed;
+  const showsDeliveries = find('[data-tab="5"][aria-current]');
+  htmx.trigger(isRead || !showsDeliveries ? "#look" : "#see", "relay:look");
+}
+
+onMessage("delivery", refreshDetail);
+onMessage("message", refreshDetail);
+
+on("htmx:config:request", (event) => {
+  const context = event.detail.ctx;
+  if (context.sourceElement.id === "tail") context.request.body.set("after", newestId());
+});
+
+on("htmx:finally:request", (event) => {
+  if (event.detail.ctx.sourceElement.id !== "tail") return;
+  pulling = false;
+  if (!pullsAgain) return;
+  pullsAgain = false;
+  pull();
+});
+
+on("scroll", (event) => {
+  if (waiting && event.target === findList() && isOpen()) showNewest();
+}, true);
+
+on("click", (event) => {
+  if (event.target.closest("[data-pause]")) setPaused(!paused);
+  if (event.target.closest(".pill-new")) focusNewest();
+});
+
+on("htmx:sse:error", () => {
+  const banner = find("#stopped");
+  if (document.hidden || !banner.hidden) return;
+  banner.hidden = false;
+  find("[data-since]").textContent = new Date().toTimeString().slice(0, 5);
+});
+
+on("htmx:sse:after:connection", () => {
+  find("#stopped").hidden = true;
+  refreshDetail({ event: Number(shownId()) });
+  if (isOpen()) pull();
+});
+
+function markNewRows(rows) {
+  if (newestSeen && rows.length && eventId(rows.at(-1)) <= newestSeen) {
+    for (const row of rows) {
+      if (eventId(row) > newestSeen) row.classList.add("is-new");
+    }
+  }
+  newestSeen = newestId();
+}
+
+/** Drop the oldest rows of a long list; its foot offers them again. */
+function cutRows(rows) {
+  if (rows.length <= MOST_ROWS) return;
+  for (const row of rows.slice(MOST_ROWS)) row.remove();
+  find("#foot")?.remove();
+  find("#rows").append(find("#full").content.cloneNode(true));
+  const older = find("[data-older]");
+  older.href = older.href.replace(/before=\d+/, `before=${eventId(rows[MOST_ROWS - 1])}`);
+}
+
+/** After a swap: mark what is new, keep the list short, and the button pressed while paused. */
+export function receiveRows() {
+  const rows = findRows();
+  markNewRows(rows);
+  cutRows(rows);
+}
+
+export function keepPaused() {
+  setPaused(paused);
+}

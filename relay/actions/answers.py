@@ -25,7 +25,9 @@ _MAX_HEADERS = 128
 _MAX_LINE = 8190
 _HEAD_END = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"[\r\n]*HTTP/\d(?:\.\d)?[ \t]+([1-9]\d\d)(?=[ \t\r\n]|\Z)")
-_STATUS_BEGINNING = re.compile(rb"[\r\n]*(?:H|HT|HTT|HTTP/?|HTTP/\d(?:\.\d?)?|HTTP/\d(?:\.\d)?[ \t]+(?:[1-9]\d?)?)")
+_STATUS_BEGINNING = re.compile(
+    rb"[\r\n]*(?:H|HT|HTT|HTTP/?|HTTP/\d(?:\.\d?)?|HTTP/\d(?:\.\d)?[ \t]+(?:[1-9]\d?)?)"
+)
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _NO_BODY = frozenset({204, 304})

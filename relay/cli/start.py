@@ -176,7 +176,9 @@ async def _greet(call: Call, config: Config, relay: Running, voice: Lines | Obje
                 "data_dir": str(relay.setup.data_dir),
             }
         )
-        if relay.live.tunnel.state == "down":  # it went down before anybody listened; a banner says it to a person
+        if (
+            relay.live.tunnel.state == "down"
+        ):  # it went down before anybody listened; a banner says it to a person
             voice.tunnel(relay.live.tunnel)
     if isinstance(voice, Lines):
         for line in await banner(relay, config):

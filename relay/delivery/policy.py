@@ -52,7 +52,7 @@ def make_attempt(delivery: Delivery, started_at: datetime, took: float, result: 
         number=delivery.attempts + 1,
         started_at=started_at,
         took=took,
-        outcome=type(result.outcome).__name__.lower(),
+        outcome=result.outcome.name,
         detail=result.outcome.detail,
         request=result.request,
         response=result.response,

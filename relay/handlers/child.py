@@ -255,7 +255,7 @@ def _rule(rule: Rule) -> dict[str, object]:
 def _told(ran: Ran) -> dict[str, object]:
     outcome = ran.outcome
     told: dict[str, object] = {
-        "outcome": type(outcome).__name__.lower(),
+        "outcome": outcome.name,
         "detail": outcome.detail,
         "traceback": ran.traceback,
         "read": Fresh.read,

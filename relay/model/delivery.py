@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import ClassVar
 
 from relay.model.event import EventRow, Headers
 
@@ -14,6 +15,7 @@ from relay.model.event import EventRow, Headers
 class Succeeded:
     """The attempt did what it should."""
 
+    name: ClassVar[str] = "succeeded"
     detail: str = ""
 
 
@@ -27,6 +29,7 @@ class Retry:
     `firm`: code of the user's own asks for that wait, so it may be as long as the policy's longest.
     """
 
+    name: ClassVar[str] = "retry"
     detail: str
     after: float | None = None
     unreachable: bool = False
@@ -37,8 +40,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The attempt failed in a way that trying again will not mend."""
+    """The attempt failed in a way that another attempt cannot change."""
 
+    name: ClassVar[str] = "failed"
     detail: str
 
 

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from relay.admission.examine import examine, wanted
 from relay.admission.gate import Gate
@@ -80,6 +80,7 @@ class Rules:
 class _Overran:
     """A handler took too long, and may still be running."""
 
+    name: ClassVar[str] = "overran"
     detail: str
 
 
@@ -223,7 +224,7 @@ class Receiver:
             if runner is not None:
                 outcome, reply = await _run(runner, event)
                 if steps_are_logged():
-                    log_handled(event, delivery.target, type(outcome).__name__.strip("_").lower())
+                    log_handled(event, delivery.target, outcome.name)
                 found.append(outcome)
                 replies += [] if reply is None else [reply]
         for kind in (_Overran, Retry, Failed):

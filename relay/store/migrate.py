@@ -89,7 +89,9 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         _apply(connection, (migration.script,), (migration.name,), len(names))
 
 
-def _plan_unrecorded(connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> MigrationPlan:
+def _plan_unrecorded(
+    connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]
+) -> MigrationPlan:
     actual = read_schema(connection)
     found = _find_applied(actual, migrations)
     try:

@@ -30,7 +30,9 @@ async def _held_mail(here: Desk) -> tuple[shell.Banner, ...]:
     if not why or why.startswith("the vault is locked"):
         return ()
     waiting = await here.store.deliveries.waiting()
-    count = sum(waiting.get(name, 0) for name, target in here.setup.targets.items() if target.action == "email")
+    count = sum(
+        waiting.get(name, 0) for name, target in here.setup.targets.items() if target.action == "email"
+    )
     return (shell.held_mail(why, count),) if count else ()
 
 

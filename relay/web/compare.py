@@ -16,7 +16,8 @@ from relay.model.search import Query, Term
 from relay.model.text import header_text, is_sensitive, printable
 from relay.web import events, gather, selection, standing
 from relay.web.asked import number
-from relay.web.contexts import CompareForm, ComparePage, Link, Pair, PairGroup
+from relay.web.contexts.compare import CompareForm, ComparePage, Pair, PairGroup
+from relay.web.contexts.events import Link
 from relay.web.keys import desk
 from relay.web.posted import see
 from relay.web.render import RENDERER, html

@@ -11,7 +11,8 @@ from relay.model.event import EventRow
 from relay.model.text import printable
 from relay.web import gather
 from relay.web.asked import identity, number
-from relay.web.contexts import DeliveriesPage, DeliveryRow, Link
+from relay.web.contexts.deliveries import DeliveriesPage, DeliveryRow
+from relay.web.contexts.events import Link
 from relay.web.keys import Desk, desk
 from relay.web.posted import fields, see, toast
 from relay.web.render import RENDERER, html, wants

@@ -14,7 +14,7 @@ from relay.model.search import Query
 from relay.model.text import printable, size
 from relay.web import first, gather, gone, tabs
 from relay.web.asked import identity, number
-from relay.web.contexts import Detail, EventHead, EventsPage
+from relay.web.contexts.events import Detail, EventHead, EventsPage
 from relay.web.keys import desk
 from relay.web.render import RENDERER, html, partial, wants
 from relay.web.senders import event_mark

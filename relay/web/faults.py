@@ -7,7 +7,7 @@ from aiohttp import web
 from relay.errors import RelayError
 from relay.model.text import printable
 from relay.web import gather
-from relay.web.contexts import ErrorPage
+from relay.web.contexts.pages import ErrorPage
 from relay.web.keys import desk
 from relay.web.refused import part_error
 from relay.web.render import RENDERER, html, wants

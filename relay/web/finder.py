@@ -8,7 +8,7 @@ from aiohttp import web
 from relay.model.event import EventRow
 from relay.model.text import printable
 from relay.web import gather, standing
-from relay.web.contexts import FindForm, Hit
+from relay.web.contexts.find import FindForm, Hit
 from relay.web.keys import Desk, desk
 from relay.web.posted import see
 from relay.web.render import RENDERER, html, wants

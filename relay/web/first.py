@@ -7,7 +7,7 @@ from aiohttp import web
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
 from relay.web import gather
-from relay.web.contexts import FirstPage, ProviderPick
+from relay.web.contexts.events import FirstPage, ProviderPick
 from relay.web.keys import Desk, desk
 from relay.web.render import RENDERER, html
 from relay.web.view.marks import mark

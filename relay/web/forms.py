@@ -12,7 +12,7 @@ from relay.model.signals import DeliveryChanged
 from relay.model.text import printable
 from relay.web import events, gather, letters
 from relay.web.asked import identity, number
-from relay.web.contexts import Changed, DialogPage, EmailForm, Field, ReplayForm, Sent
+from relay.web.contexts.dialogs import Changed, DialogPage, EmailForm, Field, ReplayForm, Sent
 from relay.web.keys import Desk, desk
 from relay.web.posted import every, fields, see, sentence, toast
 from relay.web.render import RENDERER, html, partial, sandboxed, wants

@@ -13,7 +13,7 @@ from relay.model.search import Query, parse
 from relay.model.text import printable
 from relay.store.events import Counts, Page
 from relay.web.banners import banners
-from relay.web.contexts import MessageLine
+from relay.web.contexts.events import MessageLine
 from relay.web.keys import Desk, desk
 from relay.web.senders import event_mark, provider
 from relay.web.view import lists, shell

@@ -179,7 +179,9 @@ def refuse(guard: Guard, request: web.Request) -> web.Response | None:
         return refused(request, 403, "cross_site", "refused: request came from another site")
     if is_open(request) or _has_token(guard, request):
         return None
-    return refused(request, 401, "no_token", "open the link that relay printed", "relay token prints it again")
+    return refused(
+        request, 401, "no_token", "open the link that relay printed", "relay token prints it again"
+    )
 
 
 def is_open(request: web.Request) -> bool:

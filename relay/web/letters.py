@@ -6,7 +6,7 @@ from relay.errors import RelayError, SentAlreadyError
 from relay.mail.compose import Mail
 from relay.model.event import Event
 from relay.model.text import printable, size
-from relay.web.contexts import Preview
+from relay.web.contexts.dialogs import Preview
 from relay.web.keys import Desk
 from relay.web.posted import sentence
 from relay.web.view import lists

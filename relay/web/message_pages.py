@@ -14,7 +14,8 @@ from relay.model.text import printable, readable
 from relay.providers.codes import meaning
 from relay.web import gather
 from relay.web.asked import identity, number
-from relay.web.contexts import Link, MessageDetail, MessageLine, MessagesPage
+from relay.web.contexts.events import Link, MessageLine
+from relay.web.contexts.messages import MessageDetail, MessagesPage
 from relay.web.keys import Desk, desk
 from relay.web.messages import DAYS, days, filtered, first_day
 from relay.web.render import RENDERER, html, partial, sandboxed

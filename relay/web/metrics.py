@@ -10,7 +10,7 @@ from relay.model.delivery import Delivery, DeliveryState
 from relay.model.reasons import sentence
 from relay.model.text import printable
 from relay.web import gather
-from relay.web.contexts import Link
+from relay.web.contexts.events import Link
 from relay.web.contexts.stats import Kpi, Number, ReasonBar, SlowLine, SourceBar, StatsPage, TargetBar
 from relay.web.keys import Desk, desk
 from relay.web.render import RENDERER, html

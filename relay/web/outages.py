@@ -6,7 +6,7 @@ from relay.errors import UsageError
 from relay.model.text import printable
 from relay.web import standing
 from relay.web.banners import banners
-from relay.web.contexts import Ask
+from relay.web.contexts.asking import Ask
 from relay.web.keys import desk
 from relay.web.posted import fields, see, toast
 from relay.web.render import RENDERER, html, wants

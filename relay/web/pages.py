@@ -9,14 +9,8 @@ from relay.model.delivery import Target
 from relay.model.event import LocalKey, Source, VerifyMode
 from relay.model.text import printable
 from relay.web import catch_up, gather
-from relay.web.contexts import (
-    Field,
-    SourceLine,
-    SourcesPage,
-    TargetLine,
-    TargetsPage,
-    TriggerPage,
-)
+from relay.web.contexts.dialogs import Field
+from relay.web.contexts.pages import SourceLine, SourcesPage, TargetLine, TargetsPage, TriggerPage
 from relay.web.keys import Desk, desk
 from relay.web.render import RENDERER, html
 from relay.web.senders import provider, source_mark

@@ -9,7 +9,7 @@ from relay.providers.sender_urls import request_target
 from relay.web import events, gather, tabs
 from relay.web.asked import identity, number
 from relay.web.bodies import BODIES
-from relay.web.contexts import PayloadTab
+from relay.web.contexts.events import PayloadTab
 from relay.web.keys import desk
 from relay.web.render import RENDERER, html, partial, wants
 from relay.web.view import lists

@@ -61,7 +61,9 @@ def sign_in(request: web.Request, wrong: str = "", wanted: str = "") -> web.Resp
 def safe_next(text: str) -> str:
     """Return where to go after signing in: a path of this dashboard, never another site."""
     parts = urlsplit(text)
-    inside = text.startswith("/") and not text.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
+    inside = (
+        text.startswith("/") and not text.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
+    )
     return text if inside and text.isascii() and text.isprintable() else _HOME
 
 
@@ -78,7 +80,13 @@ def _page(request: web.Request, status: int, code: str, message: str, hint: str)
 
 
 def _bare(request: web.Request, status: int, **values: object) -> web.Response:
-    given: dict[str, object] = {"hint": "", "sign_in": False, "next": "", "wrong": "", "broken": status >= 500}
+    given: dict[str, object] = {
+        "hint": "",
+        "sign_in": False,
+        "next": "",
+        "wrong": "",
+        "broken": status >= 500,
+    }
     return html(request.app[RENDERER].part("pages/bare.html", **given | values), status)
 
 

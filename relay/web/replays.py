@@ -12,7 +12,8 @@ from relay.model.batch import INCLUDABLE, NewBatch
 from relay.model.delivery import SignMode
 from relay.web import gather, selection, standing
 from relay.web.asked import identity
-from relay.web.contexts import BatchDialog, BatchesPage, BatchPage, BulkForm, Field
+from relay.web.contexts.dialogs import Field
+from relay.web.contexts.replays import BatchDialog, BatchesPage, BatchPage, BulkForm
 from relay.web.keys import Desk, desk
 from relay.web.posted import fields, see, sentence
 from relay.web.render import RENDERER, html, partial, wants

@@ -11,7 +11,7 @@ from relay.model.search import parse_strictly
 from relay.model.signals import EventChanged
 from relay.model.text import printable
 from relay.web import standing
-from relay.web.contexts import Ask
+from relay.web.contexts.asking import Ask
 from relay.web.keys import Desk, desk
 from relay.web.posted import see, toast
 from relay.web.render import wants

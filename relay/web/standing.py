@@ -3,8 +3,7 @@
 from aiohttp import web
 
 from relay.web import gather
-from relay.web.contexts import StandingPage
-from relay.web.contexts.asking import Form
+from relay.web.contexts.asking import Form, StandingPage
 from relay.web.render import RENDERER, html, wants
 
 

@@ -12,7 +12,7 @@ from relay.model.text import printable, size
 from relay.routing import RouteMatch
 from relay.web import gather
 from relay.web.bodies import BODIES, Body
-from relay.web.contexts import (
+from relay.web.contexts.events import (
     DeliveriesTab,
     Found,
     HeadersTab,

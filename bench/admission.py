@@ -8,12 +8,12 @@ from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 
-from relay.admission.examine import problems
-from relay.admission.gate import Gate
 from relay.clock import SystemClock
 from relay.config import load
 from relay.model.admission import Admission, Rate
 from relay.model.event import Capture, Source
+from relay.pipeline.limits import RequestLimits
+from relay.pipeline.validate import find_problems
 
 SCHEMA = {
     "type": "object",
@@ -100,30 +100,25 @@ def capture(items: int) -> Capture:
 
 
 def main() -> None:
-    gate = Gate(SystemClock())
+    gate = RequestLimits(SystemClock())
     networks = (*(ip_network(f"10.{n}.0.0/16") for n in range(20)), ip_network("192.0.2.0/24"))
     rules = Admission(networks=networks, rate=Rate(per_minute=10**6, burst=10**6))
     gated = Source(name="any", provider="custom", path="/webhooks/any", admission=rules)
-    print(
-        f"{'gate, 21 networks and a rate':48} {spent(partial(gate.refuse, gated, '192.0.2.7'), 20_000):9.1f} µs"
-    )
+    print(f"{'gate, 21 networks and a rate':48} {spent(partial(gate.refuse, gated, '192.0.2.7'), 20_000):9.1f} µs")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "s.json").write_text(json.dumps(SCHEMA))
         (folder / "models.py").write_text(MODELS)
         for rule, lines in (
-            (
-                "content type, mail address",
-                'content_types = ["application/json"]\nemail_field = "data.email"',
-            ),
+            ("content type, mail address", 'content_types = ["application/json"]\nemail_field = "data.email"'),
             ("JSON Schema", 'schema = "s.json"'),
             ("Pydantic model", 'schema = "models:Event"'),
         ):
             judged = source(folder, lines)
             for items in (3, 20, 2000):
                 sent = capture(items)
-                assert problems(judged, sent) == ()
-                took = spent(partial(problems, judged, sent), max(3, 2000 // items))
+                assert find_problems(judged, sent) == ()
+                took = spent(partial(find_problems, judged, sent), max(3, 2000 // items))
                 print(f"{rule:30} {len(sent.body):>7,} bytes      {took:9,.1f} µs")
 
 

@@ -127,9 +127,7 @@ async def idle(ready: dict[str, str], target: Target) -> list[float]:
 
 
 async def main() -> None:
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     target = Target()
     runner, port = await serve(target)
     with tempfile.TemporaryDirectory() as folder:

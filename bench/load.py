@@ -14,9 +14,7 @@ from itertools import count
 from urllib.parse import urlsplit
 
 SECRET = b"bench-secret"
-BODY = json.dumps({"ref": "refs/heads/main", "commits": [{"id": "c" * 40, "message": "m" * 900}]}).encode()[
-    :1100
-]
+BODY = json.dumps({"ref": "refs/heads/main", "commits": [{"id": "c" * 40, "message": "m" * 900}]}).encode()[:1100]
 _ids = count(1)
 
 

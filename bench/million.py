@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
-from relay.model.search import parse
+from relay.model.search import parse_query
 from relay.store import open_store
 
 TYPES = ("invoice.paid", "payment_intent.succeeded", "push", "issues.opened", "message.delivered")
@@ -47,9 +47,7 @@ async def main(count: int) -> None:
         async with open_store(Path(folder)) as store:
             started = time.perf_counter()
             for at in range(0, count, 500):
-                await asyncio.gather(
-                    *(store.events.add(event(n, began)) for n in range(at, min(at + 500, count)))
-                )
+                await asyncio.gather(*(store.events.add(event(n, began)) for n in range(at, min(at + 500, count))))
             print(f"stored {count} in {time.perf_counter() - started:.0f} s")
             started = time.perf_counter()
             await store.indexer.catch_up()
@@ -78,7 +76,7 @@ async def main(count: int) -> None:
 
 
 async def ask(store, name: str, text: str, **more) -> None:
-    query = parse(text, datetime.now(UTC))
+    query = parse_query(text, datetime.now(UTC))
     took = []
     for _ in range(5):
         started = time.perf_counter()

@@ -14,8 +14,8 @@ from million import event
 
 from relay.bus import Bus
 from relay.clock import SystemClock
-from relay.retention import Keep, Retention
 from relay.store import open_store
+from relay.store.retention import Retention, RetentionLimits
 
 
 async def write(store, took, began, first):
@@ -44,7 +44,10 @@ async def main(count: int) -> None:
             await store.indexer.catch_up()
             before = await store.pruning.usage()
             print(f"{before.events:,} events, {before.used / 1e6:.0f} MB")
-            for name, keep in (("nothing to forget", Keep()), ("forgetting", Keep(max_events=count // 2))):
+            for name, keep in (
+                ("nothing to forget", RetentionLimits()),
+                ("forgetting", RetentionLimits(max_events=count // 2)),
+            ):
                 took: list[float] = []
                 retention = Retention(store, Bus(), SystemClock(), keep, lambda _: None)
                 writing = asyncio.ensure_future(write(store, took, began, count + 10**7))

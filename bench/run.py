@@ -76,12 +76,11 @@ def capture(bare_url: str, relay_url: str) -> None:
         pairs = [(load(bare_url, connections), load(relay_url, connections)) for _ in range(ROUNDS)]
         assert not any(side["failures"] for pair in pairs for side in pair), "a request failed"
         bare, relay = (
-            {key: statistics.median(pair[n][key] for pair in pairs) for key in ("rate", "p99")}
-            for n in (0, 1)
+            {key: statistics.median(pair[n][key] for pair in pairs) for key in ("rate", "p99")} for n in (0, 1)
         )
         print(
             f"{connections:>11} {bare['rate']:>8.0f} {relay['rate']:>8.0f} {relay['rate'] / bare['rate']:>6.2f} "
-            f"{bare['p99']:>6.2f} ms {relay['p99']:>6.2f} ms {relay['p99'] / bare['p99']:>6.2f}",
+            f"{bare['p99']:>6.2f} ms {relay['p99']:>6.2f} ms {relay['p99'] / bare['p99']:>6.2f}"
         )
 
 
@@ -106,18 +105,13 @@ async def live(ready: dict[str, str]) -> None:
     request = f"GET /stream?q= HTTP/1.1\r\nHost: {where}\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
     host, port = where.split(":")
     loop, arrived, took = asyncio.get_running_loop(), [], []
-    viewers = [
-        await loop.create_connection(lambda: Viewer(request, arrived), host, int(port))
-        for _ in range(VIEWERS)
-    ]
+    viewers = [await loop.create_connection(lambda: Viewer(request, arrived), host, int(port)) for _ in range(VIEWERS)]
     async with aiohttp.ClientSession() as session:
         await asyncio.sleep(2)
         for n in range(60):
             arrived.clear()
             sent = time.perf_counter()
-            async with session.post(
-                ready["ingress_url"] + "/webhooks/plain", data=b'{"n": %d}' % n
-            ) as response:
+            async with session.post(ready["ingress_url"] + "/webhooks/plain", data=b'{"n": %d}' % n) as response:
                 await response.read()
             await asyncio.sleep(0.35)
             took += [(moment - sent) * 1000 for moment in arrived]
@@ -125,15 +119,11 @@ async def live(ready: dict[str, str]) -> None:
         transport.close()
     took.sort()
     p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
-    print(
-        f"request to SSE message, {VIEWERS} viewers, {len(took)} messages: p50 {p50:.1f} ms, p99 {p99:.1f} ms"
-    )
+    print(f"request to SSE message, {VIEWERS} viewers, {len(took)} messages: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
 
 
 def main() -> None:
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    )
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     bare, bare_url = start_bare()
     try:
         with tempfile.TemporaryDirectory() as folder:

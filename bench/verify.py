@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from relay.model.event import Capture, Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.schemes import AdyenItems, Digest, Hmac, InForm, InJson, Token
+from relay.providers.schemes import AdyenItems, Digest, Hmac, InForm, InJson, SharedToken
 
 LIMIT = 50.0
 SIZE = 10_000
 ROUNDS = 7
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
-SHARED = (Hmac, Digest, Token, AdyenItems)
+SHARED = (Hmac, Digest, SharedToken, AdyenItems)
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 # A text message escapes about every thirtieth character.
 TEXT = b"Your+order+1042+is+on+its+way+%2B41"
@@ -37,9 +37,7 @@ def secret_of(scheme):
 def request(scheme):
     """Return a request of SIZE bytes such as the scheme signs."""
     headers = [("Host", "relay.example"), ("User-Agent", "bench"), ("Accept", "*/*")]
-    form = isinstance(scheme.place, InForm) or "{form_sorted}" in getattr(
-        getattr(scheme, "signed", None), "text", ""
-    )
+    form = isinstance(scheme.place, InForm) or "{form_sorted}" in getattr(getattr(scheme, "signed", None), "text", "")
     if form:
         body = b"token=abc&" + b"&".join(b"Field%02d=%s" % (n, TEXT * 8) for n in range(SIZE // 290))
         headers.append(FORM)

@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 from playwright.async_api import async_playwright
 
-from relay.app import Running, running
+from relay.app import RunningRelay, run_relay
 from relay.config import Overrides, load
 
 HERE = Path(__file__).resolve().parent
@@ -83,11 +83,9 @@ async def _take(chromium: str) -> None:
         sources = "".join(f'[sources.{name}]\nsecret = "env:SECRET_{name.upper()}"\n' for name in SOURCES)
         config = Path(folder, "relay.toml")
         await asyncio.to_thread(config.write_text, sources + TOML.format(app=f"http://localhost:{port}"))
-        async with running(load(config, Overrides(), environ)) as relay, async_playwright() as playwright:
+        async with run_relay(load(config, Overrides(), environ)) as relay, async_playwright() as playwright:
             chosen = await _fill(relay)
-            browser = await playwright.chromium.launch(
-                executable_path=chromium, args=["--font-render-hinting=none"]
-            )
+            browser = await playwright.chromium.launch(executable_path=chromium, args=["--font-render-hinting=none"])
             page = await browser.new_page(
                 viewport={"width": 1440, "height": 900}, device_scale_factor=1.5, reduced_motion="reduce"
             )
@@ -100,7 +98,7 @@ async def _take(chromium: str) -> None:
     await app.cleanup()
 
 
-async def _fill(relay: Running) -> int:
+async def _fill(relay: RunningRelay) -> int:
     """Send every sample, one of them forged; return the number of the event to show."""
     chosen = 0
     headers = {"Authorization": f"Bearer {relay.login_url.rpartition('=')[2]}"}

@@ -4,8 +4,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from relay.frameworks.sending import send, send_async, sign
     from relay.handlers import Event, Failed, Retry, on, secret, use
-    from relay.sending import send, send_async, sign
 
 __version__ = "0.1.0"
 
@@ -19,9 +19,9 @@ _ROOMS = {
     "on": "relay.handlers",
     "secret": "relay.handlers",
     "use": "relay.handlers",
-    "send": "relay.sending",
-    "send_async": "relay.sending",
-    "sign": "relay.sending",
+    "send": "relay.frameworks.sending",
+    "send_async": "relay.frameworks.sending",
+    "sign": "relay.frameworks.sending",
 }
 
 if not TYPE_CHECKING:  # a type checker that saw this function would believe in any name

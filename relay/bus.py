@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from relay.model.signals import Signal
 
-DEPTH = 1000  # signals a listener may lag behind before the oldest are dropped
+MAX_LAG = 1000  # signals a listener may lag behind before the oldest are dropped
 
 
 class Subscription:
@@ -33,7 +33,7 @@ class Subscription:
 
     def put(self, signal: Signal) -> None:
         """Queue a signal; drops the oldest when the listener lags too far behind."""
-        if len(self._signals) >= DEPTH:
+        if len(self._signals) >= MAX_LAG:
             self._signals.popleft()
             self.lost += 1
         self._signals.append(signal)
@@ -59,7 +59,7 @@ class Bus:
         self._bells.append(bell)
 
     @contextmanager
-    def subscribed(self) -> Iterator[Subscription]:
+    def subscribe(self) -> Iterator[Subscription]:
         """Listen for as long as the block lasts."""
         subscription = Subscription()
         self._subscriptions.add(subscription)

@@ -1,6 +1,7 @@
 """Every error that relay raises on purpose: a sentence, a hint, an exit code, an HTTP status."""
 
 import logging
+import traceback
 
 
 class RelayError(Exception):
@@ -230,3 +231,9 @@ class VaultLockedError(VaultError):
 def log_level(error: Exception) -> int:
     """Return how loud to log that something waits for the store: an outage of it is told once, by its watch."""
     return logging.DEBUG if isinstance(error, StoreError) and error.is_outage else logging.WARNING
+
+
+def log_traceback(log: logging.Logger, what: str, error: Exception) -> None:
+    """Log frames and the kind of an error; its message stays out, for it may hold captured data."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s: %s\n%s", what, type(error).__name__, frames)

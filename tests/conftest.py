@@ -16,8 +16,7 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
-from relay.app import running
-from relay.assembly.front import Running
+from relay.app import RunningRelay, run_relay
 from relay.config import Overrides, load
 
 SECRETS = {
@@ -94,9 +93,7 @@ def pytest_sessionfinish(session):
     if programs:
         counts = ", ".join(f"{name} ({programs[name]})" for name in sorted(programs))
         counted = "1 test was" if tests == 1 else f"{tests} tests were"
-        terminal.write_line(
-            f"{counted} skipped because programs that they start are not installed: {counts}."
-        )
+        terminal.write_line(f"{counted} skipped because programs that they start are not installed: {counts}.")
         terminal.write_line(f"To run them too: {_install_command(programs)}")
 
 
@@ -104,7 +101,7 @@ def pytest_sessionfinish(session):
 class At:
     """A running relay and a client for both of its ports."""
 
-    relay: Running
+    relay: RunningRelay
     session: aiohttp.ClientSession
 
     @property
@@ -146,7 +143,7 @@ async def start(tmp_path) -> AsyncIterator:
             path.write_text(toml)
             ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
             config = load(path, Overrides(**ports | overrides), SECRETS if environ is None else environ)
-            relay = await stack.enter_async_context(running(config, clock=clock))
+            relay = await stack.enter_async_context(run_relay(config, clock=clock))
             session = await stack.enter_async_context(aiohttp.ClientSession())
             return At(relay, session)
 

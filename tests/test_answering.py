@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.answering import unfit
 from relay.model.admission import Problem
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.pipeline.responses import build_validation_response
 
 
 def event(verdict, reason="", count=1):
@@ -22,8 +22,7 @@ def event(verdict, reason="", count=1):
         received_at=datetime(2026, 1, 2, tzinfo=UTC),
     )
     problems = tuple(
-        Problem(rule="schema", field=f"private{n}", pointer=f"/private{n}", message="is missing")
-        for n in range(count)
+        Problem(rule="schema", field=f"private{n}", pointer=f"/private{n}", message="is missing") for n in range(count)
     )
     return NewEvent(
         capture=capture,
@@ -51,12 +50,12 @@ def event(verdict, reason="", count=1):
     ],
 )
 def test_only_who_may_be_genuine_is_told_what_the_rules_are(verdict, reason, told):
-    answered = unfit(event(verdict, reason), 7)
+    answered = build_validation_response(event(verdict, reason), 7)
     assert (answered.status, answered.event_id) == (400, 7)
     assert (b"private" in answered.body) is told
 
 
 def test_the_message_names_some_and_the_list_names_all():
-    error = json.loads(unfit(event(Verdict.VERIFIED, count=12), 7).body)["error"]
+    error = json.loads(build_validation_response(event(Verdict.VERIFIED, count=12), 7).body)["error"]
     assert error["message"].endswith("private9 is missing; and 2 more")
     assert len(error["fields"]) == 12

@@ -98,8 +98,7 @@ async def test_a_search_by_type_looks_at_every_event(start, query, found):
 )
 async def test_a_route_takes_a_request_if_any_event_in_it_fits(start, app, route, taken):
     at = await start(
-        sendgrid()
-        + f'[targets.app]\nforward = "http://127.0.0.1:{app.port}/"\n[[routes]]\n{route}\nto = ["app"]\n'
+        sendgrid() + f'[targets.app]\nforward = "http://127.0.0.1:{app.port}/"\n[[routes]]\n{route}\nto = ["app"]\n'
     )
     await at.send("/webhooks/sendgrid", body(BATCH), headers=JSON)
     deliveries = (await at.api("/api/deliveries"))[1]["deliveries"]
@@ -169,9 +168,7 @@ async def test_an_export_carries_the_events_to_another_relay(start, tmp_path):
     record = json.loads(lines)
     assert record["types"] == ["delivered", "bounce"]
     assert (await at.api("/api/events/1", "DELETE"))[0] in (200, 204)
-    status, _ = await at.api(
-        "/api/import", "POST", data=lines, headers={"Content-Type": "application/x-ndjson"}
-    )
+    status, _ = await at.api("/api/import", "POST", data=lines, headers={"Content-Type": "application/x-ndjson"})
     assert status == 200
     event = await only(at)
     assert (event["types"], event["item_count"]) == (["delivered", "bounce"], 3)
@@ -190,17 +187,10 @@ WHATSAPP = {
     ("provider", "sent", "types"),
     [
         ("hubspot", [{"subscriptionType": "contact.creation"}, {"subscriptionType": "deal.creation"}], None),
-        (
-            "whatsapp",
-            WHATSAPP,
-            ["whatsapp_business_account.messages", "whatsapp_business_account.account_update"],
-        ),
+        ("whatsapp", WHATSAPP, ["whatsapp_business_account.messages", "whatsapp_business_account.account_update"]),
         (
             "meta",
-            {
-                "object": "page",
-                "entry": [{"messaging": [{"sender": {"id": "1"}}]}, {"changes": [{"field": "feed"}]}],
-            },
+            {"object": "page", "entry": [{"messaging": [{"sender": {"id": "1"}}]}, {"changes": [{"field": "feed"}]}]},
             ["page.feed", "page.messaging"],
         ),
         (
@@ -234,16 +224,8 @@ WHATSAPP = {
         ("x", {"for_user_id": "1", "favorite_events": [{"id": 1}], "follow_events": [{}]}, None),
         ("twilio", [{"type": "com.twilio.a", "specversion": "1.0"}, {"type": "com.twilio.b"}], None),
         ("custom", [{"type": "a", "specversion": "1.0"}, {"type": "b"}], ["a", "b"]),
-        (
-            "custom",
-            [{"eventType": "Microsoft.A"}, {"eventType": "Microsoft.B"}],
-            ["Microsoft.A", "Microsoft.B"],
-        ),
-        (
-            "custom",
-            {"destination": "U1", "events": [{"type": "message"}, {"type": "follow"}]},
-            ["message", "follow"],
-        ),
+        ("custom", [{"eventType": "Microsoft.A"}, {"eventType": "Microsoft.B"}], ["Microsoft.A", "Microsoft.B"]),
+        ("custom", {"destination": "U1", "events": [{"type": "message"}, {"type": "follow"}]}, ["message", "follow"]),
         ("custom", {"type": "order", "events": [{"type": "message"}]}, ["order"]),
         ("custom", {"id": 1, "event": "order"}, ["order"]),
     ],
@@ -281,8 +263,6 @@ async def test_a_type_of_the_user_s_own_is_asked_of_each_event(start):
 
 
 async def test_a_recognised_request_shows_its_events_too(at):
-    await at.send(
-        "/webhooks/anything", body(BATCH), headers=JSON | {"X-Twilio-Email-Event-Webhook-Signature": "x"}
-    )
+    await at.send("/webhooks/anything", body(BATCH), headers=JSON | {"X-Twilio-Email-Event-Webhook-Signature": "x"})
     event = await only(at)
     assert (event["provider"], event["types"]) == ("sendgrid", ["delivered", "bounce"])

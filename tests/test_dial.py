@@ -6,29 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.dial import (
+from relay.actions.egress import (
     Destination,
-    Rules,
+    EgressRules,
     UnknownHostError,
     check_syntax,
     check_target,
     complete_url,
     host_and_port,
-    knock,
+    probe_connection,
     resolve,
 )
 from relay.errors import TargetError
 
-CONFIGURED = Rules()
-TYPED = Rules(
+CONFIGURED = EgressRules()
+TYPED = EgressRules(
     typed=True,
     configured=frozenset({("staging.example", 443), ("10.1.2.3", 3000)}),
     allowed=frozenset({("10.0.0.5", 3000)}),
 )
-OWN = Rules(
-    own=frozenset({("127.0.0.1", 8400), ("127.0.0.1", 8401)}),
-    own_names=frozenset({"team.ngrok.app"}),
-)
+OWN = EgressRules(own=frozenset({("127.0.0.1", 8400), ("127.0.0.1", 8401)}), own_names=frozenset({"team.ngrok.app"}))
 
 
 def answering(*addresses: str):
@@ -120,9 +117,7 @@ def test_some_addresses_are_never_dialled_however_they_are_spelt(url):
         check_syntax(url, CONFIGURED)
 
 
-@pytest.mark.parametrize(
-    "address", ["169.254.169.254", "fe80::1", "::ffff:169.254.0.1", "0.0.0.0", "224.0.0.1"]
-)
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "::ffff:169.254.0.1", "0.0.0.0", "224.0.0.1"])
 async def test_a_name_is_refused_for_any_one_of_its_addresses(address):
     with pytest.raises(TargetError, match="not an allowed target"):
         await check_target("http://rebind.example/", CONFIGURED, answering("93.184.216.34", address))
@@ -167,9 +162,7 @@ async def test_a_typed_in_url_may_not_be_just_any_address(url):
     assert "allow_targets" in caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "url", ["http://10.0.0.5:3000/x", "http://10.1.2.3:3000/", "https://staging.example/y"]
-)
+@pytest.mark.parametrize("url", ["http://10.0.0.5:3000/x", "http://10.1.2.3:3000/", "https://staging.example/y"])
 async def test_a_typed_in_url_may_be_a_configured_or_an_allowed_host_and_port(url):
     destination = await check_target(url, TYPED, answering("10.9.9.9"))
     assert destination.addresses
@@ -220,7 +213,7 @@ async def test_a_name_that_turns_out_to_be_relay_itself_is_refused():
 
 
 async def test_relay_bound_everywhere_is_found_at_every_address_of_this_computer():
-    rules = Rules(own=frozenset({("0.0.0.0", 8400)}))
+    rules = EgressRules(own=frozenset({("0.0.0.0", 8400)}))
     with pytest.raises(TargetError, match="relay itself"):
         await check_target("http://me.example:8400/", rules, answering("127.0.0.2"))
     assert await check_target("http://you.example:8400/", rules, answering("192.0.2.1"))
@@ -292,9 +285,7 @@ def test_a_host_and_port_is_read(text, pair):
     assert host_and_port(text) == pair
 
 
-@pytest.mark.parametrize(
-    "text", ["10.0.0.5", "x:0", "x:99999", "http://x:1", "u@x:1", "x:1/y", "", ":1", "x:1\n"]
-)
+@pytest.mark.parametrize("text", ["10.0.0.5", "x:0", "x:99999", "http://x:1", "u@x:1", "x:1/y", "", ":1", "x:1\n"])
 def test_a_host_without_a_proper_port_is_refused(text):
     with pytest.raises(TargetError):
         host_and_port(text)
@@ -332,8 +323,8 @@ async def test_a_knock_that_meets_itself_found_nobody_and_leaves_the_port_free(m
         return await real(host, port, local_addr=(host, port))
 
     monkeypatch.setattr(asyncio, "open_connection", from_that_port)
-    place = await check_target(f"http://127.0.0.1:{port}/", Rules(typed=True))
-    assert await knock(place) is False
+    place = await check_target(f"http://127.0.0.1:{port}/", EgressRules(typed=True))
+    assert await probe_connection(place) is False
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", port)
     server.close()
     await server.wait_closed()

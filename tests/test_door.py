@@ -65,11 +65,7 @@ reveal_type(plain)
     )
     lines = (tmp_path / "mine.py").read_text().splitlines()
     wrong = {lines[int(line.split(":")[1]) - 1] for line in done.stdout.splitlines() if ": error: " in line}
-    assert {line.rpartition("# ")[2] for line in wrong} == {
-        "unknown",
-        "frozen",
-        "returns",
-        "source",
-        "keyword",
-    }, done.stdout + done.stderr
+    assert {line.rpartition("# ")[2] for line in wrong} == {"unknown", "frozen", "returns", "source", "keyword"}, (
+        done.stdout + done.stderr
+    )
     assert 'note: Revealed type is "def (event: relay.handlers.event.Event)' in done.stdout

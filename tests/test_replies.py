@@ -7,8 +7,8 @@ import time
 import pytest
 from aiohttp import web
 
-from relay.actions.awaited import LARGEST
-from relay.replies import passed_on
+from relay.actions.base import LARGEST_RESPONSE
+from relay.pipeline.sync_response import select_response_headers
 
 TOML = """
 [sources.slack]
@@ -101,7 +101,7 @@ async def test_an_app_that_comes_up_in_time_still_answers(start, app, unused_tcp
     await runner.cleanup()
 
 
-@pytest.mark.parametrize("length", [64 * 1024, 64 * 1024 + 1, 200_000, LARGEST])
+@pytest.mark.parametrize("length", [64 * 1024, 64 * 1024 + 1, 200_000, LARGEST_RESPONSE])
 async def test_a_large_answer_is_passed_on_whole_and_kept_in_part(start, app, length):
     app.answers = [web.Response(body=b"x" * length)]
     at = await start(TOML.format(timeout="60s", port=app.port))
@@ -111,13 +111,10 @@ async def test_a_large_answer_is_passed_on_whole_and_kept_in_part(start, app, le
 
 
 async def test_an_answer_above_the_limit_is_502_and_says_why(start, app, caplog):
-    app.answers = [web.Response(body=b"x" * (LARGEST + 1))]
+    app.answers = [web.Response(body=b"x" * (LARGEST_RESPONSE + 1))]
     at = await start(TOML.format(timeout="60s", port=app.port))
     status, body = await at.send("/webhooks/slack")
-    assert (status, json.loads(body)["error"]["message"]) == (
-        502,
-        "the target's answer is larger than 5.0 MB",
-    )
+    assert (status, json.loads(body)["error"]["message"]) == (502, "the target's answer is larger than 5.0 MB")
     delivery = (await at.api("/api/deliveries/1"))[1]
     assert (delivery["state"], len(delivery["attempts"]), app.got) == ("succeeded", 1, 1)
     assert delivery["attempts"][0]["response"]["notes"] == [
@@ -147,7 +144,7 @@ async def test_many_wait_at_the_same_time_and_each_gets_its_own(start, app):
 
 
 def test_what_frames_or_cannot_be_written_stays():
-    type_, headers = passed_on(
+    type_, headers = select_response_headers(
         (
             ("Content-Type", "text/plain"),
             ("Connection", "close, X-Hop"),

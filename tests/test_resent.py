@@ -59,11 +59,7 @@ async def stored(at, count):
 async def test_what_the_target_refused_is_delivered_again(start, app):
     app.answers = [400, 422]
     at = await start(TOML.format(timeout="60s", first="50ms", port=app.port))
-    assert [await at.send("/webhooks/in", EVENT) for _ in range(3)] == [
-        (400, b"400"),
-        (422, b"422"),
-        (200, b"200"),
-    ]
+    assert [await at.send("/webhooks/in", EVENT) for _ in range(3)] == [(400, b"400"), (422, b"422"), (200, b"200")]
     assert len(app.got) == 3
     status, body = await at.send("/webhooks/in", EVENT)
     assert (status, json.loads(body)["outcome"], len(app.got)) == (200, "duplicate", 3)

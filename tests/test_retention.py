@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from relay.bus import Bus
 from relay.clock import SystemClock
 from relay.errors import ConfigError
-from relay.model.batch import BatchState, NewBatch, Step
+from relay.model.batch import BatchState, BatchStep, NewBatch
 from relay.model.delivery import Attempt, DeliveryState, NewDelivery, SignMode
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
-from relay.model.search import parse
+from relay.model.search import parse_query
 from relay.model.signals import EventChanged, EventStored
-from relay.retention import BATCH, PAUSE, Keep, Retention
-from relay.store import Limits, open_store, prepare
+from relay.store import ClaimLimits, open_store, prepare_data_dir
 from relay.store.migrate import _MIGRATIONS as MIGRATIONS
 from relay.store.migrate import APPLICATION_ID
+from relay.store.retention import BATCH, PAUSE, Retention, RetentionLimits
 
 NOW = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
 DAY = 86400.0
@@ -89,7 +89,7 @@ def sweep(store, clock):
     bus = Bus()
 
     async def go(listening=None, **limits):
-        keep = Keep(**{"max_age": 30 * DAY, "max_events": 10**6, "max_size": 10**12} | limits)
+        keep = RetentionLimits(**{"max_age": 30 * DAY, "max_events": 10**6, "max_size": 10**12} | limits)
         retention = Retention(store, bus, clock, keep, lambda notice: setattr(go, "said", notice))
         go.retention = retention
         return await retention.sweep(listening)
@@ -149,14 +149,12 @@ async def test_the_largest_part_goes_when_too_much_is_held(store, sweep):
 async def test_pinned_events_and_what_is_owed_stay(store, sweep, clock):
     ids = [(await store.events.add(new_event(99), (APP,) if n in (2, 3, 4) else ())).id for n in range(8)]
     await store.events.annotate(ids[1], pinned=True)
-    claimed = await store.deliveries.claim_due(NOW, Limits(total=2, each=2))
+    claimed = await store.deliveries.claim_due(NOW, ClaimLimits(total=2, each=2))
     assert {claim.delivery.event_id for claim in claimed} == {3, 4}
     assert await sweep() == 4
     assert await left(store) == [2, 3, 4, 5]
     done = claimed[0].delivery
-    attempt = Attempt(
-        delivery_id=done.id, number=1, started_at=NOW, took=0.1, outcome="succeeded", detail="200"
-    )
+    attempt = Attempt(delivery_id=done.id, number=1, started_at=NOW, took=0.1, outcome="succeeded", detail="200")
     await store.deliveries.settle(attempt, DeliveryState.SUCCEEDED, NOW)
     await store.events.annotate(2, pinned=False)
     assert await sweep() == 2
@@ -173,7 +171,7 @@ async def test_when_only_what_must_stay_is_left_it_is_said(store, sweep):
 
 async def test_what_was_owed_is_looked_at_again_later(store, clock):
     bus = Bus()
-    retention = Retention(store, bus, clock, Keep(max_age=DAY), lambda _: None)
+    retention = Retention(store, bus, clock, RetentionLimits(max_age=DAY), lambda _: None)
     await store.events.add(new_event(9))
     await store.events.annotate(1, pinned=True)
     await store.events.add(new_event(0))
@@ -188,7 +186,7 @@ async def test_what_was_owed_is_looked_at_again_later(store, clock):
 async def test_nothing_goes_while_a_bulk_replay_is_under_way(store, sweep):
     await fill(store, 5, days_old=99)
     new = NewBatch(query="", target="app", sign=SignMode.AUTO, rate=None, stop_on_failure=False)
-    batch = await store.batches.add(new, (Step(event_id=1, target="app"),), NOW)
+    batch = await store.batches.add(new, (BatchStep(event_id=1, target="app"),), NOW)
     assert await sweep() == 0
     await store.batches.end(batch, BatchState.CANCELLED, NOW)
     assert await sweep() == 5
@@ -201,17 +199,15 @@ async def test_counters_keys_and_words_go_with_their_events(store, sweep):
     assert await sweep() == 3
     counts = await store.events.counts()
     assert (counts.events, counts.rejected) == (3, 1)
-    found = [[row.id for row in (await store.events.page(parse(f"word{n}", NOW))).rows] for n in range(6)]
+    found = [[row.id for row in (await store.events.page(parse_query(f"word{n}", NOW))).rows] for n in range(6)]
     assert found == [[], [], [], [4], [5], [6]]
     assert (await store.events.add(new_event(key="1"))).outcome is EventOutcome.ACCEPTED
     assert (await store.events.add(new_event(key="4"))).outcome is EventOutcome.DUPLICATE
     await store.indexer.catch_up()
-    assert [row.id for row in (await store.events.page(parse("word1", NOW))).rows] == [7]
+    assert [row.id for row in (await store.events.page(parse_query("word1", NOW))).rows] == [7]
 
 
-async def test_the_index_is_sound_after_events_went_before_and_after_they_were_indexed(
-    store, sweep, tmp_path
-):
+async def test_the_index_is_sound_after_events_went_before_and_after_they_were_indexed(store, sweep, tmp_path):
     await fill(store, 10, days_old=99)
     await store.indexer.catch_up()
     await fill(store, 10, days_old=99)
@@ -219,9 +215,7 @@ async def test_the_index_is_sound_after_events_went_before_and_after_they_were_i
     await fill(store, 3)
     await store.indexer.catch_up()
     row = await store.pruning._writer.write(
-        lambda connection: connection.execute(
-            "SELECT COUNT(*) FROM words WHERE words MATCH 'word1'"
-        ).fetchone()
+        lambda connection: connection.execute("SELECT COUNT(*) FROM words WHERE words MATCH 'word1'").fetchone()
     )
     assert row[0] == 1
     problems = await store.pruning._writer.write(
@@ -232,7 +226,7 @@ async def test_the_index_is_sound_after_events_went_before_and_after_they_were_i
 
 async def test_a_few_go_at_a_time_and_whoever_writes_meanwhile_is_served(store, sweep, clock):
     await fill(store, 350)
-    with sweep.bus.subscribed() as listening:
+    with sweep.bus.subscribe() as listening:
         heard = []
         sweep.bus.on(heard.append)
         assert await sweep(listening, max_events=10) == 340
@@ -244,7 +238,7 @@ async def test_a_few_go_at_a_time_and_whoever_writes_meanwhile_is_served(store, 
 
 async def test_while_events_come_in_it_goes_slowly_unless_it_is_urgent(store, sweep, clock):
     await fill(store, 104)
-    with sweep.bus.subscribed() as listening:
+    with sweep.bus.subscribe() as listening:
         sweep.bus.publish(EventStored(1))
         await sweep(listening, max_events=100)
         assert max(clock.waits) == 0.5
@@ -256,7 +250,7 @@ async def test_while_events_come_in_it_goes_slowly_unless_it_is_urgent(store, sw
 
 
 async def test_the_file_gives_back_what_it_does_not_need(store, clock):
-    retention = Retention(store, Bus(), clock, Keep(), lambda _: None, reserve=500_000)
+    retention = Retention(store, Bus(), clock, RetentionLimits(), lambda _: None, reserve=500_000)
     await fill(store, 100, days_old=99, body=b"x" * 100_000)
     before = (await store.pruning.usage()).used
     assert before > 10_000_000
@@ -267,7 +261,7 @@ async def test_the_file_gives_back_what_it_does_not_need(store, clock):
 
 
 async def test_a_store_from_before_is_brought_up_to_date(tmp_path):
-    prepare(tmp_path / "data")
+    prepare_data_dir(tmp_path / "data")
     with closing(sqlite3.connect(tmp_path / "data" / "relay.db")) as before:
         for step in sorted(MIGRATIONS.glob("000[123]_*.sql")):
             before.executescript(step.read_text())
@@ -292,7 +286,7 @@ def test_whatever_there_is_only_what_may_go_goes(tmp_path_factory, events, most,
                 stored = await store.events.add(new_event(days_old), (APP,) if owed else ())
                 if pinned:
                     await store.events.annotate(stored.id, pinned=True)
-            keep = Keep(max_age=days * DAY, max_events=most)
+            keep = RetentionLimits(max_age=days * DAY, max_events=most)
             await Retention(store, Bus(), clock, keep, lambda _: None).sweep()
             rows = {row.id: row for row in (await store.events.page(limit=100)).rows}
             assert (await store.events.counts()).events == len(rows)
@@ -309,17 +303,17 @@ def test_whatever_there_is_only_what_may_go_goes(tmp_path_factory, events, most,
 @pytest.mark.parametrize(
     ("keep", "rule", "said"),
     [
-        (Keep(), "age", "30 days"),
-        (Keep(max_age=DAY), "age", "1 day"),
-        (Keep(max_age=5400), "age", "1.5 hours"),
-        (Keep(max_age=0.5), "age", "0.5 seconds"),
-        (Keep(), "events", "1,000,000 events"),
-        (Keep(), "size", "5 GB"),
-        (Keep(max_size=250_000_000), "size", "250 MB"),
+        (RetentionLimits(), "age", "30 days"),
+        (RetentionLimits(max_age=DAY), "age", "1 day"),
+        (RetentionLimits(max_age=5400), "age", "1.5 hours"),
+        (RetentionLimits(max_age=0.5), "age", "0.5 seconds"),
+        (RetentionLimits(), "events", "1,000,000 events"),
+        (RetentionLimits(), "size", "5 GB"),
+        (RetentionLimits(max_size=250_000_000), "size", "250 MB"),
     ],
 )
 def test_limits_are_told_in_words(keep, rule, said):
-    assert keep.says(rule) == said
+    assert keep.describe_rule(rule) == said
 
 
 # ---- in a running relay ----

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.conditions import judge, seen
+from relay.pipeline.conditions import describe_operands, evaluate_condition
 
 PAYLOAD = {"data": {"object": {"amount_due": 500, "lines": [{"id": "il_1"}]}}, "live": True}
 
@@ -17,11 +17,11 @@ PAYLOAD = {"data": {"object": {"amount_due": 500, "lines": [{"id": "il_1"}]}}, "
     ],
 )
 def test_a_condition_tells_what_it_saw(text, told):
-    assert seen(text, {"event": {"type": "ping"}, "payload": PAYLOAD}) == told
+    assert describe_operands(text, {"event": {"type": "ping"}, "payload": PAYLOAD}) == told
 
 
 def test_a_condition_that_raises_does_not_hold_and_says_why():
-    assert judge("payload.missing > 3", {"event": {}, "payload": {}}) == (
+    assert evaluate_condition("payload.missing > 3", {"event": {}, "payload": {}}) == (
         False,
         "UndefinedError: 'dict object' has no attribute 'missing'",
     )

@@ -25,7 +25,7 @@ from relay.errors import (
     UnreachableError,
     UsageError,
 )
-from relay.sending import send, send_async, sign
+from relay.frameworks.sending import send, send_async, sign
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -75,21 +75,13 @@ async def test_a_payload_is_posted_as_json_with_a_key_of_its_own(receiver):
     assert headers["Idempotency-Key"] == sent.key
     assert len(sent.key) == 32
     assert headers["User-Agent"] == f"relay/{relay.__version__}"
-    assert (sent.status, sent.ok, sent.json, "webhook-signature" in headers) == (
-        201,
-        True,
-        {"taken": True},
-        False,
-    )
+    assert (sent.status, sent.ok, sent.json, "webhook-signature" in headers) == (201, True, {"taken": True}, False)
 
 
 @pytest.mark.parametrize(
     ("payload", "body"),
     [
-        (
-            Note(event_id=1, at=datetime(2026, 1, 2, tzinfo=UTC)),
-            b'{"event_id":1,"at":"2026-01-02T00:00:00Z"}',
-        ),
+        (Note(event_id=1, at=datetime(2026, 1, 2, tzinfo=UTC)), b'{"event_id":1,"at":"2026-01-02T00:00:00Z"}'),
         (Plain(decimal.Decimal("1.50")), b'{"amount":"1.50"}'),
         ([1, None], b"[1,null]"),
         ("text", b'"text"'),
@@ -109,18 +101,14 @@ async def test_what_cannot_be_json_is_refused(receiver, payload):
 
 
 async def test_a_key_given_is_the_key_sent_and_headers_may_be_added(receiver):
-    sent = await send_async(
-        {}, receiver.url, key="k-1", headers={"content-type": "application/x", "X-Own": "ü"}
-    )
+    sent = await send_async({}, receiver.url, key="k-1", headers={"content-type": "application/x", "X-Own": "ü"})
     headers = receiver.got[0][2]
     assert sent.key == headers["Idempotency-Key"] == "k-1"
     assert headers.getall("Content-Type") == ["application/x"]
     assert headers["X-Own"].encode("utf-8", "surrogateescape") == b"\xfc"
 
 
-@pytest.mark.parametrize(
-    "headers", [{"X": "a\r\nY: b"}, {"Content-Length": "1"}, {"host": "x"}, {"\u2169": "1"}]
-)
+@pytest.mark.parametrize("headers", [{"X": "a\r\nY: b"}, {"Content-Length": "1"}, {"host": "x"}, {"\u2169": "1"}])
 async def test_headers_that_would_break_a_request_are_refused(receiver, headers):
     with pytest.raises(UsageError):
         await send_async({}, receiver.url, headers=headers)
@@ -138,9 +126,7 @@ async def test_a_payload_that_does_not_fit_is_not_sent(receiver, tmp_path, monke
             await send_async({"event_id": 1}, receiver.url, schema=schema)
         assert caught.value.problems == ("at is missing",)
         assert "at is missing" in caught.value.sentence
-        assert (
-            await send_async({"event_id": 1, "at": "2026-01-02T00:00:00Z"}, receiver.url, schema=schema)
-        ).ok
+        assert (await send_async({"event_id": 1, "at": "2026-01-02T00:00:00Z"}, receiver.url, schema=schema)).ok
     with pytest.raises(ConfigError, match="there is no file"):
         await send_async({}, receiver.url, schema="gone.json")
     with pytest.raises(UsageError, match="is no model"):
@@ -163,9 +149,7 @@ async def test_a_running_relay_verifies_every_signature(start):
     )
     own = {"scheme": "hmac", "header": "X-Signature", "prefix": "sha256="}
     for name, signature in (("github", "github"), ("own", own)):
-        sent = await send_async(
-            {"n": 1}, f"{at.ingress}/webhooks/{name}", secret="a secret", signature=signature
-        )
+        sent = await send_async({"n": 1}, f"{at.ingress}/webhooks/{name}", secret="a secret", signature=signature)
         _, event = await at.api(f"/api/events/{sent.json['event']}")
         assert (sent.status, event["verdict"]) == (200, "verified")
         assert (
@@ -175,18 +159,12 @@ async def test_a_running_relay_verifies_every_signature(start):
 
 async def test_the_same_key_twice_is_a_duplicate_at_relay(start):
     at = await start('[sources.own]\nprovider = "custom"\n')
-    outcomes = [
-        (await send_async({}, at.ingress + "/webhooks/own", key="k")).json["outcome"] for _ in range(2)
-    ]
+    outcomes = [(await send_async({}, at.ingress + "/webhooks/own", key="k")).json["outcome"] for _ in range(2)]
     assert outcomes == ["accepted", "duplicate"]
 
 
 async def test_signatures_and_secrets_that_make_no_sense_are_refused(receiver):
-    for signature, kind in (
-        ("nobody", UsageError),
-        ({"scheme": "hmac"}, ConfigError),
-        ({"skeme": 1}, ConfigError),
-    ):
+    for signature, kind in (("nobody", UsageError), ({"scheme": "hmac"}, ConfigError), ({"skeme": 1}, ConfigError)):
         with pytest.raises(kind):
             await send_async({}, receiver.url, secret="s", signature=signature)
     with pytest.raises(SigningError) as caught:
@@ -255,7 +233,7 @@ def test_the_public_door_has_send_and_imports_it_at_the_first_use():
         "assert 'aiohttp' not in sys.modules and 'pydantic' not in sys.modules\n"
         "assert callable(relay.send) and callable(relay.send_async)\n"
         "from relay import send\n"
-        "import relay.sending\n"
+        "import relay.frameworks.sending\n"
         "assert relay.send is send\n"
         "try: relay.nothing\n"
         "except AttributeError as error: print(error)\n"

@@ -5,13 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.judgement import identify
 from relay.model.event import Capture, EventOutcome, Source, Verdict, Verification, VerifyMode
 from relay.model.message import Matching, MatchWay, MessageStatus, NewMessage
+from relay.pipeline.classify import attach_status_reports, classify_event
 from relay.providers.catalogue import PROVIDERS
 from relay.store import open_store
-from relay.store.unchecked import judged
-from relay.tracking import track
+from relay.store.pending_verification import build_checked_event
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CAPTURE = Capture(
@@ -41,7 +40,7 @@ def source(**more):
 def tracked(verdict, reason="", given=None, capture=CAPTURE):
     given = given or source()
     verification = Verification(verdict=verdict, reason=reason)
-    return track(identify(given, capture, verification, sample=False), given).tracked
+    return attach_status_reports(classify_event(given, capture, verification, sample=False), given).tracked
 
 
 @pytest.mark.parametrize(
@@ -70,9 +69,9 @@ def test_while_the_vault_is_locked_nobody_is():
 def test_what_is_ignored_or_refused_moves_nothing():
     assert tracked(Verdict.VERIFIED, given=source(events=("message.failed",))) is None
     given = source()
-    new = identify(given, CAPTURE, Verification(verdict=Verdict.VERIFIED), sample=False)
-    assert track(new, given).tracked is not None
-    assert track(replace(new, outcome=EventOutcome.REJECTED), given).tracked is None
+    new = classify_event(given, CAPTURE, Verification(verdict=Verdict.VERIFIED), sample=False)
+    assert attach_status_reports(new, given).tracked is not None
+    assert attach_status_reports(replace(new, outcome=EventOutcome.REJECTED), given).tracked is None
 
 
 def test_a_source_that_tells_nothing_and_a_request_of_another_kind_are_left_alone():
@@ -90,19 +89,18 @@ async def test_what_turns_out_to_be_genuine_is_followed_later(tmp_path):
     given = source()
     verification = Verification(verdict=Verdict.UNCHECKED, reason="vault_locked")
     new = NewMessage(
-        channel="sms",
-        provider="twilio",
-        external_id="SM1",
-        recipient="+491511",
-        subject="",
-        status=MessageStatus.SENT,
+        channel="sms", provider="twilio", external_id="SM1", recipient="+491511", subject="", status=MessageStatus.SENT
     )
     async with open_store(tmp_path) as store:
         await store.messages.register(new, NOW)
-        stored = await store.events.add(track(identify(given, CAPTURE, verification, sample=False), given))
+        stored = await store.events.add(
+            attach_status_reports(classify_event(given, CAPTURE, verification, sample=False), given)
+        )
         assert (await store.messages.get(1)).status is MessageStatus.SENT
-        late = track(identify(given, CAPTURE, Verification(verdict=Verdict.VERIFIED), sample=False), given)
-        (checked,) = await store.unchecked.settle([judged(stored.id, late, ())], NOW)
+        late = attach_status_reports(
+            classify_event(given, CAPTURE, Verification(verdict=Verdict.VERIFIED), sample=False), given
+        )
+        (checked,) = await store.unchecked.settle([build_checked_event(stored.id, late, ())], NOW)
         assert [moved.status for moved in checked.moved] == ["delivered"]
         assert (await store.messages.get(1)).status is MessageStatus.DELIVERED
-        assert await store.unchecked.settle([judged(stored.id, late, ())], NOW) == ()
+        assert await store.unchecked.settle([build_checked_event(stored.id, late, ())], NOW) == ()

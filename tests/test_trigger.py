@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_priva
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from relay.errors import NotFoundError, SigningError, UsageError
-from relay.judgement import verify
 from relay.model.event import Source, Verdict, VerifyMode
 from relay.model.payload import Payload
 from relay.model.secret import Secret
-from relay.providers.catalogue import PROVIDERS, recognise
-from relay.providers.local import make_run_secret, paired
+from relay.pipeline.classify import verify
+from relay.providers.catalogue import PROVIDERS, recognise_provider
+from relay.providers.local_keys import find_pair_scheme, make_run_secret
 from relay.providers.samples import sample_types
-from relay.trigger import prepare
+from relay.providers.trigger import prepare_sample
 
 NOW = datetime.fromtimestamp(1_795_356_346, UTC)
 PAIR = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
@@ -52,7 +52,7 @@ def source_of(name, secret=None):
 def made(name, type_, *, secret=None, **options):
     source = source_of(name, secret)
     options.setdefault("url", f"https://hooks.example/webhooks/{name}")
-    return prepare(source, PROVIDERS[name], type_, NOW, random=options.pop("random", Random(7)), **options)
+    return prepare_sample(source, PROVIDERS[name], type_, NOW, random=options.pop("random", Random(7)), **options)
 
 
 def payload(capture):
@@ -62,7 +62,7 @@ def payload(capture):
 @pytest.mark.parametrize("name", ["stripe", "github", "slack", "twilio", "svix", "shopify", "gitlab"])
 def test_a_trigger_is_recognised_as_its_provider(name):
     types = sample_types(name)
-    assert recognise(made(name, types[0] if types else "event")).name == name
+    assert recognise_provider(made(name, types[0] if types else "event")).name == name
 
 
 def test_the_same_seed_and_time_give_the_same_request():
@@ -192,7 +192,7 @@ def test_an_unknown_type_is_named_with_what_there_is():
 
 def test_a_source_without_a_provider_gets_a_plain_event():
     source = Source(name="billing", provider="custom", path="/webhooks/billing")
-    capture = prepare(source, None, "invoice.paid", NOW, random=Random(1), url="")
+    capture = prepare_sample(source, None, "invoice.paid", NOW, random=Random(1), url="")
     assert payload(capture).at("type") == "invoice.paid"
     assert capture.path == "/webhooks/billing"
 
@@ -200,7 +200,7 @@ def test_a_source_without_a_provider_gets_a_plain_event():
 SIGNED_BY_SECRET = sorted(
     name
     for name in PROVIDERS
-    if (source := source_of(name, "")).scheme and sample_types(name) and not paired(source)
+    if (source := source_of(name, "")).scheme and sample_types(name) and not find_pair_scheme(source)
 )
 
 

@@ -28,10 +28,7 @@ def shop(_request: HttpRequest) -> HttpResponse:
     return HttpResponse("the shop is open\n", content_type="text/plain")
 
 
-urlpatterns = [
-    path("", shop),
-    path("", include(urls(Path(__file__).with_name("relay.toml")))),
-]
+urlpatterns = [path("", shop), path("", include(urls(Path(__file__).with_name("relay.toml"))))]
 
 application = get_wsgi_application()  # for a WSGI server: `gunicorn app`
 

@@ -6,6 +6,4 @@ from relay import Event, on
 @on("stripe", "invoice.paid")
 def ship(event: Event) -> None:
     invoice = event.payload["data"]["object"]
-    print(
-        f"paid: {invoice['id']}, {invoice['amount_paid'] / 100:.2f} {invoice['currency'].upper()}", flush=True
-    )
+    print(f"paid: {invoice['id']}, {invoice['amount_paid'] / 100:.2f} {invoice['currency'].upper()}", flush=True)

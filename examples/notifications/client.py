@@ -8,9 +8,7 @@ from aiohttp import web
 
 async def take(request: web.Request) -> web.Response:
     notification = await request.json()
-    print(
-        f"{notification['event_type']} {notification['event_id']}: {notification['description']}", flush=True
-    )
+    print(f"{notification['event_type']} {notification['event_id']}: {notification['description']}", flush=True)
     return web.Response(status=204)
 
 

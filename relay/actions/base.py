@@ -1,8 +1,11 @@
 """What an action is: one thing that can be done with an event, once."""
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from relay.model.delivery import ActionResult, Delivery
+from relay.model.delivery import ActionResult, Delivery, ReceivedResponse
 from relay.model.event import Event
 
 Options_contra = TypeVar("Options_contra", contravariant=True)
@@ -23,3 +26,38 @@ class Action(Protocol[Options_contra]):
     async def reachable(self, options: Options_contra) -> bool:  # noqa: ARG002 - for those that have a far end
         """Say whether the far end takes connections, without doing anything there."""
         return True
+
+
+LARGEST_RESPONSE = 5_000_000  # bytes of an answer that is passed on whole
+
+
+class AwaitedResponses:
+    """The deliveries whose answer a sender waits for at this moment, and the large ones that came."""
+
+    def __init__(self) -> None:
+        self._waiting: Counter[int] = Counter()
+        self._whole: dict[int, ReceivedResponse] = {}
+
+    @contextmanager
+    def awaiting(self, delivery: int) -> Iterator[None]:
+        """Have the answer to a delivery kept whole for as long as the block lasts."""
+        self._waiting[delivery] += 1
+        try:
+            yield
+        finally:
+            self._waiting[delivery] -= 1
+            if not self._waiting[delivery]:
+                del self._waiting[delivery]
+                self._whole.pop(delivery, None)
+
+    def __contains__(self, delivery: int) -> bool:
+        return delivery in self._waiting
+
+    def keep(self, delivery: int, response: ReceivedResponse) -> None:
+        """Keep an answer that is larger than what its attempt keeps."""
+        if delivery in self._waiting:
+            self._whole[delivery] = response
+
+    def find(self, delivery: int) -> ReceivedResponse | None:
+        """Return the large answer that came to a delivery, if one did."""
+        return self._whole.get(delivery)

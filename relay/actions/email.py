@@ -9,22 +9,30 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.actions.base import Action
-from relay.actions.once import Once
+from relay.actions.dedupe import MailDeduplication
+from relay.actions.mail import compose as mail_compose
+from relay.actions.mail.addresses import check_recipients, parse_named_address
+from relay.actions.mail.compose import EmailOptions, Mail, MailMetadata, compose_mail
+from relay.actions.mail.rendering import render_mail
+from relay.actions.mail.smtp import Envelope, SmtpOptions, send_mail, takes_connections
 from relay.clock import Clock
 from relay.errors import MailError, NotFoundError, StoreError
-from relay.mail import outbox
-from relay.mail.addresses import check_recipients, named_address
-from relay.mail.compose import EmailOptions, Mail, Stamp, compose
-from relay.mail.rendering import render
-from relay.mail.smtp import Envelope, SmtpOptions, hand_over, takes_connections
-from relay.model.delivery import ActionResult, Delivery, Failed, Outcome, Retry, SentRequest, Succeeded
+from relay.model.delivery import (
+    ActionResult,
+    AttemptFailed,
+    AttemptRetry,
+    AttemptSucceeded,
+    Delivery,
+    Outcome,
+    SentRequest,
+)
 from relay.model.event import Event
+from relay.model.mail import MailClaim
 from relay.model.message import MessageStatus, NewMessage
-from relay.model.sent import Claim
 from relay.model.signals import MessageChanged, Signal
 from relay.store import Messages, SentMails
 
-__all__ = ["Email", "EmailOptions", "Post"]
+__all__ = ["EmailAction", "EmailOptions", "MailTransport"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +40,7 @@ _LOCAL_SENDER = "relay@localhost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Post:
+class MailTransport:
     """Where mails go: to `smtp`, or to the folder `outbox` without one. `trust` as in `hand_over`."""
 
     outbox: Path
@@ -40,7 +48,7 @@ class Post:
     trust: ssl.SSLContext | None = None
 
 
-class Email(Action[EmailOptions]):
+class EmailAction(Action[EmailOptions]):
     """Sends mails, each once, and writes each into the store as a message."""
 
     name = "email"
@@ -49,7 +57,7 @@ class Email(Action[EmailOptions]):
         self,
         *,
         templates: Mapping[str, EmailOptions],
-        post: Post,
+        post: MailTransport,
         messages: Messages,
         sent: SentMails,
         publish: Callable[[Signal], None],
@@ -60,7 +68,7 @@ class Email(Action[EmailOptions]):
         self._messages = messages
         self._publish = publish
         self._clock = clock
-        self._once = Once(sent, clock)
+        self._once = MailDeduplication(sent, clock)
 
     async def run(self, event: Event, delivery: Delivery, options: EmailOptions) -> ActionResult:
         """Render the mail and send it once. What cannot be rendered or may not be sent is Failed."""
@@ -68,26 +76,26 @@ class Email(Action[EmailOptions]):
             if delivery.changes.template is not None:
                 options = self._template(delivery.changes.template)
             claim = self._claim(options, event.id, delivery.id, forced=bool(delivery.changes.force))
-            back = await self._once.keeps_back(claim)
+            back = await self._once.find_refusal(claim)
             if back is not None:
                 return ActionResult(outcome=back)
             # On a thread of its own: whatever a template takes its time for, capturing goes on.
-            mail = await asyncio.to_thread(render, options, event, delivery.changes.to)
+            mail = await asyncio.to_thread(render_mail, options, event, delivery.changes.to)
             stamp = self._stamp(event, delivery)
-            source = await asyncio.to_thread(compose, mail, stamp)
+            source = await asyncio.to_thread(compose_mail, mail, stamp)
         except (MailError, NotFoundError) as error:
-            return ActionResult(outcome=Failed(error.sentence))
+            return ActionResult(outcome=AttemptFailed(error.sentence))
         claim = replace(claim, recipients=", ".join(mail.recipients))
         try:
             outcome = await self._send(mail, stamp, source, claim)
         except BaseException:
-            self._once.lose(claim)
+            self._once.forget_claim(claim)
             raise
         if self._once.holds(claim):
             outcome = await self._once.settle(claim, outcome)
-        elif isinstance(outcome, Succeeded):
+        elif isinstance(outcome, AttemptSucceeded):
             return ActionResult(outcome=outcome)  # somebody else was quicker, so this one was not sent
-        if not isinstance(outcome, Retry):
+        if not isinstance(outcome, AttemptRetry):
             await self._write_down(mail, stamp, source, delivery, outcome)
         return ActionResult(outcome=outcome, request=self._envelope(mail, stamp))
 
@@ -108,33 +116,29 @@ class Email(Action[EmailOptions]):
 
     async def preview(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
-        return await asyncio.to_thread(render, self._template(template), event, to)
+        return await asyncio.to_thread(render_mail, self._template(template), event, to)
 
-    async def check(
-        self, event: Event, template: str, to: tuple[str, ...] = (), *, force: bool = False
-    ) -> Mail:
+    async def check(self, event: Event, template: str, to: tuple[str, ...] = (), *, force: bool = False) -> Mail:
         """Do as `preview` does, and also raise MailError for what would be refused: recipients, a second mail."""
         mail = await self.preview(event, template, to)
-        self.admit(mail)
+        self.check_allowed(mail)
         await self._once.refuse(self._claim(self._template(template), event.id, 0, forced=force))
         return mail
 
-    async def refuse_again(
-        self, event_id: int, options: EmailOptions, delivery: Delivery | None = None
-    ) -> None:
+    async def check_not_sent(self, event_id: int, options: EmailOptions, delivery: Delivery | None = None) -> None:
         """Raise MailError for a delivery, a new one or one to be tried again, whose mail was sent already."""
         forced = delivery is not None and bool(delivery.changes.force)
         claim = self._claim(options, event_id, delivery.id if delivery else 0, forced=forced)
         await self._once.refuse(replace(claim, per_hour=None))
 
-    def admit(self, mail: Mail) -> None:
+    def check_allowed(self, mail: Mail) -> None:
         """Raise MailError for recipients that the configuration does not allow."""
         # Without [smtp] nothing leaves this computer, so there is nobody to protect.
         if self._post.smtp is not None:
             check_recipients(mail.recipients, mail.fixed, self._post.smtp.allow_recipients)
 
-    def _claim(self, options: EmailOptions, event_id: int, delivery_id: int, *, forced: bool) -> Claim:
-        return Claim(
+    def _claim(self, options: EmailOptions, event_id: int, delivery_id: int, *, forced: bool) -> MailClaim:
+        return MailClaim(
             delivery_id=delivery_id,
             event_id=event_id,
             template=options.name,
@@ -152,49 +156,47 @@ class Email(Action[EmailOptions]):
             known = ", ".join(sorted(self._templates)) or "none yet"
             raise NotFoundError(f"no mail template '{name}'", hint=f"there is: {known}") from None
 
-    def _stamp(self, event: Event, delivery: Delivery) -> Stamp:
+    def _stamp(self, event: Event, delivery: Delivery) -> MailMetadata:
         sender = self._post.smtp.sender if self._post.smtp else _LOCAL_SENDER
         # The same for every attempt of a delivery, so that a mail sent twice is seen to be one.
         made = f"{event.id} {delivery.id} {event.capture.received_at} {delivery.created_at}"
         token = hashlib.sha256(made.encode()).hexdigest()[:20]
-        domain = named_address(sender)[1].rpartition("@")[2]
-        return Stamp(
+        domain = parse_named_address(sender)[1].rpartition("@")[2]
+        return MailMetadata(
             sender=sender,
             message_id=f"<relay.{event.id}.{delivery.id}.{token}@{domain}>",
             date=self._clock.now().replace(microsecond=0),
             event_id=event.id,
         )
 
-    async def _send(self, mail: Mail, stamp: Stamp, source: bytes, claim: Claim) -> Outcome:
+    async def _send(self, mail: Mail, stamp: MailMetadata, source: bytes, claim: MailClaim) -> Outcome:
         try:
-            self.admit(mail)
+            self.check_allowed(mail)
             if self._post.smtp is None:
                 return await self._keep(stamp, source, claim)
         except MailError as error:
-            return Failed(error.sentence)
+            return AttemptFailed(error.sentence)
         if self._post.smtp.blocked:
             # It was claimed before the vault was locked: not tried, and not counted as a try.
-            return Retry(self._post.smtp.blocked, unreachable=True)
-        envelope = Envelope(sender=named_address(stamp.sender)[1], to=mail.recipients)
-        return await hand_over(
-            source, envelope, self._post.smtp, self._post.trust, lambda: self._once.take(claim)
-        )
+            return AttemptRetry(self._post.smtp.blocked, unreachable=True)
+        envelope = Envelope(sender=parse_named_address(stamp.sender)[1], to=mail.recipients)
+        return await send_mail(source, envelope, self._post.smtp, self._post.trust, lambda: self._once.take(claim))
 
-    async def _keep(self, stamp: Stamp, source: bytes, claim: Claim) -> Outcome:
+    async def _keep(self, stamp: MailMetadata, source: bytes, claim: MailClaim) -> Outcome:
         back = await self._once.take(claim)
         if back is not None:
             return back
         try:
-            await outbox.keep(self._post.outbox, stamp.message_id, source)
+            await mail_compose.write_to_outbox(self._post.outbox, stamp.message_id, source)
         except MailError as error:
             # A full disk or a folder that is not there: neither is the mail's fault, and both pass.
-            return Retry(error.sentence)
-        return Succeeded("kept in the outbox")
+            return AttemptRetry(error.sentence)
+        return AttemptSucceeded("kept in the outbox")
 
     async def _write_down(
-        self, mail: Mail, stamp: Stamp, source: bytes, delivery: Delivery, outcome: Outcome
+        self, mail: Mail, stamp: MailMetadata, source: bytes, delivery: Delivery, outcome: Outcome
     ) -> None:
-        sent = isinstance(outcome, Succeeded)
+        sent = isinstance(outcome, AttemptSucceeded)
         kept = MessageStatus.SENT if self._post.smtp else MessageStatus.OUTBOX
         status = kept if sent else MessageStatus.FAILED
         new = NewMessage(
@@ -213,13 +215,11 @@ class Email(Action[EmailOptions]):
             id_ = await self._messages.add(new, self._clock.now())
         except StoreError as error:
             # The mail is out; trying again because of a missing row would send it twice.
-            log.warning(
-                "a mail was sent but not written down: %s", error.sentence, extra={"delivery": delivery.id}
-            )
+            log.warning("a mail was sent but not written down: %s", error.sentence, extra={"delivery": delivery.id})
             return
         self._publish(MessageChanged(id_, delivery.event_id, status.value))
 
-    def _envelope(self, mail: Mail, stamp: Stamp) -> SentRequest:
+    def _envelope(self, mail: Mail, stamp: MailMetadata) -> SentRequest:
         smtp = self._post.smtp
         headers = {
             "From": stamp.sender,

@@ -9,52 +9,51 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from relay import dial
-from relay.actions.awaited import LARGEST, AwaitedAnswers
-from relay.actions.base import Action
-from relay.actions.outgoing import (
+from relay.actions import egress
+from relay.actions.base import LARGEST_RESPONSE, Action, AwaitedResponses
+from relay.actions.egress import Destination, EgressRules, Resolve, UnknownHostError, check_target
+from relay.actions.http_client import KEPT_BODY, HttpClient, NoAnswerError, Timeouts
+from relay.actions.outgoing_request import (
     ForwardOptions,
     Signing,
-    address,
-    believed_url,
+    app_url,
+    apply_changes,
+    build_request_target,
     called_url,
-    edited,
+    describe_settings,
     final_headers,
-    portable,
-    settings,
+    portable_headers,
 )
-from relay.actions.wire import KEPT_BODY, NoAnswerError, Patience, Wire
 from relay.clock import Clock
-from relay.dial import Destination, Resolve, Rules, UnknownHostError, check_target
 from relay.errors import SigningError, TargetError
 from relay.model.delivery import (
     ActionResult,
-    Changes,
+    AttemptFailed,
+    AttemptRetry,
+    AttemptSucceeded,
     Delivery,
-    Failed,
+    DeliveryChanges,
     Outcome,
     ReceivedResponse,
-    Retry,
     SentRequest,
     SignMode,
-    Succeeded,
 )
 from relay.model.event import Capture, Event
-from relay.model.text import size
+from relay.model.text import format_size
 
-__all__ = ["Forward", "ForwardOptions", "Resign", "Spoil", "judge", "retry_after"]
+__all__ = ["ForgeRequest", "ForwardAction", "ForwardOptions", "SignRequest", "classify_response", "parse_retry_after"]
 
-Resign = Callable[[Event, Capture, Signing], tuple[Capture, tuple[str, ...]]]
-Spoil = Callable[[Event, Capture, Changes], tuple[Capture, tuple[str, ...]]]
+SignRequest = Callable[[Event, Capture, Signing], tuple[Capture, tuple[str, ...]]]
+ForgeRequest = Callable[[Event, Capture, DeliveryChanges], tuple[Capture, tuple[str, ...]]]
 
 GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
 # 508 is what a relay answers to a forward that came back: each further try would go round as well.
 _FINAL = {GONE: "gone: it wants no more of these", 508: "loop"}
-_AT_ONCE = 64 * 1024  # bytes of a body that are signed on the loop itself
-_MAY_PASS = frozenset({408, 409, 425, 429})
+_INLINE_BODY = 64 * 1024  # bytes of a body that are signed on the loop itself
+_RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 
 
-class Forward(Action[ForwardOptions]):
+class ForwardAction(Action[ForwardOptions]):
     """Sends events to targets; an async context manager around one shared client session.
 
     `rules(typed)` says what may be dialled at this moment, `resign` signs a request anew where its
@@ -67,14 +66,14 @@ class Forward(Action[ForwardOptions]):
     def __init__(
         self,
         *,
-        rules: Callable[[bool], Rules],
-        resign: Resign,
+        rules: Callable[[bool], EgressRules],
+        resign: SignRequest,
         source_path: Callable[[str], str],
         clock: Clock,
-        resolve: Resolve = dial.resolve,
+        resolve: Resolve = egress.resolve,
         public_url: Callable[[str], str | None] = lambda _: None,
-        spoil: Spoil = lambda _event, capture, _changes: (capture, ()),
-        awaited: AwaitedAnswers | None = None,
+        spoil: ForgeRequest = lambda _event, capture, _changes: (capture, ()),
+        awaited: AwaitedResponses | None = None,
     ) -> None:
         self._rules = rules
         self._resign = resign
@@ -83,18 +82,15 @@ class Forward(Action[ForwardOptions]):
         self._public_url = public_url
         self._clock = clock
         self._resolve = resolve
-        self._awaited = awaited or AwaitedAnswers()
-        self._wire = Wire()
+        self._awaited = awaited or AwaitedResponses()
+        self._wire = HttpClient()
 
     async def __aenter__(self) -> Self:
         await self._wire.__aenter__()
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._wire.__aexit__(kind, error, traceback)
 
@@ -102,40 +98,38 @@ class Forward(Action[ForwardOptions]):
         """Send the event once. Outcome, request and response come back; nothing is raised for a bad target."""
         url = delivery.changes.url or options.url
         try:
-            destination = await check_target(
-                url, self._rules(delivery.changes.url is not None), self._resolve
-            )
+            destination = await check_target(url, self._rules(delivery.changes.url is not None), self._resolve)
         except UnknownHostError as error:
-            return ActionResult(outcome=Retry(error.sentence, unreachable=True))
+            return ActionResult(outcome=AttemptRetry(error.sentence, unreachable=True))
         except TargetError as error:
-            return ActionResult(outcome=Failed(error.sentence))
+            return ActionResult(outcome=AttemptFailed(error.sentence))
         try:
             request = await self._request(event, delivery, options, destination)
         except SigningError as error:
-            return ActionResult(outcome=Failed(f"not sent: {error.sentence}"))
-        patience = Patience(total=options.timeout, verify_tls=options.verify_tls)
+            return ActionResult(outcome=AttemptFailed(f"not sent: {error.sentence}"))
+        patience = Timeouts(total=options.timeout, verify_tls=options.verify_tls)
         try:
             response = await self._wire.send(request, destination, patience, lambda: self._limit(delivery))
         except NoAnswerError as error:
-            return ActionResult(outcome=Retry(error.detail, unreachable=error.unreachable), request=request)
+            return ActionResult(outcome=AttemptRetry(error.detail, unreachable=error.unreachable), request=request)
         except ValueError as error:
-            return ActionResult(outcome=Failed(f"cannot be sent: {error}"), request=request)
+            return ActionResult(outcome=AttemptFailed(f"cannot be sent: {error}"), request=request)
         return ActionResult(
-            outcome=judge(response, self._clock.now()),
+            outcome=classify_response(response, self._clock.now()),
             request=request,
             response=self._shortened(delivery, response),
         )
 
     def _limit(self, delivery: Delivery) -> int:
-        return LARGEST if delivery.id in self._awaited else KEPT_BODY
+        return LARGEST_RESPONSE if delivery.id in self._awaited else KEPT_BODY
 
     def _shortened(self, delivery: Delivery, response: ReceivedResponse) -> ReceivedResponse:
         """Return as much of an answer as an attempt keeps; the whole is there for the sender that waits for it."""
         if len(response.body) <= KEPT_BODY:
             return response
         notes = response.notes
-        if response.cut and not notes and len(response.body) >= LARGEST:
-            notes = (f"larger than {size(LARGEST)}, so the sender that waited for it got 502",)
+        if response.cut and not notes and len(response.body) >= LARGEST_RESPONSE:
+            notes = (f"larger than {format_size(LARGEST_RESPONSE)}, so the sender that waited for it got 502",)
         self._awaited.keep(delivery.id, response)
         return replace(response, body=response.body[:KEPT_BODY], cut=True, notes=notes)
 
@@ -145,18 +139,14 @@ class Forward(Action[ForwardOptions]):
             destination = await check_target(options.url, self._rules(False), self._resolve)
         except TargetError:
             return False
-        return await dial.knock(destination)
+        return await egress.probe_connection(destination)
 
     async def _request(
-        self,
-        event: Event,
-        delivery: Delivery,
-        options: ForwardOptions,
-        destination: Destination,
+        self, event: Event, delivery: Delivery, options: ForwardOptions, destination: Destination
     ) -> SentRequest:
-        outgoing, edits = edited(event.capture, delivery.changes)
-        path, query, detour = address(event, delivery.changes, options, destination, self._source_path)
-        headers, withheld = portable(outgoing.headers, event.capture.headers, loopback=destination.loopback)
+        outgoing, edits = apply_changes(event.capture, delivery.changes)
+        path, query, detour = build_request_target(event, delivery.changes, options, destination, self._source_path)
+        headers, withheld = portable_headers(outgoing.headers, event.capture.headers, loopback=destination.loopback)
         outgoing = replace(
             outgoing,
             path=path,
@@ -170,7 +160,7 @@ class Forward(Action[ForwardOptions]):
         else:
             how = self._signing(event, changes, options, outgoing)
             # A digest of a large body takes so long that everything else would wait for it.
-            is_large = len(outgoing.body) > _AT_ONCE and how.mode is not SignMode.ORIGINAL
+            is_large = len(outgoing.body) > _INLINE_BODY and how.mode is not SignMode.ORIGINAL
             call = partial(self._resign, event, outgoing, how)
             signed, signing = await asyncio.to_thread(call) if is_large else call()
         return SentRequest(
@@ -178,10 +168,10 @@ class Forward(Action[ForwardOptions]):
             url=destination.url(signed.path, signed.query),
             headers=final_headers(signed, event, delivery, options, destination),
             body=signed.body,
-            notes=(*edits, *detour, *withheld, *signing, *settings(options)),
+            notes=(*edits, *detour, *withheld, *signing, *describe_settings(options)),
         )
 
-    def _signing(self, event: Event, changes: Changes, options: ForwardOptions, outgoing: Capture) -> Signing:
+    def _signing(self, event: Event, changes: DeliveryChanges, options: ForwardOptions, outgoing: Capture) -> Signing:
         received: tuple[Capture, ...] = ()
         requested = changes.sign is not None
         if self._is_for_called_url(event, changes, options):
@@ -207,11 +197,11 @@ class Forward(Action[ForwardOptions]):
     ) -> str:
         called = options.sign_url == "public" and not options.signed_url
         if not called and not self._is_for_called_url(event, delivery.changes, options):
-            return believed_url(event, options, destination, tail)
+            return app_url(event, options, destination, tail)
         name = event.capture.source
         return called_url(event, delivery.changes, self._source_path(name), self._public_url(name))
 
-    def _is_for_called_url(self, event: Event, changes: Changes, options: ForwardOptions) -> bool:
+    def _is_for_called_url(self, event: Event, changes: DeliveryChanges, options: ForwardOptions) -> bool:
         """Say whether the app checks the URL that the provider called, though its target does not say so.
 
         An app that takes live events as received does, and so it must be when a signature has aged and is made
@@ -223,19 +213,19 @@ class Forward(Action[ForwardOptions]):
         return changes.sign is None or self._public_url(event.capture.source) is not None
 
 
-def judge(response: ReceivedResponse, now: datetime) -> Outcome:
+def classify_response(response: ReceivedResponse, now: datetime) -> Outcome:
     """Return what a response means: 2xx done, 408, 409, 425, 429 and 5xx try again, the rest given up."""
     status = response.status
     if 200 <= status < 300:
-        return Succeeded(f"{status}")
+        return AttemptSucceeded(f"{status}")
     if status in _FINAL:
-        return Failed(f"{status} ({_FINAL[status]})")
-    if status in _MAY_PASS or status >= 500:
-        return Retry(f"{status}", after=retry_after(response, now))
-    return Failed(f"{status} (not followed)" if 300 <= status < 400 else f"{status}")
+        return AttemptFailed(f"{status} ({_FINAL[status]})")
+    if status in _RETRIED_STATUSES or status >= 500:
+        return AttemptRetry(f"{status}", after=parse_retry_after(response, now))
+    return AttemptFailed(f"{status} (not followed)" if 300 <= status < 400 else f"{status}")
 
 
-def retry_after(response: ReceivedResponse, now: datetime) -> float | None:
+def parse_retry_after(response: ReceivedResponse, now: datetime) -> float | None:
     """Return the seconds that a Retry-After header asks for, given as seconds or as a date."""
     value = next((value for name, value in response.headers if name.lower() == "retry-after"), "").strip()
     if value.isascii() and value.isdigit():

@@ -6,27 +6,26 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from relay.actions.awaited import AwaitedAnswers
-from relay.actions.base import Action
-from relay.actions.outgoing import edited
-from relay.actions.wire import KEPT_BODY
+from relay.actions.base import Action, AwaitedResponses
+from relay.actions.http_client import KEPT_BODY
+from relay.actions.outgoing_request import apply_changes
 from relay.clock import Clock
-from relay.handlers.crew import Crew
-from relay.handlers.event import judged
-from relay.handlers.options import HandlerOptions
-from relay.handlers.worker import BrokenError
-from relay.model.delivery import ActionResult, Changes, Delivery, ReceivedResponse, Retry
+from relay.handlers.environment import HandlerOptions
+from relay.handlers.event import event_metadata
+from relay.handlers.worker import BrokenFileError
+from relay.handlers.worker_pool import WorkerPool
+from relay.model.delivery import ActionResult, AttemptRetry, Delivery, DeliveryChanges, ReceivedResponse
 from relay.model.event import Capture, Event
 from relay.model.signals import HandlersChanged, Signal
 
-__all__ = ["Handler", "HandlerOptions"]
+__all__ = ["HandlerAction", "HandlerOptions"]
 
 log = logging.getLogger(__name__)
 
 _JSON = (("Content-Type", "application/json"),)
 
 
-class Handler(Action[HandlerOptions]):
+class HandlerAction(Action[HandlerOptions]):
     """Runs handlers files; an async context manager around their processes.
 
     `broken` says of each target whose file cannot be run why, and is kept current in place; each
@@ -42,22 +41,19 @@ class Handler(Action[HandlerOptions]):
         broken: dict[str, str],
         publish: Callable[[Signal], None],
         clock: Clock,
-        awaited: AwaitedAnswers | None = None,
+        awaited: AwaitedResponses | None = None,
     ) -> None:
-        self._awaited = awaited or AwaitedAnswers()
+        self._awaited = awaited or AwaitedResponses()
         self._broken = broken
         self._publish = publish
         self._clock = clock
-        self._crews: dict[str, Crew] = {}
+        self._crews: dict[str, WorkerPool] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for crew in self._crews.values():
             await crew.close()
@@ -66,10 +62,10 @@ class Handler(Action[HandlerOptions]):
         """Call the functions that the event is for, once each; what they printed comes back too."""
         crew = self._crew(options)
         try:
-            run = await crew.run(_as_changed(event.capture, delivery.changes), judged(event))
-        except BrokenError as error:
+            run = await crew.run(_with_changes(event.capture, delivery.changes), event_metadata(event))
+        except BrokenFileError as error:
             self._note(options.target, error)
-            return ActionResult(outcome=Retry(error.sentence, unreachable=True), output=error.output)
+            return ActionResult(outcome=AttemptRetry(error.sentence, unreachable=True), output=error.output)
         self._note(options.target, None)
         # Kept like the answer of an app: it is shown with the attempt, and goes to a sender that waits for it.
         response = None if run.reply is None else self._keep_reply(delivery.id, run.reply)
@@ -89,10 +85,10 @@ class Handler(Action[HandlerOptions]):
         self._awaited.keep(delivery, whole)
         return replace(whole, body=reply[:KEPT_BODY], cut=True)
 
-    def _crew(self, options: HandlerOptions) -> Crew:
-        return self._crews.setdefault(options.target, Crew(options, self._clock))
+    def _crew(self, options: HandlerOptions) -> WorkerPool:
+        return self._crews.setdefault(options.target, WorkerPool(options, self._clock))
 
-    def _note(self, target: str, error: BrokenError | None) -> None:
+    def _note(self, target: str, error: BrokenFileError | None) -> None:
         was, now = self._broken.get(target, ""), error.sentence if error else ""
         if was == now:
             return
@@ -105,8 +101,8 @@ class Handler(Action[HandlerOptions]):
         self._publish(HandlersChanged(target, now))
 
 
-def _as_changed(capture: Capture, changes: Changes) -> Capture:
-    request, _ = edited(capture, changes)
+def _with_changes(capture: Capture, changes: DeliveryChanges) -> Capture:
+    request, _ = apply_changes(capture, changes)
     path = request.path if changes.path is None else changes.path
     query = request.query if changes.query is None else changes.query
     return replace(request, path=path, query=query)

@@ -1,19 +1,34 @@
 """GitHub: the deliveries of one hook of a repository, an organisation or an app, kept for some days."""
 
+import base64
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-from relay.catchup.github_app import app_token
-from relay.catchup.listing import Access, Api, Found, Rebuilt, carried, spelt, when
-from relay.errors import CatchUpError
-from relay.model.text import printable
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from relay.catchup.base import (
+    Access,
+    ListedEvent,
+    ListingApi,
+    RebuiltRequest,
+    parse_time,
+    select_headers,
+    serialise_json,
+)
+from relay.errors import CatchUpError, CredentialError
+from relay.model.text import escape_unprintable
 
 BASE_URL = "https://api.github.com"
 _PAGE = 100
-_HOOKS_SAID = 5
+_MOST_HOOKS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +49,14 @@ class GitHubHook:
         """Return the headers every call carries. Raises CredentialError for a private key that is none."""
         token = self.access.secret
         if self.app is not None and "PRIVATE KEY" in token:
-            token = app_token(token, self.app, now, self.access.reference)
+            token = sign_app_token(token, self.app, now, self.access.reference)
         return {
             "Authorization": f"Bearer {token}",
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
         }
 
-    async def pages(self, api: Api, since: datetime) -> AsyncIterator[tuple[Found, ...]]:
+    async def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
         """Yield deliveries, newest first; a redelivery has the key of the first. Raises CatchUpError."""
         where = f"{await self._hook(api)}/deliveries"
         answer = await api.get(where, {"per_page": str(_PAGE)})
@@ -54,7 +69,7 @@ class GitHubHook:
                 return
             answer = await api.get(answer.next)
 
-    async def fetch(self, api: Api, found: Found) -> Rebuilt | None:
+    async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
         """Return the request of a delivery. Raises CatchUpError."""
         answer = await api.get(found.path)
         request = answer.value.get("request") if isinstance(answer.value, dict) else None
@@ -63,23 +78,23 @@ class GitHubHook:
         payload = request.get("payload")
         if not isinstance(payload, dict):
             return None
-        headers = carried(request.get("headers"))
+        headers = select_headers(request.get("headers"))
         names = {name.lower(): value for name, value in headers}
         added = (("X-GitHub-Delivery", found.key), ("Content-Type", "application/json"))
         headers += tuple(pair for pair in added if pair[0].lower() not in names)
-        return Rebuilt(headers=headers, bodies=_bodies(payload, names.get("content-type", "")))
+        return RebuiltRequest(headers=headers, bodies=_possible_bodies(payload, names.get("content-type", "")))
 
-    def _found(self, api: Api, item: Any, where: str) -> Found:
+    def _found(self, api: ListingApi, item: Any, where: str) -> ListedEvent:
         match item:
             case {"id": int(id_), "guid": str(guid), "delivered_at": str(at), "event": str(event)}:
-                sent_at = when(at)
+                sent_at = parse_time(at)
                 action = item.get("action")
                 if sent_at is not None and guid:
                     type_ = f"{event}.{action}" if isinstance(action, str) and action else event
-                    return Found(key=guid, sent_at=sent_at, type=type_, path=f"{where}/{id_}")
+                    return ListedEvent(key=guid, sent_at=sent_at, type=type_, path=f"{where}/{id_}")
         raise api.odd("a delivery with id, guid, event and time")
 
-    async def _hook(self, api: Api) -> str:
+    async def _hook(self, api: ListingApi) -> str:
         if self.owner == "/app":
             return "/app/hook"
         if self.hook is not None:
@@ -87,11 +102,11 @@ class GitHubHook:
         answer = await api.get(f"{self.owner}/hooks", {"per_page": str(_PAGE)})
         if not isinstance(answer.value, list):
             raise api.odd("a list of hooks")
-        hooks = {hook["id"]: _leads(hook) for hook in answer.value if _is_hook(hook)}
-        chosen = [id_ for id_, url in hooks.items() if _path(url) == self.path] or list(hooks)
+        hooks = {hook["id"]: _hook_url(hook) for hook in answer.value if _is_webhook(hook)}
+        chosen = [id_ for id_, url in hooks.items() if _url_path(url) == self.path] or list(hooks)
         if len(chosen) != 1:
             where = self.owner.partition("/")[2].partition("/")[2]
-            known = ", ".join(f"{id_} ({printable(hooks[id_], 60)})" for id_ in chosen[:_HOOKS_SAID])
+            known = ", ".join(f"{id_} ({escape_unprintable(hooks[id_], 60)})" for id_ in chosen[:_MOST_HOOKS_NAMED])
             raise CatchUpError(
                 f"{where} has {len(chosen) or 'no'} hooks that could be the one",
                 hint=f"say which under catch_up, hook = …: {known}" if known else "add one at GitHub first",
@@ -99,45 +114,76 @@ class GitHubHook:
         return f"{self.owner}/hooks/{chosen[0]}"
 
 
-def owner_of(repository: str | None, organization: str | None) -> str:
+def build_owner_path(repository: str | None, organization: str | None) -> str:
     """Return the address of whose hook it is: of a repository `owner/name`, an organisation, else of an app."""
     if repository is not None:
         return f"/repos/{quote(repository, safe='/')}"
     return f"/orgs/{quote(organization, safe='')}" if organization is not None else "/app"
 
 
-def _is_hook(hook: object) -> bool:
+def _is_webhook(hook: object) -> bool:
     return isinstance(hook, dict) and isinstance(hook.get("id"), int) and hook.get("active") is not False
 
 
-def _leads(hook: dict[str, object]) -> str:
+def _hook_url(hook: dict[str, object]) -> str:
     config = hook.get("config")
     url = config.get("url") if isinstance(config, dict) else None
     return url if isinstance(url, str) else ""
 
 
-def _path(url: str) -> str:
+def _url_path(url: str) -> str:
     try:
         return urlsplit(url).path.rstrip("/")
     except ValueError:
         return ""
 
 
-def _bodies(payload: object, content_type: str) -> tuple[bytes, ...]:
+def _possible_bodies(payload: object, content_type: str) -> tuple[bytes, ...]:
     # GitHub writes JSON compact, UTF-8 as it is, and the hexadecimal of escapes in capitals
     # (octokit/webhooks.js#71); its API writes the same value as it likes.
-    compact = spelt(payload)
-    bodies: tuple[bytes, ...] = (_capitals(compact), compact)
+    compact = serialise_json(payload)
+    bodies: tuple[bytes, ...] = (_uppercase_escapes(compact), compact)
     if content_type.startswith("application/x-www-form-urlencoded"):
         escaped = [b"payload=" + quote_plus(body).encode() for body in bodies]
         bodies = (*escaped, *(body.replace(b"~", b"%7E").replace(b"%2A", b"*") for body in escaped))
     return tuple(dict.fromkeys(bodies))
 
 
-def _capitals(body: bytes) -> bytes:
+def _uppercase_escapes(body: bytes) -> bytes:
     # Only an escape begins with one backslash: `\\u001b` is a backslash and letters.
     pieces = body.split(b"\\\\")
     return b"\\\\".join(
         b"\\u".join((piece[:4].upper() + piece[4:]) if number else piece for number, piece in enumerate(one))
         for one in (piece.split(b"\\u") for piece in pieces)
+    )
+
+
+_CLOCK_SKEW = 60  # seconds, against a clock that is ahead of GitHub's
+_TOKEN_SECONDS = 540
+
+
+def sign_app_token(pem: str, app: str, now: datetime, reference: str) -> str:
+    r"""Return a JWT (RS256) for the app of that id; line ends of `pem` may be written `\n`, as in .env.
+
+    Raises CredentialError naming `reference` for what is no RSA private key.
+    """
+    try:
+        key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _bad_key_error(reference) from error
+    if not isinstance(key, RSAPrivateKey):
+        raise _bad_key_error(reference)
+    seconds = int(now.timestamp())
+    claims = {"iat": seconds - _CLOCK_SKEW, "exp": seconds + _TOKEN_SECONDS, "iss": app}
+    signed = b".".join(_jwt_part(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
+    return (signed + b"." + _jwt_part(key.sign(signed, PKCS1v15(), SHA256()))).decode()
+
+
+def _jwt_part(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+def _bad_key_error(reference: str) -> CredentialError:
+    return CredentialError(
+        f"{reference} holds no RSA private key", hint="it needs the app's private key as GitHub gave it (PEM)"
     )

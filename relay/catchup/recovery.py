@@ -2,33 +2,113 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
 
-from relay.admission.examine import examine
 from relay.bus import Bus
-from relay.catchup.api import opened
-from relay.catchup.listing import Api, Found, Listing, Rebuilt
-from relay.catchup.progress import CatchUpState, Item, Progress
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest
+from relay.catchup.client import open_client
 from relay.clock import Clock
-from relay.errors import CatchUpError
-from relay.judgement import identify, verify
-from relay.model.delivery import Changes, NewDelivery, Route, SignMode, Target, listed
+from relay.errors import CatchUpError, RelayError
+from relay.model.delivery import DeliveryChanges, NewDelivery, Route, SignMode, Target, matches_type
 from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Verdict, Verification
 from relay.model.signals import DeliveryChanged, EventStored
-from relay.model.text import printable
-from relay.providers.catalogue import find
-from relay.providers.sender_urls import at_first_url
-from relay.routing import owe
+from relay.model.text import escape_unprintable
+from relay.pipeline.classify import attach_status_reports, classify_event, verify
+from relay.pipeline.routing import plan_deliveries
+from relay.pipeline.validate import validate_event
+from relay.providers.catalogue import find_provider
+from relay.providers.sender_urls import set_sender_url
 from relay.store import Store
-from relay.store.incoming import Stored
-from relay.tracking import track
+from relay.store.new_events import StoredEvent
 
-_NAME = 200  # characters of a key or a type, as identify() keeps them
-_HERE = "127.0.0.1"
+MOST_ITEMS = 1000  # events that a report names one by one
+
+
+class CatchUpState(StrEnum):
+    """Where a catch-up stands: it lists, then recovers what was missed, then is over in one of three ways."""
+
+    LISTING = "listing"
+    RECOVERING = "recovering"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class CatchUpRequest:
+    """Which source is caught up with, and since when; `forward`: what is recovered owes what its routes say."""
+
+    source: str
+    since: datetime
+    dry_run: bool = False
+    forward: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedEvent:
+    """One event that was missed: `id` is its number once it is recovered, `type` "" while it is not known."""
+
+    key: str
+    type: str
+    sent_at: datetime
+    id: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CatchUpProgress:
+    """How far a catch-up is.
+
+    Of the `found` events `known` were here, `unlisted` are of types that the source does not list,
+    `missed` is the rest. Of those `recovered` are stored by now, and of `lost` the provider has no
+    content any more.
+    """
+
+    wanted: CatchUpRequest
+    title: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    state: CatchUpState = CatchUpState.LISTING
+    detail: str = ""
+    found: int = 0
+    known: int = 0
+    unlisted: int = 0
+    missed: int = 0
+    recovered: int = 0
+    lost: int = 0
+    items: list[MissedEvent] = field(default_factory=list)
+    error: RelayError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Say whether nothing more will come."""
+        return self.finished_at is not None
+
+    @property
+    def words(self) -> str:
+        """Return what came of it so far: `found 12, 9 were here, 3 recovered`."""
+        parts = [f"found {self.found}", f"{self.known} {'was' if self.known == 1 else 'were'} here"]
+        if self.unlisted:
+            parts.append(f"{self.unlisted} of types the source does not list")
+        if self.lost:
+            parts.append(f"{self.lost} without content at {self.title}")
+        if self.wanted.dry_run:
+            return ", ".join([*parts, f"{self.missed - self.lost} would be recovered"])
+        return ", ".join([*parts, f"{self.recovered} recovered"])
+
+    def note(self, item: MissedEvent) -> None:
+        """Remember an event by name, as long as there are not too many."""
+        if len(self.items) < MOST_ITEMS:
+            self.items.append(item)
+
+
+_LONGEST_NAME = 200  # characters of a key or a type, as identify() keeps them
+_LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryContext:
     """What every catch-up works with. `urls` gives the addresses that a source's provider may have called.
 
     `most` events are recovered at once, and `heaviest` bytes of bodies kept until the list is whole.
@@ -47,12 +127,12 @@ class Means:
 class Recovery:
     """Recovers what one source missed; `run` does all of it and writes down in `progress` how far it is."""
 
-    def __init__(self, means: Means, source: Source, listing: Listing, progress: Progress) -> None:
+    def __init__(self, means: RecoveryContext, source: Source, listing: Listing, progress: CatchUpProgress) -> None:
         self._means = means
         self._source = source
         self._listing = listing
         self._progress = progress
-        provider = find(source.provider)
+        provider = find_provider(source.provider)
         # Where relay.toml names keys or types its own way, only the whole request says what they are.
         self._usual_key = provider is not None and source.idempotency_key is provider.idempotency_key
         self._usual_type = provider is not None and source.event_type is provider.event_type
@@ -61,26 +141,26 @@ class Recovery:
         """List and recover. Raises CatchUpError and StoreError; what was stored by then stays."""
         progress = self._progress
         access, headers = self._listing.access, self._listing.headers
-        async with opened(access, headers=headers, clock=self._means.clock, tell=self._tell) as api:
+        async with open_client(access, headers=headers, clock=self._means.clock, tell=self._tell) as api:
             missed = await self._missed(api)
             progress.missed = len(missed)
             if progress.wanted.dry_run:
                 for found in missed:
                     progress.lost += found.request is None and not found.path
-                    progress.note(Item(key=found.key, type=found.type, sent_at=found.sent_at))
+                    progress.note(MissedEvent(key=found.key, type=found.type, sent_at=found.sent_at))
                 return
             progress.state = CatchUpState.RECOVERING
             while missed:
                 found = missed.popleft()
-                await self._recover(found, found.request or await self._fetched(api, found))
+                await self._recover(found, found.request or await self._fetch_request(api, found))
 
     def _tell(self, detail: str) -> None:
         self._progress.detail = detail
 
-    async def _missed(self, api: Api) -> deque[Found]:
+    async def _missed(self, api: ListingApi) -> deque[ListedEvent]:
         """Return what is not here, oldest first."""
         seen: set[str] = set()
-        missed: list[Found] = []
+        missed: list[ListedEvent] = []
         heavy = 0
         async for page in self._listing.pages(api, self._progress.wanted.since):
             fresh = {found.key: found for found in page if found.key not in seen}
@@ -97,7 +177,7 @@ class Recovery:
         missed.reverse()
         return deque(sorted(missed, key=lambda found: found.sent_at))
 
-    async def _unknown(self, page: list[Found]) -> list[Found]:
+    async def _unknown(self, page: list[ListedEvent]) -> list[ListedEvent]:
         progress = self._progress
         progress.found += len(page)
         keys = {found.key: self._key(found) for found in page}
@@ -109,21 +189,21 @@ class Recovery:
         progress.unlisted += len(unknown) - len(wanted)
         return wanted
 
-    def _key(self, found: Found) -> str | None:
+    def _key(self, found: ListedEvent) -> str | None:
         """Return the key it would be stored with; None where only the whole request says."""
         if self._usual_key:
-            return printable(found.key, _NAME)
+            return escape_unprintable(found.key, _LONGEST_NAME)
         return self._judged(found, found.request).idempotency_key if found.request else None
 
-    def _is_unlisted(self, found: Found) -> bool:
+    def _is_unlisted(self, found: ListedEvent) -> bool:
         if found.request is not None:
             return self._judged(found, found.request).outcome is EventOutcome.IGNORED
-        return self._usual_type and bool(found.path) and not listed(found.type, self._source.events)
+        return self._usual_type and bool(found.path) and not matches_type(found.type, self._source.events)
 
-    async def _fetched(self, api: Api, found: Found) -> Rebuilt | None:
+    async def _fetch_request(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
         return await self._listing.fetch(api, found) if found.path else None
 
-    async def _recover(self, found: Found, request: Rebuilt | None) -> None:
+    async def _recover(self, found: ListedEvent, request: RebuiltRequest | None) -> None:
         progress = self._progress
         progress.detail = ""
         if request is None:
@@ -135,22 +215,22 @@ class Recovery:
             progress.missed -= 1
             return
         owed = self._owed(event) if progress.wanted.forward else ()
-        stored = await self._means.store.events.add(track(event, self._source), owed)
+        stored = await self._means.store.events.add(attach_status_reports(event, self._source), owed)
         if stored.outcome is EventOutcome.DUPLICATE:
             progress.known += 1
             progress.missed -= 1
             return
         self._announce(stored)
         progress.recovered += 1
-        progress.note(Item(key=found.key, type=event.type, sent_at=found.sent_at, id=stored.id))
+        progress.note(MissedEvent(key=found.key, type=event.type, sent_at=found.sent_at, id=stored.id))
 
-    def _judged(self, found: Found, request: Rebuilt) -> NewEvent:
+    def _judged(self, found: ListedEvent, request: RebuiltRequest) -> NewEvent:
         capture, verification = self._verified(found, self._captures(request))
-        event = examine(self._source, identify(self._source, capture, verification, sample=False))
+        event = validate_event(self._source, classify_event(self._source, capture, verification, sample=False))
         return replace(
             event,
             # The provider's own id is what keeps a second run from storing it twice.
-            idempotency_key=event.idempotency_key or printable(found.key, _NAME),
+            idempotency_key=event.idempotency_key or escape_unprintable(found.key, _LONGEST_NAME),
             claims_key=True,
             status=0,
             recovered=True,
@@ -158,7 +238,7 @@ class Recovery:
             unless_known=True,
         )
 
-    def _captures(self, request: Rebuilt) -> list[Capture]:
+    def _captures(self, request: RebuiltRequest) -> list[Capture]:
         source = self._source
         captures = (
             Capture(
@@ -168,14 +248,14 @@ class Recovery:
                 query=(source.public_url or "").partition("#")[0].partition("?")[2],
                 headers=request.headers,
                 body=body,
-                remote=_HERE,
+                remote=_LOOPBACK,
                 received_at=self._means.clock.now(),
             )
             for body in request.bodies
         )
-        return [at_first_url(capture, self._means.urls(source, capture)) for capture in captures]
+        return [set_sender_url(capture, self._means.urls(source, capture)) for capture in captures]
 
-    def _verified(self, found: Found, captures: list[Capture]) -> tuple[Capture, Verification]:
+    def _verified(self, found: ListedEvent, captures: list[Capture]) -> tuple[Capture, Verification]:
         """Return the spelling that the provider's own signature fits; the first, unchecked, where none does."""
         fetched = self._fetch_step(found)
         for capture in captures:
@@ -183,31 +263,29 @@ class Recovery:
             judged, verification = verify(self._source, capture, urls, found.sent_at)
             if verification.verdict is Verdict.VERIFIED:
                 return judged, replace(verification, checks=(fetched, *verification.checks))
-        return captures[0], Verification(
-            verdict=Verdict.UNCHECKED, reason="recovered", checks=(fetched, _SIGNATURE)
-        )
+        return captures[0], Verification(verdict=Verdict.UNCHECKED, reason="recovered", checks=(fetched, _SIGNATURE))
 
-    def _fetch_step(self, found: Found) -> Check:
+    def _fetch_step(self, found: ListedEvent) -> Check:
         access = self._listing.access
         how = "over TLS" if access.secure else "without TLS"
         return Check(
             name="Fetched",
             passed=True if access.secure else None,
             detail=f"from {access.host} {how}, asked with {access.reference}",
-            result=printable(found.key, 60),
+            result=escape_unprintable(found.key, 60),
         )
 
     def _owed(self, event: NewEvent) -> tuple[NewDelivery, ...]:
-        return tuple(self._signed(new) for new in owe(event, self._means.routes, self._means.targets))
+        return tuple(self._signed(new) for new in plan_deliveries(event, self._means.routes, self._means.targets))
 
     def _signed(self, new: NewDelivery) -> NewDelivery:
         # What was not received has no signature of its own that an app would take.
         options = self._means.targets[new.target].options
         if new.action != "forward" or getattr(options, "sign", None) is SignMode.FRESH:
             return new
-        return replace(new, changes=Changes(sign=SignMode.AUTO))
+        return replace(new, changes=DeliveryChanges(sign=SignMode.AUTO))
 
-    def _announce(self, stored: Stored) -> None:
+    def _announce(self, stored: StoredEvent) -> None:
         self._means.bus.publish(EventStored(stored.id))
         for delivery in stored.deliveries:
             self._means.bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
@@ -216,7 +294,5 @@ class Recovery:
 
 
 _SIGNATURE = Check(
-    name="Signature",
-    passed=None,
-    detail="not checked: the API gives the content, not the bytes that were signed",
+    name="Signature", passed=None, detail="not checked: the API gives the content, not the bytes that were signed"
 )

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from relay.catchup.listing import Access, Api, Found, Rebuilt, spelt, when
+from relay.catchup.base import Access, ListedEvent, ListingApi, RebuiltRequest, parse_time, serialise_json
 from relay.model.event import Headers
 
 BASE_URL = "https://api.stripe.com"
@@ -35,7 +35,7 @@ class StripeEvents:
         account = {"Stripe-Account": self.account} if self.account else {}
         return {"Authorization": f"Bearer {key}"} | account
 
-    async def pages(self, api: Api, since: datetime) -> AsyncIterator[tuple[Found, ...]]:
+    async def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
         """Yield events, newest first, each with its request. Raises CatchUpError."""
         # Stripe counts in whole seconds.
         since -= timedelta(microseconds=since.microsecond)
@@ -55,7 +55,7 @@ class StripeEvents:
                 return
             after = found[-1].key
 
-    async def fetch(self, api: Api, found: Found) -> Rebuilt | None:
+    async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
         """Return nothing: every event is listed with its request."""
         del api
         return found.request
@@ -68,11 +68,11 @@ class StripeEvents:
             return {}
         return {f"types[{number}]": name for number, name in enumerate(self.types)}
 
-    def _found(self, api: Api, item: object) -> Found:
+    def _found(self, api: ListingApi, item: object) -> ListedEvent:
         match item:
             case {"id": str(id_), "type": str(type_), "created": int(created)}:
-                sent_at = when(created)
+                sent_at = parse_time(created)
                 if sent_at is not None and id_:
-                    request = Rebuilt(headers=self.headers_sent, bodies=(spelt(item, self.indent),))
-                    return Found(key=id_, sent_at=sent_at, type=type_, request=request)
+                    request = RebuiltRequest(headers=self.headers_sent, bodies=(serialise_json(item, self.indent),))
+                    return ListedEvent(key=id_, sent_at=sent_at, type=type_, request=request)
         raise api.odd("an event with id, type and time")

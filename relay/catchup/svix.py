@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from relay.catchup.listing import Access, Api, Found, Rebuilt, spelt, when
+from relay.catchup.base import Access, ListedEvent, ListingApi, RebuiltRequest, parse_time, serialise_json
 from relay.model.event import Headers
 
 _PAGE = 100
@@ -33,7 +33,7 @@ class SvixMessages:
         token = self.access.secret
         return {"Authorization": f"Bearer {token}"}
 
-    async def pages(self, api: Api, since: datetime) -> AsyncIterator[tuple[Found, ...]]:
+    async def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
         """Yield messages, each with its request where its content is still there. Raises CatchUpError."""
         endpoint = f"/endpoint/{quote(self.endpoint, safe='')}" if self.endpoint else ""
         path = f"/api/v1/app/{quote(self.app, safe='')}{endpoint}/msg"
@@ -49,32 +49,24 @@ class SvixMessages:
             fresh = tuple([one for one in found if one.sent_at >= since])
             yield fresh
             # Older servers take no account of `after` once an iterator is given: a page without news is the end.
-            if (
-                listed.get("done") is not False
-                or not fresh
-                or not isinstance(further, str)
-                or further == seen
-            ):
+            if listed.get("done") is not False or not fresh or not isinstance(further, str) or further == seen:
                 return
             seen = further
 
-    async def fetch(self, api: Api, found: Found) -> Rebuilt | None:
+    async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
         """Return nothing: a message that was listed without content has none any more."""
         del api
         return found.request
 
-    def _found(self, api: Api, item: object) -> Found:
+    def _found(self, api: ListingApi, item: object) -> ListedEvent:
         match item:
             case {"id": str(id_), "eventType": str(type_), "timestamp": str(at), "payload": payload}:
-                sent_at = when(at)
+                sent_at = parse_time(at)
                 if sent_at is not None and id_:
                     headers = (*self.headers_sent, (self.id_header, id_))
-                    request = Rebuilt(headers=headers, bodies=(spelt(payload),))
-                    return Found(
-                        key=id_,
-                        sent_at=sent_at,
-                        type=type_,
-                        request=None if payload == _EXPIRED else request,
+                    request = RebuiltRequest(headers=headers, bodies=(serialise_json(payload),))
+                    return ListedEvent(
+                        key=id_, sent_at=sent_at, type=type_, request=None if payload == _EXPIRED else request
                     )
         raise api.odd("a message with id, type, time and payload")
 

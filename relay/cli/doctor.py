@@ -5,116 +5,115 @@ from collections.abc import AsyncIterator
 
 import click
 
-from relay.checkup import looks
-from relay.cli.client import Json, connect, find, has_no_data
-from relay.cli.options import Call, shared
-from relay.cli.passwords import at_hand
-from relay.cli.terminal import Part
-from relay.cli.words import counted
+from relay.cli.client import Json, connect, find_running_relay, has_no_data
+from relay.cli.options import Call, shared_options
+from relay.cli.output import Part, format_count
+from relay.cli.prompts import unlock_unattended
 from relay.config import Config
-from relay.config.build import resolved
-from relay.config.needs import vault_notices
+from relay.config.build import resolve_again
+from relay.config.secrets import vault_notices
 from relay.errors import ConfigError, NotFoundError, PortError, RelayError, VaultError
-from relay.model.finding import Finding, bad, doubtful, good
-from relay.model.text import size
-from relay.vault import VaultState, lacking
-from relay.web.sites import listen
+from relay.http.sockets import open_listener
+from relay.model.text import format_size
+from relay.services import health
+from relay.services.health import HealthFinding, report_failure, report_ok, report_warning
+from relay.vault import VaultState, describe_missing_secrets
 
 
 @click.command("doctor")
-@shared
-async def command(call: Call) -> int:
+@shared_options
+async def doctor_command(call: Call) -> int:
     """Test config, ports, data, tunnel, targets, mail and disk; 1 when something fails."""
     try:
         config = call.load()
     except ConfigError as error:
         for problem in error.problems:
-            _tell(call, bad("config", problem, "correct relay.toml"))
+            _print_finding(call, report_failure("config", problem, "correct relay.toml"))
         return 1
     failed = False
-    async for finding in _findings(config):
-        _tell(call, finding)
+    async for finding in _run_checks(config):
+        _print_finding(call, finding)
         failed = failed or finding.state == "failed"
     return 1 if failed else 0
 
 
-async def _findings(config: Config) -> AsyncIterator[Finding]:
-    yield good("config", f"{config.path} is valid" if config.path else "no relay.toml; the defaults apply")
+async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
+    yield report_ok("config", f"{config.path} is valid" if config.path else "no relay.toml; the defaults apply")
     told_by_vault = vault_notices(config.needs, config.vault)
     for notice in (notice for notice in config.notices if notice not in told_by_vault):
-        yield doubtful("config", notice)
-    url = await find(config.server.data_dir)
-    yield good("relay", f"running, dashboard at {url}") if url else good("relay", "not running")
+        yield report_warning("config", notice)
+    url = await find_running_relay(config.server.data_dir)
+    yield report_ok("relay", f"running, dashboard at {url}") if url else report_ok("relay", "not running")
     if url is None:
-        yield _port("ingress", config.server.ingress, named=config.server.ingress_named)
-        yield _port("dashboard", config.server.dashboard, named=config.server.dashboard_named)
-    for finding in await _data(config):
+        yield _check_port("ingress", config.server.ingress, named=config.server.ingress_named)
+        yield _check_port("dashboard", config.server.dashboard, named=config.server.dashboard_named)
+    for finding in await _check_data(config):
         yield finding
-    yield looks.data_folder(config.server.data_dir)
-    yield looks.disk(config.server.data_dir)
-    for finding in await _vault(config):
+    yield health.check_data_folder(config.server.data_dir)
+    yield health.check_disk(config.server.data_dir)
+    for finding in await _check_vault(config):
         yield finding
-    config = resolved(config)  # with what was found in the vault, where that could be opened
-    yield looks.tunnel(config)
-    for finding in await asyncio.gather(*(looks.target(config, name) for name in config.targets)):
+    config = resolve_again(config)  # with what was found in the vault, where that could be opened
+    yield health.check_tunnel_config(config)
+    for finding in await asyncio.gather(*(health.check_target_health(config, name) for name in config.targets)):
         yield finding
-    yield await looks.mail(config)
+    yield await health.check_mail(config)
 
 
-def _port(name: str, address: tuple[str, int], *, named: bool) -> Finding:
+def _check_port(name: str, address: tuple[str, int], *, named: bool) -> HealthFinding:
     host, port = address
     try:
-        listen(address, f"--{name}", named=True).close()
+        open_listener(address, f"--{name}", named=True).close()
     except PortError as error:
         if named:
-            return bad(name, error.sentence, error.hint)
-        return doubtful(name, f"{error.sentence}; the next free one is taken")
-    return good(name, f"{host}:{port or 'any port'} is free")
+            return report_failure(name, error.sentence, error.hint)
+        return report_warning(name, f"{error.sentence}; the next free one is taken")
+    return report_ok(name, f"{host}:{port or 'any port'} is free")
 
 
-async def _data(config: Config) -> tuple[Finding, ...]:
+async def _check_data(config: Config) -> tuple[HealthFinding, ...]:
     path = config.server.data_dir / "relay.db"
     if has_no_data(config.server.data_dir):
-        return (good("data", f"{path} is not there yet; relay start makes it"),)
+        return (report_ok("data", f"{path} is not there yet; relay start makes it"),)
     try:
         async with connect(config) as api:
             status = await api.get("/api/status")
     except RelayError as error:
-        return (bad("data", error.sentence, error.hint),)
+        return (report_failure("data", error.sentence, error.hint),)
     if status["store"]["detail"]:
-        return (bad("data", f"no event can be kept: {status['store']['detail']}", status["store"]["hint"]),)
+        return (report_failure("data", f"no event can be kept: {status['store']['detail']}", status["store"]["hint"]),)
     held = f"{path} holds {status['events']['total']} events"
-    return good("data", held), _retention(config, status["retention"])
+    return report_ok("data", held), _check_retention(config, status["retention"])
 
 
-def _retention(config: Config, now: Json) -> Finding:
-    limits = ", ".join(config.keep.says(rule) for rule in ("age", "events", "size"))
+def _check_retention(config: Config, now: Json) -> HealthFinding:
+    limits = ", ".join(config.keep.describe_rule(rule) for rule in ("age", "events", "size"))
     if now["notice"]:
         fix = "raise a limit under [retention], or unpin and delete"
-        return doubtful("retention", now["notice"], fix)
-    return good("retention", f"{size(now['used']['size'])} used; kept are {limits}")
+        return report_warning("retention", now["notice"], fix)
+    return report_ok("retention", f"{format_size(now['used']['size'])} used; kept are {limits}")
 
 
-async def _vault(config: Config) -> list[Finding]:
+async def _check_vault(config: Config) -> list[HealthFinding]:
     """Look at the vault, and open it where its password is given without anybody being asked."""
     vault, wanted = config.vault, config.needs
     if vault.state is VaultState.NONE and not wanted:
-        return [good("vault", "none, and nothing needs one")]
+        return [report_ok("vault", "none, and nothing needs one")]
     try:
-        count = f"vault {vault.path} holds {counted(len(vault.names), 'secret')}"
+        count = f"vault {vault.path} holds {format_count(len(vault.names), 'secret')}"
         vault.content()
-        opened = (await at_hand(config)).vault.state is VaultState.UNLOCKED
+        opened = (await unlock_unattended(config)).vault.state is VaultState.UNLOCKED
     except VaultError as error:
-        return [bad("vault", error.sentence, error.hint)]
+        return [report_failure("vault", error.sentence, error.hint)]
     except NotFoundError as error:
-        found = bad("vault", error.sentence, error.hint)
+        found = report_failure("vault", error.sentence, error.hint)
     else:
-        found = good("vault", f"{count}; {'its password is right' if opened else 'locked'}")
-    told = (sentence.partition("; ") for sentence in lacking(wanted, vault.names))
-    return [found, *(bad("vault", what, fix) for what, _, fix in told)]
+        found = report_ok("vault", f"{count}; {'its password is right' if opened else 'locked'}")
+    told = (sentence.partition("; ") for sentence in describe_missing_secrets(wanted, vault.names))
+    return [found, *(report_failure("vault", what, fix) for what, _, fix in told)]
 
 
-def _tell(call: Call, finding: Finding) -> None:
+def _print_finding(call: Call, finding: HealthFinding) -> None:
     if call.json:
         plain = {"name": finding.name, "state": finding.state, "detail": finding.detail, "fix": finding.fix}
         call.terminal.json(plain)

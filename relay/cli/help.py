@@ -4,15 +4,15 @@ from difflib import get_close_matches
 
 import click
 
-from relay.cli.options import Call, shared
-from relay.cli.terminal import quote
-from relay.model.search import grammar
+from relay.cli.options import Call, shared_options
+from relay.cli.output import quote
+from relay.model.search import list_grammar
 
 
 @click.command("help")
 @click.argument("topic", required=False)
-@shared
-async def command(call: Call, topic: str | None) -> int:
+@shared_options
+async def help_command(call: Call, topic: str | None) -> int:
     """Explain the search language, or a command."""
     if topic == "search":
         _explain_search(call)
@@ -32,7 +32,7 @@ async def command(call: Call, topic: str | None) -> int:
 
 
 def _explain_search(call: Call) -> None:
-    entries = grammar()
+    entries = list_grammar()
     if call.json:
         for term, meaning in entries:
             call.terminal.json({"term": term, "meaning": meaning})

@@ -1,31 +1,32 @@
 """`relay lab`: experiments on an app with events that are there already, and a report of what they showed."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 import click
 
-from relay.cli import bulk, lab_report
-from relay.cli.client import Api, ApiError, Json, connect
-from relay.cli.faults import NothingMatched
-from relay.cli.lab_check import apply_check, ask_before, ask_check, count_events
-from relay.cli.options import Call, event_id, seconds, shared
-from relay.cli.queries import search_option
-from relay.cli.terminal import quote
-from relay.cli.words import counted
-from relay.delivery.lab.catalogue import EXPERIMENTS, NAMES
+from relay.cli import bulk_replay, lab_report
+from relay.cli.client import ApiClient, ApiError, Json, connect, fetch_url
+from relay.cli.error_output import NothingMatched
+from relay.cli.options import Call, parse_event_id, parse_seconds, shared_options
+from relay.cli.output import format_count, quote
+from relay.cli.search import parse_search_option
+from relay.delivery.lab.plan import EXPERIMENT_NAMES, EXPERIMENTS
 from relay.errors import UsageError
+from relay.model.text import escape_unprintable
 
-FAILED = 5
-_NOTHING = 4
+EXPERIMENT_FAILED = 5
+_NOTHING_TRIED = 4
 _PAUSE = 0.1
-_OPEN = ("waiting", "running")
+_OPEN_STATES = ("waiting", "running")
 
 
-class Explained(click.Command):
+class LabCommand(click.Command):
     """A command whose help says what each experiment finds."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -36,24 +37,19 @@ class Explained(click.Command):
             formatter.write_dl([*explained, ("all", "every one of them, in this order.")])
 
 
-@click.command("lab", cls=Explained)
+@click.command("lab", cls=LabCommand)
 @click.argument("words", nargs=-1, metavar="EXPERIMENT... [EVENT]...")
 @click.option(
     "--query",
-    type=search_option,
+    type=parse_search_option,
     metavar="QUERY",
     help="On every event that matches, oldest first; see relay help search.",
 )
 @click.option("--to", metavar="TARGET|URL", help="The app to try; may be left out where there is one target.")
-@click.option(
-    "--times", type=click.IntRange(2, 200), metavar="N", help="Copies of each event, or orders of a shuffle."
-)
+@click.option("--times", type=click.IntRange(2, 200), metavar="N", help="Copies of each event, or orders of a shuffle.")
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="Shuffle as the run that printed it did.")
 @click.option(
-    "--delay",
-    type=seconds,
-    metavar="TIME",
-    help="How long to wait before each event of delay; 2s unless given.",
+    "--delay", type=parse_seconds, metavar="TIME", help="How long to wait before each event of delay; 2s unless given."
 )
 @click.option(
     "--speed",
@@ -75,8 +71,8 @@ class Explained(click.Command):
 )
 @click.option("--strict", is_flag=True, help="Let what is unclear count as failed.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent, and send nothing.")
-@shared
-async def command(
+@shared_options
+async def lab_command(
     call: Call,
     /,
     words: tuple[str, ...],
@@ -95,50 +91,49 @@ async def command(
     Exits 0 when nothing failed, 5 when an experiment failed, 4 when no event matched or nothing could be tried, 1 when
     the run was cut short or there is no such event or target.
     """
-    names, ids = _read(words)
+    names, ids = _parse_words(words)
     if bool(ids) == (query is not None):
         raise UsageError(
-            "name events, or a --query",
-            hint="relay lab duplicates 42, relay lab shuffle --query type:invoice.*",
+            "name events, or a --query", hint="relay lab duplicates 42, relay lab shuffle --query type:invoice.*"
         )
     wanted = how | {"experiments": names, "target": how.pop("to")}
     wanted |= {"events": list(ids)} if ids else {"q": query}
     async with connect(call.load()) as api:
         if dry_run:
-            lab_report.plan(call, await _posted(api, wanted | {"dry_run": True}))
+            lab_report.print_lab_plan(call, await _post_run(api, wanted | {"dry_run": True}))
             return 0
         if check is not None:
-            return await _check_each(call, api, wanted, check, strict=strict)
-        report = await _follow(call, api, await _posted(api, wanted))
-        lab_report.tell(call, report)
-        return _code(report, strict=strict)
+            return await _run_with_check(call, api, wanted, check, strict=strict)
+        report = await _follow_run(call, api, await _post_run(api, wanted))
+        lab_report.print_lab_report(call, report)
+        return _find_exit_code(report, strict=strict)
 
 
-async def _check_each(call: Call, api: Api, wanted: Json, check: str, *, strict: bool) -> int:
+async def _run_with_check(call: Call, api: ApiClient, wanted: Json, check: str, *, strict: bool) -> int:
     """Make a run of each experiment, ask the check around it, and return the exit code of all together."""
-    names = [name for name in NAMES if name in wanted["experiments"] or "all" in wanted["experiments"]]
+    names = [name for name in EXPERIMENT_NAMES if name in wanted["experiments"] or "all" in wanted["experiments"]]
     codes: list[int] = []
     for name in names:
         before = await ask_before(check)
-        report = await _follow(call, api, await _posted(api, wanted | {"experiments": [name]}))
+        report = await _follow_run(call, api, await _post_run(api, wanted | {"experiments": [name]}))
         events = count_events(report["experiments"][0])
         after = await ask_check(check, name, report["id"], events)
         report = apply_check(report, before, after)
-        lab_report.tell(call, report)
-        codes.append(_code(report, strict=strict))
-    return next((code for code in (FAILED, 1, 0) if code in codes), _NOTHING)
+        lab_report.print_lab_report(call, report)
+        codes.append(_find_exit_code(report, strict=strict))
+    return next((code for code in (EXPERIMENT_FAILED, 1, 0) if code in codes), _NOTHING_TRIED)
 
 
-def _read(words: Sequence[str]) -> tuple[list[str], list[int]]:
+def _parse_words(words: Sequence[str]) -> tuple[list[str], list[int]]:
     """Return which of the words are experiments and which are events. Raises UsageError with the nearest name."""
-    known = ("all", *NAMES)
+    known = ("all", *EXPERIMENT_NAMES)
     names: list[str] = []
     ids: list[int] = []
     for word in words:
         if word in known:
             names.append(word)
         elif word.lstrip("#")[:1].isdigit():
-            ids.append(event_id(word))
+            ids.append(parse_event_id(word))
         else:
             near = get_close_matches(word, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(known)}"
@@ -148,7 +143,7 @@ def _read(words: Sequence[str]) -> tuple[list[str], list[int]]:
     return names, ids
 
 
-async def _posted(api: Api, wanted: Json) -> Json:
+async def _post_run(api: ApiClient, wanted: Json) -> Json:
     try:
         answer: Json = await api.post("/api/labs", wanted)
     except ApiError as error:
@@ -158,16 +153,16 @@ async def _posted(api: Api, wanted: Json) -> Json:
     return answer
 
 
-async def _follow(call: Call, api: Api, begun: Json) -> Json:
+async def _follow_run(call: Call, api: ApiClient, begun: Json) -> Json:
     """Watch a run until it is over and return its report; interrupted, cancel it."""
     id_ = begun["id"]
     call.terminal.say(
-        f"lab run {id_}: {counted(len(begun['experiments']), 'experiment')} on "
-        f"{counted(len(begun['events']), 'event')} to {begun['target']}, seed {begun['seed']}"
+        f"lab run {id_}: {format_count(len(begun['experiments']), 'experiment')} on "
+        f"{format_count(len(begun['events']), 'event')} to {begun['target']}, seed {begun['seed']}"
     )
     try:
-        with bulk.progress(call, begun["sends"]["planned"], "sending") as bar:
-            while (run := await _run(api, id_))["state"] in _OPEN:
+        with bulk_replay.show_progress(call, begun["sends"]["planned"], "sending") as bar:
+            while (run := await _fetch_run(api, id_))["state"] in _OPEN_STATES:
                 bar.reach(run["sends"]["made"])
                 await asyncio.sleep(_PAUSE)
     except asyncio.CancelledError:
@@ -179,16 +174,123 @@ async def _follow(call: Call, api: Api, begun: Json) -> Json:
     return report
 
 
-async def _run(api: Api, id_: int) -> Json:
+async def _fetch_run(api: ApiClient, id_: int) -> Json:
     # Without its sends: asked for ten times a second, those of a burst would be a burst of their own.
     found = await api.get("/api/labs", limit=1, before=id_ + 1)
     run: Json = found["labs"][0]
     return run
 
 
-def _code(report: Json, *, strict: bool) -> int:
+def _find_exit_code(report: Json, *, strict: bool) -> int:
     if report["finding"] == "failed" or (strict and report["finding"] == "unclear"):
-        return FAILED
+        return EXPERIMENT_FAILED
     if report["state"] != "done":
         return 1
-    return _NOTHING if report["finding"] == "skipped" else 0
+    return _NOTHING_TRIED if report["finding"] == "skipped" else 0
+
+
+_CHECK_TIMEOUT = 60.0  # that a check may take
+_MAX_SAID = 200  # letters of its last line
+_NOT_FOUND_CODES = (126, 127)  # exit codes of a shell that found no such command
+_URL_PREFIXES = ("http://", "https://")
+# What the app must not act on.
+_FORGED_ROLES = ("stale", "forged", "cut")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """What a check came to: `code` is the exit code, or the HTTP status of a URL; `said` its last line."""
+
+    passed: bool
+    code: int
+    said: str
+
+    @property
+    def number(self) -> int | None:
+        """Return what it said as a number: how often the app has acted."""
+        return int(self.said) if self.said.isascii() and self.said.isdigit() else None
+
+
+async def ask_check(check: str, experiment: str = "", run: int = 0, events: int = 0) -> CheckResult:
+    """Run the command, or fetch the URL, and return what it came to.
+
+    A command learns from RELAY_LAB_EXPERIMENT, RELAY_LAB_RUN and RELAY_LAB_EVENTS what was tried just now, and how
+    many events the app should have acted on.
+    """
+    if check.startswith(_URL_PREFIXES):
+        status, body = await fetch_url(check, _CHECK_TIMEOUT)
+        return CheckResult(passed=200 <= status < 300, code=status, said=_read_last_line(body))
+    process = await asyncio.create_subprocess_shell(
+        check,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=os.environ
+        | {"RELAY_LAB_EXPERIMENT": experiment, "RELAY_LAB_RUN": str(run), "RELAY_LAB_EVENTS": str(events)},
+    )
+    try:
+        async with asyncio.timeout(_CHECK_TIMEOUT):
+            out, _ = await process.communicate()
+    except TimeoutError:
+        return CheckResult(passed=False, code=-1, said=f"it took longer than {_CHECK_TIMEOUT:g} s")
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+    code = process.returncode or 0
+    return CheckResult(passed=code == 0, code=code, said=_read_last_line(out))
+
+
+async def ask_before(check: str) -> CheckResult:
+    """Ask a check before anything is sent. Raises UsageError where it cannot be asked at all."""
+    found = await ask_check(check)
+    is_url = check.startswith(_URL_PREFIXES)
+    if (found.code == 0 and is_url) or (found.code in _NOT_FOUND_CODES and not is_url):
+        hint = "give a command of your shell, or a URL of your app"
+        raise UsageError(f"--check cannot be asked: {found.said}", hint=hint)
+    return found
+
+
+def count_events(result: Json) -> int:
+    """Return how many events an app should have acted on in an experiment: each once, and none that was spoilt."""
+    return len({(send["round"], send["event"]) for send in result["sends"] if send["role"] not in _FORGED_ROLES})
+
+
+def apply_check(report: Json, before: CheckResult, after: CheckResult) -> Json:
+    """Return the report of one experiment with what its check showed."""
+    (result,) = report["experiments"]
+    if result["finding"] in (None, "skipped"):
+        return report
+    events = count_events(result)
+    problem = _find_problem(before, after, events)
+    check: Json = {"passed": not problem, "before": before.said, "after": after.said, "sentence": problem}
+    if problem:
+        changed = {"finding": "failed", "sentence": f"{problem}; {result['sentence']}"}
+        return report | {"finding": "failed", "experiments": [result | changed | {"check": check}]}
+    # Now it has been seen what the answers alone do not show.
+    unseen = result["finding"] == "passed" and "--check" in result["advice"]
+    changed = {"advice": "" if unseen else result["advice"]}
+    return report | {"experiments": [result | changed | {"check": check}]}
+
+
+def _find_problem(before: CheckResult, after: CheckResult, events: int) -> str:
+    if not after.passed:
+        said = f": {after.said}" if after.said else ""
+        return f"the check failed ({after.code}){said}"
+    if before.number is None or after.number is None:
+        return ""
+    grown = after.number - before.number
+    if grown > events:
+        return (
+            f"the check went from {before.number} to {after.number}: the app should have acted {_format_times(events)}"
+        )
+    return ""
+
+
+def _format_times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _read_last_line(content: bytes) -> str:
+    lines = content.decode("utf-8", "replace").strip().splitlines()
+    return escape_unprintable(lines[-1].strip(), _MAX_SAID) if lines else ""

@@ -2,66 +2,63 @@
 
 from relay.cli.client import Json
 from relay.cli.options import Call
-from relay.cli.terminal import Part
-from relay.cli.words import counted, milliseconds
+from relay.cli.output import Part, format_count, format_milliseconds
 
 _STYLES = {"passed": "green", "failed": "red", "unclear": "yellow", "skipped": "dim"}
-_ROWS = 40  # sends of an experiment that are shown; --json gives all
-_ANSWER = 60  # letters of an answer
+_MAX_ROWS = 40  # sends of an experiment that are shown; --json gives all
+_MAX_ANSWER = 60  # letters of an answer
 
 
-def plan(call: Call, planned: Json) -> None:
+def print_lab_plan(call: Call, planned: Json) -> None:
     """Print what a run would do."""
     if call.json:
         call.terminal.json(planned)
         return
     call.terminal.table(
-        [(one["name"], "bold"), counted(one["sends"], "send"), f"on {counted(len(one['events']), 'event')}"]
+        [(one["name"], "bold"), format_count(one["sends"], "send"), f"on {format_count(len(one['events']), 'event')}"]
         for one in planned["experiments"]
     )
     for one in planned["experiments"]:
-        _asides(call, one)
+        _print_notes(call, one)
     for note in planned["notes"]:
         call.terminal.line((f"  {note}", "dim"))
     call.terminal.say(
-        f"{counted(planned['sends'], 'send')} at most would go to {planned['target']}, "
+        f"{format_count(planned['sends'], 'send')} at most would go to {planned['target']}, "
         f"seed {planned['seed']}; nothing was sent"
     )
 
 
-def tell(call: Call, report: Json) -> None:
+def print_lab_report(call: Call, report: Json) -> None:
     """Print the report of a run."""
     if call.json:
         call.terminal.json(report)
         return
     for one in report["experiments"]:
-        _experiment(call, one)
+        _print_experiment(call, one)
     for note in report["notes"]:
         call.terminal.say(("note: ", "yellow"), note)
-    _summary(call, report)
+    _print_summary(call, report)
 
 
-def _experiment(call: Call, one: Json) -> None:
+def _print_experiment(call: Call, one: Json) -> None:
     line = call.terminal.line
     finding = one["finding"] or "not over"
-    line(
-        (one["name"], "bold"), "  ", (finding.upper(), _STYLES.get(finding, "yellow")), "  ", one["sentence"]
-    )
+    line((one["name"], "bold"), "  ", (finding.upper(), _STYLES.get(finding, "yellow")), "  ", one["sentence"])
     if one["advice"]:
         line("  to do: ", one["advice"])
     for order in one["orders"]:
-        _order(call, order)
-    shown = _chosen(one["sends"])
-    call.terminal.table(_row(send) for send in shown)
+        _print_order(call, order)
+    shown = _choose_sends(one["sends"])
+    call.terminal.table(_format_send(send) for send in shown)
     if len(one["sends"]) > len(shown):
-        line((f"  and {counted(len(one['sends']) - len(shown), 'send')} more; --json gives all", "dim"))
+        line((f"  and {format_count(len(one['sends']) - len(shown), 'send')} more; --json gives all", "dim"))
     if len(one["sends"]) > 1:
-        line(("  " + _numbers(one), "dim"))
-    _asides(call, one)
+        line(("  " + _format_numbers(one), "dim"))
+    _print_notes(call, one)
     line()
 
 
-def _order(call: Call, order: Json) -> None:
+def _print_order(call: Call, order: Json) -> None:
     name = "the order they came in" if order["original"] else f"order {order['number']}"
     chain = ", ".join(f"#{event}" for event in order["events"])
     word: Part = ("passed", "green") if order["passed"] else ("not over", "yellow")
@@ -70,12 +67,12 @@ def _order(call: Call, order: Json) -> None:
     call.terminal.line(f"  {name}: {chain}  ", word)
 
 
-def _row(send: Json) -> list[Part]:
+def _format_send(send: Json) -> list[Part]:
     style = "green" if send["delivered"] else "red" if send["delivered"] is False else "dim"
     answer = str(send["status"] or "") or send["detail"] or "no answer"
-    took = "" if send["took_ms"] is None else milliseconds(send["took_ms"])
+    took = "" if send["took_ms"] is None else format_milliseconds(send["took_ms"])
     told = "; ".join(filter(None, ("otherwise than the first" if send["differs"] else "", send["note"])))
-    said = send["answer"][:_ANSWER]
+    said = send["answer"][:_MAX_ANSWER]
     return [
         f"  {send['number']}",
         send["label"],
@@ -87,34 +84,34 @@ def _row(send: Json) -> list[Part]:
     ]
 
 
-def _chosen(sends: list[Json]) -> list[Json]:
+def _choose_sends(sends: list[Json]) -> list[Json]:
     """Return the sends to show: all, or of many those that stand out and the first of the others."""
-    if len(sends) <= _ROWS:
+    if len(sends) <= _MAX_ROWS:
         return sends
-    usual = max({send["status"] for send in sends}, key=lambda status: _count(sends, status))
+    usual = max({send["status"] for send in sends}, key=lambda status: _count_status(sends, status))
     odd = [send for send in sends if send["differs"] or send["status"] != usual or send["note"]]
     even = [send for send in sends if send not in odd]
-    chosen = [*odd[:_ROWS], *even[: max(0, _ROWS - len(odd))]]
+    chosen = [*odd[:_MAX_ROWS], *even[: max(0, _MAX_ROWS - len(odd))]]
     return sorted(chosen, key=lambda send: int(send["number"]))
 
 
-def _count(sends: list[Json], status: int | None) -> int:
+def _count_status(sends: list[Json], status: int | None) -> int:
     return sum(send["status"] == status for send in sends)
 
 
-def _numbers(one: Json) -> str:
+def _format_numbers(one: Json) -> str:
     told = ", ".join(f"{count} x {answer}" for answer, count in one["statuses"].items())
     latency = one["latency_ms"]
     if latency is None:
         return f"answers: {told}"
     words = (
-        f"answers: {told}; latency {milliseconds(latency['least'])} to {milliseconds(latency['most'])}, "
-        f"median {milliseconds(latency['median'])}, p95 {milliseconds(latency['p95'])}"
+        f"answers: {told}; latency {format_milliseconds(latency['least'])} to {format_milliseconds(latency['most'])}, "
+        f"median {format_milliseconds(latency['median'])}, p95 {format_milliseconds(latency['p95'])}"
     )
     return words + (f"; {one['at_once']} at once" if one["at_once"] > 1 else "")
 
 
-def _asides(call: Call, one: Json) -> None:
+def _print_notes(call: Call, one: Json) -> None:
     for note in one["notes"]:
         call.terminal.line((f"  {one['name']}: {note}", "dim"))
     reasons: dict[str, list[str]] = {}
@@ -124,14 +121,12 @@ def _asides(call: Call, one: Json) -> None:
         call.terminal.line((f"  {one['name']}: without {', '.join(events)}: {reason}", "dim"))
 
 
-def _summary(call: Call, report: Json) -> None:
+def _print_summary(call: Call, report: Json) -> None:
     found = [one["finding"] for one in report["experiments"] if one["finding"]]
-    counts = [
-        f"{found.count(name)} {name}" for name in ("failed", "unclear", "passed", "skipped") if name in found
-    ]
+    counts = [f"{found.count(name)} {name}" for name in ("failed", "unclear", "passed", "skipped") if name in found]
     left = len(report["experiments"]) - len(found)
     counts += [f"{left} not over"] if left else []
-    words = f"lab run {report['id']}: {', '.join(counts)}; {counted(report['sends']['made'], 'send')}"
+    words = f"lab run {report['id']}: {', '.join(counts)}; {format_count(report['sends']['made'], 'send')}"
     if report["state"] != "done":
         words += f"; {report['state']}{': ' + report['detail'] if report['detail'] else ''}"
     call.terminal.say(f"{words}; --seed {report['seed']} does it again")

@@ -7,8 +7,8 @@ from difflib import get_close_matches
 import click
 
 from relay import __version__
-from relay.cli.faults import Invocation, guarded
-from relay.cli.terminal import quote, terminal
+from relay.cli.error_output import Invocation, run_guarded
+from relay.cli.output import open_terminal, quote
 
 # The sentences stand here too, so that `relay --help` imports no command; a test holds both alike.
 COMMANDS = {
@@ -42,15 +42,33 @@ COMMANDS = {
 }
 
 
-_KEYWORDS = {"import": "import_"}  # what cannot be a module's name
+# Commands that live in another module than `relay.cli.<name>`.
+_MODULES = {
+    "start": "start.command",
+    "init": "config_file",
+    "check": "config_file",
+    "trigger": "providers",
+    "samples": "providers",
+    "catch-up": "catch_up",
+    "explain": "show",
+    "diff": "show",
+    "wait": "events",
+    "retry": "deliveries",
+    "cancel": "deliveries",
+    "export": "transfer",
+    "import": "transfer",
+}
 
 
-def module_of(name: str) -> str:
-    """Return the module that a command lives in."""
-    return f"relay.cli.{_KEYWORDS.get(name, name).replace('-', '_')}"
+def load_command(name: str) -> click.Command:
+    """Import a command by its name."""
+    module = importlib.import_module(f"relay.cli.{_MODULES.get(name, name)}")
+    command = getattr(module, f"{name.replace('-', '_')}_command")
+    assert isinstance(command, click.Command)
+    return command
 
 
-class Program(click.Group):
+class CommandGroup(click.Group):
     """The group of all commands; it knows their names and looks for them by import."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -63,14 +81,10 @@ class Program(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        found = importlib.import_module(module_of(cmd_name)).command
-        assert isinstance(found, click.Command)
-        return found
+        return load_command(cmd_name)
 
     def resolve_command(
-        self,
-        ctx: click.Context,
-        args: list[str],
+        self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the first argument names. Raises UsageError with the nearest name."""
         name = args[0]
@@ -89,7 +103,7 @@ class Program(click.Group):
 
 @click.group(
     "relay",
-    cls=Program,
+    cls=CommandGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -109,8 +123,7 @@ def program(context: click.Context) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; never raises."""
-    invocation = Invocation(terminal=terminal())
-    return guarded(
-        invocation,
-        lambda: program.main(list(arguments), prog_name="relay", standalone_mode=False, obj=invocation),
+    invocation = Invocation(terminal=open_terminal())
+    return run_guarded(
+        invocation, lambda: program.main(list(arguments), prog_name="relay", standalone_mode=False, obj=invocation)
     )

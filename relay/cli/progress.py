@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import DownloadColumn, MofNCompleteColumn, Progress, TaskID
 
-from relay.cli.terminal import Terminal
+from relay.cli.output import Terminal
 
 
-class Bar:
+class RichProgressBar:
     """A bar that counts something."""
 
     shown = True
@@ -29,7 +29,9 @@ class Bar:
 
 
 @contextmanager
-def bar(terminal: Terminal, total: int, doing: str = "replaying", *, sizes: bool = False) -> Iterator[Bar]:
+def show_rich_progress(
+    terminal: Terminal, total: int, doing: str = "replaying", *, sizes: bool = False
+) -> Iterator[RichProgressBar]:
     """Show a bar on stderr for as long as the block lasts; what is printed meanwhile stands above it.
 
     It says what is being done; `sizes` says that bytes are counted.
@@ -41,6 +43,6 @@ def bar(terminal: Terminal, total: int, doing: str = "replaying", *, sizes: bool
         # rich has put streams of its own in place of these, which know where the bar is.
         terminal.out, terminal.err = sys.stdout, sys.stderr
         try:
-            yield Bar(progress, progress.add_task(doing, total=total))
+            yield RichProgressBar(progress, progress.add_task(doing, total=total))
         finally:
             terminal.out, terminal.err = kept

@@ -1,14 +1,22 @@
 """`relay providers`: whose webhooks relay knows, and how to set one of them up."""
 
+import sys
+from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 
 import click
 
-from relay.cli.client import ApiError, GoneError, Json, connect_running
-from relay.cli.options import Call, shared
-from relay.cli.terminal import Part, quote
+from relay.cli.client import ApiClient, ApiError, ConnectionLostError, Json, connect, connect_running
+from relay.cli.deliveries import has_succeeded, print_delivery, wait_for_delivery
+from relay.cli.error_output import NothingMatched
+from relay.cli.options import Call, shared_options
+from relay.cli.output import Part, quote
+from relay.cli.request_edits import parse_assignments
+from relay.cli.search import print_events
+from relay.cli.verify import UNVERIFIED
 from relay.config import Config
-from relay.errors import ConfigError, NotFoundError
+from relay.errors import ConfigError, NotFoundError, UsageError
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
 from relay.providers.samples import sample_types
@@ -18,14 +26,14 @@ _UNKNOWN_BASE = "https://<the public address that relay start prints>"
 
 @click.command("providers")
 @click.argument("name", required=False)
-@shared
-async def command(call: Call, name: str | None) -> int:
+@shared_options
+async def providers_command(call: Call, name: str | None) -> int:
     """List the providers that relay knows, or show how to set NAME up: steps, variable, address to paste."""
     if name is not None:
-        await _show(call, _find(name))
+        await _print_provider(call, _find_provider(name))
         return 0
     for provider in PROVIDERS.values() if call.json else ():
-        call.terminal.json(_row(provider))
+        call.terminal.json(_summarize_provider(provider))
     if not call.json:
         call.terminal.table(
             [provider.name, provider.title, ", ".join(provider.secret_env)] for provider in PROVIDERS.values()
@@ -33,7 +41,7 @@ async def command(call: Call, name: str | None) -> int:
     return 0
 
 
-def _find(name: str) -> Provider:
+def _find_provider(name: str) -> Provider:
     provider = PROVIDERS.get(name.lower())
     if provider is None:
         near = get_close_matches(name.lower(), PROVIDERS, n=1)
@@ -42,19 +50,19 @@ def _find(name: str) -> Provider:
     return provider
 
 
-async def _show(call: Call, provider: Provider) -> None:
-    urls = await _urls(call, provider)
+async def _print_provider(call: Call, provider: Provider) -> None:
+    urls = await _find_urls(call, provider)
     if call.json:
-        call.terminal.json(_row(provider) | _details(provider, urls))
+        call.terminal.json(_summarize_provider(provider) | _describe_setup(provider, urls))
         return
     call.terminal.line((provider.title, "bold"), f"  {provider.docs}")
     for number, step in enumerate(provider.steps, start=1):
         call.terminal.line(f"{number}. {step.replace('{url}', urls[0])}")
     call.terminal.line("")
-    call.terminal.table(_facts(provider, urls))
+    call.terminal.table(_format_setup_rows(provider, urls))
 
 
-def _facts(provider: Provider, urls: list[str]) -> list[list[Part]]:
+def _format_setup_rows(provider: Provider, urls: list[str]) -> list[list[Part]]:
     rows: list[list[Part]] = [["address", url] for url in urls]
     rows += [["variable", name] for name in provider.secret_env[:1]]
     rows += [["or", name] for name in provider.secret_env[1:]]
@@ -67,11 +75,11 @@ def _facts(provider: Provider, urls: list[str]) -> list[list[Part]]:
     return rows
 
 
-def _row(provider: Provider) -> Json:
+def _summarize_provider(provider: Provider) -> Json:
     return {"name": provider.name, "title": provider.title, "secret_env": list(provider.secret_env)}
 
 
-def _details(provider: Provider, urls: list[str]) -> Json:
+def _describe_setup(provider: Provider, urls: list[str]) -> Json:
     return {
         "docs": provider.docs,
         "urls": urls,
@@ -83,24 +91,124 @@ def _details(provider: Provider, urls: list[str]) -> Json:
     }
 
 
-async def _urls(call: Call, provider: Provider) -> list[str]:
+async def _find_urls(call: Call, provider: Provider) -> list[str]:
     """Return the address of every source of the provider, else of the one its name would make."""
     try:
         config = call.load()
     except ConfigError:
         # What a provider wants is needed most while the config is not right yet.
         return [f"{_UNKNOWN_BASE}/webhooks/{provider.name}"]
-    base = await _base(config)
+    base = await _find_base_url(config)
     mine = [source for source in config.sources if source.provider == provider.name]
-    return [source.public_url or base + source.path for source in mine] or [
-        f"{base}/webhooks/{provider.name}"
-    ]
+    return [source.public_url or base + source.path for source in mine] or [f"{base}/webhooks/{provider.name}"]
 
 
-async def _base(config: Config) -> str:
+async def _find_base_url(config: Config) -> str:
     try:
         async with connect_running(config) as api:
             public = (await api.get("/api/status"))["public_url"] if api else None
-    except (ApiError, GoneError):
+    except (ApiError, ConnectionLostError):
         public = None
     return str(public or config.tunnel.public_url or _UNKNOWN_BASE).rstrip("/")
+
+
+@click.command("samples")
+@click.argument("source", required=False)
+@shared_options
+async def samples_command(call: Call, source: str | None) -> int:
+    """List the sample events of SOURCE, or of every source there is; without any, of every provider."""
+    async with connect(call.load()) as api:
+        found: dict[str, list[str]] = (await api.get("/api/samples", source=source))["samples"]
+    if not found:
+        found = {name: list(sample_types(provider)) for name, provider in PROVIDERS.items()}
+    rows = [(name, type_) for name, types in found.items() for type_ in types]
+    for name, type_ in rows if call.json else ():
+        call.terminal.json({"source": name, "type": type_})
+    if not call.json:
+        call.terminal.table([name, type_] for name, type_ in rows)
+    if not rows:
+        call.terminal.say("there are no samples; relay trigger takes any type with --body FILE")
+    return 0
+
+
+@click.command("trigger")
+@click.argument("source")
+@click.argument("type_", metavar="TYPE")
+@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the sample.")
+@click.option("--body", "body", metavar="FILE", help="A body of your own instead of the sample; - is stdin.")
+@click.option("--to", metavar="TARGET|URL", help="Send the stored event there as well: a target or a URL.")
+@shared_options
+async def trigger_command(
+    call: Call, source: str, type_: str, changes: tuple[str, ...], *, body: str | None, to: str | None
+) -> int:
+    """Send a signed sample event through the real ingress: relay samples lists them.
+
+    Exits 5 when the event was rejected, 1 when it did not reach a target.
+    """
+    wanted: Json = {"source": source, "type": type_, "set": parse_assignments(changes)}
+    if body is not None:
+        wanted["body"] = _read_body_text(body)
+    if to is not None:
+        wanted["to"] = to
+    config = call.load()
+    async with connect(config, secrets=True, creates=True) as api:
+        event = await api.post("/api/triggers", wanted)
+        for told in _signing_notes(event, config):
+            call.terminal.say(f"relay: {told}")
+        print_events(call, [event])
+        reached = [await _report_delivery(call, api, id_, event) for id_ in await _fetch_delivery_ids(api, event)]
+    if event["outcome"] == "rejected":
+        return UNVERIFIED
+    return 0 if all(reached) else 1
+
+
+def _signing_notes(event: Json, config: Config) -> Iterator[str]:
+    """Yield what the app needs so that the sample verifies there, where it was not signed with the source's secret."""
+    if event["local_public_key"] is not None:
+        public = event["local_public_key"].strip().replace("\n", "\\n")
+        yield f"signed with relay's local key; give your app this public key: {public}"
+        return
+    where = _locate_secret(config, event["source"])
+    if event["run_secret"] is not None:
+        yield (
+            f"{event['source']} has no secret, so relay signed with one that it made for this run: "
+            f"{event['run_secret']}; give it to your app, or set {where} to the provider's"
+        )
+    elif event["reason"] == "secret_missing":
+        yield f"{event['source']} has no secret, so the sample is not signed; set {where}"
+
+
+def _locate_secret(config: Config, name: str) -> str:
+    source = next((one for one in config.sources if one.name == name), None)
+    if source is None and config.inbox is not None:
+        source = config.inbox(name)
+    missing = source.missing_secrets[0] if source and source.missing_secrets else ""
+    kind, _, rest = missing.partition(":")
+    if kind == "vault":
+        return f"it with relay vault set {rest}"
+    return rest or f'secret = "env:NAME" under [sources.{name}]'
+
+
+async def _fetch_delivery_ids(api: ApiClient, event: Json) -> list[int]:
+    whole = await api.get(f"/api/events/{event['id']}")
+    return list(whole["delivery_ids"])
+
+
+async def _report_delivery(call: Call, api: ApiClient, id_: int, event: Json) -> bool:
+    try:
+        delivery = await wait_for_delivery(api, id_)
+    except NothingMatched as error:
+        call.terminal.say(f"relay: {error.full_text}")
+        return False
+    print_delivery(call, delivery, event)
+    return has_succeeded(delivery)
+
+
+def _read_body_text(name: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return content.decode()
+    except OSError as error:
+        raise UsageError(f"--body: cannot read {quote(name)}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--body: {quote(name)} is not UTF-8 text", hint="only text can be triggered") from error

@@ -13,10 +13,9 @@ from typing import Any
 
 import click
 
-from relay.cli.client import Api, Json
-from relay.cli.edits import assignments
+from relay.cli.client import ApiClient, Json
 from relay.cli.options import Call
-from relay.cli.terminal import quote
+from relay.cli.output import quote
 from relay.errors import UsageError
 from relay.model.payload import PayloadError, parse_json
 
@@ -32,7 +31,7 @@ _OPTIONS = (
 )
 
 
-def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def add_edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that change a request."""
     for option in reversed(_OPTIONS):
         command = option(command)
@@ -42,35 +41,35 @@ def edit_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def read_edits(how: Json) -> Json:
     """Return the edits that the options ask for, as the API takes them; {} for none. Raises UsageError."""
     edits: Json = {
-        "set": assignments(how["changes"]),
+        "set": parse_assignments(how["changes"]),
         "method": how["method"],
         "path": how["path"],
         "query": how["query_string"],
-        "set_headers": [_header(text) for text in how["headers"]],
+        "set_headers": [_parse_header(text) for text in how["headers"]],
         "remove_headers": list(how["gone"]),
     }
     if how["body"] is not None:
-        edits["body_base64"] = base64.b64encode(_content(how["body"])).decode()
+        edits["body_base64"] = base64.b64encode(_read_content(how["body"])).decode()
     return {name: value for name, value in edits.items() if value not in (None, {}, [])}
 
 
-async def edit_body(call: Call, api: Api, event: Json, edits: Json) -> Json:
+async def edit_body(call: Call, api: ApiClient, event: Json, edits: Json) -> Json:
     """Return the edits with the body as it was left in the editor. Raises UsageError where nothing was changed."""
     given = edits.get("body_base64")
     body = base64.b64decode(given) if given else await api.bytes(f"/api/events/{event['id']}/body")
-    new = await _in_editor(call, body)
+    new = await _edit_until_valid(call, body)
     if new == body and given is None:
         raise UsageError("nothing was changed in the editor, so nothing is sent", hint="leave --edit out")
     return edits | {"body_base64": base64.b64encode(new).decode()}
 
 
-async def _in_editor(call: Call, body: bytes) -> bytes:
-    is_json = _problem(body) == ""
-    with _draft(body, ".json" if is_json else ".txt") as path:
+async def _edit_until_valid(call: Call, body: bytes) -> bytes:
+    is_json = _find_json_problem(body) == ""
+    with _write_draft(body, ".json" if is_json else ".txt") as path:
         while True:
             await _run_editor(path)
             new = _read_draft(path, body)
-            problem = _problem(new) if is_json else ""
+            problem = _find_json_problem(new) if is_json else ""
             if not problem:
                 return new
             refused = UsageError(f"the edited body is not JSON: {problem}", hint="edit it again")
@@ -83,7 +82,7 @@ async def _in_editor(call: Call, body: bytes) -> bytes:
 
 
 @contextmanager
-def _draft(body: bytes, suffix: str) -> Iterator[Path]:
+def _write_draft(body: bytes, suffix: str) -> Iterator[Path]:
     """Keep a body in a file that only its owner can read, for as long as the block lasts."""
     handle, name = tempfile.mkstemp(prefix="relay-", suffix=suffix)
     try:
@@ -117,9 +116,7 @@ async def _read_line() -> str:
 async def _run_editor(path: Path) -> None:
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     if not editor and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError(
-            "--edit opens vi, and there is no terminal", hint="set EDITOR to a command that edits a file"
-        )
+        raise UsageError("--edit opens vi, and there is no terminal", hint="set EDITOR to a command that edits a file")
     editor = editor or "vi"
     try:
         done = await asyncio.create_subprocess_exec(*shlex.split(editor), str(path))
@@ -132,7 +129,7 @@ async def _run_editor(path: Path) -> None:
         raise UsageError(f"--edit: {quote(editor)} ended with {status}", hint="nothing was sent")
 
 
-def _problem(body: bytes) -> str:
+def _find_json_problem(body: bytes) -> str:
     """Return where and why a body is not JSON; "" where it is."""
     try:
         parse_json(body)
@@ -142,15 +139,26 @@ def _problem(body: bytes) -> str:
     return ""
 
 
-def _header(text: str) -> list[str]:
+def _parse_header(text: str) -> list[str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise UsageError(f"--header: {quote(text)} is no header", hint="write 'X-Env: dev'")
     return [name.strip(), value.strip()]
 
 
-def _content(name: str) -> bytes:
+def _read_content(name: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise UsageError(f"--body: cannot read {quote(name)}: {error.strerror}") from error
+
+
+def parse_assignments(given: tuple[str, ...]) -> dict[str, str]:
+    """Return `path=value` texts as paths with values. Raises UsageError for a text without `=`."""
+    found: dict[str, str] = {}
+    for text in given:
+        path, equals, value = text.partition("=")
+        if not equals or not path.strip():
+            raise UsageError(f"--set: {quote(text)} is not path=value", hint="write data.object.amount=500")
+        found[path.strip()] = value
+    return found

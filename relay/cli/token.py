@@ -2,23 +2,23 @@
 
 import click
 
-from relay.cli.client import find
-from relay.cli.options import Call, shared
+from relay.cli.client import find_running_relay
+from relay.cli.options import Call, shared_options
 from relay.errors import StoreBusyError
-from relay.store import prepare
-from relay.web.guard import load_token
+from relay.http.guard import load_token
+from relay.store import prepare_data_dir
 
 
 @click.command("token")
 @click.option("--rotate", is_flag=True, help="Make a new one; every open dashboard must log in again.")
-@shared
-async def command(call: Call, *, rotate: bool) -> int:
+@shared_options
+async def token_command(call: Call, *, rotate: bool) -> int:
     """Print the token, for `Authorization: Bearer`; where a relay runs, its login link goes to stderr."""
     config = call.load()
-    url = await find(config.server.data_dir)
+    url = await find_running_relay(config.server.data_dir)
     if rotate and url is not None:
         raise StoreBusyError("the running relay would go on with the old token", hint="stop it, then rotate")
-    prepare(config.server.data_dir)
+    prepare_data_dir(config.server.data_dir)
     token = load_token(config.server.data_dir, rotate=rotate)
     link = f"{url}/login?token={token}" if url else None
     if call.json:

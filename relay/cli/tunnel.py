@@ -5,24 +5,24 @@ from dataclasses import replace
 
 import click
 
-from relay.cli.asking import ask_yes_no, can_ask
-from relay.cli.options import Call, shared
+from relay.cli.options import Call, shared_options
+from relay.cli.prompts import ask_yes_no, can_ask
 from relay.config import Config
 from relay.errors import TunnelError
-from relay.tunnel.agent import NotInstalledError, default_agent, download_agent, find_agent
+from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, download_agent, find_agent
 
 
 @click.group("tunnel", invoke_without_command=True)
 @click.pass_context
-def command(context: click.Context) -> None:
+def tunnel_command(context: click.Context) -> None:
     """Install the ngrok agent, which a tunnel through ngrok needs."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-@command.command("install")
-@shared
-async def install(call: Call) -> int:
+@tunnel_command.command("install")
+@shared_options
+async def install_agent(call: Call) -> int:
     """Download the ngrok agent through pyngrok, where there is none yet. It asks nothing."""
     default = default_agent()
     try:

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import click
 
-from relay.cli import passwords
-from relay.cli.client import Api, Json, connect_running
-from relay.cli.options import Call, shared
-from relay.cli.passwords import password_fd
-from relay.cli.terminal import Part, as_json, quote
+from relay.cli import prompts
+from relay.cli.client import ApiClient, Json, connect_running
+from relay.cli.options import Call, shared_options
+from relay.cli.output import Part, format_json, quote
+from relay.cli.prompts import password_fd
 from relay.config import Config
 from relay.errors import NotFoundError, UsageError, VaultError
 from relay.model.secret import Secret
 from relay.vault import VaultState
-from relay.vault.remembered import Remembered
-from relay.vault.vault import check_name
+from relay.vault.storage import check_name
+from relay.vault.unlocking import KeyringPassword
 
 
 @click.group("vault", invoke_without_command=True)
 @click.pass_context
-def command(context: click.Context) -> None:
+def vault_command(context: click.Context) -> None:
     """Keep secrets under a password. relay.toml names them as vault:NAME.
 
     The password is asked for on a terminal, three times at most. Elsewhere RELAY_VAULT_PASSWORD holds it,
@@ -30,61 +30,57 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-@command.command("init")
+@vault_command.command("init")
 @password_fd
-@shared
-async def init(call: Call, *, password_fd: int | None) -> int:
+@shared_options
+async def create_vault(call: Call, *, password_fd: int | None) -> int:
     """Make an empty vault, and choose its password: 10 characters at least."""
     config = call.load()
     vault = config.vault
     if vault.state is not VaultState.NONE:
         vault.content()  # a damaged one is told as that
-        raise VaultError(
-            f"there is a vault already: {vault.path}", hint="relay vault list says what is in it"
-        )
-    password = passwords.given(config, password_fd, keyring=False)
-    vault.create(password or await passwords.new_password(call, None))
-    _done(
-        call, {"created": str(vault.path)}, f"made {vault.path}; there is no way into it without its password"
-    )
+        raise VaultError(f"there is a vault already: {vault.path}", hint="relay vault list says what is in it")
+    password = prompts.find_password(config, password_fd, keyring=False)
+    vault.create(password or await prompts.choose_password(call, None))
+    _print_done(call, {"created": str(vault.path)}, f"made {vault.path}; there is no way into it without its password")
     return 0
 
 
-@command.command("set")
+@vault_command.command("set")
 @click.argument("name")
 @password_fd
-@shared
-async def set_(call: Call, name: str, *, password_fd: int | None) -> int:
+@shared_options
+async def set_secret(call: Call, name: str, *, password_fd: int | None) -> int:
     """Keep a secret as NAME: its value is asked for, or read from stdin off a terminal; never an argument."""
     check_name(name)
     config = call.load()
     async with connect_running(config) as api:
-        opened = await _is_open(api)
+        opened = await _is_unlocked(api)
         if not opened:
-            await passwords.open_vault(call, config, password_fd)
-        value = await passwords.value(call, name, stdin_taken=password_fd == 0)
+            await prompts.open_vault(call, config, password_fd)
+        value = await prompts.read_secret_value(call, name, stdin_taken=password_fd == 0)
         if opened and api is not None:
             # The running relay has it open already, and uses the secret from now on.
             told = await api.put(f"/api/vault/secrets/{name}", {"value": value})
         else:
             config.vault.put(name, value)
             told = {}
-    _done(call, {"set": name}, f"kept {name}; relay.toml names it as vault:{name}", _checked(told))
+    _print_done(call, {"set": name}, f"kept {name}; relay.toml names it as vault:{name}", _describe_checked(told))
     return 0
 
 
-@command.command("get")
+@vault_command.command("get")
 @click.argument("name")
 @password_fd
-@shared
-async def get(call: Call, name: str, *, password_fd: int | None) -> int:
+@shared_options
+async def print_secret(call: Call, name: str, *, password_fd: int | None) -> int:
     """Print the value of NAME to stdout, and nothing else."""
     check_name(name)
     config = call.load()
-    await passwords.open_vault(call, config, password_fd)
+    await prompts.open_vault(call, config, password_fd)
     secret = config.vault.find(name)
     if secret is None:
-        raise _absent(config, name)
+        raise _build_missing_error(config, name)
     if call.json:
         call.terminal.json({"name": name, "value": secret.reveal()})
     else:
@@ -92,9 +88,9 @@ async def get(call: Call, name: str, *, password_fd: int | None) -> int:
     return 0
 
 
-@command.command("list")
-@shared
-async def list_(call: Call) -> int:
+@vault_command.command("list")
+@shared_options
+async def list_secrets(call: Call) -> int:
     """List the names: what needs each, and which are missing. Needs no password, and shows no value."""
     config = call.load()
     vault = config.vault
@@ -116,60 +112,60 @@ async def list_(call: Call) -> int:
     return 0
 
 
-@command.command("remove")
+@vault_command.command("remove")
 @click.argument("name")
 @password_fd
-@shared
-async def remove(call: Call, name: str, *, password_fd: int | None) -> int:
+@shared_options
+async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> int:
     """Forget the secret NAME."""
     check_name(name)
     config = call.load()
     async with connect_running(config) as api:
-        if api is not None and await _is_open(api):
+        if api is not None and await _is_unlocked(api):
             await api.delete(f"/api/vault/secrets/{name}")
         else:
             config.vault.content()
             if name not in config.vault.names:
-                raise _absent(config, name)
-            await passwords.open_vault(call, config, password_fd)
+                raise _build_missing_error(config, name)
+            await prompts.open_vault(call, config, password_fd)
             config.vault.remove(name)
-    _done(call, {"removed": name}, f"removed {name}")
+    _print_done(call, {"removed": name}, f"removed {name}")
     return 0
 
 
-@command.command("passwd")
+@vault_command.command("passwd")
 @password_fd
 @click.option("--new-password-fd", type=int, metavar="N", help="Read the new password from this descriptor.")
-@shared
-async def passwd(call: Call, *, password_fd: int | None, new_password_fd: int | None) -> int:
+@shared_options
+async def change_password(call: Call, *, password_fd: int | None, new_password_fd: int | None) -> int:
     """Change the password; the secrets stay."""
     config = call.load()
-    await passwords.open_vault(call, config, password_fd)
-    new = await passwords.new_password(call, new_password_fd, "--new-password-fd")
+    await prompts.open_vault(call, config, password_fd)
+    new = await prompts.choose_password(call, new_password_fd, "--new-password-fd")
     config.vault.change_password(new)
-    remembered = Remembered(config.vault.path)
+    remembered = KeyringPassword(config.vault.path)
     if remembered.wanted:
         remembered.keep(new)
     async with connect_running(config) as api:
-        if api is not None and await _is_open(api):
-            await _unlock(api, new)
-    _done(call, {"changed": str(config.vault.path)}, "the password is changed")
+        if api is not None and await _is_unlocked(api):
+            await _post_unlock(api, new)
+    _print_done(call, {"changed": str(config.vault.path)}, "the password is changed")
     return 0
 
 
-@command.command("export")
+@vault_command.command("export")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--plain", is_flag=True, help="As readable JSON, not sealed: needs the password.")
 @password_fd
-@shared
-async def export(call: Call, file: Path | None, *, plain: bool, password_fd: int | None) -> int:
+@shared_options
+async def export_vault(call: Call, file: Path | None, *, plain: bool, password_fd: int | None) -> int:
     """Copy the vault to FILE, else stdout, sealed under its password; put back as it is to restore it."""
     config = call.load()
     if plain:
-        await passwords.open_vault(call, config, password_fd)
+        await prompts.open_vault(call, config, password_fd)
         vault = config.vault
         held = {name: secret.reveal() for name, secret in zip(vault.names, vault.secrets, strict=True)}
-        content = f"{as_json(held)}\n".encode("ascii")
+        content = f"{format_json(held)}\n".encode("ascii")
     else:
         content = config.vault.content()
     if file is None:
@@ -180,99 +176,93 @@ async def export(call: Call, file: Path | None, *, plain: bool, password_fd: int
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             out.write(content)
     except OSError as error:
-        raise UsageError(
-            f"cannot write {quote(str(file))}: {error.strerror}", hint="name another file"
-        ) from None
-    _done(
-        call,
-        {"exported": str(file)},
-        f"wrote {file}{', readable by whoever reads the file' if plain else ''}",
-    )
+        raise UsageError(f"cannot write {quote(str(file))}: {error.strerror}", hint="name another file") from None
+    _print_done(call, {"exported": str(file)}, f"wrote {file}{', readable by whoever reads the file' if plain else ''}")
     return 0
 
 
-@command.command("unlock")
+@vault_command.command("unlock")
 @password_fd
-@shared
-async def unlock(call: Call, *, password_fd: int | None) -> int:
+@shared_options
+async def unlock_vault(call: Call, *, password_fd: int | None) -> int:
     """Open the vault of the running relay: it checks what came meanwhile and sends on what verifies."""
     config = call.load()
     async with connect_running(config) as api:
         if api is None:
-            raise _not_running(config)
+            raise _build_not_running_error(config)
         config.vault.content()
-        password = passwords.given(config, password_fd)
+        password = prompts.find_password(config, password_fd)
         if password is not None:
-            told = await _unlock(api, password)
+            told = await _post_unlock(api, password)
         else:
             prompt = f"Password of vault {config.vault.path}: "
-            told = await passwords.ask_until(call, prompt, lambda typed: _unlock(api, typed))
-    _done(call, told, "the vault is unlocked", _checked(told))
+            told = await prompts.ask_password(call, prompt, lambda typed: _post_unlock(api, typed))
+    _print_done(call, told, "the vault is unlocked", _describe_checked(told))
     return 0
 
 
-@command.command("lock")
-@shared
-async def lock(call: Call) -> int:
+@vault_command.command("lock")
+@shared_options
+async def lock_vault(call: Call) -> int:
     """Lock the vault of the running relay: it forgets every secret."""
     config = call.load()
     async with connect_running(config) as api:
         if api is None:
-            raise _not_running(config)
+            raise _build_not_running_error(config)
         told = await api.post("/api/vault/lock")
-    _done(call, told, "the vault is locked", " ".join(told["waits"]))
+    _print_done(call, told, "the vault is locked", " ".join(told["waits"]))
     return 0
 
 
-@command.command("remember")
+@vault_command.command("remember")
 @password_fd
-@shared
-async def remember(call: Call, *, password_fd: int | None) -> int:
+@shared_options
+async def remember_password(call: Call, *, password_fd: int | None) -> int:
     """Put the password into the system's keyring: relay looks there from now on, before it asks."""
     config = call.load()
-    password = await passwords.open_vault(call, config, password_fd)
-    Remembered(config.vault.path).keep(password)
-    _done(call, {"remembered": True}, "the system's keyring holds the password now")
+    password = await prompts.open_vault(call, config, password_fd)
+    KeyringPassword(config.vault.path).keep(password)
+    _print_done(call, {"remembered": True}, "the system's keyring holds the password now")
     return 0
 
 
-@command.command("forget")
-@shared
-async def forget(call: Call) -> int:
+@vault_command.command("forget")
+@shared_options
+async def forget_password(call: Call) -> int:
     """Take the password out of the system's keyring."""
-    Remembered(call.load().vault.path).forget()
-    _done(call, {"remembered": False}, "the system's keyring does not hold the password any more")
+    KeyringPassword(call.load().vault.path).forget()
+    _print_done(call, {"remembered": False}, "the system's keyring does not hold the password any more")
     return 0
 
 
-async def _is_open(api: Api | None) -> bool:
+async def _is_unlocked(api: ApiClient | None) -> bool:
     return api is not None and (await api.get("/api/vault"))["state"] == "unlocked"
 
 
-async def _unlock(api: Api, password: Secret) -> Json:
+async def _post_unlock(api: ApiClient, password: Secret) -> Json:
     told: Json = await api.post("/api/vault/unlock", {"password": password.reveal()})
     return told
 
 
-def _checked(told: Json) -> str:
+def _describe_checked(told: Json) -> str:
     checked = told.get("checked")
     return str(checked["sentence"]) if checked else ""
 
 
-def _done(call: Call, value: Json, *words: str) -> None:
+def _print_done(call: Call, value: Json, *words: str) -> None:
     if call.json:
         call.terminal.json(value)
     else:
         call.terminal.line(". ".join(filter(None, words)))
 
 
-def _absent(config: Config, name: str) -> NotFoundError:
+def _build_missing_error(config: Config, name: str) -> NotFoundError:
     return NotFoundError(
         f"vault {config.vault.path} holds no secret '{name}'", hint="relay vault list names those it has"
     )
 
 
-def _not_running(config: Config) -> NotFoundError:
+def _build_not_running_error(config: Config) -> NotFoundError:
     return NotFoundError(
         f"no relay is running on {config.server.data_dir}", hint="relay start asks for the password itself"
     )

@@ -5,30 +5,34 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from relay.catchup.listing import Listing
+from relay.actions.egress import EgressRules
+from relay.actions.mail.compose import EmailOptions
+from relay.actions.mail.smtp import SmtpOptions
+from relay.catchup.base import Listing
 from relay.config.catch_up import build_catch_up
-from relay.config.emails import complete, mail_notices
-from relay.config.environment import Environment, load_environment
-from relay.config.file import File, ServerTable, TargetTable, TunnelTable
-from relay.config.handlers import HandlerEnvironment, build_handler_environment, handlers_target
-from relay.config.mistakes import Mistakes, gathered, read
-from relay.config.needs import needs, vault_notices
-from relay.config.secrets import resolve, within_reach
-from relay.config.sources import build_sources, inbox, source_notices, with_secrets
-from relay.config.targets import Targets, build_smtp, build_targets, forward_target
-from relay.config.units import endpoint
-from relay.dial import Rules
+from relay.config.reading import FileProblems, combine_problems, read_file
+from relay.config.secrets import (
+    Environment,
+    find_provider_secrets,
+    find_vault_needs,
+    load_environment,
+    resolve_references,
+    vault_notices,
+)
+from relay.config.sources import build_sources, make_inbox, source_notices, with_secrets
+from relay.config.tables import File, ServerTable, TargetTable, TunnelTable
+from relay.config.targets import TargetsConfig, build_smtp, build_targets, complete_smtp, forward_target, mail_notices
+from relay.config.units import parse_endpoint
+from relay.config.user_modules import HandlerEnvironment, build_handler_environment, build_handlers_target
 from relay.errors import ConfigError, TargetError, TunnelError
-from relay.mail.compose import EmailOptions
-from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
 from relay.model.secret import Secret
-from relay.model.text import printable
-from relay.retention import Keep
-from relay.tunnel.agent import named_agent
-from relay.tunnel.tunnel import TunnelOptions, checked_address
-from relay.vault import Need, Vault
+from relay.model.text import escape_unprintable
+from relay.store.retention import RetentionLimits
+from relay.tunnel.base import TunnelOptions, check_address
+from relay.tunnel.ngrok_agent import named_agent
+from relay.vault import SecretNeed, Vault
 
 DEFAULT_FILE = "relay.toml"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -83,10 +87,10 @@ class Config:
     smtp: SmtpOptions | None
     notices: tuple[str, ...]
     spare: tuple[Secret, ...] = ()
-    keep: Keep = field(default_factory=Keep)
+    keep: RetentionLimits = field(default_factory=RetentionLimits)
     catch_up: Callable[[Source], Listing]
     vault: Vault
-    needs: tuple[Need, ...] = ()
+    needs: tuple[SecretNeed, ...] = ()
     environment: Environment
     overrides: Overrides = Overrides()
 
@@ -96,9 +100,7 @@ class Config:
         return self.environment.values
 
 
-def load(
-    path: Path | None, overrides: Overrides = Overrides(), environ: Mapping[str, str] | None = None
-) -> Config:
+def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping[str, str] | None = None) -> Config:
     """Read relay.toml (`path`, else ./relay.toml where it is there, else nothing) and resolve it.
 
     Raises ConfigError holding every mistake at once.
@@ -106,12 +108,12 @@ def load(
     if path is None and Path(DEFAULT_FILE).is_file():
         path = Path(DEFAULT_FILE)
     folder = path.resolve().parent if path else Path.cwd()
-    file, mistakes = read(path) if path else (File(), Mistakes())
+    file, mistakes = read_file(path) if path else (File(), FileProblems())
     environment = load_environment(folder, os.environ if environ is None else environ)
     known = environment.values
     problems: list[str] = []
-    server = _server(file.server, overrides, folder, problems)
-    own = Rules(own=frozenset({server.ingress, server.dashboard}))
+    server = _build_server(file.server, overrides, folder, problems)
+    own = EgressRules(own=frozenset({server.ingress, server.dashboard}))
     vault = Vault(server.data_dir / "vault")
     sources = build_sources(file, known, folder, vault)
     catch_up = build_catch_up(file, sources.found, known, vault)
@@ -121,14 +123,14 @@ def load(
         targets = _with_handlers(targets, overrides.handlers, folder, given, problems)
     problems += [*sources.problems, *catch_up.problems, *targets.problems, *_tunnel_problems(file.tunnel)]
     if every := mistakes.joined(problems):
-        raise gathered(str(path or "the command line"), every)
+        raise combine_problems(str(path or "the command line"), every)
     return Config(
         path=path,
         file=file,
         server=server,
-        tunnel=_tunnel(file.tunnel, overrides, known, vault),
+        tunnel=_build_tunnel(file.tunnel, overrides, known, vault),
         sources=sources.found,
-        inbox=inbox(known, sources.found) if file.server.inbox else None,
+        inbox=make_inbox(known, sources.found) if file.server.inbox else None,
         targets=targets.found,
         routes=targets.routes,
         emails=targets.emails,
@@ -138,33 +140,31 @@ def load(
             *source_notices(file, sources.found, environment.file),
             *catch_up.notices,
             *targets.notices,
-            *vault_notices(needs(file), vault),
-            *_unused(file),
+            *vault_notices(find_vault_needs(file), vault),
+            *_find_unused(file),
         ),
-        spare=_spare(file, known, vault),
+        spare=_find_spare_secrets(file, known, vault),
         catch_up=catch_up.listing,
-        keep=Keep(**file.retention.model_dump()),
+        keep=RetentionLimits(**file.retention.model_dump()),
         vault=vault,
-        needs=needs(file),
+        needs=find_vault_needs(file),
         environment=environment,
         overrides=overrides,
     )
 
 
-def resolved(config: Config) -> Config:
+def resolve_again(config: Config) -> Config:
     """Return the configuration with every reference looked up anew: what its vault holds at this moment."""
     file, known, vault = config.file, config.environ, config.vault
-    sources = tuple(
-        with_secrets(source, file.sources[source.name], known, vault) for source in config.sources
-    )
+    sources = tuple(with_secrets(source, file.sources[source.name], known, vault) for source in config.sources)
     smtp, notices = build_smtp(file.smtp, known, vault)
     catch_up = build_catch_up(file, sources, known, vault)
     folder = config.path.resolve().parent if config.path else Path.cwd()
-    token = resolve([file.tunnel.authtoken], known, vault)
+    token = resolve_references([file.tunnel.authtoken], known, vault)
     return replace(
         config,
         sources=sources,
-        smtp=complete(smtp, file.smtp, folder),
+        smtp=complete_smtp(smtp, file.smtp, folder),
         catch_up=catch_up.listing,
         tunnel=replace(config.tunnel, authtoken=token.first, locked=bool(token.locked)),
         notices=(
@@ -174,30 +174,30 @@ def resolved(config: Config) -> Config:
             *notices,
             *mail_notices(config.emails.values(), file.smtp),
             *vault_notices(config.needs, vault),
-            *_unused(file),
+            *_find_unused(file),
         ),
-        spare=_spare(file, known, vault),
+        spare=_find_spare_secrets(file, known, vault),
     )
 
 
-def _spare(file: File, known: Mapping[str, str], vault: Vault) -> tuple[Secret, ...]:
+def _find_spare_secrets(file: File, known: Mapping[str, str], vault: Vault) -> tuple[Secret, ...]:
     named = (item for table in file.sources.values() for item in table.secret)
-    elsewhere = {need.name for need in needs(file) if need.kind != "source"}
+    elsewhere = {need.name for need in find_vault_needs(file) if need.kind != "source"}
     saved = (secret for secret in vault.secrets if secret.reference.removeprefix("vault:") not in elsewhere)
-    return (*within_reach(known, named), *saved)
+    return (*find_provider_secrets(known, named), *saved)
 
 
-def _server(table: ServerTable, overrides: Overrides, folder: Path, problems: list[str]) -> Server:
+def _build_server(table: ServerTable, overrides: Overrides, folder: Path, problems: list[str]) -> Server:
     given = table.model_fields_set
-    ingress = _endpoint("--ingress", overrides.ingress, table.ingress, problems)
-    dashboard = _endpoint("--dashboard", overrides.dashboard, table.dashboard, problems)
+    ingress = _parse_endpoint("--ingress", overrides.ingress, table.ingress, problems)
+    dashboard = _parse_endpoint("--dashboard", overrides.dashboard, table.dashboard, problems)
     if ingress == dashboard and ingress[1]:
         problems.append("server.dashboard: ingress and dashboard need different ports")
     loopback = dashboard[0] in _LOOPBACK
     if dashboard[0] in _UNSPECIFIED or not (loopback or table.allowed_hosts):
         problems.append(
             "server.dashboard: the dashboard only listens on loopback unless allowed_hosts names how it is reached; "
-            "share it with ssh -L",
+            "share it with ssh -L"
         )
     if table.dashboard_auth == "off" and not loopback:
         problems.append('server.dashboard_auth: "off" is for a dashboard on loopback only')
@@ -208,7 +208,7 @@ def _server(table: ServerTable, overrides: Overrides, folder: Path, problems: li
         dashboard_named="dashboard" in given or overrides.dashboard is not None,
         auth=table.dashboard_auth == "token",
         allowed_hosts=tuple(table.allowed_hosts),
-        allow_targets=_pairs(table.allow_targets, problems),
+        allow_targets=_parse_host_ports(table.allow_targets, problems),
         data_dir=_data_dir(table, overrides, folder, problems),
         max_body=table.max_body,
     )
@@ -218,9 +218,7 @@ def _data_dir(table: ServerTable, overrides: Overrides, folder: Path, problems: 
     """Return where the data is: in the file it counts from the file, on the command line from where one stands."""
     on_line = overrides.data_dir is not None
     key, text, base = (
-        ("--data-dir", overrides.data_dir or "", Path.cwd())
-        if on_line
-        else ("server.data_dir", table.data_dir, folder)
+        ("--data-dir", overrides.data_dir or "", Path.cwd()) if on_line else ("server.data_dir", table.data_dir, folder)
     )
     try:
         expanded = Path(text).expanduser()
@@ -232,30 +230,30 @@ def _data_dir(table: ServerTable, overrides: Overrides, folder: Path, problems: 
     return base / expanded
 
 
-def _endpoint(
-    option: str, text: str | None, default: tuple[str, int], problems: list[str]
-) -> tuple[str, int]:
+def _parse_endpoint(option: str, text: str | None, default: tuple[str, int], problems: list[str]) -> tuple[str, int]:
     if text is None:
         return default
     try:
-        return endpoint(text)
+        return parse_endpoint(text)
     except ValueError as error:
         problems.append(f"{option}: {error}")
         return default
 
 
-def _pairs(texts: list[str], problems: list[str]) -> frozenset[tuple[str, int]]:
+def _parse_host_ports(texts: list[str], problems: list[str]) -> frozenset[tuple[str, int]]:
     pairs: set[tuple[str, int]] = set()
     for number, text in enumerate(texts):
         try:
-            host, port = endpoint(text)
+            host, port = parse_endpoint(text)
             pairs.add((host.lower(), port))
         except ValueError as error:
             problems.append(f"server.allow_targets.{number}: {error}")
     return frozenset(pairs)
 
 
-def _with_forwards(targets: Targets, overrides: Overrides, own: Rules, problems: list[str]) -> Targets:
+def _with_forwards(
+    targets: TargetsConfig, overrides: Overrides, own: EgressRules, problems: list[str]
+) -> TargetsConfig:
     if not overrides.forward:
         return targets
     added: dict[str, Target] = {}
@@ -270,10 +268,10 @@ def _with_forwards(targets: Targets, overrides: Overrides, own: Rules, problems:
 
 
 def _with_handlers(
-    targets: Targets, name: str, folder: Path, given: HandlerEnvironment, problems: list[str]
-) -> Targets:
+    targets: TargetsConfig, name: str, folder: Path, given: HandlerEnvironment, problems: list[str]
+) -> TargetsConfig:
     try:
-        added = handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, given)
+        added = build_handlers_target(TargetTable(handler=str(Path.cwd() / name)), folder, given)
     except ConfigError as error:
         problems.append(f"--handlers: {error.full_text}")
         return targets
@@ -288,27 +286,21 @@ def _tunnel_problems(table: TunnelTable) -> list[str]:
             'tunnel.command: provider = "command" needs one, such as "cloudflared tunnel --url {ingress_url}"'
         )
     if table.provider == "static" and not table.public_url:
-        problems.append(
-            'tunnel.public_url: provider = "static" needs one, such as "https://hooks.example.dev"'
-        )
+        problems.append('tunnel.public_url: provider = "static" needs one, such as "https://hooks.example.dev"')
     if table.public_url:
         try:
-            checked_address(table.public_url, "it")
+            check_address(table.public_url, "it")
         except TunnelError:
             problems.append(
-                f"tunnel.public_url: {printable(repr(table.public_url), 200)} is not a plain https URL; providers call "
+                f"tunnel.public_url: {escape_unprintable(repr(table.public_url), 200)} is not a plain https "
+                f"URL; providers call "
                 "nothing else, so write one such as https://hooks.example.dev"
             )
     return problems
 
 
-def _tunnel(
-    table: TunnelTable,
-    overrides: Overrides,
-    environ: Mapping[str, str],
-    vault: Vault,
-) -> TunnelOptions:
-    token = resolve([table.authtoken], environ, vault)
+def _build_tunnel(table: TunnelTable, overrides: Overrides, environ: Mapping[str, str], vault: Vault) -> TunnelOptions:
+    token = resolve_references([table.authtoken], environ, vault)
     return TunnelOptions(
         data_dir=vault.path.parent,
         provider="none" if overrides.no_tunnel else table.provider,
@@ -322,7 +314,7 @@ def _tunnel(
     )
 
 
-def _unused(file: File) -> list[str]:
+def _find_unused(file: File) -> list[str]:
     notices = []
     if file.targets and not file.routes and len(file.targets) > 1:
         notices.append("routes: there are several targets but no routes, so nothing is forwarded")

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from relay.catchup import github, stripe, svix
-from relay.catchup.github import GitHubHook, owner_of
-from relay.catchup.listing import Access, Listing
+from relay.catchup.base import Access, Listing
+from relay.catchup.github import GitHubHook, build_owner_path
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
-from relay.config.file import CatchUpTable, File
-from relay.config.mistakes import did_you_mean
-from relay.config.secrets import Resolved, explain, resolve, usual
+from relay.config.reading import did_you_mean
+from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
+from relay.config.tables import CatchUpTable, File
 from relay.errors import ConfigError, UsageError
 from relay.model.event import Headers, Source
-from relay.providers.catalogue import find
+from relay.providers.catalogue import find_provider
 from relay.vault import Vault
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -23,7 +23,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Api:
+class _ApiConfig:
     """What one API is configured with: the key of its credential, the variables it usually lies in, its keys."""
 
     title: str
@@ -34,8 +34,8 @@ class _Api:
     example: str
 
 
-APIS: Mapping[str, _Api] = {
-    "github": _Api(
+API_CONFIGS: Mapping[str, _ApiConfig] = {
+    "github": _ApiConfig(
         title="GitHub",
         credential="token",
         variables=("GITHUB_TOKEN", "GH_TOKEN"),
@@ -43,7 +43,7 @@ APIS: Mapping[str, _Api] = {
         keys=frozenset({"token", "repository", "organization", "hook", "app"}),
         example='token = "env:GITHUB_TOKEN", repository = "owner/name"',
     ),
-    "stripe": _Api(
+    "stripe": _ApiConfig(
         title="Stripe",
         credential="key",
         variables=("STRIPE_API_KEY", "STRIPE_SECRET_KEY"),
@@ -51,7 +51,7 @@ APIS: Mapping[str, _Api] = {
         keys=frozenset({"key", "account", "undelivered"}),
         example='key = "env:STRIPE_API_KEY"',
     ),
-    "svix": _Api(
+    "svix": _ApiConfig(
         title="Svix",
         credential="token",
         variables=("SVIX_AUTH_TOKEN", "SVIX_TOKEN"),
@@ -60,11 +60,11 @@ APIS: Mapping[str, _Api] = {
         example='token = "env:SVIX_AUTH_TOKEN", app = "app_…"',
     ),
 }
-_ANY = frozenset({"api", "base_url"})
+_COMMON_KEYS = frozenset({"api", "base_url"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CatchUp:
+class CatchUpConfig:
     """How the sources of a configuration are caught up with, and what a person should know.
 
     `listing(source)` raises UsageError where its provider gives out no list, or nothing says how to
@@ -78,7 +78,7 @@ class CatchUp:
 
 def build_catch_up(
     file: File, sources: tuple[Source, ...], environ: Mapping[str, str], vault: Vault | None = None
-) -> CatchUp:
+) -> CatchUpConfig:
     """Build the listing of every source that has a table for it; mistakes are gathered, not raised."""
     found: dict[str, Listing] = {}
     problems: list[str] = []
@@ -89,31 +89,31 @@ def build_catch_up(
             continue
         where = f"sources.{source.name}.catch_up"
         try:
-            listing = found[source.name] = _listing(source, table, environ, vault)
+            listing = found[source.name] = _build_listing(source, table, environ, vault)
         except ConfigError as error:
             problems.append(f"{where}{error.full_text}")
             continue
         if listing.access.credential is None:
-            notices.append(f"{where}: {explain(listing.access.reference)}, so nothing can be caught up with")
+            notices.append(f"{where}: {explain_missing(listing.access.reference)}, so nothing can be caught up with")
 
     def of(source: Source) -> Listing:
-        return found.get(source.name) or _usual(source, environ)
+        return found.get(source.name) or _default_listing(source, environ)
 
-    return CatchUp(listing=of, problems=tuple(problems), notices=tuple(notices))
+    return CatchUpConfig(listing=of, problems=tuple(problems), notices=tuple(notices))
 
 
-def _usual(source: Source, environ: Mapping[str, str]) -> Listing:
+def _default_listing(source: Source, environ: Mapping[str, str]) -> Listing:
     """Return the listing of a source that relay.toml says nothing of, by the usual variables. Raises UsageError."""
-    api = APIS.get(source.provider)
+    api = API_CONFIGS.get(source.provider)
     if api is None:
         raise UsageError(
             f"relay cannot catch up with {source.name}: it reads no list of past events of {source.title}",
-            hint=f"it can with {', '.join(APIS)}",
+            hint=f"it can with {', '.join(API_CONFIGS)}",
         )
     repository = next((environ[name] for name in ("GITHUB_REPOSITORY", "GH_REPO") if environ.get(name)), None)
     table = CatchUpTable(repository=repository) if source.provider == "github" else CatchUpTable()
     try:
-        return _listing(source, table, environ, None)
+        return _build_listing(source, table, environ, None)
     except ConfigError as error:
         raise UsageError(
             f"nothing says what to ask {api.title} for ({error.sentence.lstrip('.: ')})",
@@ -121,29 +121,31 @@ def _usual(source: Source, environ: Mapping[str, str]) -> Listing:
         ) from error
 
 
-def _listing(source: Source, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Listing:
+def _build_listing(source: Source, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Listing:
     name = table.api or source.provider
-    if name not in APIS:
+    if name not in API_CONFIGS:
         raise ConfigError(
             f": relay cannot read a list of past events from {source.title or name}; "
-            f'it can with {", ".join(APIS)} (api = "svix" for a provider that sends through Svix)'
+            f'it can with {", ".join(API_CONFIGS)} (api = "svix" for a provider that sends through Svix)'
         )
-    api = APIS[name]
-    strange = sorted(table.model_fields_set - api.keys - _ANY)
+    api = API_CONFIGS[name]
+    strange = sorted(table.model_fields_set - api.keys - _COMMON_KEYS)
     if strange:
         near = did_you_mean(strange[0], api.keys)
-        raise ConfigError(f".{strange[0]}: {api.title} takes {', '.join(sorted(api.keys | _ANY))}{near}")
-    makers = {"github": _github, "stripe": _stripe, "svix": _svix}
-    return makers[name](source, table, _access(api, table, environ, vault))
+        raise ConfigError(f".{strange[0]}: {api.title} takes {', '.join(sorted(api.keys | _COMMON_KEYS))}{near}")
+    makers = {"github": _build_github, "stripe": _build_stripe, "svix": _build_svix}
+    return makers[name](source, table, _build_access(api, table, environ, vault))
 
 
-def _access(api: _Api, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Access:
+def _build_access(api: _ApiConfig, table: CatchUpTable, environ: Mapping[str, str], vault: Vault | None) -> Access:
     named = table.key if api.credential == "key" else table.token
-    resolved: Resolved = resolve([named], environ, vault) if named else usual(api.variables, environ)
+    resolved: ResolvedSecrets = (
+        resolve_references([named], environ, vault) if named else resolve_default_variables(api.variables, environ)
+    )
     credential = resolved.found[0] if resolved.found else None
     given = table.base_url
     if given is not None:
-        _check_base(given)
+        _check_base_url(given)
     defaults = {"GitHub": github.BASE_URL, "Stripe": stripe.BASE_URL}
     token = credential.reveal().strip() if credential else ""
     return Access(
@@ -155,12 +157,10 @@ def _access(api: _Api, table: CatchUpTable, environ: Mapping[str, str], vault: V
     )
 
 
-def _check_base(given: str) -> None:
+def _check_base_url(given: str) -> None:
     try:
         url = urlsplit(given)
-        plain = (
-            url.hostname and url.port != 0 and given.isprintable() and not {"@", "?", "#", " "} & set(given)
-        )
+        plain = url.hostname and url.port != 0 and given.isprintable() and not {"@", "?", "#", " "} & set(given)
     except ValueError:
         url, plain = urlsplit(""), False
     if url.scheme not in ("https", "http") or not plain:
@@ -169,7 +169,7 @@ def _check_base(given: str) -> None:
         raise ConfigError(".base_url: a credential goes there, so it has to be https (http on this computer)")
 
 
-def _github(source: Source, table: CatchUpTable, access: Access) -> Listing:
+def _build_github(source: Source, table: CatchUpTable, access: Access) -> Listing:
     given = [name for name in ("repository", "organization", "app") if getattr(table, name) is not None]
     if len(given) != 1:
         raise ConfigError(".repository: say whose hook it is, with one of repository, organization and app")
@@ -177,15 +177,15 @@ def _github(source: Source, table: CatchUpTable, access: Access) -> Listing:
         raise ConfigError(f".repository: {table.repository!r} is not a repository; write owner/name")
     return GitHubHook(
         access=access,
-        owner=owner_of(table.repository, table.organization),
+        owner=build_owner_path(table.repository, table.organization),
         path=source.path.rstrip("/"),
         hook=table.hook,
         app=None if table.app is None else str(table.app),
     )
 
 
-def _stripe(source: Source, table: CatchUpTable, access: Access) -> Listing:
-    provider = find("stripe")
+def _build_stripe(source: Source, table: CatchUpTable, access: Access) -> Listing:
+    provider = find_provider("stripe")
     assert provider is not None, "Stripe is in the catalogue"
     usual_types = source.event_type is provider.event_type
     return StripeEvents(
@@ -198,18 +198,18 @@ def _stripe(source: Source, table: CatchUpTable, access: Access) -> Listing:
     )
 
 
-def _svix(source: Source, table: CatchUpTable, access: Access) -> Listing:
+def _build_svix(source: Source, table: CatchUpTable, access: Access) -> Listing:
     if table.app is None:
         raise ConfigError('.app: say of which application; write app = "app_…", or its uid')
-    headers, id_header = _sent_by_svix(source)
+    headers, id_header = _svix_headers(source)
     return SvixMessages(
         access=access, app=str(table.app), endpoint=table.endpoint, headers_sent=headers, id_header=id_header
     )
 
 
-def _sent_by_svix(source: Source) -> tuple[Headers, str]:
+def _svix_headers(source: Source) -> tuple[Headers, str]:
     """Return what the source's provider sends besides its signature, and the header of the message's id."""
-    provider = find(source.provider)
+    provider = find_provider(source.provider)
     companions = provider.companions if provider else ()
     id_header = next((name for name, _ in companions if name.endswith("-id")), "svix-id")
     plain = tuple(pair for pair in companions if "${" not in pair[1])

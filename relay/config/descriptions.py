@@ -126,10 +126,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "max": "The longest wait.",
         "jitter": "By how much of itself a wait is changed at random.",
     },
-    "HeaderRules": {
-        "set": "Headers that are added or replaced.",
-        "remove": "Headers that are left out.",
-    },
+    "HeaderRules": {"set": "Headers that are added or replaced.", "remove": "Headers that are left out."},
     "TargetTable": {
         "forward": "The URL that events are sent to.",
         "email": "The table of `[emails]` that events are mailed with.",
@@ -180,7 +177,7 @@ DESCRIPTIONS: Mapping[str, Mapping[str, str]] = {
         "retry": "How often and how far apart mails are tried.",
     },
     "LogTable": {
-        "level": "What `relay.log` in `data_dir` holds; `debug` tells the way of every event, a line for each step.",
+        "level": "What `relay.log` in `data_dir` holds; `debug` tells the way of every event, a line for each step."
     },
     "RetentionTable": {
         "max_age": "How long events are kept.",

@@ -2,32 +2,108 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from relay.config.build import Config
-from relay.config.shown import facts
-from relay.model.fact import Fact
+from relay.config.tables import File
+from relay.config.units import format_duration, format_size
+
+Lines = dict[tuple[str, str], int]
+
+_HEADER = re.compile(r"\[\[?\s*(?P<path>[^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
+_PART = r"""(?:"[^"\n]*"|'[^'\n]*'|[A-Za-z0-9_-]+)"""
+_KEY = re.compile(rf"(?P<path>{_PART}(?:\s*\.\s*{_PART})*)\s*=")
+# What a value is made of, as far as it matters for where it ends.
+_TOKEN = re.compile(
+    r'"""(?:\\.|[^\\])*?"{3,5}|'
+    r"'''.*?'{3,5}|"
+    r'"(?:\\.|[^"\\\n])*"|'
+    r"'[^'\n]*'|"
+    r"#[^\n]*|[\[{]|[\]}]|\n",
+    re.DOTALL,
+)
+
+
+def find_key_lines(text: str) -> Lines:
+    """Return the line of each (table, key), tables by their dotted name; the n-th of `[[routes]]` is `routes n`.
+
+    A key below a table is told for the table as well: `[targets.app.retry]` is where `retry` of `targets.app` is.
+    """
+    found: Lines = {}
+    table: list[str] = []
+    routes = 0
+    for number, statement in _iterate_statements(text):
+        if header := _HEADER.match(statement):
+            table = _split_path(header["path"])
+            routes += table == ["routes"]
+            if table[0] == "routes":
+                table = [f"routes {routes}", *table[1:]]
+            _note_line(found, table, number)
+        elif key := _KEY.match(statement):
+            _note_line(found, [*table, *_split_path(key["path"])], number)
+    return found
+
+
+def _note_line(found: Lines, path: list[str], number: int) -> None:
+    for place, key in enumerate(path):
+        found.setdefault((".".join(path[:place]), key), number)
+
+
+def _split_path(path: str) -> list[str]:
+    return [part.strip("\"'") for part in re.findall(_PART, path)]
+
+
+def _iterate_statements(text: str) -> list[tuple[int, str]]:
+    """Return each statement's first line with its number: what stands inside strings and brackets begins none."""
+    starts = [0]
+    depth, is_header = 0, text.lstrip().startswith("[")
+    for token in _TOKEN.finditer(text):
+        if token[0] in "[{" and not is_header:
+            depth += 1
+        elif token[0] in "]}" and not is_header:
+            depth = max(depth - 1, 0)
+        elif token[0] == "\n" and not depth:
+            starts.append(token.end())
+            is_header = text[token.end() :].lstrip(" \t")[:1] == "["
+    return [(text.count("\n", 0, start) + 1, text[start:].partition("\n")[0].strip()) for start in starts]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFact:
+    """One value: its table and key, and where it comes from.
+
+    `line` is that of the file that sets it, 0 where it is set elsewhere or is the default; `where` says it in words.
+    """
+
+    table: str
+    key: str
+    value: str
+    line: int
+    where: str = "default"
+
 
 _REFERENCE = re.compile(r"(env|vault):([^\s,]+)")
 FOUND = "secrets found by their name"  # the table of those that no table of relay.toml names
 
 
-def effective_facts(config: Config, listening: Mapping[str, str]) -> tuple[Fact, ...]:
+def effective_facts(config: Config, listening: Mapping[str, str]) -> tuple[ConfigFact, ...]:
     """Return every value in force; `listening` gives where `ingress` and `dashboard` really are."""
-    kept = [_sourced(config, fact) for fact in _overridden(config, listening)]
-    return (*kept, *_added(config), *_found(config))
+    kept = [_describe_references(config, fact) for fact in _apply_overrides(config, listening)]
+    return (*kept, *_added_targets(config), *_found_secrets(config))
 
 
-def _overridden(config: Config, listening: Mapping[str, str]) -> Iterator[Fact]:
+def _apply_overrides(config: Config, listening: Mapping[str, str]) -> Iterator[ConfigFact]:
     flags = config.overrides
     named = {"ingress": flags.ingress, "dashboard": flags.dashboard}
-    for fact in facts(config.file, config.path):
+    for fact in file_facts(config.file, config.path):
         match fact.table, fact.key:
             case "server", "ingress" | "dashboard":
                 flag = f"--{fact.key}" if named[fact.key] is not None else fact.where
                 wanted = config.server.ingress if fact.key == "ingress" else config.server.dashboard
-                yield _listening(fact, flag, wanted[1], listening[fact.key])
+                yield _describe_listening(fact, flag, wanted[1], listening[fact.key])
             case "server", "data_dir":
                 where = "--data-dir" if flags.data_dir is not None else fact.where
                 yield replace(fact, value=str(config.server.data_dir), where=where)
@@ -37,44 +113,122 @@ def _overridden(config: Config, listening: Mapping[str, str]) -> Iterator[Fact]:
                 yield fact
 
 
-def _listening(fact: Fact, where: str, wanted: int, address: str) -> Fact:
+def _describe_listening(fact: ConfigFact, where: str, wanted: int, address: str) -> ConfigFact:
     has_moved = wanted and int(address.rpartition(":")[2]) != wanted
     moved = f"; port {wanted} was in use" if has_moved else ""
     return replace(fact, value=address, where=f"{where}{moved}")
 
 
-def _sourced(config: Config, fact: Fact) -> Fact:
+def _describe_references(config: Config, fact: ConfigFact) -> ConfigFact:
     """Add where the values of references come from: the environment, a .env, the vault, or nowhere."""
-    told = [_origin(config, kind, name) for kind, name in _REFERENCE.findall(fact.value)]
+    told = [_find_origin(config, kind, name) for kind, name in _REFERENCE.findall(fact.value)]
     return replace(fact, where="; ".join([fact.where, *told])) if told else fact
 
 
-def _origin(config: Config, kind: str, name: str) -> str:
+def _find_origin(config: Config, kind: str, name: str) -> str:
     if kind == "vault":
         return f"{name} is in the vault" if name in config.vault.names else f"{name} is not in the vault"
     if name not in config.environment.values:
         return f"{name} is not set"
-    return f"{name} is set in {_place(config, name)}"
+    return f"{name} is set in {_describe_place(config, name)}"
 
 
-def _place(config: Config, name: str) -> str:
+def _describe_place(config: Config, name: str) -> str:
     file = config.environment.file
     return str(file) if file and name in config.environment.from_file else "the environment"
 
 
-def _added(config: Config) -> Iterator[Fact]:
+def _added_targets(config: Config) -> Iterator[ConfigFact]:
     """Yield the targets that the command line added."""
     flags = config.overrides
     for number, url in enumerate(flags.forward, start=1):
         name = "forward" if number == 1 else f"forward-{number}"
-        yield Fact(table=f"targets.{name}", key="forward", value=url, line=0, where="--forward")
+        yield ConfigFact(table=f"targets.{name}", key="forward", value=url, line=0, where="--forward")
     if flags.handlers is not None:
         path = str(Path.cwd() / flags.handlers)
-        yield Fact(table="targets.handlers", key="handler", value=path, line=0, where="--handlers")
+        yield ConfigFact(table="targets.handlers", key="handler", value=path, line=0, where="--handlers")
 
 
-def _found(config: Config) -> Iterator[Fact]:
+def _found_secrets(config: Config) -> Iterator[ConfigFact]:
     for secret in config.spare:
         kind, _, name = secret.reference.partition(":")
         if kind == "env":
-            yield Fact(table=FOUND, key=name, value=secret.reference, line=0, where=_place(config, name))
+            yield ConfigFact(table=FOUND, key=name, value=secret.reference, line=0, where=_describe_place(config, name))
+
+
+_SIZES = frozenset({"max_body", "max_size"})
+_NUMBERS = frozenset({"factor", "jitter"})  # written as floats, and no durations
+_OWN_TABLES = frozenset({"signature", "catch_up"})  # of a source: shown after its other keys
+
+
+def file_facts(file: File, path: Path | None) -> tuple[ConfigFact, ...]:
+    """Return every value that is in force, table by table in the file's order; secrets are references only."""
+    lines = _find_lines(path)
+    found: list[ConfigFact] = []
+    for table, model in _iterate_tables(file):
+        for name, field in type(model).model_fields.items():
+            value = getattr(model, name)
+            given = name in model.model_fields_set
+            if value is None or name in _OWN_TABLES or (value in ([], {}) and not given):
+                continue
+            key = field.alias or name
+            line = _find_line(lines, table, key) if given else 0
+            where = f"line {line}" if line else "relay.toml" if given else "default"
+            found.append(ConfigFact(table=table, key=key, value=_format_value(value, key), line=line, where=where))
+    return tuple(found)
+
+
+def _iterate_tables(file: File) -> Iterator[tuple[str, BaseModel]]:
+    yield "server", file.server
+    yield "tunnel", file.tunnel
+    for name, source in file.sources.items():
+        yield f"sources.{name}", source
+        if source.signature is not None:
+            yield f"sources.{name}.signature", source.signature
+        if source.catch_up is not None:
+            yield f"sources.{name}.catch_up", source.catch_up
+    yield from ((f"targets.{name}", target) for name, target in file.targets.items())
+    yield from ((f"routes {number}", route) for number, route in enumerate(file.routes, start=1))
+    yield from ((f"emails.{name}", email) for name, email in file.emails.items())
+    if file.smtp is not None:
+        yield "smtp", file.smtp
+    yield "log", file.log
+    yield "retention", file.retention
+
+
+def _find_lines(path: Path | None) -> Lines:
+    """Return where each key is set; a file that cannot be read any more tells of none."""
+    try:
+        return find_key_lines(path.read_text(encoding="utf-8-sig")) if path else {}
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+def _find_line(lines: Lines, table: str, key: str) -> int:
+    """Return the line of a key; that of its table where it stands inside one that is written on a line."""
+    while (table, key) not in lines and table:
+        table, _, key = table.rpartition(".")
+    return lines.get((table, key), 0)
+
+
+def _format_value(value: object, key: str) -> str:
+    """Return a value as relay.toml writes it; `key` tells sizes from counts and plain numbers from durations."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int() if key in _SIZES:
+            return format_size(value)
+        case float():
+            return f"{value:g}" if key in _NUMBERS else format_duration(value)
+        case (str() as host, int() as port):
+            return f"{host}:{port}"
+        case list():
+            return ", ".join(_format_value(item, key) for item in value)
+        case BaseModel():
+            pairs = ((name, getattr(value, name)) for name in type(value).model_fields)
+            return ", ".join(
+                f"{name} = {_format_value(item, name)}" for name, item in pairs if item not in (None, [], {})
+            )
+        case dict():
+            return ", ".join(f"{name} = {_format_value(item, name)}" for name, item in value.items())
+    return str(value)

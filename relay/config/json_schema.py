@@ -15,28 +15,28 @@ from referencing import Registry, Resource
 from referencing.exceptions import NoSuchResource, Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from relay.admission.json_schema import JsonSchema, placing
 from relay.errors import ConfigError
-from relay.model.paths import pointer_to
+from relay.model.json_paths import format_pointer
 from relay.model.payload import PayloadError, parse_json
-from relay.model.text import printable
+from relay.model.text import escape_unprintable
+from relay.pipeline.json_schema import JsonSchema, extend_validator
 
 _MAX_FILE = 1_000_000  # bytes
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 
 
-def json_schema(name: str, folder: Path) -> JsonSchema:
+def load_json_schema(name: str, folder: Path) -> JsonSchema:
     """Return the schema in the file `name` of a folder, ready to be asked.
 
     Nothing is ever fetched: a reference leads to a file, or to a part of one. Raises ConfigError, led by the
     key `schema`, naming the file and the place at fault.
     """
     path = (folder / name).resolve()
-    files = _Files()
+    files = _SchemaFiles()
     document = files.read(path, name)
-    kind = placing(_kind(document, name))
-    formats = _walk(files, path.as_uri(), name)
-    checker = _formats(kind)
+    kind = extend_validator(_validator_class(document, name))
+    formats = _resolve_references(files, path.as_uri(), name)
+    checker = _format_checker(kind)
     registry: Registry[Any] = Registry().with_resources(files.found.items()).crawl()
     validator = kind({"$ref": path.as_uri()}, registry=registry, format_checker=checker)
     unchecked = tuple(sorted(formats - checker.checkers.keys()))
@@ -44,7 +44,7 @@ def json_schema(name: str, folder: Path) -> JsonSchema:
 
 
 @dataclass(slots=True)
-class _Files:
+class _SchemaFiles:
     """Every file that was read, by its URI; `why` says what was wrong with the last one that could not be.
 
     A schema that calls itself `https://example.com/schemas/payment.json` stands, with the files beside it,
@@ -57,10 +57,10 @@ class _Files:
 
     def read(self, path: Path, name: str) -> Any:
         """Return what a schema file holds, checked as a schema. Raises ConfigError."""
-        document = _document(path, name)
+        document = _read_document(path, name)
         if not isinstance(document, dict | bool):
             raise ConfigError(f"schema: {name} is no JSON Schema", hint="a schema is an object")
-        _check(document, name)
+        _check_schema(document, name)
         called = str(document.get("$id", "")) if isinstance(document, dict) else ""
         if called.startswith(("https://", "http://")):
             self.bases.append((called.rpartition("/")[0] + "/", path.parent))
@@ -88,7 +88,7 @@ class _Files:
         return next((folder / unquote(uri.removeprefix(base)) for base, folder in near), None)
 
 
-def _document(path: Path, name: str) -> object:
+def _read_document(path: Path, name: str) -> object:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -102,12 +102,10 @@ def _document(path: Path, name: str) -> object:
         return parse_json(raw, strict=True)
     except PayloadError as error:
         where = f", line {error.line}, column {error.column}" if error.line else ""
-        raise ConfigError(
-            f"schema: {name} is not JSON: {error.sentence}{where}", hint="mend that place"
-        ) from None
+        raise ConfigError(f"schema: {name} is not JSON: {error.sentence}{where}", hint="mend that place") from None
 
 
-def _kind(document: object, name: str) -> type[Validator]:
+def _validator_class(document: object, name: str) -> type[Validator]:
     """Return what validates by the draft that a schema names, 2020-12 where it names none."""
     said = document.get("$schema") if isinstance(document, dict) else None
     if said is None:
@@ -118,26 +116,27 @@ def _kind(document: object, name: str) -> type[Validator]:
         found = validator_for({"$schema": said}, default=found)
     if found is None:
         raise ConfigError(
-            f"schema: {name} names a $schema that relay does not know: {printable(repr(said), 80)}",
+            f"schema: {name} names a $schema that relay does not know: {escape_unprintable(repr(said), 80)}",
             hint="https://json-schema.org/draft/2020-12/schema, or an earlier draft down to 3",
         )
     kind: type[Validator] = found
     return kind
 
 
-def _check(document: Any, name: str) -> None:
-    kind = _kind(document, name)
+def _check_schema(document: Any, name: str) -> None:
+    kind = _validator_class(document, name)
     checker = kind(kind.META_SCHEMA, format_checker=kind.FORMAT_CHECKER)
     error = best_match(checker.iter_errors(document))
     if error is not None:
-        place = pointer_to(error.absolute_path) or "its outermost level"
+        place = format_pointer(error.absolute_path) or "its outermost level"
         raise ConfigError(
-            f"schema: {name} is no JSON Schema: at {printable(place, 120)}, {printable(error.message, 160)}",
+            f"schema: {name} is no JSON Schema: at {escape_unprintable(place, 120)}, "
+            f"{escape_unprintable(error.message, 160)}",
             hint="mend that place",
         )
 
 
-def _walk(files: _Files, uri: str, name: str) -> set[str]:
+def _resolve_references(files: _SchemaFiles, uri: str, name: str) -> set[str]:
     """Follow every reference to its end and return the formats met on the way. Raises ConfigError."""
     empty: Registry[Any] = Registry(retrieve=files.retrieve)  # type: ignore[call-arg] # made by attrs, which mypy cannot see
     registry = empty.with_resources(SPECIFICATIONS.items())
@@ -158,7 +157,7 @@ def _walk(files: _Files, uri: str, name: str) -> set[str]:
                 led = resolver.lookup(str(reference))
             except Unresolvable:
                 why = files.why or "leads nowhere"
-                shown = printable(str(reference), 120)
+                shown = escape_unprintable(str(reference), 120)
                 raise ConfigError(f"schema: {name} refers to {shown}, which {why}") from None
             waiting.append((led.contents, led.resolver))
         parts = Resource.from_contents(contents, default_specification=DRAFT202012).subresources()
@@ -166,7 +165,7 @@ def _walk(files: _Files, uri: str, name: str) -> set[str]:
     return formats
 
 
-def _formats(kind: type[Validator]) -> FormatChecker:
+def _format_checker(kind: type[Validator]) -> FormatChecker:
     checker = FormatChecker(formats=())
     checker.checkers = dict(kind.FORMAT_CHECKER.checkers)
     # The library looks for an @ and nothing else.

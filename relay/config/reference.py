@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from relay.config.descriptions import DESCRIPTIONS
-from relay.config.file import REFERENCE_SCHEMA, TOLERANCE_SCHEMA, File
-from relay.config.units import DURATION_SCHEMA, ENDPOINT_SCHEMA, SIZE_SCHEMA, duration_text, size_text
+from relay.config.tables import REFERENCE_SCHEMA, TOLERANCE_SCHEMA, File
+from relay.config.units import DURATION_SCHEMA, ENDPOINT_SCHEMA, SIZE_SCHEMA, format_duration, format_size
 
 _INTRODUCTION = """\
 # Configuration
@@ -24,7 +24,7 @@ Every key of relay.toml. `relay init` writes a file to start from, `relay check`
 """
 
 
-_WORDS = {
+_PATTERN_NAMES = {
     DURATION_SCHEMA["pattern"]: "duration",
     SIZE_SCHEMA["pattern"]: "size",
     ENDPOINT_SCHEMA["pattern"]: "host:port",
@@ -35,11 +35,11 @@ _WORDS = {
 
 def build_schema() -> dict[str, Any]:
     """Return the JSON Schema of relay.toml: every key with its description, and its default as one writes it."""
-    schema = _schema()
+    schema = _toml_schema()
     for table in (schema, *schema["$defs"].values()):
         for key, found in table["properties"].items():
             found.pop("title", None)
-            found["description"] = describe(table["title"], key).replace("`", "")
+            found["description"] = describe_key(table["title"], key).replace("`", "")
             if isinstance(found.get("default"), dict):
                 del found["default"]  # the table says it of each of its keys
         table["description"] = table["description"].replace("`", "")
@@ -48,11 +48,11 @@ def build_schema() -> dict[str, Any]:
 
 def build_page() -> str:
     """Return docs/configuration.md."""
-    schema = _schema()
-    return "\n".join((_INTRODUCTION, *_sections("", schema, schema["$defs"])))
+    schema = _toml_schema()
+    return "\n".join((_INTRODUCTION, *_iterate_sections("", schema, schema["$defs"])))
 
 
-def _schema() -> dict[str, Any]:
+def _toml_schema() -> dict[str, Any]:
     """Return the schema of the models in the words of TOML, which has no null and writes units with their values."""
     schema = File.model_json_schema(by_alias=True)
     for table in (schema, *schema["$defs"].values()):
@@ -64,18 +64,18 @@ def _schema() -> dict[str, Any]:
             elif choices:
                 found["anyOf"] = choices
             if "default" in found:
-                found["default"] = _as_written(_kind(found), found["default"])
+                found["default"] = _format_default(_describe_type(found), found["default"])
             if found.get("default") in (None, [], {}, ""):
                 found.pop("default", None)
     return schema
 
 
-def describe(table: str, key: str) -> str:
+def describe_key(table: str, key: str) -> str:
     """Return what a key of a table means, both by their names in the code; "" where nothing says so."""
     return DESCRIPTIONS.get(table, {}).get(key, "")
 
 
-def _sections(path: str, table: dict[str, Any], tables: dict[str, Any]) -> Iterator[str]:
+def _iterate_sections(path: str, table: dict[str, Any], tables: dict[str, Any]) -> Iterator[str]:
     """Yield the section of a table, and those of the tables below it."""
     title, needed = table["title"], table.get("required", ())
     below: list[tuple[str, str]] = []
@@ -84,15 +84,11 @@ def _sections(path: str, table: dict[str, Any], tables: dict[str, Any]) -> Itera
         inner = _table_in(found)
         if inner is not None:
             below.append((_path_below(path, key, found), inner))
-        rows.append(_row(key, found, describe(title, key), needed=key in needed))
+        rows.append(_format_row(key, found, describe_key(title, key), needed=key in needed))
     if path:
-        yield (
-            f"## `{path}`\n\n| key | value | default | meaning |\n|---|---|---|---|\n"
-            + "\n".join(rows)
-            + "\n"
-        )
+        yield (f"## `{path}`\n\n| key | value | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     for place, inner in below:
-        yield from _sections(place, tables[inner], tables)
+        yield from _iterate_sections(place, tables[inner], tables)
 
 
 def _path_below(path: str, key: str, found: dict[str, Any]) -> str:
@@ -103,34 +99,34 @@ def _path_below(path: str, key: str, found: dict[str, Any]) -> str:
     return f"[{path.strip('[]')}.{key}]" if path else f"[{key}]"
 
 
-def _row(key: str, found: dict[str, Any], meaning: str, *, needed: bool) -> str:
+def _format_row(key: str, found: dict[str, Any], meaning: str, *, needed: bool) -> str:
     default = found.get("default")
     shown = "required" if needed else ""
     if default is not None and not isinstance(default, dict):
         shown = f"`{json.dumps(default)}`"
-    cells = (f"`{key}`", _kind(found), shown, meaning)
+    cells = (f"`{key}`", _describe_type(found), shown, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _kind(found: dict[str, Any]) -> str:
+def _describe_type(found: dict[str, Any]) -> str:
     """Return in a few words what may stand as the value of a key."""
     if choices := found.get("anyOf"):
-        one, other = (_kind(choice) for choice in choices)
+        one, other = (_describe_type(choice) for choice in choices)
         return f"{one} or list" if other == f"list of {one}" else f"{one} or {other}"
     if values := found.get("enum", [found["const"]] if "const" in found else []):
         return ", ".join(f"`{json.dumps(value)}`" for value in values)
-    if found.get("pattern") in _WORDS:
-        return _WORDS[found["pattern"]]
+    if found.get("pattern") in _PATTERN_NAMES:
+        return _PATTERN_NAMES[found["pattern"]]
     if "$ref" in found or found["type"] == "object":
         return "table"
     if found["type"] == "array":
-        return f"list of {_kind(found['items'])}"
+        return f"list of {_describe_type(found['items'])}"
     words = {"string": "text", "boolean": "true or false", "integer": "whole number", "number": "number"}
     limits = "minimum" in found and "maximum" in found and f", {found['minimum']:,} to {found['maximum']:,}"
     return words[found["type"]] + (limits or "")
 
 
-def _as_written(kind: str, value: Any) -> Any:
+def _format_default(kind: str, value: Any) -> Any:
     """Return a default as relay.toml has it: durations and sizes with their unit, an address as text."""
     if isinstance(value, list | tuple) and kind == "host:port":
         host, port = value
@@ -138,8 +134,8 @@ def _as_written(kind: str, value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if kind == "size":
-        return size_text(int(value))
-    return duration_text(value) if kind.startswith("duration") else value
+        return format_size(int(value))
+    return format_duration(value) if kind.startswith("duration") else value
 
 
 def _table_in(found: dict[str, Any]) -> str | None:

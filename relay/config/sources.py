@@ -5,57 +5,53 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from relay.config.admission import admission_in
-from relay.config.answers import read_answer
-from relay.config.file import File, SignatureTable, SourceTable
-from relay.config.messages import matched
-from relay.config.mistakes import collect, did_you_mean, find_slip
-from relay.config.secrets import Resolved, explain, resolve, usual
-from relay.config.verifiers import verifiers_in
+from relay.config.reading import collect_problems, did_you_mean, find_slip
+from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
+from relay.config.source_rules import admission_reader, build_answer, with_message_matching
+from relay.config.tables import File, SignatureTable, SourceTable
+from relay.config.user_modules import verifier_loader
 from relay.errors import ConfigError
-from relay.model.admission import OPEN
-from relay.model.event import Pick, SignatureScheme, Source, VerifyMode
-from relay.providers import cloudevents
-from relay.providers.catalogue import PROVIDERS, find
+from relay.model.admission import NO_RULES
+from relay.model.event import Extractor, SignatureScheme, Source, VerifyMode
+from relay.providers import default_extractors
+from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.challenges import VERIFY_TOKENS
-from relay.providers.custom import Load, custom_scheme
-from relay.providers.guess import guess_items, guess_key, guess_type
-from relay.providers.picks import parse_pick
+from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme
+from relay.providers.default_extractors import default_event_type, default_idempotency_key, default_items
+from relay.providers.extractors import parse_extractor
 from relay.providers.provider import Provider
-from relay.providers.schemes import key_problem, with_tolerance
+from relay.providers.schemes import find_key_problem, with_tolerance
 from relay.vault import Vault
 
 PREFIX = "/webhooks/"
 _RESERVED = frozenset({"/webhooks", "/webhooks/health"})
 _CUSTOM = "custom"
-_ALIKE = 0.8  # of a provider's name and a table's, where the file names no provider
+_CLOSE_MATCH = 0.8  # of a provider's name and a table's, where the file names no provider
 _OWN_SCHEME = f'write provider = "{_CUSTOM}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class SourcesConfig:
     """The configured sources, and what is wrong with them."""
 
     found: tuple[Source, ...]
     problems: tuple[str, ...]
 
 
-def build_sources(
-    file: File, environ: Mapping[str, str], folder: Path, vault: Vault | None = None
-) -> Sources:
+def build_sources(file: File, environ: Mapping[str, str], folder: Path, vault: Vault | None = None) -> SourcesConfig:
     """Build every source of the file, which lies in `folder`; mistakes are gathered, not raised."""
-    load, admission = verifiers_in(folder), admission_in(folder)
+    load, admission = verifier_loader(folder), admission_reader(folder)
     found: list[Source] = []
     problems: list[str] = []
     for name, table in file.sources.items():
         wrong: list[str] = []
-        source = collect(lambda: _source(name, table, load, wrong), wrong, None)  # noqa: B023 - called at once
-        rules = collect(lambda: admission(table), wrong, OPEN)  # noqa: B023 - called at once
+        source = collect_problems(lambda: _build_source(name, table, load, wrong), wrong, None)  # noqa: B023 - called at once
+        rules = collect_problems(lambda: admission(table), wrong, NO_RULES)  # noqa: B023 - called at once
         if source is not None and not wrong:
             found.append(with_secrets(replace(source, admission=rules), table, environ, vault))
         problems += [f"sources.{name}.{problem}" for problem in wrong]
-    problems += _shared_paths(found)
-    return Sources(found=tuple(found), problems=tuple(problems))
+    problems += _find_shared_paths(found)
+    return SourcesConfig(found=tuple(found), problems=tuple(problems))
 
 
 def source_notices(file: File, sources: Iterable[Source], env_file: Path | None = None) -> tuple[str, ...]:
@@ -64,25 +60,23 @@ def source_notices(file: File, sources: Iterable[Source], env_file: Path | None 
     `env_file` is the .env that was read, None where there is none yet.
     """
     found = list(sources)
-    told = (notice for source in found for notice in _notices(source, file.sources[source.name]))
-    return (*_without_secret(found, env_file), *told)
+    told = (notice for source in found for notice in _iterate_notices(source, file.sources[source.name]))
+    return (*_warn_without_secret(found, env_file), *told)
 
 
-def with_secrets(
-    source: Source, table: SourceTable, environ: Mapping[str, str], vault: Vault | None
-) -> Source:
+def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str], vault: Vault | None) -> Source:
     """Return the source with its references looked up, as often as the vault is opened or locked."""
-    provider = find(source.provider)
+    provider = find_provider(source.provider)
     if table.secret or provider is None:
-        secrets = resolve(table.secret, environ, vault)
+        secrets = resolve_references(table.secret, environ, vault)
     else:
-        secrets = usual(provider.secret_env, environ)
+        secrets = resolve_default_variables(provider.secret_env, environ)
     if provider is None:
-        tokens = Resolved()
+        tokens = ResolvedSecrets()
     elif table.verify_token:
-        tokens = resolve(table.verify_token, environ, vault)
+        tokens = resolve_references(table.verify_token, environ, vault)
     else:
-        tokens = usual(VERIFY_TOKENS.get(provider.name, ()), environ)
+        tokens = resolve_default_variables(VERIFY_TOKENS.get(provider.name, ()), environ)
     return replace(
         source,
         secrets=secrets.found,
@@ -93,25 +87,25 @@ def with_secrets(
     )
 
 
-def inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Callable[[str], Source]:
+def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Callable[[str], Source]:
     """Return what makes a source for a name nobody configured: verified where its usual secret is set."""
-    known = (find(source.provider) for source in configured)
+    known = (find_provider(source.provider) for source in configured)
     told = {provider.message_status for provider in known if provider is not None}
 
     def make(name: str) -> Source:
-        provider = find(name)
+        provider = find_provider(name)
         if provider is None:
             return Source(
                 name=name,
                 provider="unknown",
                 path=PREFIX + name,
                 title=name,
-                event_type=guess_type,
-                items=guess_items,
-                idempotency_key=cloudevents.event_key,
+                event_type=default_event_type,
+                items=default_items,
+                idempotency_key=default_extractors.cloudevent_key,
                 configured=False,
             )
-        source = with_secrets(_of_provider(name, provider), SourceTable(), environ, None)
+        source = with_secrets(_provider_source(name, provider), SourceTable(), environ, None)
         # Where a configured source checks what this provider tells, an open door beside it moves no message.
         statuses = None if source.statuses in told else source.statuses
         return replace(source, statuses=statuses, configured=False)
@@ -119,9 +113,9 @@ def inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Call
     return make
 
 
-def _source(name: str, table: SourceTable, load: Load, problems: list[str]) -> Source:
+def _build_source(name: str, table: SourceTable, load: VerifierLoader, problems: list[str]) -> Source:
     """Return a source, as far as it can be built; its mistakes are added to `problems`. Raises ConfigError."""
-    provider = _provider(name, table)
+    provider = _find_provider(name, table)
     if provider is None:
         _refuse_pin(table)
         source = Source(
@@ -129,26 +123,26 @@ def _source(name: str, table: SourceTable, load: Load, problems: list[str]) -> S
             provider=_CUSTOM,
             path=PREFIX + name,
             title=name,
-            scheme=_custom(table.signature, load),
-            signature=_declared(table.signature),
-            event_type=guess_type,
-            items=guess_items,
-            idempotency_key=guess_key,
+            scheme=_build_custom(table.signature, load),
+            signature=_declared_options(table.signature),
+            event_type=default_event_type,
+            items=default_items,
+            idempotency_key=default_idempotency_key,
         )
     else:
-        source = _of_provider(name, provider)
+        source = _provider_source(name, provider)
         if table.signature is not None:
             _refuse_pin(table)
-            scheme, declared = _custom(table.signature, load), _declared(table.signature)
+            scheme, declared = _build_custom(table.signature, load), _declared_options(table.signature)
             source = replace(source, scheme=scheme, signature=declared)
         elif table.scheme is not None:
             signature = f"{provider.name}/{table.scheme}"
             source = replace(source, scheme=provider.pinned(table.scheme), signature=signature)
-    source = _configured(source, table, problems)
-    return matched(source, table.messages)
+    source = _apply_table(source, table, problems)
+    return with_message_matching(source, table.messages)
 
 
-def _of_provider(name: str, provider: Provider) -> Source:
+def _provider_source(name: str, provider: Provider) -> Source:
     return Source(
         name=name,
         provider=provider.name,
@@ -161,53 +155,51 @@ def _of_provider(name: str, provider: Provider) -> Source:
         idempotency_key=provider.idempotency_key,
         summary=provider.summary,
         statuses=provider.message_status,
-        answer=provider.usual_answer,
+        answer=provider.default_answer,
     )
 
 
-def _configured(source: Source, table: SourceTable, problems: list[str]) -> Source:
+def _apply_table(source: Source, table: SourceTable, problems: list[str]) -> Source:
     return replace(
         source,
-        path=collect(lambda: _path(source, table), problems, source.path),
-        scheme=_tolerating(source.scheme, table),
+        path=collect_problems(lambda: _source_path(source, table), problems, source.path),
+        scheme=_apply_tolerance(source.scheme, table),
         verify=VerifyMode(table.verify),
-        public_url=collect(lambda: _public_url(table.public_url), problems, None),
+        public_url=collect_problems(lambda: _public_url(table.public_url), problems, None),
         events=tuple(table.events),
         deliver_duplicates=table.duplicates == "deliver",
         require_idempotency_key=table.require_idempotency_key,
         deliver_handshakes=table.deliver_handshakes,
-        event_type=collect(lambda: _pick("event_type", table.event_type), problems, None)
+        event_type=collect_problems(lambda: _parse_pick("event_type", table.event_type), problems, None)
         or source.event_type,
-        idempotency_key=collect(lambda: _pick("idempotency_key", table.idempotency_key), problems, None)
+        idempotency_key=collect_problems(lambda: _parse_pick("idempotency_key", table.idempotency_key), problems, None)
         or source.idempotency_key,
-        answer=read_answer(table.answer, source.answer),
+        answer=build_answer(table.answer, source.answer),
     )
 
 
-def _path(source: Source, table: SourceTable) -> str:
+def _source_path(source: Source, table: SourceTable) -> str:
     path = table.path or source.path
     if not path.startswith(PREFIX) or path.rstrip("/") in _RESERVED or not path.isprintable():
-        raise ConfigError(
-            f"path: {path!r} is not below /webhooks/, or is relay's own; write /webhooks/{source.name}"
-        )
+        raise ConfigError(f"path: {path!r} is not below /webhooks/, or is relay's own; write /webhooks/{source.name}")
     return path
 
 
-def _provider(name: str, table: SourceTable) -> Provider | None:
+def _find_provider(name: str, table: SourceTable) -> Provider | None:
     """Return the provider that a table means, None for a scheme of the user's own.
 
     A name that no provider has means a scheme of one's own too, unless it looks like a slip and nothing in the
     table says how its events are checked. Raises ConfigError.
     """
     if table.provider is not None:
-        provider = find(table.provider)
+        provider = find_provider(table.provider)
         if provider is None and table.provider != _CUSTOM:
             near = did_you_mean(table.provider, PROVIDERS) or "; use one that relay providers lists."
             raise ConfigError(
                 f"provider: no provider is called {table.provider!r}{near} For a scheme of your own {_OWN_SCHEME}"
             )
         return provider
-    provider = find(name)
+    provider = find_provider(name)
     slip = None if provider is not None or _is_described(table) else find_slip(name, PROVIDERS)
     if slip is not None:
         raise ConfigError(
@@ -221,13 +213,13 @@ def _is_described(table: SourceTable) -> bool:
     return table.signature is not None or table.json_schema is not None
 
 
-def _custom(table: SignatureTable | None, load: Load) -> SignatureScheme | None:
+def _build_custom(table: SignatureTable | None, load: VerifierLoader) -> SignatureScheme | None:
     if table is None:
         return None
-    return custom_scheme(table.model_dump(by_alias=True, exclude_unset=True), load)
+    return build_custom_scheme(table.model_dump(by_alias=True, exclude_unset=True), load)
 
 
-def _declared(table: SignatureTable | None) -> Mapping[str, object] | None:
+def _declared_options(table: SignatureTable | None) -> Mapping[str, object] | None:
     """Return the options of a declared signature; None for a class of the user's own, which is no data."""
     options = {} if table is None else table.model_dump(by_alias=True, exclude_unset=True)
     return options if options and options.get("scheme") != "python" else None
@@ -241,7 +233,7 @@ def _refuse_pin(table: SourceTable) -> None:
         )
 
 
-def _tolerating(scheme: SignatureScheme | None, table: SourceTable) -> SignatureScheme | None:
+def _apply_tolerance(scheme: SignatureScheme | None, table: SourceTable) -> SignatureScheme | None:
     if scheme is None or table.tolerance is None:
         return scheme
     limit = None if table.tolerance == "off" else table.tolerance
@@ -250,22 +242,20 @@ def _tolerating(scheme: SignatureScheme | None, table: SourceTable) -> Signature
 
 def _public_url(url: str | None) -> str | None:
     if url is not None and not url.startswith(("https://", "http://")):
-        raise ConfigError(
-            f"public_url: {url!r} is not a URL; write https://hooks.example.dev/webhooks/stripe"
-        )
+        raise ConfigError(f"public_url: {url!r} is not a URL; write https://hooks.example.dev/webhooks/stripe")
     return url
 
 
-def _pick(key: str, text: str | None) -> Pick | None:
+def _parse_pick(key: str, text: str | None) -> Extractor | None:
     if text is None:
         return None
     try:
-        return parse_pick(text)
+        return parse_extractor(text)
     except ConfigError as error:
         raise ConfigError(f"{key}: {error.sentence}", hint=error.hint) from error
 
 
-def _shared_paths(sources: list[Source]) -> Iterator[str]:
+def _find_shared_paths(sources: list[Source]) -> Iterator[str]:
     first: dict[str, str] = {}
     for source in sources:
         path = source.path.rstrip("/")
@@ -274,7 +264,7 @@ def _shared_paths(sources: list[Source]) -> Iterator[str]:
         first.setdefault(path, source.name)
 
 
-def _without_secret(sources: list[Source], env_file: Path | None) -> Iterator[str]:
+def _warn_without_secret(sources: list[Source], env_file: Path | None) -> Iterator[str]:
     bare = [
         source
         for source in sources
@@ -289,35 +279,35 @@ def _without_secret(sources: list[Source], env_file: Path | None) -> Iterator[st
         return
     names = ", ".join(source.name for source in bare)
     first = next((reference for source in bare for reference in source.missing_secrets), "")
-    why = f": {explain(first)}" if len(bare) == 1 and first else ""
+    why = f": {explain_missing(first)}" if len(bare) == 1 and first else ""
     hint = f"; put {first.partition(':')[2]}=… into {env_file or '.env'}" if first.startswith("env:") else ""
     yield f"no secret for {names}{why}; what they get is kept unchecked{hint}"
 
 
-def _notices(source: Source, table: SourceTable) -> Iterator[str]:
+def _iterate_notices(source: Source, table: SourceTable) -> Iterator[str]:
     where = f"sources.{source.name}"
     if source.provider == _CUSTOM and source.scheme is None:
-        yield from _without_scheme(source.name, table)
+        yield from _warn_without_scheme(source.name, table)
     if source.verify is VerifyMode.OFF:
         yield f"{where}: verification is off, so anybody can send events here"
     elif source.secrets:
         yield from (
-            f"{where}: {explain(reference)}"
+            f"{where}: {explain_missing(reference)}"
             for reference in source.missing_secrets
             if not reference.startswith("vault:")
         )
     if source.scheme is not None and source.verify is not VerifyMode.OFF:
         for secret in source.secrets:
-            if problem := key_problem(source.scheme, secret):
+            if problem := find_key_problem(source.scheme, secret):
                 yield f"{where}: {secret.reference} {problem}; nothing verifies with it"
     if table.verify_token and not source.verify_tokens and not source.locked_tokens:
-        yield f"{where}.verify_token: {explain(table.verify_token[0])}, so its handshake is refused"
+        yield f"{where}.verify_token: {explain_missing(table.verify_token[0])}, so its handshake is refused"
     schema = source.admission.schema
     if schema is not None and schema.unchecked:
         yield f"{where}.schema: nothing checks the format {', '.join(schema.unchecked)} in {schema.name}"
 
 
-def _without_scheme(name: str, table: SourceTable) -> Iterator[str]:
+def _warn_without_scheme(name: str, table: SourceTable) -> Iterator[str]:
     """Warn where a source looks as if something checked its requests, and nothing does."""
     why = near = ""
     if table.provider is None:
@@ -326,7 +316,7 @@ def _without_scheme(name: str, table: SourceTable) -> Iterator[str]:
         near = (
             f" Did you mean provider = {meant!r}?"
             if meant
-            else did_you_mean(name, PROVIDERS, alike=_ALIKE).replace("; d", " D")
+            else did_you_mean(name, PROVIDERS, alike=_CLOSE_MATCH).replace("; d", " D")
         )
         why = f"no provider is called {name!r}, so "
         if not (table.secret or meant):

@@ -1,35 +1,38 @@
 """`[targets]`, `[[routes]]`, `[emails]` and `[smtp]` become Targets, Routes and the options of actions."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from ssl import SSLError
 from typing import TypedDict
 
-from relay.actions.outgoing import ForwardOptions
-from relay.conditions import compile_condition
-from relay.config.emails import build_emails, complete, mail_notices, retry_policy, smtp_problems
-from relay.config.file import File, RouteTable, SmtpTable, TargetTable
-from relay.config.handlers import at_once, build_handler_environment, handler_options
-from relay.config.mistakes import did_you_mean
-from relay.config.secrets import explain, resolve
-from relay.dial import Rules, check_syntax, complete_url
-from relay.errors import ConfigError, TargetError
-from relay.handlers.options import HandlerOptions
-from relay.mail.compose import EmailOptions
-from relay.mail.smtp import SmtpOptions
+from relay.actions.egress import EgressRules, check_syntax, complete_url
+from relay.actions.mail.addresses import parse_named_address
+from relay.actions.mail.compose import EmailOptions
+from relay.actions.mail.rendering import check_template
+from relay.actions.mail.smtp import SmtpOptions, build_tls_context
+from relay.actions.outgoing_request import ForwardOptions
+from relay.config.reading import did_you_mean
+from relay.config.secrets import explain_missing, resolve_references
+from relay.config.tables import EmailTable, File, RetryTable, RouteTable, SmtpTable, TargetTable
+from relay.config.user_modules import build_handler_environment, build_handler_options, handler_concurrency
+from relay.errors import ConfigError, MailError, TargetError
+from relay.handlers.environment import HandlerOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
+from relay.pipeline.conditions import compile_condition
 from relay.vault import Vault
 
 
-class _How(TypedDict):
+class _DeliveryOptions(TypedDict):
     retry: RetryPolicy
     fifo: bool
     concurrency: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Targets:
+class TargetsConfig:
     """Where events go, what is wrong with that, and what a person should know."""
 
     found: Mapping[str, Target]
@@ -41,54 +44,54 @@ class Targets:
 
 
 def build_targets(
-    file: File, folder: Path, own: Rules, environ: Mapping[str, str], vault: Vault | None = None
-) -> Targets:
+    file: File, folder: Path, own: EgressRules, environ: Mapping[str, str], vault: Vault | None = None
+) -> TargetsConfig:
     """Build targets, routes and mails; mistakes are gathered, not raised."""
     problems: list[str] = []
     emails = build_emails(file, folder, problems)
     given = build_handler_environment(file, environ, vault)
-    handler = partial(handler_options, folder=folder, given=given)
+    handler = partial(build_handler_options, folder=folder, given=given)
     targets: dict[str, Target] = {}
     for name, target in file.targets.items():
         try:
-            targets[name] = _target(name, _with_retry(target, file.smtp), emails, own, handler)
+            targets[name] = _build_target(name, _with_retry(target, file.smtp), emails, own, handler)
         except (ConfigError, TargetError) as error:
             problems.append(f"targets.{name}.{error.full_text}")
     problems += _route_problems(file)
     problems += smtp_problems(file.smtp, folder) if file.smtp else ()
     smtp, notices = build_smtp(file.smtp, environ, vault)
     notices += mail_notices(emails.values(), file.smtp)
-    return Targets(
+    return TargetsConfig(
         found=targets,
-        routes=tuple(_route(route) for route in file.routes) or _only_way(targets),
+        routes=tuple(_build_route(route) for route in file.routes) or _default_routes(targets),
         emails=emails,
-        smtp=complete(smtp, file.smtp, folder),
+        smtp=complete_smtp(smtp, file.smtp, folder),
         problems=tuple(problems),
         notices=tuple(notices),
     )
 
 
-def forward_target(name: str, url: str, own: Rules) -> Target:
+def forward_target(name: str, url: str, own: EgressRules) -> Target:
     """Return the target that `--forward URL` means. Raises TargetError."""
     url = complete_url(url)
     check_syntax(url, own)
     return Target(name=name, action="forward", options=ForwardOptions(url=url))
 
 
-def _target(
+def _build_target(
     name: str,
     table: TargetTable,
     emails: Mapping[str, EmailOptions],
-    own: Rules,
+    own: EgressRules,
     handler: Callable[[str, TargetTable], HandlerOptions],
 ) -> Target:
     given = [key for key in ("forward", "email", "handler") if getattr(table, key) is not None]
     if len(given) != 1:
         raise ConfigError("forward: a target has exactly one of forward, email and handler")
-    how: _How = {
-        "retry": retry_policy(table.retry),
+    how: _DeliveryOptions = {
+        "retry": build_retry_policy(table.retry),
         "fifo": table.order == "fifo",
-        "concurrency": at_once(table),
+        "concurrency": handler_concurrency(table),
     }
     if table.handler is not None:
         return Target(name=name, action="handler", options=handler(name, table), **how)
@@ -97,10 +100,10 @@ def _target(
             near = did_you_mean(table.email, emails)
             raise ConfigError(f"email: there is no [emails.{table.email}]{near}")
         return Target(name=name, action="email", options=emails[table.email], **how)
-    return Target(name=name, action="forward", options=_forward(table, own), **how)
+    return Target(name=name, action="forward", options=_build_forward(table, own), **how)
 
 
-def _forward(table: TargetTable, own: Rules) -> ForwardOptions:
+def _build_forward(table: TargetTable, own: EgressRules) -> ForwardOptions:
     url = complete_url(table.forward or "")
     try:
         check_syntax(url, own)
@@ -133,10 +136,10 @@ def build_smtp(
     """Return the options of `[smtp]`, None without it, and what a person should know of them."""
     if table is None:
         return None, []
-    username = resolve([table.username] if table.username else [], environ, vault)
-    password = resolve([table.password] if table.password else [], environ, vault)
+    username = resolve_references([table.username] if table.username else [], environ, vault)
+    password = resolve_references([table.password] if table.password else [], environ, vault)
     locked, missing = username.locked + password.locked, username.missing + password.missing
-    why = "the vault is locked" if locked else " and ".join(explain(reference) for reference in missing)
+    why = "the vault is locked" if locked else " and ".join(explain_missing(reference) for reference in missing)
     blocked = f"{why}, so mail cannot log in" if why else ""
     options = SmtpOptions(
         host=table.host,
@@ -154,12 +157,12 @@ def build_smtp(
     return options, [f"smtp: {blocked}; it waits until then"] if in_file and not locked else []
 
 
-def _route(table: RouteTable) -> Route:
+def _build_route(table: RouteTable) -> Route:
     sources = () if "*" in table.source else tuple(table.source)
     return Route(sources=sources, events=tuple(table.events), when=table.when, targets=tuple(table.to))
 
 
-def _only_way(targets: Mapping[str, Target]) -> tuple[Route, ...]:
+def _default_routes(targets: Mapping[str, Target]) -> tuple[Route, ...]:
     # No routes at all and one target: everything goes there.
     return (Route(targets=tuple(targets)),) if len(targets) == 1 else ()
 
@@ -177,3 +180,103 @@ def _route_problems(file: File) -> Iterator[str]:
                 compile_condition(route.when)
             except ConfigError as error:
                 yield f"routes.{number}.when: {error.full_text}"
+
+
+def build_emails(file: File, folder: Path, problems: list[str]) -> dict[str, EmailOptions]:
+    """Build the mail templates by name; mistakes are added to `problems`.
+
+    One with a mistake is there all the same, so that a target which names it is no second mistake.
+    """
+    found: dict[str, EmailOptions] = {}
+    for name, table in file.emails.items():
+        try:
+            found[name] = _build_email(name, table, folder)
+        except ConfigError as error:
+            problems.append(f"emails.{name}.{error.full_text}")
+            found[name] = EmailOptions(name=name, to=(), subject="")
+        else:
+            problems += check_template(found[name])
+    return found
+
+
+def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
+    """Yield what is wrong in `[smtp]` beyond its form."""
+    try:
+        parse_named_address(table.sender)
+    except MailError as error:
+        yield f"smtp.sender: {error.sentence}"
+    if table.username is not None and table.password is None:
+        yield "smtp.password: is missing, and smtp.username is there; a login needs both"
+    for number, pattern in enumerate(table.allow_recipients):
+        if "@" not in pattern and pattern != "*":
+            yield (
+                f"smtp.allow_recipients.{number}: {pattern!r} is no pattern of addresses; "
+                'write "*@example.com" or "ada@example.com"'
+            )
+    if table.ca_file is not None:
+        try:
+            build_tls_context(folder / table.ca_file, verify=True)
+        except OSError as error:
+            why = (
+                error.strerror.lower() if not isinstance(error, SSLError) and error.strerror else "no certificate in it"
+            )
+            yield f"smtp.ca_file: cannot use {folder / table.ca_file}: {why}"
+
+
+def complete_smtp(smtp: SmtpOptions | None, table: SmtpTable | None, folder: Path) -> SmtpOptions | None:
+    """Return the options of the mail server with how it is spoken to and how often it is tried."""
+    if smtp is None or table is None:
+        return smtp
+    return replace(
+        smtp,
+        insecure=table.insecure,
+        ca_file=folder / table.ca_file if table.ca_file else None,
+        verify_tls=table.verify_tls,
+        timeout=table.timeout,
+        retry=build_retry_policy(table.retry),
+    )
+
+
+def build_retry_policy(table: RetryTable) -> RetryPolicy:
+    """Return how often and how far apart something is tried."""
+    return RetryPolicy(
+        attempts=table.attempts, first=table.first, factor=table.factor, max=table.max, jitter=table.jitter
+    )
+
+
+def mail_notices(emails: Iterable[EmailOptions], smtp: SmtpTable | None) -> Iterator[str]:
+    """Yield what a person should know: mails that nobody could be sent."""
+    if smtp is None or smtp.allow_recipients:
+        return
+    for email in emails:
+        for key, texts in (("to", email.to), ("cc", email.cc), ("bcc", email.bcc)):
+            if any("{" in text for text in texts):
+                yield (
+                    f"emails.{email.name}.{key} comes from events, and smtp.allow_recipients allows nobody, "
+                    "so no such mail is sent"
+                )
+
+
+def _build_email(name: str, table: EmailTable, folder: Path) -> EmailOptions:
+    if (table.template is None) == (table.text is None):
+        raise ConfigError("template: a mail has either a template or a text")
+    if not table.to:
+        raise ConfigError("to: a mail needs somebody to go to")
+    # Without `..`, so that what lies in the project is seen to.
+    path = Path(os.path.normpath(folder / table.template)) if table.template else None
+    if path is not None and not path.is_file():
+        raise ConfigError(f"template: there is no file {path}")
+    return EmailOptions(
+        name=name,
+        to=tuple(table.to),
+        cc=tuple(table.cc),
+        bcc=tuple(table.bcc),
+        reply_to=tuple(table.reply_to),
+        subject=table.subject,
+        template=path,
+        folder=folder,
+        text=table.text,
+        attach=tuple(table.attach),
+        once=table.once,
+        per_hour=table.per_hour,
+    )

@@ -12,7 +12,7 @@ _BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
 _ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5}|auto)")
 
 
-def seconds(value: object) -> float:
+def parse_duration(value: object) -> float:
     """Return how many seconds a duration such as "250ms" or "5m" lasts. Raises ValueError."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -20,7 +20,7 @@ def seconds(value: object) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def size(value: object) -> int:
+def parse_size(value: object) -> int:
     """Return how many bytes a size such as "64KB" or "25MB" is. Raises ValueError."""
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -28,15 +28,15 @@ def size(value: object) -> int:
     return int(float(match[1]) * _BYTES[match[2].upper()])
 
 
-def positive_size(value: object) -> int:
+def parse_positive_size(value: object) -> int:
     """Return how many bytes a size is. Raises ValueError, also for one of no byte: it would refuse every body."""
-    found = size(value)
+    found = parse_size(value)
     if found < 1:
         raise ValueError(f"{value!r} would refuse every body; write one such as 64KB or 25MB")
     return found
 
 
-def endpoint(value: object) -> tuple[str, int]:
+def parse_endpoint(value: object) -> tuple[str, int]:
     """Return host and port of "127.0.0.1:8400"; port 0 stands for "auto". Raises ValueError."""
     match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -49,7 +49,7 @@ def endpoint(value: object) -> tuple[str, int]:
     return match[1] or match[2], port
 
 
-def duration_text(value: float) -> str:
+def format_duration(value: float) -> str:
     """Return seconds as a duration of relay.toml, in the largest unit that takes a whole number."""
     for unit in ("d", "h", "m", "s"):
         if value >= _SECONDS[unit] and value % _SECONDS[unit] == 0:
@@ -57,7 +57,7 @@ def duration_text(value: float) -> str:
     return f"{value * 1000:.0f}ms"
 
 
-def size_text(value: int) -> str:
+def format_size(value: int) -> str:
     """Return bytes as a size of relay.toml, in the largest unit that takes a whole number."""
     unit = next(unit for unit in ("GB", "MB", "KB", "B") if value % _BYTES[unit] == 0)
     return f"{value // _BYTES[unit]}{unit}"
@@ -67,7 +67,7 @@ DURATION_SCHEMA = {"type": "string", "pattern": f"^{_DURATION.pattern}$", "examp
 SIZE_SCHEMA = {"type": "string", "pattern": f"^{_SIZE.pattern}$", "examples": ["25MB"]}
 ENDPOINT_SCHEMA = {"type": "string", "pattern": f"^{_ENDPOINT.pattern}$", "examples": ["127.0.0.1:8400"]}
 
-Duration = Annotated[float, BeforeValidator(seconds), WithJsonSchema(DURATION_SCHEMA)]
-Size = Annotated[int, BeforeValidator(size), WithJsonSchema(SIZE_SCHEMA)]
-BodyLimit = Annotated[int, BeforeValidator(positive_size), WithJsonSchema(SIZE_SCHEMA)]
-Endpoint = Annotated[tuple[str, int], BeforeValidator(endpoint), WithJsonSchema(ENDPOINT_SCHEMA)]
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(DURATION_SCHEMA)]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(SIZE_SCHEMA)]
+BodyLimit = Annotated[int, BeforeValidator(parse_positive_size), WithJsonSchema(SIZE_SCHEMA)]
+Endpoint = Annotated[tuple[str, int], BeforeValidator(parse_endpoint), WithJsonSchema(ENDPOINT_SCHEMA)]

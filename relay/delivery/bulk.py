@@ -7,31 +7,39 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from relay.actions.egress import EgressRules, check_target
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.targets import Targets
-from relay.delivery.trouble import log_trace
-from relay.dial import Rules, check_target
-from relay.errors import NotFoundError, StoreError, UsageError, log_level
-from relay.model.batch import Batch, BatchCounts, BatchState, LeftOut, NewBatch, Plan, Step, left_out_as
-from relay.model.delivery import Changes, DeliveryReason, NewDelivery, Route
+from relay.errors import NotFoundError, StoreError, UsageError, log_level, log_traceback
+from relay.model.batch import (
+    Batch,
+    BatchCounts,
+    BatchPlan,
+    BatchState,
+    BatchStep,
+    ExcludedEvents,
+    NewBatch,
+    find_exclusion,
+)
+from relay.model.delivery import DeliveryChanges, DeliveryReason, NewDelivery, Route
 from relay.model.event import Event, EventOutcome, EventRow, Verdict
-from relay.model.search import parse_strictly
+from relay.model.search import parse_query_strictly
 from relay.model.signals import DeliveryChanged, Signal
 from relay.store import Store
 
 log = logging.getLogger(__name__)
 
-LONGEST = 100_000  # events of one batch
+MOST_EVENTS = 100_000  # events of one batch
 WINDOW = 16  # deliveries of a batch under way: enough to keep a target busy, few enough to stop at once
 _PAGE = 500
-_BREATH = 0.01  # seconds between two looks, so that a burst of changes is one look
+_FEED_PAUSE = 0.01  # seconds between two looks, so that a burst of changes is one look
 _POLL_SECONDS = 10.0
 _STORE_PAUSE = 1.0
-_LATE = 0.25  # seconds of its rate that a batch makes up for when it was held up
+_LATE_SECONDS = 0.25  # seconds of its rate that a batch makes up for when it was held up
 
 
-class Bulk:
+class BulkReplays:
     """Plans, starts, ends and resumes batches; `run` is the long task that feeds them to the queue.
 
     `led(event)` says where the routes of relay.toml lead from it; `in_order(target, id)` asks that
@@ -48,7 +56,7 @@ class Bulk:
         targets: Targets,
         routes: tuple[Route, ...],
         led: Callable[[Event], tuple[str, ...]],
-        rules: Callable[[bool], Rules],
+        rules: Callable[[bool], EgressRules],
         in_order: Callable[[str, int], None],
         above: int = 0,
     ) -> None:
@@ -65,18 +73,18 @@ class Bulk:
         self._next_at: dict[int, float] = {}
         bus.on(self._hear)
 
-    async def plan(self, new: NewBatch) -> Plan:
+    async def plan(self, new: NewBatch) -> BatchPlan:
         """Return what a batch would do. Raises UsageError, TargetError, NotFoundError for an unknown target."""
-        new = self._placed(new)
+        new = self._with_full_urls(new)
         await self._check(new)
-        found, left_out = _chosen(await self._matching(new), new.include)
-        steps: list[Step] = []
+        found, left_out = _select_events(await self._matching(new), new.include)
+        steps: list[BatchStep] = []
         skipped = 0
         for row in found:
             names = (new.target,) if new.target else await self._usual(row)
-            steps += [Step(event_id=row.id, target=name) for name in names]
+            steps += [BatchStep(event_id=row.id, target=name) for name in names]
             skipped += not names
-        return Plan(
+        return BatchPlan(
             steps=tuple(steps),
             skipped=skipped,
             left_out=left_out,
@@ -84,9 +92,9 @@ class Bulk:
             newest=found[-1].received_at if found else None,
         )
 
-    async def start(self, new: NewBatch, plan: Plan | None = None) -> Batch:
+    async def start(self, new: NewBatch, plan: BatchPlan | None = None) -> Batch:
         """Begin a batch, as planned. Raises as `plan` does, and NotFoundError when there is nothing to send."""
-        new = self._placed(new)
+        new = self._with_full_urls(new)
         plan = plan or await self.plan(new)
         if not plan.steps:
             lost = "; no route leads from what matches to a target" if plan.skipped else ""
@@ -128,10 +136,10 @@ class Bulk:
                 log.log(log_level(error), "replays wait for the store: %s", error)
                 wait = _STORE_PAUSE
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls a replay
-                log_trace(log, "replays wait", error)
+                log_traceback(log, "replays wait", error)
                 wait = _STORE_PAUSE
             await self._rest(wait)
-            await self._clock.sleep(_BREATH)
+            await self._clock.sleep(_FEED_PAUSE)
 
     def _hear(self, signal: Signal) -> None:
         if isinstance(signal, DeliveryChanged) and signal.state not in ("pending", "running"):
@@ -146,7 +154,7 @@ class Bulk:
 
     async def _feed(self, batch: Batch) -> float:
         """Give a batch's next steps to the queue; return the seconds until it wants to be looked at again."""
-        pulse = await self._store.batches.pulse(batch.id)
+        pulse = await self._store.batches.load_activity(batch.id)
         if batch.stop_on_failure and pulse.failed is not None:
             await self._over(batch, BatchState.STOPPED, await self._reason(pulse.failed))
             return _POLL_SECONDS
@@ -167,14 +175,14 @@ class Bulk:
         if batch.rate is None:
             return room, _POLL_SECONDS
         now, interval = self._clock.monotonic(), 1 / batch.rate
-        due = max(self._next_at.get(batch.id, now), now - max(_LATE, interval))
+        due = max(self._next_at.get(batch.id, now), now - max(_LATE_SECONDS, interval))
         count = min(room, int((now - due) / interval) + 1) if now >= due else 0
         self._next_at[batch.id] = due + count * interval
         return count, self._next_at[batch.id] - now
 
     async def _advance(self, batch: Batch, count: int) -> None:
         def owe(target: str) -> NewDelivery:
-            return _owed(batch, target, self._targets)
+            return _make_delivery(batch, target, self._targets)
 
         made = await self._store.batches.advance(batch.id, count, owe, self._clock.now())
         if len(made) < count:
@@ -200,34 +208,31 @@ class Bulk:
         delivery = await self._store.deliveries.get(id_)
         return f"#{delivery.event_id} to {delivery.target} failed: {delivery.detail}"
 
-    def _placed(self, new: NewBatch) -> NewBatch:
+    def _with_full_urls(self, new: NewBatch) -> NewBatch:
         return replace(new, target=self._targets.place(new.target)) if new.target else new
 
     async def _check(self, new: NewBatch) -> None:
-        parse_strictly(new.query, self._clock.now())
+        parse_query_strictly(new.query, self._clock.now())
         if new.target is None:
             return
         if "://" in new.target:
             await check_target(new.target, self._rules(True))
         elif new.target not in self._targets.names:
             known = ", ".join(sorted(self._targets.names)) or "none yet"
-            raise NotFoundError(
-                f"no target '{new.target}'", hint=f"there is: {known}; or an address: http://…"
-            )
+            raise NotFoundError(f"no target '{new.target}'", hint=f"there is: {known}; or an address: http://…")
 
     async def _matching(self, new: NewBatch) -> list[EventRow]:
         """Return the events that match, oldest first."""
-        query = parse_strictly(new.query, self._clock.now())
+        query = parse_query_strictly(new.query, self._clock.now())
         found: list[EventRow] = []
         before: int | None = None
         while True:
             page = await self._store.events.page(query, limit=_PAGE, before=before)
             found += page.rows
             before = page.next_before
-            if len(found) > LONGEST:
+            if len(found) > MOST_EVENTS:
                 raise UsageError(
-                    f"more than {LONGEST} events match",
-                    hint="narrow the query, by after: and before: perhaps",
+                    f"more than {MOST_EVENTS} events match", hint="narrow the query, by after: and before: perhaps"
                 )
             if before is None:
                 return found[::-1]
@@ -246,27 +251,27 @@ class Bulk:
         return tuple(name for name in led if name in sending) or (sending if len(sending) == 1 else ())
 
 
-def _chosen(
+def _select_events(
     rows: list[EventRow], include: frozenset[EventOutcome]
-) -> tuple[list[EventRow], tuple[LeftOut, ...]]:
+) -> tuple[list[EventRow], tuple[ExcludedEvents, ...]]:
     """Return the events that a batch takes, and what it leaves out, most of it first."""
     chosen: list[EventRow] = []
     left: Counter[tuple[EventOutcome, str, bool]] = Counter()
     for row in rows:
-        outcome = left_out_as(row.outcome, row.verdict, row.reason)
+        outcome = find_exclusion(row.outcome, row.verdict, row.reason)
         if outcome is None or outcome in include:
             chosen.append(row)
         else:
             left[outcome, row.reason, row.verdict is Verdict.INVALID] += 1
     return chosen, tuple(
-        LeftOut(outcome=outcome, reason=reason, is_forged=is_forged, count=count)
+        ExcludedEvents(outcome=outcome, reason=reason, is_forged=is_forged, count=count)
         for (outcome, reason, is_forged), count in left.most_common()
     )
 
 
-def _owed(batch: Batch, target: str, targets: Targets) -> NewDelivery:
+def _make_delivery(batch: Batch, target: str, targets: Targets) -> NewDelivery:
     known = targets.named(target)
-    changes = Changes(sign=batch.sign, once=batch.stop_on_failure or None)
+    changes = DeliveryChanges(sign=batch.sign, once=batch.stop_on_failure or None)
     return NewDelivery(
         target=target,
         action=known.action if known else "forward",

@@ -11,45 +11,43 @@ from typing import Any
 from relay.actions.base import Action
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.delivery.health import Ward
-from relay.delivery.pace import Pace
-from relay.delivery.policy import longest_wait, make_attempt, settle
+from relay.delivery.circuit_breaker import CircuitBreaker
+from relay.delivery.scheduler import Scheduler, longest_wait, make_attempt, next_state
 from relay.delivery.targets import Targets
-from relay.delivery.trouble import log_trace
-from relay.errors import StoreError, log_level
+from relay.errors import StoreError, log_level, log_traceback
 from relay.model.delivery import (
     ActionResult,
     Attempt,
+    AttemptFailed,
+    AttemptRetry,
     Delivery,
     DeliveryState,
-    Failed,
-    Retry,
     RetryPolicy,
     Target,
 )
 from relay.model.event import Event
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChanged
-from relay.steps import log_attempt, log_start, steps_are_logged
-from relay.store import NOTHING_WAITS, Claimed, Limits, Store, Waits
+from relay.pipeline.event_log import log_attempt, log_start, steps_are_logged
+from relay.store import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits, Store
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 16
-AT_ONCE_EACH = 4
+CONCURRENCY = 16
+CONCURRENCY_PER_TARGET = 4
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 10.0  # a bell may be lost, and a clock may be set; neither strands a delivery for longer
 _STORE_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
+class EngineOptions:
     """How an engine works: how much at once, how long it finishes up, which deliveries are not its own.
 
     `above` leaves alone what has a lower or the same id; `spread` gives numbers from 0 to 1.
     """
 
-    at_once: int = AT_ONCE
-    each: int = AT_ONCE_EACH
+    at_once: int = CONCURRENCY
+    each: int = CONCURRENCY_PER_TARGET
     grace: float = GRACE_SECONDS
     above: int = 0
     spread: Callable[[], float] = random
@@ -69,20 +67,20 @@ class Engine:
         clock: Clock,
         targets: Targets,
         actions: Mapping[str, Action[Any]],
-        habits: Habits | None = None,
-        waits: Callable[[], Waits] = lambda: NOTHING_WAITS,
+        habits: EngineOptions | None = None,
+        waits: Callable[[], BlockedWork] = lambda: NOTHING_BLOCKED,
     ) -> None:
-        self.ward = Ward(lambda name: bus.publish(TargetChanged(name)))
+        self.ward = CircuitBreaker(lambda name: bus.publish(TargetChanged(name)))
         self._store = store
         self._bus = bus
         self._clock = clock
         self._targets = targets
         self._actions = actions
-        self._habits = habits or Habits()
+        self._habits = habits or EngineOptions()
         self._waits = waits
         self._horizon = 2 * longest_wait(targets.policies)
         self._bell = asyncio.Event()
-        self._pace = Pace(targets.most, self._habits.each, self._habits.at_once)
+        self._pace = Scheduler(targets.most, self._habits.each, self._habits.at_once)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._claimed_at = clock.now()
@@ -96,7 +94,7 @@ class Engine:
         """Let deliveries with ids up to `up_to` go to a target one after another."""
         self._pace.drain(target, up_to)
 
-    async def attempt(self, claimed: Claimed, state: Callable[[Attempt], DeliveryState]) -> Attempt:
+    async def attempt(self, claimed: ClaimedDelivery, state: Callable[[Attempt], DeliveryState]) -> Attempt:
         """Make one attempt of a delivery that runs already, whatever the pace of its target; return it.
 
         `state` says where the delivery stands after it, which is written down together with it.
@@ -135,10 +133,10 @@ class Engine:
                 log.log(log_level(error), "deliveries wait for the store: %s", error)
                 wait = _STORE_PAUSE
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls delivering
-                log_trace(log, "deliveries wait", error)
+                log_traceback(log, "deliveries wait", error)
                 wait = _STORE_PAUSE
-            for name in self.ward.take_knocks(self._clock.monotonic()):
-                group.create_task(self._knock(name), name=f"knock at {name}")
+            for name in self.ward.take_probes(self._clock.monotonic()):
+                group.create_task(self._probe(name), name=f"knock at {name}")
             await self._rest(wait)
 
     def _hear(self, signal: Signal) -> None:
@@ -148,7 +146,7 @@ class Engine:
 
     async def _claim(self) -> None:
         """Line up what is due; what belongs to a target that went down meanwhile is given back."""
-        limits = Limits(
+        limits = ClaimLimits(
             total=self._pace.room,
             each=self._habits.each,
             most=self._pace.most(self._clock.monotonic()),
@@ -159,7 +157,7 @@ class Engine:
             above=self._habits.above,
             waits=self._waits(),
         )
-        late: list[Claimed] = []
+        late: list[ClaimedDelivery] = []
         self._claimed_at = self._clock.now()
         for one in await self._store.deliveries.claim_due(self._claimed_at, limits):
             if one.delivery.target in self.ward.down and not one.delivery.asked:
@@ -177,7 +175,7 @@ class Engine:
         if self._pace.take_drained():
             self.ring()
 
-    async def _release(self, claimed: Sequence[Claimed]) -> None:
+    async def _release(self, claimed: Sequence[ClaimedDelivery]) -> None:
         ids = [one.delivery.id for one in claimed]
         while ids:
             try:
@@ -197,7 +195,7 @@ class Engine:
             # After the last claim, not after now: what fell due in between would be seen by neither.
             due = await self._store.deliveries.next_due(self._claimed_at, self._habits.above)
             waits += [(due - now).total_seconds()] if due is not None else []
-        moments = (self.ward.next_knock(), self._pace.next_start())
+        moments = (self.ward.next_probe(), self._pace.next_start())
         waits += [moment - self._clock.monotonic() for moment in moments if moment is not None]
         return max(0.0, min(waits))
 
@@ -210,12 +208,12 @@ class Engine:
             for wait in waits:
                 wait.cancel()
 
-    async def _deliver(self, claimed: Claimed, group: asyncio.TaskGroup) -> None:
+    async def _deliver(self, claimed: ClaimedDelivery, group: asyncio.TaskGroup) -> None:
         delivery = claimed.delivery
         try:
             await self._attempt(delivery, claimed.event, group)
         except Exception as error:  # noqa: BLE001 - one delivery must never take the others with it
-            log_trace(log, f"delivery {delivery.id} was left running", error)
+            log_traceback(log, f"delivery {delivery.id} was left running", error)
         finally:
             if delivery.target in self._targets.fifo:
                 self.ring()
@@ -231,14 +229,14 @@ class Engine:
             took, now = self._clock.monotonic() - began, self._clock.now()
             if self._pace.ended(delivery.target, took):
                 self.ring()
-        if isinstance(result.outcome, Retry) and not result.outcome.tried:
+        if isinstance(result.outcome, AttemptRetry) and not result.outcome.tried:
             self._start(group)
             await self._postpone(delivery, result.outcome, now)
             return
         lasting = self._targets.lasting(delivery)
         back = lasting and self.ward.note(delivery.target, result, now, self._clock.monotonic())
-        spared = lasting and isinstance(result.outcome, Retry) and result.outcome.unreachable
-        left = self._pace.dismiss(delivery.target) if spared else ()
+        spared = lasting and isinstance(result.outcome, AttemptRetry) and result.outcome.unreachable
+        left = self._pace.clear_line(delivery.target) if spared else ()
         # Not only once it is written down: the next one goes out while this one is committed.
         self._start(group)
         attempt = make_attempt(delivery, started_at, took, result)
@@ -248,16 +246,16 @@ class Engine:
         else:
             policy = target.retry if target else RetryPolicy()
             counted = attempt.number - delivery.spared
-            state, due_at = settle(result.outcome, policy, counted, now, self._habits.spread)
+            state, due_at = next_state(result.outcome, policy, counted, now, self._habits.spread)
         await self._write_down(attempt, state, due_at, spared=spared)
         self._say(delivery, state)
         if steps_are_logged():
             log_attempt(attempt, delivery, state, (due_at - now).total_seconds(), spared=spared)
         await self._release(left)
         if back:
-            await self._hasten(delivery.target)
+            await self._make_due(delivery.target)
 
-    async def _postpone(self, delivery: Delivery, outcome: Retry, now: datetime) -> None:
+    async def _postpone(self, delivery: Delivery, outcome: AttemptRetry, now: datetime) -> None:
         # Never further than half the horizon: what is due beyond it counts as due at once.
         due_at = now + timedelta(seconds=min(outcome.after or _STORE_PAUSE, self._horizon / 2))
         while True:
@@ -273,18 +271,16 @@ class Engine:
     async def _act(self, delivery: Delivery, event: Event | None, target: Target | None) -> ActionResult:
         action = self._actions.get(target.action) if target else None
         if target is None or action is None:
-            return ActionResult(outcome=Failed(f"relay.toml has no target '{delivery.target}' any more"))
+            return ActionResult(outcome=AttemptFailed(f"relay.toml has no target '{delivery.target}' any more"))
         if event is None:
-            return ActionResult(outcome=Failed(f"no event {delivery.event_id}"))
+            return ActionResult(outcome=AttemptFailed(f"no event {delivery.event_id}"))
         try:
             return await action.run(event, delivery, target.options)
         except Exception as error:  # noqa: BLE001 - whatever an action raises is an attempt that failed
-            log_trace(log, f"delivery {delivery.id}: {target.action} stumbled", error)
-            return ActionResult(outcome=Retry(f"relay stumbled ({type(error).__name__}); its log says where"))
+            log_traceback(log, f"delivery {delivery.id}: {target.action} stumbled", error)
+            return ActionResult(outcome=AttemptRetry(f"relay stumbled ({type(error).__name__}); its log says where"))
 
-    async def _write_down(
-        self, attempt: Attempt, state: DeliveryState, due_at: datetime, *, spared: bool
-    ) -> None:
+    async def _write_down(self, attempt: Attempt, state: DeliveryState, due_at: datetime, *, spared: bool) -> None:
         while True:
             try:
                 await self._store.deliveries.settle(attempt, state, due_at, spared=spared)
@@ -295,22 +291,22 @@ class Engine:
             else:
                 return
 
-    async def _knock(self, name: str) -> None:
+    async def _probe(self, name: str) -> None:
         target, answered = self._targets.named(name), False
         try:
             if target is not None:
                 answered = await self._actions[target.action].reachable(target.options)
         except Exception as error:  # noqa: BLE001 - a target that cannot even be asked is still down
-            log_trace(log, f"asking for {name} stumbled", error)
+            log_traceback(log, f"asking for {name} stumbled", error)
         if answered:
-            await self._hasten(name)
-        self.ward.knocked(name, answered=answered, at=self._clock.monotonic())
+            await self._make_due(name)
+        self.ward.note_probe(name, answered=answered, at=self._clock.monotonic())
         self.ring()
 
-    async def _hasten(self, name: str) -> None:
+    async def _make_due(self, name: str) -> None:
         await self._drain((name,))
         try:
-            await self._store.deliveries.hasten(name, self._clock.now())
+            await self._store.deliveries.make_due(name, self._clock.now())
         except (StoreError, TimeoutError) as error:
             log.log(log_level(error), "deliveries to %s keep their own pace: %s", name, error)
         self.ring()

@@ -5,27 +5,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote
 
-from relay.actions.email import Email, EmailOptions
+from relay.actions.egress import EgressRules, check_target
+from relay.actions.email import EmailAction, EmailOptions
+from relay.actions.mail.compose import Mail
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.delivery.targets import Targets
-from relay.dial import Rules, check_target
 from relay.errors import NotFoundError, UsageError
-from relay.mail.compose import Mail
-from relay.model import reasons
-from relay.model.delivery import Changes, Delivery, DeliveryReason, DeliveryState, NewDelivery, SignMode
+from relay.model import admission
+from relay.model.delivery import Delivery, DeliveryChanges, DeliveryReason, DeliveryState, NewDelivery, SignMode
 from relay.model.event import EventRow, Verdict
 from relay.model.signals import DeliveryChanged
-from relay.model.text import printable
+from relay.model.text import escape_unprintable
 from relay.store import Store
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SAID = 200  # changes told one by one when many change at once
-_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "#?")
+_LONGEST_QUOTE = 200  # changes told one by one when many change at once
+_URL_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in "#?")
 
 
-class Replays:
+class ReplayService:
     """Owes deliveries because a person said so; the engine makes them.
 
     Every verb raises NotFoundError for an event or delivery that is not there. `rules(typed)` says
@@ -39,8 +39,8 @@ class Replays:
         bus: Bus,
         clock: Clock,
         targets: Targets,
-        rules: Callable[[bool], Rules],
-        email: Email,
+        rules: Callable[[bool], EgressRules],
+        email: EmailAction,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -50,11 +50,11 @@ class Replays:
         self._email = email
 
     @property
-    def mails(self) -> Email:
+    def mails(self) -> EmailAction:
         """Return what mails are made and sent with."""
         return self._email
 
-    async def replay(self, event_id: int, to: str, changes: Changes) -> int:
+    async def replay(self, event_id: int, to: str, changes: DeliveryChanges) -> int:
         """Send an event again, to a configured target or an address typed in; return the delivery's id.
 
         Signed so that it verifies, unless `changes` says otherwise. Raises TargetError for an address
@@ -62,29 +62,21 @@ class Replays:
         for a mail that went out before.
         """
         await self._store.events.get(event_id)
-        changes = checked(replace(changes, sign=changes.sign or SignMode.AUTO))
+        changes = encode_changes(replace(changes, sign=changes.sign or SignMode.AUTO))
         to = self._targets.place(to)
         if "://" in to:
             await check_target(to, self._rules(True))
             new = NewDelivery(
-                target=to,
-                action="forward",
-                reason=DeliveryReason.REPLAY,
-                changes=replace(changes, url=to),
-                asked=True,
+                target=to, action="forward", reason=DeliveryReason.REPLAY, changes=replace(changes, url=to), asked=True
             )
         else:
             target = self._targets.named(to)
             if target is None:
-                raise _no_target(to, self._targets)
+                raise _unknown_target(to, self._targets)
             if isinstance(target.options, EmailOptions):
-                await self._email.refuse_again(event_id, target.options)
+                await self._email.check_not_sent(event_id, target.options)
             new = NewDelivery(
-                target=to,
-                action=target.action,
-                reason=DeliveryReason.REPLAY,
-                changes=changes,
-                asked=True,
+                target=to, action=target.action, reason=DeliveryReason.REPLAY, changes=changes, asked=True
             )
         return await self._owe(event_id, new)
 
@@ -99,14 +91,12 @@ class Replays:
             target=template,
             action="email",
             reason=DeliveryReason.MANUAL,
-            changes=Changes(template=template, to=to, force=force or None),
+            changes=DeliveryChanges(template=template, to=to, force=force or None),
             asked=True,
         )
         return await self._owe(event_id, new)
 
-    async def check_email(
-        self, event_id: int, template: str, to: tuple[str, ...], force: bool = False
-    ) -> None:
+    async def check_email(self, event_id: int, template: str, to: tuple[str, ...], force: bool = False) -> None:
         """Raise what `email` would, and owe nothing."""
         event = await self._store.events.get(event_id)
         await self._email.check(event, template, to, force=force)
@@ -123,7 +113,7 @@ class Replays:
         delivery = await self._store.deliveries.get(id_)
         target = self._targets.of(delivery)
         if target is not None and isinstance(target.options, EmailOptions):
-            await self._email.refuse_again(delivery.event_id, target.options, delivery)
+            await self._email.check_not_sent(delivery.event_id, target.options, delivery)
         return self._say(await self._store.deliveries.retry(id_, self._clock.now()))
 
     async def cancel(self, id_: int) -> Delivery:
@@ -138,15 +128,15 @@ class Replays:
         if state is DeliveryState.RUNNING:
             raise UsageError("what runs cannot be retried", hint="use state failed, cancelled or pending")
         now = self._clock.now()
-        return self._say_all(await self._store.deliveries.retry_all(state, target, now, batch=batch))
+        return self._publish_all(await self._store.deliveries.retry_all(state, target, now, batch=batch))
 
     async def cancel_all(self, target: str | None) -> int:
         """Give up all that waits (for that target); return how many deliveries those were."""
-        return self._say_all(await self._store.deliveries.cancel_all(target))
+        return self._publish_all(await self._store.deliveries.cancel_all(target))
 
-    def _say_all(self, deliveries: tuple[Delivery, ...]) -> int:
+    def _publish_all(self, deliveries: tuple[Delivery, ...]) -> int:
         # Whoever listens shows the newest; a thousand lines at once would only push others out.
-        for delivery in deliveries[-_SAID:]:
+        for delivery in deliveries[-_LONGEST_QUOTE:]:
             self._say(delivery)
         return len(deliveries)
 
@@ -164,32 +154,34 @@ def warn_of_forgery(row: EventRow, sign: SignMode | None) -> str:
     """Return what a person should know who sends this event: that it failed verification; "" where it did not."""
     if row.verdict is not Verdict.INVALID:
         return ""
-    why = reasons.sentence(row.reason)
+    why = admission.describe_reason(row.reason)
     if sign is SignMode.FRESH:
         return f"event {row.id} failed verification, and is signed anew because you asked for it. {why}"
     return f"event {row.id} failed verification, and is sent with the signature it came with. {why}"
 
 
-def checked(changes: Changes) -> Changes:
+def encode_changes(changes: DeliveryChanges) -> DeliveryChanges:
     """Return edits as they can go on the wire: what no URL holds in path and query percent-encoded.
 
     Raises UsageError for what would break the request apart.
     """
     if changes.method is not None and not _TOKEN.fullmatch(changes.method):
-        raise UsageError(f"'{printable(changes.method, 40)}' is not a method", hint="use one such as POST")
+        raise UsageError(f"'{escape_unprintable(changes.method, 40)}' is not a method", hint="use one such as POST")
     if changes.path is not None and not changes.path.startswith("/"):
         raise UsageError("a path starts with a slash", hint="use one such as /webhooks")
     changes = _with_split_path(changes)
     for name, value in changes.headers or ():
-        if not _TOKEN.fullmatch(name) or set("\r\n\0") & set(value) or not _fits(value):
+        if not _TOKEN.fullmatch(name) or set("\r\n\0") & set(value) or not _is_header_value(value):
             raise UsageError(
-                f"the header '{printable(name, 40)}' cannot be sent",
+                f"the header '{escape_unprintable(name, 40)}' cannot be sent",
                 hint="a name is letters, digits and dashes; a value is one line",
             )
-    return replace(changes, path=_encoded(changes.path, "path"), query=_encoded(changes.query, "query", "?"))
+    return replace(
+        changes, path=_percent_encode(changes.path, "path"), query=_percent_encode(changes.query, "query", "?")
+    )
 
 
-def _with_split_path(changes: Changes) -> Changes:
+def _with_split_path(changes: DeliveryChanges) -> DeliveryChanges:
     """Return edits whose path holds no query: what follows its `?` is the query."""
     path, mark, query = (changes.path or "").partition("?")
     if not mark or changes.query is not None:
@@ -197,7 +189,7 @@ def _with_split_path(changes: Changes) -> Changes:
     return replace(changes, path=path, query=query)
 
 
-def _encoded(text: str | None, what: str, also: str = "") -> str | None:
+def _percent_encode(text: str | None, what: str, also: str = "") -> str | None:
     if text is None:
         return None
     try:
@@ -206,15 +198,15 @@ def _encoded(text: str | None, what: str, also: str = "") -> str | None:
         text = "\0"
     if _CONTROL.search(text):
         raise UsageError(f"the {what} holds control characters", hint="percent-encode them: %0A")
-    return quote(text, safe=_SAFE + also)
+    return quote(text, safe=_URL_SAFE + also)
 
 
-def _fits(value: str) -> bool:
+def _is_header_value(value: str) -> bool:
     return all(ord(letter) < 0x100 for letter in value)
 
 
-def _no_target(name: str, targets: Targets) -> NotFoundError:
+def _unknown_target(name: str, targets: Targets) -> NotFoundError:
     known = ", ".join(sorted(targets.names)) or "none yet"
     return NotFoundError(
-        f"no target '{printable(name, 80)}'", hint=f"there is: {known}; or give an address: http://…"
+        f"no target '{escape_unprintable(name, 80)}'", hint=f"there is: {known}; or give an address: http://…"
     )

@@ -3,21 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from relay.actions.egress import complete_url
 from relay.actions.email import EmailOptions
 from relay.actions.forward import ForwardOptions
-from relay.dial import complete_url
 from relay.model.delivery import ONCE, Delivery, RetryPolicy, SignMode, Target
-from relay.store import Waits
+from relay.store import BlockedWork
 
 
 class Targets:
     """The configured targets and mail templates, by name. `by_hand` says how often a mail asked for is tried."""
 
     def __init__(
-        self,
-        targets: Mapping[str, Target],
-        emails: Mapping[str, EmailOptions],
-        by_hand: RetryPolicy | None = None,
+        self, targets: Mapping[str, Target], emails: Mapping[str, EmailOptions], by_hand: RetryPolicy | None = None
     ) -> None:
         self._targets = targets
         self._emails = emails
@@ -79,17 +76,15 @@ class Targets:
         """Return every retry policy there is."""
         return (RetryPolicy(), self._by_hand, *(target.retry for target in self._targets.values()))
 
-    def waits(self, *, mail: bool, sources: frozenset[str]) -> Waits:
+    def waits(self, *, mail: bool, sources: frozenset[str]) -> BlockedWork:
         """Return what waits for the vault: every mail, if `mail`, and what would be signed anew for `sources`."""
-        mails = {name for name, target in self._targets.items() if target.action == "email"} | set(
-            self._emails
-        )
+        mails = {name for name, target in self._targets.items() if target.action == "email"} | set(self._emails)
         anew = (
             name
             for name, target in self._targets.items()
             if isinstance(target.options, ForwardOptions) and target.options.sign is not SignMode.ORIGINAL
         )
-        return Waits(
+        return BlockedWork(
             # Of a name that a template shares with a URL to forward to, the mails alone wait.
             targets=frozenset(mails - set(self.sending)) if mail else frozenset(),
             actions=frozenset({"email"}) if mail else frozenset(),

@@ -6,13 +6,12 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from relay.answering import Answered
-from relay.frameworks import asgi, wsgi
-from relay.frameworks.extras import absent, headers_of
-from relay.frameworks.loading import receiver
-from relay.handlers.run import Handlers
+from relay.frameworks import raw_requests
+from relay.frameworks.loading import not_installed_error, receiver, response_headers
+from relay.handlers.file import Handlers
+from relay.pipeline.responses import SenderResponse
 from relay.receiver import Incoming, Receiver
-from relay.receiver.incoming import within
+from relay.receiver.request import read_within_limit
 
 try:
     from django.conf import settings
@@ -21,7 +20,7 @@ try:
     from django.urls import URLPattern, re_path
     from django.views.decorators.csrf import csrf_exempt
 except ModuleNotFoundError as _error:
-    raise absent(_error, "django", "Django") from _error
+    raise not_installed_error(_error, "django", "Django") from _error
 
 __all__ = ["receiver", "urls"]
 
@@ -32,25 +31,25 @@ def urls(config: Any = "relay.toml", *, asynchronous: bool = False, **options: A
     `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. `asynchronous`: the
     view is async, for a project served over ASGI. Raises what `receiver` raises.
     """
-    receiving = config if isinstance(config, Receiver) else receiver(config, around=minding, **options)
+    receiving = config if isinstance(config, Receiver) else receiver(config, around=close_stale_connections, **options)
 
     def receive(request: HttpRequest, rest: str, **_: object) -> HttpResponse:
-        return _response(receiving.receive_sync(_incoming(request, rest)))
+        return _build_response(receiving.receive_sync(_read_request(request, rest)))
 
     async def receive_async(request: HttpRequest, rest: str, **_: object) -> HttpResponse:
-        return _response(await receiving.receive(_incoming(request, rest)))
+        return _build_response(await receiving.receive(_read_request(request, rest)))
 
     view = csrf_exempt(receive_async if asynchronous else receive)
     return [re_path(r"^webhooks/(?P<rest>(?s:.*))$", view, name="relay")]
 
 
-def minding(handlers: Handlers) -> Handlers:
+def close_stale_connections(handlers: Handlers) -> Handlers:
     """Return handlers whose plain functions leave no stale connection to the database in their thread."""
-    rules = tuple(replace(rule, function=_minding(rule.function)) for rule in handlers.rules)
+    rules = tuple(replace(rule, function=_wrap_function(rule.function)) for rule in handlers.rules)
     return replace(handlers, rules=rules)
 
 
-def _minding(function: Callable[..., Any]) -> Callable[..., Any]:
+def _wrap_function(function: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.iscoroutinefunction(function):
         return function
 
@@ -65,12 +64,12 @@ def _minding(function: Callable[..., Any]) -> Callable[..., Any]:
     return called
 
 
-def _incoming(request: HttpRequest, rest: str) -> Incoming:
+def _read_request(request: HttpRequest, rest: str) -> Incoming:
     scope = getattr(request, "scope", None)
-    read = within(request.read)
+    read = read_within_limit(request.read)
     if scope is None:
-        return wsgi.incoming(request.META, read, rest, _list_middleware)
-    return asgi.incoming(scope, read, rest, _list_middleware)
+        return raw_requests.read_wsgi_request(request.META, read, rest, _list_middleware)
+    return raw_requests.read_asgi_request(scope, read, rest, _list_middleware)
 
 
 def _list_middleware() -> Iterable[str]:
@@ -78,8 +77,8 @@ def _list_middleware() -> Iterable[str]:
     return [name for name in settings.MIDDLEWARE if not name.startswith("django.")]
 
 
-def _response(answered: Answered) -> HttpResponse:
+def _build_response(answered: SenderResponse) -> HttpResponse:
     response = HttpResponse(answered.body, status=answered.status)
-    for name, value in headers_of(answered):
+    for name, value in response_headers(answered):
         response[name] = value
     return response

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from relay.frameworks.extras import METHODS, absent
-from relay.frameworks.loading import receiver
+from relay.frameworks.loading import METHODS, not_installed_error, receiver
 
 try:
     from fastapi import APIRouter
 except ModuleNotFoundError as _error:
-    raise absent(_error, "fastapi", "FastAPI") from _error
+    raise not_installed_error(_error, "fastapi", "FastAPI") from _error
 
-from relay.frameworks.starlette import endpoint
+from relay.frameworks.starlette import make_endpoint
 
 __all__ = ["receiver", "webhooks"]
 
@@ -24,7 +23,7 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> APIRouter:
     router = APIRouter()
     router.add_api_route(
         "/webhooks/{rest:path}",
-        endpoint(config, **options),
+        make_endpoint(config, **options),
         methods=list(METHODS),
         name="relay",
         include_in_schema=False,

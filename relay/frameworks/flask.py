@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from relay.frameworks import wsgi
-from relay.frameworks.extras import METHODS, absent, headers_of, name_function
-from relay.frameworks.loading import receiver
+from relay.frameworks import raw_requests
+from relay.frameworks.loading import METHODS, name_function, not_installed_error, receiver, response_headers
 from relay.receiver import Receiver
-from relay.receiver.incoming import BodyConsumedError, Read, within
+from relay.receiver.request import BodyConsumedError, ReadBody, read_within_limit
 
 try:
     from flask import Blueprint, Flask, Response, current_app, request
     from flask.blueprints import BlueprintSetupState
     from werkzeug.exceptions import ClientDisconnected
 except ModuleNotFoundError as _error:
-    raise absent(_error, "flask", "Flask") from _error
+    raise not_installed_error(_error, "flask", "Flask") from _error
 
 __all__ = ["Relay", "receiver", "webhooks"]
 
@@ -30,31 +29,27 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> Blueprint:
     blueprint = Blueprint("relay", __name__)
 
     def receive(rest: str = "", **_: object) -> Response:  # a prefix such as /<tenant> has variables too
-        answered = receiving.receive_sync(wsgi.incoming(request.environ, _body(), rest, _list_hooks))
-        return Response(answered.body, answered.status, headers_of(answered))
+        answered = receiving.receive_sync(
+            raw_requests.read_wsgi_request(request.environ, _read_body(), rest, _list_hooks)
+        )
+        return Response(answered.body, answered.status, response_headers(answered))
 
     def keep_first(state: BlueprintSetupState) -> None:
         # Before any hook of the app: one that reads request.form leaves no bytes to verify, unless they are cached.
-        state.app.before_request_funcs.setdefault(None, []).insert(0, _keeper(receive, receiving.max_body))
+        state.app.before_request_funcs.setdefault(None, []).insert(0, _make_body_keeper(receive, receiving.max_body))
 
     for number, rule in enumerate(("/webhooks/<path:rest>", "/webhooks/")):
-        blueprint.add_url_rule(
-            rule, f"receive-{number}", receive, methods=METHODS, provide_automatic_options=False
-        )
+        blueprint.add_url_rule(rule, f"receive-{number}", receive, methods=METHODS, provide_automatic_options=False)
     blueprint.record(keep_first)
     return blueprint
 
 
-def _keeper(view: Callable[..., Response], limit: int) -> Callable[[], None]:
+def _make_body_keeper(view: Callable[..., Response], limit: int) -> Callable[[], None]:
     """Return a before_request function that keeps the bytes of a request for `view`, up to `limit` of them."""
 
     def keep_body() -> None:
         length = request.content_length
-        if (
-            length is None
-            or length > limit
-            or current_app.view_functions.get(request.endpoint or "") is not view
-        ):
+        if length is None or length > limit or current_app.view_functions.get(request.endpoint or "") is not view:
             return
         with suppress(ClientDisconnected):  # _read_stream says how much was left
             request.get_data()  # cached, and request.form is read from the cache
@@ -62,12 +57,12 @@ def _keeper(view: Callable[..., Response], limit: int) -> Callable[[], None]:
     return keep_body
 
 
-def _body() -> Read:
+def _read_body() -> ReadBody:
     if hasattr(request, "_cached_data"):
         return lambda _: request.get_data()
     if "form" in vars(request):  # parsed from the stream, by a hook that saw a body in chunks
         return _raise_consumed
-    return within(_read_stream)
+    return read_within_limit(_read_stream)
 
 
 def _read_stream(size: int) -> bytes:

@@ -6,27 +6,26 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from relay.config import Config, Overrides, load
-from relay.config.build import resolved
+from relay.config.build import resolve_again
 from relay.errors import ConfigError
-from relay.handlers.load import load as load_handlers
-from relay.handlers.options import HandlerOptions
-from relay.handlers.run import Handlers
-from relay.handlers.secrets import set_default_secrets, using_secrets
+from relay.handlers.environment import HandlerOptions, set_default_secrets, using_secrets
+from relay.handlers.file import Handlers, load_handlers
 from relay.model.admission import Network
 from relay.model.event import Source, VerifyMode
 from relay.model.secret import Secret
-from relay.receiver import KeyStore, Receiver, Rules, Runner
-from relay.receiver.incoming import UNIX
-from relay.store.keys import LEASE, SqliteKeys
+from relay.pipeline.responses import SenderResponse
+from relay.pipeline.source_table import SourceRegistry
+from relay.receiver import HandlerRunner, KeyStore, Receiver, ReceiverRules
+from relay.receiver.request import UNIX_SOCKET
+from relay.store.idempotency import CLAIM_LEASE, SqliteKeyStore
 from relay.vault import VaultState
-from relay.web.sources import SourceTable
 
 log = logging.getLogger(__name__)
 
 KEYS_FILE = "received.db"
 _PASSWORD = "RELAY_VAULT_PASSWORD"  # noqa: S105 - the name of a variable
 _PASSWORD_FILE = "RELAY_VAULT_PASSWORD_FILE"  # noqa: S105 - the name of a variable
-_SLACK = 60.0  # seconds that a claim outlives the longest run
+_LEASE_SLACK = 60.0  # seconds that a claim outlives the longest run
 
 
 def receiver(
@@ -52,14 +51,14 @@ def receiver(
     if not path.is_file():
         raise ConfigError(f"there is no file {path.absolute()}", hint="name the relay.toml to use")
     over = Overrides(handlers=str(Path(handlers).absolute()) if handlers is not None else None)
-    read = _opened(load(path, over, environ))
-    _refuse(read)
-    runners = {name: _runner(options, around) for name, options in _handlers(read)}
-    networks, unix = _networks(proxies)
-    longest = sum(runner.timeout for runner in runners.values()) + _SLACK
+    read = _unlock_vault(load(path, over, environ))
+    _refuse_unsafe(read)
+    runners = {name: _make_runner(options, around) for name, options in _load_handlers(read)}
+    networks, unix = _parse_networks(proxies)
+    longest = sum(runner.timeout for runner in runners.values()) + _LEASE_SLACK
     return Receiver(
-        table=SourceTable(read.sources, None),
-        rules=Rules(
+        table=SourceRegistry(read.sources, None),
+        rules=ReceiverRules(
             routes=read.routes,
             targets=read.targets,
             runners=runners,
@@ -67,11 +66,11 @@ def receiver(
             proxies=networks,
             unix=unix,
         ),
-        keys=keys or SqliteKeys(read.server.data_dir / KEYS_FILE, lease=max(LEASE, longest)),
+        keys=keys or SqliteKeyStore(read.server.data_dir / KEYS_FILE, lease=max(CLAIM_LEASE, longest)),
     )
 
 
-def _opened(read: Config) -> Config:
+def _unlock_vault(read: Config) -> Config:
     """Return the configuration with what its vault holds, where the environment gives the vault's password."""
     if read.vault.state is not VaultState.LOCKED:
         return read
@@ -80,33 +79,31 @@ def _opened(read: Config) -> Config:
         try:
             password = Path(path).expanduser().read_text(encoding="utf-8").partition("\n")[0]
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"{_PASSWORD_FILE}: {path} cannot be read", hint="name a file that is there"
-            ) from error
+            raise ConfigError(f"{_PASSWORD_FILE}: {path} cannot be read", hint="name a file that is there") from error
     if not password:
         return read
     read.vault.unlock(Secret(_PASSWORD, password))
-    return resolved(read)
+    return resolve_again(read)
 
 
-def _runner(options: HandlerOptions, around: Callable[[Handlers], Handlers]) -> Runner:
+def _make_runner(options: HandlerOptions, around: Callable[[Handlers], Handlers]) -> HandlerRunner:
     set_default_secrets(options.find_secret)
     with using_secrets(options.find_secret):
         handlers = load_handlers(options.path, options.folder)
-    return Runner(handlers=around(handlers), timeout=options.timeout, find_secret=options.find_secret)
+    return HandlerRunner(handlers=around(handlers), timeout=options.timeout, find_secret=options.find_secret)
 
 
-def _handlers(read: Config) -> Iterator[tuple[str, HandlerOptions]]:
+def _load_handlers(read: Config) -> Iterator[tuple[str, HandlerOptions]]:
     for name, target in read.targets.items():
         if isinstance(target.options, HandlerOptions):
             yield name, target.options
 
 
-def _refuse(read: Config) -> None:
-    problems = [*_unsigned(read.sources)]
+def _refuse_unsafe(read: Config) -> None:
+    problems = [*_find_unverified(read.sources)]
     if not read.sources:
         problems.append("there is no [sources.NAME], so nothing would be received")
-    called = {name for name, _ in _handlers(read)}
+    called = {name for name, _ in _load_handlers(read)}
     led = {name for route in read.routes for name in route.targets}
     if not called:
         problems.append('no target has a handlers file: write handler = "handlers.py" below [targets.app]')
@@ -116,16 +113,14 @@ def _refuse(read: Config) -> None:
         raise ConfigError(f"{read.path}: {'; '.join(problems)}", problems=tuple(problems))
     for source in read.sources:
         if source.verify is not VerifyMode.ENFORCE:
-            log.warning(
-                "sources.%s: verify = %r lets in what anybody sends", source.name, source.verify.value
-            )
+            log.warning("sources.%s: verify = %r lets in what anybody sends", source.name, source.verify.value)
         for reference in source.missing_secrets if source.secrets else ():
             log.warning("sources.%s: %s is not set", source.name, reference.partition(":")[2])
     for name in sorted(led - called):
         log.info("targets.%s is for the relay server: only handlers are called here", name)
 
 
-def _unsigned(sources: Iterable[Source]) -> Iterator[str]:
+def _find_unverified(sources: Iterable[Source]) -> Iterator[str]:
     """Yield why a source would take in what it cannot check: harmless on a laptop, not in production."""
     for source in sources:
         if source.verify is VerifyMode.OFF:
@@ -150,11 +145,32 @@ def _unsigned(sources: Iterable[Source]) -> Iterator[str]:
         yield f"sources.{source.name}: {why}, so its signatures cannot be checked"
 
 
-def _networks(proxies: Iterable[str]) -> tuple[tuple[Network, ...], bool]:
+def _parse_networks(proxies: Iterable[str]) -> tuple[tuple[Network, ...], bool]:
     texts = [proxies] if isinstance(proxies, str) else list(proxies)
     try:
-        return tuple(ip_network(text, strict=False) for text in texts if text != UNIX), UNIX in texts
+        return tuple(ip_network(text, strict=False) for text in texts if text != UNIX_SOCKET), UNIX_SOCKET in texts
     except ValueError as error:
         raise ConfigError(
             f"proxies: {error}", hint='write addresses, networks such as 10.0.0.0/8, or "unix"'
         ) from error
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+def not_installed_error(error: ModuleNotFoundError, module: str, title: str) -> ImportError:
+    """Return what to raise where `import module` raised `error`."""
+    if error.name != module:
+        return error  # it is there, and something that it needs is not
+    return ImportError(f"relay.frameworks.{module} needs {title}: pip install 'webhook-relay[{module}]'", name=module)
+
+
+def name_function(function: object) -> str:
+    """Return where a function or class of the app is defined, for a log line: `shop.hooks.log_form`."""
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", repr(function))
+    return f"{module}.{name}" if module else name
+
+
+def response_headers(answered: SenderResponse) -> list[tuple[str, str]]:
+    """Return the headers of an answer, its content type among them."""
+    return [("Content-Type", answered.content_type), *answered.headers]

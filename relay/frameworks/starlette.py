@@ -4,18 +4,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from relay.frameworks import asgi
-from relay.frameworks.extras import METHODS, absent, headers_of, name_function
-from relay.frameworks.loading import receiver
+from relay.frameworks import raw_requests
+from relay.frameworks.loading import METHODS, name_function, not_installed_error, receiver, response_headers
 from relay.receiver import Receiver
-from relay.receiver.incoming import BodyConsumedError
+from relay.receiver.request import BodyConsumedError
 
 try:
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import Response
     from starlette.routing import Route
 except ModuleNotFoundError as _error:
-    raise absent(_error, "starlette", "Starlette") from _error
+    raise not_installed_error(_error, "starlette", "Starlette") from _error
 
 __all__ = ["receiver", "webhooks"]
 
@@ -28,31 +27,31 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> list[Route]:
     `config` is the path of a relay.toml, with the options of `receiver`, or a Receiver. Raises what
     `receiver` raises.
     """
-    return [Route("/webhooks/{rest:path}", endpoint(config, **options), methods=METHODS, name="relay")]
+    return [Route("/webhooks/{rest:path}", make_endpoint(config, **options), methods=METHODS, name="relay")]
 
 
-def endpoint(config: Any, **options: Any) -> Callable[[Request], Awaitable[Response]]:
+def make_endpoint(config: Any, **options: Any) -> Callable[[Request], Awaitable[Response]]:
     """Return what answers one request."""
     receiving = config if isinstance(config, Receiver) else receiver(config, **options)
 
     async def receive(request: Request) -> Response:
         async def read(limit: int) -> bytes:
-            return await _body(request, limit)
+            return await _read_body(request, limit)
 
         def in_front() -> Iterable[str]:
             return _list_middleware(request)
 
         rest = request.path_params.get("rest")
-        answered = await receiving.receive(asgi.incoming(request.scope, read, rest, in_front))
+        answered = await receiving.receive(raw_requests.read_asgi_request(request.scope, read, rest, in_front))
         response = Response(answered.body, answered.status)
-        for name, value in headers_of(answered):
+        for name, value in response_headers(answered):
             response.headers.append(name, value)
         return response
 
     return receive
 
 
-async def _body(request: Request, limit: int) -> bytes:
+async def _read_body(request: Request, limit: int) -> bytes:
     """Return the bytes of a request. Raises BodyConsumedError, and ConnectionError where the sender left.
 
     A middleware that took the messages of a request and gave none back leaves nothing to wait for: the server

@@ -5,11 +5,9 @@ such a file and gives its `Handlers`, whose `run(event)` needs no relay around i
 in a process of its own, which may hang or die: `Crew` on relay's side, `child` on the other.
 """
 
-from relay.handlers.answers import Failed, Retry
+from relay.handlers.environment import secret
 from relay.handlers.event import Event, Headers
-from relay.handlers.load import load
-from relay.handlers.registry import on, use
-from relay.handlers.run import Handlers, Ran
-from relay.handlers.secrets import secret
+from relay.handlers.file import Handlers, HandlersResult, load_handlers
+from relay.handlers.registry import Failed, Retry, on, use
 
-__all__ = ["Event", "Failed", "Handlers", "Headers", "Ran", "Retry", "load", "on", "secret", "use"]
+__all__ = ["Event", "Failed", "Handlers", "HandlersResult", "Headers", "Retry", "load_handlers", "on", "secret", "use"]

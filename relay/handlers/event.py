@@ -7,8 +7,8 @@ from typing import Any
 
 from relay.model import event as model
 from relay.model.event import Capture, Verdict
-from relay.model.items import RequestItems
-from relay.model.text import header_text
+from relay.model.request_items import RequestItems
+from relay.model.text import decode_header_text
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -91,7 +91,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class EventMetadata:
     """What relay knows of a request beside the request itself."""
 
     type: str
@@ -102,9 +102,9 @@ class Judgement:
     batch: RequestItems | None = None
 
 
-def judged(event: model.Event) -> Judgement:
+def event_metadata(event: model.Event) -> EventMetadata:
     """Return what relay knows of a stored event."""
-    return Judgement(
+    return EventMetadata(
         type=event.type,
         verdict=event.verification.verdict,
         id=event.id,
@@ -114,7 +114,7 @@ def judged(event: model.Event) -> Judgement:
     )
 
 
-def view(capture: Capture, judgement: Judgement) -> Event:
+def build_event(capture: Capture, judgement: EventMetadata) -> Event:
     """Return what a handler is given of a request; its payload is read here."""
     payload = capture.read_payload()
     split = judgement.batch.split(payload) if judgement.batch else None
@@ -122,7 +122,9 @@ def view(capture: Capture, judgement: Judgement) -> Event:
         source=capture.source,
         type=judgement.type,
         payload=payload.value,
-        headers=Headers(tuple((header_text(name), header_text(value)) for name, value in capture.headers)),
+        headers=Headers(
+            tuple((decode_header_text(name), decode_header_text(value)) for name, value in capture.headers)
+        ),
         raw=capture.body,
         timestamp=capture.received_at,
         verdict=judgement.verdict,
@@ -130,8 +132,8 @@ def view(capture: Capture, judgement: Judgement) -> Event:
         provider=judgement.provider,
         idempotency_key=judgement.idempotency_key,
         method=capture.method,
-        path=header_text(capture.path),
-        query=header_text(capture.query),
+        path=decode_header_text(capture.path),
+        query=decode_header_text(capture.query),
         types=judgement.batch.types if judgement.batch else (),
         items=split.values if split else (),
     )

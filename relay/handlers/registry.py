@@ -1,16 +1,40 @@
 """`@on` and `@use`: which of a user's functions are called with which events."""
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar, overload
 
-from relay.handlers.answers import Failed, Retry
 from relay.handlers.event import Event
-from relay.model.delivery import any_listed
+from relay.model.delivery import matches_any_type
+
+
+class Retry(Exception):  # noqa: N818 - an answer that may be raised; a handler that asks for time has no error
+    """Return or raise it to be called again with this event, as the target's retry policy says.
+
+    `after` is the least wait, as seconds or a timedelta. Raises ValueError for a wait that is none.
+    """
+
+    def __init__(self, detail: str = "", *, after: float | timedelta | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.after = after.total_seconds() if isinstance(after, timedelta) else after
+        if self.after is not None and not (math.isfinite(self.after) and self.after >= 0):
+            raise ValueError(f"after={after!r} is no wait: give seconds from 0 up, or a timedelta")
+
+
+class Failed(Exception):  # noqa: N818 - an answer that may be raised; it says that trying again is no use
+    """Return or raise it when trying again will not mend this event."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
 
 Answer = Retry | Failed | dict[str, Any] | None
 Function = Callable[[Event], Answer | Awaitable[Answer]]
@@ -28,7 +52,7 @@ class Rule:
 
     def wants(self, event: Event) -> bool:
         """Say whether an event is for this function."""
-        return fnmatchcase(event.source, self.source) and any_listed(event.types, self.events)
+        return fnmatchcase(event.source, self.source) and matches_any_type(event.types, self.events)
 
     @property
     def name(self) -> str:
@@ -41,7 +65,7 @@ _collected: ContextVar[list[Rule] | None] = ContextVar("collected", default=None
 
 
 @contextmanager
-def collecting() -> Iterator[list[Rule]]:
+def collect_rules() -> Iterator[list[Rule]]:
     """Gather what decorators run meanwhile register, in their order."""
     rules: list[Rule] = []
     token = _collected.set(rules)
@@ -59,7 +83,7 @@ def on(source: str, *events: str) -> Callable[[F], F]:
     """
     if not isinstance(source, str):
         raise TypeError('@on needs a source: write @on("stripe", "invoice.paid") or @on("*")')
-    return _registering("on", source, events, first=False)
+    return _register("on", source, events, first=False)
 
 
 @overload
@@ -72,17 +96,17 @@ def use(source: str | Function = "*", *events: str) -> Any:
     Bare, for every event, or with a source and patterns as `@on` takes them.
     """
     if not isinstance(source, str):
-        return _registering("use", "*", (), first=True)(source)
-    return _registering("use", source, events, first=True)
+        return _register("use", "*", (), first=True)(source)
+    return _register("use", source, events, first=True)
 
 
-def _registering(decorator: str, source: str, events: tuple[str, ...], *, first: bool) -> Callable[[F], F]:
+def _register(decorator: str, source: str, events: tuple[str, ...], *, first: bool) -> Callable[[F], F]:
     for pattern in events:
         if not isinstance(pattern, str):
             raise TypeError(f"@{decorator} takes patterns of event types as text, not {pattern!r}")
 
     def register(function: F) -> F:
-        _check(decorator, function)
+        _check_decorated(decorator, function)
         rules = _collected.get()
         # Imported by something else, such as a test, a handler is a plain function.
         if rules is not None:
@@ -92,7 +116,7 @@ def _registering(decorator: str, source: str, events: tuple[str, ...], *, first:
     return register
 
 
-def _check(decorator: str, function: object) -> None:
+def _check_decorated(decorator: str, function: object) -> None:
     name = getattr(function, "__name__", repr(function))
     if not callable(function):
         raise TypeError(f"@{decorator} stands above a function, not {name}")

@@ -11,38 +11,37 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from relay.errors import HandlersError
-from relay.handlers import frames
-from relay.handlers.child import KEPT
-from relay.handlers.event import Judgement
-from relay.handlers.home import Stamp, changed, stamps
-from relay.handlers.options import HandlerOptions
-from relay.handlers.secrets import describe_answer
-from relay.model.delivery import Failed, Outcome, Output, Retry, Succeeded
+from relay.handlers import protocol
+from relay.handlers.environment import HandlerOptions, describe_lookup
+from relay.handlers.event import EventMetadata
+from relay.handlers.user_code import Stamp, file_stamps, has_changed
+from relay.handlers.worker_main import KEPT_OUTPUT
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, HandlerOutput, Outcome
 from relay.model.event import Capture
 
 _GRACE = 3.0  # seconds that a process may take to end by itself
-_ASKED = 1.0  # seconds that a process which hangs is given to say where
+_LOCATE_SECONDS = 1.0  # seconds that a process which hangs is given to say where
 _LAST_WORDS = 400  # bytes of what Python itself said when it could not start
 # Not found by the folder one is in: the user may have a `relay` of their own.
-_START = "import sys; sys.path.append(sys.argv.pop()); from relay.handlers.child import main; main()"
+_START = "import sys; sys.path.append(sys.argv.pop()); from relay.handlers.worker_main import main; main()"
 _ROOT = str(Path(__file__).parents[2])
 
 _Reply = tuple[bytes, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class WorkerResult:
     """What came of one event, what was printed on the way, and the JSON that answers its sender, if any."""
 
     outcome: Outcome
-    output: Output
+    output: HandlerOutput
     reply: bytes | None = None
 
 
-class BrokenError(HandlersError):
+class BrokenFileError(HandlersError):
     """A file that could not be loaded; `read` is which state of which files that was."""
 
-    def __init__(self, error: HandlersError, output: Output, read: dict[str, Stamp]) -> None:
+    def __init__(self, error: HandlersError, output: HandlerOutput, read: dict[str, Stamp]) -> None:
         super().__init__(error.sentence, hint=error.hint, traceback=error.traceback)
         self.output = output
         self.read = read
@@ -55,7 +54,7 @@ class Worker(asyncio.SubprocessProtocol):
         self.rules: list[dict[str, Any]] = []
         self._options = options
         self._read: dict[str, Stamp] = {}
-        self._frames = frames.Frames()
+        self._frames = protocol.FrameReader()
         self._printed = bytearray()
         self._cut = False
         self._spent = False
@@ -84,13 +83,13 @@ class Worker(asyncio.SubprocessProtocol):
             )
         except OSError as error:
             what = HandlersError(f"cannot start Python for {options.name}: {error.strerror}")
-            raise BrokenError(what, Output(), {}) from error
+            raise BrokenFileError(what, HandlerOutput(), {}) from error
         finally:
             if worker._transport is None:
-                worker._let_go()
+                worker._release_pipes()
             os.close(writing)
         try:
-            worker._take_in(await worker._loaded())
+            worker._handle_reply(await worker._wait_until_loaded())
         except BaseException:
             worker.kill()
             raise
@@ -107,34 +106,34 @@ class Worker(asyncio.SubprocessProtocol):
         return self._gone.is_set()
 
     @property
-    def stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Say whether a file that it has loaded is another one by now."""
-        return changed(self._read)
+        return has_changed(self._read)
 
-    async def run(self, capture: Capture, judgement: Judgement) -> Run:
+    async def run(self, capture: Capture, judgement: EventMetadata) -> WorkerResult:
         """Run an event. One that takes longer than the options say is ended with its process."""
         self._reply = asyncio.get_running_loop().create_future()
         if self.gone:
             self._reply.set_exception(_EndedError(self._status()))
-        asked = frames.frame(frames.HEAD, frames.head(capture, judgement))
-        self._write(asked + frames.frame(frames.BODY, capture.body))
+        asked = protocol.encode_frame(protocol.HEAD, protocol.encode_event(capture, judgement))
+        self._write(asked + protocol.encode_frame(protocol.BODY, capture.body))
         try:
             async with asyncio.timeout(self._options.timeout):
-                _, told = await self._replied()
+                _, told = await self._wait_for_reply()
         except TimeoutError:
             place = await self._where()
             self.kill()
             self._read_rest()
             detail = f"took longer than {self._options.timeout:g} s, so its process was ended"
-            return Run(outcome=Retry(detail), output=self._output(place))
+            return WorkerResult(outcome=AttemptRetry(detail), output=self._output(place))
         except _EndedError as error:
             detail = f"the process of {self._options.name} ended by itself ({error})"
-            return Run(outcome=Retry(detail), output=self._output())
-        self._read.update(_stamps(told))
+            return WorkerResult(outcome=AttemptRetry(detail), output=self._output())
+        self._read.update(_read_stamps(told))
         self._spent = told["last"]
         reply = told.get("reply")
-        return Run(
-            outcome=_outcome(told),
+        return WorkerResult(
+            outcome=_read_outcome(told),
             output=self._output(told["traceback"]),
             reply=None if reply is None else reply.encode(),
         )
@@ -174,24 +173,24 @@ class Worker(asyncio.SubprocessProtocol):
             self._said = (self._said + data)[-_LAST_WORDS:]
             return
         for kind, content in self._frames.feed(data):
-            if kind == frames.OUTPUT:
+            if kind == protocol.OUTPUT:
                 self._printed += content
-            elif kind == frames.CUT:
+            elif kind == protocol.CUT:
                 self._cut = True
-            elif kind == frames.ASK:
-                answer = describe_answer(self._options.find_secret, frames.read(content)["name"])
-                self._write(frames.frame(frames.SECRET, frames.plain(answer)))
-            elif kind == frames.HERE:
+            elif kind == protocol.ASK:
+                answer = describe_lookup(self._options.find_secret, protocol.decode_json(content)["name"])
+                self._write(protocol.encode_frame(protocol.SECRET, protocol.encode_json(answer)))
+            elif kind == protocol.HERE:
                 if self._place and not self._place.done():
                     self._place.set_result(content.decode())
             elif self._reply and not self._reply.done():
-                self._reply.set_result((kind, frames.read(content)))
+                self._reply.set_result((kind, protocol.decode_json(content)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the end (called by asyncio)."""
         del exc
         self._gone.set()
-        self._let_go()
+        self._release_pipes()
         if self._transport is not None:
             self._transport.close()
         if self._reply and not self._reply.done():
@@ -201,10 +200,10 @@ class Worker(asyncio.SubprocessProtocol):
         # What the process printed and could not pass on itself any more.
         with suppress(OSError):
             os.set_blocking(self._pipe, False)
-            while len(self._printed) <= KEPT and (data := os.read(self._pipe, KEPT)):
+            while len(self._printed) <= KEPT_OUTPUT and (data := os.read(self._pipe, KEPT_OUTPUT)):
                 self._printed += data
 
-    def _let_go(self) -> None:
+    def _release_pipes(self) -> None:
         if self._pipe >= 0:
             self._read_rest()
             os.close(self._pipe)
@@ -215,52 +214,52 @@ class Worker(asyncio.SubprocessProtocol):
         pipe = cast("asyncio.WriteTransport", self._transport.get_pipe_transport(0))
         pipe.write(data)
 
-    async def _replied(self) -> _Reply:
+    async def _wait_for_reply(self) -> _Reply:
         assert self._reply is not None
         reply = await self._reply
         # Only now: who was told nothing must not be asked again.
         self._reply = None
         return reply
 
-    async def _loaded(self) -> _Reply:
+    async def _wait_until_loaded(self) -> _Reply:
         name, patience = self._options.name, self._options.patience
         try:
             async with asyncio.timeout(patience):
-                return await self._replied()
+                return await self._wait_for_reply()
         except TimeoutError:
             place = await self._where()
             what = HandlersError(f"{name} took longer than {patience:g} s to load", traceback=place)
         except _EndedError as error:
             said = self._said.decode(errors="replace").strip().rpartition("\n")[2]
             what = HandlersError(f"{name}: its process ended while loading it: {said or error}")
-        raise BrokenError(what, self._output(what.traceback), stamps([str(self._options.path)]))
+        raise BrokenFileError(what, self._output(what.traceback), file_stamps([str(self._options.path)]))
 
-    def _take_in(self, reply: _Reply) -> None:
+    def _handle_reply(self, reply: _Reply) -> None:
         kind, told = reply
-        self._read = _stamps(told)
-        if kind == frames.READY:
+        self._read = _read_stamps(told)
+        if kind == protocol.READY:
             self.rules = told["rules"]
             return
         error = HandlersError(told["sentence"], hint=told["hint"], traceback=told["traceback"])
-        raise BrokenError(error, self._output(error.traceback), self._read)
+        raise BrokenFileError(error, self._output(error.traceback), self._read)
 
     async def _where(self) -> str:
         self._place = asyncio.get_running_loop().create_future()
-        self._write(frames.frame(frames.WHERE))
+        self._write(protocol.encode_frame(protocol.WHERE))
         try:
-            async with asyncio.timeout(_ASKED):
+            async with asyncio.timeout(_LOCATE_SECONDS):
                 return await self._place
         except TimeoutError:
             return ""
 
-    def _output(self, traceback: str = "") -> Output:
+    def _output(self, traceback: str = "") -> HandlerOutput:
         printed, cut = bytes(self._printed), self._cut
         self._printed.clear()
         self._cut = False
-        cut = cut or len(printed) > KEPT
+        cut = cut or len(printed) > KEPT_OUTPUT
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         # A character that the cut went through is left out.
-        return Output(text=decoder.decode(printed[:KEPT], final=not cut), cut=cut, traceback=traceback)
+        return HandlerOutput(text=decoder.decode(printed[:KEPT_OUTPUT], final=not cut), cut=cut, traceback=traceback)
 
     def _status(self) -> str:
         status = self._transport.get_returncode() if self._transport else None
@@ -274,14 +273,14 @@ class _EndedError(Exception):
     """The process ended while it was waited for; never leaves this module."""
 
 
-def _stamps(told: dict[str, Any]) -> dict[str, Stamp]:
+def _read_stamps(told: dict[str, Any]) -> dict[str, Stamp]:
     return {path: tuple(found) if found else None for path, found in told["read"].items()}
 
 
-def _outcome(told: dict[str, Any]) -> Outcome:
+def _read_outcome(told: dict[str, Any]) -> Outcome:
     match told["outcome"]:
         case "succeeded":
-            return Succeeded(told["detail"])
+            return AttemptSucceeded(told["detail"])
         case "failed":
-            return Failed(told["detail"])
-    return Retry(told["detail"], after=told["after"], firm=told["firm"])
+            return AttemptFailed(told["detail"])
+    return AttemptRetry(told["detail"], after=told["after"], firm=told["firm"])

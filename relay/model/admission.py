@@ -1,8 +1,9 @@
 """What a request must be like to come in: the rules of a source, and what is wrong with a request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
+from typing import Protocol, Self
 
 Network = IPv4Network | IPv6Network
 
@@ -79,9 +80,72 @@ class Admission:
     email: EmailField | None = None
 
     @property
-    def examines(self) -> bool:
+    def has_content_rules(self) -> bool:
         """Say whether there is anything to look for in a request that was let in at the door."""
         return bool(self.content_types) or self.schema is not None or self.email is not None
 
 
-OPEN = Admission()
+NO_RULES = Admission()
+
+
+_FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the provider gets back. `body` None means relay's own JSON; `timeout` in seconds.
+
+    `form_body` is for requests that are forms, where their sender takes something else for an error.
+    """
+
+    mode: str = "ack"
+    status: int = 200
+    body: str | None = None
+    content_type: str = "application/json"
+    timeout: float = 10.0
+    form_body: str | None = None
+
+    def to_request(self, media_type: str) -> Self:
+        """Return the answer that suits a request with a body of that media type."""
+        if self.form_body is None or media_type != _FORM:
+            return self
+        return replace(self, body=self.form_body, content_type="text/plain; charset=utf-8")
+
+
+class Claim(StrEnum):
+    """The key is the caller's, somebody else handles it at this moment, or it was handled before."""
+
+    MINE = "mine"
+    BUSY = "busy"
+    DONE = "done"
+
+
+REASONS = {
+    "signature_missing": "No signature header: something removed it, or this is not the provider.",
+    "signature_mismatch": "No known secret gives this signature: the secret is wrong or the body changed.",
+    "header_malformed": "The signature header cannot be read.",
+    "timestamp_stale": "The signature is too old.",
+    "timestamp_future": "The signature is from the future: one of the two clocks is wrong.",
+    "body_malformed": "The body lacks what the signature is made of.",
+    "secret_missing": "There is no secret for this source, so nothing could be checked.",
+    "certificate_missing": "The certificate the signature is made with is not at hand, so nothing was checked.",
+    "verifier_failed": "The verifier of this source failed, so its word counts as no.",
+    "secret_unusable": "The secret is not in the form this provider gives out.",
+    "verification_off": "Verification is off for this source.",
+    "vault_locked": "The vault is locked, so nothing could be checked.",
+    "no_source": "No source is configured for this path.",
+    "no_signature_expected": "This source does not sign its requests.",
+    "event_not_listed": "The source does not list this event type.",
+    "idempotency_key_missing": "The source requires an idempotency key and the request has none.",
+    "schema": "The body does not fit the source's schema.",
+    "content_type": "The source does not take this content type.",
+    "invalid_recipient": "The field that mail goes to holds no mail address.",
+    "handshake": "A setup handshake, answered as the provider expects.",
+    "recovered": "Fetched from the provider's own API afterwards, so no signature could be checked.",
+    "loop": "The request came from a relay: a forward came back.",
+}
+
+
+def describe_reason(reason: str) -> str:
+    """Return the sentence for a reason code; an unknown code is given back as it is."""
+    return REASONS.get(reason, reason)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from relay.model import reasons
+from relay.model import admission
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome, Verdict
 
@@ -30,10 +30,10 @@ class NewBatch:
     include: frozenset[EventOutcome] = frozenset()
 
 
-INCLUDABLE = (EventOutcome.REJECTED, EventOutcome.DUPLICATE, EventOutcome.IGNORED)
+INCLUDABLE_OUTCOMES = (EventOutcome.REJECTED, EventOutcome.DUPLICATE, EventOutcome.IGNORED)
 
 
-def left_out_as(outcome: str, verdict: str, reason: str) -> EventOutcome | None:
+def find_exclusion(outcome: str, verdict: str, reason: str) -> EventOutcome | None:
     """Return as what a bulk replay leaves an event out unless asked to include it; None for one that it takes.
 
     A forged event that `verify = "report"` let in counts as rejected, a handshake that relay answered as ignored.
@@ -46,7 +46,7 @@ def left_out_as(outcome: str, verdict: str, reason: str) -> EventOutcome | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOut:
+class ExcludedEvents:
     """How many events a bulk replay leaves out as an outcome, and why: a code of `model/reasons.py`."""
 
     outcome: EventOutcome
@@ -57,7 +57,7 @@ class LeftOut:
     @property
     def words(self) -> str:
         """Return the number and the reason: `12 failed verification (signature_mismatch)`."""
-        what = "failed verification" if self.is_forged else _LEFT_OUT[self.outcome]
+        what = "failed verification" if self.is_forged else _EXCLUSION_WORDS[self.outcome]
         several = "s" if self.outcome is EventOutcome.DUPLICATE and self.count > 1 else ""
         why = f" ({self.reason})" if self.reason and self.outcome is not EventOutcome.DUPLICATE else ""
         return f"{self.count:,} {what}{several}{why}"
@@ -67,10 +67,10 @@ class LeftOut:
         """Return the reason as a sentence."""
         if self.outcome is EventOutcome.DUPLICATE:
             return "relay has had the same event before."
-        return reasons.sentence(self.reason)
+        return admission.describe_reason(self.reason)
 
 
-_LEFT_OUT = {
+_EXCLUSION_WORDS = {
     EventOutcome.REJECTED: "rejected",
     EventOutcome.DUPLICATE: "duplicate",
     EventOutcome.IGNORED: "ignored",
@@ -112,7 +112,7 @@ class BatchCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class BatchStep:
     """One event to one target."""
 
     event_id: int
@@ -120,12 +120,12 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BatchPlan:
     """What a batch would do: its steps, oldest event first, how many events lead nowhere, and what is left out."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[BatchStep, ...]
     skipped: int = 0
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[ExcludedEvents, ...] = ()
     oldest: datetime | None = None
     newest: datetime | None = None
 

@@ -8,9 +8,9 @@ from functools import partial
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from relay.errors import UsageError
-from relay.model.json_edit import Key, PathError, Splice, splice_json, write_text
+from relay.model.json_paths import Key, PathError, Splice, splice_json, write_text
 from relay.model.parsing import MAX_FIELDS, PayloadError, parse_json
-from relay.model.text import printable
+from relay.model.text import escape_unprintable
 
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/"
@@ -37,7 +37,7 @@ def edit_body(body: bytes, content_type: str, changes: Mapping[str, object]) -> 
     Raises UsageError for a path that leads nowhere, and for a body without fields.
     """
     for path, value in changes.items():
-        body = _splice(body, content_type, path, value).apply(body)
+        body = _splice_body(body, content_type, path, value).apply(body)
     return body
 
 
@@ -52,18 +52,18 @@ def parse_path(path: str) -> tuple[Key, ...]:
         if keys and text[at] == ".":
             at += 1
         elif keys and text[at] != "[":
-            raise _no_path(path)
+            raise _invalid_path_error(path)
         match = _STEP.match(text, at)
         if match is None:
-            raise _no_path(path)
-        keys.append(_key(match))
+            raise _invalid_path_error(path)
+        keys.append(_parse_key(match))
         at = match.end()
     if not keys or text.endswith("."):
-        raise _no_path(path)
+        raise _invalid_path_error(path)
     return tuple(keys)
 
 
-def _key(match: re.Match[str]) -> Key:
+def _parse_key(match: re.Match[str]) -> Key:
     if match["place"] is not None:
         return int(match["place"])
     quoted = match["quoted"]
@@ -74,10 +74,10 @@ def _key(match: re.Match[str]) -> Key:
     try:
         return str(parse_json(quoted))
     except PayloadError as error:
-        raise _no_path(match.string) from error
+        raise _invalid_path_error(match.string) from error
 
 
-def _splice(body: bytes, content_type: str, path: str, value: object) -> Splice:
+def _splice_body(body: bytes, content_type: str, path: str, value: object) -> Splice:
     kind = content_type.partition(";")[0].strip().lower()
     if kind != _FORM and _is_json(body):
         return _splice_json(body, path, parse_path(path), value)
@@ -93,7 +93,7 @@ def _splice(body: bytes, content_type: str, path: str, value: object) -> Splice:
     elif not _is_utf8(body):
         what = "not UTF-8 text"
     raise UsageError(
-        f"'{printable(path, 60)}' cannot be set: the body is {what}.", hint="give the whole body instead"
+        f"'{escape_unprintable(path, 60)}' cannot be set: the body is {what}.", hint="give the whole body instead"
     )
 
 
@@ -124,16 +124,16 @@ def _looks_like_form(body: bytes) -> bool:
 
 def _splice_json(data: bytes, path: str, keys: Sequence[Key], value: object) -> Splice:
     try:
-        return splice_json(data, keys, partial(_write, value, data))
+        return splice_json(data, keys, partial(_write_value, value, data))
     except PathError as error:
         raise UsageError(
-            f"'{printable(path, 60)}' cannot be set: there is nothing in the body at "
-            f"'{printable(str(error.key), 40)}'.",
+            f"'{escape_unprintable(path, 60)}' cannot be set: there is nothing in the body at "
+            f"'{escape_unprintable(str(error.key), 40)}'.",
             hint="name a field of an object, or a position in a list from 0 to its length",
         ) from error
 
 
-def _write(value: object, data: bytes, old: bytes | None) -> bytes:
+def _write_value(value: object, data: bytes, old: bytes | None) -> bytes:
     """Return a value as JSON: one typed in as it was typed, where that is JSON."""
     if not isinstance(value, str):
         return json.dumps(value, ensure_ascii=data.isascii() and b"\\u" in data).encode()
@@ -162,7 +162,7 @@ class _Form:
 
     def __init__(self, body: bytes) -> None:
         self._body = body
-        self._fields = tuple(_fields(body))
+        self._fields = tuple(_split_fields(body))
         self._quote = quote if b"%20" in body and b"+" not in body else quote_plus
 
     def splice(self, path: str, value: object) -> Splice:
@@ -198,7 +198,8 @@ class _Form:
         data, places = self._decoded(field)
         if not _holds_fields(data):
             raise UsageError(
-                f"'{printable(path, 60)}' cannot be set: the field '{printable(field.name, 40)}' holds no JSON.",
+                f"'{escape_unprintable(path, 60)}' cannot be set: the field "
+                f"'{escape_unprintable(field.name, 40)}' holds no JSON.",
                 hint="name the field alone to replace it",
             )
         inner = _splice_json(data, path, keys, value)
@@ -224,7 +225,7 @@ class _Form:
         return self._quote(data, safe="").encode()
 
 
-def _fields(body: bytes) -> list[_Field]:
+def _split_fields(body: bytes) -> list[_Field]:
     found: list[_Field] = []
     at = 0
     # A line end behind a form is no part of its last value.
@@ -242,8 +243,8 @@ def _as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _no_path(path: str) -> UsageError:
+def _invalid_path_error(path: str) -> UsageError:
     return UsageError(
-        f"'{printable(path, 60)}' is no path.",
+        f"'{escape_unprintable(path, 60)}' is no path.",
         hint='write data.object.amount, items[0].id, metadata["a.b"] or /data/object/amount',
     )

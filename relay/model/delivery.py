@@ -12,7 +12,7 @@ from relay.model.event import EventRow, Headers
 
 
 @dataclass(frozen=True, slots=True)
-class Succeeded:
+class AttemptSucceeded:
     """The attempt did what it should."""
 
     name: ClassVar[str] = "succeeded"
@@ -20,7 +20,7 @@ class Succeeded:
 
 
 @dataclass(frozen=True, slots=True)
-class Retry:
+class AttemptRetry:
     """The attempt failed in a way that may pass; `after` is the least wait in seconds, if known.
 
     `unreachable`: not even a connection came about, so the next attempt elsewhere would fail alike.
@@ -39,14 +39,14 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class AttemptFailed:
     """The attempt failed in a way that another attempt cannot change."""
 
     name: ClassVar[str] = "failed"
     detail: str
 
 
-Outcome = Succeeded | Retry | Failed
+Outcome = AttemptSucceeded | AttemptRetry | AttemptFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +108,17 @@ class Route:
         """Say whether the source and any of the types fit; the condition `when` is judged by the caller."""
         if self.sources and source not in self.sources:
             return False
-        return any_listed(types, self.events)
+        return matches_any_type(types, self.events)
 
 
-def listed(type_: str, patterns: tuple[str, ...]) -> bool:
+def matches_type(type_: str, patterns: tuple[str, ...]) -> bool:
     """Say whether an event type fits one of the patterns (`invoice.*`); no patterns means all do."""
     return not patterns or any(fnmatchcase(type_, pattern) for pattern in patterns)
 
 
-def any_listed(types: Iterable[str], patterns: tuple[str, ...]) -> bool:
+def matches_any_type(types: Iterable[str], patterns: tuple[str, ...]) -> bool:
     """Say whether any of several types fits one of the patterns; no patterns means all do."""
-    return not patterns or any(listed(type_, patterns) for type_ in types)
+    return not patterns or any(matches_type(type_, patterns) for type_ in types)
 
 
 class DeliveryState(StrEnum):
@@ -140,7 +140,7 @@ class DeliveryReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class DeliveryChanges:
     """How a delivery differs from its event and its target; None leaves a thing as it was.
 
     `url` sends to an address typed in rather than to a configured target. `path` and `query`
@@ -165,7 +165,7 @@ class Changes:
     forged: bool | None = None
 
 
-NO_CHANGES = Changes()
+NO_CHANGES = DeliveryChanges()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ class NewDelivery:
     target: str
     action: str
     reason: DeliveryReason = DeliveryReason.ROUTED
-    changes: Changes = NO_CHANGES
+    changes: DeliveryChanges = NO_CHANGES
     asked: bool = False
     batch: int | None = None
     lab: int | None = None
@@ -210,7 +210,7 @@ class Delivery:
     target: str
     action: str
     reason: DeliveryReason
-    changes: Changes
+    changes: DeliveryChanges
     state: DeliveryState
     created_at: datetime
     due_at: datetime
@@ -253,7 +253,7 @@ class ReceivedResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class HandlerOutput:
     """What a run of the user's own code left: what it printed and logged, and where it failed.
 
     `text` are at most its first 64 KiB, `cut` when there was more.
@@ -276,7 +276,7 @@ class Attempt:
     detail: str
     request: SentRequest | None = None
     response: ReceivedResponse | None = None
-    output: Output | None = None
+    output: HandlerOutput | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,9 +286,9 @@ class ActionResult:
     outcome: Outcome
     request: SentRequest | None = None
     response: ReceivedResponse | None = None
-    output: Output | None = None
+    output: HandlerOutput | None = None
 
 
-def describe(row: EventRow) -> str:
+def describe_event(row: EventRow) -> str:
     """Return how relay names an event in a sentence: `#42 invoice.paid from stripe`."""
     return f"#{row.id} {row.type} from {row.source}"

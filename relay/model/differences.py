@@ -7,10 +7,10 @@ from enum import Enum
 from typing import Any
 
 from relay.model.event import Headers
-from relay.model.paths import join
+from relay.model.json_paths import append_to_path
 from relay.model.payload import Payload
 
-FACTS = (
+COMPARED_FACTS = (
     "source",
     "type",
     "verdict",
@@ -25,17 +25,17 @@ FACTS = (
 _TEXT_LINES = 2000  # lines of two texts that are compared; difflib takes their product
 
 
-class Missing(Enum):
+class MissingValue(Enum):
     """Stands for a value where there is none; JSON's null is one."""
 
     MISSING = "missing"
 
 
-MISSING = Missing.MISSING
+MISSING = MissingValue.MISSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
+class ComparedEvent:
     """One event as it is compared: `facts` by name, `answers` by target and name, all of it text to be shown.
 
     `query` is used in place of the body where there is none.
@@ -49,7 +49,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ComparedPlace:
     """One place of two events; None stands for nothing there. `part` is fact, header, body or delivery."""
 
     part: str
@@ -70,83 +70,81 @@ class Place:
         return " ".join(part for part in parts if part)
 
 
-def places(left: Side, right: Side, tell: Callable[[object], str]) -> Iterator[Place]:
+def compare_events(left: ComparedEvent, right: ComparedEvent, tell: Callable[[object], str]) -> Iterator[ComparedPlace]:
     """Give every place of two events in order, also those that are the same; `tell` writes a JSON value."""
-    yield from _pairs("fact", FACTS, left.facts, right.facts)
-    one, other = _by_name(left.headers), _by_name(right.headers)
-    yield from _pairs("header", dict.fromkeys([*one, *other]), one, other)
-    yield from _bodies(left, right, tell)
+    yield from _compare_pairs("fact", COMPARED_FACTS, left.facts, right.facts)
+    one, other = _join_headers(left.headers), _join_headers(right.headers)
+    yield from _compare_pairs("header", dict.fromkeys([*one, *other]), one, other)
+    yield from _compare_bodies(left, right, tell)
     for target in dict.fromkeys([*left.answers, *right.answers]):
         mine, yours = left.answers.get(target, {}), right.answers.get(target, {})
-        yield from _pairs("delivery", dict.fromkeys([*mine, *yours]), mine, yours, target)
+        yield from _compare_pairs("delivery", dict.fromkeys([*mine, *yours]), mine, yours, target)
 
 
-def leaves(left: object, right: object, path: str = "") -> Iterator[tuple[str, object, object]]:
+def compare_json(left: object, right: object, path: str = "") -> Iterator[tuple[str, object, object]]:
     """Give the path of every value of two JSON documents with both values; MISSING where there is none."""
     if isinstance(left, dict) and isinstance(right, dict) and (left or right):
         for name in dict.fromkeys([*left, *right]):
-            yield from _members(left, right, name, join(path, str(name), listed=False))
+            yield from _compare_member(left, right, name, append_to_path(path, str(name), listed=False))
     elif isinstance(left, list) and isinstance(right, list) and (left or right):
         one, other = dict(enumerate(left)), dict(enumerate(right))
         for place in range(max(len(left), len(right))):
-            yield from _members(one, other, place, join(path, str(place), listed=True))
+            yield from _compare_member(one, other, place, append_to_path(path, str(place), listed=True))
     else:
         yield path, left, right
 
 
-def same(left: object, right: object) -> bool:
+def is_same_value(left: object, right: object) -> bool:
     """Say whether two leaves are the same JSON: 1, 1.0 and true are three values."""
     return type(left) is type(right) and left == right
 
 
-def _members(
+def _compare_member(
     left: Mapping[Any, object], right: Mapping[Any, object], key: str | int, path: str
 ) -> Iterator[tuple[str, object, object]]:
     if key in left and key in right:
-        yield from leaves(left[key], right[key], path)
+        yield from compare_json(left[key], right[key], path)
     else:
         yield path, left.get(key, MISSING), right.get(key, MISSING)
 
 
-def _pairs(
-    part: str,
-    names: Iterable[str],
-    left: Mapping[str, str | None],
-    right: Mapping[str, str | None],
-    target: str = "",
-) -> Iterator[Place]:
+def _compare_pairs(
+    part: str, names: Iterable[str], left: Mapping[str, str | None], right: Mapping[str, str | None], target: str = ""
+) -> Iterator[ComparedPlace]:
     for name in names:
-        yield Place(part=part, name=name, left=left.get(name), right=right.get(name), target=target)
+        yield ComparedPlace(part=part, name=name, left=left.get(name), right=right.get(name), target=target)
 
 
-def _by_name(headers: Headers) -> dict[str, str | None]:
+def _join_headers(headers: Headers) -> dict[str, str | None]:
     found: dict[str, list[str]] = {}
     for name, value in headers:
         found.setdefault(name.lower(), []).append(value)
     return {name: ", ".join(values) for name, values in found.items()}
 
 
-def _bodies(left: Side, right: Side, tell: Callable[[object], str]) -> Iterator[Place]:
+def _compare_bodies(
+    left: ComparedEvent, right: ComparedEvent, tell: Callable[[object], str]
+) -> Iterator[ComparedPlace]:
     one, other = (Payload.of_request(side.headers, side.content, side.query) for side in (left, right))
     if one.value is None or other.value is None:
-        yield from _texts(one.lines(), other.lines())
+        yield from _compare_texts(one.lines(), other.lines())
         return
     differing = False
-    for path, mine, yours in leaves(one.value, other.value):
+    for path, mine, yours in compare_json(one.value, other.value):
         texts = [None if value is MISSING else tell(value) for value in (mine, yours)]
         differing = differing or texts[0] != texts[1]
-        yield Place(part="body", name=path, left=texts[0], right=texts[1])
+        yield ComparedPlace(part="body", name=path, left=texts[0], right=texts[1])
     if not differing and left.content != right.content:
         # Equal as JSON, yet not the same bytes: what breaks a signature without showing anywhere.
         sizes = [f"{len(side.content)} bytes" for side in (left, right)]
-        yield Place(part="body", name="bytes", left=sizes[0], right=sizes[1])
+        yield ComparedPlace(part="body", name="bytes", left=sizes[0], right=sizes[1])
 
 
-def _texts(left: list[str], right: list[str]) -> Iterator[Place]:
+def _compare_texts(left: list[str], right: list[str]) -> Iterator[ComparedPlace]:
     one, other = left[:_TEXT_LINES], right[:_TEXT_LINES]
     matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
     for _, start, end, begin, stop in matcher.get_opcodes():
-        yield Place(
+        yield ComparedPlace(
             part="body",
             name=f"line {start + 1}",
             left="\n".join(one[start:end]) if end > start else None,

@@ -6,13 +6,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from relay.model.admission import OPEN, Admission, Problem
-from relay.model.answer import Answer
-from relay.model.charsets import media_type
-from relay.model.items import ItemPaths, RequestItems, Split
-from relay.model.message import Matching, StatusReport, Tracked
+from relay.model.admission import NO_RULES, Admission, Answer, Problem
+from relay.model.message import Matching, MessageTracking, StatusReport
 from relay.model.payload import Payload
+from relay.model.request_items import ItemPaths, RequestItems, Split
 from relay.model.secret import Secret
+from relay.model.text import parse_media_type
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -53,7 +52,7 @@ class Capture:
     @property
     def content_type(self) -> str:
         """Return the media type alone, lower-case, without parameters."""
-        return media_type(self.header("Content-Type") or "")
+        return parse_media_type(self.header("Content-Type") or "")
 
     @property
     def payload(self) -> Payload:
@@ -140,7 +139,7 @@ class SignatureScheme(Protocol):
         ...
 
 
-class Pick(Protocol):
+class Extractor(Protocol):
     """Takes one text out of a request: an event type, an idempotency key."""
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
@@ -205,10 +204,10 @@ class Source:
     path: str
     title: str = ""
     scheme: SignatureScheme | None = None
-    event_type: Pick | None = None
+    event_type: Extractor | None = None
     items: ItemPaths | None = None
-    idempotency_key: Pick | None = None
-    summary: Pick | None = None
+    idempotency_key: Extractor | None = None
+    summary: Extractor | None = None
     secrets: tuple[Secret, ...] = ()
     local: LocalKey | None = None
     missing_secrets: tuple[str, ...] = ()
@@ -219,7 +218,7 @@ class Source:
     events: tuple[str, ...] = ()
     deliver_duplicates: bool = False
     require_idempotency_key: bool = False
-    admission: Admission = OPEN
+    admission: Admission = NO_RULES
     verify_tokens: tuple[Secret, ...] = ()
     deliver_handshakes: bool = False
     answer: Answer = field(default_factory=Answer)
@@ -335,7 +334,7 @@ class NewEvent:
     status: int
     sample: bool = False
     summary: str = ""
-    tracked: Tracked | None = None
+    tracked: MessageTracking | None = None
     recovered: bool = False
     sent_at: datetime | None = None
     unless_known: bool = False

@@ -15,10 +15,10 @@ class LabState(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-OVER = frozenset({LabState.DONE, LabState.CANCELLED, LabState.INTERRUPTED})
+ENDED_STATES = frozenset({LabState.DONE, LabState.CANCELLED, LabState.INTERRUPTED})
 
 
-class Finding(StrEnum):
+class LabFinding(StrEnum):
     """What an experiment came to. UNCLEAR: relay saw nothing wrong that it could be sure of; a person should look."""
 
     PASSED = "passed"
@@ -28,7 +28,7 @@ class Finding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class LabSettings:
     """The numbers of a run.
 
     `times` is how many copies or orders, None being each experiment's own number; `seed` decides every
@@ -45,7 +45,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewRun:
+class NewLabRun:
     """What somebody asked for: experiments by name, on the events that `query` matches or that are named."""
 
     experiments: tuple[str, ...]
@@ -60,7 +60,7 @@ class NewRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class LabTrial:
     """One experiment of a run as planned.
 
     `sends` is the most it makes; `skipped` says of an event why the experiment cannot be made on it, and
@@ -75,14 +75,14 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedLabRun:
     """A run before it begins. `notes` say what is true of all its experiments."""
 
     query: str
     events: tuple[int, ...]
     target: str
-    settings: Settings
-    trials: tuple[Trial, ...]
+    settings: LabSettings
+    trials: tuple[LabTrial, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -92,7 +92,7 @@ class Planned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Planned):
+class LabRun(PlannedLabRun):
     """A run in the store. The first `ended` of its trials are over; `made` sends have begun."""
 
     id: int
@@ -105,7 +105,7 @@ class Run(Planned):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shot:
+class PlannedSend:
     """One send as planned: `wait` seconds after the one before it. `role` is what it is for, `label` says so."""
 
     event_id: int
@@ -115,16 +115,16 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
+class SendRound:
     """Sends that belong together: one after another, or all `at_once`; `one_delivery` makes them its attempts."""
 
-    shots: tuple[Shot, ...]
+    shots: tuple[PlannedSend, ...]
     at_once: bool = False
     one_delivery: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
+class LabSend:
     """One send of a run and what came of it.
 
     `place` counts the sends of a run from 1, `trial` and `round` from 0; `attempt` is which one of its
@@ -166,16 +166,16 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class TrialVerdict:
     """What an experiment came to, in a sentence, with what to do. `finding` is None until it is over."""
 
-    finding: Finding | None
+    finding: LabFinding | None
     sentence: str
     advice: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class ShuffledOrder:
     """One order of the shuffle: the events as they were sent, and those that were not taken in it."""
 
     number: int
@@ -196,37 +196,37 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class TrialResult:
     """One experiment of a run with everything it showed.
 
     `differing` are the places of sends that were answered otherwise than the first of their event;
     `at_once` is how many of them were under way together at the most.
     """
 
-    trial: Trial
+    trial: LabTrial
     title: str
     finds: str
-    judged: Judged
-    sends: tuple[Send, ...]
+    judged: TrialVerdict
+    sends: tuple[LabSend, ...]
     statuses: tuple[tuple[str, int], ...] = ()
     latency: Latency | None = None
     differing: frozenset[int] = frozenset()
-    orders: tuple[Order, ...] = ()
+    orders: tuple[ShuffledOrder, ...] = ()
     at_once: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class LabReport:
     """A run with the results of its experiments so far."""
 
-    run: Run
-    results: tuple[Result, ...] = field(default_factory=tuple)
+    run: LabRun
+    results: tuple[TrialResult, ...] = field(default_factory=tuple)
 
     @property
-    def finding(self) -> Finding | None:
+    def finding(self) -> LabFinding | None:
         """Return the worst finding of all; None while the run goes on."""
-        if self.run.state not in OVER:
+        if self.run.state not in ENDED_STATES:
             return None
         found = [result.judged.finding for result in self.results if result.judged.finding]
-        ranks = (Finding.FAILED, Finding.UNCLEAR, Finding.PASSED, Finding.SKIPPED)
+        ranks = (LabFinding.FAILED, LabFinding.UNCLEAR, LabFinding.PASSED, LabFinding.SKIPPED)
         return next((one for one in ranks if one in found), None)

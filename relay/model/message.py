@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from email.utils import getaddresses
 from enum import StrEnum
 
-from relay.model.text import printable
+from relay.model.text import escape_unprintable
 
 MAX_ADDRESSES = 50
 MAX_ID = 200  # characters of an id; longer ones are refused rather than cut
@@ -48,13 +48,11 @@ class MessageStatus(StrEnum):
 
 _RANKS = {status: rank for rank, status in enumerate(MessageStatus)}
 
-ARRIVED = frozenset(
-    (MessageStatus.DELIVERED, MessageStatus.OPENED, MessageStatus.CLICKED, MessageStatus.COMPLAINED)
-)
+ARRIVED = frozenset((MessageStatus.DELIVERED, MessageStatus.OPENED, MessageStatus.CLICKED, MessageStatus.COMPLAINED))
 LOST = frozenset((MessageStatus.FAILED, MessageStatus.UNDELIVERED, MessageStatus.BOUNCED))
 
 
-def furthest(statuses: Iterable[MessageStatus]) -> MessageStatus:
+def find_furthest(statuses: Iterable[MessageStatus]) -> MessageStatus:
     """Return where a message stands that was told these statuses, in whatever order and however often.
 
     Raises ValueError for none.
@@ -106,7 +104,7 @@ class StatusReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tracked:
+class MessageTracking:
     """What an event tells of messages, and how these are found."""
 
     reports: tuple[StatusReport, ...]
@@ -191,7 +189,7 @@ class MessageFilter:
 _NUMBER = re.compile(r"[+0-9() ./-]{3,40}")
 
 
-def addresses(text: str) -> tuple[str, ...]:
+def parse_addresses(text: str) -> tuple[str, ...]:
     """Return who a text names, each in the one form that addresses are compared in.
 
     Mail addresses lower-case and without display names, phone numbers as their digits alone with the
@@ -205,7 +203,95 @@ def addresses(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))[:MAX_ADDRESSES] or ((text.lower(),) if text else ())
 
 
-def bare_id(text: str) -> str:
+def normalize_id(text: str) -> str:
     """Return an id in the one form that ids are compared in: on one line, no angle brackets around it."""
-    shown = printable(text.strip())
+    shown = escape_unprintable(text.strip())
     return shown[1:-1] if shown.startswith("<") and shown.endswith(">") else shown
+
+
+# No provider reports whether an SMS was opened or clicked: a rate of 0 would be a claim.
+OPENED_CHANNELS = frozenset({"email"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageCounts:
+    """Messages counted by where they stand; each counts once.
+
+    `sent` left relay or the app (a mail in the outbox did not); `delivered` reached the recipient,
+    `failed` failed, was undelivered or bounced; `opened`, `clicked` and `complained` are among
+    those that were told so. What is neither delivered nor failed is under way.
+    """
+
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    opened: int = 0
+    clicked: int = 0
+    complained: int = 0
+
+    @property
+    def under_way(self) -> int:
+        """Return how many are neither delivered nor failed."""
+        return self.sent - self.delivered - self.failed
+
+    @property
+    def delivery_rate(self) -> float | None:
+        """Return delivered of sent, 0 to 1; None where nothing was sent."""
+        return _divide(self.delivered, self.sent)
+
+    @property
+    def open_rate(self) -> float | None:
+        """Return opened of delivered, 0 to 1; None where nothing was delivered."""
+        return _divide(self.opened, self.delivered)
+
+    @property
+    def click_rate(self) -> float | None:
+        """Return clicked of delivered, 0 to 1; None where nothing was delivered."""
+        return _divide(self.clicked, self.delivered)
+
+    def __add__(self, other: "MessageCounts") -> "MessageCounts":
+        return MessageCounts(
+            sent=self.sent + other.sent,
+            delivered=self.delivered + other.delivered,
+            failed=self.failed + other.failed,
+            opened=self.opened + other.opened,
+            clicked=self.clicked + other.clicked,
+            complained=self.complained + other.complained,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayCounts:
+    """The messages of one channel that were sent on one day (UTC), and what became of them since."""
+
+    day: date
+    channel: str
+    counts: MessageCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusCount:
+    """How many messages of a channel and provider stand at a status."""
+
+    channel: str
+    provider: str
+    status: str
+    count: int
+
+
+def add_up_counts(days: Iterable[DayCounts], channel: str | None = None) -> MessageCounts:
+    """Return the sum of some days, of one channel or of all."""
+    wanted = (day.counts for day in days if channel in (None, day.channel))
+    return sum(wanted, MessageCounts())
+
+
+def group_by_day(days: Iterable[DayCounts]) -> dict[date, MessageCounts]:
+    """Return the counts of each day over all channels."""
+    found: dict[date, MessageCounts] = {}
+    for day in days:
+        found[day.day] = found.get(day.day, MessageCounts()) + day.counts
+    return found
+
+
+def _divide(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -5,11 +5,26 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from relay.model.charsets import codec, decode, decode_field, is_whole, media_type, parameters
-from relay.model.multipart import MultipartError, UploadedFile, split_parts
-from relay.model.parsing import JSON_LINES, PayloadError, parse_form, parse_json, parse_json_lines
-from relay.model.text import printable
-from relay.model.unpacking import Unpacked, unpack
+from relay.model.content_encoding import Unpacked, unpack
+from relay.model.parsing import (
+    JSON_LINES,
+    MultipartError,
+    PayloadError,
+    UploadedFile,
+    parse_form,
+    parse_json,
+    parse_json_lines,
+    split_parts,
+)
+from relay.model.text import (
+    decode_bytes,
+    decode_field,
+    escape_unprintable,
+    find_codec,
+    is_utf8_text,
+    parse_media_type,
+    parse_parameters,
+)
 
 __all__ = ["Payload", "PayloadError", "parse_form", "parse_json"]
 
@@ -67,7 +82,7 @@ class Payload:
         self._unpacked: Unpacked | None = None
         self._fields: _Fields | None = None
         self._document: _Document | None = None
-        self.media_type = media_type(content_type)
+        self.media_type = parse_media_type(content_type)
         self.is_form = self.media_type == FORM
 
     @classmethod
@@ -119,15 +134,15 @@ class Payload:
         charset = self._charset
         if self.unpacked.problem:
             return self.unpacked.problem
-        if charset and codec(charset) is None:
-            return f"its charset {printable(charset, 40)} is unknown here: read as UTF-8"
+        if charset and find_codec(charset) is None:
+            return f"its charset {escape_unprintable(charset, 40)} is unknown here: read as UTF-8"
         return self._read_fields().problem
 
     @property
     def text(self) -> str | None:
         """Return the unpacked body as text, by its charset; None where it is not text in it."""
         try:
-            return decode(self.unpacked.content, self._charset)
+            return decode_bytes(self.unpacked.content, self._charset)
         except UnicodeDecodeError:
             return None
 
@@ -135,7 +150,7 @@ class Payload:
     def readable_text(self) -> str:
         """Return the unpacked body as the text it most likely is; what is no text in it is replaced."""
         text = self.text
-        return decode(self.unpacked.content, self._charset, "replace") if text is None else text
+        return decode_bytes(self.unpacked.content, self._charset, "replace") if text is None else text
 
     @property
     def form(self) -> tuple[tuple[str, str], ...]:
@@ -224,11 +239,11 @@ class Payload:
 
     @property
     def _charset(self) -> str:
-        return parameters(self._content_type).get("charset", "") if ";" in self._content_type else ""
+        return parse_parameters(self._content_type).get("charset", "") if ";" in self._content_type else ""
 
     def _decoded(self) -> str:
         try:
-            return decode(self.unpacked.content, self._charset)
+            return decode_bytes(self.unpacked.content, self._charset)
         except UnicodeDecodeError as error:
             called = "UTF-8" if error.encoding in ("utf-8", "utf_8") else error.encoding
             raise PayloadError(f"not {called} text at byte {error.start}") from error
@@ -274,10 +289,8 @@ class Payload:
             return _Fields(pairs=_by_charset(parse_form(self.unpacked.content), self._charset, {}))
         if self.media_type != MULTIPART:
             return _Fields()
-        parts, whole = split_parts(self.unpacked.content, parameters(self._content_type).get("boundary", ""))
-        texts = tuple(
-            (one.name, one.value.decode("utf-8", "surrogateescape")) for one in parts if not one.file
-        )
+        parts, whole = split_parts(self.unpacked.content, parse_parameters(self._content_type).get("boundary", ""))
+        texts = tuple((one.name, one.value.decode("utf-8", "surrogateescape")) for one in parts if not one.file)
         return _Fields(
             pairs=_by_charset(texts, self._charset, {one.name: one.charset for one in parts if one.charset}),
             files=tuple(one.file for one in parts if one.file),
@@ -302,7 +315,7 @@ def _by_charset(
     general = charset or told.get("_charset_") or told.get("charset") or ""
 
     def read(text: str, sure: str, likely: object) -> str:
-        if sure or is_whole(text):
+        if sure or is_utf8_text(text):
             return decode_field(text, sure)
         return decode_field(text, likely if isinstance(likely, str) else general)
 

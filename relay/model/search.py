@@ -7,8 +7,7 @@ from datetime import datetime, time, timedelta
 from difflib import get_close_matches
 
 from relay.errors import UsageError
-from relay.model.numbers import spans
-from relay.model.text import printable
+from relay.model.text import escape_unprintable
 
 KEYS: dict[str, str] = {
     "source": "a source's name, `*` allowed",
@@ -116,7 +115,7 @@ class Query:
 EVERYTHING = Query(text="")
 
 
-def parse(text: str, now: datetime, *, lenient: bool = False) -> Query:
+def parse_query(text: str, now: datetime, *, lenient: bool = False) -> Query:
     """Read a query; never raises. `now` is what ages such as `after:2h` count from.
 
     An unknown filter is a problem; `lenient`, for a search that is still being typed, makes it a note and
@@ -131,13 +130,13 @@ def parse(text: str, now: datetime, *, lenient: bool = False) -> Query:
                 terms.append(Term(text=OR, problem=_STRAY))
             joins = True
             continue
-        term = _read(match, now)
+        term = _read_term(match, now)
         if lenient and not term.key and not term.value.strip():
             continue
         if lenient and term.key and not _is_known(term.key.lower()):
-            near = _nearest(term.key)
+            near = _suggest_filter(term.key)
             hint = f"; did you mean {near}:?" if near else ""
-            notes.append(f'"{printable(term.key, 60)}:" is not a filter, searched as text{hint}')
+            notes.append(f'"{escape_unprintable(term.key, 60)}:" is not a filter, searched as text{hint}')
             term = Term(
                 text=term.text,
                 value=match[0].removeprefix("-").replace('"', ""),
@@ -145,7 +144,7 @@ def parse(text: str, now: datetime, *, lenient: bool = False) -> Query:
                 quoted=term.quoted,
                 closed=term.closed,
             )
-        terms.append(_either(terms.pop(), term) if joins and terms else term)
+        terms.append(_join_alternatives(terms.pop(), term) if joins and terms else term)
         joins = False
     if joins and not lenient:
         terms.append(Term(text=OR, problem=_STRAY))
@@ -155,15 +154,15 @@ def parse(text: str, now: datetime, *, lenient: bool = False) -> Query:
     return Query(text=text[:MAX_LENGTH], terms=tuple(terms), notes=tuple(notes))
 
 
-def parse_strictly(text: str, now: datetime) -> Query:
+def parse_query_strictly(text: str, now: datetime) -> Query:
     """Read a query that decides which events something is done with. Raises UsageError with every problem."""
-    query = parse(text, now)
+    query = parse_query(text, now)
     if query.problems:
         raise UsageError("; ".join(query.problems), hint=HELP)
     return query
 
 
-def moment(value: str, now: datetime) -> datetime | None:
+def parse_moment(value: str, now: datetime) -> datetime | None:
     """Return the time that an age (`2h`, counted back from `now`) or a time stands for, aware; None for neither.
 
     A time without a zone is one of this computer; one without a day is the last such time before `now`.
@@ -181,13 +180,13 @@ def moment(value: str, now: datetime) -> datetime | None:
         return None
 
 
-def size_limit(value: str) -> tuple[str, int] | None:
+def parse_size_limit(value: str) -> tuple[str, int] | None:
     """Return the comparison and the bytes that `>10kB` stands for; None where it is no size."""
     match = _SIZE.fullmatch(value)
     return (match[1] or "=", int(float(match[2]) * _BYTES[(match[3] or "").lower()])) if match else None
 
 
-def grammar() -> tuple[tuple[str, str], ...]:
+def list_grammar() -> tuple[tuple[str, str], ...]:
     """Return what can be written in a search, each with what it means."""
     return (
         ("word", "events whose headers, query or body hold a word that begins so"),
@@ -199,9 +198,9 @@ def grammar() -> tuple[tuple[str, str], ...]:
     )
 
 
-def local_moments(text: str, now: datetime) -> str:
+def localize_moments(text: str, now: datetime) -> str:
     """Return a search whose times say the zone of this computer, for a relay that may be in another."""
-    terms = parse(text, now).terms
+    terms = parse_query(text, now).terms
     for term in (one for whole in terms for one in (whole.any_of or (whole,))):
         if term.moment is not None and not _AGE.fullmatch(term.value):
             minus = "-" if term.negated else ""
@@ -212,7 +211,7 @@ def local_moments(text: str, now: datetime) -> str:
 _STRAY = "OR stands between two terms: source:stripe OR source:github"
 
 
-def _read(match: re.Match[str], now: datetime) -> Term:
+def _read_term(match: re.Match[str], now: datetime) -> Term:
     # A payload that is a list: payload[0].id.
     key = re.sub(r"^(payload)\[", r"\1.[", match["key"] or "", flags=re.IGNORECASE)
     family = key.partition(".")[0].lower()
@@ -226,17 +225,15 @@ def _read(match: re.Match[str], now: datetime) -> Term:
         negated=bool(match["minus"]),
         quoted=quoted,
         closed=bool(match["end"]),
-        moment=moment(match["quoted"] or match["bare"] or "", now) if name in ("after", "before") else None,
+        moment=parse_moment(match["quoted"] or match["bare"] or "", now) if name in ("after", "before") else None,
     )
-    return replace(term, problem=_problem(term))
+    return replace(term, problem=_find_problem(term))
 
 
-def _either(left: Term, right: Term) -> Term:
+def _join_alternatives(left: Term, right: Term) -> Term:
     members = (*(left.any_of or (left,)), right)
     problems = dict.fromkeys(term.problem for term in members if term.problem)
-    return Term(
-        text=f" {OR} ".join(term.text for term in members), any_of=members, problem="; ".join(problems)
-    )
+    return Term(text=f" {OR} ".join(term.text for term in members), any_of=members, problem="; ".join(problems))
 
 
 def _is_known(key: str) -> bool:
@@ -244,58 +241,105 @@ def _is_known(key: str) -> bool:
     return key in KEYS or bool(dot and rest and family in FAMILIES)
 
 
-def _problem(term: Term) -> str:
+def _find_problem(term: Term) -> str:
     key, value = term.key, term.value
     if not key:
         return "" if value.strip() else '"" looks for nothing: write a word between the quotes'
     if not _is_known(key.lower()):
-        return _unknown(term)
+        return _describe_unknown_filter(term)
     if value == "":
         return f"{key}: needs a value: {KEYS.get(key) or FAMILIES[key.partition('.')[0]]}"
-    return _value_problem(term)
+    return _find_value_problem(term)
 
 
-def _value_problem(term: Term) -> str:
+def _find_value_problem(term: Term) -> str:
     key, value = term.key, term.value
     if key in _CHOICES and value.lower() not in _CHOICES[key]:
-        return f"{key}:{value} is not one of {', '.join(sorted(_CHOICES[key]))}{_near(value.lower(), _CHOICES[key])}"
+        return (
+            f"{key}:{value} is not one of "
+            f"{', '.join(sorted(_CHOICES[key]))}{_suggest_value(value.lower(), _CHOICES[key])}"
+        )
     if key in ("after", "before") and term.moment is None:
         return f"{key}:{value} is not a time: write an age such as 2h, or 2026-01-31"
     if key == "status" and not _STATUS.fullmatch(value):
         return f"status:{value} is not a status: write 200, 4xx or >=400"
-    if key == "size" and size_limit(value) is None:
+    if key == "size" and parse_size_limit(value) is None:
         return f"size:{value} is not a size: write >10kB or <=1MB"
-    if key.startswith(("payload.", "query.")) and not term.quoted and _miscompared(value):
-        return f'{key}:{value} compares with no number: write {key}:>1000, or "{printable(value, 40)}" for the text'
-    return _unnumbered(value) if key == "id" else ""
+    if key.startswith(("payload.", "query.")) and not term.quoted and _is_bad_comparison(value):
+        return (
+            f"{key}:{value} compares with no number: write {key}:>1000, or "
+            f'"{escape_unprintable(value, 40)}" for the text'
+        )
+    return _find_number_problem(value) if key == "id" else ""
 
 
-def _unknown(term: Term) -> str:
-    near = _nearest(term.key)
+def _describe_unknown_filter(term: Term) -> str:
+    near = _suggest_filter(term.key)
     known = ", ".join((*KEYS, *(f"{family}.NAME" for family in FAMILIES)))
     meant = f"did you mean {near}:?" if near else f"there are {known}"
-    return f'"{printable(term.key, 60)}:" is not a filter; {meant} (in quotes it is looked for as text)'
+    return f'"{escape_unprintable(term.key, 60)}:" is not a filter; {meant} (in quotes it is looked for as text)'
 
 
-def _nearest(key: str) -> str:
+def _suggest_filter(key: str) -> str:
     """Return the filter that somebody most likely meant; "" where none is near."""
     first, _, rest = key.partition(".")
     near = get_close_matches(first.lower(), (*KEYS, *FAMILIES), n=1)
-    return f"{near[0]}.{printable(rest, 60) or 'NAME'}" if near and near[0] in FAMILIES else "".join(near)
+    return f"{near[0]}.{escape_unprintable(rest, 60) or 'NAME'}" if near and near[0] in FAMILIES else "".join(near)
 
 
-def _near(value: str, choices: Iterable[str]) -> str:
+def _suggest_value(value: str, choices: Iterable[str]) -> str:
     near = get_close_matches(value, choices, n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _miscompared(value: str) -> bool:
+def _is_bad_comparison(value: str) -> bool:
     return value[:1] in (">", "<") and not COMPARISON.fullmatch(value)
 
 
-def _unnumbered(value: str) -> str:
+def _find_number_problem(value: str) -> str:
     try:
-        spans(value)
+        parse_spans(value)
     except ValueError as error:
         return f"id:{value[:60]} holds {error}: write 7, 10-20 or 1,5,9-12"
     return ""
+
+
+MAX_SPANS = 500  # parts of one list
+_SPAN = re.compile(r"(\d{1,18})(?:-(\d{1,18})|\.\.(\d{1,18})?)?")
+
+IdSpan = tuple[int, int | None]  # from, to, both included; None where there is no end
+
+
+def parse_spans(text: str) -> tuple[IdSpan, ...]:
+    """Read a list of numbers and ranges (`9-12`, `9..12`, `9..`). Raises ValueError for anything else."""
+    parts = text.split(",")
+    if len(parts) > MAX_SPANS:
+        raise ValueError(f"more than {MAX_SPANS} numbers and ranges")
+    return tuple(_parse_span(part) for part in parts)
+
+
+def format_spans(numbers: Iterable[int]) -> str:
+    """Return numbers as the shortest list that means the same, lowest first: `1,5,9-12`."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(_format_span(low, high) for low, high in runs)
+
+
+def _parse_span(part: str) -> IdSpan:
+    match = _SPAN.fullmatch(part)
+    if match is None:
+        raise ValueError("not an event number")
+    low, dashed, dotted = match.groups()
+    if dashed or dotted:
+        return int(low), int(dashed or dotted)
+    return int(low), None if ".." in part else int(low)
+
+
+def _format_span(low: int, high: int) -> str:
+    if low == high:
+        return str(low)
+    return f"{low},{high}" if high == low + 1 else f"{low}-{high}"

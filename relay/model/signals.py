@@ -53,7 +53,7 @@ class TargetChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RequestRefused:
     """A request was turned away at the door and not stored; `remote` is who called, "" where nobody knows."""
 
     source: str
@@ -101,7 +101,7 @@ Signal = (
     | MessageChanged
     | TunnelChanged
     | TargetChanged
-    | Refused
+    | RequestRefused
     | LabChanged
     | VaultChanged
     | HandlersChanged

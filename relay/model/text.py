@@ -1,11 +1,14 @@
 """How captured text is made harmless before a person sees it."""
 
+import codecs
+import json
 import re
+from functools import lru_cache
 
 # C0, DEL, C1, bidi controls, line and paragraph separators, lone surrogates: everything
 # that could move a cursor, recolour a terminal, forge a log line or swap letters around.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]",
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
 
 _SECRET_NAME = re.compile(
@@ -21,14 +24,14 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def printable(text: str | bytes, limit: int | None = None) -> str:
+def escape_unprintable(text: str | bytes, limit: int | None = None) -> str:
     r"""Return `text` on one line with every control character written as `\xNN` or `\uNNNN`.
 
     Bytes are read as UTF-8, or as latin-1 where they are not. With `limit`, longer text is
     cut at that many characters and ends in an ellipsis.
     """
     if isinstance(text, bytes):
-        text = readable(text)
+        text = decode_text(text)
     # Nearly everything is printable already, and asking costs a tenth of looking.
     shown = text if text.isprintable() else _UNPRINTABLE.sub(_escape, text)
     if limit is not None and len(shown) > limit:
@@ -36,7 +39,7 @@ def printable(text: str | bytes, limit: int | None = None) -> str:
     return shown
 
 
-def readable(value: bytes) -> str:
+def decode_text(value: bytes) -> str:
     """Return bytes as the text they most likely are: UTF-8, else latin-1 (never an error)."""
     try:
         return value.decode()
@@ -44,9 +47,9 @@ def readable(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def header_text(value: str) -> str:
+def decode_header_text(value: str) -> str:
     """Return a captured header value (latin-1, one character a byte) as readable text."""
-    return readable(value.encode("latin-1"))
+    return decode_text(value.encode("latin-1"))
 
 
 def is_sensitive(name: str) -> bool:
@@ -54,14 +57,89 @@ def is_sensitive(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def redact(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def redact_pairs(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Return header or field pairs with the values of sensitive names replaced."""
     return tuple((name, REDACTED if is_sensitive(name) else value) for name, value in pairs)
 
 
-def size(count: int) -> str:
+def format_size(count: int) -> str:
     """Return a number of bytes as people say it."""
     for unit, whole in (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1000)):
         if count >= whole:
             return f"{count / whole:.1f} {unit}"
     return f"{count} B"
+
+
+UTF_8 = "utf-8"
+
+_PARAMETER = re.compile(r";\s*([^\s=;]+)\s*=\s*(\"(?:\\.|[^\"\\])*\"|[^;\s]*)")
+# Python codecs that are no charset: they run escapes, or take more than linear time.
+_NO_CHARSETS = frozenset(
+    ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf-7", "mbcs", "oem")
+)
+_SURROGATE = re.compile("[\udc80-\udcff]")
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def parse_media_type(content_type: str) -> str:
+    """Return the media type of a Content-Type header alone, lower-case."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def parse_parameters(header: str) -> dict[str, str]:
+    """Return the parameters of a header such as Content-Type by their lower-case names, quotes undone."""
+    found: dict[str, str] = {}
+    for name, value in _PARAMETER.findall(header):
+        text = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+        found.setdefault(name.lower(), text)
+    return found
+
+
+@lru_cache(maxsize=64)
+def find_codec(charset: str) -> str | None:
+    """Return the name of the codec that reads a charset; None for one that is unknown here."""
+    try:
+        found = codecs.lookup(charset.strip().strip("'\"")[:40])
+    except (LookupError, ValueError):
+        return None
+    # bytes.decode() refuses the codecs that do not give text, and says so by LookupError alone.
+    if found.name in _NO_CHARSETS or not getattr(found, "_is_text_encoding", True):
+        return None
+    return found.name
+
+
+def decode_bytes(data: bytes, charset: str = "", errors: str = "strict") -> str:
+    """Return the text that bytes stand for: by their byte order mark, else the charset, else UTF-8.
+
+    Unmarked JSON in UTF-16 and UTF-32 is recognised by its zero bytes (RFC 4627, 3). A charset that is
+    unknown here reads as UTF-8. Raises UnicodeDecodeError.
+    """
+    for mark, marked in _BOMS:
+        if data.startswith(mark):
+            return data.decode(marked, errors)
+    name = find_codec(charset) if charset else None
+    if name is None and b"\0" in data[:4]:
+        name = json.detect_encoding(data)
+    return data.decode(name or UTF_8, errors)
+
+
+def decode_field(text: str, charset: str = "") -> str:
+    """Return a form's text, its bytes so far read as UTF-8 with surrogates for what is none, by its charset."""
+    name = find_codec(charset) if charset else None
+    if name is None:
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode(name)
+    except UnicodeError:
+        return text
+
+
+def is_utf8_text(text: str) -> bool:
+    """Say whether the bytes that a form's text was read from were UTF-8."""
+    return not _SURROGATE.search(text)

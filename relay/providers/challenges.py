@@ -9,31 +9,32 @@ from types import MappingProxyType
 
 from relay.model.event import Capture
 from relay.model.secret import Secret
-from relay.providers.challenge import (
+from relay.providers.generic_challenges import (
+    GENERIC_CHALLENGES,
+    WITHOUT_PROVIDER,
     Challenge,
+    ChallengeReply,
     Proof,
-    Reply,
-    echo,
-    form_fields,
+    echo_reply,
+    find_query_value,
     json_reply,
-    json_where,
-    query_parameter,
-    query_value,
+    parse_form_fields,
+    read_json_where,
+    read_query_parameter,
     visible_text,
 )
-from relay.providers.common_challenges import COMMON, WITHOUT_PROVIDER
 
 # What is asked for is signed or sent back, so it must be too plain to be anything else: whoever may
 # choose the text of an HMAC could have a whole forged event signed (X's crc_token, Zoom's plainToken).
 _PLAIN = re.compile(r"[A-Za-z0-9+/=_.~-]{1,256}")
-_SMALL = 1_000  # bytes of a body with nothing but a check in it
+_MAX_CHECK_BODY = 1_000  # bytes of a body with nothing but a check in it
 _DISCORD_PING = re.compile(rb'"type"\s*:\s*[01]\b')
 _SNS_HOST = re.compile(r"https://sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?/")
 
 
 def find_challenge(provider: str, capture: Capture) -> tuple[Challenge, str] | None:
     """Return the handshake that a request is, with what it asks for; None for an ordinary request."""
-    known = COMMON if provider in WITHOUT_PROVIDER else CHALLENGES.get(provider, ())
+    known = GENERIC_CHALLENGES if provider in WITHOUT_PROVIDER else CHALLENGES.get(provider, ())
     for challenge in known:
         asked = challenge.asked(capture)
         if asked is not None:
@@ -41,49 +42,49 @@ def find_challenge(provider: str, capture: Capture) -> tuple[Challenge, str] | N
     return None
 
 
-def offered_secret(provider: str, capture: Capture) -> str:
+def find_offered_secret(provider: str, capture: Capture) -> str:
     """Return the secret that a handshake brought; "" where it brought none."""
     found = find_challenge(provider, capture)
     reply = found[0].reply(found[1], None) if found else None
     return reply.offered if reply else ""
 
 
-def subscription_link(capture: Capture) -> str | None:
+def find_subscription_link(capture: Capture) -> str | None:
     """Return the link that confirms an SNS subscription; None unless it leads to SNS itself."""
     link = capture.payload.json_at("SubscribeURL")
     return link if isinstance(link, str) and _SNS_HOST.match(link) and visible_text(link) else None
 
 
-def _meta(capture: Capture) -> str | None:
-    if capture.method != "GET" or query_value(capture, "hub.mode") != "subscribe":
+def _read_meta(capture: Capture) -> str | None:
+    if capture.method != "GET" or find_query_value(capture, "hub.mode") != "subscribe":
         return None
-    return query_value(capture, "hub.challenge")
+    return find_query_value(capture, "hub.challenge")
 
 
-def _twitch(capture: Capture) -> str | None:
+def _read_twitch(capture: Capture) -> str | None:
     if capture.header("Twitch-Eventsub-Message-Type") != "webhook_callback_verification":
         return None
     return visible_text(capture.payload.json_at("challenge"))
 
 
-def _okta(capture: Capture) -> str | None:
+def _read_okta(capture: Capture) -> str | None:
     return visible_text(capture.header("X-Okta-Verification-Challenge")) if capture.method == "GET" else None
 
 
-def _asana(capture: Capture) -> str | None:
+def _read_asana(capture: Capture) -> str | None:
     if capture.header("X-Hook-Signature") is not None:
         return None
     return visible_text(capture.header("X-Hook-Secret"))
 
 
-def _notion(capture: Capture) -> str | None:
+def _read_notion(capture: Capture) -> str | None:
     if b"verification_token" not in capture.body or capture.header("X-Notion-Signature") is not None:
         return None
     payload = capture.payload
     return visible_text(payload.json_at("verification_token")) if payload.json_at("type") is None else None
 
 
-def _discord(kind: int) -> Callable[[Capture], str | None]:
+def _read_discord(kind: int) -> Callable[[Capture], str | None]:
     def asked(capture: Capture) -> str | None:
         # Every event has a type; pings are small, and only what may be one is read here.
         if len(capture.body) > 10_000 or not _DISCORD_PING.search(capture.body):
@@ -96,63 +97,63 @@ def _discord(kind: int) -> Callable[[Capture], str | None]:
     return asked
 
 
-def _woocommerce(capture: Capture) -> str | None:
+def _read_woocommerce(capture: Capture) -> str | None:
     if capture.header("X-WC-Webhook-Signature") is not None or not capture.body.startswith(b"webhook_id="):
         return None
-    fields = form_fields(capture)
+    fields = parse_form_fields(capture)
     return fields["webhook_id"] if set(fields) == {"webhook_id"} else None
 
 
-def _ssl_check(*, signed: bool) -> Callable[[Capture], str | None]:
+def _read_ssl_check(*, signed: bool) -> Callable[[Capture], str | None]:
     """Return what knows Slack's look at the certificate of a URL: nothing else may be in it, for it is not signed."""
 
     def asked(capture: Capture) -> str | None:
         body = capture.body
-        if capture.method != "POST" or b"ssl_check=1" not in body or len(body) > _SMALL:
+        if capture.method != "POST" or b"ssl_check=1" not in body or len(body) > _MAX_CHECK_BODY:
             return None
-        fields = form_fields(capture)
+        fields = parse_form_fields(capture)
         is_check = fields.get("ssl_check") == "1" and set(fields) <= {"ssl_check", "token"}
         return "1" if is_check and signed is (capture.header("X-Slack-Signature") is not None) else None
 
     return asked
 
 
-def _mandrill(capture: Capture) -> str | None:
+def _read_mandrill(capture: Capture) -> str | None:
     # Signed with the key "test-webhook" while no webhook exists yet; it has no events, so nothing can be forged.
     return "ping" if capture.body in (b"mandrill_events=%5B%5D", b"mandrill_events=[]") else None
 
 
-def _head(capture: Capture) -> str | None:
+def _read_head(capture: Capture) -> str | None:
     return "HEAD" if capture.method == "HEAD" else None
 
 
-def _sns(capture: Capture) -> str | None:
+def _read_sns(capture: Capture) -> str | None:
     if b"SubscriptionConfirmation" not in capture.body:
         return None
     payload = capture.payload
     return "confirm" if payload.json_at("Type") == "SubscriptionConfirmation" else None
 
 
-def _ordinary(_: str, __: Secret | None) -> Reply:
-    return Reply()
+def _empty_reply(_: str, __: Secret | None) -> ChallengeReply:
+    return ChallengeReply()
 
 
-def _zoom(asked: str, secret: Secret | None) -> Reply | None:
+def _zoom_reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
     if secret is None or not _PLAIN.fullmatch(asked):
         return None
-    digest = hmac.new(_key(secret), asked.encode(), hashlib.sha256).hexdigest()
+    digest = hmac.new(_secret_bytes(secret), asked.encode(), hashlib.sha256).hexdigest()
     return json_reply({"plainToken": asked, "encryptedToken": digest})
 
 
-def _crc(asked: str, secret: Secret | None) -> Reply | None:
+def _crc_reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
     if secret is None or not _PLAIN.fullmatch(asked):
         return None
-    digest = hmac.new(_key(secret), asked.encode(), hashlib.sha256).digest()
+    digest = hmac.new(_secret_bytes(secret), asked.encode(), hashlib.sha256).digest()
     return json_reply({"response_token": f"sha256={b64encode(digest).decode()}"})
 
 
-def _hook_secret(asked: str, _: Secret | None) -> Reply:
-    return Reply(
+def _hook_secret_reply(asked: str, _: Secret | None) -> ChallengeReply:
+    return ChallengeReply(
         body=b"",
         headers=(("X-Hook-Secret", asked),),
         offered=asked,
@@ -160,63 +161,60 @@ def _hook_secret(asked: str, _: Secret | None) -> Reply:
     )
 
 
-def _verification_token(asked: str, _: Secret | None) -> Reply:
-    return Reply(
+def _verification_token_reply(asked: str, _: Secret | None) -> ChallengeReply:
+    return ChallengeReply(
         offered=asked, todo="paste the verification_token of its body in Notion and save it as {variable}"
     )
 
 
-def _confirmed_by_hand(_: str, __: Secret | None) -> Reply:
-    return Reply(todo="open the SubscribeURL of its body to confirm the subscription")
+def _confirm_by_hand_reply(_: str, __: Secret | None) -> ChallengeReply:
+    return ChallengeReply(todo="open the SubscribeURL of its body to confirm the subscription")
 
 
 _META = (
     Challenge(
         name="Meta URL verification",
-        asked=_meta,
-        reply=echo,
+        asked=_read_meta,
+        reply=echo_reply,
         proof=Proof.TOKEN,
-        token=lambda capture: query_value(capture, "hub.verify_token") or "",
+        token=lambda capture: find_query_value(capture, "hub.verify_token") or "",
     ),
 )
 _GRAPH = (
-    Challenge(name="Graph validation", asked=query_parameter("validationToken", "POST"), reply=echo),
-    Challenge(name="Graph validation", asked=query_parameter("validationToken", "GET"), reply=echo),
+    Challenge(name="Graph validation", asked=read_query_parameter("validationToken", "POST"), reply=echo_reply),
+    Challenge(name="Graph validation", asked=read_query_parameter("validationToken", "GET"), reply=echo_reply),
     # SharePoint's own webhooks spell it so.
-    Challenge(name="SharePoint validation", asked=query_parameter("validationtoken", "POST"), reply=echo),
+    Challenge(name="SharePoint validation", asked=read_query_parameter("validationtoken", "POST"), reply=echo_reply),
 )
-_X = (Challenge(name="X challenge-response check", asked=query_parameter("crc_token", "GET"), reply=_crc),)
+_X = (Challenge(name="X challenge-response check", asked=read_query_parameter("crc_token", "GET"), reply=_crc_reply),)
 _SNS = (
     # Never fetched by relay itself: whoever can write a body would choose where relay connects to.
     Challenge(
-        name="SNS subscription confirmation", asked=_sns, reply=_confirmed_by_hand, proof=Proof.SIGNATURE
+        name="SNS subscription confirmation", asked=_read_sns, reply=_confirm_by_hand_reply, proof=Proof.SIGNATURE
     ),
 )
-_HEAD = Challenge(name="HEAD request", asked=_head, reply=lambda _, __: Reply(body=b""))
+_HEAD = Challenge(name="HEAD request", asked=_read_head, reply=lambda _, __: ChallengeReply(body=b""))
 
 CHALLENGES: Mapping[str, tuple[Challenge, ...]] = MappingProxyType(
     {
         "slack": (
             Challenge(
                 name="Slack URL verification",
-                asked=json_where("type", "url_verification", "challenge"),
-                reply=echo,
+                asked=read_json_where("type", "url_verification", "challenge"),
+                reply=echo_reply,
                 proof=Proof.SIGNATURE,
             ),
-            Challenge(name="Slack SSL check", asked=_ssl_check(signed=False), reply=_ordinary),
+            Challenge(name="Slack SSL check", asked=_read_ssl_check(signed=False), reply=_empty_reply),
             Challenge(
-                name="Slack SSL check",
-                asked=_ssl_check(signed=True),
-                reply=_ordinary,
-                proof=Proof.SIGNATURE,
+                name="Slack SSL check", asked=_read_ssl_check(signed=True), reply=_empty_reply, proof=Proof.SIGNATURE
             ),
         ),
         "zoom": (
             # Zoom repeats it about every 72 hours.
             Challenge(
                 name="Zoom URL validation",
-                asked=json_where("event", "endpoint.url_validation", "payload", "plainToken"),
-                reply=_zoom,
+                asked=read_json_where("event", "endpoint.url_validation", "payload", "plainToken"),
+                reply=_zoom_reply,
                 proof=Proof.SIGNATURE,
             ),
         ),
@@ -225,52 +223,47 @@ CHALLENGES: Mapping[str, tuple[Challenge, ...]] = MappingProxyType(
         "msgraph": _GRAPH,
         "x": _X,
         "dropbox": (
-            Challenge(name="Dropbox verification", asked=query_parameter("challenge", "GET"), reply=echo),
+            Challenge(name="Dropbox verification", asked=read_query_parameter("challenge", "GET"), reply=echo_reply),
         ),
         "okta": (
             Challenge(
-                name="Okta verification",
-                asked=_okta,
-                reply=lambda asked, _: json_reply({"verification": asked}),
+                name="Okta verification", asked=_read_okta, reply=lambda asked, _: json_reply({"verification": asked})
             ),
         ),
-        "asana": (Challenge(name="Asana handshake", asked=_asana, reply=_hook_secret),),
+        "asana": (Challenge(name="Asana handshake", asked=_read_asana, reply=_hook_secret_reply),),
         "discord": (
             # Discord sends bad signatures on purpose and unregisters a URL that answers them.
             Challenge(
                 name="Discord PING",
-                asked=_discord(1),
+                asked=_read_discord(1),
                 reply=lambda _, __: json_reply({"type": 1}),
                 proof=Proof.SIGNATURE,
             ),
             Challenge(
                 name="Discord Webhook Events PING",
-                asked=_discord(0),
-                reply=lambda _, __: Reply(status=204, body=b""),
+                asked=_read_discord(0),
+                reply=lambda _, __: ChallengeReply(status=204, body=b""),
                 proof=Proof.SIGNATURE,
             ),
         ),
         "twitch": (
-            Challenge(name="Twitch callback verification", asked=_twitch, reply=echo, proof=Proof.SIGNATURE),
+            Challenge(name="Twitch callback verification", asked=_read_twitch, reply=echo_reply, proof=Proof.SIGNATURE),
         ),
         "aws-sns": _SNS,
-        "notion": (Challenge(name="Notion verification", asked=_notion, reply=_verification_token),),
-        "woocommerce": (Challenge(name="WooCommerce activation", asked=_woocommerce, reply=_ordinary),),
+        "notion": (Challenge(name="Notion verification", asked=_read_notion, reply=_verification_token_reply),),
+        "woocommerce": (Challenge(name="WooCommerce activation", asked=_read_woocommerce, reply=_empty_reply),),
         "trello": (_HEAD,),
         "intercom": (_HEAD,),
-        "mandrill": (_HEAD, Challenge(name="Mandrill test", asked=_mandrill, reply=_ordinary)),
+        "mandrill": (_HEAD, Challenge(name="Mandrill test", asked=_read_mandrill, reply=_empty_reply)),
     }
 )
 """The handshakes of each provider that has any, by its name in the catalogue."""
 
 VERIFY_TOKENS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "meta": ("META_VERIFY_TOKEN",),
-        "whatsapp": ("WHATSAPP_VERIFY_TOKEN", "META_VERIFY_TOKEN"),
-    }
+    {"meta": ("META_VERIFY_TOKEN",), "whatsapp": ("WHATSAPP_VERIFY_TOKEN", "META_VERIFY_TOKEN")}
 )
 """The variables that usually hold the verify token, which is another secret than the one that signs."""
 
 
-def _key(secret: Secret) -> bytes:
+def _secret_bytes(secret: Secret) -> bytes:
     return secret.reveal().encode("utf-8", "surrogateescape")

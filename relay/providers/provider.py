@@ -4,52 +4,52 @@ import dataclasses
 from dataclasses import dataclass
 
 from relay.errors import ConfigError
-from relay.model.answer import Answer
-from relay.model.event import Headers, Pick, SignatureScheme, StatusReader
-from relay.model.items import ItemPaths
-from relay.model.text import printable
-from relay.providers.lists import alongside, body_digest, each, key, sole
-from relay.providers.picks import (
+from relay.model.admission import Answer
+from relay.model.event import Extractor, Headers, SignatureScheme, StatusReader
+from relay.model.request_items import ItemPaths
+from relay.model.text import escape_unprintable
+from relay.providers.extractors import (
+    add_prefix,
     body,
     constant,
-    first,
+    first_of,
     form,
+    format_amount,
     header,
-    joined,
-    money,
-    named,
+    join,
+    lookup,
     optional,
-    parse_pick,
-    prefixed,
+    parse_extractor,
     query,
-    short,
-    trimmed,
-    when,
+    short_id,
+    strip_prefix,
+    text_if,
 )
+from relay.providers.key_extractors import body_digest, each_item, first_key, only_single, only_with
 from relay.providers.schemes import OneOf, Scheme, SignedText
 
 __all__ = [
     "Provider",
-    "alongside",
+    "add_prefix",
     "body",
     "body_digest",
     "constant",
-    "each",
-    "first",
+    "each_item",
+    "first_key",
+    "first_of",
     "form",
+    "format_amount",
     "header",
-    "joined",
-    "key",
-    "money",
-    "named",
+    "join",
+    "lookup",
+    "only_single",
+    "only_with",
     "optional",
-    "parse_pick",
-    "prefixed",
+    "parse_extractor",
     "query",
-    "short",
-    "sole",
-    "trimmed",
-    "when",
+    "short_id",
+    "strip_prefix",
+    "text_if",
 ]
 
 
@@ -74,12 +74,12 @@ class Provider:
     name: str
     title: str
     monogram: str
-    event_type: Pick
+    event_type: Extractor
     docs: str
     steps: tuple[str, ...]
     schemes: tuple[Scheme, ...] = ()
-    idempotency_key: Pick | None = None
-    summary: Pick | None = None
+    idempotency_key: Extractor | None = None
+    summary: Extractor | None = None
     content_type: str = "application/json"
     secret_env: tuple[str, ...] = ()
     recognise: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ class Provider:
         return self.schemes[0] if self.schemes else None
 
     @property
-    def usual_answer(self) -> Answer:
+    def default_answer(self) -> Answer:
         """Return what it is answered with unless relay.toml says otherwise."""
         if not self.answer_body:
             return Answer(form_body=self.form_answer)
@@ -116,10 +116,8 @@ class Provider:
         scheme = next((scheme for scheme in self.schemes if name and scheme.name == name), None)
         if scheme is None:
             known = [scheme.name for scheme in self.schemes if scheme.name]
-            hint = (
-                f"use {' or '.join(known)}" if known else f"leave it out: {self.title} signs in one way only"
-            )
-            raise ConfigError(f"scheme: {self.title} has no scheme '{printable(name, 40)}'", hint=hint)
+            hint = f"use {' or '.join(known)}" if known else f"leave it out: {self.title} signs in one way only"
+            raise ConfigError(f"scheme: {self.title} has no scheme '{escape_unprintable(name, 40)}'", hint=hint)
         if isinstance(scheme, SignedText) and scheme.key.exclusive:
             # The prefix only told the schemes apart, and that is settled now.
             return dataclasses.replace(scheme, key=dataclasses.replace(scheme.key, exclusive=False))

@@ -38,7 +38,7 @@ class Schedule:
         return sum(self.waits)
 
 
-def _spread(count: int, span: float, growth: float = 2.0) -> tuple[float, ...]:
+def _spread_waits(count: int, span: float, growth: float = 2.0) -> tuple[float, ...]:
     """Return so many waits, each `growth` times the one before, that last as long as `span` together."""
     shares = [growth**number for number in range(count)]
     return tuple(span * share / sum(shares) for share in shares)
@@ -54,18 +54,8 @@ _SVIX = Schedule(
 )
 
 # The table of the specification, which is advice: who signs this way may do otherwise.
-STANDARD = Schedule(
-    waits=(
-        5.0,
-        5 * _MINUTE,
-        30 * _MINUTE,
-        2 * _HOUR,
-        5 * _HOUR,
-        10 * _HOUR,
-        14 * _HOUR,
-        20 * _HOUR,
-        24 * _HOUR,
-    ),
+STANDARD_SCHEDULE = Schedule(
+    waits=(5.0, 5 * _MINUTE, 30 * _MINUTE, 2 * _HOUR, 5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR),
     limit=15.0,
     stops=frozenset({410}),
     source="https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
@@ -74,7 +64,7 @@ STANDARD = Schedule(
 SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
     {
         "stripe": Schedule(
-            waits=_spread(12, 3 * _DAY),
+            waits=_spread_waits(12, 3 * _DAY),
             published=False,
             source="https://docs.stripe.com/webhooks#automatic-retries",
         ),
@@ -91,7 +81,7 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
             source="https://docs.gitlab.com/user/project/integrations/webhooks/",
         ),
         "bitbucket": Schedule(
-            waits=_spread(2, _MINUTE),
+            waits=_spread_waits(2, _MINUTE),
             limit=10.0,
             published=False,
             source="https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/",
@@ -109,55 +99,51 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
             then="the fallback URL is called where there is one",
             source="https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides",
         ),
-        "standard-webhooks": STANDARD,
+        "standard-webhooks": STANDARD_SCHEDULE,
         "svix": _SVIX,
         "resend": Schedule(
             waits=_SVIX_WAITS, limit=15.0, source="https://resend.com/docs/webhooks/retries-and-replays"
         ),
         "clerk": _SVIX,
         "openai": Schedule(
-            waits=_spread(12, 72 * _HOUR),
+            waits=_spread_waits(12, 72 * _HOUR),
             published=False,
             source="https://platform.openai.com/docs/guides/webhooks",
         ),
         "shopify": Schedule(
-            waits=_spread(8, 4 * _HOUR),
+            waits=_spread_waits(8, 4 * _HOUR),
             limit=5.0,
             published=False,
             then="after 8 failures in a row a subscription made through the API is deleted",
             source="https://shopify.dev/changelog/updates-to-webhook-retry-mechanism",
         ),
         "paddle": Schedule(
-            waits=_spread(60, 3 * _DAY, 1.12),
+            waits=_spread_waits(60, 3 * _DAY, 1.12),
             limit=5.0,
             published=False,
             taken=_OK,
             source="https://developer.paddle.com/webhooks/about/respond-to-webhooks",
         ),
         "lemonsqueezy": Schedule(
-            waits=(5.0, 25.0, 125.0),
-            taken=_OK,
-            source="https://docs.lemonsqueezy.com/help/webhooks/webhook-requests",
+            waits=(5.0, 25.0, 125.0), taken=_OK, source="https://docs.lemonsqueezy.com/help/webhooks/webhook-requests"
         ),
         "square": Schedule(
-            waits=_spread(11, _DAY),
+            waits=_spread_waits(11, _DAY),
             limit=10.0,
             published=False,
             marks=(("square-retry-number", "{n}"), ("square-retry-reason", "{reason}")),
             source="https://developer.squareup.com/docs/webhooks/overview",
         ),
         "paystack": Schedule(
-            waits=(*[3 * _MINUTE] * 4, *[_HOUR] * 72),
-            taken=_OK,
-            source="https://paystack.com/docs/payments/webhooks/",
+            waits=(*[3 * _MINUTE] * 4, *[_HOUR] * 72), taken=_OK, source="https://paystack.com/docs/payments/webhooks/"
         ),
         "paypal": Schedule(
-            waits=_spread(25, 3 * _DAY, 1.3),
+            waits=_spread_waits(25, 3 * _DAY, 1.3),
             published=False,
             source="https://developer.paypal.com/api/rest/webhooks/",
         ),
         "mollie": Schedule(
-            waits=_spread(10, 26 * _HOUR),
+            waits=_spread_waits(10, 26 * _HOUR),
             limit=15.0,
             published=False,
             taken=_OK,
@@ -168,9 +154,7 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
             limit=3.0,
             source="https://developers.zoom.us/blog/webhook-delays",
         ),
-        "intercom": Schedule(
-            waits=(_MINUTE,), limit=5.0, source="https://developers.intercom.com/docs/webhooks"
-        ),
+        "intercom": Schedule(waits=(_MINUTE,), limit=5.0, source="https://developers.intercom.com/docs/webhooks"),
         "mailgun": Schedule(
             waits=(5 * _MINUTE, 10 * _MINUTE, 15 * _MINUTE, _HOUR, 2 * _HOUR, 4 * _HOUR),
             limit=10.0,
@@ -179,16 +163,7 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
             source="https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries",
         ),
         "postmark": Schedule(
-            waits=(
-                _MINUTE,
-                5 * _MINUTE,
-                *[10 * _MINUTE] * 3,
-                15 * _MINUTE,
-                30 * _MINUTE,
-                _HOUR,
-                2 * _HOUR,
-                6 * _HOUR,
-            ),
+            waits=(_MINUTE, 5 * _MINUTE, *[10 * _MINUTE] * 3, 15 * _MINUTE, 30 * _MINUTE, _HOUR, 2 * _HOUR, 6 * _HOUR),
             taken=_OK,
             stops=frozenset({403}),
             source="https://postmarkapp.com/support/article/understanding-inbound-webhook-retries-in-postmark",
@@ -199,7 +174,7 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
             source="https://developers.brevo.com/docs/retry-mechanism",
         ),
         "sendgrid": Schedule(
-            waits=_spread(10, _DAY),
+            waits=_spread_waits(10, _DAY),
             published=False,
             source="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event",
         ),
@@ -216,13 +191,13 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
             source="https://developers.figma.com/docs/rest-api/webhooks/",
         ),
         "hubspot": Schedule(
-            waits=_spread(10, _DAY),
+            waits=_spread_waits(10, _DAY),
             limit=5.0,
             published=False,
             source="https://developers.hubspot.com/docs/api/webhooks",
         ),
         "pagerduty": Schedule(
-            waits=_spread(4, 20 * _MINUTE),
+            waits=_spread_waits(4, 20 * _MINUTE),
             limit=5.0,
             published=False,
             stops=frozenset(range(400, 500)) - {429},
@@ -241,10 +216,10 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
             then="five failures in a row disable the webhook",
             source="https://woocommerce.com/document/webhooks/",
         ),
-    },
+    }
 )
 
 
-def schedule(provider: str) -> Schedule | None:
+def find_schedule(provider: str) -> Schedule | None:
     """Return how a provider retries, None where nobody says."""
     return SCHEDULES.get(provider)

@@ -40,7 +40,7 @@ class OwnAddresses:
     ingress_hosts: frozenset[str] = frozenset()
 
 
-def sender_urls(source: Source, capture: Capture, own: OwnAddresses | None = None) -> tuple[str, ...]:
+def list_sender_urls(source: Source, capture: Capture, own: OwnAddresses | None = None) -> tuple[str, ...]:
     """Return the URLs that the sender of a request may have signed, the likeliest first; never none.
 
     The source's `public_url` alone where it is set. Otherwise the tunnel's URL, preceded by the ingress's own
@@ -50,11 +50,11 @@ def sender_urls(source: Source, capture: Capture, own: OwnAddresses | None = Non
     """
     own = own or OwnAddresses()
     if source.public_url is not None:
-        return (public_address(source.public_url, source.path, capture.path, capture.query),)
+        return (build_public_url(source.public_url, source.path, capture.path, capture.query),)
     if own.tunnel is None:
-        return (capture.url or _by_host(capture, own),)
+        return (capture.url or _url_by_host(capture, own),)
     tail = f"{capture.path}?{capture.query}" if capture.query else capture.path
-    found = [_by_host(capture, own)] if is_direct(capture, own) else []
+    found = [_url_by_host(capture, own)] if is_direct(capture, own) else []
     found.append(own.tunnel + tail)
     if capture.url.startswith("https://"):
         # The tunnel had another address when this came. One by the Host of a request is always http.
@@ -69,15 +69,15 @@ def request_target(capture: Capture) -> str:
     return f"{capture.path}?" if capture.url.endswith("?") else capture.path
 
 
-def at_first_url(capture: Capture, urls: tuple[str, ...]) -> Capture:
+def set_sender_url(capture: Capture, urls: tuple[str, ...]) -> Capture:
     """Return the request as sent to the likeliest of its URLs."""
     return capture if capture.url == urls[0] else capture.called_at(urls[0])
 
 
-def public_address(public_url: str, source_path: str, path: str, query: str) -> str:
+def build_public_url(public_url: str, source_path: str, path: str, query: str) -> str:
     """Return the URL below `public_url` that a request for `path`, which is below `source_path`, was sent to."""
     base, _, own_query = public_url.partition("#")[0].partition("?")
-    below = _below(path, source_path)
+    below = _path_below(path, source_path)
     address = base.rstrip("/") + below if below else base
     query = query or own_query
     return f"{address}?{query}" if query else address
@@ -89,18 +89,18 @@ def is_direct(capture: Capture, own: OwnAddresses) -> bool:
     A tunnel's agent runs on this computer, too, but it says for whom it calls.
     """
     host = (capture.header("Host") or "").lower()
-    if host not in own.ingress_hosts or not _is_here(capture.remote, own):
+    if host not in own.ingress_hosts or not _is_local(capture.remote, own):
         return False
     return not any(name.lower() in _ADDED_BY_PROXIES for name, _ in capture.headers)
 
 
-def _by_host(capture: Capture, own: OwnAddresses) -> str:
+def _url_by_host(capture: Capture, own: OwnAddresses) -> str:
     host = capture.header("Host")
     base = f"http://{host}" if host else own.ingress_url
     return f"{base}{capture.path}?{capture.query}" if capture.query else base + capture.path
 
 
-def _is_here(remote: str, own: OwnAddresses) -> bool:
+def _is_local(remote: str, own: OwnAddresses) -> bool:
     try:
         address = ip_address(remote)
     except ValueError:
@@ -110,7 +110,7 @@ def _is_here(remote: str, own: OwnAddresses) -> bool:
     return mapped.is_loopback or own.ingress_url.startswith(f"http://{named}:")
 
 
-def _below(path: str, source_path: str) -> str:
+def _path_below(path: str, source_path: str) -> str:
     """Return what a path has below its source's, with its slash; "" for nothing."""
     root = source_path.rstrip("/")
     if path.startswith(root):

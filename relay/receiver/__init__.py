@@ -4,9 +4,9 @@
 relay.toml and gives it to Flask, Django, FastAPI or Starlette.
 """
 
-from relay.model.claim import Claim
-from relay.receiver.incoming import Incoming
-from relay.receiver.keys import KeyStore
-from relay.receiver.receiver import Receiver, Rules, Runner
+from relay.model.admission import Claim
+from relay.receiver.idempotency import KeyStore
+from relay.receiver.receive import HandlerRunner, Receiver, ReceiverRules
+from relay.receiver.request import Incoming
 
-__all__ = ["Claim", "Incoming", "KeyStore", "Receiver", "Rules", "Runner"]
+__all__ = ["Claim", "HandlerRunner", "Incoming", "KeyStore", "Receiver", "ReceiverRules"]

@@ -1,30 +1,29 @@
 """The room store/: the only room that speaks SQL."""
 
-from relay.store.claim import NOTHING_WAITS, Claimed, Limits, Waits
+from relay.store.database import Store, build_busy_error, is_data_dir_held, open_store, prepare_data_dir
 from relay.store.deliveries import Deliveries
-from relay.store.events import Counts, Events, Page
-from relay.store.incoming import Stored
-from relay.store.labs import Launch
-from relay.store.mails import SentMails
-from relay.store.messages import Messages
-from relay.store.store import Store, busy_error, held, open_store, prepare
+from relay.store.delivery_queue import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits
+from relay.store.events import EventCounts, EventPage, Events
+from relay.store.labs import LabLaunch
+from relay.store.messages import Messages, SentMails
+from relay.store.new_events import StoredEvent
 
 __all__ = [
-    "NOTHING_WAITS",
-    "Claimed",
-    "Counts",
+    "NOTHING_BLOCKED",
+    "BlockedWork",
+    "ClaimLimits",
+    "ClaimedDelivery",
     "Deliveries",
+    "EventCounts",
+    "EventPage",
     "Events",
-    "Launch",
-    "Limits",
+    "LabLaunch",
     "Messages",
-    "Page",
     "SentMails",
     "Store",
-    "Stored",
-    "Waits",
-    "busy_error",
-    "held",
+    "StoredEvent",
+    "build_busy_error",
+    "is_data_dir_held",
     "open_store",
-    "prepare",
+    "prepare_data_dir",
 ]

@@ -7,18 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from relay.errors import NotFoundError, UsageError
-from relay.model.batch import Batch, BatchCounts, BatchState, NewBatch, Step
+from relay.model.batch import Batch, BatchCounts, BatchState, BatchStep, NewBatch
 from relay.model.delivery import DeliveryState, NewDelivery, SignMode
 from relay.store.deliveries import DELIVERY_COLUMNS, DELIVERY_MARKS, delivery_values
-from relay.store.reader import Readers
-from relay.store.rows import from_micros, to_micros
+from relay.store.readers import Readers
+from relay.store.row_mappers import from_micros, to_micros
 from relay.store.writer import Writer
 
-Touched = tuple[tuple[int, int], ...]  # deliveries that changed: the id of each, and of its event
+ChangedDeliveries = tuple[tuple[int, int], ...]  # deliveries that changed: the id of each, and of its event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pulse:
+class BatchActivity:
     """What a batch has under way at this moment, and the first of its deliveries that failed."""
 
     under_way: int
@@ -32,7 +32,7 @@ class Batches:
         self._writer = writer
         self._readers = readers
 
-    async def add(self, new: NewBatch, steps: tuple[Step, ...], now: datetime) -> int:
+    async def add(self, new: NewBatch, steps: tuple[BatchStep, ...], now: datetime) -> int:
         """Keep a batch with all its steps and return its id."""
 
         def step(connection: sqlite3.Connection) -> int:
@@ -64,19 +64,19 @@ class Batches:
         row = await self._readers.one("SELECT * FROM batches WHERE id = ?", (min(id_, 2**62),))
         if row is None:
             raise NotFoundError(f"no replay {id_}", hint="GET /api/replays lists those that there are")
-        return _batch(row)
+        return _read_batch(row)
 
     async def page(self, limit: int = 50) -> tuple[Batch, ...]:
         """Return batches, newest first."""
         found = await self._readers.all("SELECT * FROM batches ORDER BY id DESC LIMIT ?", (limit,))
-        return tuple(_batch(row) for row in found)
+        return tuple(_read_batch(row) for row in found)
 
     async def running(self, above: int = 0) -> tuple[Batch, ...]:
         """Return the batches that go on, oldest first, those with ids above `above`."""
         found = await self._readers.all(
             "SELECT * FROM batches WHERE state = 'running' AND id > ? ORDER BY id", (above,)
         )
-        return tuple(_batch(row) for row in found)
+        return tuple(_read_batch(row) for row in found)
 
     async def newest(self) -> int:
         """Return the highest id there is; 0 when there is none."""
@@ -93,29 +93,25 @@ class Batches:
         gone = batch.made - sum(kept.values())
         return BatchCounts(waiting=batch.total - batch.made, gone=gone, **kept)
 
-    async def pulse(self, id_: int) -> Pulse:
+    async def load_activity(self, id_: int) -> BatchActivity:
         """Return what is under way of a batch, however many deliveries it has made."""
         under_way = await self._readers.one(
             "SELECT COUNT(*) FROM deliveries WHERE batch = ? AND state IN ('pending', 'running')", (id_,)
         )
-        failed = await self._readers.one(
-            "SELECT MIN(id) FROM deliveries WHERE batch = ? AND state = 'failed'", (id_,)
-        )
-        return Pulse(under_way=under_way[0] if under_way else 0, failed=failed[0] if failed else None)
+        failed = await self._readers.one("SELECT MIN(id) FROM deliveries WHERE batch = ? AND state = 'failed'", (id_,))
+        return BatchActivity(under_way=under_way[0] if under_way else 0, failed=failed[0] if failed else None)
 
     async def advance(
         self, id_: int, count: int, owe: Callable[[str], NewDelivery], now: datetime
-    ) -> Touched:
+    ) -> ChangedDeliveries:
         """Turn the next steps into deliveries due now; return the id of each and of its event.
 
         `owe` makes the delivery to a target. Nothing happens unless the batch goes on; a step whose
         event is gone is passed over.
         """
 
-        def step(connection: sqlite3.Connection) -> Touched:
-            row = connection.execute(
-                "SELECT made FROM batches WHERE id = ? AND state = 'running'", (id_,)
-            ).fetchone()
+        def step(connection: sqlite3.Connection) -> ChangedDeliveries:
+            row = connection.execute("SELECT made FROM batches WHERE id = ? AND state = 'running'", (id_,)).fetchone()
             if row is None:
                 return ()
             found = connection.execute(
@@ -134,13 +130,13 @@ class Batches:
 
         return await self._writer.write(step)
 
-    async def end(self, id_: int, state: BatchState, now: datetime, detail: str = "") -> Touched:
+    async def end(self, id_: int, state: BatchState, now: datetime, detail: str = "") -> ChangedDeliveries:
         """End a batch that goes on, and give up what waits of it; return what that was.
 
         Raises UsageError when it does not go on.
         """
 
-        def step(connection: sqlite3.Connection) -> Touched:
+        def step(connection: sqlite3.Connection) -> ChangedDeliveries:
             changed = connection.execute(
                 "UPDATE batches SET state = ?, detail = ?, finished_at = ? WHERE id = ? AND state = 'running'",
                 (state.value, detail, to_micros(now), id_),
@@ -158,23 +154,21 @@ class Batches:
 
         return await self._writer.write(step)
 
-    async def resume(self, id_: int, now: datetime, *, stop_on_failure: bool) -> Touched:
+    async def resume(self, id_: int, now: datetime, *, stop_on_failure: bool) -> ChangedDeliveries:
         """Let a batch that was ended go on where it was: what was given up is due again, and returned.
 
         One that stops at failures sends first what failed. Raises UsageError when it goes on already,
         or is done.
         """
 
-        def step(connection: sqlite3.Connection) -> Touched:
+        def step(connection: sqlite3.Connection) -> ChangedDeliveries:
             changed = connection.execute(
                 "UPDATE batches SET state = 'running', detail = '', finished_at = NULL, stop_on_failure = ? "
                 "WHERE id = ? AND state IN ('cancelled', 'stopped')",
                 (stop_on_failure, id_),
             ).rowcount
             if not changed:
-                raise UsageError(
-                    f"replay {id_} cannot be resumed", hint="only one that was cancelled or stopped can"
-                )
+                raise UsageError(f"replay {id_} cannot be resumed", hint="only one that was cancelled or stopped can")
             states = ("cancelled", "failed") if stop_on_failure else ("cancelled", "cancelled")
             due = connection.execute(
                 "UPDATE deliveries SET state = 'pending', due_at = ?, spared = attempts "
@@ -186,7 +180,7 @@ class Batches:
         return await self._writer.write(step)
 
 
-def _batch(row: sqlite3.Row) -> Batch:
+def _read_batch(row: sqlite3.Row) -> Batch:
     plain: dict[str, Any] = dict(row)
     finished = row["finished_at"]
     return Batch(
@@ -197,5 +191,5 @@ def _batch(row: sqlite3.Row) -> Batch:
             "sign": SignMode(row["sign"]),
             "stop_on_failure": bool(row["stop_on_failure"]),
             "state": BatchState(row["state"]),
-        },
+        }
     )

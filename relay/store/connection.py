@@ -1,16 +1,18 @@
 """Opening the database file: its checks, its settings, and errors in plain words."""
 
 import os
+import shutil
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
-from relay.files import is_of_another_user, make_private, open_private
+from relay.resources import is_of_another_user, make_private, open_private
 
-Check = Callable[[sqlite3.Connection, Path], object]
+FileCheck = Callable[[sqlite3.Connection, Path], object]
 
 _SETTINGS = (
     "PRAGMA busy_timeout = 5000",
@@ -29,19 +31,19 @@ _WRITER_SETTINGS = (
 )
 
 
-def connect(path: Path, check: Check) -> sqlite3.Connection:
+def connect(path: Path, check: FileCheck) -> sqlite3.Connection:
     """Open `path` for writing, made 0600 if it is new; `check` is asked first whether it may be used.
 
     Raises StoreError naming the path and the reason, also that of `check`. A file that is refused is left
     as it is, byte for byte: it is looked at without a right to write.
     """
-    was_sound = _inspect(path, check)
+    was_sound = _inspect_file(path, check)
     try:
         os.close(open_private(path, os.O_RDWR))
         for suffix in ("-wal", "-shm"):
             make_private(Path(f"{path.resolve()}{suffix}"))
     except OSError as error:
-        raise _cannot_open(path, error) from error
+        raise _open_error(path, error) from error
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         if not was_sound:
@@ -50,19 +52,19 @@ def connect(path: Path, check: Check) -> sqlite3.Connection:
             connection.execute(setting)
     except sqlite3.Error as error:
         connection.close()
-        raise explain(error, path) from error
+        raise explain_error(error, path) from error
     except StoreError:
         connection.close()
         raise
     return connection
 
 
-def settings() -> tuple[str, ...]:
+def build_reader_settings() -> tuple[str, ...]:
     """Return the statements that a reading connection starts with."""
     return (*_SETTINGS, "PRAGMA query_only = ON")
 
 
-def explain(error: sqlite3.Error, path: Path) -> StoreError:
+def explain_error(error: sqlite3.Error, path: Path) -> StoreError:
     """Turn what SQLite said into a sentence with a hint."""
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
@@ -70,7 +72,7 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     if name.startswith("SQLITE_FULL"):
         return StoreError(f"the disk that holds {path} is full", hint="make room; senders will try again")
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return _damaged(path, str(error))
+        return _damaged_error(path, str(error))
     if name.startswith("SQLITE_READONLY"):
         return StoreError(f"{path} cannot be written", hint="give this user the right to write it")
     if name.startswith("SQLITE_IOERR"):
@@ -81,24 +83,21 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     return StoreError(f"{path}: {error}", hint="senders will try again")
 
 
-def _inspect(path: Path, check: Check) -> bool:
+def _inspect_file(path: Path, check: FileCheck) -> bool:
     """Look at a file that may be there without changing anything; return whether its pages were checked too."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise StoreError(
-                f"{path} is not a file; it was left as it is", hint="name another data_dir in relay.toml"
-            )
+            raise StoreError(f"{path} is not a file; it was left as it is", hint="name another data_dir in relay.toml")
         with path.open("rb"):
             pass
     except FileNotFoundError:
         return True
     except OSError as error:
-        raise _cannot_open(path, error) from error
+        raise _open_error(path, error) from error
     if is_of_another_user(path):
         raise StoreError(
-            f"{path} belongs to another user; it was left as it is",
-            hint="name a data_dir of your own in relay.toml",
+            f"{path} belongs to another user; it was left as it is", hint="name a data_dir of your own in relay.toml"
         )
     if not status.st_size:
         return True
@@ -109,7 +108,7 @@ def _inspect(path: Path, check: Check) -> bool:
                 return False  # half of a transaction, which SQLite undoes when it is opened for writing
             _check_pages(connection, path)
     except sqlite3.Error as error:
-        raise explain(error, path) from error
+        raise explain_error(error, path) from error
     return True
 
 
@@ -125,7 +124,7 @@ def _open_read_only(path: Path) -> sqlite3.Connection:
     try:
         if ways.endswith("unix-none"):
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # the index of the WAL stays in memory
-        for setting in settings():
+        for setting in build_reader_settings():
             connection.execute(setting)
     except sqlite3.Error:
         connection.close()
@@ -154,19 +153,116 @@ def _check_pages(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         connection.set_progress_handler(None, 0)
     if answer != "ok":
-        raise _damaged(path, str(answer))
+        raise _damaged_error(path, str(answer))
 
 
-def _cannot_open(path: Path, error: OSError) -> StoreError:
+def _open_error(path: Path, error: OSError) -> StoreError:
     return StoreError(
-        f"cannot open {path}: {error.strerror}",
-        hint="name another data_dir, or give this user the rights to the file",
+        f"cannot open {path}: {error.strerror}", hint="name another data_dir, or give this user the rights to the file"
     )
 
 
-def _damaged(path: Path, why: str) -> StoreError:
+def _damaged_error(path: Path, why: str) -> StoreError:
     first = why.splitlines()[0] if why else "unreadable"
     return StoreError(
         f"{path} is not a usable relay database ({first}); it was left as it is",
         hint="move it away to start with an empty one, or name another data_dir",
     )
+
+
+# What befalls every transaction alike, by the name of its SQLite error.
+_OUTAGES = (
+    "SQLITE_BUSY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_CORRUPT",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+    "SQLITE_LOCKED",
+    "SQLITE_NOTADB",
+    "SQLITE_READONLY",
+)
+_QUIET_SECONDS = 2.0  # seconds without a failure after which an outage is over
+_MIN_FREE_BYTES = 1_000_000  # bytes: with less, a commit may fail any moment
+
+Listener = Callable[[StoreError | None], None]
+
+
+class StoreMovedError(StoreError):
+    """The database's file is not where it was opened: what is written to it would not be found again."""
+
+
+class Outages:
+    """Knows whether the last transaction could be kept, and tells listeners when that changes."""
+
+    def __init__(self) -> None:
+        self.now: StoreError | None = None
+        self._failed_at = 0.0
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Call `listener` with what is wrong when an outage begins or has another cause, with None when it ends."""
+        self._listeners.append(listener)
+
+    def note(self, outage: StoreError | None, *, has_written: bool) -> None:
+        """Take in how a transaction ended: None where it was kept, or failed for a reason of its own.
+
+        What wrote nothing proves nothing. On a disk that is nearly full a small write may pass between larger
+        ones that fail, so an outage ends only when nothing has failed for a moment.
+        """
+        now = time.monotonic()
+        if outage is not None:
+            self._failed_at = now
+        elif self.now is None or not has_written or now - self._failed_at < _QUIET_SECONDS:
+            return
+        was, self.now = self.now, outage
+        if (was and was.sentence) != (outage and outage.sentence):
+            for listener in self._listeners:
+                listener(outage)
+
+
+def explain_outage(error: BaseException, path: Path) -> StoreError | None:
+    """Return what is wrong with the whole store, marked as an outage; None for a fault of one step alone."""
+    if isinstance(error, StoreMovedError):
+        found: StoreError = error
+    elif isinstance(error, sqlite3.Error) and _error_name(error).startswith(_OUTAGES):
+        found = _explain_full_disk(explain_error(error, path), error, path)
+    else:
+        return None
+    found.is_outage = True
+    return found
+
+
+def is_commit_at_risk(path: Path, inode: int) -> bool:
+    """Say, without writing, whether the next commit is likely to fail: moved away, read-only, no room."""
+    try:
+        status = path.stat()
+        mounted = os.statvfs(path)
+    except OSError:
+        return True
+    is_read_only = mounted.f_flag & os.ST_RDONLY or not os.access(path, os.W_OK)
+    has_room = mounted.f_bavail * mounted.f_frsize >= _MIN_FREE_BYTES
+    return status.st_ino != inode or bool(is_read_only) or not has_room
+
+
+def _explain_full_disk(found: StoreError, error: sqlite3.Error, path: Path) -> StoreError:
+    """Say that the disk is full where an I/O error means that."""
+    if not _error_name(error).startswith(("SQLITE_IOERR", "SQLITE_FULL")):
+        return found
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:
+        return found
+    if free < _MIN_FREE_BYTES:
+        return StoreError(
+            f"the disk that holds {path} is full ({free:,} bytes free)", hint="make room; senders will try again"
+        )
+    if _error_name(error).startswith("SQLITE_FULL"):
+        return StoreError(
+            f"{path} cannot grow: a quota or a limit on the size of files is reached",
+            hint="raise it (quota, ulimit -f), or make room; senders will try again",
+        )
+    return found
+
+
+def _error_name(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", "") or ""

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from relay.errors import NotFoundError, UsageError
+from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue, find_bucket
 from relay.model.delivery import Attempt, Delivery, DeliveryCounts, DeliveryState, NewDelivery
-from relay.model.tally import TYPED, Label, Tally, bucket_of
-from relay.store import rows, tallies
-from relay.store.claim import Claimed, Limits, claim
-from relay.store.reader import Readers
-from relay.store.rows import from_micros, to_micros
+from relay.store import counters, row_mappers
+from relay.store.delivery_queue import ClaimedDelivery, ClaimLimits, claim_deliveries
+from relay.store.readers import Readers
+from relay.store.row_mappers import from_micros, to_micros
 from relay.store.writer import Writer
 
 
@@ -37,20 +37,18 @@ class Deliveries:
 
         return await self._writer.write(step)
 
-    async def claim_due(self, now: datetime, limits: Limits) -> tuple[Claimed, ...]:
+    async def claim_due(self, now: datetime, limits: ClaimLimits) -> tuple[ClaimedDelivery, ...]:
         """Mark what is due and may run now as RUNNING and return it, oldest first."""
         if limits.total <= 0:
             return ()
-        return await self._writer.write(lambda connection: claim(connection, to_micros(now), limits))
+        return await self._writer.write(lambda connection: claim_deliveries(connection, to_micros(now), limits))
 
-    async def settle(
-        self, attempt: Attempt, state: DeliveryState, due_at: datetime, *, spared: bool = False
-    ) -> None:
+    async def settle(self, attempt: Attempt, state: DeliveryState, due_at: datetime, *, spared: bool = False) -> None:
         """Write an attempt down together with where its delivery stands now; nothing if it is gone by now.
 
         `spared`: the budget of attempts is not charged for this one.
         """
-        await self._writer.write_together(_settle, (attempt, state, to_micros(due_at), spared))
+        await self._writer.write_together(_record_attempts, (attempt, state, to_micros(due_at), spared))
 
     async def recover(self, above: int = 0) -> int:
         """Make what was RUNNING when relay died PENDING again; return how many there were."""
@@ -62,7 +60,7 @@ class Deliveries:
                     "WHERE state = 'running' AND id > ?",
                     (above,),
                 ).rowcount
-            ),
+            )
         )
 
     async def release(self, ids: Iterable[int]) -> None:
@@ -85,7 +83,7 @@ class Deliveries:
             "WHERE created_at >= ? AND took IS NOT NULL ORDER BY took DESC, id DESC LIMIT ?",
             (to_micros(since), count),
         )
-        return tuple(rows.delivery(row) for row in found)
+        return tuple(row_mappers.read_delivery(row) for row in found)
 
     async def postpone(self, id_: int, due_at: datetime, detail: str) -> None:
         """Give a claimed delivery back unattempted, due later, with the reason."""
@@ -102,7 +100,7 @@ class Deliveries:
         row = await self._readers.one(sql, (to_micros(after), above))
         return from_micros(row[0]) if row else None
 
-    async def hasten(self, target: str, now: datetime) -> int:
+    async def make_due(self, target: str, now: datetime) -> int:
         """Make due what waits because `target` gave no answer, as old as it is; return how many that were."""
         sql = (
             "UPDATE deliveries SET due_at = min(created_at, ?1) "
@@ -121,7 +119,7 @@ class Deliveries:
         row = await self._readers.one("SELECT * FROM deliveries WHERE id = ?", (min(id_, 2**62),))
         if row is None:
             raise NotFoundError(f"no delivery {id_}", hint="relay deliveries lists those that there are")
-        return rows.delivery(row)
+        return row_mappers.read_delivery(row)
 
     async def attempts(self, id_: int) -> tuple[Attempt, ...]:
         """Return every attempt of a delivery in order; bodies equal to the event's are filled in."""
@@ -133,7 +131,7 @@ class Deliveries:
             "WHERE delivery_id = ? ORDER BY number",
             (id_,),
         )
-        return tuple(rows.attempt(row) for row in found)
+        return tuple(row_mappers.read_attempt(row) for row in found)
 
     async def page(
         self,
@@ -158,22 +156,18 @@ class Deliveries:
         where += [] if lab else ["lab IS NULL"]
         values = [value for value in filters.values() if value is not None]
         found = await self._readers.all(
-            f"SELECT * FROM deliveries WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?",
-            (*values, limit),
+            f"SELECT * FROM deliveries WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?", (*values, limit)
         )
-        return tuple(rows.delivery(row) for row in found)
+        return tuple(row_mappers.read_delivery(row) for row in found)
 
     async def of_events(self, ids: Iterable[int]) -> dict[int, tuple[Delivery, ...]]:
         """Return the deliveries of several events, by event id, oldest first."""
         wanted = list(ids)
         marks = ",".join("?" * len(wanted))
-        found = await self._readers.all(
-            f"SELECT * FROM deliveries WHERE event_id IN ({marks}) ORDER BY id",
-            wanted,
-        )
+        found = await self._readers.all(f"SELECT * FROM deliveries WHERE event_id IN ({marks}) ORDER BY id", wanted)
         grouped: dict[int, tuple[Delivery, ...]] = dict.fromkeys(wanted, ())
         for row in found:
-            grouped[row["event_id"]] += (rows.delivery(row),)
+            grouped[row["event_id"]] += (row_mappers.read_delivery(row),)
         return grouped
 
     async def rows(self, ids: Iterable[int]) -> tuple[Delivery, ...]:
@@ -182,7 +176,7 @@ class Deliveries:
             "SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
             (json.dumps(list(ids)),),
         )
-        return tuple(rows.delivery(row) for row in found)
+        return tuple(row_mappers.read_delivery(row) for row in found)
 
     async def first_waiting(self, target: str) -> int | None:
         """Return the delivery that has waited longest for a target, or None."""
@@ -191,12 +185,7 @@ class Deliveries:
         return row[0] if row else None
 
     async def counts(
-        self,
-        *,
-        event: int | None = None,
-        target: str | None = None,
-        batch: int | None = None,
-        lab: bool = True,
+        self, *, event: int | None = None, target: str | None = None, batch: int | None = None, lab: bool = True
     ) -> dict[str, int]:
         """Return how many deliveries stand in each state, of those that fit every filter given."""
         filters = {"event_id = ?": event, "target = ?": target, "batch = ?": batch}
@@ -212,7 +201,7 @@ class Deliveries:
     async def waiting(self) -> dict[str, int]:
         """Return how many deliveries wait for each target."""
         found = await self._readers.all(
-            "SELECT target, COUNT(*) FROM deliveries WHERE state = 'pending' GROUP BY target",
+            "SELECT target, COUNT(*) FROM deliveries WHERE state = 'pending' GROUP BY target"
         )
         return {row[0]: row[1] for row in found}
 
@@ -235,9 +224,7 @@ class Deliveries:
 
     async def cancel_all(self, target: str | None) -> tuple[Delivery, ...]:
         """Give up every waiting delivery (to that target)."""
-        return await self._change_all(
-            "UPDATE deliveries SET state = 'cancelled' WHERE state = ?", ("pending",), target
-        )
+        return await self._change_all("UPDATE deliveries SET state = 'cancelled' WHERE state = ?", ("pending",), target)
 
     async def _change_all(
         self, sql: str, parameters: tuple[Any, ...], target: str | None, batch: int | None = None
@@ -252,10 +239,9 @@ class Deliveries:
 
         changed = await self._writer.write(step)
         found = await self._readers.all(
-            "SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
-            (json.dumps(changed),),
+            "SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", (json.dumps(changed),)
         )
-        return tuple(rows.delivery(row) for row in found)
+        return tuple(row_mappers.read_delivery(row) for row in found)
 
     async def _change(self, id_: int, sql: str, parameters: tuple[Any, ...], refusal: str) -> Delivery:
         await self.get(id_)
@@ -271,30 +257,28 @@ def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
     return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
 
 
-DELIVERY_COLUMNS = (
-    "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch, lab"
-)
+DELIVERY_COLUMNS = "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch, lab"
 DELIVERY_MARKS = ",".join("?" * 12)
 
 
 def delivery_values(event_id: int, source: str, new: NewDelivery, due_at: int) -> tuple[Any, ...]:
     """Return a new delivery in the order of DELIVERY_COLUMNS; `due_at` in microseconds since 1970."""
-    changes = rows.dump_changes(new.changes)
+    changes = row_mappers.dump_changes(new.changes)
     times = ("pending" if new.lab is None else "running", due_at, due_at)
     what = (event_id, source, new.target, new.action, new.reason.value, changes)
     return *what, *times, new.asked, new.batch, new.lab
 
 
-_Settled = tuple[Attempt, DeliveryState, int, bool]
+_AttemptRecord = tuple[Attempt, DeliveryState, int, bool]
 
 
-def _settle(connection: sqlite3.Connection, batch: list[_Settled]) -> list[None]:
+def _record_attempts(connection: sqlite3.Connection, batch: list[_AttemptRecord]) -> list[None]:
     connection.executemany(
         "INSERT INTO attempts (delivery_id, number, started_at, took, outcome, detail, request, sent_body, response, "
         "got_body, output) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS (SELECT body FROM event_bytes "
         "JOIN deliveries ON deliveries.event_id = event_bytes.event_id WHERE deliveries.id = ?1) "
         "THEN NULL ELSE ?8 END, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)",
-        [rows.dump_attempt(attempt) for attempt, *_ in batch],
+        [row_mappers.dump_attempt(attempt) for attempt, *_ in batch],
     )
     connection.executemany(
         # What a batch that was ended meanwhile would try again is given up with it.
@@ -316,28 +300,28 @@ def _settle(connection: sqlite3.Connection, batch: list[_Settled]) -> list[None]
         ],
     )
     ended = {attempt.delivery_id for attempt, state, *_ in batch if state is DeliveryState.FAILED}
-    tallies.add(connection, _tallies(connection, [attempt for attempt, *_ in batch], ended))
+    counters.add_counts(connection, _count_attempts(connection, [attempt for attempt, *_ in batch], ended))
     return [None] * len(batch)
 
 
-def _tallies(connection: sqlite3.Connection, attempts: list[Attempt], ended: set[int]) -> list[Tally]:
+def _count_attempts(connection: sqlite3.Connection, attempts: list[Attempt], ended: set[int]) -> list[CounterValue]:
     """Count attempts; the last one that a policy allows is not retried, and so it counts as failed."""
     marks = ",".join("?" * len(attempts))
     found = connection.execute(
-        f"SELECT id, source, CASE WHEN target LIKE '%://%' THEN '{TYPED}' ELSE target END FROM deliveries "
+        f"SELECT id, source, CASE WHEN target LIKE '%://%' THEN '{TYPED_ADDRESS}' ELSE target END FROM deliveries "
         f"WHERE id IN ({marks})",
         [attempt.delivery_id for attempt in attempts],
     )
     places = {id_: (source, target) for id_, source, target in found}
     return [
-        Tally(
-            Label(
+        CounterValue(
+            CounterLabel(
                 to_micros(attempt.started_at) // 60_000_000,
                 "attempt",
                 *places[attempt.delivery_id],
                 "failed" if attempt.outcome == "retry" and attempt.delivery_id in ended else attempt.outcome,
                 "first" if attempt.number == 1 else "again",
-                bucket_of(attempt.took),
+                find_bucket(attempt.took),
             ),
             1,
             attempt.took,

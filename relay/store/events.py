@@ -13,12 +13,12 @@ from relay.errors import NotFoundError
 from relay.model.delivery import NewDelivery
 from relay.model.event import Event, EventRow, NewEvent
 from relay.model.search import EVERYTHING, Query
-from relay.store import rows
-from relay.store.incoming import Stored, incoming, insert_events
-from relay.store.indexing import Indexer
-from relay.store.reader import Readers
-from relay.store.rows import EVENT_COLUMNS
-from relay.store.search import Compiled, compile_query
+from relay.store import row_mappers
+from relay.store.full_text import Indexer
+from relay.store.new_events import StoredEvent, insert_events, prepare_insert
+from relay.store.readers import Readers
+from relay.store.row_mappers import EVENT_COLUMNS, to_micros
+from relay.store.search import CompiledQuery, compile_query
 from relay.store.writer import Writer
 
 _WINDOW = 20_000  # events looked through at a time where something is filtered
@@ -30,7 +30,7 @@ _KEYS = 500  # keys looked up in one statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class EventPage:
     """Events newest first. `next_before` is None at the end; `searched_to` is set when time ran out."""
 
     rows: tuple[EventRow, ...]
@@ -40,7 +40,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class EventCounts:
     """Kept counters: never a COUNT over all events."""
 
     events: int
@@ -57,25 +57,22 @@ class Events:
         self._readers = readers
         self._indexer = indexer
 
-    async def add(self, event: NewEvent, owed: tuple[NewDelivery, ...] = (), *, answerer: str = "") -> Stored:
+    async def add(self, event: NewEvent, owed: tuple[NewDelivery, ...] = (), *, answerer: str = "") -> StoredEvent:
         """Keep an event and what it owes in one transaction; on return it is on disk.
 
         A key seen before makes it a duplicate and drops what it owes, unless its source delivers
         duplicates, or its sender waits for the target `answerer`, which has not taken it yet. Raises
         StoreError when nothing could be kept.
         """
-        return await self._writer.write_together(insert_events, incoming(event, owed, answerer))
+        return await self._writer.write_together(insert_events, prepare_insert(event, owed, answerer))
 
     async def get(self, id_: int) -> Event:
         """Return an event whole. Raises NotFoundError."""
-        row = await self._readers.one(
-            f"SELECT {EVENT_COLUMNS} FROM events WHERE id = ?",
-            (_bounded(id_),),
-        )
-        stored = await self._readers.one("SELECT * FROM event_bytes WHERE event_id = ?", (_bounded(id_),))
+        row = await self._readers.one(f"SELECT {EVENT_COLUMNS} FROM events WHERE id = ?", (_limit_id(id_),))
+        stored = await self._readers.one("SELECT * FROM event_bytes WHERE event_id = ?", (_limit_id(id_),))
         if row is None or stored is None:
             raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
-        return rows.event(rows.event_row(row), stored)
+        return row_mappers.read_event(row_mappers.read_event_row(row), stored)
 
     async def claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
         """Return those idempotency keys that an event of the source has claimed."""
@@ -95,13 +92,12 @@ class Events:
 
     async def rows(self, ids: Iterable[int]) -> tuple[EventRow, ...]:
         """Return the narrow rows of those ids that exist, newest first."""
-        wanted = [_bounded(id_) for id_ in ids]
+        wanted = [_limit_id(id_) for id_ in ids]
         marks = ",".join("?" * len(wanted))
         found = await self._readers.all(
-            f"SELECT {EVENT_COLUMNS} FROM events WHERE id IN ({marks}) ORDER BY id DESC",
-            wanted,
+            f"SELECT {EVENT_COLUMNS} FROM events WHERE id IN ({marks}) ORDER BY id DESC", wanted
         )
-        return tuple(rows.event_row(row) for row in found)
+        return tuple(row_mappers.read_event_row(row) for row in found)
 
     async def page(
         self,
@@ -111,7 +107,7 @@ class Events:
         before: int | None = None,
         after: int | None = None,
         patience: float = 0.3,
-    ) -> Page:
+    ) -> EventPage:
         """Return events that match, newest first, with ids below `before` and above `after`.
 
         Looks for at most `patience` seconds; what it found by then comes back with `searched_to`.
@@ -123,7 +119,7 @@ class Events:
             # What an older relay indexed in another way is found as far as it has been indexed again.
             oldest = (await self._indexer.catch_up(_INDEXING)).low
         if before is not None or compiled.everything:
-            high = _bounded(before if before is not None else _MAX_ID)
+            high = _limit_id(before if before is not None else _MAX_ID)
         else:
             high = await self._top() + 1
         low = max(after or 0, oldest - 1)
@@ -139,9 +135,7 @@ class Events:
         unindexed = oldest if low > (after or 0) else None
         return await self._page(found, limit, high if high > low + 1 else unindexed, started)
 
-    async def ids(
-        self, query: Query, *, before: int | None = None, most: int | None = None
-    ) -> tuple[int, ...]:
+    async def ids(self, query: Query, *, before: int | None = None, most: int | None = None) -> tuple[int, ...]:
         """Return the numbers of all events that match and lie below `before`, newest first.
 
         Looks for a few more than `most` and no further.
@@ -168,34 +162,29 @@ class Events:
         )
         return int(row[0]) if row else 0
 
-    async def counts(self) -> Counts:
+    async def counts(self) -> EventCounts:
         """Return the kept counters and how many events have failed or waiting deliveries."""
         kept = {row[0]: row[1] for row in await self._readers.all("SELECT name, value FROM counters")}
         states = await self._readers.all(
             "SELECT 'failed', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' AND lab IS NULL "
-            "UNION ALL SELECT 'queued', COUNT(*) FROM deliveries WHERE state IN ('pending', 'running')",
+            "UNION ALL SELECT 'queued', COUNT(*) FROM deliveries WHERE state IN ('pending', 'running')"
         )
         by_state = {row[0]: row[1] for row in states}
-        return Counts(
-            events=kept["events"],
-            rejected=kept["rejected"],
-            failing=by_state["failed"],
-            queued=by_state["queued"],
+        return EventCounts(
+            events=kept["events"], rejected=kept["rejected"], failing=by_state["failed"], queued=by_state["queued"]
         )
 
     async def annotate(self, id_: int, *, pinned: bool | None = None, note: str | None = None) -> None:
         """Pin or unpin an event, or write a note on it. Raises NotFoundError."""
         await self._change(
             "UPDATE events SET pinned = coalesce(?, pinned), note = coalesce(?, note) WHERE id = ?",
-            (pinned, note, _bounded(id_)),
+            (pinned, note, _limit_id(id_)),
             id_,
         )
 
     async def annotate_all(self, ids: Iterable[int], *, pinned: bool) -> None:
         """Pin or unpin those of the events that there are."""
-        await self._each(
-            "UPDATE events SET pinned = ? WHERE id IN (SELECT value FROM json_each(?))", ids, pinned
-        )
+        await self._each("UPDATE events SET pinned = ? WHERE id IN (SELECT value FROM json_each(?))", ids, pinned)
 
     async def delete_all(self, ids: Iterable[int]) -> None:
         """Forget those of the events that there are, with their deliveries and attempts."""
@@ -203,25 +192,25 @@ class Events:
 
     async def answered(self, id_: int, status: int) -> None:
         """Write down what the provider was answered where that was not known before. Raises NotFoundError."""
-        await self._change("UPDATE events SET status = ? WHERE id = ?", (status, _bounded(id_)), id_)
+        await self._change("UPDATE events SET status = ? WHERE id = ?", (status, _limit_id(id_)), id_)
 
     async def delete(self, id_: int) -> None:
         """Forget an event with its deliveries and attempts. Raises NotFoundError."""
-        await self._change("DELETE FROM events WHERE id = ?", (_bounded(id_),), id_)
+        await self._change("DELETE FROM events WHERE id = ?", (_limit_id(id_),), id_)
 
     async def _each(self, sql: str, ids: Iterable[int], *values: Any) -> None:
         # A few at a time: what comes in meanwhile is not kept waiting for ten thousand.
-        wanted = [_bounded(id_) for id_ in ids]
+        wanted = [_limit_id(id_) for id_ in ids]
         for start in range(0, len(wanted), _AT_ONCE):
             parameters = (*values, json.dumps(wanted[start : start + _AT_ONCE]))
-            await self._writer.write(partial(_execute, sql=sql, parameters=parameters))
+            await self._writer.write(partial(_run_statement, sql=sql, parameters=parameters))
 
     async def _change(self, sql: str, parameters: tuple[Any, ...], id_: int) -> None:
         changed = await self._writer.write(lambda connection: connection.execute(sql, parameters).rowcount)
         if not changed:
             raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
 
-    async def _window(self, compiled: Compiled, limit: int, low: int, high: int) -> list[EventRow]:
+    async def _window(self, compiled: CompiledQuery, limit: int, low: int, high: int) -> list[EventRow]:
         where = " AND ".join((*compiled.where, "events.id > ?", "events.id < ?"))
         order = "words.rowid" if compiled.table != "events" else "events.id"
         found = await self._readers.all(
@@ -229,27 +218,80 @@ class Events:
             (*compiled.parameters, low, high, limit),
             deadline=5.0,
         )
-        return [rows.event_row(row) for row in found]
+        return [row_mappers.read_event_row(row) for row in found]
 
-    async def _page(self, found: list[EventRow], limit: int, stopped: int | None, started: float) -> Page:
+    async def _page(self, found: list[EventRow], limit: int, stopped: int | None, started: float) -> EventPage:
         more = len(found) > limit
         found = found[:limit]
         next_before = found[-1].id if more else stopped
         searched_to = None
         if not more and stopped is not None:
             row = await self._readers.one("SELECT received_at FROM events WHERE id >= ? LIMIT 1", (stopped,))
-            searched_to = rows.from_micros(row[0]) if row else None
+            searched_to = row_mappers.from_micros(row[0]) if row else None
         took = time.perf_counter() - started
-        return Page(rows=tuple(found), next_before=next_before, took=took, searched_to=searched_to)
+        return EventPage(rows=tuple(found), next_before=next_before, took=took, searched_to=searched_to)
 
     async def _top(self) -> int:
         row = await self._readers.one("SELECT MAX(id) FROM events")
         return int(row[0] or 0) if row else 0
 
 
-def _execute(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> int:
+def _run_statement(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> int:
     return connection.execute(sql, parameters).rowcount
 
 
-def _bounded(id_: int) -> int:
+def _limit_id(id_: int) -> int:
     return max(-1, min(id_, _MAX_ID))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedEvent:
+    """An event to keep, known by `digest`; `original_id` is its number in the store it was exported from."""
+
+    event: NewEvent
+    digest: bytes
+    original_id: int
+    pinned: bool = False
+    note: str = ""
+
+
+class Imports:
+    """Takes parcels in."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def add(self, parcels: Iterable[ImportedEvent], now: datetime) -> tuple[int | None, ...]:
+        """Keep parcels in one transaction; return the id of each, None for what was here already.
+
+        `now` is what retention counts their age from.
+        """
+        listed = tuple(parcels)
+
+        def step(connection: sqlite3.Connection) -> tuple[int | None, ...]:
+            return tuple(_insert_import(connection, parcel, to_micros(now)) for parcel in listed)
+
+        return await self._writer.write(step)
+
+
+def _insert_import(connection: sqlite3.Connection, parcel: ImportedEvent, now: int) -> int | None:
+    values = prepare_insert(parcel.event, ())
+    if _is_imported(connection, parcel, values.received_at):
+        return None
+    (stored,) = insert_events(connection, [values])
+    connection.execute("INSERT INTO imports (digest, event_id, at) VALUES (?, ?, ?)", (parcel.digest, stored.id, now))
+    if parcel.pinned or parcel.note:
+        connection.execute(
+            "UPDATE events SET pinned = ?, note = ? WHERE id = ?", (parcel.pinned, parcel.note, stored.id)
+        )
+    return stored.id
+
+
+def _is_imported(connection: sqlite3.Connection, parcel: ImportedEvent, received_at: int) -> bool:
+    if connection.execute("SELECT 1 FROM imports WHERE digest = ?", (parcel.digest,)).fetchone():
+        return True
+    # An export read back into the store it came from.
+    row = connection.execute(
+        "SELECT received_at, source FROM events WHERE id = ?", (min(parcel.original_id, 2**62),)
+    ).fetchone()
+    return row is not None and tuple(row) == (received_at, parcel.event.capture.source)

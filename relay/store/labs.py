@@ -9,26 +9,26 @@ from typing import Any
 
 from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import NewDelivery
-from relay.model.lab import LabState, Planned, Run, Send, Settings, Trial
+from relay.model.lab import LabRun, LabSend, LabSettings, LabState, LabTrial, PlannedLabRun
 from relay.model.payload import parse_json
 from relay.store.deliveries import DELIVERY_COLUMNS, DELIVERY_MARKS, delivery_values
-from relay.store.reader import Readers
-from relay.store.rows import from_micros, to_micros
+from relay.store.readers import Readers
+from relay.store.row_mappers import from_micros, to_micros
 from relay.store.writer import Writer
 
 _RUNS = "SELECT *, (SELECT COUNT(*) FROM lab_sends WHERE run_id = id) AS made FROM lab_runs"
 _OPEN = "state IN ('waiting', 'running')"
-_SEND = (
+_SEND_COLUMNS = (
     "place, trial, round, role, label, event_id, delivery_id, attempt, started_at, took, status, detail, "
     "answer, said, good, note"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class LabLaunch:
     """A send about to be made, with the delivery to make for it; None where it is an attempt of one that is there."""
 
-    send: Send
+    send: LabSend
     new: NewDelivery | None
 
 
@@ -39,7 +39,7 @@ class Labs:
         self._writer = writer
         self._readers = readers
 
-    async def add(self, planned: Planned, now: datetime) -> int:
+    async def add(self, planned: PlannedLabRun, now: datetime) -> int:
         """Keep a run that waits to begin and return its id."""
         values = (
             to_micros(now),
@@ -61,30 +61,30 @@ class Labs:
 
         return await self._writer.write(step)
 
-    async def get(self, id_: int) -> Run:
+    async def get(self, id_: int) -> LabRun:
         """Return a run. Raises NotFoundError."""
         row = await self._readers.one(f"{_RUNS} WHERE id = ?", (min(id_, 2**62),))
         if row is None:
             raise NotFoundError(f"no lab run {id_}", hint="GET /api/labs lists those that there are")
-        return _run(row)
+        return _read_run(row)
 
-    async def page(self, *, limit: int = 50, before: int | None = None) -> tuple[Run, ...]:
+    async def page(self, *, limit: int = 50, before: int | None = None) -> tuple[LabRun, ...]:
         """Return runs, newest first."""
         sql = f"{_RUNS} WHERE id < ? ORDER BY id DESC LIMIT ?"
         found = await self._readers.all(sql, (before or 2**62, limit))
-        return tuple(_run(row) for row in found)
+        return tuple(_read_run(row) for row in found)
 
-    async def next_waiting(self) -> Run | None:
+    async def next_waiting(self) -> LabRun | None:
         """Return the oldest run that waits to begin."""
         row = await self._readers.one(f"{_RUNS} WHERE state = 'waiting' ORDER BY id LIMIT 1")
-        return _run(row) if row else None
+        return _read_run(row) if row else None
 
-    async def sends(self, id_: int) -> tuple[Send, ...]:
+    async def sends(self, id_: int) -> tuple[LabSend, ...]:
         """Return the sends of a run in the order they were made."""
         found = await self._readers.all(
-            f"SELECT {_SEND} FROM lab_sends WHERE run_id = ? ORDER BY place", (id_,)
+            f"SELECT {_SEND_COLUMNS} FROM lab_sends WHERE run_id = ? ORDER BY place", (id_,)
         )
-        return tuple(_send(row) for row in found)
+        return tuple(_read_send(row) for row in found)
 
     async def begin(self, id_: int) -> bool:
         """Let a waiting run begin; return False where it was ended meanwhile."""
@@ -96,20 +96,20 @@ class Labs:
         sql = "UPDATE lab_runs SET ended = ? WHERE id = ?"
         await self._writer.write(lambda connection: connection.execute(sql, (ended, id_)).rowcount)
 
-    async def launch(self, id_: int, launches: Sequence[Launch], now: datetime) -> tuple[Send, ...]:
+    async def launch(self, id_: int, launches: Sequence[LabLaunch], now: datetime) -> tuple[LabSend, ...]:
         """Write down sends together with the deliveries they make; return them with their places and these ids.
 
         A send whose event is gone is over at once, and says so.
         """
 
-        def step(connection: sqlite3.Connection) -> tuple[Send, ...]:
-            return tuple(_launched(connection, id_, launch, to_micros(now)) for launch in launches)
+        def step(connection: sqlite3.Connection) -> tuple[LabSend, ...]:
+            return tuple(_insert_send(connection, id_, launch, to_micros(now)) for launch in launches)
 
         return await self._writer.write(step)
 
-    async def record(self, id_: int, send: Send) -> None:
+    async def record(self, id_: int, send: LabSend) -> None:
         """Write down what came of a send."""
-        await self._writer.write_together(_record, (id_, send))
+        await self._writer.write_together(_update_sends, (id_, send))
 
     async def end(self, id_: int, state: LabState, now: datetime, detail: str = "") -> None:
         """End a run; what it has under way is given up. Raises UsageError when it is over already."""
@@ -121,9 +121,7 @@ class Labs:
             ).rowcount
             if not changed:
                 raise UsageError(f"lab run {id_} is over", hint=f"look at it: /api/labs/{id_}")
-            connection.execute(
-                "UPDATE deliveries SET state = 'cancelled' WHERE lab = ? AND state = 'running'", (id_,)
-            )
+            connection.execute("UPDATE deliveries SET state = 'cancelled' WHERE lab = ? AND state = 'running'", (id_,))
 
         await self._writer.write(step)
 
@@ -143,7 +141,7 @@ class Labs:
         return await self._writer.write(step)
 
 
-def _launched(connection: sqlite3.Connection, run_id: int, launch: Launch, now: int) -> Send:
+def _insert_send(connection: sqlite3.Connection, run_id: int, launch: LabLaunch, now: int) -> LabSend:
     send, new = launch.send, launch.new
     delivery_id, good, detail = send.delivery_id, send.good, send.detail
     if new is not None:
@@ -164,7 +162,7 @@ def _launched(connection: sqlite3.Connection, run_id: int, launch: Launch, now: 
     return begun
 
 
-def _record(connection: sqlite3.Connection, batch: list[tuple[int, Send]]) -> list[None]:
+def _update_sends(connection: sqlite3.Connection, batch: list[tuple[int, LabSend]]) -> list[None]:
     connection.executemany(
         "UPDATE lab_sends SET started_at = ?, took = ?, status = ?, detail = ?, answer = ?, said = ?, good = ?, "
         "note = ? WHERE run_id = ? AND place = ?",
@@ -187,18 +185,18 @@ def _record(connection: sqlite3.Connection, batch: list[tuple[int, Send]]) -> li
     return [None] * len(batch)
 
 
-def _run(row: sqlite3.Row) -> Run:
+def _read_run(row: sqlite3.Row) -> LabRun:
     finished = row["finished_at"]
-    return Run(
+    return LabRun(
         id=row["id"],
         created_at=from_micros(row["created_at"]),
         finished_at=None if finished is None else from_micros(finished),
         query=row["query"],
-        events=tuple(_read(row["events"])),
+        events=tuple(_read_json(row["events"])),
         target=row["target"],
-        settings=Settings(**_read(row["settings"])),
-        trials=tuple(_trial(plain) for plain in _read(row["trials"])),
-        notes=tuple(_read(row["notes"])),
+        settings=LabSettings(**_read_json(row["settings"])),
+        trials=tuple(_read_trial(plain) for plain in _read_json(row["trials"])),
+        notes=tuple(_read_json(row["notes"])),
         state=LabState(row["state"]),
         ended=row["ended"],
         made=row["made"],
@@ -206,8 +204,8 @@ def _run(row: sqlite3.Row) -> Run:
     )
 
 
-def _trial(plain: dict[str, Any]) -> Trial:
-    return Trial(
+def _read_trial(plain: dict[str, Any]) -> LabTrial:
+    return LabTrial(
         experiment=plain["experiment"],
         events=tuple(plain["events"]),
         sends=plain["sends"],
@@ -216,17 +214,17 @@ def _trial(plain: dict[str, Any]) -> Trial:
     )
 
 
-def _send(row: sqlite3.Row) -> Send:
+def _read_send(row: sqlite3.Row) -> LabSend:
     plain: dict[str, Any] = dict(row)
     started = row["started_at"]
-    return Send(
+    return LabSend(
         **plain
         | {
             "started_at": None if started is None else from_micros(started),
             "good": None if row["good"] is None else bool(row["good"]),
-        },
+        }
     )
 
 
-def _read(text: str) -> Any:
+def _read_json(text: str) -> Any:
     return parse_json(text)

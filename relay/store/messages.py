@@ -1,22 +1,28 @@
 """Outgoing mail and SMS in the store: each message, what it was told, and how many stand where."""
 
+import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from relay.errors import NotFoundError
+from relay.model.mail import MailClaim, MailLimitReached, MailState, SentMail
 from relay.model.message import (
     ARRIVED,
     LOST,
+    DayCounts,
     HistoryEntry,
     Message,
+    MessageCounts,
     MessageFilter,
     NewMessage,
-    addresses,
+    StatusCount,
+    parse_addresses,
 )
-from relay.model.rates import DayCounts, MessageCounts, StatusCount
-from relay.store import rows
-from relay.store.reader import Readers
-from relay.store.registration import Registered, add_own, register
-from relay.store.rows import to_micros
+from relay.store import row_mappers
+from relay.store.message_register import MessageRegistration, add_own_message, register_message
+from relay.store.readers import Readers
+from relay.store.row_mappers import from_micros, to_micros
 from relay.store.writer import Writer
 
 _COLUMNS = (
@@ -25,12 +31,13 @@ _COLUMNS = (
 )
 
 
-def _listed(statuses: frozenset[str]) -> str:
+def _quote_statuses(statuses: frozenset[str]) -> str:
     return ",".join(f"'{status}'" for status in sorted(statuses))
 
 
-_COUNTED = (
-    f"COUNT(*), SUM(status IN ({_listed(ARRIVED)})), SUM(status IN ({_listed(LOST)})), SUM(opened), SUM(clicked), "
+_COUNT_COLUMNS = (
+    f"COUNT(*), SUM(status IN ({_quote_statuses(ARRIVED)})), SUM(status IN ({_quote_statuses(LOST)})), "
+    f"SUM(opened), SUM(clicked), "
     "SUM(status = 'complained') FROM messages WHERE sent_at >= ? AND status <> 'outbox'"
 )
 _EVERYTHING = MessageFilter()
@@ -46,25 +53,21 @@ class Messages:
 
     async def add(self, new: NewMessage, created_at: datetime) -> int:
         """Write down a mail that relay sent itself and return its id; the same Message-ID may come again."""
-        return await self._writer.write(
-            lambda connection: add_own(connection, new, to_micros(created_at)),
-        )
+        return await self._writer.write(lambda connection: add_own_message(connection, new, to_micros(created_at)))
 
-    async def register(self, new: NewMessage, created_at: datetime) -> Registered:
+    async def register(self, new: NewMessage, created_at: datetime) -> MessageRegistration:
         """Register a message sent elsewhere, once for each provider and external id.
 
         Statuses that came before it are its own from then on.
         """
-        return await self._writer.write(
-            lambda connection: register(connection, new, to_micros(created_at)),
-        )
+        return await self._writer.write(lambda connection: register_message(connection, new, to_micros(created_at)))
 
     async def get(self, id_: int) -> Message:
         """Return a message. Raises NotFoundError."""
         row = await self._readers.one(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (min(id_, 2**62),))
         if row is None:
             raise NotFoundError(f"no message {id_}", hint="the page Messages lists those that there are")
-        return rows.message(row)
+        return row_mappers.read_message(row)
 
     async def history(self, id_: int, limit: int = 500) -> tuple[HistoryEntry, ...]:
         """Return what a message was told, the latest `limit` of it in the order received."""
@@ -73,7 +76,7 @@ class Messages:
             "ORDER BY id DESC LIMIT ?",
             (min(id_, 2**62), limit),
         )
-        return tuple(rows.history_entry(row) for row in reversed(found))
+        return tuple(row_mappers.read_history_entry(row) for row in reversed(found))
 
     async def source(self, id_: int) -> bytes:
         """Return the whole mail as RFC 5322 bytes; empty for a message that relay did not compose."""
@@ -81,21 +84,17 @@ class Messages:
         return bytes(row[0]) if row else b""
 
     async def page(
-        self,
-        wanted: MessageFilter = _EVERYTHING,
-        *,
-        before: int | None = None,
-        limit: int = 50,
+        self, wanted: MessageFilter = _EVERYTHING, *, before: int | None = None, limit: int = 50
     ) -> tuple[Message, ...]:
         """Return messages newest first."""
-        filters = _clauses(wanted)
+        filters = _build_clauses(wanted)
         filters += [("id < ?", (before,))] if before is not None else []
         where = " AND ".join(clause for clause, _ in filters) or "1"
         values = [value for _, given in filters for value in given]
         found = await self._readers.all(
             f"SELECT {_COLUMNS} FROM messages WHERE {where} ORDER BY id DESC LIMIT ?", (*values, limit)
         )
-        return tuple(rows.message(row) for row in found)
+        return tuple(row_mappers.read_message(row) for row in found)
 
     async def count(self) -> int:
         """Return how many messages there are."""
@@ -109,19 +108,17 @@ class Messages:
         """
         first = to_micros(datetime(since.year, since.month, since.day, tzinfo=UTC))
         found = await self._readers.all(
-            f"SELECT sent_at / {_DAY}, channel, {_COUNTED} GROUP BY 1, 2 ORDER BY 1, 2", (first,)
+            f"SELECT sent_at / {_DAY}, channel, {_COUNT_COLUMNS} GROUP BY 1, 2 ORDER BY 1, 2", (first,)
         )
         return tuple(
-            DayCounts(
-                day=date(1970, 1, 1) + timedelta(days=day), channel=channel, counts=_message_counts(numbers)
-            )
+            DayCounts(day=date(1970, 1, 1) + timedelta(days=day), channel=channel, counts=_read_counts(numbers))
             for day, channel, *numbers in found
         )
 
     async def counts(self, since: datetime) -> dict[str, MessageCounts]:
         """Return the messages sent since, by channel; a channel without any is left out."""
-        found = await self._readers.all(f"SELECT channel, {_COUNTED} GROUP BY 1", (to_micros(since),))
-        return {channel: _message_counts(numbers) for channel, *numbers in found}
+        found = await self._readers.all(f"SELECT channel, {_COUNT_COLUMNS} GROUP BY 1", (to_micros(since),))
+        return {channel: _read_counts(numbers) for channel, *numbers in found}
 
     async def standing(self) -> tuple[StatusCount, ...]:
         """Return how many messages of each channel and provider stand at each status, of all that there are."""
@@ -136,8 +133,8 @@ class Messages:
         return int(row[0]) if row else 0
 
 
-def _clauses(wanted: MessageFilter) -> list[tuple[str, tuple[object, ...]]]:
-    people = addresses(wanted.recipient or "")
+def _build_clauses(wanted: MessageFilter) -> list[tuple[str, tuple[object, ...]]]:
+    people = parse_addresses(wanted.recipient or "")
     marks, statuses = ",".join("?" * len(people)), ",".join("?" * len(wanted.statuses))
     told = "SELECT message_id FROM history WHERE event_id = ? AND message_id IS NOT NULL"
     clauses: list[tuple[str, tuple[object, ...], bool]] = [
@@ -151,13 +148,102 @@ def _clauses(wanted: MessageFilter) -> list[tuple[str, tuple[object, ...]]]:
     return [(clause, values) for clause, values, asked in clauses if asked]
 
 
-def _message_counts(numbers: list[int]) -> MessageCounts:
+def _read_counts(numbers: list[int]) -> MessageCounts:
     sent, delivered, failed, opened, clicked, complained = numbers
     return MessageCounts(
-        sent=sent,
-        delivered=delivered,
-        failed=failed,
-        opened=opened,
-        clicked=clicked,
-        complained=complained,
+        sent=sent, delivered=delivered, failed=failed, opened=opened, clicked=clicked, complained=complained
     )
+
+
+_HOUR = timedelta(hours=1)
+_MAIL_COLUMNS = "delivery_id, event_id, template, recipients, kept, state, at"
+# A mail of this very delivery counts too: it was handed over, and what came of that was not written
+# down. Only a file of the outbox can be written again without anybody getting it twice.
+_FIND_SAME = (
+    f"SELECT {_MAIL_COLUMNS} FROM sent_mails WHERE event_id = ?1 AND template = ?2 AND kept <= ?3 "
+    "AND (delivery_id = ?4 OR NOT ?5) AND NOT (kept AND state = 'handing' AND delivery_id = ?4) "
+    "ORDER BY state = 'sent' DESC, at LIMIT 1"
+)
+_FIND_RECENT = (
+    "SELECT COUNT(*), MIN(at) FROM (SELECT at FROM sent_mails WHERE template = ?1 AND kept = 0 "
+    "AND at > ?2 AND at <= ?3 ORDER BY at DESC LIMIT ?4)"
+)
+_INSERT_CLAIM = (
+    "INSERT OR REPLACE INTO sent_mails (delivery_id, event_id, template, recipients, kept, again, state, at) "
+    "VALUES (?, ?, ?, ?, ?, ?, 'handing', ?)"
+)
+
+
+class SentMails:
+    """Typed questions about mails that went out."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def standing(self, claim: MailClaim, now: datetime) -> SentMail | MailLimitReached | None:
+        """Return what would keep a mail back, None for nothing."""
+        found = await self._readers.all(_FIND_SAME, _same_mail_values(claim)) if claim.once else []
+        return _read_sent_mail(found) or _check_limit(
+            claim, await self._readers.all(_FIND_RECENT, _recent_values(claim, now))
+        )
+
+    async def claim(self, claim: MailClaim, now: datetime) -> SentMail | MailLimitReached | None:
+        """Write down that a mail is about to be handed over; return what keeps it back, None for nothing.
+
+        Of two that claim the same at the same moment one is kept back.
+        """
+        again = claim.forced or not claim.once
+        values = (claim.delivery_id, claim.event_id, claim.template, claim.recipients, claim.kept, again)
+
+        def step(connection: sqlite3.Connection) -> SentMail | MailLimitReached | None:
+            found = connection.execute(_FIND_SAME, _same_mail_values(claim)).fetchall() if claim.once else []
+            back = _read_sent_mail(found) or _check_limit(
+                claim, connection.execute(_FIND_RECENT, _recent_values(claim, now)).fetchall()
+            )
+            if back is None:
+                connection.execute(_INSERT_CLAIM, (*values, to_micros(now)))
+            return back
+
+        return await self._writer.write(step)
+
+    async def confirm(self, delivery_id: int) -> None:
+        """Write down that a claimed mail went out."""
+        await self._change("UPDATE sent_mails SET state = 'sent' WHERE delivery_id = ?", delivery_id)
+
+    async def release(self, delivery_id: int) -> None:
+        """Write down that a claimed mail certainly did not go out."""
+        await self._change("DELETE FROM sent_mails WHERE delivery_id = ?", delivery_id)
+
+    async def _change(self, sql: str, delivery_id: int) -> None:
+        await self._writer.write(lambda connection: connection.execute(sql, (delivery_id,)).rowcount)
+
+
+def _same_mail_values(claim: MailClaim) -> tuple[Any, ...]:
+    return claim.event_id, claim.template, claim.kept, claim.delivery_id, claim.forced
+
+
+def _recent_values(claim: MailClaim, now: datetime) -> tuple[Any, ...]:
+    return claim.template, to_micros(now - _HOUR), to_micros(now), claim.per_hour or 0
+
+
+def _read_sent_mail(found: Sequence[Any]) -> SentMail | None:
+    if not found:
+        return None
+    delivery_id, event_id, template, recipients, kept, state, at = found[0]
+    return SentMail(
+        delivery_id=delivery_id,
+        event_id=event_id,
+        template=template,
+        recipients=recipients,
+        kept=bool(kept),
+        state=MailState(state),
+        at=from_micros(at),
+    )
+
+
+def _check_limit(claim: MailClaim, found: Sequence[Any]) -> MailLimitReached | None:
+    ((count, first),) = found
+    if claim.kept or claim.per_hour is None or count < claim.per_hour:
+        return None
+    return MailLimitReached(until=from_micros(first) + _HOUR)

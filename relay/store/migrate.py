@@ -7,13 +7,66 @@ was applied to those is read from their tables and columns.
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from relay.errors import StoreError
-from relay.files import create_private
-from relay.store.schema import Schema, read_schema, statements_between
+from relay.resources import create_private
+
+_INTERNAL_PREFIXES = ("sqlite_", "words_")  # of SQLite, and what the full-text index keeps for itself
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """Columns by table; kind and SQL of indexes and triggers by name; the names of the kept counts."""
+
+    tables: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    named: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    counters: frozenset[str] = frozenset()
+
+    @property
+    def columns(self) -> frozenset[tuple[str, str]]:
+        """Return each column with its table."""
+        return frozenset((table, column) for table, columns in self.tables.items() for column in columns)
+
+
+def read_schema(connection: sqlite3.Connection) -> Schema:
+    """Read the schema of a database. Raises sqlite3.Error."""
+    tables: dict[str, frozenset[str]] = {}
+    named: dict[str, tuple[str, str]] = {}
+    for kind, name, sql in connection.execute("SELECT type, name, sql FROM sqlite_schema").fetchall():
+        if name.startswith(_INTERNAL_PREFIXES):
+            continue
+        if kind == "table":
+            columns = connection.execute("SELECT name FROM pragma_table_info(?)", (name,))
+            tables[name] = frozenset(row[0] for row in columns)
+        elif kind in ("index", "trigger") and sql:
+            named[name] = (kind, sql)
+    counters = connection.execute("SELECT name FROM counters") if "counters" in tables else ()
+    return Schema(tables, named, frozenset(row[0] for row in counters))
+
+
+def find_repairs(actual: Schema, expected: Schema) -> tuple[str, ...]:
+    """Return the SQL that gives `actual` the indexes, triggers and counts of `expected`; tables are alike."""
+    was, wanted = _normalize_schema(actual), _normalize_schema(expected)
+    drops = [
+        f"DROP {kind} {_quote(name)};" for name, (kind, _) in actual.named.items() if was[name] != wanted.get(name)
+    ]
+    creations = [f"{sql};" for name, (_, sql) in expected.named.items() if was.get(name) != wanted[name]]
+    counts = [f"INSERT INTO counters VALUES ('{name}', 0);" for name in sorted(expected.counters - actual.counters)]
+    return (*drops, *creations, *counts)
+
+
+def _normalize_schema(schema: Schema) -> dict[str, str]:
+    return {name: " ".join(sql.split()) for name, (_, sql) in schema.named.items()}
+
+
+def _quote(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
 
 APPLICATION_ID = 0x52454C41  # "RELA": tells our files from any other SQLite file
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -55,21 +108,20 @@ def plan_migration(connection: sqlite3.Connection, path: Path) -> MigrationPlan:
     application = int(connection.execute("PRAGMA application_id").fetchone()[0])
     if application != APPLICATION_ID and (tables or application):
         raise StoreError(
-            f"{path} is a SQLite file but not relay's; it was left as it is",
-            hint="name another data_dir in relay.toml",
+            f"{path} is a SQLite file but not relay's; it was left as it is", hint="name another data_dir in relay.toml"
         )
     if not tables:
         return MigrationPlan(missing=migrations, is_new=True)
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(migrations):
-        raise _newer(path, f"schema {version}; this one knows {len(migrations)}")
+        raise _newer_version_error(path, f"schema {version}; this one knows {len(migrations)}")
     if "migrations" not in tables:
         return _plan_unrecorded(connection, path, migrations)
     recorded = tuple(row[0] for row in connection.execute("SELECT name FROM migrations"))
     unknown = sorted(set(recorded) - {migration.name for migration in migrations})
     if unknown:
-        raise _newer(path, f"it has {', '.join(unknown)}, which this one does not know")
-    return MigrationPlan(recorded=recorded, missing=_without(migrations, recorded))
+        raise _newer_version_error(path, f"it has {', '.join(unknown)}, which this one does not know")
+    return MigrationPlan(recorded=recorded, missing=_exclude_migrations(migrations, recorded))
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -83,19 +135,17 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     names = list(plan.recorded)
     if plan.found:
         names += plan.found
-        _apply(connection, plan.repairs, plan.found, len(names))
+        _apply_statements(connection, plan.repairs, plan.found, len(names))
     for migration in plan.missing:
         names.append(migration.name)
-        _apply(connection, (migration.script,), (migration.name,), len(names))
+        _apply_statements(connection, (migration.script,), (migration.name,), len(names))
 
 
-def _plan_unrecorded(
-    connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]
-) -> MigrationPlan:
+def _plan_unrecorded(connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> MigrationPlan:
     actual = read_schema(connection)
     found = _find_applied(actual, migrations)
     try:
-        expected = _build(tuple(migration for migration in migrations if migration.name in found))
+        expected = _build_schema(tuple(migration for migration in migrations if migration.name in found))
     except sqlite3.Error:
         expected = None
     if expected is None or expected.tables != actual.tables:
@@ -105,7 +155,7 @@ def _plan_unrecorded(
             hint="export its events with the version that wrote it, or name another data_dir",
         )
     return MigrationPlan(
-        found=found, repairs=statements_between(actual, expected), missing=_without(migrations, found)
+        found=found, repairs=find_repairs(actual, expected), missing=_exclude_migrations(migrations, found)
     )
 
 
@@ -114,7 +164,7 @@ def _find_applied(actual: Schema, migrations: tuple[Migration, ...]) -> tuple[st
 
     One that adds neither is known by its indexes, as far as they are kept by those that follow.
     """
-    final = _build(migrations)
+    final = _build_schema(migrations)
     found: list[str] = []
     before = Schema()
     with _in_memory() as scratch:
@@ -129,7 +179,7 @@ def _find_applied(actual: Schema, migrations: tuple[Migration, ...]) -> tuple[st
     return tuple(found)
 
 
-def _build(migrations: tuple[Migration, ...]) -> Schema:
+def _build_schema(migrations: tuple[Migration, ...]) -> Schema:
     """Return the schema that these migrations make. Raises sqlite3.Error where one needs another."""
     with _in_memory() as scratch:
         for migration in migrations:
@@ -141,11 +191,11 @@ def _in_memory() -> AbstractContextManager[sqlite3.Connection]:
     return closing(sqlite3.connect(":memory:", isolation_level=None))
 
 
-def _without(migrations: tuple[Migration, ...], names: tuple[str, ...]) -> tuple[Migration, ...]:
+def _exclude_migrations(migrations: tuple[Migration, ...], names: tuple[str, ...]) -> tuple[Migration, ...]:
     return tuple(migration for migration in migrations if migration.name not in names)
 
 
-def _newer(path: Path, why: str) -> StoreError:
+def _newer_version_error(path: Path, why: str) -> StoreError:
     return StoreError(
         f"{path} was written by a newer relay ({why}); it was left as it is",
         hint="upgrade relay, or name another data_dir",
@@ -167,7 +217,7 @@ def _back_up(connection: sqlite3.Connection, path: Path) -> None:
         half.unlink(missing_ok=True)
 
 
-def _apply(
+def _apply_statements(
     connection: sqlite3.Connection, statements: tuple[str, ...], names: tuple[str, ...], version: int
 ) -> None:
     # One transaction holds the changes and their record, so an interrupted upgrade simply runs again.
@@ -176,7 +226,7 @@ def _apply(
     try:
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{script}\n{_RECORD};\n{records}\n"
-            f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {version};\nCOMMIT;",
+            f"PRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {version};\nCOMMIT;"
         )
     except sqlite3.Error:
         if connection.in_transaction:

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from relay.store import rows
-from relay.store.reader import Readers
-from relay.store.searchable import COLUMNS, searchable_text
+from relay.store import row_mappers
+from relay.store.full_text import TEXT_COLUMNS, build_searchable_text
+from relay.store.readers import Readers
 from relay.store.writer import Writer
 
-RULES = ("age", "events", "size")
+RETENTION_RULES = ("age", "events", "size")
 # Neither what a person pinned nor what is still owed to a target.
-_FREE = (
+_PRUNABLE = (
     "pinned = 0 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event_id = events.id "
     "AND deliveries.state IN ('pending', 'running'))"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Old:
+class PrunableEvent:
     """An event that may go; `size` is that of its body in bytes. One that was imported is as old as its import."""
 
     id: int
@@ -29,7 +29,7 @@ class Old:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class StoreUsage:
     """How many events there are, how many bytes the database holds, and how many of its file are free."""
 
     events: int
@@ -44,34 +44,37 @@ class Pruning:
         self._writer = writer
         self._readers = readers
 
-    async def usage(self) -> Usage:
+    async def usage(self) -> StoreUsage:
         """Return what is kept; free pages of the file hold nothing and count for nothing."""
         row = await self._readers.one(
             "SELECT value, page_count * page_size, freelist_count * page_size FROM counters, pragma_page_count, "
-            "pragma_page_size, pragma_freelist_count WHERE name = 'events'",
+            "pragma_page_size, pragma_freelist_count WHERE name = 'events'"
         )
         events, whole, free = row or (0, 0, 0)
-        return Usage(events=events, used=whole - free, free=free)
+        return StoreUsage(events=events, used=whole - free, free=free)
 
-    async def oldest(self, after: int, limit: int) -> tuple[Old, ...]:
+    async def oldest(self, after: int, limit: int) -> tuple[PrunableEvent, ...]:
         """Return the oldest events above the number `after` that may go. Raises TimeoutError."""
         found = await self._readers.all(
             "SELECT id, max(received_at, coalesce((SELECT at FROM imports WHERE event_id = events.id), 0)) AS since, "
-            f"size FROM events WHERE id > ? AND {_FREE} ORDER BY id LIMIT ?",
+            f"size FROM events WHERE id > ? AND {_PRUNABLE} ORDER BY id LIMIT ?",
             (after, limit),
         )
-        return tuple(Old(id=id_, kept_since=rows.from_micros(since), size=size) for id_, since, size in found)
+        return tuple(
+            PrunableEvent(id=id_, kept_since=row_mappers.from_micros(since), size=size) for id_, since, size in found
+        )
 
     async def remove(self, ids: tuple[int, ...], rule: str) -> tuple[int, ...]:
         """Remove those events that may still go, with all that hangs on them, and return which those were."""
         found = await self._readers.all(
-            f"SELECT id, {COLUMNS} FROM events JOIN event_bytes ON event_id = id WHERE id IN ({_marks(ids)})",
+            f"SELECT id, {TEXT_COLUMNS} FROM events JOIN event_bytes ON event_id = id WHERE id IN "
+            f"({_build_marks(ids)})",
             ids,
         )
-        texts = await asyncio.to_thread(lambda: {row["id"]: searchable_text(*row[1:]) for row in found})
+        texts = await asyncio.to_thread(lambda: {row["id"]: build_searchable_text(*row[1:]) for row in found})
         return await self._writer.write(lambda connection: _remove(connection, texts, rule))
 
-    async def give_back(self, pages: int) -> None:
+    async def free_pages(self, pages: int) -> None:
         """Cut so many free pages off the file, where it was made so that this is possible."""
         # A pragma's argument cannot be bound; it is a whole number of ours.
         sql = f"PRAGMA incremental_vacuum({int(pages)})"
@@ -79,9 +82,7 @@ class Pruning:
 
     async def removed(self) -> dict[str, int]:
         """Return, for each of RULES, the highest event that it removed; 0 where it removed none."""
-        found = await self._readers.all(
-            "SELECT name, value FROM counters WHERE name LIKE 'removed\\_%' ESCAPE '\\'"
-        )
+        found = await self._readers.all("SELECT name, value FROM counters WHERE name LIKE 'removed\\_%' ESCAPE '\\'")
         return {row[0].removeprefix("removed_"): row[1] for row in found}
 
     async def newest(self) -> int:
@@ -89,7 +90,7 @@ class Pruning:
         row = await self._readers.one("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
         return int(row[0]) if row else 0
 
-    async def replaying(self) -> bool:
+    async def is_replay_running(self) -> bool:
         """Say whether a bulk replay is under way, which may still need any event."""
         return await self._readers.one("SELECT 1 FROM batches WHERE state = 'running' LIMIT 1") is not None
 
@@ -98,7 +99,7 @@ def _remove(connection: sqlite3.Connection, texts: dict[int, str], rule: str) ->
     wanted = tuple(texts)
     # Asked again inside the transaction: somebody may have pinned one since, or replayed it.
     found = connection.execute(
-        f"SELECT id FROM events WHERE id IN ({_marks(wanted)}) AND {_FREE} ORDER BY id", wanted
+        f"SELECT id FROM events WHERE id IN ({_build_marks(wanted)}) AND {_PRUNABLE} ORDER BY id", wanted
     )
     going = tuple([row[0] for row in found])
     if not going:
@@ -110,12 +111,10 @@ def _remove(connection: sqlite3.Connection, texts: dict[int, str], rule: str) ->
     # The index keeps no text of its own: its words go by the text they came from.
     words: list[tuple[Any, ...]] = [(id_, texts[id_]) for id_ in going if low <= id_ <= high]
     connection.executemany("INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)", words)
-    connection.execute(f"DELETE FROM events WHERE id IN ({_marks(going)})", going)
-    connection.execute(
-        "UPDATE counters SET value = max(value, ?) WHERE name = ?", (going[-1], f"removed_{rule}")
-    )
+    connection.execute(f"DELETE FROM events WHERE id IN ({_build_marks(going)})", going)
+    connection.execute("UPDATE counters SET value = max(value, ?) WHERE name = ?", (going[-1], f"removed_{rule}"))
     return going
 
 
-def _marks(ids: tuple[int, ...]) -> str:
+def _build_marks(ids: tuple[int, ...]) -> str:
     return ",".join("?" * len(ids))

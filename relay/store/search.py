@@ -4,16 +4,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from relay.model.numbers import spans
-from relay.model.search import COMPARISON, Query, Term, size_limit
-from relay.store.rows import to_micros
-from relay.store.searchable import COLUMNS, WORD, has_unindexed
+from relay.model.search import COMPARISON, Query, Term, parse_size_limit, parse_spans
+from relay.store.full_text import TEXT_COLUMNS, WORD_PATTERN, has_unindexed
+from relay.store.row_mappers import to_micros
 
-_SHORT = 100  # numbers of a range that are looked up one by one
+_MAX_ENUMERATED = 100  # numbers of a range that are looked up one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compiled:
+class CompiledQuery:
     """A query as SQL: the table to walk, and what must hold."""
 
     table: str
@@ -31,7 +30,7 @@ class Compiled:
         return not self.where
 
 
-def compile_query(query: Query) -> Compiled:
+def compile_query(query: Query) -> CompiledQuery:
     """Turn a query into SQL over `events` (and `words` where it has plain words).
 
     Each term becomes a condition; one that cannot be read holds for no event.
@@ -39,65 +38,65 @@ def compile_query(query: Query) -> Compiled:
     where: list[str] = []
     parameters: list[Any] = []
     table = "events"
-    matches = [expression for term in query.terms if (expression := _expression(term))]
+    matches = [expression for term in query.terms if (expression := _build_match(term))]
     if matches:
         table = "words JOIN events ON events.id = words.rowid"
         where.append("words MATCH ?")
         parameters.append(" AND ".join(matches))
     for term in query.terms:
-        if _expression(term) and not _is_phrase(term):
+        if _build_match(term) and not _is_phrase(term):
             continue
-        clause, values = _condition(term)
+        clause, values = _build_condition(term)
         where.append(clause)
         parameters += values
-    return Compiled(table=table, where=tuple(where), parameters=tuple(parameters))
+    return CompiledQuery(table=table, where=tuple(where), parameters=tuple(parameters))
 
 
-def _expression(term: Term) -> str:
+def _build_match(term: Term) -> str:
     """Return what the index is asked for a term that it must hold, or for each of its alternatives; "" for others."""
     if term.any_of:
-        parts = [_expression(one) for one in term.any_of]
+        parts = [_build_match(one) for one in term.any_of]
         whole = all(parts) and not any(_is_phrase(one) for one in term.any_of)
         return f"({' OR '.join(f'({part})' for part in parts)})" if whole else ""
     if term.key or term.negated or term.problem or has_unindexed(term.value):
         return ""
-    return _words(term)
+    return _match_words(term)
 
 
-def _words(term: Term) -> str:
+def _match_words(term: Term) -> str:
     # The last word may be unfinished, because people search while they type.
-    *found, last = WORD.findall(term.value)
+    *found, last = WORD_PATTERN.findall(term.value)
     return " AND ".join([*(f'"{word}"' for word in found), f'"{last}"' + ("" if term.closed else " *")])
 
 
 def _is_phrase(term: Term) -> bool:
     # A single word is one for the index alone.
-    return not term.key and term.quoted and WORD.fullmatch(term.value.strip()) is None
+    return not term.key and term.quoted and WORD_PATTERN.fullmatch(term.value.strip()) is None
 
 
-def _condition(term: Term) -> tuple[str, list[Any]]:
+def _build_condition(term: Term) -> tuple[str, list[Any]]:
     if term.problem:
         return "0", []
     if term.any_of:
-        found = [_condition(one) for one in term.any_of]
+        found = [_build_condition(one) for one in term.any_of]
         clauses = " OR ".join(clause for clause, _ in found)
         return f"({clauses})", [value for _, values in found for value in values]
-    clause, values = _clause(term) if term.key else _text(term)
+    clause, values = _build_clause(term) if term.key else _build_text_condition(term)
     return f"NOT ({clause})" if term.negated else clause, values
 
 
-def _text(term: Term) -> tuple[str, list[Any]]:
+def _build_text_condition(term: Term) -> tuple[str, list[Any]]:
     if has_unindexed(term.value):
         return _in_bytes(f"text_matches(?, {_TEXT})"), [term.value]
     indexed = "events.id IN (SELECT rowid FROM words WHERE words MATCH ?)"
     if not _is_phrase(term):
-        return indexed, [_words(term)]
+        return indexed, [_match_words(term)]
     # The index keeps no positions (detail = none), which would make it twice as large.
     adjacent = _in_bytes(f"phrase_matches(?, ?, {_TEXT})")
-    return f"({indexed} AND {adjacent})", [_words(term), term.value, int(term.closed)]
+    return f"({indexed} AND {adjacent})", [_match_words(term), term.value, int(term.closed)]
 
 
-_TEXT = COLUMNS.replace(" AS body", "")
+_TEXT = TEXT_COLUMNS.replace(" AS body", "")
 
 _STATES = ("failed", "pending", "running", "succeeded", "cancelled")
 _OF_STATE = "events.id IN (SELECT event_id FROM deliveries WHERE state = '{}' AND lab IS NULL)"
@@ -125,7 +124,7 @@ _COLUMNS = {
 }
 
 
-def _clause(term: Term) -> tuple[str, list[Any]]:
+def _build_clause(term: Term) -> tuple[str, list[Any]]:
     key, value = term.key, term.value
     if key in ("has", "is"):
         return (_HAS if key == "has" else _IS)[value.lower()], []
@@ -133,16 +132,16 @@ def _clause(term: Term) -> tuple[str, list[Any]]:
         moment = to_micros(term.moment) if term.moment else 0
         return f"received_at {'>=' if key == 'after' else '<'} ?", [moment]
     if key in _COLUMNS:
-        return _column(key, value)
-    return _OTHERS[key](value) if key in _OTHERS else _bytes(term)
+        return _build_column_clause(key, value)
+    return _CLAUSES[key](value) if key in _CLAUSES else _build_bytes_clause(term)
 
 
-def _numbers(value: str) -> tuple[str, list[Any]]:
+def _build_number_clause(value: str) -> tuple[str, list[Any]]:
     # One lookup for all single numbers: an OR for each would go as deep as SQLite lets expressions go.
     single: list[int] = []
     ranges: list[int] = []
-    for low, high in spans(value):
-        if high is not None and high - low < _SHORT:
+    for low, high in parse_spans(value):
+        if high is not None and high - low < _MAX_ENUMERATED:
             single += range(low, high + 1)
         else:
             ranges += (low, 2**62 if high is None else high)
@@ -154,27 +153,27 @@ def _numbers(value: str) -> tuple[str, list[Any]]:
     return f"({' OR '.join(clauses) or '0'})", values
 
 
-def _column(key: str, value: str) -> tuple[str, list[Any]]:
+def _build_column_clause(key: str, value: str) -> tuple[str, list[Any]]:
     column = _COLUMNS[key]
     value = value.upper() if key == "method" else value
-    return _named(column, value.lower() if key in ("verdict", "outcome") else value)
+    return _match_name(column, value.lower() if key in ("verdict", "outcome") else value)
 
 
-def _named(column: str, value: str) -> tuple[str, list[Any]]:
+def _match_name(column: str, value: str) -> tuple[str, list[Any]]:
     if set(value) & set("*?"):
         return f"{column} GLOB ?", [value.replace("[", "[[]")]
     return f"{column} = ?", [value]
 
 
-def _type(value: str) -> tuple[str, list[Any]]:
+def _build_type_clause(value: str) -> tuple[str, list[Any]]:
     # A request that holds several events has the types of all; for most there is no list to look at.
-    clause, values = _named("events.type", value)
-    one, _ = _named("one.value", value)
+    clause, values = _match_name("events.type", value)
+    one, _ = _match_name("one.value", value)
     several = f"types IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(types) AS one WHERE {one})"
     return f"({clause} OR ({several}))", [*values, *values]
 
 
-def _bytes(term: Term) -> tuple[str, list[Any]]:
+def _build_bytes_clause(term: Term) -> tuple[str, list[Any]]:
     family, _, name = term.key.partition(".")
     if family == "header":
         return _in_bytes("header_matches(headers, ?, ?)"), [name, term.value]
@@ -188,22 +187,22 @@ def _in_bytes(test: str) -> str:
     return f"EXISTS (SELECT 1 FROM event_bytes WHERE event_id = events.id AND {test})"
 
 
-def _path(value: str) -> tuple[str, list[Any]]:
+def _build_path_clause(value: str) -> tuple[str, list[Any]]:
     return "path_matches(path, ?)", [value]
 
 
-def _target(value: str) -> tuple[str, list[Any]]:
-    clause, values = _named("target", value)
+def _build_target_clause(value: str) -> tuple[str, list[Any]]:
+    clause, values = _match_name("target", value)
     deliveries = f"SELECT 1 FROM deliveries WHERE event_id = events.id AND lab IS NULL AND {clause}"
     return f"EXISTS ({deliveries})", values
 
 
-def _size(value: str) -> tuple[str, list[Any]]:
-    operator, limit = size_limit(value) or ("=", -1)
+def _build_size_clause(value: str) -> tuple[str, list[Any]]:
+    operator, limit = parse_size_limit(value) or ("=", -1)
     return f"size {operator} ?", [limit]
 
 
-def _status(value: str) -> tuple[str, list[Any]]:
+def _build_status_clause(value: str) -> tuple[str, list[Any]]:
     if value.lower().endswith("xx"):
         low = int(value[0]) * 100
         return "events.status BETWEEN ? AND ?", [low, low + 99]
@@ -211,11 +210,11 @@ def _status(value: str) -> tuple[str, list[Any]]:
     return f"events.status {operator} ?", [int(value[len(operator) if operator != "=" else 0 :])]
 
 
-_OTHERS = {
-    "type": _type,
-    "status": _status,
-    "id": _numbers,
-    "path": _path,
-    "target": _target,
-    "size": _size,
+_CLAUSES = {
+    "type": _build_type_clause,
+    "status": _build_status_clause,
+    "id": _build_number_clause,
+    "path": _build_path_clause,
+    "target": _build_target_clause,
+    "size": _build_size_clause,
 }

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from relay.errors import RelayError, StoreError
-from relay.store.connection import connect, explain
+from relay.store.connection import Outages, StoreMovedError, connect, explain_error, explain_outage, is_commit_at_risk
 from relay.store.migrate import migrate, plan_migration
-from relay.store.outages import MovedError, Outages, explain_outage, is_suspicious
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -22,23 +21,23 @@ _Outcome = tuple[Any, BaseException | None]
 _CHECKPOINT_EVERY = 2.0  # seconds
 # Who writes alone is served at once. In a crowd each commit costs the loop a tenth of a millisecond,
 # so waiting a little for company makes everybody faster: see docs/benchmarks.md.
-_FEW = 2
+_CROWD = 2
 # How long a commit waits for another program's lock, in milliseconds: once one has waited in vain, senders
 # are not held up any longer.
 _WAIT = 5000
 _WAIT_IN_OUTAGE = 200
 _PROBE = "UPDATE counters SET value = value WHERE name = 'events'"
-_GATHER = 0.002  # seconds
+_GATHER_SECONDS = 0.002  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class _WriteJob:
     together: Together[Any, Any]
     item: Any
     alone: bool = False
 
 
-def _grouped(works: list[_Work]) -> Iterator[tuple[Together[Any, Any], list[int]]]:
+def _group_work(works: list[_WriteJob]) -> Iterator[tuple[Together[Any, Any], list[int]]]:
     """Give each piece of work that stands alone, and the places of those that go together."""
     groups: dict[Together[Any, Any], list[int]] = {}
     for place, work in enumerate(works):
@@ -60,7 +59,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-store")
-        self._waiting: list[tuple[_Work, asyncio.Future[Any]]] = []
+        self._waiting: list[tuple[_WriteJob, asyncio.Future[Any]]] = []
         self._busy = False
         self._last = 0
         self._checkpoint_at = 0.0
@@ -88,7 +87,7 @@ class Writer:
         Raises StoreError when the commit fails, or the RelayError that the step raised; either way
         nothing of this step was kept. A caller that is cancelled does not undo the write.
         """
-        return cast("T", await self._queue(_Work(lambda connection, _: [step(connection)], None, alone=True)))
+        return cast("T", await self._queue(_WriteJob(lambda connection, _: [step(connection)], None, alone=True)))
 
     async def write_together(self, together: Together[Item, T], item: Item) -> T:
         """Write `item` with whatever else waits for `together`: one call gets them all.
@@ -97,7 +96,7 @@ class Writer:
         statement hands the interpreter over and back: measured with 64 senders, a statement for
         each event cost three times what one for the whole batch does. Raises as `write` does.
         """
-        return cast("T", await self._queue(_Work(together, item)))
+        return cast("T", await self._queue(_WriteJob(together, item)))
 
     async def probe(self) -> StoreError | None:
         """Write a row as it is, and return what keeps the store from keeping anything; None where nothing does."""
@@ -109,11 +108,11 @@ class Writer:
 
     async def look(self) -> StoreError | None:
         """Return what `probe` does, but write only where there is an outage, or a sign of one."""
-        if self.outages.now is not None or is_suspicious(self.path, self._inode):
+        if self.outages.now is not None or is_commit_at_risk(self.path, self._inode):
             return await self.probe()
         return None
 
-    def _queue(self, work: _Work) -> asyncio.Future[Any]:
+    def _queue(self, work: _WriteJob) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         if len(self._waiting) == 1 and not self._busy:
@@ -123,10 +122,10 @@ class Writer:
     def _plan(self) -> None:
         """See that what waits is sent: with the next turn of the loop, or a moment later in a crowd."""
         loop = asyncio.get_running_loop()
-        if self._last <= _FEW:
+        if self._last <= _CROWD:
             loop.call_soon(self._send)
         else:
-            loop.call_later(_GATHER, self._send)
+            loop.call_later(_GATHER_SECONDS, self._send)
 
     def _send(self) -> None:
         if self._busy or not self._waiting:
@@ -145,11 +144,7 @@ class Writer:
             self._checkpoint_at = loop.time() + _CHECKPOINT_EVERY
             self._thread.submit(self._checkpoint)
 
-    def _settle(
-        self,
-        batch: list[tuple[_Work, asyncio.Future[Any]]],
-        outcomes: Future[list[_Outcome]],
-    ) -> None:
+    def _settle(self, batch: list[tuple[_WriteJob, asyncio.Future[Any]]], outcomes: Future[list[_Outcome]]) -> None:
         self._busy = False
         if self._waiting:
             self._plan()
@@ -157,7 +152,7 @@ class Writer:
         last = found[-1][1]
         outage = last if isinstance(last, StoreError) and last.is_outage else None
         # Below a million free bytes a small write may pass where an event would not.
-        proves = self._has_written and not (self.outages.now and is_suspicious(self.path, self._inode))
+        proves = self._has_written and not (self.outages.now and is_commit_at_risk(self.path, self._inode))
         self.outages.note(outage, has_written=proves)
         for (_, future), (value, error) in zip(batch, found, strict=True):
             if future.cancelled():
@@ -175,7 +170,7 @@ class Writer:
             migrate(connection, self.path)
         except sqlite3.Error as error:
             connection.close()
-            raise explain(error, self.path) from error
+            raise explain_error(error, self.path) from error
         except RelayError:
             connection.close()
             raise
@@ -188,7 +183,7 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _commit(self, works: list[_Work]) -> list[_Outcome]:
+    def _commit(self, works: list[_WriteJob]) -> list[_Outcome]:
         try:
             values = self._transact(works)
         except Exception as error:  # noqa: BLE001 - whatever a step raised belongs to its own caller
@@ -210,13 +205,13 @@ class Writer:
             self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
             self._is_out = not self._is_out
 
-    def _transact(self, works: list[_Work]) -> list[Any]:
+    def _transact(self, works: list[_WriteJob]) -> list[Any]:
         connection = self._sound()
         connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
         try:
             values: list[Any] = [None] * len(works)
-            for together, places in _grouped(works):
+            for together, places in _group_work(works):
                 made = together(connection, [works[place].item for place in places])
                 for place, value in zip(places, made, strict=True):
                     values[place] = value
@@ -238,11 +233,11 @@ class Writer:
         if inode != self._inode:
             # Never acknowledge into a file that nobody can find again.
             why = "was deleted or moved away" if inode == 0 else "was replaced"
-            raise MovedError(f"{self.path} {why} while relay runs", hint="put it back, or restart relay")
+            raise StoreMovedError(f"{self.path} {why} while relay runs", hint="put it back, or restart relay")
         return self._connection
 
     def _explained(self, error: BaseException) -> BaseException:
-        return explain(error, self.path) if isinstance(error, sqlite3.Error) else error
+        return explain_error(error, self.path) if isinstance(error, sqlite3.Error) else error
 
     def _checkpoint(self) -> None:
         try:

@@ -4,16 +4,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.actions.outgoing import ForwardOptions, address, called_url
-from relay.dial import Destination, check_syntax
+from relay.actions.egress import Destination, check_syntax
+from relay.actions.outgoing_request import ForwardOptions, build_request_target, called_url
 from relay.errors import TargetError
-from relay.model.delivery import Changes, Route, Target
+from relay.model.delivery import DeliveryChanges, Route, Target
 from relay.model.event import Event, Source, Verdict
+from relay.pipeline.routing import find_target_names
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.local import paired
-from relay.routing import lead
+from relay.providers.local_keys import find_pair_scheme
 
-_NO_CHANGES = Changes()
+_NO_CHANGES = DeliveryChanges()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class ExportContext:
 
     def find_target(self, event: Event) -> tuple[ForwardOptions, Destination] | None:
         """Return the target that an event is forwarded to first, else the only one there is, else None."""
-        led = [self.targets[name] for name in lead(event, self.routes) if name in self.targets]
+        led = [self.targets[name] for name in find_target_names(event, self.routes) if name in self.targets]
         forwards = [target for target in self.targets.values() if target.action == "forward"]
         chosen = next((target for target in led if target.action == "forward"), None)
         if chosen is None and len(forwards) == 1:
@@ -53,7 +53,7 @@ class ExportContext:
         if found is None:
             return event.capture.path, event.capture.query, ""
         options, destination = found
-        path, query, _ = address(event, _NO_CHANGES, options, destination, self._find_path)
+        path, query, _ = build_request_target(event, _NO_CHANGES, options, destination, self._find_path)
         if options.signed_url:
             return path, query, options.signed_url
         source = self.sources.get(event.row.source)
@@ -75,8 +75,8 @@ class ExportContext:
                 return None
             bare = Source(name=event.row.source, provider=provider.name, path="", scheme=provider.scheme)
             signed_as = SignedAs(signature=provider.name, variable=provider.secret_env[0])
-            return None if paired(bare) else signed_as
-        if source.signature is None or paired(source):
+            return None if find_pair_scheme(bare) else signed_as
+        if source.signature is None or find_pair_scheme(source):
             return None
         found = (secret.reference for secret in source.secrets)
         references = (*found, *source.missing_secrets, *source.locked_secrets)

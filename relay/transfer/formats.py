@@ -10,16 +10,14 @@ from textwrap import dedent
 
 from relay import __version__
 from relay.model.event import Event, Headers
-from relay.model.text import header_text, printable, readable
+from relay.model.text import decode_header_text, decode_text, escape_unprintable
 from relay.providers.sender_urls import request_target
 from relay.transfer.context import ExportContext
-from relay.transfer.pytest_module import TAIL, write_head, write_request
-from relay.transfer.record import record, stamp
+from relay.transfer.pytest_export import TAIL, write_head, write_request
+from relay.transfer.records import event_to_record, format_time
 
 # What the client that sends the request sets for its own connection.
-_OF_THE_CONNECTION = frozenset(
-    {"host", "content-length", "connection", "transfer-encoding", "keep-alive", "expect"}
-)
+_OF_THE_CONNECTION = frozenset({"host", "content-length", "connection", "transfer-encoding", "keep-alive", "expect"})
 # What curl drops from an address, refuses in it, or encodes.
 _CURL_CHANGES = re.compile(r"[^\x21-\x7e]|#")
 _CURL_ADDS = ("Accept", "User-Agent", "Content-Type")
@@ -28,7 +26,7 @@ _EDITOR_SYNTAX = re.compile(r"^(#|//|<[>@]?\s|>\s)|\{\{|\r", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
+class ExportFormat:
     """One way to write events: `head`, then `one` for each event (joined by `between`), then `tail`."""
 
     name: str
@@ -41,14 +39,14 @@ class Format:
 
 
 def _jsonl(event: Event, _: ExportContext) -> str:
-    return json.dumps(record(event), separators=(",", ":")) + "\n"
+    return json.dumps(event_to_record(event), separators=(",", ":")) + "\n"
 
 
 def _har(event: Event, _: ExportContext) -> str:
     capture, body = event.capture, event.capture.body
-    url = header_text(capture.url) or f"http://relay.invalid{header_text(capture.path)}"
+    url = decode_header_text(capture.url) or f"http://relay.invalid{decode_header_text(capture.path)}"
     entry: dict[str, object] = {
-        "startedDateTime": stamp(capture.received_at),
+        "startedDateTime": format_time(capture.received_at),
         "time": 0,
         "comment": f"relay #{event.id} {event.type} from {event.row.source}, {event.row.verdict.value}",
         "request": {
@@ -56,7 +54,7 @@ def _har(event: Event, _: ExportContext) -> str:
             "url": url,
             "httpVersion": "HTTP/1.1",
             "cookies": [],
-            "headers": [{"name": name, "value": value} for name, value in _shown(capture.headers)],
+            "headers": [{"name": name, "value": value} for name, value in _printable_headers(capture.headers)],
             "queryString": [
                 {"name": name, "value": value}
                 for name, _, value in (pair.partition("=") for pair in capture.query.split("&") if pair)
@@ -83,7 +81,7 @@ def _har(event: Event, _: ExportContext) -> str:
 
 
 def _post_data(event: Event) -> dict[str, str]:
-    kind = header_text(event.capture.header("Content-Type") or "application/octet-stream")
+    kind = decode_header_text(event.capture.header("Content-Type") or "application/octet-stream")
     try:
         return {"mimeType": kind, "text": event.capture.body.decode()}
     except UnicodeDecodeError:
@@ -95,7 +93,9 @@ def _curl(event: Event, _: ExportContext) -> str:
     capture = event.capture
     # No expansion of brackets and braces, no tidying of dot segments, no header of curl's own: one request, this one.
     options = ["--globoff --path-as-is --http1.1", f"-X {shlex.quote(capture.method)}"]
-    options += [f"-H {_quote_for_shell(_curl_header(name, value))}" for name, value in _sent(capture.headers)]
+    options += [
+        f"-H {_quote_for_shell(_curl_header(name, value))}" for name, value in _sendable_headers(capture.headers)
+    ]
     options += [f"-H '{name}:'" for name in _CURL_ADDS if capture.header(name) is None]
     options.append("-H 'Expect:'")
     has_body = bool(capture.body) or capture.header("Content-Length") is not None
@@ -111,7 +111,7 @@ def _curl(event: Event, _: ExportContext) -> str:
         options.insert(1, f"--request-target {quoted}")
         quoted = ""
     lines = " \\\n  ".join([f'curl -sS "$TARGET"{quoted}', *options])
-    return f"\n# {_title(event)}\n{f'{_printf(capture.body)} | ' if has_body else ''}{lines}\necho\n"
+    return f"\n# {_format_title(event)}\n{f'{_printf(capture.body)} | ' if has_body else ''}{lines}\necho\n"
 
 
 def _curl_header(name: str, value: str) -> str:
@@ -143,10 +143,10 @@ def _printf(body: bytes) -> str:
 def _http(event: Event, _: ExportContext) -> str:
     capture = event.capture
     # Editors take {{x}} for a variable in the address as well, and leave out what follows a #.
-    place = header_text(request_target(event.capture)).replace("{{", "%7B%7B").replace("#", "%23")
-    lines = [f"### {_title(event)}", f"{capture.method} {{{{target}}}}{place} HTTP/1.1"]
-    lines += [f"{name}: {header_text(value)}" for name, value in _sent(capture.headers)]
-    text = readable(capture.body)
+    place = decode_header_text(request_target(event.capture)).replace("{{", "%7B%7B").replace("#", "%23")
+    lines = [f"### {_format_title(event)}", f"{capture.method} {{{{target}}}}{place} HTTP/1.1"]
+    lines += [f"{name}: {decode_header_text(value)}" for name, value in _sendable_headers(capture.headers)]
+    text = decode_text(capture.body)
     is_text = text.encode("utf-8", "surrogateescape") == capture.body
     if is_text and not _EDITOR_SYNTAX.search(text):
         lines += ["", text]
@@ -157,11 +157,7 @@ def _http(event: Event, _: ExportContext) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-_HAR_HEAD = (
-    '{"log":{"version":"1.2","creator":{"name":"relay","version":'
-    + json.dumps(__version__)
-    + '},"entries":[\n'
-)
+_HAR_HEAD = '{"log":{"version":"1.2","creator":{"name":"relay","version":' + json.dumps(__version__) + '},"entries":[\n'
 
 
 def _curl_head(context: ExportContext) -> str:
@@ -175,8 +171,8 @@ def _curl_head(context: ExportContext) -> str:
 FORMATS = {
     made.name: made
     for made in (
-        Format(name="jsonl", suffix="jsonl", media_type="application/x-ndjson", one=_jsonl),
-        Format(
+        ExportFormat(name="jsonl", suffix="jsonl", media_type="application/x-ndjson", one=_jsonl),
+        ExportFormat(
             name="har",
             suffix="har",
             media_type="application/json",
@@ -185,33 +181,28 @@ FORMATS = {
             between=",\n",
             tail="\n]}}\n",
         ),
-        Format(name="curl", suffix="sh", media_type="text/plain", one=_curl, head=_curl_head),
-        Format(
+        ExportFormat(name="curl", suffix="sh", media_type="text/plain", one=_curl, head=_curl_head),
+        ExportFormat(
             name="http",
             suffix="http",
             media_type="text/plain",
             one=_http,
             head=lambda context: f"@target = {context.ingress_url}\n\n",
         ),
-        Format(
-            name="pytest",
-            suffix="py",
-            media_type="text/plain",
-            one=write_request,
-            head=write_head,
-            tail=TAIL,
+        ExportFormat(
+            name="pytest", suffix="py", media_type="text/plain", one=write_request, head=write_head, tail=TAIL
         ),
     )
 }
 
 
-def _title(event: Event) -> str:
-    return printable(f"#{event.id} {event.type} from {event.row.source}, {stamp(event.row.received_at)}")
+def _format_title(event: Event) -> str:
+    return escape_unprintable(f"#{event.id} {event.type} from {event.row.source}, {format_time(event.row.received_at)}")
 
 
-def _shown(headers: Headers) -> Iterator[tuple[str, str]]:
-    return ((header_text(name), header_text(value)) for name, value in headers)
+def _printable_headers(headers: Headers) -> Iterator[tuple[str, str]]:
+    return ((decode_header_text(name), decode_header_text(value)) for name, value in headers)
 
 
-def _sent(headers: Headers) -> Iterator[tuple[str, str]]:
+def _sendable_headers(headers: Headers) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in headers if name.lower() not in _OF_THE_CONNECTION)

@@ -10,12 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from relay.errors import TunnelError
-from relay.model.text import printable
-from relay.tunnel.agent import SCRIPT_COMMAND, is_pyngrok_script
-from relay.tunnel.child import Child, running
-from relay.tunnel.files import PidFile
-from relay.tunnel.printed import AddressReader, Rank, plain_text
-from relay.tunnel.tunnel import Pace, RefusedError, Say, TunnelState, checked_address
+from relay.model.text import escape_unprintable
+from relay.tunnel.address_reader import AddressRank, AddressReader, strip_escapes
+from relay.tunnel.base import RefusedError, ReportState, TunnelState, TunnelTimeouts, check_address
+from relay.tunnel.ngrok_agent import SCRIPT_COMMAND, is_pyngrok_script
+from relay.tunnel.process import ChildProcess, PidFile, run_child
 
 _HINT = 'tunnel.url_pattern says which address is the tunnel\'s; for a fixed one take provider = "static"'
 
@@ -36,7 +35,7 @@ class CommandTunnel:
         *,
         url_pattern: str | None,
         environ: Mapping[str, str],
-        pace: Pace,
+        pace: TunnelTimeouts,
         pid_file: PidFile,
     ) -> None:
         self._command = command or ""
@@ -46,16 +45,16 @@ class CommandTunnel:
         self._environ = environ
         self._pace = pace
 
-    async def hold(self, say: Say) -> None:
+    async def hold(self, say: ReportState) -> None:
         """Run the command until it ends, and say every address that it prints for the tunnel.
 
         Raises RefusedError when the command cannot run, else TunnelError.
         """
         argv = self._words()
-        program = printable(Path(argv[0]).name, limit=80)
+        program = escape_unprintable(Path(argv[0]).name, limit=80)
         say(TunnelState.CONNECTING, None, f"waiting for {program} to print an https address")
-        output = _Output(self._url_pattern)
-        async with running(
+        output = _CommandOutput(self._url_pattern)
+        async with run_child(
             argv, output.read, env=self._environ, grace=self._pace.close, pid_file=self._pid_file
         ) as child:
             address = await self._first_address(child, output, program)
@@ -79,17 +78,13 @@ class CommandTunnel:
             sentence, hint = SCRIPT_COMMAND
             raise RefusedError(sentence, hint=hint)
         parts = urlsplit(self._ingress_url)
-        values = {
-            "{ingress_url}": self._ingress_url,
-            "{host}": parts.hostname or "",
-            "{port}": str(parts.port or 80),
-        }
-        return [_filled(word, values) for word in words]
+        values = {"{ingress_url}": self._ingress_url, "{host}": parts.hostname or "", "{port}": str(parts.port or 80)}
+        return [_fill_placeholders(word, values) for word in words]
 
-    async def _first_address(self, child: Child, output: "_Output", program: str) -> str:
+    async def _first_address(self, child: ChildProcess, output: "_CommandOutput", program: str) -> str:
         try:
             async with asyncio.timeout(self._pace.start):
-                await output.changed_or_ended(child)
+                await output.wait_for_change(child)
         except TimeoutError:
             waited = f"within {self._pace.start:.0f} s"
             hint = "" if self._url_pattern is None else "does tunnel.url_pattern fit what it prints?"
@@ -101,14 +96,14 @@ class CommandTunnel:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.settle):
                     while not output.is_sure and not child.exited.done():
-                        await output.changed_or_ended(child)
+                        await output.wait_for_change(child)
         if child.exited.done():
             status = await child.wait()
             raise TunnelError(f"{program} ended with status {status}{output.last_words}")
         return output.take(program)
 
 
-class _Output:
+class _CommandOutput:
     """What the command prints: the address in it, and its last line."""
 
     def __init__(self, url_pattern: str | None) -> None:
@@ -127,15 +122,15 @@ class _Output:
     @property
     def is_sure(self) -> bool:
         """Say whether the address is one of a service that is known, or fits the pattern."""
-        return self._reader.found is not None and self._reader.found.rank is Rank.KNOWN
+        return self._reader.found is not None and self._reader.found.rank is AddressRank.KNOWN
 
     @property
     def last_words(self) -> str:
         """Return the last line as the end of a sentence; "" when there is none."""
-        said = printable(plain_text(self._last).strip().rstrip(" ."), limit=200)
+        said = escape_unprintable(strip_escapes(self._last).strip().rstrip(" ."), limit=200)
         return f"; it last said: {said}" if said else ""
 
-    async def changed_or_ended(self, child: Child) -> None:
+    async def wait_for_change(self, child: ChildProcess) -> None:
         """Wait until there is another address, or the command has ended."""
         await asyncio.wait({self._changed, child.exited}, return_when=asyncio.FIRST_COMPLETED)
         self._changed = _new_future() if self._changed.done() else self._changed
@@ -145,11 +140,11 @@ class _Output:
         self._in_use = True
         self._changed = _new_future()
         found = self._reader.found
-        return checked_address(found and found.address, program)
+        return check_address(found and found.address, program)
 
-    async def next_address(self, child: Child, program: str) -> str:
+    async def next_address(self, child: ChildProcess, program: str) -> str:
         """Return the next address once it is printed, the same when the command has ended."""
-        await self.changed_or_ended(child)
+        await self.wait_for_change(child)
         return self.take(program)
 
 
@@ -157,7 +152,7 @@ def _new_future() -> asyncio.Future[None]:
     return asyncio.get_running_loop().create_future()
 
 
-def _filled(word: str, values: Mapping[str, str]) -> str:
+def _fill_placeholders(word: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         word = word.replace(name, value)
     return word

@@ -22,7 +22,8 @@ from pyngrok.exception import PyngrokError, PyngrokNgrokHTTPError
 from pyngrok.log import NgrokLog
 
 from relay.errors import TunnelError
-from relay.tunnel.agent import (
+from relay.tunnel.base import RefusedError, ReportState, TunnelOptions, TunnelState, TunnelTimeouts, check_address
+from relay.tunnel.ngrok_agent import (
     NotInstalledError,
     agent_config,
     default_agent,
@@ -30,10 +31,8 @@ from relay.tunnel.agent import (
     find_agent,
     other_agents,
 )
-from relay.tunnel.child import Child, running
-from relay.tunnel.faults import NO_TOKEN, Words, error_for, explain
-from relay.tunnel.files import PidFile
-from relay.tunnel.tunnel import Pace, RefusedError, Say, TunnelOptions, TunnelState, checked_address
+from relay.tunnel.ngrok_errors import NO_TOKEN, FailureContext, explain_failure, failure_error
+from relay.tunnel.process import ChildProcess, PidFile, run_child
 
 _NAME = "relay"
 # Kept from the agent: the token is in its configuration file, the key is none of its business.
@@ -48,12 +47,7 @@ class NgrokTunnel:
     name = "ngrok"
 
     def __init__(
-        self,
-        options: TunnelOptions,
-        ingress_url: str,
-        *,
-        environ: Mapping[str, str],
-        pace: Pace,
+        self, options: TunnelOptions, ingress_url: str, *, environ: Mapping[str, str], pace: TunnelTimeouts
     ) -> None:
         token = options.authtoken
         self._options = options
@@ -61,48 +55,42 @@ class NgrokTunnel:
         self._environ = environ
         self._pace = pace
         self._pid_file = PidFile.within(options.data_dir)
-        self._words = Words(
+        self._words = FailureContext(
             token=token.reference if token else "NGROK_AUTHTOKEN",
             hidden=token.reveal() if token else "",
             domain=options.domain or "",
             others=functools.partial(other_agents, options.data_dir),
         )
 
-    async def hold(self, say: Say) -> None:
+    async def hold(self, say: ReportState) -> None:
         """Start an agent, open the tunnel and watch both. Raises as `Tunnel.hold` says."""
         token = self._options.authtoken
         if token is None or not token.reveal().strip():
-            raise error_for(NO_TOKEN, self._words)
+            raise failure_error(NO_TOKEN, self._words)
         say(TunnelState.CONNECTING, None, "opening the ngrok tunnel")
         binary = await self._binary(say)
         log = _AgentLog()
         env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}
         with agent_config(self._options.data_dir, token) as config:
             command = [str(binary), "start", "--none", "--log", "stdout", "--config", str(config)]
-            async with running(
-                command, log.read, env=env, grace=self._pace.close, pid_file=self._pid_file
-            ) as child:
+            async with run_child(command, log.read, env=env, grace=self._pace.close, pid_file=self._pid_file) as child:
                 agent = _Agent(child, log, self._words, self._pace)
                 await agent.connected()
                 self._pid_file.note(child.pid)
                 await self._serve(agent, say)
 
-    async def _serve(self, agent: "_Agent", say: Say) -> None:
+    async def _serve(self, agent: "_Agent", say: ReportState) -> None:
         address = await agent.open_tunnel(self._ingress_url, self._options.domain)
         while True:
             say(TunnelState.UP, address, f"ngrok forwards to {self._ingress_url}")
             seen = await agent.watch(address)
             if seen is None:
-                say(
-                    TunnelState.CONNECTING,
-                    None,
-                    "the connection to ngrok was lost; its agent is reconnecting",
-                )
+                say(TunnelState.CONNECTING, None, "the connection to ngrok was lost; its agent is reconnecting")
                 await agent.connected()
                 continue
             address = seen
 
-    async def _binary(self, say: Say) -> Path:
+    async def _binary(self, say: ReportState) -> Path:
         default = default_agent()
         try:
             return find_agent(self._options.agent_path, self._environ, default)
@@ -155,7 +143,7 @@ class _AgentLog:
 class _Agent:
     """A running agent, spoken to through its local API."""
 
-    def __init__(self, child: Child, log: _AgentLog, words: Words, pace: Pace) -> None:
+    def __init__(self, child: ChildProcess, log: _AgentLog, words: FailureContext, pace: TunnelTimeouts) -> None:
         self._child = child
         self._log = log
         self._words = words
@@ -175,7 +163,7 @@ class _Agent:
             await self._change(deadline - loop.time())
             late = loop.time() >= deadline
             if self._log.error and not self._log.connected:
-                problem = explain(self._log.error, self._words)
+                problem = explain_failure(self._log.error, self._words)
                 if late or not self._address or isinstance(problem, RefusedError):
                     raise problem
             if late:
@@ -189,11 +177,11 @@ class _Agent:
         try:
             answer = await self._api("/api/tunnels", wanted)
         except PyngrokNgrokHTTPError as error:
-            raise explain(_told(error.body), self._words) from error
-        except _SilentError as error:
+            raise explain_failure(_api_error_text(error.body), self._words) from error
+        except _NoAnswerError as error:
             await self._change(0)
             raise TunnelError("the ngrok agent does not answer on its own API", hint=_proxy_hint()) from error
-        self._address = checked_address(answer.get("public_url"), "ngrok")
+        self._address = check_address(answer.get("public_url"), "ngrok")
         return self._address
 
     async def watch(self, address: str) -> str | None:
@@ -211,12 +199,12 @@ class _Agent:
                 misses = 0
             except PyngrokNgrokHTTPError as error:
                 raise TunnelError("ngrok closed the tunnel") from error
-            except _SilentError as error:
+            except _NoAnswerError as error:
                 misses += 1
                 if misses >= _MISSES:
                     raise TunnelError("the ngrok agent stopped answering") from error
                 continue
-            self._address = checked_address(answer.get("public_url"), "ngrok")
+            self._address = check_address(answer.get("public_url"), "ngrok")
             if self._address != address:
                 return self._address
 
@@ -232,7 +220,7 @@ class _Agent:
         if status < 0:
             raise TunnelError(f"the ngrok agent was killed (signal {-status})")
         if self._log.last_words:
-            raise explain(self._log.last_words, self._words)
+            raise explain_failure(self._log.last_words, self._words)
         raise TunnelError(f"the ngrok agent ended (status {status})")
 
     async def _api(self, path: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -245,17 +233,17 @@ class _Agent:
         except PyngrokNgrokHTTPError:
             raise
         except (PyngrokError, HTTPException, OSError, ValueError) as error:
-            raise _SilentError from error
+            raise _NoAnswerError from error
         if not isinstance(answer, dict):
-            raise _SilentError
+            raise _NoAnswerError
         return answer
 
 
-class _SilentError(Exception):
+class _NoAnswerError(Exception):
     """The agent's API gave no answer, or none that makes sense."""
 
 
-def _told(body: str) -> str:
+def _api_error_text(body: str) -> str:
     """Return ngrok's words from an API error: `{"msg": …, "details": {"err": …}}`."""
     with suppress(ValueError, TypeError, KeyError):
         return str(json.loads(body)["details"]["err"])

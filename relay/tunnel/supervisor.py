@@ -2,39 +2,36 @@
 
 import asyncio
 import logging
+import os
 import random
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from relay.clock import Clock
 from relay.errors import RelayError, TunnelError
 from relay.model.delivery import RetryPolicy
 from relay.model.signals import TunnelChanged
-from relay.model.text import printable
-from relay.tunnel.files import PidFile
-from relay.tunnel.tunnel import RefusedError, Tunnel, TunnelState
+from relay.model.text import escape_unprintable
+from relay.tunnel.base import NoTunnel, RefusedError, StaticTunnel, Tunnel, TunnelOptions, TunnelState, TunnelTimeouts
+from relay.tunnel.command import CommandTunnel
+from relay.tunnel.process import PidFile
 
 log = logging.getLogger(__name__)
 
 # 1 s doubling to 60 s; the jitter keeps many relays from coming back in the same second.
-LONGEST = 60.0
-BACKOFF = RetryPolicy(attempts=sys.maxsize, first=1.0, factor=2.0, max=LONGEST, jitter=0.2)
+LONGEST_BACKOFF = 60.0
+BACKOFF = RetryPolicy(attempts=sys.maxsize, first=1.0, factor=2.0, max=LONGEST_BACKOFF, jitter=0.2)
 # Up for this many seconds and the next failure counts as the first.
-STABLE = 60.0
+STABLE_SECONDS = 60.0
 # What a tunnel of an earlier relay gets to end by itself, in seconds.
-LEFTOVER = 5.0
+LEFTOVER_SECONDS = 5.0
 
 
 class Supervisor:
     """A tunnel that comes back by itself; `state`, `public_url` and `detail` say how it is now."""
 
     def __init__(
-        self,
-        tunnel: Tunnel,
-        pid_file: PidFile,
-        *,
-        clock: Clock,
-        spread: Callable[[], float] = random.random,
+        self, tunnel: Tunnel, pid_file: PidFile, *, clock: Clock, spread: Callable[[], float] = random.random
     ) -> None:
         self._tunnel = tunnel
         self._pid_file = pid_file
@@ -71,7 +68,7 @@ class Supervisor:
         minute; what waiting cannot mend (a bad token) only after `reconnect()`.
         """
         self._report = report
-        left = await self._pid_file.end_leftover(LEFTOVER)
+        left = await self._pid_file.end_leftover(LEFTOVER_SECONDS)
         if left is not None:
             log.warning("ended process %s: the tunnel of a relay that was killed", left)
         failures = 0
@@ -100,7 +97,7 @@ class Supervisor:
         self._up_since = None
         self._asked = False
         try:
-            await self._unless_asked(self._tunnel.hold(self._say))
+            await self._interruptible(self._tunnel.hold(self._say))
         except TunnelError as error:
             return None if self._asked else error
         except Exception:
@@ -112,17 +109,17 @@ class Supervisor:
         """Say what is wrong and wait; False when a reconnect ended the wait."""
         wait = self._wait_after(problem, failures)
         then = "not tried again until you reconnect" if wait is None else f"trying again in {wait:.0f} s"
-        self._say(TunnelState.DOWN, None, f"{_sentence(problem)}; {then}")
+        self._say(TunnelState.DOWN, None, f"{_problem_text(problem)}; {then}")
         self._asked = False
-        await self._unless_asked(asyncio.Event().wait() if wait is None else self._clock.sleep(wait))
+        await self._interruptible(asyncio.Event().wait() if wait is None else self._clock.sleep(wait))
         return not self._asked
 
     def _wait_after(self, problem: TunnelError, failures: int) -> float | None:
         if isinstance(problem, RefusedError):
             return problem.again
-        return min(BACKOFF.wait_after(failures, self._spread) or LONGEST, LONGEST)
+        return min(BACKOFF.wait_after(failures, self._spread) or LONGEST_BACKOFF, LONGEST_BACKOFF)
 
-    async def _unless_asked(self, step: Awaitable[object]) -> None:
+    async def _interruptible(self, step: Awaitable[object]) -> None:
         """Await `step`, giving it up as soon as `reconnect()` is called."""
         try:
             async with asyncio.timeout(None) as self._scope:
@@ -134,7 +131,7 @@ class Supervisor:
             self._scope = None
 
     def _was_stable(self) -> bool:
-        return self._up_since is not None and self._clock.monotonic() - self._up_since >= STABLE
+        return self._up_since is not None and self._clock.monotonic() - self._up_since >= STABLE_SECONDS
 
     def _say(self, state: TunnelState, public_url: str | None, detail: str) -> None:
         if public_url is not None:
@@ -144,7 +141,7 @@ class Supervisor:
             return
         self._now = changed
         level = logging.WARNING if state is TunnelState.DOWN else logging.INFO
-        log.log(level, "tunnel %s: %s", state, printable(detail), extra={"public_url": public_url})
+        log.log(level, "tunnel %s: %s", state, escape_unprintable(detail), extra={"public_url": public_url})
         self._report(changed)
 
     def _address_change(self, public_url: str) -> str:
@@ -157,5 +154,66 @@ class Supervisor:
         return f"public URL changed: {old} -> {public_url}; update your webhook settings"
 
 
-def _sentence(problem: RelayError) -> str:
+def _problem_text(problem: RelayError) -> str:
     return f"{problem.sentence}: {problem.hint}" if problem.hint else problem.sentence
+
+
+_DEFAULT_TIMEOUTS = TunnelTimeouts()
+
+
+def open_tunnel(
+    options: TunnelOptions,
+    ingress_url: str,
+    *,
+    clock: Clock,
+    spread: Callable[[], float] = random.random,
+    environ: Mapping[str, str] = os.environ,
+    pace: TunnelTimeouts = _DEFAULT_TIMEOUTS,
+) -> Supervisor:
+    """Return the supervised tunnel to `ingress_url` (`http://127.0.0.1:8400`); `run()` opens it.
+
+    `auto` means ngrok when there is an authtoken, else none. `environ` is what commands and the
+    agent inherit and where the agent is searched.
+    """
+    tunnel = _choose_tunnel(options, ingress_url, environ, pace)
+    return Supervisor(tunnel, PidFile.within(options.data_dir), clock=clock, spread=spread)
+
+
+def reopen(
+    supervisor: Supervisor,
+    options: TunnelOptions,
+    ingress_url: str,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    pace: TunnelTimeouts = _DEFAULT_TIMEOUTS,
+) -> None:
+    """Put the tunnel that other options ask for in place of a supervised one, and open it at once."""
+    supervisor.replace(_choose_tunnel(options, ingress_url, environ, pace))
+
+
+def _choose_tunnel(
+    options: TunnelOptions, ingress_url: str, environ: Mapping[str, str], pace: TunnelTimeouts
+) -> Tunnel:
+    match options.provider:
+        case "command":
+            pid_file = PidFile.within(options.data_dir)
+            return CommandTunnel(
+                options.command,
+                ingress_url,
+                url_pattern=options.url_pattern,
+                environ=environ,
+                pace=pace,
+                pid_file=pid_file,
+            )
+        case "static":
+            return StaticTunnel(options.public_url, ingress_url)
+        case "none":
+            return NoTunnel("the tunnel is switched off")
+        case "auto" | "ngrok" if options.locked:
+            return NoTunnel("the ngrok authtoken is in the vault, which is locked")
+        case "auto" if options.authtoken is None or not options.authtoken.reveal().strip():
+            return NoTunnel("no ngrok authtoken: set NGROK_AUTHTOKEN for a public URL")
+        case "auto" | "ngrok":
+            from relay.tunnel.ngrok import NgrokTunnel  # noqa: PLC0415 - pyngrok takes 0.1 s to import
+
+            return NgrokTunnel(options, ingress_url, environ=environ, pace=pace)

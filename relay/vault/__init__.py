@@ -1,7 +1,7 @@
 """Secrets at rest under a password: one file, its names visible, its values not."""
 
-from relay.vault.attempts import Attempts
-from relay.vault.needs import Need, effects, lacking
-from relay.vault.vault import Vault, VaultState
+from relay.vault.needs import SecretNeed, describe_locked_effects, describe_missing_secrets
+from relay.vault.storage import Vault, VaultState
+from relay.vault.unlocking import UnlockThrottle
 
-__all__ = ["Attempts", "Need", "Vault", "VaultState", "effects", "lacking"]
+__all__ = ["SecretNeed", "UnlockThrottle", "Vault", "VaultState", "describe_locked_effects", "describe_missing_secrets"]

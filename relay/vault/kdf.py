@@ -9,12 +9,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-KEY = 32  # bytes: AES-256
-SALT = 16  # bytes
+KEY_BYTES = 32  # bytes: AES-256
+SALT_BYTES = 16  # bytes
 _MIB = 1024  # Argon2 counts memory in KiB
 
 
-class UnsafeError(Exception):
+class UnsafeKdfError(Exception):
     """Parameters that nobody should use: too weak to protect, or made to exhaust this computer."""
 
 
@@ -58,11 +58,11 @@ class Argon2:
 
     def salted(self) -> "Argon2":
         """Return the same with a fresh salt."""
-        return replace(self, salt=secrets.token_bytes(SALT))
+        return replace(self, salt=secrets.token_bytes(SALT_BYTES))
 
     def derive(self, password: bytes) -> bytes:
         """Return the key."""
-        kdf = Argon2id(salt=self.salt, length=KEY, iterations=self.t, lanes=self.p, memory_cost=self.m)
+        kdf = Argon2id(salt=self.salt, length=KEY_BYTES, iterations=self.t, lanes=self.p, memory_cost=self.m)
         return kdf.derive(password)
 
 
@@ -81,20 +81,20 @@ class ScryptKdf:
 
     def salted(self) -> "ScryptKdf":
         """Return the same with a fresh salt."""
-        return replace(self, salt=secrets.token_bytes(SALT))
+        return replace(self, salt=secrets.token_bytes(SALT_BYTES))
 
     def derive(self, password: bytes) -> bytes:
         """Return the key."""
-        return Scrypt(salt=self.salt, length=KEY, n=self.n, r=self.r, p=self.p).derive(password)
+        return Scrypt(salt=self.salt, length=KEY_BYTES, n=self.n, r=self.r, p=self.p).derive(password)
 
 
-def recommended(*, argon2: bool | None = None) -> Kdf:
+def recommended_kdf(*, argon2: bool | None = None) -> Kdf:
     """Return what a new vault is made with; `argon2` says whether this computer has Argon2id, None asks it."""
-    salt = secrets.token_bytes(SALT)
+    salt = secrets.token_bytes(SALT_BYTES)
     return Argon2(salt=salt) if (_has_argon2() if argon2 is None else argon2) else ScryptKdf(salt=salt)
 
 
-def read(plain: Mapping[str, object], salt: bytes) -> Kdf:
+def read_kdf(plain: Mapping[str, object], salt: bytes) -> Kdf:
     """Return what a file asks for.
 
     Raises UnsafeError for numbers out of range, before anything is computed with them: lowered, they
@@ -107,26 +107,26 @@ def read(plain: Mapping[str, object], salt: bytes) -> Kdf:
     }
     name = plain.get("name")
     if not isinstance(name, str) or name not in kinds:
-        raise UnsafeError
+        raise UnsafeKdfError
     kind, ranges = kinds[name]
-    believed = {key: _within(numbers.get(key), *ranges[key]) for key in ranges}
-    if set(numbers) != set(ranges) or len(salt) != SALT:
-        raise UnsafeError
+    believed = {key: _check_range(numbers.get(key), *ranges[key]) for key in ranges}
+    if set(numbers) != set(ranges) or len(salt) != SALT_BYTES:
+        raise UnsafeKdfError
     if name == "scrypt" and believed["n"].bit_count() != 1:
-        raise UnsafeError
+        raise UnsafeKdfError
     return kind(salt=salt, **believed)
 
 
-def _within(value: object, least: int, most: int) -> int:
+def _check_range(value: object, least: int, most: int) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise UnsafeError
+        raise UnsafeKdfError
     return value
 
 
 def _has_argon2() -> bool:
     # It needs an OpenSSL from 3.2 on, which the wheels of cryptography bring and some systems do not.
     try:
-        Argon2id(salt=bytes(SALT), length=KEY, iterations=1, lanes=1, memory_cost=8)
+        Argon2id(salt=bytes(SALT_BYTES), length=KEY_BYTES, iterations=1, lanes=1, memory_cost=8)
     except UnsupportedAlgorithm:
         return False
     return True

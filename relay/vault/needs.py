@@ -8,7 +8,7 @@ Kind = Literal["source", "handshake", "mail", "tunnel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class SecretNeed:
     """One reference `vault:name`: what it is for, the source it belongs to ("" for none), and the name."""
 
     kind: Kind
@@ -26,7 +26,7 @@ class Need:
         }[self.kind]
 
 
-def lacking(needs: Iterable[Need], names: Iterable[str]) -> tuple[str, ...]:
+def describe_missing_secrets(needs: Iterable[SecretNeed], names: Iterable[str]) -> tuple[str, ...]:
     """Return a sentence for each need whose secret the vault does not hold, with the command that mends it."""
     held = frozenset(names)
     return tuple(
@@ -36,16 +36,16 @@ def lacking(needs: Iterable[Need], names: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def effects(needs: Iterable[Need]) -> tuple[str, ...]:
+def describe_locked_effects(needs: Iterable[SecretNeed]) -> tuple[str, ...]:
     """Return what waits while the vault is locked, a sentence for each kind of need."""
     kinds: dict[str, dict[str, None]] = {}
     for need in needs:
         kinds.setdefault(need.kind, {})[need.source] = None
     said: list[str] = []
     if sources := [*kinds.get("source", ())]:
-        said.append(f"{_named('Source', sources)} cannot check signatures.")
+        said.append(f"{_join_names('Source', sources)} cannot check signatures.")
     if sources := [*kinds.get("handshake", ())]:
-        said.append(f"{_named('Source', sources)} cannot answer handshakes.")
+        said.append(f"{_join_names('Source', sources)} cannot answer handshakes.")
     if "mail" in kinds:
         said.append("Mail waits.")
     if "tunnel" in kinds:
@@ -53,6 +53,6 @@ def effects(needs: Iterable[Need]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _named(noun: str, names: list[str]) -> str:
+def _join_names(noun: str, names: list[str]) -> str:
     *most, last = names
     return f"{noun}s {', '.join(most)} and {last}" if most else f"{noun} {last}"

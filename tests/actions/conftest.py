@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.actions.forward import Forward
+from relay.actions.egress import EgressRules
+from relay.actions.forward import ForwardAction
 from relay.clock import SystemClock
-from relay.dial import Rules
 from relay.model.delivery import NO_CHANGES, Delivery, DeliveryReason, DeliveryState
 from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
 
@@ -138,7 +138,7 @@ def _delivery(changes=NO_CHANGES, reason=DeliveryReason.ROUTED, **fields) -> Del
             "created_at": NOW,
             "due_at": NOW,
         }
-        | fields,
+        | fields
     )
 
 
@@ -152,15 +152,11 @@ def forwarding():
 
 
 @asynccontextmanager
-async def _forwarding(rules=Rules, resign=_as_received, **more) -> AsyncIterator[Forward]:
-    def rules_of(typed: bool) -> Rules:
+async def _forwarding(rules=EgressRules, resign=_as_received, **more) -> AsyncIterator[ForwardAction]:
+    def rules_of(typed: bool) -> EgressRules:
         return rules(typed=typed)
 
-    async with Forward(
-        rules=rules_of,
-        resign=resign,
-        source_path=lambda name: f"/webhooks/{name}",
-        clock=SystemClock(),
-        **more,
+    async with ForwardAction(
+        rules=rules_of, resign=resign, source_path=lambda name: f"/webhooks/{name}", clock=SystemClock(), **more
     ) as action:
         yield action

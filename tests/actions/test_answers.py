@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from relay.actions.answers import MAX_INTERIM
-from relay.actions.outgoing import ForwardOptions
-from relay.model.delivery import Failed, Retry, Succeeded
+from relay.actions.outgoing_request import ForwardOptions
+from relay.actions.response_parser import MAX_INTERIM
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def test_a_status_that_came_counts_and_a_note_says_what_was_odd(answered, 
     if way == "bytes" and len(data) > 300:
         pytest.skip("too many bytes to send one by one")
     result = await answered(*([data] if way == "whole" else [bytes([one]) for one in data]))
-    wanted = Succeeded(f"{status}") if status < 300 else Failed(f"{status} (not followed)")
+    wanted = AttemptSucceeded(f"{status}") if status < 300 else AttemptFailed(f"{status} (not followed)")
     assert result.outcome == wanted
     assert result.response.status == status
     assert result.response.body == body
@@ -92,22 +92,22 @@ async def test_a_status_that_came_counts_and_a_note_says_what_was_odd(answered, 
 )  # fmt: skip
 async def test_what_many_servers_do_is_nothing_odd(answered, data):
     result = await answered(data)
-    assert (result.outcome, result.response.body, result.response.notes) == (Succeeded("200"), b"ok", ())
+    assert (result.outcome, result.response.body, result.response.notes) == (AttemptSucceeded("200"), b"ok", ())
 
 
 async def test_a_gzip_that_cannot_be_unpacked_is_kept_as_it_came(answered):
     result = await answered(STATUS + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00")
-    assert (result.outcome, result.response.body) == (Succeeded("200"), b"\x1f\x8b\x08\x00")
+    assert (result.outcome, result.response.body) == (AttemptSucceeded("200"), b"\x1f\x8b\x08\x00")
 
 
 async def test_the_answer_to_head_has_a_length_and_no_body(answered):
     result = await answered(STATUS + b"Content-Length: 200\r\n\r\n", method="HEAD")
-    assert (result.outcome, result.response.body, result.response.notes) == (Succeeded("200"), b"", ())
+    assert (result.outcome, result.response.body, result.response.notes) == (AttemptSucceeded("200"), b"", ())
 
 
 async def test_a_status_whose_head_never_ends_counts_when_the_time_is_up(answered):
     result = await answered(STATUS + b"X-A: 1\r\n", end=False, seconds=0.3)
-    assert (result.outcome, result.response.status) == (Succeeded("200"), 200)
+    assert (result.outcome, result.response.status) == (AttemptSucceeded("200"), 200)
     assert result.response.headers == (("X-A", "1"),)
 
 
@@ -117,12 +117,12 @@ async def test_a_status_whose_head_never_ends_counts_when_the_time_is_up(answere
 async def test_what_has_no_final_status_is_no_answer(answered, data):
     result = await answered(data)
     assert result.response is None
-    assert isinstance(result.outcome, Retry)
+    assert isinstance(result.outcome, AttemptRetry)
 
 
 async def test_a_flood_of_interim_answers_ends_the_attempt(answered):
     result = await answered(b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000, end=False)
-    assert result.outcome == Retry(f"more than {MAX_INTERIM} interim answers (1xx) and no final one")
+    assert result.outcome == AttemptRetry(f"more than {MAX_INTERIM} interim answers (1xx) and no final one")
 
 
 async def test_an_odd_answer_leaves_no_connection_for_the_next_request(
@@ -140,5 +140,5 @@ async def test_an_odd_answer_leaves_no_connection_for_the_next_request(
     async with raw_server(say) as server, forwarding() as forward:
         options = ForwardOptions(url=server.url)
         for _ in range(3):
-            assert (await forward.run(make_event(), make_delivery(), options)).outcome == Succeeded("204")
+            assert (await forward.run(make_event(), make_delivery(), options)).outcome == AttemptSucceeded("204")
     assert len(set(connections)) == 3

@@ -10,18 +10,18 @@ from email.policy import default
 import pytest
 from aiosmtpd import smtp as sinks
 
-from relay.actions.email import Email, EmailOptions, Post
+from relay.actions.email import EmailAction, EmailOptions, MailTransport
+from relay.actions.mail.smtp import SmtpOptions
 from relay.clock import SystemClock
 from relay.errors import MailError, NotFoundError, SentAlreadyError
-from relay.mail.smtp import SmtpOptions
 from relay.model.delivery import (
-    Changes,
+    AttemptFailed,
+    AttemptRetry,
+    AttemptSucceeded,
+    DeliveryChanges,
     DeliveryReason,
-    Failed,
     NewDelivery,
-    Retry,
     SentRequest,
-    Succeeded,
 )
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
 from relay.model.message import MessageStatus
@@ -35,9 +35,7 @@ RECEIPT = EmailOptions(
     subject="Paid: {{ payload.number }}",
     text="Thanks for {{ payload.number }}.",
 )
-NOTICE = EmailOptions(
-    name="notice", to=("ops@example.com",), subject="{{ event.type }}", text="#{{ event.id }}"
-)
+NOTICE = EmailOptions(name="notice", to=("ops@example.com",), subject="{{ event.type }}", text="#{{ event.id }}")
 OFTEN = EmailOptions(name="often", to=("ops@example.com",), subject="x", text="x", once=False)
 
 
@@ -81,19 +79,19 @@ class Desk:
     signals: list
     clock: StillClock
     new: NewEvent
-    post: Post
+    post: MailTransport
 
     async def run(self, options=RECEIPT, delivery=None):
         return await self.action.run(self.event, delivery or self.delivery, options)
 
     async def owe(self, **changes):
         """Owe the event once more."""
-        (id_,) = await self.store.deliveries.add(self.event.id, [owed(Changes(**changes))], NOW)
+        (id_,) = await self.store.deliveries.add(self.event.id, [owed(DeliveryChanges(**changes))], NOW)
         return await self.store.deliveries.get(id_)
 
     async def mail(self, options):
         """Mail an event of its own."""
-        stored = await self.store.events.add(self.new, (owed(Changes()),))
+        stored = await self.store.events.add(self.new, (owed(DeliveryChanges()),))
         event = await self.store.events.get(stored.id)
         return await self.action.run(event, await self.store.deliveries.get(stored.deliveries[0]), options)
 
@@ -133,8 +131,8 @@ async def desk(tmp_path, *, changes=None, payload=None, **smtp):
     )
     signals, clock = [], StillClock()
     async with open_store(tmp_path / "data") as store:
-        stored = await store.events.add(new, (owed(changes or Changes()),))
-        post = Post(outbox=tmp_path / "data" / "outbox", smtp=SmtpOptions(**smtp) if smtp else None)
+        stored = await store.events.add(new, (owed(changes or DeliveryChanges()),))
+        post = MailTransport(outbox=tmp_path / "data" / "outbox", smtp=SmtpOptions(**smtp) if smtp else None)
         event = await store.events.get(stored.id)
         delivery = await store.deliveries.get(stored.deliveries[0])
         action = emailing(store, post, signals, clock)
@@ -142,12 +140,12 @@ async def desk(tmp_path, *, changes=None, payload=None, **smtp):
 
 
 def owed(changes):
-    reason = DeliveryReason.ROUTED if changes == Changes() else DeliveryReason.MANUAL
+    reason = DeliveryReason.ROUTED if changes == DeliveryChanges() else DeliveryReason.MANUAL
     return NewDelivery(target="receipt", action="email", reason=reason, changes=changes)
 
 
 def emailing(store, post, signals, clock):
-    return Email(
+    return EmailAction(
         templates={"receipt": RECEIPT, "notice": NOTICE, "often": OFTEN},
         post=post,
         messages=store.messages,
@@ -177,7 +175,7 @@ async def test_without_a_server_a_mail_is_kept_in_the_outbox(tmp_path):
         result = await it.run()
         (message,) = await it.messages()
         source = await it.store.messages.source(message.id)
-    assert result.outcome == Succeeded("kept in the outbox")
+    assert result.outcome == AttemptSucceeded("kept in the outbox")
     assert message.status is MessageStatus.OUTBOX
     assert (message.recipient, message.subject) == ("ada@example.com", "Paid: Ä-1")
     assert (message.event_id, message.delivery_id) == (1, 1)
@@ -196,11 +194,11 @@ async def test_an_outbox_that_cannot_be_written_is_tried_again_once_there_is_roo
     async with desk(tmp_path) as it:
         (tmp_path / "data" / "outbox").write_text("in the way")
         result = await it.run()
-        assert isinstance(result.outcome, Retry)
+        assert isinstance(result.outcome, AttemptRetry)
         assert result.outcome.detail.startswith(f"cannot keep a mail in {tmp_path}")
         assert await it.messages() == ()
         (tmp_path / "data" / "outbox").unlink()
-        assert (await it.run()).outcome == Succeeded("kept in the outbox")
+        assert (await it.run()).outcome == AttemptSucceeded("kept in the outbox")
         assert len(await it.messages()) == 1
 
 
@@ -208,7 +206,7 @@ async def test_with_a_server_a_mail_is_sent_and_written_down(tmp_path, sink):
     async with desk(tmp_path, allow_recipients=("*@example.com",), **sink.smtp) as it:
         result = await it.run()
         (message,) = await it.messages()
-    assert result.outcome == Succeeded("250 queued")
+    assert result.outcome == AttemptSucceeded("250 queued")
     ((sender, recipients, source),) = sink.mails
     assert (sender, recipients) == ("relay@example.com", ["ada@example.com"])
     assert message.status is MessageStatus.SENT
@@ -231,14 +229,14 @@ async def test_a_mail_tried_again_is_the_same_mail(tmp_path, sink):
         first = await it.run()
         assert await it.messages() == ()
         second = await it.run()
-    assert (first.outcome, second.outcome) == (Retry("451 later"), Succeeded("250 queued"))
+    assert (first.outcome, second.outcome) == (AttemptRetry("451 later"), AttemptSucceeded("250 queued"))
     assert first.request.headers == second.request.headers
 
 
 async def test_a_mail_the_server_refuses_for_good_is_written_down_as_failed(tmp_path, sink):
     sink.answers = ["550 5.7.1 no spam"]
     async with desk(tmp_path, allow_recipients=("*",), **sink.smtp) as it:
-        assert (await it.run()).outcome == Failed("550 5.7.1 no spam")
+        assert (await it.run()).outcome == AttemptFailed("550 5.7.1 no spam")
         (message,) = await it.messages()
     assert (message.status, message.detail) == (MessageStatus.FAILED, "550 5.7.1 no spam")
 
@@ -248,14 +246,14 @@ async def test_an_address_out_of_a_payload_is_refused_visibly(tmp_path, sink, al
     async with desk(tmp_path, allow_recipients=allowed, **sink.smtp) as it:
         result = await it.run()
         (message,) = await it.messages()
-    assert result.outcome == Failed("ada@example.com is not among the allowed recipients")
+    assert result.outcome == AttemptFailed("ada@example.com is not among the allowed recipients")
     assert (message.status, message.recipient) == (MessageStatus.FAILED, "ada@example.com")
     assert sink.mails == []
 
 
 async def test_an_address_of_the_configuration_needs_no_allow_list(tmp_path, sink):
     async with desk(tmp_path, **sink.smtp) as it:
-        assert (await it.run(NOTICE)).outcome == Succeeded("250 queued")
+        assert (await it.run(NOTICE)).outcome == AttemptSucceeded("250 queued")
     assert sink.mails[0][1] == ["ops@example.com"]
 
 
@@ -271,7 +269,7 @@ async def test_a_payload_cannot_add_a_recipient(tmp_path, sink, address):
     payload = {"email": address, "number": "1"}
     async with desk(tmp_path, payload=payload, allow_recipients=("*",), **sink.smtp) as it:
         result = await it.run()
-    assert isinstance(result.outcome, Failed)
+    assert isinstance(result.outcome, AttemptFailed)
     assert "is not one mail address" in result.outcome.detail
     assert sink.mails == []
 
@@ -279,20 +277,20 @@ async def test_a_payload_cannot_add_a_recipient(tmp_path, sink, address):
 async def test_a_missing_field_fails_the_mail_with_its_name(tmp_path):
     async with desk(tmp_path, payload={"email": "a@b.c"}) as it:
         result = await it.run()
-    assert result.outcome == Failed("emails.receipt.text, line 1: there is no payload.number")
+    assert result.outcome == AttemptFailed("emails.receipt.text, line 1: there is no payload.number")
 
 
 async def test_somebody_may_ask_for_another_template_and_recipient(tmp_path, sink):
-    changes = Changes(template="notice", to=("eve@example.com",))
+    changes = DeliveryChanges(template="notice", to=("eve@example.com",))
     async with desk(tmp_path, changes=changes, allow_recipients=("*@example.com",), **sink.smtp) as it:
-        assert isinstance((await it.run()).outcome, Succeeded)
+        assert isinstance((await it.run()).outcome, AttemptSucceeded)
     assert sink.mails[0][1] == ["eve@example.com"]
     assert b"Subject: invoice.paid" in sink.mails[0][2]
 
 
 async def test_a_template_that_is_gone_from_the_configuration_fails(tmp_path):
-    async with desk(tmp_path, changes=Changes(template="gone", to=("a@b.c",))) as it:
-        assert (await it.run()).outcome == Failed("no mail template 'gone'")
+    async with desk(tmp_path, changes=DeliveryChanges(template="gone", to=("a@b.c",))) as it:
+        assert (await it.run()).outcome == AttemptFailed("no mail template 'gone'")
 
 
 async def test_a_preview_renders_and_sends_nothing(tmp_path, sink):
@@ -312,37 +310,37 @@ async def test_a_template_sends_only_so_many_mails_an_hour(tmp_path, sink):
     few = replace(NOTICE, per_hour=3)
     async with desk(tmp_path, **sink.smtp) as it:
         for _ in range(3):
-            assert isinstance((await it.mail(few)).outcome, Succeeded)
+            assert isinstance((await it.mail(few)).outcome, AttemptSucceeded)
             it.clock.seconds += 10
         full = (await it.mail(few)).outcome
-        assert full == Retry(
+        assert full == AttemptRetry(
             "the hourly limit of notice is reached; the next may go at 2026-03-01 13:00:00 UTC",
             after=3570.0,
             tried=False,
         )
         assert (await it.restarted().mail(few)).outcome == full
-        assert isinstance((await it.mail(replace(OFTEN, per_hour=1))).outcome, Succeeded)
+        assert isinstance((await it.mail(replace(OFTEN, per_hour=1))).outcome, AttemptSucceeded)
         it.clock.seconds = 3601
-        assert isinstance((await it.mail(few)).outcome, Succeeded)
+        assert isinstance((await it.mail(few)).outcome, AttemptSucceeded)
     assert len(sink.mails) == 5
 
 
 async def test_the_outbox_takes_any_number(tmp_path):
     async with desk(tmp_path) as it:
         for _ in range(5):
-            assert isinstance((await it.mail(replace(NOTICE, per_hour=1))).outcome, Succeeded)
+            assert isinstance((await it.mail(replace(NOTICE, per_hour=1))).outcome, AttemptSucceeded)
 
 
 async def test_an_event_is_mailed_once_by_a_template(tmp_path, sink):
     async with desk(tmp_path, allow_recipients=("*",), **sink.smtp) as it:
-        assert (await it.run()).outcome == Succeeded("250 queued")
+        assert (await it.run()).outcome == AttemptSucceeded("250 queued")
         second = await it.owe()
         result = await it.run(delivery=second)
-        assert result.outcome == Succeeded(
+        assert result.outcome == AttemptSucceeded(
             "not sent again: #1 was mailed with receipt already: 2026-03-01 12:00:00 UTC to ada@example.com"
         )
         assert result.request is None
-        assert isinstance((await it.run(NOTICE, second)).outcome, Succeeded)
+        assert isinstance((await it.run(NOTICE, second)).outcome, AttemptSucceeded)
         with pytest.raises(SentAlreadyError, match="#1 was mailed with receipt already") as caught:
             await it.action.check(it.event, "receipt", ("eve@example.com",))
         assert caught.value.hint == "relay email 1 receipt --force sends it all the same"
@@ -355,18 +353,18 @@ async def test_force_sends_once_more_and_no_more_than_that(tmp_path, sink):
         await it.run()
         await it.action.check(it.event, "receipt", force=True)
         forced = await it.owe(force=True, template="receipt")
-        assert (await it.run(delivery=forced)).outcome == Succeeded("250 queued")
+        assert (await it.run(delivery=forced)).outcome == AttemptSucceeded("250 queued")
         again = (await it.run(delivery=forced)).outcome
         assert again.detail.startswith("not sent again: #1 was mailed with receipt already")
         with pytest.raises(SentAlreadyError):
-            await it.action.refuse_again(it.event.id, RECEIPT, forced)
+            await it.action.check_not_sent(it.event.id, RECEIPT, forced)
     assert len(sink.mails) == 2
 
 
 async def test_a_template_that_is_not_sent_once_is_sent_whenever_it_is_owed(tmp_path, sink):
     async with desk(tmp_path, **sink.smtp) as it:
         for _ in range(3):
-            assert (await it.run(OFTEN, await it.owe())).outcome == Succeeded("250 queued")
+            assert (await it.run(OFTEN, await it.owe())).outcome == AttemptSucceeded("250 queued")
     assert len(sink.mails) == 3
 
 
@@ -374,8 +372,8 @@ async def test_a_template_that_is_not_sent_once_is_sent_whenever_it_is_owed(tmp_
 async def test_what_the_server_refused_may_be_sent_by_whoever_tries_next(tmp_path, sink, answer):
     sink.answers = [answer]
     async with desk(tmp_path, allow_recipients=("*",), **sink.smtp) as it:
-        assert not isinstance((await it.run()).outcome, Succeeded)
-        assert (await it.run(delivery=await it.owe())).outcome == Succeeded("250 queued")
+        assert not isinstance((await it.run()).outcome, AttemptSucceeded)
+        assert (await it.run(delivery=await it.owe())).outcome == AttemptSucceeded("250 queued")
         assert (await it.run()).outcome.detail.startswith("not sent again: ")
     assert len(sink.mails) == 1
 
@@ -385,11 +383,11 @@ async def test_of_many_at_the_same_moment_one_is_sent(tmp_path, sink):
         owed = [await it.owe() for _ in range(8)]
         results = await asyncio.gather(*(it.run(delivery=one) for one in owed))
         outcomes = [result.outcome for result in results]
-        assert outcomes.count(Succeeded("250 queued")) == 1
+        assert outcomes.count(AttemptSucceeded("250 queued")) == 1
         for other in outcomes:
             assert (
-                other == Succeeded("250 queued")
-                or (isinstance(other, Retry) and not other.tried and "at this moment" in other.detail)
+                other == AttemptSucceeded("250 queued")
+                or (isinstance(other, AttemptRetry) and not other.tried and "at this moment" in other.detail)
                 or other.detail.startswith("not sent again: ")
             )
         assert len(await it.messages()) == 1
@@ -408,13 +406,13 @@ async def test_a_mail_that_a_dead_relay_was_handing_over_counts_as_sent(tmp_path
             await sink.hang.wait()
             killed.cancel()
         after = it.restarted()
-        assert (await after.run()).outcome == Failed(words)
-        assert (await after.run(delivery=await it.owe())).outcome == Failed(words)
+        assert (await after.run()).outcome == AttemptFailed(words)
+        assert (await after.run(delivery=await it.owe())).outcome == AttemptFailed(words)
         with pytest.raises(SentAlreadyError, match="may have been mailed"):
             await after.action.check(it.event, "receipt")
         sink.hang = None
         forced = await it.owe(force=True)
-        assert (await after.run(delivery=forced)).outcome == Succeeded("250 queued")
+        assert (await after.run(delivery=forced)).outcome == AttemptSucceeded("250 queued")
 
 
 async def test_a_server_that_was_not_heard_is_not_given_the_mail_again(tmp_path, sink):
@@ -422,7 +420,7 @@ async def test_a_server_that_was_not_heard_is_not_given_the_mail_again(tmp_path,
     async with desk(tmp_path, allow_recipients=("*",), **sink.smtp) as it:
         where = f"127.0.0.1:{sink.smtp['port']}"
         result = await it.run()
-        assert result.outcome == Failed(f"{where} was given the mail and hung up; it may have arrived")
+        assert result.outcome == AttemptFailed(f"{where} was given the mail and hung up; it may have arrived")
         (message,) = await it.messages()
         assert (message.status, message.detail) == (MessageStatus.FAILED, result.outcome.detail)
         assert "may have been mailed" in (await it.run()).outcome.detail
@@ -432,18 +430,18 @@ async def test_a_server_that_was_not_heard_is_not_given_the_mail_again(tmp_path,
 async def test_a_template_that_is_not_sent_once_is_tried_again_when_nobody_was_heard(tmp_path, sink):
     sink.answers = ["hang up", "250 queued"]
     async with desk(tmp_path, allow_recipients=("*",), **sink.smtp) as it:
-        assert isinstance((await it.run(OFTEN)).outcome, Retry)
-        assert (await it.run(OFTEN)).outcome == Succeeded("250 queued")
+        assert isinstance((await it.run(OFTEN)).outcome, AttemptRetry)
+        assert (await it.run(OFTEN)).outcome == AttemptSucceeded("250 queued")
 
 
 async def test_what_was_kept_in_the_outbox_may_be_sent_for_real_and_not_the_other_way_round(tmp_path, sink):
     async with desk(tmp_path) as it:
-        assert (await it.run()).outcome == Succeeded("kept in the outbox")
+        assert (await it.run()).outcome == AttemptSucceeded("kept in the outbox")
         again = (await it.run(delivery=await it.owe())).outcome
         assert again.detail.startswith("not sent again: #1 was kept in the outbox with receipt already")
-        with_server = Post(outbox=it.post.outbox, smtp=SmtpOptions(**sink.smtp, allow_recipients=("*",)))
+        with_server = MailTransport(outbox=it.post.outbox, smtp=SmtpOptions(**sink.smtp, allow_recipients=("*",)))
         real = replace(it, post=with_server).restarted()
-        assert (await real.run(delivery=await it.owe())).outcome == Succeeded("250 queued")
+        assert (await real.run(delivery=await it.owe())).outcome == AttemptSucceeded("250 queued")
         assert (await it.run(delivery=await it.owe())).outcome.detail.startswith("not sent again: ")
     assert len(sink.mails) == 1
 
@@ -451,17 +449,15 @@ async def test_what_was_kept_in_the_outbox_may_be_sent_for_real_and_not_the_othe
 async def test_a_mail_whose_outbox_was_not_written_is_kept_when_it_can_be(tmp_path):
     async with desk(tmp_path) as it:
         (tmp_path / "data" / "outbox").write_text("in the way")
-        assert isinstance((await it.run()).outcome, Retry)
+        assert isinstance((await it.run()).outcome, AttemptRetry)
         (tmp_path / "data" / "outbox").unlink()
-        assert (await it.run()).outcome == Succeeded("kept in the outbox")
+        assert (await it.run()).outcome == AttemptSucceeded("kept in the outbox")
 
 
 async def test_everybody_gets_it_and_the_blind_copy_stays_blind(tmp_path, sink):
-    options = replace(
-        NOTICE, cc=("boss@example.com",), bcc=("archive@example.com",), reply_to=("me@example.com",)
-    )
+    options = replace(NOTICE, cc=("boss@example.com",), bcc=("archive@example.com",), reply_to=("me@example.com",))
     async with desk(tmp_path, **sink.smtp) as it:
-        assert (await it.run(options)).outcome == Succeeded("250 queued")
+        assert (await it.run(options)).outcome == AttemptSucceeded("250 queued")
     ((_, recipients, source),) = sink.mails
     assert recipients == ["ops@example.com", "boss@example.com", "archive@example.com"]
     assert b"Cc: boss@example.com\r\n" in source
@@ -472,16 +468,14 @@ async def test_everybody_gets_it_and_the_blind_copy_stays_blind(tmp_path, sink):
 async def test_a_copy_is_refused_as_any_recipient_is(tmp_path, sink, key):
     options = replace(NOTICE, **{key: ("{{ payload.email }}",)})
     async with desk(tmp_path, **sink.smtp) as it:
-        assert (await it.run(options)).outcome == Failed(
-            "ada@example.com is not among the allowed recipients"
-        )
+        assert (await it.run(options)).outcome == AttemptFailed("ada@example.com is not among the allowed recipients")
     assert sink.mails == []
 
 
 async def test_an_invalid_recipient_in_an_event_is_a_clear_failure(tmp_path, sink):
     payload = {"email": "ada@", "number": "1"}
     async with desk(tmp_path, payload=payload, allow_recipients=("*",), **sink.smtp) as it:
-        assert (await it.run()).outcome == Failed(
+        assert (await it.run()).outcome == AttemptFailed(
             "emails.receipt.to: 'ada@' is not one mail address: there must be something after the @-sign; "
             "it came from {{ payload.email }}"
         )
@@ -499,7 +493,7 @@ async def test_a_hostile_subject_is_cleaned_cut_and_sent(tmp_path, sink, number,
     options = replace(RECEIPT, text="Thanks.")
     payload = {"email": "ada@example.com", "number": number}
     async with desk(tmp_path, payload=payload, allow_recipients=("*",), **sink.smtp) as it:
-        assert (await it.run(options)).outcome == Succeeded("250 queued")
+        assert (await it.run(options)).outcome == AttemptSucceeded("250 queued")
     ((_, recipients, source),) = sink.mails
     mail = message_from_bytes(source, policy=default)
     assert (recipients, mail["Subject"], mail["Bcc"]) == (["ada@example.com"], subject, None)
@@ -514,7 +508,7 @@ async def test_a_template_that_never_ends_holds_nothing_else_up(tmp_path):
             while not running.done():
                 await asyncio.sleep(0.01)
                 turns += 1
-        assert running.result().outcome == Failed("emails.notice.text, line 1: it takes longer than 2 s")
+        assert running.result().outcome == AttemptFailed("emails.notice.text, line 1: it takes longer than 2 s")
     assert turns > 1
 
 

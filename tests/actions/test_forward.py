@@ -12,18 +12,18 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.actions.forward import ForwardOptions, judge, retry_after
-from relay.actions.outgoing import address, header_changes, portable
-from relay.dial import Rules, check_syntax
+from relay.actions.egress import EgressRules, check_syntax
+from relay.actions.forward import ForwardOptions, classify_response, parse_retry_after
+from relay.actions.outgoing_request import build_request_target, describe_header_changes, portable_headers
 from relay.model.delivery import (
     NO_CHANGES,
-    Changes,
+    AttemptFailed,
+    AttemptRetry,
+    AttemptSucceeded,
+    DeliveryChanges,
     DeliveryReason,
-    Failed,
     ReceivedResponse,
-    Retry,
     SignMode,
-    Succeeded,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -84,7 +84,7 @@ async def test_a_forward_carries_the_same_bytes(sent):
         b"X-Relay-Event: 42",
     ]
     assert server.body == body
-    assert result.outcome == Succeeded("200")
+    assert result.outcome == AttemptSucceeded("200")
     assert result.request.body == body
     assert result.request.url == f"{server.url}/webhooks?a=1&a=%20\xff"
     assert result.response == ReceivedResponse(status=200, headers=(("Content-Length", "2"),), body=b"ok")
@@ -106,7 +106,7 @@ async def test_nothing_is_added_to_a_bare_request(sent):
 async def test_the_method_is_kept(sent, method):
     server, result = await sent(method=method, answer=status(200))
     assert server.head[0] == f"{method} /webhooks HTTP/1.1".encode()
-    assert result.outcome == Succeeded("200")
+    assert result.outcome == AttemptSucceeded("200")
 
 
 async def test_a_chunked_request_goes_out_with_a_length(sent):
@@ -155,13 +155,7 @@ async def test_a_replay_says_so(sent):
 
 
 async def test_a_header_with_a_line_break_is_left_out_and_said_so(sent):
-    headers = (
-        ("X-Good", "1"),
-        ("X-Bad", "a\r\nX-Injected: 1"),
-        ("X Bad", "1"),
-        ("X:Bad", "1"),
-        ("X-Nul", "\0"),
-    )
+    headers = (("X-Good", "1"), ("X-Bad", "a\r\nX-Injected: 1"), ("X Bad", "1"), ("X:Bad", "1"), ("X-Nul", "\0"))
     server, result = await sent(headers=headers)
     assert b"Injected" not in server.only
     assert b"Bad" not in server.only
@@ -169,12 +163,13 @@ async def test_a_header_with_a_line_break_is_left_out_and_said_so(sent):
 
 
 @pytest.mark.parametrize(
-    "changes", [Changes(method="GET /x HTTP/1.1\r\nA: b"), Changes(path="/a b"), Changes(path="/\r\n")]
+    "changes",
+    [DeliveryChanges(method="GET /x HTTP/1.1\r\nA: b"), DeliveryChanges(path="/a b"), DeliveryChanges(path="/\r\n")],
 )
 async def test_a_request_line_that_would_break_the_framing_is_never_sent(sent, changes):
     server, result = await sent(changes=changes)
     assert server.received == []
-    assert result.outcome == Failed("cannot be sent: a method or path holds a space or a control character")
+    assert result.outcome == AttemptFailed("cannot be sent: a method or path holds a space or a control character")
 
 
 @pytest.mark.parametrize(
@@ -211,15 +206,13 @@ async def test_an_event_goes_to_the_targets_own_path_and_below_it(sent, target, 
     assert server.head[0] == f"POST {arrives} HTTP/1.1".encode()
 
 
-@given(
-    st.text(st.sampled_from("/.%2eEab"), max_size=30), st.text(st.characters(max_codepoint=255), max_size=20)
-)
+@given(st.text(st.sampled_from("/.%2eEab"), max_size=30), st.text(st.characters(max_codepoint=255), max_size=20))
 def test_no_path_leads_out_of_the_targets_own(below, query):
     capture = SimpleNamespace(path=f"/webhooks/stripe{below}", query=query, source="stripe", url="")
     destination = check_syntax("http://localhost:3000/hooks")
     options = ForwardOptions(url="http://localhost:3000/hooks")
     event = SimpleNamespace(capture=capture)
-    path, _, _ = address(event, NO_CHANGES, options, destination, lambda name: f"/webhooks/{name}")
+    path, _, _ = build_request_target(event, NO_CHANGES, options, destination, lambda name: f"/webhooks/{name}")
     assert path.startswith("/hooks")
     depth = 0
     for segment in path.split("/")[2:]:
@@ -229,12 +222,8 @@ def test_no_path_leads_out_of_the_targets_own(below, query):
 
 
 async def test_edits_are_what_goes_out(sent):
-    changes = Changes(
-        method="PUT",
-        path="/other//%2F",
-        query="z=1",
-        headers=(("B", "2"), ("a", "1")),
-        body=b"changed",
+    changes = DeliveryChanges(
+        method="PUT", path="/other//%2F", query="z=1", headers=(("B", "2"), ("a", "1")), body=b"changed"
     )
     server, result = await sent(changes=changes, query="q=1", url="{base}/hooks?k=1")
     port = str(server.port).encode()
@@ -258,8 +247,8 @@ async def test_edits_are_what_goes_out(sent):
 def test_a_note_names_the_headers_that_differ_and_tells_no_value():
     before = (("A", "1"), ("B", "secret"), ("C", "3"), ("D", "1"), ("D", "2"))
     after = (("a", "1"), ("B", "other"), ("D", "1"), ("E", "5"))
-    assert header_changes(before, after) == "B changed, C removed, D changed, E added"
-    assert header_changes(before, before[::-1][2:] + before[3:]) == "only their order or spelling"
+    assert describe_header_changes(before, after) == "B changed, C removed, D changed, E added"
+    assert describe_header_changes(before, before[::-1][2:] + before[3:]) == "only their order or spelling"
 
 
 async def test_a_target_may_set_and_remove_headers(sent):
@@ -289,7 +278,7 @@ async def test_credentials_travel_within_this_computer(sent):
 
 def test_credentials_of_the_sender_do_not_leave_this_computer():
     edited = (*CREDENTIALS, ("Authorization", "Bearer mine"))
-    kept, notes = portable(edited, CREDENTIALS, loopback=False)
+    kept, notes = portable_headers(edited, CREDENTIALS, loopback=False)
     assert kept == (("X-Api", "1"), ("Authorization", "Bearer mine"))
     assert notes == (
         "Authorization left out: the target is not on this computer",
@@ -308,7 +297,7 @@ async def test_what_is_signed_is_what_goes_out(sent):
 
     server, result = await sent(
         headers=(("X-Sig", "old"), ("A", "1")),
-        changes=Changes(body=b"edited", sign=SignMode.AUTO),
+        changes=DeliveryChanges(body=b"edited", sign=SignMode.AUTO),
         path="/webhooks/stripe/x",
         query="q=1",
         action={"resign": resign},
@@ -381,29 +370,29 @@ def status(code, *headers):
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (status(200), Succeeded("200")),
-        (status(204), Succeeded("204")),
-        (status(299), Succeeded("299")),
-        (status(301, "Location: /x"), Failed("301 (not followed)")),
-        (status(307, "Location: http://169.254.169.254/"), Failed("307 (not followed)")),
-        (status(400), Failed("400")),
-        (status(404), Failed("404")),
-        (status(410), Failed("410 (gone: it wants no more of these)")),
-        (status(408), Retry("408")),
-        (status(409), Retry("409")),
-        (status(425), Retry("425")),
-        (status(429, "Retry-After: 7"), Retry("429", after=7.0)),
-        (status(500), Retry("500")),
-        (status(503, "Retry-After: nonsense"), Retry("503")),
-        (answer_early, Succeeded("200")),
-        (hang, Retry("no answer in 0.5 s")),
-        (hang_up, Retry("hung up without an answer")),
-        (reset, Retry("connection reset")),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", Retry("not HTTP")),
-        (b"\x00\x01\x02\x03garbage\r\n\r\n", Retry("not HTTP")),
-        (b"HTTP/1.1 OK\r\n\r\n", Retry("not HTTP")),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", Succeeded("200")),
-        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n", Succeeded("200")),
+        (status(200), AttemptSucceeded("200")),
+        (status(204), AttemptSucceeded("204")),
+        (status(299), AttemptSucceeded("299")),
+        (status(301, "Location: /x"), AttemptFailed("301 (not followed)")),
+        (status(307, "Location: http://169.254.169.254/"), AttemptFailed("307 (not followed)")),
+        (status(400), AttemptFailed("400")),
+        (status(404), AttemptFailed("404")),
+        (status(410), AttemptFailed("410 (gone: it wants no more of these)")),
+        (status(408), AttemptRetry("408")),
+        (status(409), AttemptRetry("409")),
+        (status(425), AttemptRetry("425")),
+        (status(429, "Retry-After: 7"), AttemptRetry("429", after=7.0)),
+        (status(500), AttemptRetry("500")),
+        (status(503, "Retry-After: nonsense"), AttemptRetry("503")),
+        (answer_early, AttemptSucceeded("200")),
+        (hang, AttemptRetry("no answer in 0.5 s")),
+        (hang_up, AttemptRetry("hung up without an answer")),
+        (reset, AttemptRetry("connection reset")),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", AttemptRetry("not HTTP")),
+        (b"\x00\x01\x02\x03garbage\r\n\r\n", AttemptRetry("not HTTP")),
+        (b"HTTP/1.1 OK\r\n\r\n", AttemptRetry("not HTTP")),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", AttemptSucceeded("200")),
+        (b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n", AttemptSucceeded("200")),
     ],
 )
 async def test_what_comes_back_decides_the_outcome(sent, answer, outcome):
@@ -418,16 +407,14 @@ async def test_a_redirect_is_recorded_and_not_followed(sent):
 
 
 async def test_a_strange_cookie_is_not_even_read(sent, caplog):
-    _, result = await sent(
-        answer=status(200, "Set-Cookie: canary canary=\x01; a", "Set-Cookie: \x7f[canary]=1")
-    )
-    assert result.outcome in (Succeeded("200"), Retry("not HTTP"))
+    _, result = await sent(answer=status(200, "Set-Cookie: canary canary=\x01; a", "Set-Cookie: \x7f[canary]=1"))
+    assert result.outcome in (AttemptSucceeded("200"), AttemptRetry("not HTTP"))
     assert "canary" not in caplog.text
 
 
 async def test_an_endless_answer_is_cut_at_64_kib(sent):
     _, result = await sent(answer=forever)
-    assert result.outcome == Succeeded("200")
+    assert result.outcome == AttemptSucceeded("200")
     assert (len(result.response.body), result.response.cut) == (64 * 1024, True)
 
 
@@ -441,14 +428,12 @@ async def test_the_limit_of_a_kept_answer_is_exact(sent, size, cut):
 @pytest.mark.parametrize("answer", [drip, break_off])
 async def test_an_answer_whose_body_never_ends_counts_by_its_status(sent, answer):
     _, result = await sent(answer=answer, options={"timeout": 2.0})
-    assert result.outcome == Succeeded("200")
+    assert result.outcome == AttemptSucceeded("200")
     assert result.response.cut
 
 
 async def test_a_compressed_answer_is_kept_as_it_came(sent):
-    answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nX-B: \xff\r\n\r\n\x1f\x8b\x00\x00"
-    )
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nX-B: \xff\r\n\r\n\x1f\x8b\x00\x00"
     _, result = await sent(answer=answer)
     assert result.response.body == b"\x1f\x8b\x00\x00"
     assert ("X-B", "\xff") in result.response.headers
@@ -459,16 +444,14 @@ async def test_a_closed_port_refuses(forwarding, make_event, make_delivery, unus
         for host in ("127.0.0.1", "localhost"):
             options = ForwardOptions(url=f"http://{host}:{unused_tcp_port}/")
             result = await forward.run(make_event(), make_delivery(), options)
-            assert result.outcome == Retry("connection refused", unreachable=True)
+            assert result.outcome == AttemptRetry("connection refused", unreachable=True)
             assert not await forward.reachable(options)
 
 
 async def test_a_name_without_an_address_may_get_one_later(forwarding, make_event, make_delivery):
     async with forwarding() as forward:
-        result = await forward.run(
-            make_event(), make_delivery(), ForwardOptions(url="http://nowhere.invalid/")
-        )
-    assert result.outcome == Retry("cannot find the host nowhere.invalid", unreachable=True)
+        result = await forward.run(make_event(), make_delivery(), ForwardOptions(url="http://nowhere.invalid/"))
+    assert result.outcome == AttemptRetry("cannot find the host nowhere.invalid", unreachable=True)
 
 
 async def test_a_target_is_judged_anew_for_every_attempt(forwarding, raw_server, make_event, make_delivery):
@@ -481,9 +464,9 @@ async def test_a_target_is_judged_anew_for_every_attempt(forwarding, raw_server,
         options = ForwardOptions(url=f"http://rebind.example:{server.port}/")
         first = await forward.run(make_event(), make_delivery(), options)
         second = await forward.run(make_event(), make_delivery(), options)
-    assert first.outcome == Succeeded("200")
+    assert first.outcome == AttemptSucceeded("200")
     assert b"Host: rebind.example:%d" % server.port in server.head
-    assert second.outcome == Failed(
+    assert second.outcome == AttemptFailed(
         "rebind.example (169.254.169.254) is not an allowed target (a cloud's metadata service)"
     )
     assert second.request is None
@@ -492,18 +475,18 @@ async def test_a_target_is_judged_anew_for_every_attempt(forwarding, raw_server,
 async def test_relay_itself_is_never_forwarded_to(forwarding, raw_server, make_event, make_delivery):
     async with raw_server() as server:
         own = frozenset({("127.0.0.1", server.port)})
-        async with forwarding(rules=lambda typed: Rules(typed=typed, own=own)) as forward:
+        async with forwarding(rules=lambda typed: EgressRules(typed=typed, own=own)) as forward:
             result = await forward.run(make_event(), make_delivery(), ForwardOptions(url=server.url))
-    assert isinstance(result.outcome, Failed)
+    assert isinstance(result.outcome, AttemptFailed)
     assert "relay itself" in result.outcome.detail
     assert server.received == []
 
 
 async def test_a_typed_in_url_is_judged_by_the_stricter_rules(forwarding, make_event, make_delivery):
     async with forwarding() as forward:
-        delivery = make_delivery(Changes(url="http://10.0.0.1/"), DeliveryReason.REPLAY)
+        delivery = make_delivery(DeliveryChanges(url="http://10.0.0.1/"), DeliveryReason.REPLAY)
         result = await forward.run(make_event(), delivery, ForwardOptions(url="http://10.0.0.1/"))
-    assert isinstance(result.outcome, Failed)
+    assert isinstance(result.outcome, AttemptFailed)
     assert "neither on this computer nor a configured target" in result.outcome.detail
 
 
@@ -511,14 +494,14 @@ async def test_no_proxy_of_the_environment_is_asked(sent, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     _, result = await sent()
-    assert result.outcome == Succeeded("200")
+    assert result.outcome == AttemptSucceeded("200")
 
 
 async def test_a_body_of_many_megabytes_arrives_whole(sent):
     body = bytes(range(256)) * 40_000
     server, result = await sent(body=body)
     assert server.body == body
-    assert result.outcome == Succeeded("200")
+    assert result.outcome == AttemptSucceeded("200")
 
 
 async def test_a_target_may_answer_before_it_has_read_everything(forwarding, make_event, make_delivery):
@@ -533,14 +516,14 @@ async def test_a_target_may_answer_before_it_has_read_everything(forwarding, mak
         port = server.sockets[0].getsockname()[1]
         event = make_event(body=b"x" * 30_000_000)
         result = await forward.run(event, make_delivery(), ForwardOptions(url=f"http://127.0.0.1:{port}/"))
-    assert result.outcome == Failed("413")
+    assert result.outcome == AttemptFailed("413")
 
 
 async def test_one_attempt_is_one_request_whatever_the_method(sent):
     for method in ("PUT", "GET", "DELETE"):
         server, result = await sent(method=method, answer=hang_up)
         assert len(server.received) == 1
-        assert isinstance(result.outcome, Retry)
+        assert isinstance(result.outcome, AttemptRetry)
 
 
 async def test_an_aiohttp_app_gets_many_forwards_at_once(forwarding, make_event, make_delivery):
@@ -566,7 +549,7 @@ async def test_an_aiohttp_app_gets_many_forwards_at_once(forwarding, make_event,
         results = await asyncio.gather(*runs)
         assert await forward.reachable(options)
     await runner.cleanup()
-    assert {result.outcome for result in results} == {Succeeded("200")}
+    assert {result.outcome for result in results} == {AttemptSucceeded("200")}
     assert sorted(seen) == sorted((f"/hooks/{n}", b"%d" % n, "42") for n in range(40))
 
 
@@ -587,16 +570,16 @@ async def test_a_certificate_must_hold_unless_the_target_says_otherwise(
         url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
         strict = await forward.run(make_event(), make_delivery(), ForwardOptions(url=url))
         lenient = await forward.run(make_event(), make_delivery(), ForwardOptions(url=url, verify_tls=False))
-    assert isinstance(strict.outcome, Retry)
+    assert isinstance(strict.outcome, AttemptRetry)
     assert strict.outcome.detail.startswith("the certificate does not hold: self")
-    assert lenient.outcome == Succeeded("200")
+    assert lenient.outcome == AttemptSucceeded("200")
 
 
 async def test_a_plain_port_has_no_tls(forwarding, raw_server, make_event, make_delivery):
     async with raw_server() as server, forwarding() as forward:
         options = ForwardOptions(url=server.url.replace("http:", "https:"), timeout=0.3)
         result = await forward.run(make_event(), make_delivery(), options)
-    assert isinstance(result.outcome, Retry)
+    assert isinstance(result.outcome, AttemptRetry)
     assert server.received == []
 
 
@@ -620,5 +603,5 @@ async def test_a_plain_port_has_no_tls(forwarding, raw_server, make_event, make_
 )
 def test_retry_after_is_read_as_seconds_or_a_date(value, seconds):
     response = ReceivedResponse(status=503, headers=(("retry-AFTER", value),))
-    assert retry_after(response, NOW) == seconds
-    assert judge(response, NOW) == Retry("503", after=seconds)
+    assert parse_retry_after(response, NOW) == seconds
+    assert classify_response(response, NOW) == AttemptRetry("503", after=seconds)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from relay.actions.forward import ForwardOptions
-from relay.model.delivery import Changes, SignMode
+from relay.model.delivery import DeliveryChanges, SignMode
 
 PUBLIC = "https://hooks.example/webhooks/stripe/sub?a=1"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -17,16 +17,11 @@ def sent(forwarding, raw_server, make_event, make_delivery):
     """Forward an event to a target with these options; return the head it got, and the attempt's notes."""
 
     async def send(options, changes=None, resign=None, **capture):
-        capture = {
-            "path": "/webhooks/stripe/sub",
-            "query": "a=1",
-            "url": PUBLIC,
-            "headers": HEADERS,
-        } | capture
+        capture = {"path": "/webhooks/stripe/sub", "query": "a=1", "url": PUBLIC, "headers": HEADERS} | capture
         more = {"resign": resign} if resign else {}
         async with raw_server(OK) as server, forwarding(**more) as forward:
             target = ForwardOptions(url=f"{server.url}/hooks", **options)
-            result = await forward.run(make_event(**capture), make_delivery(changes or Changes()), target)
+            result = await forward.run(make_event(**capture), make_delivery(changes or DeliveryChanges()), target)
         lines = [line.decode("latin-1") for line in server.head]
         return lines[0], dict(line.split(": ", 1) for line in lines[1:] if line), result.request.notes
 
@@ -40,7 +35,7 @@ async def test_a_path_is_joined_or_fixed(sent, fixed, arrives):
 
 
 async def test_an_edited_path_wins_over_a_fixed_one(sent):
-    line, _, _ = await sent({"fixed_path": True}, Changes(path="/mine"))
+    line, _, _ = await sent({"fixed_path": True}, DeliveryChanges(path="/mine"))
     assert line == "POST /mine?a=1 HTTP/1.1"
 
 
@@ -94,6 +89,6 @@ async def test_what_is_signed_is_the_address_the_app_believes_in(sent, options, 
         urls.append((outgoing.url, signing.mode))
         return replace(outgoing), ()
 
-    _, headers, _ = await sent(options, Changes(sign=SignMode.FRESH), resign)
+    _, headers, _ = await sent(options, DeliveryChanges(sign=SignMode.FRESH), resign)
     port = headers["Host"].rpartition(":")[2]
     assert urls == [(believed.format(port=port), SignMode.FRESH)]

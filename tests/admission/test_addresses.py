@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.admission.addresses import UNKNOWN, allowed, forwarded_for, is_loopback
+from relay.pipeline.limits import UNKNOWN, forwarded_for, is_address_allowed, is_loopback
 
 ANYTHING = st.text(st.characters(max_codepoint=255), max_size=60)
 ADDRESSES = st.ip_addresses().map(str)
@@ -65,9 +65,7 @@ def test_this_computer_is_known_in_every_spelling(peer):
     assert is_loopback(peer)
 
 
-@pytest.mark.parametrize(
-    "peer", ["", "10.0.0.1", "localhost", "::ffff:10.0.0.1", "fe80::1", "0.0.0.0", UNKNOWN]
-)
+@pytest.mark.parametrize("peer", ["", "10.0.0.1", "localhost", "::ffff:10.0.0.1", "fe80::1", "0.0.0.0", UNKNOWN])
 def test_nobody_else_is_this_computer(peer):
     assert not is_loopback(peer)
 
@@ -88,15 +86,12 @@ def test_nobody_else_is_this_computer(peer):
     ],
 )
 def test_an_address_is_in_its_networks_alone(caller, network, inside):
-    assert allowed(caller, (ip_network(network),)) is inside
+    assert is_address_allowed(caller, (ip_network(network),)) is inside
 
 
 @settings(deadline=None)
-@given(
-    ADDRESSES,
-    st.lists(st.ip_addresses(v=4).map(lambda one: ip_network(f"{one}/20", strict=False)), max_size=3),
-)
+@given(ADDRESSES, st.lists(st.ip_addresses(v=4).map(lambda one: ip_network(f"{one}/20", strict=False)), max_size=3))
 def test_membership_is_what_the_standard_library_says(caller, networks):
     address = ip_address(caller)
     plain = getattr(address, "ipv4_mapped", None) or address
-    assert allowed(caller, tuple(networks)) == any(plain in network for network in networks)
+    assert is_address_allowed(caller, tuple(networks)) == any(plain in network for network in networks)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.admission.gate import Gate
 from relay.model.admission import Admission, Rate
 from relay.model.event import Source
+from relay.pipeline.limits import RequestLimits
 
 
 class Stood:
@@ -32,7 +32,7 @@ def clock():
 
 @pytest.fixture
 def gate(clock):
-    return Gate(clock)
+    return RequestLimits(clock)
 
 
 def admitted(gate, source, times, caller="192.0.2.1"):
@@ -58,11 +58,7 @@ def test_whoever_waits_as_long_as_was_asked_for_comes_in(gate, clock, per_minute
     assert admitted(gate, shop, 1) == 1
     for _ in range(50):
         turned = gate.refuse(shop, "192.0.2.1")
-        assert (turned.status, turned.retry_after, turned.headers) == (
-            429,
-            waits,
-            {"Retry-After": str(waits)},
-        )
+        assert (turned.status, turned.retry_after, turned.headers) == (429, waits, {"Retry-After": str(waits)})
         clock.at += turned.retry_after
         assert gate.refuse(shop, "192.0.2.1") is None
 
@@ -84,7 +80,7 @@ def test_an_address_that_may_not_come_uses_up_nobodys_rate(gate):
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 600), st.integers(1, 20))
 def test_no_pattern_of_calls_gets_more_than_burst_and_rate(pauses, per_minute, burst):
     clock = Stood()
-    gate, shop = Gate(clock), source(rate=Rate(per_minute=per_minute, burst=burst))
+    gate, shop = RequestLimits(clock), source(rate=Rate(per_minute=per_minute, burst=burst))
     admitted_ = 0
     for pause in pauses:
         clock.at += pause

@@ -136,11 +136,7 @@ class GitHub(StandIn):
         where = "/app/hook/deliveries" if self.owner == "/app" else f"{self.owner}/hooks/7/deliveries"
         if path.startswith(f"{where}/"):
             found = [item for item in self.items if str(item["id"]) == path.rpartition("/")[2]]
-            return (
-                web.json_response(found[0])
-                if found
-                else web.json_response({"message": "Not Found"}, status=404)
-            )
+            return web.json_response(found[0]) if found else web.json_response({"message": "Not Found"}, status=404)
         if path != where:
             return web.json_response({"message": "Not Found"}, status=404)
         start = int(request.query.get("cursor", "v1_0").removeprefix("v1_"))

@@ -12,9 +12,9 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.catchup.api import LARGEST, opened
+from relay.catchup.base import Access, ApiResponse, parse_time, select_headers
+from relay.catchup.client import LARGEST_RESPONSE, open_client
 from relay.catchup.github import GitHubHook
-from relay.catchup.listing import Access, Answer, carried, when
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages, base_url
 from relay.errors import CatchUpError, CredentialError
@@ -68,7 +68,7 @@ async def asking(serve):
             return await answer(request) if callable(answer) else web.Response(**answer)
 
         more = {"patience": patience} if patience else {}
-        return opened(
+        return open_client(
             access(await serve(handle)),
             headers=lambda _: {"Authorization": f"Bearer {TOKEN}"},
             clock=clock,
@@ -96,19 +96,13 @@ async def test_what_the_provider_asks_to_wait_is_waited(asking):
     ("answer", "waits"),
     [
         (
-            {
-                "status": 429,
-                "headers": {"Retry-After": format_datetime(NOW + timedelta(seconds=30), usegmt=True)},
-            },
+            {"status": 429, "headers": {"Retry-After": format_datetime(NOW + timedelta(seconds=30), usegmt=True)}},
             [30.0],
         ),
         (
             {
                 "status": 403,
-                "headers": {
-                    "X-RateLimit-Remaining": "0",
-                    "X-RateLimit-Reset": str(int(NOW.timestamp()) + 90),
-                },
+                "headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW.timestamp()) + 90)},
             },
             [91.0],
         ),
@@ -159,11 +153,7 @@ async def test_what_stays_broken_is_given_up(asking):
             CredentialError,
             "(Resource not accessible)",
         ),
-        (
-            {"status": 404},
-            CatchUpError,
-            "knows nothing of that name, or does not show it to env:GITHUB_TOKEN",
-        ),
+        ({"status": 404}, CatchUpError, "knows nothing of that name, or does not show it to env:GITHUB_TOKEN"),
         (
             {"status": 400, "text": f'{{"error": {{"message": "No {TOKEN}\\n"}}}}'},
             CatchUpError,
@@ -213,15 +203,13 @@ async def test_on_the_same_host_it_follows_a_little_way(asking):
 
 
 async def test_the_next_page_is_where_the_link_says(asking):
-    async with await asking(
-        {**GOOD, "headers": {"Link": '</x?cursor=2>; rel="next", </x>; rel="first"'}}
-    ) as api:
+    async with await asking({**GOOD, "headers": {"Link": '</x?cursor=2>; rel="next", </x>; rel="first"'}}) as api:
         answer = await api.get("/x")
-        assert answer == Answer(value={"ok": True}, next=f"{api.access.base_url}/x?cursor=2")
+        assert answer == ApiResponse(value={"ok": True}, next=f"{api.access.base_url}/x?cursor=2")
 
 
 async def test_an_answer_that_is_huge_once_unpacked_is_cut_off(asking):
-    packed = gzip.compress(b" " * (LARGEST + 1_000_000), 9)
+    packed = gzip.compress(b" " * (LARGEST_RESPONSE + 1_000_000), 9)
     async with await asking({"body": packed, "headers": {"Content-Encoding": "gzip"}}) as api:
         with pytest.raises(CatchUpError, match="larger than 64 MB"):
             await api.get("/x")
@@ -250,7 +238,7 @@ async def test_a_provider_that_hangs_up_or_is_not_there_is_told(asking, unused_t
     async with await asking(abort) as api:
         with pytest.raises(CatchUpError, match="it hung up"):
             await api.get("/x")
-    alone = opened(access(unused_tcp_port), headers=lambda _: {}, clock=Clock(), tell=lambda _: None)
+    alone = open_client(access(unused_tcp_port), headers=lambda _: {}, clock=Clock(), tell=lambda _: None)
     async with alone as api:
         with pytest.raises(CatchUpError, match="no connection"):
             await api.get("/x")
@@ -263,7 +251,7 @@ class Fixed:
         self.value = value
 
     async def get(self, path, params=None):
-        return Answer(value=self.value, next=None)
+        return ApiResponse(value=self.value, next=None)
 
     def odd(self, expected):
         return CatchUpError(f"something other than {expected}")
@@ -313,7 +301,7 @@ def test_no_answer_whatever_it_holds_does_more_than_fail_in_a_sentence(value, li
 @settings(deadline=None)
 @given(JSON)
 def test_only_headers_that_http_can_carry_are_rebuilt(value):
-    for name, text in carried({"X-A": value, "X B": "1", "X-C": "1\r\nX-D: 2", "": "x", "X-E": "Zoë ☃"}):
+    for name, text in select_headers({"X-A": value, "X B": "1", "X-C": "1\r\nX-D: 2", "": "x", "X-E": "Zoë ☃"}):
         assert name in ("X-A", "X-E")
         assert text.encode("latin-1") == text.encode("latin-1", "ignore")
         assert not set("\r\n\0") & set(text)
@@ -321,11 +309,11 @@ def test_only_headers_that_http_can_carry_are_rebuilt(value):
 
 @pytest.mark.parametrize("value", ["soon", "", 1e300, -(10**30), True, None, [], "2026-13-01", float("inf")])
 def test_what_is_no_time_is_none(value):
-    assert when(value) is None
+    assert parse_time(value) is None
 
 
 def test_times_without_a_zone_are_utc():
-    assert when("2026-03-01T12:00:00") == when("2026-03-01T12:00:00Z") == when(1772366400) == NOW
+    assert parse_time("2026-03-01T12:00:00") == parse_time("2026-03-01T12:00:00Z") == parse_time(1772366400) == NOW
 
 
 @pytest.mark.parametrize(

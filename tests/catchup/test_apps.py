@@ -69,9 +69,7 @@ def by_svix(request, body):
 
 @pytest.mark.parametrize("options", ["", 'sign = "fresh"', 'sign = "auto"'])
 async def test_stripe(start, stripe, tables, environ, catch_up, app, options):
-    ids = [
-        stripe.happen("payment_intent.succeeded", ago(hours=1, minutes=-n), amount=100 + n) for n in range(3)
-    ]
+    ids = [stripe.happen("payment_intent.succeeded", ago(hours=1, minutes=-n), amount=100 + n) for n in range(3)]
     target, took, refused = await app(by_stripe, f'{options}\norder = "fifo"')
     at = await start(tables(stripe, target), environ)
     await catch_up(at, "stripe")
@@ -143,9 +141,7 @@ async def test_what_was_missed_of_a_message_moves_it_and_asks_nobody_for_it(star
     assert [event["status"] for event in events] == [None, None]
 
 
-async def test_without_a_secret_it_goes_out_unsigned_and_says_so(
-    start, stripe, tables, environ, catch_up, app
-):
+async def test_without_a_secret_it_goes_out_unsigned_and_says_so(start, stripe, tables, environ, catch_up, app):
     stripe.happen("charge.failed", ago(hours=1))
     target, took, refused = await app(by_stripe)
     known = {name: value for name, value in environ.items() if name != "STRIPE_WEBHOOK_SECRET"}
@@ -158,9 +154,7 @@ async def test_without_a_secret_it_goes_out_unsigned_and_says_so(
     ]
 
 
-async def test_it_is_replayed_and_tried_again_so_that_it_verifies(
-    start, stripe, tables, environ, catch_up, app
-):
+async def test_it_is_replayed_and_tried_again_so_that_it_verifies(start, stripe, tables, environ, catch_up, app):
     id_ = stripe.happen("charge.failed", ago(days=1))
     target, took, refused = await app(by_stripe)
     at = await start(tables(stripe, target), environ)

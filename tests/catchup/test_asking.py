@@ -65,9 +65,7 @@ async def test_the_hook_that_leads_here_is_found(start, github, tables, environ,
 
 
 async def test_several_hooks_are_named_to_choose_from(start, github, tables, environ, catch_up):
-    github.hooks = tuple(
-        {"id": number, "config": {"url": f"https://{number}.example/\x1b["}} for number in (6, 7)
-    )
+    github.hooks = tuple({"id": number, "config": {"url": f"https://{number}.example/\x1b["}} for number in (6, 7))
     at = await start(tables(github).replace("hook = 7", ""), environ)
     _, _, said = await refused(catch_up, at, "github")
     assert said == (
@@ -84,19 +82,14 @@ async def test_the_hook_of_an_organisation(start, github, tables, environ, catch
 
 
 @pytest.mark.parametrize("escaped", [False, True])
-async def test_an_app_asks_with_a_token_made_of_its_private_key(
-    start, github, tables, environ, catch_up, escaped
-):
+async def test_an_app_asks_with_a_token_made_of_its_private_key(start, github, tables, environ, catch_up, escaped):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     github.owner, github.public_key = "/app", key.public_key()
     github.deliver("push", PUSH, ago(minutes=5))
     text = pem(key).replace("\n", "\\n") if escaped else pem(key)
     at = await start(tables(github, 'app = 12345\ntoken = "env:APP_KEY"'), environ | {"APP_KEY": text})
     assert (await catch_up(at, "github"))[1]["recovered"] == 1
-    assert {call.partition("?")[0] for call in github.calls} == {
-        "/app/hook/deliveries",
-        "/app/hook/deliveries/1000",
-    }
+    assert {call.partition("?")[0] for call in github.calls} == {"/app/hook/deliveries", "/app/hook/deliveries/1000"}
 
 
 async def test_an_app_may_bring_its_token_made(start, github, tables, environ, catch_up):
@@ -106,9 +99,7 @@ async def test_an_app_may_bring_its_token_made(start, github, tables, environ, c
     assert (await catch_up(at, "github"))[1]["recovered"] == 1
 
 
-@pytest.mark.parametrize(
-    "text", ["-----BEGIN PRIVATE KEY-----\nx", pem(ec.generate_private_key(ec.SECP256R1()))]
-)
+@pytest.mark.parametrize("text", ["-----BEGIN PRIVATE KEY-----\nx", pem(ec.generate_private_key(ec.SECP256R1()))])
 async def test_a_private_key_that_is_none_is_told(start, github, tables, environ, catch_up, text):
     github.owner = "/app"
     at = await start(tables(github, 'app = 1\ntoken = "env:APP_KEY"'), environ | {"APP_KEY": text})
@@ -140,11 +131,7 @@ def test_with_no_file_the_usual_variables_say_whom_to_ask(tmp_path, monkeypatch)
     stripe = config.catch_up(config.inbox("stripe")).access
     assert (stripe.base_url, stripe.reference) == ("https://api.stripe.com", "env:STRIPE_API_KEY")
     github = config.catch_up(config.inbox("github"))
-    assert (github.access.base_url, github.owner, github.hook) == (
-        "https://api.github.com",
-        "/repos/octo/cat",
-        None,
-    )
+    assert (github.access.base_url, github.owner, github.hook) == ("https://api.github.com", "/repos/octo/cat", None)
     assert github.access.reference == "env:GH_TOKEN"
 
 

@@ -60,27 +60,19 @@ def command(tmp_path, environ):
     return go
 
 
-async def test_it_lists_what_it_recovered_and_what_that_came_to(
-    start, github, tables, environ, command, events
-):
+async def test_it_lists_what_it_recovered_and_what_that_came_to(start, github, tables, environ, command, events):
     guids = [github.deliver("push", PUSH, ago(minutes=9 - n)) for n in range(3)]
     at = await start(tables(github), environ)
     done = await command("catch-up", "github", "--since", "2h")
     assert (done.code, done.err) == (0, "found 3, 0 were here, 3 recovered\n")
     lines = done.out.splitlines()
-    assert [line.split()[:3] for line in lines] == [
-        [f"#{n + 1}", "push", guid] for n, guid in enumerate(guids)
-    ]
+    assert [line.split()[:3] for line in lines] == [[f"#{n + 1}", "push", guid] for n, guid in enumerate(guids)]
     assert len(await events(at, "is:recovered")) == 3
     github.deliver("push", PUSH, ago(minutes=1))
     done = await command("catch-up", "github", "--since", "2h")
     assert (done.code, done.err) == (0, "found 4, 3 were here, 1 recovered\n")
     done = await command("catch-up", "github")
-    assert (done.code, done.out, done.err) == (
-        0,
-        "",
-        "found 4, 4 were here, 0 recovered; nothing was missed\n",
-    )
+    assert (done.code, done.out, done.err) == (0, "", "found 4, 4 were here, 0 recovered; nothing was missed\n")
 
 
 async def test_without_a_running_relay_it_stores_just_as_well(tmp_path, stripe, tables, command):
@@ -144,9 +136,7 @@ async def test_a_failure_half_way_tells_how_far_it_came(start, github, tables, e
     assert len(done.out.splitlines()) == 2
     stopped, why = done.err.splitlines()
     assert stopped == "stopped: found 3, 0 were here, 2 recovered; running it again goes on where it stopped"
-    assert why.startswith(
-        "relay: GitHub answered something other than a delivery with its request; is http://"
-    )
+    assert why.startswith("relay: GitHub answered something other than a delivery with its request; is http://")
 
 
 async def test_a_limit_is_waited_for_and_said(start, github, tables, environ, command):
@@ -155,10 +145,7 @@ async def test_a_limit_is_waited_for_and_said(start, github, tables, environ, co
     await start(tables(github), environ)
     done = await command("catch-up", "github")
     assert done.code == 0
-    assert done.err.splitlines() == [
-        "relay: waits 1 s, as GitHub asks (429)",
-        "found 1, 0 were here, 1 recovered",
-    ]
+    assert done.err.splitlines() == ["relay: waits 1 s, as GitHub asks (429)", "found 1, 0 were here, 1 recovered"]
 
 
 async def test_interrupted_it_ends_in_the_relay_too(start, github, tables, environ, command):

@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.bus import Bus
-from relay.catchup.github import _capitals
-from relay.catchup.listing import Access, Found, Rebuilt
-from relay.catchup.progress import Progress, Wanted
-from relay.catchup.recovery import Means, Recovery
+from relay.catchup.base import Access, ListedEvent, RebuiltRequest
+from relay.catchup.github import _uppercase_escapes
+from relay.catchup.recovery import CatchUpProgress, CatchUpRequest, Recovery, RecoveryContext
 from relay.clock import SystemClock
 from relay.errors import CatchUpError
 from relay.model.event import Source
@@ -23,11 +22,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 ACCESS = Access(
-    title="Somebody",
-    base_url="https://api.example",
-    credential=Secret("env:X", "x"),
-    reference="env:X",
-    needs="",
+    title="Somebody", base_url="https://api.example", credential=Secret("env:X", "x"), reference="env:X", needs=""
 )
 
 
@@ -50,8 +45,8 @@ class Listed:
 
 
 def found(key, minutes=0, size=2):
-    request = Rebuilt(headers=(), bodies=(b"x" * size,))
-    return Found(key=key, sent_at=NOW + timedelta(minutes=minutes), type="a", request=request)
+    request = RebuiltRequest(headers=(), bodies=(b"x" * size,))
+    return ListedEvent(key=key, sent_at=NOW + timedelta(minutes=minutes), type="a", request=request)
 
 
 @pytest.fixture
@@ -60,18 +55,12 @@ async def recover(tmp_path):
     async with open_store(tmp_path) as store:
 
         async def go(*pages, **limits):
-            means = Means(
-                store=store,
-                bus=Bus(),
-                clock=SystemClock(),
-                routes=(),
-                targets={},
-                urls=lambda *_: ("",),
-                **limits,
+            means = RecoveryContext(
+                store=store, bus=Bus(), clock=SystemClock(), routes=(), targets={}, urls=lambda *_: ("",), **limits
             )
             source = Source(name="somebody", provider="custom", path="/webhooks/somebody")
-            wanted = Wanted(source="somebody", since=NOW - timedelta(days=1))
-            progress = Progress(wanted=wanted, title="Somebody", started_at=NOW)
+            wanted = CatchUpRequest(source="somebody", since=NOW - timedelta(days=1))
+            progress = CatchUpProgress(wanted=wanted, title="Somebody", started_at=NOW)
             try:
                 await Recovery(means, source, Listed(list(pages)), progress).run()
             except CatchUpError as error:
@@ -108,10 +97,8 @@ async def test_a_key_that_is_long_or_odd_is_known_again(recover):
 
 @given(st.text())
 def test_escapes_get_capitals_and_nothing_else_changes(text):
-    body = json.dumps({"text": text, "n": "\x1b\\u001b"}, ensure_ascii=False).encode(
-        "utf-8", "backslashreplace"
-    )
-    made = _capitals(body)
+    body = json.dumps({"text": text, "n": "\x1b\\u001b"}, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    made = _uppercase_escapes(body)
     assert json.loads(made) == json.loads(body)
     assert made.lower() == body.lower()
     assert b"\\u001B" in made

@@ -6,11 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-PUSH = {
-    "ref": "refs/heads/main",
-    "repository": {"id": 1, "name": "cat"},
-    "head": "Zoë \u001b[1m <&> ☃ \\u001b",
-}
+PUSH = {"ref": "refs/heads/main", "repository": {"id": 1, "name": "cat"}, "head": "Zoë \u001b[1m <&> ☃ \\u001b"}
 APP = '[targets.app]\nforward = "http://127.0.0.1:{}/"\n'
 
 
@@ -70,9 +66,7 @@ async def test_what_came_by_itself_is_known_and_what_comes_later_is_a_duplicate(
     start, stripe, tables, environ, catch_up, events
 ):
     at = await start(tables(stripe), environ)
-    _, made = await at.api(
-        "/api/triggers", "POST", json={"source": "stripe", "type": "payment_intent.succeeded"}
-    )
+    _, made = await at.api("/api/triggers", "POST", json={"source": "stripe", "type": "payment_intent.succeeded"})
     stripe.happen("payment_intent.succeeded", ago(minutes=1), made["idempotency_key"])
     _, answer = await catch_up(at, "stripe")
     assert (answer["found"], answer["known"], answer["recovered"]) == (1, 1, 0)
@@ -82,11 +76,7 @@ async def test_what_came_by_itself_is_known_and_what_comes_later_is_a_duplicate(
     body = json.dumps(stripe.items[0])
     trigger = {"source": "stripe", "type": "payment_intent.succeeded", "body": body}
     _, retried = await at.api("/api/triggers", "POST", json=trigger)
-    assert (retried["idempotency_key"], retried["outcome"], retried["verdict"]) == (
-        late,
-        "duplicate",
-        "verified",
-    )
+    assert (retried["idempotency_key"], retried["outcome"], retried["verdict"]) == (late, "duplicate", "verified")
     recovered = (await events(at, "is:recovered"))[0]
     assert retried["duplicate_of"] == recovered["id"]
 
@@ -96,11 +86,7 @@ async def test_a_forged_event_of_that_key_keeps_nothing_from_being_recovered(
 ):
     guid = github.deliver("push", PUSH, ago(minutes=5))
     at = await start(tables(github), environ)
-    forged = {
-        "X-GitHub-Delivery": guid,
-        "X-GitHub-Event": "push",
-        "X-Hub-Signature-256": "sha256=" + "0" * 64,
-    }
+    forged = {"X-GitHub-Delivery": guid, "X-GitHub-Event": "push", "X-Hub-Signature-256": "sha256=" + "0" * 64}
     assert (await at.send("/webhooks/github", b"{}", headers=forged))[0] == 401
     _, answer = await catch_up(at, "github")
     assert (answer["known"], answer["recovered"]) == (0, 1)
@@ -132,12 +118,8 @@ async def test_what_is_older_than_since_is_left(start, github, stripe, svix, tab
         assert (name, answer["found"], answer["recovered"]) == (name, 3, 2)
 
 
-async def test_bytes_that_githubs_signature_fits_are_verified(
-    start, github, tables, environ, catch_up, events
-):
-    signed = (
-        json.dumps(PUSH, separators=(",", ":"), ensure_ascii=False).encode().replace(b"\\u001b[", b"\\u001B[")
-    )
+async def test_bytes_that_githubs_signature_fits_are_verified(start, github, tables, environ, catch_up, events):
+    signed = json.dumps(PUSH, separators=(",", ":"), ensure_ascii=False).encode().replace(b"\\u001b[", b"\\u001B[")
     github.deliver("push", PUSH, ago(minutes=5), signed=signed)
     at = await start(tables(github), environ)
     await catch_up(at, "github")
@@ -146,19 +128,13 @@ async def test_bytes_that_githubs_signature_fits_are_verified(
     assert (await at.api(f"/api/events/{event['id']}/body"))[1] == signed
     fetched, *checks = event["checks"]
     # Without TLS the stand-in has not proved who it is, so that step claims nothing.
-    assert (fetched["name"], fetched["passed"], fetched["result"]) == (
-        "Fetched",
-        None,
-        event["idempotency_key"][:60],
-    )
+    assert (fetched["name"], fetched["passed"], fetched["result"]) == ("Fetched", None, event["idempotency_key"][:60])
     assert "env:GITHUB_TOKEN" in fetched["detail"]
     assert checks
     assert all(check["passed"] for check in checks)
 
 
-async def test_bytes_that_it_does_not_fit_are_said_to_be_unchecked(
-    start, github, tables, environ, catch_up, events
-):
+async def test_bytes_that_it_does_not_fit_are_said_to_be_unchecked(start, github, tables, environ, catch_up, events):
     github.deliver("push", PUSH, ago(minutes=5), signed=json.dumps(PUSH).encode())
     at = await start(tables(github), environ)
     await catch_up(at, "github")
@@ -203,9 +179,7 @@ async def test_looking_stores_nothing(start, stripe, github, tables, environ, ca
     assert await events(at) == []
 
 
-async def test_types_that_the_source_does_not_list_are_left(
-    start, github, stripe, tables, environ, catch_up, events
-):
+async def test_types_that_the_source_does_not_list_are_left(start, github, stripe, tables, environ, catch_up, events):
     listed = 'events = ["push", "charge.*"]'
     github.deliver("push", PUSH, ago(minutes=5))
     github.deliver("issues", {"action": "opened"}, ago(minutes=4))
@@ -238,9 +212,7 @@ async def test_of_stripe_also_what_an_endpoint_took_where_that_is_wanted(
     assert (await catch_up(other, "stripe"))[1]["recovered"] == 1
 
 
-async def test_keys_and_types_of_ones_own_hold_for_what_is_recovered(
-    start, github, tables, environ, catch_up, events
-):
+async def test_keys_and_types_of_ones_own_hold_for_what_is_recovered(start, github, tables, environ, catch_up, events):
     own = 'idempotency_key = "body:/after"\nevent_type = "body:/ref"\nevents = ["refs/heads/main"]'
     github.deliver("push", PUSH | {"after": "a1"}, ago(minutes=5))
     github.deliver("push", PUSH | {"ref": "refs/heads/other"}, ago(minutes=4))
@@ -253,16 +225,12 @@ async def test_keys_and_types_of_ones_own_hold_for_what_is_recovered(
     assert (event["idempotency_key"], event["type"]) == ("a1", "refs/heads/main")
 
 
-async def test_looking_knows_what_is_here_by_ones_own_key_too(
-    start, stripe, tables, environ, catch_up, events
-):
+async def test_looking_knows_what_is_here_by_ones_own_key_too(start, stripe, tables, environ, catch_up, events):
     stripe.happen("charge.failed", ago(minutes=5), order="o-1")
     at = await start(tables(stripe, above='idempotency_key = "body:/data/object/order"'), environ)
     await catch_up(at, "stripe")
     assert [event["idempotency_key"] for event in await events(at)] == ["o-1"]
-    assert (await catch_up(at, "stripe", dry_run=True))[1][
-        "summary"
-    ] == "found 1, 1 was here, 0 would be recovered"
+    assert (await catch_up(at, "stripe", dry_run=True))[1]["summary"] == "found 1, 1 was here, 0 would be recovered"
 
 
 async def test_a_required_key_that_is_missing_rejects_once(start, github, tables, environ, catch_up, events):
@@ -304,9 +272,7 @@ async def test_interrupted_half_way_it_goes_on_where_it_was(start, github, table
     assert [event["idempotency_key"] for event in await events(at)] == guids
 
 
-async def test_a_list_that_breaks_off_stores_nothing_out_of_order(
-    start, stripe, tables, environ, catch_up, events
-):
+async def test_a_list_that_breaks_off_stores_nothing_out_of_order(start, stripe, tables, environ, catch_up, events):
     for n in range(4):
         stripe.happen("charge.failed", ago(minutes=9 - n))
     stripe.page = 2
@@ -356,9 +322,7 @@ async def test_it_appears_live(start, github, tables, environ, catch_up):
                 pass
 
 
-async def test_exported_and_imported_it_stays_what_it_is(
-    start, stripe, tables, environ, catch_up, events, tmp_path
-):
+async def test_exported_and_imported_it_stays_what_it_is(start, stripe, tables, environ, catch_up, events, tmp_path):
     stripe.happen("charge.failed", ago(minutes=5))
     here = await start(tables(stripe), environ)
     await catch_up(here, "stripe")

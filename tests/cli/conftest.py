@@ -89,16 +89,7 @@ def post(url, body, **headers):
 def _started(home: Path, *options: str, env=None, ports=PORTS, tunnel=False, descriptors=0):
     limited = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"] if descriptors else []
     process = subprocess.Popen(
-        [
-            *limited,
-            sys.executable,
-            "-m",
-            "relay",
-            "start",
-            *ports,
-            *([] if tunnel else ["--no-tunnel"]),
-            *options,
-        ],
+        [*limited, sys.executable, "-m", "relay", "start", *ports, *([] if tunnel else ["--no-tunnel"]), *options],
         cwd=home,
         env=ENVIRONMENT | (env or {}),
         stdout=subprocess.PIPE,
@@ -129,9 +120,7 @@ def _command(home: Path, *arguments: str, env=None, stdin=None, timeout=60) -> D
 @pytest.fixture
 def at_terminal(tmp_path):
     """Run a command on a terminal of its own, in the test's folder; it is ended with the test."""
-    spec = importlib.util.spec_from_file_location(
-        "relay_cli_terminal", Path(__file__).with_name("terminal.py")
-    )
+    spec = importlib.util.spec_from_file_location("relay_cli_terminal", Path(__file__).with_name("terminal.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with ExitStack() as stack:

@@ -7,9 +7,9 @@ import urllib.error
 
 import pytest
 
-from relay.cli.terminal import Terminal
-from relay.cli.voices import Lines, Objects
-from relay.model.signals import Refused
+from relay.cli.output import Terminal
+from relay.cli.start.reporters import JsonReporter, LineReporter
+from relay.model.signals import RequestRefused
 
 RULES = """
 [sources.shop]
@@ -34,10 +34,10 @@ def terminal():
 
 
 def told(capsys, voice, clock):
-    fast = Refused("shop", 429, "faster than 60 a minute, 10 at once", "203.0.113.7")
+    fast = RequestRefused("shop", 429, "faster than 60 a minute, 10 at once", "203.0.113.7")
     for _ in range(500):
         voice.refused(fast)
-    voice.refused(Refused("shop", 403, "203.0.113.7 is not in allow_ips", "203.0.113.7"))
+    voice.refused(RequestRefused("shop", 403, "203.0.113.7 is not in allow_ips", "203.0.113.7"))
     clock.at += 10.5
     voice.refused(fast)
     return capsys.readouterr()
@@ -45,7 +45,7 @@ def told(capsys, voice, clock):
 
 def test_a_burst_of_refusals_is_one_line(capsys):
     clock = Hand()
-    said = told(capsys, Lines(terminal(), clock), clock).err.splitlines()
+    said = told(capsys, LineReporter(terminal(), clock), clock).err.splitlines()
     assert said == [
         "turned away with 429 for shop: faster than 60 a minute, 10 at once",
         "turned away with 403 for shop: 203.0.113.7 is not in allow_ips",
@@ -55,7 +55,7 @@ def test_a_burst_of_refusals_is_one_line(capsys):
 
 def test_a_burst_of_refusals_is_one_object(capsys):
     clock = Hand()
-    out = told(capsys, Objects(terminal(), clock), clock).out
+    out = told(capsys, JsonReporter(terminal(), clock), clock).out
     said = [json.loads(line) for line in out.splitlines()]
     assert [(one["kind"], one["status"], one["before"]) for one in said] == [
         ("notice", 429, 0),

@@ -66,10 +66,7 @@ def test_show_gives_the_event_its_exact_body_and_hides_what_is_secret(ask, share
     ).stdout
     assert body == whole["body"]["text"].encode()
     missing = ask("show", "999999")
-    assert (missing.code, missing.err) == (
-        1,
-        "relay: no event 999999; relay events lists those that there are\n",
-    )
+    assert (missing.code, missing.err) == (1, "relay: no event 999999; relay events lists those that there are\n")
 
 
 def test_replay_waits_until_it_is_settled_and_says_how_it_went(ask, shared):
@@ -98,18 +95,13 @@ def test_replay_edits_fields_and_signs_anew(ask, shared):
     signature = hmac.new(b"whsec_test_stripe_secret", f"{stamp['t']}.".encode() + body, hashlib.sha256)
     assert stamp["v1"] == signature.hexdigest()
     wrong = ask("replay", str(id_), "--set", "amount")
-    assert (wrong.code, wrong.err) == (
-        2,
-        "relay: --set: 'amount' is not path=value; write data.object.amount=500\n",
-    )
+    assert (wrong.code, wrong.err) == (2, "relay: --set: 'amount' is not path=value; write data.object.amount=500\n")
 
 
 def arrived(ask, ids):
     """Wait until the app has these events, and relay knows it."""
     for id_ in ids:
-        while any(
-            one["state"] != "succeeded" for one in ask("deliveries", "--json", "--event", str(id_)).objects
-        ):
+        while any(one["state"] != "succeeded" for one in ask("deliveries", "--json", "--event", str(id_)).objects):
             time.sleep(0.05)
 
 
@@ -215,9 +207,7 @@ def test_verify_prints_every_check_and_exits_5_unless_verified(ask, shared):
 def test_explain_says_which_route_was_taken(ask, shared):
     done = ask("explain", str(stripe(shared, 10)))
     assert re.match(r"taken +\* +-> app +source and type fit", done.out)
-    assert (
-        "signature  -> app  the signature as received while it still verifies, else a fresh one" in done.out
-    )
+    assert "signature  -> app  the signature as received while it still verifies, else a fresh one" in done.out
 
 
 def test_diff_names_each_place_that_differs(ask, shared):
@@ -501,9 +491,7 @@ def test_email_says_how_it_is_used(inside, words, said):
 def test_a_login_from_another_page_keeps_its_cookie(ask, shared):
     # Seen in Chromium: a SameSite=Strict cookie is not sent along a redirect that began elsewhere.
     link = ask("token", "--json").objects[0]["login_url"]
-    request = urllib.request.Request(
-        link, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-    )
+    request = urllib.request.Request(link, headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
     with urllib.request.urlopen(request, timeout=60) as response:
         assert response.url == link
         assert response.headers["Refresh"] == "0; url=/events"
@@ -521,9 +509,7 @@ def test_a_trigger_that_relay_signs_itself_says_which_public_key_the_app_needs(i
 
 
 @pytest.mark.parametrize("source", ["stripe", "github", "svix", "twilio", "adyen", "gitlab", "sendgrid"])
-def test_the_first_sample_is_verified_without_any_secret_and_says_which_one_signed_it(
-    inside, source, monkeypatch
-):
+def test_the_first_sample_is_verified_without_any_secret_and_says_which_one_signed_it(inside, source, monkeypatch):
     for name in ("STRIPE_WEBHOOK_SECRET", "GITHUB_WEBHOOK_SECRET"):
         monkeypatch.delenv(name, raising=False)
     type_ = inside("samples", source, "--json").objects[0]["type"]
@@ -552,15 +538,11 @@ def test_a_secret_that_is_set_signs_the_sample_and_is_not_printed(inside, monkey
     assert "made for this run" not in done.err
 
 
-def test_a_secret_for_one_run_is_the_same_all_the_while_and_believes_nothing_it_did_not_sign(
-    started, command
-):
+def test_a_secret_for_one_run_is_the_same_all_the_while_and_believes_nothing_it_did_not_sign(started, command):
     none = {"STRIPE_WEBHOOK_SECRET": ""}
     with started("--json", env=none) as relay:
         relay.object("ready")
-        first, again = (
-            command("trigger", "stripe", "invoice.paid", "--json", env=none).objects[0] for _ in "ab"
-        )
+        first, again = (command("trigger", "stripe", "invoice.paid", "--json", env=none).objects[0] for _ in "ab")
         assert [first["verdict"], again["verdict"]] == ["verified", "verified"]
         assert again["run_secret"] == first["run_secret"]
         assert relay.send("stripe", Stripe_Signature="t=1,v1=00")["outcome"] == "accepted"
@@ -618,10 +600,7 @@ def test_a_sample_that_is_mailed_does_not_wait_for_a_credential_that_is_missing(
     checked = inside("check").err
     assert checked.count("so mail cannot log in") == 1
     found = inside("doctor").out
-    assert (
-        "failed  mail         NO_SUCH_NAME is not set and NO_SUCH_WORD is not set, so mail cannot log in"
-        in found
-    )
+    assert "failed  mail         NO_SUCH_NAME is not set and NO_SUCH_WORD is not set, so mail cannot log in" in found
 
 
 def test_a_sample_for_a_target_that_is_down_does_not_wait_along_with_it(started, command, tmp_path):

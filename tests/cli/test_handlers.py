@@ -57,8 +57,7 @@ def test_a_folder_is_no_handlers_file(project, command, tmp_path):
 
 def test_check_tells_every_file_that_is_broken_and_in_json_too(project, command, tmp_path):
     project(
-        "1 / 0\n",
-        '[targets.a]\nhandler = "handlers.py"\n[targets.b]\nhandler = "b.py"\n[[routes]]\nto = ["a", "b"]\n',
+        "1 / 0\n", '[targets.a]\nhandler = "handlers.py"\n[targets.b]\nhandler = "b.py"\n[[routes]]\nto = ["a", "b"]\n'
     )
     (tmp_path / "b.py").write_text("import sys\nsys.exit(1)\n")
     done = command("check", "--json")
@@ -85,8 +84,7 @@ def test_check_tells_every_file_that_is_broken_and_in_json_too(project, command,
 )  # fmt: skip
 def test_check_warns_of_a_pattern_that_looks_like_a_slip(project, inside, decorator, warning):
     project(
-        f"from relay import on\n\n{decorator}\ndef it(event): pass\n",
-        f"[sources.stripe]\n[sources.github]\n{TOML}",
+        f"from relay import on\n\n{decorator}\ndef it(event): pass\n", f"[sources.stripe]\n[sources.github]\n{TOML}"
     )
     done = inside("check", "--json")
     warned = [one["text"] for one in done.objects if one["kind"] == "warning" and "handler" in one["text"]]
@@ -121,9 +119,7 @@ def test_an_event_is_handled_by_a_started_relay_and_shown_with_its_output(projec
 
 
 def test_what_a_handler_returned_is_shown(project, started, command):
-    project(
-        "from relay import on\n\n@on('test')\ndef it(event):\n    return event.payload | {'text': 'Zo\u00eb'}\n"
-    )
+    project("from relay import on\n\n@on('test')\ndef it(event):\n    return event.payload | {'text': 'Zo\u00eb'}\n")
     with started("--json") as relay:
         relay.object("ready")
         relay.send(body=b'{"n": 5}')
@@ -180,9 +176,7 @@ def test_a_file_that_breaks_is_told_once_and_again_when_it_is_mended(project, st
         seen = []
         while sum(one["kind"] == "delivery" and one["state"] == "succeeded" for one in seen) < 3:
             seen.append(json.loads(relay.line()))
-        assert [one["text"] for one in seen if one["kind"] == "notice"] == [
-            "the handlers of app are loaded again"
-        ]
+        assert [one["text"] for one in seen if one["kind"] == "notice"] == ["the handlers of app are loaded again"]
         assert relay.stop()[0] == 0
 
 
@@ -231,9 +225,7 @@ def _alive(pid):
         return False
 
 
-def test_stopping_in_the_middle_of_a_run_leaves_no_process_and_the_event_waits(
-    project, started, command, tmp_path
-):
+def test_stopping_in_the_middle_of_a_run_leaves_no_process_and_the_event_waits(project, started, command, tmp_path):
     project(
         "import os, pathlib, time\nfrom relay import on\n\n@on('test')\ndef it(event):\n"
         "    pathlib.Path('pid').write_text(str(os.getpid()))\n    while True:\n        pass\n"

@@ -19,9 +19,7 @@ def home(tmp_path, shop, monkeypatch):
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_test_stripe_secret")
     targets = "".join(f'[targets.{path}]\nforward = "{shop.url(path)}"\n' for path in PATHS)
     routes = '[[routes]]\nsource = "stripe"\nevents = ["no.such"]\nto = ["trusting"]\n'
-    (tmp_path / "relay.toml").write_text(
-        f'[sources.stripe]\nsecret = "env:STRIPE_WEBHOOK_SECRET"\n{targets}{routes}'
-    )
+    (tmp_path / "relay.toml").write_text(f'[sources.stripe]\nsecret = "env:STRIPE_WEBHOOK_SECRET"\n{targets}{routes}')
     return tmp_path
 
 
@@ -168,9 +166,7 @@ def test_a_run_appears_in_a_running_relay_and_is_cancelled_by_an_interrupt(home,
         assert (again.code, again.objects[0]["id"]) == (0, 3)
 
 
-def test_killed_in_the_middle_a_run_is_interrupted_and_nothing_of_it_is_sent_later(
-    home, started, shop, inside
-):
+def test_killed_in_the_middle_a_run_is_interrupted_and_nothing_of_it_is_sent_later(home, started, shop, inside):
     with started() as relay:
         relay.banner()
         id_ = trigger(inside)
@@ -199,9 +195,7 @@ def test_what_no_answer_shows_is_said_and_a_check_finds_it(home, inside, shop):
     for check in (orders, f"{sys.executable} -c '{code}'"):
         seen = inside("lab", "burst", str(id_), "--to", "silent", "--check", check)
         assert seen.code == 5
-        assert re.search(
-            r"burst +FAILED +the check went from \d+ to \d+: the app should have acted once", seen.out
-        )
+        assert re.search(r"burst +FAILED +the check went from \d+ to \d+: the app should have acted once", seen.out)
 
 
 def test_a_check_is_asked_around_each_experiment_and_learns_which(home, inside, shop):
@@ -217,18 +211,12 @@ def test_a_check_is_asked_around_each_experiment_and_learns_which(home, inside, 
 @pytest.mark.parametrize(
     ("check", "code", "said"),
     [
-        (
-            'test -z "$RELAY_LAB_EXPERIMENT" || { echo two orders; exit 3; }',
-            5,
-            "the check failed (3): two orders",
-        ),
+        ('test -z "$RELAY_LAB_EXPERIMENT" || { echo two orders; exit 3; }', 5, "the check failed (3): two orders"),
         ("no-such-command-here", 2, "--check cannot be asked"),
         ("http://127.0.0.1:9/orders", 2, "--check cannot be asked"),
     ],
 )
-def test_a_check_that_fails_fails_the_experiment_and_one_that_cannot_be_asked_is_said(
-    home, inside, check, code, said
-):
+def test_a_check_that_fails_fails_the_experiment_and_one_that_cannot_be_asked_is_said(home, inside, check, code, said):
     id_ = trigger(inside)
     done = inside("lab", "duplicates", str(id_), "--to", "trusting", "--check", check)
     assert done.code == code

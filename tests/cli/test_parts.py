@@ -16,17 +16,24 @@ from aiohttp.http_exceptions import BadStatusLine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.cli import logs
-from relay.cli.behind import DEPTH, behind
-from relay.cli.differences import differences
-from relay.cli.edits import assignments
-from relay.cli.faults import Invocation, NothingMatched, guarded
-from relay.cli.logs import MalformedRequests
-from relay.cli.terminal import Terminal, aligned, as_json, styled
-from relay.cli.ticker import FLOOD, Ticker
-from relay.cli.words import delivery_parts, duration, until
+from relay.cli import log_output
+from relay.cli.error_output import Invocation, NothingMatched, run_guarded
+from relay.cli.log_output import MalformedRequestFilter
+from relay.cli.output import (
+    Terminal,
+    align_rows,
+    format_delivery,
+    format_duration,
+    format_json,
+    format_line,
+    format_time_left,
+)
+from relay.cli.request_edits import parse_assignments
+from relay.cli.show import find_differences
+from relay.cli.start.live_feed import MAX_EVENTS_SHOWN, LiveFeed
+from relay.cli.start.nonblocking_output import QUEUE_DEPTH, print_in_background
 from relay.errors import ConfigError, StoreError, UsageError
-from relay.model.text import size
+from relay.model.text import format_size
 
 
 class StandingClock:
@@ -46,7 +53,7 @@ class StandingClock:
 @settings(deadline=None)
 @given(st.lists(st.text(), min_size=1), st.booleans())
 def test_no_text_gets_a_control_character_onto_a_line(texts, colour):
-    line = styled([(text, "red") for text in texts], colour=colour)
+    line = format_line([(text, "red") for text in texts], colour=colour)
     for code in ("\x1b[31m", "\x1b[0m"):
         line = line.replace(code, "")
     assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", line)
@@ -61,23 +68,23 @@ def test_text_of_several_lines_keeps_its_lines_and_tabs_and_loses_its_escape_seq
 @settings(deadline=None)
 @given(st.text())
 def test_json_is_one_line_of_ascii(value):
-    text = as_json({value: value})
+    text = format_json({value: value})
     assert text.isascii()
     assert text.isprintable()
 
 
 def test_columns_line_up_by_what_is_shown():
-    rows = aligned([["a\x1b", "x"], ["bbbbbbb", "y"]])
-    assert [styled(row, colour=False) for row in rows] == ["a\\x1b    x", "bbbbbbb  y"]
+    rows = align_rows([["a\x1b", "x"], ["bbbbbbb", "y"]])
+    assert [format_line(row, colour=False) for row in rows] == ["a\\x1b    x", "bbbbbbb  y"]
 
 
 def test_a_held_terminal_stops_nobody_and_what_is_dropped_is_counted():
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as out:
         terminal = Terminal(out=out, err=out)
-        with behind(terminal, lambda: None):
+        with print_in_background(terminal, lambda: None):
             # Nothing reads yet: were anything written here, this loop would never end.
-            for number in range(DEPTH + 2000):
+            for number in range(QUEUE_DEPTH + 2000):
                 terminal.line(f"line {number} " + "x" * 100)
             read = b""
             while b"line 4000 " not in read:
@@ -96,7 +103,7 @@ def test_a_reader_that_left_is_noticed():
     left = threading.Event()
     with os.fdopen(writing, "w", encoding="utf-8") as out:
         terminal = Terminal(out=out, err=out)
-        with behind(terminal, left.set):
+        with print_in_background(terminal, left.set):
             terminal.line("x")
             assert left.wait(60)
 
@@ -122,13 +129,13 @@ def test_an_error_is_one_line_and_its_own_code(error, code, told):
     def fail():
         raise error
 
-    assert guarded(Invocation(terminal=terminal), fail) == code
+    assert run_guarded(Invocation(terminal=terminal), fail) == code
     assert terminal.err.getvalue() == told
 
 
 def test_malformed_requests_are_one_counted_line_a_minute():
     clock = StandingClock()
-    only = MalformedRequests(clock)
+    only = MalformedRequestFilter(clock)
 
     def record():
         error = BadStatusLine("\x1b[31m")
@@ -149,7 +156,7 @@ def speaking(*given, **more):
     root = logging.getLogger()
     kept, level = root.handlers[:], root.level
     try:
-        logs.set_up(*given, **more)
+        log_output.configure_logging(*given, **more)
         yield
     finally:
         for handler in root.handlers:
@@ -160,7 +167,7 @@ def speaking(*given, **more):
 
 def test_a_log_for_programs_is_an_object_a_line_with_the_fields_it_was_given(tmp_path):
     said = []
-    with speaking(said.append, logs.Loudness(as_json=True), log=tmp_path / "relay.log"):
+    with speaking(said.append, log_output.Verbosity(as_json=True), log=tmp_path / "relay.log"):
         logging.getLogger("relay.a").warning("kept %s\n", "it", extra={"event": 7})
         logging.getLogger("relay.a").error("it broke", exc_info=ValueError("a\nforged line"))
     kept, broke = (json.loads(line) for line in said)
@@ -191,49 +198,28 @@ def test_the_log_file_holds_what_a_person_is_spared(tmp_path):
 
 
 def test_durations_and_sizes_are_said_as_people_say_them():
-    assert [duration(value) for value in (0.3, 12, 300, 9000, 3 * 86400)] == [
+    assert [format_duration(value) for value in (0.3, 12, 300, 9000, 3 * 86400)] == [
         "0.3 s",
         "12 s",
         "5 min",
         "2 h",
         "3 d",
     ]
-    assert [size(value) for value in (9, 1500, 2_500_000, 84 * 10**9)] == [
-        "9 B",
-        "1.5 KB",
-        "2.5 MB",
-        "84.0 GB",
-    ]
-    assert until((datetime.now(UTC) - timedelta(seconds=5)).isoformat()) == "now"
+    assert [format_size(value) for value in (9, 1500, 2_500_000, 84 * 10**9)] == ["9 B", "1.5 KB", "2.5 MB", "84.0 GB"]
+    assert format_time_left((datetime.now(UTC) - timedelta(seconds=5)).isoformat()) == "now"
 
 
 def test_assignments_keep_everything_behind_the_first_equals_sign():
-    assert assignments(("a.b=1=2", "c=")) == {"a.b": "1=2", "c": ""}
+    assert parse_assignments(("a.b=1=2", "c=")) == {"a.b": "1=2", "c": ""}
     with pytest.raises(UsageError):
-        assignments(("=1",))
+        parse_assignments(("=1",))
 
 
 def event(body: str, content_type="application/json", **more):
     facts = dict.fromkeys(
-        (
-            "source",
-            "type",
-            "verdict",
-            "reason",
-            "outcome",
-            "status",
-            "method",
-            "path",
-            "query",
-            "idempotency_key",
-        ),
-        "",
+        ("source", "type", "verdict", "reason", "outcome", "status", "method", "path", "query", "idempotency_key"), ""
     )
-    return (
-        facts
-        | {"headers": [], "content_type": content_type, "body": {"encoding": "utf-8", "text": body}}
-        | more
-    )
+    return facts | {"headers": [], "content_type": content_type, "body": {"encoding": "utf-8", "text": body}} | more
 
 
 @pytest.mark.parametrize(
@@ -247,7 +233,7 @@ def event(body: str, content_type="application/json", **more):
     ],
 )
 def test_bodies_are_compared_place_by_place(left, right, found):
-    given_ = differences(event(left), event(right))
+    given_ = find_differences(event(left), event(right))
     assert [(one.full, one.left, one.right) for one in given_] == found
 
 
@@ -255,11 +241,8 @@ def test_what_targets_answered_is_compared_by_its_last_delivery():
     def sent(state, status, target="app"):
         return {"target": target, "state": state, "status": status, "attempts_made": 1}
 
-    one, other = (
-        [sent("failed", 500), sent("succeeded", 200)],
-        [sent("failed", 500), sent("pending", None, "b")],
-    )
-    given_ = differences(event("{}"), event("{}"), one, other)
+    one, other = ([sent("failed", 500), sent("succeeded", 200)], [sent("failed", 500), sent("pending", None, "b")])
+    given_ = find_differences(event("{}"), event("{}"), one, other)
     assert [(place.full, place.left, place.right) for place in given_] == [
         ("delivery to app state", "succeeded", "failed"),
         ("delivery to app status", "200", "500"),
@@ -291,10 +274,10 @@ class Heard:
 
 
 async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
-    wanted = 3 * FLOOD
+    wanted = 3 * MAX_EVENTS_SHOWN
     person, program = Heard(wanted, joins=True), Heard(wanted, joins=False)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        telling = [group.create_task(Ticker(at.relay, voice).run(0)) for voice in (person, program)]
+        telling = [group.create_task(LiveFeed(at.relay, voice).run(0)) for voice in (person, program)]
         await asyncio.sleep(0)
         await asyncio.gather(*(at.send() for _ in range(wanted)))
         await person.all.wait()
@@ -309,7 +292,7 @@ async def test_what_came_before_anybody_listened_is_told_as_well(at):
     await at.send()
     voice = Heard(1, joins=False)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        telling = group.create_task(Ticker(at.relay, voice).run(at.relay.older))
+        telling = group.create_task(LiveFeed(at.relay, voice).run(at.relay.older))
         await voice.all.wait()
         telling.cancel()
     assert voice.ids == [1]
@@ -317,16 +300,14 @@ async def test_what_came_before_anybody_listened_is_told_as_well(at):
 
 def test_a_delivery_that_was_not_tried_says_what_it_waits_for():
     waiting = {"target": "mail", "state": "pending", "attempts_made": 0, "detail": ""}
-    assert styled(delivery_parts(waiting), colour=False) == "-> mail waiting"
+    assert format_line(format_delivery(waiting), colour=False) == "-> mail waiting"
     held = waiting | {"detail": "the hourly limit of mail is reached"}
-    assert (
-        styled(delivery_parts(held), colour=False) == "-> mail waiting: the hourly limit of mail is reached"
-    )
+    assert format_line(format_delivery(held), colour=False) == "-> mail waiting: the hourly limit of mail is reached"
 
 
 def test_columns_count_wide_letters_as_two_and_combining_marks_as_none():
     texts = ["order.created", "注文.作成", "party.\U0001f389", "cafe\u0301.open", "abc"]
-    lines = [styled(row, colour=False) for row in aligned([[text, "x"] for text in texts])]
+    lines = [format_line(row, colour=False) for row in align_rows([[text, "x"] for text in texts])]
     assert [line.removesuffix("x") for line in lines] == [
         "order.created  ",
         "注文.作成      ",
@@ -351,5 +332,5 @@ def test_a_delivery_whose_target_is_away_waits_for_it_rather_than_being_tried_no
         "spared": spared,
         "due_at": (datetime.now(UTC) + timedelta(seconds=due + 0.4)).isoformat(),
     }
-    shown = styled(delivery_parts(delivery), colour=False)
+    shown = format_line(format_delivery(delivery), colour=False)
     assert shown == f"-> app pending: connection refused, attempt 1, {said}"

@@ -50,8 +50,7 @@ def test_an_unknown_provider_points_to_the_nearest(ask):
 
 def test_what_a_provider_expects_as_an_answer_is_told(ask):
     assert (
-        "answer     2xx within 3 s; retried 3 times: at once, after 1 min, after 5 min"
-        in ask("providers", "slack").out
+        "answer     2xx within 3 s; retried 3 times: at once, after 1 min, after 5 min" in ask("providers", "slack").out
     )
     [adyen] = ask("providers", "adyen", "--json").objects
     assert adyen["answer"].startswith("2xx with the body [accepted] within 10 s")

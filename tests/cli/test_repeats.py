@@ -6,9 +6,8 @@ import time
 
 import pytest
 
-from relay.cli import logs
-from relay.cli.logs import Loudness
-from relay.cli.repeats import Repeats
+from relay.cli import log_output
+from relay.cli.log_output import RepeatFilter, Verbosity
 
 
 class StandingClock:
@@ -26,7 +25,7 @@ def logging_to(tmp_path):
 
     def set_up(log, **how):
         root.handlers = []
-        logs.set_up(said.append, Loudness(**how), log=log)
+        log_output.configure_logging(said.append, Verbosity(**how), log=log)
         return said
 
     yield set_up
@@ -37,7 +36,7 @@ def logging_to(tmp_path):
 
 def test_a_warning_that_comes_again_is_said_once_a_minute_with_how_often():
     clock = StandingClock()
-    repeats = Repeats(clock)
+    repeats = RepeatFilter(clock)
 
     def passed(*args, level=logging.WARNING):
         record = logging.LogRecord("relay", level, "", 0, "no store: %s", args, None)

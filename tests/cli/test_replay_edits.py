@@ -12,9 +12,7 @@ def sent(inside, shared):
     """Replay a fresh event with these options; return the command, and path, headers and body the app got."""
 
     def go(*options, body=BODY, **headers):
-        id_ = shared.send("plain", body, **{"Content_Type": "application/json", "X_Keep": "1"} | headers)[
-            "event"
-        ]
+        id_ = shared.send("plain", body, **{"Content_Type": "application/json", "X_Keep": "1"} | headers)["event"]
         shared.app.seen.clear()
         done = inside("replay", str(id_), "--to", "app", *options, home=shared.home)
         replays = [one for one in shared.app.seen if "X-Relay-Replay" in one[1]]

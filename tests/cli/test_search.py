@@ -12,10 +12,7 @@ from relay.model.search import KEYS
 def sent(shared):
     """The numbers of a ping, of an order with a sign in it, and of a plain one."""
     texts = (("ping", "plain"), ("order.paid", "card declined 🎉"), ("order.sent", "declined card"))
-    return [
-        shared.send("shop", json.dumps({"type": name, "text": text}).encode())["event"]
-        for name, text in texts
-    ]
+    return [shared.send("shop", json.dumps({"type": name, "text": text}).encode())["event"] for name, text in texts]
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 def test_the_banner_is_short_and_always_in_the_same_order(started, tmp_path, target):
     (tmp_path / "relay.toml").write_text(
-        "".join(
-            f'[sources.s{n}]\nprovider = "stripe"\nsecret = "env:STRIPE_WEBHOOK_SECRET"\n' for n in range(2)
-        )
+        "".join(f'[sources.s{n}]\nprovider = "stripe"\nsecret = "env:STRIPE_WEBHOOK_SECRET"\n' for n in range(2))
         + '[sources.shop]\nprovider = "shopify"\nsecret = "env:SHOP"\n'
         + "".join(f'[sources.x{n}]\nprovider = "stripe"\n' for n in range(9))
         + "".join(f'[targets.t{n}]\nforward = "{target.url}"\n' for n in range(6))
@@ -97,9 +95,7 @@ def test_a_default_port_that_is_taken_moves_and_says_so(started):
             ready = relay.object("ready")
             assert int(ready["ingress_url"].rpartition(":")[2]) > 8400
             notice = relay.object("notice")["text"]
-    assert (
-        notice == f"port 8400 is in use, so the ingress is on {ready['ingress_url'].removeprefix('http://')}"
-    )
+    assert notice == f"port 8400 is in use, so the ingress is on {ready['ingress_url'].removeprefix('http://')}"
 
 
 def test_a_named_port_that_is_taken_is_an_error_and_leaves_nothing_behind(command, tmp_path):
@@ -108,9 +104,7 @@ def test_a_named_port_that_is_taken_is_an_error_and_leaves_nothing_behind(comman
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = command(
-            "start", "--no-tunnel", "--ingress", f"127.0.0.1:{port}", "--dashboard", "127.0.0.1:auto"
-        )
+        done = command("start", "--no-tunnel", "--ingress", f"127.0.0.1:{port}", "--dashboard", "127.0.0.1:auto")
     assert done.code == 1
     assert done.err == f"relay: port {port} is in use by another program; name another with --ingress\n"
     assert not (tmp_path / ".relay").exists()
@@ -120,9 +114,7 @@ def test_a_port_that_a_relay_with_the_same_data_holds_is_told_as_that(started, c
     with started("--json") as relay:
         relay.object("ready")
         port = relay.running["ingress_url"].rpartition(":")[2]
-        done = command(
-            "start", "--no-tunnel", "--ingress", f"127.0.0.1:{port}", "--dashboard", "127.0.0.1:auto"
-        )
+        done = command("start", "--no-tunnel", "--ingress", f"127.0.0.1:{port}", "--dashboard", "127.0.0.1:auto")
     assert done.code == 1
     assert done.err == (
         f"relay: another relay (pid {relay.process.pid}) uses {relay.home / '.relay'}; "
@@ -197,9 +189,7 @@ def test_a_malformed_request_is_one_line_and_no_traceback(started):
 def test_a_second_relay_on_the_same_data_is_refused_and_commands_wait_for_each_other(started, command):
     with started("--json") as relay:
         relay.object("ready")
-        second = command(
-            "start", "--no-tunnel", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto"
-        )
+        second = command("start", "--no-tunnel", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
         relay.stop()
     assert second.code == 1
     assert second.err.startswith(f"relay: another relay (pid {relay.process.pid}) uses ")

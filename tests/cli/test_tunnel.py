@@ -46,15 +46,10 @@ class Cdn:
             def handle(self):
                 cdn.asked.append(head_of(self.rfile)[0].decode())
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                with (
-                    context.wrap_socket(self.request, server_side=True) as secure,
-                    secure.makefile("rwb") as file,
-                ):
+                with context.wrap_socket(self.request, server_side=True) as secure, secure.makefile("rwb") as file:
                     cdn.asked.append(head_of(file)[0].decode())
                     length = cdn.length or len(cdn.body)
-                    file.write(
-                        f"HTTP/1.1 {cdn.status}\r\nContent-Length: {length}\r\n\r\n".encode() + cdn.body
-                    )
+                    file.write(f"HTTP/1.1 {cdn.status}\r\nContent-Length: {length}\r\n\r\n".encode() + cdn.body)
                     file.flush()
                     if length > len(cdn.body):
                         cdn.over.wait()
@@ -134,7 +129,7 @@ def test_a_download_that_is_not_the_agent_leaves_nothing_behind(command, home, c
 
 
 async def test_a_download_that_stands_still_is_given_up(monkeypatch, cdn, tmp_path):
-    from relay.tunnel import agent as agents  # noqa: PLC0415 - its limit is changed here
+    from relay.tunnel import ngrok_agent as agents  # noqa: PLC0415 - its limit is changed here
 
     monkeypatch.setattr(agents, "_SILENCE_LIMIT", 0.1)
     cdn.length = len(cdn.body) + 1

@@ -8,8 +8,8 @@ import tomllib
 
 import pytest
 
-from relay.cli.init import TEMPLATE
-from relay.cli.program import COMMANDS, module_of
+from relay.cli.config_file import TEMPLATE
+from relay.cli.program import COMMANDS, find_module
 from relay.config import Overrides, load
 
 
@@ -26,13 +26,13 @@ def test_help_lists_every_command_without_importing_any(command):
         assert f"  {name} " in done.out
         assert sentence in done.out
     imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
-    assert "relay.cli.faults" in imported
-    assert not imported & {"aiohttp", "pydantic", "rich", "asyncio", "relay.cli.start", "relay.config"}
+    assert "relay.cli.error_output" in imported
+    assert not imported & {"aiohttp", "pydantic", "rich", "asyncio", "relay.cli.start.command", "relay.config"}
 
 
 def test_the_sentences_of_help_are_those_of_the_commands():
     for name, sentence in COMMANDS.items():
-        command = importlib.import_module(module_of(name)).command
+        command = importlib.import_module(find_module(name)).command
         assert command.name == name
         assert command.help
         assert sentence.endswith(".")
@@ -47,36 +47,20 @@ def test_the_sentences_of_help_are_those_of_the_commands():
         (("show", "9" * 40), 2, f"relay: '{'9' * 40}' is not an event id; relay events lists them\n"),
         (("show",), 2, "relay: EVENT is missing; relay show --help says how\n"),
         (("retry", "x\x9b"), 2, "relay: 'x\\x9b' is not a delivery id; relay deliveries lists them\n"),
-        (
-            ("wait", "--timeout", "soon"),
-            2,
-            "relay: --timeout: 'soon' is not a duration; write 500ms, 60s or 5m\n",
-        ),
+        (("wait", "--timeout", "soon"), 2, "relay: --timeout: 'soon' is not a duration; write 500ms, 60s or 5m\n"),
         (
             ("events", "--limit", "x"),
             2,
             "relay: --limit: 'x' is not a number from 1 up; relay events --help says how\n",
         ),
-        (
-            ("check", "--config", "no.toml"),
-            2,
-            "relay: there is no config at no.toml; relay init writes one\n",
-        ),
+        (("check", "--config", "no.toml"), 2, "relay: there is no config at no.toml; relay init writes one\n"),
         (("start", "--ingress", "127.0.0.1:abc"), 2, "--ingress: '127.0.0.1:abc' is not host:port"),
         (("start", "--ingress", "127.0.0.1:70000"), 2, "--ingress: 70000 is not a port (1-65535)"),
-        (
-            ("start", "--ingress", "127.0.0.1:1234", "--dashboard", "127.0.0.1:1234"),
-            2,
-            "need different ports",
-        ),
+        (("start", "--ingress", "127.0.0.1:1234", "--dashboard", "127.0.0.1:1234"), 2, "need different ports"),
         (("start", "--dashboard", "0.0.0.0:8401"), 2, "the dashboard only listens on loopback"),
         (("start", "--forward", "ftp://x"), 2, "--forward: "),
         (("start", "--forward", "http://169.254.169.254/"), 2, "--forward: "),
-        (
-            ("replay",),
-            2,
-            "relay: name events, or a --query; relay replay 42, relay replay --query has:failed\n",
-        ),
+        (("replay",), 2, "relay: name events, or a --query; relay replay 42, relay replay --query has:failed\n"),
     ],
 )
 def test_wrong_usage_is_one_line(inside, arguments, code, told):
@@ -94,12 +78,7 @@ def test_check_lists_every_mistake_at_once(inside, tmp_path):
     assert done.code == 2
     assert done.out == ""
     assert done.err.startswith("relay: relay.toml has 4 mistakes:\n")
-    for told in (
-        "unknown key 'fowrard'",
-        "did you mean 'ingress'?",
-        "must be text",
-        "use enforce, report or off",
-    ):
+    for told in ("unknown key 'fowrard'", "did you mean 'ingress'?", "must be text", "use enforce, report or off"):
         assert told in done.err
     objects = inside("check", "--json").objects
     assert [found["kind"] for found in objects] == ["mistake"] * 4

@@ -17,7 +17,7 @@ import pytest
 
 from relay.model.secret import Secret
 from relay.vault.kdf import Argon2
-from relay.vault.vault import Vault
+from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"
 GIVEN = {"RELAY_VAULT_PASSWORD": PASSWORD}
@@ -127,19 +127,7 @@ def test_what_cannot_be_done_is_one_line_with_its_code(here, kept, arguments, co
 def test_the_bare_command_says_what_there_is(here):
     done = here("vault")
     assert (done.code, done.err) == (0, "")
-    for name in (
-        "init",
-        "set",
-        "get",
-        "list",
-        "remove",
-        "passwd",
-        "export",
-        "unlock",
-        "lock",
-        "remember",
-        "forget",
-    ):
+    for name in ("init", "set", "get", "list", "remove", "passwd", "export", "unlock", "lock", "remember", "forget"):
         assert f"\n  {name} " in done.out
 
 
@@ -163,12 +151,7 @@ def test_no_vault_is_named_with_the_command_that_makes_one(here, tmp_path):
 )
 def test_a_damaged_vault_is_told_at_once_and_left_alone(here, kept, content, told):
     kept.path.write_bytes(content)
-    for arguments in (
-        ("vault", "get", "stripe_key"),
-        ("vault", "list"),
-        ("start", "--no-tunnel"),
-        ("vault", "init"),
-    ):
+    for arguments in (("vault", "get", "stripe_key"), ("vault", "list"), ("start", "--no-tunnel"), ("vault", "init")):
         done = here(*arguments, env=GIVEN)
         assert done.code == 1
         assert told in done.err
@@ -220,10 +203,7 @@ def test_the_password_comes_from_a_file_or_a_descriptor(here, command, kept, tmp
     assert (done.code, "RELAY_VAULT_PASSWORD_FILE gives no password" in done.err) == (2, True)
     file.unlink()
     done = here("vault", "get", "stripe_key")
-    assert (done.code, f"RELAY_VAULT_PASSWORD_FILE names '{file}', which cannot be read" in done.err) == (
-        2,
-        True,
-    )
+    assert (done.code, f"RELAY_VAULT_PASSWORD_FILE names '{file}', which cannot be read" in done.err) == (2, True)
 
 
 def test_the_list_needs_no_password_and_tells_what_is_missing(inside, kept, tmp_path):
@@ -340,9 +320,7 @@ def test_a_person_who_remembers_it_at_last_gets_in(at_terminal, kept):
     assert session.end() == (0, f"\r\n{KEY}\r\n")
 
 
-@pytest.mark.parametrize(
-    "arguments", [("vault", "get", "stripe_key"), ("start", "--no-tunnel"), ("vault", "passwd")]
-)
+@pytest.mark.parametrize("arguments", [("vault", "get", "stripe_key"), ("start", "--no-tunnel"), ("vault", "passwd")])
 def test_ctrl_c_at_a_prompt_ends_it_on_a_line_of_its_own(at_terminal, kept, arguments):
     session = at_terminal(*arguments)
     session.until(": ")
@@ -385,9 +363,7 @@ def test_a_new_password_is_typed_twice_and_long_enough(at_terminal, tmp_path):
 
 
 def test_a_start_on_a_terminal_asks_and_one_in_the_background_does_not(at_terminal, kept):
-    session = at_terminal(
-        "start", "--no-tunnel", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto"
-    )
+    session = at_terminal("start", "--no-tunnel", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
     session.until(": ")
     session.type(PASSWORD + "\n")
     assert "secret from vault:stripe_key" in session.until("Config")
@@ -414,10 +390,7 @@ def test_a_start_without_a_terminal_runs_locked_and_is_opened_from_elsewhere(sta
         event = relay.object("event")
         assert (event["verdict"], event["reason"]) == ("unchecked", "vault_locked")
         wrong = command("vault", "unlock", env={"RELAY_VAULT_PASSWORD": "some other password"})
-        assert (wrong.code, wrong.err.startswith("relay: wrong password, or the vault was changed")) == (
-            3,
-            True,
-        )
+        assert (wrong.code, wrong.err.startswith("relay: wrong password, or the vault was changed")) == (3, True)
         assert command("vault", "unlock", stdin="").err == NO_TERMINAL
         done = command("vault", "unlock", env=GIVEN)
         assert (done.code, done.out) == (
@@ -488,17 +461,7 @@ def test_no_process_and_no_file_shows_the_password_or_a_secret(started, kept, tm
     script.chmod(0o755)
     (tmp_path / "relay.toml").write_text(TOML + f"[tunnel]\nprovider = 'command'\ncommand = '{script}'\n")
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "relay",
-            "start",
-            "-vv",
-            "--ingress",
-            "127.0.0.1:auto",
-            "--dashboard",
-            "127.0.0.1:auto",
-        ],
+        [sys.executable, "-m", "relay", "start", "-vv", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto"],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"} | GIVEN,
         stdout=subprocess.PIPE,
@@ -520,9 +483,7 @@ def test_no_process_and_no_file_shows_the_password_or_a_secret(started, kept, tm
             except urllib.error.HTTPError as refused:
                 assert refused.code == 401
                 refused.close()
-        lines = b"".join(
-            path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path)
-        )
+        lines = b"".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _readable(path))
     finally:
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=60)

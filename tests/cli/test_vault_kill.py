@@ -11,7 +11,7 @@ import urllib.request
 
 from relay.model.secret import Secret
 from relay.vault.kdf import Argon2
-from relay.vault.vault import Vault
+from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"
 KEY = "whsec_canary_stripe_9f2c"
@@ -82,9 +82,7 @@ def test_checking_goes_on_where_it_was_killed(started, tmp_path, target):
             time.sleep(0.02)
         outcomes = dict(connection.execute("SELECT outcome, COUNT(*) FROM events GROUP BY outcome"))
         rejected = connection.execute("SELECT value FROM counters WHERE name = 'rejected'").fetchone()[0]
-        each = connection.execute(
-            "SELECT MAX(n) FROM (SELECT COUNT(*) n FROM deliveries GROUP BY event_id)"
-        ).fetchone()
+        each = connection.execute("SELECT MAX(n) FROM (SELECT COUNT(*) n FROM deliveries GROUP BY event_id)").fetchone()
         connection.close()
         relay.stop()
     assert outcomes == {"accepted": 480, "duplicate": 60, "rejected": 60}

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.config import load
-from relay.config.admission import admission_in, names_callers
-from relay.config.file import SourceTable, TunnelTable
+from relay.config.source_rules import admission_reader, tunnel_names_callers
+from relay.config.tables import SourceTable, TunnelTable
 from relay.errors import ConfigError
 from relay.model.admission import EmailField, Rate
 
@@ -34,14 +34,8 @@ def rules(tmp_path, lines, **files):
 
 def test_without_rules_a_source_is_open(tmp_path):
     found = rules(tmp_path, "")
-    assert (found.networks, found.rate, found.max_body, found.schema, found.email) == (
-        (),
-        None,
-        None,
-        None,
-        None,
-    )
-    assert not found.examines
+    assert (found.networks, found.rate, found.max_body, found.schema, found.email) == ((), None, None, None, None)
+    assert not found.has_content_rules
 
 
 @pytest.mark.parametrize(
@@ -86,7 +80,7 @@ def test_what_is_no_network_is_told_with_its_place(tmp_path, text, said):
 @given(st.lists(st.text(max_size=30) | st.ip_addresses().map(str), max_size=4))
 def test_any_list_gives_networks_or_sentences(tmp_path, texts):
     try:
-        found = admission_in(tmp_path)(SourceTable(allow_ips=texts))
+        found = admission_reader(tmp_path)(SourceTable(allow_ips=texts))
     except ConfigError as error:
         assert all(problem.startswith("allow_ips.") and problem.isprintable() for problem in error.problems)
     else:
@@ -114,10 +108,7 @@ def test_content_types_are_media_types(tmp_path):
         "text/*",
     )
     [problem] = problems(tmp_path, 'content_types = ["json"]')
-    assert (
-        problem
-        == "sources.any.content_types.0: 'json' is not a media type; write application/json or application/*"
-    )
+    assert problem == "sources.any.content_types.0: 'json' is not a media type; write application/json or application/*"
 
 
 @pytest.mark.parametrize(
@@ -135,9 +126,7 @@ def test_a_mail_address_stands_in_one_of_three_places(tmp_path, text, field):
     assert rules(tmp_path, f'email_field = "{text}"').email == field
 
 
-@pytest.mark.parametrize(
-    "text", ["", "body:", "body:email", "body:/", "header:", "cookie:x", "a b", "$", "$..a", ".a"]
-)
+@pytest.mark.parametrize("text", ["", "body:", "body:email", "body:/", "header:", "cookie:x", "a b", "$", "$..a", ".a"])
 def test_what_names_no_place_is_told_with_the_forms(tmp_path, text):
     [problem] = problems(tmp_path, f'email_field = "{text}"')
     assert problem.startswith(f"sources.any.email_field: '{text}' ")
@@ -181,26 +170,18 @@ def test_a_schema_that_is_not_there_is_told_with_its_path(tmp_path):
 
 
 def test_references_in_what_is_no_schema_are_left_alone(tmp_path):
-    document = {
-        "properties": {"$ref": {"type": "string"}},
-        "const": {"$ref": "https://example.com"},
-        "enum": [],
-    }
+    document = {"properties": {"$ref": {"type": "string"}}, "const": {"$ref": "https://example.com"}, "enum": []}
     assert rules(tmp_path, 'schema = "s.json"', s=document).schema.name == "s.json"
 
 
 def test_a_format_that_nothing_checks_is_said(tmp_path):
-    document = {
-        "properties": {"a": {"format": "duration"}, "b": {"format": "date-time"}, "c": {"format": "money"}}
-    }
+    document = {"properties": {"a": {"format": "duration"}, "b": {"format": "date-time"}, "c": {"format": "money"}}}
     notices = config(tmp_path, 'schema = "s.json"', s=document).notices
     assert "sources.any.schema: nothing checks the format duration, money in s.json" in notices
 
 
 def test_no_rule_is_said_not_to_be_applied(tmp_path):
-    lines = (
-        'schema = "s.json"\nallow_ips = ["::1"]\nrate_limit = { requests_per_minute = 1 }\nemail_field = "a"'
-    )
+    lines = 'schema = "s.json"\nallow_ips = ["::1"]\nrate_limit = { requests_per_minute = 1 }\nemail_field = "a"'
     assert [notice for notice in config(tmp_path, lines, s="{}").notices if "yet" in notice] == []
 
 
@@ -210,11 +191,7 @@ def test_no_rule_is_said_not_to_be_applied(tmp_path):
         (None, "M", "there is no file"),
         ("class M:\n  x: int = 'a' +", "M", "cannot be run: SyntaxError"),
         ("raise OSError('gone\\x1b')", "M", "cannot be run: OSError: gone\\x1b"),
-        (
-            "from pydantic import BaseModel\nclass Other(BaseModel): x: int",
-            "M",
-            "has no model M; it has Other",
-        ),
+        ("from pydantic import BaseModel\nclass Other(BaseModel): x: int", "M", "has no model M; it has Other"),
         ("M = 3", "M", "has no model M; write class WebhookPayload(BaseModel)"),
         ("def M(x): return x", "M", "has no model M"),
         ("class M: pass", "M", "M in"),
@@ -233,12 +210,8 @@ def test_a_broken_model_is_told_with_its_file(tmp_path, text, name, said):
 
 def test_models_may_lie_in_a_folder_and_import_their_neighbours(tmp_path):
     (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "events.py").write_text(
-        "from shop_parts_of_a_test import Base\nclass Event(Base): y: int\n"
-    )
-    (tmp_path / "shop_parts_of_a_test.py").write_text(
-        "from pydantic import BaseModel\nclass Base(BaseModel): x: int\n"
-    )
+    (tmp_path / "shop" / "events.py").write_text("from shop_parts_of_a_test import Base\nclass Event(Base): y: int\n")
+    (tmp_path / "shop_parts_of_a_test.py").write_text("from pydantic import BaseModel\nclass Base(BaseModel): x: int\n")
     assert rules(tmp_path, 'schema = "shop.events:Event"').schema.name == "shop.events:Event"
 
 
@@ -265,4 +238,4 @@ def test_every_mistake_of_a_source_is_told_at_once(tmp_path):
     ],
 )
 def test_a_tunnel_that_carries_bytes_alone_names_no_callers(table, names):
-    assert names_callers(TunnelTable(**table)) is names
+    assert tunnel_names_callers(TunnelTable(**table)) is names

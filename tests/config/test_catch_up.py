@@ -9,8 +9,8 @@ from relay.catchup.github import GitHubHook
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
 from relay.config import Overrides, load
-from relay.config.file import CatchUpTable
-from relay.config.shown import facts
+from relay.config.effective import file_facts
+from relay.config.tables import CatchUpTable
 from relay.errors import ConfigError, UsageError
 
 ENVIRON = {"GITHUB_TOKEN": "a", "STRIPE_API_KEY": "b", "SVIX_AUTH_TOKEN": "testsk_1.eu", "MINE": "c"}
@@ -68,40 +68,20 @@ def test_whoever_sends_through_svix_has_its_own_header_of_the_id(tmp_path):
         ("github", 'repository = "octo"', "sources.github.catch_up.repository: 'octo' is not a repository"),
         ("github", 'repository = "o/r/../x"', "sources.github.catch_up.repository: 'o/r/../x' is not"),
         ("github", 'repository = "o/r"\nhook = 0', "sources.github.catch_up.hook: 0: "),
-        (
-            "github",
-            'repository = "o/r"\ntoken = "ghp_1"',
-            "sources.github.catch_up.token: must be a reference",
-        ),
+        ("github", 'repository = "o/r"\ntoken = "ghp_1"', "sources.github.catch_up.token: must be a reference"),
         (
             "github",
             'repositry = "o/r"',
             "sources.github.catch_up.repositry: unknown key 'repositry'; did you mean 'repository'?",
         ),
-        (
-            "stripe",
-            'token = "env:MINE"',
-            "sources.stripe.catch_up.token: Stripe takes account, api, base_url, key",
-        ),
+        ("stripe", 'token = "env:MINE"', "sources.stripe.catch_up.token: Stripe takes account, api, base_url, key"),
         ("stripe", 'undelivered = "no"', "sources.stripe.catch_up.undelivered: must be true or false"),
-        (
-            "stripe",
-            'base_url = "api.stripe.com"',
-            "sources.stripe.catch_up.base_url: 'api.stripe.com' is not",
-        ),
+        ("stripe", 'base_url = "api.stripe.com"', "sources.stripe.catch_up.base_url: 'api.stripe.com' is not"),
         ("stripe", 'base_url = "ftp://x"', "sources.stripe.catch_up.base_url: 'ftp://x' is not"),
         ("stripe", 'base_url = "https://u:p@x"', "sources.stripe.catch_up.base_url: 'https://u:p@x' is not"),
         ("stripe", 'base_url = "https://[x"', "sources.stripe.catch_up.base_url: 'https://[x' is not"),
-        (
-            "stripe",
-            'base_url = "https://x:99999"',
-            "sources.stripe.catch_up.base_url: 'https://x:99999' is not",
-        ),
-        (
-            "stripe",
-            'base_url = "http://api.stripe.com"',
-            "sources.stripe.catch_up.base_url: a credential goes there",
-        ),
+        ("stripe", 'base_url = "https://x:99999"', "sources.stripe.catch_up.base_url: 'https://x:99999' is not"),
+        ("stripe", 'base_url = "http://api.stripe.com"', "sources.stripe.catch_up.base_url: a credential goes there"),
         ("svix", "", "sources.svix.catch_up.app: say of which application"),
         ("slack", "", "sources.slack.catch_up: relay cannot read a list of past events from Slack"),
         ("slack", 'api = "slack"', "sources.slack.catch_up.api: 'slack' is not allowed"),
@@ -118,9 +98,7 @@ def test_a_credential_that_is_missing_is_a_warning(tmp_path):
     path = tmp_path / "relay.toml"
     path.write_text('[sources.github]\nsecret = "env:S"\n[sources.github.catch_up]\nrepository = "o/r"\n')
     config = load(path, Overrides(), {"S": "x"})
-    assert config.notices == (
-        "sources.github.catch_up: GITHUB_TOKEN is not set, so nothing can be caught up with",
-    )
+    assert config.notices == ("sources.github.catch_up: GITHUB_TOKEN is not set, so nothing can be caught up with",)
 
 
 def test_a_source_without_a_table_goes_by_the_usual_variables(tmp_path):
@@ -151,7 +129,7 @@ def test_what_is_said_of_it_is_shown_with_its_line(tmp_path):
     path = tmp_path / "relay.toml"
     path.write_text('[sources.stripe]\n[sources.stripe.catch_up]\nundelivered = false\nkey = "env:MINE"\n')
     config = load(path, Overrides(), ENVIRON)
-    shown = {(fact.table, fact.key): (fact.value, fact.line) for fact in facts(config.file, path)}
+    shown = {(fact.table, fact.key): (fact.value, fact.line) for fact in file_facts(config.file, path)}
     assert shown["sources.stripe.catch_up", "undelivered"] == ("false", 3)
     assert shown["sources.stripe.catch_up", "key"] == ("env:MINE", 4)
     assert ("sources.stripe", "catch_up") not in shown

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import Overrides, load
-from relay.config.file import File
-from relay.config.mistakes import parse
-from relay.config.units import endpoint, seconds, size
+from relay.config.reading import parse_tables
+from relay.config.tables import File
+from relay.config.units import parse_duration, parse_endpoint, parse_size
 from relay.errors import ConfigError
 from relay.model.delivery import Route
 from relay.model.event import Verdict, VerifyMode
@@ -24,21 +24,20 @@ def problems(tmp_path, text, **more):
 
 
 @pytest.mark.parametrize(
-    ("text", "value"),
-    [("250ms", 0.25), ("30s", 30), ("5m", 300), ("2h", 7200), ("7d", 604800), ("1.5s", 1.5)],
+    ("text", "value"), [("250ms", 0.25), ("30s", 30), ("5m", 300), ("2h", 7200), ("7d", 604800), ("1.5s", 1.5)]
 )
 def test_a_duration_is_seconds(text, value):
-    assert seconds(text) == value
+    assert parse_duration(text) == value
 
 
 @pytest.mark.parametrize(("text", "value"), [("64KB", 64_000), ("25MB", 25_000_000), ("5GB", 5_000_000_000)])
 def test_a_size_is_bytes(text, value):
-    assert size(text) == value
+    assert parse_size(text) == value
 
 
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.lists(st.text())))
 def test_whatever_stands_for_a_unit_gives_a_value_or_a_sentence(value):
-    for read in (seconds, size, endpoint):
+    for read in (parse_duration, parse_size, parse_endpoint):
         try:
             read(value)
         except ValueError as error:
@@ -75,8 +74,7 @@ sourc = "x"
     text = "\n".join(found)
     assert "server.ingres: unknown key 'ingres'; did you mean 'ingress'?" in found
     assert (
-        "sources.stripe.verify: 'enforced' is not allowed; use enforce, report or off; did you mean 'enforce'?"
-        in found
+        "sources.stripe.verify: 'enforced' is not allowed; use enforce, report or off; did you mean 'enforce'?" in found
     )
     assert "targets.app.forward: must be text, got a number" in found
     assert "unknown key 'sourc'; did you mean 'source'?" in text
@@ -185,9 +183,7 @@ def test_a_secret_that_nothing_checks_with_is_told(tmp_path):
 
 
 def test_two_sources_on_one_path_name_both(tmp_path):
-    [found] = problems(
-        tmp_path, '[sources.stripe]\npath="/webhooks/x"\n[sources.github]\npath="/webhooks/x/"\n'
-    )
+    [found] = problems(tmp_path, '[sources.stripe]\npath="/webhooks/x"\n[sources.github]\npath="/webhooks/x/"\n')
     assert "sources.github.path" in found
     assert "sources.stripe" in found
 
@@ -281,9 +277,7 @@ def test_a_route_reads_source_events_and_condition(tmp_path):
         '[sources.stripe]\n[targets.app]\nforward="http://localhost:1"\n'
         '[[routes]]\nsource="stripe"\nevents=["invoice.*"]\nwhen="payload.x > 1"\nto="app"',
     )
-    assert loaded.routes == (
-        Route(sources=("stripe",), events=("invoice.*",), when="payload.x > 1", targets=("app",)),
-    )
+    assert loaded.routes == (Route(sources=("stripe",), events=("invoice.*",), when="payload.x > 1", targets=("app",)),)
 
 
 def test_a_custom_source_brings_its_own_signature(tmp_path):
@@ -312,9 +306,7 @@ def test_a_bad_signature_names_its_key(tmp_path):
 
 def test_the_dashboard_stays_on_loopback(tmp_path):
     assert "loopback" in problems(tmp_path, '[server]\ndashboard = "0.0.0.0:8401"')[0]
-    found = problems(
-        tmp_path, '[server]\ndashboard = "10.0.0.1:8401"\nallowed_hosts = ["x"]\ndashboard_auth = "off"'
-    )
+    found = problems(tmp_path, '[server]\ndashboard = "10.0.0.1:8401"\nallowed_hosts = ["x"]\ndashboard_auth = "off"')
     assert "dashboard_auth" in found[0]
 
 
@@ -333,7 +325,7 @@ def test_the_schema_of_the_file_is_json_schema():
 def test_any_table_is_read_or_refused_in_sentences(value):
     tables = value if isinstance(value, dict) else {"sources": value, "server": value, "routes": [value]}
     try:
-        parse(tables)
+        parse_tables(tables)
     except ConfigError as error:
         assert error.problems
 

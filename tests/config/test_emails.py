@@ -86,10 +86,7 @@ def test_a_mistake_in_a_mail_is_found_at_start(mistakes, lines, words):
             {"welcome_html": "<p>\n{{ payload. }}"},
             "emails.welcome: emails/welcome.html, line 2: expected name or number",
         ),
-        (
-            {"welcome_html": "{% if a %}"},
-            "emails.welcome: emails/welcome.html, line 1: Unexpected end of template",
-        ),
+        ({"welcome_html": "{% if a %}"}, "emails.welcome: emails/welcome.html, line 1: Unexpected end of template"),
         ({"welcome_html": b"\xff\xfe"}, "emails.welcome: emails/welcome.html: it is not UTF-8 text"),
         (
             {"welcome_html": "{% include 'gone.html' %}"},
@@ -116,9 +113,7 @@ def test_a_template_that_is_not_there_is_one_mistake_however_many_targets_name_i
 
 
 def test_every_mistake_is_told_at_once(mistakes):
-    text = (
-        '[emails.a]\nto = "x"\nsubject = "{{"\ntext = "{{"\n[emails.b]\nto = "y"\nsubject = ""\ntext = ""\n'
-    )
+    text = '[emails.a]\nto = "x"\nsubject = "{{"\ntext = "{{"\n[emails.b]\nto = "y"\nsubject = ""\ntext = ""\n'
     assert len(mistakes(text)) == 4
 
 
@@ -148,20 +143,13 @@ def test_targets_that_send_mail_are_tried_as_often_as_smtp_says_unless_they_say_
         + '[targets.two]\nemail = "welcome"\nretry = { attempts = 9 }\n'
         + '[targets.app]\nforward = "http://localhost:3000"\n'
     )
-    assert {name: target.retry.attempts for name, target in config.targets.items()} == {
-        "one": 2,
-        "two": 9,
-        "app": 6,
-    }
+    assert {name: target.retry.attempts for name, target in config.targets.items()} == {"one": 2, "two": 9, "app": 6}
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (
-            'allow_recipients = ["example.com"]',
-            "smtp.allow_recipients.0: 'example.com' is no pattern of addresses",
-        ),
+        ('allow_recipients = ["example.com"]', "smtp.allow_recipients.0: 'example.com' is no pattern of addresses"),
         ('ca_file = "gone.pem"', "smtp.ca_file: cannot use {folder}/gone.pem: no such file or directory"),
         ('ca_file = "relay.toml"', "smtp.ca_file: cannot use {folder}/relay.toml: no certificate in it"),
         ('timeout = "0s"', "smtp.timeout: "),

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.config import Overrides, load
-from relay.config.environment import load_environment
+from relay.config.secrets import load_environment
 from relay.errors import ConfigError
 
 
@@ -23,12 +23,7 @@ def values(folder, home=""):
 def test_nothing_in_a_value_is_expanded(tmp_path):
     (tmp_path / ".env").write_text("A='whsec_a${HOME}b'\nB=\"x${HOME}\"\nC=$HOME-${A}\nD=a # remark\n")
     found = values(tmp_path, home="/home/ada")
-    assert (found["A"], found["B"], found["C"], found["D"]) == (
-        "whsec_a${HOME}b",
-        "x${HOME}",
-        "$HOME-${A}",
-        "a",
-    )
+    assert (found["A"], found["B"], found["C"], found["D"]) == ("whsec_a${HOME}b", "x${HOME}", "$HOME-${A}", "a")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import load
-from relay.config.file import MessagesTable
+from relay.config.tables import MessagesTable
 from relay.errors import ConfigError
 from relay.model.message import Matching, MatchWay, MessageStatus
 
@@ -64,8 +64,7 @@ def test_a_source_that_tells_no_statuses_takes_no_such_table(tmp_path):
 
 def test_an_open_inbox_tells_nothing_of_what_a_configured_source_guards(tmp_path):
     config = loaded(
-        tmp_path,
-        "[sources.pm]\nprovider = 'postmark'\n[sources.pm.messages]\nid = 'body:/Metadata/order'\n",
+        tmp_path, "[sources.pm]\nprovider = 'postmark'\n[sources.pm.messages]\nid = 'body:/Metadata/order'\n"
     )
     assert config.inbox("postmark").statuses is None
     assert config.inbox("twilio").statuses is not None

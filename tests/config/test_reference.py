@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from relay.cli.init import TEMPLATE
+from relay.cli.config_file import TEMPLATE
 from relay.cli.program import run
-from relay.config.file import File
 from relay.config.reference import build_page, build_schema
-from relay.config.units import duration_text, seconds, size, size_text
+from relay.config.tables import File
+from relay.config.units import format_duration, format_size, parse_duration, parse_size
 
 SCHEMA = build_schema()
 
@@ -35,9 +35,7 @@ def test_defaults_are_written_as_in_the_file_and_are_what_relay_goes_by():
     assert (server["ingress"]["default"], server["max_body"]["default"]) == ("127.0.0.1:8400", "25MB")
     told = {
         key: {
-            name: found["default"]
-            for name, found in SCHEMA["$defs"][table]["properties"].items()
-            if "default" in found
+            name: found["default"] for name, found in SCHEMA["$defs"][table]["properties"].items() if "default" in found
         }
         for key, table in (
             ("server", "ServerTable"),
@@ -103,16 +101,15 @@ def test_the_page_has_a_section_for_every_table_and_a_row_for_every_key():
     for name in ("[server]", "[sources.NAME.signature]", "[[routes]]", "[targets.NAME.retry]", "[log]"):
         assert f"## `{name}`" in page
     assert page.count("\n| `") == sum(
-        len(SCHEMA["$defs"][name]["properties"]) * (2 if name == "RetryTable" else 1)
-        for name in SCHEMA["$defs"]
+        len(SCHEMA["$defs"][name]["properties"]) * (2 if name == "RetryTable" else 1) for name in SCHEMA["$defs"]
     )
 
 
 @given(st.integers(min_value=1, max_value=10**9).map(lambda count: count / 1000))
 def test_a_duration_is_written_as_it_is_read(value):
-    assert seconds(duration_text(value)) == pytest.approx(value)
+    assert parse_duration(format_duration(value)) == pytest.approx(value)
 
 
 @given(st.integers(min_value=0, max_value=10**11))
 def test_a_size_is_written_as_it_is_read(value):
-    assert size(size_text(value)) == value
+    assert parse_size(format_size(value)) == value

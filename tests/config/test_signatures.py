@@ -100,10 +100,7 @@ def pinned(folder, provider, scheme):
 
 
 def test_a_pinned_scheme_is_the_only_one_that_counts(tmp_path):
-    v1, v3 = (
-        next(scheme for scheme in PROVIDERS["hubspot"].schemes if scheme.name == name)
-        for name in ("v1", "v3")
-    )
+    v1, v3 = (next(scheme for scheme in PROVIDERS["hubspot"].schemes if scheme.name == name) for name in ("v1", "v3"))
     old = v1.sign(SECRET, capture(("X-HubSpot-Signature-Version", "v1")), NOW)
     new = v3.sign(SECRET, capture(), NOW)
     only = pinned(tmp_path, "hubspot", "v3")
@@ -115,12 +112,7 @@ def test_a_pinned_scheme_is_the_only_one_that_counts(tmp_path):
 def test_a_signature_that_is_there_decides_though_an_older_one_fits(tmp_path):
     v1 = PROVIDERS["hubspot"].schemes[2].sign(SECRET, capture(("X-HubSpot-Signature-Version", "v1")), NOW)
     both = dataclasses.replace(
-        v1,
-        headers=(
-            *v1.headers,
-            ("X-HubSpot-Signature-v3", "x"),
-            ("X-HubSpot-Request-Timestamp", "1795341600000"),
-        ),
+        v1, headers=(*v1.headers, ("X-HubSpot-Signature-v3", "x"), ("X-HubSpot-Request-Timestamp", "1795341600000"))
     )
     assert PROVIDERS["hubspot"].scheme.verify((SECRET,), both, NOW).verdict is Verdict.INVALID
 
@@ -128,9 +120,7 @@ def test_a_signature_that_is_there_decides_though_an_older_one_fits(tmp_path):
 def test_a_pinned_token_leaves_the_signature_out_of_it(tmp_path):
     token = capture(("X-Gitlab-Token", "s3cret"))
     assert pinned(tmp_path, "gitlab", "token").verify((SECRET,), token, NOW).verdict is Verdict.VERIFIED
-    assert (
-        pinned(tmp_path, "gitlab", "signing-token").verify((WHSEC,), token, NOW).reason == "signature_missing"
-    )
+    assert pinned(tmp_path, "gitlab", "signing-token").verify((WHSEC,), token, NOW).reason == "signature_missing"
 
 
 def test_a_pinned_signing_token_needs_no_prefix(tmp_path):
@@ -159,10 +149,7 @@ def test_a_pin_keeps_the_tolerance(tmp_path):
             '[sources.stripe]\nscheme = "v1"',
             "sources.stripe.scheme: Stripe has no scheme 'v1'; leave it out: Stripe signs in one way only",
         ),
-        (
-            '[sources.own]\nprovider = "custom"\nscheme = "v1"\n[sources.own.signature]\nheader = "X"',
-            NO_PIN,
-        ),
+        ('[sources.own]\nprovider = "custom"\nscheme = "v1"\n[sources.own.signature]\nheader = "X"', NO_PIN),
     ],
 )
 def test_a_pin_that_leads_nowhere_is_a_mistake_that_lists_what_there_is(tmp_path, text, expected):
@@ -186,9 +173,7 @@ def test_a_verifier_in_python_says_yes_and_no_and_signs(tmp_path):
 
 
 def test_a_verifier_may_explain_itself(tmp_path):
-    assert (
-        written(tmp_path, "verifiers:Explains").verify((SECRET,), capture(), NOW).reason == "timestamp_stale"
-    )
+    assert written(tmp_path, "verifiers:Explains").verify((SECRET,), capture(), NOW).reason == "timestamp_stale"
 
 
 @pytest.mark.parametrize(
@@ -283,9 +268,7 @@ def test_a_key_that_cannot_be_decoded_is_said_before_anything_comes(tmp_path, de
     said = [notice for notice in notices if "cannot be read as the key" in notice]
     assert len(said) == bool(form)
     if form:
-        assert said[0].startswith(
-            "sources.mine: env:MINE cannot be read as the key of this source, which is " + form
-        )
+        assert said[0].startswith("sources.mine: env:MINE cannot be read as the key of this source, which is " + form)
         assert secret not in said[0]
 
 
@@ -299,9 +282,7 @@ def test_a_key_that_cannot_be_decoded_is_said_before_anything_comes(tmp_path, de
         ("adyen", "ADYEN_HMAC_KEY", "not hex", False),
     ],
 )
-def test_a_provider_s_key_that_cannot_be_decoded_is_said_too(
-    tmp_path, provider, variable, secret, is_readable
-):
+def test_a_provider_s_key_that_cannot_be_decoded_is_said_too(tmp_path, provider, variable, secret, is_readable):
     (tmp_path / "relay.toml").write_text(f'[sources.{provider}]\nsecret = "env:{variable}"\n')
     notices = load(tmp_path / "relay.toml", Overrides(), {variable: secret}).notices
     assert any("cannot be read as the key" in notice for notice in notices) is not is_readable

@@ -118,9 +118,7 @@ def find_literary_messages() -> list[str]:
         *((path, text) for path, text in _template_texts()),
     ]
     return [
-        f"{path}: {found[0]} in {text.strip()[:90]!r}"
-        for path, text in texts
-        for found in _LITERARY.finditer(text)
+        f"{path}: {found[0]} in {text.strip()[:90]!r}" for path, text in texts for found in _LITERARY.finditer(text)
     ]
 
 

@@ -7,8 +7,8 @@ import tomllib
 
 from conformance.stats import ROOT, modules, parse
 from relay.config.descriptions import DESCRIPTIONS
-from relay.config.file import File
 from relay.config.reference import build_page
+from relay.config.tables import File
 
 TEMPLATES = sorted((ROOT / "ui").rglob("*.html"))
 
@@ -47,9 +47,7 @@ def find_calls(names, allowed=()):
 
 
 def test_a_module_has_at_most_350_lines():
-    check_none(
-        [f"{path}: {lines} lines" for path, text in modules().items() if (lines := text.count("\n")) > 350]
-    )
+    check_none([f"{path}: {lines} lines" for path, text in modules().items() if (lines := text.count("\n")) > 350])
 
 
 def test_a_module_says_what_it_is_for():
@@ -99,8 +97,7 @@ def test_names_say_what_a_thing_is():
         [
             path
             for path in modules()
-            if path.rpartition("/")[2].removesuffix(".py")
-            in {"utils", "helpers", "misc", "common", "data", "info"}
+            if path.rpartition("/")[2].removesuffix(".py") in {"utils", "helpers", "misc", "common", "data", "info"}
         ]
     )
 
@@ -108,7 +105,7 @@ def test_names_say_what_a_thing_is():
 def test_only_the_payload_module_parses_captured_json():
     allowed = {
         "relay/model/parsing.py",  # for relay.model.payload, which everything else uses
-        "relay/store/rows.py",  # our own columns
+        "relay/store/row_mappers.py",  # our own columns
         "relay/cli/client.py",  # our own API's answers
         "relay/tunnel/ngrok.py",  # the agent's own API
         "relay/providers/samples/__init__.py",  # files of our own
@@ -122,21 +119,16 @@ def test_only_the_command_line_prints():
 
 
 def test_only_named_modules_open_connections():
-    dials = {
-        "aiohttp.ClientSession",
-        "asyncio.open_connection",
-        "socket.create_connection",
-        "aiosmtplib.SMTP",
-    }
+    dials = {"aiohttp.ClientSession", "asyncio.open_connection", "socket.create_connection", "aiosmtplib.SMTP"}
     allowed = {
-        "relay/actions/wire.py",  # to judged addresses alone
-        "relay/dial.py",  # knocks at judged addresses
-        "relay/web/post.py",  # our own ingress
+        "relay/actions/http_client.py",  # to judged addresses alone
+        "relay/actions/egress.py",  # knocks at judged addresses
+        "relay/actions/ingress_client.py",  # our own ingress
         "relay/cli/client.py",  # our own API
-        "relay/mail/smtp.py",  # the configured server
-        "relay/catchup/api.py",  # a provider's own API, at its own or its configured address
+        "relay/actions/mail/smtp.py",  # the configured server
+        "relay/catchup/client.py",  # a provider's own API, at its own or its configured address
         "relay/tunnel/ngrok.py",  # the agent's own API
-        "relay/checkup/probes.py",  # relay doctor: the configured mail server
+        "relay/services/health.py",  # relay doctor: the configured mail server
     }
     check_none(find_calls(dials, allowed))
 

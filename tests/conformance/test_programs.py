@@ -16,9 +16,7 @@ def without_programs(tmp_path):
     """Give a function that runs pytest where no program is found; it gives the status and the printed lines."""
 
     def run(*arguments, **environ):
-        env = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "RELAY_"))
-        }
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "RELAY_"))}
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
             cwd=ROOT,

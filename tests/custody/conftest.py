@@ -12,13 +12,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from relay.app import running
+from relay.app import run_relay
 from relay.clock import SystemClock
 from relay.config import Overrides, load
-from relay.config.build import resolved
+from relay.config.build import resolve_again
 from relay.model.secret import Secret
 from relay.vault.kdf import Argon2
-from relay.vault.vault import Vault
+from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"
 QUICK = Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1)
@@ -139,8 +139,8 @@ def once(tmp_path):
         config = load(path, Overrides(**ports), {})
         if password is not None:
             config.vault.unlock(password)
-            config = resolved(config)
-        async with running(config) as relay, aiohttp.ClientSession() as session:
+            config = resolve_again(config)
+        async with run_relay(config) as relay, aiohttp.ClientSession() as session:
 
             async def send(path, body, headers):
                 async with session.post(relay.setup.ingress_url + path, data=body, headers=headers) as answer:

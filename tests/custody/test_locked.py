@@ -27,21 +27,14 @@ async def test_what_came_meanwhile_is_checked_in_order_and_sent_on_if_it_verifie
     assert (await stripe(at, "evt_1"))[0] == 200
     assert (await stripe(at, "evt_3"))[0] == 200
     found = await events(at)
-    assert {(event["verdict"], event["reason"]) for event in found.values()} == {
-        ("unchecked", "vault_locked")
-    }
+    assert {(event["verdict"], event["reason"]) for event in found.values()} == {("unchecked", "vault_locked")}
     assert all(sum(event["deliveries"].values()) == 0 for event in found.values())
     assert app.got == []
 
     status, told = await unlock(at)
     assert (status, told["state"], told["unchecked"]) == (200, "unlocked", 0)
     checked = told["checked"]
-    assert (checked["events"], checked["verified"], checked["rejected"], checked["duplicates"]) == (
-        5,
-        3,
-        1,
-        1,
-    )
+    assert (checked["events"], checked["verified"], checked["rejected"], checked["duplicates"]) == (5, 3, 1, 1)
     found = await events(at)
     verdicts = [(found[id_]["verdict"], found[id_]["outcome"]) for id_ in range(1, 6)]
     assert verdicts == [
@@ -51,11 +44,7 @@ async def test_what_came_meanwhile_is_checked_in_order_and_sent_on_if_it_verifie
         ("verified", "duplicate"),
         ("verified", "accepted"),
     ]
-    assert (found[3]["reason"], found[3]["status"], found[4]["duplicate_of"]) == (
-        "signature_mismatch",
-        200,
-        1,
-    )
+    assert (found[3]["reason"], found[3]["status"], found[4]["duplicate_of"]) == ("signature_mismatch", 200, 1)
     _, whole = await at.api("/api/events/2")
     assert {check["passed"] for check in whole["checks"]} == {True}
     await until(lambda: len(app.got) == 3)
@@ -111,9 +100,7 @@ async def test_a_forgery_that_came_meanwhile_claims_no_key(start, saved, stripe,
     assert (found[1]["outcome"], found[2]["outcome"]) == ("rejected", "accepted")
 
 
-async def test_a_source_that_delivers_duplicates_does_so_later(
-    start, saved, app, stripe, unlock, events, until
-):
+async def test_a_source_that_delivers_duplicates_does_so_later(start, saved, app, stripe, unlock, events, until):
     saved(stripe_key=KEY)
     at = await start(TOML + "duplicates = 'deliver'\n" + to(app))
     await stripe(at, "evt_1")
@@ -151,9 +138,7 @@ async def test_what_is_not_listed_is_ignored_only_if_it_verifies(start, saved, s
     ]
 
 
-async def test_a_secret_the_vault_lacks_leaves_events_unchecked_and_unsent(
-    start, saved, app, stripe, unlock, events
-):
+async def test_a_secret_the_vault_lacks_leaves_events_unchecked_and_unsent(start, saved, app, stripe, unlock, events):
     saved(other="x")
     at = await start(TOML + to(app))
     await stripe(at, "evt_1")
@@ -200,9 +185,7 @@ async def test_what_arrives_while_the_rest_is_checked_is_not_lost_and_keeps_its_
     at = await start(TOML + to(app, "order = 'fifo'\n"))
     for number in range(60):
         await stripe(at, f"evt_{number}")
-    opening, *_ = await asyncio.gather(
-        unlock(at), *(stripe(at, f"evt_{number}") for number in range(60, 160))
-    )
+    opening, *_ = await asyncio.gather(unlock(at), *(stripe(at, f"evt_{number}") for number in range(60, 160)))
     assert opening[0] == 200
     await until(lambda: len(app.got) == 160)
     found = await events(at)
@@ -210,19 +193,17 @@ async def test_what_arrives_while_the_rest_is_checked_is_not_lost_and_keeps_its_
     assert app.got == [found[id_]["idempotency_key"] for id_ in sorted(found)]
 
 
-async def test_a_relay_that_ended_meanwhile_goes_on_when_it_starts_open(
-    once, saved, app, signed, password, until
-):
+async def test_a_relay_that_ended_meanwhile_goes_on_when_it_starts_open(once, saved, app, signed, password, until):
     saved(stripe_key=KEY)
     async with once(TOML + to(app)) as (relay, send):
         await send("/webhooks/stripe", *signed("evt_1"))
         assert relay.notices[0].startswith("the vault is locked. Source stripe cannot check signatures.")
     async with once(TOML + to(app)) as (relay, _):
-        assert await relay.store.unchecked.count() == 1
+        assert await relay.store.pending_verification.count() == 1
     assert app.got == []
     async with once(TOML + to(app), password) as (relay, _):
         await until(lambda: app.got == ["evt_1"])
-        assert await relay.store.unchecked.count() == 0
+        assert await relay.store.pending_verification.count() == 0
 
 
 async def test_locking_it_again_at_runtime_forgets_what_it_held(start, saved, stripe, unlock, events):
@@ -231,11 +212,7 @@ async def test_locking_it_again_at_runtime_forgets_what_it_held(start, saved, st
     await unlock(at)
     await stripe(at, "evt_1")
     status, told = await at.api("/api/vault/lock", "POST")
-    assert (status, told["state"], told["waits"]) == (
-        200,
-        "locked",
-        ["Source stripe cannot check signatures."],
-    )
+    assert (status, told["state"], told["waits"]) == (200, "locked", ["Source stripe cannot check signatures."])
     await stripe(at, "evt_2")
     found = await events(at)
     assert (found[1]["verdict"], found[2]["reason"]) == ("verified", "vault_locked")
@@ -250,7 +227,7 @@ async def test_a_source_that_is_gone_by_then_sends_nothing_on(once, saved, app, 
     async with once(to(app)) as (relay, _):
 
         async def judged():
-            return await relay.store.unchecked.count() == 0
+            return await relay.store.pending_verification.count() == 0
 
         await until(judged)
         row = await relay.store.events.row(1)
@@ -268,11 +245,7 @@ async def test_a_handshake_proven_by_a_locked_token_is_refused_and_not_taken_for
     status, _ = await at.send(path, method="GET", data=None)
     assert status == 403
     found = await events(at)
-    assert (found[1]["verdict"], found[1]["reason"], found[1]["outcome"]) == (
-        "unchecked",
-        "vault_locked",
-        "rejected",
-    )
+    assert (found[1]["verdict"], found[1]["reason"], found[1]["outcome"]) == ("unchecked", "vault_locked", "rejected")
     _, told = await unlock(at)
     assert told["checked"]["events"] == 0
     assert await at.send(path, method="GET", data=None) == (200, b"1234")
@@ -332,11 +305,7 @@ async def test_what_came_meanwhile_is_checked_for_relay_s_addresses_alone(
     toml = "[tunnel]\nprovider = 'static'\npublic_url = 'https://quick-cat.example'\n"
     at = await start(toml + "[sources.twilio]\nsecret = 'vault:token'\n", no_tunnel=False)
     signed = RequestValidator("12345").compute_signature(url, {"a": "1"})
-    headers = {
-        "Host": host,
-        "X-Twilio-Signature": signed,
-        "Content-Type": "application/x-www-form-urlencoded",
-    }
+    headers = {"Host": host, "X-Twilio-Signature": signed, "Content-Type": "application/x-www-form-urlencoded"}
     assert (await at.send("/webhooks/twilio", b"a=1", headers=headers))[0] == 200
     assert (await unlock(at))[0] == 200
     assert (await events(at))[1]["verdict"] == verdict

@@ -11,8 +11,8 @@ from aiosmtpd import smtp as sinks
 
 from relay.model.delivery import SignMode
 from relay.model.secret import Secret
-from relay.tunnel.opening import open_tunnel, reopen
-from relay.tunnel.tunnel import TunnelOptions
+from relay.tunnel.base import TunnelOptions
+from relay.tunnel.supervisor import open_tunnel, reopen
 
 KEY = "whsec_canary_stripe"
 

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from relay.actions.email import Email, EmailOptions, Post
-from relay.actions.forward import Forward, ForwardOptions
+from relay.actions.egress import EgressRules
+from relay.actions.email import EmailAction, EmailOptions, MailTransport
+from relay.actions.forward import ForwardAction, ForwardOptions
 from relay.bus import Bus
 from relay.clock import SystemClock
-from relay.delivery.engine import Engine, Habits
-from relay.delivery.replay import Replays
-from relay.delivery.resign import Resign
+from relay.delivery.engine import Engine, EngineOptions
+from relay.delivery.replay import ReplayService
+from relay.delivery.signing import RequestSigner
 from relay.delivery.targets import Targets
-from relay.dial import Rules
 from relay.model.delivery import NO_CHANGES, DeliveryReason, NewDelivery, RetryPolicy, Target
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
 from relay.model.signals import EventStored
@@ -103,7 +103,7 @@ class World:
     clock: SystemClock
     targets: Targets
     actions: dict
-    replays: Replays
+    replays: ReplayService
     signals: list = field(default_factory=list)
 
     def engine(self, **habits):
@@ -113,7 +113,7 @@ class World:
             clock=self.clock,
             targets=self.targets,
             actions=self.actions,
-            habits=Habits(**{"grace": 2.0, "spread": lambda: 0.5} | habits),
+            habits=EngineOptions(**{"grace": 2.0, "spread": lambda: 0.5} | habits),
         )
 
     @asynccontextmanager
@@ -160,9 +160,7 @@ class World:
             reason="",
             status=200,
         )
-        stored = await self.store.events.add(
-            new, tuple(NewDelivery(target=name, action="forward") for name in targets)
-        )
+        stored = await self.store.events.add(new, tuple(NewDelivery(target=name, action="forward") for name in targets))
         self.bus.publish(EventStored(stored.id))
         return stored
 
@@ -207,7 +205,7 @@ def world(tmp_path, app):
 
 def make_world(folder, app):
     @asynccontextmanager
-    async def opened(targets=None, source=None, emails=None, clock=None, rules=Rules, **actions):
+    async def opened(targets=None, source=None, emails=None, clock=None, rules=EgressRules, **actions):
         clock, bus = clock or SystemClock(), Bus()
         targets = {"app": {}} if targets is None else targets
         made = {name: _target(name, app.url, fields) for name, fields in targets.items()}
@@ -219,23 +217,23 @@ def make_world(folder, app):
         async with AsyncExitStack() as stack:
             store = await stack.enter_async_context(open_store(folder / "data"))
             forward = await stack.enter_async_context(
-                Forward(
+                ForwardAction(
                     rules=rules_of,
-                    resign=Resign(lambda name: source, clock),
+                    resign=RequestSigner(lambda name: source, clock),
                     source_path=lambda name: f"/webhooks/{name}",
                     clock=clock,
-                ),
+                )
             )
-            email = Email(
+            email = EmailAction(
                 templates=emails,
-                post=Post(outbox=folder / "data" / "outbox"),
+                post=MailTransport(outbox=folder / "data" / "outbox"),
                 messages=store.messages,
                 sent=store.mails,
                 publish=bus.publish,
                 clock=clock,
             )
             known = Targets(made, emails)
-            replays = Replays(store=store, bus=bus, clock=clock, targets=known, rules=rules_of, email=email)
+            replays = ReplayService(store=store, bus=bus, clock=clock, targets=known, rules=rules_of, email=email)
             it = World(store, bus, clock, known, {"forward": forward, "email": email, **actions}, replays)
             bus.on(it.signals.append)
             yield it

@@ -14,12 +14,12 @@ from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 from svix.webhooks import Webhook
 
-from relay.actions.outgoing import ForwardOptions
+from relay.actions.outgoing_request import ForwardOptions
 from relay.clock import SystemClock
-from relay.model.delivery import Changes, DeliveryReason, RetryPolicy, SignMode
+from relay.model.delivery import DeliveryChanges, DeliveryReason, RetryPolicy, SignMode
 from relay.model.event import Capture, EventOutcome, Source, Verdict
 from relay.model.secret import Secret
-from relay.providers.catalogue import find
+from relay.providers.catalogue import find_provider
 from relay.providers.schemes import with_tolerance
 
 BODY = b'{"id":"evt_1","amount":10.50}'
@@ -55,21 +55,14 @@ SDKS = [("stripe", "whsec_x", by_stripe), ("slack", "8f742231b10e", by_slack), (
 
 
 def make_source(name, secret, **fields):
-    made = {"name": name, "provider": name, "path": f"/webhooks/{name}", "scheme": find(name).scheme}
+    made = {"name": name, "provider": name, "path": f"/webhooks/{name}", "scheme": find_provider(name).scheme}
     return Source(**made | {"secrets": (Secret(f"env:{name}", secret),)} | fields)
 
 
 def sign(source, when, body=BODY):
     """Return the headers that the provider sends at that time."""
     capture = Capture(
-        source=source.name,
-        method="POST",
-        path="/",
-        query="",
-        headers=(),
-        body=body,
-        remote="",
-        received_at=when,
+        source=source.name, method="POST", path="/", query="", headers=(), body=body, remote="", received_at=when
     )
     return source.scheme.sign(source.secrets[0], capture, when).headers
 
@@ -138,7 +131,7 @@ def notes_of(world, app):
         async with world({"app": target}, source=source) as it, it.running():
             stored = await it.event(body=body, source=source.name, headers=headers, **fields)
             reason = DeliveryReason.REPLAY if changes else DeliveryReason.ROUTED
-            id_ = await it.owe(stored.id, "app", reason=reason, changes=changes or Changes())
+            id_ = await it.owe(stored.id, "app", reason=reason, changes=changes or DeliveryChanges())
             await it.settled(id_)
             (attempt,) = await it.store.deliveries.attempts(id_)
         assert app.got[-1][3] == body
@@ -186,12 +179,10 @@ async def test_a_live_request_keeps_the_signature_for_the_address_the_provider_c
         received_at=SystemClock().now(),
         url="https://hooks.example/webhooks/twilio",
     )
-    signature = source.scheme.sign(source.secrets[0], capture, capture.received_at).header(
-        "X-Twilio-Signature"
-    )
+    signature = source.scheme.sign(source.secrets[0], capture, capture.received_at).header("X-Twilio-Signature")
     sent = {"headers": (("X-Twilio-Signature", signature),), "body": capture.body, "media": FORM[0][1]}
     assert (await notes_of(source, **sent))[0] == ()
-    for how in ({"options": {"sign_url": "target"}}, {"changes": Changes(sign=SignMode.AUTO)}):
+    for how in ({"options": {"sign_url": "target"}}, {"changes": DeliveryChanges(sign=SignMode.AUTO)}):
         (note,), headers = await notes_of(source, **sent, **how)
         assert note.startswith("signed anew: ")
         assert headers["X-Twilio-Signature"] != signature
@@ -205,10 +196,10 @@ NOT_GENUINE = "original signature: relay did not find this event genuine"
     ("verdict", "how"),
     [
         (Verdict.INVALID, {}),
-        (Verdict.INVALID, {"changes": Changes(sign=SignMode.AUTO)}),
+        (Verdict.INVALID, {"changes": DeliveryChanges(sign=SignMode.AUTO)}),
         (Verdict.INVALID, {"options": {"sign": SignMode.FRESH}}),
         (Verdict.UNCHECKED, {}),
-        (Verdict.UNCHECKED, {"changes": Changes(sign=SignMode.AUTO)}),
+        (Verdict.UNCHECKED, {"changes": DeliveryChanges(sign=SignMode.AUTO)}),
     ],
 )
 async def test_what_did_not_verify_is_never_signed_unasked(notes_of, verdict, how):
@@ -220,7 +211,7 @@ async def test_what_did_not_verify_is_never_signed_unasked(notes_of, verdict, ho
 
 async def test_a_person_who_asks_for_a_fresh_signature_of_a_forgery_gets_it(notes_of):
     source = make_source("stripe", "whsec_x")
-    asked = {"changes": Changes(sign=SignMode.FRESH), "outcome": EventOutcome.REJECTED}
+    asked = {"changes": DeliveryChanges(sign=SignMode.FRESH), "outcome": EventOutcome.REJECTED}
     notes, headers = await notes_of(source, headers=FORGED, verdict=Verdict.INVALID, **asked)
     assert notes == ("signed anew for stripe: Stripe-Signature changed",)
     by_stripe(headers, BODY, "whsec_x")
@@ -254,10 +245,7 @@ def hubspot(secret, when, url=HOOK, body=BODY):
     """Return HubSpot's headers of version 3, as its documentation makes them."""
     at = str(int(when.timestamp() * 1000))
     digest = hmac.new(secret.encode(), f"POST{url}".encode() + body + at.encode(), hashlib.sha256).digest()
-    return (
-        ("X-HubSpot-Request-Timestamp", at),
-        ("X-HubSpot-Signature-v3", base64.b64encode(digest).decode()),
-    )
+    return (("X-HubSpot-Request-Timestamp", at), ("X-HubSpot-Signature-v3", base64.b64encode(digest).decode()))
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from relay.delivery.bulk import Bulk
-from relay.dial import Rules
+from relay.actions.egress import EgressRules
+from relay.delivery.bulk import BulkReplays
 from relay.errors import NotFoundError, TargetError, UsageError
 from relay.model.batch import BatchCounts, BatchState, NewBatch
 from relay.model.delivery import RetryPolicy, Route, SignMode
 from relay.model.event import EventOutcome, Source, Verdict
 from relay.model.secret import Secret
-from relay.providers.catalogue import find
+from relay.providers.catalogue import find_provider
 
 EVERYTHING = (Route(targets=("app",)),)
 
@@ -18,14 +18,14 @@ EVERYTHING = (Route(targets=("app",)),)
 @asynccontextmanager
 async def feeding(it, engine, routes=EVERYTHING, above=0, **more):
     """Run the batches of a world next to its engine."""
-    bulk = Bulk(
+    bulk = BulkReplays(
         store=it.store,
         bus=it.bus,
         clock=it.clock,
         targets=it.targets,
         routes=routes,
         led=more.get("led", lambda _: ()),
-        rules=lambda typed: Rules(typed=typed),
+        rules=lambda typed: EgressRules(typed=typed),
         in_order=engine.in_order,
         above=above,
     )
@@ -265,14 +265,12 @@ async def test_what_was_forged_repeated_or_ignored_is_left_out_and_counted(world
     ],
 )
 @pytest.mark.parametrize("target", ["app", None])
-async def test_what_is_included_goes_out_too_and_no_forgery_is_signed(
-    world, app, ended, include, bodies, target
-):
+async def test_what_is_included_goes_out_too_and_no_forgery_is_signed(world, app, ended, include, bodies, target):
     source = Source(
         name="stripe",
         provider="stripe",
         path="/webhooks/stripe",
-        scheme=find("stripe").scheme,
+        scheme=find_provider("stripe").scheme,
         secrets=(Secret("env:STRIPE", STRIPE),),
     )
     async with world(source=source) as it:

@@ -10,7 +10,14 @@ from relay.actions.forward import ForwardOptions
 from relay.clock import SystemClock
 from relay.delivery import engine as engine_room
 from relay.errors import StoreError
-from relay.model.delivery import ActionResult, Changes, DeliveryReason, DeliveryState, RetryPolicy, Succeeded
+from relay.model.delivery import (
+    ActionResult,
+    AttemptSucceeded,
+    DeliveryChanges,
+    DeliveryReason,
+    DeliveryState,
+    RetryPolicy,
+)
 from relay.model.signals import DeliveryChanged, EventStored
 
 PATIENT = RetryPolicy(attempts=4, first=3600.0, factor=1.0, max=3600.0, jitter=0.0)
@@ -21,12 +28,7 @@ async def test_what_is_owed_is_delivered_written_down_and_said(world, app):
         stored = await it.event("app", body=b'{"n": 1}')
         delivery = await it.settled(stored.deliveries[0])
         (attempt,) = await it.store.deliveries.attempts(delivery.id)
-    assert (delivery.state, delivery.attempts, delivery.detail, delivery.status) == (
-        "succeeded",
-        1,
-        "200",
-        200,
-    )
+    assert (delivery.state, delivery.attempts, delivery.detail, delivery.status) == ("succeeded", 1, "200", 200)
     assert app.bodies == [b'{"n": 1}']
     assert (attempt.number, attempt.outcome, attempt.detail) == (1, "succeeded", "200")
     assert attempt.request.body == b'{"n": 1}'
@@ -158,9 +160,7 @@ async def test_a_target_that_is_down_holds_its_queue_and_drains_when_it_is_back(
     assert len(app.got) == 23
 
 
-async def test_what_waits_for_a_retry_is_hastened_when_its_target_is_back_and_keeps_its_place(
-    world, app, eventually
-):
+async def test_what_waits_for_a_retry_is_hastened_when_its_target_is_back_and_keeps_its_place(world, app, eventually):
     port = app.port
     app.answers = [0]
     async with world({"app": {"retry": PATIENT}}) as it, it.running() as engine:
@@ -273,7 +273,7 @@ async def test_a_person_may_try_a_target_that_is_down_and_so_bring_it_up(world, 
     async with world({"app": {"retry": PATIENT}}) as it, it.running() as engine:
         waiting = [(await it.event("app")).deliveries[0] for _ in range(10)]
         await eventually(lambda: "app" in engine.ward.down)
-        asked = await it.replays.replay(1, "app", Changes())
+        asked = await it.replays.replay(1, "app", DeliveryChanges())
         assert (await it.until(asked, lambda one: one.attempts == 1)).detail == "connection refused"
         app.port = port
         await app.start()
@@ -351,7 +351,7 @@ class Clumsy(Action[ForwardOptions]):
     async def run(self, event, delivery, options):
         if self.errors:
             raise self.errors.pop(0)
-        return ActionResult(outcome=Succeeded("done"))
+        return ActionResult(outcome=AttemptSucceeded("done"))
 
 
 async def test_an_action_that_raises_is_tried_again_and_logged_without_captured_data(world, caplog):
@@ -382,7 +382,7 @@ async def test_an_address_typed_in_gets_one_attempt(world, app):
     app.answers = [500]
     async with world() as it, it.running():
         stored = await it.event()
-        id_ = await it.replays.replay(stored.id, f"http://localhost:{app.port}/elsewhere?a=1", Changes())
+        id_ = await it.replays.replay(stored.id, f"http://localhost:{app.port}/elsewhere?a=1", DeliveryChanges())
         delivery = await it.settled(id_)
     assert (delivery.state, delivery.attempts, delivery.reason) == ("failed", 1, DeliveryReason.REPLAY)
     ((method, path, headers, _),) = app.got
@@ -442,12 +442,8 @@ async def test_what_an_earlier_run_owes_is_left_alone_by_a_passing_engine(world,
     assert app.bodies == [b"new"]
 
 
-async def test_a_store_that_fails_for_a_while_stops_nothing_for_good(
-    world, app, caplog, tmp_path, eventually
-):
-    caplog.set_level(
-        logging.DEBUG, "relay"
-    )  # what an outage holds up is said in detail; the outage itself aloud
+async def test_a_store_that_fails_for_a_while_stops_nothing_for_good(world, app, caplog, tmp_path, eventually):
+    caplog.set_level(logging.DEBUG, "relay")  # what an outage holds up is said in detail; the outage itself aloud
     path = tmp_path / "data" / "relay.db"
     aside = path.with_suffix(".aside")
     async with world(clock=ShiftedClock()) as it, it.running():
@@ -457,9 +453,7 @@ async def test_a_store_that_fails_for_a_while_stops_nothing_for_good(
         path.rename(aside)
         app.gate.set()
         await eventually(
-            lambda: (
-                "waits to be written down" in caplog.text and "deliveries wait for the store" in caplog.text
-            )
+            lambda: "waits to be written down" in caplog.text and "deliveries wait for the store" in caplog.text
         )
         with pytest.raises(StoreError):
             await it.store.deliveries.recover()

@@ -8,19 +8,18 @@ from itertools import pairwise
 
 import pytest
 
-from relay.actions.forward import Forward
-from relay.delivery.lab.catalogue import NAMES
-from relay.delivery.lab.plan import Planner
-from relay.delivery.lab.runner import Lab
-from relay.delivery.resign import Resign
-from relay.delivery.spoil import Spoil
-from relay.dial import Rules
+from relay.actions.egress import EgressRules
+from relay.actions.forward import ForwardAction
+from relay.delivery.forge import SignatureForger
+from relay.delivery.lab.plan import EXPERIMENT_NAMES, Planner
+from relay.delivery.lab.runner import LabRunner
+from relay.delivery.signing import RequestSigner
 from relay.errors import NotFoundError, TargetError, UsageError
 from relay.model.delivery import DeliveryState
 from relay.model.event import Capture, Source
-from relay.model.lab import OVER, Finding, LabState, NewRun
+from relay.model.lab import ENDED_STATES, LabFinding, LabState, NewLabRun
 from relay.model.secret import Secret
-from relay.providers.catalogue import find
+from relay.providers.catalogue import find_provider
 
 SECRET = "whsec_test_stripe_secret"
 
@@ -28,7 +27,7 @@ SECRET = "whsec_test_stripe_secret"
 def source(name="stripe", secret=SECRET, **fields):
     secrets = (Secret("env:STRIPE_WEBHOOK_SECRET", secret),) if secret else ()
     made = {"name": name, "provider": name, "path": f"/webhooks/{name}", "title": name, "secrets": secrets}
-    return Source(**made | {"scheme": find(name).scheme if find(name) else None} | fields)
+    return Source(**made | {"scheme": find_provider(name).scheme if find_provider(name) else None} | fields)
 
 
 PLAIN = Source(name="plain", provider="plain", path="/webhooks/plain")
@@ -41,10 +40,10 @@ async def laboratory(world, shop, *sources, known=None, **more):
     paths = [name.removeprefix("take_") for name in dir(shop) if name.startswith("take_")]
     made = {name: {"url": shop.url(name)} for name in paths} | more.pop("targets_too", {})
     async with world(made, **more) as it:
-        spoil = Spoil(known.get, it.clock)
-        forward = Forward(
-            rules=lambda typed: Rules(typed=typed),
-            resign=Resign(known.get, it.clock),
+        spoil = SignatureForger(known.get, it.clock)
+        forward = ForwardAction(
+            rules=lambda typed: EgressRules(typed=typed),
+            resign=RequestSigner(known.get, it.clock),
             spoil=spoil,
             source_path=lambda name: f"/webhooks/{name}",
             clock=it.clock,
@@ -57,10 +56,10 @@ async def laboratory(world, shop, *sources, known=None, **more):
                     clock=it.clock,
                     targets=it.targets,
                     spoil=spoil,
-                    rules=lambda typed: Rules(typed=typed),
+                    rules=lambda typed: EgressRules(typed=typed),
                     seed=lambda: 4711,
                 )
-                lab = Lab(store=it.store, bus=it.bus, clock=it.clock, planner=planner, attempt=engine.attempt)
+                lab = LabRunner(store=it.store, bus=it.bus, clock=it.clock, planner=planner, attempt=engine.attempt)
                 lab.it = it
                 await lab.recover()
                 async with asyncio.TaskGroup() as group:
@@ -98,13 +97,13 @@ async def _kept(lab, value, name):
 
 async def reported(lab, *experiments, events, to, **more):
     """Make a run and return its report once it is over."""
-    run = await lab.start(NewRun(experiments=experiments, events=tuple(events), target=to, **more))
+    run = await lab.start(NewLabRun(experiments=experiments, events=tuple(events), target=to, **more))
     return await over(lab, run.id)
 
 
 async def over(lab, id_):
     async with asyncio.timeout(60):
-        while (report := await lab.report(id_)).run.state not in OVER:  # noqa: ASYNC110 - the store is what is asked
+        while (report := await lab.report(id_)).run.state not in ENDED_STATES:  # noqa: ASYNC110 - the store is what is asked
             await asyncio.sleep(0.01)
     return report
 
@@ -119,16 +118,14 @@ async def found(lab, experiment, **more):
 @pytest.mark.parametrize(
     ("path", "finding", "statuses"),
     [
-        ("idempotent", Finding.PASSED, [201, 200, 200]),
-        ("trusting", Finding.PASSED, [200, 200, 200]),
-        ("counting", Finding.FAILED, [200, 200, 200]),
-        ("unique", Finding.FAILED, [200, 500, 500]),
-        ("refusing", Finding.FAILED, [403, 403, 403]),
+        ("idempotent", LabFinding.PASSED, [201, 200, 200]),
+        ("trusting", LabFinding.PASSED, [200, 200, 200]),
+        ("counting", LabFinding.FAILED, [200, 200, 200]),
+        ("unique", LabFinding.FAILED, [200, 500, 500]),
+        ("refusing", LabFinding.FAILED, [403, 403, 403]),
     ],
 )
-async def test_duplicates_tell_an_app_that_acts_once_from_one_that_does_not(
-    world, shop, path, finding, statuses
-):
+async def test_duplicates_tell_an_app_that_acts_once_from_one_that_does_not(world, shop, path, finding, statuses):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "event_1"})
         result = await found(lab, "duplicates", events=ids, to=path)
@@ -146,24 +143,22 @@ async def test_copies_that_were_answered_otherwise_are_named(world, shop):
         assert result.differing == {2, 3, 4}
         assert "answered in 3 ways" in result.judged.sentence
         result = await found(lab, "duplicates", events=ids, to="counting", compare="status")
-        assert (result.differing, result.judged.finding) == (frozenset(), Finding.PASSED)
+        assert (result.differing, result.judged.finding) == (frozenset(), LabFinding.PASSED)
         two = await found(lab, "duplicates", events=ids, to="counting", times=2)
-        assert two.judged.finding is Finding.UNCLEAR
+        assert two.judged.finding is LabFinding.UNCLEAR
 
 
 async def test_a_burst_is_at_the_same_moment_whatever_the_target_takes_otherwise(world, shop, eventually):
     shop.hold()
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "event_1"})
-        run = await lab.start(
-            NewRun(experiments=("burst",), events=tuple(ids), target="idempotent", times=40)
-        )
+        run = await lab.start(NewLabRun(experiments=("burst",), events=tuple(ids), target="idempotent", times=40))
         await eventually(lambda: shop.at_once == 40)
         shop.release()
         (result,) = (await over(lab, run.id)).results
     assert shop.most_at_once == 40
     assert result.at_once == 40
-    assert result.judged.finding is Finding.PASSED
+    assert result.judged.finding is LabFinding.PASSED
     assert result.latency.least > 0
 
 
@@ -171,11 +166,11 @@ async def test_a_burst_finds_workers_that_race_for_an_event(world, shop, eventua
     shop.hold()
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "event_1"})
-        run = await lab.start(NewRun(experiments=("burst",), events=tuple(ids), target="racing"))
+        run = await lab.start(NewLabRun(experiments=("burst",), events=tuple(ids), target="racing"))
         await eventually(lambda: shop.at_once == 20)
         shop.release()  # all of them go on at once, however long they took to come
         (result,) = (await over(lab, run.id)).results
-    assert result.judged.finding is Finding.FAILED
+    assert result.judged.finding is LabFinding.FAILED
     assert "answered in 20 ways" in result.judged.sentence
 
 
@@ -187,7 +182,7 @@ async def test_a_shuffle_names_the_orders_that_fail(world, shop):
     assert (original.original, original.events, original.failed) == (True, (1, 2, 3), ())
     assert len({order.events for order in orders}) == 5
     assert all(order.failed for order in orders)
-    assert result.judged.finding is Finding.FAILED
+    assert result.judged.finding is LabFinding.FAILED
     assert "5 of 5 orders failed" in result.judged.sentence
     steps = [json.loads(body)["step"] for body in shop.bodies("ordered")]
     assert steps == [step for order in result.orders for step in order.events]
@@ -203,7 +198,7 @@ async def test_the_same_seed_gives_the_same_orders_and_another_gives_others(worl
 
         assert await orders(7) == await orders(7)
         assert await orders(7) != await orders(8)
-        run = await lab.start(NewRun(experiments=("shuffle",), events=tuple(ids), target="trusting"))
+        run = await lab.start(NewLabRun(experiments=("shuffle",), events=tuple(ids), target="trusting"))
         assert run.settings.seed == 4711
         await over(lab, run.id)
 
@@ -212,9 +207,9 @@ async def test_an_order_that_fails_anyway_is_not_to_blame(world, shop):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "event_1"}, {"id": "event_2"})
         result = await found(lab, "shuffle", events=ids, to="refusing")
-        assert result.judged.finding is Finding.UNCLEAR
+        assert result.judged.finding is LabFinding.UNCLEAR
         alone = await found(lab, "shuffle", events=ids[:1], to="trusting")
-    assert (alone.judged.finding, alone.sends) == (Finding.SKIPPED, ())
+    assert (alone.judged.finding, alone.sends) == (LabFinding.SKIPPED, ())
     assert "one event has no order" in alone.judged.sentence
 
 
@@ -223,7 +218,7 @@ async def test_an_app_that_drops_duplicates_sees_new_ids_in_each_order_and_signe
         event = {"id": "evt_1PqrsTUVwxyz", "object": "event"}
         ids = await keep_keyed(lab, event, event | {"id": "evt_2PqrsTUVwxyz"})
         result = await found(lab, "shuffle", events=ids, to="verifying")
-    assert result.judged.finding is Finding.PASSED
+    assert result.judged.finding is LabFinding.PASSED
     sent = [json.loads(body)["id"] for body in shop.bodies("verifying")]
     assert len(set(sent)) == 4
     assert not set(sent) & {"evt_1PqrsTUVwxyz", "evt_2PqrsTUVwxyz"}
@@ -247,7 +242,7 @@ async def test_every_experiment_sends_an_id_of_its_own_that_the_app_has_not_seen
         ids = await keep_keyed(lab, {"id": "evt_1PqrsTUVwxyz", "object": "event"})
         experiments = ("duplicates", "burst", "delay", "retries", "stale", "wrong-signature")
         report = await reported(lab, *experiments, events=ids, to="verifying", delay=0.01)
-    assert {result.judged.finding for result in report.results} == {Finding.PASSED}
+    assert {result.judged.finding for result in report.results} == {LabFinding.PASSED}
     sent = [json.loads(body)["id"] for body in shop.bodies("verifying")]
     assert "evt_1PqrsTUVwxyz" not in sent
     duplicates, burst, rest = sent[:3], sent[3:23], sent[23:]
@@ -268,7 +263,7 @@ async def test_events_about_one_object_are_about_another_one_in_each_order(world
         about = {"object": "event", "data": {"object": {"id": "in_12345678", "customer": "cus_12345678"}}}
         ids = await keep_keyed(lab, about | {"id": "evt_1Pqrstuv"}, about | {"id": "evt_2Pqrstuv"})
         result = await found(lab, "shuffle", events=ids, to="verifying")
-    assert result.judged.finding is Finding.PASSED
+    assert result.judged.finding is LabFinding.PASSED
     sent = [json.loads(body)["data"]["object"] for body in shop.bodies("verifying")]
     assert [one["customer"] for one in sent] == ["cus_12345678"] * 4
     first, second = {one["id"] for one in sent[:2]}, {one["id"] for one in sent[2:]}
@@ -279,7 +274,7 @@ async def test_events_about_one_object_are_about_another_one_in_each_order(world
 async def test_an_event_that_keeps_its_id_is_named_in_the_plan(world, shop):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"n": 1})
-        planned = await lab.plan(NewRun(experiments=("burst",), events=tuple(ids), target="trusting"))
+        planned = await lab.plan(NewLabRun(experiments=("burst",), events=tuple(ids), target="trusting"))
     assert "under the id that the app has seen" in planned.trials[0].notes[0]
 
 
@@ -289,10 +284,7 @@ async def test_a_delay_waits_before_each_event(world, shop):
         began = lab.it.clock.monotonic()
         result = await found(lab, "delay", events=ids, to="trusting", delay=0.2)
         took = lab.it.clock.monotonic() - began
-    assert (result.judged.finding, [send.label for send in result.sends]) == (
-        Finding.PASSED,
-        ["after 0.2 s"] * 2,
-    )
+    assert (result.judged.finding, [send.label for send in result.sends]) == (LabFinding.PASSED, ["after 0.2 s"] * 2)
     assert took >= 0.4
 
 
@@ -306,10 +298,10 @@ async def test_what_must_be_refused_is_by_an_app_with_the_sdk_and_not_by_one_wit
         made = await lab.it.store.deliveries.page()
     refused = 400 if experiment == "truncated" else 401
     assert [(send.role == "control", send.status) for send in good.sends] == [(True, 200), (False, refused)]
-    assert good.judged.finding is Finding.PASSED
-    assert bad.judged.finding is Finding.FAILED
+    assert good.judged.finding is LabFinding.PASSED
+    assert bad.judged.finding is LabFinding.FAILED
     assert bad.judged.advice
-    assert none.judged.finding is Finding.UNCLEAR
+    assert none.judged.finding is LabFinding.UNCLEAR
     states = {(one.target, one.state) for one in made}
     assert {("verifying", DeliveryState.FAILED), ("verifying", DeliveryState.SUCCEEDED)} <= states
 
@@ -350,14 +342,13 @@ async def test_what_cannot_be_tried_says_why(world, shop, name, secret, experime
     async with laboratory(world, shop, source(name, secret), PLAIN) as lab:
         ids = await keep(lab, {"id": "evt_1"}, name=name)
         result = await found(lab, experiment, events=ids, to="trusting")
-    assert (result.judged.finding, result.sends) == (Finding.SKIPPED, ())
+    assert (result.judged.finding, result.sends) == (LabFinding.SKIPPED, ())
     assert said in result.judged.sentence
     assert [event for event, _ in result.trial.skipped] == ids
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
-    [(b"", "no body"), (b"a=1&b=2", "no JSON and unsigned"), (b"1234", "is JSON as well")],
+    ("body", "said"), [(b"", "no body"), (b"a=1&b=2", "no JSON and unsigned"), (b"1234", "is JSON as well")]
 )
 async def test_a_cut_that_nobody_could_notice_is_skipped(world, shop, body, said):
     async with laboratory(world, shop) as lab:
@@ -374,7 +365,7 @@ async def test_an_experiment_skips_some_events_and_is_made_on_the_others(world, 
         result = await found(lab, "wrong-signature", events=[plain, signed], to="verifying")
     assert {send.event_id for send in result.sends} == {signed}
     assert result.trial.skipped == ((plain, "plain expects no signature"),)
-    assert result.judged.finding is Finding.PASSED
+    assert result.judged.finding is LabFinding.PASSED
 
 
 async def test_a_wrong_signature_needs_no_secret(world, shop):
@@ -401,15 +392,10 @@ async def test_retries_follow_the_provider_until_the_app_takes_the_event(world, 
         "retry 3, after 5 min",
     ]
     assert [send.status for send in result.sends] == [500, None, 404, 200]
-    assert (result.judged.finding, delivery.state) == (Finding.PASSED, DeliveryState.SUCCEEDED)
+    assert (result.judged.finding, delivery.state) == (LabFinding.PASSED, DeliveryState.SUCCEEDED)
     assert [attempt.number for attempt in attempts] == [1, 2, 3, 4]
     marks = [(one.get("X-Slack-Retry-Num"), one.get("X-Slack-Retry-Reason")) for one in shop.headers("told")]
-    assert marks == [
-        (None, None),
-        ("1", "http_error"),
-        ("2", "connection_failed"),
-        ("3", "http_error"),
-    ]
+    assert marks == [(None, None), ("1", "http_error"), ("2", "connection_failed"), ("3", "http_error")]
     gaps = [(b.started_at - a.started_at).total_seconds() for a, b in pairwise(attempts)]
     assert gaps[2] >= 300 / 2000
 
@@ -429,7 +415,7 @@ async def test_retries_end_as_the_provider_ends_them(world, shop, name, statuses
         ids = await keep(lab, {"type": "event_callback"}, name=name)
         result = await found(lab, "retries", events=ids, to="told", speed=1_000_000)
     assert len(result.sends) == made
-    assert result.judged.finding is Finding.FAILED
+    assert result.judged.finding is LabFinding.FAILED
     assert said in result.judged.sentence
 
 
@@ -449,7 +435,7 @@ async def test_an_app_that_is_not_there_fails_and_is_not_called_down(world, shop
         result = await found(lab, "duplicates", events=ids, to="gone")
         made = await lab.it.store.deliveries.page()
     assert result.statuses == (("connection refused", 3),)
-    assert result.judged.finding is Finding.FAILED
+    assert result.judged.finding is LabFinding.FAILED
     assert {one.state for one in made} == {DeliveryState.FAILED}
 
 
@@ -465,13 +451,13 @@ async def test_what_the_lab_made_fail_is_neither_failing_nor_tried_again(world, 
 async def test_every_experiment_is_made_in_turn_and_runs_wait_for_each_other(world, shop):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "evt_1", "object": "event"}, {"id": "evt_2"}, name="stripe")
-        new = NewRun(experiments=("all",), events=tuple(ids), target="verifying", delay=0.01, times=3)
+        new = NewLabRun(experiments=("all",), events=tuple(ids), target="verifying", delay=0.01, times=3)
         first, second = await lab.start(new), await lab.start(new)
         assert (second.state, first.state) == (LabState.WAITING, LabState.WAITING)
         one, two = await over(lab, first.id), await over(lab, second.id)
-    assert [result.trial.experiment for result in one.results] == list(NAMES)
-    assert [result.judged.finding for result in one.results] == [Finding.PASSED] * 8
-    assert one.finding is two.finding is Finding.PASSED
+    assert [result.trial.experiment for result in one.results] == list(EXPERIMENT_NAMES)
+    assert [result.judged.finding for result in one.results] == [LabFinding.PASSED] * 8
+    assert one.finding is two.finding is LabFinding.PASSED
     assert max(send.started_at for result in one.results for send in result.sends) < min(
         send.started_at for result in two.results for send in result.sends
     )
@@ -482,7 +468,7 @@ async def test_a_run_is_cancelled_while_it_waits_and_while_it_sends(world, shop,
     shop.hold()
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "event_1"})
-        new = NewRun(experiments=("burst",), events=tuple(ids), target="trusting", times=10)
+        new = NewLabRun(experiments=("burst",), events=tuple(ids), target="trusting", times=10)
         first, second = await lab.start(new), await lab.start(new)
         await eventually(lambda: shop.at_once == 10)
         await lab.cancel(second.id)
@@ -495,7 +481,7 @@ async def test_a_run_is_cancelled_while_it_waits_and_while_it_sends(world, shop,
         assert (result.judged.finding, result.judged.sentence) == (None, "cancelled after 0 of 10 sends")
         assert {one.state for one in await lab.it.store.deliveries.page()} == {DeliveryState.CANCELLED}
         shop.release()
-        assert (await found(lab, "duplicates", events=ids, to="trusting")).judged.finding is Finding.PASSED
+        assert (await found(lab, "duplicates", events=ids, to="trusting")).judged.finding is LabFinding.PASSED
 
 
 async def test_a_run_that_a_restart_cut_short_says_so_and_sends_nothing_more(world, shop, eventually):
@@ -503,7 +489,7 @@ async def test_a_run_that_a_restart_cut_short_says_so_and_sends_nothing_more(wor
         ids = await keep(lab, {"id": "event_1"})
         done = await found(lab, "truncated", events=ids, to="refusing")
         shop.hold()
-        new = NewRun(experiments=("burst",), events=tuple(ids), target="trusting", times=10)
+        new = NewLabRun(experiments=("burst",), events=tuple(ids), target="trusting", times=10)
         run = await lab.start(new)
         await lab.start(new)
         await eventually(lambda: shop.at_once == 10)
@@ -511,9 +497,7 @@ async def test_a_run_that_a_restart_cut_short_says_so_and_sends_nothing_more(wor
     async with laboratory(world, shop) as lab:
         reports = [await lab.report(id_) for id_ in (1, run.id, run.id + 1)]
         await asyncio.sleep(0.1)
-        assert {one.state for one in await lab.it.store.deliveries.page(limit=10)} == {
-            DeliveryState.CANCELLED
-        }
+        assert {one.state for one in await lab.it.store.deliveries.page(limit=10)} == {DeliveryState.CANCELLED}
     assert len(shop.got) == sent
     assert [report.run.state for report in reports] == ["done", "interrupted", "interrupted"]
     assert reports[0].results[0].sends == done.sends
@@ -533,7 +517,7 @@ async def test_a_report_outlives_its_events(world, shop):
 async def test_an_event_that_goes_while_a_run_waits_for_it_is_passed_over(world, shop, eventually):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, {"id": "event_1"}, {"id": "event_2"})
-        new = NewRun(experiments=("delay",), events=tuple(ids), target="trusting", delay=0.4)
+        new = NewLabRun(experiments=("delay",), events=tuple(ids), target="trusting", delay=0.4)
         run = await lab.start(new)
         await eventually(lambda: len(shop.got) == 1)
         await lab.it.store.events.delete(ids[1])
@@ -569,7 +553,7 @@ async def test_what_makes_no_sense_is_said_before_anything_is_sent(world, shop, 
         ids = await keep(lab, {"id": "event_1"})
         new = {"experiments": ("duplicates",), "events": tuple(ids), "target": "trusting"} | fields
         with pytest.raises(error, match=said):
-            await lab.start(NewRun(**new))
+            await lab.start(NewLabRun(**new))
         assert await lab.it.store.labs.page() == ()
     assert shop.got == []
 
@@ -577,16 +561,14 @@ async def test_what_makes_no_sense_is_said_before_anything_is_sent(world, shop, 
 async def test_a_run_is_bounded_in_events_and_in_sends(world, shop):
     async with laboratory(world, shop) as lab:
         ids = await keep(lab, *({"id": f"event_{n}"} for n in range(101)))
-        new = NewRun(experiments=("burst",), query="", target="trusting")
+        new = NewLabRun(experiments=("burst",), query="", target="trusting")
         with pytest.raises(UsageError, match="more than 100 events"):
             await lab.plan(new)
         with pytest.raises(UsageError, match="more than 100 events"):
-            await lab.plan(NewRun(experiments=("burst",), events=tuple(ids), target="trusting"))
+            await lab.plan(NewLabRun(experiments=("burst",), events=tuple(ids), target="trusting"))
         with pytest.raises(UsageError, match="2,100 sends"):
-            await lab.plan(
-                NewRun(experiments=("burst",), events=tuple(ids[:70]), target="trusting", times=30)
-            )
-        planned = await lab.plan(NewRun(experiments=("burst", "delay"), query="id:1..3", target="trusting"))
+            await lab.plan(NewLabRun(experiments=("burst",), events=tuple(ids[:70]), target="trusting", times=30))
+        planned = await lab.plan(NewLabRun(experiments=("burst", "delay"), query="id:1..3", target="trusting"))
     assert (planned.events, planned.sends) == ((1, 2, 3), 63)
 
 
@@ -607,7 +589,7 @@ async def test_what_the_lab_has_under_way_holds_up_nothing_that_keeps_an_order(w
         ids = await keep(lab, {"type": "event_callback"}, name="slack")
         # The first retry comes at once, the second after a minute: the delivery runs all the while.
         shop.statuses = [500, 500]
-        run = await lab.start(NewRun(experiments=("retries",), events=tuple(ids), target="strict", speed=1))
+        run = await lab.start(NewLabRun(experiments=("retries",), events=tuple(ids), target="strict", speed=1))
         await eventually(lambda: len(shop.got) == 2)
         stored = await lab.it.event("strict", body=b'{"n": 1}', source="slack")
         (made,) = (await lab.it.store.deliveries.of_events([stored.id]))[stored.id]
@@ -619,12 +601,12 @@ async def test_what_cannot_be_signed_any_more_when_its_turn_comes_is_not_sent(wo
     known = {"stripe": source(), "plain": PLAIN}
     async with laboratory(world, shop, known=known) as lab:
         (one,) = await keep(lab, {"id": "evt_1"}, name="stripe")
-        new = NewRun(experiments=("delay", "stale"), events=(one,), target="verifying", delay=0.3)
+        new = NewLabRun(experiments=("delay", "stale"), events=(one,), target="verifying", delay=0.3)
         run = await lab.start(new)
         known["stripe"] = source(secret="")
         report = await over(lab, run.id)
     assert report.run.state is LabState.DONE
     _, stale = report.results[1].sends
     assert (stale.delivery_id, stale.detail) == (None, "not sent: stripe has no secret to sign with")
-    assert report.results[1].judged.finding is Finding.UNCLEAR
+    assert report.results[1].judged.finding is LabFinding.UNCLEAR
     assert len(shop.got) == 2

@@ -8,29 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.lab.catalogue import EXPERIMENTS, NAMES, named
-from relay.delivery.lab.experiment import worst
-from relay.delivery.lab.order import Shuffle
-from relay.delivery.lab.renew import find_event_ids, find_object_id, renew_ids
-from relay.delivery.lab.report import at_once, latency
-from relay.delivery.lab.retries import span
-from relay.model.delivery import Changes
+from relay.delivery.lab.experiment import worst_judgement
+from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
+from relay.delivery.lab.plan import EXPERIMENT_NAMES, EXPERIMENTS, find_experiment
+from relay.delivery.lab.report import max_concurrency, summarise_latency
+from relay.delivery.lab.retries import format_span
+from relay.delivery.lab.sequence import Shuffle
+from relay.model.delivery import DeliveryChanges
 from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
-from relay.model.lab import Finding, Judged, Send, Settings
+from relay.model.lab import LabFinding, LabSend, LabSettings, TrialVerdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def event(key, body, headers=(), id_=1):
     capture = Capture(
-        source="test",
-        method="POST",
-        path="/",
-        query="",
-        headers=headers,
-        body=body,
-        remote="",
-        received_at=NOW,
+        source="test", method="POST", path="/", query="", headers=headers, body=body, remote="", received_at=NOW
     )
     row = EventRow(
         id=id_,
@@ -55,7 +48,7 @@ def event(key, body, headers=(), id_=1):
 
 
 def renew(one, seed="1", changes=None):
-    return renew_ids(changes or Changes(), one, find_event_ids(one), seed)
+    return renew_ids(changes or DeliveryChanges(), one, find_event_ids(one), seed)
 
 
 def test_a_new_id_stands_wherever_the_old_one_stood_and_nowhere_else():
@@ -91,7 +84,7 @@ def test_a_key_of_several_parts_has_those_renewed_that_are_ids_and_stand_in_the_
 
 def test_ids_are_renewed_in_what_an_experiment_has_changed_already():
     one = event("evt_12345678", b'{"id": "evt_12345678", "more": true}', (("X-Id", "evt_12345678"),))
-    changes = renew(one, changes=Changes(body=b'{"id": "evt_12345678"', headers=(("X-Id", "evt_12345678"),)))
+    changes = renew(one, changes=DeliveryChanges(body=b'{"id": "evt_12345678"', headers=(("X-Id", "evt_12345678"),)))
     assert changes.body.startswith(b'{"id": "evt_')
     assert b"evt_12345678" not in changes.body
     assert b"more" not in changes.body
@@ -116,7 +109,7 @@ def test_the_object_that_an_event_is_about_is_found_by_its_id(body, found):
 
 @pytest.mark.parametrize("key", [None, "", "7", "not-in-the-body"])
 def test_an_id_that_stands_nowhere_or_may_be_another_number_stays(key):
-    assert renew(event(key, b'{"id": 12345, "n": 7}')) == Changes()
+    assert renew(event(key, b'{"id": 12345, "n": 7}')) == DeliveryChanges()
 
 
 @pytest.mark.parametrize(
@@ -163,7 +156,7 @@ def test_the_same_seed_renews_alike_and_nothing_is_ever_raised(key, seed):
 @given(st.integers(2, 12), st.integers(2, 50), st.integers(0, 2**53))
 def test_orders_are_all_different_none_is_their_own_and_a_seed_repeats_them(count, times, seed):
     rows = [event(None, b"", id_=id_).row for id_ in range(1, count + 1)]
-    settings = Settings(times=times, seed=seed)
+    settings = LabSettings(times=times, seed=seed)
     rounds = Shuffle().rounds(rows, settings)
     own, *orders = [tuple(shot.event_id for shot in one.shots) for one in rounds]
     assert own == tuple(range(1, count + 1))
@@ -175,7 +168,7 @@ def test_orders_are_all_different_none_is_their_own_and_a_seed_repeats_them(coun
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=60))
 def test_latencies_are_some_of_those_that_were_measured_and_in_order(took):
-    found = latency(took)
+    found = summarise_latency(took)
     assert found.least == min(took)
     assert found.most == max(took)
     assert found.least <= found.median <= found.p95 <= found.most
@@ -183,12 +176,12 @@ def test_latencies_are_some_of_those_that_were_measured_and_in_order(took):
 
 
 def test_no_answer_has_no_latency():
-    assert latency([]) is None
+    assert summarise_latency([]) is None
 
 
 def test_sends_that_overlap_are_counted_together():
     def send(place, starts, took):
-        return Send(
+        return LabSend(
             place=place,
             trial=0,
             round=0,
@@ -200,43 +193,32 @@ def test_sends_that_overlap_are_counted_together():
         )
 
     sends = [send(1, 0, 2), send(2, 1, 2), send(3, 1.5, 1), send(4, 4, 1)]
-    assert at_once(sends) == 3
-    assert at_once([*sends, replace(sends[0], place=5, started_at=None)]) == 3
+    assert max_concurrency(sends) == 3
+    assert max_concurrency([*sends, replace(sends[0], place=5, started_at=None)]) == 3
 
 
 def test_what_many_events_came_to_is_the_worst_of_them_in_its_own_words():
     judged = [
-        (1, Judged(finding=Finding.PASSED, sentence="fine")),
-        *(
-            (event, Judged(finding=Finding.FAILED, sentence=f"#{event} broke"))
-            for event in (2, 3, 4, 5, 6, 7)
-        ),
+        (1, TrialVerdict(finding=LabFinding.PASSED, sentence="fine")),
+        *((event, TrialVerdict(finding=LabFinding.FAILED, sentence=f"#{event} broke")) for event in (2, 3, 4, 5, 6, 7)),
     ]
-    assert worst(judged).sentence == "#2 broke; the same with #3, #4, #5 and 2 more"
-    assert worst(judged[:1]).sentence == "fine"
-    assert worst([]).finding is Finding.SKIPPED
+    assert worst_judgement(judged).sentence == "#2 broke; the same with #3, #4, #5 and 2 more"
+    assert worst_judgement(judged[:1]).sentence == "fine"
+    assert worst_judgement([]).finding is LabFinding.SKIPPED
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [
-        (0.05, "0.1 s"),
-        (5, "5 s"),
-        (60, "1 min"),
-        (300, "5 min"),
-        (3600, "60 min"),
-        (7200, "2 h"),
-        (259200, "3 d"),
-    ],
+    [(0.05, "0.1 s"), (5, "5 s"), (60, "1 min"), (300, "5 min"), (3600, "60 min"), (7200, "2 h"), (259200, "3 d")],
 )
 def test_a_wait_reads_as_people_say_it(seconds, said):
-    assert span(seconds) == said
+    assert format_span(seconds) == said
 
 
 def test_every_experiment_says_what_it_finds_and_what_is_good():
-    assert len(set(NAMES)) == len(EXPERIMENTS) == 8
+    assert len(set(EXPERIMENT_NAMES)) == len(EXPERIMENTS) == 8
     for experiment in EXPERIMENTS:
-        assert named(experiment.name) is experiment
+        assert find_experiment(experiment.name) is experiment
         assert "finds" in experiment.finds
         assert experiment.good
         assert not experiment.finds.endswith(".")

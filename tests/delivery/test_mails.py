@@ -6,7 +6,7 @@ import pytest
 
 from relay.delivery.targets import Targets
 from relay.errors import SentAlreadyError
-from relay.model.delivery import ActionResult, Changes, Retry, RetryPolicy, Succeeded, Target
+from relay.model.delivery import ActionResult, AttemptRetry, AttemptSucceeded, DeliveryChanges, RetryPolicy, Target
 
 
 class Holding:
@@ -23,8 +23,8 @@ class Holding:
         self.asked.append(event.id)
         if self.times:
             self.times -= 1
-            return ActionResult(outcome=Retry("the hour is full", after=self.after, tried=False))
-        return ActionResult(outcome=Succeeded("sent"))
+            return ActionResult(outcome=AttemptRetry("the hour is full", after=self.after, tried=False))
+        return ActionResult(outcome=AttemptSucceeded("sent"))
 
     async def reachable(self, options):
         return True
@@ -67,7 +67,7 @@ async def test_a_route_a_click_and_a_replay_send_one_mail(world, receipt):
         assert (await it.settled(routed)).detail == "kept in the outbox"
         for asked in (
             it.replays.email(stored.id, "receipt", ()),
-            it.replays.replay(stored.id, "mail", Changes()),
+            it.replays.replay(stored.id, "mail", DeliveryChanges()),
             it.replays.retry(routed),
         ):
             with pytest.raises(SentAlreadyError, match=f"#{stored.id} was kept in the outbox with receipt"):
@@ -122,7 +122,7 @@ async def test_a_mail_by_hand_is_tried_as_often_as_smtp_says(world, receipt):
     known = Targets({"mail": target}, {"receipt": receipt}, policy)
     async with world() as it:
         stored = await it.event()
-        by_hand = await it.owe(stored.id, "receipt", "email", changes=Changes(template="receipt"))
+        by_hand = await it.owe(stored.id, "receipt", "email", changes=DeliveryChanges(template="receipt"))
         routed = await it.owe(stored.id, "mail", "email")
         assert known.of(await it.store.deliveries.get(by_hand)).retry == policy
         assert known.of(await it.store.deliveries.get(routed)).retry == target.retry

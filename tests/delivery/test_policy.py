@@ -4,23 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.health import KNOCK_SECONDS, LONGEST_KNOCK, Ward
-from relay.delivery.pace import AHEAD, QUICK, STAGGER, Pace
-from relay.delivery.policy import longest_wait, settle
+from relay.delivery.circuit_breaker import LONGEST_PROBE_WAIT, PROBE_SECONDS, CircuitBreaker
+from relay.delivery.scheduler import LINE_LENGTH, QUICK_SECONDS, STAGGER, Scheduler, longest_wait, next_state
 from relay.model.delivery import (
     NO_CHANGES,
     ActionResult,
+    AttemptFailed,
+    AttemptRetry,
+    AttemptSucceeded,
     Delivery,
     DeliveryReason,
     DeliveryState,
-    Failed,
     ReceivedResponse,
-    Retry,
     RetryPolicy,
     SentRequest,
-    Succeeded,
 )
-from relay.store import Claimed
+from relay.store import ClaimedDelivery
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICY = RetryPolicy()
@@ -33,26 +32,26 @@ def middle():
 @pytest.mark.parametrize(
     ("outcome", "number", "state", "seconds"),
     [
-        (Succeeded("200"), 1, "succeeded", 0),
-        (Failed("404"), 1, "failed", 0),
-        (Retry("500"), 1, "pending", 2),
-        (Retry("500"), 2, "pending", 6),
-        (Retry("500"), 5, "pending", 162),
-        (Retry("500"), 6, "failed", 0),
-        (Retry("500"), 7, "failed", 0),
-        (Retry("429", after=1.0), 1, "pending", 2),
-        (Retry("429", after=30.0), 1, "pending", 30),
-        (Retry("429", after=999_999.0), 1, "pending", 60),
-        (Retry("429", after=999_999.0), 5, "pending", 324),
-        (Retry("429", after=30.0), 6, "failed", 0),
-        (Retry("later", after=5000.0, firm=True), 1, "pending", 5000),
-        (Retry("later", after=999_999.0, firm=True), 1, "pending", 7200),
-        (Retry("later", after=0.0, firm=True), 2, "pending", 6),
-        (Retry("later", after=5000.0, firm=True), 6, "failed", 0),
+        (AttemptSucceeded("200"), 1, "succeeded", 0),
+        (AttemptFailed("404"), 1, "failed", 0),
+        (AttemptRetry("500"), 1, "pending", 2),
+        (AttemptRetry("500"), 2, "pending", 6),
+        (AttemptRetry("500"), 5, "pending", 162),
+        (AttemptRetry("500"), 6, "failed", 0),
+        (AttemptRetry("500"), 7, "failed", 0),
+        (AttemptRetry("429", after=1.0), 1, "pending", 2),
+        (AttemptRetry("429", after=30.0), 1, "pending", 30),
+        (AttemptRetry("429", after=999_999.0), 1, "pending", 60),
+        (AttemptRetry("429", after=999_999.0), 5, "pending", 324),
+        (AttemptRetry("429", after=30.0), 6, "failed", 0),
+        (AttemptRetry("later", after=5000.0, firm=True), 1, "pending", 5000),
+        (AttemptRetry("later", after=999_999.0, firm=True), 1, "pending", 7200),
+        (AttemptRetry("later", after=0.0, firm=True), 2, "pending", 6),
+        (AttemptRetry("later", after=5000.0, firm=True), 6, "failed", 0),
     ],
 )
 def test_an_outcome_settles_by_the_policy(outcome, number, state, seconds):
-    settled = settle(outcome, POLICY, number, NOW, middle)
+    settled = next_state(outcome, POLICY, number, NOW, middle)
     assert settled == (DeliveryState(state), NOW + timedelta(seconds=seconds))
 
 
@@ -71,7 +70,7 @@ def test_an_outcome_settles_by_the_policy(outcome, number, state, seconds):
     ),
 )
 def test_no_wait_is_longer_than_the_longest(number, spread, after, firm, policy):
-    _, due_at = settle(Retry("500", after=after, firm=firm), policy, number, NOW, lambda: spread)
+    _, due_at = next_state(AttemptRetry("500", after=after, firm=firm), policy, number, NOW, lambda: spread)
     assert 0 <= (due_at - NOW).total_seconds() <= longest_wait([policy]) + 0.001
 
 
@@ -82,15 +81,15 @@ def test_jitter_never_goes_beyond_the_longest_wait_of_the_policy(number, spread,
 
 
 def refused():
-    return ActionResult(outcome=Retry("connection refused", unreachable=True), request=SENT)
+    return ActionResult(outcome=AttemptRetry("connection refused", unreachable=True), request=SENT)
 
 
 SENT = SentRequest(method="POST", url="http://localhost/")
-ANSWERED = ActionResult(outcome=Retry("500"), request=SENT, response=ReceivedResponse(status=500))
+ANSWERED = ActionResult(outcome=AttemptRetry("500"), request=SENT, response=ReceivedResponse(status=500))
 
 
 def test_a_target_is_down_at_its_first_refusal_and_up_at_its_first_answer():
-    ward = Ward()
+    ward = CircuitBreaker()
     assert not ward.note("app", ANSWERED, NOW, 0.0)
     assert not ward.note("app", refused(), NOW, 0.0)
     assert ward.down == {"app": "connection refused"}
@@ -101,37 +100,37 @@ def test_a_target_is_down_at_its_first_refusal_and_up_at_its_first_answer():
 
 
 def test_a_target_that_is_down_is_asked_once_at_a_time_and_at_most_a_second_apart():
-    ward = Ward()
+    ward = CircuitBreaker()
     for _ in range(4):
         ward.note("app", refused(), NOW, 100.0)
-    assert ward.next_knock() == 100.0 + KNOCK_SECONDS
-    assert ward.take_knocks(100.0) == ()
-    assert ward.take_knocks(101.0) == ("app",)
-    assert ward.take_knocks(500.0) == ()
+    assert ward.next_probe() == 100.0 + PROBE_SECONDS
+    assert ward.take_probes(100.0) == ()
+    assert ward.take_probes(101.0) == ("app",)
+    assert ward.take_probes(500.0) == ()
     for at in (101.0, 103.0, 1000.0):
-        ward.knocked("app", answered=False, at=at)
-        assert 0 < ward.next_knock() - at <= 1.0
-    ward.knocked("app", answered=True, at=1001.0)
-    assert (ward.down, ward.next_knock()) == ({}, None)
+        ward.note_probe("app", answered=False, at=at)
+        assert 0 < ward.next_probe() - at <= 1.0
+    ward.note_probe("app", answered=True, at=1001.0)
+    assert (ward.down, ward.next_probe()) == ({}, None)
 
 
 def test_a_target_that_takes_connections_but_no_request_is_asked_ever_more_rarely():
-    ward, pauses = Ward(), []
+    ward, pauses = CircuitBreaker(), []
     ward.note("app", refused(), NOW, 0.0)
     for _ in range(9):
-        ward.knocked("app", answered=True, at=0.0)
+        ward.note_probe("app", answered=True, at=0.0)
         ward.note("app", refused(), NOW, 0.0)
-        pauses.append(ward.next_knock())
-    assert pauses[:3] == [2 * KNOCK_SECONDS, 4 * KNOCK_SECONDS, 8 * KNOCK_SECONDS]
-    assert pauses[-1] == LONGEST_KNOCK
+        pauses.append(ward.next_probe())
+    assert pauses[:3] == [2 * PROBE_SECONDS, 4 * PROBE_SECONDS, 8 * PROBE_SECONDS]
+    assert pauses[-1] == LONGEST_PROBE_WAIT
     ward.note("app", ANSWERED, NOW, 0.0)
     ward.note("app", refused(), NOW, 0.0)
-    assert ward.next_knock() == KNOCK_SECONDS
+    assert ward.next_probe() == PROBE_SECONDS
 
 
 def test_a_410_marks_its_target_until_another_answer():
-    ward = Ward()
-    gone = ActionResult(outcome=Failed("410 (gone)"), request=SENT, response=ReceivedResponse(status=410))
+    ward = CircuitBreaker()
+    gone = ActionResult(outcome=AttemptFailed("410 (gone)"), request=SENT, response=ReceivedResponse(status=410))
     ward.note("app", gone, NOW, 0.0)
     assert (ward.gone, ward.down) == ({"app": "410 (gone)"}, {})
     ward.note("app", ANSWERED, NOW, 0.0)
@@ -151,7 +150,7 @@ def owed(number, target="app"):
         created_at=NOW,
         due_at=NOW,
     )
-    return Claimed(delivery=delivery, event=None)
+    return ClaimedDelivery(delivery=delivery, event=None)
 
 
 def lined_up(pace, *numbers, target="app"):
@@ -164,7 +163,7 @@ def started(pace, at):
 
 
 def test_what_waited_starts_one_by_one_and_what_came_later_as_many_as_the_target_takes():
-    pace = Pace({"app": 3}, each=4, at_once=16)
+    pace = Scheduler({"app": 3}, each=4, at_once=16)
     pace.drain("app", 0)
     assert pace.most(0.0) == {"app": 3}
     pace.drain("app", 2)
@@ -173,15 +172,15 @@ def test_what_waited_starts_one_by_one_and_what_came_later_as_many_as_the_target
     assert started(pace, 10.0) == [1]
     assert pace.next_start() == 10.0 + STAGGER
     assert started(pace, 10.0 + STAGGER) == [2]
-    pace.ended("app", QUICK)
+    pace.ended("app", QUICK_SECONDS)
     assert started(pace, 10.0 + STAGGER) == []
-    pace.ended("app", QUICK)
+    pace.ended("app", QUICK_SECONDS)
     assert started(pace, 10.3) == [3, 4, 5]
     assert pace.next_start() is None
 
 
 def test_a_slow_target_never_gets_more_at_once_than_it_takes_while_its_queue_drains():
-    pace = Pace({"app": 2}, each=4, at_once=16)
+    pace = Scheduler({"app": 2}, each=4, at_once=16)
     pace.drain("app", 99)
     lined_up(pace, 1, 2, 3)
     assert [started(pace, at) for at in (0.0, 1.0, 5.0)] == [[1], [2], []]
@@ -189,17 +188,17 @@ def test_a_slow_target_never_gets_more_at_once_than_it_takes_while_its_queue_dra
 
 
 def test_only_a_quick_target_has_deliveries_claimed_ahead():
-    pace = Pace({"app": 2}, each=4, at_once=16)
+    pace = Scheduler({"app": 2}, each=4, at_once=16)
     lined_up(pace, 1, 2, 3)
     assert started(pace, 0.0) == [1, 2]
-    assert pace.ended("app", QUICK / 2)
-    assert pace.most(0.0) == {"app": 2 + AHEAD}
-    pace.ended("app", QUICK)
+    assert pace.ended("app", QUICK_SECONDS / 2)
+    assert pace.most(0.0) == {"app": 2 + LINE_LENGTH}
+    pace.ended("app", QUICK_SECONDS)
     assert pace.most(0.0) == {"app": 2}
 
 
 def test_a_target_that_hangs_does_not_keep_the_others_out_and_no_more_run_than_may_in_all():
-    pace = Pace({}, each=4, at_once=6)
+    pace = Scheduler({}, each=4, at_once=6)
     lined_up(pace, 1, 2, 3, 4, 5, target="hangs")
     assert started(pace, 0.0) == [1, 2, 3, 4]
     lined_up(pace, 6, 7, 8, target="good")
@@ -208,16 +207,16 @@ def test_a_target_that_hangs_does_not_keep_the_others_out_and_no_more_run_than_m
 
 
 def test_the_line_of_a_target_that_is_down_is_given_back():
-    pace = Pace({}, each=1, at_once=6)
+    pace = Scheduler({}, each=1, at_once=6)
     lined_up(pace, 1, 2, 3)
     assert started(pace, 0.0) == [1]
-    assert [one.delivery.id for one in pace.dismiss("app")] == [2, 3]
-    assert pace.dismiss("app") == ()
+    assert [one.delivery.id for one in pace.clear_line("app")] == [2, 3]
+    assert pace.clear_line("app") == ()
     assert pace.taken == {"app": 1}
 
 
 def test_what_was_never_sent_says_nothing_about_a_target():
-    ward = Ward()
-    ward.note("app", ActionResult(outcome=Failed("not an allowed target")), NOW, 0.0)
-    ward.note("app", ActionResult(outcome=Retry("relay stumbled")), NOW, 0.0)
+    ward = CircuitBreaker()
+    ward.note("app", ActionResult(outcome=AttemptFailed("not an allowed target")), NOW, 0.0)
+    ward.note("app", ActionResult(outcome=AttemptRetry("relay stumbled")), NOW, 0.0)
     assert ward.health == {}

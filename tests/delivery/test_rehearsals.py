@@ -1,9 +1,9 @@
 import pytest
 
-from relay.delivery.rehearsals import Rehearsals, Wanted
-from relay.mail.compose import EmailOptions
+from relay.actions.mail.compose import EmailOptions
+from relay.delivery.email_dry_run import DryRunRequest, EmailDryRun
 from relay.model.delivery import Route
-from relay.model.rehearsal import Rehearsed
+from relay.model.mail import RehearsalOutcome
 
 WELCOME = EmailOptions(name="welcome", to=("ops@example.com",), subject="Hi", text="#{{ event.id }}")
 OFTEN = EmailOptions(name="often", to=("ops@example.com",), subject="Hi", text="x", once=False)
@@ -17,7 +17,7 @@ def rehearsed(world):
         templates = {"welcome": WELCOME, "often": OFTEN}
         async with world(emails=templates) as it:
             await it.event()
-            rehearsals = Rehearsals(
+            rehearsals = EmailDryRun(
                 store=it.store,
                 clock=it.clock,
                 email=it.replays.mails,
@@ -25,7 +25,7 @@ def rehearsed(world):
                 routes=routes,
                 targets=targets,
             )
-            found = await rehearsals.rehearse(Wanted(query="", limit=1, **wanted))
+            found = await rehearsals.rehearse(DryRunRequest(query="", limit=1, **wanted))
             assert await it.store.deliveries.page() == ()
             assert await it.store.messages.page() == ()
         return [(mail.target, mail.outcome, mail.why) for mail in found.mails]
@@ -36,24 +36,24 @@ def rehearsed(world):
 async def test_of_two_targets_with_one_template_the_first_sends(rehearsed):
     route = Route(targets=("one", "two"))
     assert await rehearsed((route,), {"one": WELCOME, "two": WELCOME}) == [
-        ("one", Rehearsed.SEND, ""),
-        ("two", Rehearsed.SENT, "it goes out for this event already, to one"),
+        ("one", RehearsalOutcome.SEND, ""),
+        ("two", RehearsalOutcome.SENT, "it goes out for this event already, to one"),
     ]
     assert await rehearsed((route,), {"one": OFTEN, "two": OFTEN}) == [
-        ("one", Rehearsed.SEND, ""),
-        ("two", Rehearsed.SEND, ""),
+        ("one", RehearsalOutcome.SEND, ""),
+        ("two", RehearsalOutcome.SEND, ""),
     ]
 
 
 async def test_a_target_is_led_to_when_any_route_leads_there(rehearsed):
     routes = (Route(targets=("one",), when="false"), Route(targets=("one", "app")), Route(targets=("one",)))
-    assert await rehearsed(routes, {"one": WELCOME}) == [("one", Rehearsed.SEND, "")]
+    assert await rehearsed(routes, {"one": WELCOME}) == [("one", RehearsalOutcome.SEND, "")]
 
 
 async def test_every_reason_why_no_route_leads_there_is_told(rehearsed):
     routes = (Route(targets=("one",), when="1 > 2"), Route(targets=("one",), when="payload.x.y"))
     ((target, outcome, why),) = await rehearsed(routes, {"one": WELCOME})
-    assert (target, outcome) == ("one", Rehearsed.UNTAKEN)
+    assert (target, outcome) == ("one", RehearsalOutcome.UNTAKEN)
     assert why.startswith("when 1 > 2 is false; when cannot be judged: ")
 
 

@@ -1,35 +1,31 @@
 import pytest
 
-from relay.delivery.replay import checked
-from relay.dial import Rules
+from relay.actions.egress import EgressRules
+from relay.delivery.replay import encode_changes
 from relay.errors import MailError, NotFoundError, TargetError, UsageError
-from relay.model.delivery import Changes, DeliveryReason, SignMode
+from relay.model.delivery import DeliveryChanges, DeliveryReason, SignMode
 from relay.model.signals import DeliveryChanged
 
 
 async def test_a_replay_is_owed_and_rings_the_bell(world):
     async with world() as it:
         stored = await it.event()
-        id_ = await it.replays.replay(stored.id, "app", Changes())
+        id_ = await it.replays.replay(stored.id, "app", DeliveryChanges())
         delivery = await it.store.deliveries.get(id_)
     assert (delivery.target, delivery.action, delivery.reason) == ("app", "forward", DeliveryReason.REPLAY)
-    assert delivery.changes == Changes(sign=SignMode.AUTO)
+    assert delivery.changes == DeliveryChanges(sign=SignMode.AUTO)
     assert it.signals[-1] == DeliveryChanged(id_, stored.id, "pending")
 
 
 async def test_a_replay_to_an_address_keeps_the_address_and_the_edits(world):
     async with world() as it:
         stored = await it.event()
-        edits = Changes(sign=SignMode.ORIGINAL, method="PUT", body=b"x", headers=(("A", "b"),))
+        edits = DeliveryChanges(sign=SignMode.ORIGINAL, method="PUT", body=b"x", headers=(("A", "b"),))
         id_ = await it.replays.replay(stored.id, "http://localhost:9/x", edits)
         delivery = await it.store.deliveries.get(id_)
     assert delivery.target == "http://localhost:9/x"
-    assert delivery.changes == Changes(
-        url="http://localhost:9/x",
-        sign=SignMode.ORIGINAL,
-        method="PUT",
-        body=b"x",
-        headers=(("A", "b"),),
+    assert delivery.changes == DeliveryChanges(
+        url="http://localhost:9/x", sign=SignMode.ORIGINAL, method="PUT", body=b"x", headers=(("A", "b"),)
     )
 
 
@@ -50,17 +46,17 @@ async def test_a_replay_to_an_address_keeps_the_address_and_the_edits(world):
 )
 async def test_a_replay_to_nowhere_is_refused_at_once(world, to, error, words):
     own = frozenset({("127.0.0.1", 8400)})
-    async with world(rules=lambda typed: Rules(typed=typed, own=own)) as it:
+    async with world(rules=lambda typed: EgressRules(typed=typed, own=own)) as it:
         stored = await it.event()
         with pytest.raises(error, match=words):
-            await it.replays.replay(stored.id, to, Changes())
+            await it.replays.replay(stored.id, to, DeliveryChanges())
         assert await it.store.deliveries.page() == ()
 
 
 async def test_what_is_not_there_cannot_be_replayed(world, receipt):
     async with world(emails={"receipt": receipt}) as it:
         for asked in (
-            it.replays.replay(99, "app", Changes()),
+            it.replays.replay(99, "app", DeliveryChanges()),
             it.replays.email(99, "receipt", ()),
             it.replays.preview_email(99, "receipt", ()),
             it.replays.retry(99),
@@ -96,38 +92,38 @@ async def test_a_waiting_delivery_can_be_given_up_and_taken_up_again(world):
 
 
 def test_edits_are_made_fit_for_the_wire():
-    changes = checked(
-        Changes(method="PUT", path="/a b/ü?%2F", query="x=a b&y=ü#", headers=(("A", "caf\xc3\xa9"),))
+    changes = encode_changes(
+        DeliveryChanges(method="PUT", path="/a b/ü?%2F", query="x=a b&y=ü#", headers=(("A", "caf\xc3\xa9"),))
     )
     assert changes.path == "/a%20b/%C3%BC%3F%2F"
     assert changes.query == "x=a%20b&y=%C3%BC%23"
-    assert checked(Changes()) == Changes()
+    assert encode_changes(DeliveryChanges()) == DeliveryChanges()
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        Changes(method=""),
-        Changes(method="GET /"),
-        Changes(method="GET\r\n"),
-        Changes(method="X" * 65),
-        Changes(path="x"),
-        Changes(path=""),
-        Changes(path="//a\r\nX: y"),
-        Changes(path="/\0"),
-        Changes(path="/\ud800"),
-        Changes(query="a\n"),
-        Changes(headers=(("", "x"),)),
-        Changes(headers=(("A B", "x"),)),
-        Changes(headers=(("A:", "x"),)),
-        Changes(headers=(("A", "x\r\nB: y"),)),
-        Changes(headers=(("A", "\0"),)),
-        Changes(headers=(("A", "\u2028"),)),
+        DeliveryChanges(method=""),
+        DeliveryChanges(method="GET /"),
+        DeliveryChanges(method="GET\r\n"),
+        DeliveryChanges(method="X" * 65),
+        DeliveryChanges(path="x"),
+        DeliveryChanges(path=""),
+        DeliveryChanges(path="//a\r\nX: y"),
+        DeliveryChanges(path="/\0"),
+        DeliveryChanges(path="/\ud800"),
+        DeliveryChanges(query="a\n"),
+        DeliveryChanges(headers=(("", "x"),)),
+        DeliveryChanges(headers=(("A B", "x"),)),
+        DeliveryChanges(headers=(("A:", "x"),)),
+        DeliveryChanges(headers=(("A", "x\r\nB: y"),)),
+        DeliveryChanges(headers=(("A", "\0"),)),
+        DeliveryChanges(headers=(("A", "\u2028"),)),
     ],
 )
 def test_edits_that_would_break_a_request_apart_are_refused(changes):
     with pytest.raises(UsageError):
-        checked(changes)
+        encode_changes(changes)
 
 
 @pytest.mark.parametrize(
@@ -141,5 +137,5 @@ def test_edits_that_would_break_a_request_apart_are_refused(changes):
     ],
 )
 def test_a_path_with_a_question_mark_is_split(path, query, wanted):
-    changes = checked(Changes(path=path, query=query))
+    changes = encode_changes(DeliveryChanges(path=path, query=query))
     assert (changes.path, changes.query) == wanted

@@ -5,22 +5,21 @@ import pytest
 import stripe
 from twilio.request_validator import RequestValidator
 
-from relay.actions.outgoing import ForwardOptions
+from relay.actions.outgoing_request import ForwardOptions
 from relay.clock import SystemClock
-from relay.model.delivery import Changes, DeliveryReason, SignMode
+from relay.model.delivery import DeliveryChanges, DeliveryReason, SignMode
 from relay.model.event import Capture, Source
 from relay.model.secret import Secret
-from relay.providers.catalogue import find
+from relay.providers.catalogue import find_provider
 
 SECRET = "whsec_of_these_tests"
 
 
 def source(name, *secrets, **fields):
-    scheme = find(name).scheme
+    scheme = find_provider(name).scheme
     made = tuple(Secret(f"env:{name}", value) for value in secrets)
     return Source(
-        **{"name": name, "provider": name, "path": f"/webhooks/{name}", "scheme": scheme, "secrets": made}
-        | fields
+        **{"name": name, "provider": name, "path": f"/webhooks/{name}", "scheme": scheme, "secrets": made} | fields
     )
 
 
@@ -32,7 +31,7 @@ def forwarded(world, app):
         async with world(source=source) as it, it.running():
             name = source.name if source else "gone"
             stored = await it.event(body=body, headers=headers, source=name, **more)
-            changes = changes or Changes(sign=SignMode.AUTO)
+            changes = changes or DeliveryChanges(sign=SignMode.AUTO)
             id_ = await it.owe(stored.id, "app", reason=DeliveryReason.REPLAY, changes=changes)
             await it.settled(id_)
             (attempt,) = await it.store.deliveries.attempts(id_)
@@ -55,7 +54,7 @@ def signed(source, clock, **fields):
             "remote": "",
             "received_at": clock,
         }
-        | fields,
+        | fields
     )
     return source.scheme.sign(source.secrets[0], capture, clock).headers
 
@@ -72,14 +71,11 @@ async def test_a_stale_signature_is_made_anew_and_the_official_library_takes_it(
 async def test_an_edited_body_is_signed_as_it_goes_out(forwarded):
     stripe_source = source("stripe", SECRET)
     old = signed(stripe_source, SystemClock().now())
-    changes = Changes(sign=SignMode.AUTO, body=b'{"id": "evt_2"}')
+    changes = DeliveryChanges(sign=SignMode.AUTO, body=b'{"id": "evt_2"}')
     headers, body, _, notes = await forwarded(stripe_source, old, changes=changes)
     assert body == b'{"id": "evt_2"}'
     assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
-    assert notes == (
-        "body edited: 15 to 15 bytes",
-        "signed anew: the request was edited (Stripe-Signature changed)",
-    )
+    assert notes == ("body edited: 15 to 15 bytes", "signed anew: the request was edited (Stripe-Signature changed)")
 
 
 async def test_a_signature_that_still_verifies_is_kept_as_received(forwarded):
@@ -93,10 +89,10 @@ async def test_a_signature_that_still_verifies_is_kept_as_received(forwarded):
 async def test_original_means_as_received_and_fresh_means_now(forwarded):
     stripe_source = source("stripe", SECRET)
     stale = signed(stripe_source, SystemClock().now() - timedelta(days=2))
-    headers, _, _, notes = await forwarded(stripe_source, stale, changes=Changes(sign=SignMode.ORIGINAL))
+    headers, _, _, notes = await forwarded(stripe_source, stale, changes=DeliveryChanges(sign=SignMode.ORIGINAL))
     assert (headers["Stripe-Signature"], notes) == (dict(stale)["Stripe-Signature"], ())
     recent = signed(stripe_source, SystemClock().now() - timedelta(seconds=30))
-    headers, _, _, notes = await forwarded(stripe_source, recent, changes=Changes(sign=SignMode.FRESH))
+    headers, _, _, notes = await forwarded(stripe_source, recent, changes=DeliveryChanges(sign=SignMode.FRESH))
     assert headers["Stripe-Signature"] != dict(recent)["Stripe-Signature"]
     assert notes == ("signed anew for stripe: Stripe-Signature changed",)
 
@@ -109,9 +105,7 @@ async def test_a_scheme_that_signs_the_url_signs_the_targets(forwarded, app):
     headers, _, path, notes = await forwarded(twilio, old, b"Body=Hi&From=%2B1", **FORM)
     url, params = f"http://127.0.0.1:{app.port}{path}", {"Body": "Hi", "From": "+1"}
     assert RequestValidator("token").validate(url, params, headers["X-Twilio-Signature"])
-    assert notes == (
-        "signed anew: the original signature does not verify any more (X-Twilio-Signature changed)",
-    )
+    assert notes == ("signed anew: the original signature does not verify any more (X-Twilio-Signature changed)",)
 
 
 async def test_a_scheme_that_signs_inside_the_query_sends_that_query(forwarded, app):
@@ -144,7 +138,7 @@ async def test_a_source_that_signs_nothing_or_is_gone_is_left_alone(forwarded):
     plain = replace(source("stripe", SECRET), scheme=None)
     for one in (plain, None):
         assert (await forwarded(one))[3] == ()
-    _, _, _, notes = await forwarded(None, changes=Changes(sign=SignMode.FRESH))
+    _, _, _, notes = await forwarded(None, changes=DeliveryChanges(sign=SignMode.FRESH))
     assert notes == ("not signed: gone has no signature scheme",)
 
 
@@ -158,6 +152,4 @@ async def test_a_target_may_always_get_what_verifies(world, app):
         (attempt,) = await it.store.deliveries.attempts(stored.deliveries[0])
     _, _, headers, body = app.got[0]
     assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
-    assert attempt.request.notes == (
-        "signed anew: the original signature was 2 days old (Stripe-Signature changed)",
-    )
+    assert attempt.request.notes == ("signed anew: the original signature was 2 days old (Stripe-Signature changed)",)

@@ -35,9 +35,7 @@ def accepts(url, headers, body):
     return RequestValidator(TOKEN).validate(url, params, headers["X-Twilio-Signature"])
 
 
-async def delivered(
-    start, app, setting, public, path="/webhooks/twilio", media=FORM, body=b"Body=Hi&From=%2B1"
-):
+async def delivered(start, app, setting, public, path="/webhooks/twilio", media=FORM, body=b"Body=Hi&From=%2B1"):
     public = f'public_url = "{public}"\n' if public else ""
     at = await start(
         f'[sources.twilio]\nverify = "off"\n{public}'

@@ -84,13 +84,9 @@ def project(tmp_path_factory):
     (folder / "schemas/payment.json").write_text('{"type": "object"}')
     (folder / "emails").mkdir()
     (folder / "emails/welcome.html").write_text("<p>{{ payload.user.name }}</p>")
-    (folder / "handlers.py").write_text(
-        "from relay import on\n\n\n@on('*')\ndef log(event):\n    print(event.type)\n"
-    )
+    (folder / "handlers.py").write_text("from relay import on\n\n\n@on('*')\ndef log(event):\n    print(event.type)\n")
     guide = (ROOT / "docs/add-a-provider.md").read_text(encoding="utf-8")
-    (folder / "verifiers.py").write_text(
-        re.search(r"```python\n(.*?OddSignature.*?)```", guide, re.DOTALL)[1]
-    )
+    (folder / "verifiers.py").write_text(re.search(r"```python\n(.*?OddSignature.*?)```", guide, re.DOTALL)[1])
     return folder
 
 
@@ -104,9 +100,7 @@ def environ():
 @pytest.mark.parametrize("block", blocks("toml"))
 def test_a_block_of_relay_toml_loads_as_printed(block, project, environ):
     Draft202012Validator(build_schema()).validate(tomllib.loads(block))
-    given = (
-        dict.fromkeys(re.findall(r'"env:(\w+)"', block), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") | environ
-    )
+    given = dict.fromkeys(re.findall(r'"env:(\w+)"', block), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw") | environ
     (project / "relay.toml").write_text(block)
     config = load(project / "relay.toml", Overrides(), given)
     # Of a block that names a secret, nothing may be left unsaid about why it is not used.
@@ -208,16 +202,7 @@ def _running(home, app):
         "RELAY_VAULT_PASSWORD": PASSWORD,
     }
     process = subprocess.Popen(
-        [
-            "relay",
-            "start",
-            "--no-tunnel",
-            "--json",
-            "--ingress",
-            "127.0.0.1:auto",
-            "--dashboard",
-            "127.0.0.1:auto",
-        ],
+        ["relay", "start", "--no-tunnel", "--json", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto"],
         cwd=home,
         env=env,
         stdout=subprocess.PIPE,

@@ -88,10 +88,7 @@ class App:
     async def send(self, body, signature, path="/webhooks/stripe"):
         headers = {"Content-Type": "application/json", "Stripe-Signature": signature}
         url = f"http://127.0.0.1:{self.port}{path}"
-        async with (
-            aiohttp.ClientSession() as session,
-            session.post(url, data=body, headers=headers) as answer,
-        ):
+        async with aiohttp.ClientSession() as session, session.post(url, data=body, headers=headers) as answer:
             return answer.status, await answer.json()
 
 

@@ -56,9 +56,7 @@ async def sink(certificate):
     tls.load_cert_chain(certificate)
 
     def protocol():
-        return sinks.SMTP(
-            kept, hostname="sink.example", tls_context=tls, authenticator=kept.login, auth_required=True
-        )
+        return sinks.SMTP(kept, hostname="sink.example", tls_context=tls, authenticator=kept.login, auth_required=True)
 
     server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
     kept.port = server.sockets[0].getsockname()[1]
@@ -75,10 +73,7 @@ class Home:
         self.ready = {}
 
     def env(self, **more):
-        return {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(self.folder),
-        } | more
+        return {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(self.folder)} | more
 
     def to_server(self, sink, certificate, retry='{ attempts = 4, first = "10ms", factor = 1 }'):
         """Take the # from the lines of [smtp], as the README says, and name this server."""
@@ -89,9 +84,7 @@ class Home:
         path.write_text(f'{head}{table}ca_file = "{certificate}"\nretry = {retry}\n')
         text = (self.folder / ".env.example").read_text()
         text = text.replace("SMTP_USERNAME=", "SMTP_USERNAME=relay")
-        text = text.replace("SMTP_PASSWORD=", "SMTP_PASSWORD='s3cret word'").replace(
-            "APP_WEBHOOK", "# APP_WEBHOOK"
-        )
+        text = text.replace("SMTP_PASSWORD=", "SMTP_PASSWORD='s3cret word'").replace("APP_WEBHOOK", "# APP_WEBHOOK")
         (self.folder / ".env").write_text(text)
 
     @asynccontextmanager
@@ -171,9 +164,7 @@ async def test_the_readme_comes_true_with_the_outbox(home):
         assert failed["detail"].startswith("emails.welcome.to: 'ada@' is not one mail address: ")
         commands = [one.replace("relay ", "python -m relay ", 1) for one in COMMANDS if "relay email" in one]
         preview, html, rehearsal, forced = [await home.shell(command) for command in commands]
-    (kept, _) = sorted(
-        (home.folder / ".relay/outbox").glob("*.eml"), key=lambda path: path.stat().st_mtime_ns
-    )
+    (kept, _) = sorted((home.folder / ".relay/outbox").glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
     mail = message_from_bytes(kept.read_bytes(), policy=default)
     assert (mail["To"], mail["Reply-To"], mail["Subject"]) == (
         "ada@example.com",
@@ -202,12 +193,8 @@ async def test_the_welcome_mail_goes_through_starttls_and_login_to_a_real_server
     assert set(sink.logins) == {("relay", "s3cret word")}
     assert sink.encrypted == [True]
     assert f"mail         localhost:{sink.port} takes our mail" in doctor[1]
-    log = (
-        (home.folder / ".relay/relay.log").read_text() if (home.folder / ".relay/relay.log").exists() else ""
-    )
-    assert "s3cret" not in log + "".join(
-        path.read_text("latin-1") for path in (home.folder / ".relay").glob("*.json")
-    )
+    log = (home.folder / ".relay/relay.log").read_text() if (home.folder / ".relay/relay.log").exists() else ""
+    assert "s3cret" not in log + "".join(path.read_text("latin-1") for path in (home.folder / ".relay").glob("*.json"))
 
 
 async def test_451_twice_is_tried_again_and_then_accepted_once(home, sink, certificate):
@@ -228,9 +215,7 @@ async def test_451_twice_is_tried_again_and_then_accepted_once(home, sink, certi
     assert len(sink.mails) == 1
 
 
-async def test_a_server_that_never_stops_saying_451_is_tried_so_many_times_and_no_more(
-    home, sink, certificate
-):
+async def test_a_server_that_never_stops_saying_451_is_tried_so_many_times_and_no_more(home, sink, certificate):
     sink.answers = ["451 4.3.0 not now"] * 99
     home.to_server(sink, certificate)
     async with home.running():

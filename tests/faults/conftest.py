@@ -93,9 +93,7 @@ class Faults:
         writer.write(HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00")
 
     async def redirect_to_metadata(self, writer):
-        writer.write(
-            b"HTTP/1.1 307 Moved\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\n\r\n"
-        )
+        writer.write(b"HTTP/1.1 307 Moved\r\nLocation: http://169.254.169.254/latest\r\nContent-Length: 0\r\n\r\n")
 
     async def redirect_to_itself(self, writer):
         writer.write(b"HTTP/1.1 302 Found\r\nLocation: /hooks\r\nContent-Length: 0\r\n\r\n")

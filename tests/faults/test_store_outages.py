@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager, suppress
 
 import pytest
 
-from relay.assembly.store_watch import EVERY, REPEAT
 from relay.clock import SystemClock
+from relay.services.store_monitor import CHECK_SECONDS, REPEAT_SECONDS
 
 
 @contextmanager
@@ -62,13 +62,7 @@ def file_that_may_not_be_written(path):
         subprocess.run([chattr, "-i", *files], check=True)
 
 
-CAUSES = (
-    moved_away,
-    replaced,
-    locked_by_another_program,
-    file_that_may_not_grow,
-    file_that_may_not_be_written,
-)
+CAUSES = (moved_away, replaced, locked_by_another_program, file_that_may_not_grow, file_that_may_not_be_written)
 
 
 async def is_failing(at):
@@ -157,9 +151,9 @@ async def test_an_outage_is_seen_before_a_webhook_meets_it_and_told_once_a_minut
     with moved_away(at.relay.store.path):
         await until(is_shown)
         assert len(told()) == 1
-        await asyncio.sleep(2 * EVERY)
+        await asyncio.sleep(2 * CHECK_SECONDS)
         assert len(told()) == 1
-        clock.ahead = REPEAT
+        clock.ahead = REPEAT_SECONDS
 
         async def is_told_again():
             return len(told()) == 2

@@ -122,9 +122,7 @@ class Project:
     folder: object
 
     def receiver(self, environ=None, **options):
-        return receiver(
-            self.folder / "relay.toml", environ=ENVIRON if environ is None else environ, **options
-        )
+        return receiver(self.folder / "relay.toml", environ=ENVIRON if environ is None else environ, **options)
 
     @property
     def calls(self):
@@ -215,9 +213,7 @@ async def fastapi(made, method, url, headers, body):
 
 
 async def starlette(made, method, url, headers, body):
-    return await _asgi(
-        Starlette(routes=relay.frameworks.starlette.webhooks(made)), method, url, headers, body
-    )
+    return await _asgi(Starlette(routes=relay.frameworks.starlette.webhooks(made)), method, url, headers, body)
 
 
 async def _asgi(app, method, url, headers, body):

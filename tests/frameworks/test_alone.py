@@ -15,9 +15,9 @@ from twilio.request_validator import RequestValidator
 import relay.frameworks.django
 from relay.errors import ConfigError, HandlersError, UsageError
 from relay.frameworks.loading import receiver
-from relay.model.claim import Claim
+from relay.model.admission import Claim
 from relay.receiver import Incoming
-from relay.store.keys import SqliteKeys
+from relay.store.idempotency import SqliteKeyStore
 
 
 def request(body, headers, path="/webhooks/stripe"):
@@ -40,9 +40,7 @@ def test_a_secret_that_is_missing_is_named_at_the_start(project, secrets):
 def test_a_secret_that_nothing_checks_with_is_refused(project, secrets):
     toml = project.folder / "relay.toml"
     toml.write_text(toml.read_text().replace("[sources.stripe]", "[sources.stripe-live]"))
-    with pytest.raises(
-        ConfigError, match=r"sources\.stripe-live: it has a secret, and nothing says how it signs"
-    ):
+    with pytest.raises(ConfigError, match=r"sources\.stripe-live: it has a secret, and nothing says how it signs"):
         project.receiver(secrets)
 
 
@@ -143,7 +141,7 @@ async def test_a_store_that_is_away_asks_the_sender_to_try_again(project, paid):
 def test_keys_are_shared_between_processes_and_a_claim_of_the_dead_ends(tmp_path):
     path = tmp_path / "received.db"
     code = (
-        "import sys; from pathlib import Path; from relay.store.keys import SqliteKeys; "
+        "import sys; from pathlib import Path; from relay.store.idempotency import SqliteKeys; "
         "keys = SqliteKeys(Path(sys.argv[1]), lease=float(sys.argv[2])); print(keys.claim('a', 'k').value)"
     )
 
@@ -154,7 +152,7 @@ def test_keys_are_shared_between_processes_and_a_claim_of_the_dead_ends(tmp_path
         return done.stdout.strip()
 
     assert elsewhere(300) == "mine"
-    keys = SqliteKeys(path)
+    keys = SqliteKeyStore(path)
     assert keys.claim("a", "k") is Claim.BUSY
     keys.settle("a", "k", done=False)
     assert keys.claim("a", "k") is Claim.MINE
@@ -188,9 +186,7 @@ async def test_the_async_client_that_django_has_for_tests_is_understood(project,
     body, headers = paid()
     with override_settings(ROOT_URLCONF=module.__name__):
         client = AsyncClient()
-        told = await client.post(
-            "/webhooks/stripe?a=1", body, content_type="application/json", headers=headers
-        )
+        told = await client.post("/webhooks/stripe?a=1", body, content_type="application/json", headers=headers)
     assert told.status_code == 200
 
 
@@ -207,14 +203,10 @@ async def test_the_async_client_that_django_has_for_tests_is_understood(project,
         ("https://shop.example/webhooks/twilio", "http://app.example", "http://app.example", 401),
     ],
 )
-def test_a_signed_address_is_the_public_url_or_else_the_request_s_own(
-    project, secrets, public, called, seen, status
-):
+def test_a_signed_address_is_the_public_url_or_else_the_request_s_own(project, secrets, public, called, seen, status):
     if public:
         toml = project.folder / "relay.toml"
-        toml.write_text(
-            toml.read_text().replace("[sources.twilio]", f'[sources.twilio]\npublic_url = "{public}"')
-        )
+        toml.write_text(toml.read_text().replace("[sources.twilio]", f'[sources.twilio]\npublic_url = "{public}"'))
     signed = RequestValidator(secrets["TWILIO_AUTH_TOKEN"]).compute_signature(
         f"{called}/webhooks/twilio", {"MessageSid": "SM1"}
     )

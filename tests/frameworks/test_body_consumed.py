@@ -230,9 +230,7 @@ async def test_fewer_bytes_than_announced_are_never_called_a_wrong_signature(mad
     assert says_that_the_body_was_read(caplog, f"{len(left)} of its 40 bytes")
 
 
-@pytest.mark.parametrize(
-    "prefix", ["", "/api", "/webhooks", "/webhooks/webhooks", "/a/<tenant>", "/webhooks%20"]
-)
+@pytest.mark.parametrize("prefix", ["", "/api", "/webhooks", "/webhooks/webhooks", "/a/<tenant>", "/webhooks%20"])
 def test_in_flask_any_prefix_of_the_app_is_left_off(made, project, command, prefix):
     app = Flask("app")
     outer = Blueprint("outer", __name__)

@@ -73,9 +73,7 @@ async def test_slack_is_shaken_hands_with_and_no_handler_hears_of_it(put, projec
     body = json.dumps({"type": "url_verification", "challenge": "c-1"}).encode()
     stamp = str(int(time.time()))
     signed = SignatureVerifier(secrets["SLACK_SIGNING_SECRET"]).generate_signature(timestamp=stamp, body=body)
-    told = await put(
-        "/webhooks/slack", body, {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": signed}
-    )
+    told = await put("/webhooks/slack", body, {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": signed})
     assert told.status == 200
     assert b"c-1" in told.body
     assert told.headers["X-Content-Type-Options"] == "nosniff"
@@ -106,9 +104,7 @@ async def test_address_rate_size_path_and_listed_events(put, project, paid):
     assert [call[1] for call in project.calls] == ["slow", "slow"]
 
 
-@pytest.mark.parametrize(
-    ("mood", "status", "wait"), [("retry", 503, "7"), ("failed", 500, None), ("raise", 500, "5")]
-)
+@pytest.mark.parametrize(("mood", "status", "wait"), [("retry", 503, "7"), ("failed", 500, None), ("raise", 500, "5")])
 async def test_a_handler_that_fails_lets_the_provider_try_again(put, project, paid, mood, status, wait):
     body, headers = paid(mood=mood)
     first = await put("/webhooks/stripe", body, headers)

@@ -12,10 +12,10 @@ from textwrap import dedent
 import pytest
 
 from relay.clock import SystemClock
-from relay.handlers import Event, load
-from relay.handlers.crew import Crew
-from relay.handlers.event import Judgement
-from relay.handlers.options import HandlerOptions
+from relay.handlers import Event, load_handlers
+from relay.handlers.environment import HandlerOptions
+from relay.handlers.event import EventMetadata
+from relay.handlers.worker_pool import WorkerPool
 from relay.model.event import Capture, Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -41,7 +41,7 @@ _number = itertools.count()
 @pytest.fixture
 def loaded(write):
     """Load a handlers file in this process, under a name of its own, as an app would that has no relay."""
-    return lambda text: load(write(text, f"handlers_{next(_number)}.py"))
+    return lambda text: load_handlers(write(text, f"handlers_{next(_number)}.py"))
 
 
 @pytest.fixture
@@ -56,14 +56,9 @@ def crew(tmp_path):
     @asynccontextmanager
     async def opened(name="handlers.py", seconds=60, **more):
         options = HandlerOptions(
-            target="app",
-            path=tmp_path / name,
-            folder=tmp_path,
-            timeout=seconds,
-            environ=dict(os.environ),
-            **more,
+            target="app", path=tmp_path / name, folder=tmp_path, timeout=seconds, environ=dict(os.environ), **more
         )
-        made = Crew(options, SystemClock())
+        made = WorkerPool(options, SystemClock())
         try:
             yield made
         finally:
@@ -88,7 +83,7 @@ def run():
             received_at=NOW,
         )
         known = {"verdict": Verdict.VERIFIED, "id": 42, "provider": source} | more
-        return await crew.run(capture, Judgement(type=type_, **known))
+        return await crew.run(capture, EventMetadata(type=type_, **known))
 
     return go
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from relay.clock import SystemClock
 from relay.config import load
-from relay.handlers.child import KEPT
-from relay.handlers.crew import Crew
-from relay.handlers.frames import Frames, frame
-from relay.handlers.worker import BrokenError
-from relay.model.delivery import Retry, Succeeded
+from relay.handlers.protocol import FrameReader, encode_frame
+from relay.handlers.worker import BrokenFileError
+from relay.handlers.worker_main import KEPT_OUTPUT
+from relay.handlers.worker_pool import WorkerPool
+from relay.model.delivery import AttemptRetry, AttemptSucceeded
 
 
 async def test_a_handler_sees_the_event_as_it_was_received(write, crew, run):
@@ -30,13 +30,8 @@ async def test_a_handler_sees_the_event_as_it_was_received(write, crew, run):
     """)
     body = '{"näme": "Zoë ☃"}'.encode()
     async with crew() as it:
-        ran = await run(
-            it,
-            body,
-            headers=(("X-Greeting", "grüß".encode().decode("latin-1")),),
-            idempotency_key="evt_1",
-        )
-    assert ran.outcome == Succeeded("it ran")
+        ran = await run(it, body, headers=(("X-Greeting", "grüß".encode().decode("latin-1")),), idempotency_key="evt_1")
+    assert ran.outcome == AttemptSucceeded("it ran")
     assert ran.output.text.splitlines() == [
         'Zoë ☃|{"näme": "Zoë ☃"}',
         "grüß|application/json",
@@ -77,7 +72,7 @@ async def test_a_failed_run_keeps_what_it_printed(write, crew, run):
     """)
     async with crew() as it:
         ran = await run(it)
-    assert ran.outcome == Retry("handler it failed: ValueError: no amount (handlers.py, line 7)")
+    assert ran.outcome == AttemptRetry("handler it failed: ValueError: no amount (handlers.py, line 7)")
     assert ran.output.text == "so far\n"
     assert ran.output.traceback.splitlines()[:3] == [
         "Traceback (most recent call last):",
@@ -101,23 +96,23 @@ async def test_output_beyond_64_kib_is_cut_and_says_so(write, crew, run, printin
     async with crew() as it:
         ran = await run(it)
         after = await run(it)
-    assert (ran.outcome, ran.output.cut) == (Succeeded("it ran"), True)
-    assert KEPT - 2 <= len(ran.output.text.encode()) <= KEPT
+    assert (ran.outcome, ran.output.cut) == (AttemptSucceeded("it ran"), True)
+    assert KEPT_OUTPUT - 2 <= len(ran.output.text.encode()) <= KEPT_OUTPUT
     assert after.output.text == ran.output.text
 
 
 async def test_exactly_64_kib_are_not_cut(write, crew, run):
-    write(f"@on('stripe')\ndef it(event):\n    print('x' * {KEPT}, end='')\n")
+    write(f"@on('stripe')\ndef it(event):\n    print('x' * {KEPT_OUTPUT}, end='')\n")
     async with crew() as it:
         ran = await run(it)
-    assert (len(ran.output.text), ran.output.cut) == (KEPT, False)
+    assert (len(ran.output.text), ran.output.cut) == (KEPT_OUTPUT, False)
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 async def test_whatever_bytes_are_printed_come_back_as_text(shared_echo, run, printed):
     ran = await run(shared_echo, printed)
-    assert ran.outcome == Succeeded("it ran")
+    assert ran.outcome == AttemptSucceeded("it ran")
     assert ran.output.text == printed.decode("utf-8", "backslashreplace")
 
 
@@ -156,9 +151,9 @@ async def test_a_handler_that_ends_the_program_ends_its_own_attempt_only(write, 
     """)
     async with crew() as it:
         ran, after = await run(it, b"1"), await run(it, b"2")
-    assert ran.outcome == Retry(said)
+    assert ran.outcome == AttemptRetry(said)
     assert ran.output.text == "before\n"
-    assert after.outcome == Succeeded("it ran")
+    assert after.outcome == AttemptSucceeded("it ran")
 
 
 async def test_a_handler_that_closes_its_output_spoils_no_later_run(write, crew, run):
@@ -177,7 +172,7 @@ async def test_a_handler_that_closes_its_output_spoils_no_later_run(write, crew,
     async with crew() as it:
         for body in (b"1", b"3", b"2", b"3"):
             ran = await run(it, body)
-            assert (ran.outcome, ran.output.text) == (Succeeded("it ran"), "here\n")
+            assert (ran.outcome, ran.output.text) == (AttemptSucceeded("it ran"), "here\n")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +203,7 @@ async def test_a_handler_without_end_is_ended_with_its_process_and_says_where_it
         async with asyncio.timeout(60):
             ran = await run(it)
         pid = int(ran.output.text.split()[1])
-        assert ran.outcome == Retry("took longer than 3 s, so its process was ended")
+        assert ran.outcome == AttemptRetry("took longer than 3 s, so its process was ended")
         if "pass" not in line:
             assert line in ran.output.traceback
         assert ran.output.traceback.startswith("It was here (most recent call last):\n")
@@ -369,7 +364,7 @@ async def test_a_broken_file_raises_until_it_is_mended(write, crew, run, tmp_pat
         write(text)
     async with crew(patience=3.0 if "while" in (text or "") else 60.0) as it:
         for _ in range(2):
-            with pytest.raises(BrokenError) as raised:
+            with pytest.raises(BrokenFileError) as raised:
                 await run(it)
             assert raised.value.sentence.startswith(said)
         assert it.error is not None
@@ -383,7 +378,7 @@ async def test_a_broken_file_raises_until_it_is_mended(write, crew, run, tmp_pat
 async def test_a_missing_module_that_appears_mends_the_file(write, crew, run):
     write("import billing\n@on('stripe')\ndef it(event):\n    print(billing.WORD)\n")
     async with crew() as it:
-        with pytest.raises(BrokenError, match="No module named 'billing'") as raised:
+        with pytest.raises(BrokenFileError, match="No module named 'billing'") as raised:
             await run(it)
         assert raised.value.hint == f"install it where relay is installed, {sys.prefix}, or correct its name"
         write("WORD = 'there'\n", "billing.py", head="")
@@ -401,7 +396,7 @@ async def test_a_file_outside_the_project_has_neighbours_of_its_own(write, crew,
     )
     (tmp_path / "project/relay.toml").write_text('[targets.app]\nhandler = "../elsewhere/handlers.py"\n')
     options = load(tmp_path / "project/relay.toml", environ=os.environ).targets["app"].options
-    it = Crew(options, SystemClock())
+    it = WorkerPool(options, SystemClock())
     try:
         ran = await run(it)
     finally:
@@ -410,9 +405,7 @@ async def test_a_file_outside_the_project_has_neighbours_of_its_own(write, crew,
     assert f'File "{tmp_path}/elsewhere/handlers.py", line 7' in ran.output.traceback
 
 
-async def test_the_processes_end_with_the_crew_and_what_is_registered_for_the_end_runs(
-    write, crew, run, tmp_path
-):
+async def test_the_processes_end_with_the_crew_and_what_is_registered_for_the_end_runs(write, crew, run, tmp_path):
     write("""
         import atexit, os, pathlib
 
@@ -471,12 +464,11 @@ async def test_a_file_named_as_a_module_of_python_shadows_nothing(write, crew, r
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([b"a", b"b"]), st.binary(max_size=50))),
-    st.lists(st.integers(1, 20), min_size=1),
+    st.lists(st.tuples(st.sampled_from([b"a", b"b"]), st.binary(max_size=50))), st.lists(st.integers(1, 20), min_size=1)
 )
 def test_frames_come_whole_out_of_any_pieces(sent, cuts):
-    data = b"".join(frame(kind, content) for kind, content in sent)
-    frames, got = Frames(), []
+    data = b"".join(encode_frame(kind, content) for kind, content in sent)
+    frames, got = FrameReader(), []
     while data:
         size = cuts[len(got) % len(cuts)]
         got += frames.feed(data[:size])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay import Event
-from relay.model.delivery import Failed, Retry, Succeeded
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
@@ -36,16 +36,16 @@ async def test_the_reply_of_the_docs_is_a_reply(loaded):
 @pytest.mark.parametrize(("name", "block"), SHIPPING, ids=[name for name, _ in SHIPPING])
 async def test_every_block_is_a_handlers_file_that_ships_what_is_paid(loaded, capfd, name, block):
     handlers = loaded(block)
-    assert (await handlers.run(PAID)).outcome == Succeeded("ship ran")
+    assert (await handlers.run(PAID)).outcome == AttemptSucceeded("ship ran")
     assert "shipping in_1\n" in capfd.readouterr().out
 
 
 async def test_the_example_of_the_docs_answers_as_they_say(loaded):
     handlers = loaded(BLOCKS[0][1])
     push = {"source": "github", "type": "push"}
-    assert (await handlers.run(Event(**push, payload={"ref": "refs/heads/x"}))).outcome == Failed(
+    assert (await handlers.run(Event(**push, payload={"ref": "refs/heads/x"}))).outcome == AttemptFailed(
         "only main is deployed"
     )
-    assert (await handlers.run(Event(**push, payload={"ref": "refs/heads/main"}))).outcome == Retry(
+    assert (await handlers.run(Event(**push, payload={"ref": "refs/heads/main"}))).outcome == AttemptRetry(
         "the queue is full", after=60, firm=True
     )

@@ -8,7 +8,7 @@ import pytest
 
 from relay import Event, Failed, Retry
 from relay.errors import HandlersError
-from relay.handlers import Headers, load
+from relay.handlers import Headers, load_handlers
 from relay.model import delivery
 
 ORDER = """
@@ -44,7 +44,7 @@ async def test_every_use_runs_before_every_handler_each_in_the_order_of_the_file
     handlers = loaded(ORDER)
     ran = await handlers.run(event())
     assert seen(handlers) == ["first", "second", "last", "invoices"]
-    assert ran.outcome == delivery.Succeeded("last ran; invoices ran")
+    assert ran.outcome == delivery.AttemptSucceeded("last ran; invoices ran")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ async def test_every_use_runs_before_every_handler_each_in_the_order_of_the_file
 async def test_a_handler_gets_the_events_its_patterns_fit(loaded, event, decorator, source, type_, runs):
     handlers = loaded(f"{decorator}\ndef it(event):\n    pass\n")
     ran = await handlers.run(event(source=source, type=type_))
-    assert ran.outcome == delivery.Succeeded("it ran" if runs else f"no handler is for {type_}")
+    assert ran.outcome == delivery.AttemptSucceeded("it ran" if runs else f"no handler is for {type_}")
 
 
 async def test_one_function_may_stand_below_several_decorators_and_share_its_name(loaded, event):
@@ -96,18 +96,18 @@ async def test_two_files_and_a_file_loaded_twice_know_nothing_of_each_other(load
 @pytest.mark.parametrize(
     ("body", "outcome"),
     [
-        ("return None", delivery.Succeeded("it ran")),
-        ("return Retry('not yet')", delivery.Retry("not yet", firm=True)),
-        ("raise Retry('not yet', after=30)", delivery.Retry("not yet", after=30, firm=True)),
-        ("return Retry(after=0)", delivery.Retry("it asks for another try", after=0, firm=True)),
-        ("return Retry", delivery.Retry("it asks for another try", firm=True)),
-        ("raise Failed('no such order')", delivery.Failed("no such order")),
-        ("raise Failed", delivery.Failed("it gave up")),
-        ("return Failed(Odd())", delivery.Failed("a Odd that cannot be shown: RuntimeError")),
-        ("raise NotYet()", delivery.Retry("it asks for another try", firm=True)),
-        ("return 'ok'", delivery.Succeeded("it ran; the str it returned means nothing here")),
-        ("return [Failed]", delivery.Succeeded("it ran; the list it returned means nothing here")),
-        ("return later(event)", delivery.Retry("from a coroutine", firm=True)),
+        ("return None", delivery.AttemptSucceeded("it ran")),
+        ("return Retry('not yet')", delivery.AttemptRetry("not yet", firm=True)),
+        ("raise Retry('not yet', after=30)", delivery.AttemptRetry("not yet", after=30, firm=True)),
+        ("return Retry(after=0)", delivery.AttemptRetry("it asks for another try", after=0, firm=True)),
+        ("return Retry", delivery.AttemptRetry("it asks for another try", firm=True)),
+        ("raise Failed('no such order')", delivery.AttemptFailed("no such order")),
+        ("raise Failed", delivery.AttemptFailed("it gave up")),
+        ("return Failed(Odd())", delivery.AttemptFailed("a Odd that cannot be shown: RuntimeError")),
+        ("raise NotYet()", delivery.AttemptRetry("it asks for another try", firm=True)),
+        ("return 'ok'", delivery.AttemptSucceeded("it ran; the str it returned means nothing here")),
+        ("return [Failed]", delivery.AttemptSucceeded("it ran; the list it returned means nothing here")),
+        ("return later(event)", delivery.AttemptRetry("from a coroutine", firm=True)),
     ],
 )
 @pytest.mark.parametrize("kind", ["def", "async def"])
@@ -150,24 +150,22 @@ async def test_an_answer_of_use_ends_the_run(loaded, event):
         def it(event):
             seen.append("it")
     """)
-    assert (await handlers.run(event())).outcome == delivery.Failed("not verified")
+    assert (await handlers.run(event())).outcome == delivery.AttemptFailed("not verified")
     assert seen(handlers) == []
-    assert (await handlers.run(event(verdict="verified"))).outcome == delivery.Succeeded("it ran")
+    assert (await handlers.run(event(verdict="verified"))).outcome == delivery.AttemptSucceeded("it ran")
     assert seen(handlers) == ["after", "it"]
 
 
 @pytest.mark.parametrize(
     ("answers", "outcome"),
     [
-        (("None", "Failed('b')"), delivery.Failed("b")),
-        (("Failed('a')", "Retry('b')"), delivery.Retry("a; b", firm=True)),
-        (("Retry('a', after=9)", "Retry('b', after=7)"), delivery.Retry("a; b", after=9, firm=True)),
-        (("Retry('a')", "None"), delivery.Retry("a", firm=True)),
+        (("None", "Failed('b')"), delivery.AttemptFailed("b")),
+        (("Failed('a')", "Retry('b')"), delivery.AttemptRetry("a; b", firm=True)),
+        (("Retry('a', after=9)", "Retry('b', after=7)"), delivery.AttemptRetry("a; b", after=9, firm=True)),
+        (("Retry('a')", "None"), delivery.AttemptRetry("a", firm=True)),
     ],
 )
-async def test_all_handlers_of_an_event_run_and_a_retry_counts_before_a_failure(
-    loaded, event, answers, outcome
-):
+async def test_all_handlers_of_an_event_run_and_a_retry_counts_before_a_failure(loaded, event, answers, outcome):
     handlers = loaded(f"""
         seen = []
 
@@ -209,7 +207,7 @@ async def test_whatever_is_raised_is_a_retry_with_its_place(loaded, event, kind,
     """)
     async with asyncio.timeout(60):
         ran = await handlers.run(event())
-    assert isinstance(ran.outcome, delivery.Retry)
+    assert isinstance(ran.outcome, delivery.AttemptRetry)
     assert ran.outcome.detail.startswith("handler it failed: ")
     assert error.partition("(")[0].rpartition(".")[2] in ran.outcome.detail
     assert f"raise {error}" in ran.traceback
@@ -269,7 +267,7 @@ async def test_the_event_loop_goes_on_while_a_plain_function_sleeps(loaded, even
         running = group.create_task(handlers.run(event()))
         await asyncio.sleep(0)
         release.set()
-    assert running.result().outcome == delivery.Succeeded("it ran")
+    assert running.result().outcome == delivery.AttemptSucceeded("it ran")
 
 
 def test_an_event_is_frozen_and_can_be_made_by_hand(event):
@@ -328,9 +326,9 @@ def test_a_file_that_cannot_be_run_is_an_error_with_its_line(loaded, text, said)
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path, write):
     with pytest.raises(HandlersError, match=r"there is no file gone\.py"):
-        load(tmp_path / "gone.py")
+        load_handlers(tmp_path / "gone.py")
     with pytest.raises(HandlersError, match="is a folder"):
-        load(tmp_path)
+        load_handlers(tmp_path)
 
 
 def test_a_mistake_in_a_neighbour_is_told_with_the_neighbours_line(loaded, write):

@@ -103,9 +103,7 @@ async def test_the_wait_a_handler_asks_for_may_be_as_long_as_the_policys_longest
 
     await eventually(tried)
     found = await settled(at, 1, "pending")
-    due, tried_at = (
-        datetime.fromisoformat(text) for text in (found["due_at"], found["attempts"][0]["started_at"])
-    )
+    due, tried_at = (datetime.fromisoformat(text) for text in (found["due_at"], found["attempts"][0]["started_at"]))
     assert 4990 < (due - tried_at).total_seconds() < 5010
 
 
@@ -113,11 +111,7 @@ async def test_a_replay_runs_the_handler_again_with_what_was_edited(relay, settl
     at = await relay("@on('test')\ndef it(event):\n    print(event.payload, event.headers.get('x-new'))\n")
     await at.send(data=b'{"n": 1}', headers={"Content-Type": "application/json"})
     await settled(at, 1)
-    edit = {
-        "target": "app",
-        "body": '{"n": 2}',
-        "headers": {"Content-Type": "application/json", "X-New": "y"},
-    }
+    edit = {"target": "app", "body": '{"n": 2}', "headers": {"Content-Type": "application/json", "X-New": "y"}}
     status, made = await at.api("/api/events/1/replay", "POST", json=edit)
     assert status == 202, made
     found = await settled(at, made["delivery"])
@@ -212,9 +206,7 @@ async def test_handlers_that_spin_hold_up_neither_capture_nor_other_targets(
     app = web.Application()
     app.router.add_post("/", take)
     server = await aiohttp_server(app)
-    write(
-        f"@on('test')\n{kind} it(event):\n    print('spinning', flush=True)\n    while True:\n        pass\n"
-    )
+    write(f"@on('test')\n{kind} it(event):\n    print('spinning', flush=True)\n    while True:\n        pass\n")
     once = 'timeout = "10m"\nretry = { attempts = 1 }'
     at = await start(
         f'[targets.spins]\nhandler = "handlers.py"\n{once}\n'
@@ -230,9 +222,7 @@ async def test_handlers_that_spin_hold_up_neither_capture_nor_other_targets(
 
 @pytest.mark.parametrize("kind", ["def", "async def"])
 async def test_a_handler_that_spins_is_ended_and_says_where_it_was(start, write, settled, kind):
-    write(
-        f"@on('test')\n{kind} it(event):\n    print('spinning', flush=True)\n    while True:\n        pass\n"
-    )
+    write(f"@on('test')\n{kind} it(event):\n    print('spinning', flush=True)\n    while True:\n        pass\n")
     at = await start('[targets.spins]\nhandler = "handlers.py"\ntimeout = "3s"\nretry = { attempts = 1 }\n')
     await at.send()
     spun = await settled(at, 1)

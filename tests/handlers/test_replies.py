@@ -9,9 +9,9 @@ import pytest
 
 import relay as package
 from relay.errors import HandlersError, NotFoundError, VaultLockedError
-from relay.handlers import load
-from relay.handlers.run import LONGEST_REPLY
-from relay.model.delivery import Failed, Retry, Succeeded
+from relay.handlers import load_handlers
+from relay.handlers.file import LONGEST_REPLY
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded
 from relay.model.secret import Secret
 from relay.vault import Vault
 
@@ -21,24 +21,22 @@ PASSWORD = "correct horse battery"
 @pytest.mark.parametrize(
     ("body", "outcome", "reply"),
     [
-        ("return {'text': 'Zoë'}", Succeeded("it replied"), {"text": "Zoë"}),
-        ("return {}", Succeeded("it replied"), {}),
-        ("return None", Succeeded("it ran"), None),
-        ("return {'a': object()}", Failed, None),
-        ("return {'a': float('nan')}", Failed, None),
-        (f"return {{'a': 'x' * {LONGEST_REPLY}}}", Failed, None),
+        ("return {'text': 'Zoë'}", AttemptSucceeded("it replied"), {"text": "Zoë"}),
+        ("return {}", AttemptSucceeded("it replied"), {}),
+        ("return None", AttemptSucceeded("it ran"), None),
+        ("return {'a': object()}", AttemptFailed, None),
+        ("return {'a': float('nan')}", AttemptFailed, None),
+        (f"return {{'a': 'x' * {LONGEST_REPLY}}}", AttemptFailed, None),
     ],
 )
 async def test_a_dict_is_the_reply(loaded, event, body, outcome, reply):
     ran = await loaded(f"@on('*')\ndef it(event):\n    {body}\n").run(event())
-    assert ran.outcome == outcome if isinstance(outcome, Succeeded) else isinstance(ran.outcome, outcome)
+    assert ran.outcome == outcome if isinstance(outcome, AttemptSucceeded) else isinstance(ran.outcome, outcome)
     assert (None if ran.reply is None else json.loads(ran.reply)) == reply
 
 
 async def test_the_first_dict_counts_and_one_of_a_use_ends_the_run(loaded, event):
-    two = loaded(
-        "@on('*')\ndef a(e): pass\n@on('*')\ndef b(e): return {'n': 2}\n@on('*')\ndef c(e): return {'n': 3}\n"
-    )
+    two = loaded("@on('*')\ndef a(e): pass\n@on('*')\ndef b(e): return {'n': 2}\n@on('*')\ndef c(e): return {'n': 3}\n")
     assert json.loads((await two.run(event())).reply) == {"n": 2}
     first = loaded("@use\ndef a(e): return {'n': 1}\n@on('*')\ndef b(e): raise RuntimeError\n")
     assert json.loads((await first.run(event())).reply) == {"n": 1}
@@ -46,7 +44,7 @@ async def test_the_first_dict_counts_and_one_of_a_use_ends_the_run(loaded, event
 
 async def test_a_reply_is_not_given_where_another_handler_failed(loaded, event):
     ran = await loaded("@on('*')\ndef a(e): return {}\n@on('*')\ndef b(e): raise RuntimeError\n").run(event())
-    assert isinstance(ran.outcome, Retry)
+    assert isinstance(ran.outcome, AttemptRetry)
     assert ran.reply is None
 
 
@@ -134,7 +132,7 @@ async def _count(outputs, count):
 
 def test_outside_relay_a_secret_is_a_variable(monkeypatch):
     # An app of another test may have set where its threads find secrets.
-    monkeypatch.setattr("relay.handlers.secrets._default", None)
+    monkeypatch.setattr("relay.handlers.environment._default", None)
     monkeypatch.setenv("SHOP_KEY", "value")
     assert package.secret("shop_key") == package.secret("env:SHOP_KEY") == "value"
     for name in ("gone", "vault:shop_key", "env:gone"):
@@ -177,7 +175,7 @@ async def test_a_file_in_a_package_imports_its_neighbours_with_a_dot(package_fil
         "handlers.py": HANDLERS,
     })  # fmt: skip
     for _ in range(2):  # the second time its name is taken
-        ran = await load(folder / "handlers.py", folder.parent).run(event())
+        ran = await load_handlers(folder / "handlers.py", folder.parent).run(event())
         assert json.loads(ran.reply) == {"word": "near", "deep": "near"}
 
 
@@ -186,14 +184,14 @@ async def test_a_file_in_a_package_that_imports_nothing_by_a_dot_starts_no_packa
         "__init__.py": "raise RuntimeError('the whole app')\n", "words.py": "WORD = 'near'\n",
         "handlers.py": "from relay import on\nfrom words import WORD\n@on('*')\ndef it(e): return {'word': WORD}\n",
     })  # fmt: skip
-    ran = await load(folder / "handlers.py", folder.parent).run(event())
+    ran = await load_handlers(folder / "handlers.py", folder.parent).run(event())
     assert json.loads(ran.reply) == {"word": "near"}
 
 
 def test_without_a_package_the_message_names_what_works(package_file):
     folder = package_file({"handlers.py": HANDLERS, "words.py": "WORD = 1\n"})
     with pytest.raises(HandlersError) as raised:
-        load(folder / "handlers.py", folder.parent)
+        load_handlers(folder / "handlers.py", folder.parent)
     assert "__init__.py" in raised.value.hint
     assert "from words import" in raised.value.hint
 
@@ -207,7 +205,7 @@ def test_no_package_is_asked_for_where_it_would_not_help(package_file, files, ro
     handlers = f"from relay import on\n{line}\n@on('*')\ndef it(e): return {{}}\n"
     folder = package_file({**files, "handlers.py": handlers})
     with pytest.raises(HandlersError) as raised:
-        load(folder / "handlers.py", folder / root)
+        load_handlers(folder / "handlers.py", folder / root)
     assert raised.value.hint == "write it without the dots: from words import …"
 
 
@@ -217,4 +215,4 @@ async def test_a_package_name_that_something_else_has_is_left_alone(package_file
     folder = package_file({"__init__.py": "", "words.py": "WORD = 1\n", "handlers.py": HANDLERS})
     monkeypatch.setitem(sys.modules, folder.name, types.ModuleType(folder.name))
     with pytest.raises(HandlersError, match="relative import"):
-        load(folder / "handlers.py", folder.parent)
+        load_handlers(folder / "handlers.py", folder.parent)

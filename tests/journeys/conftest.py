@@ -14,7 +14,7 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import async_playwright
 
-from relay.app import running
+from relay.app import run_relay
 from relay.config import Overrides, load
 
 SECRET = "whsec_journey_secret"
@@ -59,9 +59,7 @@ class App:
         if len(self.got) == self.room:
             self.open.clear()
         await self.open.wait()
-        parts = dict(
-            part.split("=", 1) for part in request.headers.get("Stripe-Signature", "t=,v1=").split(",")
-        )
+        parts = dict(part.split("=", 1) for part in request.headers.get("Stripe-Signature", "t=,v1=").split(","))
         good = hmac.compare_digest(sign(body, parts["t"]), parts["v1"])
         return web.json_response({"verified": good}, status=self.status)
 
@@ -81,7 +79,7 @@ class Site:
         path.write_text(toml)
         ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
         config = load(path, Overrides(**ports | overrides), ENVIRON)
-        self.running = running(config)
+        self.running = run_relay(config)
         self.relay = await self.running.__aenter__()
 
     async def stop(self):
@@ -162,9 +160,7 @@ PAYMENT = {
 async def browser(require_program):
     (chromium,) = require_program("chromium")
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=chromium, args=["--font-render-hinting=none"]
-        )
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--font-render-hinting=none"])
         yield browser
         await browser.close()
 
@@ -187,7 +183,7 @@ async def site(browser, app, tmp_path):
             f"[sources.stripe]\nsecret = 'env:STRIPE_WEBHOOK_SECRET'\n[targets.app]\nforward = '{app.url}'\n"
             "[emails.receipt]\nto = '{{ payload.to }}'\nsubject = 'Paid'\n"
             'text = "Hello"\n[smtp]\nhost = "127.0.0.1"\nport = 1\nsecurity = "none"\n'
-            'sender = "relay@example.com"\nallow_recipients = ["*@example.com"]\n',
+            'sender = "relay@example.com"\nallow_recipients = ["*@example.com"]\n'
         )
         stack.push_async_callback(site.stop)
         yield site

@@ -32,9 +32,7 @@ async def test_a_rejected_event_names_the_field_where_it_broke(site):
     await ruled(site)
     assert await site.send({"data": {}}, "/webhooks/shop") == 400
     page = await site.page("/events/1")
-    await until(
-        page, "document.querySelector('.hops > .wire').innerText === 'Schema: data.amount is missing'"
-    )
+    await until(page, "document.querySelector('.hops > .wire').innerText === 'Schema: data.amount is missing'")
     assert await page.evaluate("document.querySelector('#e-1').innerText.includes('data.amount is missing')")
     await page.keyboard.press("3")
     await until(page, "location.pathname === '/events/1/verification'")
@@ -56,9 +54,7 @@ async def test_a_long_reason_stays_inside_its_line(site, width):
     )
     assert await page.evaluate(inside)
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert "no_line_has_room_for" in await page.evaluate(
-        "document.querySelector('.hops > .wire .chip').title"
-    )
+    assert "no_line_has_room_for" in await page.evaluate("document.querySelector('.hops > .wire .chip').title")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -61,9 +61,7 @@ async def test_one_click_recovers_what_was_missed_and_says_so_in_place(site):
     assert await page.evaluate("document.querySelectorAll('#catch-up tbody tr').length") == 11
     assert await page.evaluate("location.pathname") == "/sources/stripe"
     await page.click("#catch-up .banner a")
-    await until(
-        page, "location.pathname === '/events' && document.querySelectorAll('#rows .row').length === 12"
-    )
+    await until(page, "location.pathname === '/events' && document.querySelectorAll('#rows .row').length === 12")
     assert await page.evaluate("document.querySelectorAll('#rows [title^=Recovered]').length") == 12
 
 
@@ -74,9 +72,7 @@ async def test_what_is_recovered_slides_in_live(site):
     await until(page, "document.querySelectorAll('#rows .row').length === 1")
     token = site.relay.login_url.rpartition("=")[2]
     async with site.session.post(
-        f"{site.dashboard}/api/catch-up",
-        json={"source": "stripe"},
-        headers={"Authorization": f"Bearer {token}"},
+        f"{site.dashboard}/api/catch-up", json={"source": "stripe"}, headers={"Authorization": f"Bearer {token}"}
     ) as response:
         # The event that came by itself is one of those that Stripe lists.
         assert (await response.json())["summary"] == "found 3, 1 was here, 2 recovered"

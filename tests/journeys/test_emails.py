@@ -72,10 +72,7 @@ async def test_it_is_sent_once_and_again_only_by_force(mailing):
     await page.click("[data-send]")
     await until(page, "document.querySelector('.result').innerText.includes('kept in the outbox')")
     await page.click("[data-send]")
-    await until(
-        page,
-        "document.querySelector('#errors-email').innerText.includes('was kept in the outbox with hello')",
-    )
+    await until(page, "document.querySelector('#errors-email').innerText.includes('was kept in the outbox with hello')")
     await page.click("input[name=force]")
     await page.click("[data-send]")
     await until(page, "document.querySelectorAll('.result .sent').length === 2")
@@ -88,17 +85,13 @@ async def test_a_recipient_that_is_none_is_named_beside_the_form(mailing):
     page = await opened(mailing)
     await page.evaluate("document.querySelector('#em-to').value = 'a@example.com, b@'")
     await page.click("[data-send]")
-    await until(
-        page, "document.querySelector('#errors-email').innerText.includes(\"'b@' is not one mail address\")"
-    )
+    await until(page, "document.querySelector('#errors-email').innerText.includes(\"'b@' is not one mail address\")")
     assert await mailing.relay.store.deliveries.page() == ()
 
 
 async def test_a_dry_run_is_reached_from_the_targets_and_sends_nothing(mailing):
     await mailing.stop()
-    await mailing.start(
-        TOML + '[targets.hello]\nemail = "hello"\n[[routes]]\nwhen = "false"\nto = ["hello"]\n'
-    )
+    await mailing.start(TOML + '[targets.hello]\nemail = "hello"\n[[routes]]\nwhen = "false"\nto = ["hello"]\n')
     page = await mailing.page("/targets")
     await page.click("a[href^='/emails/dry-run']")
     await until(page, "document.querySelector('h1')?.innerText === 'Dry run of e-mails'")

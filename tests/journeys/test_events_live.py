@@ -123,13 +123,7 @@ async def test_results_of_deliveries_arrive_in_the_row_and_the_hop_line(site):
 
 
 async def test_after_a_restart_the_page_catches_up_by_itself(site):
-    site.allowed = (
-        "ERR_CONNECTION_REFUSED",
-        "ERR_INCOMPLETE_CHUNKED",
-        "htmx:sse:error",
-        "Failed to fetch",
-        "401",
-    )
+    site.allowed = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "htmx:sse:error", "Failed to fetch", "401")
     await site.send()
     page = await site.page()
     await until(page, LIVE)

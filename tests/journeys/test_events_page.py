@@ -61,10 +61,7 @@ async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site, settle
     await page.keyboard.press("Enter")
     await until(page, "document.querySelectorAll('.tok').length === 2")
     await until(page, f"{IDS}.join() === '2'")
-    assert (
-        await page.evaluate("new URLSearchParams(location.search).get('q')")
-        == "source:stripe verdict:invalid"
-    )
+    assert await page.evaluate("new URLSearchParams(location.search).get('q')") == "source:stripe verdict:invalid"
     assert await page.evaluate(f"{FOCUS}.id") == "q"
     await until(page, "document.querySelector('#count').textContent.includes('1 matches')")
     await site.send()
@@ -129,9 +126,7 @@ async def test_a_replay_sends_again_and_verifies_even_when_edited(site):
 
 
 async def test_the_payload_is_walked_folded_copied_and_searched(site, settle):
-    body = json.dumps(
-        {"data": {"object": {"amount": 4800, "tags": ["a", "b"], "name": "x\ny"}}, "id": "e1"}
-    ).encode()
+    body = json.dumps({"data": {"object": {"amount": 4800, "tags": ["a", "b"], "name": "x\ny"}}, "id": "e1"}).encode()
     await site.send(body)
     page = await site.page("/events/1")
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=site.dashboard)
@@ -184,17 +179,14 @@ async def test_five_megabytes_stay_usable(site):
 
 async def test_hostile_captures_are_shown_and_do_nothing(site, settle):
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script></textarea></template><hx-partial hx-target=body>"
-    sneaky = {
-        "hx": '" hx-get="/events/1/body" hx-trigger="load',
-        evil: {"a": evil, "b": "javascript:alert(3)"},
-    }
+    sneaky = {"hx": '" hx-get="/events/1/body" hx-trigger="load', evil: {"a": evil, "b": "javascript:alert(3)"}}
     await site.send(sneaky, f"/webhooks/test?q={evil}", **{"X-Evil": evil})
     page = await site.page()
     dialogs = []
 
     async def dismiss(dialog):
         dialogs.append(dialog.message)
-        await dialog.dismiss()
+        await dialog.clear_line()
 
     page.on("dialog", dismiss)
     site.requests.clear()

@@ -93,9 +93,7 @@ async def test_paper_gets_the_event_and_nothing_around_it(site):
     page = await site.page("/events/1")
     await page.emulate_media(media="print")
     for part, wanted in {"h2": 1, "#hops": 1, "#payload": 1, ".side": 0, "#rows": 0, ".tabs": 0}.items():
-        assert await page.evaluate(f"document.querySelector('{part}').checkVisibility()") == bool(wanted), (
-            part
-        )
+        assert await page.evaluate(f"document.querySelector('{part}').checkVisibility()") == bool(wanted), part
 
 
 async def test_reduced_motion_leaves_nothing_moving(site):

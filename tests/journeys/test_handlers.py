@@ -45,6 +45,4 @@ async def test_a_failed_run_shows_its_lines_and_a_broken_file_is_said_until_it_i
     # Sent again from the page, the first one goes through as well.
     page = await site.page("/deliveries/1")
     await page.click("#delivery-1 form[action$=retry] button")
-    await until(
-        page, "fetch('/deliveries/1').then(answer => answer.text()).then(text => text.includes('it ran'))"
-    )
+    await until(page, "fetch('/deliveries/1').then(answer => answer.text()).then(text => text.includes('it ran'))")

@@ -32,16 +32,12 @@ async def test_a_run_is_begun_from_an_event_and_its_report_fills_while_it_goes_o
     await until(page, "location.pathname === '/lab/1'")
     await until(page, "document.querySelector('#trial-duplicates .verdict.ok')")
     assert await page.evaluate("document.querySelector('#report h2').textContent") == "Running"
-    assert "Running: 0 of 1 sends." in await page.evaluate(
-        "document.querySelector('#trial-delay').textContent"
-    )
+    assert "Running: 0 of 1 sends." in await page.evaluate("document.querySelector('#trial-delay').textContent")
     await until(page, "!document.querySelector('#report[hx-get]')")
     # The app answers 200 whatever the signature: it says so in the body alone.
     assert await page.evaluate("document.querySelector('#report h2').textContent") == "Failed"
     assert await page.evaluate("!document.querySelector('#cancel')")
-    assert "was taken: 200" in await page.evaluate(
-        "document.querySelector('#trial-wrong-signature').textContent"
-    )
+    assert "was taken: 200" in await page.evaluate("document.querySelector('#trial-wrong-signature').textContent")
     assert len(app.got) == 1 + 3 + 1 + 2
     # Hidden it heard of nothing; it asks when it is back.
     await site.hide(other, hidden=False)
@@ -75,9 +71,7 @@ async def test_the_lab_works_without_script(site):
     async with asyncio.timeout(60):
         while "Passed" not in await page.evaluate("document.querySelector('#report h2').textContent"):
             await site.visit(page, "/lab/1")
-    assert "taken and answered alike" in await page.evaluate(
-        "document.querySelector('#trial-duplicates').innerText"
-    )
+    assert "taken and answered alike" in await page.evaluate("document.querySelector('#trial-duplicates').innerText")
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390, 320])

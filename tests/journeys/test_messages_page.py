@@ -38,9 +38,7 @@ def callback(site):
 
     async def go(sid, status, **more):
         fields = {"MessageSid": sid, "MessageStatus": status, "To": "+491511", **more}
-        async with site.session.post(
-            f"{site.ingress}/webhooks/twilio", data=aiohttp.FormData(fields)
-        ) as answer:
+        async with site.session.post(f"{site.ingress}/webhooks/twilio", data=aiohttp.FormData(fields)) as answer:
             assert answer.status == 200
 
     return go
@@ -69,9 +67,7 @@ async def test_a_message_moves_while_it_is_looked_at_and_nothing_else_does(site,
     assert "30003" in await page.evaluate(TEXT.format("#msteps li:last-child"))
     await until(page, f"{TEXT.format('#m-1')}.includes('Undelivered')")
     assert await page.evaluate("document.activeElement.id") == "m-1"
-    assert (await page.evaluate("document.querySelector('#msteps li:last-child a').href")).endswith(
-        "/events/2"
-    )
+    assert (await page.evaluate("document.querySelector('#msteps li:last-child a').href")).endswith("/events/2")
 
 
 async def test_the_rates_count_on_while_their_numbers_are_read(site, add, callback):
@@ -114,18 +110,13 @@ async def test_a_mail_is_shown_in_its_sandbox_and_stays_there_while_its_message_
 
 
 async def test_what_was_captured_is_text_on_every_part_of_the_page(site, add, callback):
-    await add(
-        channel="email", provider="resend", recipient="ada@example.com", subject=HOSTILE, external_id=HOSTILE
-    )
+    await add(channel="email", provider="resend", recipient="ada@example.com", subject=HOSTILE, external_id=HOSTILE)
     await add(external_id="SM1")
     await callback("SM1", "failed", ErrorMessage=HOSTILE, ErrorCode=HOSTILE[:60])
     for path in ("/messages/1", "/messages/2"):
         page = await site.page(path)
         assert "<script>fetch(" in await page.evaluate("document.querySelector('#main').innerText")
-        assert (
-            await page.evaluate("document.querySelectorAll('#main script, #main [hx-trigger=load]').length")
-            == 0
-        )
+        assert await page.evaluate("document.querySelectorAll('#main script, #main [hx-trigger=load]').length") == 0
 
 
 async def test_without_script_the_page_can_be_read_and_walked(site, add):

@@ -22,17 +22,7 @@ CUT = """[...document.querySelectorAll('main *')].filter(e => {
       || getComputedStyle(p).textOverflow === 'ellipsis') return false;
   return true;
 }).map(e => e.outerHTML.slice(0, 120))"""
-PAGES = (
-    "/sources",
-    "/targets",
-    "/trigger",
-    "/lab",
-    "/doctor",
-    "/settings",
-    "/stats",
-    "/messages",
-    "/deliveries",
-)
+PAGES = ("/sources", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/stats", "/messages", "/deliveries")
 
 
 async def is_visible(page, selector):
@@ -80,8 +70,7 @@ async def test_the_path_of_an_event_with_long_names_is_legible(site, restart, wi
 
 @pytest.mark.parametrize("width", [800, 390])
 @pytest.mark.parametrize(
-    "path",
-    ["/sources", f"/sources/{LONG}", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/deliveries"],
+    "path", ["/sources", f"/sources/{LONG}", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/deliveries"]
 )
 async def test_long_names_push_nothing_out_of_a_narrow_page(site, restart, path, width):
     await restart()

@@ -13,22 +13,13 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "notifications"
-GOOD = {
-    "event_id": 7,
-    "timestamp": "2026-01-02T03:04:05Z",
-    "event_type": "disk.full",
-    "description": "3 GB left",
-}
+GOOD = {"event_id": 7, "timestamp": "2026-01-02T03:04:05Z", "event_type": "disk.full", "description": "3 GB left"}
 
 
 @asynccontextmanager
 async def process(folder, *arguments):
     started = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        sys.executable, *arguments, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         yield started
@@ -49,9 +40,9 @@ async def example(tmp_path):
     folder = tmp_path / "notifications"
     shutil.copytree(EXAMPLE, folder)
     async with process(folder, "client.py", "0") as client:
-        url = re.fullmatch(
-            r"waiting for notifications on (http://127\.0\.0\.1:\d+/notifications)", await line(client)
-        )[1]
+        url = re.fullmatch(r"waiting for notifications on (http://127\.0\.0\.1:\d+/notifications)", await line(client))[
+            1
+        ]
         toml = folder / "relay.toml"
         toml.write_text(toml.read_text().replace("http://127.0.0.1:9000/notifications", url))
         ports = ("--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
@@ -76,11 +67,7 @@ async def test_the_sender_prints_what_the_readme_says_and_the_client_gets_one(ex
     async with process(folder, "send.py", url) as sender:
         out, err = await sender.communicate()
     assert (sender.returncode, err.decode()) == (0, "")
-    told = (
-        (EXAMPLE / "README.md")
-        .read_text()
-        .partition("python send.py                    # sends from Python\n")[2]
-    )
+    told = (EXAMPLE / "README.md").read_text().partition("python send.py                    # sends from Python\n")[2]
     assert out.decode() == told.partition("```")[0]
     assert re.fullmatch(r"disk\.full \d+: only 3 GB are left on /data", await line(client))
 

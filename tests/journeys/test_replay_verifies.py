@@ -114,9 +114,7 @@ async def test_a_week_old_event_replays_into_an_app_that_uses_the_sdk(
     status, event = await at.api("/api/triggers", "POST", json={"source": source, "type": type_})
     assert (status, event["verdict"]) == (201, "verified")
     clock.late = timedelta(0)
-    _, made = await at.api(
-        f"/api/events/{event['id']}/replay", "POST", json={"url": str(server.make_url("/hooks"))}
-    )
+    _, made = await at.api(f"/api/events/{event['id']}/replay", "POST", json={"url": str(server.make_url("/hooks"))})
     async with asyncio.timeout(60):
         while (shape := (await at.api(f"/api/deliveries/{made['delivery']}"))[1])["state"] != "succeeded":
             assert shape["state"] in ("pending", "running"), shape["attempts"]

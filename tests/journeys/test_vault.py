@@ -7,7 +7,7 @@ import pytest
 from journeys.waiting import until
 from relay.model.secret import Secret
 from relay.vault.kdf import Argon2
-from relay.vault.vault import Vault
+from relay.vault.storage import Vault
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -57,13 +57,9 @@ async def test_unlocking_checks_what_came_meanwhile_and_every_open_page_shows_it
         assert "Unchecked" in await page.evaluate(ROW.format(id_))
         assert await page.evaluate(f"!!document.querySelector('#v-{id_} .warn')")
     assert await page.evaluate(VAULT) == "Vault locked"
-    assert "Not checked: the vault is locked" in await page.evaluate(
-        "document.querySelector('#tab').innerText"
-    )
+    assert "Not checked: the vault is locked" in await page.evaluate("document.querySelector('#tab').innerText")
     banner = "document.querySelector('#vault-banner').innerText"
-    assert "The vault is locked. Sources stripe and shop cannot check signatures." in await other.evaluate(
-        banner
-    )
+    assert "The vault is locked. Sources stripe and shop cannot check signatures." in await other.evaluate(banner)
     assert "2 events wait to be checked." in await other.evaluate(banner)
     await opened(page, "some other password", dialog="#tab .btns a")
     await until(page, "document.querySelector('#errors-vault').innerText.includes('2 tries are left')")
@@ -87,16 +83,9 @@ async def test_unlocking_checks_what_came_meanwhile_and_every_open_page_shows_it
 async def test_three_wrong_passwords_bring_a_pause(site, locked):
     await locked(stripe_key=KEY)
     page = await site.page("/sources")
-    for said in (
-        "2 tries are left",
-        "1 try is left",
-        "the next try is in 30 s",
-        "there were three wrong passwords",
-    ):
+    for said in ("2 tries are left", "1 try is left", "the next try is in 30 s", "there were three wrong passwords"):
         await opened(page, "some other password", dialog="#vault-banner a")
-        await until(
-            page, f"document.querySelector('#errors-vault').innerText.toLowerCase().includes('{said}')"
-        )
+        await until(page, f"document.querySelector('#errors-vault').innerText.toLowerCase().includes('{said}')")
     await page.keyboard.press("Escape")
     await until(page, f"!{DIALOG}")
     assert await page.evaluate(VAULT) == "Vault locked"
@@ -140,17 +129,8 @@ async def test_every_text_of_it_can_be_read_in_both_themes(site, locked, width, 
             await until(page, "document.body?.innerText.includes('The vault was opened')")
         for scheme in ("light", "dark"):
             await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-            for path in (
-                "/vault",
-                "/vault?name=x",
-                "/sources",
-                "/sources/shop",
-                "/events/1/verification",
-                "/events",
-            ):
+            for path in ("/vault", "/vault?name=x", "/sources", "/sources/shop", "/events/1/verification", "/events"):
                 await site.visit(page, path)
-                await page.evaluate(
-                    "document.activeElement.blur()"
-                )  # a field in focus has an outline for its border
+                await page.evaluate("document.activeElement.blur()")  # a field in focus has an outline for its border
                 found = await page.evaluate(CONTRAST)
                 assert (path, scheme, found["out"], found["wide"]) == (path, scheme, [], False)

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.actions.mail.addresses import check_recipients, is_permitted, parse_address, parse_named_address
 from relay.errors import MailError
-from relay.mail.addresses import check_recipients, named_address, one_address, permitted
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from relay.mail.addresses import check_recipients, named_address, one_address, p
     ],
 )
 def test_one_plain_address_is_an_address(text, address):
-    assert one_address(text) == address
+    assert parse_address(text) == address
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_one_plain_address_is_an_address(text, address):
 )
 def test_anything_else_is_refused(text):
     with pytest.raises(MailError, match="is not one mail address: "):
-        one_address(text)
+        parse_address(text)
 
 
 def test_a_refusal_says_why_in_one_printable_line():
     with pytest.raises(MailError) as caught:
-        one_address("ada@\x1b[31mexa\r\nmple.com")
+        parse_address("ada@\x1b[31mexa\r\nmple.com")
     assert caught.value.sentence == (
         r"'ada@\x1b[31mexa\x0d\x0ample.com' is not one mail address: "
         "the part after the @-sign contains invalid characters: '[', U+000A, U+000D, U+001B"
@@ -82,14 +82,14 @@ def test_a_refusal_says_why_in_one_printable_line():
 
 
 def test_the_name_stands_apart():
-    assert named_address('"Relay, the" <relay@example.com>') == ("Relay, the", "relay@example.com")
-    assert named_address("relay@localhost") == ("", "relay@localhost")
+    assert parse_named_address('"Relay, the" <relay@example.com>') == ("Relay, the", "relay@example.com")
+    assert parse_named_address("relay@localhost") == ("", "relay@localhost")
 
 
 @given(st.text(st.sampled_from('a@.,<>;: \r\n"\\()[]=?-_%é'), max_size=40) | st.text(max_size=60))
 def test_what_is_taken_for_an_address_holds_exactly_one(text):
     try:
-        address = one_address(text)
+        address = parse_address(text)
     except MailError:
         return
     assert address.count("@") == 1
@@ -114,7 +114,7 @@ def test_what_is_taken_for_an_address_holds_exactly_one(text):
     ],
 )
 def test_an_allow_list_is_of_patterns(address, allowed, passes):
-    assert permitted(address, allowed) is passes
+    assert is_permitted(address, allowed) is passes
 
 
 def test_mail_goes_only_to_addresses_of_the_configuration():
@@ -146,7 +146,7 @@ def test_mail_goes_only_to_addresses_of_the_configuration():
     ],
 )
 def test_a_name_is_taken_as_people_write_it(text, name):
-    assert named_address(text) == (name, "j@example.com")
+    assert parse_named_address(text) == (name, "j@example.com")
 
 
 @pytest.mark.parametrize(
@@ -169,13 +169,13 @@ def test_a_name_is_taken_as_people_write_it(text, name):
 )
 def test_a_name_hides_no_second_address_and_no_line_break(text):
     with pytest.raises(MailError, match="is not one mail address: "):
-        named_address(text)
+        parse_named_address(text)
 
 
 @given(st.text(), st.text())
 def test_whatever_stands_around_an_address_it_is_one_or_none(before, after):
     try:
-        name, address = named_address(f"{before}<ada@example.com>{after}")
+        name, address = parse_named_address(f"{before}<ada@example.com>{after}")
     except MailError:
         return
     assert address == "ada@example.com"

@@ -8,22 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.actions.mail.compose import Attachment, EmailOptions, Mail, MailMetadata, check_headers, compose_mail
+from relay.actions.mail.rendering import check_template, html_to_text, render_mail
 from relay.errors import MailError
-from relay.mail.attach import Attachment
-from relay.mail.compose import EmailOptions, Mail, Stamp, check_headers, compose
-from relay.mail.plain import text_of
-from relay.mail.rendering import check_template, render
 from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-STAMP = Stamp(
+STAMP = MailMetadata(
     sender="Relay <relay@example.com>", message_id="<relay.42.7.ab@example.com>", date=NOW, event_id=42
 )
-INVOICE = {
-    "data": {
-        "object": {"customer_email": "ada@example.com", "number": "A-1", "amount": 1050, "items": [1, 2]}
-    }
-}
+INVOICE = {"data": {"object": {"customer_email": "ada@example.com", "number": "A-1", "amount": 1050, "items": [1, 2]}}}
 OPTIONS = EmailOptions(name="receipt", to=("ops@example.com",), subject="Paid", text="Hello")
 
 
@@ -58,13 +52,11 @@ def event(payload=INVOICE, **changes) -> Event:
         remote=capture.remote,
         status=200,
     )
-    return Event(
-        row=row, capture=replace(capture, **changes), verification=Verification(verdict=Verdict.VERIFIED)
-    )
+    return Event(row=row, capture=replace(capture, **changes), verification=Verification(verdict=Verdict.VERIFIED))
 
 
 def rendered(payload=INVOICE, **options) -> Mail:
-    return render(replace(OPTIONS, **options), event(payload))
+    return render_mail(replace(OPTIONS, **options), event(payload))
 
 
 def headers_of(source: bytes) -> list[str]:
@@ -126,8 +118,8 @@ def test_a_payload_is_never_a_template():
 
 def test_recipients_somebody_typed_are_no_templates():
     with pytest.raises(MailError, match="is not one mail address"):
-        render(OPTIONS, event(), ("{{ payload.data.object.customer_email }}",))
-    mail = render(OPTIONS, event(), ("bob@example.com", "ops@example.com"))
+        render_mail(OPTIONS, event(), ("{{ payload.data.object.customer_email }}",))
+    mail = render_mail(OPTIONS, event(), ("bob@example.com", "ops@example.com"))
     assert (mail.to, mail.fixed) == (("bob@example.com", "ops@example.com"), ("ops@example.com",))
 
 
@@ -143,7 +135,7 @@ def test_a_body_that_is_no_json_is_no_payload(payload):
 
 def test_lone_surrogates_do_not_stop_a_mail():
     mail = rendered({"x": "\ud800é"}, text="{{ payload.x }}", subject="{{ payload.x }}")
-    assert b"=C3=A9" in compose(mail, STAMP)
+    assert b"=C3=A9" in compose_mail(mail, STAMP)
 
 
 ATTACKS = [
@@ -164,7 +156,7 @@ ATTACKS = [
 @pytest.mark.parametrize("value", ATTACKS)
 def test_no_value_writes_a_header_of_its_own(value):
     mail = rendered({"x": value}, subject="{{ payload.x }}", text="{{ payload.x }}")
-    source = compose(mail, STAMP)
+    source = compose_mail(mail, STAMP)
     assert headers_of(source) == HEADERS
     assert len(mail.subject) <= 200
     assert source.isascii()
@@ -181,7 +173,7 @@ def test_a_header_that_nobody_set_would_be_noticed():
 def test_no_text_at_all_breaks_a_mail(subject, body):
     text = body.encode("utf-8", "replace").decode()
     mail = replace(rendered(), subject=subject, text=text, html=text and f"<p>{text}</p>")
-    parsed = message_from_bytes(compose(mail, STAMP), policy=default)
+    parsed = message_from_bytes(compose_mail(mail, STAMP), policy=default)
     assert parsed.keys()[:8] == HEADERS[:8]
     assert set(parsed.keys()) <= set(HEADERS)
     assert parsed["X-Relay-Event"] == "42"
@@ -189,13 +181,9 @@ def test_no_text_at_all_breaks_a_mail(subject, body):
 
 def test_a_mail_is_what_it_says():
     mail = replace(
-        rendered(),
-        subject="Grüße",
-        html="<p>Größe</p>",
-        text="Größe\n.\n..\nFrom me",
-        to=("a@x.de", "b@x.de"),
+        rendered(), subject="Grüße", html="<p>Größe</p>", text="Größe\n.\n..\nFrom me", to=("a@x.de", "b@x.de")
     )
-    parsed = message_from_bytes(compose(mail, STAMP), policy=default)
+    parsed = message_from_bytes(compose_mail(mail, STAMP), policy=default)
     assert parsed["From"] == "Relay <relay@example.com>"
     assert parsed["To"] == "a@x.de, b@x.de"
     assert parsed["Subject"] == "Grüße"
@@ -218,9 +206,8 @@ def test_the_plain_part_reads_like_the_html():
         "<table><tr><td>Sum</td><td>5</td></tr></table><script>no()</script>"
         "<p><a href='https://x.example/1'>Look</a> <a href='https://x.example/2'>https://x.example/2</a></p></body>"
     )
-    assert text_of(html) == (
-        "Paid\n\nDear Ada, thanks & bye.\n\n- One\n\n- Two\n\nSum 5\n\n"
-        "Look (https://x.example/1) https://x.example/2\n"
+    assert html_to_text(html) == (
+        "Paid\n\nDear Ada, thanks & bye.\n\n- One\n\n- Two\n\nSum 5\n\nLook (https://x.example/1) https://x.example/2\n"
     )
 
 
@@ -231,14 +218,9 @@ def test_cc_and_reply_to_stand_in_the_mail_and_bcc_does_not():
         bcc=("archive@example.com",),
         reply_to=("{{ payload.me }}",),
     )
-    assert mail.recipients == (
-        "ops@example.com",
-        "boss@example.com",
-        "team@example.com",
-        "archive@example.com",
-    )
+    assert mail.recipients == ("ops@example.com", "boss@example.com", "team@example.com", "archive@example.com")
     assert mail.fixed == ("ops@example.com", "team@example.com", "archive@example.com")
-    source = compose(mail, STAMP)
+    source = compose_mail(mail, STAMP)
     parsed = message_from_bytes(source, policy=default)
     assert (parsed["Cc"], parsed["Reply-To"]) == ("boss@example.com, team@example.com", "me@example.com")
     assert parsed["Bcc"] is None
@@ -258,7 +240,7 @@ def test_nobody_gets_a_mail_twice():
 
 def test_recipients_somebody_typed_replace_all_others():
     options = replace(OPTIONS, cc=("boss@example.com",), bcc=("archive@example.com",))
-    assert render(options, event(), ("me@example.com",)).recipients == ("me@example.com",)
+    assert render_mail(options, event(), ("me@example.com",)).recipients == ("me@example.com",)
 
 
 @pytest.mark.parametrize("key", ["to", "cc", "bcc", "reply_to"])
@@ -272,9 +254,7 @@ def test_an_address_that_is_none_is_named_with_where_it_came_from(key):
 
 
 @pytest.mark.parametrize("key", ["to", "cc", "bcc", "reply_to"])
-@pytest.mark.parametrize(
-    "value", ["a@example.com\r\nBcc: evil@example.com", "a@example.com, b@example.com", "x" * 999]
-)
+@pytest.mark.parametrize("value", ["a@example.com\r\nBcc: evil@example.com", "a@example.com, b@example.com", "x" * 999])
 def test_no_address_field_takes_more_than_one_address(key, value):
     with pytest.raises(MailError, match="is not one mail address"):
         rendered({"who": value}, **{key: ("{{ payload.who }}",)})
@@ -283,13 +263,13 @@ def test_no_address_field_takes_more_than_one_address(key, value):
 def test_addresses_beyond_ascii_make_a_mail_of_utf8():
     mail = rendered({"who": "jörg@exämple.de"}, to=("{{ payload.who }}",), subject="Grüße")
     assert mail.to == ("jörg@xn--exmple-cua.de",)
-    source = compose(mail, STAMP)
+    source = compose_mail(mail, STAMP)
     assert "To: jörg@xn--exmple-cua.de\r\nSubject: Grüße\r\n".encode() in source
     assert headers_of(source) == HEADERS
 
 
 def test_a_domain_beyond_ascii_alone_keeps_a_mail_ascii():
-    assert compose(rendered(to=("ada@exämple.de",)), STAMP).isascii()
+    assert compose_mail(rendered(to=("ada@exämple.de",)), STAMP).isascii()
 
 
 def test_the_payload_goes_with_the_mail_as_json():
@@ -297,7 +277,7 @@ def test_the_payload_goes_with_the_mail_as_json():
     (one,) = mail.attachments
     assert (one.name, one.type) == ("event-42.json", "application/json")
     assert one.content.decode() == '{\n  "name": "Zoë",\n  "n": [\n    1,\n    2.5\n  ]\n}\n'
-    parsed = message_from_bytes(compose(mail, STAMP), policy=default)
+    parsed = message_from_bytes(compose_mail(mail, STAMP), policy=default)
     (part,) = parsed.iter_attachments()
     assert (part.get_filename(), part.get_content_type()) == ("event-42.json", "application/json")
     assert part.get_content() == one.content
@@ -316,9 +296,9 @@ def test_the_payload_goes_with_the_mail_as_json():
 )
 def test_what_is_no_json_goes_as_it_came(body, type_, name, sent_as):
     options = replace(OPTIONS, attach=("payload", "body"))
-    mail = render(options, event(body, headers=(("Content-Type", type_),)))
+    mail = render_mail(options, event(body, headers=(("Content-Type", type_),)))
     assert mail.attachments == (Attachment(name=name, type=sent_as, content=body),)
-    (part,) = message_from_bytes(compose(mail, STAMP), policy=default).iter_attachments()
+    (part,) = message_from_bytes(compose_mail(mail, STAMP), policy=default).iter_attachments()
     assert part.get_payload(decode=True) == body
 
 
@@ -332,7 +312,7 @@ def test_payload_and_body_may_both_go_along():
 
 def test_a_form_goes_as_json_too():
     form = event(b"a=1&b=x+y", headers=(("Content-Type", "application/x-www-form-urlencoded"),))
-    (one,) = render(replace(OPTIONS, attach=("payload",)), form).attachments
+    (one,) = render_mail(replace(OPTIONS, attach=("payload",)), form).attachments
     assert json.loads(one.content) == {"a": "1", "b": "x y"}
 
 
@@ -347,9 +327,8 @@ def test_a_lone_surrogate_is_attached_as_the_escape_it_was():
 
 def test_a_file_too_large_for_a_mail_is_a_clear_failure():
     with pytest.raises(MailError, match=r"event-42-body\.bin has 10\.0 MB; at most 10 MB are attached"):
-        render(
-            replace(OPTIONS, attach=("body",)),
-            event(b"x" * 10_000_001, headers=(("Content-Type", "image/png"),)),
+        render_mail(
+            replace(OPTIONS, attach=("body",)), event(b"x" * 10_000_001, headers=(("Content-Type", "image/png"),))
         )
 
 
@@ -402,27 +381,23 @@ def test_a_list_of_too_many_is_refused():
 
 
 def test_a_name_stands_in_the_header_encoded():
-    mail = rendered(
-        {"who": "Jörg Müller <j@example.com>"}, to=("{{ payload.who }}",), reply_to=("{{ payload.who }}",)
-    )
+    mail = rendered({"who": "Jörg Müller <j@example.com>"}, to=("{{ payload.who }}",), reply_to=("{{ payload.who }}",))
     assert (mail.to, mail.names) == (("j@example.com",), {"j@example.com": "Jörg Müller"})
-    source = compose(mail, STAMP)
+    source = compose_mail(mail, STAMP)
     assert source.isascii()
     parsed = message_from_bytes(source, policy=default)
     assert parsed["To"] == parsed["Reply-To"] == "Jörg Müller <j@example.com>"
     assert parsed["To"].addresses[0].display_name == "Jörg Müller"
 
 
-@pytest.mark.parametrize(
-    "name", ["=?utf-8?q?a=0D=0ABcc:_x?=", "Müller, Jörg", 'Ada (x) "y', "a@b.de", "x" * 300]
-)
+@pytest.mark.parametrize("name", ["=?utf-8?q?a=0D=0ABcc:_x?=", "Müller, Jörg", 'Ada (x) "y', "a@b.de", "x" * 300])
 def test_a_name_breaks_out_of_no_header(name):
     mail = (
         rendered({"who": f"{name} <j@example.com>"}, to=("{{ payload.who }}",))
         if '"' not in name
         else replace(rendered(), to=("j@example.com",), names={"j@example.com": name})
     )
-    parsed = message_from_bytes(compose(mail, STAMP), policy=default)
+    parsed = message_from_bytes(compose_mail(mail, STAMP), policy=default)
     assert [one.addr_spec for one in parsed["To"].addresses] == ["j@example.com"]
     assert parsed["Bcc"] is None
 
@@ -444,18 +419,11 @@ def test_templates_use_others_of_the_project_and_none_beyond_it(tmp_path):
     (tmp_path / "secret.html").write_text("SECRET")
     options = replace(OPTIONS, template=project / "emails/orders/paid.html", folder=project, text=None)
     assert check_template(options) == ()
-    assert render(options, event()).html == "<b>LAYOUT ABCFOOT</b>"
-    for name in (
-        "../../../secret.html",
-        "/etc/hostname",
-        str(tmp_path / "secret.html"),
-        "emails/../../secret.html",
-    ):
+    assert render_mail(options, event()).html == "<b>LAYOUT ABCFOOT</b>"
+    for name in ("../../../secret.html", "/etc/hostname", str(tmp_path / "secret.html"), "emails/../../secret.html"):
         options.template.write_text(f'{{% include "{name}" %}}')
-        with pytest.raises(
-            MailError, match=r"emails\.receipt: emails/orders/paid\.html, line 1: there is no template"
-        ):
-            render(options, event())
+        with pytest.raises(MailError, match=r"emails\.receipt: emails/orders/paid\.html, line 1: there is no template"):
+            render_mail(options, event())
 
 
 @pytest.mark.parametrize("name", ["../.env", ".env", "../.relay/token", "{{ payload.file }}"])
@@ -468,7 +436,7 @@ def test_no_mail_carries_a_hidden_file_of_the_project(tmp_path, name):
     options.template.write_text(f"{{% include {given} %}}")
     body = b'{"file": "../.env", "data": {"object": {"number": 1, "customer_email": "a@example.com"}}}'
     with pytest.raises(MailError, match=r"there is no template"):
-        render(options, event(body))
+        render_mail(options, event(body))
 
 
 def test_a_template_outside_the_project_uses_its_own_folder(tmp_path):
@@ -477,4 +445,4 @@ def test_a_template_outside_the_project_uses_its_own_folder(tmp_path):
     (tmp_path / "shared/mail.html").write_text('{% include "part.html" %}')
     (tmp_path / "shared/part.html").write_text("PART")
     options = replace(OPTIONS, template=tmp_path / "shared/mail.html", folder=tmp_path / "project", text=None)
-    assert render(options, event()).html == "PART"
+    assert render_mail(options, event()).html == "PART"

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from relay.actions.mail.rendering import _template_context
+from relay.actions.mail.sandbox import TIME_LIMIT
+from relay.actions.mail.smtp import LAST_STEP, STEP_SECONDS
 from relay.config import Overrides, load
-from relay.config.file import EmailTable, SmtpTable
-from relay.mail.rendering import _facts
-from relay.mail.sandbox import PATIENCE
-from relay.mail.smtp import LAST_STEP, STEP_SECONDS
+from relay.config.tables import EmailTable, SmtpTable
 from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
 
 DOCS = (Path(__file__).parents[2] / "docs/emails.md").read_text()
@@ -41,7 +41,7 @@ def test_every_fact_is_told():
         | {"verdict": Verdict.VERIFIED, "outcome": EventOutcome.ACCEPTED, "received_at": Moment()}
     )
     event = Event(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
-    for name in _facts(event):
+    for name in _template_context(event):
         assert f"`event.{name}`" in DOCS
 
 
@@ -51,7 +51,7 @@ class Moment:
 
 
 def test_its_figures_are_the_ones_in_the_code():
-    assert PATIENCE == 2.0
+    assert TIME_LIMIT == 2.0
     assert "A template has two seconds" in DOCS
     assert STEP_SECONDS * LAST_STEP == 60
     assert "a minute went by" in DOCS

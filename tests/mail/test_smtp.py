@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 from aiosmtpd import smtp as sinks
 
-from relay.mail.smtp import LAST_STEP, Envelope, SmtpOptions, hand_over, on_this_computer, probe
-from relay.model.delivery import Failed, Retry, Succeeded
+from relay.actions.mail.smtp import LAST_STEP, Envelope, SmtpOptions, check_server, is_loopback_host, send_mail
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded
 from relay.model.secret import Secret
 
 ENVELOPE = Envelope(sender="relay@example.com", to=("ada@example.com", "bob@example.com"))
@@ -73,18 +73,15 @@ def options(port, **more):
     return SmtpOptions(**{"host": "localhost", "port": port, "timeout": 60.0} | more)
 
 
-LOGIN = {
-    "username": Secret("vault:smtp.username", "relay"),
-    "password": Secret("vault:smtp.password", "right"),
-}
+LOGIN = {"username": Secret("vault:smtp.username", "relay"), "password": Secret("vault:smtp.password", "right")}
 
 
 async def test_a_mail_goes_out_over_starttls_after_login(server_tls, trust):
     sink = Sink()
     more = {"tls_context": server_tls, "authenticator": sink.login, "auth_required": True}
     async with serving(sink, **more) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, **LOGIN), trust)
-    assert outcome == Succeeded("250 2.0.0 queued as 1")
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, **LOGIN), trust)
+    assert outcome == AttemptSucceeded("250 2.0.0 queued as 1")
     assert sink.mails == [("relay@example.com", ENVELOPE.to, MAIL)]
     assert sink.tls == [True]
     assert sink.logins == [(b"relay", b"right")]
@@ -93,8 +90,8 @@ async def test_a_mail_goes_out_over_starttls_after_login(server_tls, trust):
 async def test_a_mail_goes_out_over_tls_from_the_first_byte(server_tls, trust):
     sink = Sink()
     async with serving(sink, implicit=server_tls) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, security="tls"), trust)
-    assert isinstance(outcome, Succeeded)
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, security="tls"), trust)
+    assert isinstance(outcome, AttemptSucceeded)
     assert len(sink.mails) == 1
 
 
@@ -103,25 +100,22 @@ async def test_a_certificate_nobody_vouches_for_is_refused(server_tls, security)
     sink = Sink()
     how = {"implicit": server_tls} if security == "tls" else {"tls_context": server_tls}
     async with serving(sink, **how) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, security=security))
-    assert outcome == Failed(
-        f"cannot talk to localhost:{port} in secret: self-signed certificate; "
-        "smtp.ca_file names who vouches for it"
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, security=security))
+    assert outcome == AttemptFailed(
+        f"cannot talk to localhost:{port} in secret: self-signed certificate; smtp.ca_file names who vouches for it"
     )
     assert sink.mails == []
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 @pytest.mark.parametrize("how", ["ca_file", "verify_tls"])
-async def test_a_certificate_may_be_vouched_for_by_a_file_or_go_unchecked(
-    server_tls, certificate, security, how
-):
+async def test_a_certificate_may_be_vouched_for_by_a_file_or_go_unchecked(server_tls, certificate, security, how):
     sink = Sink()
     more = {"ca_file": certificate} if how == "ca_file" else {"verify_tls": False}
     wrapped = {"implicit": server_tls} if security == "tls" else {"tls_context": server_tls}
     async with serving(sink, **wrapped) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, security=security, **more))
-    assert isinstance(outcome, Succeeded)
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, security=security, **more))
+    assert isinstance(outcome, AttemptSucceeded)
     assert len(sink.mails) == 1
 
 
@@ -129,8 +123,8 @@ async def test_a_certificate_may_be_vouched_for_by_a_file_or_go_unchecked(
 async def test_a_server_on_this_computer_may_be_plain(security):
     sink = Sink()
     async with serving(sink) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, security=security))
-    assert isinstance(outcome, Succeeded)
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, security=security))
+    assert isinstance(outcome, AttemptSucceeded)
     assert sink.tls == [False]
 
 
@@ -140,12 +134,10 @@ async def test_a_server_elsewhere_must_encrypt(security):
     # Another name for this computer, which relay does not take for loopback.
     async with serving(sink) as port:
         elsewhere = options(port, host="127.1", security=security)
-        refused = await hand_over(MAIL, ENVELOPE, elsewhere)
-        allowed = await hand_over(
-            MAIL, ENVELOPE, options(port, host="127.1", insecure=True, security=security)
-        )
-    assert refused == Failed(f"127.1:{port} offers no encryption; set smtp.insecure = true to allow that")
-    assert isinstance(allowed, Succeeded)
+        refused = await send_mail(MAIL, ENVELOPE, elsewhere)
+        allowed = await send_mail(MAIL, ENVELOPE, options(port, host="127.1", insecure=True, security=security))
+    assert refused == AttemptFailed(f"127.1:{port} offers no encryption; set smtp.insecure = true to allow that")
+    assert isinstance(allowed, AttemptSucceeded)
     assert len(sink.mails) == 1
 
 
@@ -154,8 +146,8 @@ async def test_a_wrong_password_names_the_secret_and_does_not_show_it(server_tls
     more = {"tls_context": server_tls, "authenticator": sink.login, "auth_required": True}
     wrong = LOGIN | {"password": Secret("vault:smtp.password", "hunter2")}
     async with serving(sink, **more) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, **wrong), trust)
-    assert isinstance(outcome, Failed)
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, **wrong), trust)
+    assert isinstance(outcome, AttemptFailed)
     assert outcome.detail.startswith("535 ")
     assert outcome.detail.endswith("; check vault secret 'smtp.password'")
     assert "hunter2" not in outcome.detail
@@ -180,39 +172,39 @@ async def test_a_server_that_echoes_a_password_does_not_give_it_away():
 
     secret = {"username": Secret("env:U", "someone"), "password": Secret("env:P", "hunter2")}
     async with scripted(talk) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, security="none", **secret))
-    assert outcome == Failed("535 bad: •••• •••• ••••\\x1b[31m; check env:P")
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, security="none", **secret))
+    assert outcome == AttemptFailed("535 bad: •••• •••• ••••\\x1b[31m; check env:P")
 
 
 async def test_451_is_tried_again_and_then_accepted():
     sink = Sink(answers={"DATA": ["451 4.7.1 greylisted, come back"]})
     async with serving(sink) as port:
-        first = await hand_over(MAIL, ENVELOPE, options(port))
-        second = await hand_over(MAIL, ENVELOPE, options(port))
-    assert first == Retry("451 4.7.1 greylisted, come back")
-    assert isinstance(second, Succeeded)
+        first = await send_mail(MAIL, ENVELOPE, options(port))
+        second = await send_mail(MAIL, ENVELOPE, options(port))
+    assert first == AttemptRetry("451 4.7.1 greylisted, come back")
+    assert isinstance(second, AttemptSucceeded)
 
 
 async def test_550_is_final_and_nobody_gets_the_mail():
     sink = Sink(answers={"bob@example.com": "550 5.1.1 no such \x1b[1muser"})
     async with serving(sink) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port))
-    assert outcome == Failed("550 5.1.1 no such \\x1b[1muser")
+        outcome = await send_mail(MAIL, ENVELOPE, options(port))
+    assert outcome == AttemptFailed("550 5.1.1 no such \\x1b[1muser")
     assert sink.mails == []
 
 
 async def test_a_recipient_refused_for_now_holds_the_whole_mail_back():
     sink = Sink(answers={"bob@example.com": "452 4.2.2 mailbox full"})
     async with serving(sink) as port:
-        assert await hand_over(MAIL, ENVELOPE, options(port)) == Retry("452 4.2.2 mailbox full")
+        assert await send_mail(MAIL, ENVELOPE, options(port)) == AttemptRetry("452 4.2.2 mailbox full")
     assert sink.mails == []
 
 
 async def test_a_server_that_hangs_with_the_mail_is_given_up_and_nobody_is_sure():
     sink = Sink(answers={"hang": True})
     async with serving(sink) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=1.0))
-    assert outcome == Retry(
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, timeout=1.0))
+    assert outcome == AttemptRetry(
         f"localhost:{port} was given the mail and did not answer within {1.0 * LAST_STEP:g} s", unsure=True
     )
 
@@ -220,8 +212,8 @@ async def test_a_server_that_hangs_with_the_mail_is_given_up_and_nobody_is_sure(
 @pytest.mark.parametrize("last", [b"", b"3"])
 async def test_a_server_that_hangs_up_with_the_mail_leaves_nobody_sure(last):
     async with scripted(until_the_dot(last)) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port))
-    assert outcome == Retry(f"localhost:{port} was given the mail and hung up", unsure=True)
+        outcome = await send_mail(MAIL, ENVELOPE, options(port))
+    assert outcome == AttemptRetry(f"localhost:{port} was given the mail and hung up", unsure=True)
 
 
 async def test_what_is_asked_last_may_keep_the_mail_back():
@@ -230,10 +222,10 @@ async def test_what_is_asked_last_may_keep_the_mail_back():
 
     async def wait():
         asked.append(len(sink.mails))
-        return Retry("not now", tried=False)
+        return AttemptRetry("not now", tried=False)
 
     async with serving(sink) as port:
-        assert await hand_over(MAIL, ENVELOPE, options(port), ready=wait) == Retry("not now", tried=False)
+        assert await send_mail(MAIL, ENVELOPE, options(port), ready=wait) == AttemptRetry("not now", tried=False)
     assert (asked, sink.mails) == ([0], [])
 
 
@@ -245,9 +237,9 @@ async def test_what_is_asked_last_is_asked_after_every_recipient():
         asked.append(True)
 
     async with serving(sink) as port:
-        assert isinstance(await hand_over(MAIL, ENVELOPE, options(port), ready=go), Failed)
+        assert isinstance(await send_mail(MAIL, ENVELOPE, options(port), ready=go), AttemptFailed)
         fine = Envelope(sender="relay@example.com", to=("ada@example.com",))
-        assert isinstance(await hand_over(MAIL, fine, options(port), ready=go), Succeeded)
+        assert isinstance(await send_mail(MAIL, fine, options(port), ready=go), AttemptSucceeded)
     assert asked == [True]
 
 
@@ -256,8 +248,8 @@ async def test_addresses_beyond_ascii_go_out_where_the_server_takes_them():
     abroad = Envelope(sender="relay@example.com", to=("jörg@example.com",))
     mail = "To: jörg@example.com\r\n\r\nhi\r\n".encode()
     async with serving(sink, enable_SMTPUTF8=True) as port:
-        outcome = await hand_over(mail, abroad, options(port))
-    assert isinstance(outcome, Succeeded)
+        outcome = await send_mail(mail, abroad, options(port))
+    assert isinstance(outcome, AttemptSucceeded)
     assert sink.mails == [("relay@example.com", ("jörg@example.com",), mail)]
 
 
@@ -265,15 +257,15 @@ async def test_addresses_beyond_ascii_fail_in_plain_words_where_it_does_not():
     sink = Sink()
     abroad = Envelope(sender="relay@example.com", to=("jörg@example.com",))
     async with serving(sink) as port:
-        outcome = await hand_over(b"hi", abroad, options(port))
-    assert outcome == Failed(f"localhost:{port} takes no addresses beyond ASCII: it does not offer SMTPUTF8")
+        outcome = await send_mail(b"hi", abroad, options(port))
+    assert outcome == AttemptFailed(f"localhost:{port} takes no addresses beyond ASCII: it does not offer SMTPUTF8")
     assert sink.mails == []
 
 
 async def test_a_server_without_a_login_says_so_at_once():
     async with serving(Sink()) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, **LOGIN))
-    assert outcome == Failed(f"localhost:{port} offers no login; take username and password out of [smtp]")
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, **LOGIN))
+    assert outcome == AttemptFailed(f"localhost:{port} offers no login; take username and password out of [smtp]")
 
 
 @asynccontextmanager
@@ -351,43 +343,34 @@ async def never_end(reader, writer):
 )
 async def test_a_strange_server_is_a_retry_in_plain_words(talk, detail, unreachable):
     async with scripted(talk) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, timeout=0.5 if talk is say_nothing else 60.0))
-    assert outcome == Retry(detail.format(port=port), unreachable=unreachable)
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, timeout=0.5 if talk is say_nothing else 60.0))
+    assert outcome == AttemptRetry(detail.format(port=port), unreachable=unreachable)
 
 
 async def test_a_server_that_is_not_there_is_a_retry(unused_tcp_port):
-    outcome = await hand_over(MAIL, ENVELOPE, options(unused_tcp_port, host="127.0.0.1"))
-    assert outcome == Retry(
-        f"cannot reach 127.0.0.1:{unused_tcp_port} (connection refused)", unreachable=True
-    )
-    outcome = await hand_over(MAIL, ENVELOPE, options(25, host="nowhere.invalid"))
-    assert outcome == Retry("cannot reach nowhere.invalid:25 (no such host)", unreachable=True)
+    outcome = await send_mail(MAIL, ENVELOPE, options(unused_tcp_port, host="127.0.0.1"))
+    assert outcome == AttemptRetry(f"cannot reach 127.0.0.1:{unused_tcp_port} (connection refused)", unreachable=True)
+    outcome = await send_mail(MAIL, ENVELOPE, options(25, host="nowhere.invalid"))
+    assert outcome == AttemptRetry("cannot reach nowhere.invalid:25 (no such host)", unreachable=True)
 
 
 async def test_a_plain_port_is_no_tls_port():
     async with serving(Sink()) as port:
-        outcome = await hand_over(MAIL, ENVELOPE, options(port, security="tls"))
-    assert isinstance(outcome, Retry)
+        outcome = await send_mail(MAIL, ENVELOPE, options(port, security="tls"))
+    assert isinstance(outcome, AttemptRetry)
     assert outcome.detail.startswith(f"cannot talk to localhost:{port} in secret")
 
 
 async def test_a_probe_sends_nothing():
     sink = Sink()
     async with serving(sink) as port:
-        assert await probe(options(port)) == Succeeded("the server is ready")
+        assert await check_server(options(port)) == AttemptSucceeded("the server is ready")
     assert sink.mails == []
 
 
 @pytest.mark.parametrize(
     ("host", "here"),
-    [
-        ("localhost", True),
-        ("LOCALHOST.", True),
-        ("127.0.0.9", True),
-        ("::1", True),
-        ("10.0.0.1", False),
-        ("x", False),
-    ],
+    [("localhost", True), ("LOCALHOST.", True), ("127.0.0.9", True), ("::1", True), ("10.0.0.1", False), ("x", False)],
 )
 def test_loopback_is_told_by_its_name_or_number(host, here):
-    assert on_this_computer(host) is here
+    assert is_loopback_host(host) is here

@@ -1,7 +1,7 @@
 import pytest
 
+from relay.actions.mail.templates import Templates
 from relay.errors import MailError
-from relay.mail.template import Templates
 
 PAYLOAD = {
     "user": {"name": "Ada", "items": [{"n": 1}, {"m": 2}]},

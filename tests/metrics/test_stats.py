@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.metrics.stats import WINDOWS, summarise
-from relay.model.tally import BOUNDS, Label, Tally, bucket_of, quantile, spread
-from relay.web.view import charts
+from relay.dashboard.metrics import charts
+from relay.model.counters import BUCKET_BOUNDS, CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
+from relay.services.stats import WINDOWS, compute_stats
 
 NOW = datetime(2026, 11, 25, 12, 30, 20, tzinfo=UTC)
 MINUTE = int(NOW.timestamp()) // 60
@@ -20,31 +20,33 @@ MINUTE = int(NOW.timestamp()) // 60
 
 @given(st.lists(st.floats(0, 59), min_size=1, max_size=200), st.sampled_from([0.5, 0.95, 0.99]))
 def test_a_quantile_lies_in_the_bucket_of_the_true_one(values, share):
-    buckets = spread(Tally(Label(0, "took", "a", bucket=bucket_of(value)), 1, value) for value in values)
+    buckets = count_buckets(
+        CounterValue(CounterLabel(0, "took", "a", bucket=find_bucket(value)), 1, value) for value in values
+    )
     true = sorted(values)[max(0, -(-int(len(values) * share * 100) // 100) - 1)]
-    found = quantile(buckets, share)
-    places = sorted({bucket_of(true), bucket_of(min(values)), bucket_of(max(values))})
-    assert (BOUNDS[places[0] - 1] if places[0] else 0) <= found <= BOUNDS[places[-1]]
-    assert quantile(buckets, 0.5) <= quantile(buckets, 0.95) <= quantile(buckets, 0.99)
+    found = compute_quantile(buckets, share)
+    places = sorted({find_bucket(true), find_bucket(min(values)), find_bucket(max(values))})
+    assert (BUCKET_BOUNDS[places[0] - 1] if places[0] else 0) <= found <= BUCKET_BOUNDS[places[-1]]
+    assert compute_quantile(buckets, 0.5) <= compute_quantile(buckets, 0.95) <= compute_quantile(buckets, 0.99)
 
 
 def test_nothing_timed_has_no_quantile_and_the_endless_ends_at_the_last_bound():
-    assert quantile({}, 0.5) is None
-    assert quantile({bucket_of(1e9): 3}, 0.5) == BOUNDS[-1]
+    assert compute_quantile({}, 0.5) is None
+    assert compute_quantile({find_bucket(1e9): 3}, 0.5) == BUCKET_BOUNDS[-1]
 
 
 def test_a_window_holds_its_minutes_and_compares_them_with_those_before():
     tallies = [
-        Tally(Label(MINUTE, "event", "stripe", "verified", "accepted"), 3),
-        Tally(Label(MINUTE, "event", "stripe", "invalid", "rejected", "signature_mismatch"), 1),
-        Tally(Label(MINUTE - 14, "event", "app", "unchecked", "accepted", "no_source"), 2),
-        Tally(Label(MINUTE - 15, "event", "app", "unchecked", "accepted"), 5),
-        Tally(Label(MINUTE - 30, "event", "app", "unchecked", "accepted"), 100),
-        Tally(Label(MINUTE, "attempt", "stripe", "web", "retry", "first", bucket_of(0.04)), 1, 0.04),
-        Tally(Label(MINUTE, "attempt", "stripe", "web", "succeeded", "again", bucket_of(0.2)), 1, 0.2),
-        Tally(Label(MINUTE, "attempt", "stripe", "web", "succeeded", "first", bucket_of(0.04)), 8, 0.3),
+        CounterValue(CounterLabel(MINUTE, "event", "stripe", "verified", "accepted"), 3),
+        CounterValue(CounterLabel(MINUTE, "event", "stripe", "invalid", "rejected", "signature_mismatch"), 1),
+        CounterValue(CounterLabel(MINUTE - 14, "event", "app", "unchecked", "accepted", "no_source"), 2),
+        CounterValue(CounterLabel(MINUTE - 15, "event", "app", "unchecked", "accepted"), 5),
+        CounterValue(CounterLabel(MINUTE - 30, "event", "app", "unchecked", "accepted"), 100),
+        CounterValue(CounterLabel(MINUTE, "attempt", "stripe", "web", "retry", "first", find_bucket(0.04)), 1, 0.04),
+        CounterValue(CounterLabel(MINUTE, "attempt", "stripe", "web", "succeeded", "again", find_bucket(0.2)), 1, 0.2),
+        CounterValue(CounterLabel(MINUTE, "attempt", "stripe", "web", "succeeded", "first", find_bucket(0.04)), 8, 0.3),
     ]
-    found = summarise(WINDOWS["15m"], NOW, tallies)
+    found = compute_stats(WINDOWS["15m"], NOW, tallies)
     assert (found.events, found.before, len(found.slots)) == (6, 5, 15)
     assert found.outcomes == {"accepted": 5, "rejected": 1}
     assert found.verdicts == {"verified": 3, "unchecked": 2, "invalid": 1}
@@ -61,20 +63,18 @@ def test_a_window_holds_its_minutes_and_compares_them_with_those_before():
 @pytest.mark.parametrize("name", WINDOWS)
 def test_every_window_is_cut_into_whole_steps_that_end_with_now(name):
     window = WINDOWS[name]
-    found = summarise(window, NOW, [])
+    found = compute_stats(window, NOW, [])
     step = timedelta(minutes=window.step)
     assert len(found.slots) == window.minutes // window.step
     assert found.slots[-1].at <= NOW < found.slots[-1].at + step
-    assert {second.at - first.at for first, second in zip(found.slots, found.slots[1:], strict=False)} == {
-        step
-    }
+    assert {second.at - first.at for first, second in zip(found.slots, found.slots[1:], strict=False)} == {step}
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1e6)), max_size=80))
 def test_a_line_stays_within_its_frame_and_breaks_where_nothing_is(values):
-    top = charts.top_of([value for value in values if value is not None])
+    top = charts.round_up_scale([value for value in values if value is not None])
     assert all(value <= top for value in values if value is not None)
-    path = charts.line("p50", values, top).path
+    path = charts.build_line("p50", values, top).path
     numbers = [float(number) for number in re.findall(r"[\d.]+", path)]
     assert all(0 <= number <= 100.01 for number in numbers)
     assert bool(path) == any(value is not None for value in values)
@@ -83,17 +83,15 @@ def test_a_line_stays_within_its_frame_and_breaks_where_nothing_is(values):
 
 @given(st.lists(st.lists(st.tuples(st.just("b-ok"), st.integers(0, 1000)), max_size=3), max_size=60))
 def test_bars_stand_on_the_floor_and_end_below_the_top(columns):
-    top = charts.top_of([sum(number for _, number in column) for column in columns])
-    for bar in charts.bars(columns, top):
+    top = charts.round_up_scale([sum(number for _, number in column) for column in columns])
+    for bar in charts.build_bars(columns, top):
         assert float(bar.y) >= -0.01
         assert float(bar.y) + float(bar.height) <= 100.02
 
 
-@pytest.mark.parametrize(
-    ("most", "top"), [(0, 4), (1, 1), (3, 4), (7, 8), (33, 40), (101, 200), (0.004, 0.004)]
-)
+@pytest.mark.parametrize(("most", "top"), [(0, 4), (1, 1), (3, 4), (7, 8), (33, 40), (101, 200), (0.004, 0.004)])
 def test_a_scale_ends_with_a_round_number(most, top):
-    assert charts.top_of([most]) == pytest.approx(top)
+    assert charts.round_up_scale([most]) == pytest.approx(top)
 
 
 async def busy(start, aiohttp_server):
@@ -115,9 +113,7 @@ async def busy(start, aiohttp_server):
     await at.send("/webhooks/stripe", b"{}")
     await at.send("/webhooks/a-name-of-a-strangers-making", b"{}")
     await at.send("/nowhere", b"{}")
-    while (await at.api("/api/status"))[1]["queue"]["pending"] + (await at.api("/api/status"))[1]["queue"][
-        "running"
-    ]:
+    while (await at.api("/api/status"))[1]["queue"]["pending"] + (await at.api("/api/status"))[1]["queue"]["running"]:
         pass
     return at
 
@@ -163,8 +159,8 @@ async def test_prometheus_reads_the_same_numbers_and_no_label_of_a_stranger(star
 async def test_counts_survive_a_restart_and_old_minutes_stay_in_the_total(start, aiohttp_server):
     at = await busy(start, aiohttp_server)
     minute = int(datetime.now(UTC).timestamp()) // 60
-    assert await at.relay.store.tallies.fold(minute + 1) > 0
-    assert await at.relay.store.tallies.since(1) == ()
+    assert await at.relay.store.counters.fold(minute + 1) > 0
+    assert await at.relay.store.counters.since(1) == ()
     assert (await at.api("/api/stats"))[1]["events"]["total"] == 0
     _, text = await at.api("/metrics")
     assert b'relay_events_total{outcome="accepted",source="stripe"} 3.0' in text
@@ -196,9 +192,7 @@ async def test_the_page_of_an_empty_relay_says_so(at):
     assert page.count(b"Nothing was sent.") == 3
 
 
-async def test_the_last_attempt_that_a_policy_allows_is_failed_and_its_delivery_a_dead_letter(
-    start, aiohttp_server
-):
+async def test_the_last_attempt_that_a_policy_allows_is_failed_and_its_delivery_a_dead_letter(start, aiohttp_server):
     async def refuse(_):
         return web.Response(status=500)
 
@@ -235,9 +229,7 @@ async def test_an_sms_has_no_open_rate(at):
             "recipient": "+491511234567" if channel == "sms" else "ada@example.com",
         }
         await at.api("/api/messages", "POST", json=body)
-    await at.relay.store.writer.write(
-        lambda connection: connection.execute("UPDATE messages SET status = 'delivered'")
-    )
+    await at.relay.store.writer.write(lambda connection: connection.execute("UPDATE messages SET status = 'delivered'"))
     _, found = await at.api("/api/stats?window=1h")
     assert found["messages"]["sms"]["delivery_rate"] == 1.0
     assert found["messages"]["sms"]["open_rate"] is None

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from relay.model.items import LIST, MOST, ItemPaths, RequestItems, Split, headline
 from relay.model.payload import Payload
+from relay.model.request_items import LIST, MAX_ITEMS, ItemPaths, RequestItems, Split, format_headline
 
 META = ItemPaths((("entry", None, "changes", None), ("entry", None, "messaging", None)))
 ADYEN = ItemPaths((("notificationItems", None),))
@@ -35,10 +35,7 @@ def test_events_are_found_at_any_depth_and_the_rest_of_the_request_stays():
     assert split.only((1,)).json == {"object": "page", "entry": [{"id": "1", "changes": [{"field": "name"}]}]}
     assert split.only((0, 2)).json == {
         "object": "page",
-        "entry": [
-            {"id": "1", "changes": [{"field": "feed"}]},
-            {"id": "2", "messaging": [{"sender": {"id": "3"}}]},
-        ],
+        "entry": [{"id": "1", "changes": [{"field": "feed"}]}, {"id": "2", "messaging": [{"sender": {"id": "3"}}]}],
     }
 
 
@@ -69,7 +66,7 @@ def test_a_list_beside_a_type_is_no_batch_where_that_is_said():
 
 
 def test_a_batch_without_end_is_cut():
-    assert len(LIST.split(payload([{}] * (MOST + 5)))) == MOST
+    assert len(LIST.split(payload([{}] * (MAX_ITEMS + 5)))) == MAX_ITEMS
 
 
 @pytest.mark.parametrize("types", [("a", "b", "a"), ("a", "a", "a")])
@@ -97,4 +94,4 @@ def test_what_is_stored_gives_the_same_events_again(types):
     ],
 )
 def test_a_request_is_called_by_the_events_in_it(types, count, told):
-    assert headline(types[0], types, count) == told
+    assert format_headline(types[0], types, count) == told

@@ -7,17 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model.json_edit import PathError, splice_json
+from relay.model.json_paths import PathError, splice_json
 from relay.model.parsing import MAX_DEPTH, PayloadError
 
 NEW = b'"set here"'
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=20,
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=20
 )
 
 
@@ -83,9 +79,7 @@ def test_every_place_can_be_set_and_nothing_else_differs(made, random):
 @given(texts(), st.text(), st.randoms(use_true_random=False))
 def test_a_new_member_is_added_and_every_byte_before_and_behind_it_stays(made, key, random):
     value, data = made
-    objects = [
-        keys for keys in places(value) if isinstance(at(value, keys), dict) and key not in at(value, keys)
-    ]
+    objects = [keys for keys in places(value) if isinstance(at(value, keys), dict) and key not in at(value, keys)]
     if not objects or not is_utf8(data) or not is_utf8(key.encode("utf-8", "surrogatepass")):
         return
     keys = random.choice(objects)

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model.message import MessageStatus, addresses, bare_id, furthest
-from relay.model.rates import DayCounts, MessageCounts, by_day, total
-from relay.model.text import printable
+from relay.model.message import (
+    DayCounts,
+    MessageCounts,
+    MessageStatus,
+    add_up_counts,
+    find_furthest,
+    group_by_day,
+    normalize_id,
+    parse_addresses,
+)
+from relay.model.text import escape_unprintable
 
 S = MessageStatus
 told = st.lists(st.sampled_from(MessageStatus), min_size=1, max_size=12)
@@ -18,12 +26,12 @@ told = st.lists(st.sampled_from(MessageStatus), min_size=1, max_size=12)
 def test_any_order_and_any_repeats_give_the_same_status(statuses, random):
     again = [*statuses, *random.choices(statuses, k=5)]
     random.shuffle(again)
-    assert furthest(again) is furthest(statuses)
+    assert find_furthest(again) is find_furthest(statuses)
 
 
 @given(told, st.sampled_from(MessageStatus))
 def test_one_more_status_never_moves_a_message_backwards(statuses, later):
-    assert furthest([*statuses, later]).rank >= furthest(statuses).rank
+    assert find_furthest([*statuses, later]).rank >= find_furthest(statuses).rank
 
 
 @pytest.mark.parametrize(
@@ -43,8 +51,8 @@ def test_one_more_status_never_moves_a_message_backwards(statuses, later):
     ],
 )
 def test_what_comes_further_is_as_providers_mean_it(statuses, stands):
-    assert furthest(statuses) is stands
-    assert furthest(reversed(statuses)) is stands
+    assert find_furthest(statuses) is stands
+    assert find_furthest(reversed(statuses)) is stands
 
 
 @pytest.mark.parametrize(
@@ -62,27 +70,22 @@ def test_what_comes_further_is_as_providers_mean_it(statuses, stands):
     ],
 )
 def test_an_address_is_compared_in_one_form(text, known):
-    assert addresses(text) == known
+    assert parse_addresses(text) == known
 
 
 @given(st.text(max_size=300))
 def test_any_text_is_read_as_addresses_and_as_an_id(text):
-    assert all(address == address.lower() for address in addresses(text))
-    assert printable(bare_id(text)) == bare_id(text)
+    assert all(address == address.lower() for address in parse_addresses(text))
+    assert escape_unprintable(normalize_id(text)) == normalize_id(text)
 
 
 def test_angle_brackets_are_no_part_of_an_id():
-    assert bare_id(" <a@b> ") == bare_id("a@b") == "a@b"
+    assert normalize_id(" <a@b> ") == normalize_id("a@b") == "a@b"
 
 
 def test_rates_are_shares_of_what_was_sent_and_of_what_arrived():
     counts = MessageCounts(sent=10, delivered=8, failed=1, opened=4, clicked=2, complained=1)
-    assert (counts.delivery_rate, counts.open_rate, counts.click_rate, counts.under_way) == (
-        0.8,
-        0.5,
-        0.25,
-        1,
-    )
+    assert (counts.delivery_rate, counts.open_rate, counts.click_rate, counts.under_way) == (0.8, 0.5, 0.25, 1)
     nothing = MessageCounts()
     assert (nothing.delivery_rate, nothing.open_rate, nothing.click_rate) == (None, None, None)
 
@@ -95,6 +98,6 @@ def test_counts_add_up_by_channel_and_by_day():
         DayCounts(day=monday, channel="sms", counts=one),
         DayCounts(day=tuesday, channel="email", counts=one),
     ]
-    assert total(days).sent == 6
-    assert total(days, "email") == MessageCounts(sent=4, delivered=2)
-    assert {day: counts.sent for day, counts in by_day(days).items()} == {monday: 4, tuesday: 2}
+    assert add_up_counts(days).sent == 6
+    assert add_up_counts(days, "email") == MessageCounts(sent=4, delivered=2)
+    assert {day: counts.sent for day, counts in group_by_day(days).items()} == {monday: 4, tuesday: 2}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.model.content_encoding import MAX_LAYERS, MAX_RATIO, MAX_UNPACKED, MIN_LIMIT, unpack
 from relay.model.payload import Payload
-from relay.model.unpacking import FLOOR, LAYERS, LIMIT, RATIO, unpack
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
@@ -61,7 +61,7 @@ def test_a_body_packed_with_an_installed_package_reads_too(module):
     assert payload.value == EVENT
     bomb = unpack(packer.compress(b"a" * 3_000_000), name)
     assert not bomb.readable
-    assert len(bomb.content) == FLOOR
+    assert len(bomb.content) == MIN_LIMIT
 
 
 def test_an_encoding_that_nothing_here_undoes_is_named_and_the_body_stays_as_it_came():
@@ -90,15 +90,15 @@ def test_a_body_cut_short_or_damaged_shows_what_there_is_and_says_so():
 @pytest.mark.parametrize(
     ("size", "most", "why"),
     [
-        (FLOOR, FLOOR, ""),
-        (FLOOR + 1, FLOOR, "more than 100 times its size"),
+        (MIN_LIMIT, MIN_LIMIT, ""),
+        (MIN_LIMIT + 1, MIN_LIMIT, "more than 100 times its size"),
         (5_000_000, None, "more than 100 times its size"),
     ],
 )
 def test_a_body_that_unpacks_to_too_much_stops_at_the_limit_and_says_so(size, most, why):
     packed = gzip.compress(b"a" * size)
     unpacked = unpack(packed, "gzip")
-    assert len(unpacked.content) == (most or RATIO * len(packed))
+    assert len(unpacked.content) == (most or MAX_RATIO * len(packed))
     assert why in unpacked.problem
     assert unpacked.readable is not bool(why)
 
@@ -106,16 +106,14 @@ def test_a_body_that_unpacks_to_too_much_stops_at_the_limit_and_says_so(size, mo
 def test_no_body_unpacks_to_more_than_the_limit_in_however_many_layers():
     noise = b"".join(zlib.crc32(b"%d" % number).to_bytes(4) for number in range(60_000))
     payload = Payload(gzip.compress(noise * 100), JSON, encoding="gzip")
-    assert len(payload.unpacked.content) == LIMIT
+    assert len(payload.unpacked.content) == MAX_UNPACKED
     assert "more than 10.0 MB" in payload.problem
     assert "1000 parts" in unpack(gzip.compress(b"") * 1001, "gzip").problem
-    assert "encodings" in unpack(b"x", ", ".join(["gzip"] * (LAYERS + 1))).problem
+    assert "encodings" in unpack(b"x", ", ".join(["gzip"] * (MAX_LAYERS + 1))).problem
 
 
 @settings(deadline=None, max_examples=200)
-@given(
-    st.binary(max_size=200), st.lists(st.sampled_from(["gzip", "deflate", "br", "zstd", "x", ""]), max_size=3)
-)
+@given(st.binary(max_size=200), st.lists(st.sampled_from(["gzip", "deflate", "br", "zstd", "x", ""]), max_size=3))
 def test_whatever_bytes_claim_to_be_packed_nothing_raises(body, names):
     payload = Payload(body, JSON, encoding=", ".join(names))
     assert isinstance(payload.problem, str)
@@ -242,10 +240,7 @@ def test_multipart_fields_are_the_payload_and_files_are_named():
         (field(b"kind"), b"vip"),
         (field(b"na%22me") + b"\r\nContent-Type: text/plain; charset=iso-8859-1", b"Ren\xe9\r\n--Bx"),
         (field(b"file", b'; filename="a \\"b\\".png"') + b"\r\ncontent-type: image/PNG", b"\x89PNG\r\n\0"),
-        (
-            b"Content-Type: text/csv\r\nContent-Disposition: form-data; name=f2;\r\n filename*=UTF-8''%E2%82%AC.csv",
-            b"",
-        ),
+        (b"Content-Type: text/csv\r\nContent-Disposition: form-data; name=f2;\r\n filename*=UTF-8''%E2%82%AC.csv", b""),
         (field(b"empty"), b""),
     )
     payload = read_parts(b"a preamble\r\n" + body + b"an epilogue")
@@ -262,9 +257,7 @@ def test_multipart_fields_are_the_payload_and_files_are_named():
 
 
 def test_a_multipart_payload_field_that_holds_json_stands_for_the_body():
-    body = multipart(
-        (field(b"payload"), b'{"event": "media.play"}'), (field(b"thumb", b"; filename=t.jpg"), b"\xff")
-    )
+    body = multipart((field(b"payload"), b'{"event": "media.play"}'), (field(b"thumb", b"; filename=t.jpg"), b"\xff"))
     payload = read_parts(body)
     assert payload.value == {"event": "media.play"}
     assert payload.files[0].name == "t.jpg"
@@ -286,11 +279,7 @@ def test_multipart_that_breaks_off_keeps_its_whole_parts_and_says_so():
     ("body", "kind", "problem"),
     [
         (b"--B\r\n", "multipart/form-data", "its Content-Type names no boundary"),
-        (
-            b"--C--\r\n",
-            "multipart/form-data; boundary=B",
-            "the boundary of its Content-Type is nowhere in the body",
-        ),
+        (b"--C--\r\n", "multipart/form-data; boundary=B", "the boundary of its Content-Type is nowhere in the body"),
         (multipart((b"X: 1", b"1")), "multipart/form-data; boundary=B", "a part has no name"),
         (multipart(*[(field(b"a"), b"")] * 1001), "multipart/form-data; boundary=B", "more than 1000 parts"),
     ],
@@ -330,9 +319,7 @@ def test_no_multipart_body_raises(pieces):
 @given(st.lists(st.tuples(st.text("abcé€", min_size=1, max_size=4), st.binary(max_size=30)), max_size=5))
 def test_what_is_sent_as_multipart_is_what_is_read(fields):
     body = multipart(*[(field(name.encode()), value) for name, value in fields])
-    assert read_parts(body).form == tuple(
-        (name, value.decode("utf-8", "surrogateescape")) for name, value in fields
-    )
+    assert read_parts(body).form == tuple((name, value.decode("utf-8", "surrogateescape")) for name, value in fields)
 
 
 def test_an_item_of_a_batch_reads_like_a_body():

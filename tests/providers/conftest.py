@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from relay.model.event import Capture
 from relay.model.secret import Secret
-from relay.providers.schemes import Basic, Ecdsa, Ed25519, Jwt, Rsa, Token
+from relay.providers.schemes import Basic, Ecdsa, Ed25519, Jwt, Rsa, SharedToken
 
 NOW = datetime.fromtimestamp(1_795_356_346, UTC)
 
@@ -76,7 +76,7 @@ def secret_text(scheme, number):
         return jwk(number)
     if isinstance(scheme, Rsa):
         return f"WH-{number}\n{rsa_pem(number)}" if scheme.labelled else rsa_pem(number)
-    if isinstance(scheme, Token):
+    if isinstance(scheme, SharedToken):
         return f"user{number}:pass:word" if isinstance(scheme, Basic) else f"t{number}"
     raw = bytes(range(number, number + 24))
     text = {"text": f"secret number {number}", "hex": raw.hex(), "base64": b64(raw)}[scheme.key.form]

@@ -80,21 +80,11 @@ def judge(scheme, secret, made, now):
     [
         {},
         {"Subject": "Order placed"},
-        {
-            "Type": "SubscriptionConfirmation",
-            "Token": "t",
-            "SubscribeURL": "https://sns.eu-central-1.amazonaws.com/?x",
-        },
-        {
-            "Type": "UnsubscribeConfirmation",
-            "Token": "t",
-            "SubscribeURL": "https://sns.eu-central-1.amazonaws.com/?x",
-        },
+        {"Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL": "https://sns.eu-central-1.amazonaws.com/?x"},
+        {"Type": "UnsubscribeConfirmation", "Token": "t", "SubscribeURL": "https://sns.eu-central-1.amazonaws.com/?x"},
     ],
 )
-def test_sns_messages_of_every_type_verify_with_the_certificate(
-    version, changes, pair, certificate, capture, now
-):
+def test_sns_messages_of_every_type_verify_with_the_certificate(version, changes, pair, certificate, capture, now):
     body = message(pair, version, **changes)
     for text in (certificate, certificate.replace("\n", "\\n")):
         assert judge(SNS, text, capture(json.dumps(body).encode()), now).verdict is Verdict.VERIFIED
@@ -159,9 +149,7 @@ def test_paypal_verifies_with_webhook_id_and_certificate(pair, certificate, capt
     assert judge(PAYPAL, f"WH-ID {certificate}", forged, now).reason == "signature_mismatch"
 
 
-def test_paypal_without_the_certificate_is_unchecked_and_a_spoiled_one_is_not(
-    pair, certificate, capture, now
-):
+def test_paypal_without_the_certificate_is_unchecked_and_a_spoiled_one_is_not(pair, certificate, capture, now):
     made = paypal(pair, capture)
     result = judge(PAYPAL, "WH-ID", made, now)
     assert (result.verdict, result.reason) == (Verdict.UNCHECKED, "certificate_missing")
@@ -240,9 +228,7 @@ def test_contentful_signs_a_canonical_request(escaped, capture, now):
 
 
 def test_an_unlisted_time_is_signed_all_the_same(capture, now):
-    made = CONTENTFUL.sign(
-        Secret("env:S", "s" * 64), capture(headers=(("x-contentful-signed-headers", "host"),)), now
-    )
+    made = CONTENTFUL.sign(Secret("env:S", "s" * 64), capture(headers=(("x-contentful-signed-headers", "host"),)), now)
     assert judge(CONTENTFUL, "s" * 64, made, now).verdict is Verdict.VERIFIED
     later = str(int((now + timedelta(hours=1)).timestamp() * 1000))
     other = tuple((key, later if key == "x-contentful-timestamp" else old) for key, old in made.headers)
@@ -271,12 +257,7 @@ def test_every_notification_of_a_graph_batch_shows_the_client_state(capture, now
     scheme = PROVIDERS["msgraph"].scheme
     good = b'{"value":[{"clientState":"s3cret"},{"clientState":"s3cret"}]}'
     assert judge(scheme, "s3cret", capture(good), now).verdict is Verdict.VERIFIED
-    for bad in (
-        b'{"value":[{"clientState":"s3cret"},{}]}',
-        b'{"value":[]}',
-        b"[]",
-        b'{"value":[{"clientState":7}]}',
-    ):
+    for bad in (b'{"value":[{"clientState":"s3cret"},{}]}', b'{"value":[]}', b"[]", b'{"value":[{"clientState":7}]}'):
         assert judge(scheme, "s3cret", capture(bad), now).verdict is Verdict.INVALID
 
 
@@ -285,11 +266,7 @@ def test_one_of_mollie_s_repeated_headers_may_match(capture, now):
     signed = scheme.sign(Secret("env:NEW", "new"), capture(), now)
     several = dataclasses.replace(
         signed,
-        headers=(
-            ("X-Mollie-Signature", "sha256=" + "0" * 64),
-            ("X-Mollie-Signature", "nonsense"),
-            *signed.headers,
-        ),
+        headers=(("X-Mollie-Signature", "sha256=" + "0" * 64), ("X-Mollie-Signature", "nonsense"), *signed.headers),
     )
     assert judge(scheme, "new", several, now).verdict is Verdict.VERIFIED
     assert judge(scheme, "other", several, now).reason == "signature_mismatch"

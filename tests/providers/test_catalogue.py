@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from relay.providers.catalogue import PROVIDERS, find, recognise
+from relay.providers.catalogue import PROVIDERS, find_provider, recognise_provider
 from relay.providers.provider import Provider
 from relay.providers.samples import sample_types
 
@@ -33,9 +33,9 @@ def test_the_steps_say_what_to_paste_and_which_variable_to_set(entry):
 
 
 def test_find_knows_a_provider_by_its_name():
-    assert find("stripe") is PROVIDERS["stripe"]
-    assert find("Stripe") is None
-    assert find("custom") is None
+    assert find_provider("stripe") is PROVIDERS["stripe"]
+    assert find_provider("Stripe") is None
+    assert find_provider("custom") is None
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_find_knows_a_provider_by_its_name():
     ],
 )
 def test_a_request_is_recognised_by_its_headers(headers, name, capture):
-    found = recognise(capture(headers=tuple((header, "x") for header in headers)))
+    found = recognise_provider(capture(headers=tuple((header, "x") for header in headers)))
     assert (found.name if found else None) == name
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.model.event import Capture
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.challenges import CHALLENGES, VERIFY_TOKENS, find_challenge, subscription_link
+from relay.providers.challenges import CHALLENGES, VERIFY_TOKENS, find_challenge, find_subscription_link
 
 SECRET = Secret("env:TEST", "a secret")
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
@@ -32,11 +32,7 @@ def get(capture, query, *headers):
 
 def test_slack_hears_its_challenge_as_plain_text(capture):
     reply = answered("slack", post(capture, {"type": "url_verification", "challenge": "3eZbrw1aB10"}))
-    assert (reply.status, reply.body, reply.content_type) == (
-        200,
-        b"3eZbrw1aB10",
-        "text/plain; charset=utf-8",
-    )
+    assert (reply.status, reply.body, reply.content_type) == (200, b"3eZbrw1aB10", "text/plain; charset=utf-8")
 
 
 def test_zoom_hears_its_token_and_the_hmac_of_it(capture):
@@ -95,9 +91,7 @@ def test_okta_hears_json(capture):
 
 
 def test_asana_gets_its_header_back_and_its_secret_is_offered(capture):
-    reply = answered(
-        "asana", post(capture, {}, ("X-Hook-Secret", "b537207f20cbfa02357cf448134da559e8bd39d6"))
-    )
+    reply = answered("asana", post(capture, {}, ("X-Hook-Secret", "b537207f20cbfa02357cf448134da559e8bd39d6")))
     assert reply.headers == (("X-Hook-Secret", "b537207f20cbfa02357cf448134da559e8bd39d6"),)
     assert reply.offered == "b537207f20cbfa02357cf448134da559e8bd39d6"
     assert "{variable}" in reply.todo
@@ -111,8 +105,7 @@ def test_discord_pings_are_answered_each_in_its_way(capture):
 
 
 @pytest.mark.parametrize(
-    "body",
-    [{"type": 2}, {"type": True}, {"type": "1"}, {"type": 1, "event": {"type": "ENTITLEMENT_CREATE"}}, [1]],
+    "body", [{"type": 2}, {"type": True}, {"type": "1"}, {"type": 1, "event": {"type": "ENTITLEMENT_CREATE"}}, [1]]
 )
 def test_other_discord_events_are_no_handshake(body, capture):
     assert find_challenge("discord", post(capture, body)) is None
@@ -135,13 +128,9 @@ def test_an_sns_confirmation_names_a_link_of_sns_alone(capture):
     link = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription&Token=1"
     request = post(capture, {"Type": "SubscriptionConfirmation", "SubscribeURL": link})
     assert answered("aws-sns", request).body is None
-    assert subscription_link(request) == link
-    for forged in (
-        "https://sns.us-east-1.amazonaws.com.evil.example/",
-        "http://sns.us-east-1.amazonaws.com/",
-        7,
-    ):
-        assert subscription_link(post(capture, {"SubscribeURL": forged})) is None
+    assert find_subscription_link(request) == link
+    for forged in ("https://sns.us-east-1.amazonaws.com.evil.example/", "http://sns.us-east-1.amazonaws.com/", 7):
+        assert find_subscription_link(post(capture, {"SubscribeURL": forged})) is None
 
 
 def test_forms_and_heads_get_the_ordinary_answer(capture):
@@ -177,13 +166,9 @@ def test_ordinary_events_are_no_handshake(provider, capture):
     provider=st.sampled_from(sorted(CHALLENGES)),
     body=st.one_of(
         st.binary(max_size=60),
-        st.sampled_from(
-            [b'{"type":1', b'"url_verification"', b"SubscriptionConfirmation", b"verification_token"]
-        ),
+        st.sampled_from([b'{"type":1', b'"url_verification"', b"SubscriptionConfirmation", b"verification_token"]),
     ),
-    query=st.sampled_from(
-        ["", "challenge=%ff", "crc_token=%0d%0a", "validationToken=%00", "hub.mode=subscribe"]
-    ),
+    query=st.sampled_from(["", "challenge=%ff", "crc_token=%0d%0a", "validationToken=%00", "hub.mode=subscribe"]),
     method=st.sampled_from(["GET", "POST", "HEAD"]),
 )
 def test_wild_requests_are_handshakes_or_none_but_never_errors(provider, body, query, method):

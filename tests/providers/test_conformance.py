@@ -18,7 +18,7 @@ from relay.providers.schemes import (
     Jwt,
     SignedText,
     Sns,
-    choose,
+    choose_scheme,
     template,
     with_tolerance,
 )
@@ -30,19 +30,7 @@ SCHEMES = {
     for number, scheme in enumerate(provider.schemes)
 }
 EMPTY = ["", " ", "\n", "whsec_", "v1,whsec_", "whpk_", "whsk_", "{}", "-----BEGIN CERTIFICATE-----"]
-GARBLED = [
-    " ",
-    "x",
-    "sha256=",
-    "v1,",
-    "t=,v1=",
-    "=",
-    ",,,",
-    "\xff\x00",
-    "v0=" + "0" * 64,
-    "a.b.c",
-    "e30.e30.AA",
-]
+GARBLED = [" ", "x", "sha256=", "v1,", "t=,v1=", "=", ",,,", "\xff\x00", "v0=" + "0" * 64, "a.b.c", "e30.e30.AA"]
 BODIES = [b"", b"\x00\xff\xfe\x80", b"\xed\xa0\x80", b"caf\xc3\xa9\r\n"]
 IN_BODY = (InJson, InEach, InForm)
 SNS = (
@@ -105,7 +93,7 @@ def test_what_it_signs_it_verifies_and_so_does_the_provider_as_a_whole(scheme, s
     assert reason(scheme, [secret], signed, now) == ""
     for provider in PROVIDERS.values():
         if scheme in provider.schemes:
-            assert choose(provider.schemes, signed, (secret,)) == scheme
+            assert choose_scheme(provider.schemes, signed, (secret,)) == scheme
             assert reason(provider.scheme, [secret], signed, now) == ""
             if scheme.name:
                 assert reason(provider.pinned(scheme.name), [secret], signed, now) == ""
@@ -167,9 +155,7 @@ def test_an_empty_or_garbled_signature_is_invalid(scheme, signed, now, secret_fo
 def test_a_signature_given_twice_with_different_values_is_malformed(scheme, signed, now, secret_for):
     if not isinstance(scheme.place, InHeader | InEveryHeader):
         return
-    names = {
-        name.lower() for name, _ in scheme.place.write(dataclasses.replace(signed, headers=()), b"x").headers
-    }
+    names = {name.lower() for name, _ in scheme.place.write(dataclasses.replace(signed, headers=()), b"x").headers}
     twice = dataclasses.replace(signed, headers=(*signed.headers, (names.pop(), "sha256=another")))
     several = isinstance(scheme.place, InEveryHeader)
     assert reason(scheme, [secret_for(scheme)], twice, now) == ("" if several else "header_malformed")

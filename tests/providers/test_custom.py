@@ -20,13 +20,12 @@ from relay.errors import ConfigError, SigningError
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.custom import SCHEMES, SignatureOptions, custom_scheme
+from relay.providers.custom_schemes import SCHEMES, SignatureOptions, build_custom_scheme
 from relay.providers.schemes import Ecdsa, InHeader, Jwt, Rsa, template, with_tolerance
 
 SECRET = Secret("env:BILLING", "s3cret")
 PAIR = Secret(
-    "env:PAIR",
-    "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
+    "env:PAIR", "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
 )
 
 BODY = b'{"auth":{"token":"old"},"signature":{"token":"t"},"items":[{}]}'
@@ -40,10 +39,7 @@ VALID = [
     ({"header": "X-Sig", "content": "{timestamp}.{body}", "timestamp": "header:X-Timestamp"}, SECRET),
     ({"header": "X-Sig", "content": "{body}|{ts}", "timestamp": "item:t"}, SECRET),
     ({"header": "X-Sig", "content": "{id}{method}{path}{url}{body}", "id": "header:X-Id"}, SECRET),
-    (
-        {"header": "X", "content": "{timestamp}{body}", "timestamp": "header:X-At", "timestamp_unit": "iso"},
-        SECRET,
-    ),
+    ({"header": "X", "content": "{timestamp}{body}", "timestamp": "header:X-At", "timestamp_unit": "iso"}, SECRET),
     ({"scheme": "standard-webhooks"}, Secret("env:W", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
     ({"scheme": "standard-webhooks"}, PAIR),
     ({"scheme": "ed25519", "header": "X-Signature", "encoding": "base64"}, PAIR),
@@ -52,10 +48,7 @@ VALID = [
     ({"header": "X-Sig", "separator": ";", "equals": ":", "item": "h1"}, SECRET),
     ({"header": "X-Sig", "separator": " ", "equals": ",", "any_case": True, "key_prefix": "s3"}, SECRET),
     ({"header": "X-Sig", "content": "{body}", "timestamp": "json:sent", "timestamp_unit": "ms"}, SECRET),
-    (
-        {"header": "X-Sig", "content": "{url}", "body_hash": "query:hash", "urls": ["no_port", "with_port"]},
-        SECRET,
-    ),
+    ({"header": "X-Sig", "content": "{url}", "body_hash": "query:hash", "urls": ["no_port", "with_port"]}, SECRET),
     ({"scheme": "digest", "header": "X-Sig", "content": "{secret}{body}", "digest": "sha512"}, SECRET),
     ({"scheme": "standard-webhooks", "item": "v1a"}, PAIR),
     ({"scheme": "standard-webhooks", "item": "v1"}, Secret("env:W", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")),
@@ -69,8 +62,8 @@ VALID = [
 
 @pytest.mark.parametrize(("options", "secret"), VALID)
 def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now):
-    scheme = custom_scheme(options)
-    assert scheme == custom_scheme(SignatureOptions(**options))
+    scheme = build_custom_scheme(options)
+    assert scheme == build_custom_scheme(SignatureOptions(**options))
     signed = scheme.sign(secret, capture(BODY), now)
     assert scheme.verify((secret,), signed, now).verdict is Verdict.VERIFIED
     wrong = Secret("env:OTHER", secret.reveal()[:-8] + "AAAAAAA=" if len(secret.reveal()) > 20 else "AAAA")
@@ -80,14 +73,8 @@ def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now)
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (
-            {"header": "X", "digest": "md5"},
-            "signature.digest: 'md5' is not a digest; use sha1, sha256 or sha512",
-        ),
-        (
-            {"scheme": "md5"},
-            f"signature.scheme: 'md5' is not a scheme; use {', '.join(SCHEMES[:-1])} or python",
-        ),
+        ({"header": "X", "digest": "md5"}, "signature.digest: 'md5' is not a digest; use sha1, sha256 or sha512"),
+        ({"scheme": "md5"}, f"signature.scheme: 'md5' is not a scheme; use {', '.join(SCHEMES[:-1])} or python"),
         (
             {"header": "X", "encoding": "HEX"},
             "signature.encoding: 'HEX' is not an encoding; use hex, base64 or base64url",
@@ -115,22 +102,13 @@ def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now)
             "signature.timestamp: 'X-T' does not say where the time stands",
         ),
         ({"header": "X", "content": "{id}{body}"}, "signature.id: missing, though content has {id}"),
-        (
-            {"header": "X", "content": "fixed"},
-            "signature.content: without {body} anybody could change what arrives",
-        ),
-        (
-            {"header": "X", "content": "{secret}{body}"},
-            "signature.content: {secret} is never part of the content",
-        ),
+        ({"header": "X", "content": "fixed"}, "signature.content: without {body} anybody could change what arrives"),
+        ({"header": "X", "content": "{secret}{body}"}, "signature.content: {secret} is never part of the content"),
         (
             {"scheme": "token", "header": "X", "query": "y"},
             "signature: a token stands in exactly one place, not in header and query",
         ),
-        (
-            {"scheme": "token", "header": "X", "digest": "sha1"},
-            "signature.digest: has no use where scheme is 'token'",
-        ),
+        ({"scheme": "token", "header": "X", "digest": "sha1"}, "signature.digest: has no use where scheme is 'token'"),
         ({"header": "X", "any_case": "yes"}, "signature.any_case: must be true or false, not str"),
         ({"header": "X", "past": "5m"}, 'signature.past: must be seconds or "off", not str'),
         ({"header": "X", "urls": "no_port"}, "signature.urls: must be a list of texts, not str"),
@@ -138,14 +116,8 @@ def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now)
             {"header": "X", "urls": ["https"]},
             "signature.urls: 'https' is not a spelling; use as_given, no_port, with_port or unescaped",
         ),
-        (
-            {"header": "X", "item": "v1", "prefix": "v1="},
-            "signature.prefix: a list of items has none",
-        ),
-        (
-            {"scheme": "digest", "header": "X"},
-            "signature.content: a digest without {secret} proves nothing",
-        ),
+        ({"header": "X", "item": "v1", "prefix": "v1="}, "signature.prefix: a list of items has none"),
+        ({"scheme": "digest", "header": "X"}, "signature.content: a digest without {secret} proves nothing"),
         (
             {"header": "X", "body_hash": "bodySHA256"},
             "signature.body_hash: 'bodySHA256' does not say where the hash stands",
@@ -156,25 +128,25 @@ def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now)
 )
 def test_a_mistake_is_named_with_its_key(options, sentence):
     with pytest.raises(ConfigError) as caught:
-        custom_scheme(options)
+        build_custom_scheme(options)
     assert caught.value.sentence == sentence
 
 
 def test_a_near_miss_is_pointed_out():
     with pytest.raises(ConfigError) as caught:
-        custom_scheme({"header": "X", "digest": "sha-256"})
+        build_custom_scheme({"header": "X", "digest": "sha-256"})
     assert caught.value.hint == "did you mean 'sha256'?"
 
 
 def test_basic_takes_the_scheme_name_in_any_case(capture, now):
     made = capture(headers=(("authorization", "bAsIc czNjcmV0OnB3"),))
-    result = custom_scheme({"scheme": "basic"}).verify((Secret("env:U", "s3cret:pw"),), made, now)
+    result = build_custom_scheme({"scheme": "basic"}).verify((Secret("env:U", "s3cret:pw"),), made, now)
     assert result.verdict is Verdict.VERIFIED
 
 
 @pytest.mark.parametrize("kind", ["ecdsa", "rsa", "jwt"])
 def test_a_public_key_checks_and_only_its_own_pair_signs(kind, capture, now, secret_for):
-    scheme = custom_scheme({"scheme": kind, "header": "X-Signature"})
+    scheme = build_custom_scheme({"scheme": kind, "header": "X-Signature"})
     sample = {"ecdsa": Ecdsa, "rsa": Rsa}.get(kind, Jwt)
     built = (
         sample(place=InHeader("X-Signature"))
@@ -194,11 +166,7 @@ def public_half(pair):
     if text.startswith("{"):
         return Secret("env:PUBLIC", json.dumps({**json.loads(text), "d": ""}))
     raw = text.encode()
-    key = (
-        load_pem_private_key(raw, None)
-        if text.startswith("---")
-        else load_der_private_key(b64decode(raw), None)
-    )
+    key = load_pem_private_key(raw, None) if text.startswith("---") else load_der_private_key(b64decode(raw), None)
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     # As a variable in one line would hold it.
     return Secret("env:PUBLIC", pem.replace("\n", "\\n"))
@@ -208,20 +176,20 @@ def test_ed25519_takes_a_key_in_pem(capture, now):
     key = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
     own = Secret("env:OWN", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    scheme = custom_scheme({"scheme": "ed25519", "header": "X-Signature"})
+    scheme = build_custom_scheme({"scheme": "ed25519", "header": "X-Signature"})
     signed = scheme.sign(own, capture(), now)
     assert scheme.verify((Secret("env:P", public),), signed, now).verdict is Verdict.VERIFIED
 
 
 def test_a_token_in_a_form_field(capture, now):
-    scheme = custom_scheme({"scheme": "token", "form": "token"})
+    scheme = build_custom_scheme({"scheme": "token", "form": "token"})
     made = capture(b"a=1&token=s3cret", (("Content-Type", "application/x-www-form-urlencoded"),))
     assert scheme.verify((SECRET,), made, now).verdict is Verdict.VERIFIED
     assert scheme.verify((Secret("x", "other"),), made, now).verdict is Verdict.INVALID
 
 
 def test_every_item_of_a_list_must_show_the_token(capture, now):
-    scheme = custom_scheme({"scheme": "token", "json": "items[].token"})
+    scheme = build_custom_scheme({"scheme": "token", "json": "items[].token"})
     good = capture(b'{"items":[{"token":"s3cret"},{"token":"s3cret"}]}')
     assert scheme.verify((SECRET,), good, now).verdict is Verdict.VERIFIED
     for body in (
@@ -233,14 +201,8 @@ def test_every_item_of_a_list_must_show_the_token(capture, now):
 
 
 def test_limits_of_age_are_the_user_s_and_off_still_tells_the_age(capture, now):
-    options = {
-        "header": "X",
-        "content": "{timestamp}{body}",
-        "timestamp": "header:X-At",
-        "past": 10,
-        "future": "off",
-    }
-    scheme = custom_scheme(options)
+    options = {"header": "X", "content": "{timestamp}{body}", "timestamp": "header:X-At", "past": 10, "future": "off"}
+    scheme = build_custom_scheme(options)
     signed = scheme.sign(SECRET, capture(), now)
     assert scheme.verify((SECRET,), signed, now + timedelta(seconds=11)).reason == "timestamp_stale"
     assert scheme.verify((SECRET,), signed, now - timedelta(hours=1)).reason == ""
@@ -252,15 +214,13 @@ def test_limits_of_age_are_the_user_s_and_off_still_tells_the_age(capture, now):
 @pytest.mark.parametrize("name", ["twilio-simple", "resend-simple"])
 def test_the_simplified_forms_of_guides_are_presets_and_can_be_declared(name, capture, now):
     header = {"twilio-simple": "X-Twilio-Signature", "resend-simple": "Resend-Signature"}[name]
-    declared = custom_scheme({"header": header, "prefix": "sha256="})
+    declared = build_custom_scheme({"header": header, "prefix": "sha256="})
     made = capture()
     value = "sha256=" + hmac.new(b"s3cret", made.body, "sha256").hexdigest()
     made = capture(headers=((header, value),))
     for scheme in (declared, PROVIDERS[name].scheme):
         assert scheme.verify((SECRET,), made, now).verdict is Verdict.VERIFIED
-    assert (
-        PROVIDERS[name.removesuffix("-simple")].scheme.verify((SECRET,), made, now).verdict is Verdict.INVALID
-    )
+    assert PROVIDERS[name.removesuffix("-simple")].scheme.verify((SECRET,), made, now).verdict is Verdict.INVALID
 
 
 TWINS = [
@@ -298,6 +258,6 @@ TWINS = [
 def test_what_a_provider_signs_can_be_declared_by_hand(name, options, capture, now):
     body = b'{"signature":{"token":"t"},"webhookTimestamp":1}'
     signed = PROVIDERS[name].scheme.sign(SECRET, capture(body), now)
-    assert custom_scheme(options).verify((SECRET,), signed, now).verdict is Verdict.VERIFIED
-    again = custom_scheme(options).sign(SECRET, capture(body), now)
+    assert build_custom_scheme(options).verify((SECRET,), signed, now).verdict is Verdict.VERIFIED
+    again = build_custom_scheme(options).sign(SECRET, capture(body), now)
     assert PROVIDERS[name].scheme.verify((SECRET,), again, now).verdict is Verdict.VERIFIED

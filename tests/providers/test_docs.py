@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from relay.config import load
-from relay.config.file import SignatureTable
+from relay.config.tables import SignatureTable
 from relay.model.event import Verdict
 from relay.model.payload import Payload
 from relay.providers import provider, schemes
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.custom import SCHEMES
+from relay.providers.custom_schemes import SCHEMES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "add-a-provider.md").read_text(encoding="utf-8")
 TABLES = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
@@ -45,14 +45,10 @@ def test_every_key_and_scheme_is_in_the_documentation():
 def test_the_pins_of_the_documentation_are_those_there_are():
     rows = re.findall(r"^\| (`[a-z`, -]+`) \| (`[a-z0-9`, -]+`) \|$", TEXT, re.MULTILINE)
     told = {
-        name: schemes.replace("`", "").split(", ")
-        for names, schemes in rows
-        for name in re.findall(r"[a-z-]+", names)
+        name: schemes.replace("`", "").split(", ") for names, schemes in rows for name in re.findall(r"[a-z-]+", names)
     }
     known = {
-        name: [scheme.name for scheme in entry.schemes]
-        for name, entry in PROVIDERS.items()
-        if len(entry.schemes) > 1
+        name: [scheme.name for scheme in entry.schemes] for name, entry in PROVIDERS.items() if len(entry.schemes) > 1
     }
     assert told == known
 

@@ -24,7 +24,7 @@ from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.samples import sample_types
-from relay.trigger import prepare
+from relay.providers.trigger import prepare_sample
 
 URL = "https://hooks.example/webhooks/test?a=1"
 HMAC_KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
@@ -39,7 +39,7 @@ def trigger(name, type_, secret="s3cret", scheme=None):
         scheme=provider.pinned(scheme) if scheme else provider.scheme,
         secrets=(Secret("env:TEST", secret),),
     )
-    return prepare(source, provider, type_, datetime.now(UTC), random=Random(3), url=URL)
+    return prepare_sample(source, provider, type_, datetime.now(UTC), random=Random(3), url=URL)
 
 
 def verdict(name, secret, made):
@@ -68,10 +68,7 @@ def test_every_item_of_an_adyen_webhook_must_be_signed(capture):
     item = made.body.partition(b"[")[2].rpartition(b"]")[0]
     forged = item.replace(b'"value":4890', b'"value":1')
     assert forged != item
-    assert (
-        verdict("adyen", HMAC_KEY, capture(b'{"notificationItems":[%s,%s]}' % (item, item)))
-        is Verdict.VERIFIED
-    )
+    assert verdict("adyen", HMAC_KEY, capture(b'{"notificationItems":[%s,%s]}' % (item, item))) is Verdict.VERIFIED
     for bad in (forged, b"{}", b"7"):
         both = capture(b'{"notificationItems":[%s,%s]}' % (item, bad))
         assert verdict("adyen", HMAC_KEY, both) is Verdict.INVALID
@@ -155,8 +152,7 @@ def test_box_accepts_either_key_and_nothing_from_the_future(capture):
         stamp = sent_at.isoformat(timespec="seconds")
         text = b'{"trigger":"FILE.UPLOADED"}' + stamp.encode()
         values = (
-            base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode()
-            for key in (primary, secondary)
+            base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode() for key in (primary, secondary)
         )
         names = ("BOX-SIGNATURE-PRIMARY", "BOX-SIGNATURE-SECONDARY")
         extra = (("BOX-DELIVERY-TIMESTAMP", stamp), ("BOX-SIGNATURE-VERSION", "1"))

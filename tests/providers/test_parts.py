@@ -10,8 +10,8 @@ from relay.errors import ConfigError
 from relay.model.payload import PayloadError, parse_form
 from relay.providers.schemes import Time, template
 from relay.providers.schemes.base import UnreadableError
-from relay.providers.schemes.keys import decode, encode, same_text
-from relay.providers.schemes.splice import form_value, json_value
+from relay.providers.schemes.encoding import decode_text, encode_digest, is_same_text
+from relay.providers.schemes.locations import set_form_value, set_json_value
 
 
 @pytest.mark.parametrize("text", ["{nope}", "{header}", "{body", "body}", "{json:}", "{form_sorted:x}"])
@@ -41,7 +41,7 @@ def test_a_template_of_unknown_tokens_is_refused(text):
     ],
 )
 def test_a_key_is_decoded_strictly(text, form, expected):
-    assert decode(text, form) == expected
+    assert decode_text(text, form) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_a_key_is_decoded_strictly(text, form, expected):
     ],
 )
 def test_a_json_value_is_replaced_in_the_text(body, path, expected):
-    assert json_value(body, path, "x") == expected
+    assert set_json_value(body, path, "x") == expected
 
 
 def test_a_form_value_is_replaced_where_it_stood():
-    assert form_value(b"a=1&b=2&c=", "b", "x y") == b"a=1&b=x+y&c="
-    assert form_value(b"a=1", "b", "x") == b"a=1&b=x"
-    assert form_value(b"", "b", "x") == b"b=x"
+    assert set_form_value(b"a=1&b=2&c=", "b", "x y") == b"a=1&b=x+y&c="
+    assert set_form_value(b"a=1", "b", "x") == b"a=1&b=x"
+    assert set_form_value(b"", "b", "x") == b"b=x"
 
 
 @settings(deadline=None, max_examples=300)
@@ -119,8 +119,8 @@ def test_what_other_readers_may_read_as_another_time_is_none(text, unit, now):
 
 @given(st.binary(max_size=70))
 def test_base64url_is_written_without_padding_and_read_with_or_without(raw):
-    text = encode(raw, "base64url")
+    text = encode_digest(raw, "base64url")
     assert set(text) <= set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
     padded = text + b"=" * (-len(text) % 4)
-    assert same_text(text, padded, "base64url")
-    assert (decode(padded.decode(), "base64url") or b"") == raw
+    assert is_same_text(text, padded, "base64url")
+    assert (decode_text(padded.decode(), "base64url") or b"") == raw

@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 from relay.errors import ConfigError
 from relay.model.event import Capture
 from relay.model.payload import Payload
-from relay.model.text import printable
+from relay.model.text import escape_unprintable
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import (
+    add_prefix,
     body,
     constant,
-    first,
+    first_of,
     form,
+    format_amount,
     header,
-    joined,
-    money,
-    named,
-    parse_pick,
-    prefixed,
+    join,
+    lookup,
+    parse_extractor,
     query,
-    short,
-    trimmed,
-    when,
+    short_id,
+    strip_prefix,
+    text_if,
 )
 
 FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
@@ -89,18 +89,18 @@ def test_forms_and_queries_are_decoded(pick):
 
 def test_picks_combine(pick):
     content = b'{"a":"1","c":"refs/heads/main"}'
-    assert pick(first(body("x"), body("a")), content) == "1"
-    assert pick(first(body("x"), body("y")), content) is None
-    assert pick(joined(".", body("a"), body("x"), body("c")), content) == "1.refs/heads/main"
-    assert pick(joined(".", body("a"), body("x"), whole=True), content) is None
-    assert pick(joined(".", body("x")), content) is None
-    assert pick(prefixed("#", body("a")), content) == "#1"
-    assert pick(prefixed("#", body("x")), content) is None
-    assert pick(trimmed(body("c"), "refs/heads/"), content) == "main"
-    assert pick(named(body("a"), {"1": "ping"}), content) == "ping"
-    assert pick(named(body("c"), {"1": "ping"}), content) == "refs/heads/main"
-    assert pick(when(body("a"), "yes"), content) == "yes"
-    assert pick(when(body("x"), "yes"), content) is None
+    assert pick(first_of(body("x"), body("a")), content) == "1"
+    assert pick(first_of(body("x"), body("y")), content) is None
+    assert pick(join(".", body("a"), body("x"), body("c")), content) == "1.refs/heads/main"
+    assert pick(join(".", body("a"), body("x"), whole=True), content) is None
+    assert pick(join(".", body("x")), content) is None
+    assert pick(add_prefix("#", body("a")), content) == "#1"
+    assert pick(add_prefix("#", body("x")), content) is None
+    assert pick(strip_prefix(body("c"), "refs/heads/"), content) == "main"
+    assert pick(lookup(body("a"), {"1": "ping"}), content) == "ping"
+    assert pick(lookup(body("c"), {"1": "ping"}), content) == "refs/heads/main"
+    assert pick(text_if(body("a"), "yes"), content) == "yes"
+    assert pick(text_if(body("x"), "yes"), content) is None
     assert pick(constant("k"), content) == "k"
 
 
@@ -115,7 +115,7 @@ def test_picks_combine(pick):
     ],
 )
 def test_an_id_is_cut_to_its_kind_and_four_characters(id_, expected, pick):
-    assert pick(short(body("id")), f'{{"id":"{id_}"}}'.encode()) == expected
+    assert pick(short_id(body("id")), f'{{"id":"{id_}"}}'.encode()) == expected
 
 
 @pytest.mark.parametrize(
@@ -133,23 +133,22 @@ def test_an_id_is_cut_to_its_kind_and_four_characters(id_, expected, pick):
 )
 def test_money_is_written_as_people_do(amount, currency, minor, expected, pick):
     content = f'{{"amount":{amount},"currency":"{currency}"}}'.encode()
-    assert pick(money(body("amount"), body("currency"), minor=minor), content) == expected
+    assert pick(format_amount(body("amount"), body("currency"), minor=minor), content) == expected
 
 
 def test_the_three_forms_of_relay_toml(pick):
     content = b'{"data":{"a/b":["x"]}}'
-    assert pick(parse_pick("body:/data/a~1b/0"), content) == "x"
-    assert pick(parse_pick("header:Idempotency-Key"), headers=(("idempotency-key", "k1"),)) == "k1"
-    assert pick(parse_pick("query:id"), query="id=7") == "7"
+    assert pick(parse_extractor("body:/data/a~1b/0"), content) == "x"
+    assert pick(parse_extractor("header:Idempotency-Key"), headers=(("idempotency-key", "k1"),)) == "k1"
+    assert pick(parse_extractor("query:id"), query="id=7") == "7"
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "header", "header:", "body:data.id", "body:", "body:/a~2", "cookie:id", "Header:X", "query: "],
+    "text", ["", "header", "header:", "body:data.id", "body:", "body:/a~2", "cookie:id", "Header:X", "query: "]
 )
 def test_another_form_is_refused_with_its_key(text):
     with pytest.raises(ConfigError, match=r"^sources\.a\.event_type: "):
-        parse_pick(text, "sources.a.event_type")
+        parse_extractor(text, "sources.a.event_type")
 
 
 @settings(deadline=None)
@@ -164,7 +163,7 @@ def test_wild_requests_give_safe_text_or_nothing(content, is_form, text):
     for entry in PROVIDERS.values():
         for chosen in filter(None, (entry.event_type, entry.idempotency_key, entry.summary)):
             found = chosen(made, payload)
-            assert found is None or (found.strip() and printable(found) == found and len(found) <= 200)
+            assert found is None or (found.strip() and escape_unprintable(found) == found and len(found) <= 200)
 
 
 def _capture(content, is_form, text):

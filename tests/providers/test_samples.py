@@ -8,12 +8,12 @@ from random import Random
 import pytest
 
 from relay.errors import NotFoundError
-from relay.judgement import identify
 from relay.model.event import Source, Verdict, Verification
 from relay.model.payload import Payload
+from relay.pipeline.classify import classify_event
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.samples import Filler, load, plain, sample_types, value
-from relay.trigger import prepare
+from relay.providers.samples import Filler, fill_sample, load_sample, plain_sample, sample_types
+from relay.providers.trigger import prepare_sample
 
 # What these send has nothing that tells one delivery from another.
 KEYLESS = {
@@ -22,16 +22,12 @@ KEYLESS = {
     ("adyen", "balancePlatform.transfer.created"),
     ("supabase", "INSERT.orders"),
 }
-OWN_SAMPLES = [
-    (name, type_) for name, entry in PROVIDERS.items() if not entry.samples for type_ in sample_types(entry)
-]
+OWN_SAMPLES = [(name, type_) for name, entry in PROVIDERS.items() if not entry.samples for type_ in sample_types(entry)]
 
 
 def filled(name, type_, now, seed=1):
-    sample = load(name, type_)
-    return value(
-        sample, Filler(now=now, random=Random(seed), names={"type": type_, "event": "", "action": ""})
-    )
+    sample = load_sample(name, type_)
+    return fill_sample(sample, Filler(now=now, random=Random(seed), names={"type": type_, "event": "", "action": ""}))
 
 
 MAIN = {
@@ -66,7 +62,7 @@ EVENTS += [("gitlab", f"{kind} Hook") for kind in GITLAB]
 
 def test_the_main_providers_have_a_sample_of_every_event_people_use():
     for name, type_ in EVENTS:
-        assert load(name, type_).type.startswith(type_)
+        assert load_sample(name, type_).type.startswith(type_)
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -79,19 +75,15 @@ def test_every_sample_verifies_and_is_identified(name, type_, now, secret_for):
     provider = PROVIDERS[name]
     scheme = next((scheme for scheme in provider.schemes if scheme.name != "platform"), provider.schemes[0])
     source = Source(
-        name=name,
-        provider=name,
-        path=f"/webhooks/{name}",
-        scheme=provider.scheme,
-        secrets=(secret_for(scheme),),
+        name=name, provider=name, path=f"/webhooks/{name}", scheme=provider.scheme, secrets=(secret_for(scheme),)
     )
     url = f"https://hooks.example/webhooks/{name}"
-    made = prepare(source, provider, type_, now, random=Random(7), url=url)
+    made = prepare_sample(source, provider, type_, now, random=Random(7), url=url)
     payload = Payload(made.body, made.content_type)
     assert provider.scheme.verify(source.secrets, made, now).verdict is Verdict.VERIFIED
     named = replace(source, event_type=provider.event_type, items=provider.items)
     verified = Verification(verdict=Verdict.VERIFIED)
-    assert identify(named, made, verified, sample=True).type == type_
+    assert classify_event(named, made, verified, sample=True).type == type_
     keyless = (name, type_) in KEYLESS or provider.idempotency_key is None
     assert keyless or provider.idempotency_key(made, payload)
     assert provider.summary is None or provider.summary(made, payload)
@@ -124,27 +116,25 @@ def test_times_are_numbers_at_the_time_of_the_trigger(now):
 
 
 def test_a_type_without_its_action_finds_the_first_with_one():
-    assert load("github", "pull_request").type == "pull_request.closed"
-    assert load("github", "push").type == "push"
+    assert load_sample("github", "pull_request").type == "pull_request.closed"
+    assert load_sample("github", "push").type == "push"
 
 
 def test_an_unknown_type_points_to_the_nearest():
     with pytest.raises(NotFoundError) as caught:
-        load("stripe", "invoice.payed")
+        load_sample("stripe", "invoice.payed")
     assert caught.value.hint == "did you mean invoice.paid?"
 
 
-@pytest.mark.parametrize(
-    "type_", ["../stripe/invoice.paid", "..", "/etc/passwd", "", "\x00", "invoice.paid\n"]
-)
+@pytest.mark.parametrize("type_", ["../stripe/invoice.paid", "..", "/etc/passwd", "", "\x00", "invoice.paid\n"])
 def test_a_type_is_no_path(type_):
     with pytest.raises(NotFoundError):
-        load("stripe", type_)
+        load_sample("stripe", type_)
 
 
 def test_an_unknown_provider_has_no_samples_but_a_plain_event(now):
     assert sample_types("nobody") == ()
     names = {"type": 'odd"type\\', "event": "odd", "action": ""}
-    event = value(plain('odd"type\\'), Filler(now=now, random=Random(1), names=names))
+    event = fill_sample(plain_sample('odd"type\\'), Filler(now=now, random=Random(1), names=names))
     assert event["type"] == 'odd"type\\'
     assert Payload(json.dumps(event).encode()).at("data", "status") == "ready"

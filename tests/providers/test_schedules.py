@@ -3,16 +3,16 @@ import re
 import pytest
 
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.schedules import SCHEDULES, STANDARD, schedule
+from relay.providers.schedules import SCHEDULES, STANDARD_SCHEDULE, find_schedule
 
 HOUR = 3600.0
-ALL = {**SCHEDULES, "advice": STANDARD}
+ALL = {**SCHEDULES, "advice": STANDARD_SCHEDULE}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_belongs_to_a_provider_and_says_where_it_stands(name):
     assert name in PROVIDERS
-    assert schedule(name) is SCHEDULES[name]
+    assert find_schedule(name) is SCHEDULES[name]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.errors import ConfigError, SigningError
+from relay.model.admission import REASONS
 from relay.model.event import Capture, Verdict
-from relay.model.reasons import REASONS
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.schemes import (
@@ -21,11 +21,11 @@ from relay.providers.schemes import (
     Raw,
     Time,
     body_hmac,
-    choose,
+    choose_scheme,
     template,
     with_tolerance,
 )
-from relay.providers.schemes.keys import Key
+from relay.providers.schemes.encoding import KeyFormat
 
 SECRET = Secret("env:STRIPE_WEBHOOK_SECRET", "whsec_one")
 STRIPE = PROVIDERS["stripe"].scheme
@@ -85,12 +85,7 @@ def test_without_a_limit_the_age_is_still_told(capture, now):
     lenient = with_tolerance(STRIPE, None, None)
     result = lenient.verify((SECRET,), signed(capture, now), now + timedelta(days=3))
     assert result.verdict is Verdict.VERIFIED
-    assert steps(result)[1] == (
-        "Timestamp",
-        None,
-        "3 days old when received, which is not limited",
-        "Not checked",
-    )
+    assert steps(result)[1] == ("Timestamp", None, "3 days old when received, which is not limited", "Not checked")
 
 
 def test_a_tolerance_of_ones_own_replaces_the_provider_s(capture, now):
@@ -153,7 +148,7 @@ def test_a_public_key_as_text_is_no_hmac_secret(capture, now):
     scheme = PROVIDERS["standard-webhooks"].scheme
     for form in ("text", "base64"):
         forger = dataclasses.replace(
-            PROVIDERS["standard-webhooks"].schemes[1], key=Key(form=form, strip=("whpk_",))
+            PROVIDERS["standard-webhooks"].schemes[1], key=KeyFormat(form=form, strip=("whpk_",))
         )
         forged = forger.sign(public, capture(), now)
         assert scheme.verify((public,), forged, now).verdict is Verdict.INVALID
@@ -175,9 +170,9 @@ def test_a_signing_secret_rules_the_plain_token_out(capture, now):
 
 def test_the_scheme_whose_signature_is_there_is_chosen(capture, now):
     made = GITLAB.scheme.sign(SIGNING, capture(), now)
-    assert choose(GITLAB.schemes, made) == GITLAB.schemes[0]
-    assert choose(GITLAB.schemes, capture(headers=(("X-Gitlab-Token", "x"),))) == GITLAB.schemes[1]
-    assert choose(GITLAB.schemes, capture(), (PLAIN,)) == GITLAB.schemes[1]
+    assert choose_scheme(GITLAB.schemes, made) == GITLAB.schemes[0]
+    assert choose_scheme(GITLAB.schemes, capture(headers=(("X-Gitlab-Token", "x"),))) == GITLAB.schemes[1]
+    assert choose_scheme(GITLAB.schemes, capture(), (PLAIN,)) == GITLAB.schemes[1]
 
 
 def test_a_time_in_the_body_is_renewed_and_every_other_byte_stays(capture, now):
@@ -278,9 +273,7 @@ WILD_BODIES = [
 @given(
     body=st.binary(max_size=60)
     | st.sampled_from([b"{}", b"a=%FF&&=%ED%A0%80", b'{"webhookTimestamp":1e400}', *WILD_BODIES]),
-    headers=st.lists(
-        st.tuples(st.sampled_from([*HEADER_NAMES, "Content-Type", "Authorization"]), WILD), max_size=6
-    ),
+    headers=st.lists(st.tuples(st.sampled_from([*HEADER_NAMES, "Content-Type", "Authorization"]), WILD), max_size=6),
     query=st.text(st.characters(max_codepoint=255), max_size=30),
     secret=st.text(max_size=20),
     name=st.sampled_from(sorted(PROVIDERS)),
@@ -318,6 +311,4 @@ def test_a_body_hmac_may_be_compared_in_any_case(capture, now):
     scheme = body_hmac("X-Notion-Signature", prefix="sha256=", any_case=True)
     made = scheme.sign(SECRET, capture(), now)
     upper = made.header("X-Notion-Signature").upper().replace("SHA256=", "sha256=")
-    assert (
-        scheme.verify((SECRET,), InHeader("X-Notion-Signature").write(made, upper.encode()), now).reason == ""
-    )
+    assert scheme.verify((SECRET,), InHeader("X-Notion-Signature").write(made, upper.encode()), now).reason == ""

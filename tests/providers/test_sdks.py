@@ -18,7 +18,7 @@ from relay.model.event import Source, Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.samples import sample_types
-from relay.trigger import prepare
+from relay.providers.trigger import prepare_sample
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TOKEN = "12345"
@@ -34,7 +34,7 @@ def trigger(name, type_, secret, **options):
         secrets=(Secret("env:TEST", secret),),
     )
     options.setdefault("url", URL)
-    return prepare(source, PROVIDERS[name], type_, datetime.now(UTC), random=Random(3), **options)
+    return prepare_sample(source, PROVIDERS[name], type_, datetime.now(UTC), random=Random(3), **options)
 
 
 def verdict(name, secret, capture, now=None):
@@ -128,9 +128,7 @@ def test_slack_accepts_our_requests(type_):
     assert slack_sdk.signature.SignatureVerifier(TOKEN).is_valid_request(made.body, dict(made.headers))
 
 
-@pytest.mark.parametrize(
-    ("age", "expected"), [(0, True), (299, True), (-299, True), (302, False), (-302, False)]
-)
+@pytest.mark.parametrize(("age", "expected"), [(0, True), (299, True), (-299, True), (302, False), (-302, False)])
 def test_slack_and_relay_agree_on_age(age, expected, capture, now):
     verifier = slack_sdk.signature.SignatureVerifier(TOKEN)
     ts = str(int(now.timestamp()) - age)

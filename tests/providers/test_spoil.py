@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.delivery.spoil import Spoil, altered
+from relay.delivery.forge import SignatureForger, alter_secret
 from relay.errors import SigningError
-from relay.model.delivery import Changes
+from relay.model.delivery import DeliveryChanges
 from relay.model.event import Event, EventOutcome, EventRow, Source, Verdict, Verification
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.samples import sample_types
 from relay.providers.schemes import with_tolerance
-from relay.trigger import prepare
+from relay.providers.trigger import prepare_sample
 
 SIGNING = [name for name, provider in PROVIDERS.items() if provider.schemes]
 # Its signature stands in the body beside what it covers, so no other body's can be put in its place.
@@ -51,8 +51,8 @@ def spoilt(now, secret_for):
         url = f"https://relay.example/webhooks/{name}"
         type_ = sample_types(provider)[0] if sample_types(provider) else "test"
         signer = replace(source, secrets=source.secrets or (secret_for(provider.schemes[0]),))
-        capture = prepare(signer, provider, type_, now, random=Random(1), url=url)
-        return source, _event(source, capture, now), Spoil(lambda _: source, Clock(now))
+        capture = prepare_sample(signer, provider, type_, now, random=Random(1), url=url)
+        return source, _event(source, capture, now), SignatureForger(lambda _: source, Clock(now))
 
     return make
 
@@ -83,8 +83,8 @@ def _event(source, capture, now):
 @pytest.mark.parametrize("name", [name for name in SIGNING if name not in UNFORGEABLE])
 def test_a_forged_request_has_a_signature_that_does_not_verify(name, spoilt, now):
     source, event, spoil = spoilt(name)
-    spoil.forgeable(event)
-    forged, notes = spoil(event, event.capture, Changes(forged=True))
+    spoil.check_forgeable(event)
+    forged, notes = spoil(event, event.capture, DeliveryChanges(forged=True))
     judged = source.scheme.verify(source.secrets, forged, now)
     assert (judged.verdict, judged.reason) == (Verdict.INVALID, "signature_mismatch")
     assert "has not its secret" in notes[0]
@@ -95,7 +95,7 @@ def test_a_forged_request_has_a_signature_that_does_not_verify(name, spoilt, now
 def test_where_no_wrong_signature_is_known_that_is_said(name, spoilt):
     _, event, spoil = spoilt(name)
     with pytest.raises(SigningError, match="knows no wrong signature"):
-        spoil.forgeable(event)
+        spoil.check_forgeable(event)
 
 
 @pytest.mark.parametrize("name", SIGNING)
@@ -109,7 +109,7 @@ def test_a_stale_request_verifies_but_for_its_age_or_the_provider_has_no_limit(n
         has_time = strict.verify(source.secrets, old, now).reason == "timestamp_stale"
         assert ("sets no limit" if has_time else "signs no time") in error.sentence
         return
-    stale, notes = spoil(event, event.capture, Changes(age=age))
+    stale, notes = spoil(event, event.capture, DeliveryChanges(age=age))
     assert source.scheme.verify(source.secrets, stale, now).reason == "timestamp_stale"
     then = now - timedelta(seconds=age)
     assert source.scheme.verify(source.secrets, stale, then).verdict is Verdict.VERIFIED
@@ -131,19 +131,19 @@ def test_a_source_of_its_own_that_checks_no_age_has_no_limit(spoilt):
 
 def test_without_a_secret_a_forgery_is_made_up_and_nothing_else_can_be(spoilt, now, secret_for):
     source, event, spoil = spoilt("stripe", secrets=(), missing_secrets=("env:STRIPE",))
-    forged, _ = spoil(event, event.capture, Changes(forged=True))
+    forged, _ = spoil(event, event.capture, DeliveryChanges(forged=True))
     genuine = (secret_for(PROVIDERS["stripe"].schemes[0]),)
     assert source.scheme.verify(genuine, forged, now).reason == "signature_mismatch"
-    assert spoil.helpless(event) == "stripe has no secret to sign with (env:STRIPE is not set)"
+    assert spoil.explain_unsignable(event) == "stripe has no secret to sign with (env:STRIPE is not set)"
     with pytest.raises(SigningError, match="no secret to sign with"):
         spoil.age(event)
     with pytest.raises(SigningError, match="no secret to sign with"):
-        spoil(event, event.capture, Changes(age=900.0))
+        spoil(event, event.capture, DeliveryChanges(age=900.0))
 
 
 @given(st.text(min_size=1, max_size=60))
 def test_an_altered_secret_is_another_one_of_the_same_form(text):
-    other = altered(text)
+    other = alter_secret(text)
     assert len(other) == len(text)
     assert [a.isalnum() for a in other] == [b.isalnum() for b in text]
     if any(letter.isascii() and letter.isalnum() for letter in text):

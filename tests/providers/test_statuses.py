@@ -9,13 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.model.event import Capture, Source
-from relay.model.items import MOST
 from relay.model.message import MessageStatus
 from relay.model.payload import Payload
+from relay.model.request_items import MAX_ITEMS
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.codes import meaning
-from relay.providers.statuses import moment
-from relay.trigger import prepare
+from relay.providers.message_status import explain_code, parse_moment
+from relay.providers.trigger import prepare_sample
 
 S = MessageStatus
 TELLING = [name for name, entry in PROVIDERS.items() if entry.message_status is not None]
@@ -82,7 +81,7 @@ def sent(name, value):
 def triggered(name, type_):
     source = Source(name=name, provider=name, path=f"/webhooks/{name}")
     url = f"https://hooks.example/webhooks/{name}"
-    return prepare(source, PROVIDERS[name], type_, datetime.now(UTC), random=Random(7), url=url)
+    return prepare_sample(source, PROVIDERS[name], type_, datetime.now(UTC), random=Random(7), url=url)
 
 
 @pytest.mark.parametrize(("name", "type_"), SAMPLES)
@@ -107,11 +106,7 @@ def test_a_mailgun_form_of_old_is_read_too():
     form = b"event=bounced&recipient=Ada%40example.com&Message-Id=%3C1%40mg%3E&timestamp=1700000000&code=550"
     capture = make_capture(form, (("Content-Type", "application/x-www-form-urlencoded"),))
     (report,) = read("mailgun", capture)
-    assert (report.status, report.external_ids, report.recipients) == (
-        S.BOUNCED,
-        ("1@mg",),
-        ("ada@example.com",),
-    )
+    assert (report.status, report.external_ids, report.recipients) == (S.BOUNCED, ("1@mg",), ("ada@example.com",))
     assert (report.at, report.code) == (datetime.fromtimestamp(1_700_000_000, UTC), "550")
 
 
@@ -131,12 +126,7 @@ def test_a_mailgun_failure_is_a_delay_a_bounce_or_a_mail_that_never_left(event, 
 
 @pytest.mark.parametrize(
     ("type_", "status"),
-    [
-        ("HardBounce", S.BOUNCED),
-        ("Transient", S.DELAYED),
-        ("BadEmailAddress", S.FAILED),
-        ("Newly", S.BOUNCED),
-    ],
+    [("HardBounce", S.BOUNCED), ("Transient", S.DELAYED), ("BadEmailAddress", S.FAILED), ("Newly", S.BOUNCED)],
 )
 def test_a_postmark_bounce_is_what_its_type_says(type_, status):
     (report,) = sent("postmark", {"RecordType": "Bounce", "Type": type_, "MessageID": "m"})
@@ -149,11 +139,7 @@ def test_a_holiday_notice_is_no_bounce():
 
 def test_a_sendgrid_batch_is_read_item_by_item():
     batch = [
-        {
-            "event": "delivered",
-            "sg_message_id": "14c5d75ce93.dfd.64b469.filter0001.16648.0",
-            "email": "a@b.c",
-        },
+        {"event": "delivered", "sg_message_id": "14c5d75ce93.dfd.64b469.filter0001.16648.0", "email": "a@b.c"},
         7,
         {"event": "unsubscribe"},
         {"event": "open", "sg_message_id": "x.recvd-1", "smtp-id": "<x@geopod>", "X-Message-ID": 42},
@@ -164,19 +150,14 @@ def test_a_sendgrid_batch_is_read_item_by_item():
 
 
 def test_a_batch_without_end_is_cut():
-    assert len(sent("sendgrid", [{"event": "open"}] * (MOST + 5))) == MOST
+    assert len(sent("sendgrid", [{"event": "open"}] * (MAX_ITEMS + 5))) == MAX_ITEMS
 
 
 @pytest.mark.parametrize(
     "data",
     [
         {"headers": [{"name": "x-message-id", "value": "<mine@example.com>"}]},
-        {
-            "headers": [
-                {"name": "Message-ID", "value": "other"},
-                {"name": "X-Message-ID", "value": "mine@example.com"},
-            ]
-        },
+        {"headers": [{"name": "Message-ID", "value": "other"}, {"name": "X-Message-ID", "value": "mine@example.com"}]},
         {"headers": {"X-Message-ID": "mine@example.com"}},
         {"tags": {"message_id": "mine@example.com"}},
         {"tags": [{"name": "messageId", "value": "mine@example.com"}]},
@@ -226,7 +207,7 @@ def test_what_twilio_is_to_hand_back_stands_in_the_callbacks_address():
     ],
 )
 def test_a_time_is_read_in_either_form(text, read_as):
-    assert moment(text) == read_as
+    assert parse_moment(text) == read_as
 
 
 json_values = st.recursive(
@@ -284,13 +265,11 @@ def test_no_bytes_at_all_break_the_reading(body, name):
     ],
 )
 def test_a_code_is_told_in_words_with_their_source(provider, code, source):
-    found = meaning(provider, code)
+    found = explain_code(provider, code)
     assert found.source == source
     assert found.words[0].islower()
 
 
-@pytest.mark.parametrize(
-    ("provider", "code"), [("twilio", "99999"), ("twilio", "5.1.1"), ("x", ""), ("x", "550")]
-)
+@pytest.mark.parametrize(("provider", "code"), [("twilio", "99999"), ("twilio", "5.1.1"), ("x", ""), ("x", "550")])
 def test_a_code_that_nobody_put_into_words_stays_a_code(provider, code):
-    assert meaning(provider, code) is None
+    assert explain_code(provider, code) is None

@@ -26,7 +26,5 @@ async def test_every_sample_of_every_provider_arrives_as_it_should(everyone):
             status, event = await everyone.api("/api/triggers", "POST", json={"source": slug, "type": type_})
             expected = "verified" if provider.schemes else "unsigned"
             if status != 201 or event["verdict"] != expected or event["outcome"] == "rejected":
-                wrong.append(
-                    (slug, type_, status, event.get("verdict"), event.get("reason"), event.get("error"))
-                )
+                wrong.append((slug, type_, status, event.get("verdict"), event.get("reason"), event.get("error")))
     assert wrong == []

@@ -17,9 +17,7 @@ SLACK_BODY = (
 STANDARD_HEADERS = (("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"), ("webhook-timestamp", "1614265330"))
 STANDARD_BODY = b'{"test": 2432232314}'
 TWILIO_URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
-TWILIO_FORM = (
-    b"CallSid=CA1234567890ABCDE&Digits=1234&From=%2B14158675309&To=%2B18005551212&Caller=%2B14158675309"
-)
+TWILIO_FORM = b"CallSid=CA1234567890ABCDE&Digits=1234&From=%2B14158675309&To=%2B18005551212&Caller=%2B14158675309"
 FORM = (("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8"),)
 JSON = (("Content-Type", "application/json"),)
 
@@ -33,9 +31,7 @@ def judge(name, secret, capture, now):
 
 
 def test_github_documentation(capture, now):
-    headers = (
-        ("X-Hub-Signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"),
-    )
+    headers = (("X-Hub-Signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"),)
     made = capture(b"Hello, World!", headers)
     assert judge("github", "It's a Secret to Everybody", made, now).verdict is Verdict.VERIFIED
 
@@ -82,11 +78,7 @@ def test_a_key_pair_makes_the_specification_signature(capture):
         (TWILIO_URL, TWILIO_FORM, "kvajT1Ptam85bY51eRf/AJRuM3w="),
         (TWILIO_URL.replace(".com", ".com:443"), TWILIO_FORM, "RSOYDt4T1cUTdK1PDd93/VVr8B8="),
         (TWILIO_URL.replace("https", "http"), TWILIO_FORM, "0ZXoZLH/DfblKGATFgpif+LLRf4="),
-        (
-            TWILIO_URL,
-            b"Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234&Digits=1234",
-            "IK+Dwps556ElfBT0I3Rgjkr1wJU=",
-        ),
+        (TWILIO_URL, b"Sid=CA123&SidAccount=AC123&Digits=5678&Digits=1234&Digits=1234", "IK+Dwps556ElfBT0I3Rgjkr1wJU="),
     ],
 )
 def test_twilio_forms(url, body, signature, capture, now):
@@ -155,20 +147,14 @@ def test_square_library(capture, now):
         (
             "hubspot",
             (
-                (
-                    "X-HubSpot-Signature",
-                    "69fc6631a867edd4f9e9e627fc5c1148e3fbdd8b21837b6d2b8901c1fa57f750",
-                ),
+                ("X-HubSpot-Signature", "69fc6631a867edd4f9e9e627fc5c1148e3fbdd8b21837b6d2b8901c1fa57f750"),
                 ("X-HubSpot-Signature-Version", "v1"),
             ),
         ),
         (
             "hubspot",
             (
-                (
-                    "X-HubSpot-Signature",
-                    "4fe4e3a7d3cf09db53be39d0a58130e2aaba074ec123a9e355b876a689a1c383",
-                ),
+                ("X-HubSpot-Signature", "4fe4e3a7d3cf09db53be39d0a58130e2aaba074ec123a9e355b876a689a1c383"),
                 ("X-HubSpot-Signature-Version", "v2"),
             ),
         ),
@@ -199,9 +185,7 @@ def test_sendgrid_library(capture, now):
         b'"sg_message_id":"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9.0",'
         b'"smtp-id":"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>","timestamp":1600112492}]\r\n'
     )
-    signature = (
-        "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM="
-    )
+    signature = "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM="
     headers = (
         ("X-Twilio-Email-Event-Webhook-Signature", signature),
         ("X-Twilio-Email-Event-Webhook-Timestamp", "1600112502"),

@@ -4,10 +4,10 @@ import pytest
 
 from relay.model.delivery import Attempt, DeliveryReason, DeliveryState, NewDelivery
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
-from relay.store import Limits
+from relay.store import ClaimLimits
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-FIFO = Limits(fifo=frozenset({"app"}))
+FIFO = ClaimLimits(fifo=frozenset({"app"}))
 
 
 @pytest.fixture
@@ -38,9 +38,7 @@ def owe(store):
             status=200,
         )
         stored = await store.events.add(event)
-        new = NewDelivery(
-            target=target, action="forward", reason=reason, asked=reason is not DeliveryReason.ROUTED
-        )
+        new = NewDelivery(target=target, action="forward", reason=reason, asked=reason is not DeliveryReason.ROUTED)
         (id_,) = await store.deliveries.add(stored.id, [new], NOW + timedelta(seconds=after))
         return id_
 
@@ -48,7 +46,7 @@ def owe(store):
 
 
 async def claimed(store, limits=None, after=0.0):
-    found = await store.deliveries.claim_due(NOW + timedelta(seconds=after), limits or Limits())
+    found = await store.deliveries.claim_due(NOW + timedelta(seconds=after), limits or ClaimLimits())
     assert all(one.event.id == one.delivery.event_id for one in found)
     return [one.delivery.id for one in found]
 
@@ -65,35 +63,35 @@ async def fail(store, id_, state=DeliveryState.PENDING, due=60.0):
 async def test_one_targets_long_queue_does_not_hold_up_another(store, owe):
     slow = [await owe("slow") for _ in range(40)]
     quick = await owe("quick")
-    assert await claimed(store, Limits(running={"slow": 4})) == [quick]
+    assert await claimed(store, ClaimLimits(running={"slow": 4})) == [quick]
     assert await claimed(store) == slow[:4]
 
 
 async def test_what_falls_due_first_goes_first(store, owe):
     later = await owe(after=5)
     sooner = await owe(after=1)
-    assert await claimed(store, Limits(each=1), after=6) == [sooner]
-    assert await claimed(store, Limits(each=1), after=6) == [later]
+    assert await claimed(store, ClaimLimits(each=1), after=6) == [sooner]
+    assert await claimed(store, ClaimLimits(each=1), after=6) == [later]
 
 
 async def test_the_total_is_never_exceeded(store, owe):
     for target in "abcdef":
         for _ in range(6):
             await owe(target)
-    assert len(await claimed(store, Limits(total=16))) == 16
-    assert await claimed(store, Limits(total=0)) == []
+    assert len(await claimed(store, ClaimLimits(total=16))) == 16
+    assert await claimed(store, ClaimLimits(total=0)) == []
 
 
 @pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app"})])
 async def test_a_target_that_is_down_gets_no_routed_delivery(store, owe, fifo):
     await owe()
     other = await owe("other")
-    assert await claimed(store, Limits(held=frozenset({"app"}), fifo=fifo)) == [other]
+    assert await claimed(store, ClaimLimits(held=frozenset({"app"}), fifo=fifo)) == [other]
 
 
 async def test_what_a_person_asked_for_is_tried_once_on_a_target_that_is_down(store, owe):
     await owe()
-    held = Limits(held=frozenset({"app"}))
+    held = ClaimLimits(held=frozenset({"app"}))
     asked = [await owe(reason=DeliveryReason.REPLAY), await owe(reason=DeliveryReason.MANUAL)]
     assert await claimed(store, held) == asked
     for id_ in asked:
@@ -105,7 +103,7 @@ async def test_what_a_person_asked_for_is_tried_once_on_a_target_that_is_down(st
 
 async def test_a_target_takes_as_many_at_once_as_it_says(store, owe):
     ids = [await owe() for _ in range(9)]
-    limits = Limits(most={"app": 7}, running={"app": 1})
+    limits = ClaimLimits(most={"app": 7}, running={"app": 1})
     assert await claimed(store, limits) == ids[:6]
 
 
@@ -115,7 +113,7 @@ async def test_where_least_runs_is_served_first(store, owe):
             await owe(target)
     last = await owe("z")
     running = dict.fromkeys("abcd", 3)
-    assert last in await claimed(store, Limits(total=4, running=running))
+    assert last in await claimed(store, ClaimLimits(total=4, running=running))
 
 
 async def test_the_head_that_waits_for_a_retry_holds_its_own_source_alone(store, owe):
@@ -145,14 +143,14 @@ async def test_a_retried_older_one_does_not_overtake_what_runs(store, owe):
 async def test_a_clock_that_was_set_back_strands_nothing(store, owe, fifo):
     await owe(after=3600)
     far = await owe(after=10_000, source="github")
-    assert await claimed(store, Limits(horizon=7200, fifo=fifo)) == [far]
+    assert await claimed(store, ClaimLimits(horizon=7200, fifo=fifo)) == [far]
 
 
 @pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app"})])
 async def test_what_an_earlier_run_owes_is_left_alone_when_asked(store, owe, fifo):
     old = await owe()
     new = await owe()
-    assert await claimed(store, Limits(above=old, fifo=fifo)) == [new]
+    assert await claimed(store, ClaimLimits(above=old, fifo=fifo)) == [new]
 
 
 async def test_the_next_due_is_the_next_one_ahead(store, owe):
@@ -168,7 +166,7 @@ async def test_what_could_not_reach_a_target_is_hastened_when_it_is_back(store, 
     await claimed(store)
     await fail(store, refused)
     await fail(store, elsewhere)
-    assert await store.deliveries.hasten("app", NOW + timedelta(seconds=5)) == 1
+    assert await store.deliveries.make_due("app", NOW + timedelta(seconds=5)) == 1
     assert (await store.deliveries.get(refused)).due_at == NOW
     assert await claimed(store) == [refused]
     assert (await store.deliveries.get(untried)).due_at == NOW + timedelta(seconds=30)

@@ -5,18 +5,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
-from relay.model.sent import Claim, Full, SentMail, SentState
+from relay.model.mail import MailClaim, MailLimitReached, MailState, SentMail
 from relay.store import open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-CLAIM = Claim(delivery_id=7, event_id=1, template="receipt", recipients="ada@example.com", kept=False)
+CLAIM = MailClaim(delivery_id=7, event_id=1, template="receipt", recipients="ada@example.com", kept=False)
 SENT = SentMail(
     delivery_id=7,
     event_id=1,
     template="receipt",
     recipients="ada@example.com",
     kept=False,
-    state=SentState.SENT,
+    state=MailState.SENT,
     at=NOW,
 )
 
@@ -63,7 +63,7 @@ async def test_a_claim_keeps_every_other_back_until_it_is_released(store):
     assert await store.mails.standing(CLAIM, NOW) is None
     assert await store.mails.claim(CLAIM, NOW) is None
     other = replace(CLAIM, delivery_id=8)
-    handing = replace(SENT, state=SentState.HANDING)
+    handing = replace(SENT, state=MailState.HANDING)
     assert await store.mails.standing(other, NOW) == handing
     assert await store.mails.claim(other, NOW) == handing
     assert await store.mails.claim(CLAIM, NOW) == handing
@@ -103,7 +103,7 @@ async def test_an_hour_takes_so_many_of_a_template(store):
 
     await sent(store, claim(1))
     await sent(store, claim(2), NOW + timedelta(minutes=10))
-    full = Full(until=NOW + timedelta(hours=1))
+    full = MailLimitReached(until=NOW + timedelta(hours=1))
     assert await store.mails.claim(claim(3), NOW + timedelta(minutes=20)) == full
     assert await store.mails.standing(claim(3), NOW + timedelta(minutes=20)) == full
     assert await store.mails.claim(claim(3, kept=True), NOW + timedelta(minutes=20)) is None

@@ -7,10 +7,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from relay.checkup.looks import data_folder
+from relay.actions.mail.compose import write_to_outbox
 from relay.config import Overrides, load
+from relay.config.preferences import Preferences, save_preferences
 from relay.errors import ConfigError, StoreError
-from relay.files import (
+from relay.http.guard import load_token
+from relay.model.secret import Secret
+from relay.providers.local_keys import LocalKeyStore
+from relay.resources import (
     create_private,
     find_folder_risks,
     is_of_another_user,
@@ -18,15 +22,11 @@ from relay.files import (
     open_private,
     write_private,
 )
-from relay.keys import KeyPairs
-from relay.mail.outbox import keep
-from relay.model.secret import Secret
-from relay.store import open_store, prepare
-from relay.store.keys import SqliteKeys
-from relay.tunnel.files import write_private as write_for_tunnel
+from relay.services.health import check_data_folder
+from relay.store import open_store, prepare_data_dir
+from relay.store.idempotency import SqliteKeyStore
+from relay.tunnel.process import write_private as write_for_tunnel
 from relay.vault import Vault
-from relay.web.guard import load_token
-from relay.web.preferences import Preferences, keep_preferences
 
 
 @contextmanager
@@ -55,11 +55,11 @@ async def test_every_file_is_private_whatever_the_folder_and_the_umask_are(tmp_p
     with umask(mask):
         async with open_store(folder):
             load_token(folder)
-            keep_preferences(folder, Preferences())
-            KeyPairs(folder / "keys").make("github", "ed25519")
-            await keep(folder / "outbox", "<1@relay>", b"mail")
+            save_preferences(folder, Preferences())
+            LocalKeyStore(folder / "keys").make("github", "ed25519")
+            await write_to_outbox(folder / "outbox", "<1@relay>", b"mail")
             write_for_tunnel(folder / "tunnel.pid", "1 x")
-            keys = SqliteKeys(folder / "received.db")
+            keys = SqliteKeyStore(folder / "received.db")
             keys.claim("s", "k")
             found = files_in(folder)
             keys.close()  # not before: it takes its -wal file with it
@@ -86,11 +86,11 @@ async def test_files_of_relay_that_others_could_read_are_theirs_no_more(tmp_path
 
 def test_a_folder_that_is_made_is_private_and_one_that_is_there_stays(tmp_path):
     with umask(0o277):
-        prepare(tmp_path / "a" / "new")
+        prepare_data_dir(tmp_path / "a" / "new")
     assert rights(tmp_path / "a" / "new") == 0o700
     (tmp_path / "old").mkdir(mode=0o755)
     (tmp_path / "old").chmod(0o755)
-    prepare(tmp_path / "old")
+    prepare_data_dir(tmp_path / "old")
     make_private_folder(tmp_path / "old")
     assert rights(tmp_path / "old") == 0o755
 
@@ -98,7 +98,7 @@ def test_a_folder_that_is_made_is_private_and_one_that_is_there_stays(tmp_path):
 def test_a_file_at_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "data").write_text("x")
     with pytest.raises(StoreError, match="is a file, not a folder"):
-        prepare(tmp_path / "data")
+        prepare_data_dir(tmp_path / "data")
 
 
 def test_a_name_that_somebody_took_first_is_not_followed(tmp_path):
@@ -150,7 +150,7 @@ def test_what_is_unsafe_about_a_folder_is_said(tmp_path, mode, words):
     folder = tmp_path / "data"
     folder.mkdir()
     folder.chmod(mode)
-    found = data_folder(folder)
+    found = check_data_folder(folder)
     assert found.state == "warning"
     assert f"{found.detail}; {found.fix}".startswith(f"{folder} {words}")
     assert rights(folder) == mode
@@ -159,9 +159,9 @@ def test_what_is_unsafe_about_a_folder_is_said(tmp_path, mode, words):
 def test_a_folder_that_is_a_link_is_said(tmp_path):
     (tmp_path / "real").mkdir(mode=0o700)
     (tmp_path / "data").symlink_to(tmp_path / "real")
-    assert data_folder(tmp_path / "data").detail == f"{tmp_path}/data is a link to {tmp_path}/real"
-    assert data_folder(tmp_path / "real").state == "ok"
-    assert data_folder(tmp_path / "nowhere").state == "ok"
+    assert check_data_folder(tmp_path / "data").detail == f"{tmp_path}/data is a link to {tmp_path}/real"
+    assert check_data_folder(tmp_path / "real").state == "ok"
+    assert check_data_folder(tmp_path / "nowhere").state == "ok"
 
 
 @pytest.mark.parametrize("text", ["", "  ", "a\x00b", "a\nb", "~nobody-of-that-name/x"])

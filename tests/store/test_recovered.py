@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
-from relay.model.search import parse
+from relay.model.search import parse_query
 
 NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
 APP = NewDelivery(target="app", action="forward")
@@ -59,9 +59,9 @@ async def test_what_is_new_is_kept_with_the_time_it_was_sent(store):
     later = await store.events.add(live("evt_1"), (APP,))
     assert (later.outcome, later.duplicate_of) == (EventOutcome.DUPLICATE, stored.id)
     assert (await store.events.get(later.id)).row.recovered is False
-    found = await store.events.page(parse("is:recovered", NOW))
+    found = await store.events.page(parse_query("is:recovered", NOW))
     assert [one.id for one in found.rows] == [stored.id]
-    assert [one.id for one in (await store.events.page(parse("-is:recovered", NOW))).rows] == [later.id]
+    assert [one.id for one in (await store.events.page(parse_query("-is:recovered", NOW))).rows] == [later.id]
 
 
 async def test_in_one_batch_with_what_comes_live_each_key_is_kept_once(store):

@@ -13,7 +13,7 @@ import pytest
 
 from relay.errors import StoreError
 from relay.store import open_store
-from relay.store.keys import SqliteKeys
+from relay.store.idempotency import SqliteKeyStore
 
 RELAY = (sys.executable, "-m", "relay")
 
@@ -147,7 +147,7 @@ def test_a_file_for_keys_that_is_refused_stays_as_it_is(tmp_path, kind):
     make(tmp_path / "received.db")
     before = state_of(tmp_path)
     with pytest.raises(StoreError, match=r"received\.db"):
-        SqliteKeys(tmp_path / "received.db")
+        SqliteKeyStore(tmp_path / "received.db")
     assert state_of(tmp_path) == before
 
 
@@ -155,17 +155,17 @@ def test_relays_own_database_holds_no_keys_of_an_app(tmp_path):
     ours(tmp_path / "relay.db")
     before = state_of(tmp_path)
     with pytest.raises(StoreError, match="not one of relay's keys"):
-        SqliteKeys(tmp_path / "relay.db")
+        SqliteKeyStore(tmp_path / "relay.db")
     assert state_of(tmp_path) == before
 
 
 def test_keys_that_an_earlier_version_kept_are_still_known(tmp_path):
-    keys = SqliteKeys(tmp_path / "received.db")
+    keys = SqliteKeyStore(tmp_path / "received.db")
     keys.claim("s", "k")
     keys.settle("s", "k", True)
     keys.close()
     checkpointed(tmp_path / "received.db", "PRAGMA application_id = 0")
-    assert SqliteKeys(tmp_path / "received.db").claim("s", "k") == "done"
+    assert SqliteKeyStore(tmp_path / "received.db").claim("s", "k") == "done"
 
 
 @pytest.mark.parametrize("words", [("start", "--no-tunnel"), ("events",), ("catch-up", "s", "--since", "1h")])

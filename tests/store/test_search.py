@@ -9,8 +9,8 @@ import pytest
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
-from relay.model.search import parse
-from relay.store.store import open_store
+from relay.model.search import parse_query
+from relay.store.database import open_store
 
 NOW = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
 FORM = "application/x-www-form-urlencoded"
@@ -22,10 +22,7 @@ def new_event(body=b"{}", content_type="application/json", *, path="/webhooks/sh
         method="POST",
         path=path,
         query=query,
-        headers=(
-            ("Content-Type", content_type),
-            *((name.replace("_", "-"), value) for name, value in headers.items()),
-        ),
+        headers=(("Content-Type", content_type), *((name.replace("_", "-"), value) for name, value in headers.items())),
         body=body,
         remote="127.0.0.1",
         received_at=NOW,
@@ -53,7 +50,7 @@ def holding(store):
             await store.events.add(event, owed)
 
         async def found(text):
-            query = parse(text, NOW + timedelta(seconds=1))
+            query = parse_query(text, NOW + timedelta(seconds=1))
             assert not query.problems
             rows = (await store.events.page(query)).rows
             assert await store.events.count(query) == len(rows)
@@ -69,23 +66,17 @@ SENT = {
     "slashed": new_event(b'{"name": "Jos\\u00E9 M\\u00fcller", "mood": "\\ud83c\\udf89", "path": "a\\/b"}'),
     "nested": new_event(json.dumps({"text": json.dumps({"name": "José Müller 🎉 a/b"})}).encode()),
     "form": new_event(b"name=Jos%C3%A9+M%C3%BCller&mood=%F0%9F%8E%89&path=a%2Fb", FORM),
-    "slack": new_event(
-        b"payload=%7B%22name%22%3A%22Jos%5Cu00e9+M%5Cu00fcller+%F0%9F%8E%89+a%2Fb%22%7D", FORM
-    ),
+    "slack": new_event(b"payload=%7B%22name%22%3A%22Jos%5Cu00e9+M%5Cu00fcller+%F0%9F%8E%89+a%2Fb%22%7D", FORM),
     "query": new_event(b"", query="name=Jos%C3%A9+M%C3%BCller&mood=%F0%9F%8E%89&path=a/b"),
     "gzip": new_event(gzip.compress('{"a": "José Müller 🎉 a/b"}'.encode()), Content_Encoding="gzip"),
-    "latin-1": new_event(
-        '{"a": "José Müller a/b"}'.encode("latin-1"), "application/json; charset=iso-8859-1"
-    ),
+    "latin-1": new_event('{"a": "José Müller a/b"}'.encode("latin-1"), "application/json; charset=iso-8859-1"),
     "lines": new_event('{"a": 1}\n{"name": "José Müller 🎉 a/b"}\n'.encode(), "application/x-ndjson"),
     "multipart": new_event(
         '--B\r\nContent-Disposition: form-data; name="a"\r\n\r\nJosé Müller 🎉 a/b\r\n--B--'.encode(),
         "multipart/form-data; boundary=B",
     ),
     "header": new_event(X_Name="José Müller 🎉 a/b".encode().decode("latin-1")),
-    "cut": new_event(
-        b'{"name": "Jos\\u00e9 M\\u00fcller \\ud83c\\udf89 a\\/b", "more": "' + b"x" * 300_000 + b'"}'
-    ),
+    "cut": new_event(b'{"name": "Jos\\u00e9 M\\u00fcller \\ud83c\\udf89 a\\/b", "more": "' + b"x" * 300_000 + b'"}'),
 }
 
 
@@ -137,15 +128,7 @@ async def test_a_search_of_signs_finds_them_letter_for_letter(holding):
 
 
 async def test_numbers_compare_exactly(holding):
-    bodies = (
-        "9007199254740992",
-        "9007199254740993",
-        "9007199254740993.5",
-        "0.1",
-        "0.10000000000000001",
-        '"12"',
-        "1e3",
-    )
+    bodies = ("9007199254740992", "9007199254740993", "9007199254740993.5", "0.1", "0.10000000000000001", '"12"', "1e3")
     found = await holding(*(new_event(b'{"n": %s}' % body.encode()) for body in bodies))
     assert await found("payload.n:>9007199254740992") == [3, 2]
     assert await found("payload.n:>=9007199254740993.5") == [3]
@@ -157,9 +140,7 @@ async def test_numbers_compare_exactly(holding):
 
 
 async def test_null_is_asked_for_where_it_stands(holding):
-    found = await holding(
-        new_event(b'{"x": null}'), new_event(b"{}"), new_event(b'{"x": 0}'), new_event(b"[]")
-    )
+    found = await holding(new_event(b'{"x": null}'), new_event(b"{}"), new_event(b'{"x": 0}'), new_event(b"[]"))
     assert await found("payload.x:null") == [1]
     assert await found("-payload.x:null") == [4, 3, 2]
 
@@ -204,9 +185,7 @@ async def test_path_size_and_target_are_filters(holding, store):
 
 
 async def test_or_takes_either_and_everything_else_still_holds(holding):
-    found = await holding(
-        new_event(b'{"a": "linen"}'), new_event(b'{"a": "cotton"}'), new_event(b'{"a": "silk"}')
-    )
+    found = await holding(new_event(b'{"a": "linen"}'), new_event(b'{"a": "cotton"}'), new_event(b'{"a": "silk"}'))
     assert await found("linen OR cotton") == [2, 1]
     assert await found("linen OR id:3 source:shop") == [3, 1]
     assert await found("linen OR -cotton") == [3, 1]
@@ -217,7 +196,7 @@ async def test_or_takes_either_and_everything_else_still_holds(holding):
 async def test_a_query_that_was_not_understood_selects_nothing(store):
     await store.events.add(new_event())
     for text in ("sorce:x", "-sorce:x", '""', "OR", "verdict:maybe", "-verdict:maybe", "a OR sorce:x"):
-        assert (await store.events.page(parse(text, NOW))).rows == ()
+        assert (await store.events.page(parse_query(text, NOW))).rows == ()
 
 
 async def test_events_that_an_older_relay_indexed_are_indexed_anew_newest_first(tmp_path):
@@ -229,7 +208,7 @@ async def test_events_that_an_older_relay_indexed_are_indexed_anew_newest_first(
         connection.execute("UPDATE counters SET value = 0 WHERE name = 'indexed_as'")
         connection.execute("UPDATE counters SET value = 450 WHERE name = 'indexed_to'")
     async with open_store(tmp_path) as store:
-        query = parse("josé", NOW)
+        query = parse_query("josé", NOW)
         await store.events.add(new_event(b'{"name": "Jos\\u00e9"}'))
         assert await store.indexer.step() == 1
         assert await store.indexer.step() == 200
@@ -251,5 +230,5 @@ async def test_a_search_walks_no_further_than_what_is_indexed_and_says_so(store)
     await store.indexer.catch_up()
     with sqlite3.connect(store.path) as connection:
         connection.execute("UPDATE counters SET value = 3 WHERE name = 'indexed_from'")
-    page = await store.events.page(parse("-linen", NOW), after=1)
+    page = await store.events.page(parse_query("-linen", NOW), after=1)
     assert page.rows == ()

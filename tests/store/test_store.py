@@ -12,21 +12,20 @@ from hypothesis import strategies as st
 from relay.errors import NotFoundError, StoreBusyError, StoreError, UsageError
 from relay.model.delivery import (
     Attempt,
-    Changes,
+    DeliveryChanges,
     DeliveryReason,
     DeliveryState,
+    HandlerOutput,
     NewDelivery,
-    Output,
     ReceivedResponse,
     SentRequest,
     SignMode,
 )
 from relay.model.event import Capture, Check, EventOutcome, NewEvent, Verdict, Verification
-from relay.model.numbers import listed, spans
-from relay.model.search import parse
-from relay.store import Limits, open_store
-from relay.store.resent import Awaited
-from relay.store.rows import dump_headers, load_headers
+from relay.model.search import format_spans, parse_query, parse_spans
+from relay.store import ClaimLimits, open_store
+from relay.store.delivery_queue import AwaitedDelivery
+from relay.store.row_mappers import dump_headers, load_headers
 
 NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
 
@@ -51,9 +50,7 @@ def new_event(body=b'{"id": "evt_1"}', key=None, claims=True, **changes):
         claims_key=claims,
         deliver_duplicates=False,
         outcome=EventOutcome.ACCEPTED,
-        verification=Verification(
-            verdict=Verdict.VERIFIED, checks=(Check(name="HMAC", passed=True, detail="fits"),)
-        ),
+        verification=Verification(verdict=Verdict.VERIFIED, checks=(Check(name="HMAC", passed=True, detail="fits"),)),
         reason="",
         status=200,
     )
@@ -64,7 +61,7 @@ APP = NewDelivery(target="app", action="forward")
 
 
 def find(text):
-    return parse(text, NOW + timedelta(seconds=1))
+    return parse_query(text, NOW + timedelta(seconds=1))
 
 
 async def ids(store, text, **more):
@@ -74,7 +71,7 @@ async def ids(store, text, **more):
 async def test_an_event_comes_back_byte_for_byte(store):
     headers = (("X-A", "1"), ("x-a", "\xff\x9b"), ("X-A", ": 1"), ("Empty", ""))
     stored = await store.events.add(
-        new_event(b"\x00\xff\r\n", headers=headers, path="/webhooks/stripe/%0a\xfc", query="a=1&a=2&b"),
+        new_event(b"\x00\xff\r\n", headers=headers, path="/webhooks/stripe/%0a\xfc", query="a=1&a=2&b")
     )
     event = await store.events.get(stored.id)
     assert event.capture.headers == headers
@@ -103,12 +100,12 @@ async def test_a_key_seen_before_makes_a_duplicate_that_owes_nothing(store):
 
 async def test_a_further_try_waits_for_what_a_killed_relay_left_running(store):
     await store.events.add(new_event(key="evt_1"), (APP,), answerer="app")
-    await store.deliveries.claim_due(NOW, Limits())
+    await store.deliveries.claim_due(NOW, ClaimLimits())
     during = await store.events.add(new_event(key="evt_1"), (APP,), answerer="app")
-    assert (during.outcome, during.awaited) == (EventOutcome.DUPLICATE, Awaited(1, 0))
+    assert (during.outcome, during.awaited) == (EventOutcome.DUPLICATE, AwaitedDelivery(1, 0))
     await store.deliveries.recover()
     later = await store.events.add(new_event(key="evt_1"), (APP,), answerer="app")
-    assert (later.outcome, later.awaited) == (EventOutcome.DUPLICATE, Awaited(1, 0))
+    assert (later.outcome, later.awaited) == (EventOutcome.DUPLICATE, AwaitedDelivery(1, 0))
     assert (await store.deliveries.get(1)).asked
 
 
@@ -230,9 +227,7 @@ async def test_pages_follow_each_other_by_key_without_gap_or_repeat(store):
 async def test_a_search_finds(store, text, found):
     rich = b'{"data": {"object": {"amount": 4800}, "items": [{"sku": "linen", "name": "Linen shirt"}]}}'
     await store.events.add(new_event(key="a", received_at=NOW - timedelta(hours=3)), (APP,))
-    await store.events.add(
-        new_event(rich, source="github", method="PUT", headers=(("X-Tenant", "Acme"),), sample=True),
-    )
+    await store.events.add(new_event(rich, source="github", method="PUT", headers=(("X-Tenant", "Acme"),), sample=True))
     await store.events.add(
         new_event(
             claims=False,
@@ -240,7 +235,7 @@ async def test_a_search_finds(store, text, found):
             verification=Verification(verdict=Verdict.INVALID, reason="signature_missing"),
             reason="signature_missing",
             status=401,
-        ),
+        )
     )
     await store.events.add(new_event(key="a"))
     assert await ids(store, text) == found
@@ -251,8 +246,8 @@ async def test_a_search_finds(store, text, found):
 
 @given(st.sets(st.integers(min_value=0, max_value=400) | st.integers(min_value=0, max_value=10**18 - 1)))
 def test_numbers_are_listed_as_they_are_read(numbers):
-    text = listed(numbers)
-    assert {n for low, high in (spans(text) if text else ()) for n in range(low, high + 1)} == numbers
+    text = format_spans(numbers)
+    assert {n for low, high in (parse_spans(text) if text else ()) for n in range(low, high + 1)} == numbers
 
 
 async def test_a_list_as_long_as_a_page_is_looked_up_at_once(store):
@@ -266,7 +261,7 @@ async def test_a_list_as_long_as_a_page_is_looked_up_at_once(store):
 
 @given(st.text(max_size=80))
 def test_any_text_is_a_query(text):
-    parse(text, NOW)
+    parse_query(text, NOW)
 
 
 async def test_hostile_queries_are_answered(store):
@@ -311,36 +306,35 @@ async def test_claims_follow_the_limits_of_each_target(store):
     other = NewDelivery(target="other", action="forward")
     for n in range(6):
         await store.events.add(new_event(key=str(n)), (APP, other))
-    claimed = await store.deliveries.claim_due(NOW, Limits(total=16, each=4, running={"other": 3}))
+    claimed = await store.deliveries.claim_due(NOW, ClaimLimits(total=16, each=4, running={"other": 3}))
     targets = [one.delivery.target for one in claimed]
     assert (targets.count("app"), targets.count("other")) == (4, 1)
     assert all(
-        delivery.state is DeliveryState.RUNNING
-        for delivery in [await store.deliveries.get(claimed[0].delivery.id)]
+        delivery.state is DeliveryState.RUNNING for delivery in [await store.deliveries.get(claimed[0].delivery.id)]
     )
-    assert await store.deliveries.claim_due(NOW, Limits(total=0)) == ()
+    assert await store.deliveries.claim_due(NOW, ClaimLimits(total=0)) == ()
 
 
 async def test_nothing_is_claimed_before_it_is_due(store):
     stored = await store.events.add(new_event())
     await store.deliveries.add(stored.id, [APP], NOW + timedelta(seconds=5))
-    assert await store.deliveries.claim_due(NOW, Limits()) == ()
+    assert await store.deliveries.claim_due(NOW, ClaimLimits()) == ()
     assert await store.deliveries.next_due(NOW) == NOW + timedelta(seconds=5)
     assert await store.deliveries.next_due(NOW + timedelta(seconds=5)) is None
-    assert len(await store.deliveries.claim_due(NOW + timedelta(seconds=5), Limits())) == 1
+    assert len(await store.deliveries.claim_due(NOW + timedelta(seconds=5), ClaimLimits())) == 1
 
 
 async def test_fifo_gives_the_head_of_each_source_and_waits_for_it(store):
     for n, source in enumerate(("stripe", "stripe", "github")):
         await store.events.add(new_event(key=str(n), source=source), (APP,))
-    limits = Limits(fifo=frozenset({"app"}))
+    limits = ClaimLimits(fifo=frozenset({"app"}))
     assert [one.event.id for one in await store.deliveries.claim_due(NOW, limits)] == [1, 3]
     assert await store.deliveries.claim_due(NOW, limits) == ()
 
 
 async def test_an_attempt_is_kept_with_what_was_sent_and_what_came_back(store):
     stored = await store.events.add(new_event(), (APP,))
-    [one] = await store.deliveries.claim_due(NOW, Limits())
+    [one] = await store.deliveries.claim_due(NOW, ClaimLimits())
     claimed = one.delivery
     attempt = Attempt(
         delivery_id=claimed.id,
@@ -350,31 +344,22 @@ async def test_an_attempt_is_kept_with_what_was_sent_and_what_came_back(store):
         outcome="succeeded",
         detail="200",
         request=SentRequest(
-            method="POST",
-            url="http://localhost:3000/",
-            headers=(("A", "b"),),
-            body=b'{"id": "evt_1"}',
-            notes=("n",),
+            method="POST", url="http://localhost:3000/", headers=(("A", "b"),), body=b'{"id": "evt_1"}', notes=("n",)
         ),
         response=ReceivedResponse(status=200, headers=(("C", "d"),), body=b"ok", cut=True),
-        output=Output(text="so far ☃\n\0", cut=True, traceback="Traceback …\n"),
+        output=HandlerOutput(text="so far ☃\n\0", cut=True, traceback="Traceback …\n"),
     )
     await store.deliveries.settle(attempt, DeliveryState.SUCCEEDED, NOW)
     assert await store.deliveries.attempts(claimed.id) == (attempt,)
     settled = await store.deliveries.get(claimed.id)
-    assert (settled.state, settled.attempts, settled.status, settled.detail) == (
-        DeliveryState.SUCCEEDED,
-        1,
-        200,
-        "200",
-    )
+    assert (settled.state, settled.attempts, settled.status, settled.detail) == (DeliveryState.SUCCEEDED, 1, 200, "200")
     assert (await store.deliveries.of_events([stored.id]))[stored.id] == (settled,)
     assert (await store.deliveries.counts())["succeeded"] == 1
 
 
 async def test_changes_survive_the_table(store):
     stored = await store.events.add(new_event())
-    changes = Changes(
+    changes = DeliveryChanges(
         url="http://localhost:1/",
         sign=SignMode.FRESH,
         method="PUT",
@@ -386,16 +371,14 @@ async def test_changes_survive_the_table(store):
         to=("a@example.com",),
     )
     [id_] = await store.deliveries.add(
-        stored.id,
-        [NewDelivery(target="x", action="forward", reason=DeliveryReason.REPLAY, changes=changes)],
-        NOW,
+        stored.id, [NewDelivery(target="x", action="forward", reason=DeliveryReason.REPLAY, changes=changes)], NOW
     )
     assert (await store.deliveries.get(id_)).changes == changes
 
 
 async def test_a_running_delivery_is_pending_again_after_recovery(store):
     await store.events.add(new_event(), (APP,))
-    [one] = await store.deliveries.claim_due(NOW, Limits())
+    [one] = await store.deliveries.claim_due(NOW, ClaimLimits())
     claimed = one.delivery
     with pytest.raises(UsageError):
         await store.deliveries.cancel(claimed.id)
@@ -414,10 +397,7 @@ async def test_a_second_relay_is_told_who_holds_the_store(tmp_path, store):
 
 @pytest.mark.parametrize(
     "content",
-    [
-        b"not a database at all, but long enough to look like a file" * 20,
-        b"SQLite format 3\x00" + b"\xff" * 4096,
-    ],
+    [b"not a database at all, but long enough to look like a file" * 20, b"SQLite format 3\x00" + b"\xff" * 4096],
 )
 async def test_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path, content):
     path = tmp_path / "relay.db"
@@ -466,9 +446,7 @@ async def test_a_locked_database_is_an_error_and_recovers(tmp_path):
     )
     async with open_store(tmp_path) as store:
         pipe = asyncio.subprocess.PIPE
-        holder = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script, store.path, stdin=pipe, stdout=pipe
-        )
+        holder = await asyncio.create_subprocess_exec(sys.executable, "-c", script, store.path, stdin=pipe, stdout=pipe)
         assert await holder.stdout.readline() == b"held\n"
         store.events._writer._connection.execute("PRAGMA busy_timeout = 50")
         with pytest.raises(StoreBusyError):

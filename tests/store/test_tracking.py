@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.model.message import Matching, MatchWay, MessageStatus, NewMessage, StatusReport, Tracked, furthest
+from relay.model.message import (
+    Matching,
+    MatchWay,
+    MessageStatus,
+    MessageTracking,
+    NewMessage,
+    StatusReport,
+    find_furthest,
+)
+from relay.store.message_register import add_own_message, register_message
+from relay.store.message_statuses import apply_statuses, is_message_known
 from relay.store.migrate import migrate
-from relay.store.registration import add_own, register
-from relay.store.rows import to_micros
-from relay.store.tracking import follow, is_known
+from relay.store.row_mappers import to_micros
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 S = MessageStatus
@@ -55,11 +63,11 @@ def told(status, id_="SM1", *, recipient="49 1511", after=None, **more):
 def tell(connection, report, *ways, after=0.0, window=WINDOW):
     matching = Matching(ways=ways or tuple(MatchWay), window=window)
     received = to_micros(NOW + timedelta(seconds=after))
-    return follow(connection, 1, received, Tracked(reports=(report,), matching=matching))
+    return apply_statuses(connection, 1, received, MessageTracking(reports=(report,), matching=matching))
 
 
 def enter(connection, new, after=0.0):
-    return register(connection, new, to_micros(NOW + timedelta(seconds=after)))
+    return register_message(connection, new, to_micros(NOW + timedelta(seconds=after)))
 
 
 def standing(connection, message=1):
@@ -88,9 +96,7 @@ KNOWN_BY = {
 @settings(max_examples=60, deadline=None)
 @given(
     statuses=st.lists(
-        st.tuples(
-            st.sampled_from([status for status in S if status is not S.OUTBOX]), st.none() | st.integers(0, 3)
-        ),
+        st.tuples(st.sampled_from([status for status in S if status is not S.OUTBOX]), st.none() | st.integers(0, 3)),
         min_size=1,
         max_size=6,
     ),
@@ -108,7 +114,7 @@ def test_whatever_comes_first_the_end_is_the_same(statuses, random, way, others)
     with opened() as connection:
         for step in steps:
             step(connection)
-        assert standing(connection) == furthest([S.SENT, *(status for status, _ in statuses)])
+        assert standing(connection) == find_furthest([S.SENT, *(status for status, _ in statuses)])
         expected = {
             (status.value, None if at is None else to_micros(NOW + timedelta(seconds=at)), "")
             for status, at in statuses
@@ -134,10 +140,8 @@ def test_many_messages_known_in_different_ways_each_get_their_own(random):
             subject=id_,
         )
         statuses = random.choices([S.QUEUED, S.DELIVERED, S.UNDELIVERED, S.FAILED, S.OPENED], k=3)
-        expected[id_] = furthest([S.SENT, *statuses]).value
-        reports = [
-            told(status, id_, recipient=f"49{person[-1]}", embedded_id=f"mine-{id_}") for status in statuses
-        ]
+        expected[id_] = find_furthest([S.SENT, *statuses]).value
+        reports = [told(status, id_, recipient=f"49{person[-1]}", embedded_id=f"mine-{id_}") for status in statuses]
         steps += [lambda connection, report=report: tell(connection, report) for report in reports]
         steps.append(lambda connection, new=new: enter(connection, new))
     random.shuffle(steps)
@@ -180,10 +184,7 @@ def test_a_way_that_is_not_configured_finds_nothing(way):
 @pytest.mark.parametrize("late", [False, True])
 def test_the_window_holds_its_edges_and_nothing_beyond(offset, found, late):
     with opened() as connection:
-        steps = [
-            lambda: enter(connection, sms()),
-            lambda: tell(connection, told(S.DELIVERED, after=offset), TIMESTAMP),
-        ]
+        steps = [lambda: enter(connection, sms()), lambda: tell(connection, told(S.DELIVERED, after=offset), TIMESTAMP)]
         for step in reversed(steps) if late else steps:
             step()
         assert (standing(connection) == "delivered") is found
@@ -234,10 +235,7 @@ def test_a_guess_by_time_is_taken_back_when_the_id_turns_out_to_be_anothers(orde
     with opened() as connection:
         for step in order:
             steps[step](connection)
-        assert dict(connection.execute("SELECT subject, status FROM messages")) == {
-            "A": "sent",
-            "B": "delivered",
-        }
+        assert dict(connection.execute("SELECT subject, status FROM messages")) == {"A": "sent", "B": "delivered"}
 
 
 def test_whoever_was_mistaken_gets_what_is_its_own_after_all():
@@ -247,10 +245,7 @@ def test_whoever_was_mistaken_gets_what_is_its_own_after_all():
         tell(connection, told(S.UNDELIVERED, "SM1"))
         assert standing(connection) == "delivered"
         moved = enter(connection, sms(subject="B", external_id="SM2")).moved
-        assert {(change.message_id, change.status) for change in moved} == {
-            (1, "undelivered"),
-            (2, "delivered"),
-        }
+        assert {(change.message_id, change.status) for change in moved} == {(1, "undelivered"), (2, "delivered")}
 
 
 def test_the_same_provider_and_id_are_registered_once():
@@ -277,9 +272,7 @@ def test_the_id_a_message_carries_may_be_the_one_it_was_registered_under():
 def test_the_id_a_message_carries_may_be_its_number_here_if_the_recipient_agrees():
     with opened() as connection:
         enter(connection, sms())
-        assert tell(
-            connection, told(S.DELIVERED, "SM9", recipient="1 999", embedded_id="1"), EMBEDDED
-        ).unknown
+        assert tell(connection, told(S.DELIVERED, "SM9", recipient="1 999", embedded_id="1"), EMBEDDED).unknown
         assert not tell(connection, told(S.DELIVERED, "SM1", embedded_id="1"), EMBEDDED).unknown
         assert standing(connection) == "delivered"
 
@@ -288,7 +281,9 @@ def test_an_id_of_another_provider_is_another_id():
     with opened() as connection:
         enter(connection, sms(external_id="SM1", provider="vonage", recipient="+49 151 1"))
         assert tell(connection, told(S.DELIVERED)).unknown
-        assert not is_known(connection, to_micros(NOW), Tracked(reports=(told(S.SENT),), matching=Matching()))
+        assert not is_message_known(
+            connection, to_micros(NOW), MessageTracking(reports=(told(S.SENT),), matching=Matching())
+        )
 
 
 def mail(provider="smtp", **more):
@@ -308,10 +303,7 @@ def mail(provider="smtp", **more):
 def test_a_mail_that_relay_sent_is_found_by_whoever_carried_it(late, found_by):
     report = StatusReport(status=S.BOUNCED, provider="resend", channel="email", code="5.1.1", **found_by)
     with opened() as connection:
-        steps = [
-            lambda: add_own(connection, mail(), to_micros(NOW)),
-            lambda: tell(connection, report),
-        ]
+        steps = [lambda: add_own_message(connection, mail(), to_micros(NOW)), lambda: tell(connection, report)]
         for step in reversed(steps) if late else steps:
             step()
         row = connection.execute("SELECT status, code FROM messages").fetchone()
@@ -320,21 +312,17 @@ def test_a_mail_that_relay_sent_is_found_by_whoever_carried_it(late, found_by):
 
 def test_a_mail_in_the_outbox_was_not_sent_so_time_does_not_find_it():
     report = StatusReport(
-        status=S.DELIVERED,
-        provider="resend",
-        channel="email",
-        external_ids=("e-1",),
-        recipients=("ada@example.com",),
+        status=S.DELIVERED, provider="resend", channel="email", external_ids=("e-1",), recipients=("ada@example.com",)
     )
     with opened() as connection:
-        add_own(connection, mail("outbox", status=S.OUTBOX), to_micros(NOW))
+        add_own_message(connection, mail("outbox", status=S.OUTBOX), to_micros(NOW))
         assert tell(connection, report).unknown
 
 
 def test_a_mail_sent_twice_is_told_of_at_its_latest_row():
     with opened() as connection:
         for status in (S.FAILED, S.SENT):
-            add_own(connection, mail(status=status), to_micros(NOW))
+            add_own_message(connection, mail(status=status), to_micros(NOW))
         tell(
             connection,
             StatusReport(
@@ -352,9 +340,7 @@ def test_a_deleted_event_takes_its_waiting_statuses_and_leaves_the_history_of_me
         connection.execute("DELETE FROM events")
         assert (waiting(connection), standing(connection)) == (0, "delivered")
         assert connection.execute("SELECT COUNT(*) FROM waiting_keys").fetchone()[0] == 0
-        assert connection.execute("SELECT event_id FROM history WHERE status = 'delivered'").fetchall() == [
-            (None,)
-        ]
+        assert connection.execute("SELECT event_id FROM history WHERE status = 'delivered'").fetchall() == [(None,)]
 
 
 def test_messages_of_before_are_brought_along():

@@ -7,8 +7,8 @@ import pytest
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
-from relay.store import Limits, Waits
-from relay.store.unchecked import judged
+from relay.store import BlockedWork, ClaimLimits
+from relay.store.pending_verification import build_checked_event
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LOCKED = Verification(verdict=Verdict.UNCHECKED, reason="vault_locked")
@@ -60,7 +60,7 @@ async def test_only_what_waits_is_listed_in_the_order_it_came(store):
 
 async def test_a_verdict_is_written_once_and_owes_once(store):
     await store.events.add(event("a"))
-    one = judged(1, verified(event("a")), OWED)
+    one = build_checked_event(1, verified(event("a")), OWED)
     [first] = await store.unchecked.settle([one], NOW)
     assert len(first.deliveries) == 1
     assert await store.unchecked.settle([one], NOW) == ()
@@ -74,7 +74,7 @@ async def test_keys_are_claimed_in_order_also_within_a_batch_and_across_sources(
         await store.events.add(event(key, source))
     later = await store.events.add(replace(verified(event("b")), outcome=EventOutcome.ACCEPTED))
     keys = (("a", "stripe"), ("a", "stripe"), ("a", "shop"), ("b", "stripe"))
-    batch = [judged(id_, verified(event(*key)), OWED) for id_, key in enumerate(keys, start=1)]
+    batch = [build_checked_event(id_, verified(event(*key)), OWED) for id_, key in enumerate(keys, start=1)]
     made = await store.unchecked.settle(batch, NOW)
     assert [(one.outcome, one.duplicate_of, len(one.deliveries)) for one in made] == [
         ("accepted", None, 1),
@@ -87,10 +87,8 @@ async def test_keys_are_claimed_in_order_also_within_a_batch_and_across_sources(
 async def test_a_rejected_one_is_counted_and_owes_nothing(store):
     await store.events.add(event("a"))
     invalid = Verification(verdict=Verdict.INVALID, reason="signature_mismatch")
-    new = replace(
-        event("a"), verification=invalid, reason="signature_mismatch", outcome=EventOutcome.REJECTED
-    )
-    await store.unchecked.settle([judged(1, new, ())], NOW)
+    new = replace(event("a"), verification=invalid, reason="signature_mismatch", outcome=EventOutcome.REJECTED)
+    await store.unchecked.settle([build_checked_event(1, new, ())], NOW)
     assert (await store.events.counts()).rejected == 1
     await store.events.delete(1)
     assert (await store.events.counts()).rejected == 0
@@ -115,7 +113,7 @@ def owe(store):
 
 
 async def claimed(store, **limits):
-    return [one.delivery.id for one in await store.deliveries.claim_due(NOW, Limits(**limits))]
+    return [one.delivery.id for one in await store.deliveries.claim_due(NOW, ClaimLimits(**limits))]
 
 
 @pytest.mark.parametrize("fifo", [frozenset(), frozenset({"app", "receipt"})])
@@ -123,7 +121,7 @@ async def test_what_waits_for_the_vault_is_not_claimed_and_holds_up_nobody_else(
     mail = await owe("receipt", action="email")
     fresh = await owe("app")
     shop = await owe("app", "shop")
-    waits = Waits(
+    waits = BlockedWork(
         targets=frozenset({"receipt"}), actions=frozenset({"email"}), signing={"app": frozenset({"stripe"})}
     )
     assert await claimed(store, fifo=fifo, waits=waits) == [shop]
@@ -134,5 +132,5 @@ async def test_what_waits_for_the_vault_is_not_claimed_and_holds_up_nobody_else(
 async def test_mails_wait_beside_forwards_to_a_target_of_the_same_name(store, owe, fifo):
     mails = [await owe("app", "shop", action="email") for _ in range(30)]
     forward = await owe("app")
-    assert await claimed(store, fifo=fifo, waits=Waits(actions=frozenset({"email"}))) == [forward]
+    assert await claimed(store, fifo=fifo, waits=BlockedWork(actions=frozenset({"email"}))) == [forward]
     assert (await claimed(store, fifo=fifo))[0] == mails[0]

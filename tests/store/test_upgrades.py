@@ -8,8 +8,7 @@ import pytest
 
 from relay.errors import StoreError
 from relay.store import open_store
-from relay.store.migrate import APPLICATION_ID, load_migrations, migrate
-from relay.store.schema import read_schema
+from relay.store.migrate import APPLICATION_ID, load_migrations, migrate, read_schema
 from tests.store.test_store import new_event
 
 BASE = "events_deliveries_messages"
@@ -71,10 +70,7 @@ EARLIER = {
     ),
     "problems": (
         "admission_and_retention",
-        (
-            "INSERT INTO counters VALUES ('removed_age', 0), ('removed_events', 0), ('removed_size', 0);",
-            "",
-        ),
+        ("INSERT INTO counters VALUES ('removed_age', 0), ('removed_events', 0), ('removed_size', 0);", ""),
     ),
 }
 

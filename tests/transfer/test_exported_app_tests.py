@@ -60,9 +60,7 @@ class App:
 
     def verify(self, request, body, headers):
         if "Stripe-Signature" in headers:
-            stripe.Webhook.construct_event(
-                body, headers["Stripe-Signature"], self.secrets["STRIPE_WEBHOOK_SECRET"]
-            )
+            stripe.Webhook.construct_event(body, headers["Stripe-Signature"], self.secrets["STRIPE_WEBHOOK_SECRET"])
         elif "X-GitHub-Event" in headers:
             sansio.Event.from_http(headers, body, secret=self.secrets["GITHUB_WEBHOOK_SECRET"])
         elif "X-Slack-Signature" in headers:

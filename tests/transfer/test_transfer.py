@@ -18,9 +18,9 @@ from relay.bus import Bus
 from relay.cli.program import run
 from relay.clock import SystemClock
 from relay.errors import UsageError
-from relay.retention import Keep, Retention
-from relay.transfer.har import records
-from relay.transfer.record import parcel
+from relay.store.retention import Retention, RetentionLimits
+from relay.transfer.har_import import read_records
+from relay.transfer.records import parse_record
 
 BINARY = bytes(range(256))
 
@@ -89,8 +89,7 @@ async def test_an_imported_event_owes_nothing_and_claims_no_key(start, tmp_path)
     _, lines = await here.api("/api/export?raw=1")
     event = json.loads(lines)
     there = await start(
-        '[sources.stripe]\n[targets.app]\nforward = "http://127.0.0.1:9/hooks"\n',
-        data_dir=str(tmp_path / "two"),
+        '[sources.stripe]\n[targets.app]\nforward = "http://127.0.0.1:9/hooks"\n', data_dir=str(tmp_path / "two")
     )
     await imported(there, lines)
     assert (await there.api("/api/deliveries"))[1]["deliveries"] == []
@@ -128,9 +127,7 @@ async def test_a_curl_script_sends_the_same_bytes_again(start, tmp_path, require
         }
 
 
-async def test_a_curl_script_sends_nothing_of_its_own_and_leaves_nothing_out(
-    start, tmp_path, require_program
-):
+async def test_a_curl_script_sends_nothing_of_its_own_and_leaves_nothing_out(start, tmp_path, require_program):
     require_program("curl")
     at = await start()
     odd = "/webhooks/odd/a[1-3]/{x,y}/../z?ids[]=1&q=%20#".removesuffix("#")
@@ -240,7 +237,7 @@ async def test_a_har_file_holds_every_request_and_is_read_back(start, tmp_path):
     assert (log["version"], log["creator"]["name"], len(log["entries"])) == ("1.2", "relay", 4)
     assert base64.b64decode(log["entries"][1]["request"]["postData"]["text"]) == BINARY
     there = await start(data_dir=str(tmp_path / "other"))
-    lines = b"".join(json.dumps(record).encode() + b"\n" for record in records(json.dumps(har).encode()))
+    lines = b"".join(json.dumps(record).encode() + b"\n" for record in read_records(json.dumps(har).encode()))
     assert (await imported(there, lines))[1]["imported"] == 4
     assert (await there.api("/api/events/2/body"))[1] == BINARY
     assert [shape["source"] for shape in await wholes(there)] == ["test", "raw", "quote", "empty"]
@@ -254,13 +251,7 @@ async def test_an_http_file_names_the_body_that_is_no_text(start):
     assert b"relay show 2 --body > event-2.bin" in text
 
 
-GOOD = {
-    "relay_export": 1,
-    "received_at": "2026-01-02T03:04:05Z",
-    "source": "a",
-    "method": "POST",
-    "path": "/x",
-}
+GOOD = {"relay_export": 1, "received_at": "2026-01-02T03:04:05Z", "source": "a", "method": "POST", "path": "/x"}
 
 
 @pytest.mark.parametrize(
@@ -291,7 +282,7 @@ async def test_a_line_that_cannot_be_read_is_told_and_holds_up_nothing(at, line,
 @given(st.binary(max_size=300))
 def test_no_line_makes_reading_stumble(line):
     try:
-        parcel(line)
+        parse_record(line)
     except UsageError as error:
         assert error.sentence
 
@@ -304,8 +295,8 @@ NESTED = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(st.
 @given(NESTED)
 def test_no_har_makes_reading_stumble(value):
     try:
-        for record in records(json.dumps({"log": {"entries": [value, GOOD]}}).encode()):
-            parcel(json.dumps(record).encode())
+        for record in read_records(json.dumps({"log": {"entries": [value, GOOD]}}).encode()):
+            parse_record(json.dumps(record).encode())
     except UsageError as error:
         assert error.sentence
 
@@ -358,14 +349,12 @@ async def test_what_is_older_than_retention_allows_is_kept_for_as_long_from_its_
     until = f"{datetime.now().astimezone() + timedelta(days=20):%Y-%m-%d}"
     assert found["imported"] == 4
     assert found["old"] == 3
-    assert found["retention"] == [
-        f"3 events are older than 20 days (retention.max_age); they are kept until {until}"
-    ]
+    assert found["retention"] == [f"3 events are older than 20 days (retention.max_age); they are kept until {until}"]
 
     async def kept_in(days):
         clock = SystemClock()
         clock.now = lambda: datetime.now(UTC) + timedelta(days=days)
-        sweeper = Retention(there.relay.store, Bus(), clock, Keep(max_age=20 * 86400), lambda _: None)
+        sweeper = Retention(there.relay.store, Bus(), clock, RetentionLimits(max_age=20 * 86400), lambda _: None)
         await sweeper.sweep()
         return (await there.relay.store.events.counts()).events
 

@@ -55,13 +55,9 @@ def say(line):
 
 def fail_to_connect(kind, token):
     if kind in NETWORK_ERRORS:
-        say(
-            f'{NOW} lvl=eror msg="failed to reconnect session" obj=tunnels.session err="{NETWORK_ERRORS[kind]}"'
-        )
+        say(f'{NOW} lvl=eror msg="failed to reconnect session" obj=tunnels.session err="{NETWORK_ERRORS[kind]}"')
         time.sleep(60)
-    text = (
-        "authentication failed: " + TOKEN_ERRORS[kind].format(token=token) + rf"\r\n\r\nERR_NGROK_{kind}\r\n"
-    )
+    text = "authentication failed: " + TOKEN_ERRORS[kind].format(token=token) + rf"\r\n\r\nERR_NGROK_{kind}\r\n"
     say(f'{NOW} lvl=eror msg="failed to reconnect session" obj=tunnels.session err="{text}"')
     say(f'{NOW} lvl=eror msg="session closing" obj=tunnels.session err="{text}"')
     say(f'{NOW} lvl=eror msg="terminating with error" obj=app err="{text}"')
@@ -85,16 +81,9 @@ class Api(http.server.BaseHTTPRequestHandler):
         write_seen()
         failure = plan().get("tunnel_error")
         if failure:
-            text = TUNNEL_ERRORS[failure].format(
-                domain=wanted.get("domain", "x.ngrok.app"), token=seen["token"]
-            )
+            text = TUNNEL_ERRORS[failure].format(domain=wanted.get("domain", "x.ngrok.app"), token=seen["token"])
             details = {"err": f"failed to start tunnel: {text}\r\n\r\nERR_NGROK_{failure}\r\n"}
-            body = {
-                "error_code": 103,
-                "status_code": 502,
-                "msg": "failed to start tunnel",
-                "details": details,
-            }
+            body = {"error_code": 103, "status_code": 502, "msg": "failed to start tunnel", "details": details}
             return self.answer(502, body)
         name = wanted["name"]
         tunnels[name] = {
@@ -104,9 +93,7 @@ class Api(http.server.BaseHTTPRequestHandler):
             "proto": "https",
             "config": {"addr": wanted["addr"], "inspect": wanted["inspect"]},
         }
-        say(
-            f'{NOW} lvl=info msg="started tunnel" obj=tunnels name={name} addr={wanted["addr"]} url={plan()["url"]}'
-        )
+        say(f'{NOW} lvl=info msg="started tunnel" obj=tunnels name={name} addr={wanted["addr"]} url={plan()["url"]}')
         return self.answer(201, tunnels[name])
 
     def answer(self, status, value):
@@ -122,9 +109,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 
 
 def lose_session(*_):
-    say(
-        f'{NOW} lvl=eror msg="session closed, starting reconnect loop" obj=tunnels.session obj=csess err="read EOF"'
-    )
+    say(f'{NOW} lvl=eror msg="session closed, starting reconnect loop" obj=tunnels.session obj=csess err="read EOF"')
     if plan().get("heals"):
         time.sleep(0.1)
         say(f'{NOW} lvl=info msg="client session established" obj=tunnels.session obj=csess id=2')

@@ -15,9 +15,9 @@ import pytest
 
 from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
-from relay.tunnel.files import command_line
-from relay.tunnel.opening import open_tunnel
-from relay.tunnel.tunnel import Pace, TunnelOptions
+from relay.tunnel.base import TunnelOptions, TunnelTimeouts
+from relay.tunnel.process import command_line
+from relay.tunnel.supervisor import open_tunnel
 
 TOKEN = "2ZtokenThatNobodyMaySee_7Qm4"
 INGRESS = "http://127.0.0.1:8400"
@@ -73,7 +73,7 @@ async def eventually(claim):
 @asynccontextmanager
 async def held(options, *, ingress=INGRESS, environ=os.environ, **pace):
     clock = FastClock()
-    pace = Pace(**(FAST | pace))
+    pace = TunnelTimeouts(**(FAST | pace))
     tunnel = open_tunnel(options, ingress, clock=clock, spread=lambda: 0.5, environ=environ, pace=pace)
     holding = Held(tunnel, clock)
     running = asyncio.ensure_future(tunnel.run(holding.said.append))
@@ -120,11 +120,7 @@ class StandIn:
         return [int(pid) for pid in (self.folder / "pids").read_text().split()]
 
     def options(self, **changes):
-        values = {
-            "provider": "ngrok",
-            "data_dir": self.data_dir,
-            "authtoken": Secret("env:NGROK_AUTHTOKEN", TOKEN),
-        }
+        values = {"provider": "ngrok", "data_dir": self.data_dir, "authtoken": Secret("env:NGROK_AUTHTOKEN", TOKEN)}
         return TunnelOptions(**(values | changes))
 
     def held(self, *, start=10.0, environ=None, **changes):

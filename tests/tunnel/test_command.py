@@ -15,15 +15,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from relay.tunnel.tunnel import TunnelOptions
+from relay.tunnel.base import TunnelOptions
 
 
 @pytest.fixture
 def by_command(tmp_path, hold):
     def held(command, *, url_pattern=None, **more):
-        options = TunnelOptions(
-            provider="command", data_dir=tmp_path, command=command, url_pattern=url_pattern
-        )
+        options = TunnelOptions(provider="command", data_dir=tmp_path, command=command, url_pattern=url_pattern)
         return hold(options, **({"settle": 0.05} | more))
 
     return held
@@ -38,19 +36,12 @@ def script(path, text):
 async def test_the_command_gets_the_ingress_address_and_its_parts_without_a_shell(by_command, tmp_path):
     seen = tmp_path / "seen"
     program = script(
-        tmp_path / "tunnel it",
-        f'#!/bin/sh\nprintf "%s\\n" "$@" > {seen}\necho https://a.example.dev; sleep 60\n',
+        tmp_path / "tunnel it", f'#!/bin/sh\nprintf "%s\\n" "$@" > {seen}\necho https://a.example.dev; sleep 60\n'
     )
     async with by_command(f"'{program}' --url {{ingress_url}} '{{host}} is {{port}}' ';' '$HOME'") as held:
         up = await held.until("up")
     assert up.public_url == "https://a.example.dev"
-    assert seen.read_text().splitlines() == [
-        "--url",
-        "http://127.0.0.1:8400",
-        "127.0.0.1 is 8400",
-        ";",
-        "$HOME",
-    ]
+    assert seen.read_text().splitlines() == ["--url", "http://127.0.0.1:8400", "127.0.0.1 is 8400", ";", "$HOME"]
 
 
 async def test_the_address_of_a_known_service_is_not_waited_for(by_command, tmp_path):
@@ -100,9 +91,7 @@ async def test_a_pattern_that_nothing_fits_is_named(by_command, tmp_path):
 
 
 async def test_a_command_that_ends_is_started_again(by_command, tmp_path):
-    program = script(
-        tmp_path / "tunnel", "#!/bin/sh\necho https://a$$.example.dev\nsleep 0.05\necho bye >&2\nexit 3\n"
-    )
+    program = script(tmp_path / "tunnel", "#!/bin/sh\necho https://a$$.example.dev\nsleep 0.05\necho bye >&2\nexit 3\n")
     async with by_command(str(program)) as held:
         down = await held.until("down")
         assert down.detail == "tunnel ended with status 3; it last said: bye; trying again in 1 s"
@@ -110,9 +99,7 @@ async def test_a_command_that_ends_is_started_again(by_command, tmp_path):
 
 
 async def test_a_command_that_fails_at_once_says_why(by_command, tmp_path):
-    program = script(
-        tmp_path / "tunnel", "#!/bin/sh\nprintf '\\033[31mno\\033]0;x\\007 route\\001\\n' >&2\nexit 1\n"
-    )
+    program = script(tmp_path / "tunnel", "#!/bin/sh\nprintf '\\033[31mno\\033]0;x\\007 route\\001\\n' >&2\nexit 1\n")
     async with by_command(str(program)) as held:
         down = await held.until("down")
     assert down.detail.startswith("tunnel ended with status 1; it last said: no route\\x01;")

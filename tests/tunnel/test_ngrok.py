@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from relay.model.secret import Secret
-from relay.tunnel.agent import NotInstalledError, default_agent, find_agent
-from relay.tunnel.tunnel import RefusedError, TunnelOptions
+from relay.tunnel.base import RefusedError, TunnelOptions
+from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, find_agent
 
 TOKEN = "2ZtokenThatNobodyMaySee_7Qm4"
 
@@ -98,21 +98,12 @@ async def test_a_silent_agent_is_given_up(agent, is_alive):
 
 SESSION_ERRORS = {
     "4018": (r"ngrok has no authtoken \(ERR_NGROK_4018\): set NGROK_AUTHTOKEN", "not tried again"),
-    "105": (
-        r"ngrok refused the authtoken \(ERR_NGROK_105\): compare env:NGROK_AUTHTOKEN with",
-        "not tried again",
-    ),
-    "107": (
-        r"ngrok refused the authtoken \(ERR_NGROK_107\): compare env:NGROK_AUTHTOKEN with",
-        "not tried again",
-    ),
+    "105": (r"ngrok refused the authtoken \(ERR_NGROK_105\): compare env:NGROK_AUTHTOKEN with", "not tried again"),
+    "107": (r"ngrok refused the authtoken \(ERR_NGROK_107\): compare env:NGROK_AUTHTOKEN with", "not tried again"),
     "108": (r"no agent session left \(ERR_NGROK_108\): stop the other agent", "trying again in 60 s"),
     "121": (r"an agent this old \(ERR_NGROK_121\): run: ngrok update", "trying again in 60 s"),
     "offline": (r"cannot reach ngrok \(failed to dial .*no such host\): is this machine online", "in 1 s"),
-    "x509": (
-        r"certificate is not trusted.*\(failed to send .*x509: .*unknown authority\): a company",
-        "in 1 s",
-    ),
+    "x509": (r"certificate is not trusted.*\(failed to send .*x509: .*unknown authority\): a company", "in 1 s"),
 }
 
 
@@ -175,16 +166,7 @@ async def test_a_refused_token_is_tried_again_only_when_asked(agent):
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "http://first.ngrok.app",
-        "https://\x1b[31mevil",
-        "https://a@b.dev",
-        "https://p\u0430ypal.dev",
-        "",
-        None,
-        7,
-    ],
+    "url", ["http://first.ngrok.app", "https://\x1b[31mevil", "https://a@b.dev", "https://p\u0430ypal.dev", "", None, 7]
 )
 async def test_an_address_that_is_not_plain_https_is_a_failure_shown_escaped(agent, url):
     agent.plan(url=url)
@@ -309,9 +291,7 @@ def test_the_agent_is_found_where_people_keep_it(tmp_path):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "ngrok").write_text("#!/bin/sh\n")
         (tmp_path / folder / "ngrok").chmod(0o755)
-    given, named, path, default = (
-        tmp_path / name / "ngrok" for name in ("given", "named", "path", "default")
-    )
+    given, named, path, default = (tmp_path / name / "ngrok" for name in ("given", "named", "path", "default"))
     environ = {"PATH": str(path.parent), "NGROK_PATH": str(named)}
     assert find_agent(given, environ, default) == given
     assert find_agent(None, environ, default) == named

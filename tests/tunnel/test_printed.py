@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import TunnelError
-from relay.tunnel.printed import AddressReader, Rank
-from relay.tunnel.tunnel import checked_address
+from relay.tunnel.address_reader import AddressRank, AddressReader
+from relay.tunnel.base import check_address
 
 CLOUDFLARED = """\
 2026-01-31T12:00:00Z INF Thank you for trying Cloudflare Tunnel. Doing so, without a Cloudflare account, is a \
@@ -159,10 +159,7 @@ def found(printed, pattern=None):
         ("https://api.loca.lt\n", "https://api.loca.lt"),
         ("listening on https://hooks.example.dev", "https://hooks.example.dev"),
         ("2026/01/31 12:00:00 INFO | https://hooks.example.dev/t/4711 |", "https://hooks.example.dev/t/4711"),
-        (
-            "a1b2.example.dev tunneled with tls termination, https://a1b2.example.dev",
-            "https://a1b2.example.dev",
-        ),
+        ("a1b2.example.dev tunneled with tls termination, https://a1b2.example.dev", "https://a1b2.example.dev"),
         ('{"url":"https://json.example.dev","n":1}', "https://json.example.dev"),
         ('ERR Error: Post "https://api.trycloudflare.com/tunnel": dial tcp: no such host', None),
         ("inspect at https://127.0.0.1:4443 or https://localhost:4443", None),
@@ -178,10 +175,10 @@ def test_the_address_is_the_tunnels_whatever_else_is_printed(printed, address):
 
 def test_known_services_come_first_then_what_stands_on_its_own_then_a_sentence_then_one_with_a_path():
     lines = [
-        ("https://gateway.example.dev/t/1", Rank.WITH_PATH),
-        ("somebody at home said https://a.example.dev in passing", Rank.IN_A_SENTENCE),
-        ("public url: https://b.example.dev", Rank.ON_ITS_OWN),
-        ("somebody at home said https://c.loca.lt in passing", Rank.KNOWN),
+        ("https://gateway.example.dev/t/1", AddressRank.WITH_PATH),
+        ("somebody at home said https://a.example.dev in passing", AddressRank.IN_A_SENTENCE),
+        ("public url: https://b.example.dev", AddressRank.ON_ITS_OWN),
+        ("somebody at home said https://c.loca.lt in passing", AddressRank.KNOWN),
     ]
     reader = AddressReader(None)
     for line, rank in lines:
@@ -208,26 +205,14 @@ def taken(first, later, pattern=None):
     ("first", "later", "address"),
     [
         (LOCALHOST_RUN, LOCALHOST_RUN.replace("a1b2c3", "d4e5f6"), "https://d4e5f6.lhr.life"),
-        (
-            CLOUDFLARED,
-            CLOUDFLARED.replace("grey-words", "blue-birds"),
-            "https://blue-birds-here-now.trycloudflare.com",
-        ),
+        (CLOUDFLARED, CLOUDFLARED.replace("grey-words", "blue-birds"), "https://blue-birds-here-now.trycloudflare.com"),
         (
             "a1.lhr.example tunneled with tls termination, https://a1.lhr.example",
             "connection lost\nd4.other.example tunneled with tls termination, https://d4.other.example",
             "https://d4.other.example",
         ),
-        (
-            "your url is: https://a.loca.lt",
-            "reconnected, the tunnel is at https://b.loca.lt",
-            "https://b.loca.lt",
-        ),
-        (
-            "https://tool.example",
-            "url: https://abc.tool.example -> localhost:8400",
-            "https://abc.tool.example",
-        ),
+        ("your url is: https://a.loca.lt", "reconnected, the tunnel is at https://b.loca.lt", "https://b.loca.lt"),
+        ("https://tool.example", "url: https://abc.tool.example -> localhost:8400", "https://abc.tool.example"),
         ("as https://tool.example said", "your url is: https://abc.tool.example", "https://abc.tool.example"),
         (NGROK, NGROK.replace("f00d", "beef"), "https://beef-203-0-113-9.ngrok-free.app"),
     ],
@@ -268,13 +253,13 @@ def test_whatever_a_command_prints_leads_to_a_plain_address_or_to_none(line, lat
     if later:
         reader.read("https://a.example.dev")
         reader.read_later(line)
-        assert checked_address(reader.found.address, "it")
+        assert check_address(reader.found.address, "it")
         return
     reader.read(line)
     if reader.found is None:
         return
     try:
-        shown = checked_address(reader.found.address, "it")
+        shown = check_address(reader.found.address, "it")
     except TunnelError as error:
         shown = error.sentence
     assert re.fullmatch(r"(it gave an address that is not a plain https URL: )?[!-~]+…?", shown)

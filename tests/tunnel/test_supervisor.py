@@ -10,9 +10,9 @@ import pytest
 from relay.errors import TunnelError
 from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
-from relay.tunnel.files import PidFile
+from relay.tunnel.base import RefusedError, TunnelOptions
+from relay.tunnel.process import PidFile
 from relay.tunnel.supervisor import Supervisor
-from relay.tunnel.tunnel import RefusedError, TunnelOptions
 
 
 class Stepping:
@@ -94,19 +94,14 @@ async def test_waits_are_spread_by_a_fifth_and_never_longer_than_sixty(live):
 
 
 async def test_a_minute_up_makes_the_next_failure_the_first(live):
-    _, slept, _ = await live(
-        [[LOST], [LOST], ["https://a.dev", 59.0, LOST], ["https://a.dev", 60.0, LOST], [LOST]]
-    )
+    _, slept, _ = await live([[LOST], [LOST], ["https://a.dev", 59.0, LOST], ["https://a.dev", 60.0, LOST], [LOST]])
     assert slept == [1, 2, 4, 1, 2]
 
 
 async def test_a_refusal_is_tried_again_when_it_says(live):
     _, slept, said = await live([[RefusedError("no agent")], [RefusedError("no session", again=7.0)]])
     assert slept == [60, 7]
-    assert [change.detail for change in said] == [
-        "no agent; trying again in 60 s",
-        "no session; trying again in 7 s",
-    ]
+    assert [change.detail for change in said] == ["no agent; trying again in 60 s", "no session; trying again in 7 s"]
 
 
 async def test_every_change_is_reported_once_with_one_sentence(live):
@@ -182,9 +177,7 @@ async def test_no_tunnel_is_said_and_kept(hold, tmp_path):
 
 
 @pytest.mark.parametrize("provider", ["none", "static"])
-async def test_the_tunnel_of_a_killed_relay_is_ended_whatever_comes_next(
-    hold, tmp_path, start, is_alive, provider
-):
+async def test_the_tunnel_of_a_killed_relay_is_ended_whatever_comes_next(hold, tmp_path, start, is_alive, provider):
     left = start("sh", "-c", "sleep 61 & wait")
     PidFile.within(tmp_path).note(left.pid)
     options = TunnelOptions(data_dir=tmp_path, provider=provider, public_url="https://hooks.example.dev")
@@ -205,8 +198,7 @@ async def test_a_process_that_took_over_a_noted_number_is_left_alone(hold, tmp_p
 
 
 @pytest.mark.parametrize(
-    "noted",
-    ["", "\x00é", "12", "0 ", "0 none", "-1 none", "99999999 none", "99999999999999999999 x", "1 2 3"],
+    "noted", ["", "\x00é", "12", "0 ", "0 none", "-1 none", "99999999 none", "99999999999999999999 x", "1 2 3"]
 )
 async def test_a_damaged_pid_file_ends_nothing(hold, tmp_path, noted):
     (tmp_path / "tunnel.pid").write_text(noted)

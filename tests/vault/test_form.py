@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.errors import WrongPasswordError
-from relay.vault import form
-from relay.vault.form import DamagedError, decode, encode, seal, unseal
-from relay.vault.kdf import Argon2, ScryptKdf, UnsafeError, read, recommended
+from relay.vault import file_format
+from relay.vault.file_format import DamagedError, decode_file, encode_file, seal_vault, unseal_vault
+from relay.vault.kdf import Argon2, ScryptKdf, UnsafeKdfError, read_kdf, recommended_kdf
 
 PASSWORD = b"four words no sentence"
 QUICK = Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1)
 SECRETS = {"stripe_key": "whsec_canary_value", "smtp.password": "p\u00e4ss\nword", "a-b": "x"}
-FILE = encode(seal(SECRETS, PASSWORD, QUICK))
+FILE = encode_file(seal_vault(SECRETS, PASSWORD, QUICK))
 names = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
 values = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
@@ -23,25 +23,25 @@ values = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 @settings(max_examples=25, deadline=None)
 @given(st.dictionaries(names, values, max_size=8), st.binary(min_size=1, max_size=40))
 def test_what_is_sealed_comes_back(secrets, password):
-    sealed = decode(encode(seal(secrets, password, QUICK)))
+    sealed = decode_file(encode_file(seal_vault(secrets, password, QUICK)))
     assert sealed.names == tuple(sorted(secrets))
-    assert unseal(sealed, password, "v") == secrets
+    assert unseal_vault(sealed, password, "v") == secrets
 
 
 def test_names_are_visible_and_values_are_not():
     plain = json.loads(FILE)
     assert plain["names"] == ["a-b", "smtp.password", "stripe_key"]
     assert b"whsec_canary_value" not in FILE
-    assert b"canary" not in form.b64decode(plain["data"])
+    assert b"canary" not in file_format.b64decode(plain["data"])
 
 
 def test_a_value_shows_in_the_size_of_the_file_only_by_steps():
-    sizes = {len(encode(seal({"a": "x" * length}, PASSWORD, QUICK))) for length in range(1, 240, 7)}
+    sizes = {len(encode_file(seal_vault({"a": "x" * length}, PASSWORD, QUICK))) for length in range(1, 240, 7)}
     assert len(sizes) == 1
 
 
 def test_every_write_has_a_salt_and_a_nonce_of_its_own():
-    first, second = (json.loads(encode(seal(SECRETS, PASSWORD, QUICK))) for _ in range(2))
+    first, second = (json.loads(encode_file(seal_vault(SECRETS, PASSWORD, QUICK))) for _ in range(2))
     for key in ("salt", "nonce", "data"):
         assert first[key] != second[key]
 
@@ -51,8 +51,8 @@ def test_every_write_has_a_salt_and_a_nonce_of_its_own():
 def test_any_flipped_bit_is_noticed(bit):
     changed = bytearray(FILE)
     changed[bit // 8] ^= 1 << bit % 8
-    with pytest.raises((DamagedError, UnsafeError, WrongPasswordError)):
-        unseal(decode(bytes(changed)), PASSWORD, "v")
+    with pytest.raises((DamagedError, UnsafeKdfError, WrongPasswordError)):
+        unseal_vault(decode_file(bytes(changed)), PASSWORD, "v")
 
 
 def test_a_flipped_bit_in_every_byte_is_noticed():
@@ -60,18 +60,18 @@ def test_a_flipped_bit_in_every_byte_is_noticed():
         changed = bytearray(FILE)
         changed[place] ^= 1 << place % 8
         try:
-            sealed = decode(bytes(changed))
-        except (DamagedError, UnsafeError):
+            sealed = decode_file(bytes(changed))
+        except (DamagedError, UnsafeKdfError):
             continue
         with pytest.raises(WrongPasswordError):
-            unseal(sealed, PASSWORD, "v")
+            unseal_vault(sealed, PASSWORD, "v")
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(FILE) - 1))
 def test_a_truncated_file_is_damaged(length):
     with pytest.raises(DamagedError):
-        decode(FILE[:length])
+        decode_file(FILE[:length])
 
 
 @settings(max_examples=300, deadline=None)
@@ -82,9 +82,7 @@ def test_a_truncated_file_is_damaged(length):
         lambda inner: (
             st.lists(inner, max_size=4)
             | st.dictionaries(
-                st.sampled_from(
-                    ["format", "version", "kdf", "salt", "cipher", "nonce", "names", "data", "x"]
-                ),
+                st.sampled_from(["format", "version", "kdf", "salt", "cipher", "nonce", "names", "data", "x"]),
                 inner,
                 max_size=9,
             )
@@ -93,7 +91,7 @@ def test_a_truncated_file_is_damaged(length):
 )
 def test_any_other_file_is_damaged_and_nothing_worse(content):
     with pytest.raises(DamagedError):
-        decode(content)
+        decode_file(content)
 
 
 def changed(**more):
@@ -118,12 +116,12 @@ def changed(**more):
         (changed(data="*"), "not base64"),
         (FILE.replace(b"\n", b"\r\n"), "not written as relay writes it"),
         (FILE + b" ", "not written as relay writes it"),
-        (b" " * (form.MOST + 1), "larger than"),
+        (b" " * (file_format.LARGEST_FILE + 1), "larger than"),
     ],
 )
 def test_what_is_damaged_says_how(content, why):
     with pytest.raises(DamagedError, match=why):
-        decode(content)
+        decode_file(content)
 
 
 @pytest.mark.parametrize(
@@ -149,36 +147,36 @@ def test_what_is_damaged_says_how(content, why):
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_computed(kdf):
-    with pytest.raises(UnsafeError):
-        decode(changed(kdf=kdf))
+    with pytest.raises(UnsafeKdfError):
+        decode_file(changed(kdf=kdf))
 
 
 def test_a_short_salt_is_refused():
-    with pytest.raises(UnsafeError):
-        decode(changed(salt="AAAA"))
+    with pytest.raises(UnsafeKdfError):
+        decode_file(changed(salt="AAAA"))
 
 
 def test_lowered_numbers_that_are_in_range_do_not_open_it():
-    strong = encode(seal(SECRETS, PASSWORD, Argon2(salt=bytes(16), t=2, m=19 * 1024, p=1)))
+    strong = encode_file(seal_vault(SECRETS, PASSWORD, Argon2(salt=bytes(16), t=2, m=19 * 1024, p=1)))
     plain = json.loads(strong)
     plain["kdf"]["t"] = 1
     with pytest.raises(WrongPasswordError, match="wrong password, or the vault was changed"):
-        unseal(decode(json.dumps(plain, indent=1).encode() + b"\n"), PASSWORD, "v")
+        unseal_vault(decode_file(json.dumps(plain, indent=1).encode() + b"\n"), PASSWORD, "v")
 
 
 def test_a_name_that_was_changed_does_not_open_it():
-    sealed = decode(changed(names=["a-b", "smtp.password", "stripe_kez"]))
+    sealed = decode_file(changed(names=["a-b", "smtp.password", "stripe_kez"]))
     with pytest.raises(WrongPasswordError):
-        unseal(sealed, PASSWORD, "v")
+        unseal_vault(sealed, PASSWORD, "v")
 
 
 def test_scrypt_serves_where_argon2_is_missing():
-    assert recommended(argon2=True).plain() == {"name": "argon2id", "t": 3, "m": 262144, "p": 4}
-    spare = recommended(argon2=False)
+    assert recommended_kdf(argon2=True).plain() == {"name": "argon2id", "t": 3, "m": 262144, "p": 4}
+    spare = recommended_kdf(argon2=False)
     assert spare.plain() == {"name": "scrypt", "n": 2**17, "r": 8, "p": 1}
-    assert spare.salt != recommended(argon2=False).salt
+    assert spare.salt != recommended_kdf(argon2=False).salt
     light = ScryptKdf(salt=bytes(16), n=2**15)
-    sealed = decode(encode(seal(SECRETS, PASSWORD, light)))
+    sealed = decode_file(encode_file(seal_vault(SECRETS, PASSWORD, light)))
     assert isinstance(sealed.kdf, ScryptKdf)
-    assert unseal(sealed, PASSWORD, "v") == SECRETS
-    assert read(spare.plain(), spare.salt) == spare
+    assert unseal_vault(sealed, PASSWORD, "v") == SECRETS
+    assert read_kdf(spare.plain(), spare.salt) == spare

@@ -8,7 +8,7 @@ from keyring.backend import KeyringBackend
 
 from relay.errors import VaultError
 from relay.model.secret import Secret
-from relay.vault.remembered import SERVICE, Remembered
+from relay.vault.unlocking import SERVICE, KeyringPassword
 
 
 class InMemory(KeyringBackend):
@@ -46,13 +46,13 @@ def ring():
 
 
 def test_a_password_is_kept_found_and_forgotten(ring, tmp_path):
-    here, there = Remembered(tmp_path / "vault"), Remembered(tmp_path / "other" / "vault")
+    here, there = KeyringPassword(tmp_path / "vault"), KeyringPassword(tmp_path / "other" / "vault")
     assert (here.wanted, here.find()) == (False, None)
     here.keep(Secret("x", "four words no sentence"))
     assert ring.kept == {(SERVICE, str(tmp_path / "vault")): "four words no sentence"}
     assert (tmp_path / "vault.keyring").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "vault.keyring").read_bytes() == b""
-    assert Remembered(tmp_path / "vault").find().reveal() == "four words no sentence"
+    assert KeyringPassword(tmp_path / "vault").find().reveal() == "four words no sentence"
     assert there.find() is None
     here.forget()
     assert (here.wanted, ring.kept) == (False, {})
@@ -61,11 +61,11 @@ def test_a_password_is_kept_found_and_forgotten(ring, tmp_path):
 
 def test_a_keyring_is_left_alone_until_it_is_asked_for(ring, tmp_path):
     ring.kept[SERVICE, str(tmp_path / "vault")] = "left by an earlier vault"
-    assert Remembered(tmp_path / "vault").find() is None
+    assert KeyringPassword(tmp_path / "vault").find() is None
 
 
 def test_a_keyring_that_refuses_is_told_without_its_words(ring, tmp_path):
-    remembered = Remembered(tmp_path / "vault")
+    remembered = KeyringPassword(tmp_path / "vault")
     ring.refuses = RuntimeError("could not store 'canary-password'")
     with pytest.raises(VaultError, match="the system's keyring refused") as caught:
         remembered.keep(Secret("x", "canary-password"))
@@ -76,5 +76,5 @@ def test_a_keyring_that_refuses_is_told_without_its_words(ring, tmp_path):
 def test_without_the_package_it_is_named(ring, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(VaultError, match="keyring is not installed") as caught:
-        Remembered(tmp_path / "vault").keep(Secret("x", "four words no sentence"))
+        KeyringPassword(tmp_path / "vault").keep(Secret("x", "four words no sentence"))
     assert caught.value.hint == "pip install 'webhook-relay[keyring]'"

@@ -13,7 +13,7 @@ import pytest
 from relay.errors import NotFoundError, UsageError, VaultError, VaultLockedError, WrongPasswordError
 from relay.model.secret import Secret
 from relay.vault.kdf import ScryptKdf
-from relay.vault.vault import LEAST_PASSWORD, MOST_VALUE, Vault, VaultState
+from relay.vault.storage import LARGEST_VALUE, SHORTEST_PASSWORD, Vault, VaultState
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_password_is_the_same_however_its_letters_are_composed(path, quick):
     Vault(path).unlock(Secret("x", "pa\u0308ssword in german"))
 
 
-@pytest.mark.parametrize("text", ["", "short", "x" * (LEAST_PASSWORD - 1), "a\u0308" * 9, "x" * 1025])
+@pytest.mark.parametrize("text", ["", "short", "x" * (SHORTEST_PASSWORD - 1), "a\u0308" * 9, "x" * 1025])
 def test_a_password_that_is_too_short_or_endless_makes_no_vault(path, quick, text):
     with pytest.raises(UsageError, match="the password"):
         Vault(path, quick).create(Secret("x", text))
@@ -85,7 +85,7 @@ def test_a_name_that_is_none_is_refused(vault, name):
     assert vault.names == ()
 
 
-@pytest.mark.parametrize("value", ["", " \n", "\ud800canary", "canary" * MOST_VALUE])
+@pytest.mark.parametrize("value", ["", " \n", "\ud800canary", "canary" * LARGEST_VALUE])
 def test_a_value_that_cannot_be_kept_is_refused_and_not_repeated(vault, value):
     with pytest.raises(UsageError) as caught:
         vault.put("a", value)
@@ -206,9 +206,7 @@ def test_writers_at_the_same_time_lose_nothing(path, quick, password):
     assert len(Vault(path).names) == 24
 
 
-def test_an_open_vault_sees_what_another_program_wrote_once_it_writes_or_opens_again(
-    vault, path, password, quick
-):
+def test_an_open_vault_sees_what_another_program_wrote_once_it_writes_or_opens_again(vault, path, password, quick):
     other = Vault(path, quick)
     other.unlock(password)
     other.put("theirs", "1")
@@ -235,9 +233,7 @@ for number in range(100000):
 
 def test_a_writer_that_is_killed_leaves_a_whole_vault(vault, path, password):
     for delay in range(6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), password.reveal()], stdout=subprocess.PIPE
-        )
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), password.reveal()], stdout=subprocess.PIPE)
         assert process.stdout.readline() == b"ready\n"
         stamp = path.stat().st_mtime_ns
         for _ in range(delay * 7 + 1):
@@ -258,10 +254,7 @@ def test_nothing_that_is_printed_shows_a_value_or_the_password(vault, password):
     vault.put("a", value.reveal())
     shown = [repr(vault), str(vault), repr(vault.find("a")), str(vault.find("a")), f"{vault.secrets}"]
     shown.append(repr(password))
-    for wrong in (
-        lambda: vault.put("a b", value.reveal()),
-        lambda: vault.unlock(value),
-    ):
+    for wrong in (lambda: vault.put("a b", value.reveal()), lambda: vault.unlock(value)):
         try:
             wrong()
         except (UsageError, WrongPasswordError) as error:

@@ -28,18 +28,12 @@ SECRET = "It's a Secret to Everybody"
 
 def signed(body, secret=SECRET):
     digest = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-    return {
-        "X-Hub-Signature-256": f"sha256={digest}",
-        "X-GitHub-Event": "push",
-        "Content-Type": "application/json",
-    }
+    return {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Event": "push", "Content-Type": "application/json"}
 
 
 async def post(at, value, path="/webhooks/shop", **headers):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    headers = {"Content-Type": "application/json"} | {
-        name.replace("_", "-"): said for name, said in headers.items()
-    }
+    headers = {"Content-Type": "application/json"} | {name.replace("_", "-"): said for name, said in headers.items()}
     status, answer = await at.send(path, body, headers=headers)
     return status, json.loads(answer)
 
@@ -83,11 +77,7 @@ async def test_an_address_that_is_not_listed_is_403_counted_and_not_stored(start
     assert (status, answer["error"]["code"]) == (403, "address_not_allowed")
     assert await stored(at) == []
     told = (await refused(at))["shop"]["by_status"]["403"]
-    assert (told["count"], told["remote"], told["latest"]) == (
-        1,
-        "127.0.0.1",
-        "127.0.0.1 is not in allow_ips",
-    )
+    assert (told["count"], told["remote"], told["latest"]) == (1, "127.0.0.1", "127.0.0.1 is not in allow_ips")
 
 
 async def test_this_computer_comes_in_where_it_is_listed(shop):
@@ -197,19 +187,13 @@ async def test_counts_are_true_far_beyond_what_is_remembered(shop):
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_source_has_a_limit_of_its_own(shop, chunked):
     at = await shop(
-        'max_body = "1KB"',
-        "[sources.large]\nprovider = 'custom'\nmax_body = '2KB'\n[server]\nmax_body = '1KB'\n",
+        'max_body = "1KB"', "[sources.large]\nprovider = 'custom'\nmax_body = '2KB'\n[server]\nmax_body = '1KB'\n"
     )
 
     async def pieces(count):
         yield b"x" * count
 
-    for path, count, status in (
-        ("shop", 1000, 200),
-        ("shop", 1001, 413),
-        ("large", 2000, 200),
-        ("large", 2001, 413),
-    ):
+    for path, count, status in (("shop", 1000, 200), ("shop", 1001, 413), ("large", 2000, 200), ("large", 2001, 413)):
         data = pieces(count) if chunked else b"x" * count
         assert (await at.send(f"/webhooks/{path}", data))[0] == status
     assert (await refused(at))["shop"]["by_status"]["413"]["count"] == 1
@@ -219,19 +203,12 @@ async def test_a_source_has_a_limit_of_its_own(shop, chunked):
 
 
 async def test_a_body_that_does_not_fit_is_400_with_every_field_stored_and_rejected(shop):
-    at = await shop(
-        'schema = "models:Note"', '[targets.app]\nforward = "http://127.0.0.1:9/"\n', models_py=MODEL
-    )
+    at = await shop('schema = "models:Note"', '[targets.app]\nforward = "http://127.0.0.1:9/"\n', models_py=MODEL)
     status, answer = await post(at, {"event_id": "x", "timestamp": "soon"})
     assert status == 400
     error = answer["error"]
     assert error["code"] == "schema"
-    assert [field["field"] for field in error["fields"]] == [
-        "event_id",
-        "timestamp",
-        "event_type",
-        "description",
-    ]
+    assert [field["field"] for field in error["fields"]] == ["event_id", "timestamp", "event_type", "description"]
     assert error["fields"][2] == {
         "field": "event_type", "pointer": "/event_type", "message": "is missing", "code": "schema",
     }  # fmt: skip
@@ -378,9 +355,7 @@ async def test_the_sources_page_shows_rules_and_who_was_turned_away(shop):
         "1 request was too large (limit 1 KB). The latest: ", "from 127.0.0.1",
     ):  # fmt: skip
         assert said in html, said
-    assert "1 request came from an address that is not allowed. The latest: " in await page(
-        at, "/sources/gated"
-    )
+    assert "1 request came from an address that is not allowed. The latest: " in await page(at, "/sources/gated")
 
 
 async def test_a_hostile_address_of_a_tunnel_is_shown_as_text(start):
@@ -420,8 +395,7 @@ async def test_checked_again_an_event_is_held_against_the_rules_of_today(shop):
 async def test_rates_hold_by_the_clock_that_is_handed_in(start):
     clock = Stood()
     at = await start(
-        '[sources.shop]\nprovider = "custom"\nrate_limit = { requests_per_minute = 6, burst = 1 }\n',
-        clock=clock,
+        '[sources.shop]\nprovider = "custom"\nrate_limit = { requests_per_minute = 6, burst = 1 }\n', clock=clock
     )
     assert at.relay.setup.sources["shop"].admission.rate == Rate(per_minute=6, burst=1)
     assert [(await at.send("/webhooks/shop"))[0] for _ in range(2)] == [200, 429]

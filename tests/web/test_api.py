@@ -147,9 +147,7 @@ async def test_an_event_is_pinned_annotated_and_deleted(at):
 
 async def test_an_event_is_forwarded_as_it_came_and_its_attempt_recorded(start, app):
     at = await start(f'[targets.app]\nforward = "{app.make_url("/hooks")}"\n')
-    await at.send(
-        "/webhooks/test/below?x=1", b'{"a":1}', headers={"X-Dup": "1", "Content-Type": "application/json"}
-    )
+    await at.send("/webhooks/test/below?x=1", b'{"a":1}', headers={"X-Dup": "1", "Content-Type": "application/json"})
     shape = await settled(at, 1)
     assert (shape["state"], shape["status"], shape["event"]) == ("succeeded", 200, 1)
     [attempt] = shape["attempts"]
@@ -169,12 +167,7 @@ async def test_a_replay_goes_to_a_target_or_a_loopback_url_with_edits(start, app
     status, made = await at.api("/api/events/1/replay", "POST", json={"target": "app", "sign": "original"})
     assert status == 202
     assert (await settled(at, made["delivery"]))["reason"] == "replay"
-    edits = {
-        "url": str(app.make_url("/other")),
-        "method": "PUT",
-        "headers": [["X-A", "b"]],
-        "body": '{"a": 2}',
-    }
+    edits = {"url": str(app.make_url("/other")), "method": "PUT", "headers": [["X-A", "b"]], "body": '{"a": 2}'}
     _, made = await at.api("/api/events/1/replay", "POST", json=edits)
     await settled(at, made["delivery"])
     method, path, headers, body = app.app.got[-1]
@@ -270,7 +263,7 @@ async def test_routes_are_explained_one_by_one(start):
         '[[routes]]\nsource = "any"\nwhen = "payload.n > 1"\nto = "app"\n'
         '[[routes]]\nsource = "any"\nwhen = "payload.missing.deeper"\nto = "app"\n'
         '[[routes]]\nsource = "any"\nevents = ["a.*"]\nto = "app"\n'
-        '[[routes]]\nsource = "other"\nto = "app"\n',
+        '[[routes]]\nsource = "other"\nto = "app"\n'
     )
     await at.send("/webhooks/any", b'{"n": 2, "type": "b"}', headers={"Content-Type": "application/json"})
     _, told = await at.api("/api/events/1/routes")
@@ -302,9 +295,7 @@ async def test_a_mail_goes_out_once_unless_it_is_forced(start):
     await at.send()
     _, made = await at.api("/api/events/1/email", "POST", json={"template": "hi"})
     assert (await settled(at, made["delivery"]))["state"] == "succeeded"
-    status, refused = await at.api(
-        "/api/events/1/email", "POST", json={"template": "hi", "to": "b@example.com"}
-    )
+    status, refused = await at.api("/api/events/1/email", "POST", json={"template": "hi", "to": "b@example.com"})
     assert (status, refused["error"]["code"]) == (409, "sent_already")
     assert refused["error"]["message"].startswith("#1 was kept in the outbox with hi already: ")
     assert refused["error"]["message"].endswith(" UTC to ada@example.com")

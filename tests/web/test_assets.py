@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import relay
-from relay.resources import folder
-from relay.web.assets import Assets
-from relay.web.render import MODULES, SCRIPTS, STYLES
+from relay.resources import find_resource_folder
+from relay.dashboard.assets import Assets
+from relay.dashboard.render import MODULES, SCRIPTS, STYLES
 
-STATIC = folder("static")
+STATIC = find_resource_folder("static")
 RELAY = Path(relay.__file__).parent
 
 
@@ -38,7 +38,7 @@ def test_each_custom_property_that_is_used_has_a_value():
 def test_each_class_that_has_a_rule_is_used():
     text = "".join(path.read_text() for path in STATIC.glob("css/*.css"))
     text = re.sub(r"/\*.*?\*/|\"[^\"]*\"|\{[^{}&]*;\s*\}", " ", text, flags=re.DOTALL)
-    users = [*folder("ui").rglob("*.html"), *STATIC.glob("js/*.js"), *RELAY.rglob("*.py")]
+    users = [*find_resource_folder("ui").rglob("*.html"), *STATIC.glob("js/*.js"), *RELAY.rglob("*.py")]
     words = set(re.findall(r"[\w-]+", " ".join(path.read_text() for path in users)))
     unused = set(re.findall(r"\.(-?[a-zA-Z_][\w-]*)", text)) - words
     assert not {name for name in unused if not re.fullmatch(r"[du]\d+", name)}  # numbered by a template
@@ -57,7 +57,7 @@ def test_what_is_not_ours_is_what_it_is_said_to_be():
 def test_our_scripts_and_styles_need_no_exception_from_the_policy():
     script = "".join(path.read_text() for path in STATIC.glob("js/*.js"))
     assert not re.search(r"\beval\(|new Function|setTimeout\(\s*[\"'`]|\.onclick|javascript:", script)
-    for path in folder("ui").rglob("*.html"):
+    for path in find_resource_folder("ui").rglob("*.html"):
         text = path.read_text()
         assert not re.search(r"\|\s*safe\b|Markup|\sstyle=|\son[a-z]+=|hx-on|<style", text), path
         for tag in re.findall(r"<[^>]*\bhx-get=[^>]*>", text):

@@ -30,10 +30,7 @@ MULTIPART = (
     b"\x89PNG\r\n--B--\r\n"
 )
 KINDS = {
-    "gzip": (
-        gzip.compress(JSON.encode(), mtime=0),
-        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
-    ),
+    "gzip": (gzip.compress(JSON.encode(), mtime=0), {"Content-Type": "application/json", "Content-Encoding": "gzip"}),
     "latin-1": (JSON.encode("latin-1"), {"Content-Type": "application/json; charset=iso-8859-1"}),
     "multipart": (MULTIPART, {"Content-Type": "multipart/form-data; boundary=B"}),
     "form": (

@@ -12,9 +12,7 @@ from base64 import b64encode, urlsafe_b64encode
 
 import pytest
 
-BODY = (
-    b'{"id":"evt_1","type":"invoice.paid","data":{"object":{"amount":4800,"url":"https://x.example/a?b=1"}}}'
-)
+BODY = b'{"id":"evt_1","type":"invoice.paid","data":{"object":{"amount":4800,"url":"https://x.example/a?b=1"}}}'
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 SECRETS = {
@@ -28,8 +26,7 @@ SECRETS = {
     "MINE": "s3cr3t-of-mine",
 }
 CUSTOM = (
-    '[sources.mine]\nprovider = "custom"\nsecret = "env:MINE"\n'
-    '[sources.mine.signature]\nheader = "X-Sign"\n{more}\n'
+    '[sources.mine]\nprovider = "custom"\nsecret = "env:MINE"\n[sources.mine.signature]\nheader = "X-Sign"\n{more}\n'
 )
 
 
@@ -161,13 +158,7 @@ SETUPS = {
         "header_malformed",
         "a prefix or a name",
     ),
-    "github more behind": (
-        "github",
-        BODY,
-        github(signature=f"sha256={HEX}; path=/"),
-        "header_malformed",
-        "added",
-    ),
+    "github more behind": ("github", BODY, github(signature=f"sha256={HEX}; path=/"), "header_malformed", "added"),
     "github in another header": (
         "github",
         BODY,
@@ -182,13 +173,7 @@ SETUPS = {
         "signature_encoding",
         "came as hex, where base64",
     ),
-    "shopify base64url": (
-        "shopify",
-        MARKED,
-        shopify(signature=MARKED_URL),
-        "signature_encoding",
-        "changed on the way",
-    ),
+    "shopify base64url": ("shopify", MARKED, shopify(signature=MARKED_URL), "signature_encoding", "changed on the way"),
     "shopify base64url without padding": (
         "shopify",
         MARKED,
@@ -386,10 +371,7 @@ async def test_a_time_that_was_removed_or_rewritten_is_found(start, shown):
 async def test_a_time_in_another_unit_is_no_clock_that_is_behind(start, times, unit):
     at = await start("", SECRETS)
     found = await first(at, "/webhooks/slack", BODY, slack(signed=str(int(time.time() * times))))
-    assert (found["cause"], found["title"]) == (
-        "timestamp_unit",
-        f"The timestamp is in {unit}, where seconds belong",
-    )
+    assert (found["cause"], found["title"]) == ("timestamp_unit", f"The timestamp is in {unit}, where seconds belong")
 
 
 @pytest.mark.parametrize(
@@ -448,13 +430,7 @@ async def test_a_secret_in_another_spelling_of_its_encoding_is_known(start, spel
 
 @pytest.mark.parametrize(
     ("saved", "meant"),
-    [
-        ("abc-_def", "abc+/def"),
-        ("abc+/def", "abc-_def"),
-        ("abcd", "abcd="),
-        ("cafe\u0301", "caf\u00e9"),
-        ("a b", "ab"),
-    ],
+    [("abc-_def", "abc+/def"), ("abc+/def", "abc-_def"), ("abcd", "abcd="), ("cafe\u0301", "caf\u00e9"), ("a b", "ab")],
 )
 async def test_a_secret_that_is_text_is_known_in_other_spellings(start, saved, meant):
     at = await start("", SECRETS | {"GITHUB_WEBHOOK_SECRET": saved})
@@ -485,12 +461,9 @@ async def test_a_declared_encoding_that_is_not_the_sender_s_is_named(start, decl
 
 
 @pytest.mark.parametrize(
-    ("declared", "secret", "form"),
-    [('key = "base64"', "not base64!", "base64"), ('key = "hex"', "s3cr3t", "hex")],
+    ("declared", "secret", "form"), [('key = "base64"', "not base64!", "base64"), ('key = "hex"', "s3cr3t", "hex")]
 )
-async def test_a_key_that_cannot_be_decoded_is_blamed_and_neither_body_nor_secret(
-    start, declared, secret, form
-):
+async def test_a_key_that_cannot_be_decoded_is_blamed_and_neither_body_nor_secret(start, declared, secret, form):
     at = await start(CUSTOM.format(more=declared), SECRETS | {"MINE": secret})
     digest = hmac.new(b"another key", BODY, hashlib.sha256).hexdigest()
     found = await first(at, "/webhooks/mine", BODY, JSON | {"X-Sign": digest})
@@ -590,17 +563,11 @@ SIGNED = b'{"zone":"eu","amount":10.50,"items":[1,2],"note":"a b"}'
     [
         (b"", "body_empty", "is empty"),
         (SIGNED[:-20], "body_cut", "cut short"),
-        (
-            b'{"amount":10.50,"items":[1,2],"note":"a b","zone":"eu"}',
-            "body_changed",
-            "read and written anew",
-        ),
+        (b'{"amount":10.50,"items":[1,2],"note":"a b","zone":"eu"}', "body_changed", "read and written anew"),
         (b'{"zone":"us"}', "signature_of_another_event", "signature of event 1"),
     ],
 )
-async def test_a_body_damaged_on_a_second_try_is_told_from_a_signature_put_on_another(
-    start, arrived, cause, words
-):
+async def test_a_body_damaged_on_a_second_try_is_told_from_a_signature_put_on_another(start, arrived, cause, words):
     at = await start("", SECRETS)
     headers = shopify(SIGNED)
     assert (await at.send("/webhooks/shopify", SIGNED, headers=headers))[0] == 200

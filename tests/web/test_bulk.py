@@ -44,8 +44,7 @@ async def test_all_that_match_are_cancelled_and_retried_together(start, unused_t
 
 
 @pytest.mark.parametrize(
-    "body",
-    [{"state": "lost"}, {"state": "running"}, {"strange": 1}, {"target": 7}, {"batch": "1"}, {"batch": True}],
+    "body", [{"state": "lost"}, {"state": "running"}, {"strange": 1}, {"target": 7}, {"batch": "1"}, {"batch": True}]
 )
 async def test_what_cannot_be_retried_together_is_named(at, body):
     status, answer = await at.api("/api/deliveries/retry", "POST", json=body)
@@ -104,9 +103,7 @@ async def test_a_bulk_replay_is_cancelled_and_resumed(start, unused_tcp_port):
     _, halted = await at.api(f"/api/replays/{begun['id']}/cancel", "POST")
     counts = halted["counts"]
     assert (halted["state"], counts["waiting"] + counts["cancelled"]) == ("cancelled", 4)
-    status, resumed = await at.api(
-        f"/api/replays/{begun['id']}/resume", "POST", json={"stop_on_failure": True}
-    )
+    status, resumed = await at.api(f"/api/replays/{begun['id']}/resume", "POST", json={"stop_on_failure": True})
     assert (status, resumed["state"], resumed["stop_on_failure"]) == (202, "running", True)
 
 
@@ -139,9 +136,7 @@ FORGED = {"Stripe-Signature": "t=1,v1=" + "ab" * 32}
 
 
 async def test_a_dry_run_counts_what_is_left_out_with_its_reason(start, unused_tcp_port):
-    at = await start(
-        TOML.format(port=unused_tcp_port) + "[sources.stripe]\nsecret = 'env:S'\n", {"S": "whsec_x"}
-    )
+    at = await start(TOML.format(port=unused_tcp_port) + "[sources.stripe]\nsecret = 'env:S'\n", {"S": "whsec_x"})
     for _ in range(2):
         assert (await at.send("/webhooks/stripe", b"{}", headers=FORGED))[0] == 401
     status, plan = await at.api("/api/replays", "POST", json={"q": "", "target": "app", "dry_run": True})
@@ -166,14 +161,10 @@ async def test_what_cannot_be_included_is_named(at, include):
 
 
 async def test_a_replay_of_a_forged_event_says_so_and_signs_it_only_when_asked(start, unused_tcp_port):
-    at = await start(
-        TOML.format(port=unused_tcp_port) + "[sources.stripe]\nsecret = 'env:S'\n", {"S": "whsec_x"}
-    )
+    at = await start(TOML.format(port=unused_tcp_port) + "[sources.stripe]\nsecret = 'env:S'\n", {"S": "whsec_x"})
     await at.send("/webhooks/stripe", b"{}", headers=FORGED)
     _, made = await at.api("/api/events/1/replay", "POST", json={"target": "app"})
-    assert made["warning"].startswith(
-        "event 1 failed verification, and is sent with the signature it came with."
-    )
+    assert made["warning"].startswith("event 1 failed verification, and is sent with the signature it came with.")
     _, made = await at.api("/api/events/1/replay", "POST", json={"target": "app", "sign": "fresh"})
     assert "signed anew because you asked" in made["warning"]
     html = await page(at, "/events/1/replay")

@@ -48,17 +48,10 @@ async def send(at, host, url, path="/webhooks/twilio", **headers):
         ("evil.example", "https://evil.example/webhooks/twilio", THROUGH, 401),
         ("INGRESS", "http://INGRESS/webhooks/twilio", THROUGH, 401),
         ("INGRESS", "http://INGRESS/webhooks/twilio", {"X-Forwarded-Host": "INGRESS"}, 401),
-        (
-            "quick-cat.example",
-            "https://evil.example/webhooks/twilio",
-            {"X-Forwarded-Host": "evil.example"},
-            401,
-        ),
+        ("quick-cat.example", "https://evil.example/webhooks/twilio", {"X-Forwarded-Host": "evil.example"}, 401),
     ],
 )
-async def test_with_a_tunnel_its_url_counts_and_the_ingress_s_own_for_direct_callers(
-    start, host, url, headers, status
-):
+async def test_with_a_tunnel_its_url_counts_and_the_ingress_s_own_for_direct_callers(start, host, url, headers, status):
     at = await start(STATIC, ENVIRON, no_tunnel=False)
     assert await send(at, host, url, **headers) == status
     _, again = await at.api("/api/events/1/verify", "POST", json={})
@@ -86,12 +79,9 @@ async def test_a_public_url_counts_alone(start, host, url, status, tunnel):
 
 
 @pytest.mark.parametrize(
-    ("url", "status"),
-    [("http://any.example/webhooks/twilio", 200), ("https://any.example/webhooks/twilio", 401)],
+    ("url", "status"), [("http://any.example/webhooks/twilio", 200), ("https://any.example/webhooks/twilio", 401)]
 )
-async def test_without_an_address_of_its_own_relay_takes_the_host_of_the_request_and_its_scheme(
-    start, url, status
-):
+async def test_without_an_address_of_its_own_relay_takes_the_host_of_the_request_and_its_scheme(start, url, status):
     at = await start("", ENVIRON)
     assert await send(at, "any.example", url, **THROUGH) == status
 
@@ -112,17 +102,12 @@ async def test_the_doctor_names_the_url_that_was_signed(start):
         newest = (await at.api("/api/events?limit=1"))[1]["events"][0]["id"]
         _, event = await at.api(f"/api/events/{newest}")
         found = event["hints"][0]
-        assert (found["cause"], found["title"]) == (
-            "url_differs",
-            f"Signed for another URL: {differs}",
-        )
+        assert (found["cause"], found["title"]) == ("url_differs", f"Signed for another URL: {differs}")
         assert signed in found["sentence"]
         assert f"{TUNNEL}/webhooks/twilio" in found["sentence"]
 
 
-@pytest.mark.parametrize(
-    ("toml", "tunnel"), [(STATIC, True), (STATIC + PUBLIC, True), (PUBLIC, False), ("", False)]
-)
+@pytest.mark.parametrize(("toml", "tunnel"), [(STATIC, True), (STATIC + PUBLIC, True), (PUBLIC, False), ("", False)])
 async def test_samples_verify_with_a_tunnel_and_with_a_public_url(start, toml, tunnel):
     at = await start(toml, ENVIRON, no_tunnel=not tunnel)
     wanted = {"source": "twilio", "type": "message.delivered"}
@@ -154,8 +139,7 @@ async def test_a_declared_path_is_that_of_the_url_that_was_called(start, content
 
 
 @pytest.mark.parametrize(
-    ("content", "text"),
-    [("{path}|{query}|{body}", "/webhooks/shop||{}"), ("{target}|{body}", "/webhooks/shop|{}")],
+    ("content", "text"), [("{path}|{query}|{body}", "/webhooks/shop||{}"), ("{target}|{body}", "/webhooks/shop|{}")]
 )
 async def test_without_a_query_nothing_stands_for_it(start, content, text):
     at = await start(DECLARED.format(public="", content=content), ENVIRON)

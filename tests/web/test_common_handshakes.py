@@ -24,9 +24,7 @@ VALIDATION = {
     "dataVersion": "2",
 }
 GRID = JSON | {"aeg-event-type": "SubscriptionValidation"}
-CUSTOM = (
-    '[sources.mine]\nprovider = "custom"\nsecret = "env:MINE"\n[sources.mine.signature]\nheader = "X-Sign"\n'
-)
+CUSTOM = '[sources.mine]\nprovider = "custom"\nsecret = "env:MINE"\n[sources.mine.signature]\nheader = "X-Sign"\n'
 TARGET = '[targets.app]\nforward = "{}"\n'
 
 
@@ -56,24 +54,12 @@ async def newest(at):
 
 ASKED = {
     "event grid": ("POST", "", [VALIDATION], GRID, {"validationResponse": CODE}),
-    "websub": (
-        "GET",
-        "?hub.mode=subscribe&hub.topic=https%3A%2F%2Fa.example%2Ff&hub.challenge=c1",
-        None,
-        {},
-        b"c1",
-    ),
+    "websub": ("GET", "?hub.mode=subscribe&hub.topic=https%3A%2F%2Fa.example%2Ff&hub.challenge=c1", None, {}, b"c1"),
     "graph": ("POST", "?validationToken=Validation%3a+Testing+x", None, {}, b"Validation: Testing x"),
     "sharepoint": ("POST", "?validationtoken=t-1&tenant=a", None, {}, b"t-1"),
     "nylas": ("GET", "?challenge=c%201", None, {}, b"c 1"),
     "monday": ("POST", "", {"challenge": "c1"}, JSON, {"challenge": "c1"}),
-    "lark": (
-        "POST",
-        "",
-        {"challenge": "c1", "token": "t", "type": "url_verification"},
-        JSON,
-        {"challenge": "c1"},
-    ),
+    "lark": ("POST", "", {"challenge": "c1", "token": "t", "type": "url_verification"}, JSON, {"challenge": "c1"}),
     "smartsheet": (
         "POST",
         "",

@@ -93,10 +93,7 @@ async def test_the_other_one_is_chosen_from_the_latest_of_its_type(at):
         await send(at, {"n": n})
     await send(at, {"n": 9}, "/webhooks/other")
     _, html = await page(at, "/compare?a=2", **PARTIAL)
-    assert re.findall(r'class="opt" href="(/compare[^"]+)"', html) == [
-        "/compare?a=2&amp;b=3",
-        "/compare?a=1&amp;b=2",
-    ]
+    assert re.findall(r'class="opt" href="(/compare[^"]+)"', html) == ["/compare?a=2&amp;b=3", "/compare?a=1&amp;b=2"]
     assert html.lstrip().startswith("<dialog")
     _, html = await page(at, "/compare?a=4")
     assert "There is no other event of this type." in html

@@ -15,7 +15,7 @@ from stripe import WebhookSignature
 from svix.webhooks import Webhook
 from twilio.request_validator import RequestValidator
 
-from relay.app import running
+from relay.app import run_relay
 from relay.clock import SystemClock
 from relay.config import Overrides, load
 
@@ -54,11 +54,7 @@ def github(secret, body=BODY):
 def resend(secret, body=BODY):
     now = datetime.now(UTC)
     signature = Webhook(secret).sign("msg_1", now, body.decode())
-    return JSON | {
-        "svix-id": "msg_1",
-        "svix-timestamp": str(int(now.timestamp())),
-        "svix-signature": signature,
-    }
+    return JSON | {"svix-id": "msg_1", "svix-timestamp": str(int(now.timestamp())), "svix-signature": signature}
 
 
 def slack(secret, body, at=None, kind=FORM):
@@ -68,9 +64,7 @@ def slack(secret, body, at=None, kind=FORM):
 
 
 def twilio(secret, url):
-    return FORM | {
-        "X-Twilio-Signature": RequestValidator(secret).compute_signature(url, {"From": "+1", "Body": "hi"})
-    }
+    return FORM | {"X-Twilio-Signature": RequestValidator(secret).compute_signature(url, {"From": "+1", "Body": "hi"})}
 
 
 async def hints(at, path="/webhooks/stripe", body=BODY, headers=()):
@@ -126,10 +120,7 @@ async def test_a_secret_that_was_spoiled_when_it_was_saved(start, saved, title):
 async def test_a_secret_without_its_prefix(start):
     at = await start("", {"STRIPE_WEBHOOK_SECRET": "5WbX5kEWLlfzsGNjH64I8lOOqUB6e8FH"})
     found = await first(at, headers=stripe(STRIPE["STRIPE_WEBHOOK_SECRET"]))
-    assert (found["cause"], found["title"]) == (
-        "secret_spoiled",
-        "The saved secret lacks its whsec_ in front",
-    )
+    assert (found["cause"], found["title"]) == ("secret_spoiled", "The saved secret lacks its whsec_ in front")
 
 
 async def test_the_live_secret_where_test_events_come(start):
@@ -157,10 +148,7 @@ async def test_hex_saved_where_base64_is_given(start):
 
 @pytest.mark.parametrize(
     ("saved", "title"),
-    [
-        (base64.b64encode(GITHUB.encode()).decode(), "is still base64"),
-        (GITHUB.encode().hex(), "is still hex"),
-    ],
+    [(base64.b64encode(GITHUB.encode()).decode(), "is still base64"), (GITHUB.encode().hex(), "is still hex")],
 )
 async def test_a_secret_that_is_still_encoded(start, saved, title):
     at = await start("", {"GITHUB_WEBHOOK_SECRET": saved})
@@ -195,9 +183,7 @@ async def test_another_providers_request(start, environ):
 async def test_the_simplified_scheme_of_a_guide(start):
     digest = hmac.new(b"12345", b"From=1", hashlib.sha256).hexdigest()
     headers = FORM | {"X-Twilio-Signature": f"sha256={digest}"}
-    found = await first(
-        await start("", {"TWILIO_AUTH_TOKEN": "12345"}), "/webhooks/twilio", b"From=1", headers
-    )
+    found = await first(await start("", {"TWILIO_AUTH_TOKEN": "12345"}), "/webhooks/twilio", b"From=1", headers)
     assert (found["cause"], found["line"]) == ("other_scheme", 'provider = "twilio-simple"')
 
 
@@ -209,9 +195,7 @@ async def test_no_signature_at_all(start):
 
 async def test_only_the_legacy_signature(start):
     headers = JSON | {"X-Hub-Signature": "sha1=ab", "X-GitHub-Event": "push"}
-    found = await first(
-        await start("", {"GITHUB_WEBHOOK_SECRET": GITHUB}), "/webhooks/github", headers=headers
-    )
+    found = await first(await start("", {"GITHUB_WEBHOOK_SECRET": GITHUB}), "/webhooks/github", headers=headers)
     assert found["cause"] == "signature_missing"
     assert "Only X-Hub-Signature came" in found["sentence"]
 
@@ -281,10 +265,7 @@ async def test_a_body_that_changed_on_its_way(start, sent, arrived, title):
 
 
 async def test_a_form_that_was_encoded_anew(start):
-    sent, arrived = (
-        b"token=x&text=hello+world&url=https%3A%2F%2Fa",
-        b"token=x&text=hello%20world&url=https%3a%2f%2fa",
-    )
+    sent, arrived = (b"token=x&text=hello+world&url=https%3A%2F%2Fa", b"token=x&text=hello%20world&url=https%3a%2f%2fa")
     at = await start("", {"SLACK_SIGNING_SECRET": "s3cr3t"})
     found = await first(at, "/webhooks/slack", arrived, slack("s3cr3t", sent))
     assert found["cause"] == "body_changed"
@@ -336,10 +317,7 @@ async def test_the_signature_of_an_earlier_event(start):
     headers = stripe(STRIPE["STRIPE_WEBHOOK_SECRET"], earlier)
     assert (await at.send("/webhooks/stripe", earlier, headers=headers))[0] == 200
     found = await first(at, headers=headers)
-    assert (found["cause"], found["title"]) == (
-        "signature_of_another_event",
-        "This is the signature of event 1",
-    )
+    assert (found["cause"], found["title"]) == ("signature_of_another_event", "This is the signature of event 1")
 
 
 @pytest.mark.parametrize(
@@ -363,9 +341,7 @@ async def test_a_scheme_of_ones_own_declared_not_quite_right(start, declared, li
 
 
 async def test_a_cause_that_nobody_knows_is_not_invented(start):
-    found = await hints(
-        await start("", STRIPE | {"GITHUB_WEBHOOK_SECRET": GITHUB}), headers=stripe("whsec_nobody")
-    )
+    found = await hints(await start("", STRIPE | {"GITHUB_WEBHOOK_SECRET": GITHUB}), headers=stripe("whsec_nobody"))
     assert [item["cause"] for item in found] == ["unknown"]
     assert found[0]["title"] == "Nothing that relay tried gives this signature"
     assert found[0]["fix"].startswith("Compare the body")
@@ -407,11 +383,9 @@ async def test_the_secret_of_a_handshake_is_found_after_a_restart_too(at, tmp_pa
     config = load(None, Overrides(data_dir=str(tmp_path / "twice"), **ports), {})
     body = b'{"events":[]}'
     digest = hmac.new(b"given once", body, hashlib.sha256).hexdigest()
-    async with running(config) as relay:
-        await type(at)(relay, at.session).send(
-            "/webhooks/asana", b"", headers={"X-Hook-Secret": "given once"}
-        )
-    async with running(config) as relay:
+    async with run_relay(config) as relay:
+        await type(at)(relay, at.session).send("/webhooks/asana", b"", headers={"X-Hook-Secret": "given once"})
+    async with run_relay(config) as relay:
         again = type(at)(relay, at.session)
         found = await first(again, "/webhooks/asana", body, JSON | {"X-Hook-Signature": digest})
     assert (found["cause"], found["line"]) == ("secret_of_handshake", "ASANA_WEBHOOK_SECRET=")

@@ -3,9 +3,7 @@ import re
 import pytest
 
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial"}
-TOML = (
-    "[sources.stripe]\nsecret = 'env:STRIPE_WEBHOOK_SECRET'\n[targets.app]\nforward = 'http://localhost:9/'\n"
-)
+TOML = "[sources.stripe]\nsecret = 'env:STRIPE_WEBHOOK_SECRET'\n[targets.app]\nforward = 'http://localhost:9/'\n"
 
 
 async def found(at, text, **more):
@@ -46,11 +44,7 @@ async def test_the_event_that_is_open_can_be_acted_on(at):
 async def test_enter_leads_to_the_first(at):
     await at.send()
     headers = {"Authorization": f"Bearer {at.token}"}
-    for text, where in (
-        ("1", "/events/1"),
-        ("metrics", "/stats"),
-        ("no such thing", "/events?q=no%20such%20thing"),
-    ):
+    for text, where in (("1", "/events/1"), ("metrics", "/stats"), ("no such thing", "/events?q=no%20such%20thing")):
         async with at.session.get(
             at.dashboard + "/find", params={"find": text, "go": "1"}, headers=headers, allow_redirects=False
         ) as response:

@@ -3,8 +3,8 @@
 import pytest
 from aiohttp import web
 
-from relay.web.guard import Guard, guarded, load_token, own_hosts
-from relay.web.private import _ROUTES
+from relay.dashboard.routes import _API_ROUTES
+from relay.http.guard import Guard, load_token, make_guard_middleware, own_hosts
 
 
 async def ask(at, method="GET", path="/api/status", *, token=True, host=None, **headers):
@@ -26,7 +26,7 @@ def port(at):
 
 
 async def test_every_route_asks_for_the_token(at):
-    for route in _ROUTES:
+    for route in _API_ROUTES:
         path = route.path.replace("{id}", "1").replace("{name}", "x")
         response = await ask(at, route.method if route.method != "*" else "GET", path, token=False)
         expected = {200} if path == "/healthz" else {401, 403}
@@ -164,7 +164,7 @@ async def test_a_handler_that_stumbles_is_a_sentence_and_no_traceback(aiohttp_cl
         raise raised
 
     hosts = set()
-    app = web.Application(middlewares=[guarded(Guard(token=None, port=0, hosts=hosts))])
+    app = web.Application(middlewares=[make_guard_middleware(Guard(token=None, port=0, hosts=hosts))])
     app.router.add_get("/stumble", stumble)
     client = await aiohttp_client(app)
     hosts.add(f"127.0.0.1:{client.port}")

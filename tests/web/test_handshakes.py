@@ -60,9 +60,7 @@ URL_VERIFICATION = json.dumps({"token": "x", "challenge": "3eZbrw1aB10", "type":
 @pytest.mark.parametrize("toml", ["", '[sources.slack]\nsecret = "env:SLACK_SIGNING_SECRET"\n'])
 async def test_slack_is_answered_with_its_challenge_and_nothing_else(start, toml):
     at = await start(toml, {"SLACK_SIGNING_SECRET": "slack secret"})
-    status, headers, body = await ask(
-        at, "/webhooks/slack", data=URL_VERIFICATION, headers=slack(URL_VERIFICATION)
-    )
+    status, headers, body = await ask(at, "/webhooks/slack", data=URL_VERIFICATION, headers=slack(URL_VERIFICATION))
     assert (status, body) == (200, b"3eZbrw1aB10")
     assert headers["Content-Type"] == "text/plain; charset=utf-8"
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -136,11 +134,7 @@ META = "?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token="
         ("", {"META_VERIFY_TOKEN": "mine"}, "meta"),
         ("", {"WHATSAPP_VERIFY_TOKEN": "mine"}, "whatsapp"),
         ("", {"META_VERIFY_TOKEN": "mine", "META_APP_SECRET": "other"}, "whatsapp"),
-        (
-            '[sources.fb]\nprovider = "meta"\nverify_token = "env:FB"\n',
-            {"FB": "mine", "META_VERIFY_TOKEN": "no"},
-            "fb",
-        ),
+        ('[sources.fb]\nprovider = "meta"\nverify_token = "env:FB"\n', {"FB": "mine", "META_VERIFY_TOKEN": "no"}, "fb"),
     ],
 )
 async def test_meta_hears_its_challenge_where_the_verify_token_is_right(start, toml, environ, path):
@@ -301,10 +295,7 @@ async def test_an_sns_confirmation_is_kept_and_its_link_shown_but_never_fetched(
     at = await start("", {})
     link = "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=1"
     body = json.dumps({"Type": "SubscriptionConfirmation", "SubscribeURL": link, "Token": "1"}).encode()
-    headers = {
-        "Content-Type": "text/plain; charset=UTF-8",
-        "x-amz-sns-message-type": "SubscriptionConfirmation",
-    }
+    headers = {"Content-Type": "text/plain; charset=UTF-8", "x-amz-sns-message-type": "SubscriptionConfirmation"}
     assert (await ask(at, "/webhooks/aws-sns", data=body, headers=headers))[0] == 200
     kept = await event(at)
     assert kept["type"] == "handshake"

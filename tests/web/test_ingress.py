@@ -45,9 +45,7 @@ async def test_the_answer_names_event_and_outcome(at):
     assert json.loads(body) == {"success": True, "event": 1, "outcome": "accepted"}
 
 
-@pytest.mark.parametrize(
-    "method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "M-SEARCH"]
-)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "M-SEARCH"])
 async def test_any_method_is_captured(at, method):
     assert (await at.send(method=method))[0] == 200
     assert (await the_event(at))["method"] == method
@@ -61,13 +59,7 @@ async def test_headers_keep_order_case_and_repeats_and_the_body_its_bytes(at):
     )
     assert (await raw(at, head + body)).startswith(b"HTTP/1.1 200")
     event = await the_event(at)
-    assert event["headers"][:5] == [
-        ["HOST", "h"],
-        ["X-Dup", "1"],
-        ["x-dup", "2"],
-        ["X-DUP", "ÿé"],
-        ["X-Utf", "é"],
-    ]
+    assert event["headers"][:5] == [["HOST", "h"], ["X-Dup", "1"], ["x-dup", "2"], ["X-DUP", "ÿé"], ["X-Utf", "é"]]
     assert (event["path"], event["query"]) == ("/webhooks/x/%0a%2F/../b//c", "a=1&a=2&b")
     assert event["sha256"] == hashlib.sha256(body).hexdigest()
     assert base64.b64decode(event["body"]["text"]) == body
@@ -92,24 +84,13 @@ async def test_a_query_of_a_question_mark_alone_is_kept_shown_exported_and_forwa
         port = server.sockets[0].getsockname()[1]
         at = await start(f'[targets.app]\nforward = "http://127.0.0.1:{port}/h"\n')
         for mark in (b"", b"?", b"??", b"?a="):
-            answer = await raw(
-                at, b"POST /webhooks/x%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % mark
-            )
+            answer = await raw(at, b"POST /webhooks/x%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % mark)
             assert b" 200 " in answer
             assert await lines.get() == b"POST /h%s HTTP/1.1\r\n" % mark
     events = [await the_event(at, id_) for id_ in (1, 2, 3, 4)]
-    assert [event["target"] for event in events] == [
-        "/webhooks/x",
-        "/webhooks/x?",
-        "/webhooks/x??",
-        "/webhooks/x?a=",
-    ]
+    assert [event["target"] for event in events] == ["/webhooks/x", "/webhooks/x?", "/webhooks/x??", "/webhooks/x?a="]
     assert {event["path"] for event in events} == {"/webhooks/x"}
-    for form, wanted in (
-        ("curl", "/webhooks/x?'"),
-        ("http", "/webhooks/x? HTTP"),
-        ("jsonl", '/webhooks/x?"'),
-    ):
+    for form, wanted in (("curl", "/webhooks/x?'"), ("http", "/webhooks/x? HTTP"), ("jsonl", '/webhooks/x?"')):
         exported = (await at.api(f"/api/export?q=id:2&as={form}"))[1]
         text = exported.decode() if isinstance(exported, bytes) else json.dumps(exported)
         assert wanted in text, text
@@ -125,9 +106,7 @@ async def test_expect_is_not_forwarded(start, aiohttp_server):
         writer.close()
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        at = await start(
-            f'[targets.app]\nforward = "http://127.0.0.1:{server.sockets[0].getsockname()[1]}/h"\n'
-        )
+        at = await start(f'[targets.app]\nforward = "http://127.0.0.1:{server.sockets[0].getsockname()[1]}/h"\n')
         await at.send(headers={"Expect": "100-continue"}, expect100=True)
         head = await heads.get()
     assert b"expect" not in head.lower()
@@ -233,11 +212,7 @@ async def test_a_forged_event_is_401_seen_and_owes_nothing(start):
     assert b"signature not valid" in body
     assert b"mismatch" not in body
     event = await the_event(at)
-    assert (event["verdict"], event["outcome"], event["reason"]) == (
-        "invalid",
-        "rejected",
-        "signature_mismatch",
-    )
+    assert (event["verdict"], event["outcome"], event["reason"]) == ("invalid", "rejected", "signature_mismatch")
     assert event["delivery_ids"] == []
     real = github(b"{}", **{"X-GitHub-Delivery": "d1"})
     assert b'"accepted"' in (await at.send("/webhooks/github", b"{}", headers=real))[1]
@@ -280,9 +255,7 @@ async def test_a_key_seen_before_is_a_duplicate_answered_200(at):
 
 
 async def test_an_event_that_is_not_listed_is_ignored(start):
-    at = await start(
-        '[sources.github]\nevents = ["pull_*"]\n[targets.app]\nforward = "http://127.0.0.1:9/"\n'
-    )
+    at = await start('[sources.github]\nevents = ["pull_*"]\n[targets.app]\nforward = "http://127.0.0.1:9/"\n')
     status, body = await at.send("/webhooks/github", b"{}", headers=github(b"{}"))
     assert (status, json.loads(body)["outcome"]) == (200, "ignored")
     event = await the_event(at)
@@ -295,9 +268,7 @@ async def test_a_required_key_that_is_missing_is_400(start):
     )
     assert (await at.send("/webhooks/any", b"{}"))[0] == 400
     assert (await the_event(at))["reason"] == "idempotency_key_missing"
-    assert (await at.send("/webhooks/any", b'{"event_id": 7}', headers={"Content-Type": "application/json"}))[
-        0
-    ] == 200
+    assert (await at.send("/webhooks/any", b'{"event_id": 7}', headers={"Content-Type": "application/json"}))[0] == 200
     assert (await the_event(at, 2))["idempotency_key"] == "7"
 
 

@@ -40,10 +40,7 @@ async def over(at, id_):
 async def post(at, path, form, **headers):
     data = [(name, value) for name, value in form if value is not None]
     async with at.session.post(
-        at.dashboard + path,
-        data=data,
-        headers={"Authorization": f"Bearer {at.token}"} | headers,
-        allow_redirects=False,
+        at.dashboard + path, data=data, headers={"Authorization": f"Bearer {at.token}"} | headers, allow_redirects=False
     ) as response:
         return response, await response.text()
 
@@ -89,13 +86,7 @@ async def test_differing_duplicates_and_failing_orders_stand_in_the_report(lab):
     (one,) = report["experiments"]
     assert (report["finding"], report["q"]) == ("failed", "source:test")
     assert [order["passed"] for order in one["orders"]] == [True, False, False]
-    assert one["orders"][0] == {
-        "number": 1,
-        "events": ids,
-        "failed": [],
-        "original": True,
-        "passed": True,
-    }
+    assert one["orders"][0] == {"number": 1, "events": ids, "failed": [], "original": True, "passed": True}
 
 
 async def test_a_run_is_cancelled(lab, shop):
@@ -157,16 +148,7 @@ async def test_a_form_begins_a_run_and_leads_to_its_report(lab):
     _, html = await lab.api(f"/lab?event={event}")
     html = html.decode()
     assert f'name="what" value="{event}"' in html
-    for name in (
-        "duplicates",
-        "burst",
-        "shuffle",
-        "delay",
-        "stale",
-        "wrong-signature",
-        "truncated",
-        "retries",
-    ):
+    for name in ("duplicates", "burst", "shuffle", "delay", "stale", "wrong-signature", "truncated", "retries"):
         assert f'name="experiment" value="{name}"' in html
     assert "finds an app that believes anybody" in html
     form = [("what", str(event)), ("target", "verifying"), ("experiment", "duplicates")]

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from cryptography.x509 import load_pem_x509_certificate
 from discord_interactions import verify_key
 
-from relay.app import running
+from relay.app import run_relay
 from relay.config import Overrides, load
 
 FORGED = b'{"type": 2, "id": "1"}'
@@ -46,9 +46,7 @@ def unb64(text):
 
 def jwk(key):
     numbers = key.public_key().public_numbers()
-    x, y = (
-        base64.urlsafe_b64encode(n.to_bytes(32, "big")).rstrip(b"=").decode() for n in (numbers.x, numbers.y)
-    )
+    x, y = (base64.urlsafe_b64encode(n.to_bytes(32, "big")).rstrip(b"=").decode() for n in (numbers.x, numbers.y))
     return json.dumps({"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": "plaids"})
 
 
@@ -144,9 +142,7 @@ def config(app, source):
 
 
 @pytest.mark.parametrize(
-    ("source", "variable", "secret", "type_", "check"),
-    SIGNED_BY_PROVIDERS,
-    ids=[row[0] for row in SIGNED_BY_PROVIDERS],
+    ("source", "variable", "secret", "type_", "check"), SIGNED_BY_PROVIDERS, ids=[row[0] for row in SIGNED_BY_PROVIDERS]
 )
 async def test_with_a_public_key_alone_a_trigger_verifies_here_and_in_the_app(
     start, app, source, variable, secret, type_, check
@@ -166,8 +162,7 @@ async def test_with_a_public_key_alone_a_trigger_verifies_here_and_in_the_app(
 
 
 @pytest.mark.parametrize(
-    ("environ", "judged"),
-    [({"DISCORD_PUBLIC_KEY": DISCORD}, (401, "invalid")), ({}, (200, "unchecked"))],
+    ("environ", "judged"), [({"DISCORD_PUBLIC_KEY": DISCORD}, (401, "invalid")), ({}, (200, "unchecked"))]
 )
 async def test_what_others_sign_is_judged_as_if_relay_had_no_key(start, app, environ, judged):
     at = await start(config(app, "discord"), environ)
@@ -191,7 +186,7 @@ async def test_the_key_of_a_source_is_private_and_stays_the_same_over_restarts(t
     loaded = load(tmp_path / "relay.toml", Overrides(**ports), {"DISCORD_PUBLIC_KEY": DISCORD})
     publics = []
     for _ in range(2):
-        async with running(loaded) as relay, aiohttp.ClientSession() as session:
+        async with run_relay(loaded) as relay, aiohttp.ClientSession() as session:
             publics.append(await public_key(relay, session))
             headers = {"Authorization": f"Bearer {relay.login_url.rpartition('=')[2]}"}
             wanted = {"source": "discord", "type": "command"}

@@ -19,9 +19,7 @@ async def page(at, path, target=None, **more):
 async def went(at, path, **form):
     """Send a form as a browser without script does, and return where it leads."""
     headers = {"Authorization": f"Bearer {at.token}"}
-    async with at.session.post(
-        at.dashboard + path, headers=headers, allow_redirects=False, data=form
-    ) as response:
+    async with at.session.post(at.dashboard + path, headers=headers, allow_redirects=False, data=form) as response:
         await response.read()
         return response.status, response.headers.get("Location")
 
@@ -125,10 +123,7 @@ async def test_a_bulk_replay_shows_how_far_it_is_and_where_its_failures_are(worl
         await world.send()
     await settled(world, 4)
     world.answer[0] = 404
-    assert await went(world, "/replays", q="", target="app", sign="original", rate="200") == (
-        303,
-        "/replays/1",
-    )
+    assert await went(world, "/replays", q="", target="app", sign="original", rate="200") == (303, "/replays/1")
     await over(world, 1)
     _, html = await page(world, "/replays/1")
     assert "4 of 4, 4 failed" in html
@@ -334,10 +329,7 @@ async def test_samples_and_replays_carry_their_marks_in_the_detail_and_among_the
     _, made = await world.api("/api/triggers", "POST", json={"source": "stripe", "type": "invoice.paid"})
     await settled(world, 1)
     _, html = await page(world, f"/events/{made['id']}")
-    assert ("Made and signed by relay, not by the provider" in html, "Sent again by a replay" in html) == (
-        True,
-        False,
-    )
+    assert ("Made and signed by relay, not by the provider" in html, "Sent again by a replay" in html) == (True, False)
     _, html = await page(world, "/deliveries")
     assert ("Sample sent by relay trigger" in html, 'title="Replayed"' in html) == (True, False)
     await world.api(f"/api/events/{made['id']}/replay", "POST", json={"target": "app"})

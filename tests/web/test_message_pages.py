@@ -7,10 +7,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from relay.model.message import MessageStatus
-from relay.model.rates import DayCounts, MessageCounts
+from relay.dashboard.messages.context import build_rates
+from relay.model.message import DayCounts, MessageCounts, MessageStatus
 from relay.model.signals import MessageChanged
-from relay.web.view.messages import rates
 
 SMS = {"channel": "sms", "provider": "twilio", "recipient": "+49 151 1"}
 RULES = (
@@ -36,9 +35,7 @@ async def add(at, **given):
 
 
 async def callback(at, sid, status, **more):
-    await at.send(
-        "/webhooks/twilio", data={"MessageSid": sid, "MessageStatus": status, "To": "+491511", **more}
-    )
+    await at.send("/webhooks/twilio", data={"MessageSid": sid, "MessageStatus": status, "To": "+491511", **more})
 
 
 def shown(html):
@@ -58,9 +55,7 @@ async def test_the_list_is_filtered_by_its_views_and_keeps_its_filter(at):
     await callback(at, "SM1", "failed", ErrorCode="30008")
     _, html = await page(at, "/messages")
     assert shown(html) == [2, 1]
-    views = dict(
-        re.findall(r'<a href="(/messages[^"]*)"[^>]*>(?:All|Mail|SMS|Failed) <span class="count">(\d)', html)
-    )
+    views = dict(re.findall(r'<a href="(/messages[^"]*)"[^>]*>(?:All|Mail|SMS|Failed) <span class="count">(\d)', html))
     assert sorted(views.values()) == ["1", "1", "1", "2"]
     for path in ("/messages?channel=sms", "/messages?status=failed", "/messages?recipient=%2B49151%201"):
         _, html = await page(at, path)
@@ -109,9 +104,7 @@ async def test_a_code_is_told_in_words_with_its_source(at):
 
 async def test_what_waits_for_its_message_is_said(at):
     await callback(at, "SM9", "sent")
-    assert (
-        "1 status tells of messages that nobody has registered; they wait" in (await page(at, "/messages"))[1]
-    )
+    assert "1 status tells of messages that nobody has registered; they wait" in (await page(at, "/messages"))[1]
     await callback(at, "SM9", "delivered")
     await add(at, external_id="SM1", recipient="+1 9")
     told = "2 statuses tell of messages that nobody has registered"
@@ -139,10 +132,8 @@ async def test_an_event_names_the_messages_it_told_of(at):
 )
 async def test_a_refused_recipient_names_the_rule_that_refused_it(start, more, told):
     at = await start(RULES + more)
-    with at.relay.bus.subscribed() as listening:
-        await at.send(
-            "/webhooks/shop", data=b'{"to": "eve@evil.org"}', headers={"Content-Type": "application/json"}
-        )
+    with at.relay.bus.subscribe() as listening:
+        await at.send("/webhooks/shop", data=b'{"to": "eve@evil.org"}', headers={"Content-Type": "application/json"})
         async with asyncio.timeout(60):
             while not any(isinstance(signal, MessageChanged) for signal in await listening.next()):
                 pass
@@ -176,7 +167,7 @@ async def test_an_unknown_number_of_days_draws_whole_bars():
             )
         )
     )
-    drawn = rates(days, first, 3)
+    drawn = build_rates(days, first, 3)
     assert [len(bar.parts) for bar in drawn.bars] == [3, 1, 0]
     assert drawn.top[0] == "16"
     heights = [float(height) for _, _, height in drawn.bars[0].parts]
@@ -186,7 +177,7 @@ async def test_an_unknown_number_of_days_draws_whole_bars():
 
 
 def test_nothing_sent_is_no_rate():
-    drawn = rates((), date(2026, 3, 1), 30)
+    drawn = build_rates((), date(2026, 3, 1), 30)
     assert [kpi.value for kpi in drawn.kpis] == ["0", "\u2013", "\u2013", "\u2013", "0"]
     assert all(bar.parts == () for bar in drawn.bars)
 
@@ -200,10 +191,10 @@ async def test_what_changed_is_sent_piece_by_piece(at):
 
 
 def test_every_status_has_a_word_and_an_icon_that_is_there():
-    from relay.resources import folder  # noqa: PLC0415 - only this test reads the sprite
-    from relay.web.view.messages import _ICONS, word  # noqa: PLC0415 - as above
+    from relay.dashboard.messages.context import _STATUS_ICONS, format_message_status  # noqa: PLC0415 - as above
+    from relay.resources import find_resource_folder  # noqa: PLC0415 - only this test reads the sprite
 
-    sprite = (folder("ui") / "parts" / "sprite.html").read_text()
+    sprite = (find_resource_folder("ui") / "parts" / "sprite.html").read_text()
     for status in MessageStatus:
-        assert word(status)[0].isupper()
-        assert f'id="i-{_ICONS.get(status, "circle-x")}"' in sprite
+        assert format_message_status(status)[0].isupper()
+        assert f'id="i-{_STATUS_ICONS.get(status, "circle-x")}"' in sprite

@@ -33,19 +33,10 @@ def now(**shift):
     return (datetime.now(UTC) + timedelta(**shift)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-async def twilio(
-    at, status, sid="SM1", *, to=SMS["recipient"], query="", token=TOKEN, path="/webhooks/twilio", **more
-):
+async def twilio(at, status, sid="SM1", *, to=SMS["recipient"], query="", token=TOKEN, path="/webhooks/twilio", **more):
     """Send a status callback as Twilio does, its URL and form signed by the official library's own hand."""
     url = f"{at.ingress}{path}{query}"
-    fields = {
-        "MessageSid": sid,
-        "SmsSid": sid,
-        "MessageStatus": status,
-        "SmsStatus": status,
-        "To": to,
-        **more,
-    }
+    fields = {"MessageSid": sid, "SmsSid": sid, "MessageStatus": status, "SmsStatus": status, "To": to, **more}
     headers = {
         "X-Twilio-Signature": RequestValidator(token).compute_signature(url, fields),
         "Content-Type": "application/x-www-form-urlencoded",
@@ -54,9 +45,7 @@ async def twilio(
     return got, json.loads(body) if body.startswith(b"{") else body  # what is taken gets TwiML
 
 
-async def resend(
-    at, type_, id_="e-1", *, secret=WHSEC, moment=None, key=None, path="/webhooks/resend", **data
-):
+async def resend(at, type_, id_="e-1", *, secret=WHSEC, moment=None, key=None, path="/webhooks/resend", **data):
     """Send an event as Resend does, signed by the library of those who sign for it."""
     data = {"email_id": id_, "to": ["ada@example.com"], "created_at": now(seconds=-3), **data}
     body = json.dumps({"type": f"email.{type_}", "created_at": moment or now(), "data": data})
@@ -107,10 +96,7 @@ async def test_twilio_statuses_in_every_order_lead_to_the_same_end(start, way, s
     known, query = TWILIO_WAYS[way]
     for number, order in enumerate(permutations((*statuses, "registered")), start=1):
         to, sid = f"+1415555{number:04}", f"SM{number}"
-        own = {
-            name: value.replace("SM1", sid).replace("order-7", f"order-{number}")
-            for name, value in known.items()
-        }
+        own = {name: value.replace("SM1", sid).replace("order-7", f"order-{number}") for name, value in known.items()}
         for step in order:
             if step == "registered":
                 await add(at, SMS | own, recipient=to)
@@ -139,9 +125,7 @@ async def test_the_simple_form_of_the_guides_moves_a_message_by_its_data_id(star
         sent = {"type": f"email.{status}", "id": "msg_1", "data": {"id": "msg_1", "to": "ada@example.com"}}
         body = json.dumps(sent).encode()
         mac = hmac.new(WHSEC.encode(), body, hashlib.sha256).hexdigest()
-        got, answer = await at.send(
-            "/webhooks/mails", data=body, headers={"Resend-Signature": f"sha256={mac}"}
-        )
+        got, answer = await at.send("/webhooks/mails", data=body, headers={"Resend-Signature": f"sha256={mac}"})
         assert (got, json.loads(answer)["outcome"]) == (200, "accepted")
         assert (await show(at))["status"] == status
     assert {entry["matched_by"] for entry in (await show(at))["history"] if entry["event"]} == {"external_id"}
@@ -248,10 +232,7 @@ async def test_a_source_may_ask_for_404_until_the_message_is_known(start):
         assert (status, body["error"]["code"]) == (404, "message_not_found")
         assert body["error"]["message"] == "message not found"
     stored = (await at.api("/api/events?q="))[1]["events"]
-    assert [(event["status"], event["outcome"]) for event in stored] == [
-        (404, "duplicate"),
-        (404, "accepted"),
-    ]
+    assert [(event["status"], event["outcome"]) for event in stored] == [(404, "duplicate"), (404, "accepted")]
     assert (await add(at, MAIL, external_id="e-1"))["status"] == "delivered"
     status, body = await resend(at, "delivered", key="msg_1", moment="2026-03-01T12:00:00Z")
     assert (status, body["outcome"]) == (200, "duplicate")
@@ -294,13 +275,7 @@ async def test_what_a_source_does_not_list_is_ignored_for_messages_too(start):
 async def test_a_message_somebody_wrote_to_us_is_no_status(start):
     at = await start(TWILIO)
     await add(at, SMS, external_id="SM1")
-    fields = {
-        "MessageSid": "SM1",
-        "SmsStatus": "received",
-        "From": SMS["recipient"],
-        "To": "+1",
-        "Body": "Hi",
-    }
+    fields = {"MessageSid": "SM1", "SmsStatus": "received", "From": SMS["recipient"], "To": "+1", "Body": "Hi"}
     url = at.ingress + "/webhooks/twilio"
     headers = {"X-Twilio-Signature": RequestValidator(TOKEN).compute_signature(url, fields)}
     headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -326,9 +301,7 @@ async def test_the_embedded_id_may_stand_wherever_the_source_says(start):
 
 async def test_a_sendgrid_batch_moves_each_of_its_messages(start):
     key = ec.generate_private_key(ec.SECP256R1())
-    public = key.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     at = await start(
         "[sources.sendgrid]\nsecret = 'env:SG'\n[sources.sendgrid.messages]\nunknown = 404\n",
         environ={"SG": base64.b64encode(public).decode()},
@@ -356,9 +329,7 @@ async def test_a_sendgrid_batch_moves_each_of_its_messages(start):
         }
 
     for number in (1, 2):
-        await add(
-            at, MAIL, provider="sendgrid", external_id=f"msg{number}", recipient=f"ada{number}@example.com"
-        )
+        await add(at, MAIL, provider="sendgrid", external_id=f"msg{number}", recipient=f"ada{number}@example.com")
     await add(at, MAIL, provider="sendgrid", embedded_id="order-3", recipient="bob@example.com")
     batch = (
         event("click", 1),
@@ -479,9 +450,7 @@ async def test_the_list_is_filtered_and_paged(start):
     assert await ids("before=3&limit=2") == [2, 1]
 
 
-@pytest.mark.parametrize(
-    "query", ["channel=fax", "status=lost", "since=soon", "since=", "limit=x", "event=x"]
-)
+@pytest.mark.parametrize("query", ["channel=fax", "status=lost", "since=soon", "since=", "limit=x", "event=x"])
 async def test_a_filter_that_cannot_be_read_is_named(at, query):
     status, body = await at.api(f"/api/messages?{query}")
     assert status == (200 if query == "since=" else 400)
@@ -557,7 +526,7 @@ async def test_stats_and_prometheus_tell_the_same_of_messages(start):
 async def test_a_mail_that_relay_sent_carries_its_id_and_is_followed(start):
     at = await start(f"{RESEND}[emails.hi]\nto = 'ada@example.com'\nsubject = 'Hi'\ntext = 'Hello'\n")
     await at.send()
-    with at.relay.bus.subscribed() as listening:
+    with at.relay.bus.subscribe() as listening:
         _, made = await at.api("/api/events/1/email", "POST", json={"template": "hi"})
         async with asyncio.timeout(60):
             while not any(isinstance(signal, MessageChanged) for signal in await listening.next()):
@@ -585,22 +554,11 @@ async def test_the_stream_tells_of_a_message_that_moved(start):
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"[]",
-        b"{",
-        b"null",
-        b'{"type": "email.sent"}',
-        b'{"type": ["email.sent"], "data": 7}',
-        b"\xff\xfe",
-    ],
+    "body", [b"", b"[]", b"{", b"null", b'{"type": "email.sent"}', b'{"type": ["email.sent"], "data": 7}', b"\xff\xfe"]
 )
 async def test_rubbish_from_a_provider_is_taken_in_and_moves_nothing(start, body):
     at = await start(environ={})
     await add(at, MAIL, external_id="e-1")
     for name in ("resend", "sendgrid", "mailgun", "postmark", "twilio"):
-        assert (await at.send(f"/webhooks/{name}", data=body, headers={"Content-Type": "application/json"}))[
-            0
-        ] == 200
+        assert (await at.send(f"/webhooks/{name}", data=body, headers={"Content-Type": "application/json"}))[0] == 200
     assert (await show(at))["status"] == "sent"

@@ -5,7 +5,7 @@ import html
 
 import pytest
 
-from relay.web.public import max_connections
+from relay.ingress.server import max_connections
 
 HEAD = b"Host: h\r\nConnection: close\r\n"
 LENGTH = b"Content-Length: 2\r\n"
@@ -34,9 +34,7 @@ async def exchange(at, *packets, end=False):
 def cut(data, way):
     """Return the packets that a request comes in."""
     half = len(data) // 2
-    return {"whole": [data], "halves": [data[:half], data[half:]], "bytes": [bytes([one]) for one in data]}[
-        way
-    ]
+    return {"whole": [data], "halves": [data[:half], data[half:]], "bytes": [bytes([one]) for one in data]}[way]
 
 
 async def events(at):
@@ -59,10 +57,7 @@ ODD = {
     + HEAD
     + LENGTH
     + b"Content-Type: a/b\r\nContent-Type: a/b\r\n",
-    "user agent twice": b"POST /webhooks/x HTTP/1.1\r\n"
-    + HEAD
-    + LENGTH
-    + b"User-Agent: a\r\nuser-agent: b\r\n",
+    "user agent twice": b"POST /webhooks/x HTTP/1.1\r\n" + HEAD + LENGTH + b"User-Agent: a\r\nuser-agent: b\r\n",
     "etag twice": b"POST /webhooks/x HTTP/1.1\r\n" + HEAD + LENGTH + b"ETag: a\r\nETag: b\r\n",
     "utf-8 in the query": "POST /webhooks/x?text=Grüße HTTP/1.1\r\n".encode() + HEAD + LENGTH,
     "utf-8 in the path": "POST /webhooks/x/é HTTP/1.1\r\n".encode() + HEAD + LENGTH,
@@ -70,10 +65,7 @@ ODD = {
     "spaces in the query": b"POST /webhooks/x?text=two words HTTP/1.1\r\n" + HEAD + LENGTH,
     "a tab in the query": b"POST /webhooks/x?text=a\tb HTTP/1.1\r\n" + HEAD + LENGTH,
     "escape in the path": b"POST /webhooks/x/\x1b[31m HTTP/1.1\r\n" + HEAD + LENGTH,
-    "a control character in a value": b"POST /webhooks/x HTTP/1.1\r\n"
-    + HEAD
-    + LENGTH
-    + b"X-A: a\x01\x1bb\r\n",
+    "a control character in a value": b"POST /webhooks/x HTTP/1.1\r\n" + HEAD + LENGTH + b"X-A: a\x01\x1bb\r\n",
     "a folded header": b"POST /webhooks/x HTTP/1.1\r\n" + HEAD + LENGTH + b"X-A: a\r\n  b\r\n",
     "a space in a name": b"POST /webhooks/x HTTP/1.1\r\n" + HEAD + LENGTH + b"X Custom: 1\r\n",
     "utf-8 in a name": b"POST /webhooks/x HTTP/1.1\r\n" + HEAD + LENGTH + "X-Größe: 1\r\n".encode(),
@@ -124,22 +116,13 @@ async def test_nothing_is_read_after_an_odd_request(at):
 
 
 AMBIGUOUS = {
-    "two lengths": (
-        HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n",
-        "Content-Length is there more than once",
-    ),
-    "a length twice": (
-        HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n",
-        "Content-Length is there more than once",
-    ),
+    "two lengths": (HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n", "Content-Length is there more than once"),
+    "a length twice": (HEAD + b"Content-Length: 2\r\nContent-Length: 2\r\n", "Content-Length is there more than once"),
     "length and chunks": (HEAD + LENGTH + b"Transfer-Encoding: chunked\r\n", "contradict each other"),
     "a signed length": (HEAD + b"Content-Length: +2\r\n", "Content-Length is not a plain number"),
     "a hexadecimal length": (HEAD + b"Content-Length: 0x2\r\n", "Content-Length is not a plain number"),
     "a list of lengths": (HEAD + b"Content-Length: 2, 2\r\n", "Content-Length is not a plain number"),
-    "an endless length": (
-        HEAD + b"Content-Length: " + b"9" * 30 + b"\r\n",
-        "Content-Length is not a plain number",
-    ),
+    "an endless length": (HEAD + b"Content-Length: " + b"9" * 30 + b"\r\n", "Content-Length is not a plain number"),
     "two hosts": (b"Host: a\r\nHost: b\r\n" + LENGTH, "exactly one Host"),
     "no host": (LENGTH, "exactly one Host"),
     "an odd coding": (HEAD + b"Transfer-Encoding: xchunked\r\n", "not chunked alone"),
@@ -220,9 +203,7 @@ async def test_a_length_in_characters_is_captured_as_framed(at, way, keep):
 
 
 async def test_the_bytes_behind_a_request_are_refused_on_their_own(at):
-    chunked = (
-        b"POST /webhooks/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-    )
+    chunked = b"POST /webhooks/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
     answer = await exchange(at, chunked + b'\xf0\x9f"}')
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.count(b" 400 Bad Request") == 1
@@ -265,9 +246,7 @@ async def test_a_large_body_is_read_at_the_pace_of_its_reader(at, way):
     assert (await at.api("/api/events/2/body"))[1] == body
 
 
-@pytest.mark.parametrize(
-    "chunks", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}xx0\r\n\r\n", b"-2\r\n{}\r\n0\r\n\r\n"]
-)
+@pytest.mark.parametrize("chunks", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}xx0\r\n\r\n", b"-2\r\n{}\r\n0\r\n\r\n"])
 @pytest.mark.parametrize("way", ["whole", "bytes"])
 async def test_chunks_that_cannot_be_read_are_400_at_once_and_shown(at, chunks, way):
     head = b"POST /webhooks/x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -291,9 +270,7 @@ async def test_a_sender_that_closes_its_side_gets_its_answers(start, aiohttp_ser
 async def test_a_body_that_stops_is_refused_and_shown(at):
     head = b"POST /webhooks/a HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n"
     assert (await exchange(at, head + b"0123456789", end=True)).startswith(b"HTTP/1.1 400")
-    assert await refused(at) == [
-        (400, "the sender stopped after 10 of 20 bytes of the body: POST /webhooks/a")
-    ]
+    assert await refused(at) == [(400, "the sender stopped after 10 of 20 bytes of the body: POST /webhooks/a")]
     assert await events(at) == []
 
 

@@ -42,9 +42,7 @@ async def test_before_the_first_event_the_page_says_how_to_send_one(at):
 
 
 async def test_a_page_is_strict_about_what_it_loads(at):
-    async with at.session.get(
-        at.dashboard + "/events", headers={"Authorization": f"Bearer {at.token}"}
-    ) as response:
+    async with at.session.get(at.dashboard + "/events", headers={"Authorization": f"Bearer {at.token}"}) as response:
         html = await response.text()
         assert response.headers["Vary"] == "HX-Request, HX-Request-Type, HX-Target"
         assert response.headers["Cache-Control"] == "no-store"
@@ -58,9 +56,7 @@ async def test_a_page_is_strict_about_what_it_loads(at):
     ]
     assert re.findall(r'<script type="module" src="([^"?]+)', html) == ["/static/js/main.js"]
     for path in [*scripts, *re.findall(r'href="(/static[^"]+)"', html)]:
-        async with at.session.get(
-            at.dashboard + path, headers={"Authorization": f"Bearer {at.token}"}
-        ) as file:
+        async with at.session.get(at.dashboard + path, headers={"Authorization": f"Bearer {at.token}"}) as file:
             assert (file.status, "immutable" in file.headers["Cache-Control"]) == (200, True)
     meta = re.search(r"name=\"htmx-config\" content='([^']+)'", html)
     assert json.loads(meta[1])["extensions"] == "sse,preload"
@@ -169,9 +165,7 @@ async def test_going_to_a_time_becomes_a_filter(at):
         allow_redirects=False,
     ) as response:
         assert response.status == 303
-        assert re.match(
-            r"/events\?q=source%3Atest%20before%3A2026-01-31T12%3A00", response.headers["Location"]
-        )
+        assert re.match(r"/events\?q=source%3Atest%20before%3A2026-01-31T12%3A00", response.headers["Location"])
 
 
 async def test_credentials_in_headers_are_not_part_of_the_page_until_asked_for(at):
@@ -187,17 +181,7 @@ async def test_credentials_in_headers_are_not_part_of_the_page_until_asked_for(a
 async def test_captured_data_is_text_everywhere(at):
     evil = "<img src=x onerror=alert(1)> </textarea><script>alert(1)</script> {{ 7*7 }} \"' hx-get=/x"
     await send(at, {evil: [evil], "deep": {"x": evil}}, "/webhooks/test?a=%3Cscript%3E", **{"X-Evil": evil})
-    for path in (
-        "",
-        "/raw",
-        "/hex",
-        "/headers",
-        "/verification",
-        "/routing",
-        "/deliveries",
-        "/replay",
-        "/email",
-    ):
+    for path in ("", "/raw", "/hex", "/headers", "/verification", "/routing", "/deliveries", "/replay", "/email"):
         status, html = await page(at, f"/events/1{path}")
         assert status == 200, path
         assert "<script>alert" not in html, path
@@ -290,16 +274,7 @@ SECRET = "whsec_test_stripe_secret"
 
 async def test_no_page_holds_a_secret(start):
     at = await start(STRIPE)
-    for path in (
-        "/sources",
-        "/sources/stripe",
-        "/targets",
-        "/trigger",
-        "/settings",
-        "/doctor",
-        "/stats",
-        "/messages",
-    ):
+    for path in ("/sources", "/sources/stripe", "/targets", "/trigger", "/settings", "/doctor", "/stats", "/messages"):
         status, html = await page(at, path)
         assert status == 200, path
         assert SECRET not in html, path

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from relay.web.refused import safe_next
+from relay.dashboard.errors import safe_redirect_path
 
 HTML = {"Accept": "text/html,application/xhtml+xml", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none"}
 PARTIAL = {"HX-Request": "true", "HX-Request-Type": "partial", "Sec-Fetch-Site": "same-origin"}
@@ -44,37 +44,24 @@ async def test_the_sign_in_page_takes_a_token_or_the_whole_link_and_goes_on(at):
         assert (status, headers["Location"]) == (303, "/sources")
         assert "HttpOnly" in headers["Set-Cookie"]
     for given in ("", "wrong", "token=", "x" * 5000):
-        status, headers, text = await ask(
-            at, "/login", token=False, method="POST", data={"token": given}, **HTML
-        )
+        status, headers, text = await ask(at, "/login", token=False, method="POST", data={"token": given}, **HTML)
         assert (status, "Set-Cookie" in headers) == (401, False)
         assert "That is not the token of this relay." in text
 
 
 async def test_a_sign_in_that_another_site_sends_is_refused(at):
     foreign = HTML | {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"}
-    status, headers, _ = await ask(
-        at, "/login", token=False, method="POST", data={"token": at.token}, **foreign
-    )
+    status, headers, _ = await ask(at, "/login", token=False, method="POST", data={"token": at.token}, **foreign)
     assert (status, "Set-Cookie" in headers) == (403, False)
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "//evil.example",
-        "/\\evil.example",
-        "https://evil.example/x",
-        "javascript:x",
-        "",
-        "events",
-        "/a\nb",
-        "/\u20ac",
-    ],
+    ["//evil.example", "/\\evil.example", "https://evil.example/x", "javascript:x", "", "events", "/a\nb", "/\u20ac"],
 )
 def test_signing_in_leads_nowhere_else(text):
-    assert safe_next(text) == "/events"
-    assert safe_next("/events/7?tab=raw#x") == "/events/7?tab=raw#x"
+    assert safe_redirect_path(text) == "/events"
+    assert safe_redirect_path("/events/7?tab=raw#x") == "/events/7?tab=raw#x"
 
 
 async def test_the_sign_in_page_shows_its_own_style_and_no_other_file_is_open(at):

@@ -131,24 +131,11 @@ async def test_it_says_what_a_template_would_make_of_any_event(at, sink):
     await send(at, type="user.deleted", email="ada@", name="Bob")
     await send(at, type="user.deleted", name="Nobody")
     found = await rehearse(at, template="welcome")
-    told = {
-        one["event"]: (one["outcome"], one["recipients"], one["subject"], one["why"])
-        for one in found["mails"]
-    }
+    told = {one["event"]: (one["outcome"], one["recipients"], one["subject"], one["why"]) for one in found["mails"]}
     assert told == {
         1: ("send", ["ada@example.com"], "Welcome, Ada Bcc: x", None),
-        2: (
-            "refused",
-            ["ada@evil.org"],
-            "Welcome, Eve",
-            "ada@evil.org is not among the allowed recipients",
-        ),
-        3: (
-            "failed",
-            [],
-            None,
-            f"emails.welcome.to: {NO_ADDRESS}; it came from {{{{ payload.email }}}}",
-        ),
+        2: ("refused", ["ada@evil.org"], "Welcome, Eve", "ada@evil.org is not among the allowed recipients"),
+        3: ("failed", [], None, f"emails.welcome.to: {NO_ADDRESS}; it came from {{{{ payload.email }}}}"),
         4: ("failed", [], None, "emails.welcome.to, line 1: there is no payload.email"),
     }
     assert {one["target"] for one in found["mails"]} == {None}
@@ -161,11 +148,7 @@ async def test_what_went_out_is_told_as_sent_already_with_its_subject(at, sink):
     await send(at, type="user.created", plan="pro", email="ada@example.com", name="Ada")
     await delivered(at, 1)
     ((mail,),) = ((await rehearse(at))["mails"],)
-    assert (mail["outcome"], mail["subject"], mail["recipients"]) == (
-        "sent",
-        "Welcome, Ada",
-        ["ada@example.com"],
-    )
+    assert (mail["outcome"], mail["subject"], mail["recipients"]) == ("sent", "Welcome, Ada", ["ada@example.com"])
     assert mail["why"].startswith("#1 was mailed with welcome already: ")
     assert sink.mails == [["ada@example.com"]]
 

@@ -51,10 +51,7 @@ async def test_two_that_are_ticked_are_compared_older_left(at):
 async def test_what_is_ticked_is_exported_by_the_search_that_means_it(at):
     where = "/api/export?q=id%3A1%2C3-5&as=jsonl"
     assert await went(at, "/events/export?q=source:x&ids=&id=5&id=4&id=3&id=1") == (303, where)
-    assert await went(at, "/events/export?q=source:x&ids=1&id=1&all=1") == (
-        303,
-        "/api/export?q=source%3Ax&as=jsonl",
-    )
+    assert await went(at, "/events/export?q=source:x&ids=1&id=1&all=1") == (303, "/api/export?q=source%3Ax&as=jsonl")
 
 
 async def test_what_is_ticked_is_pinned_and_said(at):
@@ -118,11 +115,6 @@ async def test_a_file_in_place_of_a_selection_is_no_selection(at):
     form = aiohttp.FormData()
     for name in ("id", "ids", "q", "upto", "rate", "url"):
         form.add_field(name, b"1", filename="x.txt")
-    for path, status in (
-        ("/events/pin", 400),
-        ("/events/delete", 400),
-        ("/replays", 422),
-        ("/deliveries/retry", 200),
-    ):
+    for path, status in (("/events/pin", 400), ("/events/delete", 400), ("/replays", 422), ("/deliveries/retry", 200)):
         assert (await page(at, path, method="POST", data=form()))[0] == status, path
     assert await left(at) == [1]

@@ -5,24 +5,16 @@ import tomllib
 import pytest
 
 from relay.config import Overrides, load
-from relay.config.effective import effective_facts
-from relay.config.file import File
-from relay.config.key_lines import find_key_lines
-from relay.config.mistakes import parse
-from relay.config.shown import facts
-from relay.web.preferences import load_preferences
+from relay.config.effective import effective_facts, file_facts, find_key_lines
+from relay.config.preferences import load_preferences
+from relay.config.reading import parse_tables
+from relay.config.tables import File
 
 
 async def saved(at, **chosen):
     _, page = await at.api("/settings")
     csrf = page.partition(b'name="csrf" value="')[2].partition(b'"')[0].decode()
-    form = {
-        "csrf": csrf,
-        "density": "comfortable",
-        "zone": "local",
-        "keys": "on",
-        "announcements": "on",
-    } | chosen
+    form = {"csrf": csrf, "density": "comfortable", "zone": "local", "keys": "on", "announcements": "on"} | chosen
     form = {name: value for name, value in form.items() if value is not None}
     return await at.api("/settings", "POST", data=form, allow_redirects=False)
 
@@ -79,8 +71,8 @@ def test_every_value_of_the_file_is_told_where_it_stands(tmp_path):
         '[sources.x]\nprovider = "custom"\nanswer = { status = 201 }\n[sources.x.signature]\nheader = "X"\n'
         '[targets.y]\nretry = { first = "2s" }\nforward = "http://localhost:1"\n'
     )
-    file, _ = parse(tomllib.loads(path.read_text()))
-    told = {(fact.table, fact.key): (fact.value, fact.line) for fact in facts(file, path)}
+    file, _ = parse_tables(tomllib.loads(path.read_text()))
+    told = {(fact.table, fact.key): (fact.value, fact.line) for fact in file_facts(file, path)}
     assert told["server", "inbox"] == ("false", 2)
     assert told["server", "ingress"] == ("127.0.0.1:8400", 0)
     assert told["routes 1", "to"] == ("a", 5)
@@ -94,7 +86,7 @@ def test_every_value_of_the_file_is_told_where_it_stands(tmp_path):
 
 
 def test_without_a_file_everything_is_a_default():
-    assert {fact.line for fact in facts(File(), None)} == {0}
+    assert {fact.line for fact in file_facts(File(), None)} == {0}
 
 
 async def test_what_is_in_force_is_shown_with_where_it_comes_from(start, tmp_path):
@@ -175,7 +167,7 @@ def test_lines_are_right_below_strings_and_lists_of_several_lines(tmp_path):
     path = tmp_path / "relay.toml"
     path.write_text(LONG)
     file = File.model_validate(tomllib.loads(LONG) | {"targets": {"my.app": {"forward": "http://x/"}}})
-    told = {(fact.table, fact.key): fact.line for fact in facts(file, path)}
+    told = {(fact.table, fact.key): fact.line for fact in file_facts(file, path)}
     assert told["emails.a", "to"] == 3
     assert told["emails.a", "subject"] == 4
     assert told["emails.a", "text"] == 5

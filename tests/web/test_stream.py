@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 import pytest
 
-from relay.app import running
+from relay.app import run_relay
 from relay.config import Overrides, load
+from relay.dashboard.live.renderer import MAX_ROWS, FrameCache, make_frame
+from relay.dashboard.live.stream import MAX_VIEWERS
 from relay.model.signals import DeliveryChanged
-from relay.web.frames import ROWS, Drawings, frame
-from relay.web.stream import MAX_VIEWERS
 
 
 class Reader:
@@ -105,13 +105,13 @@ async def test_a_viewer_that_returns_gets_what_it_missed(at):
 
 
 async def test_a_viewer_that_missed_a_crowd_is_told_to_ask(at):
-    for _ in range(ROWS + 3):
+    for _ in range(MAX_ROWS + 3):
         await at.send()
     async with watching(at, Last_Event_ID="1") as stream:
         await stream.next()
         message = await stream.next()
     assert message["event"] == "event"
-    assert json.loads(message["data"])["n"] > ROWS
+    assert json.loads(message["data"])["n"] > MAX_ROWS
 
 
 async def test_a_burst_is_gathered_into_a_few_messages(at):
@@ -162,7 +162,7 @@ async def test_stopping_does_not_wait_for_those_who_watch(tmp_path):
     (tmp_path / "relay.toml").write_text("")
     ports = Overrides(ingress="127.0.0.1:auto", dashboard="127.0.0.1:auto", no_tunnel=True)
     async with aiohttp.ClientSession() as session:
-        async with running(load(tmp_path / "relay.toml", ports, {})) as relay:
+        async with run_relay(load(tmp_path / "relay.toml", ports, {})) as relay:
             token = relay.login_url.rpartition("=")[2]
             headers = {"Authorization": f"Bearer {token}"}
             response = await session.get(relay.setup.dashboard_url + "/stream?q=", headers=headers)
@@ -189,7 +189,7 @@ async def test_fifty_viewers_see_every_event_of_a_quiet_stream(at):
 
 
 async def test_what_is_drawn_for_one_is_given_to_all():
-    drawings, drawn = Drawings(), []
+    drawings, drawn = FrameCache(), []
 
     async def draw():
         drawn.append(1)
@@ -204,7 +204,7 @@ async def test_what_is_drawn_for_one_is_given_to_all():
 
 
 async def test_a_viewer_that_leaves_while_it_draws_takes_nobody_along():
-    drawings, drawn = Drawings(), []
+    drawings, drawn = FrameCache(), []
 
     async def draw():
         drawn.append(1)
@@ -220,7 +220,7 @@ async def test_a_viewer_that_leaves_while_it_draws_takes_nobody_along():
 
 
 async def test_a_drawing_that_fails_is_tried_again():
-    drawings = Drawings()
+    drawings = FrameCache()
     signal = DeliveryChanged(1, 2, "failed")
 
     async def fail():
@@ -236,7 +236,7 @@ async def test_a_drawing_that_fails_is_tried_again():
 
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\r\n"])
 def test_no_kind_of_line_break_starts_a_field_of_its_own(line_break):
-    message = frame(f"a{line_break}event: evil{line_break}{line_break}id: 9", id_=3)
+    message = make_frame(f"a{line_break}event: evil{line_break}{line_break}id: 9", id_=3)
     assert message == b"id: 3\ndata: a\ndata: event: evil\ndata: id: 9\n\n"
 
 

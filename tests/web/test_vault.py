@@ -10,7 +10,7 @@ import pytest
 
 from relay.model.secret import Secret
 from relay.vault.kdf import Argon2
-from relay.vault.vault import Vault
+from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"
 QUICK = Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1)
@@ -67,11 +67,7 @@ class Visitor:
     async def post(self, path, htmx=False, **fields):
         _, html = await self.get("/sources")
         token = re.search(r'"X-Relay-CSRF": "(\w+)"', html)[1]
-        headers = (
-            {"HX-Request": "true", "HX-Request-Type": "partial", "HX-Target": "div#errors-vault"}
-            if htmx
-            else {}
-        )
+        headers = {"HX-Request": "true", "HX-Request-Type": "partial", "HX-Target": "div#errors-vault"} if htmx else {}
         async with self.session.post(
             self.at.dashboard + path, data=fields | {"csrf": token}, headers=headers, allow_redirects=False
         ) as response:
@@ -131,17 +127,7 @@ async def test_a_right_password_forgets_the_wrong_ones(at):
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{}",
-        b"[]",
-        b'{"password": 1}',
-        b'{"password": ""}',
-        b'{"password": "x", "more": 1}',
-        b"{",
-        b"\xff",
-    ],
+    "body", [b"", b"{}", b"[]", b'{"password": 1}', b'{"password": ""}', b'{"password": "x", "more": 1}', b"{", b"\xff"]
 )
 async def test_rubbish_unlocks_nothing_and_costs_no_try(at, body):
     headers = {"Content-Type": "application/json"}
@@ -269,10 +255,7 @@ async def test_the_email_dialog_says_that_mail_waits(start, vault):
     assert "The vault is locked: the mail waits until it is open." in html
     await unlock(at)
     _, html = await page(at, "/events/1/email")
-    assert (
-        "The vault holds no secret &#39;smtp.password&#39;, so mail cannot log in. It waits until then."
-        in html
-    )
+    assert "The vault holds no secret &#39;smtp.password&#39;, so mail cannot log in. It waits until then." in html
     status, _ = await at.api("/api/vault/secrets/smtp.password", "PUT", json={"value": "word"})
     assert status == 200
     _, html = await page(at, "/events/1/email")
@@ -333,14 +316,10 @@ async def test_another_site_cannot_unlock_or_lock_it(at):
     for path in ("/vault/unlock", "/vault/lock", "/vault/secrets", "/api/vault/lock"):
         headers = {"Cookie": f"relay-{at.dashboard.rpartition(':')[2]}={at.token}"}
         async with at.session.post(
-            at.dashboard + path,
-            data={"password": PASSWORD},
-            headers=headers | {"Origin": "http://evil.example"},
+            at.dashboard + path, data={"password": PASSWORD}, headers=headers | {"Origin": "http://evil.example"}
         ) as response:
             assert response.status == 403
-        async with at.session.post(
-            at.dashboard + path, data={"password": PASSWORD}, headers=headers
-        ) as response:
+        async with at.session.post(at.dashboard + path, data={"password": PASSWORD}, headers=headers) as response:
             assert response.status == 403
     async with at.session.post(at.dashboard + "/api/vault/unlock", json={"password": PASSWORD}) as response:
         assert response.status == 401

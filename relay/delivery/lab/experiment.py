@@ -5,17 +5,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from relay.delivery.spoil import Spoil
-from relay.model.delivery import Changes, SignMode
+from relay.delivery.forge import SignatureForger
+from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Event, EventRow
-from relay.model.lab import Finding, Judged, Order, Round, Send, Settings, Shot, Trial
+from relay.model.lab import (
+    LabFinding,
+    LabSend,
+    LabSettings,
+    LabTrial,
+    PlannedSend,
+    SendRound,
+    ShuffledOrder,
+    TrialVerdict,
+)
 
-UNSEEN = "relay sees answers alone: an app that acts on each copy and answers alike looks the same; --check asks it"
-MORE = 3  # events that a sentence names; the report shows all
+UNSEEN_NOTE = (
+    "relay sees answers alone: an app that acts on each copy and answers alike looks the same; --check asks it"
+)
+MOST_QUOTED = 3  # events that a sentence names; the report shows all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class AttemptResult:
     """What came back from one attempt: `status` None where nothing did, `took` in seconds; headers by lower name."""
 
     status: int | None
@@ -37,7 +48,7 @@ class Experiment(ABC):
     good: ClassVar[str]
     fresh_each_round: ClassVar[bool] = False
 
-    def refuses(self, event: Event, spoil: Spoil) -> str:
+    def refuses(self, event: Event, spoil: SignatureForger) -> str:
         """Return why the experiment cannot be made on an event, "" where it can."""
         del event, spoil
         return ""
@@ -47,71 +58,71 @@ class Experiment(ABC):
         del events
         return ""
 
-    def notes(self, events: Sequence[EventRow], settings: Settings) -> tuple[str, ...]:
+    def notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
         """Return what a person should know of how it is made on these events."""
         del events, settings
         return ()
 
     @abstractmethod
-    def rounds(self, events: Sequence[EventRow], settings: Settings) -> tuple[Round, ...]:
+    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return the sends, round by round; `events` are oldest first."""
 
-    def changes(self, event: Event, shot: Shot, spoil: Spoil) -> Changes:
+    def changes(self, event: Event, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:
         """Return how a send differs from its event. Raises SigningError where it cannot be made after all."""
         del event, shot, spoil
-        return Changes(sign=SignMode.AUTO)
+        return DeliveryChanges(sign=SignMode.AUTO)
 
-    def again(self, changes: Changes, event: Event, before: Send) -> Changes:
+    def again(self, changes: DeliveryChanges, event: Event, before: LabSend) -> DeliveryChanges:
         """Return how the next attempt of a delivery differs from its event, `before` being the last."""
         del event, before
         return changes
 
-    def settled(self, send: Send, answer: Answer, event: Event) -> Send:
+    def settled(self, send: LabSend, answer: AttemptResult, event: Event) -> LabSend:
         """Return a send with whether the provider would call it delivered, and a note where there is one to make."""
         del event
         return replace(send, good=answer.status is not None and 200 <= answer.status < 300)
 
-    def over(self, send: Send) -> bool:
+    def over(self, send: LabSend) -> bool:
         """Say whether the rest of a round is left out after this send."""
         del send
         return False
 
     @abstractmethod
-    def judge(self, trial: Trial, sends: Sequence[Send]) -> Judged:
+    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
         """Return what the answers mean, once all are there."""
 
-    def differing(self, sends: Sequence[Send]) -> frozenset[int]:
+    def differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
         """Return the places of sends that were answered otherwise than the first of their event."""
         del sends
         return frozenset()
 
-    def orders(self, sends: Sequence[Send]) -> tuple[Order, ...]:
+    def orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
         """Return the orders in which events were sent, where that is what it is about."""
         del sends
         return ()
 
 
-def worst(judged: Sequence[tuple[int, Judged]]) -> Judged:
+def worst_judgement(judged: Sequence[tuple[int, TrialVerdict]]) -> TrialVerdict:
     """Return what all events together came to: the worst of them in its own words, and how many are like it."""
-    for finding in (Finding.FAILED, Finding.UNCLEAR, Finding.PASSED):
+    for finding in (LabFinding.FAILED, LabFinding.UNCLEAR, LabFinding.PASSED):
         alike = [(event, one) for event, one in judged if one.finding is finding]
         if alike:
             first = alike[0][1]
-            return replace(first, sentence=first.sentence + _others([event for event, _ in alike[1:]]))
-    return Judged(finding=Finding.SKIPPED, sentence="nothing was sent")
+            return replace(first, sentence=first.sentence + _describe_others([event for event, _ in alike[1:]]))
+    return TrialVerdict(finding=LabFinding.SKIPPED, sentence="nothing was sent")
 
 
-def by_event(sends: Sequence[Send]) -> dict[int, list[Send]]:
+def group_by_event(sends: Sequence[LabSend]) -> dict[int, list[LabSend]]:
     """Return the sends of each event, in order."""
-    grouped: dict[int, list[Send]] = {}
+    grouped: dict[int, list[LabSend]] = {}
     for send in sends:
         grouped.setdefault(send.event_id, []).append(send)
     return grouped
 
 
-def _others(events: Sequence[int]) -> str:
+def _describe_others(events: Sequence[int]) -> str:
     if not events:
         return ""
-    named = ", ".join(f"#{event}" for event in events[:MORE])
-    more = f" and {len(events) - MORE} more" if len(events) > MORE else ""
+    named = ", ".join(f"#{event}" for event in events[:MOST_QUOTED])
+    more = f" and {len(events) - MOST_QUOTED} more" if len(events) > MOST_QUOTED else ""
     return f"; the same with {named}{more}"

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from relay.actions.egress import EgressRules, check_target
 from relay.clock import Clock
-from relay.delivery.lab.catalogue import NAMES, named
-from relay.delivery.lab.experiment import MORE, Experiment
-from relay.delivery.lab.renew import find_event_ids
-from relay.delivery.spoil import Spoil
+from relay.delivery.forge import SignatureForger
+from relay.delivery.lab.experiment import MOST_QUOTED, Experiment
+from relay.delivery.lab.fresh_ids import find_event_ids
+from relay.delivery.lab.refusals import Stale, Truncated, WrongSignature
+from relay.delivery.lab.retries import Retries
+from relay.delivery.lab.sequence import Burst, Delay, Duplicates, Shuffle
 from relay.delivery.targets import Targets
-from relay.dial import Rules, check_target
 from relay.errors import NotFoundError, UsageError
 from relay.model.event import EventRow, Verdict
-from relay.model.lab import NewRun, Planned, Settings, Trial
-from relay.model.search import parse_strictly
-from relay.model.text import printable
+from relay.model.lab import LabSettings, LabTrial, NewLabRun, PlannedLabRun
+from relay.model.search import parse_query_strictly
+from relay.model.text import escape_unprintable
 from relay.store import Store
 
 MOST_EVENTS = 100
@@ -25,7 +27,7 @@ _DELAY = 2.0
 
 
 @dataclass(slots=True, kw_only=True)
-class _Seen:
+class _Inspection:
     """What a look at the events themselves showed: by experiment and event why not, and what to say of all.
 
     `without_id` are events that go out under the id that the app has seen.
@@ -43,27 +45,27 @@ class Planner:
     store: Store
     clock: Clock
     targets: Targets
-    spoil: Spoil
-    rules: Callable[[bool], Rules]
+    spoil: SignatureForger
+    rules: Callable[[bool], EgressRules]
     seed: Callable[[], int]
 
-    async def plan(self, new: NewRun) -> Planned:
+    async def plan(self, new: NewLabRun) -> PlannedLabRun:
         """Return what a run would do.
 
         Raises UsageError for what makes no sense, NotFoundError for an unknown target or event or where
         nothing matches, TargetError for an address that relay must not dial.
         """
-        experiments = _experiments(new.experiments)
+        experiments = _find_experiments(new.experiments)
         settings = self._settings(new)
         target = await self._target(new.target)
         rows = await self._rows(new)
         seen = await self._look(experiments, rows)
-        planned = Planned(
+        planned = PlannedLabRun(
             query=new.query if not new.events else "",
             events=tuple(row.id for row in rows),
             target=target,
             settings=settings,
-            trials=tuple(_trial(experiment, rows, seen, settings) for experiment in experiments),
+            trials=tuple(_plan_trial(experiment, rows, seen, settings) for experiment in experiments),
             notes=tuple(dict.fromkeys(seen.notes)),
         )
         if planned.sends > MOST_SENDS:
@@ -73,22 +75,18 @@ class Planner:
             )
         return planned
 
-    def _settings(self, new: NewRun) -> Settings:
+    def _settings(self, new: NewLabRun) -> LabSettings:
         if new.times is not None and not 2 <= new.times <= MOST_TIMES:
-            raise UsageError(
-                f"times is a number from 2 to {MOST_TIMES}", hint="leave it out for the usual one"
-            )
+            raise UsageError(f"times is a number from 2 to {MOST_TIMES}", hint="leave it out for the usual one")
         if new.delay is not None and not 0 <= new.delay <= LONGEST_DELAY:
             raise UsageError("delay is at most an hour", hint="write 2s, 500ms or 5m")
         if new.speed is not None and not 1 <= new.speed <= 1_000_000:
-            raise UsageError(
-                "speed is a number from 1 (as the provider does) to a million", hint="write 1000"
-            )
+            raise UsageError("speed is a number from 1 (as the provider does) to a million", hint="write 1000")
         if new.compare not in (None, "body", "status"):
             raise UsageError("compare is body or status", hint="leave it out for body")
         if new.seed is not None and not 0 <= new.seed < 2**53:
             raise UsageError("a seed is a whole number from 0", hint="take the one that a run printed")
-        return Settings(
+        return LabSettings(
             times=new.times,
             seed=self.seed() if new.seed is None else new.seed,
             delay=_DELAY if new.delay is None else new.delay,
@@ -103,8 +101,7 @@ class Planner:
                 return forwarding[0]
             known = ", ".join(forwarding) or "none yet"
             raise UsageError(
-                "a run needs a target",
-                hint=f"there is: {known}; or an address: http://localhost:3000/webhooks",
+                "a run needs a target", hint=f"there is: {known}; or an address: http://localhost:3000/webhooks"
             )
         name = self.targets.place(name)
         if "://" in name:
@@ -113,29 +110,27 @@ class Planner:
         if name not in self.targets.names:
             known = ", ".join(forwarding) or "none yet"
             raise NotFoundError(
-                f"no target '{printable(name, 80)}'", hint=f"there is: {known}; or an address: http://…"
+                f"no target '{escape_unprintable(name, 80)}'", hint=f"there is: {known}; or an address: http://…"
             )
         if name not in forwarding:
-            raise UsageError(
-                f"{name} answers nothing", hint="the lab needs a target that events are forwarded to"
-            )
+            raise UsageError(f"{name} answers nothing", hint="the lab needs a target that events are forwarded to")
         return name
 
     def _forwards(self, name: str) -> bool:
         target = self.targets.named(name)
         return target is not None and target.action == "forward"
 
-    async def _rows(self, new: NewRun) -> tuple[EventRow, ...]:
+    async def _rows(self, new: NewLabRun) -> tuple[EventRow, ...]:
         if new.events:
             ids = sorted(set(new.events))
             if len(ids) > MOST_EVENTS:
-                raise _too_many()
+                raise _too_many_error()
             rows = {row.id: row for row in await self.store.events.rows(ids)}
             gone = next((id_ for id_ in ids if id_ not in rows), None)
             if gone is not None:
                 raise NotFoundError(f"no event {gone}", hint="relay events lists those that there are")
             return tuple(rows[id_] for id_ in ids)
-        query = parse_strictly(new.query, self.clock.now())
+        query = parse_query_strictly(new.query, self.clock.now())
         found: list[EventRow] = []
         before: int | None = None
         while len(found) <= MOST_EVENTS:
@@ -145,13 +140,13 @@ class Planner:
             if before is None:
                 break
         if len(found) > MOST_EVENTS:
-            raise _too_many()
+            raise _too_many_error()
         if not found:
             raise NotFoundError("no event matches", hint="relay events QUERY shows what does")
         return tuple(found[::-1])
 
-    async def _look(self, experiments: Sequence[Experiment], rows: Sequence[EventRow]) -> _Seen:
-        seen = _Seen(refused={experiment.name: {} for experiment in experiments})
+    async def _look(self, experiments: Sequence[Experiment], rows: Sequence[EventRow]) -> _Inspection:
+        seen = _Inspection(refused={experiment.name: {} for experiment in experiments})
         for row in rows:
             # One after another: a hundred bodies at once may be more than there is room for.
             event = await self.store.events.get(row.id)
@@ -160,7 +155,7 @@ class Planner:
                 for experiment in experiments:
                     seen.refused[experiment.name][row.id] = "it failed verification; take a genuine event"
                 continue
-            if helpless := self.spoil.helpless(event):
+            if helpless := self.spoil.explain_unsignable(event):
                 seen.without_id.add(row.id)
                 seen.notes.append(f"{helpless}: its events go out with the signature they came with")
             if not find_event_ids(event):
@@ -171,19 +166,20 @@ class Planner:
         return seen
 
 
-def _experiments(names: Sequence[str]) -> tuple[Experiment, ...]:
-    wanted = set(NAMES) if "all" in names else set(names)
-    strange = sorted(wanted - set(NAMES))
+def _find_experiments(names: Sequence[str]) -> tuple[Experiment, ...]:
+    wanted = set(EXPERIMENT_NAMES) if "all" in names else set(names)
+    strange = sorted(wanted - set(EXPERIMENT_NAMES))
     if strange:
         raise UsageError(
-            f"there is no experiment '{printable(strange[0], 40)}'", hint=f"there is: all, {', '.join(NAMES)}"
+            f"there is no experiment '{escape_unprintable(strange[0], 40)}'",
+            hint=f"there is: all, {', '.join(EXPERIMENT_NAMES)}",
         )
     if not wanted:
-        raise UsageError("a run needs an experiment", hint=f"there is: all, {', '.join(NAMES)}")
-    return tuple(named(name) for name in NAMES if name in wanted)
+        raise UsageError("a run needs an experiment", hint=f"there is: all, {', '.join(EXPERIMENT_NAMES)}")
+    return tuple(find_experiment(name) for name in EXPERIMENT_NAMES if name in wanted)
 
 
-def _trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Seen, settings: Settings) -> Trial:
+def _plan_trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Inspection, settings: LabSettings) -> LabTrial:
     refused = seen.refused[experiment.name]
     fit = [row for row in rows if row.id not in refused]
     if unfit := experiment.unfit([row.id for row in fit]):
@@ -192,14 +188,11 @@ def _trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Seen, settin
     notes = experiment.notes(fit, settings) if fit else ()
     without = [f"#{row.id}" for row in fit if row.id in seen.without_id]
     if without:
-        named = ", ".join(without[:MORE]) + (
-            f" and {len(without) - MORE} more" if len(without) > MORE else ""
+        named = ", ".join(without[:MOST_QUOTED]) + (
+            f" and {len(without) - MOST_QUOTED} more" if len(without) > MOST_QUOTED else ""
         )
-        notes = (
-            f"{named}: sent under the id that the app has seen, for relay cannot give it a new one",
-            *notes,
-        )
-    return Trial(
+        notes = (f"{named}: sent under the id that the app has seen, for relay cannot give it a new one", *notes)
+    return LabTrial(
         experiment=experiment.name,
         events=tuple(row.id for row in fit),
         sends=sum(len(one.shots) for one in experiment.rounds(fit, settings)) if fit else 0,
@@ -208,8 +201,27 @@ def _trial(experiment: Experiment, rows: Sequence[EventRow], seen: _Seen, settin
     )
 
 
-def _too_many() -> UsageError:
+def _too_many_error() -> UsageError:
     return UsageError(
         f"more than {MOST_EVENTS} events match, and a run takes {MOST_EVENTS} at most",
         hint="narrow the query, by after: and before: perhaps",
     )
+
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    Duplicates(),
+    Burst(),
+    Shuffle(),
+    Delay(),
+    Stale(),
+    WrongSignature(),
+    Truncated(),
+    Retries(),
+)
+EXPERIMENT_NAMES = tuple(experiment.name for experiment in EXPERIMENTS)
+_BY_NAME = {experiment.name: experiment for experiment in EXPERIMENTS}
+
+
+def find_experiment(name: str) -> Experiment:
+    """Return an experiment by name. Raises KeyError."""
+    return _BY_NAME[name]

@@ -3,12 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from relay.delivery.lab.experiment import Experiment, by_event, worst
-from relay.delivery.spoil import Spoil
+from relay.delivery.forge import SignatureForger
+from relay.delivery.lab.experiment import Experiment, group_by_event, worst_judgement
 from relay.errors import SigningError
-from relay.model.delivery import Changes, SignMode
+from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Event, EventRow
-from relay.model.lab import Finding, Judged, Round, Send, Settings, Shot, Trial
+from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
 from relay.model.payload import PayloadError, parse_json
 
 _CONTROL = "control"
@@ -22,20 +22,20 @@ class _Refusal(Experiment):
     taken: str  # what it means that the app took it
     advice: str
 
-    def rounds(self, events: Sequence[EventRow], settings: Settings) -> tuple[Round, ...]:
+    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for each event: genuine, then spoilt."""
         del settings
         return tuple(
-            Round(
+            SendRound(
                 shots=(
-                    Shot(event_id=event.id, role=_CONTROL, label="genuine"),
-                    Shot(event_id=event.id, role=self.role, label=self.label),
+                    PlannedSend(event_id=event.id, role=_CONTROL, label="genuine"),
+                    PlannedSend(event_id=event.id, role=self.role, label=self.label),
                 )
             )
             for event in events
         )
 
-    def refuses(self, event: Event, spoil: Spoil) -> str:
+    def refuses(self, event: Event, spoil: SignatureForger) -> str:
         """Return why this event cannot be spoilt."""
         try:
             self.spoilt(event, spoil)
@@ -43,43 +43,43 @@ class _Refusal(Experiment):
             return error.sentence
         return ""
 
-    def changes(self, event: Event, shot: Shot, spoil: Spoil) -> Changes:
+    def changes(self, event: Event, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:
         """Return nothing that differs for the genuine request, and what is to be refused for the other."""
         return super().changes(event, shot, spoil) if shot.role == _CONTROL else self.spoilt(event, spoil)
 
     @abstractmethod
-    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+    def spoilt(self, event: Event, spoil: SignatureForger) -> DeliveryChanges:
         """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
 
-    def judge(self, trial: Trial, sends: Sequence[Send]) -> Judged:
+    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
         """Return failed where the app took what it should have refused."""
         del trial
-        return worst(
-            [(event, self._judge(event, *sent)) for event, sent in by_event(sends).items() if len(sent) == 2]
+        return worst_judgement(
+            [(event, self._judge(event, *sent)) for event, sent in group_by_event(sends).items() if len(sent) == 2]
         )
 
-    def _judge(self, event: int, control: Send, spoilt: Send) -> Judged:
+    def _judge(self, event: int, control: LabSend, spoilt: LabSend) -> TrialVerdict:
         if spoilt.good:
-            return Judged(
-                finding=Finding.FAILED,
+            return TrialVerdict(
+                finding=LabFinding.FAILED,
                 sentence=f"#{event}, {self.taken}, was taken: {spoilt.told}",
                 advice=self.advice,
             )
         if not control.good:
-            return Judged(
-                finding=Finding.UNCLEAR,
+            return TrialVerdict(
+                finding=LabFinding.UNCLEAR,
                 sentence=f"#{event}, {self.taken}, {spoilt.answered}; but the genuine one {control.answered} too",
                 advice="make the app take the genuine event first; relay verify says how it is signed",
             )
         return self._refused(event, spoilt)
 
-    def _refused(self, event: int, spoilt: Send) -> Judged:
+    def _refused(self, event: int, spoilt: LabSend) -> TrialVerdict:
         if spoilt.status is not None and 400 <= spoilt.status < 500:
-            return Judged(
-                finding=Finding.PASSED, sentence=f"#{event}, {self.taken}, was refused: {spoilt.status}"
+            return TrialVerdict(
+                finding=LabFinding.PASSED, sentence=f"#{event}, {self.taken}, was refused: {spoilt.status}"
             )
-        return Judged(
-            finding=Finding.UNCLEAR,
+        return TrialVerdict(
+            finding=LabFinding.UNCLEAR,
             sentence=f"#{event}, {self.taken}, was not taken, but not refused either: {spoilt.told}",
             advice="answer 400 or 401, so that nobody takes it for an outage",
         )
@@ -91,8 +91,7 @@ class Stale(_Refusal):
     name = "stale"
     title = "Stale timestamp"
     finds = (
-        "signs an event validly, but as of too long ago: finds an app that takes what somebody recorded "
-        "and plays back"
+        "signs an event validly, but as of too long ago: finds an app that takes what somebody recorded and plays back"
     )
     good = "4xx, for its age"
     role = "stale"
@@ -100,9 +99,9 @@ class Stale(_Refusal):
     taken = "signed too long ago"
     advice = "compare the signed time with the clock, as the provider's library does unless it is told not to"
 
-    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+    def spoilt(self, event: Event, spoil: SignatureForger) -> DeliveryChanges:
         """Return a signature as of just beyond the source's tolerance."""
-        return Changes(sign=SignMode.FRESH, age=spoil.age(event))
+        return DeliveryChanges(sign=SignMode.FRESH, age=spoil.age(event))
 
 
 class WrongSignature(_Refusal):
@@ -117,10 +116,10 @@ class WrongSignature(_Refusal):
     taken = "signed with another secret"
     advice = "verify the signature before anything else, over the bytes as they came"
 
-    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+    def spoilt(self, event: Event, spoil: SignatureForger) -> DeliveryChanges:
         """Return a signature by somebody who has not the secret."""
-        spoil.forgeable(event)
-        return Changes(sign=SignMode.FRESH, forged=True)
+        spoil.check_forgeable(event)
+        return DeliveryChanges(sign=SignMode.FRESH, forged=True)
 
 
 class Truncated(_Refusal):
@@ -135,22 +134,18 @@ class Truncated(_Refusal):
     taken = "cut in half"
     advice = "answer 400 to a body that cannot be read, before anything of it is used"
 
-    def refuses(self, event: Event, spoil: Spoil) -> str:
+    def refuses(self, event: Event, spoil: SignatureForger) -> str:
         """Return why nobody could tell that this event's body was cut."""
         body = event.capture.body
         if len(body) < 2:
             return "it has no body that could be cut"
         if not _is_json(body):
-            return (
-                ""
-                if spoil.signed(event)
-                else "its body is no JSON and unsigned: no app can tell that it was cut"
-            )
-        if _is_json(_half(body)):
+            return "" if spoil.signed(event) else "its body is no JSON and unsigned: no app can tell that it was cut"
+        if _is_json(_cut_in_half(body)):
             return "half of its body is JSON as well"
         return ""
 
-    def spoilt(self, event: Event, spoil: Spoil) -> Changes:
+    def spoilt(self, event: Event, spoil: SignatureForger) -> DeliveryChanges:
         """Return the body cut in half.
 
         JSON is signed as it goes out, so that the reading of it is tested and not the signature once more; of
@@ -159,22 +154,20 @@ class Truncated(_Refusal):
         del spoil
         body = event.capture.body
         mode = SignMode.AUTO if _is_json(body) else SignMode.ORIGINAL
-        return Changes(sign=mode, body=_half(body))
+        return DeliveryChanges(sign=mode, body=_cut_in_half(body))
 
-    def _refused(self, event: int, spoilt: Send) -> Judged:
+    def _refused(self, event: int, spoilt: LabSend) -> TrialVerdict:
         judged = super()._refused(event, spoilt)
-        if spoilt.status is None or judged.finding is Finding.PASSED:
+        if spoilt.status is None or judged.finding is LabFinding.PASSED:
             return judged
-        return Judged(
-            finding=Finding.PASSED,
+        return TrialVerdict(
+            finding=LabFinding.PASSED,
             sentence=f"#{event}, {self.taken}, was not taken: {spoilt.status}",
-            advice="400 would tell the provider that sending it again is no use"
-            if spoilt.status >= 500
-            else "",
+            advice="400 would tell the provider that sending it again is no use" if spoilt.status >= 500 else "",
         )
 
 
-def _half(body: bytes) -> bytes:
+def _cut_in_half(body: bytes) -> bytes:
     return body[: len(body) // 2]
 
 

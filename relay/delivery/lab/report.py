@@ -4,76 +4,75 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
-from relay.delivery.lab.catalogue import named
 from relay.delivery.lab.experiment import Experiment
+from relay.delivery.lab.plan import find_experiment
 from relay.model.lab import (
-    OVER,
-    Finding,
-    Judged,
+    ENDED_STATES,
+    LabFinding,
+    LabReport,
+    LabRun,
+    LabSend,
     LabState,
+    LabTrial,
     Latency,
-    Report,
-    Result,
-    Run,
-    Send,
-    Trial,
+    TrialResult,
+    TrialVerdict,
 )
 
 
-def report(run: Run, sends: Sequence[Send]) -> Report:
+def build_report(run: LabRun, sends: Sequence[LabSend]) -> LabReport:
     """Return the report of a run from its sends."""
-    made: dict[int, list[Send]] = {}
+    made: dict[int, list[LabSend]] = {}
     for send in sends:
         made.setdefault(send.trial, []).append(send)
-    return Report(
+    return LabReport(
         run=run,
         results=tuple(
-            _result(run, number, trial, tuple(made.get(number, ())))
-            for number, trial in enumerate(run.trials)
+            _build_result(run, number, trial, tuple(made.get(number, ()))) for number, trial in enumerate(run.trials)
         ),
     )
 
 
-def _result(run: Run, number: int, trial: Trial, sends: tuple[Send, ...]) -> Result:
-    experiment = named(trial.experiment)
+def _build_result(run: LabRun, number: int, trial: LabTrial, sends: tuple[LabSend, ...]) -> TrialResult:
+    experiment = find_experiment(trial.experiment)
     over = [send for send in sends if send.over]
     counted = Counter(send.told for send in over)
-    return Result(
+    return TrialResult(
         trial=trial,
         title=experiment.title,
         finds=experiment.finds,
-        judged=_judged(run, number, experiment, sends),
+        judged=_judge_trial(run, number, experiment, sends),
         sends=sends,
         statuses=tuple(counted.most_common()),
-        latency=latency([send.took for send in over if send.status is not None and send.took is not None]),
+        latency=summarise_latency([send.took for send in over if send.status is not None and send.took is not None]),
         differing=experiment.differing(sends),
         orders=experiment.orders(sends),
-        at_once=at_once(sends),
+        at_once=max_concurrency(sends),
     )
 
 
-def _judged(run: Run, number: int, experiment: Experiment, sends: Sequence[Send]) -> Judged:
+def _judge_trial(run: LabRun, number: int, experiment: Experiment, sends: Sequence[LabSend]) -> TrialVerdict:
     trial = run.trials[number]
     if not trial.events:
         reasons = dict.fromkeys(reason for _, reason in trial.skipped)
-        return Judged(finding=Finding.SKIPPED, sentence="; ".join(reasons) or "there was no event for it")
+        return TrialVerdict(finding=LabFinding.SKIPPED, sentence="; ".join(reasons) or "there was no event for it")
     if number < run.ended:
-        return experiment.judge(trial, sends) if sends else _nothing()
+        return experiment.judge(trial, sends) if sends else _no_judgement()
     done = sum(send.over for send in sends)
-    if run.state in OVER:
+    if run.state in ENDED_STATES:
         word = "cancelled" if run.state is LabState.CANCELLED else "interrupted"
         said = f"{word} after {done} of {trial.sends} sends" if sends else f"{word} before it began"
-        return Judged(finding=None, sentence=said)
+        return TrialVerdict(finding=None, sentence=said)
     if number == run.ended and run.state is LabState.RUNNING:
-        return Judged(finding=None, sentence=f"running: {done} of {trial.sends} sends")
-    return Judged(finding=None, sentence="waits for its turn")
+        return TrialVerdict(finding=None, sentence=f"running: {done} of {trial.sends} sends")
+    return TrialVerdict(finding=None, sentence="waits for its turn")
 
 
-def _nothing() -> Judged:
-    return Judged(finding=Finding.SKIPPED, sentence="its events were gone before they could be sent")
+def _no_judgement() -> TrialVerdict:
+    return TrialVerdict(finding=LabFinding.SKIPPED, sentence="its events were gone before they could be sent")
 
 
-def latency(took: Sequence[float]) -> Latency | None:
+def summarise_latency(took: Sequence[float]) -> Latency | None:
     """Return how long answers took, None where there were none."""
     if not took:
         return None
@@ -85,7 +84,7 @@ def latency(took: Sequence[float]) -> Latency | None:
     return Latency(least=ranked[0], median=rank(0.5), p95=rank(0.95), most=ranked[-1])
 
 
-def at_once(sends: Sequence[Send]) -> int:
+def max_concurrency(sends: Sequence[LabSend]) -> int:
     """Return how many sends were under way together at the most."""
     moments = []
     for send in sends:

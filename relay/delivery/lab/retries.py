@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from relay.delivery.lab.experiment import Answer, Experiment, by_event, worst
-from relay.model.delivery import Changes
+from relay.delivery.lab.experiment import AttemptResult, Experiment, group_by_event, worst_judgement
+from relay.model.delivery import DeliveryChanges
 from relay.model.event import Event, EventRow
-from relay.model.lab import Finding, Judged, Round, Send, Settings, Shot, Trial
-from relay.providers.catalogue import find
-from relay.providers.schedules import STANDARD, Schedule, schedule
+from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
+from relay.providers.catalogue import find_provider
+from relay.providers.schedules import STANDARD_SCHEDULE, Schedule, find_schedule
 
 _LATE = "too late"
-_STOPS = "the provider stops here"
+_STOP_NOTE = "the provider stops here"
 SPAN = 10.0  # seconds that a whole schedule lasts unless a speed is given
-_LEAST = 0.05  # seconds between two attempts, however fast
+_SHORTEST_WAIT = 0.05  # seconds between two attempts, however fast
 _UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
 
@@ -28,20 +28,21 @@ class Retries(Experiment):
     )
     good = "2xx within the provider's time limit"
 
-    def notes(self, events: Sequence[EventRow], settings: Settings) -> tuple[str, ...]:
+    def notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
         """Return each provider's schedule in words, how fast it runs, and where it stands."""
-        told = {event.provider: _told(event.provider, settings) for event in events}
+        told = {event.provider: _describe_schedule(event.provider, settings) for event in events}
         return tuple(told.values())
 
-    def rounds(self, events: Sequence[EventRow], settings: Settings) -> tuple[Round, ...]:
+    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return a round for each event: the first attempt and every retry, as attempts of one delivery."""
         return tuple(
-            Round(shots=_shots(event.id, _schedule(event), settings), one_delivery=True) for event in events
+            SendRound(shots=_plan_shots(event.id, _find_schedule(event), settings), one_delivery=True)
+            for event in events
         )
 
-    def again(self, changes: Changes, event: Event, before: Send) -> Changes:
+    def again(self, changes: DeliveryChanges, event: Event, before: LabSend) -> DeliveryChanges:
         """Return the changes with the headers that the provider adds to a retry."""
-        marks = _schedule(event.row).marks
+        marks = _find_schedule(event.row).marks
         if not marks:
             return changes
         reason = "connection_failed" if before.status is None else "http_error"
@@ -52,9 +53,9 @@ class Retries(Experiment):
         kept = tuple(pair for pair in headers if pair[0].lower() not in names)
         return replace(changes, headers=kept + added)
 
-    def settled(self, send: Send, answer: Answer, event: Event) -> Send:
+    def settled(self, send: LabSend, answer: AttemptResult, event: Event) -> LabSend:
         """Return a send with what this provider makes of the answer."""
-        told = _schedule(event.row)
+        told = _find_schedule(event.row)
         if answer.status is None:
             return replace(send, good=False)
         if told.limit is not None and answer.took > told.limit:
@@ -63,78 +64,79 @@ class Retries(Experiment):
         if answer.status in told.taken:
             return replace(send, good=True)
         stops = answer.status in told.stops or (
-            told.stop_header is not None
-            and answer.headers.get(told.stop_header[0].lower()) == told.stop_header[1]
+            told.stop_header is not None and answer.headers.get(told.stop_header[0].lower()) == told.stop_header[1]
         )
-        return replace(send, good=False, note=_STOPS if stops else "")
+        return replace(send, good=False, note=_STOP_NOTE if stops else "")
 
-    def over(self, send: Send) -> bool:
+    def over(self, send: LabSend) -> bool:
         """Say that a provider stops once an event is delivered, or it is told to."""
-        return bool(send.good) or send.note == _STOPS
+        return bool(send.good) or send.note == _STOP_NOTE
 
-    def judge(self, trial: Trial, sends: Sequence[Send]) -> Judged:
+    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
         """Return failed where the provider would have given the event up."""
         del trial
-        return worst([(event, _judge(event, tries)) for event, tries in by_event(sends).items()])
+        return worst_judgement([(event, _judge_event(event, tries)) for event, tries in group_by_event(sends).items()])
 
 
-def _told(provider: str, settings: Settings) -> str:
-    known, told = find(provider), schedule(provider)
+def _describe_schedule(provider: str, settings: LabSettings) -> str:
+    known, told = find_provider(provider), find_schedule(provider)
     title = known.title if known else "this sender"
     if told is None:
         said = f"nobody says how {title} retries: the table of Standard Webhooks stands in"
     elif not told.waits:
         said = f"{title} never retries by itself" + (f": {told.then}" if told.then else "")
     elif told.published:
-        said = f"{title} retries {len(told.waits)} times over {span(told.span)}"
+        said = f"{title} retries {len(told.waits)} times over {format_span(told.span)}"
     else:
-        said = f"{title} retries for {span(told.span)} and does not publish when: relay spreads {len(told.waits)}"
-    made = told or STANDARD
-    speed = _speed(made, settings)
+        said = (
+            f"{title} retries for {format_span(told.span)} and does not publish when: relay spreads {len(told.waits)}"
+        )
+    made = told or STANDARD_SCHEDULE
+    speed = _find_speed(made, settings)
     fast = f", {speed:,.0f} times as fast here" if made.waits and speed > 1 else ""
     return f"{said}{fast} ({made.source})"
 
 
-def _schedule(row: EventRow) -> Schedule:
-    return schedule(row.provider) or STANDARD
+def _find_schedule(row: EventRow) -> Schedule:
+    return find_schedule(row.provider) or STANDARD_SCHEDULE
 
 
-def _speed(told: Schedule, settings: Settings) -> float:
+def _find_speed(told: Schedule, settings: LabSettings) -> float:
     return settings.speed or max(1.0, told.span / SPAN)
 
 
-def _shots(event_id: int, told: Schedule, settings: Settings) -> tuple[Shot, ...]:
-    speed = _speed(told, settings)
-    first = Shot(event_id=event_id, role="try", label="first attempt")
+def _plan_shots(event_id: int, told: Schedule, settings: LabSettings) -> tuple[PlannedSend, ...]:
+    speed = _find_speed(told, settings)
+    first = PlannedSend(event_id=event_id, role="try", label="first attempt")
     retries = (
-        Shot(
+        PlannedSend(
             event_id=event_id,
             role="try",
-            label=f"retry {number}, after {span(wait)}" if wait else f"retry {number}, at once",
-            wait=max(wait / speed, _LEAST),
+            label=f"retry {number}, after {format_span(wait)}" if wait else f"retry {number}, at once",
+            wait=max(wait / speed, _SHORTEST_WAIT),
         )
         for number, wait in enumerate(told.waits, start=1)
     )
     return (first, *retries)
 
 
-def _judge(event: int, tries: Sequence[Send]) -> Judged:
+def _judge_event(event: int, tries: Sequence[LabSend]) -> TrialVerdict:
     last = tries[-1]
     if last.good and len(tries) == 1:
-        return Judged(
-            finding=Finding.PASSED,
+        return TrialVerdict(
+            finding=LabFinding.PASSED,
             sentence=f"#{event} was taken at the first attempt, so that nothing was retried",
             advice="stop the app, or let it answer 500, to see the retries",
         )
     if last.good:
-        return Judged(
-            finding=Finding.PASSED, sentence=f"#{event} was taken at attempt {len(tries)}: {last.label}"
+        return TrialVerdict(
+            finding=LabFinding.PASSED, sentence=f"#{event} was taken at attempt {len(tries)}: {last.label}"
         )
     told = last.note or "the provider gives it up"
     late = sum(one.note.startswith(_LATE) for one in tries)
     why = f"{last.told}, {told}" if not late else f"{late} of {len(tries)} answers came {told}"
-    return Judged(
-        finding=Finding.FAILED,
+    return TrialVerdict(
+        finding=LabFinding.FAILED,
         sentence=f"#{event} was not taken in {len(tries)} {'attempt' if len(tries) == 1 else 'attempts'}: {why}",
         advice="answer 2xx as soon as the event is kept, and work on it afterwards"
         if late
@@ -142,7 +144,7 @@ def _judge(event: int, tries: Sequence[Send]) -> Judged:
     )
 
 
-def span(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """Return a time as people say it: `5 s`, `30 min`, `28 h`, `3 d`."""
     unit, size = next(
         ((unit, size) for unit, size in _UNITS if seconds >= size * (2 if size > 60.0 else 1)), _UNITS[-1]

@@ -10,60 +10,66 @@ from dataclasses import dataclass, replace
 
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.delivery.lab.catalogue import named
-from relay.delivery.lab.experiment import Answer, Experiment
-from relay.delivery.lab.plan import Planner
-from relay.delivery.lab.renew import find_event_ids, find_object_id, renew_ids
-from relay.delivery.lab.report import report
-from relay.delivery.trouble import log_trace
-from relay.errors import NotFoundError, SigningError, StoreError, UsageError, log_level
+from relay.delivery.lab.experiment import AttemptResult, Experiment
+from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
+from relay.delivery.lab.plan import Planner, find_experiment
+from relay.delivery.lab.report import build_report
+from relay.errors import NotFoundError, SigningError, StoreError, UsageError, log_level, log_traceback
 from relay.model.delivery import (
     Attempt,
-    Changes,
     Delivery,
+    DeliveryChanges,
     DeliveryReason,
     DeliveryState,
     NewDelivery,
     SignMode,
 )
 from relay.model.event import Event, EventRow
-from relay.model.lab import OVER, LabState, NewRun, Planned, Report, Round, Run, Send, Shot
+from relay.model.lab import (
+    ENDED_STATES,
+    LabReport,
+    LabRun,
+    LabSend,
+    LabState,
+    NewLabRun,
+    PlannedLabRun,
+    PlannedSend,
+    SendRound,
+)
 from relay.model.signals import LabChanged
-from relay.model.text import printable
-from relay.store import Claimed, Launch, Store
+from relay.model.text import escape_unprintable
+from relay.store import ClaimedDelivery, LabLaunch, Store
 
 log = logging.getLogger(__name__)
 
 STOPPED = "relay was stopped before it was over"
 _POLL_SECONDS = 10.0
 _STORE_PAUSE = 1.0
-_SAID = 160  # letters of an answer that a report shows
-_READ = 2_000  # bytes of it that are looked at for that
+_LONGEST_QUOTE = 160  # letters of an answer that a report shows
+_LONGEST_BODY = 2_000  # bytes of it that are looked at for that
 
-Attempting = Callable[[Claimed, Callable[[Attempt], DeliveryState]], Awaitable[Attempt]]
+MakeAttempt = Callable[[ClaimedDelivery, Callable[[Attempt], DeliveryState]], Awaitable[Attempt]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _SendContext:
     """Where in a run a send stands; `shared` are ids of objects that several of its events are about."""
 
-    run: Run
+    run: LabRun
     trial: int
     round: int
     experiment: Experiment
     shared: frozenset[str] = frozenset()
 
 
-class Lab:
+class LabRunner:
     """Plans, begins, ends and reports runs; `run` is the long task that makes them, one after another.
 
     `attempt(claimed, state)` makes one attempt of a delivery at once, whatever else its target has to
     do, writes it down with the state it leads to, and returns it.
     """
 
-    def __init__(
-        self, *, store: Store, bus: Bus, clock: Clock, planner: Planner, attempt: Attempting
-    ) -> None:
+    def __init__(self, *, store: Store, bus: Bus, clock: Clock, planner: Planner, attempt: MakeAttempt) -> None:
         self._store = store
         self._bus = bus
         self._clock = clock
@@ -73,11 +79,11 @@ class Lab:
         self._current: tuple[int, asyncio.Task[None]] | None = None
         self._unwanted: set[int] = set()
 
-    async def plan(self, new: NewRun) -> Planned:
+    async def plan(self, new: NewLabRun) -> PlannedLabRun:
         """Return what a run would do. Raises as Planner.plan."""
         return await self._planner.plan(new)
 
-    async def start(self, new: NewRun) -> Run:
+    async def start(self, new: NewLabRun) -> LabRun:
         """Begin a run, after those that wait already. Raises as `plan`."""
         planned = await self._planner.plan(new)
         id_ = await self._store.labs.add(planned, self._clock.now())
@@ -85,15 +91,15 @@ class Lab:
         self._bell.set()
         return await self._store.labs.get(id_)
 
-    async def report(self, id_: int) -> Report:
+    async def report(self, id_: int) -> LabReport:
         """Return what a run showed so far. Raises NotFoundError."""
         run = await self._store.labs.get(id_)
-        return report(run, await self._store.labs.sends(id_))
+        return build_report(run, await self._store.labs.sends(id_))
 
     async def cancel(self, id_: int) -> None:
         """End a run, and what it has under way. Raises NotFoundError, UsageError when it is over."""
         run = await self._store.labs.get(id_)
-        if run.state not in OVER and self._current is not None and self._current[0] == id_:
+        if run.state not in ENDED_STATES and self._current is not None and self._current[0] == id_:
             self._unwanted.add(id_)
             self._current[1].cancel()
             await asyncio.wait({self._current[1]})
@@ -115,7 +121,7 @@ class Lab:
                 if waiting is not None:
                     wait = 0.0
                     if await self._store.labs.begin(waiting.id):
-                        await self._conduct(replace(waiting, state=LabState.RUNNING))
+                        await self._run_experiments(replace(waiting, state=LabState.RUNNING))
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "the lab waits for the store: %s", error)
                 wait = _STORE_PAUSE
@@ -123,13 +129,13 @@ class Lab:
                 async with asyncio.timeout(wait):
                     await self._bell.wait()
 
-    async def _conduct(self, run: Run) -> None:
+    async def _run_experiments(self, run: LabRun) -> None:
         self._say(run.id, LabState.RUNNING)
         async with asyncio.TaskGroup() as group:
             self._current = run.id, group.create_task(self._make(run), name=f"lab run {run.id}")
         self._current = None
 
-    async def _make(self, run: Run) -> None:
+    async def _make(self, run: LabRun) -> None:
         try:
             for number in range(len(run.trials)):
                 await self._trial(run, number)
@@ -144,14 +150,14 @@ class Lab:
         except (StoreError, TimeoutError) as error:
             await self._end(run.id, LabState.INTERRUPTED, f"the store could not be used: {error}")
         except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls an experiment
-            log_trace(log, f"lab run {run.id} was ended", error)
+            log_traceback(log, f"lab run {run.id} was ended", error)
             await self._end(run.id, LabState.INTERRUPTED, "relay stumbled; its log says where")
 
     async def _end(self, id_: int, state: LabState, detail: str = "") -> None:
         while True:
             try:
                 with suppress(UsageError):  # somebody was quicker to end it
-                    await self._store.labs.end(id_, state, self._clock.now(), printable(detail, 300))
+                    await self._store.labs.end(id_, state, self._clock.now(), escape_unprintable(detail, 300))
             except StoreError as error:
                 log.log(log_level(error), "the end of lab run %s waits to be written down: %s", id_, error)
                 await self._clock.sleep(_STORE_PAUSE)
@@ -159,18 +165,18 @@ class Lab:
                 break
         self._say(id_, state)
 
-    async def _trial(self, run: Run, number: int) -> None:
-        trial, experiment = run.trials[number], named(run.trials[number].experiment)
+    async def _trial(self, run: LabRun, number: int) -> None:
+        trial, experiment = run.trials[number], find_experiment(run.trials[number].experiment)
         rows = sorted(await self._store.events.rows(trial.events), key=lambda row: row.id)
         if not rows:
             return
         shared = await self._find_shared(rows) if experiment.fresh_each_round else frozenset()
         for count, one in enumerate(experiment.rounds(rows, run.settings)):
-            place = _Place(run=run, trial=number, round=count, experiment=experiment, shared=shared)
+            place = _SendContext(run=run, trial=number, round=count, experiment=experiment, shared=shared)
             with suppress(NotFoundError):  # its event was deleted meanwhile
-                await (self._together(place, one) if one.at_once else self._in_turn(place, one))
+                await (self._together(place, one) if one.at_once else self._send_in_turn(place, one))
 
-    async def _together(self, place: _Place, one: Round) -> None:
+    async def _together(self, place: _SendContext, one: SendRound) -> None:
         event = await self._store.events.get(one.shots[0].event_id)
         changes = self._changes(place, event, one.shots[0])
         launches = [self._launch(place, shot, changes) for shot in one.shots]
@@ -178,10 +184,10 @@ class Lab:
         async with asyncio.TaskGroup() as group:
             for send in sends:
                 if send.delivery_id is not None:
-                    group.create_task(self._fire(place, event, send, changes), name=f"lab send {send.place}")
+                    group.create_task(self._send_and_record(place, event, send, changes), name=f"lab send {send.place}")
 
-    async def _in_turn(self, place: _Place, one: Round) -> None:
-        before: Send | None = None
+    async def _send_in_turn(self, place: _SendContext, one: SendRound) -> None:
+        before: LabSend | None = None
         for number, shot in enumerate(one.shots, start=1):
             if shot.wait:
                 await self._clock.sleep(shot.wait)
@@ -189,24 +195,22 @@ class Lab:
             try:
                 changes = self._changes(place, event, shot)
             except SigningError as error:  # it could be signed when it was planned
-                send = replace(_planned(place, shot), good=False, detail=f"not sent: {error.sentence}")
-                await self._launched(place, [Launch(send=send, new=None)])
+                send = replace(_plan_send(place, shot), good=False, detail=f"not sent: {error.sentence}")
+                await self._launched(place, [LabLaunch(send=send, new=None)])
                 continue
             launch = self._launch(place, shot, changes)
             if one.one_delivery and before is not None:
                 changes = place.experiment.again(changes, event, before)
-                launch = Launch(
-                    send=replace(launch.send, delivery_id=before.delivery_id, attempt=number), new=None
-                )
+                launch = LabLaunch(send=replace(launch.send, delivery_id=before.delivery_id, attempt=number), new=None)
             (send,) = await self._launched(place, [launch])
             if send.delivery_id is None:
                 continue
             more = one.one_delivery and number < len(one.shots)
-            before = await self._fire(place, event, send, changes, more=more)
+            before = await self._send_and_record(place, event, send, changes, more=more)
             if place.experiment.over(before):
                 return
 
-    def _changes(self, place: _Place, event: Event, shot: Shot) -> Changes:
+    def _changes(self, place: _SendContext, event: Event, shot: PlannedSend) -> DeliveryChanges:
         spoil = self._planner.spoil
         changes = place.experiment.changes(event, shot, spoil)
         if spoil.signs(event) or not spoil.signed(event):
@@ -214,18 +218,14 @@ class Lab:
         url = place.run.target if "://" in place.run.target else None
         return replace(changes, once=True, url=url)
 
-    def _renew(self, place: _Place, event: Event, shot: Shot, changes: Changes) -> Changes:
+    def _renew(self, place: _SendContext, event: Event, shot: PlannedSend, changes: DeliveryChanges) -> DeliveryChanges:
         """Return the changes with ids of this trial's own, and a signature made for them."""
         ids, seed = find_event_ids(event), f"{place.run.id} {place.trial} {shot.role}"
         if place.experiment.fresh_each_round:
             seed = f"{seed} {place.round}"
             ids += tuple(id_ for id_ in [find_object_id(event)] if id_ in place.shared)
         fresh = renew_ids(changes, event, ids, seed)
-        return (
-            replace(fresh, sign=SignMode.FRESH)
-            if fresh != changes and changes.sign is SignMode.AUTO
-            else fresh
-        )
+        return replace(fresh, sign=SignMode.FRESH) if fresh != changes and changes.sign is SignMode.AUTO else fresh
 
     async def _find_shared(self, rows: Sequence[EventRow]) -> frozenset[str]:
         """Return the ids of objects that several of the events are about."""
@@ -235,22 +235,18 @@ class Lab:
                 counted.update(filter(None, [find_object_id(await self._store.events.get(row.id))]))
         return frozenset(id_ for id_, count in counted.items() if count > 1)
 
-    def _launch(self, place: _Place, shot: Shot, changes: Changes) -> Launch:
+    def _launch(self, place: _SendContext, shot: PlannedSend, changes: DeliveryChanges) -> LabLaunch:
         new = NewDelivery(
-            target=place.run.target,
-            action="forward",
-            reason=DeliveryReason.REPLAY,
-            changes=changes,
-            lab=place.run.id,
+            target=place.run.target, action="forward", reason=DeliveryReason.REPLAY, changes=changes, lab=place.run.id
         )
-        return Launch(send=_planned(place, shot), new=new)
+        return LabLaunch(send=_plan_send(place, shot), new=new)
 
-    async def _launched(self, place: _Place, launches: list[Launch]) -> tuple[Send, ...]:
+    async def _launched(self, place: _SendContext, launches: list[LabLaunch]) -> tuple[LabSend, ...]:
         return await self._store.labs.launch(place.run.id, launches, self._clock.now())
 
-    async def _fire(
-        self, place: _Place, event: Event, send: Send, changes: Changes, *, more: bool = False
-    ) -> Send:
+    async def _send_and_record(
+        self, place: _SendContext, event: Event, send: LabSend, changes: DeliveryChanges, *, more: bool = False
+    ) -> LabSend:
         """Make a send and write down what came of it; `more`: unless it is over, its delivery is tried again."""
         assert send.delivery_id is not None
         now, experiment = self._clock.now(), place.experiment
@@ -270,13 +266,13 @@ class Lab:
         )
 
         def state(attempt: Attempt) -> DeliveryState:
-            settled = _settled(place, event, send, attempt)
+            settled = _with_answer(place, event, send, attempt)
             if settled.good:
                 return DeliveryState.SUCCEEDED
             return DeliveryState.RUNNING if more and not experiment.over(settled) else DeliveryState.FAILED
 
-        attempt = await self._attempt(Claimed(delivery=delivery, event=event), state)
-        settled = _settled(place, event, send, attempt)
+        attempt = await self._attempt(ClaimedDelivery(delivery=delivery, event=event), state)
+        settled = _with_answer(place, event, send, attempt)
         await self._store.labs.record(place.run.id, settled)
         self._say(place.run.id, LabState.RUNNING)
         return settled
@@ -285,8 +281,8 @@ class Lab:
         self._bus.publish(LabChanged(id_, state.value))
 
 
-def _planned(place: _Place, shot: Shot) -> Send:
-    return Send(
+def _plan_send(place: _SendContext, shot: PlannedSend) -> LabSend:
+    return LabSend(
         place=0,  # the store counts
         trial=place.trial,
         round=place.round,
@@ -296,7 +292,7 @@ def _planned(place: _Place, shot: Shot) -> Send:
     )
 
 
-def _settled(place: _Place, event: Event, send: Send, attempt: Attempt) -> Send:
+def _with_answer(place: _SendContext, event: Event, send: LabSend, attempt: Attempt) -> LabSend:
     response = attempt.response
     body = response.body if response else b""
     digest = hashlib.sha256(body).hexdigest()[:16] if place.run.settings.compare == "body" else ""
@@ -305,10 +301,10 @@ def _settled(place: _Place, event: Event, send: Send, attempt: Attempt) -> Send:
         started_at=attempt.started_at,
         took=attempt.took,
         status=response.status if response else None,
-        detail=printable(attempt.detail, 300),
+        detail=escape_unprintable(attempt.detail, 300),
         answer=digest if response else "",
-        said=printable(body[:_READ], _SAID),
+        said=escape_unprintable(body[:_LONGEST_BODY], _LONGEST_QUOTE),
     )
     headers = {name.lower(): value for name, value in response.headers} if response else {}
-    answer = Answer(status=answered.status, took=attempt.took, headers=headers)
+    answer = AttemptResult(status=answered.status, took=attempt.took, headers=headers)
     return place.experiment.settled(answered, answer, event)

@@ -4,34 +4,31 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from relay.model.event import Capture
-from relay.providers.catalogue.business import BUSINESS
+from relay.providers.catalogue.business import BUSINESS, SHOPIFY
 from relay.providers.catalogue.clouds import CLOUDS
-from relay.providers.catalogue.forges import FORGES
-from relay.providers.catalogue.mailers import MAILERS
+from relay.providers.catalogue.collaboration import COLLABORATION, SLACK
+from relay.providers.catalogue.email_and_sms import EMAIL_SENDERS, TWILIO, TWILIO_SIMPLE
+from relay.providers.catalogue.git_hosts import GIT_HOSTS
 from relay.providers.catalogue.messaging import MESSAGING
 from relay.providers.catalogue.payments import PAYMENTS
 from relay.providers.catalogue.platforms import PLATFORMS
-from relay.providers.catalogue.shopify import SHOPIFY
-from relay.providers.catalogue.slack import SLACK
-from relay.providers.catalogue.standard import STANDARD
+from relay.providers.catalogue.standard_webhooks import STANDARD_WEBHOOKS_SENDERS
 from relay.providers.catalogue.stripe import STRIPE
-from relay.providers.catalogue.twilio import TWILIO, TWILIO_SIMPLE
-from relay.providers.catalogue.work import WORK
 from relay.providers.provider import Provider
 
-__all__ = ["PROVIDERS", "find", "recognise"]
+__all__ = ["PROVIDERS", "find_provider", "recognise_provider"]
 
 _ENTRIES = (
     STRIPE,
-    *FORGES,
+    *GIT_HOSTS,
     SLACK,
     TWILIO,
-    *STANDARD,
+    *STANDARD_WEBHOOKS_SENDERS,
     SHOPIFY,
     *PAYMENTS,
     *MESSAGING,
-    *MAILERS,
-    *WORK,
+    *EMAIL_SENDERS,
+    *COLLABORATION,
     *BUSINESS,
     *PLATFORMS,
     *CLOUDS,
@@ -45,18 +42,16 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({entry.name: entry for entr
 _ASKED_FIRST = ("forgejo", "gitea", "gitlab")
 _ORDER = (*_ASKED_FIRST, *(name for name in PROVIDERS if name not in _ASKED_FIRST))
 _RANKS = {
-    header.lower(): rank
-    for rank, name in reversed(tuple(enumerate(_ORDER)))
-    for header in PROVIDERS[name].recognise
+    header.lower(): rank for rank, name in reversed(tuple(enumerate(_ORDER))) for header in PROVIDERS[name].recognise
 }
 
 
-def find(name: str) -> Provider | None:
+def find_provider(name: str) -> Provider | None:
     """Return the provider of that name, None when there is none."""
     return PROVIDERS.get(name)
 
 
-def recognise(capture: Capture) -> Provider | None:
+def recognise_provider(capture: Capture) -> Provider | None:
     """Return the provider whose own headers a request carries, None when it is nobody's."""
     ranks = [_RANKS[lower] for name, _ in capture.headers if (lower := name.lower()) in _RANKS]
     return PROVIDERS[_ORDER[min(ranks)]] if ranks else None

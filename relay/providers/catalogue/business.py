@@ -1,18 +1,18 @@
 """Where people sell, meet and sign: Typeform, Calendly, Cal.com, HubSpot, Close, DocuSign, WooCommerce."""
 
-from relay.model.items import LIST
-from relay.providers.provider import Provider, body, body_digest, each, first, header, joined, optional
-from relay.providers.schemes import (
-    Digest,
-    Hmac,
-    InEveryHeader,
-    InHeader,
-    Items,
-    Key,
-    Time,
-    body_hmac,
-    template,
+from relay.model.request_items import LIST
+from relay.providers.provider import (
+    Provider,
+    body,
+    body_digest,
+    each_item,
+    first_of,
+    format_amount,
+    header,
+    join,
+    optional,
 )
+from relay.providers.schemes import Digest, Hmac, InEveryHeader, InHeader, Items, KeyFormat, Time, body_hmac, template
 
 TYPEFORM = Provider(
     name="typeform",
@@ -54,8 +54,8 @@ CALENDLY = Provider(
         ),
     ),
     event_type=body("event"),
-    idempotency_key=joined("-", body("event"), body("payload", "uri"), body("created_at"), whole=True),
-    summary=joined(" · ", body("payload", "email"), body("payload", "scheduled_event", "name")),
+    idempotency_key=join("-", body("event"), body("payload", "uri"), body("created_at"), whole=True),
+    summary=join(" · ", body("payload", "email"), body("payload", "scheduled_event", "name")),
 )
 
 CALCOM = Provider(
@@ -72,7 +72,7 @@ CALCOM = Provider(
     recognise=("X-Cal-Signature-256",),
     schemes=(body_hmac("X-Cal-Signature-256"),),
     event_type=body("triggerEvent"),
-    idempotency_key=joined("-", body("triggerEvent"), body("payload", "uid"), body("createdAt"), whole=True),
+    idempotency_key=join("-", body("triggerEvent"), body("payload", "uid"), body("createdAt"), whole=True),
     summary=body("payload", "title"),
 )
 
@@ -115,11 +115,11 @@ HUBSPOT = Provider(
             only_if=("X-HubSpot-Signature-Version", "v1"),
         ),
     ),
-    event_type=first(body(0, "subscriptionType"), body("subscriptionType")),
+    event_type=first_of(body(0, "subscriptionType"), body("subscriptionType")),
     items=LIST,
     # HubSpot does not promise that an eventId is unique, so what it is about counts too.
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide
-    idempotency_key=each(
+    idempotency_key=each_item(
         (),
         ("eventId",),
         ("subscriptionId",),
@@ -144,13 +144,13 @@ CLOSE = Provider(
     recognise=("close-sig-hash",),
     schemes=(
         Hmac(
-            key=Key(form="hex"),
+            key=KeyFormat(form="hex"),
             signed=template("{ts}{body}"),
             place=InHeader("close-sig-hash"),
             time=Time(place=InHeader("close-sig-timestamp"), past=300, future=300),
         ),
     ),
-    event_type=joined(".", body("event", "object_type"), body("event", "action")),
+    event_type=join(".", body("event", "object_type"), body("event", "action")),
     idempotency_key=body("event", "id"),
     summary=body("event", "object_id"),
 )
@@ -168,14 +168,12 @@ DOCUSIGN = Provider(
     answer="200 within 100 s; retried for days",
     secret_env=("DOCUSIGN_HMAC_KEY",),
     recognise=("X-DocuSign-Signature-1",),
-    schemes=(
-        Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), encoding="base64"),
-    ),
+    schemes=(Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), encoding="base64"),),
     event_type=body("event"),
     # One envelope gives the same event for each recipient, and an event such as envelope-corrected several times.
     # A further attempt has another retryCount and the same generatedDateTime.
     # https://developers.docusign.com/platform/webhooks/connect/json-sim-event-model/
-    idempotency_key=joined(
+    idempotency_key=join(
         "-",
         body("data", "envelopeId"),
         body("event"),
@@ -205,8 +203,8 @@ WOOCOMMERCE = Provider(
     event_type=header("X-WC-Webhook-Topic"),
     # The delivery id is a hash of the webhook's id and the second: two orders of one second share it.
     # https://github.com/woocommerce/woocommerce, WC_Webhook::get_new_delivery_id
-    idempotency_key=joined("-", header("X-WC-Webhook-Delivery-ID"), body_digest(), whole=True),
-    summary=joined(" · ", body("number"), body("name")),
+    idempotency_key=join("-", header("X-WC-Webhook-Delivery-ID"), body_digest(), whole=True),
+    summary=join(" · ", body("number"), body("name")),
     companions=(
         ("User-Agent", "WooCommerce/10.3 Hookshot (WordPress/6.9)"),
         ("X-WC-Webhook-Topic", "${type}"),
@@ -218,3 +216,38 @@ WOOCOMMERCE = Provider(
 )
 
 BUSINESS = (TYPEFORM, CALENDLY, CALCOM, HUBSPOT, CLOSE, DOCUSIGN, WOOCOMMERCE)
+
+
+SHOPIFY = Provider(
+    name="shopify",
+    title="Shopify",
+    monogram="Sh",
+    docs="https://shopify.dev/docs/apps/build/webhooks",
+    steps=(
+        "Subscribe to topics in shopify.app.toml, or under Settings, Notifications, Webhooks of the shop.",
+        "Paste {url} as the URL and choose JSON.",
+        "Set SHOPIFY_API_SECRET to the app's client secret, or to the key shown below the shop's webhooks.",
+    ),
+    answer="2xx within 5 s, no redirect; retried 8 times over 4 h",
+    secret_env=("SHOPIFY_API_SECRET", "SHOPIFY_WEBHOOK_SECRET"),
+    recognise=("X-Shopify-Topic", "X-Shopify-Hmac-Sha256", "shopify-hmac-sha256"),
+    schemes=(body_hmac("X-Shopify-Hmac-Sha256", "shopify-hmac-sha256", encoding="base64"),),
+    event_type=first_of(header("X-Shopify-Topic"), header("shopify-topic")),
+    idempotency_key=first_of(header("X-Shopify-Webhook-Id"), header("shopify-webhook-id"), header("shopify-event-id")),
+    summary=join(
+        " · ",
+        first_of(body("name"), body("title"), body("email"), body("shop_domain")),
+        format_amount(body("total_price"), body("currency"), minor=False),
+    ),
+    # shopify-api-js 13.1.0 calls a request invalid when topic, domain, version or id is missing.
+    companions=(
+        ("User-Agent", "Shopify-Captain-Hook"),
+        ("X-Shopify-Topic", "${type}"),
+        ("X-Shopify-Shop-Domain", "linen-and-oak.myshopify.com"),
+        ("X-Shopify-API-Version", "2026-10"),
+        ("X-Shopify-Webhook-Id", "${uuid}"),
+        ("X-Shopify-Event-Id", "${uuid}"),
+        ("X-Shopify-Triggered-At", "${iso_ms}"),
+        ("X-Shopify-Name", "relay"),
+    ),
+)

@@ -1,18 +1,8 @@
 """Clouds and content: Amazon SNS, Microsoft Graph, Okta, Contentful, Box."""
 
-from relay.model.items import ItemPaths
-from relay.providers.provider import Provider, body, each, first, header, joined, trimmed
-from relay.providers.schemes import (
-    Contentful,
-    Hmac,
-    InEach,
-    InEveryHeader,
-    InHeader,
-    Sns,
-    Time,
-    Token,
-    template,
-)
+from relay.model.request_items import ItemPaths
+from relay.providers.provider import Provider, body, each_item, first_of, header, join, strip_prefix
+from relay.providers.schemes import Contentful, Hmac, InEach, InEveryHeader, InHeader, SharedToken, Sns, Time, template
 
 OKTA = Provider(
     name="okta",
@@ -26,7 +16,7 @@ OKTA = Provider(
     ),
     secret_env=("OKTA_EVENT_HOOK_TOKEN",),
     recognise=("X-Okta-Verification-Challenge",),
-    schemes=(Token(place=InHeader("Authorization")),),
+    schemes=(SharedToken(place=InHeader("Authorization")),),
     event_type=body("data", "events", 0, "eventType"),
     items=ItemPaths((("data", "events", None),)),
     idempotency_key=body("eventId"),
@@ -50,7 +40,7 @@ AWS_SNS = Provider(
     schemes=(Sns(),),
     event_type=body("Type"),
     idempotency_key=body("MessageId"),
-    summary=first(body("Subject"), body("TopicArn")),
+    summary=first_of(body("Subject"), body("TopicArn")),
     companions=(
         ("User-Agent", "Amazon Simple Notification Service Agent"),
         ("x-amz-sns-message-type", "${type}"),
@@ -74,7 +64,7 @@ CONTENTFUL = Provider(
     schemes=(Contentful(),),
     event_type=header("X-Contentful-Topic"),
     idempotency_key=header("X-Contentful-Idempotency-Key"),
-    summary=joined(" · ", body("sys", "contentType", "sys", "id"), body("sys", "id")),
+    summary=join(" · ", body("sys", "contentType", "sys", "id"), body("sys", "id")),
     companions=(
         ("X-Contentful-Topic", "${type}"),
         ("X-Contentful-Webhook-Name", "relay"),
@@ -97,16 +87,14 @@ MSGRAPH = Provider(
     ),
     secret_env=("GRAPH_CLIENT_STATE",),
     # Every notification of a batch must show it: one forged among real ones would pass otherwise.
-    schemes=(Token(place=InEach("value", "clientState")),),
-    event_type=first(
+    schemes=(SharedToken(place=InEach("value", "clientState")),),
+    event_type=first_of(
         body("value", 0, "lifecycleEvent"),
-        joined(
+        join(
             ".",
             body("value", 0, "changeType"),
-            first(
-                trimmed(
-                    body("value", 0, "resourceData", "@odata.type"), "#Microsoft.Graph.", "#microsoft.graph."
-                ),
+            first_of(
+                strip_prefix(body("value", 0, "resourceData", "@odata.type"), "#Microsoft.Graph.", "#microsoft.graph."),
                 body("value", 0, "resource"),
             ),
         ),
@@ -114,7 +102,7 @@ MSGRAPH = Provider(
     items=ItemPaths((("value", None),)),
     # The id is optional, and unique for the notification of one subscription.
     # https://learn.microsoft.com/graph/api/resources/changenotification
-    idempotency_key=each(("value",), ("id",), ("subscriptionId",), optional=(("changeType",), ("resource",))),
+    idempotency_key=each_item(("value",), ("id",), ("subscriptionId",), optional=(("changeType",), ("resource",))),
     summary=body("value", 0, "resource"),
 )
 

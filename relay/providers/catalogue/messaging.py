@@ -1,21 +1,21 @@
 """Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch, Intercom, Zendesk."""
 
-from relay.model.items import ItemPaths
+from relay.model.request_items import ItemPaths
 from relay.providers.provider import (
     Provider,
+    add_prefix,
     body,
-    each,
-    first,
+    each_item,
+    first_key,
+    first_of,
     header,
-    joined,
-    key,
-    named,
+    join,
+    lookup,
+    only_single,
     optional,
-    prefixed,
-    sole,
-    when,
+    text_if,
 )
-from relay.providers.schemes import Ed25519, Hmac, InHeader, Key, Prefix, Time, Token, body_hmac, template
+from relay.providers.schemes import Ed25519, Hmac, InHeader, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
 
 DISCORD = Provider(
     name="discord",
@@ -33,22 +33,22 @@ DISCORD = Provider(
     schemes=(
         # No library checks the age (discord-interactions 0.4.0 for Python, 4.4.0 for JS).
         Ed25519(
-            key=Key(form="hex"),
+            key=KeyFormat(form="hex"),
             signed=template("{ts}{body}"),
             place=InHeader("X-Signature-Ed25519"),
             time=Time(place=InHeader("X-Signature-Timestamp")),
         ),
     ),
-    event_type=first(
+    event_type=first_of(
         body("event", "type"),
-        named(
+        lookup(
             body("type"),
             {"0": "ping", "1": "ping", "2": "command", "3": "component", "4": "autocomplete", "5": "modal"},
         ),
     ),
     idempotency_key=body("id"),
-    summary=first(
-        prefixed("/", body("data", "name")),
+    summary=first_of(
+        add_prefix("/", body("data", "name")),
         body("data", "custom_id"),
         body("event", "data", "user", "username"),
         body("application_id"),
@@ -68,29 +68,25 @@ TELEGRAM = Provider(
     answer="2xx, its body may hold one Bot API call; retried for a while",
     secret_env=("TELEGRAM_SECRET_TOKEN",),
     recognise=("X-Telegram-Bot-Api-Secret-Token",),
-    schemes=(Token(place=InHeader("X-Telegram-Bot-Api-Secret-Token")),),
-    event_type=key("update_id"),
+    schemes=(SharedToken(place=InHeader("X-Telegram-Bot-Api-Secret-Token")),),
+    event_type=first_key("update_id"),
     idempotency_key=body("update_id"),
-    summary=first(body("message", "text"), body("callback_query", "data"), body("inline_query", "query")),
+    summary=first_of(body("message", "text"), body("callback_query", "data"), body("inline_query", "query")),
 )
 
-_CHANGE = ("entry", 0, "changes", 0)
-_META_TYPE = joined(
+_META_CHANGE = ("entry", 0, "changes", 0)
+_META_TYPE = join(
     ".",
     body("object"),
-    first(
-        body(*_CHANGE, "field"),
-        when(body("entry", 0, "messaging", 0, "sender", "id"), "messaging"),
-        when(body("entry", 0, "standby", 0, "sender", "id"), "standby"),
+    first_of(
+        body(*_META_CHANGE, "field"),
+        text_if(body("entry", 0, "messaging", 0, "sender", "id"), "messaging"),
+        text_if(body("entry", 0, "standby", 0, "sender", "id"), "standby"),
     ),
 )
 
 _META_ITEMS = ItemPaths(
-    (
-        ("entry", None, "changes", None),
-        ("entry", None, "messaging", None),
-        ("entry", None, "standby", None),
-    )
+    (("entry", None, "changes", None), ("entry", None, "messaging", None), ("entry", None, "standby", None))
 )
 
 META = Provider(
@@ -130,12 +126,12 @@ WHATSAPP = Provider(
     # A request may hold several messages or statuses, and a message to a group has a status for each reader. What
     # holds several changes has no key: what was put together once may come in another company the next time.
     # https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/payload-examples
-    idempotency_key=sole(
-        joined(
+    idempotency_key=only_single(
+        join(
             "-",
-            each((*_CHANGE, "value", "messages"), ("id",)),
-            each(
-                (*_CHANGE, "value", "statuses"),
+            each_item((*_META_CHANGE, "value", "messages"), ("id",)),
+            each_item(
+                (*_META_CHANGE, "value", "statuses"),
                 ("id",),
                 ("status",),
                 optional=(("timestamp",), ("recipient_id",), ("recipient_participant_id",)),
@@ -144,10 +140,10 @@ WHATSAPP = Provider(
         ("entry",),
         ("entry", 0, "changes"),
     ),
-    summary=first(
-        body(*_CHANGE, "value", "messages", 0, "text", "body"),
-        body(*_CHANGE, "value", "messages", 0, "type"),
-        body(*_CHANGE, "value", "statuses", 0, "status"),
+    summary=first_of(
+        body(*_META_CHANGE, "value", "messages", 0, "text", "body"),
+        body(*_META_CHANGE, "value", "messages", 0, "type"),
+        body(*_META_CHANGE, "value", "statuses", 0, "status"),
     ),
     companions=META.companions,
 )
@@ -164,7 +160,7 @@ X = Provider(
     secret_env=("TWITTER_CONSUMER_SECRET", "X_CONSUMER_SECRET"),
     recognise=("x-twitter-webhooks-signature",),
     schemes=(body_hmac("x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
-    event_type=key(ending="_events"),
+    event_type=first_key(ending="_events"),
     # https://docs.x.com/x-api/account-activity/introduction
     items=ItemPaths(
         tuple(
@@ -210,7 +206,7 @@ ZOOM = Provider(
     event_type=body("event"),
     # A meeting reports each participant, several in one millisecond.
     # https://developers.zoom.us/docs/api/meetings/events/
-    idempotency_key=joined(
+    idempotency_key=join(
         "-",
         body("event"),
         body("event_ts"),

@@ -1,16 +1,16 @@
 """Payments: Paddle, Lemon Squeezy, Razorpay, Square, Paystack, Coinbase, Adyen, PayPal, Plaid, Mollie."""
 
-from relay.model.items import ItemPaths
+from relay.model.request_items import ItemPaths
 from relay.providers.provider import (
     Provider,
     body,
     body_digest,
-    each,
-    first,
+    each_item,
+    first_of,
+    format_amount,
     header,
-    joined,
-    money,
-    short,
+    join,
+    short_id,
 )
 from relay.providers.schemes import (
     AdyenItems,
@@ -19,7 +19,7 @@ from relay.providers.schemes import (
     InHeader,
     Items,
     Jwt,
-    Key,
+    KeyFormat,
     Prefix,
     Rsa,
     Time,
@@ -50,11 +50,11 @@ PADDLE = Provider(
         ),
     ),
     event_type=body("event_type"),
-    idempotency_key=first(body("event_id"), body("notification_id")),
-    summary=joined(
+    idempotency_key=first_of(body("event_id"), body("notification_id")),
+    summary=join(
         " · ",
-        money(body("data", "details", "totals", "total"), body("data", "currency_code")),
-        short(body("data", "id")),
+        format_amount(body("data", "details", "totals", "total"), body("data", "currency_code")),
+        short_id(body("data", "id")),
     ),
     companions=(("User-Agent", "Paddle"), ("Paddle-Version", "1")),
 )
@@ -72,10 +72,10 @@ LEMONSQUEEZY = Provider(
     answer="200; retried 3 times: after 5, 25 and 125 s",
     secret_env=("LEMONSQUEEZY_WEBHOOK_SECRET",),
     schemes=(body_hmac("X-Signature"),),
-    event_type=first(header("X-Event-Name"), body("meta", "event_name")),
+    event_type=first_of(header("X-Event-Name"), body("meta", "event_name")),
     # No id of the event: an object may change twice in the second that updated_at tells.
     # https://docs.lemonsqueezy.com/help/webhooks/webhook-requests
-    idempotency_key=joined(
+    idempotency_key=join(
         "-",
         body("meta", "event_name"),
         body("data", "id"),
@@ -83,9 +83,9 @@ LEMONSQUEEZY = Provider(
         body_digest(),
         whole=True,
     ),
-    summary=joined(
+    summary=join(
         " · ",
-        money(body("data", "attributes", "total"), body("data", "attributes", "currency")),
+        format_amount(body("data", "attributes", "total"), body("data", "attributes", "currency")),
         body("data", "attributes", "user_email"),
     ),
     companions=(("X-Event-Name", "${type}"),),
@@ -107,12 +107,10 @@ RAZORPAY = Provider(
     schemes=(body_hmac("X-Razorpay-Signature"),),
     event_type=body("event"),
     idempotency_key=header("X-Razorpay-Event-Id"),
-    summary=joined(
+    summary=join(
         " · ",
-        money(
-            body("payload", "payment", "entity", "amount"), body("payload", "payment", "entity", "currency")
-        ),
-        short(body("payload", "payment", "entity", "id")),
+        format_amount(body("payload", "payment", "entity", "amount"), body("payload", "payment", "entity", "currency")),
+        short_id(body("payload", "payment", "entity", "id")),
     ),
     companions=(("User-Agent", "Razorpay-Webhook/v1"), ("X-Razorpay-Event-Id", "${id:14}")),
 )
@@ -130,16 +128,10 @@ SQUARE = Provider(
     answer="2xx within 10 s; retried 11 times over 24 h",
     secret_env=("SQUARE_WEBHOOK_SIGNATURE_KEY",),
     recognise=("x-square-hmacsha256-signature",),
-    schemes=(
-        Hmac(
-            signed=template("{url}{body}"),
-            place=InHeader("x-square-hmacsha256-signature"),
-            encoding="base64",
-        ),
-    ),
+    schemes=(Hmac(signed=template("{url}{body}"), place=InHeader("x-square-hmacsha256-signature"), encoding="base64"),),
     event_type=body("type"),
     idempotency_key=body("event_id"),
-    summary=short(body("data", "id")),
+    summary=short_id(body("data", "id")),
     companions=(("User-Agent", "Square Connect v2"),),
 )
 
@@ -160,9 +152,9 @@ PAYSTACK = Provider(
     event_type=body("event"),
     # No id of the event, and one object may have an event several times: charge.dispute.remind, invoice.update.
     # https://paystack.com/docs/payments/webhooks/
-    idempotency_key=joined("-", body("event"), body("data", "id"), body_digest(), whole=True),
-    summary=joined(
-        " · ", money(body("data", "amount"), body("data", "currency")), body("data", "customer", "email")
+    idempotency_key=join("-", body("event"), body("data", "id"), body_digest(), whole=True),
+    summary=join(
+        " · ", format_amount(body("data", "amount"), body("data", "currency")), body("data", "customer", "email")
     ),
 )
 
@@ -207,25 +199,25 @@ ADYEN = Provider(
             signed=template("{body}"),
             place=InHeader("HmacSignature"),
             encoding="base64",
-            key=Key(form="hex"),
+            key=KeyFormat(form="hex"),
         ),
         AdyenItems(name="payments"),
     ),
-    event_type=first(body(*_ITEM, "eventCode"), body("type")),
+    event_type=first_of(body(*_ITEM, "eventCode"), body("type")),
     items=ItemPaths((("notificationItems", None),)),
     # Adyen reports one payment several times: the event code and its date belong to the key.
     # https://docs.adyen.com/development-resources/webhooks/handle-webhook-events
-    idempotency_key=each(
+    idempotency_key=each_item(
         ("notificationItems",),
         ("NotificationRequestItem", "pspReference"),
         ("NotificationRequestItem", "eventCode"),
         ("NotificationRequestItem", "success"),
         optional=(("NotificationRequestItem", "eventDate"),),
     ),
-    summary=joined(
+    summary=join(
         " · ",
-        money(body(*_ITEM, "amount", "value"), body(*_ITEM, "amount", "currency")),
-        first(body(*_ITEM, "merchantReference"), short(body("data", "id"))),
+        format_amount(body(*_ITEM, "amount", "value"), body(*_ITEM, "amount", "currency")),
+        first_of(body(*_ITEM, "merchantReference"), short_id(body("data", "id"))),
     ),
 )
 
@@ -258,16 +250,13 @@ PAYPAL = Provider(
         ),
     ),
     event_type=body("event_type"),
-    idempotency_key=first(body("id"), header("PAYPAL-TRANSMISSION-ID")),
-    summary=first(body("summary"), short(body("resource", "id"))),
+    idempotency_key=first_of(body("id"), header("PAYPAL-TRANSMISSION-ID")),
+    summary=first_of(body("summary"), short_id(body("resource", "id"))),
     companions=(
         ("User-Agent", "PayPal/AUHR-214.0-58"),
         ("PAYPAL-AUTH-ALGO", "SHA256withRSA"),
         ("PAYPAL-AUTH-VERSION", "v2"),
-        (
-            "PAYPAL-CERT-URL",
-            "https://api.sandbox.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-${hex:8}",
-        ),
+        ("PAYPAL-CERT-URL", "https://api.sandbox.paypal.com/v1/notifications/certs/CERT-360caa42-fca2a594-${hex:8}"),
         ("PAYPAL-TRANSMISSION-ID", "${uuid}"),
     ),
 )
@@ -287,8 +276,8 @@ PLAID = Provider(
     secret_env=("PLAID_WEBHOOK_KEY",),
     recognise=("Plaid-Verification",),
     schemes=(Jwt(place=InHeader("Plaid-Verification")),),
-    event_type=joined(".", body("webhook_type"), body("webhook_code")),
-    summary=short(body("item_id")),
+    event_type=join(".", body("webhook_type"), body("webhook_code")),
+    summary=short_id(body("item_id")),
     indent=2,
 )
 
@@ -316,19 +305,8 @@ MOLLIE = Provider(
     event_type=body("type"),
     # The classic webhook has nothing but the id of a payment, whatever became of it: no key.
     # https://docs.mollie.com/reference/webhooks-best-practices
-    idempotency_key=joined("-", body("type"), body("id"), whole=True),
-    summary=short(body("entityId")),
+    idempotency_key=join("-", body("type"), body("id"), whole=True),
+    summary=short_id(body("entityId")),
 )
 
-PAYMENTS = (
-    PADDLE,
-    LEMONSQUEEZY,
-    RAZORPAY,
-    SQUARE,
-    PAYSTACK,
-    COINBASE_COMMERCE,
-    ADYEN,
-    PAYPAL,
-    PLAID,
-    MOLLIE,
-)
+PAYMENTS = (PADDLE, LEMONSQUEEZY, RAZORPAY, SQUARE, PAYSTACK, COINBASE_COMMERCE, ADYEN, PAYPAL, PLAID, MOLLIE)

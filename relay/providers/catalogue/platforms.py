@@ -1,8 +1,8 @@
 """Where programs run and are watched: Vercel, Heroku, CircleCI, Buildkite, Sentry, PagerDuty, WorkOS and more."""
 
-from relay.model.items import LIST
-from relay.providers.provider import Provider, body, each, first, header, joined
-from relay.providers.schemes import Hmac, InHeader, Items, Time, Token, body_hmac, template
+from relay.model.request_items import LIST
+from relay.providers.provider import Provider, body, each_item, first_of, header, join
+from relay.providers.schemes import Hmac, InHeader, Items, SharedToken, Time, body_hmac, template
 
 VERCEL = Provider(
     name="vercel",
@@ -21,7 +21,7 @@ VERCEL = Provider(
     schemes=(body_hmac("x-vercel-signature", algo="sha1"),),
     event_type=body("type"),
     idempotency_key=body("id"),
-    summary=first(body("payload", "deployment", "name"), body("payload", "project", "id")),
+    summary=first_of(body("payload", "deployment", "name"), body("payload", "project", "id")),
 )
 
 HEROKU = Provider(
@@ -36,9 +36,9 @@ HEROKU = Provider(
     secret_env=("HEROKU_WEBHOOK_SECRET",),
     recognise=("Heroku-Webhook-Hmac-SHA256",),
     schemes=(body_hmac("Heroku-Webhook-Hmac-SHA256", encoding="base64"),),
-    event_type=joined(".", body("resource"), body("action")),
+    event_type=join(".", body("resource"), body("action")),
     idempotency_key=body("id"),
-    summary=first(body("data", "app", "name"), body("data", "name")),
+    summary=first_of(body("data", "app", "name"), body("data", "name")),
 )
 
 CIRCLECI = Provider(
@@ -60,9 +60,9 @@ CIRCLECI = Provider(
             layout=Items(separator=b",", equals=b"=", sig=b"v1", emit=b"v1={sig}"),
         ),
     ),
-    event_type=first(body("type"), header("circleci-event-type")),
+    event_type=first_of(body("type"), header("circleci-event-type")),
     idempotency_key=body("id"),
-    summary=joined(" · ", body("project", "name"), first(body("job", "name"), body("workflow", "name"))),
+    summary=join(" · ", body("project", "name"), first_of(body("job", "name"), body("workflow", "name"))),
     companions=(("User-Agent", "CircleCI-Webhook/1.0"), ("circleci-event-type", "${type}")),
 )
 
@@ -85,18 +85,14 @@ BUILDKITE = Provider(
             signed=template("{ts}.{body}"),
             place=InHeader("X-Buildkite-Signature"),
             layout=Items(
-                separator=b",",
-                equals=b"=",
-                sig=b"signature",
-                ts=b"timestamp",
-                emit=b"timestamp={ts},signature={sig}",
+                separator=b",", equals=b"=", sig=b"signature", ts=b"timestamp", emit=b"timestamp={ts},signature={sig}"
             ),
             time=Time(),
         ),
-        Token(name="token", place=InHeader("X-Buildkite-Token")),
+        SharedToken(name="token", place=InHeader("X-Buildkite-Token")),
     ),
-    event_type=first(header("X-Buildkite-Event"), body("event")),
-    summary=joined(" · ", body("pipeline", "name"), body("build", "state")),
+    event_type=first_of(header("X-Buildkite-Event"), body("event")),
+    summary=join(" · ", body("pipeline", "name"), body("build", "state")),
     companions=(("User-Agent", "Buildkite-Request"), ("X-Buildkite-Event", "${type}")),
 )
 
@@ -114,11 +110,9 @@ SENTRY = Provider(
     secret_env=("SENTRY_CLIENT_SECRET",),
     recognise=("Sentry-Hook-Signature", "Sentry-Hook-Resource"),
     schemes=(body_hmac("Sentry-Hook-Signature"),),
-    event_type=joined(".", header("Sentry-Hook-Resource"), body("action")),
+    event_type=join(".", header("Sentry-Hook-Resource"), body("action")),
     idempotency_key=header("Request-ID"),
-    summary=first(
-        body("data", "issue", "title"), body("data", "event", "title"), body("data", "error", "title")
-    ),
+    summary=first_of(body("data", "issue", "title"), body("data", "event", "title"), body("data", "error", "title")),
     companions=(
         ("Request-ID", "${hex:32}"),
         ("Sentry-Hook-Resource", "${event}"),
@@ -165,7 +159,7 @@ LAUNCHDARKLY = Provider(
     secret_env=("LAUNCHDARKLY_WEBHOOK_SECRET",),
     recognise=("X-LD-Signature",),
     schemes=(body_hmac("X-LD-Signature"),),
-    event_type=joined(".", body("kind"), body("titleVerb")),
+    event_type=join(".", body("kind"), body("titleVerb")),
     idempotency_key=body("_id"),
     summary=body("name"),
 )
@@ -187,15 +181,13 @@ WORKOS = Provider(
         Hmac(
             signed=template("{ts}.{body}"),
             place=InHeader("WorkOS-Signature"),
-            layout=Items(
-                separator=b",", equals=b"=", sig=b"v1", ts=b"t", emit=b"t={ts}, v1={sig}", trim=True
-            ),
+            layout=Items(separator=b",", equals=b"=", sig=b"v1", ts=b"t", emit=b"t={ts}, v1={sig}", trim=True),
             time=Time(unit="ms", past=180, future=180),
         ),
     ),
     event_type=body("event"),
     idempotency_key=body("id"),
-    summary=first(body("data", "email"), body("data", "name"), body("data", "id")),
+    summary=first_of(body("data", "email"), body("data", "name"), body("data", "id")),
 )
 
 AUTH0 = Provider(
@@ -209,10 +201,10 @@ AUTH0 = Provider(
         "Set AUTH0_LOG_STREAM_TOKEN to the same token.",
     ),
     secret_env=("AUTH0_LOG_STREAM_TOKEN",),
-    schemes=(Token(place=InHeader("Authorization")),),
+    schemes=(SharedToken(place=InHeader("Authorization")),),
     event_type=body(0, "data", "type"),
     items=LIST,
-    idempotency_key=each((), ("log_id",)),
+    idempotency_key=each_item((), ("log_id",)),
     summary=body(0, "data", "user_name"),
 )
 

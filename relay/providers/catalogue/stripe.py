@@ -1,6 +1,6 @@
 """Stripe: `t=...,v1=...`, limited in age towards the past only."""
 
-from relay.providers.provider import Provider, body, first, joined, money, short
+from relay.providers.provider import Provider, body, first_of, format_amount, join, short_id
 from relay.providers.schemes import Hmac, InHeader, Items, Time, template
 
 _OBJECT = ("data", "object")
@@ -31,10 +31,10 @@ STRIPE = Provider(
     ),
     event_type=body("type"),
     idempotency_key=body("id"),
-    summary=joined(
+    summary=join(
         " · ",
-        money(
-            first(
+        format_amount(
+            first_of(
                 body(*_OBJECT, "amount"),
                 body(*_OBJECT, "amount_total"),
                 body(*_OBJECT, "amount_due"),
@@ -42,7 +42,7 @@ STRIPE = Provider(
             ),
             body(*_OBJECT, "currency"),
         ),
-        short(first(body(*_OBJECT, "id"), body("related_object", "id"))),
+        short_id(first_of(body(*_OBJECT, "id"), body("related_object", "id"))),
     ),
     companions=(
         ("User-Agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)"),

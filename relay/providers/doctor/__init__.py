@@ -1,6 +1,21 @@
 """Why a signature failed: hypotheses tried in turn, each a small function, none in the way of a request."""
 
-from relay.providers.doctor.case import Case, Compared, Diagnosis, Finding, Known, Tried
-from relay.providers.doctor.examine import diagnose
+from relay.providers.doctor.case import (
+    ComparedSignature,
+    Diagnosis,
+    KnownSecret,
+    SignatureCase,
+    SignatureFinding,
+    TriedVariant,
+)
+from relay.providers.doctor.diagnosis import diagnose
 
-__all__ = ["Case", "Compared", "Diagnosis", "Finding", "Known", "Tried", "diagnose"]
+__all__ = [
+    "ComparedSignature",
+    "Diagnosis",
+    "KnownSecret",
+    "SignatureCase",
+    "SignatureFinding",
+    "TriedVariant",
+    "diagnose",
+]

@@ -6,66 +6,72 @@ from itertools import product
 from urllib.parse import unquote, urlsplit
 
 from relay.model.event import Capture
-from relay.model.text import printable
-from relay.providers.doctor.bench import Bench, leaves
-from relay.providers.doctor.case import Case, Finding, name_of
-from relay.providers.schemes.urls import address
+from relay.model.text import escape_unprintable
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
+from relay.providers.doctor.variant_tester import VariantTester, list_schemes
+from relay.providers.schemes.content import sender_address
 
 _KIND = "Other addresses"
-_MOST = 600
+_MAX_ADDRESSES = 600
 # Where proxies that rewrite the path write down what was called: nginx, Traefik, Envoy and IIS.
-_ORIGINAL = ("X-Original-URI", "X-Forwarded-Uri", "X-Envoy-Original-Path", "X-Original-URL", "X-Rewrite-URL")
+_ORIGINAL_URL_HEADERS = (
+    "X-Original-URI",
+    "X-Forwarded-Uri",
+    "X-Envoy-Original-Path",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+)
 
 
-def other_address(bench: Bench) -> Iterator[Finding]:
+def try_other_addresses(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try the addresses the sender may have called, where the scheme signs the address."""
     case = bench.case
-    if not signs_url(case):
+    if not is_address_signed(case):
         return
-    checked = address(case.capture)
-    for number, url in enumerate(addresses(case)):
-        if number >= _MOST:
+    checked = sender_address(case.capture)
+    for number, url in enumerate(list_addresses(case)):
+        if number >= _MAX_ADDRESSES:
             return
         for secret in bench.own:
-            if url != checked and bench.fits(secret, _KIND, capture=_at(case, url)):
-                yield _finding(case, name_of(secret), url, checked)
+            if url != checked and bench.fits(secret, _KIND, capture=_with_url(case, url)):
+                yield _build_finding(case, format_secret_name(secret), url, checked)
                 return
 
 
-def addresses(case: Case) -> Iterator[str]:
+def list_addresses(case: SignatureCase) -> Iterator[str]:
     """Return the addresses a sender may have called, the likeliest first."""
     yield from case.urls
-    given = urlsplit(address(case.capture))
-    hosts = dict.fromkeys(filter(None, (given.netloc, *_hosts(case))))
-    ported = dict.fromkeys(name for host in hosts for name in _ports(host, given.scheme))
-    paths = dict.fromkeys((given.path, *_paths(case, given.path)))
+    given = urlsplit(sender_address(case.capture))
+    hosts = dict.fromkeys(filter(None, (given.netloc, *_list_hosts(case))))
+    ported = dict.fromkeys(name for host in hosts for name in _list_ports(host, given.scheme))
+    paths = dict.fromkeys((given.path, *_list_paths(case, given.path)))
     queries = dict.fromkeys((given.query, case.capture.query, "", unquote(given.query)))
     schemes = dict.fromkeys((given.scheme, "https", "http"))
     for path, query, scheme, host in product(paths, queries, schemes, ported):
         yield f"{scheme}://{host}{path}{f'?{query}' if query else ''}"
 
 
-def _hosts(case: Case) -> tuple[str, ...]:
+def _list_hosts(case: SignatureCase) -> tuple[str, ...]:
     capture = case.capture
     named = [capture.header(name) or "" for name in ("X-Forwarded-Host", "X-Original-Host", "Host")]
     known = [urlsplit(url).netloc for url in (case.base, case.source.public_url or "", *case.urls)]
     return tuple(host.partition(",")[0].strip() for host in (*named, *known))
 
 
-def _ports(host: str, scheme: str) -> tuple[str, ...]:
+def _list_ports(host: str, scheme: str) -> tuple[str, ...]:
     bare, colon, port = host.rpartition(":")
     if not colon or not port.isdigit():
         return (host, f"{host}:{443 if scheme == 'https' else 80}")
     return (host, bare)
 
 
-def _paths(case: Case, path: str) -> tuple[str, ...]:
+def _list_paths(case: SignatureCase, path: str) -> tuple[str, ...]:
     """Return the path with and without its slash, its escapes, and the part that a proxy may have put before it."""
     toggled = path.removesuffix("/") if path.endswith("/") else f"{path}/"
     forwarded = case.capture.header("X-Forwarded-Prefix") or ""
     rest = path.removeprefix("/webhooks")
     name = f"/{path.rstrip('/').rpartition('/')[2]}"
-    called = (case.capture.header(header) or "" for header in _ORIGINAL)
+    called = (case.capture.header(header) or "" for header in _ORIGINAL_URL_HEADERS)
     return (
         toggled,
         *(urlsplit(url).path for url in called if url.startswith(("/", "http"))),
@@ -80,38 +86,37 @@ def _paths(case: Case, path: str) -> tuple[str, ...]:
     )
 
 
-def signs_url(case: Case) -> bool:
+def is_address_signed(case: SignatureCase) -> bool:
     """Say whether a signature of the source covers the address that was called."""
     return any(
-        bool(getattr(getattr(leaf, "signed", None), "uses_address", False))
-        for leaf in leaves(case.source.scheme)
+        bool(getattr(getattr(leaf, "signed", None), "uses_address", False)) for leaf in list_schemes(case.source.scheme)
     )
 
 
-def _at(case: Case, url: str) -> Capture:
+def _with_url(case: SignatureCase, url: str) -> Capture:
     return dataclasses.replace(case.capture, url=url)
 
 
-def _finding(case: Case, secret: str, signed: str, checked: str) -> Finding:
-    return Finding(
+def _build_finding(case: SignatureCase, secret: str, signed: str, checked: str) -> SignatureFinding:
+    return SignatureFinding(
         cause="url_differs",
-        title=f"Signed for another URL: {_difference(signed, checked)}",
-        sentence=f"The signature fits {secret} for {printable(signed, 300)}, and relay checked "
-        f"{printable(checked, 300)}.",
+        title=f"Signed for another URL: {_describe_difference(signed, checked)}",
+        sentence=f"The signature fits {secret} for {escape_unprintable(signed, 300)}, and relay checked "
+        f"{escape_unprintable(checked, 300)}.",
         fix=f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
-        line=f'public_url = "{printable(_without_below(case, signed), 300)}"',
+        line=f'public_url = "{escape_unprintable(_strip_below(case, signed), 300)}"',
         certain=True,
     )
 
 
-def _without_below(case: Case, signed: str) -> str:
+def _strip_below(case: SignatureCase, signed: str) -> str:
     """Return the address of the source itself where the one that was signed lies below it."""
     bare, root = signed.partition("?")[0], case.source.path.rstrip("/")
     below = case.capture.path.removeprefix(root) if case.capture.path.startswith(root + "/") else ""
     return bare.removesuffix(below) if below != "/" else bare
 
 
-def _difference(signed: str, checked: str) -> str:
+def _describe_difference(signed: str, checked: str) -> str:
     one, other = urlsplit(signed), urlsplit(checked)
     parts = (
         ("the protocol", one.scheme, other.scheme),

@@ -10,21 +10,23 @@ from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 from relay.model.payload import PayloadError, parse_json
-from relay.model.text import printable
-from relay.providers.doctor.bench import Bench, with_body
-from relay.providers.doctor.case import Finding, name_of
-from relay.providers.doctor.reserialised import LIMIT, form_bodies, json_bodies
-from relay.providers.doctor.symptoms import completions
+from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
+from relay.providers.doctor.serialization import MAX_BODY, list_form_variants, list_json_variants
+from relay.providers.doctor.symptoms import complete_json
+from relay.providers.doctor.variant_tester import VariantTester, list_schemes, replace_body
+from relay.providers.schemes import InEach, InForm, InJson, Sns, choose_scheme
 
 _BOM = b"\xef\xbb\xbf"
-_UNPACKED = 4_000_000  # bytes that a packed body may become
-_PACKED = 200_000  # bytes up to which a body is packed or escaped again
-_CLOSINGS = 8
+_MAX_UNPACKED = 4_000_000  # bytes that a packed body may become
+_MAX_PACKED = 200_000  # bytes up to which a body is packed or escaped again
+_MAX_COMPLETIONS = 8
 _ENVELOPES = ("body", "rawbody", "raw_body", "payload", "data", "message", "content", "event", "raw")
 _CHARSETS = ("latin-1", "cp1252", "utf-16")
 
 
-class Change(NamedTuple):
+class BodyVariant(NamedTuple):
     """A body as it may have been sent: the kind for the table, what happened to it, and its bytes."""
 
     kind: str
@@ -32,24 +34,25 @@ class Change(NamedTuple):
     body: bytes
 
 
-def changed(bench: Bench) -> Iterator[Finding]:
+def try_body_variants(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try the body as it may have been sent, with every secret of the source."""
     received = bench.case.capture.body
     seen = {received}
     coding = (bench.case.capture.header("Content-Encoding") or "").strip().lower()
-    for change in chain(_repacked(received, coding), changes(received, is_form=_is_form(bench))):
+    for change in chain(_compression_variants(received, coding), list_body_variants(received, is_form=_is_form(bench))):
         if bench.is_late():
             return
         if change.body in seen:
             continue
         seen.add(change.body)
         for secret in bench.own:
-            if bench.fits(secret, change.kind, capture=with_body(bench.case.capture, change.body)):
-                yield Finding(
+            if bench.fits(secret, change.kind, capture=replace_body(bench.case.capture, change.body)):
+                yield SignatureFinding(
                     cause="body_changed",
                     title=f"The body changed before it reached relay: {change.happened}",
-                    sentence=f"The signature fits {name_of(secret)} with {len(change.body):,} bytes; {len(received):,} "
-                    f"arrived. {_difference(change.body, received)}",
+                    sentence=f"The signature fits {format_secret_name(secret)} with {len(change.body):,} "
+                    f"bytes; {len(received):,} "
+                    f"arrived. {_describe_difference(change.body, received)}",
                     fix="Let whatever stands between the provider and relay pass the body on byte for byte: no parsed "
                     "JSON, no other encoding.",
                     certain=True,
@@ -57,119 +60,173 @@ def changed(bench: Bench) -> Iterator[Finding]:
                 return
 
 
-def changes(body: bytes, *, is_form: bool = False) -> Iterator[Change]:
+def list_body_variants(body: bytes, *, is_form: bool = False) -> Iterator[BodyVariant]:
     """Return a body as it may have been before something changed it, the likeliest change first."""
-    yield from _ends(body)
-    yield from _packing(body)
-    yield from _wrapped(body)
-    for name, form in form_bodies(body) if is_form else ():
-        yield Change("Form re-encoded", f"form re-encoded, sent with {name}", form)
-    for name, text in json_bodies(body):
-        yield Change("JSON re-serialised", f"re-serialised JSON, sent {name}", text)
-    yield from _letters(body)
+    yield from _end_variants(body)
+    yield from _packing_variants(body)
+    yield from _envelope_variants(body)
+    for name, form in list_form_variants(body) if is_form else ():
+        yield BodyVariant("Form re-encoded", f"form re-encoded, sent with {name}", form)
+    for name, text in list_json_variants(body):
+        yield BodyVariant("JSON re-serialised", f"re-serialised JSON, sent {name}", text)
+    yield from _charset_variants(body)
 
 
-def _ends(body: bytes) -> Iterator[Change]:
+def _end_variants(body: bytes) -> Iterator[BodyVariant]:
     kind = "Ends and line breaks"
     for end, name in ((b"\n", "newline"), (b"\r\n", "CRLF")):
-        yield Change(kind, f"its trailing {name} was removed", body + end)
+        yield BodyVariant(kind, f"its trailing {name} was removed", body + end)
     stripped = body.rstrip(b"\r\n")
     if stripped != body:
-        yield Change(kind, "a trailing newline was added", stripped)
-        yield Change(kind, "a trailing newline was added", body.removesuffix(b"\n"))
-        yield Change(kind, "its trailing CRLF became a newline", stripped + b"\r\n")
-        yield Change(kind, "its trailing newline became CRLF", stripped + b"\n")
+        yield BodyVariant(kind, "a trailing newline was added", stripped)
+        yield BodyVariant(kind, "a trailing newline was added", body.removesuffix(b"\n"))
+        yield BodyVariant(kind, "its trailing CRLF became a newline", stripped + b"\r\n")
+        yield BodyVariant(kind, "its trailing newline became CRLF", stripped + b"\n")
     if b"\n" in body:
         unix = body.replace(b"\r\n", b"\n")
-        yield Change(kind, "line breaks changed from LF to CRLF", unix)
-        yield Change(kind, "line breaks changed from CRLF to LF", unix.replace(b"\n", b"\r\n"))
-    yield Change(kind, "a byte order mark was added", body.removeprefix(_BOM))
-    yield Change(kind, "its byte order mark was removed", _BOM + body)
-    yield Change(kind, "spaces around it were added", body.strip())
+        yield BodyVariant(kind, "line breaks changed from LF to CRLF", unix)
+        yield BodyVariant(kind, "line breaks changed from CRLF to LF", unix.replace(b"\n", b"\r\n"))
+    yield BodyVariant(kind, "a byte order mark was added", body.removeprefix(_BOM))
+    yield BodyVariant(kind, "its byte order mark was removed", _BOM + body)
+    yield BodyVariant(kind, "spaces around it were added", body.strip())
 
 
-def _packing(body: bytes) -> Iterator[Change]:
+def _packing_variants(body: bytes) -> Iterator[BodyVariant]:
     kind = "Packing"
     for name, window in (("gzip", 31), ("deflate", 15)):
-        unpacked = _unpack(body, window)
+        unpacked = _decompress(body, window)
         if unpacked is not None:
-            yield Change(kind, f"it was packed with {name}", unpacked)
-    if len(body) <= LIMIT and body:
+            yield BodyVariant(kind, f"it was packed with {name}", unpacked)
+    if len(body) <= MAX_BODY and body:
         try:
-            yield Change(kind, "it was encoded as base64", b64decode(body, validate=True))
+            yield BodyVariant(kind, "it was encoded as base64", b64decode(body, validate=True))
         except ValueError:
             return
 
 
-def _wrapped(body: bytes) -> Iterator[Change]:
+def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
     """Return the body inside an envelope (an API gateway's event), or the envelope it was taken from."""
     kind = "Envelopes"
-    if len(body) > LIMIT:
+    if len(body) > MAX_BODY:
         return
     try:
         value = parse_json(body)
     except PayloadError:
-        for inner in islice(completions(body), _CLOSINGS):
-            yield Change("Body cut short", "its end was cut off", inner)
+        for inner in islice(complete_json(body), _MAX_COMPLETIONS):
+            yield BodyVariant("Body cut short", "its end was cut off", inner)
         return
     # GitHub and Slack send JSON in a field of a form; what takes it out breaks the signature.
-    for written in (quote_plus(body), quote(body, safe="")) if len(body) <= _PACKED else ():
-        yield Change(kind, "its JSON was taken out of the form field payload", f"payload={written}".encode())
+    for written in (quote_plus(body), quote(body, safe="")) if len(body) <= _MAX_PACKED else ():
+        yield BodyVariant(kind, "its JSON was taken out of the form field payload", f"payload={written}".encode())
     for name, text in value.items() if isinstance(value, dict) else ():
         if name.lower() in _ENVELOPES and isinstance(text, str):
-            yield Change(
+            yield BodyVariant(
                 kind,
-                f"it was put into the field {printable(name)} of another",
+                f"it was put into the field {escape_unprintable(name)} of another",
                 text.encode("utf-8", "surrogatepass"),
             )
             with suppress(ValueError):
-                yield Change(
+                yield BodyVariant(
                     kind,
-                    f"it was put into the field {printable(name)} of another",
+                    f"it was put into the field {escape_unprintable(name)} of another",
                     b64decode(text, validate=True),
                 )
 
 
-def _repacked(body: bytes, coding: str) -> Iterator[Change]:
+def _compression_variants(body: bytes, coding: str) -> Iterator[BodyVariant]:
     """Return the body packed as senders pack it, where only its header says still that it was."""
-    if coding not in ("gzip", "x-gzip", "deflate") or len(body) > _PACKED or not body:
+    if coding not in ("gzip", "x-gzip", "deflate") or len(body) > _MAX_PACKED or not body:
         return
     happened = f"it was unpacked, and Content-Encoding still says {coding}"
     for level in (6, 9, 1, *(2, 3, 4, 5, 7, 8)):
         if coding == "deflate":
-            yield Change("Packing", happened, zlib.compress(body, level))
+            yield BodyVariant("Packing", happened, zlib.compress(body, level))
             continue
         made = gzip.compress(body, level, mtime=0)
         for system in (made[9], 255, 3, 0, 19):
             for extra in {made[8], 0, 2, 4}:
-                yield Change("Packing", happened, made[:8] + bytes((extra, system)) + made[10:])
+                yield BodyVariant("Packing", happened, made[:8] + bytes((extra, system)) + made[10:])
 
 
-def _unpack(body: bytes, window: int) -> bytes | None:
+def _decompress(body: bytes, window: int) -> bytes | None:
     unpacker = zlib.decompressobj(window)
     try:
-        unpacked = unpacker.decompress(body, _UNPACKED)
+        unpacked = unpacker.decompress(body, _MAX_UNPACKED)
     except zlib.error:
         return None
     return unpacked if unpacker.eof else None
 
 
-def _letters(body: bytes) -> Iterator[Change]:
-    if body.isascii() or len(body) > LIMIT:
+def _charset_variants(body: bytes) -> Iterator[BodyVariant]:
+    if body.isascii() or len(body) > MAX_BODY:
         return
     for charset in _CHARSETS:
         with suppress(UnicodeError):
-            yield Change("Charset", f"charset changed from {charset} to UTF-8", body.decode().encode(charset))
+            yield BodyVariant("Charset", f"charset changed from {charset} to UTF-8", body.decode().encode(charset))
         with suppress(UnicodeError):
-            yield Change("Charset", f"charset changed from UTF-8 to {charset}", body.decode(charset).encode())
+            yield BodyVariant("Charset", f"charset changed from UTF-8 to {charset}", body.decode(charset).encode())
 
 
-def _is_form(bench: Bench) -> bool:
+def _is_form(bench: VariantTester) -> bool:
     return bench.case.capture.content_type == "application/x-www-form-urlencoded"
 
 
-def _difference(sent: bytes, received: bytes) -> str:
+def _describe_difference(sent: bytes, received: bytes) -> str:
     # Positions only: the bytes themselves stand in the Payload tab.
     length = min(len(sent), len(received))
     at = next((index for index in range(length) if sent[index] != received[index]), length)
     return f"They differ from byte {at + 1:,} on."
+
+
+def try_earlier_bodies(bench: VariantTester) -> Iterator[SignatureFinding]:
+    """Try the bodies of earlier events under the headers of this one."""
+    if _is_signature_in_body(bench):
+        # An earlier body would bring its own signature along, and fit whatever the headers are.
+        return
+    for number, body in bench.case.recent:
+        for secret in bench.own:
+            if body != bench.case.capture.body and bench.fits(
+                secret, "Bodies of earlier events", capture=replace_body(bench.case.capture, body)
+            ):
+                yield _explain_damage(bench.case, secret, number, body) or SignatureFinding(
+                    cause="signature_of_another_event",
+                    title=f"This is the signature of event {number}",
+                    sentence=f"The headers fit {format_secret_name(secret)} with the body of event "
+                    f"{number}, not with this body.",
+                    fix="Whatever sent this put an old signature on another body: sign every request anew, or use",
+                    line=f"relay replay {number}",
+                    certain=True,
+                )
+                return
+
+
+def _is_signature_in_body(bench: VariantTester) -> bool:
+    schemes = list_schemes(bench.case.source.scheme)
+    chosen = choose_scheme(schemes, bench.case.capture, bench.own) if schemes else None
+    return isinstance(chosen, Sns) or isinstance(getattr(chosen, "place", None), InJson | InEach | InForm)
+
+
+def _explain_damage(case: SignatureCase, secret: Secret, number: int, body: bytes) -> SignatureFinding | None:
+    """Return how this body came about from an earlier one that arrived whole; None where it is another one."""
+    received = case.capture.body
+    fits = f"The signature fits {format_secret_name(secret)} with the body of event {number}"
+    if not received:
+        cause, title = "body_empty", "The body is empty"
+        sentence = f"{fits}, which has {len(body):,} bytes; none of them arrived with this request."
+        fix = "Let whatever stands between the provider and relay pass the body on; a body can be read once only."
+    elif body.startswith(received):
+        cause, title = "body_cut", "The body was cut short"
+        sentence = f"{fits}, which has {len(body):,} bytes; the first {len(received):,} of them arrived."
+        fix = "Look for a limit on the size of bodies in whatever stands between the provider and relay."
+    elif _is_same_content(case, body):
+        cause, title = ("body_changed", "The body changed before it reached relay: it was read and written anew")
+        sentence = f"{fits}, which holds the same values in another order or spelling."
+        fix = "Let whatever stands between the provider and relay pass the body on byte for byte: no parsed JSON."
+    else:
+        return None
+    return SignatureFinding(cause=cause, title=title, sentence=sentence, fix=fix, certain=True)
+
+
+def _is_same_content(case: SignatureCase, body: bytes) -> bool:
+    value = case.capture.payload.value
+    return value is not None and value == replace_body(case.capture, body).payload.value

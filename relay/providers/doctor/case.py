@@ -12,7 +12,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownSecret:
     """A secret within reach that the source does not check with.
 
     `source` is the one that does; "" means that it only lies in the environment.
@@ -23,7 +23,7 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class SignatureCase:
     """A stored request, with everything that may explain its signature.
 
     `sender` is the provider the event is ascribed to. `urls` are further addresses the sender may
@@ -35,7 +35,7 @@ class Case:
     source: Source
     reason: str = ""
     sender: Provider | None = None
-    others: tuple[Known, ...] = ()
+    others: tuple[KnownSecret, ...] = ()
     urls: tuple[str, ...] = ()
     base: str = ""
     recent: tuple[tuple[int, bytes], ...] = ()
@@ -55,7 +55,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class SignatureFinding:
     """One cause: a code, a title, the evidence in a sentence, what to do, and the line to copy.
 
     `certain` says that a variant matched, so that nothing else need be looked for.
@@ -70,7 +70,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
+class TriedVariant:
     """One secret with one kind of variant, and whether any of that kind matched."""
 
     secret: str
@@ -79,7 +79,7 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class ComparedSignature:
     """The signature that one secret gives; None where only the provider could make it.
 
     `tail` is how the secret ends, for comparing with what the provider shows; "" for a short one.
@@ -100,19 +100,19 @@ class Diagnosis:
     """
 
     verification: Verification
-    findings: tuple[Finding, ...] = ()
-    tried: tuple[Tried, ...] = ()
+    findings: tuple[SignatureFinding, ...] = ()
+    tried: tuple[TriedVariant, ...] = ()
     received: tuple[str, ...] = ()
-    compared: tuple[Compared, ...] = ()
+    compared: tuple[ComparedSignature, ...] = ()
     cut: bool = False
 
 
-def name_of(secret: Secret) -> str:
+def format_secret_name(secret: Secret) -> str:
     """Return what a person calls a secret: the variable alone where it lies in the environment."""
     return secret.reference.removeprefix("env:") or "the secret"
 
 
-def where_of(secret: Secret) -> str:
+def describe_secret_place(secret: Secret) -> str:
     """Return where a secret can be changed."""
     places = {"env": ".env or the environment", "vault": "the vault"}
     return places.get(secret.reference.partition(":")[0], "its place")

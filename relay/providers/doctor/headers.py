@@ -6,44 +6,42 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from relay.model.event import Capture, Check, Verification
-from relay.model.text import printable
-from relay.providers.doctor.bench import Bench, header_names, leaves
-from relay.providers.doctor.case import Case, Finding, name_of
+from relay.model.text import escape_unprintable
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
+from relay.providers.doctor.variant_tester import VariantTester, list_header_names, list_schemes
 from relay.providers.schemes import body_hmac
-from relay.providers.schemes.splice import with_header
+from relay.providers.schemes.locations import with_header
 
 _SHA1 = "SHA-1"
-_MOST_HEADERS = 60
-_LEAST_SIGNATURE, _MOST_SIGNATURE = 16, 1000  # characters of a header that may be a signature
+_MAX_HEADERS = 60
+_MIN_SIGNATURE, _MAX_SIGNATURE = 16, 1000  # characters of a header that may be a signature
 _LEGACY = {
     "x-hub-signature-256": ("X-Hub-Signature", _SHA1),
     "x-hubspot-signature-v3": ("X-HubSpot-Signature", "the first versions"),
     "webhook-signature": ("X-Gitlab-Token", "a plain token"),
 }
-_KIND = "Signature header mended"
+_VARIANT_KIND = "Signature header mended"
 
 
-class Mending(NamedTuple):
+class HeaderVariant(NamedTuple):
     """A header value as it may have been sent, and what happened to it."""
 
     value: str
     happened: str
 
 
-def legacy(bench: Bench) -> Iterator[Finding]:
+def find_legacy_signature(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Say when only the older signature of the provider came, and whether it is right."""
     case = bench.case
-    for name in _missing(case):
+    for name in _missing_headers(case):
         old, kind = _LEGACY.get(name.lower(), ("", ""))
         value = case.capture.header(old) if old else None
         if value is None:
             continue
         older = body_hmac(old, algo="sha1", prefix="sha1=") if kind == _SHA1 else None
-        fits = next(
-            (secret for secret in bench.own if older and bench.fits(secret, kind, scheme=older)), None
-        )
-        fit = f" It fits {name_of(fits)}, so the secret is right." if fits else ""
-        yield Finding(
+        fits = next((secret for secret in bench.own if older and bench.fits(secret, kind, scheme=older)), None)
+        fit = f" It fits {format_secret_name(fits)}, so the secret is right." if fits else ""
+        yield SignatureFinding(
             cause="signature_missing",
             title=f"Only the {kind} signature came: {name} is missing",
             sentence=f"Only {old} came, which is {kind} and does not count.{fit} An old server sends nothing else, or "
@@ -54,34 +52,35 @@ def legacy(bench: Bench) -> Iterator[Finding]:
         return
 
 
-def elsewhere(bench: Bench) -> Iterator[Finding]:
+def try_other_headers(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try every other header as the signature's, where that one is missing."""
     case = bench.case
-    for name in _missing(case):
-        for other, value in case.capture.headers[:_MOST_HEADERS]:
-            if not _LEAST_SIGNATURE <= len(value) <= _MOST_SIGNATURE:
+    for name in _missing_headers(case):
+        for other, value in case.capture.headers[:_MAX_HEADERS]:
+            if not _MIN_SIGNATURE <= len(value) <= _MAX_SIGNATURE:
                 continue
-            for mending in (Mending(value, ""), *mendings(value)):
+            for mending in (HeaderVariant(value, ""), *list_header_variants(value)):
                 for secret in bench.own:
                     moved = with_header(case.capture, (name,), mending.value)
                     if bench.fits(secret, "Other headers", capture=moved):
-                        yield _moved(case, name, other, name_of(secret))
+                        yield _explain_moved_signature(case, name, other, format_secret_name(secret))
                         return
 
 
-def repeated(bench: Bench) -> Iterator[Finding]:
+def try_repeated_headers(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try each value of a signature header that came more than once, or was joined of several."""
     case = bench.case
-    name = next(iter(header_names(case.source.scheme)), "")
+    name = next(iter(list_header_names(case.source.scheme)), "")
     values = case.capture.header_values(name) if name else ()
     parts = [part.strip() for value in values for part in (value, *value.split(","), *value.split(", "))]
     for part in dict.fromkeys(parts) if len(values) > 1 or "," in "".join(values) else ():
         for secret in bench.own:
-            if bench.fits(secret, _KIND, capture=with_header(case.capture, (name,), part)):
-                yield Finding(
+            if bench.fits(secret, _VARIANT_KIND, capture=with_header(case.capture, (name,), part)):
+                yield SignatureFinding(
                     cause="header_repeated",
                     title=f"{name} came more than once, with different values",
-                    sentence=f"One of them fits {name_of(secret)}. relay takes a request only where they agree, for "
+                    sentence=f"One of them fits {format_secret_name(secret)}. relay takes a request only "
+                    f"where they agree, for "
                     "the app may read another one.",
                     fix=f"Let {name} be sent once: something between {case.title} and relay adds one of its own.",
                     certain=True,
@@ -89,57 +88,57 @@ def repeated(bench: Bench) -> Iterator[Finding]:
                 return
 
 
-def other_id(bench: Bench) -> Iterator[Finding]:
+def try_other_ids(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try other ids of the request, where the signature covers one."""
     case = bench.case
-    for leaf in leaves(case.source.scheme):
+    for leaf in list_schemes(case.source.scheme):
         place = getattr(leaf, "ident", None)
         if place is None:
             continue
-        for name, value in case.capture.headers[:_MOST_HEADERS]:
+        for name, value in case.capture.headers[:_MAX_HEADERS]:
             if "id" not in name.lower() or not value:
                 continue
             for secret in bench.own:
-                if bench.fits(
-                    secret, "Other ids", capture=place.write(case.capture, value.encode("latin-1"))
-                ):
-                    yield Finding(
+                if bench.fits(secret, "Other ids", capture=place.write(case.capture, value.encode("latin-1"))):
+                    yield SignatureFinding(
                         cause="id_replaced",
                         title=f"{place.title} is not the id that was signed",
-                        sentence=f"The signature fits {name_of(secret)} with the id in {printable(name, 60)}.",
+                        sentence=f"The signature fits {format_secret_name(secret)} with the id in "
+                        f"{escape_unprintable(name, 60)}.",
                         fix=f"Let {place.title} through as {case.title} sends it.",
                         certain=True,
                     )
                     return
 
 
-def _moved(case: Case, name: str, other: str, secret: str) -> Finding:
-    return Finding(
+def _explain_moved_signature(case: SignatureCase, name: str, other: str, secret: str) -> SignatureFinding:
+    return SignatureFinding(
         cause="header_renamed",
-        title=f"The signature came as {printable(other, 60)} instead of {name}",
+        title=f"The signature came as {escape_unprintable(other, 60)} instead of {name}",
         sentence=f"Its value fits {secret}: the sender, or something between it and relay, uses another header.",
         fix=f"Let the signature come as {name}."
         if case.source.provider != "custom"
         else f"Correct [sources.{case.source.name}.signature], and restart relay:",
-        line=f'header = "{printable(other, 60)}"' if case.source.provider == "custom" else "",
+        line=f'header = "{escape_unprintable(other, 60)}"' if case.source.provider == "custom" else "",
         certain=True,
     )
 
 
-def renamed(bench: Bench) -> Iterator[Finding]:
+def try_similar_headers(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try a header of nearly the same name, where the signature's own is missing."""
     case = bench.case
-    for name in _missing(case):
+    for name in _missing_headers(case):
         for other, value in case.capture.headers:
-            if not _alike(name, other):
+            if not _is_similar(name, other):
                 continue
             mended = with_header(case.capture, (name,), value)
             for secret in bench.own:
                 if bench.fits(secret, "Header of a similar name", capture=mended):
-                    yield Finding(
+                    yield SignatureFinding(
                         cause="header_renamed",
-                        title=f"The signature came as {printable(other, 60)} instead of {name}",
-                        sentence=f"Its value fits {name_of(secret)}: something between {case.title} and relay renames "
+                        title=f"The signature came as {escape_unprintable(other, 60)} instead of {name}",
+                        sentence=f"Its value fits {format_secret_name(secret)}: something between "
+                        f"{case.title} and relay renames "
                         "headers.",
                         fix=f"Let whatever stands between pass the header {name} on under its own name.",
                         certain=True,
@@ -147,56 +146,54 @@ def renamed(bench: Bench) -> Iterator[Finding]:
                     return
 
 
-def missing(case: Case, verification: Verification) -> Iterator[Finding]:
+def explain_missing_signature(case: SignatureCase, verification: Verification) -> Iterator[SignatureFinding]:
     """Say that there is no signature, and what came instead."""
     if verification.reason != "signature_missing":
         return
-    step = _failed(verification)
-    names = header_names(case.source.scheme)
+    step = _find_failed_check(verification)
+    names = list_header_names(case.source.scheme)
     name = next(iter(names), "the signature")
     what = step.detail if step else f"{name} is missing"
-    yield Finding(
+    yield SignatureFinding(
         cause="signature_missing",
-        title="No signature header"
-        if case.capture.header(name) is None
-        else "Part of what is signed is missing",
+        title="No signature header" if case.capture.header(name) is None else "Part of what is signed is missing",
         sentence=f"{what}: something removed it, or this is not {case.title}.",
         fix=f"Look at the Headers tab for what came, and set the secret at {case.title} if it signs only with one.",
     )
 
 
-def mended(bench: Bench) -> Iterator[Finding]:
+def try_header_variants(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try the signature header as it may have been written."""
     case = bench.case
-    name = next(iter(header_names(case.source.scheme)), "")
+    name = next(iter(list_header_names(case.source.scheme)), "")
     value = case.capture.header(name) if name else None
     if value is None:
         return
-    for mending in mendings(value):
+    for mending in list_header_variants(value):
         if mending.value == value:
             continue
         for secret in bench.own:
-            if bench.fits(secret, _KIND, capture=with_header(case.capture, (name,), mending.value)):
-                yield Finding(
+            if bench.fits(secret, _VARIANT_KIND, capture=with_header(case.capture, (name,), mending.value)):
+                yield SignatureFinding(
                     cause="header_malformed",
                     title=f"The signature header was changed: {mending.happened}",
-                    sentence=f"{name} fits {name_of(secret)} once that is undone.",
+                    sentence=f"{name} fits {format_secret_name(secret)} once that is undone.",
                     fix=f"Send {name} exactly as {case.title} writes it, and let nothing between rewrite it.",
                     certain=True,
                 )
                 return
 
 
-def malformed(case: Case, verification: Verification) -> Iterator[Finding]:
+def explain_malformed_signature(case: SignatureCase, verification: Verification) -> Iterator[SignatureFinding]:
     """Say which part of the signature cannot be read."""
     if verification.reason not in ("header_malformed", "body_malformed"):
         return
-    step = _failed(verification)
+    step = _find_failed_check(verification)
     in_body = verification.reason == "body_malformed"
-    name = next(iter(header_names(case.source.scheme)), "")
-    shown = "" if in_body or not name else f" It came as: {_shown(case.capture, name)}."
+    name = next(iter(list_header_names(case.source.scheme)), "")
+    shown = "" if in_body or not name else f" It came as: {_outline_header(case.capture, name)}."
     detail = step.detail if step else "it is not in the form this provider uses"
-    yield Finding(
+    yield SignatureFinding(
         cause=verification.reason,
         title="The body lacks what is signed" if in_body else "Signature header cannot be read",
         sentence=f"{detail}.{shown}",
@@ -204,37 +201,37 @@ def malformed(case: Case, verification: Verification) -> Iterator[Finding]:
     )
 
 
-def mendings(value: str) -> Iterator[Mending]:
+def list_header_variants(value: str) -> Iterator[HeaderVariant]:
     """Return a header value as it may have been sent, the likeliest change first."""
-    yield Mending(re.sub(r"(?<!\s)\s*([,;=])\s*", r"\1", value.strip()), "spaces were put in")
-    yield Mending(value.strip("\"' "), "quotes were put around it")
-    yield Mending(unquote(value), "it was percent-encoded")
-    yield Mending(value.lower(), "its hex is in upper case")
-    yield Mending(value.replace("-", "+").replace("_", "/"), "its base64 is in the URL form")
-    yield Mending(value.replace(" ", "+"), "its plus signs became spaces")
-    yield Mending(value.replace("\\", ""), "backslashes were put in")
+    yield HeaderVariant(re.sub(r"(?<!\s)\s*([,;=])\s*", r"\1", value.strip()), "spaces were put in")
+    yield HeaderVariant(value.strip("\"' "), "quotes were put around it")
+    yield HeaderVariant(unquote(value), "it was percent-encoded")
+    yield HeaderVariant(value.lower(), "its hex is in upper case")
+    yield HeaderVariant(value.replace("-", "+").replace("_", "/"), "its base64 is in the URL form")
+    yield HeaderVariant(value.replace(" ", "+"), "its plus signs became spaces")
+    yield HeaderVariant(value.replace("\\", ""), "backslashes were put in")
     for prefix in ("sha256=", "sha1=", "v0=", "v1=", "v1,"):
         if value.startswith(prefix):
-            yield Mending(value.removeprefix(prefix), f"{prefix} was put in front")
+            yield HeaderVariant(value.removeprefix(prefix), f"{prefix} was put in front")
         else:
-            yield Mending(prefix + value, f"{prefix} in front is missing")
+            yield HeaderVariant(prefix + value, f"{prefix} in front is missing")
 
 
-def _missing(case: Case) -> tuple[str, ...]:
-    return tuple(name for name in header_names(case.source.scheme)[:1] if case.capture.header(name) is None)
+def _missing_headers(case: SignatureCase) -> tuple[str, ...]:
+    return tuple(name for name in list_header_names(case.source.scheme)[:1] if case.capture.header(name) is None)
 
 
-def _alike(name: str, other: str) -> bool:
+def _is_similar(name: str, other: str) -> bool:
     wanted, found = (re.sub(r"[^a-z0-9]", "", text.lower()) for text in (name, other))
     return name.lower() != other.lower() and (wanted in found or wanted.removeprefix("x") == found)
 
 
-def _failed(verification: Verification) -> Check | None:
+def _find_failed_check(verification: Verification) -> Check | None:
     return next((check for check in verification.checks if check.passed is False), None)
 
 
-def _shown(capture: Capture, name: str) -> str:
+def _outline_header(capture: Capture, name: str) -> str:
     # The outline alone: what stands after each name may be a signature that is still good.
     value = capture.header(name) or ""
     outline = re.sub(r"(?<![^=,; ])([\w+/.-]{5,}=*)(?![^,; ])", lambda match: f"{match[1][:2]}…", value)
-    return printable(outline, 100) or "nothing"
+    return escape_unprintable(outline, 100) or "nothing"

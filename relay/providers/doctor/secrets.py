@@ -8,15 +8,21 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from relay.model.secret import Secret
-from relay.model.text import printable
-from relay.providers.catalogue import find
-from relay.providers.doctor.bench import AS_RECEIVED, Bench
-from relay.providers.doctor.case import Case, Finding, Known, name_of, where_of
-from relay.providers.schemes import key_problem
-from relay.providers.schemes.keys import unbase64, unbase64url
+from relay.model.text import escape_unprintable
+from relay.providers.catalogue import find_provider
+from relay.providers.doctor.case import (
+    KnownSecret,
+    SignatureCase,
+    SignatureFinding,
+    describe_secret_place,
+    format_secret_name,
+)
+from relay.providers.doctor.variant_tester import AS_RECEIVED, VariantTester
+from relay.providers.schemes import find_key_problem
+from relay.providers.schemes.encoding import decode_base64, decode_base64url
 
 _PREFIXES = ("v1,whsec_", "whsec_", "whsk_", "v1,", "sha256=", "Bearer ", "bearer ")
-_ASSIGNED = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=\S)")
+_ASSIGNMENT = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=\S)")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _RETIRED = re.compile(r"(?:^|[_.-])(?:OLD|PREV|PREVIOUS|RETIRED|FORMER|LAST)(?:[_.-]|$)", re.IGNORECASE)
 _MODES = (
@@ -39,10 +45,10 @@ _OTHER_CREDENTIALS = {
 }
 
 
-_UNMARKED = "Hex without its marks"
+_WITHOUT_SEPARATORS = "Hex without its marks"
 
 
-class Spoiling(NamedTuple):
+class SecretVariant(NamedTuple):
     """A secret as it may have been meant: what was wrong with the saved one, and what mends it."""
 
     text: str
@@ -51,76 +57,74 @@ class Spoiling(NamedTuple):
     fix: str
 
 
-def spoiled(bench: Bench) -> Iterator[Finding]:
+def try_misspelt_secrets(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try every secret of the source as it may have been meant."""
     for secret in bench.own:
-        for variant in variants(secret.reveal()):
+        for variant in list_secret_variants(secret.reveal()):
             if bench.fits(Secret(secret.reference, variant.text), variant.what):
-                yield Finding(
+                yield SignatureFinding(
                     cause="secret_spoiled",
                     title=variant.title,
-                    sentence=f"The signature fits {name_of(secret)} once that is mended: {variant.what.lower()}.",
-                    fix=f"{variant.fix} in {where_of(secret)} for {name_of(secret)}, and restart relay.",
+                    sentence=f"The signature fits {format_secret_name(secret)} once that is mended: "
+                    f"{variant.what.lower()}.",
+                    fix=f"{variant.fix} in {describe_secret_place(secret)} for "
+                    f"{format_secret_name(secret)}, and restart relay.",
                     certain=True,
                 )
                 return
 
 
-def variants(text: str) -> Iterator[Spoiling]:
+def list_secret_variants(text: str) -> Iterator[SecretVariant]:
     """Return a secret as it may have been meant, the likeliest slip first; never the text itself."""
-    cleaned = [*_cleaned(text)]
-    respelt = [*_respelt(text.strip())]
-    unmarked = [one for one in respelt if one.what == _UNMARKED][:1]
+    cleaned = [*_clean_variants(text)]
+    respelt = [*_spelling_variants(text.strip())]
+    unmarked = [one for one in respelt if one.what == _WITHOUT_SEPARATORS][:1]
     seen = {text}
     for spoiling in (
         *cleaned,
         *respelt,
-        *_encoded(text),
-        *(way for one in (*cleaned[:3], *unmarked) for way in _encoded(one.text)),
+        *_encoding_variants(text),
+        *(way for one in (*cleaned[:3], *unmarked) for way in _encoding_variants(one.text)),
     ):
         if spoiling.text and spoiling.text not in seen:
             seen.add(spoiling.text)
             yield spoiling
 
 
-def _cleaned(text: str) -> Iterator[Spoiling]:
+def _clean_variants(text: str) -> Iterator[SecretVariant]:
     bare = text.strip()
     if bare != text:
         ends = "a line break" if text.strip(" \t") != bare else "extra spaces"
-        yield Spoiling(
-            bare, "Spaces around it removed", f"The saved secret has {ends}", "Save it without them"
-        )
+        yield SecretVariant(bare, "Spaces around it removed", f"The saved secret has {ends}", "Save it without them")
     unquoted = bare.strip("\"'`\u201c\u201d\u2018\u2019 ")
     if unquoted != bare:
-        yield Spoiling(
+        yield SecretVariant(
             unquoted, "Quotes removed", "The saved secret has quotes around it", "Save it without quotes"
         )
-    assigned = _ASSIGNED.match(unquoted)
+    assigned = _ASSIGNMENT.match(unquoted)
     if assigned:
         rest = unquoted[assigned.end() :].strip("\"' ")
-        yield Spoiling(
+        yield SecretVariant(
             rest, "Variable name removed", "The saved secret begins with a variable's name", "Save it alone"
         )
     for prefix in _PREFIXES:
         if unquoted.startswith(prefix):
             title = f"The saved secret has {prefix.strip()} in front, which does not belong to it"
-            yield Spoiling(
+            yield SecretVariant(
                 unquoted.removeprefix(prefix), f"{prefix.strip()} removed", title, "Save it without that"
             )
     for prefix in ("whsec_", "v1,whsec_"):
         title = f"The saved secret lacks its {prefix} in front"
-        yield Spoiling(prefix + unquoted, f"{prefix} added", title, f"Save it with {prefix}")
+        yield SecretVariant(prefix + unquoted, f"{prefix} added", title, f"Save it with {prefix}")
     decoded = unquote(unquoted)
     if decoded != unquoted:
-        yield Spoiling(
-            decoded, "Percent signs decoded", "The saved secret is percent-encoded", "Save it decoded"
-        )
+        yield SecretVariant(decoded, "Percent signs decoded", "The saved secret is percent-encoded", "Save it decoded")
     for changed, case in ((unquoted.lower(), "lower"), (unquoted.upper(), "upper")):
         title = f"The saved secret should be in {case} case"
-        yield Spoiling(changed, f"Changed to {case} case", title, "Save it exactly as the provider shows it")
+        yield SecretVariant(changed, f"Changed to {case} case", title, "Save it exactly as the provider shows it")
 
 
-def _respelt(text: str) -> Iterator[Spoiling]:
+def _spelling_variants(text: str) -> Iterator[SecretVariant]:
     """Return a secret in another spelling of its own encoding."""
     fix = "Save it exactly as the provider shows it"
     prefix = next((known for known in _PREFIXES if text.startswith(known)), "")
@@ -130,77 +134,65 @@ def _respelt(text: str) -> Iterator[Spoiling]:
         if changed != bare:
             other = "base64" if name == "base64url" else "base64url"
             title = f"The saved secret is spelt in {name}, where the provider gives {other}"
-            yield Spoiling(prefix + changed, f"Spelt in {other}", title, f"Save it in {other}")
+            yield SecretVariant(prefix + changed, f"Spelt in {other}", title, f"Save it in {other}")
     joined = re.sub(r"\s+", "", text)
-    yield Spoiling(
-        joined,
-        "Spaces inside removed",
-        "The saved secret has spaces or line breaks inside",
-        "Save it in one piece",
+    yield SecretVariant(
+        joined, "Spaces inside removed", "The saved secret has spaces or line breaks inside", "Save it in one piece"
     )
     if re.fullmatch(r"(?:0[xX])?[0-9A-Fa-f]{2}(?:[:\- ]?[0-9A-Fa-f]{2})+", bare):
         digits = re.sub(r"^0[xX]|[:\- ]", "", bare)
         for changed in (digits, digits.lower(), digits.upper()):
-            yield Spoiling(
+            yield SecretVariant(
                 prefix + changed,
-                _UNMARKED,
+                _WITHOUT_SEPARATORS,
                 "The saved secret is hex with marks in it",
                 "Save the digits alone",
             )
     for padding in ("=", "=="):
-        yield Spoiling(text + padding, "Padding added", "The saved secret lost the = at its end", fix)
-    yield Spoiling(
-        text.rstrip("="),
-        "Padding removed",
-        "The saved secret has a = at its end that does not belong there",
-        fix,
+        yield SecretVariant(text + padding, "Padding added", "The saved secret lost the = at its end", fix)
+    yield SecretVariant(
+        text.rstrip("="), "Padding removed", "The saved secret has a = at its end that does not belong there", fix
     )
-    yield Spoiling(
-        text.replace("\\n", "\n"),
-        "Line breaks put in",
-        "The saved secret has \\n in it where line breaks belong",
-        fix,
+    yield SecretVariant(
+        text.replace("\\n", "\n"), "Line breaks put in", "The saved secret has \\n in it where line breaks belong", fix
     )
     for form in ("NFC", "NFD"):
         changed = unicodedata.normalize(form, text)
-        yield Spoiling(
+        yield SecretVariant(
             changed, "Letters composed differently", "The saved secret has its accents in another form", fix
         )
 
 
-def _encoded(text: str) -> Iterator[Spoiling]:
-    for name, raw in (("base64", unbase64(text) or unbase64url(text)), ("hex", _unhex(text))):
+def _encoding_variants(text: str) -> Iterator[SecretVariant]:
+    for name, raw in (("base64", decode_base64(text) or decode_base64url(text)), ("hex", _decode_hex(text))):
         if raw:
             title, fix = f"The saved secret is still {name}", f"Save what the {name} stands for"
-            yield Spoiling(_text(raw), f"{name} decoded".capitalize(), title, fix)
+            yield SecretVariant(_decode_text(raw), f"{name} decoded".capitalize(), title, fix)
             other = "hex" if name == "base64" else "base64"
             again = raw.hex() if name == "base64" else b64encode(raw).decode()
             title = f"The saved secret is in {name}, where the provider gives {other}"
-            yield Spoiling(again, f"{name} rewritten as {other}".capitalize(), title, f"Save it in {other}")
+            yield SecretVariant(again, f"{name} rewritten as {other}".capitalize(), title, f"Save it in {other}")
     raw = text.encode("utf-8", "surrogateescape")
-    title, fix = (
-        "The saved secret was decoded, but signs as it is shown",
-        "Save it exactly as the provider shows it",
-    )
-    yield Spoiling(b64encode(raw).decode(), "Encoded as base64", title, fix)
-    yield Spoiling(raw.hex(), "Encoded as hex", title, fix)
+    title, fix = ("The saved secret was decoded, but signs as it is shown", "Save it exactly as the provider shows it")
+    yield SecretVariant(b64encode(raw).decode(), "Encoded as base64", title, fix)
+    yield SecretVariant(raw.hex(), "Encoded as hex", title, fix)
 
 
-def elsewhere(bench: Bench) -> Iterator[Finding]:
+def try_other_secrets(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try the secrets of other sources and those that only lie in the environment."""
     own = {secret.reveal() for secret in bench.own}
     for known in bench.case.others:
         if known.secret.reveal() not in own and bench.fits(known.secret, AS_RECEIVED):
-            yield _different(bench.case, known)
+            yield _explain_other_secret(bench.case, known)
             return
 
 
-def given_away(case: Case, known: Known) -> Finding | None:
+def explain_handshake_secret(case: SignatureCase, known: KnownSecret) -> SignatureFinding | None:
     """Say that a handshake brought the secret that fits; None for a secret that lies somewhere."""
     kind, _, number = known.secret.reference.partition(" ")
     if kind != "handshake":
         return None
-    provider = find(case.source.provider)
+    provider = find_provider(case.source.provider)
     variable = provider.secret_env[0] if provider and provider.secret_env else "HANDSHAKE_SECRET"
     checked = [secret.reference for secret in case.source.secrets]
     fix, line = f"Save what event {number} brought in .env, and restart relay:", f"{variable}="
@@ -208,7 +200,7 @@ def given_away(case: Case, known: Known) -> Finding | None:
         both = ", ".join(f'"{reference}"' for reference in (*checked, f"env:{variable}_2"))
         fix = f"Save what event {number} brought as {variable}_2, accept both under {case.header}, and restart relay:"
         line = f"secret = [{both}]"
-    return Finding(
+    return SignatureFinding(
         cause="secret_of_handshake",
         title=f"Signed with the secret of handshake {number}",
         sentence=f"The signature fits the secret that {case.title} gave in event {number}, and that is saved nowhere.",
@@ -218,18 +210,18 @@ def given_away(case: Case, known: Known) -> Finding | None:
     )
 
 
-def _different(case: Case, known: Known) -> Finding:
-    given = given_away(case, known)
+def _explain_other_secret(case: SignatureCase, known: KnownSecret) -> SignatureFinding:
+    given = explain_handshake_secret(case, known)
     if given is not None:
         return given
-    fitting = name_of(known.secret)
-    checked = " and ".join(name_of(secret) for secret in case.source.secrets) or "none"
+    fitting = format_secret_name(known.secret)
+    checked = " and ".join(format_secret_name(secret) for secret in case.source.secrets) or "none"
     belongs = f", the secret of source {known.source}" if known.source else ""
     references = [*(secret.reference for secret in case.source.secrets), known.secret.reference]
-    cause, title, more = _kind(case, known)
+    cause, title, more = _classify_secret(case, known)
     accept = "Accept both" if case.source.secrets else "Accept it"
     quoted = ", ".join(f'"{reference}"' for reference in references)
-    return Finding(
+    return SignatureFinding(
         cause=cause,
         title=title,
         sentence=f"The signature fits {fitting}{belongs}. Source {case.source.name} checks {checked}.{more}",
@@ -239,12 +231,12 @@ def _different(case: Case, known: Known) -> Finding:
     )
 
 
-def _kind(case: Case, known: Known) -> tuple[str, str, str]:
+def _classify_secret(case: SignatureCase, known: KnownSecret) -> tuple[str, str, str]:
     reference = known.secret.reference
     if _RETIRED.search(reference.partition(":")[2]):
         more = f" Finish the rotation at {case.title}, or accept both meanwhile."
         return "secret_retired", "Signed with a secret you replaced", more
-    mode, other = _mode(reference), {_mode(secret.reference) for secret in case.source.secrets}
+    mode, other = _find_mode(reference), {_find_mode(secret.reference) for secret in case.source.secrets}
     if mode and mode not in other and (other - {""} or mode == "test"):
         more = " The provider keeps one secret for test mode and one for live mode."
         return "secret_of_other_mode", f"Signed with the {mode} mode secret", more
@@ -253,47 +245,48 @@ def _kind(case: Case, known: Known) -> tuple[str, str, str]:
     return "secret_of_other_source", "Signed with a different secret", more
 
 
-def _mode(reference: str) -> str:
+def _find_mode(reference: str) -> str:
     return next((mode for mode, pattern in _MODES if pattern.search(reference.partition(":")[2])), "")
 
 
-def unreadable(bench: Bench) -> Iterator[Finding]:
+def explain_unreadable_secret(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Say which secrets are no key of the scheme: with them no signature ever fits, whatever was sent."""
     case = bench.case
     for secret in bench.own:
-        problem = key_problem(case.source.scheme, secret) if case.source.scheme is not None else ""
+        problem = find_key_problem(case.source.scheme, secret) if case.source.scheme is not None else ""
         if problem:
-            yield Finding(
+            yield SignatureFinding(
                 cause="secret_unreadable",
-                title=f"{name_of(secret)} {problem}",
+                title=f"{format_secret_name(secret)} {problem}",
                 sentence="So it makes no signature at all: neither the body nor the sender is to blame.",
-                fix=f"Save it in {where_of(secret)} in the form that {case.title} shows, or correct key under "
+                fix=f"Save it in {describe_secret_place(secret)} in the form that {case.title} shows, or "
+                f"correct key under "
                 f"[sources.{case.source.name}.signature], and restart relay."
                 if case.source.provider == "custom"
-                else f"Save it in {where_of(secret)} exactly as {case.title} shows it, and restart relay.",
+                else f"Save it in {describe_secret_place(secret)} exactly as {case.title} shows it, and restart relay.",
             )
             return
 
 
-def not_a_secret(bench: Bench) -> Iterator[Finding]:
+def explain_wrong_credential(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Say when what is saved is another credential of the same provider, by how it starts."""
     prefixes, what, wanted = _OTHER_CREDENTIALS.get(bench.case.source.provider, ((), "", ""))
     for secret in bench.own:
         if prefixes and secret.reveal().startswith(prefixes):
             start = next(prefix for prefix in prefixes if secret.reveal().startswith(prefix))
-            yield Finding(
+            yield SignatureFinding(
                 cause="secret_is_another_credential",
-                title=f"{name_of(secret)} holds {what}, not a signing secret",
-                sentence=f"It starts with {printable(start)}, as {what} of {bench.case.title} does.",
+                title=f"{format_secret_name(secret)} holds {what}, not a signing secret",
+                sentence=f"It starts with {escape_unprintable(start)}, as {what} of {bench.case.title} does.",
                 fix=f"Save {wanted} in its place, and restart relay:",
-                line=f"{name_of(secret)}=",
+                line=f"{format_secret_name(secret)}=",
             )
             return
 
 
-def _unhex(text: str) -> bytes:
+def _decode_hex(text: str) -> bytes:
     return bytes.fromhex(text) if _HEX.fullmatch(text) else b""
 
 
-def _text(raw: bytes) -> str:
+def _decode_text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")

@@ -4,31 +4,31 @@ from collections.abc import Iterator
 
 from relay.model.event import Capture
 from relay.model.payload import PayloadError, parse_json
-from relay.model.text import printable
-from relay.providers.doctor.bench import Bench
-from relay.providers.doctor.case import Case, Finding
-from relay.providers.doctor.order import looks_sorted, usual_orders
+from relay.model.text import escape_unprintable
+from relay.providers.doctor.case import SignatureCase, SignatureFinding
+from relay.providers.doctor.serialization import is_sorted, list_known_orders
+from relay.providers.doctor.variant_tester import VariantTester
 
 _MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _PACKINGS = ("gzip", "x-gzip", "deflate", "br", "zstd")
-_READ = 1_000_000  # bytes up to which a body is read whole
+_MAX_READ = 1_000_000  # bytes up to which a body is read whole
 _TOO_SHORT = ("Expecting", "Unterminated", "end of")
 
 
-def symptoms(bench: Bench) -> Iterator[Finding]:
+def find_symptoms(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Say what is plainly wrong with the request, the likeliest cause first; nothing here is proven by a signature."""
     case = bench.case
-    for look in (_redirected, _empty, _unpacked, _cut, _sorted):
+    for look in (_check_redirect, _check_empty, _check_unpacked, _check_cut, _check_sorted):
         found = look(case)
         if found is not None:
             yield found
 
 
-def _redirected(case: Case) -> Finding | None:
+def _check_redirect(case: SignatureCase) -> SignatureFinding | None:
     capture = case.capture
     if capture.method not in ("GET", "HEAD") or capture.body:
         return None
-    return Finding(
+    return SignatureFinding(
         cause="redirected",
         title=f"It came as {capture.method} without a body: a redirect does that",
         sentence=f"{case.title} posts its events. A redirect from http to https, or to a path with or without its last "
@@ -37,11 +37,11 @@ def _redirected(case: Case) -> Finding | None:
     )
 
 
-def _empty(case: Case) -> Finding | None:
+def _check_empty(case: SignatureCase) -> SignatureFinding | None:
     capture = case.capture
     if capture.body or capture.method in ("GET", "HEAD", "DELETE"):
         return None
-    return Finding(
+    return SignatureFinding(
         cause="body_empty",
         title="The body is empty",
         sentence="The signature covers a body, and none of it arrived: something in front of relay has read it.",
@@ -49,14 +49,14 @@ def _empty(case: Case) -> Finding | None:
     )
 
 
-def _unpacked(case: Case) -> Finding | None:
+def _check_unpacked(case: SignatureCase) -> SignatureFinding | None:
     capture = case.capture
     coding = (capture.header("Content-Encoding") or "").strip().lower()
     if coding not in _PACKINGS or not capture.body or _is_packed(coding, capture.body):
         return None
-    return Finding(
+    return SignatureFinding(
         cause="body_unpacked",
-        title=f"The body was unpacked on its way: Content-Encoding still says {printable(coding)}",
+        title=f"The body was unpacked on its way: Content-Encoding still says {escape_unprintable(coding)}",
         sentence=f"{case.title} signed the packed bytes, and what arrived is not packed.",
         fix="Let whatever stands between the provider and relay pass the body on as it is, without unpacking it.",
     )
@@ -70,22 +70,20 @@ def _is_packed(coding: str, body: bytes) -> bool:
     return not body[:64].isascii() or body[:1] == b"\x78"
 
 
-def _cut(case: Case) -> Finding | None:
+def _check_cut(case: SignatureCase) -> SignatureFinding | None:
     capture = case.capture
     size = len(capture.body)
     told = capture.header("Content-Length") or ""
     if told.isascii() and told.isdigit() and int(told[:15]) > size:
         missing = int(told[:15]) - size
-        return _cut_short(
-            case, f"Content-Length says {int(told[:15]):,} bytes, and {missing:,} of them are missing."
-        )
+        return _explain_cut(case, f"Content-Length says {int(told[:15]):,} bytes, and {missing:,} of them are missing.")
     if _is_unfinished(capture):
-        return _cut_short(case, f"It is JSON that stops in the middle, after {size:,} bytes.")
+        return _explain_cut(case, f"It is JSON that stops in the middle, after {size:,} bytes.")
     return None
 
 
-def _cut_short(case: Case, evidence: str) -> Finding:
-    return Finding(
+def _explain_cut(case: SignatureCase, evidence: str) -> SignatureFinding:
+    return SignatureFinding(
         cause="body_cut",
         title="The body was cut short",
         sentence=f"{evidence} {case.title} signed all of it.",
@@ -98,7 +96,7 @@ def _is_unfinished(capture: Capture) -> bool:
     body = capture.body.strip()
     if body[:1] not in (b"{", b"["):
         return False
-    if len(body) > _READ:
+    if len(body) > _MAX_READ:
         return body[-1:] not in (b"}", b"]")
     try:
         parse_json(body)
@@ -107,9 +105,9 @@ def _is_unfinished(capture: Capture) -> bool:
     return False
 
 
-def completions(body: bytes) -> Iterator[bytes]:
+def complete_json(body: bytes) -> Iterator[bytes]:
     """Return an unfinished JSON body with what closes it: its last bytes were cut off."""
-    brackets = _open_brackets(body) if len(body) <= _READ else None
+    brackets = _open_brackets(body) if len(body) <= _MAX_READ else None
     if brackets is None:
         return
     closed = bytes(brackets)
@@ -137,13 +135,13 @@ def _open_brackets(body: bytes) -> bytearray | None:
     return stack[::-1] if stack else None
 
 
-def _sorted(case: Case) -> Finding | None:
-    if len(case.capture.body) > _READ or not looks_sorted(case.capture.body):
+def _check_sorted(case: SignatureCase) -> SignatureFinding | None:
+    if len(case.capture.body) > _MAX_READ or not is_sorted(case.capture.body):
         return None
-    usual = [keys for order in usual_orders(case) for keys in order.values()]
+    usual = [keys for order in list_known_orders(case) for keys in order.values()]
     if all(list(keys) == sorted(keys) for keys in usual):
         return None
-    return Finding(
+    return SignatureFinding(
         cause="body_reordered",
         title="The keys of the body are in alphabetical order",
         sentence=f"{case.title} sends them in another order: something may have parsed and serialised the JSON.",

@@ -5,40 +5,45 @@ from collections.abc import Iterator
 
 from relay.model.event import Capture, Check, SignatureScheme
 from relay.model.secret import Secret
-from relay.model.text import printable
-from relay.providers.doctor.bench import AS_RECEIVED, Bench, leaves
-from relay.providers.doctor.case import Case, Finding, name_of
-from relay.providers.doctor.compare import read_signed, single_scheme
+from relay.model.text import escape_unprintable
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
+from relay.providers.doctor.variant_tester import (
+    AS_RECEIVED,
+    VariantTester,
+    find_text_scheme,
+    list_schemes,
+    read_signature,
+)
 from relay.providers.schemes import SignedText, Time
-from relay.providers.schemes.timing import STEP
+from relay.providers.schemes.timestamps import TIMESTAMP_STEP
 
-_WIDEST = 3600  # seconds around the arrival that are tried
-_FAR = 20_000  # days: 55 years, more than any event's age or any clock's error
-_FINER = (("nanoseconds", 10**12), ("microseconds", 10**9), ("milliseconds", 0))
-_DIGITS = (("milliseconds", 3), ("microseconds", 6), ("nanoseconds", 9))  # more than seconds have
-_SPARE = 600  # seconds that a proposed limit leaves
+_MAX_OFFSET = 3600  # seconds around the arrival that are tried
+_FAR_DAYS = 20_000  # days: 55 years, more than any event's age or any clock's error
+_FINER_UNITS = (("nanoseconds", 10**12), ("microseconds", 10**9), ("milliseconds", 0))
+_EXTRA_DIGITS = (("milliseconds", 3), ("microseconds", 6), ("nanoseconds", 9))  # more than seconds have
+_SPARE_SECONDS = 600  # seconds that a proposed limit leaves
 
 
-def out_of_time(bench: Bench) -> Iterator[Finding]:
+def check_age(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Say that only the age is wrong, when a secret of the source fits the request as it came."""
     for secret in bench.own:
         if bench.fits(secret, AS_RECEIVED):
-            yield from lateness(bench.case, "Signature fits, but it is", certain=True)
+            yield from explain_age(bench.case, "Signature fits, but it is", certain=True)
             return
 
 
-def replaced(bench: Bench) -> Iterator[Finding]:
+def try_other_times(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Try each second that the source's limits allow: something may have put another time into the header."""
-    scheme = single_scheme(bench)
+    scheme = find_text_scheme(bench)
     if scheme is None or scheme.time is None or scheme.time.unit != "s" or "{t" not in scheme.signed.text:
         return
-    found = read_signed(bench, any_time=True)
+    found = read_signature(bench, any_time=True)
     keys = [(secret, key) for secret in bench.own if (key := scheme.read_key(secret)) is not None]
     if found is None or not keys:
         return
     _, reading, received = found
     came, arrived = reading.ts, int(bench.case.capture.received_at.timestamp())
-    for second in _seconds(arrived, scheme.time):
+    for second in _list_seconds(arrived, scheme.time):
         reading.ts = str(second).encode()
         if bench.is_late():
             return
@@ -46,14 +51,14 @@ def replaced(bench: Bench) -> Iterator[Finding]:
             reading.secret = scheme.shared_text(key)
             fits = scheme.matches(key, scheme.content(reading), received, reading.capture)
             if bench.note(secret, "Other times", fits=fits):
-                yield _replaced(bench.case, scheme.time, secret, (came, second, arrived))
+                yield _explain_replaced_time(bench.case, scheme.time, secret, (came, second, arrived))
                 return
 
 
-def _seconds(arrived: int, time: Time) -> Iterator[int]:
+def _list_seconds(arrived: int, time: Time) -> Iterator[int]:
     """Return the seconds within the limits of a scheme, those next to the arrival first."""
     past, future = (
-        _WIDEST if limit is None else min(int(limit), _WIDEST) for limit in (time.past, time.future)
+        _MAX_OFFSET if limit is None else min(int(limit), _MAX_OFFSET) for limit in (time.past, time.future)
     )
     yield arrived
     for away in range(1, max(past, future) + 1):
@@ -63,82 +68,81 @@ def _seconds(arrived: int, time: Time) -> Iterator[int]:
             yield arrived + away
 
 
-def _replaced(case: Case, time: Time, secret: Secret, moments: tuple[bytes, int, int]) -> Finding:
+def _explain_replaced_time(
+    case: SignatureCase, time: Time, secret: Secret, moments: tuple[bytes, int, int]
+) -> SignatureFinding:
     came, signed, arrived = moments
-    finer = next((unit for unit, digits in _DIGITS if came[:-digits] == str(signed).encode()), "")
+    finer = next((unit for unit, digits in _EXTRA_DIGITS if came[:-digits] == str(signed).encode()), "")
     if finer:
-        return Finding(
+        return SignatureFinding(
             cause="timestamp_unit",
             title=f"The timestamp is in {finer}, where seconds belong",
-            sentence=f"The signature fits {name_of(secret)} for the time {signed}; what came is {printable(came, 40)}, "
+            sentence=f"The signature fits {format_secret_name(secret)} for the time {signed}; what came is "
+            f"{escape_unprintable(came, 40)}, "
             f"the same time in {finer}.",
             fix="Let the time come as it was signed: the sender writes it otherwise, or something between does.",
             certain=True,
         )
     title = time.place.title if time.place else "The time in the signature header"
-    age = (
-        f"{arrived - signed} s before it arrived"
-        if signed <= arrived
-        else f"{signed - arrived} s after it arrived"
-    )
-    held = f"what came is {printable(came, 40)}" if came else "it did not come"
-    return Finding(
+    age = f"{arrived - signed} s before it arrived" if signed <= arrived else f"{signed - arrived} s after it arrived"
+    held = f"what came is {escape_unprintable(came, 40)}" if came else "it did not come"
+    return SignatureFinding(
         cause="timestamp_replaced",
         title=f"{title} is not the time that was signed" if came else f"{title} was removed on the way",
-        sentence=f"The signature fits {name_of(secret)} for the time {signed}, {age}; {held}.",
+        sentence=f"The signature fits {format_secret_name(secret)} for the time {signed}, {age}; {held}.",
         fix=f"Let whatever stands between {case.title} and relay pass that header on as it came.",
         certain=True,
     )
 
 
-def lateness(case: Case, lead: str, *, certain: bool = False) -> Iterator[Finding]:
+def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> Iterator[SignatureFinding]:
     """Say how late or early the request is by the source's own limits; nothing when it is in time."""
     scheme, capture = case.source.scheme, case.capture
     if scheme is None:
         return
     verification = scheme.verify(case.source.secrets, capture, capture.received_at)
-    check = next((step for step in verification.checks if step.name == STEP and step.passed is False), None)
+    check = next((step for step in verification.checks if step.name == TIMESTAMP_STEP and step.passed is False), None)
     if check is None:
         return
-    unit = _other_unit(scheme, capture, check)
+    unit = _find_other_unit(scheme, capture, check)
     if unit is not None:
-        yield _wrong_unit(case, *unit, certain=certain)
+        yield _explain_wrong_unit(case, *unit, certain=certain)
     elif verification.reason == "timestamp_future" or "ahead" in check.detail:
-        yield _ahead(check, certain=certain)
+        yield _explain_clock(check, certain=certain)
     elif check.result == "Too old":
-        yield _old(case, check, lead, certain=certain)
+        yield _explain_old(case, check, lead, certain=certain)
 
 
-def _old(case: Case, check: Check, lead: str, *, certain: bool) -> Finding:
-    age, limit = _age_and_limit(check)
-    return Finding(
+def _explain_old(case: SignatureCase, check: Check, lead: str, *, certain: bool) -> SignatureFinding:
+    age, limit = _parse_age_and_limit(check)
+    return SignatureFinding(
         cause="timestamp_stale",
         title=f"{lead} {age} old (limit {limit})",
         sentence="A replay by the provider or a slow way here looks like this; a clock of this machine that is ahead "
         "does too.",
         fix=f"To accept older requests, widen the limit under {case.header}:",
-        line=f'tolerance = "{_wide_enough(check)}"',
+        line=f'tolerance = "{_suggest_tolerance(check)}"',
         certain=certain,
     )
 
 
-def _other_unit(scheme: SignatureScheme, capture: Capture, check: Check) -> tuple[str, str] | None:
+def _find_other_unit(scheme: SignatureScheme, capture: Capture, check: Check) -> tuple[str, str] | None:
     """Return the unit a timestamp is in and the one that is read, where it makes sense in another only."""
     del capture
-    units = {leaf.time.unit for leaf in leaves(scheme) if isinstance(leaf, SignedText) and leaf.time}
+    units = {leaf.time.unit for leaf in list_schemes(scheme) if isinstance(leaf, SignedText) and leaf.time}
     offset = re.match(r"([0-9,]+) days (old|ahead)", check.detail)
     if offset is None:
         return None
     days, ahead = int(offset[1].replace(",", "")), offset[2] == "ahead"
-    if ahead and days > _FAR and units & {"s"}:
-        return next(word for word, least in _FINER if days >= least), "seconds"
-    return ("seconds", "milliseconds") if not ahead and days > _FAR // 2 and units & {"ms"} else None
+    if ahead and days > _FAR_DAYS and units & {"s"}:
+        return next(word for word, least in _FINER_UNITS if days >= least), "seconds"
+    return ("seconds", "milliseconds") if not ahead and days > _FAR_DAYS // 2 and units & {"ms"} else None
 
 
-def _wrong_unit(case: Case, came: str, read: str, *, certain: bool) -> Finding:
+def _explain_wrong_unit(case: SignatureCase, came: str, read: str, *, certain: bool) -> SignatureFinding:
     custom = case.source.provider == "custom"
     declared = {"milliseconds": "ms", "seconds": "s"}.get(came, "")
-    return Finding(
+    return SignatureFinding(
         cause="timestamp_unit",
         title=f"The timestamp is in {came}, where {read} belong",
         sentence=f"The signature fits, but {case.title} counts {read}, so the time that came lies far away.",
@@ -150,9 +154,9 @@ def _wrong_unit(case: Case, came: str, read: str, *, certain: bool) -> Finding:
     )
 
 
-def _ahead(check: Check, *, certain: bool) -> Finding:
-    ahead, limit = _age_and_limit(check)
-    return Finding(
+def _explain_clock(check: Check, *, certain: bool) -> SignatureFinding:
+    ahead, limit = _parse_age_and_limit(check)
+    return SignatureFinding(
         cause="clock_behind",
         title=f"Your clock is {ahead} behind",
         sentence=f"The signature fits, but it was made {ahead} after it arrived here (limit {limit}).",
@@ -162,14 +166,14 @@ def _ahead(check: Check, *, certain: bool) -> Finding:
     )
 
 
-def _age_and_limit(check: Check) -> tuple[str, str]:
+def _parse_age_and_limit(check: Check) -> tuple[str, str]:
     # The step reads "14 min old when received, limit 300 s".
     age, _, limit = check.detail.partition(", limit ")
     age = age.removesuffix(" old when received").removesuffix(" ahead of this clock")
-    return _in_minutes(age), _in_minutes(limit)
+    return _format_minutes(age), _format_minutes(limit)
 
 
-def _in_minutes(text: str) -> str:
+def _format_minutes(text: str) -> str:
     seconds = re.fullmatch(r"([0-9]+) s", text)
     if seconds is None or int(seconds[1]) < 120:
         return text
@@ -177,12 +181,12 @@ def _in_minutes(text: str) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
-def _wide_enough(check: Check) -> str:
+def _suggest_tolerance(check: Check) -> str:
     """Return a limit that takes the request, with some time to spare: never none at all."""
     age = re.match(r"([0-9,]+) (s|min|h|days) ", check.detail)
     size = {"s": 1, "min": 60, "h": 3600, "days": 86_400}
     # The age is told rounded, and the next request may be somewhat older.
-    seconds = (int(age[1].replace(",", "")) + 1) * size[age[2]] + _SPARE if age else 3600
+    seconds = (int(age[1].replace(",", "")) + 1) * size[age[2]] + _SPARE_SECONDS if age else 3600
     if seconds <= 3600:
         return "1h"
     return f"{-(-seconds // 3600)}h" if seconds <= 48 * 3600 else f"{-(-seconds // 86_400)}d"

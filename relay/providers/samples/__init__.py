@@ -21,8 +21,8 @@ from random import Random
 from urllib.parse import quote, unquote
 
 from relay.errors import NotFoundError
-from relay.model.text import printable
-from relay.providers.catalogue import find
+from relay.model.text import escape_unprintable
+from relay.providers.catalogue import find_provider
 from relay.providers.provider import Provider
 
 _FOLDER = Path(__file__).parent
@@ -30,7 +30,7 @@ _KINDS = {".json": "application/json", ".form": "application/x-www-form-urlencod
 _KINDS[".payload"] = _KINDS[".form"]
 
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_HOLE = re.compile(r"([$#])\{([a-z_]+)([+-][0-9]+)?(?::([0-9]*))?(?::([a-z_]+))?\}")
+_PLACEHOLDER = re.compile(r"([$#])\{([a-z_]+)([+-][0-9]+)?(?::([0-9]*))?(?::([a-z_]+))?\}")
 _NUMBER = re.compile(r'"(#\{[^{}"]+\})"')
 
 
@@ -45,13 +45,13 @@ class Sample:
 
 def sample_types(provider: Provider | str) -> tuple[str, ...]:
     """Return the event types there are samples of, sorted; none for a provider without any."""
-    folder = _folder(provider)
+    folder = _find_folder(provider)
     if not folder.is_dir():
         return ()
     return tuple(sorted(unquote(path.stem) for path in folder.iterdir() if path.suffix in _KINDS))
 
 
-def load(provider: Provider | str, type_: str) -> Sample:
+def load_sample(provider: Provider | str, type_: str) -> Sample:
     """Return the sample of an event type; of `pull_request` also `pull_request.opened`.
 
     Raises NotFoundError, with the types there are.
@@ -63,21 +63,21 @@ def load(provider: Provider | str, type_: str) -> Sample:
         near = get_close_matches(type_, types, n=1)
         title = provider if isinstance(provider, str) else provider.title
         raise NotFoundError(
-            f"There is no {title} sample of type '{printable(type_, 60)}'.",
+            f"There is no {title} sample of type '{escape_unprintable(type_, 60)}'.",
             hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(types) or 'none'}",
         )
     stem = quote(known, safe=" ")
-    path = next(path for suffix in _KINDS if (path := _folder(provider) / f"{stem}{suffix}").is_file())
+    path = next(path for suffix in _KINDS if (path := _find_folder(provider) / f"{stem}{suffix}").is_file())
     return Sample(type=known, kind=path.suffix[1:], text=path.read_text(encoding="utf-8"))
 
 
-def plain(type_: str) -> Sample:
+def plain_sample(type_: str) -> Sample:
     """Return the sample for a sender relay knows nothing of: id, type, time and data."""
     text = (_FOLDER / "plain.json").read_text(encoding="utf-8")
     return Sample(type=type_, kind="json", text=text)
 
 
-def value(sample: Sample, filler: "Filler") -> object:
+def fill_sample(sample: Sample, filler: "Filler") -> object:
     """Return what a sample holds, filled: JSON, or for a form its fields by name."""
     if sample.kind == "form":
         pairs = (line.partition("=") for line in sample.text.splitlines() if line.strip())
@@ -96,7 +96,7 @@ class Filler:
 
     def fill(self, text: str) -> str:
         """Return the text with every placeholder filled."""
-        return _HOLE.sub(self._value, text)
+        return _PLACEHOLDER.sub(self._value, text)
 
     def _value(self, match: re.Match[str]) -> str:
         _, kind, shift, size, name = match.groups()
@@ -127,8 +127,8 @@ class Filler:
         return "".join(self.random.choices("0123456789abcdef" if kind == "hex" else _LETTERS, k=size))
 
 
-def _folder(provider: Provider | str) -> Path:
-    known = find(provider) if isinstance(provider, str) else provider
+def _find_folder(provider: Provider | str) -> Path:
+    known = find_provider(provider) if isinstance(provider, str) else provider
     if known is None:
         return _FOLDER / "none"
     return _FOLDER / (known.samples or known.name)

@@ -53,16 +53,14 @@ class Scheme(Protocol):
 class UnreadableError(Exception):
     """A request lacks, or garbles, what its signature is made of; never leaves this room."""
 
-    def __init__(
-        self, reason: str, detail: str, *, result: str = "Unreadable", step: str = HEADER_STEP
-    ) -> None:
+    def __init__(self, reason: str, detail: str, *, result: str = "Unreadable", step: str = HEADER_STEP) -> None:
         super().__init__(detail)
         self.reason = reason
         self.check = Check(name=step, passed=False, detail=detail, result=result)
 
 
 @dataclass(slots=True, kw_only=True)
-class Reading:
+class SignatureInput:
     """One request as its signature sees it; `ts` and `ident` are text as received.
 
     `hashed` says that a hash in the signed URL already vouches for the body; `form` is the signed
@@ -79,7 +77,7 @@ class Reading:
     form: tuple[bytes, int] | None = None
 
 
-def octets(text: str) -> bytes:
+def to_wire_bytes(text: str) -> bytes:
     """Return captured text as the bytes of the wire; text that was never captured as UTF-8."""
     try:
         return text.encode("latin-1")
@@ -87,12 +85,12 @@ def octets(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
-def conclude(reason: str, checks: list[Check]) -> Verification:
+def build_verification(reason: str, checks: list[Check]) -> Verification:
     """Return the verdict that a reason means; none is VERIFIED."""
     verdict = Verdict.INVALID if reason else Verdict.VERIFIED
     return Verification(verdict=verdict, reason=reason, checks=tuple(checks))
 
 
-def unchecked(reason: str = "secret_missing", *checks: Check) -> Verification:
+def build_unchecked(reason: str = "secret_missing", *checks: Check) -> Verification:
     """Return the verdict of a source that has no secret at all, or not the key it would take."""
     return Verification(verdict=Verdict.UNCHECKED, reason=reason, checks=checks)

@@ -26,26 +26,33 @@ from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
-from relay.model.text import printable
-from relay.providers.schemes.base import HEADER_STEP, UnreadableError, conclude, unchecked
-from relay.providers.schemes.pairs import ONLY_THE_PROVIDER, Pair, PairKind, load, private_of, to_der
-from relay.providers.schemes.places import Place, only
-from relay.providers.schemes.timing import Time
+from relay.model.text import escape_unprintable
+from relay.providers.schemes.base import HEADER_STEP, UnreadableError, build_unchecked, build_verification
+from relay.providers.schemes.key_pairs import (
+    ONLY_THE_PROVIDER,
+    KeyPair,
+    PairKind,
+    load_key,
+    load_private_key,
+    parse_der,
+)
+from relay.providers.schemes.locations import Location, read_single
+from relay.providers.schemes.timestamps import Time
 
-_LONGEST = 8_192
-_LOCAL = "relay-local"  # the id of a key pair of relay's own
-_HALF = 32  # bytes of each of the two numbers of an ES256 signature
+_MAX_LENGTH = 8_192
+_LOCAL_KEY_ID = "relay-local"  # the id of a key pair of relay's own
+_HALF_SIZE = 32  # bytes of each of the two numbers of an ES256 signature
 
 
-class _Token(NamedTuple):
+class _ParsedJwt(NamedTuple):
     kid: str
     claims: dict[str, Any]
     text: bytes
     signature: bytes
 
 
-class _Key(NamedTuple):
-    pair: Pair
+class _JwtKey(NamedTuple):
+    pair: KeyPair
     kid: str
 
 
@@ -56,7 +63,7 @@ class Jwt:
     The secret is the provider's public key as a JWK, or PEM; with its `d` member it can sign.
     """
 
-    place: Place
+    place: Location
     claim: str = "request_body_sha256"
     time: Time = field(default_factory=lambda: Time(past=300, future=300))
     name: str = ""
@@ -72,7 +79,7 @@ class Jwt:
 
     def usable(self, secret: Secret) -> bool:
         """Say whether the secret is a P-256 key."""
-        return _key(secret) is not None
+        return _load_jwt_key(secret) is not None
 
     def claims(self, secret: Secret) -> bool:
         """Say that no secret is only ever this scheme's."""
@@ -86,22 +93,22 @@ class Jwt:
 
     def cannot_sign(self, secret: Secret) -> bool:
         """Say whether the secret is a public key."""
-        key = _key(secret)
+        key = _load_jwt_key(secret)
         return key is not None and key.pair.private is None
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
         """Return the key as a JWK with its `d`."""
         del secrets
-        key = private_of(pem)
+        key = load_private_key(pem)
         assert isinstance(key, EllipticCurvePrivateKey)
-        d = key.private_numbers().private_value.to_bytes(_HALF, "big")
-        return json.dumps({**_jwk(key), "d": _b64(d).decode()})
+        d = key.private_numbers().private_value.to_bytes(_HALF_SIZE, "big")
+        return json.dumps({**_export_jwk(key), "d": _encode_base64url(d).decode()})
 
     def public_half(self, pem: str) -> str:
         """Return the key as a JWK."""
-        key = private_of(pem)
+        key = load_private_key(pem)
         assert isinstance(key, EllipticCurvePrivateKey)
-        return json.dumps(_jwk(key))
+        return json.dumps(_export_jwk(key))
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
         """Return the scheme with other age limits."""
@@ -110,18 +117,18 @@ class Jwt:
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
         """Judge a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
         if not secrets:
-            return unchecked()
+            return build_unchecked()
         checks: list[Check] = []
         try:
             reason = self._judge(secrets, capture, now, checks)
         except UnreadableError as problem:
             checks.append(problem.check)
             reason = problem.reason
-        return conclude(reason, checks)
+        return build_verification(reason, checks)
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture with a token of its own. Raises SigningError for a public key."""
-        key = _key(secret)
+        key = _load_jwt_key(secret)
         if key is None or not isinstance(key.pair.private, EllipticCurvePrivateKey):
             raise SigningError(
                 ONLY_THE_PROVIDER if key else f"{secret.reference or 'The secret'} is not a JWK on P-256.",
@@ -129,22 +136,22 @@ class Jwt:
             )
         header = {"alg": "ES256", "kid": key.kid, "typ": "JWT"}
         claims = {"iat": int(now.timestamp()), self.claim: hashlib.sha256(capture.body).hexdigest()}
-        text = b".".join(_b64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+        text = b".".join(
+            _encode_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims)
+        )
         r, s = decode_dss_signature(key.pair.private.sign(text, ECDSA(SHA256())))
-        signature = r.to_bytes(_HALF, "big") + s.to_bytes(_HALF, "big")
-        return self.place.write(capture, text + b"." + _b64(signature))
+        signature = r.to_bytes(_HALF_SIZE, "big") + s.to_bytes(_HALF_SIZE, "big")
+        return self.place.write(capture, text + b"." + _encode_base64url(signature))
 
-    def _judge(
-        self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]
-    ) -> str:
-        token = _read(only(self.place, capture, capture.payload), self.place.title)
+    def _judge(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
+        token = _parse_jwt(read_single(self.place, capture, capture.payload), self.place.title)
         checks.append(Check(name=HEADER_STEP, passed=True, detail=self.place.title, result="Present"))
         late, age = self.time.judge(str(token.claims.get("iat", "")).encode(), now)
         checks.append(age)
         fits = self._hash_fits(token, capture, checks)
         return self._compare(secrets, token, checks) or ("" if fits else "signature_mismatch") or late
 
-    def _hash_fits(self, token: _Token, capture: Capture, checks: list[Check]) -> bool:
+    def _hash_fits(self, token: _ParsedJwt, capture: Capture, checks: list[Check]) -> bool:
         claimed = str(token.claims.get(self.claim, "")).encode("utf-8", "surrogatepass")
         passed = hmac.compare_digest(claimed, hashlib.sha256(capture.body).hexdigest().encode())
         detail = f"{self.claim} {'fits' if passed else 'does not fit'} {len(capture.body):,} body bytes"
@@ -152,37 +159,37 @@ class Jwt:
         checks.append(Check(name="Body hash", passed=passed, detail=detail, result=result))
         return passed
 
-    def _compare(self, secrets: tuple[Secret, ...], token: _Token, checks: list[Check]) -> str:
-        keys = [key for secret in secrets if (key := _key(secret)) is not None]
+    def _compare(self, secrets: tuple[Secret, ...], token: _ParsedJwt, checks: list[Check]) -> str:
+        keys = [key for secret in secrets if (key := _load_jwt_key(secret)) is not None]
         if not keys:
             detail = "no secret is a JWK on P-256"
             checks.append(Check(name=self.title, passed=False, detail=detail, result="Unusable"))
             return "secret_unusable"
         named = [key for key in keys if not (key.kid and token.kid) or key.kid == token.kid]
-        if any(_fits(key, token) for key in named):
+        if any(_is_signed_by(key, token) for key in named):
             checks.append(Check(name=self.title, passed=True, detail="the key fits", result="Match"))
             return ""
         detail = (
-            "the key gives no such signature" if named else f"no key has the id {printable(token.kid, 60)}"
+            "the key gives no such signature" if named else f"no key has the id {escape_unprintable(token.kid, 60)}"
         )
         checks.append(Check(name=self.title, passed=False, detail=detail, result="No match"))
         return "signature_mismatch"
 
 
-def _read(text: bytes, title: str) -> _Token:
+def _parse_jwt(text: bytes, title: str) -> _ParsedJwt:
     parts = text.split(b".")
-    pieces = [_unb64(part) for part in parts] if len(parts) == 3 and len(text) <= _LONGEST else []
+    pieces = [_decode_base64url(part) for part in parts] if len(parts) == 3 and len(text) <= _MAX_LENGTH else []
     if len(pieces) != 3 or None in pieces:
         raise UnreadableError("header_malformed", f"{title} is not a token of three parts")
-    header, claims = (_table(piece or b"", title) for piece in pieces[:2])
+    header, claims = (_parse_segment(piece or b"", title) for piece in pieces[:2])
     # Only one algorithm: "none", or a public key taken for an HMAC secret, must never pass.
     if header.get("alg") != "ES256":
         raise UnreadableError("header_malformed", f"{title} is not signed with ES256")
     kid = header.get("kid")
-    return _Token(kid if isinstance(kid, str) else "", claims, b".".join(parts[:2]), pieces[2] or b"")
+    return _ParsedJwt(kid if isinstance(kid, str) else "", claims, b".".join(parts[:2]), pieces[2] or b"")
 
 
-def _table(data: bytes, title: str) -> dict[str, Any]:
+def _parse_segment(data: bytes, title: str) -> dict[str, Any]:
     try:
         value = parse_json(data)
     except PayloadError:
@@ -192,11 +199,11 @@ def _table(data: bytes, title: str) -> dict[str, Any]:
     return value
 
 
-def _fits(key: _Key, token: _Token) -> bool:
+def _is_signed_by(key: _JwtKey, token: _ParsedJwt) -> bool:
     raw = token.signature
-    if len(raw) != 2 * _HALF or not isinstance(key.pair.public, EllipticCurvePublicKey):
+    if len(raw) != 2 * _HALF_SIZE or not isinstance(key.pair.public, EllipticCurvePublicKey):
         return False
-    der = encode_dss_signature(int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big"))
+    der = encode_dss_signature(int.from_bytes(raw[:_HALF_SIZE], "big"), int.from_bytes(raw[_HALF_SIZE:], "big"))
     try:
         key.pair.public.verify(der, token.text, ECDSA(SHA256()))
     except InvalidSignature:
@@ -204,51 +211,47 @@ def _fits(key: _Key, token: _Token) -> bool:
     return True
 
 
-def _key(secret: Secret) -> _Key | None:
+def _load_jwt_key(secret: Secret) -> _JwtKey | None:
     text = secret.reveal().strip()
     if not text.startswith("{"):
-        der = to_der(text)
-        pair = load(der) if der is not None else None
-        return _Key(pair, "") if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
+        der = parse_der(text)
+        pair = load_key(der) if der is not None else None
+        return _JwtKey(pair, "") if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
     try:
         jwk = parse_json(text)
     except PayloadError:
         return None
     # Plaid's API wraps the key in {"key": ...}.
     inner = jwk.get("key", jwk) if isinstance(jwk, dict) else None
-    return _of_jwk(inner) if isinstance(inner, dict) else None
+    return _load_jwk(inner) if isinstance(inner, dict) else None
 
 
-def _of_jwk(jwk: dict[str, Any]) -> _Key | None:
-    numbers = [_unb64(str(jwk.get(name, "")).encode("utf-8", "replace")) for name in ("x", "y")]
-    secret = _unb64(str(jwk["d"]).encode("utf-8", "replace")) if "d" in jwk else None
+def _load_jwk(jwk: dict[str, Any]) -> _JwtKey | None:
+    numbers = [_decode_base64url(str(jwk.get(name, "")).encode("utf-8", "replace")) for name in ("x", "y")]
+    secret = _decode_base64url(str(jwk["d"]).encode("utf-8", "replace")) if "d" in jwk else None
     if jwk.get("kty") != "EC" or jwk.get("crv") != "P-256" or None in numbers:
         return None
     x, y = (int.from_bytes(number or b"", "big") for number in numbers)
     public = EllipticCurvePublicNumbers(x, y, SECP256R1())
     kid = jwk.get("kid")
     try:
-        private = (
-            EllipticCurvePrivateNumbers(int.from_bytes(secret, "big"), public).private_key()
-            if secret
-            else None
-        )
-        return _Key(Pair(public=public.public_key(), private=private), kid if isinstance(kid, str) else "")
+        private = EllipticCurvePrivateNumbers(int.from_bytes(secret, "big"), public).private_key() if secret else None
+        return _JwtKey(KeyPair(public=public.public_key(), private=private), kid if isinstance(kid, str) else "")
     except ValueError:
         return None
 
 
-def _jwk(key: EllipticCurvePrivateKey) -> dict[str, str]:
+def _export_jwk(key: EllipticCurvePrivateKey) -> dict[str, str]:
     numbers = key.public_key().public_numbers()
-    x, y = (_b64(number.to_bytes(_HALF, "big")).decode() for number in (numbers.x, numbers.y))
-    return {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": _LOCAL, "x": x, "y": y}
+    x, y = (_encode_base64url(number.to_bytes(_HALF_SIZE, "big")).decode() for number in (numbers.x, numbers.y))
+    return {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": _LOCAL_KEY_ID, "x": x, "y": y}
 
 
-def _b64(data: bytes) -> bytes:
+def _encode_base64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-def _unb64(text: bytes) -> bytes | None:
+def _decode_base64url(text: bytes) -> bytes | None:
     standard = text.translate(bytes.maketrans(b"-_", b"+/")) + b"=" * (-len(text) % 4)
     try:
         return binascii.a2b_base64(standard, strict_mode=True) if text else None

@@ -8,18 +8,16 @@ from typing import Literal
 from relay.errors import ConfigError
 from relay.model.event import Capture
 from relay.providers.schemes.base import UnreadableError
-from relay.providers.schemes.keys import Encoding, encode, same_text
-from relay.providers.schemes.layouts import Prefix, Raw
-from relay.providers.schemes.places import InHeader
-from relay.providers.schemes.signed import SignedText
-from relay.providers.schemes.splice import with_header
-from relay.providers.schemes.template import template
+from relay.providers.schemes.content import template
+from relay.providers.schemes.encoding import Encoding, Prefix, Raw, encode_digest, is_same_text
+from relay.providers.schemes.locations import InHeader, with_header
+from relay.providers.schemes.signed_text import SignedText
 
 Algo = Literal["sha1", "sha256", "sha512"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announced:
+class AnnouncedAlgorithm:
     """A header that names the algorithm: `key=...,algorithm=HMAC_SHA256`; without it the default holds."""
 
     header: str
@@ -44,7 +42,7 @@ class Announced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Echo:
+class EchoHeader:
     """A further header with an HMAC of the same text that the provider sends and relay never trusts."""
 
     header: str
@@ -59,8 +57,8 @@ class Hmac(SignedText):
     algo: Algo = "sha256"
     encoding: Encoding = "hex"
     any_case: bool = False
-    announced: Announced | None = None
-    echoes: tuple[Echo, ...] = ()
+    announced: AnnouncedAlgorithm | None = None
+    echoes: tuple[EchoHeader, ...] = ()
 
     @property
     def title(self) -> str:
@@ -75,16 +73,16 @@ class Hmac(SignedText):
         """Compare each with the digest as it is written, which is made once."""
         expected = self.make(key, text, capture)
         found = [item.lower() for item in signatures] if self.any_case else signatures
-        return any(same_text(expected, item, self.encoding) for item in found)
+        return any(is_same_text(expected, item, self.encoding) for item in found)
 
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
         """Return the digest as it is written."""
-        return encode(hmac.digest(key, text, self._algo(capture)), self.encoding)
+        return encode_digest(hmac.digest(key, text, self._algo(capture)), self.encoding)
 
     def finish(self, key: bytes, text: bytes, capture: Capture) -> Capture:
         """Return the capture with the further signature headers renewed."""
         for echo in self.echoes:
-            value = echo.prefix + encode(hmac.digest(key, text, echo.algo), "hex")
+            value = echo.prefix + encode_digest(hmac.digest(key, text, echo.algo), "hex")
             capture = with_header(capture, (echo.header,), value.decode())
         return capture
 
@@ -116,12 +114,12 @@ class Digest(SignedText):
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         """Compare each with the digest as it is written."""
         expected = self.make(key, text, capture)
-        return any(same_text(expected, item, self.encoding) for item in signatures)
+        return any(is_same_text(expected, item, self.encoding) for item in signatures)
 
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
         """Return the digest as it is written."""
         del key, capture
-        return encode(hashlib.new(self.algo, text).digest(), self.encoding)
+        return encode_digest(hashlib.new(self.algo, text).digest(), self.encoding)
 
 
 def body_hmac(

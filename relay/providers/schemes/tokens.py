@@ -11,22 +11,22 @@ from typing import Self
 from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
-from relay.model.text import printable
-from relay.providers.schemes.base import UnreadableError, conclude, unchecked
-from relay.providers.schemes.keys import Key
-from relay.providers.schemes.places import InHeader, Place, only
+from relay.model.text import escape_unprintable
+from relay.providers.schemes.base import UnreadableError, build_unchecked, build_verification
+from relay.providers.schemes.encoding import KeyFormat
+from relay.providers.schemes.locations import InHeader, Location, read_single
 
 _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Token:
+class SharedToken:
     """The secret itself at a place, perhaps after a prefix such as `Bearer `, which with `bare` may be missing.
 
     `refuses` are prefixes of secrets that are keys of another scheme and no tokens.
     """
 
-    place: Place
+    place: Location
     prefix: str = ""
     bare: bool = False
     refuses: tuple[str, ...] = ()
@@ -60,25 +60,23 @@ class Token:
         """Judge a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
         del now
         if not secrets:
-            return unchecked()
+            return build_unchecked()
         try:
-            shown = self._shown(only(self.place, capture, capture.payload))
+            shown = self._shown(read_single(self.place, capture, capture.payload))
         except UnreadableError as problem:
-            return conclude(problem.reason, [problem.check])
+            return build_verification(problem.reason, [problem.check])
         present = Check(name="Token", passed=True, detail=self.place.title, result="Present")
         tokens = [(secret, token) for secret in secrets if (token := self._read(secret)) is not None]
         if not tokens:
-            unusable = Check(
-                name=self.title, passed=False, detail="no secret can be a token here", result="Unusable"
-            )
-            return conclude("secret_unusable", [present, unusable])
+            unusable = Check(name=self.title, passed=False, detail="no secret can be a token here", result="Unusable")
+            return build_verification("secret_unusable", [present, unusable])
         for secret, token in tokens:
             if hmac.compare_digest(token, shown):
-                detail = f"{printable(secret.reference, 80) or 'the secret'} fits"
+                detail = f"{escape_unprintable(secret.reference, 80) or 'the secret'} fits"
                 fits = Check(name=self.title, passed=True, detail=detail, result="Match")
-                return conclude("", [present, fits])
+                return build_verification("", [present, fits])
         differs = Check(name=self.title, passed=False, detail="it is another token", result="No match")
-        return conclude("signature_mismatch", [present, differs])
+        return build_verification("signature_mismatch", [present, differs])
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture with the configured token in it. Raises SigningError for an empty one."""
@@ -94,7 +92,7 @@ class Token:
     def _read(self, secret: Secret) -> bytes | None:
         if self.refuses and secret.reveal().startswith(self.refuses):
             return None
-        return Key().read(secret)
+        return KeyFormat().read(secret)
 
     def _is_kind(self, text: bytes) -> bool:
         return self.bare or text.startswith(self.prefix.encode())
@@ -104,9 +102,7 @@ class Token:
         if not text.startswith(prefix):
             if self.bare:
                 return text
-            raise UnreadableError(
-                "header_malformed", f"{self.place.title} does not start with {self.prefix.strip()}"
-            )
+            raise UnreadableError("header_malformed", f"{self.place.title} does not start with {self.prefix.strip()}")
         return text[len(prefix) :]
 
     def _written(self, token: bytes) -> bytes:
@@ -114,10 +110,10 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Basic(Token):
+class Basic(SharedToken):
     """HTTP basic: the secret is `user:password`, where the password may hold colons."""
 
-    place: Place = field(default_factory=lambda: InHeader("Authorization"))
+    place: Location = field(default_factory=lambda: InHeader("Authorization"))
 
     @property
     def title(self) -> str:
@@ -128,7 +124,7 @@ class Basic(Token):
         return text[:6].lower() == b"basic "
 
     def _read(self, secret: Secret) -> bytes | None:
-        return Key().read(secret) if ":" in secret.reveal() else None
+        return KeyFormat().read(secret) if ":" in secret.reveal() else None
 
     def _shown(self, text: bytes) -> bytes:
         match = _BASIC.fullmatch(text)

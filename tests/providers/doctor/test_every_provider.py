@@ -9,18 +9,16 @@ import pytest
 
 from relay.model.event import Source
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.doctor import Case, diagnose
+from relay.providers.doctor import SignatureCase, diagnose
 from relay.providers.schemes import Ecdsa, Ed25519, Hmac, InEveryHeader, InHeader, OneOf, Rsa, Sns
-from relay.providers.schemes.splice import with_header
+from relay.providers.schemes.locations import with_header
 
 BODY = b'{"id":"evt_1","webhookTimestamp":1,"type":"test","note":"a/b"}'
 SIGNED = {
     scheme: pytest.param(provider, scheme, id=f"{provider.name}-{number}")
     for provider in PROVIDERS.values()
     for number, scheme in enumerate(provider.schemes)
-    if isinstance(scheme, Hmac | Ed25519 | Ecdsa | Rsa)
-    and type(scheme) is not Sns
-    and "{body}" in scheme.signed.text
+    if isinstance(scheme, Hmac | Ed25519 | Ecdsa | Rsa) and type(scheme) is not Sns and "{body}" in scheme.signed.text
 }
 SHARED = [
     item
@@ -59,7 +57,7 @@ def examine(secret_for):
         )
         verification = source.scheme.verify(source.secrets, capture, capture.received_at)
         assert verification.reason
-        case = Case(capture=capture, source=source, reason=verification.reason)
+        case = SignatureCase(capture=capture, source=source, reason=verification.reason)
         return diagnose(case, verification, lambda: 0.0).findings[0]
 
     return examine
@@ -123,9 +121,7 @@ def test_a_body_whose_last_byte_is_missing(provider, scheme, signed, examine):
 def test_keys_in_alphabetical_order(provider, scheme, signed, examine):
     whole = signed(scheme, b'{"type":"test","webhookTimestamp":1,"id":"evt_1","note":"a/b"}')
     pairs = sorted(whole.payload.json.items())
-    text = ",".join(
-        f'"{key}":{value if isinstance(value, int) else chr(34) + value + chr(34)}' for key, value in pairs
-    )
+    text = ",".join(f'"{key}":{value if isinstance(value, int) else chr(34) + value + chr(34)}' for key, value in pairs)
     found = examine(provider, scheme, dataclasses.replace(whole, body=f"{{{text}}}".encode()))
     assert (found.cause, "another order" in found.title) == ("body_changed", True)
 
@@ -148,8 +144,6 @@ def test_a_body_in_an_envelope(provider, scheme, signed, examine):
 )
 def test_a_request_that_is_late_is_late_and_nothing_else(provider, scheme, signed, examine):
     whole = signed(scheme)
-    late = dataclasses.replace(
-        whole, received_at=whole.received_at + timedelta(seconds=scheme.time.past + 60)
-    )
+    late = dataclasses.replace(whole, received_at=whole.received_at + timedelta(seconds=scheme.time.past + 60))
     found = examine(provider, scheme, late)
     assert (found.cause, found.line) == ("timestamp_stale", 'tolerance = "1h"')

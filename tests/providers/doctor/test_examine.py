@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from relay.model.event import Capture, Source, Verdict, Verification
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.doctor import Case, Known, diagnose
-from relay.providers.doctor.bodies import changes
-from relay.providers.doctor.headers import mendings
-from relay.providers.doctor.reserialised import json_bodies, minified
-from relay.providers.doctor.secrets import variants
+from relay.providers.doctor import KnownSecret, SignatureCase, diagnose
+from relay.providers.doctor.bodies import list_body_variants
+from relay.providers.doctor.headers import list_header_variants
+from relay.providers.doctor.secrets import list_secret_variants
+from relay.providers.doctor.serialization import list_json_variants, minify_json
 from relay.providers.schemes import OneOf, SignedText, body_hmac
 
 SHARED = {
@@ -40,7 +40,7 @@ def source_of(provider, scheme, *secrets):
 
 def examine(source, capture, monotonic=lambda: 0.0, **more):
     verification = source.scheme.verify(source.secrets, capture, capture.received_at)
-    case = Case(capture=capture, source=source, reason=verification.reason, **more)
+    case = SignatureCase(capture=capture, source=source, reason=verification.reason, **more)
     return diagnose(case, verification, monotonic, deadline=1.0)
 
 
@@ -50,12 +50,10 @@ def bare(scheme, capture):
 
 
 @pytest.mark.parametrize(("provider", "scheme"), SHARED.values())
-def test_of_every_provider_the_fitting_secret_of_another_source_is_named(
-    provider, scheme, capture, now, secret_for
-):
+def test_of_every_provider_the_fitting_secret_of_another_source_is_named(provider, scheme, capture, now, secret_for):
     signed = scheme.sign(secret_for(scheme, 2), bare(scheme, capture), now)
     source = source_of(provider, scheme, secret_for(scheme, 1))
-    other = Known(secret=secret_for(scheme, 2), source="there")
+    other = KnownSecret(secret=secret_for(scheme, 2), source="there")
     found = examine(source, signed, others=(other,))
     assert found.findings[0].cause == "secret_of_other_source"
     assert "KEY2, the secret of source there" in found.findings[0].sentence
@@ -64,9 +62,7 @@ def test_of_every_provider_the_fitting_secret_of_another_source_is_named(
 
 
 @pytest.mark.parametrize(("provider", "scheme"), SHARED.values())
-def test_of_every_provider_an_unknown_secret_is_said_to_be_unknown(
-    provider, scheme, capture, now, secret_for
-):
+def test_of_every_provider_an_unknown_secret_is_said_to_be_unknown(provider, scheme, capture, now, secret_for):
     signed = scheme.sign(secret_for(scheme, 3), bare(scheme, capture), now)
     found = examine(source_of(provider, scheme, secret_for(scheme, 1)), signed)
     assert [item.cause for item in found.findings] == ["unknown"]
@@ -97,38 +93,34 @@ def test_of_every_provider_that_limits_age_lateness_is_found(provider, scheme, c
 
 
 def test_minifying_keeps_numbers_and_texts_as_they_are_written():
-    assert minified(b'{ "a" : 12.50,\n "b": "x  \\" y" }') == b'{"a":12.50,"b":"x  \\" y"}'
+    assert minify_json(b'{ "a" : 12.50,\n "b": "x  \\" y" }') == b'{"a":12.50,"b":"x  \\" y"}'
 
 
-@given(
-    st.recursive(st.none() | st.booleans() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3))
-)
+@given(st.recursive(st.none() | st.booleans() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)))
 def test_every_layout_of_json_is_the_same_value(value):
-    for _, body in json_bodies(json.dumps(value).encode()):
+    for _, body in list_json_variants(json.dumps(value).encode()):
         if not isinstance(value, str):
             assert json.loads(body) == value
 
 
 @given(st.text(max_size=40))
 def test_variants_of_a_secret_are_never_the_secret_itself_and_few(text):
-    found = [variant.text for variant in variants(text)]
+    found = [variant.text for variant in list_secret_variants(text)]
     assert text not in found
     assert len(found) == len(set(found)) < 60
 
 
 @given(st.binary(max_size=200), st.booleans())
 def test_changes_of_a_body_are_finite_and_never_errors(body, is_form):
-    assert sum(1 for _ in changes(body, is_form=is_form)) < 200
+    assert sum(1 for _ in list_body_variants(body, is_form=is_form)) < 200
 
 
 @given(st.text(alphabet=st.characters(max_codepoint=255), max_size=80))
 def test_mendings_of_a_header_are_never_errors(value):
-    assert all(isinstance(mending.value, str) for mending in mendings(value))
+    assert all(isinstance(mending.value, str) for mending in list_header_variants(value))
 
 
-WILD = st.binary(max_size=60) | st.sampled_from(
-    [b"{", b"[" * 300, b"\x1f\x8b\x08", b"\xef\xbb\xbf{}", b'"\\ud800"']
-)
+WILD = st.binary(max_size=60) | st.sampled_from([b"{", b"[" * 300, b"\x1f\x8b\x08", b"\xef\xbb\xbf{}", b'"\\ud800"'])
 
 
 @given(
@@ -139,9 +131,7 @@ WILD = st.binary(max_size=60) | st.sampled_from(
 )
 def test_whatever_arrives_the_doctor_says_something_and_never_fails(provider, body, value, secret):
     entry = PROVIDERS[provider]
-    names = [
-        name for scheme in entry.schemes for name in getattr(getattr(scheme, "place", None), "names", ())
-    ]
+    names = [name for scheme in entry.schemes for name in getattr(getattr(scheme, "place", None), "names", ())]
     capture = made(body, tuple((name, value) for name in names))
     source = Source(
         name="x",
@@ -154,7 +144,7 @@ def test_whatever_arrives_the_doctor_says_something_and_never_fails(provider, bo
     if source.scheme is None:
         return
     verification = source.scheme.verify(source.secrets, capture, capture.received_at)
-    case = Case(capture=capture, source=source, sender=entry, reason=verification.reason)
+    case = SignatureCase(capture=capture, source=source, sender=entry, reason=verification.reason)
     ticks = itertools.count()
     found = diagnose(case, verification, lambda: next(ticks) / 1000)
     assert found.findings or verification.verdict is not Verdict.INVALID
@@ -166,7 +156,7 @@ def test_time_is_up_when_it_is_up(capture):
     request = capture(b'{"a": 1}', (("X-Sign", "0" * 64),))
     verification = Verification(verdict=Verdict.INVALID, reason="signature_mismatch")
     seconds = iter([0.0, *[0.1] * 5, *[9.9] * 10_000])
-    found = diagnose(Case(capture=request, source=source), verification, lambda: next(seconds))
+    found = diagnose(SignatureCase(capture=request, source=source), verification, lambda: next(seconds))
     assert found.cut
     assert len(found.tried) <= 5
     assert "in time" in found.findings[0].sentence

@@ -5,36 +5,33 @@ from datetime import UTC, datetime
 
 import pytest
 
+from relay.dashboard.events.detail import build_pipeline_bar
+from relay.dashboard.events.verification import build_verification_panel
+from relay.dashboard.formatting import make_avatar
+from relay.dashboard.sources import rules
 from relay.model.admission import Admission, Problem, Rate
 from relay.model.event import EventOutcome, Source
-from relay.model.signals import Refused
-from relay.web.refusals import Refusals
-from relay.web.view import admission
-from relay.web.view.hops import hops
-from relay.web.view.marks import mark
-from relay.web.view.verification import judged
+from relay.model.signals import RequestRefused
+from relay.pipeline.refusals import RefusalCounts
 
 AT = datetime(2026, 11, 22, 14, 2, 12, tzinfo=UTC)
 SHOP = Source(
-    name="shop",
-    provider="custom",
-    path="/webhooks/shop",
-    admission=Admission(rate=Rate(per_minute=60, burst=10)),
+    name="shop", provider="custom", path="/webhooks/shop", admission=Admission(rate=Rate(per_minute=60, burst=10))
 )
 PROBLEM = Problem(rule="schema", field="data.amount", pointer="/data/amount", message="is missing")
 
 
 def counted(*refusals):
-    kept = Refusals()
+    kept = RefusalCounts()
     for status, count in refusals:
         for _ in range(count):
-            kept.note(Refused("shop", status, "x", "203.0.113.7", AT))
+            kept.note(RequestRefused("shop", status, "x", "203.0.113.7", AT))
     return kept
 
 
 def test_refusals_are_counted_beyond_any_number_and_the_most_frequent_comes_first():
     kinds = counted((403, 1), (429, 1200)).of("shop")
-    assert admission.summary(kinds) == "1,200 too fast, 1 address not allowed"
+    assert rules.summarize_refusals(kinds) == "1,200 too fast, 1 address not allowed"
 
 
 @pytest.mark.parametrize(
@@ -49,13 +46,13 @@ def test_refusals_are_counted_beyond_any_number_and_the_most_frequent_comes_firs
     ],
 )  # fmt: skip
 def test_a_refusal_is_a_sentence_with_its_limit_and_the_latest(status, count, line):
-    assert admission.lines(counted((status, count)).of("shop"), SHOP, 25_000_000, UTC) == (line,)
+    assert rules.describe_refusals(counted((status, count)).of("shop"), SHOP, 25_000_000, UTC) == (line,)
 
 
 def test_the_inbox_cannot_fill_the_memory_with_names():
-    kept = Refusals()
+    kept = RefusalCounts()
     for n in range(5000):
-        kept.note(Refused(f"name{n}", 413, "x"))
+        kept.note(RequestRefused(f"name{n}", 413, "x"))
     names = list(kept)
     assert len(names) == 1001
     assert sum(kind.count for name in names for kind in kept.of(name)) == 5000
@@ -66,17 +63,13 @@ def rejected(row_of, **changes):
 
 
 def test_the_hop_line_names_the_field(row_of, noon):
-    line = hops(rejected(row_of), [], mark("Shop"), {}, noon)
-    assert (line.checked.kind, line.checked.text, line.open) == (
-        "err",
-        "Schema: data.amount is missing",
-        True,
-    )
+    line = build_pipeline_bar(rejected(row_of), [], make_avatar("Shop"), {}, noon)
+    assert (line.checked.kind, line.checked.text, line.open) == ("err", "Schema: data.amount is missing", True)
 
 
 def test_a_long_reason_is_cut_on_the_line_and_whole_in_its_title(row_of, noon):
     summary = "data." + "very_" * 40 + "long is missing"
-    line = hops(replace(rejected(row_of), summary=summary), [], mark("Shop"), {}, noon)
+    line = build_pipeline_bar(replace(rejected(row_of), summary=summary), [], make_avatar("Shop"), {}, noon)
     assert len(line.checked.text) <= 40
     assert summary in line.checked.title
 
@@ -84,11 +77,9 @@ def test_a_long_reason_is_cut_on_the_line_and_whole_in_its_title(row_of, noon):
 def test_the_panel_names_every_field_and_what_it_lacks(event_of):
     event = event_of(outcome=EventOutcome.REJECTED, reason="schema", status=400)
     other = Problem(rule="invalid_recipient", field="X-Mail", message="is missing")
-    panel = judged(replace(event, problems=(PROBLEM, other)), SHOP, "Shop", None)
+    panel = build_verification_panel(replace(event, problems=(PROBLEM, other)), SHOP, "Shop", None)
     assert panel.title == "Refused: the body does not fit the schema"
-    assert panel.text == (
-        "The body does not fit the source's schema. Data.amount is missing; 1 more problem below."
-    )
+    assert panel.text == ("The body does not fit the source's schema. Data.amount is missing; 1 more problem below.")
     steps = [(step.kind, step.name, step.detail, step.result) for step in panel.steps[1:-1]]
     assert steps == [
         ("err", "Schema", "data.amount is missing", "/data/amount"),
@@ -98,5 +89,7 @@ def test_the_panel_names_every_field_and_what_it_lacks(event_of):
 
 def test_what_would_come_in_today_is_said(event_of):
     event = replace(event_of(outcome=EventOutcome.REJECTED, reason="schema", status=400), problems=(PROBLEM,))
-    assert judged(event, SHOP, "Shop", None, ()).title == "With today's rules the request would come in"
-    assert judged(event, SHOP, "Shop", None, (PROBLEM,)).kind == "err"
+    assert (
+        build_verification_panel(event, SHOP, "Shop", None, ()).title == "With today's rules the request would come in"
+    )
+    assert build_verification_panel(event, SHOP, "Shop", None, (PROBLEM,)).kind == "err"

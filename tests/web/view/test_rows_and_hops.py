@@ -2,17 +2,17 @@ from datetime import UTC, timedelta
 
 import pytest
 
+from relay.dashboard.event_rows import build_event_row, summarize_deliveries
+from relay.dashboard.events.detail import build_pipeline_bar
+from relay.dashboard.formatting import make_avatar
 from relay.model.delivery import DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, Verdict
-from relay.web.view.hops import hops
-from relay.web.view.marks import mark
-from relay.web.view.rows import chip, row
 
-STRIPE = mark("stripe", "Stripe", "St")
+STRIPE = make_avatar("stripe", "Stripe", "St")
 
 
 def test_a_delivered_event_is_quiet(row_of, sent):
-    shown = row(row_of(), [sent()], STRIPE, UTC)
+    shown = build_event_row(row_of(), [sent()], STRIPE, UTC)
     assert (shown.type, shown.summary, shown.shield, shown.tags) == ("invoice.paid", "€48.00", "ok", ())
     assert (shown.chip.kind, shown.chip.text, shown.chip.more) == ("ok", "200", "38 ms")
 
@@ -30,12 +30,14 @@ def test_a_delivered_event_is_quiet(row_of, sent):
     ],
 )
 def test_a_chip_says_where_the_delivery_stands(row_of, sent, changes, kind, text):
-    shown = chip(row_of(), [sent(**changes)])
+    shown = summarize_deliveries(row_of(), [sent(**changes)])
     assert (shown.kind, shown.text) == (kind, text)
 
 
 def test_the_worst_target_shows_and_all_are_named(row_of, sent):
-    shown = chip(row_of(), [sent(id=1), sent(id=2, target="ledger", state=DeliveryState.FAILED, status=500)])
+    shown = summarize_deliveries(
+        row_of(), [sent(id=1), sent(id=2, target="ledger", state=DeliveryState.FAILED, status=500)]
+    )
     assert shown.text == "500"
     assert shown.title == "app: 200, ledger: 500"
 
@@ -43,8 +45,8 @@ def test_the_worst_target_shows_and_all_are_named(row_of, sent):
 def test_a_replay_that_went_well_replaces_the_failure_before_it(row_of, sent):
     failed = sent(id=1, state=DeliveryState.FAILED, status=500)
     replayed = sent(id=2, reason=DeliveryReason.REPLAY)
-    assert chip(row_of(), [failed, replayed]).kind == "ok"
-    assert row(row_of(), [failed, replayed], STRIPE, UTC).tags == ("replay",)
+    assert summarize_deliveries(row_of(), [failed, replayed]).kind == "ok"
+    assert build_event_row(row_of(), [failed, replayed], STRIPE, UTC).tags == ("replay",)
 
 
 @pytest.mark.parametrize(
@@ -58,22 +60,22 @@ def test_a_replay_that_went_well_replaces_the_failure_before_it(row_of, sent):
     ],
 )
 def test_an_event_that_went_nowhere_says_why(row_of, changes, kind, text):
-    shown = chip(row_of(**changes), [])
+    shown = summarize_deliveries(row_of(**changes), [])
     assert (shown.kind, shown.text) == (kind, text)
 
 
 def test_an_event_without_a_type_is_named_by_its_request(row_of):
-    shown = row(row_of(type="unknown", path="/webhooks/erp", summary=""), [], STRIPE, UTC)
+    shown = build_event_row(row_of(type="unknown", path="/webhooks/erp", summary=""), [], STRIPE, UTC)
     assert (shown.type, shown.summary) == ("POST /webhooks/erp", "json")
 
 
 def test_captured_controls_are_made_visible(row_of):
-    assert row(row_of(summary="a\x1b[31m\u202eb"), [], STRIPE, UTC).summary == "a\\x1b[31m\\u202eb"
+    assert build_event_row(row_of(summary="a\x1b[31m\u202eb"), [], STRIPE, UTC).summary == "a\\x1b[31m\\u202eb"
 
 
 def test_the_hop_line_breaks_where_the_event_broke(row_of, sent, noon):
     rejected = row_of(outcome=EventOutcome.REJECTED, verdict=Verdict.INVALID, reason="signature_mismatch")
-    line = hops(rejected, [], STRIPE, {"app": ":3000/hooks"}, noon)
+    line = build_pipeline_bar(rejected, [], STRIPE, {"app": ":3000/hooks"}, noon)
     assert (line.checked.kind, line.checked.text, line.open) == ("err", "Mismatch", True)
     assert [(out.wire.kind, out.wire.text, out.target, out.address) for out in line.outs] == [
         ("off", "Not sent", "app", ":3000/hooks")
@@ -81,15 +83,10 @@ def test_the_hop_line_breaks_where_the_event_broke(row_of, sent, noon):
 
 
 def test_the_hop_line_has_one_wire_for_each_target(row_of, sent, noon):
-    waiting = sent(
-        id=2, target="ledger", state=DeliveryState.PENDING, attempts=1, due_at=noon + timedelta(seconds=12)
-    )
-    line = hops(row_of(), [sent(), waiting], STRIPE, {"app": ":3000"}, noon)
+    waiting = sent(id=2, target="ledger", state=DeliveryState.PENDING, attempts=1, due_at=noon + timedelta(seconds=12))
+    line = build_pipeline_bar(row_of(), [sent(), waiting], STRIPE, {"app": ":3000"}, noon)
     assert (line.checked.kind, line.open) == ("ok", False)
-    assert [(out.wire.kind, out.wire.text) for out in line.outs] == [
-        ("ok", "200 · 38 ms"),
-        ("warn", "Try 2 in 12 s"),
-    ]
+    assert [(out.wire.kind, out.wire.text) for out in line.outs] == [("ok", "200 · 38 ms"), ("warn", "Try 2 in 12 s")]
 
 
 @pytest.mark.parametrize(
@@ -101,17 +98,17 @@ def test_the_hop_line_has_one_wire_for_each_target(row_of, sent, noon):
     ],
 )
 def test_the_hop_line_says_why_nothing_left(row_of, noon, changes, text):
-    assert hops(row_of(**changes), [], STRIPE, {}, noon).outs[0].wire.text == text
+    assert build_pipeline_bar(row_of(**changes), [], STRIPE, {}, noon).outs[0].wire.text == text
 
 
 def test_a_rejected_event_that_was_replayed_stays_rejected(row_of, sent):
     forged = row_of(outcome=EventOutcome.REJECTED, verdict=Verdict.INVALID)
-    shown = chip(forged, [sent(reason=DeliveryReason.REPLAY)])
+    shown = summarize_deliveries(forged, [sent(reason=DeliveryReason.REPLAY)])
     assert (shown.kind, shown.text, shown.title) == ("no", "Rejected", "Replayed. app: 200")
 
 
 def test_the_hop_line_marks_what_a_replay_sent(row_of, sent, noon):
-    line = hops(
+    line = build_pipeline_bar(
         row_of(), [sent(id=1), sent(id=2, target="b", reason=DeliveryReason.REPLAY)], STRIPE, {}, noon
     )
     assert [out.is_replay for out in line.outs] == [False, True]

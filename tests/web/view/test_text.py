@@ -3,7 +3,14 @@ from unicodedata import category
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.web.view.text import HEX_WINDOW, RAW_WINDOW, hexadecimal, is_binary, pieces, raw
+from relay.dashboard.body_text import (
+    HEX_WINDOW,
+    RAW_WINDOW,
+    build_hex_window,
+    build_text_window,
+    is_binary,
+    mark_matches,
+)
 
 
 def said(window):
@@ -11,15 +18,15 @@ def said(window):
 
 
 def test_raw_text_has_numbered_lines():
-    window = raw(b"one\r\ntwo\tx\n\x1b[31mthree")
+    window = build_text_window(b"one\r\ntwo\tx\n\x1b[31mthree")
     assert (window.numbers, said(window)) == ("1\n2\n3", "one\ntwo    x\n\\x1b[31mthree")
     assert (window.next, window.previous) == (None, None)
 
 
 def test_raw_windows_follow_each_other_without_a_gap():
     body = b"".join(b"line %d\n" % n for n in range(100_000))
-    first = raw(body)
-    second = raw(body, first.next)
+    first = build_text_window(body)
+    second = build_text_window(body, first.next)
     assert first.end <= RAW_WINDOW
     assert body[: first.end].endswith(b"\n")
     last, next_ = int(first.numbers.rsplit("\n", 1)[1]), int(second.numbers.split("\n", 1)[0])
@@ -29,19 +36,19 @@ def test_raw_windows_follow_each_other_without_a_gap():
 
 def test_a_window_never_cuts_a_character():
     body = "€".encode() * (RAW_WINDOW // 2)
-    assert "\\x" not in said(raw(body))
-    assert set(said(raw(body))) == {"€"}
+    assert "\\x" not in said(build_text_window(body))
+    assert set(said(build_text_window(body))) == {"€"}
 
 
 def test_hexadecimal_shows_offsets_bytes_and_letters():
-    window = hexadecimal(b"GET /\x00\xff and so on", 0)
+    window = build_hex_window(b"GET /\x00\xff and so on", 0)
     assert window.numbers == "00000000\n00000010"
     assert said(window).startswith("47 45 54 20 2f 00 ff 20  61 6e 64 20 73 6f 20 6f  GET /.. and so o")
-    assert hexadecimal(bytes(10_000)).next == HEX_WINDOW
+    assert build_hex_window(bytes(10_000)).next == HEX_WINDOW
 
 
 def test_hits_are_marked_without_regard_to_case():
-    assert [(piece.text, piece.hit) for piece in pieces("Pay PAYER", "pay")] == [
+    assert [(piece.text, piece.hit) for piece in mark_matches("Pay PAYER", "pay")] == [
         ("Pay", True),
         (" ", False),
         ("PAY", True),
@@ -58,5 +65,7 @@ def test_binary_is_told_from_text_in_any_language():
 
 @given(st.binary(max_size=2000), st.integers(0, 3000))
 def test_any_bytes_can_be_shown(body, offset):
-    assert not any(category(letter) in ("Cc", "Cs") for letter in said(raw(body, offset)).replace("\n", ""))
-    assert said(hexadecimal(body, offset)).isascii()
+    assert not any(
+        category(letter) in ("Cc", "Cs") for letter in said(build_text_window(body, offset)).replace("\n", "")
+    )
+    assert said(build_hex_window(body, offset)).isascii()

@@ -4,9 +4,16 @@ from unicodedata import category
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model.paths import dotted
-from relay.web.view.find import in_text, in_tree
-from relay.web.view.tree import LINES, Place, Wanted, branch, tree
+from relay.dashboard.events.body_tree import (
+    MAX_TREE_LINES,
+    NodePosition,
+    TreeHits,
+    build_branch,
+    build_tree,
+    find_in_text,
+    find_in_tree,
+)
+from relay.model.json_paths import format_dotted_path
 
 
 def flat(nodes):
@@ -20,7 +27,7 @@ def at(nodes, path):
 
 
 def test_members_of_the_outermost_value_stand_at_the_left():
-    nodes = tree({"id": "evt_1", "n": 3, "ok": True, "none": None, "empty": {}, "list": []})
+    nodes = build_tree({"id": "evt_1", "n": 3, "ok": True, "none": None, "empty": {}, "list": []})
     assert [(node.key, node.kind, node.text, node.depth) for node in nodes] == [
         ("id", "string", "evt_1", 0),
         ("n", "number", "3", 0),
@@ -33,63 +40,63 @@ def test_members_of_the_outermost_value_stand_at_the_left():
 
 def test_a_short_body_is_open_throughout_and_a_long_one_two_levels():
     short = {"a": {"b": {"c": {"d": 1}}}}
-    assert all(node.open for node in flat(tree(short)) if node.kids)
+    assert all(node.open for node in flat(build_tree(short)) if node.kids)
     long = {"a": {"b": {"c": {"d": 1}}}, "more": {str(n): {"x": n} for n in range(99)}}
-    nodes = tree(long)
+    nodes = build_tree(long)
     assert [at(nodes, path).open for path in ("a", "a.b", "a.b.c")] == [True, True, False]
 
 
 def test_what_does_not_fit_is_left_for_later():
-    nodes = tree({f"k{n}": {f"x{m}": m for m in range(50)} for n in range(60)})
-    assert sum(1 for _ in flat(nodes)) <= LINES
+    nodes = build_tree({f"k{n}": {f"x{m}": m for m in range(50)} for n in range(60)})
+    assert sum(1 for _ in flat(nodes)) <= MAX_TREE_LINES
     later = [node for node in nodes if node.later]
     assert later
     assert all(not node.kids and node.count == "50 keys" for node in later)
 
 
 def test_a_long_array_comes_in_hundreds():
-    nodes = tree({"items": list(range(250))})
+    nodes = build_tree({"items": list(range(250))})
     parts = at(nodes, "items").kids
     assert [part.key for part in parts] == ["0 to 99", "100 to 199", "200 to 249"]
     assert [part.later for part in parts] == [False, True, True]
     assert parts[0].kids[5].path == "items[5]"
-    more = branch(list(range(250)), Place(pointer="/items", path="items", depth=1), 200, 250)
+    more = build_branch(list(range(250)), NodePosition(pointer="/items", path="items", depth=1), 200, 250)
     assert [more[0].path, more[-1].path, len(more)] == ["items[200]", "items[249]", 50]
 
 
 def test_a_million_items_come_in_parts_of_parts():
     items = list(range(1_000_000))
-    parts = at(tree({"items": items}), "items").kids
+    parts = at(build_tree({"items": items}), "items").kids
     assert [len(parts), parts[1].key] == [100, "10000 to 19999"]
-    inner = branch(items, Place(pointer="/items", path="items", depth=1), parts[1].start, parts[1].stop)
+    inner = build_branch(items, NodePosition(pointer="/items", path="items", depth=1), parts[1].start, parts[1].stop)
     assert [len(inner), inner[1].key, inner[0].kids[3].path] == [100, "10100 to 10199", "items[10003]"]
 
 
 def test_the_line_looked_for_is_reached_wherever_it_is():
     value = {"items": [{"deep": {"name": f"n{n}"}} for n in range(1000)]}
-    hits = in_tree(value, "n777")
+    hits = find_in_tree(value, "n777")
     assert hits == ("/items/777/deep/name",)
-    nodes = tree(value, wanted=Wanted(at=hits[0], marks=frozenset(hits)))
+    nodes = build_tree(value, wanted=TreeHits(at=hits[0], marks=frozenset(hits)))
     assert [node.path for node in flat(nodes) if node.on and node.mark] == ["items[777].deep.name"]
 
 
 def test_paths_are_what_a_person_would_type():
-    assert dotted("/data/items/0/a b") == 'data.items[0]["a b"]'
-    assert at(tree({"a/b": {"c~d": 1}}), '["a/b"]["c~d"]').pointer == "/a~1b/c~0d"
+    assert format_dotted_path("/data/items/0/a b") == 'data.items[0]["a b"]'
+    assert at(build_tree({"a/b": {"c~d": 1}}), '["a/b"]["c~d"]').pointer == "/a~1b/c~0d"
 
 
 def test_finding_sees_keys_and_values_and_no_positions():
     value = {"amount": 4800, "list": ["Amount due", 1], "x": {"paid_amount": None}}
-    assert in_tree(value, "AMOUNT") == ("/amount", "/list/0", "/x/paid_amount")
-    assert in_tree(value, "4800") == ("/amount",)
-    assert in_tree(value, "") == ()
-    assert in_text(b"one Two two", "two") == (4, 8)
+    assert find_in_tree(value, "AMOUNT") == ("/amount", "/list/0", "/x/paid_amount")
+    assert find_in_tree(value, "4800") == ("/amount",)
+    assert find_in_tree(value, "") == ()
+    assert find_in_text(b"one Two two", "two") == (4, 8)
 
 
 def test_of_a_megabyte_no_more_is_drawn_than_a_page_holds():
     value = json.loads(json.dumps({"rows": [{"id": n, "name": "x" * 20} for n in range(20_000)]}))
-    nodes = tree(value, levels=1)
-    assert sum(1 for _ in flat(nodes)) <= LINES
+    nodes = build_tree(value, levels=1)
+    assert sum(1 for _ in flat(nodes)) <= MAX_TREE_LINES
 
 
 @given(
@@ -100,6 +107,6 @@ def test_of_a_megabyte_no_more_is_drawn_than_a_page_holds():
     )
 )
 def test_any_value_makes_a_tree_of_at_most_the_lines_allowed(value):
-    nodes = list(flat(tree(value)))
-    assert len(nodes) <= LINES
+    nodes = list(flat(build_tree(value)))
+    assert len(nodes) <= MAX_TREE_LINES
     assert not any(category(letter) in ("Cc", "Cs") for node in nodes for letter in node.path + node.text)

@@ -4,42 +4,28 @@ from dataclasses import replace
 
 import pytest
 
+from relay.dashboard.events.verification import build_verification_panel
 from relay.model.event import Check, Verdict
-from relay.web.view.verification import judged
 
-IMPORTED = Check(
-    name="Imported", passed=None, detail="what follows was checked by the relay that exported it"
-)
+IMPORTED = Check(name="Imported", passed=None, detail="what follows was checked by the relay that exported it")
 
 
 @pytest.mark.parametrize(
     ("changes", "checks", "text"),
     [
         ({}, (), "Stripe sent this, and nothing was changed on the way."),
-        (
-            {"sample": True},
-            (),
-            "relay made this sample and signed it as Stripe does. Stripe did not send it.",
-        ),
-        (
-            {"recovered": True},
-            (),
-            "relay fetched this from Stripe afterwards, and the signature of Stripe fits it.",
-        ),
+        ({"sample": True}, (), "relay made this sample and signed it as Stripe does. Stripe did not send it."),
+        ({"recovered": True}, (), "relay fetched this from Stripe afterwards, and the signature of Stripe fits it."),
         ({}, (IMPORTED,), "This event was imported. The relay that exported it found its signature right."),
-        (
-            {"sample": True},
-            (IMPORTED,),
-            "relay made this sample and signed it as Stripe does. Stripe did not send it.",
-        ),
+        ({"sample": True}, (IMPORTED,), "relay made this sample and signed it as Stripe does. Stripe did not send it."),
     ],
 )
 def test_the_provider_is_named_as_the_sender_only_where_it_was(event_of, changes, checks, text):
     event = event_of(verdict=Verdict.VERIFIED, **changes)
     event = replace(event, verification=replace(event.verification, checks=checks))
-    assert judged(event, None, "Stripe", None).text == text
+    assert build_verification_panel(event, None, "Stripe", None).text == text
 
 
 def test_a_sample_is_answered_to_relay_itself(event_of):
-    steps = judged(event_of(sample=True), None, "Stripe", None).steps
+    steps = build_verification_panel(event_of(sample=True), None, "Stripe", None).steps
     assert steps[-1].name == "Answer to relay trigger"

@@ -2,13 +2,20 @@ from datetime import UTC, timedelta
 
 import pytest
 
-from relay.model.text import size
-from relay.web.view.hints import hint
-from relay.web.view.words import day, due, moment, plural, status_phrase, took
+from relay.dashboard.events.body_tree import guess_meaning
+from relay.dashboard.formatting import (
+    format_count,
+    format_day,
+    format_due,
+    format_duration,
+    format_moment,
+    format_status,
+)
+from relay.model.text import format_size
 
 
 def test_a_moment_is_told_four_ways(noon):
-    told = moment(noon, UTC)
+    told = format_moment(noon, UTC)
     assert (told.clock, told.full) == ("12:00:00", "22 Nov 2026, 12:00:00.482")
     assert (told.iso, told.title) == ("2026-11-22T12:00:00.482Z", "22 Nov 2026, 12:00:00.482 UTC")
 
@@ -17,42 +24,40 @@ def test_a_moment_is_told_four_ways(noon):
     ("ago", "word", "date"), [(0, "Today", "22 Nov"), (1, "Yesterday", "21 Nov"), (3, "Thursday", "19 Nov")]
 )
 def test_days_near_by_have_a_word(noon, ago, word, date):
-    shown = day(noon - timedelta(days=ago), noon, UTC)
+    shown = format_day(noon - timedelta(days=ago), noon, UTC)
     assert (shown.word, shown.date) == (word, date)
 
 
 def test_a_day_of_another_year_says_which(noon):
-    assert day(noon - timedelta(days=400), noon, UTC).date == "18 Oct 2025"
+    assert format_day(noon - timedelta(days=400), noon, UTC).date == "18 Oct 2025"
 
 
 @pytest.mark.parametrize(
-    ("count", "text"),
-    [(1, "1 B"), (912, "912 B"), (1234, "1.2 KB"), (5_000_000, "5.0 MB"), (10**10, "10.0 GB")],
+    ("count", "text"), [(1, "1 B"), (912, "912 B"), (1234, "1.2 KB"), (5_000_000, "5.0 MB"), (10**10, "10.0 GB")]
 )
 def test_sizes_have_units(count, text):
-    assert size(count) == text
+    assert format_size(count) == text
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, ""), (0.0004, "1 ms"), (0.038, "38 ms"), (1.21, "1.21 s"), (120.0, "120 s")],
+    ("seconds", "text"), [(None, ""), (0.0004, "1 ms"), (0.038, "38 ms"), (1.21, "1.21 s"), (120.0, "120 s")]
 )
 def test_durations_are_short(seconds, text):
-    assert took(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_numbers_have_their_noun():
-    assert (plural(1, "event"), plural(1284, "event")) == ("1 event", "1,284 events")
-    assert plural(2, "delivery", "deliveries") == "2 deliveries"
+    assert (format_count(1, "event"), format_count(1284, "event")) == ("1 event", "1,284 events")
+    assert format_count(2, "delivery", "deliveries") == "2 deliveries"
 
 
 @pytest.mark.parametrize(("wait", "text"), [(0, "now"), (12, "in 12 s"), (240, "in 4 min"), (7200, "in 2 h")])
 def test_the_next_try_says_when(noon, wait, text):
-    assert due(noon + timedelta(seconds=wait), noon) == text
+    assert format_due(noon + timedelta(seconds=wait), noon) == text
 
 
 def test_a_status_without_a_name_stands_alone():
-    assert (status_phrase(500), status_phrase(299)) == ("500 Internal Server Error", "299")
+    assert (format_status(500), format_status(299)) == ("500 Internal Server Error", "299")
 
 
 @pytest.mark.parametrize(
@@ -72,4 +77,4 @@ def test_a_status_without_a_name_stands_alone():
     ],
 )
 def test_a_number_gets_a_hint_only_where_it_is_plain(key, value, siblings, text):
-    assert hint(key, value, siblings) == text
+    assert guess_meaning(key, value, siblings) == text

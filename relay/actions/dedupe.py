@@ -1,0 +1,141 @@
+"""Once for each event and template: what was mailed already is not mailed again unless somebody forces it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from relay.clock import Clock
+from relay.errors import MailError, SentAlreadyError, StoreError, log_level
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
+from relay.model.mail import MailClaim, MailLimitReached, MailState, SentMail
+from relay.store import SentMails
+
+log = logging.getLogger(__name__)
+
+ClaimQuery = Callable[[MailClaim, datetime], Awaitable[SentMail | MailLimitReached | None]]
+
+_STORE_PAUSE = 1.0
+_MOST_LOOKS = 2  # further ones at a claim that nobody seems to hold
+_LOOK_PAUSE = 1.0  # seconds until another look at what is being handed over right now
+
+
+class MailDeduplication:
+    """Claims a mail in the store before it is handed over, and writes down whether it went out.
+
+    A claim that a dead relay left behind is a mail that may have arrived: it counts as sent.
+    """
+
+    def __init__(self, sent: SentMails, clock: Clock) -> None:
+        self._sent = sent
+        self._clock = clock
+        self._under_way: set[int] = set()
+
+    async def refuse(self, claim: MailClaim) -> None:
+        """Raise SentAlreadyError, or MailError for a full hour, for what somebody asks for and would not be sent."""
+        back = await self._seen(self._sent.standing, claim)
+        if back is not None:
+            kind = MailError if isinstance(back, MailLimitReached) else SentAlreadyError
+            raise kind(self._words(back, claim.template), hint=_resend_hint(back, claim))
+
+    async def find_refusal(self, claim: MailClaim) -> Outcome | None:
+        """Return what becomes of a mail that cannot go out now, before anything is done for it."""
+        try:
+            return self._outcome(await self._seen(self._sent.standing, claim), claim)
+        except (StoreError, TimeoutError):
+            return None  # `take` asks again, and does not take no answer for a yes
+
+    async def take(self, claim: MailClaim) -> Outcome | None:
+        """Claim a mail that is about to be handed over; an outcome keeps it back."""
+        # Known here before it is known in the store: whoever sees the claim there sees that it is under way.
+        self._under_way.add(claim.delivery_id)
+        try:
+            back = await self._seen(self._sent.claim, claim)
+        except StoreError as error:
+            self.forget_claim(claim)
+            return AttemptRetry(f"not sent, for it could not be written down: {error.sentence}")
+        if back is not None:
+            self.forget_claim(claim)
+        return self._outcome(back, claim)
+
+    def holds(self, claim: MailClaim) -> bool:
+        """Say whether a mail was claimed and not settled yet."""
+        return claim.delivery_id in self._under_way
+
+    def forget_claim(self, claim: MailClaim) -> None:
+        """Forget a mail that nobody knows the outcome of: it may have arrived."""
+        self._under_way.discard(claim.delivery_id)
+
+    async def settle(self, claim: MailClaim, outcome: Outcome) -> Outcome:
+        """Write down whether a claimed mail went out; return its outcome, which is final where nobody knows."""
+        try:
+            match outcome:
+                case AttemptSucceeded():
+                    await self._written(self._sent.confirm, claim)
+                case AttemptRetry(unsure=True):
+                    return AttemptFailed(f"{outcome.detail}; it may have arrived") if claim.once else outcome
+                case _:
+                    await self._written(self._sent.release, claim)
+        finally:
+            self.forget_claim(claim)
+        return outcome
+
+    async def _seen(self, ask: ClaimQuery, claim: MailClaim) -> SentMail | MailLimitReached | None:
+        """Return what keeps a mail back, looked at again where it was settled between the look and now."""
+        back = await ask(claim, self._clock.now())
+        for _ in range(_MOST_LOOKS):
+            if not isinstance(back, SentMail) or back.state is MailState.SENT or back.delivery_id in self._under_way:
+                break
+            back = await ask(claim, self._clock.now())
+        return back
+
+    async def _written(self, write: Callable[[int], Awaitable[None]], claim: MailClaim) -> None:
+        while True:
+            try:
+                await write(claim.delivery_id)
+            except StoreError as error:
+                log.log(log_level(error), "what became of a mail waits to be written down: %s", error.sentence)
+                await self._clock.sleep(_STORE_PAUSE)
+            else:
+                return
+
+    def _outcome(self, back: SentMail | MailLimitReached | None, claim: MailClaim) -> Outcome | None:
+        if back is None:
+            return None
+        words = self._words(back, claim.template)
+        match back:
+            case MailLimitReached(until=until):
+                wait = (until - self._clock.now()).total_seconds()
+                return AttemptRetry(words, after=max(wait, _LOOK_PAUSE), tried=False)
+            case SentMail(state=MailState.SENT):
+                return AttemptSucceeded(f"not sent again: {words}")
+            case SentMail(delivery_id=id_) if id_ in self._under_way:
+                return AttemptRetry(words, after=_LOOK_PAUSE, tried=False)
+        return AttemptFailed(f"{words}; {_resend_hint(back, claim)}")
+
+    def _words(self, back: SentMail | MailLimitReached, template: str) -> str:
+        match back:
+            case MailLimitReached():
+                return f"the hourly limit of {template} is reached; the next may go at {_format_time(back.until)}"
+            case SentMail(delivery_id=id_) if id_ in self._under_way:
+                return f"delivery {id_} is handing #{back.event_id} over with {template} at this moment"
+            case SentMail(state=MailState.SENT):
+                what = "kept in the outbox" if back.kept else "mailed"
+                return f"#{back.event_id} was {what} with {template} already: {_describe_recipients(back)}"
+        return (
+            f"#{back.event_id} may have been mailed with {template} already: {_describe_recipients(back)}, "
+            "but the server was not heard to take it"
+        )
+
+
+def _resend_hint(back: SentMail | MailLimitReached, claim: MailClaim) -> str:
+    if isinstance(back, MailLimitReached):
+        return f"emails.{claim.template}.per_hour sets the limit"
+    return f"relay email {claim.event_id} {claim.template} --force sends it all the same"
+
+
+def _describe_recipients(back: SentMail) -> str:
+    return f"{_format_time(back.at)} to {back.recipients}"
+
+
+def _format_time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")

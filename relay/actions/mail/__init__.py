@@ -1,0 +1,1 @@
+"""Mail: templates, composing, sending by SMTP, and the outbox of files."""

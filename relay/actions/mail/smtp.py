@@ -1,0 +1,296 @@
+"""Handing one mail to an SMTP server: encrypted or not at all, all recipients or none, 10 s a step."""
+
+import asyncio
+import base64
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPConnectError,
+    SMTPConnectTimeoutError,
+    SMTPException,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
+
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome, RetryPolicy
+from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
+
+STEP_SECONDS = 10.0
+# Servers look a mail over once they have it whole; RFC 5321 would even wait ten minutes (4.5.3.2.6).
+LAST_STEP = 6  # times as long
+
+_FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpOptions:
+    """The table [smtp]. `security` is starttls, tls or none; `timeout` in seconds for each step.
+
+    `insecure` allows a server elsewhere that offers no encryption; `ca_file` names who vouches for its
+    certificate, which `verify_tls` asks for. Without `allow_recipients` only addresses written out in
+    the configuration get mail. `retry` is for mails sent by hand and for targets with no rule of their own.
+    `locked` names credentials whose values are in the vault while that is locked. `blocked` says in words which
+    credential is locked away or missing, "" for none: nothing is handed over meanwhile.
+    """
+
+    host: str
+    port: int = 587
+    security: str = "starttls"
+    username: Secret | None = None
+    password: Secret | None = None
+    sender: str = "relay@localhost"
+    allow_recipients: tuple[str, ...] = ()
+    insecure: bool = False
+    timeout: float = STEP_SECONDS
+    ca_file: Path | None = None
+    verify_tls: bool = True
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    locked: tuple[str, ...] = ()
+    blocked: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """Who a mail is handed over for: plain addresses, which need not be those of its headers."""
+
+    sender: str
+    to: tuple[str, ...]
+
+
+CheckBeforeSending = Callable[[], Awaitable[Outcome | None]]
+"""Asked when the server takes all recipients; an outcome instead of None keeps the mail back."""
+
+
+class _NoEncryptionError(Exception):
+    pass
+
+
+class _NoLoginError(Exception):
+    pass
+
+
+class _PlainAddressesError(Exception):
+    pass
+
+
+class _NoReplyError(Exception):
+    """The server got the whole mail, or nearly, and was not heard to take or refuse it."""
+
+
+_OURS = (_NoEncryptionError, _NoLoginError, _PlainAddressesError, _NoReplyError)
+_ERRORS = (SMTPException, OSError, ValueError, *_OURS)
+
+
+async def send_mail(
+    source: bytes,
+    envelope: Envelope,
+    options: SmtpOptions,
+    trust: ssl.SSLContext | None = None,
+    ready: CheckBeforeSending | None = None,
+) -> Outcome:
+    """Give a mail to the server. 4xx and a lost connection are a Retry, 5xx is Failed, in its own words.
+
+    If one recipient is refused nobody gets the mail, so that trying again cannot send it twice. A
+    connection that was lost after the mail had gone out over it makes the Retry unsure. `trust` says
+    which certificates hold; None means what `options` says, else those the system trusts.
+    """
+    try:
+        trust = trust or await asyncio.to_thread(build_tls_context, options.ca_file, options.verify_tls)
+    except OSError as error:
+        return AttemptFailed(f"smtp.ca_file cannot be used: {escape_unprintable(str(error), 200)}")
+    client = SMTP(
+        hostname=options.host,
+        port=options.port,
+        timeout=options.timeout,
+        use_tls=options.security == "tls",
+        start_tls=False,
+        tls_context=trust,
+        local_hostname=_own_name(),
+    )
+    try:
+        await client.connect()
+        await _encrypt(client, options)
+        await _log_in(client, options)
+        outcome = await _send(client, source, envelope, ready)
+        await _quit(client)
+    except _ERRORS as error:
+        return _describe_error(error, options)
+    finally:
+        client.close()
+    return outcome
+
+
+async def check_server(options: SmtpOptions, trust: ssl.SSLContext | None = None) -> Outcome:
+    """Connect, encrypt and log in, then leave: for `relay doctor`."""
+    return await send_mail(b"", Envelope(sender="", to=()), options, trust)
+
+
+@lru_cache(maxsize=4)
+def build_tls_context(ca_file: Path | None, verify: bool) -> ssl.SSLContext:
+    """Return what a server's certificate is checked with. Raises OSError for a file that holds none."""
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def is_loopback_host(host: str) -> bool:
+    """Say whether a host is loopback by its name or number alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower().rstrip(".") == "localhost"
+
+
+async def _encrypt(client: SMTP, options: SmtpOptions) -> None:
+    if options.security == "tls":
+        return
+    if options.security == "starttls" and await _offers(client, "starttls"):
+        await client.starttls()
+        return
+    if not (options.insecure or is_loopback_host(options.host)):
+        raise _NoEncryptionError
+
+
+async def _log_in(client: SMTP, options: SmtpOptions) -> None:
+    if options.username is not None and options.password is not None:
+        if not await _offers(client, "auth"):
+            raise _NoLoginError
+        await client.login(options.username.reveal(), options.password.reveal())
+
+
+async def _offers(client: SMTP, extension: str) -> bool:
+    if client.last_ehlo_response is None:
+        await client.ehlo()
+    return client.supports_extension(extension)
+
+
+async def takes_connections(options: SmtpOptions, seconds: float = 2.0) -> bool:
+    """Say whether the server takes a connection; nothing is said over it."""
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(options.host, options.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def _send(client: SMTP, source: bytes, envelope: Envelope, ready: CheckBeforeSending | None) -> Outcome:
+    if not envelope.to:
+        return AttemptSucceeded("the server is ready")
+    how = await _smtputf8_options(client, envelope)
+    await client.mail(envelope.sender, **how)
+    for recipient in envelope.to:
+        await client.rcpt(recipient, encoding="utf-8")
+    back = await ready() if ready else None
+    if back is not None:
+        return back
+    try:
+        reply = await client.data(source, timeout=(client.timeout or STEP_SECONDS) * LAST_STEP)
+    except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
+        raise _NoReplyError from error
+    return AttemptSucceeded(escape_unprintable(f"{reply.code} {reply.message}", 200))
+
+
+async def _smtputf8_options(client: SMTP, envelope: Envelope) -> dict[str, Any]:
+    """Return what MAIL takes so that addresses beyond ASCII are understood (RFC 6531); {} for plain ones."""
+    if all(one.isascii() for one in (envelope.sender, *envelope.to)):
+        return {}
+    if not await _offers(client, "smtputf8"):
+        raise _PlainAddressesError
+    return {"encoding": "utf-8", "options": ["SMTPUTF8", "BODY=8BITMIME"]}
+
+
+async def _quit(client: SMTP) -> None:
+    try:
+        await client.quit()
+    except (SMTPException, OSError):
+        return  # the mail is with the server; how it says goodbye changes nothing
+
+
+def _describe_error(error: Exception, options: SmtpOptions) -> Outcome:
+    server = f"{options.host}:{options.port}"
+    match error:
+        case _NoEncryptionError():
+            return AttemptFailed(f"{server} offers no encryption; set smtp.insecure = true to allow that")
+        case _PlainAddressesError():
+            return AttemptFailed(f"{server} takes no addresses beyond ASCII: it does not offer SMTPUTF8")
+        case _NoReplyError():
+            lost = isinstance(error.__cause__, SMTPServerDisconnected)
+            how = "hung up" if lost else f"did not answer within {options.timeout * LAST_STEP:g} s"
+            return AttemptRetry(f"{server} was given the mail and {how}", unsure=True)
+        case _NoLoginError():
+            return AttemptFailed(f"{server} offers no login; take username and password out of [smtp]")
+        case SMTPAuthenticationError():
+            title = options.password.title if options.password else "smtp.password"
+            return _describe_refusal(error, options, f"; check {title}")
+        case SMTPResponseException() if error.code < 200:
+            return AttemptRetry(f"{server} does not speak SMTP")
+        case SMTPResponseException():
+            return _describe_refusal(error, options)
+    return _describe_unreachable(error, options, server)
+
+
+def _describe_refusal(error: SMTPResponseException, options: SmtpOptions, advice: str = "") -> Outcome:
+    words = escape_unprintable(f"{error.code} {_without_secrets(error.message, options)}", 300) + advice
+    return AttemptRetry(words) if 400 <= error.code < 500 else AttemptFailed(words)
+
+
+def _describe_unreachable(error: Exception, options: SmtpOptions, server: str) -> Outcome:
+    cause = error.__cause__ or error
+    unsafe = next((one for one in (error, cause) if isinstance(one, ssl.SSLError)), None)
+    if isinstance(unsafe, ssl.SSLCertVerificationError):
+        why = escape_unprintable(unsafe.verify_message, 200)
+        return AttemptFailed(f"cannot talk to {server} in secret: {why}; smtp.ca_file names who vouches for it")
+    if unsafe is not None:
+        return AttemptRetry(f"cannot talk to {server} in secret: no TLS there")
+    if isinstance(error, SMTPTimeoutError | TimeoutError):
+        connecting = isinstance(error, SMTPConnectTimeoutError)
+        what = f"cannot reach {server}" if connecting else f"{server} stopped answering"
+        return AttemptRetry(f"{what} (timed out after {options.timeout:g} s)", unreachable=connecting)
+    if isinstance(error, SMTPServerDisconnected):
+        return AttemptRetry(f"{server} hung up")
+    if isinstance(error, SMTPConnectError):
+        return AttemptRetry(f"cannot reach {server} ({_connection_reason(cause)})", unreachable=True)
+    return AttemptRetry(f"{server}: {escape_unprintable(_without_secrets(str(error), options), 200)}")
+
+
+def _connection_reason(cause: BaseException) -> str:
+    match cause:
+        case socket.gaierror():
+            return "no such host"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case OSError() if cause.strerror:
+            return cause.strerror.lower()
+    return "it hung up" if isinstance(cause, SMTPServerDisconnected) else "no connection"
+
+
+def _without_secrets(text: str, options: SmtpOptions) -> str:
+    """Return a server's words with our credentials taken out, should it echo them."""
+    name, word = (secret.reveal() if secret else "" for secret in (options.username, options.password))
+    encoded = (base64.b64encode(form.encode()).decode() for form in (f"\0{name}\0{word}", word, name))
+    for form in (*encoded, word, name):
+        if len(form) >= 4:
+            text = text.replace(form, "••••")
+    return text
+
+
+def _own_name() -> str:
+    # As smtplib does: a name with a dot, else an address literal; asking DNS for it may take seconds.
+    name = socket.gethostname()
+    return name if _FQDN.fullmatch(name) else "[127.0.0.1]"

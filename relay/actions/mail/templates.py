@@ -1,0 +1,165 @@
+"""Templates filled in with an event: where each comes from, and errors that say which line and which field."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
+
+from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta, nodes
+
+from relay.actions.mail.sandbox import MAX_CHARACTERS, MISSING_PREFIX, Sandbox, split_items
+from relay.errors import MailError
+from relay.model.text import escape_unprintable
+
+_HINT = "compare the template with the event's payload; {{ value | default('') }} allows a missing one"
+
+
+class Templates:
+    """The templates of one mail: files of the project's `folder` can be included, a payload is only ever data.
+
+    All ways of filling raise MailError naming `title`, the template, its line and what is wrong.
+    """
+
+    def __init__(self, title: str, folder: Path | None, *, autoescape: bool) -> None:
+        self._title = title
+        self._folder = folder
+        self._jinja = Sandbox(folder, autoescape=autoescape)
+        self._lists = Sandbox(None, autoescape=False, lists=True)
+
+    def fill(self, key: str, text: str, context: Mapping[str, object]) -> str:
+        """Return a template given as text, filled in; `key` says where in relay.toml it stands."""
+        try:
+            self._jinja.start()
+            return _join_limited(self._jinja.from_string(text).generate(context))
+        except Exception as error:
+            raise self._build_error(_TemplateLocation(key=key, text=text), error) from error
+
+    def fill_list(self, key: str, text: str, context: Mapping[str, object]) -> list[str]:
+        """Return the texts that a template gives: the items of a list, or what its own commas part."""
+        try:
+            self._lists.start()
+            return split_items(_join_limited(self._lists.from_string(text).generate(context)))
+        except Exception as error:
+            raise self._build_error(_TemplateLocation(key=key, text=text), error) from error
+
+    def fill_file(self, name: str, context: Mapping[str, object]) -> str:
+        """Return the template of that file name, filled in."""
+        try:
+            self._jinja.start()
+            return _join_limited(self._jinja.get_template(name).generate(context))
+        except Exception as error:
+            raise self._build_error(_TemplateLocation(file=name), error) from error
+
+    def check(self, key: str, text: str) -> None:
+        """Raise MailError for a text that is no template."""
+        try:
+            self._jinja.from_string(text)
+        except Exception as error:
+            raise self._build_error(_TemplateLocation(key=key, text=text), error) from error
+
+    def check_file(self, name: str) -> None:
+        """Raise MailError for a file that is no template, or leads to one that is none or not there."""
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            here = waiting.pop()
+            seen.add(here)
+            try:
+                self._jinja.get_template(here)
+                named = meta.find_referenced_templates(self._jinja.parse(self._source(here)))
+                found = [self._jinja.join_path(one, here) for one in named if one]
+            except Exception as error:
+                raise self._build_error(_TemplateLocation(file=here), error) from error
+            waiting += [one for one in found if one not in seen]
+
+    def _source(self, name: str) -> str:
+        loader = self._jinja.loader
+        return loader.get_source(self._jinja, name)[0] if loader else ""
+
+    def _build_error(self, start: "_TemplateLocation", error: Exception) -> MailError:
+        place = self._place(start, error)
+        what = escape_unprintable(self._words(place, error), 300)
+        where = place.file or f"{self._title}.{place.key}"
+        title = f"{self._title}: " if place.file else ""
+        return MailError(f"{title}{where}{f', line {place.line}' if place.line else ''}: {what}", hint=_HINT)
+
+    def _place(self, start: "_TemplateLocation", error: Exception) -> "_TemplateLocation":
+        """Return the innermost template that an error came from, with the line there."""
+        if isinstance(error, TemplateSyntaxError):
+            return _TemplateLocation(key=start.key, text=start.text, file=error.name or start.file, line=error.lineno)
+        for frame in reversed(extract_tb(error.__traceback__)):
+            # Jinja rewrites tracebacks so that a template's own lines appear in them.
+            if frame.filename not in self._jinja.compiled | self._lists.compiled:
+                continue
+            if self._folder is None or frame.filename.startswith("<"):
+                return _TemplateLocation(key=start.key, text=start.text, file=start.file, line=frame.lineno or 0)
+            file = Path(frame.filename).relative_to(self._folder)
+            return _TemplateLocation(file=str(file), line=frame.lineno or 0)
+        return start
+
+    def _words(self, place: "_TemplateLocation", error: Exception) -> str:
+        match error:
+            case TemplateNotFound():
+                return f"there is no template {error.name}"
+            case UndefinedError() if str(error).startswith(MISSING_PREFIX):
+                return self._missing(place, str(error).removeprefix(MISSING_PREFIX))
+            case UnicodeDecodeError():
+                return "it is not UTF-8 text"
+            case RecursionError():
+                return "it calls itself without end"
+            case OSError():
+                return f"it cannot be read: {(error.strerror or type(error).__name__).lower()}"
+        return str(error).rstrip(".") or type(error).__name__
+
+    def _missing(self, place: "_TemplateLocation", name: str) -> str:
+        """Say which field is missing, in the words of the template: `there is no payload.user.email`."""
+        try:
+            tree = self._jinja.parse(place.text if place.key else self._source(place.file))
+        except Exception:  # noqa: BLE001 - the file changed under us; the bare name must do
+            return MISSING_PREFIX + name
+        for node in tree.find_all((nodes.Getattr, nodes.Getitem)):
+            path = _node_path(node)
+            if node.lineno == place.line and path and _last_node(node) == name:
+                return MISSING_PREFIX + path
+        return f"{MISSING_PREFIX}{name}; templates know event, payload and items"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TemplateLocation:
+    """Where in the templates: a key of relay.toml with its text, or a file; `line` from 1, 0 for unknown."""
+
+    key: str = ""
+    text: str = ""
+    file: str = ""
+    line: int = 0
+
+
+def _node_path(node: nodes.Node) -> str:
+    match node:
+        case nodes.Name(name=name):
+            return name
+        case nodes.Getattr(node=below, attr=attr) if path := _node_path(below):
+            return f"{path}.{attr}"
+        case nodes.Getitem(node=below, arg=nodes.Const(value=value)) if path := _node_path(below):
+            return f"{path}[{value!r}]"
+    return ""
+
+
+def _last_node(node: nodes.Node) -> str:
+    match node:
+        case nodes.Getattr(attr=attr):
+            return attr
+        case nodes.Getitem(arg=nodes.Const(value=value)):
+            return str(value)
+    return ""
+
+
+def _join_limited(pieces: Iterable[str]) -> str:
+    gathered: list[str] = []
+    room = MAX_CHARACTERS
+    for piece in pieces:
+        room -= len(piece)
+        if room < 0:
+            raise ValueError(f"it makes more than {MAX_CHARACTERS} characters")
+        gathered.append(piece)
+    return "".join(gathered)

@@ -1,0 +1,276 @@
+"""The request that a forward sends, made from a capture: pure, and as little changed as may be."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from relay.actions.egress import Destination
+from relay.model.delivery import Delivery, DeliveryChanges, DeliveryReason, SignMode
+from relay.model.event import Capture, Event, Headers
+from relay.model.text import escape_unprintable
+from relay.providers.sender_urls import build_public_url, request_target
+
+# RFC 9110, 7.6.1, with those that older software sends.
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        # Its sender has been told to go on already, and the body goes out with the head here.
+        "expect",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_RELAY_HEADERS = frozenset({"x-relay-hop", "x-relay-event", "x-relay-replay"})
+_SET_BY_US = frozenset({"host", "content-length"})
+_FRAMING = HOP_BY_HOP | _RELAY_HEADERS | {"content-length"}
+_CREDENTIALS = frozenset({"authorization", "cookie"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
+_UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
+_LONGEST_NOTE = 300  # characters of a note
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardOptions:
+    """A target of the action `forward`.
+
+    `timeout` in seconds, for the whole exchange. `set_headers` replace or add, `remove_headers` drop,
+    both last, after signing. For schemes that sign the URL `sign_url` says which one the app checks:
+    where the request goes, or the one the provider called. None with AUTO is the one that was called for a live
+    delivery, and for a replay where the source has a `public_url`; else it is where the request goes.
+    `signed_url` is another in its place.
+
+    `fixed_path` sends everything to the path of `url`, also what came in below its source's.
+    `keep_host` sends the Host that the sender called, `forwarded` tells in X-Forwarded-For, -Proto and
+    -Host who called what.
+    """
+
+    url: str
+    timeout: float = 30.0
+    sign: SignMode = SignMode.AUTO
+    set_headers: Headers = ()
+    remove_headers: tuple[str, ...] = ()
+    verify_tls: bool = True
+    signed_url: str = ""
+    sign_url: Literal["target", "public"] | None = None
+    fixed_path: bool = False
+    keep_host: bool = False
+    forwarded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """How a request is to be signed.
+
+    `received` holds the request at the address the provider called, where a signature for that one will do.
+    `requested`: the mode was chosen for this very delivery, not by its target's settings.
+    `edited_headers`: a person changed headers.
+    """
+
+    mode: SignMode
+    received: tuple[Capture, ...] = ()
+    requested: bool = False
+    edited_headers: bool = False
+
+
+def build_request_target(
+    event: Event,
+    changes: DeliveryChanges,
+    options: ForwardOptions,
+    destination: Destination,
+    source_path: Callable[[str], str],
+) -> tuple[str, str, tuple[str, ...]]:
+    """Return path and query of the request sent, and a note where it differs in a way that surprises.
+
+    A target's own path is where events go; what an event has below its source's path is set below
+    that unless the path is fixed, and its query is kept beside the target's own; a `?` with nothing behind it
+    stays at the end of the path.
+    """
+    notes: tuple[str, ...] = ()
+    if changes.path is not None:
+        path = changes.path
+    elif options.fixed_path:
+        path = destination.path
+    else:
+        below = _path_below(event.capture.path, source_path(event.capture.source))
+        inside = _resolve_dots(below)
+        notes = ("the path climbed out of the target's and was kept below it",) if inside != below else ()
+        path = destination.path.rstrip("/") + inside if inside else destination.path
+    if changes.query is not None:
+        return path, changes.query, notes
+    query = "&".join(part for part in (destination.query, event.capture.query) if part)
+    if changes.path is None and _UNSENDABLE.search(path + query):
+        # Gateways put raw spaces into a query; what is captured so could not be sent on as it is.
+        notes += ("spaces and control characters in the path or query are percent-encoded",)
+        path, query = (_UNSENDABLE.sub(lambda found: f"%{ord(found[0]):02X}", part) for part in (path, query))
+    if changes.path is None and not query and request_target(event.capture).endswith("?"):
+        path += "?"
+    return path, query, notes
+
+
+def _path_below(path: str, source_path: str) -> str:
+    root = source_path.rstrip("/")
+    rest = path[len(root) :] if path.startswith(root + "/") else ""
+    return "" if rest == "/" else rest
+
+
+def _resolve_dots(below: str) -> str:
+    """Return the path with its dot segments resolved if they would lead above it, else as it is."""
+    kept: list[str] = []
+    climbs = False
+    for segment in below.split("/"):
+        match segment.lower().replace("%2e", "."):
+            case "" | ".":
+                continue
+            case "..":
+                climbs = climbs or not kept
+                kept = kept[:-1]
+            case _:
+                kept.append(segment)
+    return "".join(f"/{segment}" for segment in kept) if climbs else below
+
+
+def called_url(event: Event, changes: DeliveryChanges, source_path: str, public_url: str | None) -> str:
+    """Return the address the provider called: the source's `public_url` where it has one, else the event's own."""
+    capture = event.capture
+    query = capture.query if changes.query is None else changes.query
+    if public_url:
+        return build_public_url(public_url, source_path, capture.path, query)
+    url = capture.url.partition("?")[0]
+    return f"{url}?{query}" if query else url
+
+
+def app_url(event: Event, options: ForwardOptions, destination: Destination, tail: str) -> str:
+    """Return the address the app believes was called, path and query being `tail`: what it checks is signed for."""
+    if options.signed_url:
+        return options.signed_url
+    host = _original_host(event.capture) if options.keep_host else ""
+    if not host:
+        return f"{destination.scheme}://{destination.authority}{tail}"
+    scheme = _called_origin(event.capture)[0] if options.forwarded else destination.scheme
+    return f"{scheme}://{host}{tail}"
+
+
+def apply_changes(capture: Capture, changes: DeliveryChanges) -> tuple[Capture, tuple[str, ...]]:
+    """Return the request with a person's edits to method, headers and body, and a note for every edit."""
+    edits = {
+        name: value
+        for name in ("method", "headers", "body")
+        if (value := getattr(changes, name)) is not None and value != getattr(capture, name)
+    }
+    outgoing = replace(capture, **edits)
+    told = {
+        "method": f": {capture.method} to {outgoing.method}",
+        "headers": f": {describe_header_changes(capture.headers, outgoing.headers)}",
+        "body": f": {len(capture.body)} to {len(outgoing.body)} bytes",
+    }
+    named = [*edits, *(name for name in ("path", "query") if getattr(changes, name) is not None)]
+    return outgoing, tuple(escape_unprintable(f"{name} edited{told.get(name, '')}", _LONGEST_NOTE) for name in named)
+
+
+def describe_header_changes(before: Headers, after: Headers) -> str:
+    """Return which headers differ, by name and never by value: `X-A changed, X-B added, X-C removed`."""
+    names = {name.lower(): name for name, _ in (*before, *after) if name.lower() not in _SET_BY_US}
+    told = []
+    for lower, name in names.items():
+        was, now = ([value for key, value in side if key.lower() == lower] for side in (before, after))
+        if was != now:
+            told.append(f"{name} {'added' if not was else 'changed' if now else 'removed'}")
+    return ", ".join(told) or "only their order or spelling"
+
+
+def portable_headers(headers: Headers, original: Headers, *, loopback: bool) -> tuple[Headers, tuple[str, ...]]:
+    """Return the headers that may travel on, in order, and notes on what had to stay.
+
+    What belongs to one connection stays; so do the sender's credentials, unless the target is on
+    this computer.
+    """
+    notes: dict[str, None] = {}
+    stays = HOP_BY_HOP | _RELAY_HEADERS | _named_by_connection(headers)
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        if name.lower() in stays:
+            continue
+        if name.lower() in _CREDENTIALS and not loopback and (name, value) in original:
+            notes[f"{name} left out: the target is not on this computer"] = None
+        elif not _TOKEN.fullmatch(name) or set("\r\n\0") & set(value):
+            notes["a header that HTTP does not allow was left out"] = None
+        else:
+            kept.append((name, value))
+    return tuple(kept), tuple(notes)
+
+
+def _named_by_connection(headers: Headers) -> frozenset[str]:
+    values = [value for name, value in headers if name.lower() == "connection"]
+    return frozenset(token.strip().lower() for value in values for token in value.split(",")) - _SET_BY_US
+
+
+def final_headers(
+    signed: Capture, event: Event, delivery: Delivery, options: ForwardOptions, destination: Destination
+) -> Headers:
+    """Return the headers as they go out: Host and length ours, relay's own added, the target's settings last."""
+    host = _original_host(event.capture) if options.keep_host else ""
+    headers = _set_header(signed.headers, "Host", host or destination.authority, first=True)
+    for name, value in _forwarded_headers(event.capture) if options.forwarded else ():
+        headers = _set_header(headers, name, value)
+    if signed.body or signed.header("Content-Length") is not None or signed.method in _WITH_BODY:
+        headers = _set_header(headers, "Content-Length", str(len(signed.body)))
+    headers += (("X-Relay-Hop", "1"), ("X-Relay-Event", str(event.id)))
+    if delivery.reason is DeliveryReason.REPLAY:
+        headers += (("X-Relay-Replay", "1"),)
+    for name, value in options.set_headers:
+        if name.lower() not in _FRAMING:
+            headers = _set_header(headers, name, value)
+    gone = {name.lower() for name in options.remove_headers} - _FRAMING - {"host"}
+    return tuple(pair for pair in headers if pair[0].lower() not in gone)
+
+
+def _forwarded_headers(capture: Capture) -> Headers:
+    """Return who called what, as proxies tell it: each adds its peer behind what the one before it said."""
+    scheme, host = _called_origin(capture)
+    known = [value for value in capture.header_values("X-Forwarded-For") if value]
+    # A tunnel's agent on this computer has said already who called; it is nobody itself.
+    peer = [] if known and capture.remote in ("127.0.0.1", "::1") else [capture.remote]
+    return (("X-Forwarded-For", ", ".join([*known, *peer])), ("X-Forwarded-Proto", scheme), ("X-Forwarded-Host", host))
+
+
+def _called_origin(capture: Capture) -> tuple[str, str]:
+    """Return the scheme and the host that the sender called."""
+    scheme, _, rest = capture.url.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return (scheme, host) if scheme in ("http", "https") and _HOST.fullmatch(host) else ("http", "localhost")
+
+
+def _original_host(capture: Capture) -> str:
+    host = capture.header("Host") or ""
+    return host if _HOST.fullmatch(host) else ""
+
+
+def _set_header(headers: Headers, name: str, value: str, *, first: bool = False) -> Headers:
+    """Return the headers with exactly one of that name, where the first one stood and spelt as it was."""
+    places = [index for index, pair in enumerate(headers) if pair[0].lower() == name.lower()]
+    if not places:
+        return ((name, value), *headers) if first else (*headers, (name, value))
+    return tuple(
+        (pair[0], value) if index == places[0] else pair
+        for index, pair in enumerate(headers)
+        if index not in places[1:]
+    )
+
+
+def describe_settings(options: ForwardOptions) -> tuple[str, ...]:
+    """Return notes on what the target's own settings change."""
+    return (
+        *(["Host kept as received"] if options.keep_host else []),
+        *(["X-Forwarded-For, -Proto and -Host set"] if options.forwarded else []),
+        *(f"{name} set by the target" for name, _ in options.set_headers),
+        *(f"{name} removed by the target" for name in options.remove_headers),
+    )

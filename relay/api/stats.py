@@ -1,0 +1,177 @@
+"""What relay counts, for programs: JSON of a window, and everything since ever for Prometheus."""
+
+from datetime import datetime
+
+from aiohttp import web
+
+from relay.api.messages import CHANNELS, serialize_counts, start_of_day
+from relay.api.serializers import Json, format_time
+from relay.errors import UsageError
+from relay.http.responses import json_response
+from relay.model.message import MessageCounts
+from relay.providers.catalogue import PROVIDERS
+from relay.services.prometheus import MetricsSnapshot, render_metrics
+from relay.services.state import HandlerContext, get_context
+from relay.services.stats import (
+    WINDOWS,
+    DurationQuantiles,
+    SourceStats,
+    Stats,
+    StatsWindow,
+    TargetStats,
+    compute_stats,
+    find_first_minute,
+)
+
+
+async def get_stats(request: web.Request) -> web.Response:
+    """GET /api/stats?window=15m|1h|24h|7d: volume, outcomes, durations, per source and target."""
+    here = get_context(request)
+    found = await load_stats(here, parse_window(request))
+    sent = await here.store.messages.counts(found.since)
+    return json_response(
+        _serialize_stats(found)
+        | {
+            "messages": {
+                channel: serialize_counts(sent.get(channel, MessageCounts()), channel) for channel in CHANNELS
+            },
+            "queue": await _serialize_queue(here),
+            "dead_letters": await here.store.counters.dead_letters(),
+            "store": await _serialize_store(here),
+        }
+    )
+
+
+async def get_prometheus_metrics(request: web.Request) -> web.Response:
+    """GET /metrics: the Prometheus text format."""
+    here = get_context(request)
+    await here.meter.flush()
+    counts = await here.store.events.counts()
+    reading = MetricsSnapshot(
+        version=here.setup.version,
+        totals=await here.store.counters.totals(),
+        sources=frozenset({*here.setup.sources, *PROVIDERS}),
+        refused=here.meter.refused,
+        queue=await load_queues(here),
+        dead_letters=dict.fromkeys(here.setup.targets, 0) | await here.store.counters.dead_letters(),
+        up={name: here.live.state_of(name)[0] == "up" for name in here.setup.targets},
+        tunnel_up=here.live.tunnel.state == "up",
+        store_bytes=measure_store_size(here),
+        store_writable=await here.store.writer.look() is None,
+        not_kept=here.live.unkept,
+        store_events=counts.events,
+        messages=await here.store.messages.standing(),
+        today=await here.store.messages.counts(start_of_day(here.clock.now())),
+    )
+    return web.Response(
+        body=render_metrics(reading), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
+
+
+def parse_window(request: web.Request) -> StatsWindow:
+    """Return the window that is asked for. Raises UsageError naming those there are."""
+    name = request.query.get("window", "1h")
+    if name not in WINDOWS:
+        raise UsageError("window is none that is counted", hint=f"use {', '.join(WINDOWS)}")
+    return WINDOWS[name]
+
+
+async def load_stats(here: HandlerContext, window: StatsWindow) -> Stats:
+    """Return a window in numbers, up to this moment."""
+    await here.meter.flush()
+    now = here.clock.now()
+    since = find_first_minute(window, now) - window.minutes
+    return compute_stats(window, now, await here.store.counters.since(since, window.step))
+
+
+async def load_queues(here: HandlerContext) -> dict[str, tuple[int, float]]:
+    """Return for each target how many deliveries wait, and for how many seconds the oldest has."""
+    now: datetime = here.clock.now()
+    oldest = await here.store.deliveries.oldest()
+    counts = await here.store.deliveries.waiting()
+    known = {*here.setup.targets, *(name for name in counts if "://" not in name)}
+    return {
+        name: (counts.get(name, 0), (now - oldest[name]).total_seconds() if name in oldest else 0.0) for name in known
+    }
+
+
+def measure_store_size(here: HandlerContext) -> int:
+    """Return the size of the store on disk, its log with it."""
+    path = here.store.path
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+async def _serialize_queue(here: HandlerContext) -> Json:
+    queues = await load_queues(here)
+    return {
+        "waiting": sum(count for count, _ in queues.values()),
+        "oldest_seconds": round(max((age for _, age in queues.values()), default=0.0), 3),
+        "targets": {name: {"waiting": count, "oldest_seconds": round(age, 3)} for name, (count, age) in queues.items()},
+    }
+
+
+async def _serialize_store(here: HandlerContext) -> Json:
+    return {"events": (await here.store.events.counts()).events, "bytes": measure_store_size(here)}
+
+
+def _serialize_stats(found: Stats) -> Json:
+    return {
+        "window": found.window.name,
+        "since": format_time(found.since),
+        "until": format_time(found.until),
+        "step_seconds": found.window.step * 60,
+        "events": {
+            "total": found.events,
+            "previous": found.before,
+            "per_minute": round(found.events / found.window.minutes, 3),
+            "outcomes": found.outcomes,
+            "verdicts": found.verdicts,
+            "reasons": found.reasons,
+        },
+        "deliveries": {"first_attempts": found.first, "first_succeeded": found.first_succeeded},
+        "latency_ms": _serialize_speed(found.speed),
+        "processing_ms": _serialize_speed(found.processing),
+        "sources": [_serialize_source_stats(source) for source in found.sources],
+        "targets": [_serialize_target_stats(target) for target in found.targets],
+        "series": [
+            {
+                "at": format_time(slot.at),
+                "events": slot.events,
+                "rejected": slot.rejected,
+                "failed": slot.failed,
+                "attempts": slot.attempts,
+                "latency_ms": _serialize_speed(slot.speed),
+            }
+            for slot in found.slots
+        ],
+    }
+
+
+def _serialize_source_stats(source: SourceStats) -> Json:
+    return {
+        "name": source.name,
+        "events": source.events,
+        "verified": source.verified,
+        "checked": source.checked,
+        "p95_ms": _to_milliseconds(source.p95),
+    }
+
+
+def _serialize_target_stats(target: TargetStats) -> Json:
+    return {
+        "name": target.name,
+        "attempts": target.attempts,
+        "succeeded": target.succeeded,
+        "retried": target.retried,
+        "failed": target.failed,
+        "latency_ms": _serialize_speed(target.speed),
+    }
+
+
+def _serialize_speed(speed: DurationQuantiles) -> Json:
+    return {"p50": _to_milliseconds(speed.p50), "p95": _to_milliseconds(speed.p95), "p99": _to_milliseconds(speed.p99)}
+
+
+def _to_milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

@@ -1,0 +1,131 @@
+"""Export and import over the API: streamed both ways, so that no number of events is too many."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from aiohttp import web
+
+from relay.errors import NotFoundError, UsageError
+from relay.http import params
+from relay.http.responses import json_response
+from relay.model.signals import EventStored
+from relay.services.state import HandlerContext, get_context
+from relay.store.events import ImportedEvent
+from relay.transfer.context import ExportContext
+from relay.transfer.formats import FORMATS
+from relay.transfer.records import parse_record, redact_event
+
+COUNT_HEADER = "X-Relay-Count"
+_BATCH_SIZE = 200  # events of an import that are committed at once
+_MAX_PROBLEMS = 20  # lines of an import that could not be read, of which the answer tells
+_MAX_LINE_FACTOR = 2  # times the size of the largest body: base64 and JSON around it
+
+
+async def export_events(request: web.Request) -> web.StreamResponse:
+    """GET /api/export?q=&as=&raw=: what matches, oldest first; credentials are left out unless `raw=1`."""
+    here = get_context(request)
+    kind = FORMATS.get(request.query.get("as", "jsonl"))
+    if kind is None:
+        raise UsageError("as names no format", hint=f"use {', '.join(FORMATS)}")
+    raw = request.query.get("raw", "") in ("1", "true")
+    ids = (await here.store.events.ids(params.parse_query(request)))[::-1]
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": f"{kind.media_type}; charset=utf-8",
+            "Content-Disposition": f'attachment; filename="relay-events.{kind.suffix}"',
+            COUNT_HEADER: str(len(ids)),
+        }
+    )
+    await response.prepare(request)
+    context = ExportContext(
+        ingress_url=here.setup.usual_ingress_url,
+        sources=here.setup.sources,
+        targets=here.setup.targets,
+        routes=here.setup.routes,
+    )
+    await response.write(kind.head(context).encode())
+    between = ""
+    for id_ in ids:
+        try:
+            event = await here.store.events.get(id_)
+        except NotFoundError:
+            continue  # deleted meanwhile
+        text = between + kind.one(event if raw else redact_event(event), context)
+        await response.write(text.encode("utf-8", "backslashreplace"))
+        between = kind.between
+    await response.write(kind.tail.encode())
+    await response.write_eof()
+    return response
+
+
+async def import_events(request: web.Request) -> web.Response:
+    """POST /api/import with JSON lines: keep each event once; it owes nothing and claims no key.
+
+    What cannot be read is told with the number of its line and holds up nothing else.
+    """
+    here = get_context(request)
+    counts = {"imported": 0, "known": 0, "refused": 0, "old": 0}
+    problems: list[dict[str, object]] = []
+    waiting: list[ImportedEvent] = []
+    number = 0
+    async for line in _read_lines(request, _MAX_LINE_FACTOR * here.setup.max_body + 1_000_000):
+        number += 1
+        try:
+            if line.strip():
+                waiting.append(parse_record(line))
+        except UsageError as error:
+            counts["refused"] += 1
+            problems += [{"line": number, "problem": error.sentence}] if len(problems) < _MAX_PROBLEMS else []
+        if len(waiting) >= _BATCH_SIZE:
+            await _store_parcels(here, waiting, counts)
+    await _store_parcels(here, waiting, counts)
+    return json_response(counts | {"problems": problems, "retention": await _retention_notes(here, counts)})
+
+
+async def _retention_notes(here: HandlerContext, counts: dict[str, int]) -> list[str]:
+    """Say what retention makes of what was imported: until when it is kept, and what goes for want of room."""
+    keep, notes = here.setup.keep, []
+    if counts["old"]:
+        are, they = ("event is", "it is") if counts["old"] == 1 else ("events are", "they are")
+        try:
+            until = f"{here.clock.now().astimezone() + timedelta(seconds=keep.max_age):%Y-%m-%d}"
+        except OverflowError:
+            until = "for ever"
+        notes.append(
+            f"{counts['old']:,} {are} older than {keep.describe_rule('age')} (retention.max_age); {they} "
+            f"kept until {until}"
+        )
+    usage = await here.store.pruning.usage()
+    for rule, is_over in (("events", usage.events > keep.max_events), ("size", usage.used > keep.max_size)):
+        if counts["imported"] and is_over:
+            notes.append(
+                f"more than {keep.describe_rule(rule)} are kept now (retention.max_{rule}), so the oldest "
+                f"events here are "
+                "removed; raise it, or pin what must stay"
+            )
+    return notes
+
+
+async def _store_parcels(here: HandlerContext, waiting: list[ImportedEvent], counts: dict[str, int]) -> None:
+    now = here.clock.now()
+    for parcel_, id_ in zip(waiting, await here.store.imports.add(waiting, now), strict=True):
+        counts["known" if id_ is None else "imported"] += 1
+        if id_ is not None:
+            age = (now - parcel_.event.capture.received_at).total_seconds()
+            counts["old"] += age > here.setup.keep.max_age
+            here.bus.publish(EventStored(id_))
+    waiting.clear()
+
+
+async def _read_lines(request: web.Request, longest: int) -> AsyncIterator[bytes]:
+    waiting = bytearray()
+    async for chunk in request.content.iter_any():
+        *lines, rest = chunk.split(b"\n")
+        for line in lines:
+            yield bytes(waiting) + line
+            waiting.clear()
+        waiting += rest
+        if len(waiting) > longest:
+            raise UsageError("a line is longer than any event could be", hint="is it what relay export wrote?")
+    if waiting:
+        yield bytes(waiting)

@@ -1,1 +1,0 @@
-"""Every object of one relay, put together: who is handed what."""

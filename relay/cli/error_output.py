@@ -1,0 +1,141 @@
+"""How whatever went wrong is told: one line for a person, an exit code for a program, never a traceback."""
+
+import os
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from relay.cli.output import OutputClosed, Terminal
+from relay.errors import ConfigError, RelayError
+from relay.model.text import escape_unprintable
+from relay.resources import is_of_another_user, open_private
+
+INTERRUPTED = 130
+
+
+class NothingMatched(RelayError):  # noqa: N818 - an answer rather than an error
+    """Nothing matched, or a wait ran out."""
+
+    exit_code = 4
+
+
+@dataclass(slots=True, kw_only=True)
+class Invocation:
+    """One run of the program: where it prints, and where its log lies once that is known."""
+
+    terminal: Terminal
+    log: Path | None = None
+    debug: bool = False
+
+
+def run_guarded(invocation: Invocation, work: Callable[[], object]) -> int:
+    """Do the work and return the exit code, whatever happens."""
+    try:
+        code = _run_work(invocation, work)
+        invocation.terminal.flush()
+    except OutputClosed:
+        invocation.terminal.discard_stdout()
+        return 0
+    return code
+
+
+def _run_work(invocation: Invocation, work: Callable[[], object]) -> int:
+    try:
+        returned = work()
+    except (OutputClosed, BrokenPipeError) as closed:
+        raise OutputClosed from closed
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BaseException as error:  # noqa: BLE001 - the outer guard: nothing may reach a person as a traceback
+        return print_error(invocation, find_sole_error(error))
+    return returned if isinstance(returned, int) else 0
+
+
+def print_error(invocation: Invocation, error: BaseException) -> int:
+    """Say what went wrong on stderr and return its exit code."""
+    say = invocation.terminal.say
+    match error:
+        case OutputClosed():
+            raise error
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case SystemExit(code=code):
+            return code if isinstance(code, int) else 1
+        case ConfigError() if error.problems != (error.sentence,):
+            for line in format_config_error(error):
+                say(line)
+            return error.exit_code
+        case RelayError():
+            say(f"relay: {error.full_text}")
+            return error.exit_code
+        case click.ClickException():
+            say(f"relay: {_format_usage_error(error)}")
+            return error.exit_code
+        case _:
+            return _print_unforeseen_error(invocation, error)
+
+
+def format_config_error(error: ConfigError) -> list[str]:
+    """Return the mistakes of a relay.toml, one on its own or a list of them."""
+    head = error.sentence.removesuffix(": " + "; ".join(error.problems))
+    if len(error.problems) == 1:
+        return [f"relay: {head.removesuffix(' has one mistake')}: {error.problems[0]}"]
+    return [f"relay: {head}:", *(f"  {problem}" for problem in error.problems)]
+
+
+def find_sole_error(error: BaseException) -> BaseException:
+    """Return the one error inside a group that holds but one; several stay what they are."""
+    while isinstance(error, BaseExceptionGroup):
+        known = [inner for inner in error.exceptions if isinstance(find_sole_error(inner), RelayError | OutputClosed)]
+        error = (known or list(error.exceptions))[0]
+    return error
+
+
+def _format_usage_error(error: click.ClickException) -> str:
+    name = ""
+    if isinstance(error, click.MissingParameter) and error.param is not None:
+        metavar = error.param.make_metavar(error.ctx or click.Context(click.Command("relay")))
+        name = f"{error.param.opts[-1] if isinstance(error.param, click.Option) else metavar} is missing"
+    elif isinstance(error, click.BadParameter) and error.param is not None:
+        names = [option for option in error.param.opts if option.startswith("-")]
+        name = f"{names[-1]}: " if names else ""
+        name += error.message.rstrip(".")
+    text = name or error.format_message().rstrip(".")
+    text = text[:1].lower() + text[1:] if text[1:2].islower() else text
+    context = getattr(error, "ctx", None)
+    if ";" in text or "did you mean" in text.lower() or context is None:
+        return text.replace(". Did you mean", "; did you mean").replace(" Did you mean", "; did you mean")
+    return f"{text}; {context.command_path} --help says how"
+
+
+def _print_unforeseen_error(invocation: Invocation, error: BaseException) -> int:
+    whole = "".join(traceback.format_exception(error))
+    if invocation.debug:
+        for line in whole.splitlines():
+            invocation.terminal.say(line)
+        return 1
+    kept = _write_traceback(invocation.log, whole)
+    where = f"the traceback is in {kept}" if kept else "--debug shows the traceback"
+    invocation.terminal.say(f"relay: it failed in an unforeseen way ({type(error).__name__}); {where}")
+    return 1
+
+
+def _write_traceback(log: Path | None, text: str) -> Path | None:
+    folder = log.parent if log else Path(tempfile.gettempdir())
+    path = log if log and folder.is_dir() else Path(tempfile.gettempdir()) / f"relay-{os.getuid()}.log"
+    try:
+        # Never through a link that somebody else laid in a folder everybody may write to.
+        if is_of_another_user(path):
+            return None
+        handle = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        with os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} relay failed\n")
+            file.writelines(f"    {escape_unprintable(line)}\n" for line in text.splitlines())
+    except OSError:
+        return None
+    return path

@@ -1,0 +1,83 @@
+"""Handlers files looked at before relay starts: each is loaded once, in a process that then ends."""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from relay.config.build import Config
+from relay.config.reading import combine_problems, did_you_mean
+from relay.errors import HandlersError
+from relay.handlers.environment import HandlerOptions
+from relay.handlers.worker import Worker
+from relay.model.delivery import matches_type
+from relay.model.text import escape_unprintable
+from relay.providers.samples import sample_types
+
+_CLOSE_MATCH = 0.85  # how alike two names are when one is taken for a slip of the other; 1.0 is the same
+
+
+async def check_handlers(config: Config) -> tuple[str, ...]:
+    """Load every handlers file and return what deserves a warning.
+
+    Raises ConfigError holding each file that cannot be run, with its line.
+    """
+    files = find_handler_options(config)
+    found = await asyncio.gather(*(inspect_handlers_file(options) for options in files))
+    seen = list(zip(files, found, strict=True))
+    problems = [f"targets.{options.target}.handler: {why}" for options, why in seen if isinstance(why, str)]
+    if problems:
+        raise combine_problems(str(config.path or "the command line"), problems)
+    return tuple(
+        f"targets.{options.target}.handler: {doubt}"
+        for options, rules in seen
+        if not isinstance(rules, str)
+        for rule in rules
+        for doubt in _find_doubts(rule, config)
+    )
+
+
+def find_handler_options(config: Config) -> tuple[HandlerOptions, ...]:
+    """Return the options of every target that has a handlers file."""
+    found = (target.options for target in config.targets.values())
+    return tuple(options for options in found if isinstance(options, HandlerOptions))
+
+
+async def inspect_handlers_file(options: HandlerOptions) -> list[dict[str, Any]] | str:
+    """Return what a handlers file registers, or in one sentence why it cannot be run."""
+    try:
+        worker = await Worker.start(options)
+    except HandlersError as error:
+        return error.full_text
+    await worker.end()
+    return worker.rules
+
+
+def _find_doubts(rule: dict[str, Any], config: Config) -> Iterator[str]:
+    decorator = "use" if rule["first"] else "on"
+    sources = {source.name: source.provider for source in config.sources}
+    mine = [provider for name, provider in sources.items() if fnmatchcase(name, rule["source"])]
+    shown = escape_unprintable(f'@{decorator}("{rule["source"]}") of {rule["name"]}', 120)
+    if not mine and sources and rule["source"] != "*":
+        near = did_you_mean(rule["source"], sources)
+        if near or config.inbox is None:
+            yield f"{shown}: there is no [sources.{escape_unprintable(rule['source'], 60)}]{near}"
+    known = {type_ for provider in mine or [rule["source"]] for type_ in sample_types(provider)}
+    for pattern in rule["events"]:
+        near = _find_slip(pattern, known)
+        if near:
+            yield f"{shown}: relay knows no event {escape_unprintable(pattern, 60)!r} here; did you mean {near!r}?"
+
+
+def _find_slip(pattern: str, known: Iterable[str]) -> str:
+    # relay knows the events it has samples of, not all there are: only what looks like one of those is told.
+    types = sorted(known)
+    if not types or any(matches_type(type_, (pattern,)) for type_ in types):
+        return ""
+    families = {type_[: place + 1] + "*" for type_ in types for place in range(len(type_)) if type_[place] in "./"}
+    if f"{pattern}.*" in families:
+        return f"{pattern}.*"
+    alike = {text.lower(): text for text in (*families, *types)}
+    near = get_close_matches(pattern.lower(), list(alike), n=1, cutoff=_CLOSE_MATCH)
+    return alike[near[0]] if near else ""

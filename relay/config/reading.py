@@ -1,0 +1,220 @@
+"""What is wrong with a relay.toml, each mistake a sentence: key path, what was found, what is allowed."""
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from relay.config.tables import ConfigTable, File
+from relay.errors import ConfigError
+from relay.model.text import escape_unprintable
+
+T = TypeVar("T")
+
+MAX_FILE = 1_000_000  # bytes
+_SHORT_WORD = 3  # letters
+_STAND_INS: Mapping[str, Mapping[str, Any]] = {
+    "sources": {"provider": "custom"},
+    "targets": {"forward": "http://localhost/"},
+    "emails": {"to": [], "subject": "", "text": ""},
+    "routes": {"to": []},
+}
+
+_KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+}
+_TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblems:
+    """The mistakes of form in a relay.toml, a sentence each, and the tables that have some."""
+
+    sentences: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    def joined(self, others: Iterable[str]) -> tuple[str, ...]:
+        """Return these mistakes and `others`, without what others say of a table that could not be read."""
+        heads = tuple(f"{table}." for table in self.tables)
+        return (*self.sentences, *(one for one in others if not one.startswith(heads or ("\0",))))
+
+
+def read_file(path: Path) -> tuple[File, FileProblems]:
+    """Read a relay.toml, and what is wrong with its form; in place of each table with a mistake there is an empty one.
+
+    Raises ConfigError with the one place where it is no TOML.
+    """
+    return parse_tables(_parse_toml(path))
+
+
+def parse_tables(tables: Mapping[str, Any]) -> tuple[File, FileProblems]:
+    """Turn parsed TOML into the model of the file, and what is wrong with its form.
+
+    Tables with a mistake are replaced by a stand-in, so that a name which refers to one is no mistake as well.
+    """
+    sentences: dict[str, None] = {}
+    places: dict[tuple[int | str, ...], None] = {}
+    left: dict[str, Any] = {name: _copy_table(table) for name, table in tables.items()}
+    while True:
+        try:
+            file = File.model_validate(left)
+        except ValidationError as error:
+            details = error.errors()
+        else:
+            return file, FileProblems(tuple(sentences), tuple(".".join(map(str, place)) for place in places))
+        for detail in details:
+            sentences[_describe_mistake(detail)] = None
+            places[_stand_in(left, detail["loc"])] = None
+
+
+def _copy_table(table: Any) -> Any:
+    return dict(table) if isinstance(table, dict) else list(table) if isinstance(table, list) else table
+
+
+def _stand_in(tables: dict[str, Any], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Replace the table that a mistake lies in, and return its place."""
+    section, *rest = location
+    named = _STAND_INS.get(str(section))
+    table = tables.get(str(section))
+    if named is None or not rest or not isinstance(table, dict | list):
+        tables.pop(str(section), None)
+        return (section,)
+    if rest[-1] == "[key]" and isinstance(table, dict):
+        table.pop(str(rest[0]), None)  # a name that is none
+    else:
+        table[rest[0]] = named  # type: ignore[index] # a position in a list, or a name in a table
+    return (section, rest[0])
+
+
+def combine_problems(name: str, problems: Iterable[str]) -> ConfigError:
+    """Return one error for several mistakes."""
+    found = tuple(problems)
+    count = "one mistake" if len(found) == 1 else f"{len(found)} mistakes"
+    return ConfigError(f"{name} has {count}: " + "; ".join(found), hint="relay check lists them", problems=found)
+
+
+def collect_problems(make: Callable[[], T], problems: list[str], instead: T) -> T:
+    """Return what `make` gives, or `instead` where it raises ConfigError, whose mistakes are added to `problems`."""
+    try:
+        return make()
+    except ConfigError as error:
+        problems += [error.full_text] if error.problems == (error.sentence,) else error.problems
+        return instead
+
+
+def did_you_mean(word: str, allowed: Iterable[str], *, alike: float = 0.6) -> str:
+    """Return `; did you mean 'x'?` for a near miss, else nothing. `alike` is 1.0 for the same word."""
+    near = get_close_matches(word, list(allowed), n=1, cutoff=alike)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def find_slip(word: str, allowed: Iterable[str]) -> str | None:
+    """Return the allowed word that one slip of a finger turns into `word`, None where there is none.
+
+    A slip replaces, adds or leaves out one letter, swaps two neighbours, or takes capital letters. Words of
+    three letters and less are too easily something else.
+    """
+    lower = word.lower()
+    return next((one for one in allowed if len(one) > _SHORT_WORD and _one_slip_apart(lower, one.lower())), None)
+
+
+def _one_slip_apart(one: str, other: str) -> bool:
+    start = _common_prefix_length(one, other)
+    one, other = one[start:], other[start:]
+    end = _common_prefix_length(one[::-1], other[::-1])
+    one, other = one[: len(one) - end], other[: len(other) - end]
+    return max(len(one), len(other)) <= 1 or (len(one) == len(other) == 2 and one == other[::-1])
+
+
+def _common_prefix_length(one: str, other: str) -> int:
+    """Return how many letters two words have in common from their beginning."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _parse_toml(path: Path) -> dict[str, Any]:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"there is no config at {path}", hint="relay init writes one") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="mend its permissions") from None
+    if len(raw) > MAX_FILE:
+        raise ConfigError(f"{path} is too large to be a config", hint=f"at most {MAX_FILE} bytes")
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not UTF-8 text", hint="save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{path} is not TOML: {escape_unprintable(str(error), 200)}", hint="mend that place"
+        ) from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply", hint="write it flatter") from None
+
+
+def _describe_mistake(detail: ErrorDetails) -> str:
+    path = escape_unprintable(".".join(str(part) for part in detail["loc"] if part != "[key]"), 200)
+    return f"{path}: {_describe_found(detail)}" if path else _describe_found(detail)
+
+
+def _describe_found(detail: ErrorDetails) -> str:
+    kind, found = detail["type"], detail["input"]
+    shown = escape_unprintable(repr(found), 80)
+    if kind == "extra_forbidden":
+        name = str(detail["loc"][-1])
+        return f"unknown key {name!r}{did_you_mean(name, _keys_at(detail['loc'][:-1]))}"
+    if kind in ("literal_error", "enum"):
+        expected = detail["ctx"]["expected"].replace("'", "")
+        allowed = expected.replace(" or ", ", ").split(", ")
+        return f"{shown} is not allowed; use {expected}{did_you_mean(str(found), allowed)}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "string_pattern_mismatch":
+        return f"{shown} is not a name: letters, digits, dot, dash and underscore, at most 64"
+    if kind == "value_error":
+        return str(detail["ctx"]["error"])
+    if kind in _KINDS:
+        return f"must be {_KINDS[kind]}, got {_TYPE_NAMES.get(type(found), 'something else')}"
+    return f"{shown}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    here: Any = File
+    for part in location:
+        if not (isinstance(here, type) and issubclass(here, BaseModel)):
+            here = _table_in(here)  # the part was the name of a source, a target or a place in a list
+            continue
+        field = _field_names(here).get(str(part))
+        if field is None:
+            return []
+        here = field
+    model = here if isinstance(here, type) else _table_in(here)
+    return list(_field_names(model)) if model is not None and issubclass(model, BaseModel) else []
+
+
+def _field_names(model: type[BaseModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _table_in(annotation: Any) -> type[ConfigTable] | None:
+    if isinstance(annotation, type) and issubclass(annotation, ConfigTable):
+        return annotation
+    for argument in get_args(annotation):
+        found = _table_in(argument)
+        if found is not None:
+            return found
+    return None

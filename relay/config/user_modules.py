@@ -1,0 +1,203 @@
+"""Files of Python that a user put beside relay.toml, run once when it is read."""
+
+import importlib.util
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Any, get_origin
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticUserError
+
+from relay.config.secrets import find_secret
+from relay.config.tables import File, TargetTable
+from relay.errors import ConfigError
+from relay.handlers.environment import FindSecret, HandlerOptions
+from relay.handlers.user_code import importable_from
+from relay.model.delivery import Target
+from relay.model.text import escape_unprintable
+from relay.pipeline.pydantic_schema import PydanticSchema
+from relay.providers.schemes.python_verifier import Verifier
+from relay.vault import Vault
+
+NAME = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+
+
+def run_module(dotted: str, folder: Path, key: str) -> tuple[ModuleType, Path]:
+    """Run the file that `dotted` names in `folder` and return it, with its path.
+
+    Raises ConfigError, led by the key of relay.toml, where there is no such file or it cannot be run.
+    """
+    path = folder.joinpath(*dotted.split(".")).with_suffix(".py")
+    if not path.is_file():
+        raise ConfigError(f"{key}: there is no file {path}", hint="modules are looked for beside relay.toml")
+    # A name of its own: the user's `json.py` must not stand in for anybody else's.
+    name = f"relay_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{key}: {path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and models look there for what their annotations name.
+    sys.modules[name] = module
+    try:
+        with importable_from(folder):
+            spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(
+            f"{key}: {path} cannot be run: {type(error).__name__}: {escape_unprintable(str(error), 200)}",
+            hint=f"python {path} says where",
+        ) from error
+    return module, path
+
+
+DEFAULT_CONCURRENCY = 2  # processes, where a target does not say otherwise
+
+
+# They open relay's own vault, tunnel and dashboard: no function of the user's needs them.
+_WITHHELD = frozenset({"RELAY_VAULT_PASSWORD", "RELAY_VAULT_PASSWORD_FILE", "RELAY_TOKEN", "NGROK_AUTHTOKEN"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerEnvironment:
+    """The environment that the process of a handlers file gets, and what `relay.secret` asks there."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    find_secret: FindSecret
+
+
+def build_handler_environment(file: File, environ: Mapping[str, str], vault: Vault | None) -> HandlerEnvironment:
+    """Return what handlers get of relay's environment: not what opens its vault, tunnel and dashboard."""
+    withheld = _WITHHELD | {file.tunnel.authtoken.removeprefix("env:")}
+    return HandlerEnvironment(
+        environ={name: value for name, value in environ.items() if name not in withheld},
+        find_secret=partial(find_secret, environ, vault),
+    )
+
+
+def build_handlers_target(table: TargetTable, folder: Path, given: HandlerEnvironment) -> Target:
+    """Return the target that `--handlers FILE` means. Raises ConfigError where there is no such file."""
+    try:
+        options = build_handler_options("handlers", table, folder, given)
+    except ConfigError as error:
+        raise ConfigError(error.sentence.removeprefix("handler: "), hint=error.hint) from error
+    return Target(name=options.target, action="handler", options=options, concurrency=handler_concurrency(table))
+
+
+def build_handler_options(name: str, table: TargetTable, folder: Path, given: HandlerEnvironment) -> HandlerOptions:
+    """Return what a target with a handlers file needs. Raises ConfigError where there is no such file."""
+    # Links stay as they are: a file's neighbours are those of the name it is known by.
+    path = Path(os.path.abspath(folder / (table.handler or "")))  # noqa: PTH100 - resolve() follows links
+    options = HandlerOptions(
+        target=name,
+        path=path,
+        folder=folder,
+        timeout=table.timeout,
+        environ=given.environ,
+        find_secret=given.find_secret,
+    )
+    if not path.is_file():
+        what = f"{options.name} is a folder" if path.is_dir() else f"there is no file {path}"
+        raise ConfigError(f"handler: {what}; name a Python file with functions below @on")
+    return options
+
+
+def handler_concurrency(table: TargetTable) -> int:
+    """Return how many events a target takes at the same time."""
+    named = "concurrency" in table.model_fields_set
+    return table.concurrency if named or table.handler is None else DEFAULT_CONCURRENCY
+
+
+def is_model(name: str) -> bool:
+    """Say whether a value of `schema` names a model rather than a file."""
+    return NAME.fullmatch(name) is not None
+
+
+def load_model(name: str, folder: Path) -> PydanticSchema:
+    """Return the model that `name` means in a folder, ready to be asked.
+
+    Any type will do that Pydantic validates: a model, a dataclass, a TypedDict, a union of them. Raises
+    ConfigError, led by the key `schema`, naming the file.
+    """
+    dotted, _, attribute = name.partition(":")
+    module, path = run_module(dotted, folder, "schema")
+    made = getattr(module, attribute, None)
+    if made is None or not _is_model_type(made):
+        raise ConfigError(f"schema: {path} has no model {attribute}", hint=_list_models(module))
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(made)
+        adapter.rebuild(raise_errors=True)
+    except (PydanticUserError, TypeError, NameError) as error:
+        said = re.sub(r"\s*\n.*", "", str(error), flags=re.DOTALL)
+        raise ConfigError(
+            f"schema: {attribute} in {path} cannot be used as a model: {escape_unprintable(said, 200)}",
+            hint="a class of pydantic.BaseModel is one",
+        ) from error
+    return PydanticSchema(name=name, adapter=adapter)
+
+
+def _is_model_type(made: object) -> bool:
+    # A plain function would be called with what it is given, and an instance be anything.
+    return inspect.isclass(made) or get_origin(made) is not None or isinstance(made, UnionType)
+
+
+def _list_models(module: ModuleType) -> str:
+    names = [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, BaseModel) and value.__module__ == module.__name__
+    ]
+    return f"it has {', '.join(names[:6])}" if names else "write class WebhookPayload(BaseModel): …"
+
+
+_KEY = "signature.verifier"
+
+
+def verifier_loader(folder: Path) -> Callable[[str], Verifier]:
+    """Return what finds a verifier by its name in a folder.
+
+    It raises ConfigError, led by its key and naming the file, where there is no such file or class,
+    where the file cannot be run, and where the class cannot be made or has no `verify`.
+    """
+
+    def find(name: str) -> Verifier:
+        match = NAME.fullmatch(name)
+        if match is None:
+            raise ConfigError(
+                f"{_KEY}: '{escape_unprintable(name, 60)}' is not a module and a class",
+                hint='write "verifiers:MyVerifier"',
+            )
+        module, path = run_module(match[1], folder, _KEY)
+        return _make_verifier(module, match[2], path)
+
+    return find
+
+
+def _make_verifier(module: ModuleType, name: str, path: Path) -> Verifier:
+    made = getattr(module, name, None)
+    if not inspect.isclass(made):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value) and hasattr(value, "verify")]
+        raise ConfigError(
+            f"{_KEY}: {path} has no class {name}",
+            hint=f"it has {', '.join(classes)}"
+            if classes
+            else f"write class {name} with verify(capture, secrets, now)",
+        )
+    if not callable(getattr(made, "verify", None)):
+        raise ConfigError(
+            f"{_KEY}: {name} in {path} has no verify", hint="def verify(self, capture, secrets, now) -> bool"
+        )
+    try:
+        verifier: Verifier = made()  # type: ignore[assignment] # it has a verify, which is all it needs
+    except Exception as error:
+        raise ConfigError(
+            f"{_KEY}: {name} in {path} cannot be made: {type(error).__name__}: {escape_unprintable(str(error), 200)}",
+            hint="it is made without arguments",
+        ) from error
+    return verifier

@@ -1,0 +1,117 @@
+"""The dashboard's own files: read once, packed once, served for a year under an address that holds their hash."""
+
+import gzip
+import hashlib
+import posixpath
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from relay.resources import find_resource_folder
+
+STATIC_PREFIX = "/static/"
+# Where a page that needs no token finds its stylesheets: nothing but what it shows is there.
+LOGIN_STATIC_PREFIX = "/login/static/"
+_LOGIN_FILES = re.compile(r"css/[\w-]+\.css|favicon\.svg|fonts/[\w-]+\.woff2")
+# What a stylesheet or a module loads: `url("../fonts/x.woff2")`, `from "./x.js"`, `import "./x.js"`.
+_REFERENCE = re.compile(r'''((?:\burl\(|\bfrom |\bimport )"(\.{1,2}/[^"]+))"''')
+_CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One file: its bytes, the same packed (None where packing gains nothing), and its version."""
+
+    content_type: str
+    body: bytes
+    packed: bytes | None
+    version: str
+
+
+class Assets:
+    """Every file of `static/`, by its path below that folder."""
+
+    PATTERN = STATIC_PREFIX + "{name:[a-zA-Z0-9./_-]+}"
+    OPEN_PATTERN = LOGIN_STATIC_PREFIX + "{name:[a-zA-Z0-9./_-]+}"
+
+    def __init__(self, root: Path | None = None) -> None:
+        root = root or find_resource_folder("static")
+        self._assets = _load_assets(root)
+
+    def url(self, name: str) -> str:
+        """Return the address of a file; its content is part of it. Raises KeyError for an unknown one."""
+        return f"{STATIC_PREFIX}{name}?v={self._assets[name].version}"
+
+    def login_url_of(self, name: str) -> str:
+        """Return the address of a file of the sign-in page."""
+        return f"{LOGIN_STATIC_PREFIX}{name}?v={self._assets[name].version}"
+
+    async def serve_open(self, request: web.Request) -> web.Response:
+        """Answer `/login/static/{name}` for the few files that the sign-in page shows."""
+        if not _LOGIN_FILES.fullmatch(request.match_info["name"]):
+            raise web.HTTPNotFound(text="no such file")
+        return await self.serve(request)
+
+    async def serve(self, request: web.Request) -> web.Response:
+        """Answer `/static/{name}`: for a year when the address names the version, else to be asked again."""
+        asset = self._assets.get(request.match_info["name"])
+        if asset is None:
+            raise web.HTTPNotFound(text="no such file")
+        fresh = request.query.get("v") == asset.version
+        headers = {
+            "Cache-Control": "public, max-age=31536000, immutable" if fresh else "no-cache",
+            "ETag": f'"{asset.version}"',
+            "Vary": "Accept-Encoding",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if request.headers.get("If-None-Match") == headers["ETag"]:
+            return web.Response(status=304, headers=headers)
+        body = asset.body
+        if asset.packed is not None and "gzip" in request.headers.get("Accept-Encoding", ""):
+            headers["Content-Encoding"] = "gzip"
+            body = asset.packed
+        headers["Content-Type"] = asset.content_type
+        return web.Response(body=body, headers=headers)
+
+
+def _load_assets(root: Path) -> dict[str, Asset]:
+    files = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.suffix in _CONTENT_TYPES}
+    assets: dict[str, Asset] = {}
+    for name in sorted(files):
+        _load(name, files, assets)
+    return assets
+
+
+def _load(name: str, files: dict[str, Path], assets: dict[str, Asset]) -> Asset:
+    """Add a file to `assets`, after the files that it loads: their versions are part of its content.
+
+    A preloaded font or module is only used when it is loaded by the very same address.
+    """
+
+    def add_version(match: re.Match[str]) -> str:
+        loaded = posixpath.normpath(posixpath.join(posixpath.dirname(name), match[2]))
+        return f'{match[1]}?v={_load(loaded, files, assets).version}"'
+
+    if name not in assets:
+        body = files[name].read_bytes()
+        if files[name].suffix in {".css", ".js"}:
+            body = _REFERENCE.sub(add_version, body.decode()).encode()
+        assets[name] = _make_asset(name, body)
+    return assets[name]
+
+
+def _make_asset(name: str, body: bytes) -> Asset:
+    content_type = _CONTENT_TYPES[Path(name).suffix]
+    return Asset(
+        content_type=content_type,
+        body=body,
+        packed=None if content_type == "font/woff2" else gzip.compress(body, 9, mtime=0),
+        version=hashlib.sha256(body).hexdigest()[:12],
+    )

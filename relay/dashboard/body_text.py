@@ -1,0 +1,168 @@
+"""A body as it lies on the wire: numbered lines of text, or bytes in hexadecimal, a window at a time."""
+
+import codecs
+import difflib
+import re
+from dataclasses import dataclass
+
+from relay.model.text import decode_text, escape_unprintable
+
+RAW_WINDOW = 256 * 1024  # measured in Chromium: 256 kB of text 0.07 s, 5 MB 1.2 s
+HEX_WINDOW = 4096
+_HEX_WIDTH = 16
+_WRAP_FROM = 400  # characters past which lines are wrapped, and numbers beside them would no longer fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPiece:
+    """A run of text; `hit` when it is what was looked for."""
+
+    text: str
+    hit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyWindow:
+    """Part of a body. `next` is the offset of what follows, `previous` of what came before, if anything."""
+
+    numbers: str
+    pieces: tuple[TextPiece, ...]
+    offset: int
+    end: int
+    size: int
+    next: int | None
+    previous: int | None
+    wrapped: bool = False
+
+
+def build_text_window(body: bytes, offset: int = 0, find: str = "") -> BodyWindow:
+    """Return the lines of a body from byte `offset`, on a line's border where there is one near."""
+    offset = max(0, min(offset, len(body)))
+    end = min(len(body), offset + RAW_WINDOW)
+    if end < len(body):
+        border = body.rfind(b"\n", offset, end)
+        end = border + 1 if border > offset else _find_character_end(body, end)
+    first = body.count(b"\n", 0, offset) + 1
+    lines = [escape_unprintable(line.replace("\t", "    ")) for line in _split_lines(body[offset:end])]
+    numbers = "\n".join(str(number) for number in range(first, first + len(lines)))
+    return BodyWindow(
+        numbers=numbers,
+        pieces=mark_matches("\n".join(lines), find),
+        offset=offset,
+        end=end,
+        size=len(body),
+        next=end if end < len(body) else None,
+        previous=max(0, offset - RAW_WINDOW) if offset else None,
+        wrapped=any(len(line) > _WRAP_FROM for line in lines),
+    )
+
+
+def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
+    """Return a page of a body in hexadecimal, sixteen bytes a line, with what they read as beside them."""
+    offset = max(0, min(offset, len(body))) // _HEX_WIDTH * _HEX_WIDTH
+    end = min(len(body), offset + HEX_WINDOW)
+    starts = range(offset, end, _HEX_WIDTH)
+    lines = [_format_hex_line(body[start : min(start + _HEX_WIDTH, end)]) for start in starts]
+    return BodyWindow(
+        numbers="\n".join(f"{start:08x}" for start in starts),
+        pieces=(TextPiece(text="\n".join(lines)),),
+        offset=offset,
+        end=end,
+        size=len(body),
+        next=end if end < len(body) else None,
+        previous=max(0, offset - HEX_WINDOW) if offset else None,
+    )
+
+
+def mark_matches(text: str, find: str) -> tuple[TextPiece, ...]:
+    """Return the text cut at every place where `find` stands in it, without regard to case."""
+    if not find:
+        return (TextPiece(text=text),)
+    cut: list[TextPiece] = []
+    folded, wanted, here = text.lower(), find.lower(), 0
+    if len(folded) != len(text):  # a letter such as "İ" grows when folded, and offsets would drift
+        folded = text
+    while (found := folded.find(wanted, here)) >= 0 and len(cut) < 2000:
+        cut += [TextPiece(text=text[here:found]), TextPiece(text=text[found : found + len(wanted)], hit=True)]
+        here = found + len(wanted)
+    cut.append(TextPiece(text=text[here:]))
+    return tuple(piece for piece in cut if piece.text)
+
+
+def is_binary(body: bytes) -> bool:
+    """Say whether a body is better read as bytes: a NUL, or text in neither UTF-8 nor anything like it."""
+    sample = body[:4096]
+    if b"\0" in sample:
+        return True
+    try:
+        # An incremental decoder does not mind that a sample ends inside a character.
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return sum(byte > 126 or byte < 9 for byte in sample) > len(sample) * 0.3
+    return False
+
+
+def _split_lines(body: bytes) -> list[str]:
+    lines = decode_text(body).split("\n")
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _find_character_end(body: bytes, end: int) -> int:
+    # Continuation bytes of UTF-8 look like 10xxxxxx: never cut in front of one.
+    for back in range(4):
+        if end - back <= 0 or body[end - back] & 0xC0 != 0x80:
+            return end - back
+    return end
+
+
+def _format_hex_line(chunk: bytes) -> str:
+    left, right = chunk[:8].hex(" "), chunk[8:].hex(" ")
+    shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in chunk)
+    return f"{left:<23}  {right:<23}  {shown}"
+
+
+_DIFF_TOKEN = re.compile(r"\w+|\W")
+_MAX_DIFF_TOKENS = (
+    120  # tokens of a value that are matched one by one; past them only what begins and ends alike is told
+)
+_MIN_SIMILARITY = 0.3  # below this two values have nothing to do with each other, and are marked whole
+
+TextPieces = tuple[TextPiece, ...]
+
+
+def highlight_differences(left: str | None, right: str | None) -> tuple[TextPieces, TextPieces]:
+    """Return both values in pieces, `hit` where they differ; None becomes no piece at all."""
+    if left is None or right is None or left == right:
+        return _make_single_piece(left, hit=left != right), _make_single_piece(right, hit=left != right)
+    one, other = _DIFF_TOKEN.findall(left), _DIFF_TOKEN.findall(right)
+    if len(one) > _MAX_DIFF_TOKENS or len(other) > _MAX_DIFF_TOKENS:
+        return _compare_ends(left, right)
+    matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
+    if matcher.ratio() < _MIN_SIMILARITY:
+        return _make_single_piece(left, hit=True), _make_single_piece(right, hit=True)
+    codes = matcher.get_opcodes()
+    return (
+        _make_pieces([("".join(one[start:end]), what != "equal") for what, start, end, *_ in codes]),
+        _make_pieces([("".join(other[begin:stop]), what != "equal") for what, _, _, begin, stop in codes]),
+    )
+
+
+def _compare_ends(left: str, right: str) -> tuple[TextPieces, TextPieces]:
+    shortest = min(len(left), len(right))
+    head = next((place for place in range(shortest) if left[place] != right[place]), shortest)
+    tail = 0
+    while tail < shortest - head and left[-1 - tail] == right[-1 - tail]:
+        tail += 1
+    halves = ((text[:head], text[head : len(text) - tail], text[len(text) - tail :]) for text in (left, right))
+    one, other = (_make_pieces([(before, False), (middle, True), (after, False)]) for before, middle, after in halves)
+    return one, other
+
+
+def _make_single_piece(text: str | None, *, hit: bool) -> TextPieces:
+    return () if text is None else (TextPiece(text=text, hit=hit),)
+
+
+def _make_pieces(runs: list[tuple[str, bool]]) -> TextPieces:
+    return tuple(TextPiece(text=text, hit=hit) for text, hit in runs if text)

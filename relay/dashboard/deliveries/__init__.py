@@ -1,0 +1,1 @@
+"""The page of deliveries, and how their attempts are shown."""

@@ -1,0 +1,225 @@
+"""The deliveries: what waits, what failed for good, what was sent, each with its attempts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from relay.dashboard import page_data
+from relay.dashboard.deliveries.attempts import DeliveryLine, build_delivery_line, count_delivery_views
+from relay.dashboard.deliveries.context import DeliveriesPage, DeliveryRow
+from relay.dashboard.event_rows import format_event_title, get_shield_kind, list_event_tags
+from relay.dashboard.events import list_view
+from relay.dashboard.events.context import NavLink
+from relay.dashboard.formatting import event_avatar, format_count, format_moment
+from relay.dashboard.forms import read_fields, redirect, toast_header
+from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.errors import NotFoundError
+from relay.http.params import parse_id, parse_number
+from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
+from relay.model.event import EventRow
+from relay.model.text import escape_unprintable
+from relay.services.state import HandlerContext, get_context
+
+_PAGE_SIZE = 50
+_STATES = ("pending", "running", "succeeded", "failed", "cancelled")
+_VIEWS = {"": "all", "pending": "queued", "failed": "failed", "succeeded": "sent"}
+_EMPTY_TEXTS = {"pending": "Nothing waits.", "failed": "Nothing failed for good."}
+_DEAD_LETTER_NOTE = (
+    "Dead letters: relay has given these up, after the last try or because the target refused them for good. "
+    "They stay here until they are sent again or their event is deleted."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilters:
+    """Which deliveries a page shows: those in a state, to a target, of a bulk replay, of an event; all may be open."""
+
+    state: str = ""
+    target: str = ""
+    batch: int | None = None
+    event: int | None = None
+
+    @property
+    def scope(self) -> dict[str, object]:
+        """Return the filters apart from the state, those that are set."""
+        named_ = {"target": self.target, "batch": self.batch, "event": self.event}
+        return {name: value for name, value in named_.items() if value}
+
+
+async def show_deliveries(request: web.Request) -> web.Response:
+    """GET /deliveries?state=&target=&batch=&event=: newest first; /deliveries/{id}: one of them opened."""
+    here, filters = get_context(request), _parse_filters(request)
+    chosen = parse_id(request, "delivery") if "id" in request.match_info else None
+    if chosen is not None and get_target_id(request) == f"row-{chosen}":
+        return await _render_row(request, chosen, filters)
+    before = parse_number(request, "before", None)
+    if chosen is not None and before is None:
+        before = chosen + 1
+    found = await here.store.deliveries.page(
+        state=filters.state or None,
+        target=filters.target or None,
+        batch=filters.batch,
+        event=filters.event,
+        before=before,
+        limit=_PAGE_SIZE,
+        lab=False,  # it has pages of its own, and much of what it sends is meant to fail
+    )
+    if chosen is not None and all(one.id != chosen for one in found):
+        found = (await here.store.deliveries.get(chosen), *found)
+    counts = await here.store.deliveries.counts(
+        target=filters.target or None, batch=filters.batch, event=filters.event, lab=False
+    )
+    failed = counts["failed"] if filters.state in ("", "failed") else 0
+    context = DeliveriesPage(
+        shell=await page_data.build_shell(request, "Deliveries", "deliveries"),
+        views=_build_view_links(filters, counts),
+        narrowed=_build_filter_links(filters),
+        targets=_build_target_links(here, filters),
+        rows=await _build_rows(here, found, filters, chosen, before),
+        note=_DEAD_LETTER_NOTE if filters.state == "failed" else "",
+        failed=f"{failed:,}" if failed else "",
+        fields=tuple((name, str(value)) for name, value in filters.scope.items() if name != "event"),
+        stream=_stream_query(filters, found, before),
+        older=_list_path(filters, before=found[-1].id) if len(found) >= _PAGE_SIZE else "",
+        empty=_EMPTY_TEXTS.get(filters.state, "Nothing was sent yet.")
+        if not filters.scope
+        else "Nothing is left here.",
+    )
+    return html_response(request.app[RENDERER].page(context))
+
+
+async def retry_failed(request: web.Request) -> web.Response:
+    """POST /deliveries/retry with `target` and `batch`: all that failed are due now."""
+    form = await read_fields(request)
+    batch = form.get("batch", "")
+    count = await get_context(request).verbs.retry_all(
+        DeliveryState.FAILED,
+        form.get("target") or None,
+        int(batch) if batch.isascii() and batch.isdigit() and len(batch) <= 18 else None,
+    )
+    if get_target_id(request) is None:
+        return redirect(list_view.build_deliveries_url("", target=form.get("target"), batch=batch))
+    said = f"Trying {format_count(count, 'delivery', 'deliveries')} again"
+    return web.Response(status=204, headers=toast_header(said))
+
+
+async def load_delivery_line(here: HandlerContext, id_: int) -> DeliveryLine:
+    """Return one delivery with its attempts. Raises NotFoundError."""
+    found = await here.store.deliveries.get(id_)
+    attempts = await here.store.deliveries.attempts(id_)
+    return build_delivery_line(found, here.clock.now(), attempts, held=found.target in here.live.down)
+
+
+def _parse_filters(request: web.Request) -> DeliveryFilters:
+    state = request.query.get("state", "")
+    return DeliveryFilters(
+        state=state if state in _STATES else "",
+        target=request.query.get("target", "")[:500],
+        batch=page_data.parse_whole_number(request, "batch"),
+        event=page_data.parse_whole_number(request, "event"),
+    )
+
+
+def _list_path(filters: DeliveryFilters, *, state: str | None = None, **more: object) -> str:
+    return list_view.build_deliveries_url(filters.state if state is None else state, **filters.scope, **more)
+
+
+def _build_view_links(filters: DeliveryFilters, counts: Mapping[str, int]) -> tuple[NavLink, ...]:
+    shown = count_delivery_views(counts)
+    return tuple(
+        NavLink(
+            name=name.capitalize(),
+            href=_list_path(filters, state=state),
+            current=state == filters.state,
+            key=name,
+            count=shown[name],
+        )
+        for state, name in _VIEWS.items()
+    )
+
+
+def _build_filter_links(filters: DeliveryFilters) -> tuple[NavLink, ...]:
+    words = {"target": f"to {escape_unprintable(filters.target, 80)}", "batch": f"bulk replay {filters.batch}"}
+    words |= {"event": f"event {filters.event}"}
+    return tuple(
+        NavLink(
+            name=words[name],
+            key=f"/replays/{filters.batch}" if name == "batch" else "",
+            href=list_view.build_deliveries_url(
+                filters.state, **{key: value for key, value in filters.scope.items() if key != name}
+            ),
+        )
+        for name in filters.scope
+    )
+
+
+def _build_target_links(here: HandlerContext, filters: DeliveryFilters) -> tuple[NavLink, ...]:
+    scope = {name: value for name, value in filters.scope.items() if name != "target"}
+    every = [
+        NavLink(
+            name="Every target", href=list_view.build_deliveries_url(filters.state, **scope), current=not filters.target
+        )
+    ]
+    every += [
+        NavLink(
+            name=escape_unprintable(name, 80),
+            href=list_view.build_deliveries_url(filters.state, **scope, target=name),
+            current=name == filters.target,
+        )
+        for name in here.setup.targets
+    ]
+    return tuple(every)
+
+
+def _stream_query(filters: DeliveryFilters, found: tuple[Delivery, ...], before: int | None) -> str:
+    # Only a page that begins with the newest can say that there are newer ones.
+    newest = not filters.scope and filters.state in ("", "pending") and before is None
+    asked = {"of": "deliveries", "state": filters.state}
+    return list_view.encode_query(asked | ({"top": str(found[0].id if found else 0)} if newest else {}))
+
+
+async def _build_rows(
+    here: HandlerContext, found: tuple[Delivery, ...], filters: DeliveryFilters, chosen: int | None, before: int | None
+) -> tuple[DeliveryRow, ...]:
+    events = {row.id: row for row in await here.store.events.rows({one.event_id for one in found})}
+    return tuple(
+        [
+            await _build_row(here, one, events[one.event_id], filters, (one.id == chosen, before))
+            for one in found
+            if one.event_id in events
+        ]
+    )
+
+
+async def _build_row(
+    here: HandlerContext, one: Delivery, event: EventRow, filters: DeliveryFilters, shown: tuple[bool, int | None]
+) -> DeliveryRow:
+    opened, before = shown
+    attempts = await here.store.deliveries.attempts(one.id) if opened else ()
+    keep = {"state": filters.state, **filters.scope, "before": before}
+    query = list_view.encode_query({name: str(value) for name, value in keep.items() if value})
+    is_replay = one.reason is DeliveryReason.REPLAY
+    place = "/deliveries" if opened else f"/deliveries/{one.id}"
+    return DeliveryRow(
+        mark=event_avatar(event),
+        type=format_event_title(event),
+        summary=escape_unprintable(event.summary, 80),
+        received=format_moment(event.received_at),
+        line=build_delivery_line(one, here.clock.now(), attempts, held=one.target in here.live.down),
+        href=f"{place}?{query}" if query else place,
+        open=opened,
+        tags=tuple(tag for tag in list_event_tags(event, is_replayed=is_replay) if tag in ("replay", "sample")),
+        shield=get_shield_kind(event),
+    )
+
+
+async def _render_row(request: web.Request, id_: int, filters: DeliveryFilters) -> web.Response:
+    here = get_context(request)
+    one = await here.store.deliveries.get(id_)
+    event = await here.store.events.row(one.event_id)
+    if event is None:
+        raise NotFoundError(f"no delivery {id_}", hint="the page Deliveries lists those that there are")
+    shown = ("closed" not in request.query, parse_number(request, "before", None))
+    row = await _build_row(here, one, event, filters, shown)
+    return html_response(request.app[RENDERER].part(row.template, row=row))

@@ -1,0 +1,125 @@
+"""Refusals and failures of the dashboard: JSON for programs, a page or a message in place for a person."""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from relay.dashboard import page_data
+from relay.dashboard.assets import LOGIN_STATIC_PREFIX, STATIC_PREFIX
+from relay.dashboard.formatting import TIME_ZONE
+from relay.dashboard.forms import toast_header
+from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.sources.context import ErrorPage
+from relay.errors import RelayError
+from relay.http.responses import error_response
+from relay.model.text import escape_unprintable
+from relay.services.state import get_context
+
+_PROGRAM_PREFIXES = ("/api/", "/metrics", "/healthz", "/stream", STATIC_PREFIX, LOGIN_STATIC_PREFIX)
+_HOME = "/events"
+
+
+def error_response_for(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
+    """Return an error as JSON, as a page of its own, or as the message that htmx puts in place.
+
+    Nothing of the request is echoed. Needs neither the store nor a session.
+    """
+    is_htmx = "HX-Request" in request.headers
+    if request.path.startswith(_PROGRAM_PREFIXES) or not (is_htmx or _is_page(request)):
+        return error_response(status, code, message, hint)
+    if is_htmx and status == 401:
+        # The session has ended: the whole page is of no use any more.
+        return html_response("", status, {"HX-Redirect": "/login"})
+    if get_target_id(request) is not None:
+        return render_error_part(request, f"{_format_sentence(message)} {_format_sentence(hint)}".strip(), status)
+    return _render_refusal_page(request, status, code, message, hint)
+
+
+def render_error_part(request: web.Request, said: str, status: int) -> web.Response:
+    """Return an error where htmx asked for a part: in the dialog it wanted to open, in place, or as a toast."""
+    renderer, target = request.app[RENDERER], get_target_id(request)
+    if target == "dialog":
+        return html_response(renderer.part("parts/error_dialog.html", said=said), status)
+    # Where nothing is to be swapped there is no place of its own to say it.
+    headers = None if target else toast_header(said)
+    return html_response(renderer.part("parts/errors.html", errors={"": said}), status, headers)
+
+
+def render_sign_in(request: web.Request, wrong: str = "", wanted: str = "") -> web.Response:
+    """Return the page that takes a token, 401, and then leads to what was wanted.
+
+    `wrong` says what was wrong with the one that was given.
+    """
+    if not wanted and request.method == "GET" and request.path != "/login":
+        wanted = request.path_qs
+    return _render_bare_page(
+        request,
+        401,
+        title="Sign in",
+        sentence="This dashboard shows captured webhooks, so it asks who you are.",
+        sign_in=True,
+        next=safe_redirect_path(wanted),
+        wrong=wrong,
+    )
+
+
+def safe_redirect_path(text: str) -> str:
+    """Return where to go after signing in: a path of this dashboard, never another site."""
+    parts = urlsplit(text)
+    inside = text.startswith("/") and not text.startswith(("//", "/\\")) and not (parts.scheme or parts.netloc)
+    return text if inside and text.isascii() and text.isprintable() else _HOME
+
+
+def _is_page(request: web.Request) -> bool:
+    navigates = request.headers.get("Sec-Fetch-Mode") == "navigate"
+    return navigates or "text/html" in request.headers.get("Accept", "")
+
+
+def _render_refusal_page(request: web.Request, status: int, code: str, message: str, hint: str) -> web.Response:
+    if code == "no_token":
+        return render_sign_in(request)
+    title = {404: "Not found"}.get(status, "That did not work")
+    return _render_bare_page(
+        request, status, title=title, sentence=_format_sentence(message), hint=_format_sentence(hint)
+    )
+
+
+def _render_bare_page(request: web.Request, status: int, **values: object) -> web.Response:
+    given: dict[str, object] = {"hint": "", "sign_in": False, "next": "", "wrong": "", "broken": status >= 500}
+    return html_response(request.app[RENDERER].part("pages/bare.html", **given | values), status)
+
+
+def _format_sentence(text: str) -> str:
+    shown = escape_unprintable(text, 400).strip().removesuffix(".")
+    return f"{shown[:1].upper()}{shown[1:]}." if shown else ""
+
+
+PageHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def handle_page_errors(handler: PageHandler) -> PageHandler:
+    """Return the handler with what it raises on purpose shown as HTML."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        TIME_ZONE.set(get_context(request).live.preferences.tz)
+        try:
+            return await handler(request)
+        except RelayError as error:
+            return await _render_error_page(request, error)
+
+    return answer
+
+
+async def _render_error_page(request: web.Request, error: RelayError) -> web.Response:
+    sentence, hint = (escape_unprintable(error.sentence, 400).removesuffix("."), escape_unprintable(error.hint, 400))
+    if get_target_id(request) is not None:
+        said = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
+        return render_error_part(request, said, error.status)
+    page = ErrorPage(
+        shell=await page_data.build_shell(request, "That did not work", ""),
+        title="That did not work",
+        sentence=f"{sentence[:1].upper()}{sentence[1:]}.",
+        hint=hint,
+    )
+    return html_response(request.app[RENDERER].page(page), error.status)

@@ -1,0 +1,206 @@
+"""What a person does to an event or a delivery: pin, note, delete, retry, cancel, trigger."""
+
+from typing import Any
+
+from aiohttp import web
+from multidict import MultiMapping
+
+from relay.dashboard import forms, page_data
+from relay.dashboard.deliveries import page as deliveries_page
+from relay.dashboard.events import list_view
+from relay.dashboard.events import page as events_page
+from relay.dashboard.formatting import format_count
+from relay.dashboard.forms import format_error, read_fields, redirect, toast_header
+from relay.dashboard.layout import ConfirmDialog
+from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.dashboard.sources import page as sources_page
+from relay.errors import RelayError, UsageError
+from relay.http.params import parse_id
+from relay.model.search import format_spans, parse_query_strictly
+from relay.model.signals import EventChanged
+from relay.model.text import escape_unprintable
+from relay.services.state import HandlerContext, TriggerRequest, get_context
+
+_MAX_NOTE = 2000  # characters of a note
+
+
+async def pin_event(request: web.Request) -> web.Response:
+    """POST /events/{id}/pin with `pinned`: empty unpins."""
+    form = await read_fields(request)
+    return await _render_annotated(request, pinned=bool(form.get("pinned")))
+
+
+async def save_note(request: web.Request) -> web.Response:
+    """POST /events/{id}/note."""
+    form = await read_fields(request)
+    return await _render_annotated(request, note=form.get("note", "")[:_MAX_NOTE].replace("\r\n", "\n").strip())
+
+
+async def delete_event(request: web.Request) -> web.Response:
+    """POST /events/{id}/delete: the event goes with its deliveries."""
+    here = get_context(request)
+    id_ = parse_id(request)
+    await here.store.events.delete(id_)
+    here.bus.publish(EventChanged(id_))
+    suffix = list_view.build_query_suffix(page_data.parse_list_query(request).text)
+    if get_target_id(request) is None:
+        return redirect(f"/events{suffix}")
+    gone = request.app[RENDERER].part("parts/gone.html", gone=f"Event {id_} was deleted.", suffix=suffix)
+    return html_response(gone + make_partial(f"#e-{id_}", "delete", ""), headers=toast_header(f"Deleted event {id_}"))
+
+
+async def retry_delivery(request: web.Request) -> web.Response:
+    """POST /deliveries/{id}/retry: due now, whatever its state."""
+    id_ = parse_id(request, "delivery")
+    await get_context(request).verbs.retry(id_)
+    return await _render_delivery(request, id_, "Trying now")
+
+
+async def cancel_delivery(request: web.Request) -> web.Response:
+    """POST /deliveries/{id}/cancel: no further try."""
+    id_ = parse_id(request, "delivery")
+    await get_context(request).verbs.cancel(id_)
+    return await _render_delivery(request, id_, "Cancelled")
+
+
+async def trigger_sample(request: web.Request) -> web.Response:
+    """POST /trigger: a signed sample through the real ingress, then the event it made."""
+    form = await read_fields(request)
+    body = form.get("body", "").replace("\r\n", "\n").strip()
+    wanted = TriggerRequest(
+        source=form.get("source", ""),
+        type=form.get("type", "").strip(),
+        body=body.encode("utf-8", "replace") if body else None,
+    )
+    try:
+        row = await get_context(request).verbs.trigger(wanted)
+    except RelayError as error:
+        return await sources_page.show_trigger(request, error=format_error(error), typed=wanted.type, body=body)
+    return redirect(f"/events/{row.id}")
+
+
+async def _render_annotated(
+    request: web.Request, *, pinned: bool | None = None, note: str | None = None
+) -> web.Response:
+    here = get_context(request)
+    id_ = parse_id(request)
+    await here.store.events.annotate(id_, pinned=pinned, note=note)
+    here.bus.publish(EventChanged(id_))
+    if get_target_id(request) is None:
+        return redirect(f"/events/{id_}{list_view.build_query_suffix(page_data.parse_list_query(request).text)}")
+    event = await here.store.events.get(id_)
+    return html_response(request.app[RENDERER].page(await events_page.build_detail(request, event, "payload")))
+
+
+async def _render_delivery(request: web.Request, id_: int, done: str) -> web.Response:
+    if get_target_id(request) is None:
+        return redirect(f"/deliveries/{id_}")
+    shown = await deliveries_page.load_delivery_line(get_context(request), id_)
+    text = request.app[RENDERER].part("parts/delivery.html", line=shown)
+    return html_response(text + make_partial("#errors", "innerHTML", ""), headers=toast_header(done))
+
+
+_MAX_SELECTED = 300  # rows that a page holds, and so numbers that a selection may have
+_DELETE_LIMIT = 100_000  # events that are pinned or deleted together
+_MAX_PUBLISHED = 200  # changes told one by one when many change at once
+
+
+def parse_selected_ids(fields: MultiMapping[Any]) -> tuple[int, ...]:
+    """Return the events that were ticked: `id` once for each row, `ids` those that left the page meanwhile."""
+    given = [text for name in ("id", "ids") for text in fields.getall(name, []) if isinstance(text, str)]
+    wanted = {part for text in given for part in text.split(",") if part}
+    if len(wanted) > 2 * _MAX_SELECTED or not all(
+        text.isascii() and text.isdigit() and len(text) <= 18 for text in wanted
+    ):
+        raise UsageError("the selection cannot be read", hint="select the events again")
+    return tuple(sorted(map(int, wanted)))
+
+
+def build_selection_query(fields: MultiMapping[Any]) -> str:
+    """Return the search that means what was selected: `all` takes every match of `q`.
+
+    Raises UsageError when a form came without a tick.
+    """
+    ticked = parse_selected_ids(fields)
+    if ticked and not fields.get("all"):
+        return f"id:{format_spans(ticked)}"
+    if "ids" in fields and not fields.get("all"):
+        raise UsageError("no event is selected", hint="tick some, or all that match")
+    return _read_search(fields)
+
+
+def _read_search(fields: MultiMapping[Any], name: str = "q") -> str:
+    return " ".join(text.strip() for text in fields.getall(name, []) if isinstance(text, str) and text.strip())
+
+
+def _list_path(fields: MultiMapping[Any]) -> str:
+    return f"/events{list_view.build_query_suffix(_read_search(fields))}"
+
+
+async def pin_selected(request: web.Request) -> web.Response:
+    """POST /events/pin: pin what was selected."""
+    here = get_context(request)
+    fields = await request.post()
+    found = await _find_matching(here, build_selection_query(fields), None)
+    await here.store.events.annotate_all(found, pinned=True)
+    _publish_changes(here, found)
+    if get_target_id(request) is None:
+        return redirect(_list_path(fields))
+    return web.Response(status=204, headers=toast_header(f"Pinned {format_count(len(found), 'event')}"))
+
+
+async def export_selected(request: web.Request) -> web.Response:
+    """GET /events/export: on to the file that holds what was selected."""
+    return redirect(f"/api/export?{list_view.encode_query({'q': build_selection_query(request.query), 'as': 'jsonl'})}")
+
+
+async def confirm_delete(request: web.Request) -> web.Response:
+    """GET /events/delete: how much would go, and the form that does it."""
+    here = get_context(request)
+    text = build_selection_query(request.query)
+    found = await _find_matching(here, text, None)
+    count = format_count(len(found), "event")
+    ask = ConfirmDialog(
+        title=f"Delete {count}?",
+        sentence=f"{_describe_selection(text)} with their deliveries. This cannot be undone.",
+        action="/events/delete",
+        # What arrives while somebody reads the question is not part of it.
+        fields=(("q", text), ("upto", str(found[0] if found else 0)), ("shown", _read_search(request.query))),
+        button=f"Delete {count}",
+        back=_list_path(request.query),
+        back_name="Events",
+    )
+    return await forms.render_dialog(request, ask, "Delete events")
+
+
+async def delete_selected(request: web.Request) -> web.Response:
+    """POST /events/delete with `q` and `upto`: what matched when it was asked goes with its deliveries."""
+    here = get_context(request)
+    fields = await request.post()
+    upto = fields.get("upto")
+    if not isinstance(upto, str) or not (upto.isascii() and upto.isdigit()) or len(upto) > 18:
+        raise UsageError("deleting asks first", hint="select events and press Delete")
+    found = await _find_matching(here, build_selection_query(fields), int(upto) + 1)
+    await here.store.events.delete_all(found)
+    _publish_changes(here, found)
+    return redirect(f"/events{list_view.build_query_suffix(_read_search(fields, 'shown'))}")
+
+
+def _describe_selection(text: str) -> str:
+    if text.startswith("id:"):
+        return "The selected events go,"
+    return f"The events that match {escape_unprintable(text, 200)} go," if text else "Every event goes,"
+
+
+async def _find_matching(here: HandlerContext, text: str, before: int | None) -> tuple[int, ...]:
+    search = parse_query_strictly(text, here.clock.now())
+    found = await here.store.events.ids(search, before=before, most=_DELETE_LIMIT)
+    if len(found) > _DELETE_LIMIT:
+        raise UsageError(f"more than {_DELETE_LIMIT:,} events match", hint="narrow the search, by before: perhaps")
+    return found
+
+
+def _publish_changes(here: HandlerContext, changed: tuple[int, ...]) -> None:
+    # The newest are what somebody sees; a thousand signals at once would only push others out.
+    for id_ in changed[:_MAX_PUBLISHED]:
+        here.bus.publish(EventChanged(id_))

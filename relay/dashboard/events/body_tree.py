@@ -1,0 +1,302 @@
+"""A JSON value as a tree of lines: how much is shown at once, what waits folded, what each line is called."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+
+from relay.model.json_paths import append_to_path, append_to_pointer
+from relay.model.text import escape_unprintable
+
+MAX_TREE_LINES = 500  # lines in one reply; measured in Chromium: 500 render in 0.07 s, 10 000 in 1.0 s
+OPEN_LINES = 150  # past the first two levels, open only what keeps the tree this short
+MEMBERS_AT_ONCE = 100  # members of an array or object shown at a time
+MAX_STRING_LENGTH = 2000  # characters of one string shown in its line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeNode:
+    """One line. `kind` is object, array, part, string, number or literal; a folded node past the limit has no kids.
+
+    `path` is what a person copies (`data.items[0]`), `pointer` the JSON Pointer behind it. `start`
+    and `stop` are where in its parent the kids lie, for the parts of a long array or object.
+    """
+
+    key: str
+    kind: str
+    path: str
+    pointer: str
+    depth: int
+    text: str = ""
+    count: str = ""
+    open: bool = False
+    hint: str = ""
+    start: int = 0
+    stop: int = 0
+    kids: tuple["TreeNode", ...] = ()
+    later: bool = False
+    mark: bool = False
+    on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePosition:
+    """Where a folded node stands, by pointer, path and depth."""
+
+    pointer: str
+    path: str
+    depth: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeHits:
+    """What must be visible and marked: `at` is the pointer of the line to stand on, `marks` of all hits."""
+
+    at: str = ""
+    marks: frozenset[str] = frozenset()
+
+    def is_below(self, pointer: str) -> bool:
+        """Say whether the wanted line lies below `pointer`."""
+        return self.at.startswith(f"{pointer}/")
+
+
+NO_HITS = TreeHits()
+
+
+@dataclass(slots=True)
+class _Budget:
+    """Lines left to give out; a counter, so that siblings share it."""
+
+    lines: int = MAX_TREE_LINES
+    wanted: TreeHits = field(default=NO_HITS)
+    levels: int = 2
+    roomy: bool = False
+
+
+def build_tree(value: object, *, levels: int = 2, wanted: TreeHits = NO_HITS) -> tuple[TreeNode, ...]:
+    """Return the lines of a whole body; the members of the outermost value stand at depth 0."""
+    budget = _Budget(wanted=wanted, levels=levels, roomy=_count_lines(value, OPEN_LINES) < OPEN_LINES)
+    root = TreeNode(key="", kind=_get_kind(value), path="", pointer="", depth=-1)
+    if isinstance(value, dict | list):
+        return _build_children(value, root, range(len(value)), budget)
+    return (_fill_leaf(replace(root, key="value", depth=0), value, {}),)
+
+
+def build_branch(value: object, place: NodePosition, start: int = 0, stop: int | None = None) -> tuple[TreeNode, ...]:
+    """Return what belongs below a folded node: the members from `start` up to `stop`, or all of them."""
+    if not isinstance(value, dict | list):
+        return ()
+    parent = TreeNode(key="", kind=_get_kind(value), path=place.path, pointer=place.pointer, depth=place.depth)
+    span = range(max(0, start), len(value) if stop is None else min(stop, len(value)))
+    return _build_children(value, parent, span, _Budget(levels=place.depth + 2))
+
+
+def _build_children(
+    value: dict[str, object] | list[object], parent: TreeNode, span: range, budget: _Budget
+) -> tuple[TreeNode, ...]:
+    if len(span) > MEMBERS_AT_ONCE:
+        return tuple(_build_ranges(value, parent, span, budget))
+    budget.lines -= len(span)
+    siblings = value if isinstance(value, dict) else {}
+    return tuple(_build_node(key, member, parent, siblings, budget) for key, member in _iterate_members(value, span))
+
+
+def _build_ranges(
+    value: dict[str, object] | list[object], parent: TreeNode, span: range, budget: _Budget
+) -> Iterator[TreeNode]:
+    step = MEMBERS_AT_ONCE
+    while len(span) > step * MEMBERS_AT_ONCE:
+        step *= MEMBERS_AT_ONCE
+    starts = span[::step]
+    budget.lines -= len(starts)
+    here = _find_hit_index(value, parent, budget.wanted)
+    for start in starts:
+        within = range(start, min(start + step, span.stop))
+        opens = here in within if here >= 0 else start == span.start and budget.lines > MEMBERS_AT_ONCE
+        part = TreeNode(
+            key=f"{start} to {within.stop - 1}",
+            kind="part",
+            path=parent.path,
+            pointer=parent.pointer,
+            depth=parent.depth + 1,
+            start=start,
+            stop=within.stop,
+            open=opens,
+            later=not opens,
+        )
+        kids = _build_children(value, replace(part, kind=parent.kind), within, budget) if opens else ()
+        yield replace(part, kids=kids)
+
+
+def _build_node(key: str, value: object, parent: TreeNode, siblings: Mapping[str, object], budget: _Budget) -> TreeNode:
+    listed = parent.kind == "array"
+    node = TreeNode(
+        key=escape_unprintable(key, 200),
+        kind=_get_kind(value),
+        path=escape_unprintable(append_to_path(parent.path, key, listed=listed), 500),
+        pointer=append_to_pointer(parent.pointer, key),
+        depth=parent.depth + 1,
+    )
+    node = replace(node, mark=node.pointer in budget.wanted.marks, on=node.pointer == budget.wanted.at)
+    if not isinstance(value, dict | list):
+        return _fill_leaf(node, value, siblings)
+    noun = "key" if isinstance(value, dict) else "item"
+    count = f"{len(value):,} {noun}{'' if len(value) == 1 else 's'}"
+    if not value:
+        return replace(node, text="{}" if isinstance(value, dict) else "[]")
+    opens = node.depth < budget.levels or budget.roomy or budget.wanted.is_below(node.pointer)
+    fits = budget.lines >= min(len(value), MEMBERS_AT_ONCE) or budget.wanted.is_below(node.pointer)
+    if not fits:
+        return replace(node, count=count, later=True)
+    kids = _build_children(value, node, range(len(value)), budget)
+    return replace(node, count=count, open=opens, kids=kids)
+
+
+def _fill_leaf(node: TreeNode, value: object, siblings: Mapping[str, object]) -> TreeNode:
+    if isinstance(value, str):
+        shown = json.dumps(value[:MAX_STRING_LENGTH], ensure_ascii=False)[1:-1]
+        cut = f" … {len(value):,} characters" if len(value) > MAX_STRING_LENGTH else ""
+        return replace(node, text=escape_unprintable(shown), count=cut, hint=guess_meaning(node.key, value, siblings))
+    return replace(node, text=escape_unprintable(json.dumps(value), 400), hint=guess_meaning(node.key, value, siblings))
+
+
+def _iterate_members(value: dict[str, object] | list[object], span: range) -> Iterator[tuple[str, object]]:
+    if isinstance(value, list):
+        return ((str(index), value[index]) for index in span)
+    return islice(value.items(), span.start, span.stop)
+
+
+def _find_hit_index(value: dict[str, object] | list[object], parent: TreeNode, wanted: TreeHits) -> int:
+    if not wanted.is_below(parent.pointer):
+        return -1
+    key = wanted.at[len(parent.pointer) + 1 :].partition("/")[0].replace("~1", "/").replace("~0", "~")
+    if isinstance(value, list):
+        return int(key) if key.isdigit() else -1
+    return next((index for index, name in enumerate(value) if name == key), -1)
+
+
+def _get_kind(value: object) -> str:
+    match value:
+        case dict():
+            return "object"
+        case list():
+            return "array"
+        case str():
+            return "string"
+        case bool() | None:
+            return "literal"
+        case _:
+            return "number"
+
+
+def _count_lines(value: object, limit: int) -> int:
+    lines, level = 0, [value]
+    while level and lines < limit:
+        level = [
+            kid
+            for node in level
+            if isinstance(node, dict | list)
+            for kid in (node.values() if isinstance(node, dict) else node)
+        ]
+        lines += len(level)
+    return lines
+
+
+MAX_HITS = 1000
+
+
+def find_in_tree(value: object, wanted: str) -> tuple[str, ...]:
+    """Return the pointers of the lines whose key or value holds `wanted`, in order, at most MOST."""
+    folded = wanted.lower()
+    if not folded:
+        return ()
+    found: list[str] = []
+    for pointer, key, leaf in _walk_leaves(value):
+        if folded in key.lower() or (leaf is not None and folded in leaf.lower()):
+            found.append(pointer)
+            if len(found) == MAX_HITS:
+                break
+    return tuple(found)
+
+
+def find_in_text(body: bytes, wanted: str) -> tuple[int, ...]:
+    """Return the byte offsets where `wanted` stands, ASCII letters without regard to case, at most MOST."""
+    needle, folded = wanted.encode("utf-8", "replace").lower(), body.lower()
+    found: list[int] = []
+    here = folded.find(needle) if needle else -1
+    while here >= 0 and len(found) < MAX_HITS:
+        found.append(here)
+        here = folded.find(needle, here + len(needle))
+    return tuple(found)
+
+
+def _walk_leaves(value: object) -> Iterator[tuple[str, str, str | None]]:
+    # A stack rather than recursion, so that the order is the tree's and depth costs nothing.
+    stack: list[tuple[str, str, object]] = [("", "", value)]
+    while stack:
+        pointer, key, here = stack.pop()
+        kids = list(here.items()) if isinstance(here, dict) else []
+        if isinstance(here, list):
+            kids = [(str(index), member) for index, member in enumerate(here)]
+        if pointer:
+            yield pointer, key if not key.isdigit() else "", None if kids else _format_leaf(here)
+        elif not kids:
+            yield "", "", _format_leaf(here)
+        stack.extend((append_to_pointer(pointer, name), name, member) for name, member in reversed(kids))
+
+
+def _format_leaf(leaf: object) -> str:
+    return leaf if isinstance(leaf, str) else json.dumps(leaf)
+
+
+_TIMESTAMP_RANGE = (946_684_800, 4_102_444_800)  # 2000 to 2100, in seconds
+_MONEY_WORDS = ("amount", "total", "subtotal", "price", "fee", "tax", "balance", "net", "due", "paid", "refunded")
+_CURRENCY_SIGNS = {"eur": "€", "usd": "$", "gbp": "£", "jpy": "¥", "inr": "₹", "krw": "₩", "ils": "₪", "ngn": "₦"}
+# ISO 4217 currencies without a minor unit, as Stripe and Adyen list them.
+_CURRENCIES_WITHOUT_MINOR_UNIT = {
+    "bif",
+    "clp",
+    "djf",
+    "gnf",
+    "jpy",
+    "kmf",
+    "krw",
+    "mga",
+    "pyg",
+    "rwf",
+    "ugx",
+    "vnd",
+    "vuv",
+    "xaf",
+    "xof",
+    "xpf",
+}
+
+
+def guess_meaning(key: str, value: object, siblings: Mapping[str, object]) -> str:
+    """Return a grey hint such as `€48.00` or `22 Nov 2026, 14:07:30 UTC`; "" when there is none to give."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return ""
+    return _format_money(key, value, siblings) or _format_timestamp(value)
+
+
+def _format_money(key: str, value: int, siblings: Mapping[str, object]) -> str:
+    currency = siblings.get("currency")
+    name = key.lower()
+    if not isinstance(currency, str) or len(currency) != 3 or not any(word in name for word in _MONEY_WORDS):
+        return ""
+    if value == 0 or name.endswith(("_count", "_percent", "_at", "_id")) or abs(value) > 10**15:
+        return ""
+    code = currency.lower()
+    amount = f"{value:,}" if code in _CURRENCIES_WITHOUT_MINOR_UNIT else f"{value / 100:,.2f}"
+    sign = _CURRENCY_SIGNS.get(code)
+    return f"{sign}{amount}" if sign else f"{amount} {code.upper()}"
+
+
+def _format_timestamp(value: int) -> str:
+    seconds = value / 1000 if value >= _TIMESTAMP_RANGE[0] * 1000 else value
+    if not _TIMESTAMP_RANGE[0] <= seconds < _TIMESTAMP_RANGE[1]:
+        return ""
+    when = datetime.fromtimestamp(seconds, UTC)
+    return f"{when.day} {when:%b %Y, %H:%M:%S} UTC"

@@ -1,0 +1,157 @@
+"""Pieces that a page asks for later: more rows, folded nodes, hits, hop line, bodies."""
+
+import shlex
+
+from aiohttp import web
+
+from relay.dashboard import page_data
+from relay.dashboard.events import list_view, tabs
+from relay.dashboard.events import page as events_page
+from relay.dashboard.events.bodies import BODY_CACHE
+from relay.dashboard.events.context import PayloadTab
+from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.http.params import parse_id, parse_number
+from relay.model.text import decode_header_text, is_sensitive
+from relay.providers.sender_urls import request_target
+from relay.services.state import get_context
+
+_IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+_MAX_NEW_ROWS = 50  # new rows slid in one by one; more than that and the list is drawn again
+
+
+async def show_rows(request: web.Request) -> web.Response:
+    """GET /events/rows: older rows (`before`) with the foot below them, or newer ones (`after`) with the count."""
+    after = page_data.parse_whole_number(request, "after")
+    return await _render_older_rows(request) if after is None else await _render_newer_rows(request, after)
+
+
+async def _render_older_rows(request: web.Request) -> web.Response:
+    here, renderer = get_context(request), request.app[RENDERER]
+    query = page_data.parse_list_query(request)
+    shown = parse_number(request, "shown", 0, list_view.MAX_ROWS) or 0
+    page = await here.store.events.page(query, limit=list_view.PAGE_SIZE, before=parse_number(request, "before", None))
+    last = page_data.parse_seconds(request.query.get("last"))
+    made, times = await page_data.load_rows(here, page.rows), [event.received_at for event in page.rows]
+    listed = list_view.EventList(
+        query=query.text,
+        suffix=list_view.build_query_suffix(query.text),
+        rows=list_view.build_list_lines(made, times, here.clock.now(), after=last),
+        full=list_view.build_full_footer(query.text, 0),
+    )
+    below = list_view.build_footer(
+        query.text, shown + len(made), page.next_before, times[-1] if times else last, page.searched_to
+    )
+    return html_response(renderer.part("parts/rows.html", list=listed) + renderer.part("parts/foot.html", foot=below))
+
+
+async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
+    here, renderer = get_context(request), request.app[RENDERER]
+    query = page_data.parse_list_query(request)
+    page = await here.store.events.page(query, limit=_MAX_NEW_ROWS, after=after)
+    if not page.rows:
+        return web.Response(status=204)
+    if page.next_before is not None and page.next_before > after:
+        listed, foot, _ = await page_data.load_listing(here, query)
+        return html_response(
+            make_partial("#list", "outerHTML", renderer.part("parts/list.html", list=listed, foot=foot))
+        )
+    made = await page_data.load_rows(here, page.rows)
+    listed = list_view.EventList(
+        query=query.text,
+        suffix=list_view.build_query_suffix(query.text),
+        rows=tuple(list_view.EventListLine(row=row) for row in made),
+        full=list_view.build_full_footer(query.text, 0),
+    )
+    reply = make_partial("#rows", "afterbegin", renderer.part("parts/rows.html", list=listed))
+    return html_response(
+        reply
+        + make_partial("#count", "textContent", list_view.escape_html(await page_data.build_count_line(here, query)))
+    )
+
+
+async def show_head(request: web.Request) -> web.Response:
+    """GET /events/{id}/head: the hop line and the counts of the tabs, and `tab` again where it is named."""
+    here, renderer = get_context(request), request.app[RENDERER]
+    event = await here.store.events.get(parse_id(request))
+    name = request.query.get("tab", "")
+    shown = await events_page.build_detail(request, event, name if name in tabs.TAB_NAMES else "routing")
+    reply = make_partial("#hops", "outerHTML", renderer.part("parts/hops.html", hops=shown.hops))
+    reply += make_partial("#marks", "innerHTML", renderer.part("parts/marks.html", event=shown.event))
+    sent = next((link.count for link in shown.tabs if link.key == "deliveries"), "")
+    reply += make_partial("#tab-deliveries", "textContent", list_view.escape_html(sent))
+    if name == "deliveries":
+        reply += make_partial("#tab", "innerHTML", renderer.part(shown.tab.template, tab=shown.tab))
+    return html_response(reply)
+
+
+async def show_tree(request: web.Request) -> web.Response:
+    """GET /events/{id}/tree?ptr=&from=: what belongs below a folded node."""
+    if get_target_id(request) != "" or "ptr" not in request.query:
+        return await events_page.render_event(request, "tree")
+    event = await get_context(request).store.events.get(parse_id(request))
+    body = await request.app[BODY_CACHE].read(event)
+    nodes = tabs.build_subtree(body.value, request)
+    return html_response(request.app[RENDERER].part("parts/nodes.html", nodes=nodes, base=tabs.event_path(event)))
+
+
+async def show_hits(request: web.Request) -> web.Response:
+    """GET /events/{id}/find?find=: the payload with every hit marked, standing on one of them."""
+    if get_target_id(request) != "payload":
+        return await events_page.render_event(request, "payload")
+    renderer = request.app[RENDERER]
+    event = await get_context(request).store.events.get(parse_id(request))
+    tab: PayloadTab = await tabs.build_payload_tab(request, event, "payload")
+    hits = make_partial("#hits", "innerHTML", renderer.part("parts/hits.html", tab=tab))
+    return html_response(renderer.part("parts/body.html", tab=tab) + hits)
+
+
+async def download_body(request: web.Request) -> web.Response:
+    """GET /events/{id}/body: the exact bytes, as a download; `inline` shows a picture and nothing else."""
+    event = await get_context(request).store.events.get(parse_id(request))
+    kind = event.capture.content_type
+    inline = "inline" in request.query and kind in _IMAGE_TYPES
+    name = f"event-{event.id}{'.json' if 'json' in kind else '.bin'}"
+    return web.Response(
+        body=event.capture.body,
+        headers={
+            "Content-Type": kind if inline else "application/octet-stream",
+            "Content-Disposition": "inline" if inline else f'attachment; filename="{name}"',
+            "X-Content-Type-Options": "nosniff",
+            "Content-Security-Policy": "sandbox; default-src 'none'",
+        },
+    )
+
+
+async def show_curl(request: web.Request) -> web.Response:
+    """GET /events/{id}/curl: a command that sends the event again; headers with credentials are left out."""
+    here = get_context(request)
+    event = await here.store.events.get(parse_id(request))
+    capture = event.capture
+    target = request_target(capture)
+    words = [
+        "curl",
+        "-X",
+        shlex.quote(capture.method),
+        shlex.quote(here.setup.ingress_url + decode_header_text(target)),
+    ]
+    for name, value in capture.headers:
+        if name.lower() in ("host", "content-length", "connection", "transfer-encoding", "accept-encoding"):
+            continue
+        if is_sensitive(name) and "signature" not in name.lower():
+            continue
+        words += ["-H", shlex.quote(f"{decode_header_text(name)}: {decode_header_text(value)}")]
+    command = f"{' '.join(words)} --data-binary {_quote_for_shell(capture.body)}"
+    return web.Response(
+        body=command.encode("utf-8", "backslashreplace"), headers={"Content-Type": "text/plain; charset=utf-8"}
+    )
+
+
+def _quote_for_shell(data: bytes) -> str:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is not None and "\0" not in text and not text.startswith("@"):
+        return shlex.quote(text)
+    # ANSI-C quoting keeps bytes that are no text; every shell people paste into knows it.
+    return "$'" + "".join(f"\\x{byte:02x}" for byte in data) + "'"

@@ -1,0 +1,242 @@
+"""Why an event was believed or not: a verdict that names the cause, its evidence, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.dashboard.formatting import format_count
+from relay.model import admission
+from relay.model.admission import Problem
+from relay.model.event import Check, Event, EventOutcome, Source, Verdict, VerifyMode
+from relay.model.text import escape_unprintable
+from relay.providers.doctor import Diagnosis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckStep:
+    """One thing that was looked at. `kind` is ok, err or skip-step."""
+
+    kind: str
+    name: str
+    detail: str
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuggestedFix:
+    """What to do: a sentence, and the line to copy where there is one."""
+
+    text: str
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedSignature:
+    """The signature that one secret gives; `kind` is ok where it is the one received."""
+
+    secret: str
+    signature: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretTrial:
+    """One secret with one kind of variant of the body."""
+
+    secret: str
+    what: str
+    matched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationPanel:
+    """The verdict as a panel. `kind` is ok, err, warn or quiet; `others` are further causes, less likely."""
+
+    kind: str
+    title: str
+    text: str
+    steps: tuple[CheckStep, ...]
+    scheme: str
+    fixes: tuple[SuggestedFix, ...] = ()
+    others: tuple[SuggestedFix, ...] = ()
+    received: tuple[str, ...] = ()
+    expected: tuple[ExpectedSignature, ...] = ()
+    trials: tuple[SecretTrial, ...] = ()
+    cut: bool = False
+
+
+_TITLES = {
+    "verification_off": "Verification is off for this source",
+    "no_signature_expected": "No signature expected",
+    "no_source": "Not checked: no source is configured for this path",
+    "vault_locked": "Not checked: the vault is locked",
+    "idempotency_key_missing": "Refused: no idempotency key",
+    "schema": "Refused: the body does not fit the schema",
+    "recovered": "Recovered, not checked",
+    "content_type": "Refused: another content type than the source takes",
+    "invalid_recipient": "Refused: no mail address where mail would go",
+    "loop": "Refused: relay's own forward came back",
+    "handshake": "A setup handshake, answered",
+}
+_RULES = {
+    "schema": "Schema",
+    "content_type": "Content type",
+    "idempotency_key_missing": "Idempotency key",
+    "invalid_recipient": "Mail address",
+}
+
+
+def build_verification_panel(
+    event: Event,
+    source: Source | None,
+    provider: str,
+    found: Diagnosis | None,
+    still: tuple[Problem, ...] | None = None,
+) -> VerificationPanel:
+    """Return what the panel says.
+
+    `source` is None when it is configured no more, `provider` is its title, `found` what the
+    doctor says where there was something to explain, `still` what the source's rules of today have
+    against an event that was refused for those of its time.
+    """
+    kind, title, text = (
+        _describe_rule_refusal(event, still) if event.problems else _describe_verdict(event, provider, found)
+    )
+    first, *others = found.findings if found and found.findings else (None,)
+    return VerificationPanel(
+        kind=kind,
+        title=title,
+        text=text,
+        steps=(
+            _build_source_step(event, source),
+            *_build_check_steps(event.verification.checks),
+            *_build_problem_steps(event.problems),
+            _build_answer_step(event, provider),
+        ),
+        scheme=source.scheme.title if source and source.scheme else "",
+        fixes=(SuggestedFix(text=escape_unprintable(first.fix, 400), line=first.line),)
+        if first and (first.fix or first.line)
+        else (),
+        others=tuple(
+            SuggestedFix(text=escape_unprintable(f"{one.title}. {one.sentence}", 500), line=one.line)
+            for one in others
+            if one
+        ),
+        received=tuple(escape_unprintable(one, 600) for one in found.received) if found else (),
+        expected=_build_expected_signatures(found) if found else (),
+        trials=tuple(
+            SecretTrial(
+                secret=escape_unprintable(one.secret, 80), what=escape_unprintable(one.what, 120), matched=one.matched
+            )
+            for one in found.tried
+        )
+        if found
+        else (),
+        cut=bool(found and found.cut),
+    )
+
+
+def _describe_rule_refusal(event: Event, still: tuple[Problem, ...] | None) -> tuple[str, str, str]:
+    if still == ():
+        text = "It did not when it came. Replay it, or ask the sender to send it again."
+        return "ok", "With today's rules the request would come in", text
+    said = admission.describe_reason(event.row.reason)
+    more = f"; {format_count(len(event.problems) - 1, 'more problem')} below" if len(event.problems) > 1 else ""
+    told = escape_unprintable(event.problems[0].sentence, 400)
+    return "err", _TITLES.get(event.row.reason, "Refused"), f"{said} {told[:1].upper()}{told[1:]}{more}."
+
+
+def _build_problem_steps(problems: tuple[Problem, ...]) -> tuple[CheckStep, ...]:
+    return tuple(
+        CheckStep(
+            kind="err",
+            name=_RULES.get(problem.rule, "Rule"),
+            detail=escape_unprintable(problem.sentence, 400),
+            result=escape_unprintable(problem.pointer, 60),
+        )
+        for problem in problems
+    )
+
+
+def _describe_verdict(event: Event, provider: str, found: Diagnosis | None) -> tuple[str, str, str]:
+    row = event.row
+    kind = _get_panel_kind(event)
+    if found and found.verification.verdict is Verdict.VERIFIED and row.verdict is not Verdict.VERIFIED:
+        text = "It did not when it came. Replay it, or ask the sender to send it again."
+        return "ok", "With today's secrets the signature verifies", text
+    if found and found.findings:
+        first = found.findings[0]
+        return kind, escape_unprintable(first.title, 160), escape_unprintable(first.sentence, 600)
+    if row.verdict is Verdict.VERIFIED and row.outcome is not EventOutcome.REJECTED:
+        return kind, "Signature verified", _describe_verified(event, provider)
+    title = _TITLES.get(row.reason, "Signature check failed" if row.verdict is Verdict.INVALID else "Not checked")
+    return kind, title, escape_unprintable(admission.describe_reason(row.reason), 400)
+
+
+def _describe_verified(event: Event, provider: str) -> str:
+    """Return what a right signature says of who sent an event: nothing of its provider where relay itself signed."""
+    if event.row.sample:
+        return f"relay made this sample and signed it as {provider} does. {provider} did not send it."
+    if any(check.name == "Imported" for check in event.verification.checks):
+        return "This event was imported. The relay that exported it found its signature right."
+    if event.row.recovered:
+        return f"relay fetched this from {provider} afterwards, and the signature of {provider} fits it."
+    return f"{provider} sent this, and nothing was changed on the way."
+
+
+def _get_panel_kind(event: Event) -> str:
+    row = event.row
+    if row.outcome is EventOutcome.REJECTED or row.verdict is Verdict.INVALID:
+        return "err"
+    if row.verdict is Verdict.VERIFIED:
+        return "ok"
+    return "warn" if row.reason in ("vault_locked", "secret_missing", "secret_unusable") else "quiet"
+
+
+def _build_expected_signatures(found: Diagnosis) -> tuple[ExpectedSignature, ...]:
+    return tuple(
+        ExpectedSignature(
+            secret=escape_unprintable(f"{one.secret}, which ends in {one.tail}" if one.tail else one.secret, 120),
+            signature=escape_unprintable(one.expected or "only the provider can make it", 600),
+            kind="ok" if one.matches else "err",
+        )
+        for one in found.compared
+    )
+
+
+def _build_check_steps(checks: tuple[Check, ...]) -> tuple[CheckStep, ...]:
+    kinds: Mapping[bool | None, str] = {True: "ok", False: "err", None: "skip-step"}
+    return tuple(
+        CheckStep(
+            kind=kinds[check.passed],
+            name=escape_unprintable(check.name, 60),
+            detail=escape_unprintable(check.detail, 400),
+            result=escape_unprintable(check.result, 60),
+        )
+        for check in checks
+    )
+
+
+def _build_source_step(event: Event, source: Source | None) -> CheckStep:
+    path = escape_unprintable(event.row.path, 120)
+    if source is None or not source.configured:
+        return CheckStep(kind="skip-step", name="Source", detail=f"{path}, not in relay.toml", result=event.row.source)
+    modes = {
+        VerifyMode.ENFORCE: "signature enforced",
+        VerifyMode.REPORT: "signature reported, not enforced",
+        VerifyMode.OFF: "signature not checked",
+    }
+    return CheckStep(kind="ok", name="Source", detail=f"{path}, {modes[source.verify]}", result=source.name)
+
+
+def _build_answer_step(event: Event, provider: str) -> CheckStep:
+    if event.row.recovered:
+        detail = "Nobody was answered: relay fetched it afterwards"
+        return CheckStep(kind="skip-step", name=f"Answer to {provider}", detail=detail)
+    refused = event.row.outcome is EventOutcome.REJECTED
+    if event.row.sample:
+        detail = "Refused" if refused else "Taken in"
+        return CheckStep(kind="skip-step", name="Answer to relay trigger", detail=detail, result=str(event.row.status))
+    detail = f"Refused, so {provider} may send it again" if refused else "Taken in"
+    if refused and event.row.status < 400:
+        detail = "Taken in while the vault was locked; refused when it was checked"
+    return CheckStep(kind="skip-step", name=f"Answer to {provider}", detail=detail, result=str(event.row.status))

@@ -1,0 +1,139 @@
+"""Times, sizes and counts as people read them; times are this machine's own unless a zone is handed in."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from http import HTTPStatus
+from zlib import crc32
+
+from relay.model.event import EventRow, Source
+from relay.model.text import escape_unprintable
+from relay.providers.catalogue import PROVIDERS
+from relay.providers.provider import Provider
+
+# The zone that the page being drawn shows its times in; None is this machine's own.
+TIME_ZONE: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisplayTime:
+    """One point in time, four ways: `14:07:31`, `22 Nov 2026, 14:07:31.482`, ISO 8601, and for a tooltip."""
+
+    clock: str
+    full: str
+    iso: str
+    title: str
+
+
+def format_moment(when: datetime, zone: tzinfo | None = None) -> DisplayTime:
+    """Return an aware time in `zone`, or in the one that was chosen."""
+    local = when.astimezone(zone or TIME_ZONE.get())
+    full = f"{local.day} {local:%b %Y, %H:%M:%S}.{local.microsecond // 1000:03d}"
+    iso = when.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return DisplayTime(clock=f"{local:%H:%M:%S}", full=full, iso=iso, title=f"{full} {local:%Z}".rstrip())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayHeading:
+    """The heading of a day in the list: a word where there is one, and the date."""
+
+    word: str
+    date: str
+
+
+def format_day(when: datetime, now: datetime, zone: tzinfo | None = None) -> DayHeading:
+    """Return `Today`, `Yesterday` or the weekday, with the date; the year only when it is another."""
+    chosen = zone or TIME_ZONE.get()
+    local, today = when.astimezone(chosen).date(), now.astimezone(chosen).date()
+    date = f"{local.day} {local:%b}" if local.year == today.year else f"{local.day} {local:%b %Y}"
+    word = {0: "Today", 1: "Yesterday"}.get((today - local).days, f"{local:%A}")
+    return DayHeading(word=word, date=date)
+
+
+def format_duration(seconds: float | None) -> str:
+    """Return how long a thing took: `38 ms`, `1.21 s`; nothing when it is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{max(1, round(seconds * 1000))} ms"
+    return f"{seconds:.2f} s" if seconds < 100 else f"{seconds:.0f} s"
+
+
+def format_count(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: `1 event`, `1,284 events`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def format_due(when: datetime, now: datetime) -> str:
+    """Return when the next try is: `now`, `in 12 s`, `in 4 min`, `in 2 h`."""
+    wait = (when - now) / timedelta(seconds=1)
+    if wait < 1:
+        return "now"
+    if wait < 90:
+        return f"in {wait:.0f} s"
+    return f"in {wait / 60:.0f} min" if wait < 5400 else f"in {wait / 3600:.0f} h"
+
+
+def format_status(status: int) -> str:
+    """Return an HTTP status with its name: `500 Internal Server Error`; the number alone when it has none."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+# Hues of the stylesheet (`.pv.u0` and so on); providers people meet every day keep the same one.
+_HUE_COUNT = 13
+_KNOWN_HUES = {
+    "stripe": 10,
+    "github": 9,
+    "shopify": 5,
+    "slack": 12,
+    "twilio": 0,
+    "sendgrid": 8,
+    "linear": 11,
+    "custom": 3,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Avatar:
+    """A provider's title, its two letters, and the class of its hue."""
+
+    title: str
+    letters: str
+    hue: str
+
+
+def make_avatar(name: str, title: str = "", letters: str = "") -> Avatar:
+    """Return the mark of a provider or source; title and letters come from its name where not given."""
+    title = escape_unprintable(title or name, 40) or "?"
+    hue = _KNOWN_HUES.get(name, crc32(name.encode("utf-8", "replace")) % _HUE_COUNT)
+    return Avatar(title=title, letters=letters or title[:2].capitalize(), hue=f"u{hue}")
+
+
+def find_provider(name: str) -> Provider | None:
+    """Return a provider of the catalogue, or None."""
+    return PROVIDERS.get(name)
+
+
+def event_avatar(row: EventRow) -> Avatar:
+    """Return the mark of whoever sent an event: the provider, or the name it was captured under."""
+    return _provider_avatar(row.provider, row.source)
+
+
+def source_avatar(source: Source) -> Avatar:
+    """Return the mark of a source; its own title wins over its provider's."""
+    return _provider_avatar(source.provider, source.title or source.name)
+
+
+def named_avatar(name: str, source: Source | None) -> Avatar:
+    """Return the mark of a source by its name, known or not."""
+    return source_avatar(source) if source is not None else _provider_avatar(name, name)
+
+
+def _provider_avatar(name: str, otherwise: str) -> Avatar:
+    known = find_provider(name)
+    if known is None:
+        return make_avatar(otherwise)
+    return make_avatar(known.name, known.title, known.monogram)

@@ -1,0 +1,1 @@
+"""The lab: experiments on a target, and their reports."""

@@ -1,0 +1,200 @@
+"""What the live stream shows, drawn once for everybody who looks: rows, results, counts, the tunnel."""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from relay.dashboard import layout, page_data
+from relay.dashboard.deliveries import attempts
+from relay.dashboard.deliveries.attempts import build_delivery_line
+from relay.dashboard.events import list_view
+from relay.dashboard.formatting import format_count
+from relay.dashboard.page_data import load_banners
+from relay.dashboard.render import RENDERER, make_partial
+from relay.model.event import EventOutcome, EventRow
+from relay.model.search import EVERYTHING, Query, parse_query
+from relay.services.state import HandlerContext, get_context
+
+MAX_ROWS = 50  # rows in one message; when more wait, the page is told to ask for them
+_MAX_NEWEST = 20  # rows whose deliveries may settle between a page and its stream
+LIVE_COUNT_LIMIT = 100_000  # deliveries up to which the numbers of their views are kept current
+CACHE_SIZE = 256  # drawings kept for the other viewers
+
+
+class FrameCache:
+    """Frames drawn for one viewer and given to the others.
+
+    A key holds the signal itself, so nothing drawn before it was committed can answer for it.
+    """
+
+    def __init__(self) -> None:
+        self._render_once: OrderedDict[tuple[object, ...], tuple[object, asyncio.Future[bytes]]] = OrderedDict()
+
+    async def get(self, signal: object, name: tuple[object, ...], draw: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Return what `draw` gives for this very signal, drawing it unless somebody does already."""
+        key = (id(signal), *name)
+        while True:
+            found = self._render_once.get(key)
+            if found is None or found[0] is not signal:
+                return await self._draw(key, signal, draw)
+            try:
+                return await asyncio.shield(found[1])
+            except _AbandonedRenderError:
+                continue
+
+    async def _draw(self, key: tuple[object, ...], signal: object, draw: Callable[[], Awaitable[bytes]]) -> bytes:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._render_once[key] = (signal, future)
+        while len(self._render_once) > CACHE_SIZE:
+            self._render_once.popitem(last=False)
+        try:
+            frame = await draw()
+        except BaseException:
+            # The page of whoever drew was closed, or the store failed: the next one tries again.
+            self._render_once.pop(key, None)
+            future.set_exception(_AbandonedRenderError)
+            future.exception()
+            raise
+        future.set_result(frame)
+        return frame
+
+
+class _AbandonedRenderError(Exception):
+    """A drawing that was not finished; never leaves this module."""
+
+
+FRAME_CACHE: web.AppKey[FrameCache] = web.AppKey("drawings", FrameCache)
+
+
+class SseRenderer:
+    """Draws frames for one search; `text` None is for pages without a list."""
+
+    def __init__(self, request: web.Request, text: str | None) -> None:
+        self.here: HandlerContext = get_context(request)
+        self.text = text
+        self._renderer = request.app[RENDERER]
+
+    async def rows(self, ids: Iterable[int]) -> bytes:
+        """Return the rows of those events that fit the search, newest first, under the newest id."""
+        wanted = list(ids)
+        found = await self.here.store.events.rows(wanted)
+        query = self._query()
+        if query.terms and found:
+            low, high = found[-1].id - 1, found[0].id + 1
+            page = await self.here.store.events.page(query, after=low, before=high, limit=len(found))
+            fitting = {row.id for row in page.rows}
+            found = tuple(row for row in found if row.id in fitting)
+        return await self._render_once(found, max(wanted)) if found else b""
+
+    async def missed(self, last: int) -> bytes:
+        """Return what came after the event `last`: its rows, or how to ask for them when there are many."""
+        page = await self.here.store.events.page(self._query(), after=last, limit=MAX_ROWS + 1)
+        if len(page.rows) > MAX_ROWS:
+            return make_data_frame("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
+        return await self._render_once(page.rows, page.rows[0].id) if page.rows else b""
+
+    async def newest(self, *, lined: bool) -> bytes:
+        """Return how the rows at the top of the list stand: events, or deliveries where it is `lined` with those."""
+        if lined:
+            return await self.lines(
+                one.id for one in await self.here.store.deliveries.page(limit=_MAX_NEWEST, lab=False)
+            )
+        page = await self.here.store.events.page(self._query(), limit=_MAX_NEWEST)
+        return await self.cells([row.id for row in page.rows])
+
+    async def render_crowd(self, ids: Iterable[int]) -> bytes:
+        """Return how many wait, for a page that is to ask for them itself."""
+        wanted = list(ids)
+        found = await self.here.store.events.rows(wanted)
+        rejected = sum(row.outcome is EventOutcome.REJECTED for row in found)
+        return make_data_frame("event", {"n": len(wanted), "rejected": rejected}, max(wanted))
+
+    async def cells(self, ids: Iterable[int]) -> bytes:
+        """Return result and shield of events, each for its own place."""
+        found = await self.here.store.events.rows(ids)
+        rows = await page_data.load_rows(self.here, found)
+        return make_frame("".join(self._renderer.part("parts/cells.html", row=row) for row in rows))
+
+    async def counts(self) -> bytes:
+        """Return every number around the list."""
+        nav = await page_data.load_nav_counts(self.here)
+        if self.text is None:
+            return make_frame(self._renderer.part("parts/counts.html", counts=nav, views=()))
+        views = page_data.build_saved_views(self.text, await self.here.store.events.counts())
+        text = self._renderer.part("parts/counts.html", counts=nav, views=views)
+        line = list_view.escape_html(await page_data.build_count_line(self.here, self._query()))
+        return make_frame(text + make_partial("#count", "textContent", line))
+
+    def status(self) -> bytes:
+        """Return who answers, and how the tunnel is."""
+        setup = self.here.setup
+        plain = {"boot": setup.boot, "version": setup.version, "tunnel": self.here.live.tunnel.state}
+        return make_data_frame("status", plain)
+
+    async def around(self) -> bytes:
+        """Return what may change in the frame of a page: tunnel, banners and vault."""
+        around = _PageFrame(
+            tunnel=layout.build_tunnel_status(self.here.live.tunnel, self.here.setup.ingress_url),
+            banners=await load_banners(self.here),
+            vault=await page_data.build_vault_status(self.here),
+        )
+        return make_frame(self._renderer.part("parts/status.html", shell=around))
+
+    async def banners(self) -> bytes:
+        """Return the banners."""
+        shown = self._renderer.part("parts/banners.html", banners=await load_banners(self.here))
+        return make_frame(make_partial("#banners", "outerHTML", shown))
+
+    async def lines(self, ids: Iterable[int]) -> bytes:
+        """Return how deliveries stand, each for its own place, and the counts of their views."""
+        now, down = self.here.clock.now(), self.here.live.down
+        found = await self.here.store.deliveries.rows(ids)
+        drawn = [build_delivery_line(one, now, held=one.target in down) for one in found]
+        # A million take 0.1 s to count, too long to do it four times a second.
+        few = await self.here.store.deliveries.newest() <= LIVE_COUNT_LIMIT
+        counts = attempts.count_delivery_views(await self.here.store.deliveries.counts(lab=False)) if few else {}
+        return make_frame(self._renderer.part("parts/lines.html", lines=drawn, counts=counts))
+
+    def fresh(self, count: int, href: str) -> bytes:
+        """Return how many deliveries a list does not show yet, and where it would."""
+        shown = self._renderer.part(
+            "parts/fresh.html", words=format_count(count, "new delivery", "new deliveries"), href=href
+        )
+        return make_frame(make_partial("#fresh", "innerHTML", shown)) if count else b""
+
+    async def _render_once(self, found: tuple[EventRow, ...], newest: int) -> bytes:
+        suffix = list_view.build_query_suffix(self.text or "")
+        rows = await page_data.load_rows(self.here, found)
+        text = "".join(self._renderer.render_macro("row", row, suffix) for row in rows)
+        return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)
+
+    def _query(self) -> Query:
+        query = parse_query(self.text, self.here.clock.now(), lenient=True) if self.text else EVERYTHING
+        # A search that cannot be read lists everything, here as in the page.
+        return EVERYTHING if query.problems else query
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PageFrame:
+    tunnel: layout.TunnelStatus
+    banners: tuple[layout.Banner, ...]
+    vault: layout.VaultIndicator
+
+
+def make_data_frame(name: str, plain: Mapping[str, object], id_: int | None = None) -> bytes:
+    """Return a named message, its data as JSON."""
+    return make_frame(json.dumps(plain), name, id_)
+
+
+def make_frame(data: str, event: str = "", id_: int | None = None) -> bytes:
+    """Return one message; every kind of line break that a browser knows starts a `data:` line of its own."""
+    if not data:
+        return b""
+    head = (f"id: {id_}\n" if id_ is not None else "") + (f"event: {event}\n" if event else "")
+    lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    text = head + "".join(f"data: {line}\n" for line in lines if line) + "\n"
+    return text.encode("utf-8", "backslashreplace")

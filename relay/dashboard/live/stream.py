@@ -1,0 +1,255 @@
+"""The live stream of the dashboard: rows and results as HTML for every page that is open."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from aiohttp import web
+
+from relay.dashboard import page_data
+from relay.dashboard.events import list_view
+from relay.dashboard.live.renderer import FRAME_CACHE, MAX_ROWS, SseRenderer, make_data_frame
+from relay.http.responses import error_response
+from relay.model.signals import (
+    DeliveryChanged,
+    EventChanged,
+    EventStored,
+    HandlersChanged,
+    LabChanged,
+    MessageChanged,
+    RequestRefused,
+    Signal,
+    StoreChanged,
+    TargetChanged,
+    TunnelChanged,
+    VaultChanged,
+)
+
+MAX_VIEWERS = 64
+HEARTBEAT_INTERVAL = 15.0  # seconds after which a comment shows that the stream lives
+MIN_INTERVAL = 0.25  # seconds between two messages of a kind
+RETRY_FRAME = b"retry: 500\n"
+_NO_EVENT = 2**62
+
+STREAM_VIEWERS: web.AppKey[dict[asyncio.Task[Any], web.Request]] = web.AppKey("stream_viewers", dict)
+
+
+async def stream_updates(request: web.Request) -> web.StreamResponse:
+    """GET /stream?q=: server-sent events for this dashboard's pages; `id` is the newest event, and resumes.
+
+    The page of deliveries asks with `of=deliveries`, and names the newest it shows as `top`.
+    """
+    viewers = request.app[STREAM_VIEWERS]
+    task = asyncio.current_task()
+    if task is None or _count_viewers(viewers) >= MAX_VIEWERS:
+        return error_response(503, "too_many_viewers", "too many pages are open", "close one")
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+    viewers[task] = request
+    try:
+        await response.prepare(request)
+        viewer = StreamViewer(request)
+        with viewer.drawer.here.bus.subscribe() as listening:
+            await response.write(RETRY_FRAME + viewer.drawer.status())
+            await response.write(await viewer.missed(request.headers.get("Last-Event-ID", "")))
+            await response.write(await viewer.settled())
+            while True:
+                wait = viewer.wait()
+                try:
+                    async with asyncio.timeout(wait):
+                        viewer.take(await listening.next(), lost=listening.lost)
+                except TimeoutError:
+                    if wait == HEARTBEAT_INTERVAL:
+                        await response.write(b": still here\n\n")
+                async for frame in viewer.frames():
+                    await response.write(frame)
+    except ConnectionError:
+        return response
+    finally:
+        viewers.pop(task, None)
+
+
+def _count_viewers(viewers: dict[asyncio.Task[Any], web.Request]) -> int:
+    # A viewer that left is noticed at the next write only; walking from page to page leaves many such behind.
+    gone = [task for task, request in viewers.items() if request.transport is None]
+    for task in gone:
+        task.cancel()
+    return len(viewers) - len(gone)
+
+
+async def close_streams(app: web.Application) -> None:
+    """End every stream, so that stopping does not wait for them."""
+    viewers = app[STREAM_VIEWERS]
+    for task in tuple(viewers):
+        task.cancel()
+
+
+@dataclass(slots=True)
+class _PendingUpdates:
+    """What has gathered since it was last sent, the newest signal for each thing."""
+
+    rows: dict[int, EventStored] = field(default_factory=dict)
+    cells: dict[int, Signal] = field(default_factory=dict)
+    deliveries: dict[int, DeliveryChanged] = field(default_factory=dict)
+    messages: dict[int, MessageChanged] = field(default_factory=dict)
+    lines: dict[int, DeliveryChanged] = field(default_factory=dict)
+    banners: Signal | None = None
+    labs: dict[int, LabChanged] = field(default_factory=dict)
+    counts: Signal | None = None
+    status: Signal | None = None
+    lost: int = 0
+
+
+class StreamViewer:
+    """One open page: what it waits for, and when it may next be sent."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.drawer = SseRenderer(request, request.query.get("q"))
+        self._clock = self.drawer.here.clock
+        self._drawings = request.app[FRAME_CACHE]
+        self._waiting = _PendingUpdates()
+        # The page of deliveries says which is the newest it shows, and where it would show what is newer.
+        self._lined = request.query.get("of") == "deliveries"
+        top = page_data.parse_whole_number(request, "top")
+        self._top = _NO_EVENT if top is None else top
+        self._newest = list_view.build_deliveries_url(request.query.get("state", ""))
+        self._fresh: set[int] = set()
+        self._sent: dict[str, float] = {}
+        self._lost = 0
+
+    @property
+    def _listed(self) -> bool:
+        return self.drawer.text is not None
+
+    async def missed(self, last: str) -> bytes:
+        """Return what came while the viewer was away."""
+        if not self._listed or not (last.isascii() and last.isdigit()) or len(last) > 18:
+            return b""
+        return await self.drawer.missed(int(last))
+
+    async def settled(self) -> bytes:
+        """Return how the newest rows stand: what settled since the page was drawn was told to nobody."""
+        return await self.drawer.newest(lined=self._lined) if self._listed or self._lined else b""
+
+    def take(self, signals: Iterable[Signal], *, lost: int) -> None:
+        """Remember what was signalled; `lost` counts signals that this viewer was too slow for."""
+        waiting = self._waiting
+        waiting.lost, self._lost = waiting.lost + lost - self._lost, lost
+        for signal in signals:
+            match signal:
+                case EventStored(id_):
+                    waiting.rows[id_] = signal
+                case DeliveryChanged(event_id=id_):
+                    waiting.cells[id_] = waiting.deliveries[id_] = signal
+                case EventChanged(id_):
+                    waiting.cells[id_] = signal
+                case MessageChanged(id_):
+                    waiting.messages[id_] = signal
+                case TunnelChanged() | HandlersChanged() | VaultChanged() | StoreChanged():
+                    waiting.status = signal
+                    continue
+                case LabChanged(id_):
+                    waiting.labs[id_] = signal
+                    continue
+                case RequestRefused():
+                    continue
+            waiting.counts = signal
+            self._note(signal)
+
+    def _note(self, signal: Signal) -> None:
+        if self._lined and isinstance(signal, DeliveryChanged):
+            self._waiting.lines[signal.delivery_id] = signal
+        if isinstance(signal, TargetChanged) or self.drawer.here.live.down:
+            self._waiting.banners = signal
+
+    def wait(self) -> float:
+        """Return how many seconds may pass before something is due."""
+        due = [self._sent.get(kind, 0.0) + MIN_INTERVAL for kind in self._kinds()]
+        return max(0.0, min(due) - self._clock.monotonic()) if due else HEARTBEAT_INTERVAL
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """Give every message that is due now, each as soon as it is drawn, and forget it."""
+        now = self._clock.monotonic()
+        for kind in self._kinds():
+            if now - self._sent.get(kind, -MIN_INTERVAL) >= MIN_INTERVAL:
+                self._sent[kind] = now
+                frame = await self._FRAMES[kind](self)
+                if frame:
+                    yield frame
+
+    def _kinds(self) -> list[str]:
+        return [kind for kind in self._FRAMES if getattr(self._waiting, kind)]
+
+    async def _rows(self) -> bytes:
+        waiting, self._waiting.rows = self._waiting.rows, {}
+        if not self._listed:
+            return b""
+        name = ("rows", self.drawer.text, *waiting)
+        draw = self.drawer.render_crowd if len(waiting) > MAX_ROWS else self.drawer.rows
+        return await self._drawings.get(waiting[max(waiting)], name, lambda: draw(waiting))
+
+    async def _refresh_rows(self) -> bytes:
+        # Whatever was lost, the page can find out by asking.
+        count, self._waiting.lost = self._waiting.lost, 0
+        return make_data_frame("event", {"n": count, "rejected": 0}) if self._listed else b""
+
+    async def _cells(self) -> bytes:
+        waiting, self._waiting.cells = self._waiting.cells, {}
+        if not self._listed:
+            return b""
+        newest = next(reversed(waiting.values()))
+        return await self._drawings.get(newest, ("cells", *waiting), lambda: self.drawer.cells(waiting))
+
+    async def _counts(self) -> bytes:
+        signal, self._waiting.counts = self._waiting.counts, None
+        return await self._drawings.get(signal, ("counts", self.drawer.text), self.drawer.counts)
+
+    async def _banners(self) -> bytes:
+        signal, self._waiting.banners = self._waiting.banners, None
+        return await self._drawings.get(signal, ("banners",), self.drawer.banners)
+
+    async def _lines(self) -> bytes:
+        waiting, self._waiting.lines = self._waiting.lines, {}
+        fresh = [id_ for id_ in waiting if id_ > self._top]
+        if fresh:
+            found = await self.drawer.here.store.deliveries.rows(fresh)
+            self._fresh |= {one.id for one in found if one.lab is None}
+        newest = next(reversed(waiting.values()))
+        drawn = await self._drawings.get(newest, ("lines", *waiting), lambda: self.drawer.lines(waiting))
+        return drawn + self.drawer.fresh(len(self._fresh), self._newest)
+
+    async def _deliveries(self) -> bytes:
+        waiting, self._waiting.deliveries = self._waiting.deliveries, {}
+        return b"".join(
+            make_data_frame("delivery", {"event": one.event_id, "delivery": one.delivery_id, "state": one.state})
+            for one in waiting.values()
+        )
+
+    async def _messages(self) -> bytes:
+        waiting, self._waiting.messages = self._waiting.messages, {}
+        return b"".join(
+            make_data_frame("message", {"message": one.message_id, "event": one.event_id, "status": one.status})
+            for one in waiting.values()
+        )
+
+    async def _labs(self) -> bytes:
+        waiting, self._waiting.labs = self._waiting.labs, {}
+        return b"".join(make_data_frame("lab", {"lab": one.run_id, "state": one.state}) for one in waiting.values())
+
+    async def _status(self) -> bytes:
+        self._waiting.status = None
+        return self.drawer.status() + await self.drawer.around()
+
+    # `rows` first: what a cell belongs to should be there before it.
+    _FRAMES: ClassVar = {
+        "rows": _rows,
+        "lost": _refresh_rows,
+        "cells": _cells,
+        "counts": _counts,
+        "banners": _banners,
+        "lines": _lines,
+        "deliveries": _deliveries,
+        "messages": _messages,
+        "labs": _labs,
+        "status": _status,
+    }

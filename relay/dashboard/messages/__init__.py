@@ -1,0 +1,1 @@
+"""The page of outgoing messages and of mail dry runs."""

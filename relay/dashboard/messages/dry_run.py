@@ -1,0 +1,167 @@
+"""Dry runs of mails, as JSON and as a page: what would have gone out for events of the past."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from relay.api import serializers
+from relay.dashboard import page_data
+from relay.dashboard.event_rows import StatusChip, format_event_title
+from relay.dashboard.events import list_view
+from relay.dashboard.events.context import NavLink
+from relay.dashboard.formatting import event_avatar, format_count, format_moment
+from relay.dashboard.forms import format_error
+from relay.dashboard.messages.context import DryRunLine, DryRunPage
+from relay.dashboard.render import RENDERER, html_response
+from relay.delivery.email_dry_run import DryRunRequest
+from relay.errors import NotFoundError, RelayError, UsageError
+from relay.http import params
+from relay.http.responses import json_response
+from relay.model.mail import Rehearsal, RehearsalOutcome, RehearsedMail
+from relay.model.text import escape_unprintable
+from relay.services.state import get_context
+
+_PAGE_SIZE = 50
+_DEFAULT_QUERY = "after:7d"
+_STATE_CHIPS = {
+    RehearsalOutcome.SEND: StatusChip(kind="done", text="Would be sent"),
+    RehearsalOutcome.SENT: StatusChip(kind="dim", text="Sent already"),
+    RehearsalOutcome.REFUSED: StatusChip(kind="no", text="Refused"),
+    RehearsalOutcome.FAILED: StatusChip(kind="no", text="Fails"),
+    RehearsalOutcome.UNTAKEN: StatusChip(kind="dim", text="No route"),
+}
+
+
+async def run_dry_run(request: web.Request) -> web.Response:
+    """POST /api/emails/dry-run with `{q, template, target, before, limit}`: what would have gone out."""
+    given = await params.read_json_body(request)
+    params.reject_unknown_keys(given, {"q", "template", "target", "before", "limit"})
+    query = params.get_text(given, "q")
+    if query is None:
+        raise UsageError("q is missing", hint='send {"q": "after:7d"}; "" means every event')
+    wanted = DryRunRequest(
+        query=query,
+        template=params.get_text(given, "template") or None,
+        target=params.get_text(given, "target") or None,
+        before=_get_number(given, "before", None),
+        limit=min(_get_number(given, "limit", 100) or 100, params.MAX_LIMIT),
+    )
+    return json_response(_serialize_dry_run(await get_context(request).verbs.rehearse(wanted)))
+
+
+async def show_dry_run(request: web.Request) -> web.Response:
+    """GET /emails/dry-run?q=&target=&template=&before=, /emails/{name}/dry-run?q=: the same, to look at."""
+    here = get_context(request)
+    template = request.match_info.get("name") or request.query.get("template", "")
+    target = request.query.get("target", "")
+    query = request.query.get("q", _DEFAULT_QUERY)
+    if template and template not in here.setup.emails:
+        raise NotFoundError("no such mail template", hint="relay.toml names them under [emails]")
+    wanted = DryRunRequest(
+        query=query,
+        template=template or None,
+        target=target or None,
+        before=params.parse_number(request, "before", None),
+        limit=_PAGE_SIZE,
+    )
+    error, found = "", Rehearsal(mails=(), events=0, next_before=None)
+    try:
+        found = await here.verbs.rehearse(wanted)
+    except RelayError as problem:
+        error = format_error(problem)
+    context = DryRunPage(
+        shell=await page_data.build_shell(request, "Dry run of e-mails", "targets"),
+        query=query,
+        kept=tuple((name, value) for name, value in (("template", template), ("target", target)) if value),
+        views=tuple(_build_template_links(here.setup.emails, query, template, target)),
+        summary=_format_summary(found),
+        lines=tuple(_build_line(mail) for mail in found.mails),
+        older=_older_path(wanted, found),
+        error=error,
+    )
+    return html_response(request.app[RENDERER].page(context), 422 if error else 200)
+
+
+def _serialize_dry_run(found: Rehearsal) -> serializers.Json:
+    return {
+        "dry_run": True,
+        "events": found.events,
+        "counts": dict(found.counts),
+        "mails": [_serialize_mail(mail) for mail in found.mails],
+        "next_before": found.next_before,
+    }
+
+
+def _serialize_mail(mail: RehearsedMail) -> serializers.Json:
+    return {
+        "event": mail.event.id,
+        "received_at": serializers.format_time(mail.event.received_at),
+        "source": mail.event.source,
+        "type": mail.event.type,
+        "template": mail.template,
+        "target": mail.target or None,
+        "outcome": mail.outcome.value,
+        "why": mail.why or None,
+        "recipients": list(mail.recipients),
+        "subject": mail.subject or None,
+    }
+
+
+def _get_number(given: Mapping[str, Any], name: str, default: int | None) -> int | None:
+    value = given.get(name, default)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**62):
+        raise UsageError(f"{name} must be a positive number", hint=f'send {{"{name}": 50}}')
+    return value
+
+
+def _build_template_links(names: Mapping[str, str], query: str, template: str, target: str) -> Iterator[NavLink]:
+    routed = template == ""
+    name = f"By route to {escape_unprintable(target, 40)}" if target else "By route"
+    kept = {"q": query, "target": target} if target else {"q": query}
+    yield NavLink(name=name, href=f"/emails/dry-run?{list_view.encode_query(kept)}", current=routed)
+    for one in names:
+        href = f"/emails/{one}/dry-run?{list_view.encode_query({'q': query})}"
+        yield NavLink(name=escape_unprintable(one, 40), href=href, current=one == template)
+
+
+def _format_summary(found: Rehearsal) -> str:
+    words = {
+        RehearsalOutcome.SEND: "would be sent",
+        RehearsalOutcome.SENT: "sent already",
+        RehearsalOutcome.REFUSED: "refused",
+        RehearsalOutcome.FAILED: "would fail",
+        RehearsalOutcome.UNTAKEN: "on no route",
+    }
+    counts = found.counts
+    told = [f"{counts[outcome]} {text}" for outcome, text in words.items() if counts[outcome]]
+    return f"{format_count(found.events, 'event')}: {', '.join(told) or 'no mail'}. Nothing was sent."
+
+
+def _build_line(mail: RehearsedMail) -> DryRunLine:
+    fields = list_view.encode_query({"template": mail.template})
+    return DryRunLine(
+        mark=event_avatar(mail.event),
+        type=format_event_title(mail.event),
+        event_id=mail.event.id,
+        received=format_moment(mail.event.received_at),
+        template=mail.template,
+        target=escape_unprintable(mail.target, 80),
+        chip=_STATE_CHIPS[mail.outcome],
+        to=escape_unprintable(", ".join(mail.recipients), 300),
+        subject=escape_unprintable(mail.subject, 200),
+        why=escape_unprintable(mail.why, 400),
+        preview=f"/events/{mail.event.id}/email?{fields}" if mail.outcome is not RehearsalOutcome.FAILED else "",
+    )
+
+
+def _older_path(wanted: DryRunRequest, found: Rehearsal) -> str:
+    if found.next_before is None:
+        return ""
+    fields = {
+        "q": wanted.query,
+        "template": wanted.template or "",
+        "target": wanted.target or "",
+        "before": str(found.next_before),
+    }
+    return f"/emails/dry-run?{list_view.encode_query({name: value for name, value in fields.items() if value})}"

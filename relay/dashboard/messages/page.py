@@ -1,0 +1,190 @@
+"""The page Messages: the list, one message with its history and its mail, and the rates; live while it is open."""
+
+from collections.abc import Iterable
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from relay.actions.mail.addresses import is_permitted
+from relay.api.messages import DEFAULT_DAYS, find_first_day, load_day_counts, parse_message_filter
+from relay.dashboard import page_data
+from relay.dashboard.events import list_view
+from relay.dashboard.events.context import MessageLine, NavLink
+from relay.dashboard.formatting import find_provider, format_count
+from relay.dashboard.messages.context import MessageDetail, MessagesPage, RatesView, build_history_steps, build_rates
+from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
+from relay.http.params import parse_id, parse_number
+from relay.model.message import LOST, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
+from relay.model.text import decode_text, escape_unprintable
+from relay.providers.message_status import explain_code
+from relay.services.state import HandlerContext, get_context
+
+_PAGE_SIZE = 50
+_MAX_STEPS = 200
+_FILTER_NAMES = ("channel", "provider", "status", "recipient", "since")
+_REFUSED_TEXT = "is not among the allowed recipients"
+_FAILED_STATUSES = (*(status for status in MessageStatus if status in LOST), MessageStatus.COMPLAINED)
+_VIEWS = (
+    ("All", "", None, ()),
+    ("Mail", "channel=email", "email", ()),
+    ("SMS", "channel=sms", "sms", ()),
+    ("Failed", f"status={','.join(_FAILED_STATUSES)}", None, _FAILED_STATUSES),
+)
+
+
+async def show_messages(request: web.Request) -> web.Response:
+    """GET /messages?channel=&status=…, /messages/rates, /messages/{id}: the list, and beside it rates or a message."""
+    here = get_context(request)
+    wanted = parse_message_filter(request)
+    before = parse_number(request, "before", None)
+    found = await here.store.messages.page(wanted, before=before, limit=_PAGE_SIZE)
+    chosen = parse_id(request, "message") if "id" in request.match_info else None
+    kept = _keep_filters(request)
+    context = MessagesPage(
+        shell=await page_data.build_shell(request, "Messages", "messages"),
+        views=await _build_view_links(here, wanted),
+        lines=_build_lines(here, found),
+        suffix=f"?{kept}" if kept else "",
+        chosen=await _build_detail(here, await here.store.messages.get(chosen)) if chosen else None,
+        rates=None if chosen else await _load_rates(here),
+        unmatched=await _count_unmatched(here),
+        detail_shown=request.path != "/messages",
+        live=_live_path(chosen, kept) if before is None else "",
+        older=_build_path({"before": found[-1].id}, kept) if len(found) == _PAGE_SIZE else "",
+        smtp=escape_unprintable(here.setup.smtp, 120),
+        empty="No message is like that." if kept else "",
+    )
+    return html_response(request.app[RENDERER].page(context))
+
+
+async def show_message_updates(request: web.Request) -> web.Response:
+    """GET /messages/live?id=: what has changed, each for its own place on the page that asks."""
+    here, renderer = get_context(request), request.app[RENDERER]
+    found = await here.store.messages.page(parse_message_filter(request), limit=_PAGE_SIZE)
+    lines, kept = _build_lines(here, found), _keep_filters(request)
+    chosen = parse_number(request, "id", None)
+    shown = await here.store.messages.get(chosen) if chosen else None
+    pieces = [
+        (
+            "#mlist",
+            "innerMorph",
+            renderer.part("parts/message_list.html", lines=lines, suffix=f"?{kept}" if kept else "", current=chosen),
+        )
+    ]
+    if shown is not None:
+        detail = await _build_detail(here, shown)
+        pieces += [
+            ("#mchip", "innerHTML", renderer.render_macro("chip", detail.line.chip)),
+            ("#mwhy", "innerMorph", renderer.part("parts/message_why.html", message=detail)),
+            ("#msteps", "innerMorph", renderer.part("parts/message_steps.html", message=detail)),
+        ]
+    else:
+        drawn = await _load_rates(here)
+        pieces += [
+            ("#mplot", "innerMorph", renderer.part("parts/message_plot.html", rates=drawn)),
+            ("#munmatched", "textContent", list_view.escape_html(await _count_unmatched(here))),
+            ("#mnumbers", "innerHTML", renderer.part("parts/message_numbers.html", rates=drawn)),
+        ]
+    return html_response("".join(make_partial(*piece) for piece in pieces))
+
+
+async def preview_message(request: web.Request) -> web.Response:
+    """GET /messages/{id}/preview: the mail as it looks, in a sandbox of its own."""
+    source = await get_context(request).store.messages.source(parse_id(request, "message"))
+    mail = message_from_bytes(source, policy=policy.default)
+    part = mail.get_body(("html", "plain")) if isinstance(mail, EmailMessage) else None
+    if part is None:
+        return sandboxed_response("")
+    text = part.get_payload(decode=True)
+    shown = decode_text(text) if isinstance(text, bytes) else ""
+    return sandboxed_response(
+        shown if part.get_content_type() == "text/html" else f"<pre>{list_view.escape_html(shown)}</pre>"
+    )
+
+
+async def _build_detail(here: HandlerContext, message: Message) -> MessageDetail:
+    told = build_history_steps(message, await here.store.messages.history(message.id, limit=_MAX_STEPS + 1))
+    known = find_provider(message.provider)
+    facts = (
+        ("To", escape_unprintable(message.recipient, 500)),
+        ("By", known.title if known else escape_unprintable(message.provider, 64)),
+        ("External id", escape_unprintable(message.external_id, 200)),
+        ("Embedded id", escape_unprintable(message.embedded_id, 200)),
+    )
+    return MessageDetail(
+        line=page_data.build_message_line(message, here.clock.now()),
+        facts=tuple((name, value) for name, value in facts if value),
+        steps=told[-_MAX_STEPS:],
+        hidden=max(0, len(told) - _MAX_STEPS),
+        meaning=explain_code(message.provider, message.code),
+        rule=_find_refusing_rule(here, message),
+        delivery_id=message.delivery_id,
+        previewable=bool(await here.store.messages.source(message.id)),
+    )
+
+
+def _find_refusing_rule(here: HandlerContext, message: Message) -> str:
+    """Return the rule that refuses a recipient, as relay.toml has it now; "" for a message that was not refused."""
+    if message.delivery_id is None or not message.detail.endswith(_REFUSED_TEXT):
+        return ""
+    allowed = here.setup.allow_recipients
+    refused = [one for one in parse_addresses(message.recipient) if not is_permitted(one, allowed)]
+    if not refused:
+        return "allow_recipients under [smtp] allows it by now: try the delivery again."
+    if allowed:
+        listed = ", ".join(f'"{pattern}"' for pattern in allowed)
+        return escape_unprintable(
+            f"allow_recipients = [{listed}] under [smtp] does not allow {', '.join(refused)}", 400
+        )
+    return (
+        "Without allow_recipients under [smtp] only addresses written out in relay.toml get mail; "
+        f"{escape_unprintable(', '.join(refused), 200)} came out of a payload."
+    )
+
+
+def _build_lines(here: HandlerContext, found: Iterable[Message]) -> tuple[MessageLine, ...]:
+    now = here.clock.now()
+    return tuple(page_data.build_message_line(message, now) for message in found)
+
+
+async def _load_rates(here: HandlerContext) -> RatesView:
+    return build_rates(await load_day_counts(here, DEFAULT_DAYS), find_first_day(here, DEFAULT_DAYS), DEFAULT_DAYS)
+
+
+async def _count_unmatched(here: HandlerContext) -> str:
+    count = await here.store.messages.unmatched()
+    told = "tells" if count == 1 else "tell"
+    return f"{format_count(count, 'status', 'statuses')} {told} of messages that nobody has registered" if count else ""
+
+
+async def _build_view_links(here: HandlerContext, wanted: MessageFilter) -> tuple[NavLink, ...]:
+    standing = await here.store.messages.standing()
+    return tuple(
+        NavLink(
+            name=name,
+            href=f"/messages?{query}" if query else "/messages",
+            current=(wanted.channel, wanted.statuses) == (channel, statuses),
+            count=f"{sum(one.count for one in standing if _matches_view(one, channel, statuses)):,}",
+        )
+        for name, query, channel, statuses in _VIEWS
+    )
+
+
+def _matches_view(one: StatusCount, channel: str | None, statuses: tuple[MessageStatus, ...]) -> bool:
+    return channel in (None, one.channel) and (not statuses or one.status in statuses)
+
+
+def _keep_filters(request: web.Request) -> str:
+    pairs = [(name, text) for name in _FILTER_NAMES for text in request.query.getall(name, []) if text]
+    return urlencode(pairs)
+
+
+def _live_path(chosen: int | None, kept: str) -> str:
+    return _build_path({"id": chosen} if chosen else {}, kept, "/messages/live")
+
+
+def _build_path(more: dict[str, int], kept: str, path: str = "/messages") -> str:
+    query = "&".join(part for part in (kept, urlencode(more)) if part)
+    return f"{path}?{query}" if query else path

@@ -1,0 +1,274 @@
+"""The Metrics page: the same numbers as /api/stats, drawn."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from aiohttp import web
+
+from relay.api.stats import load_queues, load_stats, parse_window
+from relay.dashboard import page_data
+from relay.dashboard.deliveries.attempts import format_target_address
+from relay.dashboard.events.context import NavLink
+from relay.dashboard.formatting import (
+    TIME_ZONE,
+    event_avatar,
+    format_count,
+    format_duration,
+    format_moment,
+    named_avatar,
+)
+from relay.dashboard.metrics import charts
+from relay.dashboard.metrics.charts import (
+    MetricFigure,
+    MetricsPage,
+    MetricsRow,
+    RefusalReason,
+    SlowDelivery,
+    SourceMetrics,
+    TargetMetrics,
+)
+from relay.dashboard.render import RENDERER, html_response
+from relay.model.admission import describe_reason
+from relay.model.delivery import Delivery, DeliveryState
+from relay.model.text import escape_unprintable
+from relay.services.state import HandlerContext, get_context
+from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow
+
+_MAX_SOURCES = 8
+_MAX_SLOW = 6
+_STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
+
+
+async def show_metrics(request: web.Request) -> web.Response:
+    """GET /stats?window=: the window in charts; an htmx request gets the part that changes."""
+    here, window = get_context(request), parse_window(request)
+    found = await load_stats(here, window)
+    context = MetricsPage(
+        shell=await page_data.build_shell(request, "Metrics", "stats"),
+        window=window.name,
+        windows=tuple(
+            NavLink(name=each.title, href=f"/stats?window={each.name}", current=each == window, count="")
+            for each in WINDOWS.values()
+        ),
+        step=_STEP_NAMES[window.step],
+        kpis=(*_build_kpis(found), await _build_queue_kpi(here)),
+        volume=_build_volume_plot(found),
+        latency=_build_latency_plot(found),
+        sources=_build_source_bars(here, found),
+        targets=_build_target_bars(here, found),
+        slow=await _build_slow_lines(here, found.since),
+        reasons=_build_reason_bars(found),
+        numbers=tuple(_build_table_row(slot) for slot in found.slots if slot.events or slot.attempts),
+    )
+    return html_response(request.app[RENDERER].page(context))
+
+
+def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
+    slots = found.slots
+    checked = found.verdicts.get("verified", 0) + found.verdicts.get("invalid", 0)
+    unfit, later = found.verdicts.get("invalid", 0), found.first - found.first_succeeded
+    return (
+        MetricFigure(
+            label="Events",
+            value=f"{found.events:,}",
+            unit="",
+            note=f"{found.events / found.window.minutes:.3g} per min{_format_change(found)}",
+            path=charts.build_sparkline([slot.events for slot in slots]),
+        ),
+        MetricFigure(
+            label="Verified",
+            value=_format_percent(checked - unfit, checked),
+            unit="%" if checked else "",
+            note=f"{unfit:,} of {checked:,} failed" if checked else "nothing was checked",
+            path=charts.build_sparkline([-slot.invalid for slot in slots]),
+            bad=bool(unfit),
+        ),
+        MetricFigure(
+            label="Delivered first try",
+            value=_format_percent(found.first_succeeded, found.first),
+            unit="%" if found.first else "",
+            note=f"{later:,} needed a retry or failed" if found.first else "nothing was sent",
+            path=charts.build_sparkline([-slot.failed for slot in slots]),
+            bad=bool(later),
+        ),
+        MetricFigure(
+            label="Latency, p95",
+            value=_format_value(found.speed.p95),
+            unit=_duration_unit(found.speed.p95),
+            note=f"median {format_duration(found.speed.p50)}" if found.speed.p50 is not None else "nothing was sent",
+            path=charts.build_sparkline([slot.speed.p95 or 0.0 for slot in slots]),
+        ),
+    )
+
+
+async def _build_queue_kpi(here: HandlerContext) -> MetricFigure:
+    queues = await load_queues(here)
+    count = sum(number for number, _ in queues.values())
+    name, (_, age) = max(queues.items(), key=lambda item: item[1][1], default=("", (0, 0.0)))
+    return MetricFigure(
+        label="Queued now",
+        value=f"{count:,}",
+        unit="",
+        note=f"oldest {_format_age(age)}, {escape_unprintable(name, 40)}" if count and age else "nothing waits",
+        path="",
+        dot="warn" if here.live.down else "",
+    )
+
+
+def _build_volume_plot(found: Stats) -> charts.ChartView:
+    columns = [
+        (
+            ("b-ok", max(slot.events - slot.rejected - slot.failed, 0)),
+            ("b-held", slot.rejected),
+            ("b-err", min(slot.failed, slot.events - slot.rejected) if slot.events else slot.failed),
+        )
+        for slot in found.slots
+    ]
+    top = charts.round_up_scale([sum(number for _, number in column) for column in columns])
+    rejected, failed = (sum(getattr(slot, name) for slot in found.slots) for name in ("rejected", "failed"))
+    return charts.ChartView(
+        words=f"Events per {_STEP_NAMES[found.window.step]} over {found.window.words}. {found.events:,} in total, "
+        f"{rejected:,} rejected, {failed:,} failed at the first try.",
+        ys=charts.build_scale_labels(top),
+        xs=_format_time_axis(found.slots, found.window),
+        bars=charts.build_bars(columns, top),
+    )
+
+
+def _build_latency_plot(found: Stats) -> charts.ChartView:
+    kinds = ("p99", "p95", "p50")
+    values = {
+        kind: [None if (one := getattr(slot.speed, kind)) is None else one * 1000 for slot in found.slots]
+        for kind in kinds
+    }
+    top = charts.round_up_scale([one for line in values.values() for one in line if one is not None])
+    words = f"Delivery latency over {found.window.words}. "
+    if found.speed.p50 is None:
+        words += "Nothing was sent."
+    else:
+        words += f"Median {format_duration(found.speed.p50)}, 95th percentile {format_duration(found.speed.p95)}."
+    return charts.ChartView(
+        words=words,
+        ys=charts.build_scale_labels(top, " ms"),
+        xs=_format_time_axis(found.slots, found.window),
+        lines=tuple(charts.build_line(kind, values[kind], top) for kind in kinds),
+    )
+
+
+def _format_time_axis(slots: Sequence[StatsSlot], window: StatsWindow) -> tuple[str, ...]:
+    places = (round((len(slots) - 1) * part / 5) for part in range(6))
+    form = "%a %d" if window.minutes > 1440 else "%H:%M"
+    return tuple(slots[place].at.astimezone(TIME_ZONE.get()).strftime(form) for place in places)
+
+
+def _build_source_bars(here: HandlerContext, found: Stats) -> tuple[SourceMetrics, ...]:
+    most = max((source.events for source in found.sources), default=1)
+    return tuple(
+        SourceMetrics(
+            name=escape_unprintable(source.name, 60),
+            mark=named_avatar(source.name, here.setup.sources.get(source.name)),
+            share=f"{source.events / most * 100:.1f}",
+            events=f"{source.events:,}",
+            verified=f"{_format_percent(source.verified, source.checked)}%" if source.checked else "not checked",
+            bad=source.verified < source.checked,
+            p95=format_duration(source.p95),
+        )
+        for source in found.sources[:_MAX_SOURCES]
+    )
+
+
+def _build_target_bars(here: HandlerContext, found: Stats) -> tuple[TargetMetrics, ...]:
+    shown = []
+    for target in found.targets:
+        good = target.succeeded / target.attempts * 100 if target.attempts else 100.0
+        shown.append(
+            TargetMetrics(
+                name=escape_unprintable(target.name, 60),
+                address=escape_unprintable(format_target_address(here.setup.addresses.get(target.name, "")), 60),
+                dot="err" if here.live.state_of(target.name)[0] != "up" else "ok" if good == 100 else "warn",
+                share=f"{good:.1f}",
+                success=f"{_format_percent(target.succeeded, target.attempts)}%",
+                kind="f" if good == 100 else "w",
+                p95=format_duration(target.speed.p95),
+            )
+        )
+    return tuple(shown)
+
+
+async def _build_slow_lines(here: HandlerContext, since: datetime) -> tuple[SlowDelivery, ...]:
+    found = await here.store.deliveries.slowest(since, _MAX_SLOW)
+    events = {row.id: row for row in await here.store.events.rows({one.event_id for one in found})}
+    return tuple(
+        SlowDelivery(
+            mark=event_avatar(events[one.event_id]),
+            type=escape_unprintable(events[one.event_id].type, 80),
+            href=f"/events/{one.event_id}/deliveries",
+            target=escape_unprintable(one.target, 60),
+            result=_format_result(one),
+            bad=one.state is not DeliveryState.SUCCEEDED,
+            took=format_duration(one.took),
+            at=format_moment(one.created_at),
+        )
+        for one in found
+        if one.event_id in events
+    )
+
+
+def _format_result(delivery: Delivery) -> str:
+    if delivery.status is not None:
+        return str(delivery.status)
+    return escape_unprintable(delivery.detail, 40) or delivery.state.value
+
+
+def _build_reason_bars(found: Stats) -> tuple[RefusalReason, ...]:
+    most = max(found.reasons.values(), default=1)
+    return tuple(
+        RefusalReason(
+            sentence=describe_reason(reason).partition(":")[0].rstrip(".") if reason else "No reason given",
+            href=f"/events?q=reason:{reason}" if reason else "/events?q=outcome:rejected",
+            share=f"{count / most * 100:.1f}",
+            count=f"{count:,}",
+        )
+        for reason, count in found.reasons.items()
+    )
+
+
+def _build_table_row(slot: StatsSlot) -> MetricsRow:
+    return MetricsRow(
+        at=format_moment(slot.at),
+        events=f"{slot.events:,}",
+        rejected=f"{slot.rejected:,}",
+        failed=f"{slot.failed:,}",
+        p50=format_duration(slot.speed.p50),
+        p95=format_duration(slot.speed.p95),
+        p99=format_duration(slot.speed.p99),
+    )
+
+
+def _format_change(found: Stats) -> str:
+    if not found.before:
+        return ""
+    change = round((found.events - found.before) / found.before * 100)
+    return f", {'up' if change > 0 else 'down'} {abs(change):,}%" if change else ", as before"
+
+
+def _format_percent(part: int, whole: int) -> str:
+    if not whole:
+        return "none"
+    share = part / whole * 100
+    # What is not whole never reads as 100.
+    return f"{min(share, 99.9):.1f}" if part < whole else "100"
+
+
+def _format_value(seconds: float | None) -> str:
+    return format_duration(seconds).partition(" ")[0] or "none"
+
+
+def _duration_unit(seconds: float | None) -> str:
+    return format_duration(seconds).partition(" ")[2]
+
+
+def _format_age(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else format_count(round(seconds / 3600), "hour")

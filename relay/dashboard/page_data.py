@@ -1,0 +1,219 @@
+"""What pages ask of the store, turned into what they show."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
+
+from aiohttp import web
+
+from relay.dashboard import layout
+from relay.dashboard.deliveries.attempts import format_target_address
+from relay.dashboard.event_rows import EventListRow, build_event_row
+from relay.dashboard.events import list_view
+from relay.dashboard.events.context import MessageLine
+from relay.dashboard.events.list_view import EventList, ListFooter, SavedView
+from relay.dashboard.formatting import event_avatar, find_provider, format_count, format_day, format_moment
+from relay.dashboard.messages.context import build_message_chip
+from relay.model.delivery import Delivery, Target
+from relay.model.event import EventRow
+from relay.model.message import Message
+from relay.model.search import Query, parse_query
+from relay.model.text import escape_unprintable
+from relay.services.state import HandlerContext, get_context
+from relay.store.events import EventCounts, EventPage
+
+COUNT_LIMIT = 10_000  # matches counted before the count line says "or more"
+
+
+async def build_shell(request: web.Request, title: str, nav: str) -> layout.PageLayout:
+    """Return what stands around a page."""
+    here = get_context(request)
+    theme = request.cookies.get("relay_theme", "")
+    return layout.PageLayout(
+        title=escape_unprintable(title, 120),
+        nav=nav,
+        theme=theme if theme in layout.THEMES else "",
+        boot=here.setup.boot,
+        address=here.setup.dashboard_url.partition("://")[2],
+        tunnel=layout.build_tunnel_status(here.live.tunnel, here.setup.ingress_url),
+        counts=await load_nav_counts(here),
+        banners=await load_banners(here),
+        vault=await build_vault_status(here),
+        here=request.path_qs,
+        # Going back makes htmx swap the whole body: the scripts must not run a second time then.
+        scripts="HX-Request" not in request.headers,
+        keys=here.live.preferences.keys,
+        density=here.live.preferences.density,
+        announcements=here.live.preferences.announcements,
+    )
+
+
+async def build_vault_status(here: HandlerContext) -> layout.VaultIndicator:
+    """Return how the vault is shown, with how many events wait for it."""
+    now = here.custody.standing
+    count = await here.store.unchecked.count() if now.effects else 0
+    waiting = (f"{format_count(count, 'event')} {'waits' if count == 1 else 'wait'} to be checked.",) if count else ()
+    return layout.build_vault_indicator(
+        now.state, " ".join((*now.effects, *waiting)), now.problem, needed=bool(now.needs)
+    )
+
+
+async def load_nav_counts(here: HandlerContext) -> dict[str, layout.NavCount]:
+    """Return the numbers of the navigation."""
+    counts = await here.store.events.counts()
+    messages = await here.store.messages.count()
+    queued = f"{counts.queued:,}" if counts.queued else ""
+    return {
+        "events": layout.NavCount(text=f"{counts.events:,}"),
+        "deliveries": layout.NavCount(text=queued, warn=bool(here.live.down or here.live.gone)),
+        "messages": layout.NavCount(text=f"{messages:,}" if messages else ""),
+    }
+
+
+def parse_list_query(request: web.Request) -> Query:
+    """Return the search of an address; several `q` are one, as the form sends its tokens."""
+    text = " ".join(part.strip() for part in request.query.getall("q", []) if part.strip())
+    return parse_query(text, get_context(request).clock.now(), lenient=True)
+
+
+def parse_current_url(request: web.Request) -> tuple[str, str]:
+    """Return the path and the search of the page an htmx request comes from."""
+    parts = urlsplit(request.headers.get("HX-Current-URL", ""))
+    return parts.path, " ".join(parse_qs(parts.query).get("q", []))
+
+
+async def load_rows(here: HandlerContext, events: Sequence[EventRow]) -> list[EventListRow]:
+    """Return the rows of events with what became of their deliveries."""
+    made = await here.store.deliveries.of_events(event.id for event in events) if events else {}
+    return [build_event_row(event, made[event.id], event_avatar(event)) for event in events]
+
+
+async def load_listing(
+    here: HandlerContext, query: Query, *, before: int | None = None, selected: int | None = None
+) -> tuple[EventList, ListFooter, EventPage]:
+    """Return the list for a query, newest first; a query that cannot be read lists everything."""
+    asked = parse_query("", here.clock.now()) if query.problems else query
+    page = await here.store.events.page(asked, limit=list_view.PAGE_SIZE, before=before)
+    shown, times = await load_rows(here, page.rows), [event.received_at for event in page.rows]
+    now = here.clock.now()
+    listed = EventList(
+        query=query.text,
+        suffix=list_view.build_query_suffix(query.text),
+        rows=list_view.build_list_lines(shown, times, now, selected=selected),
+        full=list_view.build_full_footer(query.text, 0),
+        day=format_day(times[0], now) if times else None,
+        count=await build_count_line(here, asked, page, complete=before is None),
+        selected=selected,
+        problems=(*query.problems, *query.notes),
+    )
+    last = times[-1] if times else None
+    return (listed, list_view.build_footer(query.text, len(shown), page.next_before, last, page.searched_to), page)
+
+
+async def build_count_line(
+    here: HandlerContext, query: Query, page: EventPage | None = None, *, complete: bool = True
+) -> str:
+    """Return the count line; a page that holds every match needs no second query."""
+    if not query.terms:
+        total = (await here.store.events.counts()).events
+    elif page is not None and page.next_before is None and complete:
+        total = len(page.rows)
+    else:
+        try:
+            total = await here.store.events.count(query, COUNT_LIMIT)
+        except TimeoutError:
+            return "Many match"
+    took = page.took if page else None
+    return list_view.format_count_line(query, total, COUNT_LIMIT, took, page.searched_to if page else None)
+
+
+def build_saved_views(query: str, counts: EventCounts) -> tuple[SavedView, ...]:
+    """Return the saved views with their counts."""
+    held = {"All": counts.events, "Failing": counts.failing, "Rejected": counts.rejected, "Queued": counts.queued}
+    return list_view.build_saved_views(query, held)
+
+
+def format_addresses(here: HandlerContext) -> dict[str, str]:
+    """Return where each target leads, short enough for the hop line."""
+    return {name: format_target_address(url) for name, url in here.setup.addresses.items()}
+
+
+def build_message_line(message: Message, now: datetime) -> MessageLine:
+    """Return an outgoing message as lists show it."""
+    sms, to = message.channel == "sms", escape_unprintable(message.recipient, 200)
+    sent_at = message.sent_at or message.created_at
+    today, known = format_day(sent_at, now), find_provider(message.provider)
+    return MessageLine(
+        id=message.id,
+        channel="SMS" if sms else "Mail",
+        subject=escape_unprintable(message.subject, 200) or (to if sms else "(no subject)"),
+        to=escape_unprintable(f"by {known.title if known else message.provider}", 80)
+        if sms and not message.subject
+        else to,
+        chip=build_message_chip(message),
+        detail=escape_unprintable(message.detail, 400),
+        time=format_moment(sent_at),
+        when=format_moment(sent_at).clock if today.word == "Today" else today.date,
+        event_id=message.event_id,
+    )
+
+
+def parse_whole_number(request: web.Request, name: str) -> int | None:
+    """Return a number of the address, 0 included, or None for anything else."""
+    text = request.query.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+def parse_seconds(text: str | None) -> datetime | None:
+    """Return a moment given as whole seconds since 1970, or None for anything else."""
+    if not text or not text.isdigit() or len(text) > 11:
+        return None
+    return datetime.fromtimestamp(int(text), UTC)
+
+
+async def load_deliveries(here: HandlerContext, id_: int) -> tuple[Delivery, ...]:
+    """Return the deliveries of one event, oldest first."""
+    return (await here.store.deliveries.of_events([id_]))[id_]
+
+
+async def load_banners(here: HandlerContext) -> tuple[layout.Banner, ...]:
+    """Return the banners as they stand at this moment."""
+    live, ingress = here.live, here.setup.ingress_url
+    told = here.custody.standing.told
+    return (
+        *((layout.build_store_outage_banner(live.outage, live.unkept),) if live.outage else ()),
+        *((layout.build_vault_opened_banner(told),) if told else ()),
+        *(
+            (layout.build_tunnel_down_banner(live.tunnel, ingress),)
+            if layout.build_tunnel_status(live.tunnel, ingress).broken
+            else ()
+        ),
+        *(layout.build_broken_handlers_banner(name, why) for name, why in sorted(live.broken.items())),
+        *(await _load_blocked_mail_banners(here)),
+        *(await _load_down_banners(here)),
+        *(layout.build_target_gone_banner(name, why) for name, why in sorted(live.gone.items())),
+        *((layout.build_retention_banner(live.retention),) if live.retention else ()),
+    )
+
+
+async def _load_blocked_mail_banners(here: HandlerContext) -> tuple[layout.Banner, ...]:
+    """Return what waits for a missing credential; a locked vault has a banner of its own."""
+    why = here.custody.standing.mail_blocked
+    if not why or why.startswith("the vault is locked"):
+        return ()
+    waiting = await here.store.deliveries.waiting()
+    count = sum(waiting.get(name, 0) for name, target in here.setup.targets.items() if target.action == "email")
+    return (layout.build_held_mail_banner(why, count),) if count else ()
+
+
+async def _load_down_banners(here: HandlerContext) -> list[layout.Banner]:
+    live, setup = here.live, here.setup
+    waiting = await here.store.deliveries.waiting() if live.down else {}
+    shown: list[layout.Banner] = []
+    for name in sorted(live.down):
+        target = setup.targets.get(name) or Target(name=name, action="", options=None)
+        address = escape_unprintable(urlsplit(setup.addresses.get(name, "")).netloc, 80)
+        # Handlers that are broken are told as that, not as a target that does not answer.
+        if target.action != "handler":
+            shown.append(layout.build_target_down_banner(target, address, waiting.get(name, 0), live.next_try(name)))
+    return shown

@@ -1,0 +1,164 @@
+"""Templates to HTML: escaped by default, strict about what is missing, and shared by page, part and stream."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from relay.dashboard.assets import Assets
+from relay.resources import find_resource_folder
+from relay.web.template_lines import TemplateLines
+
+CSRF_HEADER = "X-Relay-CSRF"
+CSRF_FIELD = "csrf"
+# In this order; css/lab.css is for the pages of the lab alone.
+STYLES = tuple(
+    f"css/{name}.css" for name in ("tokens", "base", "layout", "components", "events", "dialogs", "pages", "adapt")
+)
+# In this order, at the end of the body, plain: with `defer` htmx starts before its extensions register.
+SCRIPTS = ("vendor/htmx.min.js", "vendor/hx-sse.min.js", "vendor/hx-preload.min.js")
+# The first one loads the others; they run before htmx starts, which waits for the whole page.
+MODULES = tuple(
+    f"js/{name}.js"
+    for name in ("main", "announcements", "dialogs", "dom", "live", "payload", "rows", "selection", "shortcuts")
+)
+KEYMAP = (
+    (
+        "Move",
+        (
+            ("Next, previous event", ("J", "K")),
+            ("Into the detail, back to the list", ("Enter", "Esc")),
+            ("Newest", ("G", "G")),
+            ("Detail tabs", ("1", "to", "5")),
+            ("Search, add a filter", ("/", "F")),
+            ("Find in payload", ("Ctrl", "F")),
+        ),
+    ),
+    (
+        "Act on the event",
+        (
+            ("Replay", ("R",)),
+            ("Replay at once, unchanged", ("Shift", "R")),
+            ("Copy as curl", ("C",)),
+            ("Email", ("E",)),
+            ("Compare", ("D",)),
+            ("Select, extend", ("X", "Shift", "J")),
+        ),
+    ),
+    (
+        "Go to",
+        (
+            ("Events", ("G", "E")),
+            ("Deliveries", ("G", "D")),
+            ("Messages", ("G", "M")),
+            ("Sources", ("G", "S")),
+            ("Targets", ("G", "T")),
+            ("Metrics", ("G", "C")),
+        ),
+    ),
+    (
+        "Everywhere",
+        (
+            ("Pause live updates", ("P",)),
+            ("Trigger a sample", ("T",)),
+            ("Send, in a dialog", ("Ctrl", "Enter")),
+            ("Find anything", ("Ctrl", "K")),
+            ("This list", ("?",)),
+        ),
+    ),
+)
+
+
+class PageContext(Protocol):
+    """What a template is given: a frozen dataclass that names it."""
+
+    template: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+class Renderer:
+    """Turns contexts into HTML."""
+
+    def __init__(self, csrf: str, assets: Assets, origin: str, root: Path | None = None) -> None:
+        # A template that uses a name it was not given is a mistake, not an empty string.
+        self._environment = Environment(
+            loader=FileSystemLoader(root or find_resource_folder("ui")),
+            extensions=[TemplateLines],
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals.update(
+            asset=assets.url,
+            open_asset=assets.login_url_of,
+            origin=origin,
+            styles=STYLES,
+            scripts=SCRIPTS,
+            modules=MODULES,
+            keymap=KEYMAP,
+            csrf_token=csrf,
+            csrf_field=CSRF_FIELD,
+            csrf_header=CSRF_HEADER,
+        )
+
+    def page(self, context: PageContext) -> str:
+        """Return a context as HTML; its fields are the template's names."""
+        return self.part(context.template, **_field_values(context))
+
+    def part(self, template: str, **values: Any) -> str:
+        """Return one template as HTML."""
+        return self._environment.get_template(template).render(**values)
+
+    def render_macro(self, name: str, *arguments: Any) -> str:
+        """Return what one macro of `macros.html` gives: a row, a chip."""
+        module = self._environment.get_template("macros.html").module
+        return str(getattr(module, name)(*arguments))
+
+
+RENDERER: web.AppKey[Renderer] = web.AppKey("renderer", Renderer)
+ASSETS: web.AppKey[Assets] = web.AppKey("assets", Assets)
+
+
+def make_partial(target: str, swap: str, html: str) -> str:
+    """Return a piece of a reply that htmx puts elsewhere than the rest; both arguments are ours, never captured."""
+    return f'<hx-partial hx-target="{target}" hx-swap="{swap}">{html}</hx-partial>'
+
+
+def html_response(text: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """Return HTML as an answer that no cache mixes up with another form of the same address."""
+    return web.Response(
+        status=status,
+        body=text.encode("utf-8", "backslashreplace"),
+        headers={
+            "Content-Type": "text/html; charset=utf-8",
+            "Vary": "HX-Request, HX-Request-Type, HX-Target",
+            **(headers or {}),
+        },
+    )
+
+
+def sandboxed_response(text: str) -> web.Response:
+    """Return a mail's own HTML where it can run nothing, load nothing and reach nothing."""
+    return web.Response(
+        body=text.encode("utf-8", "backslashreplace"),
+        headers={
+            "Content-Type": "text/html; charset=utf-8",
+            "Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+            "X-Frame-Options": "SAMEORIGIN",
+        },
+    )
+
+
+def get_target_id(request: web.Request) -> str | None:
+    """Return the id of the element a partial reply is for; None when the whole page is wanted."""
+    if request.headers.get("HX-Request-Type") != "partial":
+        return None
+    return request.headers.get("HX-Target", "").partition("#")[2]
+
+
+def _field_values(context: PageContext) -> dict[str, Any]:
+    return {field.name: getattr(context, field.name) for field in fields(context)}

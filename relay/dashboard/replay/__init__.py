@@ -1,0 +1,1 @@
+"""The replay dialog and the page of bulk replays."""

@@ -1,0 +1,281 @@
+"""The dialogs: replay an event or send it as a mail, with what will differ, and what came of it."""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from relay.dashboard import page_data
+from relay.dashboard.deliveries.attempts import build_delivery_line, format_target_address
+from relay.dashboard.events import email_form as events_email_form
+from relay.dashboard.events import list_view
+from relay.dashboard.events import page as events_page
+from relay.dashboard.forms import format_error, read_fields, read_values, redirect, toast_header
+from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
+from relay.dashboard.replay.edits import (
+    DeliveryOutcomeView,
+    EmailForm,
+    EventDialogPage,
+    FormOption,
+    ReplayChanges,
+    ReplayEdits,
+    ReplayForm,
+    build_original,
+    build_replay_warning,
+    format_change_count,
+    parse_replay_form,
+    prefill_from_delivery,
+)
+from relay.errors import RelayError
+from relay.http.params import parse_id, parse_number
+from relay.model.delivery import DeliveryState, SignMode
+from relay.model.event import Event
+from relay.model.signals import DeliveryChanged
+from relay.model.text import escape_unprintable
+from relay.services.state import HandlerContext, get_context
+
+_RESULT_TIMEOUT = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
+_FINAL_STATES = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)
+
+
+async def show_replay_form(request: web.Request) -> web.Response:
+    """GET /events/{id}/replay: the dialog, or the same as a page; `delivery` begins with that one's edits."""
+    here = get_context(request)
+    event = await here.store.events.get(parse_id(request))
+    edited_before = parse_number(request, "delivery", None)
+    form: dict[str, str] = {}
+    if edited_before is not None:
+        form = prefill_from_delivery(event, await here.store.deliveries.get(edited_before))
+    chosen = (form.get("target", ""),)
+    return await _render_dialog(
+        request, _build_replay_form(request, event, form, chosen=chosen), f"Replay {event.type}"
+    )
+
+
+async def replay_event(request: web.Request) -> web.Response:
+    """POST /events/{id}/replay: a new delivery for each target chosen; shows what they answered."""
+    here = get_context(request)
+    event = await here.store.events.get(parse_id(request))
+    form = await read_fields(request)
+    chosen = await read_values(request, "target")
+    url = form.get("url", "").strip()
+    targets = [*chosen, *([url] if url else [])]
+    asked = parse_replay_form(event, form)
+    errors = dict(asked.errors)
+    if not targets:
+        errors["target"] = "Choose a target, or write a URL."
+    made: list[int] = []
+    if not errors:
+        try:
+            made += [await here.verbs.replay(event.id, target, asked.changes) for target in targets]
+        except RelayError as error:
+            errors["target"] = format_error(error)
+    if errors and not made:
+        return await _render_refused_form(request, event, form, errors)
+    if get_target_id(request) is None:
+        return redirect(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
+    sent = await asyncio.gather(*(_build_sent_line(here, id_) for id_ in made))
+    renderer = request.app[RENDERER]
+    shown = "".join(renderer.part("parts/sent.html", sent=one) for one in sent)
+    return html_response(
+        shown + make_partial("#errors-replay", "innerHTML", ""),
+        headers=toast_header("; ".join(map(_describe_sent, sent))),
+    )
+
+
+async def preview_replay(request: web.Request) -> web.Response:
+    """POST /events/{id}/replay/preview: what differs so far."""
+    event = await get_context(request).store.events.get(parse_id(request))
+    asked = parse_replay_form(event, await read_fields(request))
+    return html_response(
+        request.app[RENDERER].part("parts/changed.html", changes=_render_changes(request, event, asked))
+    )
+
+
+async def show_delivery_result(request: web.Request) -> web.Response:
+    """GET /deliveries/{id}/result: what became of a delivery, for the dialog that waits for it."""
+    sent = await _build_sent_line(get_context(request), parse_id(request, "delivery"))
+    return html_response(request.app[RENDERER].part("parts/sent.html", sent=sent))
+
+
+async def show_email_form(request: web.Request) -> web.Response:
+    """GET /events/{id}/email?template=&to=: the dialog with its preview, the preview alone, or both as a page."""
+    event = await get_context(request).store.events.get(parse_id(request))
+    if get_target_id(request) == "em-preview":
+        shown = await events_email_form.build_preview(get_context(request), event, request.query)
+        return html_response(request.app[RENDERER].part("parts/preview.html", preview=shown))
+    return await _render_dialog(request, await _build_email_form(request, event, request.query), f"Email {event.type}")
+
+
+async def send_email(request: web.Request) -> web.Response:
+    """POST /events/{id}/email: one mail, as a delivery like any other."""
+    here = get_context(request)
+    event = await here.store.events.get(parse_id(request))
+    form = await read_fields(request)
+    try:
+        made = await here.verbs.email(*events_email_form.parse_email_form(event, form))
+    except RelayError as error:
+        form["error"] = format_error(error)
+        if get_target_id(request) is not None:
+            return html_response(_render_errors(request, {"to": form["error"]}), 422)
+        page = await _build_email_form(request, event, form)
+        return await _render_dialog(request, page, f"Email {event.type}", 422)
+    if get_target_id(request) is None:
+        return redirect(f"/events/{event.id}/deliveries")
+    sent = await _build_sent_line(here, made)
+    return html_response(
+        request.app[RENDERER].part("parts/sent.html", sent=sent), headers=toast_header(_describe_sent(sent))
+    )
+
+
+async def preview_email(request: web.Request) -> web.Response:
+    """GET /events/{id}/email/preview: the mail itself, in a sandbox of its own."""
+    here = get_context(request)
+    to = events_email_form.split_addresses(request.query.get("to", ""))
+    shown = await here.verbs.preview_email(parse_id(request), request.query.get("template", ""), to)
+    return sandboxed_response(shown.html or f"<pre>{list_view.escape_html(shown.text)}</pre>")
+
+
+def _build_replay_form(
+    request: web.Request,
+    event: Event,
+    form: Mapping[str, str],
+    errors: Mapping[str, str] | None = None,
+    chosen: tuple[str, ...] = (),
+) -> ReplayForm:
+    here, start = get_context(request), build_original(event)
+    asked = parse_replay_form(event, dict(form))
+    names = list(here.setup.targets)
+    return ReplayForm(
+        event=events_page.build_event_head(event),
+        action=f"/events/{event.id}/replay",
+        back=f"/events/{event.id}{list_view.build_query_suffix(page_data.parse_list_query(request).text)}",
+        targets=tuple(
+            FormOption(
+                value=name,
+                name=name,
+                help=format_target_address(here.setup.addresses.get(name, "")),
+                chosen=name in chosen if form else name == names[0],
+            )
+            for name in names
+        ),
+        url=form.get("url", ""),
+        method=form.get("method", start.method),
+        path=form.get("path", ""),
+        headers=form.get("headers", start.headers),
+        body=form.get("body", start.body),
+        editable=start.editable,
+        header_count=start.headers.count("\n") + 1 if start.headers else 0,
+        signs=_build_sign_choices(form.get("sign", "auto")),
+        changes=_render_changes(request, event, asked),
+        errors=errors or {},
+    )
+
+
+def _build_sign_choices(chosen: str) -> tuple[FormOption, ...]:
+    said = {
+        SignMode.AUTO: ("As needed", "Signs again when something changed or the signature is too old."),
+        SignMode.ORIGINAL: ("As received", "Sends the old signature, byte for byte."),
+        SignMode.FRESH: ("Sign again", "Signs with the source's secret and the current time."),
+    }
+    return tuple(
+        FormOption(value=mode.value, name=name, help=text, chosen=mode.value == chosen)
+        for mode, (name, text) in said.items()
+    )
+
+
+def _render_changes(request: web.Request, event: Event, asked: ReplayEdits) -> ReplayChanges:
+    source = get_context(request).setup.sources.get(event.row.source)
+    signed = source is not None and source.scheme is not None
+    return ReplayChanges(
+        words=format_change_count(asked.differences),
+        changes=asked.differences,
+        warning=build_replay_warning(event, asked.changes, signed=signed),
+    )
+
+
+async def _render_refused_form(
+    request: web.Request, event: Event, form: dict[str, str], errors: dict[str, str]
+) -> web.Response:
+    if get_target_id(request) is not None:
+        return html_response(_render_errors(request, errors), 422)
+    chosen = tuple(await read_values(request, "target"))
+    return await _render_dialog(
+        request, _build_replay_form(request, event, form, errors, chosen), f"Replay {event.type}", 422
+    )
+
+
+def _render_errors(request: web.Request, errors: Mapping[str, str]) -> str:
+    return request.app[RENDERER].part("parts/errors.html", errors=errors)
+
+
+async def _build_email_form(request: web.Request, event: Event, form: Mapping[str, str]) -> EmailForm:
+    here = get_context(request)
+    template = events_email_form.choose_template(here, form)
+    return EmailForm(
+        event=events_page.build_event_head(event),
+        action=f"/events/{event.id}/email",
+        back=f"/events/{event.id}{list_view.build_query_suffix(page_data.parse_list_query(request).text)}",
+        templates=tuple(
+            FormOption(
+                value=name, name=name, help=escape_unprintable(here.setup.emails[name], 120), chosen=name == template
+            )
+            for name in here.setup.emails
+        ),
+        to=form.get("to", ""),
+        force=bool(form.get("force")),
+        preview=await events_email_form.build_preview(here, event, form) if template else None,
+        note=_describe_mail_block(here),
+        error=form.get("error", ""),
+    )
+
+
+def _describe_mail_block(here: HandlerContext) -> str:
+    if blocked := here.custody.standing.mail_blocked:
+        if blocked.startswith("the vault is locked"):
+            return "The vault is locked: the mail waits until it is open."
+        return f"{blocked[:1].upper()}{blocked[1:]}. It waits until then."
+    if here.setup.smtp:
+        return f"Sent by {escape_unprintable(here.setup.smtp, 120)}."
+    return "No [smtp]: it stays in the outbox."
+
+
+async def _render_dialog(
+    request: web.Request, form: ReplayForm | EmailForm, title: str, status: int = 200
+) -> web.Response:
+    renderer = request.app[RENDERER]
+    if get_target_id(request) is not None:
+        return html_response(renderer.part(form.template, form=form, standing=False), status)
+    page = EventDialogPage(
+        shell=await page_data.build_shell(request, title, "events"), title=escape_unprintable(title, 120), form=form
+    )
+    return html_response(renderer.page(page), status)
+
+
+async def _build_sent_line(here: HandlerContext, id_: int) -> DeliveryOutcomeView:
+    with here.bus.subscribe() as listening:
+        found = await here.store.deliveries.get(id_)
+        try:
+            async with asyncio.timeout(_RESULT_TIMEOUT):
+                while found.state not in _FINAL_STATES and not found.attempts:
+                    signals = await listening.next()
+                    if any(isinstance(one, DeliveryChanged) and one.delivery_id == id_ for one in signals):
+                        found = await here.store.deliveries.get(id_)
+        except TimeoutError:
+            pass
+    waiting = found.state not in _FINAL_STATES and not found.attempts
+    shown = build_delivery_line(found, here.clock.now(), await here.store.deliveries.attempts(id_))
+    last = shown.tries[-1] if shown.tries else None
+    return DeliveryOutcomeView(
+        chip=shown.chip,
+        target=shown.target,
+        took=shown.took,
+        body=last.response.body if last and last.response else "",
+        detail=shown.detail,
+        href=f"/deliveries/{id_}",
+        again=f"/deliveries/{id_}/result" if waiting else "",
+    )
+
+
+def _describe_sent(sent: DeliveryOutcomeView) -> str:
+    return f"{sent.target}: {sent.chip.text}{f', {sent.took}' if sent.took else ''}"

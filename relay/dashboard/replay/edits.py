@@ -1,0 +1,337 @@
+"""A replay as edited in a form: read back into changes, and what differs in plain words."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+from relay.dashboard.body_text import is_binary
+from relay.dashboard.deliveries.attempts import HIDDEN_VALUE
+from relay.dashboard.event_rows import StatusChip
+from relay.dashboard.events.context import EventHeader
+from relay.dashboard.layout import PageLayout
+from relay.model.delivery import Delivery, DeliveryChanges, SignMode
+from relay.model.differences import MISSING, compare_json, is_same_value
+from relay.model.event import Event, Headers, Verdict
+from relay.model.payload import PayloadError, parse_json
+from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
+
+MAX_EDITABLE_BODY = 256 * 1024  # bytes of a body that a form offers for editing
+_HTTP_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_MAX_DIFFERENCES = 20  # differences listed
+_FRAMING_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOriginal:
+    """An event as the form shows it to begin with."""
+
+    method: str
+    headers: str
+    body: str
+    editable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayDifference:
+    """One thing that would be sent otherwise than it was received."""
+
+    path: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayEdits:
+    """What a form asks for: the changes, what differs, and mistakes by field."""
+
+    changes: DeliveryChanges
+    differences: tuple[ReplayDifference, ...]
+    errors: dict[str, str]
+
+
+def build_original(event: Event) -> ReplayOriginal:
+    """Return what the form starts from; credentials in headers are dots that stand for the real ones."""
+    capture, body = event.capture, event.capture.body
+    editable = len(body) <= MAX_EDITABLE_BODY and not is_binary(body) and _is_utf8(body)
+    return ReplayOriginal(
+        method=capture.method,
+        headers="\n".join(f"{name}: {value}" for name, value in _list_editable_headers(event)),
+        body=body.decode() if editable else "",
+        editable=editable,
+    )
+
+
+def parse_replay_form(event: Event, form: dict[str, str]) -> ReplayEdits:
+    """Read a form back. A field that is missing, empty or says what the event says changes nothing."""
+    start, errors = build_original(event), {}
+    method = form.get("method", start.method).strip().upper()
+    if not _HTTP_TOKEN.fullmatch(method):
+        errors["method"] = "A method is one word, such as POST."
+    path = form.get("path", "").strip()
+    if path and (not path.startswith("/") or any(ord(character) < 33 for character in path)):
+        errors["path"] = "A path starts with / and holds no spaces."
+    headers, problem = _parse_headers(event, form.get("headers", start.headers))
+    if problem:
+        errors["headers"] = problem
+    body = _parse_body(event, form["body"]) if start.editable and "body" in form else None
+    sign = form.get("sign", "auto")
+    place, _, query = path.partition("?")
+    changes = DeliveryChanges(
+        sign=SignMode(sign) if sign in tuple(SignMode) else SignMode.AUTO,
+        method=method if method != start.method else None,
+        path=place.encode("utf-8").decode("latin-1") if path else None,
+        query=query.encode("utf-8").decode("latin-1") if path else None,
+        headers=headers,
+        body=body,
+    )
+    return ReplayEdits(changes=changes, differences=_find_differences(event, start, changes), errors=errors)
+
+
+def prefill_from_delivery(event: Event, delivery: Delivery) -> dict[str, str]:
+    """Return what the form holds so that it asks for what an earlier delivery sent, where that can be edited."""
+    changes = delivery.changes
+    form = {"url" if "://" in delivery.target else "target": delivery.target}
+    if changes.sign is not None:
+        form["sign"] = changes.sign.value
+    if changes.method is not None:
+        form["method"] = changes.method
+    if changes.path is not None:
+        form["path"] = decode_header_text(changes.path + (f"?{changes.query}" if changes.query else ""))
+    if changes.headers is not None:
+        kept = set(event.capture.headers)
+        form["headers"] = "\n".join(
+            f"{name}: {HIDDEN_VALUE if is_sensitive(name) and (name, value) in kept else decode_header_text(value)}"
+            for name, value in changes.headers
+        )
+    if changes.body is not None and _is_utf8(changes.body):
+        form["body"] = changes.body.decode()
+    return form
+
+
+def format_change_count(differences: tuple[ReplayDifference, ...]) -> str:
+    """Return how much differs: `No changes`, `1 change`, `20 or more changes`."""
+    if not differences:
+        return "No changes"
+    if len(differences) >= _MAX_DIFFERENCES:
+        return f"{_MAX_DIFFERENCES} or more changes"
+    return f"{len(differences)} change{'' if len(differences) == 1 else 's'}"
+
+
+def build_replay_warning(event: Event, changes: DeliveryChanges, *, signed: bool) -> str:
+    """Return what a person should know: the event is forged, or an edited body goes out under its old signature."""
+    if event.row.verdict is Verdict.INVALID:
+        if changes.sign is SignMode.FRESH:
+            return "This event failed verification. It is signed with the source's secret because you chose Sign again."
+        return "This event failed verification. It goes out with the signature it came with."
+    touched = changes.body is not None
+    if signed and touched and changes.sign is SignMode.ORIGINAL:
+        return "Your verification will fail: the body changed and the old signature stays."
+    return ""
+
+
+def _list_editable_headers(event: Event) -> list[tuple[str, str]]:
+    return [
+        (
+            escape_unprintable(decode_header_text(name)),
+            HIDDEN_VALUE if is_sensitive(name) else escape_unprintable(decode_header_text(value)),
+        )
+        for name, value in event.capture.headers
+        if name.lower() not in _FRAMING_HEADERS
+    ]
+
+
+def _parse_headers(event: Event, text: str) -> tuple[Headers | None, str]:
+    lines = [line.strip() for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+    if lines == [f"{name}: {value}".strip() for name, value in _list_editable_headers(event)]:
+        return None, ""
+    kept: dict[str, list[str]] = {}
+    for name, value in event.capture.headers:
+        kept.setdefault(name.lower(), []).append(value)
+    pairs: list[tuple[str, str]] = []
+    for number, line in enumerate(lines, start=1):
+        name, colon, value = line.partition(":")
+        name, value = name.strip(), value.strip()
+        if not colon or not _HTTP_TOKEN.fullmatch(name):
+            return None, f"Line {number} is not a header: write Name: value."
+        if value == HIDDEN_VALUE:
+            values = kept.get(name.lower(), [])
+            value = values.pop(0) if values else ""
+        else:
+            value = value.encode("utf-8", "replace").decode("latin-1")
+        pairs.append((name, value))
+    return tuple(pairs), ""
+
+
+def _parse_body(event: Event, text: str) -> bytes | None:
+    # Forms sent without script turn every line break into CRLF: compare without, and put back what was there.
+    plain, body = text.replace("\r\n", "\n"), event.capture.body
+    was = body.decode()
+    if plain == was.replace("\r\n", "\n"):
+        return None
+    return (plain.replace("\n", "\r\n") if "\r\n" in was else plain).encode("utf-8", "replace")
+
+
+def _find_differences(event: Event, start: ReplayOriginal, changes: DeliveryChanges) -> tuple[ReplayDifference, ...]:
+    found: list[ReplayDifference] = []
+    if changes.method is not None:
+        found.append(ReplayDifference(path="Method", before=start.method, after=escape_unprintable(changes.method, 40)))
+    if changes.path is not None:
+        after = changes.path + (f"?{changes.query}" if changes.query else "")
+        found.append(
+            ReplayDifference(
+                path="Path", before="the target's", after=escape_unprintable(decode_header_text(after), 120)
+            )
+        )
+    if changes.headers is not None:
+        found += _find_header_differences(event, changes.headers)
+    if changes.body is not None:
+        found += _find_body_differences(event.capture.body, changes.body)
+    return tuple(found[:_MAX_DIFFERENCES])
+
+
+def _find_header_differences(event: Event, headers: Headers) -> list[ReplayDifference]:
+    before = {
+        name.lower(): (name, value) for name, value in event.capture.headers if name.lower() not in _FRAMING_HEADERS
+    }
+    after = {name.lower(): (name, value) for name, value in headers}
+    return [
+        ReplayDifference(path=escape_unprintable((after.get(key) or before[key])[0], 80), before=old, after=new)
+        for key in {**before, **after}
+        if (old := _format_header_value(before.get(key))) != (new := _format_header_value(after.get(key)))
+    ]
+
+
+def _format_header_value(header: tuple[str, str] | None) -> str:
+    if header is None:
+        return ""
+    return HIDDEN_VALUE if is_sensitive(header[0]) else escape_unprintable(decode_header_text(header[1]), 120)
+
+
+def _find_body_differences(before: bytes, after: bytes) -> list[ReplayDifference]:
+    try:
+        old, new = parse_json(before), parse_json(after)
+    except PayloadError:
+        return [ReplayDifference(path="Body", before=f"{len(before):,} bytes", after=f"{len(after):,} bytes")]
+    changed = (leaf for leaf in compare_json(old, new) if not is_same_value(leaf[1], leaf[2]))
+    found = [
+        ReplayDifference(
+            path=escape_unprintable(path or "Body", 200),
+            before=_format_json_value(mine),
+            after=_format_json_value(yours),
+        )
+        for path, mine, yours in islice(changed, _MAX_DIFFERENCES)
+    ]
+    return found or [ReplayDifference(path="Body", before="as received", after="other spaces, same values")]
+
+
+def _format_json_value(value: object) -> str:
+    return "" if value is MISSING else escape_unprintable(json.dumps(value, ensure_ascii=False), 60)
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormOption:
+    """One choice of a form."""
+
+    value: str
+    name: str
+    help: str = ""
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryOutcomeView:
+    """What became of a delivery that somebody waits for. `page` is the delivery's own."""
+
+    template: ClassVar[str] = "parts/sent.html"
+    chip: StatusChip
+    target: str
+    took: str
+    body: str
+    detail: str
+    href: str
+    again: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayForm:
+    """A replay as edited so far; `changes` says what differs and `warning` what will go wrong."""
+
+    template: ClassVar[str] = "parts/replay.html"
+    event: EventHeader
+    action: str
+    back: str
+    targets: tuple[FormOption, ...]
+    url: str
+    method: str
+    path: str
+    headers: str
+    body: str
+    editable: bool
+    header_count: int
+    signs: tuple[FormOption, ...]
+    changes: "ReplayChanges"
+    results: tuple[DeliveryOutcomeView, ...] = ()
+    errors: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayChanges:
+    """All of them, in words."""
+
+    template: ClassVar[str] = "parts/changed.html"
+    words: str
+    changes: tuple[ReplayDifference, ...]
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailForm:
+    """An e-mail from an event; `preview` is the address of its sandboxed preview."""
+
+    template: ClassVar[str] = "parts/email.html"
+    event: EventHeader
+    action: str
+    back: str
+    templates: tuple[FormOption, ...]
+    to: str
+    force: bool
+    preview: "MailPreview | None"
+    note: str
+    results: tuple[DeliveryOutcomeView, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailPreview:
+    """A mail as it would be sent; its HTML is shown by a frame of its own, whose address is "" without a mail.
+
+    `notice` says that it was sent already, `error` why there is no mail or who must not get it.
+    """
+
+    template: ClassVar[str] = "parts/preview.html"
+    headers: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+    frame: str = ""
+    notice: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDialogPage:
+    """A dialog as a page of its own, for whoever has no JavaScript."""
+
+    template: ClassVar[str] = "pages/dialog.html"
+    shell: PageLayout
+    title: str
+    form: ReplayForm | EmailForm

@@ -1,0 +1,194 @@
+"""The app you see: one table of routes for pages, parts, API, stream and static files."""
+
+from aiohttp import web
+
+from relay.api import catch_up, events, labs, messages, replays, stats, transfer, vault
+from relay.api import stream as api_stream
+from relay.dashboard import errors, finder, render
+from relay.dashboard.assets import Assets
+from relay.dashboard.deliveries import page as deliveries_page
+from relay.dashboard.doctor import page as doctor_page
+from relay.dashboard.events import actions, compare, fragments
+from relay.dashboard.events import page as events_page
+from relay.dashboard.events.bodies import BODY_CACHE, BodyCache
+from relay.dashboard.lab import page as lab_page
+from relay.dashboard.live import renderer
+from relay.dashboard.live import stream as live_stream
+from relay.dashboard.messages import page as messages_page
+from relay.dashboard.messages.dry_run import run_dry_run, show_dry_run
+from relay.dashboard.metrics import page as metrics_page
+from relay.dashboard.replay import dialog
+from relay.dashboard.replay import page as replay_page
+from relay.dashboard.settings import page as settings_page
+from relay.dashboard.sources import page as sources_page
+from relay.dashboard.targets import page as targets_page
+from relay.dashboard.vault import page as vault_page
+from relay.http.guard import Guard, add_headers, handle_login, make_guard_middleware
+from relay.services.state import CSRF_TOKEN, HANDLER_CONTEXT, HandlerContext
+
+MAX_REQUEST_BODY = 1024 * 1024  # bytes that a call may carry
+
+
+def build_dashboard_app(desk: HandlerContext, guard: Guard) -> web.Application:
+    """Return the dashboard with its API, guarded."""
+    app = web.Application(middlewares=[make_guard_middleware(guard)], client_max_size=MAX_REQUEST_BODY)
+    app[HANDLER_CONTEXT] = desk
+    app[CSRF_TOKEN] = guard.csrf
+    app[api_stream.API_VIEWERS] = set()
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(api_stream.close_api_streams)
+    _add_dashboard(app, guard)
+
+    async def enter(request: web.Request) -> web.StreamResponse:
+        return await handle_login(request, guard)
+
+    app.add_routes([web.get("/login", enter), web.post("/login", enter), *_API_ROUTES])
+    return app
+
+
+def _add_dashboard(app: web.Application, guard: Guard) -> None:
+    assets = Assets()
+    app[render.ASSETS] = assets
+    app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[HANDLER_CONTEXT].setup.dashboard_url)
+    app[BODY_CACHE] = BodyCache()
+    app[renderer.FRAME_CACHE] = renderer.FrameCache()
+    app[live_stream.STREAM_VIEWERS] = {}
+    app.on_shutdown.append(live_stream.close_streams)
+    pages_ = [
+        web.route(page.method, page.path, errors.handle_page_errors(page.handler), **page.kwargs)
+        for page in _PAGE_ROUTES
+    ]
+    files = [web.get(assets.PATTERN, assets.serve), web.get(assets.OPEN_PATTERN, assets.serve_open)]
+    app.add_routes([*files, *pages_])
+
+
+async def _redirect_home(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=303, headers={"Location": "/events"})
+
+
+_ID_PATTERN = "{id:[0-9]+}"
+_TAB_PATTERN = "{tab:headers|verification|routing|deliveries|raw|hex|form}"
+_PAGE_ROUTES: tuple[web.RouteDef, ...] = (
+    web.get("/", _redirect_home),
+    web.get("/stream", live_stream.stream_updates),
+    web.get("/events", events_page.show_events),
+    web.get("/events/rows", fragments.show_rows),
+    web.post("/events/pin", actions.pin_selected),
+    web.get("/events/export", actions.export_selected),
+    web.get("/events/delete", actions.confirm_delete),
+    web.post("/events/delete", actions.delete_selected),
+    web.get("/compare", compare.show_comparison),
+    web.get("/replays", replay_page.show_replays),
+    web.post("/replays", replay_page.start_replay),
+    web.get(f"/replays/{_ID_PATTERN}", replay_page.show_replay),
+    web.post(f"/replays/{_ID_PATTERN}/cancel", replay_page.cancel_replay),
+    web.post(f"/replays/{_ID_PATTERN}/resume", replay_page.resume_replay),
+    web.get(f"/events/{_ID_PATTERN}", events_page.show_event),
+    web.get(f"/events/{_ID_PATTERN}/{_TAB_PATTERN}", events_page.show_event),
+    web.get(f"/events/{_ID_PATTERN}/head", fragments.show_head),
+    web.get(f"/events/{_ID_PATTERN}/tree", fragments.show_tree),
+    web.get(f"/events/{_ID_PATTERN}/find", fragments.show_hits),
+    web.get(f"/events/{_ID_PATTERN}/body", fragments.download_body),
+    web.get(f"/events/{_ID_PATTERN}/curl", fragments.show_curl),
+    web.get(f"/events/{_ID_PATTERN}/replay", dialog.show_replay_form),
+    web.post(f"/events/{_ID_PATTERN}/replay", dialog.replay_event),
+    web.post(f"/events/{_ID_PATTERN}/replay/preview", dialog.preview_replay),
+    web.get(f"/events/{_ID_PATTERN}/email", dialog.show_email_form),
+    web.post(f"/events/{_ID_PATTERN}/email", dialog.send_email),
+    web.get(f"/events/{_ID_PATTERN}/email/preview", dialog.preview_email),
+    web.post(f"/events/{_ID_PATTERN}/pin", actions.pin_event),
+    web.post(f"/events/{_ID_PATTERN}/note", actions.save_note),
+    web.post(f"/events/{_ID_PATTERN}/delete", actions.delete_event),
+    web.get("/deliveries", deliveries_page.show_deliveries),
+    web.post("/deliveries/retry", deliveries_page.retry_failed),
+    web.get(f"/deliveries/{_ID_PATTERN}", deliveries_page.show_deliveries),
+    web.get(f"/deliveries/{_ID_PATTERN}/result", dialog.show_delivery_result),
+    web.post(f"/deliveries/{_ID_PATTERN}/retry", actions.retry_delivery),
+    web.post(f"/deliveries/{_ID_PATTERN}/cancel", actions.cancel_delivery),
+    web.get("/messages", messages_page.show_messages),
+    web.get("/messages/rates", messages_page.show_messages),
+    web.get("/messages/live", messages_page.show_message_updates),
+    web.get(f"/messages/{_ID_PATTERN}", messages_page.show_messages),
+    web.get(f"/messages/{_ID_PATTERN}/preview", messages_page.preview_message),
+    web.get("/sources", sources_page.show_sources),
+    web.get("/sources/{name}", sources_page.show_sources),
+    web.get("/sources/{name}/catch-up", catch_up.show_section),
+    web.post("/sources/{name}/catch-up", catch_up.begin_catch_up),
+    web.get("/vault", vault_page.show_vault_form),
+    web.post("/vault/unlock", vault_page.unlock_vault),
+    web.post("/vault/lock", vault_page.lock_vault),
+    web.post("/vault/secrets", vault_page.save_secret),
+    web.post("/vault/secrets/{name}/remove", vault_page.remove_secret),
+    web.get("/targets", sources_page.show_targets),
+    web.get("/banners", targets_page.show_banners),
+    web.post("/tunnel/reconnect", targets_page.reconnect_tunnel),
+    web.post("/targets/try", targets_page.retry_target),
+    web.get("/targets/drop", targets_page.confirm_drop),
+    web.post("/targets/drop", targets_page.drop_queue),
+    web.get("/emails/dry-run", show_dry_run),
+    web.get("/emails/{name}/dry-run", show_dry_run),
+    web.get("/trigger", sources_page.show_trigger),
+    web.post("/trigger", actions.trigger_sample),
+    web.post("/theme", settings_page.switch_theme),
+    web.get("/find", finder.show_finder),
+    web.get("/stats", metrics_page.show_metrics),
+    web.get("/lab", lab_page.show_lab),
+    web.post("/lab", lab_page.start_run),
+    web.get(f"/lab/{_ID_PATTERN}", lab_page.show_run),
+    web.post(f"/lab/{_ID_PATTERN}/cancel", lab_page.cancel_run),
+    web.get("/doctor", doctor_page.show_health_check),
+    web.get("/settings", settings_page.show_settings),
+    web.post("/settings", settings_page.save_settings),
+)
+
+_API_ROUTES: tuple[web.RouteDef, ...] = (
+    web.get("/healthz", events.get_health),
+    web.get("/api/status", events.get_status),
+    web.get("/api/events", events.list_events),
+    web.get("/api/events/{id}", events.get_event),
+    web.delete("/api/events/{id}", events.delete_event),
+    web.patch("/api/events/{id}", events.annotate_event),
+    web.get("/api/events/{id}/body", events.get_body),
+    web.post("/api/events/{id}/replay", events.replay_event),
+    web.post("/api/events/{id}/verify", events.verify_event),
+    web.post("/api/events/{id}/email", events.email_event),
+    web.post("/api/events/{id}/email/preview", events.preview_email),
+    web.get("/api/events/{id}/routes", events.explain_routes),
+    web.get("/api/deliveries", events.list_deliveries),
+    web.post("/api/deliveries/retry", replays.retry_deliveries),
+    web.post("/api/deliveries/cancel", replays.cancel_deliveries),
+    web.get("/api/replays", replays.list_replays),
+    web.post("/api/replays", replays.start_replay),
+    web.get("/api/replays/{id}", replays.get_replay),
+    web.post("/api/replays/{id}/cancel", replays.cancel_replay),
+    web.post("/api/replays/{id}/resume", replays.resume_replay),
+    web.get("/api/labs", labs.list_labs),
+    web.post("/api/labs", labs.start_lab),
+    web.get("/api/labs/{id}", labs.get_lab),
+    web.post("/api/labs/{id}/cancel", labs.cancel_lab),
+    web.get("/api/deliveries/{id}", events.get_delivery),
+    web.post("/api/deliveries/{id}/retry", events.retry_delivery),
+    web.post("/api/deliveries/{id}/cancel", events.cancel_delivery),
+    web.post("/api/triggers", events.trigger_sample),
+    web.get("/api/samples", events.list_samples),
+    web.get("/api/messages", messages.list_messages),
+    web.post("/api/messages", messages.register_message),
+    web.get("/api/messages/rates", messages.get_rates),
+    web.get("/api/messages/{id}", messages.get_message),
+    web.post("/api/catch-up", catch_up.start_catch_up),
+    web.get("/api/catch-up/{source}", catch_up.get_catch_up),
+    web.post("/api/catch-up/{source}/cancel", catch_up.cancel_catch_up),
+    web.post("/api/emails/dry-run", run_dry_run),
+    web.post("/api/tunnel/reconnect", events.reconnect_tunnel),
+    web.get("/api/stats", stats.get_stats),
+    web.get("/api/doctor", doctor_page.list_findings),
+    web.get("/metrics", stats.get_prometheus_metrics),
+    web.get("/api/vault", vault.get_vault),
+    web.post("/api/vault/unlock", vault.unlock_vault),
+    web.post("/api/vault/lock", vault.lock_vault),
+    web.put("/api/vault/secrets/{name}", vault.put_secret),
+    web.delete("/api/vault/secrets/{name}", vault.remove_secret),
+    web.get("/api/stream", api_stream.stream_events),
+    web.get("/api/export", transfer.export_events),
+    web.post("/api/import", transfer.import_events),
+)

@@ -1,0 +1,1 @@
+"""The page that shows the configuration as relay uses it."""

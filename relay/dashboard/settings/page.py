@@ -1,0 +1,87 @@
+"""The Settings page: how the dashboard behaves, and what relay.toml says."""
+
+import re
+from itertools import groupby
+
+from aiohttp import web
+
+from relay.config.preferences import Preferences, save_preferences
+from relay.dashboard import page_data
+from relay.dashboard.events.list_view import dump_ascii_json
+from relay.dashboard.forms import read_fields, redirect
+from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.settings.context import SettingsPage, SettingsTable, SettingsValue
+from relay.errors import UsageError
+from relay.model.text import escape_unprintable
+from relay.services.state import HandlerContext, get_context
+
+_DENSITIES = ("comfortable", "compact")
+_ZONES = ("local", "utc")
+
+
+async def show_settings(request: web.Request) -> web.Response:
+    """GET /settings."""
+    here = get_context(request)
+    context = SettingsPage(
+        shell=await page_data.build_shell(request, "Settings", "settings"),
+        preferences=here.live.preferences,
+        file=here.setup.config_path.name if here.setup.config_path else "",
+        tables=tuple(_build_tables(here)),
+    )
+    return html_response(request.app[RENDERER].page(context))
+
+
+async def save_settings(request: web.Request) -> web.Response:
+    """POST /settings: take what the form says and show the page again. Raises UsageError."""
+    here, form = get_context(request), await request.post()
+    density, zone = form.get("density"), form.get("zone")
+    if density not in _DENSITIES or zone not in _ZONES:
+        raise UsageError("that is no setting", hint="choose one of those on the page")
+    here.live.preferences = Preferences(
+        density="compact" if density == "compact" else "comfortable",
+        zone="utc" if zone == "utc" else "local",
+        keys="keys" in form,
+        announcements="announcements" in form,
+    )
+    save_preferences(here.setup.data_dir, here.live.preferences)
+    return web.Response(status=303, headers={"Location": "/settings"})
+
+
+def _build_tables(here: HandlerContext) -> list[SettingsTable]:
+    return [
+        SettingsTable(
+            name=_format_table_title(name),
+            values=tuple(
+                SettingsValue(
+                    key=fact.key, value=escape_unprintable(fact.value, 300), where=escape_unprintable(fact.where, 200)
+                )
+                for fact in group
+            ),
+        )
+        for name, group in groupby(here.setup.facts, key=lambda fact: fact.table)
+    ]
+
+
+def _format_table_title(table: str) -> str:
+    if table.startswith("routes "):
+        return f"[[routes]], number {table.split()[1]}"
+    return f"[{table}]" if " " not in table else table.capitalize()
+
+
+THEME_COOKIE = "relay_theme"
+_NEXT_THEME = {"": "light", "light": "dark", "dark": ""}
+_COOKIE_AGE = 365 * 86400
+_LOCAL_PATH = re.compile(r"/(?![/\\])[!-~]*")
+
+
+async def switch_theme(request: web.Request) -> web.Response:
+    """POST /theme: the next one; a browser without script goes back to the page named by `back`."""
+    theme = _NEXT_THEME.get(request.cookies.get(THEME_COOKIE, ""), "light")
+    if get_target_id(request) is None:
+        back = (await read_fields(request)).get("back", "")
+        response = redirect(back if _LOCAL_PATH.fullmatch(back) else "/events")
+    else:
+        told = {"relay:theme": {"theme": theme}, "relay:toast": {"text": f"Theme: {theme or 'system'}"}}
+        response = web.Response(status=204, headers={"HX-Trigger": dump_ascii_json(told)})
+    response.set_cookie(THEME_COOKIE, theme, max_age=_COOKIE_AGE, path="/", samesite="Strict")
+    return response

@@ -1,0 +1,1 @@
+"""The page of sources: their rules, setup, catch-up and samples."""

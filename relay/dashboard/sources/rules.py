@@ -1,0 +1,140 @@
+"""What a source asks of whoever sends to it, and who was turned away at its door, in words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from urllib.parse import urlencode
+
+from relay.dashboard.formatting import format_count, format_moment
+from relay.model.admission import EmailField
+from relay.model.event import Source
+from relay.model.json_paths import format_dotted_path
+from relay.model.text import escape_unprintable, format_size
+from relay.pipeline.refusals import RefusalKind
+from relay.pipeline.validate import describe_location
+from relay.providers.doctor.variant_tester import secret_tail
+
+_MAX_DETAIL = 400  # characters
+# Refused for what they are, not for a rule of their source: only their path or first line says what to put right.
+_DETAILED_STATUSES = frozenset({400, 404, 405, 417, 505})
+_SHORT_WORDS: Mapping[int, tuple[str, str]] = {
+    400: ("not to be read", "not to be read"),
+    403: ("address not allowed", "addresses not allowed"),
+    408: ("too slow", "too slow"),
+    413: ("too large", "too large"),
+    429: ("too fast", "too fast"),
+}
+_REFUSAL_WORDS: Mapping[int, tuple[str, str]] = {
+    403: ("request came from an address that is not allowed", "requests came from addresses that are not allowed"),
+    400: ("request could not be read", "requests could not be read"),
+    404: ("request was for no source", "requests were for no source"),
+    408: ("request did not send its body in time", "requests did not send their bodies in time"),
+    413: ("request was too large", "requests were too large"),
+    405: ("request had a method that is not served", "requests had a method that is not served"),
+    417: ("request expected what is not done", "requests expected what is not done"),
+    429: ("request came too fast", "requests came too fast"),
+    503: ("connection was one too many", "connections were too many"),
+    505: ("request spoke another version of HTTP", "requests spoke another version of HTTP"),
+}
+
+
+def list_source_rules(source: Source, max_body: int) -> Iterator[tuple[str, str]]:
+    """Return the rules of a source, name and words; `max_body` is the limit of a source without its own."""
+    rules = source.admission
+    if rules.networks:
+        yield (
+            "Addresses",
+            ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in rules.networks),
+        )
+    if rules.rate is not None:
+        yield "Rate", f"{rules.rate.per_minute} a minute, {rules.rate.burst} at once"
+    yield "Largest body", _format_limit(rules.max_body or max_body)
+    if rules.content_types:
+        yield "Content types", ", ".join(rules.content_types)
+    if rules.schema is not None:
+        yield "Schema", escape_unprintable(rules.schema.name, 200)
+    if source.require_idempotency_key:
+        yield "Idempotency key", f"required: {describe_location(source.idempotency_key)[0]}"
+    if rules.email is not None:
+        yield "Mail address", f"{_format_email_field(rules.email)} must hold one"
+
+
+def summarize_refusals(kinds: Sequence[RefusalKind]) -> str:
+    """Return how many were turned away and why: `12 too fast, 1 address not allowed`."""
+    return ", ".join(format_count(kind.count, *_get_words(_SHORT_WORDS, kind)) for kind in kinds)
+
+
+def describe_refusals(
+    kinds: Sequence[RefusalKind], source: Source | None, max_body: int, zone: tzinfo | None = None
+) -> tuple[str, ...]:
+    """Return a sentence for each kind of refusal, its limit and the latest of it, and details of a few."""
+    return tuple(
+        line
+        for kind in kinds
+        for line in (
+            _describe_refusal(kind, source, max_body, zone),
+            *(_list_details(kind) if kind.latest.status in _DETAILED_STATUSES else ()),
+        )
+    )
+
+
+def _list_details(kind: RefusalKind) -> Iterator[str]:
+    # The same mistake made again is one line: a provider repeats what was refused.
+    for detail in dict.fromkeys(refused.detail for refused in kind.recent):
+        yield escape_unprintable(detail, _MAX_DETAIL)
+
+
+def _describe_refusal(kind: RefusalKind, source: Source | None, max_body: int, zone: tzinfo | None) -> str:
+    rules = source.admission if source else None
+    limits = {413: _format_limit((rules and rules.max_body) or max_body)}
+    if rules is not None and rules.rate is not None:
+        limits[429] = f"{rules.rate.per_minute} a minute, {rules.rate.burst} at once"
+    limit = limits.get(kind.latest.status, "")
+    latest = kind.latest
+    when = format_moment(latest.at, zone).clock if latest.at else ""
+    caller = f"from {escape_unprintable(latest.remote, 60)}" if latest.remote else ""
+    told = " ".join(filter(None, (when, caller)))
+    said = format_count(kind.count, *_get_words(_REFUSAL_WORDS, kind)) + (f" (limit {limit})" if limit else "")
+    return f"{said}. The latest: {told}" if told else f"{said}."
+
+
+def _get_words(words: Mapping[int, tuple[str, str]], kind: RefusalKind) -> tuple[str, str]:
+    status = kind.latest.status
+    return words.get(status, (f"refused with {status}", f"refused with {status}"))
+
+
+def _format_email_field(email: EmailField) -> str:
+    return escape_unprintable(
+        format_dotted_path(email.name) if email.kind == "body" else f"{email.kind} {email.name}", 120
+    )
+
+
+def _format_limit(limit: int) -> str:
+    return format_size(limit).replace(".0 ", " ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretLine:
+    """One reference. `state` is found, locked or missing; `save` is where a missing one is kept, "" for none."""
+
+    reference: str
+    state: str
+    ends: str = ""
+    save: str = ""
+
+
+def build_secret_lines(source: Source) -> tuple[SecretLine, ...]:
+    """Return what a source checks with, and what it would check with if it were at hand."""
+    return (
+        *(SecretLine(reference=secret.reference, state="found", ends=secret_tail(secret)) for secret in source.secrets),
+        *(SecretLine(reference=reference, state="locked") for reference in source.locked_secrets),
+        *(
+            SecretLine(reference=reference, state="missing", save=_get_save_url(reference))
+            for reference in source.missing_secrets
+        ),
+    )
+
+
+def _get_save_url(reference: str) -> str:
+    kind, _, name = reference.partition(":")
+    return f"/vault?{urlencode({'name': name})}" if kind == "vault" else ""

@@ -1,0 +1,1 @@
+"""The page of targets, and what can be done about one that is down."""

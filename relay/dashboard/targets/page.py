@@ -1,0 +1,78 @@
+"""What a person does about a target that is down: try it now, drop its queue; and about a tunnel that dropped."""
+
+from aiohttp import web
+
+from relay.dashboard import forms
+from relay.dashboard.events.list_view import encode_query
+from relay.dashboard.formatting import format_count
+from relay.dashboard.forms import read_fields, redirect, toast_header
+from relay.dashboard.layout import ConfirmDialog
+from relay.dashboard.page_data import load_banners
+from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.errors import UsageError
+from relay.model.text import escape_unprintable
+from relay.services.state import get_context
+
+
+async def show_banners(request: web.Request) -> web.Response:
+    """GET /banners: the banners alone, for a page that counts down."""
+    part = request.app[RENDERER].part("parts/banners.html", banners=await load_banners(get_context(request)))
+    return html_response(part)
+
+
+async def reconnect_tunnel(request: web.Request) -> web.Response:
+    """POST /tunnel/reconnect: build the tunnel again now."""
+    get_context(request).verbs.reconnect()
+    return _answer_done(request, "/events", "Reconnecting")
+
+
+async def retry_target(request: web.Request) -> web.Response:
+    """POST /targets/try with `target`: send it what has waited longest, whether it is up or not."""
+    here, name = get_context(request), await _read_target_name(request)
+    oldest = await here.store.deliveries.first_waiting(name)
+    if oldest is None:
+        return _answer_done(request, "/targets", f"Nothing waits for {name}")
+    await here.verbs.retry(oldest)
+    return _answer_done(request, f"/deliveries/{oldest}", f"Trying {name}")
+
+
+async def confirm_drop(request: web.Request) -> web.Response:
+    """GET /targets/drop?target=: how much would be given up, and the form that does it."""
+    here, name = get_context(request), _check_target_name(request.query.get("target", ""))
+    waiting = (await here.store.deliveries.waiting()).get(name, 0)
+    count = format_count(waiting, "delivery", "deliveries")
+    back = f"/deliveries?{encode_query({'state': 'pending', 'target': name})}"
+    ask = ConfirmDialog(
+        title=f"Drop the queue of {escape_unprintable(name, 80)}?",
+        sentence=f"Gives up {count} that {'waits' if waiting == 1 else 'wait'} for it. The events stay, and can be "
+        "replayed.",
+        action="/targets/drop",
+        fields=(("target", name),),
+        button=f"Drop {count}",
+        back=back,
+        back_name="Deliveries",
+    )
+    return await forms.render_dialog(request, ask, "Drop queue", "deliveries")
+
+
+async def drop_queue(request: web.Request) -> web.Response:
+    """POST /targets/drop with `target`: what waits for it is given up."""
+    name = await _read_target_name(request)
+    await get_context(request).verbs.cancel_all(name)
+    return redirect(f"/deliveries?{encode_query({'state': 'cancelled', 'target': name})}")
+
+
+async def _read_target_name(request: web.Request) -> str:
+    return _check_target_name((await read_fields(request)).get("target", ""))
+
+
+def _check_target_name(name: str) -> str:
+    if not name:
+        raise UsageError("no target is named", hint="the page Targets lists them")
+    return name
+
+
+def _answer_done(request: web.Request, where: str, said: str) -> web.Response:
+    if get_target_id(request) is None:
+        return redirect(where)
+    return web.Response(status=204, headers=toast_header(said))

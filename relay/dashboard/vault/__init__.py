@@ -1,0 +1,1 @@
+"""The page of the vault: unlock it, lock it, change its secrets."""

@@ -1,0 +1,106 @@
+"""Which targets take connections: told by attempts, and asked again and again while one does not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf
+
+from relay.actions.forward import GONE
+from relay.model.delivery import ActionResult, AttemptRetry
+
+PROBE_SECONDS = 0.5  # between two questions whether a target is back
+LONGEST_PROBE_WAIT = 30.0  # for one that takes connections and then none of what is sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetHealth:
+    """How a target is, in the words of its last attempt. `seen_at` is when it last answered.
+
+    `gone`: that answer was 410, so it wants nothing more. `tried`: it took a connection, which no
+    attempt has borne out yet; `misled` counts how often in a row that came to nothing.
+    """
+
+    up: bool = True
+    gone: bool = False
+    detail: str = ""
+    seen_at: datetime | None = None
+    knock_at: float = 0.0
+    tried: bool = False
+    misled: int = 0
+
+
+class CircuitBreaker:
+    """The health of each target by name; a target that nobody tried is taken to be up.
+
+    One attempt that finds nobody there is enough: the target is down, and a connection is tried for
+    its own sake until one comes about. `down` and `gone` map names to the reason, kept current in
+    place, and `say` is told of whoever joins or leaves them. Moments given as `at` are seconds of a
+    clock that never jumps.
+    """
+
+    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+        self._say = say
+        self.health: dict[str, TargetHealth] = {}
+        self.down: dict[str, str] = {}
+        self.gone: dict[str, str] = {}
+
+    def note(self, target: str, result: ActionResult, now: datetime, at: float) -> bool:
+        """Learn from an attempt; return whether it shows that a target that was down is up again."""
+        known = self.health.get(target, TargetHealth())
+        outcome = result.outcome
+        unreachable = isinstance(outcome, AttemptRetry) and outcome.unreachable
+        if result.request is None and not unreachable:
+            return False  # nothing was sent, so nothing was learnt
+        if not unreachable:
+            gone = result.response is not None and result.response.status == GONE
+            self._put(target, TargetHealth(detail=outcome.detail, seen_at=now, gone=gone))
+            return not known.up
+        failed = replace(known, up=False, gone=False, detail=outcome.detail, tried=False)
+        if known.up:
+            misled = known.misled + 1 if known.tried else 0
+            failed = replace(failed, misled=misled, knock_at=at + _probe_wait(misled))
+        self._put(target, failed)
+        return False
+
+    def note_probe(self, target: str, *, answered: bool, at: float) -> None:
+        """Learn from a connection that was tried for its own sake."""
+        known = self.health.get(target, TargetHealth())
+        if answered:
+            self._put(target, replace(known, up=True, tried=True))
+        else:
+            self._put(target, replace(known, knock_at=at + PROBE_SECONDS))
+
+    def take_probes(self, at: float) -> tuple[str, ...]:
+        """Return the targets that are to be asked now whether they are up again; each once."""
+        taken = tuple(name for name in self.down if self.health[name].knock_at <= at)
+        for name in taken:
+            self.health[name] = replace(self.health[name], knock_at=inf)
+        return taken
+
+    def next_probe(self) -> float | None:
+        """Return when the next target is to be asked; None while all are up."""
+        return min((self.health[name].knock_at for name in self.down), default=None)
+
+    def next_try(self, target: str, at: float) -> float:
+        """Return the seconds until a target that is down is asked again."""
+        wait = self.health.get(target, TargetHealth()).knock_at - at
+        return wait if 0 < wait < inf else 0.0
+
+    def _put(self, target: str, health: TargetHealth) -> None:
+        before = target in self.down, target in self.gone
+        self.health[target] = health
+        _update_reasons(self.down, target, health.detail, holds=not health.up)
+        _update_reasons(self.gone, target, health.detail, holds=health.gone)
+        if before != (target in self.down, target in self.gone):
+            self._say(target)
+
+
+def _probe_wait(misled: int) -> float:
+    return min(PROBE_SECONDS * 2.0 ** min(misled, 16), LONGEST_PROBE_WAIT)
+
+
+def _update_reasons(reasons: dict[str, str], target: str, reason: str, *, holds: bool) -> None:
+    if holds:
+        reasons[target] = reason
+    else:
+        reasons.pop(target, None)

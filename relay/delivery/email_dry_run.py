@@ -1,0 +1,164 @@
+"""A dry run of mails over events of the past: what routes, or a template, would have sent; nothing is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from relay.actions.email import EmailAction, EmailOptions
+from relay.clock import Clock
+from relay.errors import MailError, NotFoundError
+from relay.model.delivery import Route
+from relay.model.event import Event, EventRow
+from relay.model.mail import Rehearsal, RehearsalOutcome, RehearsedMail
+from relay.model.search import parse_query_strictly
+from relay.model.text import escape_unprintable
+from relay.pipeline.routing import explain_routes
+from relay.store import Store
+
+TIME_LIMIT = 10.0  # seconds after which a page ends early, and the next one goes on there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRunRequest:
+    """What a dry run is asked for: events that match, by one template, or where routes lead (to one target)."""
+
+    query: str
+    template: str | None = None
+    target: str | None = None
+    before: int | None = None
+    limit: int = 100
+
+
+class EmailDryRun:
+    """Renders and judges mails as the engine would, and sends none."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        email: EmailAction,
+        templates: Mapping[str, EmailOptions],
+        routes: tuple[Route, ...],
+        targets: Mapping[str, EmailOptions],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._email = email
+        self._templates = templates
+        self._routes = routes
+        self._targets = targets
+
+    async def rehearse(self, wanted: DryRunRequest) -> Rehearsal:
+        """Return what would have been sent for a page of events.
+
+        Raises NotFoundError for an unknown template or target, UsageError for a query that cannot be read.
+        """
+        query = parse_query_strictly(wanted.query, self._clock.now())
+        self._check(wanted)
+        ends = self._clock.monotonic() + TIME_LIMIT
+        page = await self._store.events.page(query, limit=wanted.limit, before=wanted.before)
+        found: list[RehearsedMail] = []
+        looked_at, next_before = 0, page.next_before
+        for row in page.rows:
+            if looked_at and self._clock.monotonic() > ends:
+                next_before = page.rows[looked_at - 1].id
+                break
+            found += await self._of(row, wanted)
+            looked_at += 1
+        return Rehearsal(mails=tuple(found), events=looked_at, next_before=next_before)
+
+    def _check(self, wanted: DryRunRequest) -> None:
+        for name, known, noun in (
+            (wanted.template, self._templates, "mail template"),
+            (wanted.target, self._targets, "target that sends mail"),
+        ):
+            if name is not None and name not in known:
+                there = ", ".join(sorted(known)) or "none yet"
+                raise NotFoundError(f"no {noun} '{escape_unprintable(name, 80)}'", hint=f"there is: {there}")
+
+    async def _of(self, row: EventRow, wanted: DryRunRequest) -> list[RehearsedMail]:
+        by_hand = wanted.template is not None and wanted.target is None
+        ways = () if by_hand else self._find_mail_routes(row, wanted)
+        if not by_hand and not ways:
+            return []
+        try:
+            event = await self._store.events.get(row.id)
+        except NotFoundError:
+            return []  # deleted meanwhile
+        if by_hand:
+            return [await self._mail(event, self._templates[wanted.template or ""], "")]
+        return _drop_repeats([await self._routed_mails(event, way) for way in ways], self._templates)
+
+    def _find_mail_routes(self, row: EventRow, wanted: DryRunRequest) -> tuple["_MailRoute", ...]:
+        """Return the targets that routes of this source and type lead to, each with those routes."""
+        fitting = tuple(route for route in self._routes if route.matches(row.source, row.types))
+        names = dict.fromkeys(name for route in fitting for name in route.targets)
+        return tuple(
+            _MailRoute(
+                target=name,
+                options=self._targets[name],
+                routes=tuple(route for route in fitting if name in route.targets),
+            )
+            for name in names
+            if name in self._targets
+            and wanted.target in (None, name)
+            and wanted.template in (None, self._targets[name].name)
+        )
+
+    async def _routed_mails(self, event: Event, way: "_MailRoute") -> RehearsedMail:
+        matches = explain_routes(event, way.routes)
+        if any(match.matched for match in matches):
+            return await self._mail(event, way.options, way.target)
+        return RehearsedMail(
+            event=event.row,
+            template=way.options.name,
+            target=way.target,
+            outcome=RehearsalOutcome.UNTAKEN,
+            why="; ".join(dict.fromkeys(match.why for match in matches)),
+        )
+
+    async def _mail(self, event: Event, options: EmailOptions, target: str) -> RehearsedMail:
+        """Do everything that would be done for a mail, but hand it over."""
+        outcome, why, mail = RehearsalOutcome.FAILED, "", None
+        try:
+            mail = await self._email.preview(event, options.name)
+            outcome = RehearsalOutcome.REFUSED
+            self._email.check_allowed(mail)
+            outcome = RehearsalOutcome.SENT
+            await self._email.check_not_sent(event.id, options)
+            outcome = RehearsalOutcome.SEND
+        except MailError as error:
+            why = error.sentence
+        return RehearsedMail(
+            event=event.row,
+            template=options.name,
+            target=target,
+            outcome=outcome,
+            why=why,
+            recipients=mail.recipients if mail else (),
+            subject=mail.subject if mail else "",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MailRoute:
+    """A target that sends mail, and the routes that may lead there."""
+
+    target: str
+    options: EmailOptions
+    routes: tuple[Route, ...]
+
+
+def _drop_repeats(mails: list[RehearsedMail], templates: Mapping[str, EmailOptions]) -> list[RehearsedMail]:
+    """Return the mails of one event; of two by the same template only the first goes out."""
+    taken: dict[str, str] = {}
+    told: list[RehearsedMail] = []
+    for mail in mails:
+        if mail.outcome is RehearsalOutcome.SEND and templates[mail.template].once:
+            first = taken.setdefault(mail.template, mail.target)
+            if first != mail.target:
+                why = f"it goes out for this event already, to {first}"
+                told.append(replace(mail, outcome=RehearsalOutcome.SENT, why=why))
+                continue
+        told.append(mail)
+    return told

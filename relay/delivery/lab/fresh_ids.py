@@ -1,0 +1,145 @@
+"""An event under ids that its app has not seen: so that one which drops duplicates looks at it."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from random import Random
+
+from relay.model.delivery import DeliveryChanges
+from relay.model.event import Event
+from relay.model.payload import Payload
+
+# Letters of an id. Anything shorter may stand in a body for something else, so its place decides.
+_SHORTEST_ID = 6
+_MOST_CHANGED = 8  # letters at its end that become others
+_CHARACTER_CLASSES = ("0123456789", "abcdef", "ABCDEF", "ghijklmnopqrstuvwxyz", "GHIJKLMNOPQRSTUVWXYZ")
+# Names of the fields and headers that hold the id of an event, in the order of preference.
+_EVENT_ID = re.compile(
+    r"id|uuid|guid|(x-)?([\w-]+-)?(event|delivery|message|msg|notification|webhook|svix|idempotency)[_-]?(id|uuid|key)",
+    re.IGNORECASE,
+)
+_ANY_ID = re.compile(r".*(id|delivery)", re.IGNORECASE)
+# A value under such a name says by itself that it is an event's: `id` alone may be that of an order.
+_CERTAIN_ID = re.compile(r"(evt|event|msg|notif|wh)[\w-]*\d[\w-]*", re.IGNORECASE)
+_MEMBER = re.compile(rb'"(?P<name>[^"\\]*)"\s*:\s*(?:"(?P<text>[^"\\]*)"|(?P<number>\d+))(?=\s*(?:[,}\]]|$))')
+_FIELD = re.compile(rb"(?:^|(?<=&))(?P<name>[^=&]+)=(?P<text>[^&]*)")
+# Where providers keep the id of the object that an event is about.
+_OBJECT_IDS = ("/data/object/id", "/data/id", "/object/id", "/resource/id", "/id")
+
+
+def find_event_ids(event: Event) -> tuple[str, ...]:
+    """Return the ids that tell an event from others of its source: its idempotency key, or the parts of it.
+
+    A key of several parts (`evt:paid:7`) is seldom in a request as a whole. Only the parts that are there count.
+    Where the source gives events no key, what is named like an event's id is one.
+    """
+    key = event.row.idempotency_key or ""
+    if not key:
+        return tuple(dict.fromkeys(_named_ids(event)))
+    parts = (part for part in re.split(r"[:|/ ]", key) if _has_digit(part) and part != event.row.type)
+    whole = [key] if _contains_id(event, key) else []
+    return tuple(whole or dict.fromkeys(part for part in parts if _contains_id(event, part)))
+
+
+def find_object_id(event: Event) -> str | None:
+    """Return the id of the object that an event is about, None where there is no such id."""
+    payload = Payload(event.capture.body, event.capture.content_type)
+    ids = (payload.pointer(pointer) for pointer in _OBJECT_IDS)
+    own = find_event_ids(event)
+    texts = (str(id_) for id_ in ids if isinstance(id_, str | int) and not isinstance(id_, bool))
+    return next((text for text in texts if _is_id(text) and text not in own), None)
+
+
+def renew_ids(changes: DeliveryChanges, event: Event, ids: Iterable[str], seed: str) -> DeliveryChanges:
+    """Return the changes with each of the ids replaced in headers and body.
+
+    A new id has the same form, and the same seed gives the same one in every event that holds it.
+    """
+    capture = event.capture
+    before = capture.headers if changes.headers is None else changes.headers
+    headers, body = before, capture.body if changes.body is None else changes.body
+    before_query = capture.query if changes.query is None else changes.query
+    query = before_query
+    for id_ in ids:
+        fresh = _vary_id(id_, Random(f"{seed} {id_}"))  # noqa: S311 - an id that only has to be another one
+        headers = tuple((name, fresh if value == id_ else value) for name, value in headers)
+        body = _replace(body, id_, fresh)
+        query = _replace_named(_FIELD, query.encode("latin-1"), id_, fresh).decode("latin-1")
+    if headers != before:
+        changes = replace(changes, headers=headers)
+    if query != before_query:
+        changes = replace(changes, query=query)
+    return replace(changes, body=body) if body != (changes.body or capture.body) else changes
+
+
+def _replace(body: bytes, id_: str, fresh: str) -> bytes:
+    if len(id_) >= _SHORTEST_ID:
+        return _id_pattern(id_).sub(lambda _: fresh.encode(), body)
+    return _replace_named(_MEMBER if body.lstrip()[:1] in (b"{", b"[") else _FIELD, body, id_, fresh)
+
+
+def _replace_named(pattern: re.Pattern[bytes], data: bytes, id_: str, fresh: str) -> bytes:
+    """Replace an id under the names that event ids have, else under any that ends in id, else wherever it is text."""
+    found = [match for match in pattern.finditer(data) if _matched_value(match) == id_]
+    for named in (_EVENT_ID, _ANY_ID):
+        if chosen := [match for match in found if named.fullmatch(_matched_name(match))]:
+            break
+    else:
+        chosen = [match for match in found if match["text"] is not None]
+    for match in reversed(chosen):
+        start, end = match.span("number" if match["text"] is None else "text")
+        data = data[:start] + fresh.encode() + data[end:]
+    return data
+
+
+def _named_ids(event: Event) -> Iterator[str]:
+    """Return what is named like the id of an event, and nothing that may as well be that of an object."""
+    capture = event.capture
+    fields = [*_MEMBER.finditer(capture.body), *_FIELD.finditer(capture.query.encode("latin-1"))]
+    pairs = [*capture.headers, *((_matched_name(match), _matched_value(match)) for match in fields)]
+    for name, value in pairs:
+        own = _EVENT_ID.fullmatch(name) and name.lower() not in ("id", "uuid", "guid")
+        if value and (own or (name.lower() == "id" and _CERTAIN_ID.fullmatch(value))):
+            yield value
+
+
+def _matched_name(match: re.Match[bytes]) -> str:
+    return match["name"].decode("latin-1")
+
+
+def _matched_value(match: re.Match[bytes]) -> str:
+    groups = match.groupdict()
+    return (groups["text"] if groups["text"] is not None else groups["number"]).decode("utf-8", "replace")
+
+
+def _contains_id(event: Event, id_: str) -> bool:
+    in_headers = any(value == id_ for _, value in event.capture.headers)
+    if in_headers or (len(id_) >= _SHORTEST_ID and _id_pattern(id_).search(event.capture.body) is not None):
+        return True
+    renewed = renew_ids(DeliveryChanges(), event, (id_,), "")
+    return renewed != DeliveryChanges()
+
+
+def _is_id(text: str) -> bool:
+    return len(text) >= _SHORTEST_ID and _has_digit(text)
+
+
+def _has_digit(text: str) -> bool:
+    return any(letter.isdigit() for letter in text)
+
+
+def _id_pattern(id_: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![\w-])" + re.escape(id_.encode()) + rb"(?![\w-])")
+
+
+def _vary_id(id_: str, random: Random) -> str:
+    """Return an id of the same kind, other letters at its end; the first one stays. A short one becomes longer."""
+    if len(id_) < _SHORTEST_ID:
+        # So few letters are soon used up; a number stays one that fits into 32 bits.
+        number = str(random.randint(10**8, 10**9 - 1))
+        return number if id_.isascii() and id_.isdigit() else id_ + number
+    letters = list(id_)
+    for place in range(max(1, len(letters) - _MOST_CHANGED), len(letters)):
+        kind = next((kind for kind in _CHARACTER_CLASSES if letters[place] in kind), letters[place])
+        letters[place] = random.choice(kind)
+    return "".join(letters)

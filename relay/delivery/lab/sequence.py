@@ -1,0 +1,288 @@
+"""Experiments with copies: the same event several times, one after another or all at once."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import permutations
+from math import factorial
+from random import Random
+
+from relay.delivery.lab.experiment import UNSEEN_NOTE, Experiment, group_by_event, worst_judgement
+from relay.model.event import EventRow
+from relay.model.lab import (
+    LabFinding,
+    LabSend,
+    LabSettings,
+    LabTrial,
+    PlannedSend,
+    SendRound,
+    ShuffledOrder,
+    TrialVerdict,
+)
+
+_DEDUPE_HINT = "keep the ids of events you have taken, and answer 2xx to one that is among them without acting again"
+
+
+class _Copies(Experiment):
+    """The same event several times."""
+
+    usual: int
+    at_once: bool
+
+    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+        """Return a round for each event: all its copies."""
+        count = settings.times or self.usual
+        return tuple(
+            SendRound(
+                shots=tuple(
+                    PlannedSend(event_id=event.id, label=f"copy {number} of {count}") for number in range(1, count + 1)
+                ),
+                at_once=self.at_once,
+            )
+            for event in events
+        )
+
+    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
+        """Return failed where a copy was not taken, or the answers show that the app acted on several."""
+        del trial
+        return worst_judgement([(event, self._judge(event, copies)) for event, copies in group_by_event(sends).items()])
+
+    def differing(self, sends: Sequence[LabSend]) -> frozenset[int]:
+        """Return the copies that were answered otherwise than the first of their event."""
+        return frozenset(
+            copy.place
+            for copies in group_by_event(sends).values()
+            for copy in copies[1:]
+            if copy.over and copies[0].over and _answer_key(copy) != _answer_key(copies[0])
+        )
+
+    def _judge(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
+        refused = [copy for copy in copies if not copy.good]
+        if len(refused) == len(copies):
+            told = ", ".join(dict.fromkeys(copy.told for copy in refused))
+            return TrialVerdict(
+                finding=LabFinding.FAILED,
+                sentence=f"no copy of #{event} was taken ({told}), so that nothing shows how duplicates fare",
+                advice="make the app take the event once, then try again",
+            )
+        if refused:
+            return TrialVerdict(
+                finding=LabFinding.FAILED,
+                sentence=f"{_count_refused(refused, copies)} of #{event} {refused[0].answered} rather than 2xx: "
+                "a provider would send it again and again",
+                advice=_DEDUPE_HINT,
+            )
+        return self._alike(event, copies)
+
+    def _alike(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
+        raise NotImplementedError
+
+
+class Duplicates(_Copies):
+    """Copies one after another."""
+
+    name = "duplicates"
+    title = "Duplicates"
+    finds = "sends each event several times, one after another: finds an app that acts on an event twice, or refuses it"
+    good = "2xx to every copy, the later ones all alike"
+    usual = 3
+    at_once = False
+
+    def _alike(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
+        answers = [_answer_key(copy) for copy in copies]
+        if len(set(answers)) == 1:
+            return TrialVerdict(
+                finding=LabFinding.PASSED,
+                sentence=f"all {len(copies)} copies of #{event} were taken and answered alike",
+                advice=UNSEEN_NOTE,
+            )
+        if len(copies) > 2 and len(set(answers[1:])) == 1:
+            return TrialVerdict(
+                finding=LabFinding.PASSED,
+                sentence=f"the first of {len(copies)} copies of #{event} was answered otherwise than the later "
+                "ones, which are alike",
+            )
+        if len(copies) > 2:
+            return TrialVerdict(
+                finding=LabFinding.FAILED,
+                sentence=f"the later copies of #{event} were taken, but answered in {len(set(answers[1:]))} ways, "
+                "as an app does that acts on each of them",
+                advice=f"{_DEDUPE_HINT}; if only the wording differs, compare statuses alone",
+            )
+        return TrialVerdict(
+            finding=LabFinding.UNCLEAR,
+            sentence=f"the two copies of #{event} were taken, but not answered alike; "
+            "three would show whether the later ones are",
+            advice=_DEDUPE_HINT,
+        )
+
+
+class Burst(_Copies):
+    """Copies at the same moment."""
+
+    name = "burst"
+    title = "Burst"
+    finds = (
+        "sends many copies of an event at the same moment: finds two workers that both take it for new, "
+        "and an app that falls over"
+    )
+    good = "2xx to every copy, at most one of them otherwise than the rest"
+    usual = 20
+    at_once = True
+
+    def _alike(self, event: int, copies: Sequence[LabSend]) -> TrialVerdict:
+        answers = Counter(_answer_key(copy) for copy in copies)
+        if len(answers) == 1 or (len(answers) == 2 and min(answers.values()) == 1):
+            one = " but one" if len(answers) == 2 else ""
+            return TrialVerdict(
+                finding=LabFinding.PASSED,
+                sentence=f"all {len(copies)} copies of #{event} were taken, and all{one} answered alike",
+                advice="" if one else UNSEEN_NOTE,
+            )
+        return TrialVerdict(
+            finding=LabFinding.FAILED,
+            sentence=f"{len(copies)} copies of #{event} at once were taken, but answered in {len(answers)} ways: "
+            "an app that takes an event once answers one of them as new and the rest alike",
+            advice="claim the id of an event in the same transaction that acts on it, with a unique key; "
+            "if only the wording differs, compare statuses alone",
+        )
+
+
+def _answer_key(send: LabSend) -> tuple[int | None, str]:
+    return send.status, send.answer
+
+
+def _count_refused(refused: Sequence[LabSend], copies: Sequence[LabSend]) -> str:
+    return f"{len(refused)} of {len(copies)} copies"
+
+
+_FEW_EVENTS = 6  # events whose orders are listed rather than drawn: 720 of them
+_MOST_ORDERS = 3
+_CONTROL = "control"
+
+
+class Shuffle(Experiment):
+    """The events in their own order first, to tell what the order is to blame for; then in others."""
+
+    name = "shuffle"
+    title = "Shuffled order"
+    finds = "sends the events in other orders than they came in: finds an app that counts on their order"
+    good = "2xx to every event in every order"
+    fresh_each_round = True
+
+    def unfit(self, events: Sequence[int]) -> str:
+        """Return that one event has no order."""
+        return "one event has no order; name several, or a query" if len(events) < 2 else ""
+
+    def notes(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[str, ...]:
+        """Return what an order cannot undo."""
+        del events, settings
+        return ("what the app keeps that no id of an event or its object tells apart is there in the next order",)
+
+    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+        """Return a round for the order the events came in, then one for each order that the seed decides."""
+        ids = tuple(event.id for event in events)
+        drawn = _shuffle_orders(ids, settings.times or _MOST_ORDERS, settings.seed)
+        labels = [f"order {number} of {len(drawn)}" for number in range(1, len(drawn) + 1)]
+        return (
+            _make_round(ids, _CONTROL, "the order they came in"),
+            *(_make_round(order, "order", label) for order, label in zip(drawn, labels, strict=True)),
+        )
+
+    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
+        """Return failed where an event was not taken in an order, and is in its own."""
+        del trial
+        orders = self.orders(sends)
+        anyway = {event for order in orders if order.original for event in order.failed}
+        failed = [order for order in orders if not order.original and set(order.failed) - anyway]
+        if failed:
+            order = failed[0]
+            blamed = [event for event in order.failed if event not in anyway]
+            many = f"{len(failed)} of {len(orders) - 1} orders failed; " if len(orders) > 2 else ""
+            return TrialVerdict(
+                finding=LabFinding.FAILED,
+                sentence=f"{many}sent as {_join_ids(order.events)} the app does not take {_join_ids(blamed)}, "
+                "and does in the order they came in",
+                advice="providers promise no order: take an event without those before it, or fetch what it is "
+                "about from the provider",
+            )
+        if anyway:
+            return TrialVerdict(
+                finding=LabFinding.UNCLEAR,
+                sentence=f"the app does not take {_join_ids(sorted(anyway))} in the order they came in either",
+                advice="look why it is not taken at all; the order is not to blame",
+            )
+        count = len(orders) - 1
+        return TrialVerdict(
+            finding=LabFinding.PASSED,
+            sentence=f"every event was taken in {f'each of {count} other orders' if count > 1 else 'the other order'}",
+        )
+
+    def orders(self, sends: Sequence[LabSend]) -> tuple[ShuffledOrder, ...]:
+        """Return each order with the events that were not taken in it."""
+        rounds: dict[int, list[LabSend]] = {}
+        for send in sends:
+            rounds.setdefault(send.round, []).append(send)
+        return tuple(
+            ShuffledOrder(
+                number=number + 1,
+                events=tuple(send.event_id for send in found),
+                failed=tuple(send.event_id for send in found if send.good is False),
+                over=all(send.over for send in found),
+                original=found[0].role == _CONTROL,
+            )
+            for number, found in sorted(rounds.items())
+        )
+
+
+class Delay(Experiment):
+    """Each event after a wait."""
+
+    name = "delay"
+    title = "Delay"
+    finds = "waits before each event: finds an app that only takes an event right after what it is about"
+    good = "2xx to every event, however late"
+
+    def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
+        """Return one round, with a wait before every event."""
+        label = f"after {settings.delay:g} s"
+        shots = (PlannedSend(event_id=event.id, role="late", label=label, wait=settings.delay) for event in events)
+        return (SendRound(shots=tuple(shots)),)
+
+    def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
+        """Return failed where a late event was not taken."""
+        del trial
+        return worst_judgement([(event, _judge_late(event, sent[-1])) for event, sent in group_by_event(sends).items()])
+
+
+def _judge_late(event: int, send: LabSend) -> TrialVerdict:
+    if send.good:
+        return TrialVerdict(finding=LabFinding.PASSED, sentence=f"#{event} was taken {send.label}")
+    return TrialVerdict(
+        finding=LabFinding.FAILED,
+        sentence=f"#{event} {send.answered} {send.label}",
+        advice="providers deliver late after an outage, theirs or yours: judge an event by its signature, "
+        "not by how long ago it happened",
+    )
+
+
+def _make_round(ids: Sequence[int], role: str, label: str) -> SendRound:
+    return SendRound(shots=tuple(PlannedSend(event_id=id_, role=role, label=label) for id_ in ids))
+
+
+def _shuffle_orders(ids: tuple[int, ...], count: int, seed: int) -> list[tuple[int, ...]]:
+    """Return up to `count` orders other than their own, all different; the same seed always gives the same."""
+    random = Random(seed)  # noqa: S311 - decides an order, keeps no secret
+    if len(ids) <= _FEW_EVENTS:
+        others = [order for order in permutations(ids) if order != ids]
+        return random.sample(others, min(count, len(others)))
+    found: dict[tuple[int, ...], None] = {}
+    while len(found) < min(count, factorial(_FEW_EVENTS)):
+        order = tuple(random.sample(ids, len(ids)))
+        if order != ids:
+            found[order] = None
+    return list(found)
+
+
+def _join_ids(ids: Sequence[int]) -> str:
+    shown = ", ".join(f"#{id_}" for id_ in ids[:12])
+    return f"{shown} and {len(ids) - 12} more" if len(ids) > 12 else shown

@@ -1,0 +1,203 @@
+"""Which signature a request goes out with: the one it came with, or a new one, judged at each attempt."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from relay.actions.outgoing_request import Signing, describe_header_changes
+from relay.clock import Clock
+from relay.errors import SigningError
+from relay.model.delivery import SignMode
+from relay.model.event import Capture, Event, LocalKey, SignatureScheme, Source, Verdict, Verification
+from relay.model.text import escape_unprintable
+from relay.providers.catalogue import find_provider
+from relay.providers.local_keys import find_pair_scheme
+
+_MARGIN = timedelta(seconds=2)  # between this judgement and the app's: a signature must last as long
+_JUST_RECEIVED = timedelta(minutes=1)
+_UNITS = (("days", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 120))  # name, seconds, used from
+_AGED = frozenset({"timestamp_stale", "timestamp_future"})
+
+
+class RequestSigner:
+    """Signs outgoing requests for the source an event came from.
+
+    `source(name)` is None for one gone; `keyed` gives a source a key pair of relay's own where only
+    its provider could sign, and raises SigningError.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[str], Source | None],
+        clock: Clock,
+        keyed: Callable[[Source], Source] = lambda source: source,
+    ) -> None:
+        self._source = source
+        self._clock = clock
+        self._keyed = keyed
+
+    def __call__(self, event: Event, outgoing: Capture, signing: Signing) -> tuple[Capture, tuple[str, ...]]:
+        """Return the request to send, and notes in plain words on its signature.
+
+        ORIGINAL leaves everything as received. FRESH signs what goes out with the source's newest
+        secret, for `outgoing.url` and at this moment. AUTO does so only where the signature as
+        received would not verify any more, and only for an event that is known to be genuine. A forged
+        event is signed only when a person asks for FRESH. What cannot be signed goes out as it is, with
+        a note.
+        """
+        if signing.mode is SignMode.ORIGINAL:
+            return outgoing, self._describe_sample(event)
+        source = self._source(event.row.source)
+        if source is None or source.scheme is None:
+            asked = signing.mode is SignMode.FRESH
+            return outgoing, (f"not signed: {event.row.source} has no signature scheme",) if asked else ()
+        now = self._clock.now()
+        if signing.mode is SignMode.AUTO:
+            return self._choose_signature(event, source, outgoing, signing, now)
+        if not signing.requested and _is_forged(event, source):
+            return outgoing, (f"original signature: {_NOT_GENUINE}",)
+        return self._sign(source, outgoing, now, "")
+
+    def _choose_signature(
+        self, event: Event, source: Source, outgoing: Capture, signing: Signing, now: datetime
+    ) -> tuple[Capture, tuple[str, ...]]:
+        verdicts = [_verify_as_app(source, capture, now) for capture in (*signing.received, outgoing)]
+        if any(one.verdict is Verdict.VERIFIED for one in verdicts):
+            return outgoing, ()
+        if source.local is not None and _verifies_with_local_key(source.local, outgoing, now):
+            return outgoing, (source.local.note,)
+        is_edited = outgoing.body != event.capture.body or bool(signing.edited_headers)
+        if not source.secrets and source.local is None and not is_edited:
+            # Whether it still verifies cannot be judged; the provider's own may well.
+            is_news = signing.requested or now - event.row.received_at > _JUST_RECEIVED
+            return outgoing, _no_secret_note(source) if is_news else ()
+        if not _is_genuine(event, source):
+            return outgoing, (f"original signature: {_NOT_GENUINE}",)
+        reason = _describe_reason(event, verdicts[0], is_edited=is_edited)
+        if find_pair_scheme(source) is not None and source.local is None and not is_edited:
+            only = f"original signature: only the provider has the key to sign ({reason})"
+            return outgoing, (f"{only}; a fresh signature would be made with relay's local key",)
+        return self._sign(source, outgoing, now, reason)
+
+    def _sign(self, source: Source, outgoing: Capture, now: datetime, reason: str) -> tuple[Capture, tuple[str, ...]]:
+        try:
+            source = self._keyed(source)
+            if source.local is not None:
+                return source.local.scheme.sign(source.local.secret, outgoing, now), (source.local.note,)
+            if source.scheme is None or not source.secrets:
+                return outgoing, _no_secret_note(source)
+            signed = source.scheme.sign(source.secrets[0], outgoing, now)
+        except SigningError as error:
+            return outgoing, (f"original signature: {' '.join(filter(None, (error.sentence, error.hint)))}",)
+        changed = _describe_changes(outgoing, signed)
+        return signed, (
+            f"signed anew: {reason} ({changed})" if reason else f"signed anew for {source.name}: {changed}",
+        )
+
+    def _describe_sample(self, event: Event) -> tuple[str, ...]:
+        """Return the note for a sample that relay signed for a provider that alone could."""
+        source = self._source(event.row.source) if event.row.sample else None
+        if source is None or source.local is None:
+            return ()
+        fits = _verifies_with_local_key(source.local, event.capture, event.capture.received_at)
+        return (source.local.note,) if fits else ()
+
+
+def describe_signing(event: Event, source: Source | None, mode: SignMode) -> str:
+    """Return in words which signature an event goes out with; "" where its source expects none."""
+    if source is None or source.scheme is None:
+        return ""
+    if mode is SignMode.ORIGINAL:
+        return "the signature as received"
+    if _is_forged(event, source) or (mode is SignMode.AUTO and not _is_genuine(event, source)):
+        return f"the signature as received: {_NOT_GENUINE}"
+    if not source.secrets and source.local is None:
+        return "the signature as received: there is no secret to sign with"
+    if mode is SignMode.FRESH:
+        return "a fresh signature at each attempt"
+    return "the signature as received while it still verifies, else a fresh one, judged at each attempt"
+
+
+_NOT_GENUINE = "relay did not find this event genuine, and signs it only when sign = fresh is asked for"
+
+
+def _verify_as_app(source: Source, capture: Capture, now: datetime) -> Verification:
+    """Judge a signature as the app will: by the source's age limit and by the provider's usual one.
+
+    The app's library has the usual limit (5 minutes at Stripe, Slack and Svix), whatever `tolerance` says.
+    """
+    assert source.scheme is not None
+    provider = find_provider(source.provider)
+    usual: SignatureScheme | None = provider.scheme if provider else None
+    if usual == source.scheme:
+        return source.scheme.verify(source.secrets, capture, now + _MARGIN)
+    verification = source.scheme.verify(source.secrets, capture, now)
+    if usual is None or verification.verdict is not Verdict.VERIFIED:
+        return verification
+    by_library = usual.verify(source.secrets, capture, now + _MARGIN)
+    # Another verdict is no matter of age: the source declares a scheme of its own.
+    return by_library if by_library.reason in _AGED else verification
+
+
+def _is_genuine(event: Event, source: Source) -> bool:
+    """Say whether the sender is known: it verified, verifies by today's secrets, or relay made or fetched it."""
+    row = event.row
+    if row.verdict is Verdict.VERIFIED:
+        return True
+    if row.verdict is not Verdict.INVALID and (row.sample or row.recovered):
+        return True
+    return _verifies(source, event.capture)
+
+
+def _is_forged(event: Event, source: Source) -> bool:
+    return event.row.verdict is Verdict.INVALID and not _verifies(source, event.capture)
+
+
+def _verifies(source: Source, capture: Capture) -> bool:
+    """Say whether a request verifies by today's secrets, as of the moment it was received."""
+    if source.scheme is None:
+        return False
+    verification = source.scheme.verify(source.secrets, capture, capture.received_at)
+    return verification.verdict is Verdict.VERIFIED or (
+        source.local is not None and _verifies_with_local_key(source.local, capture, capture.received_at)
+    )
+
+
+def _verifies_with_local_key(local: LocalKey, capture: Capture, now: datetime) -> bool:
+    return local.scheme.verify((local.secret,), capture, now).verdict is Verdict.VERIFIED
+
+
+def _describe_reason(event: Event, verification: Verification, *, is_edited: bool) -> str:
+    """Return why the original signature does not do any more."""
+    if verification.reason in _AGED:
+        age = next((check.age for check in verification.checks if check.age is not None), None)
+        if age is None:
+            return "the original signature is too old"
+        old = "old" if age >= 0 else "ahead of this clock"
+        return f"the original signature was {_format_duration(abs(age))} {old}"
+    if event.row.recovered:
+        return "this event was fetched from the provider's API"
+    if is_edited:
+        return "the request was edited"
+    if verification.reason == "signature_missing":
+        return "it came without a signature"
+    return "the original signature does not verify any more"
+
+
+def _format_duration(seconds: float) -> str:
+    unit, size = next(((unit, size) for unit, size, least in _UNITS if seconds >= least), ("s", 1))
+    return f"{seconds / size:,.0f} {unit}"
+
+
+def _no_secret_note(source: Source) -> tuple[str, ...]:
+    locked = [f"{reference}: the vault is locked" for reference in source.locked_secrets]
+    missing = ", ".join((*source.missing_secrets, *locked)) or "none is configured"
+    offer = "; a fresh signature would be made with relay's local key" if find_pair_scheme(source) else ""
+    return (f"original signature: {source.name} has no secret to sign with ({missing}){offer}",)
+
+
+def _describe_changes(before: Capture, after: Capture) -> str:
+    # A scheme may sign in headers, in the body, in the query, or in several of them.
+    places = [name for name in ("query", "body") if getattr(before, name) != getattr(after, name)]
+    headers = describe_header_changes(before.headers, after.headers) if before.headers != after.headers else ""
+    told = ", ".join([*([headers] if headers else []), *(f"{place} changed" for place in places)])
+    return escape_unprintable(told or "which gives the same signature", 300)

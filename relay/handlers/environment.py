@@ -1,0 +1,110 @@
+"""`relay.secret("stripe_key")`: what handlers read from the vault or the environment."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relay.errors import NotFoundError, RelayError, VaultLockedError
+
+FindSecret = Callable[[str], str]
+"""Returns the value of a secret by name. Raises NotFoundError, and VaultLockedError while the vault is locked."""
+
+# Of the project whose handlers run in this context; several may live in one app.
+_current: ContextVar[FindSecret | None] = ContextVar("find_secret", default=None)
+_default: FindSecret | None = None
+
+
+def secret(name: str) -> str:
+    """Return a secret of the vault, else an environment variable of that name (also in capitals).
+
+    `"vault:stripe_key"` and `"env:STRIPE_KEY"` ask one of them alone. It is asked for at each call, so a handler
+    sees a secret that was changed or unlocked meanwhile.
+
+    Raises NotFoundError where there is no such secret, and VaultLockedError while it is in the locked vault.
+    """
+    find = _current.get() or _default or find_in_environment
+    return find(name)
+
+
+@contextmanager
+def using_secrets(find: FindSecret) -> Iterator[None]:
+    """Let handlers that run in this context read secrets by `find`."""
+    token = _current.set(find)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def set_default_secrets(find: FindSecret) -> None:
+    """Let every thread of this process read secrets by `find`, where its context has nothing else."""
+    global _default  # noqa: PLW0603 - threads that a handler starts have a context of their own
+    _default = find
+
+
+def find_in_environment(name: str) -> str:
+    """Return a variable of this process: for a handler that a test calls. Raises NotFoundError."""
+    kind, _, variable = name.rpartition(":")
+    if kind in ("", "env"):
+        for spelling in (variable, variable.upper()):
+            if os.environ.get(spelling):
+                return os.environ[spelling]
+    raise missing_secret(name)
+
+
+def missing_secret(name: str) -> NotFoundError:
+    """Return the error for a secret that is nowhere."""
+    kind, _, bare = name.rpartition(":")
+    places = {"vault": "the vault holds", "env": "the environment holds"}.get(
+        kind, "neither the vault nor the environment holds"
+    )
+    hint = f"put {bare}=… into .env" if kind == "env" else f"relay vault set {bare} keeps one"
+    return NotFoundError(f"{places} no secret '{bare}'", hint=hint)
+
+
+def describe_lookup(find: FindSecret, name: str) -> dict[str, str]:
+    """Return what `find` gives or raises as plain values, for the pipe to a process with handlers."""
+    try:
+        return {"value": find(name)}
+    except RelayError as error:
+        return {"error": error.code, "sentence": error.sentence, "hint": error.hint}
+
+
+def read_lookup(answer: dict[str, str]) -> str:
+    """Return the value that `describe_answer` was given, or raise what it raised."""
+    if "value" in answer:
+        return answer["value"]
+    kind = VaultLockedError if answer["error"] == VaultLockedError.code else NotFoundError
+    raise kind(answer["sentence"], hint=answer["hint"])
+
+
+DEFAULT_PATIENCE = 30.0  # seconds that a file may take to load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerOptions:
+    """The handlers file of the target of that name.
+
+    `folder` is the project's: its process works there, and names in tracebacks start there. `timeout`
+    in seconds, for all functions an event is for together. `environ` is the environment it gets, `find_secret`
+    what `relay.secret` asks.
+    """
+
+    target: str
+    path: Path
+    folder: Path
+    timeout: float = 30.0
+    patience: float = DEFAULT_PATIENCE
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    find_secret: FindSecret = field(default=find_in_environment, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """Return how the file is named to people."""
+        try:
+            return str(self.path.relative_to(self.folder))
+        except ValueError:
+            return str(self.path)

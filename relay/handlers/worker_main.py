@@ -1,0 +1,268 @@
+"""The process that a handlers file lives in: it loads the file, and runs one event after another.
+
+relay starts it, with the file, the project's folder and both ends of a pipe as arguments, and speaks
+with it over its standard input and output. Whatever is printed here, by whatever means, goes through
+that pipe and is the output of a run.
+"""
+
+import asyncio
+import atexit
+import logging
+import os
+import queue
+import select
+import signal
+import sys
+import threading
+import time
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    SourcelessFileLoader,
+)
+from io import TextIOWrapper
+from pathlib import Path
+
+from relay.errors import HandlersError
+from relay.handlers import protocol, user_code
+from relay.handlers.environment import read_lookup, set_default_secrets
+from relay.handlers.event import build_event
+from relay.handlers.file import Handlers, HandlersResult, load_handlers
+from relay.handlers.registry import Rule
+from relay.handlers.user_code import FreshLoader, ProjectFolders, file_stamp
+from relay.model.delivery import AttemptRetry
+
+KEPT_OUTPUT = 64 * 1024  # bytes of a run's output that are passed on
+_PIPE = 1 << 20  # bytes that a pipe holds at most on any system
+_GRACE = 2.0  # seconds that the file's own clearing up may take once relay wants no more
+
+
+def main() -> None:
+    """Load the file, say so, and run events until relay closes the pipe."""
+    path, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    home = ProjectFolders((folder, path.parent))
+    wire, requests = _take_over_pipes()
+    output = OutputCapture(wire, int(sys.argv[3]), int(sys.argv[4]))
+    session = WorkerSession(wire, output, home)
+    # Registered first, so that it comes last: nothing that was started here outlives this process.
+    atexit.register(_kill_group, os.getpid())
+    threading.Thread(target=session.listen, args=(requests,), daemon=True).start()
+    set_default_secrets(session.find_secret)
+    _prepare_process(path, home)
+    try:
+        handlers = load_handlers(path, folder)
+    except HandlersError as error:
+        output.drain()
+        told = {"sentence": error.sentence, "hint": error.hint, "traceback": error.traceback}
+        wire.tell(protocol.BROKEN, told | {"read": FreshLoader.read | _folder_stamps(home)})
+        return
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    asyncio.run(session.serve(handlers))
+
+
+def _kill_group(pid: int) -> None:
+    if os.getpid() == pid:  # and not a fork of it
+        os.killpg(0, signal.SIGKILL)
+
+
+def _take_over_pipes() -> tuple["RelayPipe", int]:
+    # The pipes to relay are for this module alone: what handlers read is nothing, what they print is output.
+    requests, replies = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return RelayPipe(replies), requests
+
+
+def _prepare_process(path: Path, home: ProjectFolders) -> None:
+    sys.argv = [str(path)]
+    sys.path[:0] = dict.fromkeys([str(path.parent), str(home.folders[0])])
+
+    def finder(entry: str) -> FileFinder:
+        if not home.holds(entry) or not Path(entry).is_dir():
+            raise ImportError(f"{entry} is not the project's")
+        return FileFinder(
+            entry,
+            (ExtensionFileLoader, EXTENSION_SUFFIXES),
+            (FreshLoader, SOURCE_SUFFIXES),
+            (SourcelessFileLoader, BYTECODE_SUFFIXES),
+        )
+
+    sys.path_hooks.insert(0, finder)
+    sys.path_importer_cache.clear()
+
+
+def _folder_stamps(home: ProjectFolders) -> dict[str, object]:
+    # What is missing may be put there: that changes the folder.
+    return {str(folder): file_stamp(str(folder)) for folder in home.folders}
+
+
+class RelayPipe:
+    """The pipe to relay; frames of several threads never mix."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def tell(self, kind: bytes, value: dict[str, object]) -> None:
+        """Send plain values."""
+        self.send(kind, protocol.encode_json(value))
+
+    def send(self, kind: bytes, content: bytes = b"") -> None:
+        """Send bytes; a relay that is gone is told nothing."""
+        data = memoryview(protocol.encode_frame(kind, content))
+        with self._lock:
+            try:
+                while data:
+                    data = data[os.write(self._fd, data) :]
+            except OSError:
+                return
+
+
+class OutputCapture:
+    """Standard output and error of this process and of what it starts: read here, the start passed on.
+
+    Here and not by relay: a handler that prints without end costs its own process, not the capturing one.
+    relay reads what is left in the pipe when this process has ended. `whole` until a handler closes it.
+    """
+
+    def __init__(self, wire: RelayPipe, reading: int, writing: int) -> None:
+        self.whole = True
+        self._wire = wire
+        self._left = KEPT_OUTPUT
+        self._cut = False
+        self._lock = threading.Lock()
+        self._streams = (sys.stdout, sys.stderr)
+        self._fd = reading
+        self._pipe = os.fstat(writing).st_ino
+        os.set_inheritable(reading, False)
+        os.set_blocking(reading, False)
+        os.dup2(writing, 1)
+        os.dup2(writing, 2)
+        os.close(writing)
+        for stream in self._streams:
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def begin(self) -> None:
+        """Let the next run print as much again."""
+        with self._lock:
+            self._left, self._cut = KEPT_OUTPUT, False
+
+    def drain(self) -> None:
+        """Pass on what was printed up to now."""
+        try:
+            for stream in self._streams:
+                stream.flush()
+            self.whole = all(os.fstat(fd).st_ino == self._pipe for fd in (1, 2))
+        except (OSError, ValueError):
+            self.whole = False
+        with self._lock:
+            # What is printed meanwhile, without end perhaps, is not waited for.
+            left = _PIPE
+            while left > 0 and (count := self._take()):
+                left -= count
+
+    def _read(self) -> None:
+        while True:
+            select.select([self._fd], [], [])
+            with self._lock:
+                if self._take() == 0:
+                    return  # nobody is left who could print
+
+    def _take(self) -> int | None:
+        try:
+            data = os.read(self._fd, 65536)
+        except BlockingIOError:
+            return None
+        if self._left and data:
+            self._wire.send(protocol.OUTPUT, data[: self._left])
+        if len(data) > self._left and not self._cut:
+            self._cut = True
+            self._wire.send(protocol.CUT)
+        self._left -= min(self._left, len(data))
+        return len(data)
+
+
+class WorkerSession:
+    """Events in, outcomes out, one at a time, on one event loop that also turns between them."""
+
+    def __init__(self, wire: RelayPipe, output: OutputCapture, home: ProjectFolders) -> None:
+        self._wire = wire
+        self._output = output
+        self._home = home
+        self._busy = True  # until the file is loaded
+        self._inbox: asyncio.Queue[tuple[bytes, bytes] | None] = asyncio.Queue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._asking = threading.Lock()
+        self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+
+    def find_secret(self, name: str) -> str:
+        """Return a secret that relay gives. Raises NotFoundError, VaultLockedError."""
+        with self._asking:
+            self._wire.tell(protocol.ASK, {"name": str(name)})
+            return read_lookup(self._answers.get())
+
+    def listen(self, requests: int) -> None:
+        """Read what relay asks for; when it closes the pipe, see to it that this process ends."""
+        asked, head = protocol.FrameReader(), b""
+        try:
+            while data := os.read(requests, 65536):
+                for kind, content in asked.feed(data):
+                    if kind == protocol.HEAD:
+                        head, self._busy = content, True
+                    elif kind == protocol.BODY:
+                        self._hand_over((head, content))
+                    elif kind == protocol.SECRET:
+                        self._answers.put(protocol.decode_json(content))
+                    elif kind == protocol.WHERE:
+                        self._wire.send(protocol.HERE, user_code.format_current_stack(self._task, self._home).encode())
+            if not self._busy:
+                self._hand_over(None)
+                time.sleep(_GRACE)
+        finally:
+            # relay is gone, or waits no longer.
+            os.killpg(0, signal.SIGKILL)
+
+    async def serve(self, handlers: Handlers) -> None:
+        """Say that the file is loaded, and run what is asked for until relay closes the pipe."""
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._busy = False
+        self._wire.tell(
+            protocol.READY, {"rules": [_rule_as_json(rule) for rule in handlers.rules], "read": FreshLoader.read}
+        )
+        while self._output.whole and (asked := await self._inbox.get()) is not None:
+            self._output.begin()
+            ran = await handlers.run(build_event(*protocol.decode_event(*asked)))
+            self._output.drain()
+            self._busy = False
+            self._wire.tell(protocol.DONE, _result_as_json(ran) | {"last": not self._output.whole})
+
+    def _hand_over(self, asked: tuple[bytes, bytes] | None) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._inbox.put_nowait, asked)
+
+
+def _rule_as_json(rule: Rule) -> dict[str, object]:
+    return {"name": rule.name, "source": rule.source, "events": rule.events, "first": rule.first}
+
+
+def _result_as_json(ran: HandlersResult) -> dict[str, object]:
+    outcome = ran.outcome
+    told: dict[str, object] = {
+        "outcome": outcome.name,
+        "detail": outcome.detail,
+        "traceback": ran.traceback,
+        "read": FreshLoader.read,
+    }
+    if ran.reply is not None:
+        told["reply"] = ran.reply.decode()
+    if isinstance(outcome, AttemptRetry):
+        told |= {"after": outcome.after, "firm": outcome.firm}
+    return told

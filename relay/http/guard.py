@@ -1,0 +1,285 @@
+"""Who may use the dashboard: its own host names, its own pages, its token, nobody else."""
+
+import hmac
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from relay.dashboard.assets import LOGIN_STATIC_PREFIX
+from relay.dashboard.errors import error_response_for, render_sign_in, safe_redirect_path
+from relay.errors import RelayError, StoreError
+from relay.resources import is_of_another_user, make_private, write_private
+from relay.services.state import CSRF_TOKEN
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "object-src 'none'"
+)
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Server": "relay",
+}
+_PUBLIC_PATHS = frozenset({"/healthz", "/login"})
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+# What another site cannot send without asking first.
+_JSON_TYPES = frozenset({"application/json", "application/x-ndjson"})
+_BODY_TYPES = _JSON_TYPES | {"application/x-www-form-urlencoded", "multipart/form-data"}
+_PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """What the dashboard asks of a request. `token` None means that no token is asked for."""
+
+    token: str | None
+    port: int
+    hosts: frozenset[str]
+
+    @property
+    def cookie(self) -> str:
+        """Return the cookie's name: cookies ignore ports, so the port stands in it."""
+        return f"relay-{self.port}"
+
+    @property
+    def csrf(self) -> str:
+        """Return what our own forms carry: derived, so that it needs no state."""
+        return hmac.new((self.token or "off").encode(), b"csrf", sha256).hexdigest()
+
+    def is_valid_token(self, token: str | None) -> bool:
+        """Say whether a token is the right one, in constant time."""
+        if self.token is None:
+            return True
+        given = (token or "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(given, self.token.encode())
+
+
+def load_token(data_dir: Path, *, rotate: bool = False) -> str:
+    """Return the dashboard's token, made once (0600) and kept over restarts.
+
+    Raises StoreError where it cannot be read or written, and for one that another user put there.
+    """
+    path = data_dir / "token"
+    try:
+        if is_of_another_user(path):
+            raise StoreError(
+                f"{path} belongs to another user, who would know the token",
+                hint="remove it, or name a data_dir of your own",
+            )
+        if not rotate and path.exists():
+            make_private(path)
+            kept = path.read_text(encoding="ascii", errors="replace").strip()
+            if len(kept) >= 32:
+                return kept
+        token = secrets.token_urlsafe(24)
+        write_private(path, f"{token}\n".encode())
+    except OSError as error:
+        raise StoreError(
+            f"cannot keep the token in {path}: {error.strerror}",
+            hint="make room, give this user the right to write there, or name another data_dir",
+        ) from error
+    return token
+
+
+def own_hosts(port: int, allowed: tuple[str, ...], bound: str) -> frozenset[str]:
+    """Return every Host the dashboard answers to, each with the port."""
+    names = {"127.0.0.1", "localhost", "[::1]", f"[{bound}]" if ":" in bound else bound, *allowed}
+    return frozenset(name if _has_port(name) else f"{name}:{port}" for name in names)
+
+
+def _has_port(name: str) -> bool:
+    return name.rpartition(":")[2].isdigit() and not name.endswith("]")
+
+
+def make_guard_middleware(guard: Guard) -> Middleware:
+    """Return the middleware that every request of the dashboard passes."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = check_request(guard, request) or await _refuse_forgery(guard, request)
+        return refusal if refusal is not None else await _run_handler(request, handler)
+
+    return middleware
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Put the security headers on an answer, whatever made it; a page may bring a stricter policy."""
+    for name, value in _SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "relay"
+
+
+async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except RelayError as error:
+        return error_response_for(request, error.status, error.code, error.sentence, error.hint)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = error_response_for(request, error.status, *_make_plain_error(error.status))
+        response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
+        return response
+    except TimeoutError:
+        return error_response_for(request, 503, "too_slow", "the answer took too long to find", "narrow the search")
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("the dashboard failed on a request")
+        return error_response_for(request, 500, "internal", "relay failed on this request", "its log says why")
+
+
+def _make_plain_error(status: int) -> tuple[str, str, str]:
+    # Nothing of the request is echoed: what it asked for may be hostile.
+    known = {
+        404: ("not_found", "there is nothing here", "the dashboard starts at /events"),
+        405: ("method_not_allowed", "this address does not take that method", "see the Allow header"),
+        413: ("too_large", "the body is too large", "at most 1 MB"),
+    }
+    return known.get(status, ("bad_request", "the request cannot be understood", ""))
+
+
+def check_request(guard: Guard, request: web.Request) -> web.Response | None:
+    """Return the refusal that a request has earned by its headers alone, or None."""
+    hosts = {host.lower() for host in request.headers.getall("Host", ())} | {request.host.lower()}
+    if not hosts <= guard.hosts or len(request.headers.getall("Host", ())) != 1:
+        return error_response_for(
+            request,
+            421,
+            "wrong_host",
+            "this dashboard answers only at its own address",
+            "open the link that relay printed",
+        )
+    if any(name in request.headers for name in _PROXY_HEADERS):
+        return error_response_for(
+            request, 403, "proxied", "refused: request came through a proxy", "open it on this computer"
+        )
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in (None, "same-origin", "none") and not _is_navigation(request):
+        return error_response_for(request, 403, "cross_site", "refused: request came from another site")
+    if request.method not in _SAFE_METHODS and not _is_same_origin(request):
+        return error_response_for(request, 403, "cross_site", "refused: request came from another site")
+    if is_public_path(request) or _has_token(guard, request):
+        return None
+    return error_response_for(
+        request, 401, "no_token", "open the link that relay printed", "relay token prints it again"
+    )
+
+
+def is_public_path(request: web.Request) -> bool:
+    """Say whether a request needs no token."""
+    return request.path in _PUBLIC_PATHS or (
+        request.method in _SAFE_METHODS and request.path.startswith(LOGIN_STATIC_PREFIX)
+    )
+
+
+def _is_navigation(request: web.Request) -> bool:
+    return request.method in _SAFE_METHODS and request.headers.get("Sec-Fetch-Mode") == "navigate"
+
+
+def _is_same_origin(request: web.Request) -> bool:
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return True
+    if origin == "null":
+        # Under Referrer-Policy: no-referrer a browser names no origin for a form of our own page.
+        return request.headers.get("Sec-Fetch-Site") == "same-origin"
+    parts = urlsplit(origin)
+    return parts.scheme == "http" and parts.netloc.lower() == request.headers["Host"].lower()
+
+
+def _get_bearer_token(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _has_token(guard: Guard, request: web.Request) -> bool:
+    bearer = _get_bearer_token(request)
+    if bearer is not None:
+        return guard.is_valid_token(bearer)
+    return guard.is_valid_token(request.cookies.get(guard.cookie))
+
+
+async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | None:
+    if request.method in _SAFE_METHODS or is_public_path(request):
+        return None
+    has_body = request.can_read_body
+    if has_body and request.content_type not in _BODY_TYPES:
+        return error_response_for(
+            request, 415, "media_type", "the body must be JSON or a form", "send application/json"
+        )
+    if _get_bearer_token(request) is not None and guard.cookie not in request.cookies:
+        return None
+    if guard.token is None and request.content_type in _JSON_TYPES:
+        return None  # no cookie to misuse
+    given = request.headers.get("X-Relay-CSRF") or await _read_csrf_field(request)
+    if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), guard.csrf.encode()):
+        return None
+    return error_response_for(
+        request, 403, "csrf", "refused: the form was not one of relay's", "reload the page and try again"
+    )
+
+
+async def _read_csrf_field(request: web.Request) -> str:
+    if request.content_type in _JSON_TYPES:
+        return ""
+    form = await request.post()
+    value = form.get("csrf", "")
+    return value if isinstance(value, str) else ""
+
+
+async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse:
+    """Exchange the token in the printed link, or the one typed in, for a cookie, and go to a clean address."""
+    if request.method == "POST":
+        return await _handle_login_form(request, guard)
+    if not guard.is_valid_token(request.query.get("token")):
+        return render_sign_in(request, "This link is not valid any more." if "token" in request.query else "")
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        # From a file or another page a Strict cookie is not sent along a redirect; after a page of ours it is.
+        response = web.Response(headers={"Refresh": "0; url=/events"})
+    else:
+        response = web.Response(status=303, headers={"Location": "/events"})
+    return _set_session_cookie(response, guard)
+
+
+async def _handle_login_form(request: web.Request, guard: Guard) -> web.StreamResponse:
+    form = await request.post()
+    token, wanted = form.get("token"), form.get("next")
+    where = safe_redirect_path(wanted if isinstance(wanted, str) else "")
+    if not isinstance(token, str) or not guard.is_valid_token(_clean_token(token)):
+        return render_sign_in(request, "That is not the token of this relay.", where)
+    return _set_session_cookie(web.Response(status=303, headers={"Location": where}), guard)
+
+
+def _clean_token(text: str) -> str:
+    # People paste the whole link as well.
+    return text.strip().rpartition("token=")[2]
+
+
+def _set_session_cookie(response: web.Response, guard: Guard) -> web.Response:
+    if guard.token is not None:
+        response.set_cookie(guard.cookie, guard.token, httponly=True, samesite="Strict", path="/")
+    return response
+
+
+def csrf_token(request: web.Request) -> str:
+    """Return the token that forms of this page must carry."""
+    return request.app[CSRF_TOKEN]

@@ -1,0 +1,223 @@
+"""aiohttp's C parser, fed so that it never sees two requests at once, and a second reading of heads that it refuses.
+
+Everything after the last byte of a request is kept from it: by itself it gives nothing of a whole request when the
+bytes behind it are no HTTP, so that what was captured would depend on how packets are cut.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE, _ErrInfo
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from relay.ingress.head_parser import AmbiguousRequestError, RequestHead, check_partial_head, parse_head
+
+_HEAD_END = b"\r\n\r\n"
+
+ParsedMessage = tuple[RawRequestMessage | _ErrInfo, StreamReader]
+# (status, why, the first line as it came)
+RefusalCallback = Callable[[int, str, bytes], None]
+
+
+class BodyReadError(Exception):
+    """A body that cannot be read to its end; `reason` says why in a few words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RequestParser:
+    """Has the interface of aiohttp's request parser; one for each connection.
+
+    `make` returns the parser behind it, without a limit on queued messages. Each refused request goes to `report`
+    once, and is the last of its connection.
+    """
+
+    def __init__(self, make: Callable[[], HttpRequestParser], report: RefusalCallback) -> None:
+        self._make = make
+        self._report = report
+        self._inner = make()
+        self._head = bytearray()  # of a request whose head is not whole yet
+        self._refused_head = False  # the parser has refused it, its end is still to come
+        self._payload: StreamReader | None = None
+        self._left: int | None = None  # bytes of the body still to be fed; None: it comes in chunks
+        self._length = 0
+        self._chunked_end = b""  # the last bytes of a chunked body so far
+        self._tail = b""
+        self._queued = 0
+        self._paused = False
+        self._upgraded = False
+        self._last = False  # nothing may follow the request that is read now
+        self._closed = False
+
+    def feed_data(self, data: bytes) -> tuple[Sequence[ParsedMessage], bool, bytes]:
+        """Return the requests that began with these bytes, whether they ask for another protocol, and what is left."""
+        if self._tail:
+            data, self._tail = self._tail + data, b""
+        messages: list[ParsedMessage] = []
+        while not self._closed:
+            if self._payload is not None:
+                data = self._feed_body(data)
+                if self._payload is not None:
+                    break
+            if not data or self._upgraded:
+                break
+            if self._last:
+                self._refuse_rest(data)
+                break
+            if self._queued >= MAX_MSG_QUEUE_SIZE:
+                self._tail = data
+                break
+            data = self._feed_head(data, messages)
+        return messages, self._upgraded, data if self._upgraded else b""
+
+    def feed_eof(self) -> None:
+        """Take the end of what the sender sends: a body that is not whole never will be."""
+        if self._payload is not None and not self._payload.is_eof():
+            whole = f" of {self._length}" if self._left is not None else ""
+            self._fail_body(f"the sender stopped after {self._payload.total_bytes}{whole} bytes of the body")
+
+    def message_consumed(self) -> None:
+        """Make room for another request in the queue."""
+        self._queued = max(0, self._queued - 1)
+
+    def pause_reading(self) -> None:
+        """Stop feeding the body: its reader is behind."""
+        self._paused = True
+        self._inner.pause_reading()
+
+    def set_upgraded(self, value: bool) -> None:
+        """Go on with HTTP where the other protocol was declined."""
+        self._upgraded = value
+        self._inner.set_upgraded(value)
+
+    def _feed_head(self, data: bytes, messages: list[ParsedMessage]) -> bytes:
+        """Return what stands behind the head; b"" while it is not whole."""
+        known = len(self._head)
+        if known:
+            self._head += data
+            end = self._head.find(_HEAD_END, max(0, known - 3)) - known
+        else:
+            end = data.find(_HEAD_END)
+        whole = end >= -known
+        piece, rest = (data[: end + len(_HEAD_END)], data[end + len(_HEAD_END) :]) if whole else (data, b"")
+        if not self._refused_head:
+            try:
+                found, self._upgraded, _ = self._inner.feed_data(piece)
+            except HttpProcessingError:
+                self._refused_head = True
+        if self._refused_head:
+            head = bytes(self._head[: len(self._head) - len(rest)]) if known else piece
+            self._read_again(head, messages, whole=whole)
+        elif whole:
+            self._head.clear()
+            for message, payload in found:
+                self._begin(message, payload)
+                messages.append((message, payload))
+        elif not known:
+            self._head += data
+        return rest
+
+    def _read_again(self, head: bytes, messages: list[ParsedMessage], *, whole: bool) -> None:
+        try:
+            if not whole:
+                check_partial_head(head)
+                self._head = self._head or bytearray(head)
+                return
+            odd = parse_head(head)
+        except AmbiguousRequestError as error:
+            self._refuse(error, head, messages)
+            return
+        self._head.clear()
+        self._inner, self._last = self._make(), True
+        message, payload = self._inner.feed_data(odd.framing())[0][0]
+        self._begin(message, payload)
+        messages.append((_build_message(message, odd), payload))
+
+    def _begin(self, message: RawRequestMessage, payload: StreamReader) -> None:
+        self._queued += 1
+        self._last = self._last or message.should_close
+        if payload is EMPTY_PAYLOAD:
+            return
+        self._payload = payload
+        self._left, self._chunked_end = None, b""
+        if not message.chunked:
+            self._left = self._length = int(message.headers.get("Content-Length", "0"))
+
+    def _feed_body(self, data: bytes) -> bytes:
+        """Return what stands behind the body; its payload is forgotten once it is whole."""
+        self._paused = False
+        start = 0
+        while self._payload is not None:
+            end = self._body_end(data, start)
+            try:
+                self._inner.feed_data(data[start:end])
+            except HttpProcessingError:
+                self._fail_body("the chunks of the body cannot be read")
+                return b""
+            start = end
+            if self._payload.is_eof():
+                self._payload = None
+            elif self._paused or self._left == 0 or start == len(data):
+                self._tail = data[start:]
+                return b""
+        return data[start:]
+
+    def _body_end(self, data: bytes, start: int) -> int:
+        """Return up to where `data` may be fed so that nothing behind the body is."""
+        if self._left is not None:
+            end = min(len(data), start + self._left)
+            self._left -= end - start
+            return end
+        # A chunked body ends in an empty line; where one stands inside it, nothing is lost by a cut.
+        known, self._chunked_end = self._chunked_end, b""
+        if known:
+            split = (known + data[start : start + 3]).find(_HEAD_END)
+            if split >= 0:
+                return start + split + len(_HEAD_END) - len(known)
+        found = data.find(_HEAD_END, start)
+        if found >= 0:
+            return found + len(_HEAD_END)
+        self._chunked_end = (known + data[max(start, len(data) - 3) :])[-3:]
+        return len(data)
+
+    def _fail_body(self, reason: str) -> None:
+        assert self._payload is not None
+        self._closed = True
+        self._payload.set_exception(BodyReadError(reason))
+        self._payload.feed_eof()  # the rest of it is not waited for
+        self._payload = None
+
+    def _refuse(self, error: AmbiguousRequestError, head: bytes, messages: list[ParsedMessage]) -> None:
+        self._closed = True
+        self._report(error.status, error.reason, get_first_line(head))
+        messages.append((_ErrInfo(status=error.status, exc=error, message=error.reason), EMPTY_PAYLOAD))
+
+    def _refuse_rest(self, data: bytes) -> None:
+        self._closed = True
+        rest = data.lstrip(b"\r\n")  # some senders end every body with a line break
+        if rest:
+            said = "1 byte follows" if len(rest) == 1 else f"{len(rest)} bytes follow"
+            self._report(400, f"{said} the end of the last request of a connection", get_first_line(rest))
+
+
+def get_first_line(data: bytes) -> bytes:
+    """Return the first line of what was sent, without its end."""
+    return data.lstrip(b"\r\n").partition(b"\r\n")[0]
+
+
+def _build_message(message: RawRequestMessage, odd: RequestHead) -> RawRequestMessage:
+    headers: CIMultiDict[str] = CIMultiDict()
+    for name, value in odd.headers:
+        headers.add(name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape"))
+    changes: dict[str, Any] = {
+        "method": odd.method.decode("ascii"),
+        "path": odd.target.decode("utf-8", "surrogateescape"),
+        "headers": CIMultiDictProxy(headers),
+        "raw_headers": odd.headers,
+    }
+    return message._replace(**changes)

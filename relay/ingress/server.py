@@ -1,0 +1,219 @@
+"""The app the tunnel sees: webhooks, a health answer, and nothing else."""
+
+import asyncio
+import logging
+import resource
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+
+from relay.errors import StoreError
+from relay.http.responses import make_closing_response, make_response
+from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError
+from relay.ingress.receive import IngressHandler
+from relay.ingress.request_parser import RequestParser
+from relay.pipeline.responses import build_error_response, build_health_response
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 512
+EXCESS_MARGIN = 16  # connections beyond the limit that stay a moment after their 503; further ones are closed with it
+KEEPALIVE_TIMEOUT = 15.0  # seconds; in aiohttp this is also the only deadline for a request head
+LINGER_SECONDS = 1.0  # seconds that a refused body is still read
+_READ_BUFFER = 64 * 1024  # bytes of a body that are read ahead
+# What relay needs besides: the database, the dashboard, targets, handlers, the tunnel, and what is accepted at once.
+_OWN_DESCRIPTORS = 96
+_REFUSED_METHODS = frozenset({"CONNECT", "TRACE"})
+_BUSY_RESPONSE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: relay\r\nRetry-After: 5\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+)
+
+
+class _IngressProtocol(RequestHandler):
+    """Answers what is no HTTP without quoting it, and without a traceback for each."""
+
+    def __init__(self, server: "PublicServer", door: IngressHandler) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=None,  # type: ignore[arg-type]  # None switches it off, as web_server passes it on
+            keepalive_timeout=KEEPALIVE_TIMEOUT,
+            lingering_time=LINGER_SECONDS,
+        )
+        self._server = server
+        self._door = door
+        self._sender_is_done = asyncio.Event()
+        self._is_excess = False
+        self._requests = RequestParser(
+            lambda: HttpRequestParser(
+                self,
+                loop,
+                _READ_BUFFER,
+                max_line_size=MAX_LINE,
+                max_field_size=MAX_LINE,
+                max_headers=MAX_HEADERS,
+                payload_exception=RequestPayloadError,
+                auto_decompress=False,
+            ),
+            self._refused,
+        )
+        self._parser = self._requests  # type: ignore[assignment]  # it has what is called of aiohttp's parser
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection; one above the limit is told so at once."""
+        super().connection_made(transport)
+        excess = self._server.count_excess()
+        if excess > 0 and isinstance(transport, asyncio.Transport):
+            self._is_excess = True
+            self._door.count_excess_connection(excess)
+            body = build_error_response(503, "busy", "too many connections", "try again later").body
+            transport.write(_BUSY_RESPONSE % (len(body), body))
+            if excess > EXCESS_MARGIN or not _send_eof(transport):
+                transport.close()
+                return
+            # The answer may be lost with a connection that is closed before the request was read.
+            self._loop.call_later(LINGER_SECONDS, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came, unless nothing of it will be answered."""
+        if not self._is_excess:
+            super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps a connection open for what is true
+        """Answer what is under way: a sender may close its side once it has sent everything."""
+        self._sender_is_done.set()
+        self._requests.feed_eof()
+        waits = self._waiter is not None and not self._waiter.done()
+        return bool(self._messages) or not (waits or self._request_count == 0 or self._is_excess)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Stop waiting for a sender that is gone."""
+        self._sender_is_done.set()
+        super().connection_lost(exc)
+
+    async def _handle_request(self, *args: Any, **named: Any) -> tuple[web.StreamResponse, bool]:
+        response, is_reset = await super()._handle_request(*args, **named)
+        if not is_reset and not response.keep_alive:
+            await self._linger()
+        if self._sender_is_done.is_set() and not self._messages:
+            self._close = True
+        return response, is_reset
+
+    async def _linger(self) -> None:
+        """Wait for the sender to close its side: while it still sends, closing ours would take the answer from it."""
+        if self.transport is None or self._sender_is_done.is_set():
+            return
+        if not _send_eof(self.transport):
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self._sender_is_done.wait()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it quotes the offending bytes
+    ) -> web.StreamResponse:
+        """Refuse what the parser could not read; counted, never quoted."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was under way already")
+        if not isinstance(exc, AmbiguousRequestError):
+            self._refused(status, f"not a request that can be read ({type(exc).__name__})", b"")
+        return make_closing_response(build_error_response(status, "bad_request", "the request cannot be read"))
+
+    def _refused(self, status: int, reason: str, line: bytes) -> None:
+        peer = self.transport.get_extra_info("peername") if self.transport else None
+        self._door.record_unread(status, reason, line, str(peer[0]) if peer else "")
+
+
+def _send_eof(transport: asyncio.Transport) -> bool:
+    """Tell the other side that nothing more comes; False where it is gone or reads too slowly to be told now."""
+    if transport.is_closing() or transport.get_write_buffer_size():
+        return False
+    try:
+        transport.write_eof()
+    except OSError:
+        return False
+    return True
+
+
+class PublicServer(web.Server):
+    """The server behind the ingress port.
+
+    It has no routes: a catch-all route would lose paths that decode to a newline, and every request
+    is captured the same way.
+    """
+
+    def __init__(self, door: IngressHandler) -> None:
+        super().__init__(self._handle)
+        self._door = door
+        self._most = max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+    def __call__(self) -> _IngressProtocol:
+        """Return what speaks with one connection."""
+        return _IngressProtocol(self, self._door)
+
+    def count_excess(self) -> int:
+        """Return by how many connections the limit is exceeded; negative while there is room."""
+        return len(self._connections) - self._most
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await _answer_request(request, self._door)
+
+
+def max_connections(descriptors: int) -> int:
+    """Return how many connections are taken at once where the process may open so many descriptors."""
+    if descriptors == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    spare = min(_OWN_DESCRIPTORS, descriptors // 2)
+    return max(1, min(MAX_CONNECTIONS, descriptors - spare - EXCESS_MARGIN))
+
+
+async def _answer_request(request: web.BaseRequest, door: IngressHandler) -> web.StreamResponse:
+    refused = _find_malformation(request)
+    if refused is not None:
+        status, code, message = refused
+        line = f"{request.method} {request.raw_path}".encode("utf-8", "surrogateescape")
+        door.record_unread(status, message, line, request.remote or "")
+        return make_closing_response(build_error_response(status, code, message))
+    try:
+        path = request.raw_path.partition("?")[0]
+        if path == "/webhooks/health" and request.method in ("GET", "HEAD"):
+            return make_response(build_health_response(door.sources, door.now(), keeps=door.live.outage is None))
+        return await door.receive(request)
+    except StoreError as error:
+        door.count_unkept(error)
+        return make_closing_response(
+            build_error_response(503, "not_kept", "the event could not be kept", "try again"), {"Retry-After": "5"}
+        )
+    except (ConnectionError, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("a webhook could not be taken in")
+        return make_closing_response(
+            build_error_response(500, "internal", "relay failed on this request", "its log says why")
+        )
+
+
+def _find_malformation(request: web.BaseRequest) -> tuple[int, str, str] | None:
+    """Return status, code and message for a request that can be read and is not taken."""
+    version, headers = request.version, request.headers
+    if version not in (HttpVersion11, HttpVersion10):
+        return 505, "http_version", "only HTTP/1.0 and HTTP/1.1 are spoken here"
+    if request.method in _REFUSED_METHODS or request.raw_path == "*":
+        return 405, "method_not_allowed", "this method is not served"
+    if version == HttpVersion11:
+        if len(headers.getall("Host", ())) != 1:
+            return 400, "bad_request", "a request has exactly one Host"
+    elif "chunked" in headers.get("Transfer-Encoding", "").lower():
+        return 400, "bad_request", "HTTP/1.0 has no chunks"
+    if headers.get("Expect", "100-continue").lower() != "100-continue":
+        return 417, "expectation_failed", "only 100-continue can be expected"
+    return None

@@ -1,1 +1,0 @@
-"""The room mail/: composing a mail, sending it, keeping it."""

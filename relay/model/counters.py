@@ -1,0 +1,65 @@
+"""What is counted: how often something happened in a minute, and how long it took."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+# Upper bounds of the buckets in seconds; the last bucket has none. Close enough together that a quantile is
+# right to about a quarter of itself.
+BUCKET_BOUNDS = (
+    0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75,
+    1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0,
+)  # fmt: skip
+TYPED_ADDRESS = "(an address)"  # what all addresses typed in are counted as: there is no end to them
+
+
+class CounterLabel(NamedTuple):
+    """What is counted together: see the migration for what each kind puts where."""
+
+    minute: int
+    kind: str
+    source: str
+    name: str = ""
+    result: str = ""
+    reason: str = ""
+    bucket: int = 0
+
+
+class CounterValue(NamedTuple):
+    """How often, and how many seconds in all."""
+
+    label: CounterLabel
+    number: int
+    took: float = 0.0
+
+
+def find_bucket(seconds: float) -> int:
+    """Return the place of a duration among the buckets."""
+    return bisect_left(BUCKET_BOUNDS, seconds)
+
+
+def compute_quantile(buckets: Mapping[int, int], share: float) -> float | None:
+    """Return the duration in seconds below which `share` of what was counted lies; None where nothing was.
+
+    Inside a bucket durations are taken to lie evenly; beyond the last bound, at that bound.
+    """
+    total = sum(buckets.values())
+    if not total:
+        return None
+    wanted, passed = share * total, 0
+    for place in sorted(buckets):
+        count = buckets[place]
+        if count and passed + count >= wanted:
+            low = BUCKET_BOUNDS[place - 1] if place else 0.0
+            high = BUCKET_BOUNDS[place] if place < len(BUCKET_BOUNDS) else BUCKET_BOUNDS[-1]
+            return low + (high - low) * (wanted - passed) / count
+        passed += count
+    return BUCKET_BOUNDS[-1]
+
+
+def count_buckets(tallies: Iterable[CounterValue]) -> dict[int, int]:
+    """Return how many lie in each bucket."""
+    found: dict[int, int] = {}
+    for tally in tallies:
+        found[tally.label.bucket] = found.get(tally.label.bucket, 0) + tally.number
+    return found

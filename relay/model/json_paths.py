@@ -1,0 +1,251 @@
+"""One value of a JSON text replaced or added, while every other byte stays as it was."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from json import dumps
+
+from relay.model.parsing import parse_json
+
+Key = str | int  # a text names a member or, in digits, a position; a number is a position of a list
+Render = Callable[[bytes | None], bytes]
+
+_BOM = b"\xef\xbb\xbf"
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_SCALAR = re.compile(rb"[^ \t\r\n,\]}]+")
+_TOKEN = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+
+
+class PathError(ValueError):
+    """A path leads nowhere: what stands at `key` has no such place."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(str(key))
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """The bytes from `start` to `end` give way to `new`."""
+
+    start: int
+    end: int
+    new: bytes
+
+    def apply(self, data: bytes) -> bytes:
+        """Return the data with the splice made."""
+        return data[: self.start] + self.new + data[self.end :]
+
+
+@dataclass(frozen=True, slots=True)
+class _JsonItem:
+    """A member of an object or an element of a list: where it starts, and where its value does and ends.
+
+    `key_end` is where a member's key ends; an element has none.
+    """
+
+    start: int
+    key_end: int
+    value: int
+    end: int
+    key: str = ""
+
+
+def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
+    """Return what sets the value at `keys`; `render(old)` gives its JSON, with None where nothing was.
+
+    The last of equal keys counts, as parsers read them. A new member or element is written in the style
+    around it; missing objects on the way are made, and null counts as missing. Raises PayloadError for
+    what is not JSON, PathError for a path that leads nowhere.
+    """
+    parse_json(data)
+    start = _skip_space(data, len(_BOM) if data.startswith(_BOM) else 0)
+    root = start
+    end = _find_end(data, start)
+    for place, key in enumerate(keys):
+        opening = data[start : start + 1]
+        if opening == b"{" and isinstance(key, str):
+            items = list(_iterate_members(data, start))
+            item = next((one for one in reversed(items) if one.key == key), None)
+            if item is None:
+                new = _Nested(data, root).write(keys[place + 1 :], render)
+                return _splice_new(data, (start, end), items, (root, key), new)
+        elif opening == b"[" and (position := _parse_position(key)) is not None:
+            items = list(_iterate_elements(data, start))
+            item = items[position] if position < len(items) else None
+            if position > len(items):
+                raise PathError(key)
+            if item is None:
+                new = _Nested(data, root).write(keys[place + 1 :], render)
+                return _splice_new(data, (start, end), items, (root, None), new)
+        elif data[start:end] == b"null":
+            return Splice(start, end, _Nested(data, root).write(keys[place:], render))
+        else:
+            raise PathError(key)
+        start, end = item.value, item.end
+    return Splice(start, end, render(data[start:end]))
+
+
+def write_text(text: str, data: bytes) -> bytes:
+    """Return a text as JSON writes it, with escapes beyond ASCII where `data` has them too."""
+    escapes = data.isascii() and b"\\u" in data
+    try:
+        return dumps(text, ensure_ascii=escapes).encode()
+    except UnicodeEncodeError:
+        return dumps(text).encode()
+
+
+class _Nested:
+    """Writes a value with the objects and lists around it that are missing."""
+
+    def __init__(self, data: bytes, root: int) -> None:
+        self._data = data
+        self._colon = _find_colon(data, root)
+
+    def write(self, keys: Sequence[Key], render: Render) -> bytes:
+        """Return the value below `keys`. Raises PathError for a position that a new list has not."""
+        made = render(None)
+        for key in reversed(keys):
+            if isinstance(key, int):
+                if key != 0:
+                    raise PathError(key)
+                made = b"[" + made + b"]"
+            else:
+                made = b"{" + write_text(key, self._data) + self._colon + made + b"}"
+        return made
+
+
+def _splice_new(
+    data: bytes, span: tuple[int, int], items: list[_JsonItem], named: tuple[int, str | None], new: bytes
+) -> Splice:
+    """Return what adds a member (or an element, where it has no name) at the end of a container."""
+    root, key = named
+    start, end = span
+    if key is not None:
+        colon = data[items[-1].key_end : items[-1].value] if items else _find_colon(data, root)
+        new = write_text(key, data) + colon + new
+    if items:
+        last = items[-1]
+        if len(items) > 1:
+            between = data[items[-2].end : last.start]
+        else:
+            lead = data[start + 1 : last.start]
+            spaced = b" " if _find_colon(data, root).endswith(b" ") else b""
+            between = b"," + (lead if b"\n" in lead else spaced)
+        return Splice(last.end, last.end, between + new)
+    if (indent := _find_indent(data, root)) is not None and start != root:
+        line = data[data.rfind(b"\n", 0, start) + 1 : start]
+        outer = line[: len(line) - len(line.lstrip(b" \t"))]
+        newline = b"\r\n" if b"\r\n" in data else b"\n"
+        new = newline + outer + indent + new + newline + outer
+        return Splice(start + 1, end - 1, new)
+    inner = data[start + 1 : end - 1]
+    return Splice(start + 1, end - 1, inner + new + inner)
+
+
+def _find_colon(data: bytes, root: int) -> bytes:
+    """Return what stands between key and value of the first member there is; `:` where there is none."""
+    while data[root : root + 1] in (b"{", b"["):
+        walk = _iterate_members if data[root : root + 1] == b"{" else _iterate_elements
+        item = next(walk(data, root), None)
+        if item is None:
+            break
+        if item.key_end > item.start:
+            return data[item.key_end : item.value]
+        root = item.value
+    return b":"
+
+
+def _find_indent(data: bytes, root: int) -> bytes | None:
+    """Return how far members are indented below the root; None where they stand in one line."""
+    if data[root : root + 1] not in (b"{", b"["):
+        return None
+    lead = _SPACE.match(data, root + 1)
+    space = lead.group() if lead else b""
+    return space.rpartition(b"\n")[2] if b"\n" in space else None
+
+
+def _parse_position(key: Key) -> int | None:
+    if isinstance(key, int):
+        return key
+    return int(key) if key.isascii() and key.isdigit() and len(key) < 10 else None
+
+
+def _iterate_members(data: bytes, start: int) -> Iterator[_JsonItem]:
+    at = _skip_space(data, start + 1)
+    while data[at : at + 1] == b'"':
+        key_end = _find_end(data, at)
+        value = _skip_space(data, _skip_space(data, key_end) + 1)
+        end = _find_end(data, value)
+        key = str(parse_json(data[at:key_end]))
+        yield _JsonItem(at, key_end, value, end, key)
+        at = _skip_space(data, _skip_space(data, end) + 1)
+
+
+def _iterate_elements(data: bytes, start: int) -> Iterator[_JsonItem]:
+    at = _skip_space(data, start + 1)
+    while data[at : at + 1] not in (b"]", b""):
+        end = _find_end(data, at)
+        yield _JsonItem(at, at, at, end)
+        at = _skip_space(data, end)
+        if data[at : at + 1] == b"]":
+            return
+        at = _skip_space(data, at + 1)
+
+
+def _find_end(data: bytes, at: int) -> int:
+    """Return where the value that starts at `at` ends. The data is known to be JSON."""
+    opening = data[at : at + 1]
+    if opening not in (b"{", b"["):
+        match = (_STRING if opening == b'"' else _SCALAR).match(data, at)
+        return match.end() if match else at
+    depth = 0
+    for token in _TOKEN.finditer(data, at):
+        match token.group()[:1]:
+            case b"{" | b"[":
+                depth += 1
+            case b"}" | b"]":
+                depth -= 1
+                if depth == 0:
+                    return token.end()
+    return len(data)
+
+
+def _skip_space(data: bytes, at: int) -> int:
+    match = _SPACE.match(data, at)
+    return match.end() if match else at
+
+
+_NAME = re.compile(r"[A-Za-z_$][\w$-]*")
+
+
+def format_pointer(keys: Iterable[str | int]) -> str:
+    """Return the JSON Pointer (RFC 6901) that leads along `keys`; "" for the whole body."""
+    pointer = ""
+    for key in keys:
+        pointer = append_to_pointer(pointer, str(key))
+    return pointer
+
+
+def format_dotted_path(pointer: str) -> str:
+    """Return the path people know for a JSON Pointer: `/data/items/0` is `data.items[0]`."""
+    path = ""
+    for part in pointer.split("/")[1:]:
+        path = append_to_path(path, part.replace("~1", "/").replace("~0", "~"), listed=part.isdigit())
+    return path
+
+
+def append_to_path(path: str, key: str, *, listed: bool) -> str:
+    """Return the path of a member below `path`."""
+    if listed:
+        return f"{path}[{key}]"
+    if not _NAME.fullmatch(key):
+        return f"{path}[{json.dumps(key)}]"
+    return f"{path}.{key}" if path else key
+
+
+def append_to_pointer(pointer: str, key: str) -> str:
+    """Return the JSON Pointer of a member below `pointer`."""
+    return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"

@@ -1,0 +1,194 @@
+"""What relay thinks of a request: is it genuine, what is it, and what becomes of it. Pure: nothing is kept or sent."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from relay.model.delivery import matches_any_type
+from relay.model.event import (
+    Capture,
+    Check,
+    Event,
+    EventOutcome,
+    NewEvent,
+    SignatureScheme,
+    Source,
+    Verdict,
+    Verification,
+    VerifyMode,
+)
+from relay.model.message import MessageTracking
+from relay.model.payload import Payload
+from relay.model.request_items import Split
+from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
+from relay.providers.catalogue import recognise_provider
+from relay.providers.sender_urls import set_sender_url
+
+LOCKED = "vault_locked"
+_TYPE_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Classification:
+    outcome: EventOutcome
+    status: int
+    reason: str
+
+
+def verify(source: Source, capture: Capture, urls: tuple[str, ...], now: datetime) -> tuple[Capture, Verification]:
+    """Judge the signature for each of `urls`, which the sender may have signed; pure.
+
+    The capture comes back at the URL whose signature fits, else at the first. While a secret of the source is
+    in the locked vault, only what verifies with another one is believed; nothing is refused, for that secret
+    may be the one that fits.
+    """
+    capture = set_sender_url(capture, urls)
+    judged = _verify_urls(source, capture, urls[1:], now)
+    if not source.locked_secrets or judged[1].verdict in (Verdict.VERIFIED, Verdict.UNSIGNED):
+        return judged
+    if source.verify is VerifyMode.OFF:
+        return judged
+    named = ", ".join(source.locked_secrets)
+    check = Check(name="Secret", passed=None, detail=f"{named}: the vault is locked", result="Locked")
+    return capture, Verification(verdict=Verdict.UNCHECKED, reason=LOCKED, checks=(check,))
+
+
+def _verify_urls(
+    source: Source, capture: Capture, others: tuple[str, ...], now: datetime
+) -> tuple[Capture, Verification]:
+    if source.verify is VerifyMode.OFF:
+        return capture, Verification(verdict=Verdict.UNCHECKED, reason="verification_off")
+    if source.scheme is None:
+        if source.configured:
+            return capture, Verification(verdict=Verdict.UNSIGNED, reason="no_signature_expected")
+        return capture, Verification(verdict=Verdict.UNCHECKED, reason="no_source")
+    judged = capture, Verification(verdict=Verdict.UNCHECKED, reason="secret_missing")
+    if source.secrets:
+        judged = _verify_with_secrets(source.scheme, source.secrets, capture, others, now)
+    if source.local is None or judged[1].verdict is Verdict.VERIFIED:
+        return judged
+    # What relay did not sign is told of as if relay had no key: the provider's is what counts then.
+    own = _verify_with_secrets(source.local.scheme, (source.local.secret,), capture, others, now)
+    return own if own[1].verdict is Verdict.VERIFIED else judged
+
+
+def _verify_with_secrets(
+    scheme: SignatureScheme, secrets: tuple[Secret, ...], capture: Capture, others: tuple[str, ...], now: datetime
+) -> tuple[Capture, Verification]:
+    first = scheme.verify(secrets, capture, now)
+    if first.verdict is Verdict.INVALID:
+        for url in others:
+            elsewhere = capture.called_at(url)
+            verification = scheme.verify(secrets, elsewhere, now)
+            if verification.verdict is Verdict.VERIFIED:
+                return elsewhere, verification
+    return capture, first
+
+
+def adopt_recognised_provider(source: Source, capture: Capture) -> Source:
+    """Return a source that is not configured with the picks and the answer of the provider its headers name; pure.
+
+    What it sends is named like that provider's events and stays unchecked.
+    """
+    provider = None if source.configured or source.scheme is not None else recognise_provider(capture)
+    if provider is None:
+        return source
+    return replace(
+        source,
+        provider=provider.name,
+        event_type=provider.event_type,
+        items=provider.items,
+        idempotency_key=provider.idempotency_key,
+        summary=provider.summary,
+        answer=provider.default_answer,
+    )
+
+
+def classify_event(source: Source, capture: Capture, verification: Verification, *, sample: bool) -> NewEvent:
+    """Name what arrived and decide what becomes of it; pure."""
+    payload = capture.payload
+    events = _split_items(source, capture, payload)
+    key = source.idempotency_key(capture, payload) if source.idempotency_key else None
+    summary = source.summary(capture, payload) if source.summary else None
+    judgement = _classify(source, verification, events.types)
+    return NewEvent(
+        capture=capture,
+        provider=source.provider,
+        type=events.types[0],
+        idempotency_key=escape_unprintable(key, _TYPE_LENGTH) if key else None,
+        claims_key=verification.trusted
+        and verification.reason != LOCKED
+        and judgement.outcome is not EventOutcome.REJECTED,
+        deliver_duplicates=source.deliver_duplicates,
+        outcome=judgement.outcome,
+        verification=verification,
+        reason=judgement.reason,
+        status=judgement.status,
+        sample=sample,
+        summary=escape_unprintable(summary or "", _TYPE_LENGTH),
+        events=events,
+    )
+
+
+def _split_items(source: Source, capture: Capture, payload: Payload) -> Split:
+    """Return the events in a request, each with its type: that of the request, were it alone in there."""
+
+    def named(payload: Payload) -> str:
+        type_ = source.event_type(capture, payload) if source.event_type else None
+        return escape_unprintable(type_ or "unknown", _TYPE_LENGTH)
+
+    split = source.items.split(payload) if source.items else Split(payload)
+    return split.typed(tuple([named(split.only((place,))) for place in range(len(split))]))
+
+
+def _classify(source: Source, verification: Verification, types: tuple[str, ...]) -> _Classification:
+    if not verification.trusted and source.verify is VerifyMode.ENFORCE:
+        return _Classification(outcome=EventOutcome.REJECTED, status=401, reason=verification.reason)
+    if not matches_any_type(types, source.events):
+        # One that waits for the vault says so: once it is open, it may turn out to be a forgery.
+        reason = LOCKED if verification.reason == LOCKED else "event_not_listed"
+        return _Classification(outcome=EventOutcome.IGNORED, status=source.answer.status, reason=reason)
+    return _Classification(outcome=EventOutcome.ACCEPTED, status=source.answer.status, reason=verification.reason)
+
+
+def classify_again(source: Source, event: Event, verification: Verification) -> NewEvent:
+    """Return what becomes of a stored event that could not be checked when it came; pure.
+
+    Its names stay, and so does the answer it got. It claims its key only if it verifies.
+    """
+    row = event.row
+    judgement = _classify(source, verification, row.types)
+    return NewEvent(
+        capture=event.capture,
+        provider=row.provider,
+        type=row.type,
+        idempotency_key=row.idempotency_key,
+        claims_key=verification.verdict is Verdict.VERIFIED and judgement.outcome is not EventOutcome.REJECTED,
+        deliver_duplicates=source.deliver_duplicates,
+        outcome=judgement.outcome,
+        verification=verification,
+        reason=judgement.reason,
+        status=row.status,
+        sample=row.sample,
+        summary=row.summary,
+        events=event.split,
+    )
+
+
+def attach_status_reports(event: NewEvent, source: Source) -> NewEvent:
+    """Return the event with what it tells of messages; as it is where it tells nothing, or may not act; pure.
+
+    It acts where it was accepted and nothing speaks against its sender. `source` must be the one that
+    is configured for the path, never one that a request's own headers suggested.
+    """
+    if source.statuses is None or event.outcome is not EventOutcome.ACCEPTED or not _may_act(event.verification):
+        return event
+    reports = source.statuses(event.capture, event.capture.payload)
+    # Nobody waits for an answer to what was recovered.
+    matching = replace(source.matching, unknown=200) if event.recovered else source.matching
+    return replace(event, tracked=MessageTracking(reports=reports, matching=matching)) if reports else event
+
+
+def _may_act(verification: Verification) -> bool:
+    # While the vault is locked nobody can tell; what verifies then is followed later.
+    return verification.trusted and verification.reason != "vault_locked"

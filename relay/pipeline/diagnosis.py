@@ -1,0 +1,122 @@
+"""An event before the doctor: what today's configuration knows is gathered, and examined beside the loop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from relay.clock import Clock
+from relay.model.admission import Problem
+from relay.model.event import Capture, Event, EventOutcome, Source, Verdict, Verification
+from relay.model.search import Query, Term
+from relay.model.secret import Secret
+from relay.pipeline.classify import verify
+from relay.pipeline.source_table import WEBHOOK_PREFIX, SourceRegistry
+from relay.pipeline.validate import find_problems
+from relay.providers.catalogue import find_provider, recognise_provider
+from relay.providers.challenge_answers import answer_challenge
+from relay.providers.challenges import CHALLENGES, find_offered_secret
+from relay.providers.doctor import Diagnosis, KnownSecret, SignatureCase, diagnose
+from relay.services.state import RuntimeState
+from relay.store import Store
+
+_MAX_RECENT = 5  # earlier events whose bodies are tried
+_MAX_RECENT_SIZE = 1_000_000  # bytes past which an earlier body is not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureDoctor:
+    """Examines stored events with the secrets and sources there are now.
+
+    `urls(source, capture)` gives the addresses the sender may have signed, `spare()` secrets of the
+    environment and the open vault that no source need check with.
+    """
+
+    store: Store
+    table: SourceRegistry
+    live: RuntimeState
+    ingress_url: str
+    clock: Clock
+    urls: Callable[[Source, Capture], tuple[str, ...]]
+    spare: Callable[[], tuple[Secret, ...]]
+
+    async def __call__(self, event: Event) -> Diagnosis:
+        """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
+        source = self.table.named(event.row.source) or _make_removed_source(event)
+        urls = self.urls(source, event.capture)
+        capture, verification = self._judge(source, event.capture, urls)
+        if event.row.recovered and verification.verdict is not Verdict.VERIFIED:
+            # Its API gave no signed bytes: whatever a signature says of these is no news.
+            verification = event.verification
+        case = SignatureCase(
+            capture=capture,
+            source=source,
+            reason=event.row.reason,
+            sender=find_provider(event.row.provider) or recognise_provider(capture),
+            others=(*await self._load_handshake_secrets(source), *self._others(source)),
+            urls=urls,
+            base=self.live.public_url or self.ingress_url,
+            recent=await self._load_recent_bodies(event) if verification.verdict is Verdict.INVALID else (),
+        )
+        # Hundreds of signatures may be made: a second that the loop must not lose.
+        # Its limit counts work, not seconds: on a busy computer it would find less.
+        return await asyncio.to_thread(diagnose, case, verification, time.thread_time)
+
+    def _judge(self, source: Source, capture: Capture, urls: tuple[str, ...]) -> tuple[Capture, Verification]:
+        capture, verification = verify(source, capture, urls, capture.received_at)
+        handshake = answer_challenge(source, capture, verification, capture.received_at)
+        return capture, handshake.verification if handshake else verification
+
+    def _others(self, source: Source) -> Iterator[KnownSecret]:
+        named = [item for item in self.table.configured if item.name != source.name]
+        known = [KnownSecret(secret=secret, source=item.name) for item in named for secret in item.secrets]
+        # Of two sources with one provider it is easiest to take one secret for the other.
+        alike = {item.name for item in named if item.provider == source.provider}
+        yield from sorted(known, key=lambda item: item.source not in alike)
+        yield from (KnownSecret(secret=secret) for secret in self.spare())
+
+    async def _load_handshake_secrets(self, source: Source) -> tuple[KnownSecret, ...]:
+        """Return the secrets that handshakes of the source brought, newest first, kept nowhere but in them."""
+        if source.provider not in CHALLENGES:
+            return ()
+        found: list[KnownSecret] = []
+        page = await self.store.events.page(
+            _build_query(("source", source.name), ("is", "handshake")), limit=_MAX_RECENT
+        )
+        for row in page.rows:
+            event = await self.store.events.get(row.id)
+            offered = find_offered_secret(source.provider, event.capture)
+            if offered:
+                found.append(KnownSecret(secret=Secret(f"handshake {row.id}", offered)))
+        return tuple(found)
+
+    async def _load_recent_bodies(self, event: Event) -> tuple[tuple[int, bytes], ...]:
+        search = _build_query(("source", event.row.source))
+        page = await self.store.events.page(search, limit=_MAX_RECENT, before=event.id)
+        small = [row.id for row in page.rows if row.size <= _MAX_RECENT_SIZE]
+        return tuple([(id_, (await self.store.events.get(id_)).capture.body) for id_ in small])
+
+
+def needs_diagnosis(event: Event) -> bool:
+    """Say whether there is something to explain: what verified, or need not, explains itself."""
+    if event.row.reason in ("handshake", "loop", "recovered"):
+        return event.row.reason == "handshake"
+    refused = event.row.outcome is EventOutcome.REJECTED
+    return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (refused and event.row.type == "handshake")
+
+
+async def find_rule_problems(event: Event, source: Source | None) -> tuple[Problem, ...]:
+    """Return what the rules of an event's source, as they are today, have against it."""
+    # A large body takes its time, and nobody else should have to wait for it.
+    return await asyncio.to_thread(find_problems, source, event.capture) if source else ()
+
+
+def _build_query(*filters: tuple[str, str]) -> Query:
+    terms = tuple(Term(text=f"{key}:{value}", key=key, value=value) for key, value in filters)
+    return Query(text=" ".join(term.text for term in terms), terms=terms)
+
+
+def _make_removed_source(event: Event) -> Source:
+    name = event.row.source
+    source = Source(name=name, provider="unknown", path=WEBHOOK_PREFIX + name, title=name, configured=False)
+    return replace(source, path=event.row.path)

@@ -1,0 +1,139 @@
+"""The gate before a request is read: may this address come, and not too fast."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from relay.clock import Clock
+from relay.model.admission import Network, Rate
+from relay.model.event import Source
+from relay.model.text import escape_unprintable
+
+# What floating point loses over a year of requests: who waits as long as was asked for, gets in.
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitRefusal:
+    """Why a request is not even read. `detail` is for the dashboard, `retry_after` in whole seconds."""
+
+    status: int
+    code: str
+    message: str
+    hint: str
+    detail: str
+    retry_after: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Return what the answer says beside its body."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+@dataclass(slots=True)
+class TokenBucket:
+    """Tokens left at a moment, one for each request; they fill up again as time goes by."""
+
+    tokens: float
+    at: float
+
+    def take(self, rate: Rate, now: float) -> float:
+        """Take a token and return 0.0, or leave them and return in how many seconds there is one."""
+        each = 60.0 / rate.per_minute
+        self.tokens = min(float(rate.burst), self.tokens + (now - self.at) / each)
+        self.at = now
+        if self.tokens >= 1.0 - _TOLERANCE:
+            self.tokens -= 1.0
+            return 0.0
+        return (1.0 - self.tokens) * each
+
+
+class RequestLimits:
+    """Keeps a bucket for each source that has a rate, so its memory is as large as relay.toml."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._buckets: dict[str, TokenBucket] = {}
+
+    def refuse(self, source: Source, caller: str) -> LimitRefusal | None:
+        """Return why a request is turned away, None where it may come in.
+
+        Addresses are looked at first: who may not come uses up nobody's rate.
+        """
+        rules = source.admission
+        if rules.networks and not is_address_allowed(caller, rules.networks):
+            return LimitRefusal(
+                status=403,
+                code="address_not_allowed",
+                message="this address is not allowed",
+                hint="allow_ips of the source lists those that are",
+                detail=f"{escape_unprintable(caller, 60)} is not in allow_ips",
+            )
+        wait = self._wait(source.name, rules.rate) if rules.rate else 0.0
+        if rules.rate is None or not wait:
+            return None
+        seconds = max(1, math.ceil(wait - _TOLERANCE))
+        return LimitRefusal(
+            status=429,
+            code="too_fast",
+            message="too many requests",
+            hint=f"try again in {seconds} s",
+            detail=f"faster than {rules.rate.per_minute} a minute, {rules.rate.burst} at once",
+            retry_after=seconds,
+        )
+
+    def _wait(self, name: str, rate: Rate) -> float:
+        now = self._clock.monotonic()
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = TokenBucket(float(rate.burst), now)
+        return bucket.take(rate, now)
+
+
+UNKNOWN = "unknown"
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
+
+
+def is_loopback(peer: str) -> bool:
+    """Say whether the other end of a connection is this computer, where a tunnel's agent runs."""
+    if peer in _LOOPBACK:
+        return True
+    address = _parse_address(peer)
+    return address is not None and address.is_loopback
+
+
+def forwarded_for(values: Iterable[str]) -> str:
+    """Return the address that the last hop wrote into `X-Forwarded-For`, UNKNOWN where it is none.
+
+    `values` are those of every header of that name, in order. Only the right-most entry counts: it is
+    the tunnel's own word, and what stands before it is the caller's.
+    """
+    last = ",".join(values).rpartition(",")[2].strip(" \t")
+    address = _parse_address(last) or _parse_address(_without_port(last))
+    return UNKNOWN if address is None else str(address)
+
+
+def is_address_allowed(caller: str, networks: tuple[Network, ...]) -> bool:
+    """Say whether an address lies in one of the networks; what is no address lies in none."""
+    address = _parse_address(caller)
+    return address is not None and any(address in network for network in networks)
+
+
+@lru_cache(maxsize=1024)
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    # Sockets that serve both families give IPv4 callers as ::ffff:192.0.2.1.
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def _without_port(text: str) -> str:
+    if text.startswith("["):
+        inside, closed, port = text[1:].partition("]")
+        return inside if closed and (not port or port.startswith(":")) else text
+    host, _, port = text.partition(":")
+    return host if port.isascii() and port.isdigit() else text

@@ -1,0 +1,100 @@
+"""A body held against a Pydantic model of the user's own, which may raise whatever it likes."""
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from relay.model.admission import Problem
+from relay.model.json_paths import format_pointer
+from relay.model.text import is_sensitive
+from relay.pipeline.validate import limit_problems, make_problem
+
+log = logging.getLogger(__name__)
+
+# "Input should be a valid integer" goes on where the field's name ends: "should be a valid integer".
+_SUBJECT = re.compile(r"(?:[A-Z]\w*|JSON \w+) (?=should |must )")
+_RAISED = re.compile(r"(?:Value error|Assertion failed), ")
+_SENSITIVE = frozenset({"literal_error", "enum", "union_tag_invalid"})
+
+_MISSING = object()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PydanticSchema:
+    """What validates a body, and how relay.toml names the class, such as `models:WebhookPayload`."""
+
+    name: str
+    adapter: TypeAdapter[Any]
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """Return nothing: a model checks whatever it names."""
+        return ()
+
+    def problems(self, value: object, text: str | None) -> tuple[Problem, ...]:
+        """Return everything wrong with a body; never raises."""
+        try:
+            if text is None:
+                self.adapter.validate_python(value)
+            else:
+                # As JSON, so that a strict model takes a time as text, which is how JSON has it.
+                self.adapter.validate_json(text)
+        except ValidationError as error:
+            return limit_problems(_describe_problem(error, value))
+        except Exception as error:  # noqa: BLE001 - code of the user's own may raise anything, and a sender must be answered
+            kind = type(error).__name__
+            log.warning("the model %s raised %s%s", self.name, kind, _describe_raise_location(error))
+            return (Problem(rule="schema", message=f"could not be judged: the model raised {kind}"),)
+        return ()
+
+
+def _describe_problem(error: ValidationError, value: object) -> Iterator[Problem]:
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        keys = tuple(_field_keys(detail, value))
+        yield make_problem("schema", format_pointer(keys), _error_message(detail, str(keys[-1]) if keys else ""))
+
+
+def _field_keys(detail: ErrorDetails, value: object) -> Iterator[str | int]:
+    """Return the way to a field; of a union, the names of its branches stand in between and are left out."""
+    last = len(detail["loc"]) - 1
+    for place, part in enumerate(detail["loc"]):
+        member = _get_member(value, part)
+        if member is not _MISSING:
+            value = member
+        elif not (place == last and detail["type"] == "missing"):
+            continue
+        yield part
+
+
+def _get_member(value: object, part: str | int) -> object:
+    if isinstance(value, dict):
+        return value.get(part, _MISSING)
+    if isinstance(value, list) and isinstance(part, int) and part < len(value):
+        return value[part]
+    return _MISSING
+
+
+def _error_message(detail: ErrorDetails, name: str) -> str:
+    kind, said = detail["type"], detail["msg"]
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        return "is not allowed here"
+    if kind in _SENSITIVE and is_sensitive(name):
+        return "is not what the model asks for"
+    if kind == "union_tag_invalid":
+        return "names no alternative that the model knows"
+    short = _SUBJECT.sub("", said, count=1) if _SUBJECT.match(said) else ""
+    return short or f"is not accepted: {_RAISED.sub('', said, count=1)}"
+
+
+def _describe_raise_location(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" in line {trace.tb_lineno}" if trace is not None else ""

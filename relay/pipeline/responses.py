@@ -1,0 +1,117 @@
+"""What a sender is told: the source's answer, a refusal, and nothing that would help a forger."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from relay.model.admission import Answer, Problem
+from relay.model.event import EventOutcome, Headers, NewEvent, Source
+from relay.model.secret import Secret
+from relay.providers.generic_challenges import ChallengeReply
+
+_JSON = "application/json"
+_MOST_PROBLEMS = 10  # problems named in the message; the list has them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderResponse:
+    """What the sender gets: status, body, content type and further headers.
+
+    `offered` is a secret that the sender gave relay in a handshake.
+    """
+
+    status: int
+    body: bytes
+    content_type: str = _JSON
+    event_id: int | None = None
+    headers: Headers = ()
+    offered: Secret | None = None
+
+
+def build_response(configured: Answer, status: int, id_: int | None, outcome: EventOutcome) -> SenderResponse:
+    """Return what an event's sender gets; `id_` is None where none is stored."""
+    if outcome is EventOutcome.REJECTED:
+        return build_rejection(status, id_)
+    if configured.body is not None:
+        return SenderResponse(
+            status=status, body=configured.body.encode(), content_type=configured.content_type, event_id=id_
+        )
+    # Written by hand: this is the hot path and json.dumps costs ten times as much.
+    number = b"null" if id_ is None else b"%d" % id_
+    body = b'{"success": true, "event": %s, "outcome": "%s"}' % (number, outcome.value.encode())
+    return SenderResponse(status=status, body=body, event_id=id_)
+
+
+def build_rejection(status: int, id_: int | None = None) -> SenderResponse:
+    """Return what the sender of a rejected event gets; `id_` is None where none is stored."""
+    # A refused sender learns nothing that would help a forger. Inside an app nothing is stored and there is
+    # no dashboard: its log has the reason.
+    hint = "the log of the app says why" if id_ is None else "the dashboard of relay says why"
+    if status == 401:
+        refused = build_error_response(401, "signature_not_valid", "signature not valid", hint)
+    else:
+        refused = build_error_response(status, "not_acceptable", "the request was not accepted", hint)
+    return replace(refused, event_id=id_)
+
+
+def build_validation_response(event: NewEvent, id_: int | None = None) -> SenderResponse:
+    """Return what the sender of an event that breaks its source's rules gets: every field, and why.
+
+    Who could not show to be genuine is not told, although its source let it in; nor is anybody while the
+    vault is locked, when nobody can show it.
+    """
+    if not event.verification.trusted or event.verification.reason == "vault_locked":
+        return build_rejection(event.status, id_)
+    told = "; ".join(one.sentence for one in event.problems[:_MOST_PROBLEMS])
+    more = f"; and {len(event.problems) - _MOST_PROBLEMS} more" if len(event.problems) > _MOST_PROBLEMS else ""
+    what = "the body does not fit the schema" if event.reason == "schema" else "the request was not accepted"
+    error: dict[str, object] = {
+        "code": event.reason,
+        "message": f"{what}: {told}{more}",
+        "hint": "correct the fields and send it again",
+        "fields": [problem_as_json(one) for one in event.problems],
+    }
+    return SenderResponse(status=event.status, body=json.dumps({"error": error}).encode(), event_id=id_)
+
+
+def build_challenge_response(reply: ChallengeReply, body: bytes) -> SenderResponse:
+    """Return what a provider gets that shakes hands, where its reply has a `body` of its own."""
+    return SenderResponse(
+        status=reply.status,
+        body=body,
+        content_type=reply.content_type,
+        # What is sent back is text of the caller's choice: no browser may take it for a page.
+        headers=(("X-Content-Type-Options", "nosniff"), *reply.headers),
+    )
+
+
+def build_health_response(sources: Iterable[Source], now: datetime, *, keeps: bool = True) -> SenderResponse:
+    """Return what `GET /webhooks/health` says: 503 while no event can be kept."""
+    body = {
+        "status": "healthy" if keeps else "unhealthy",
+        "service": "relay",
+        "endpoints": {source.name: source.path for source in sources},
+        "timestamp": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+    }
+    return SenderResponse(status=200 if keeps else 503, body=json.dumps(body).encode())
+
+
+def problem_as_json(problem: Problem) -> dict[str, str]:
+    """Return a problem as JSON has it; `pointer` only where it is about one field of the body."""
+    pointed = {"pointer": problem.pointer} if problem.pointer else {}
+    return {"field": problem.field, **pointed, "message": problem.message, "code": problem.rule}
+
+
+def build_unknown_message_response(status: int, id_: int) -> SenderResponse:
+    """Return what the sender of a status gets whose message nobody has registered."""
+    refused = build_error_response(
+        status, "message_not_found", "message not found", "relay keeps the status until it is registered"
+    )
+    return replace(refused, event_id=id_)
+
+
+def build_error_response(status: int, code: str, message: str, hint: str = "") -> SenderResponse:
+    """Return an error in the form both ports use."""
+    body = json.dumps({"error": {"code": code, "message": message, "hint": hint}}).encode()
+    return SenderResponse(status=status, body=body)

@@ -1,0 +1,150 @@
+"""What came while the vault was locked: checked in order once it is open, and sent on if it verifies."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.errors import NotFoundError
+from relay.model.delivery import NewDelivery, Route, Target
+from relay.model.event import Capture, Event, EventOutcome, NewEvent, Source, Verdict, Verification
+from relay.model.signals import DeliveryChanged, EventChanged
+from relay.pipeline.classify import attach_status_reports, classify_again, verify
+from relay.pipeline.routing import plan_deliveries
+from relay.providers.challenge_answers import answer_challenge, build_challenge_event
+from relay.store import Store
+from relay.store.pending_verification import CheckedEvent, build_checked_event
+
+log = logging.getLogger(__name__)
+
+BATCH = 50  # events written down in one transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReverifyResult:
+    """How many events were checked and what became of them; `others` could still not be checked."""
+
+    verified: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    others: int = 0
+
+    def __add__(self, more: "ReverifyResult") -> "ReverifyResult":
+        return ReverifyResult(
+            verified=self.verified + more.verified,
+            duplicates=self.duplicates + more.duplicates,
+            rejected=self.rejected + more.rejected,
+            others=self.others + more.others,
+        )
+
+    @property
+    def events(self) -> int:
+        """Return how many there were."""
+        return self.verified + self.duplicates + self.rejected + self.others
+
+    @property
+    def words(self) -> str:
+        """Return all of it as a sentence, "" for none."""
+        if not self.events:
+            return ""
+        counts = {
+            "verified": self.verified,
+            "seen before": self.duplicates,
+            "rejected": self.rejected,
+            "still unchecked": self.others,
+        }
+        said = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+        one = self.events == 1
+        return (
+            f"{self.events:,} {'event that came meanwhile was' if one else 'events that came meanwhile were'} "
+            f"checked: {said}."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reverifier:
+    """Checks events again, as they were received and by the time at which they were.
+
+    `urls(source, capture)` gives the addresses the sender may have signed; `in_order(target, id)`
+    lets deliveries up to that id go there one after another.
+    """
+
+    store: Store
+    bus: Bus
+    clock: Clock
+    routes: tuple[Route, ...]
+    targets: Mapping[str, Target]
+    urls: Callable[[Source, Capture], tuple[str, ...]]
+    in_order: Callable[[str, int], None]
+
+    async def run(self, named: Callable[[str], Source | None]) -> ReverifyResult:
+        """Check what waits at this moment, in the order in which it came; `named` gives today's sources.
+
+        What belongs to a source that is still locked waits on. Every BATCH is one transaction, so a relay
+        that is killed meanwhile goes on with the next. Raises StoreError, TimeoutError.
+        """
+        found, after, last = ReverifyResult(), 0, await self.store.unchecked.last()
+        while waiting := await self.store.unchecked.page(after, last, BATCH):
+            after = waiting[-1][0]
+            batch = [one for id_, name in waiting if (one := await self._judged(id_, named(name))) is not None]
+            found += await self._settled(batch)
+        return found
+
+    async def _judged(self, id_: int, source: Source | None) -> CheckedEvent | None:
+        if source is not None and source.locked_secrets:
+            return None
+        try:
+            event = await self.store.events.get(id_)
+        except NotFoundError:
+            return None  # deleted meanwhile
+        new, owed = self._again(source, event)
+        return build_checked_event(id_, new, owed)
+
+    def _again(self, source: Source | None, event: Event) -> tuple[NewEvent, tuple[NewDelivery, ...]]:
+        if source is None or not source.configured:
+            gone = Source(name=event.row.source, provider=event.row.provider, path=event.row.path)
+            unknown = Verification(verdict=Verdict.UNCHECKED, reason="no_source")
+            return classify_again(gone, event, unknown), ()
+        received = event.capture
+        urls = self.urls(source, received)
+        capture, verification = verify(source, received, urls, received.received_at)
+        handshake = answer_challenge(source, capture, verification, received.received_at)
+        if handshake is None:
+            new = attach_status_reports(classify_again(source, replace(event, capture=capture), verification), source)
+        else:
+            new = replace(build_challenge_event(source, capture, handshake), status=event.row.status)
+        return new, plan_deliveries(new, self.routes, self.targets) if _may_be_delivered(source, new) else ()
+
+    async def _settled(self, batch: list[CheckedEvent]) -> ReverifyResult:
+        if not batch:
+            return ReverifyResult()
+        stored = await self.store.unchecked.settle(batch, self.clock.now())
+        byid = {one.id: one for one in batch}
+        for one in stored:
+            for new, delivery in zip(byid[one.id].owed, one.deliveries, strict=False):
+                self.in_order(new.target, delivery)
+        for one in stored:
+            self.bus.publish(EventChanged(one.id))
+            for moved in one.moved:
+                self.bus.publish(moved)
+            for delivery in one.deliveries:
+                self.bus.publish(DeliveryChanged(delivery, one.id, "pending"))
+        outcomes = [(one.outcome, byid[one.id].verdict) for one in stored]
+        rejected = sum(outcome is EventOutcome.REJECTED for outcome, _ in outcomes)
+        duplicates = sum(outcome is EventOutcome.DUPLICATE for outcome, _ in outcomes)
+        kept = (EventOutcome.ACCEPTED, EventOutcome.IGNORED)
+        verified = sum(outcome in kept and verdict is Verdict.VERIFIED for outcome, verdict in outcomes)
+        return ReverifyResult(
+            verified=verified,
+            duplicates=duplicates,
+            rejected=rejected,
+            others=len(outcomes) - verified - duplicates - rejected,
+        )
+
+
+def _may_be_delivered(source: Source, event: NewEvent) -> bool:
+    """Say whether an event may be sent on: it verifies, or its source takes in what does not."""
+    if event.type == "handshake" and not source.deliver_handshakes:
+        return False
+    return event.verification.verdict in (Verdict.VERIFIED, Verdict.INVALID)

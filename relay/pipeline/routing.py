@@ -1,0 +1,185 @@
+"""Where an event goes: which routes match, what that owes, and why the others do not."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from relay.model.delivery import NewDelivery, Route, Target, matches_any_type, matches_type
+from relay.model.event import Capture, Event, EventOutcome, NewEvent
+from relay.model.request_items import Split
+from relay.model.text import escape_unprintable
+from relay.pipeline.conditions import ConditionContext, describe_operands, evaluate_condition
+
+log = logging.getLogger(__name__)
+
+_LONGEST_REASON = 200  # characters of a reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteMatch:
+    """Whether one route leads from an event to its targets, and why in a few words.
+
+    `problem` is what its condition raised, "" when it could be judged.
+    """
+
+    route: Route
+    matched: bool
+    why: str
+    problem: str = ""
+
+
+def plan_deliveries(
+    event: NewEvent, routes: tuple[Route, ...], targets: Mapping[str, Target]
+) -> tuple[NewDelivery, ...]:
+    """Return a delivery for each target a matching route leads to, each target once; pure.
+
+    What could not be checked because the vault is locked owes nothing until it has been.
+    """
+    if event.outcome is not EventOutcome.ACCEPTED or event.verification.reason == "vault_locked":
+        return ()
+    names: dict[str, None] = {}
+    view = _ConditionView(event.split, event.provider, event.idempotency_key, event.capture)
+    for route in routes:
+        if not route.matches(event.capture.source, event.split.types):
+            continue
+        if route.when:
+            found = view.judge(route)
+            if found.problem:
+                log.warning(
+                    "a route's condition could not be judged: %s", escape_unprintable(found.problem, _LONGEST_REASON)
+                )
+            if not found.holds:
+                continue
+        names.update(dict.fromkeys(route.targets))
+    return tuple(NewDelivery(target=name, action=targets[name].action) for name in names if name in targets)
+
+
+def match_routes(event: NewEvent, routes: Sequence[Route]) -> Iterator[RouteMatch]:
+    """Say for each route whether it leads from an accepted event to its targets; `why` holds no value of the event."""
+    view = _ConditionView(event.split, event.provider, event.idempotency_key, event.capture)
+    for route in routes:
+        why = _mismatch(route, event.capture.source, view.split.types)
+        if not why and route.when:
+            found = view.judge(route)
+            if not found.holds:
+                why = "its condition cannot be judged" if found.problem else f"{route.when} does not hold"
+        yield RouteMatch(route=route, matched=not why, why=why)
+
+
+def explain_routes(event: Event, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
+    """Say for each route in order whether it leads from this event to its targets, and why."""
+    return tuple(_explain_route(event, route) for route in routes)
+
+
+def find_target_names(event: Event, routes: tuple[Route, ...]) -> tuple[str, ...]:
+    """Return the names of the targets that routes lead to from an event, each once."""
+    taken = (match.route.targets for match in explain_routes(event, routes) if match.matched)
+    return tuple(dict.fromkeys(name for targets in taken for name in targets))
+
+
+def find_failed_routes(event: Event, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
+    """Return the routes whose condition raised on this event instead of holding or not."""
+    conditional = tuple(route for route in routes if route.when)
+    return tuple(match for match in explain_routes(event, conditional) if match.problem)
+
+
+def _explain_route(event: Event, route: Route) -> RouteMatch:
+    row = event.row
+    why = ""
+    if row.outcome is not EventOutcome.ACCEPTED:
+        why = f"the event was {row.outcome.value}"
+    elif row.reason == "vault_locked":
+        why = "the vault is locked, so the event was not checked yet"
+    elif row.reason == "handshake":
+        why = "a setup handshake, which relay answered itself"
+    why = why or _mismatch(route, row.source, row.types)
+    if why:
+        return RouteMatch(route=route, matched=False, why=why)
+    if route.when:
+        return _evaluate_condition(event, route)
+    return RouteMatch(route=route, matched=True, why="source and type fit")
+
+
+def _mismatch(route: Route, source: str, types: Sequence[str]) -> str:
+    """Return why a route is not for a request of this source with events of these types, "" where it is."""
+    if route.sources and source not in route.sources:
+        return f"source {source} is not {' or '.join(route.sources)}"
+    if matches_any_type(types, route.events):
+        return ""
+    wanted, distinct = " or ".join(route.events), tuple(dict.fromkeys(types))
+    return (
+        f"type {types[0]} is not {wanted}"
+        if len(distinct) == 1
+        else f"none of the types {', '.join(distinct)} is {wanted}"
+    )
+
+
+def _evaluate_condition(event: Event, route: Route) -> RouteMatch:
+    view = _ConditionView(event.split, event.row.provider, event.row.idempotency_key, event.capture)
+    found = view.judge(route)
+    if found.problem:
+        problem = escape_unprintable(found.problem, _LONGEST_REASON)
+        return RouteMatch(route=route, matched=False, why=f"when cannot be judged: {problem}", problem=problem)
+    values = escape_unprintable(", ".join(describe_operands(route.when, found.context)), _LONGEST_REASON)
+    which = f" for event {found.place + 1} of {len(view.split)}" if found.place is not None else ""
+    why = f"when {route.when} is {'true' if found.holds else 'false'}{which}" + (f": {values}" if values else "")
+    return RouteMatch(route=route, matched=found.holds, why=why)
+
+
+@dataclass(frozen=True, slots=True)
+class _ConditionResult:
+    """What a condition came to, by which context; `place` is the one event it holds for, None for the whole request."""
+
+    holds: bool
+    problem: str
+    context: ConditionContext
+    place: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _ConditionView:
+    """A request as conditions see it: as a whole, and each event in it as if it had come alone."""
+
+    split: Split
+    provider: str
+    key: str | None
+    capture: Capture
+
+    def judge(self, route: Route) -> _ConditionResult:
+        """Judge a route's condition by those events whose type it lists: together, then one by one until one fits.
+
+        It could not be judged only where that is so for every one of them.
+        """
+        places = [place for place, type_ in enumerate(self.split.types) if matches_type(type_, route.events)]
+        first = whole = self._judged(route.when, places)
+        for place in places if len(places) > 1 and not whole.holds else ():
+            found = self._judged(route.when, [place])
+            if found.holds:
+                return replace(found, place=place)
+            if first.problem and not found.problem:
+                first = found
+        return first
+
+    def _judged(self, when: str, places: Sequence[int]) -> _ConditionResult:
+        values = self.split.values
+        items = [values[place] for place in places] if self.split.found else list(values)
+        context = {
+            "event": self._facts(self.split.types[places[0]]),
+            "payload": self.split.value(places),
+            "item": items[0] if items else None,
+            "items": items,
+        }
+        return _ConditionResult(*evaluate_condition(when, context), context)
+
+    def _facts(self, type_: str) -> dict[str, object]:
+        return {
+            "type": type_,
+            "types": list(dict.fromkeys(self.split.types)),
+            "source": self.capture.source,
+            "provider": self.provider,
+            "idempotency_key": self.key,
+            "method": self.capture.method,
+            "path": self.capture.path,
+            "received_at": self.capture.received_at.isoformat(),
+            "headers": {name.lower(): value for name, value in self.capture.headers},
+        }

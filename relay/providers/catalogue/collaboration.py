@@ -1,0 +1,232 @@
+"""Where people plan and write: Linear, Jira, Asana, Trello, Notion, Airtable, Figma, Dropbox."""
+
+from relay.model.request_items import ItemPaths
+from relay.providers.provider import Provider, body, constant, first_of, form, header, join, optional, text_if
+from relay.providers.schemes import Hmac, InHeader, InJson, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
+
+LINEAR = Provider(
+    name="linear",
+    title="Linear",
+    monogram="Li",
+    docs="https://linear.app/developers/webhooks",
+    steps=(
+        "Open Settings, API in Linear and add a webhook.",
+        "Paste {url} as the URL and choose what to be told of.",
+        "Copy the signing secret and set LINEAR_WEBHOOK_SECRET to it.",
+    ),
+    answer="200 within 5 s; retried 3 times: after 1 min, 1 h, 6 h",
+    secret_env=("LINEAR_WEBHOOK_SECRET",),
+    recognise=("Linear-Signature", "Linear-Event"),
+    schemes=(
+        # The age comes from the body, not from Linear-Timestamp (linear-sdk 98.0.0).
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("Linear-Signature"),
+            time=Time(place=InJson(("webhookTimestamp",), number=True), unit="ms", past=60, future=60),
+        ),
+    ),
+    event_type=join(".", first_of(body("type"), header("Linear-Event")), body("action")),
+    idempotency_key=header("Linear-Delivery"),
+    summary=join(
+        " · ",
+        first_of(body("data", "identifier"), body("data", "issue", "identifier"), body("data", "name")),
+        first_of(body("data", "title"), body("data", "body")),
+    ),
+    content_type="application/json; charset=utf-8",
+    companions=(
+        ("User-Agent", "Linear-Webhook"),
+        ("Linear-Delivery", "${uuid}"),
+        ("Linear-Event", "${event}"),
+        ("Linear-Timestamp", "${unix_ms}"),
+    ),
+)
+
+JIRA = Provider(
+    name="jira",
+    title="Jira",
+    monogram="Ji",
+    docs="https://developer.atlassian.com/cloud/jira/platform/webhooks/",
+    steps=(
+        "Open Settings, System, WebHooks in Jira and create a webhook.",
+        "Paste {url} as the URL.",
+        "Enter a secret of your own, without which Jira does not sign, and set JIRA_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("JIRA_WEBHOOK_SECRET",),
+    recognise=("X-Atlassian-Webhook-Identifier",),
+    schemes=(body_hmac("X-Hub-Signature", prefix="sha256="),),
+    event_type=body("webhookEvent"),
+    idempotency_key=header("X-Atlassian-Webhook-Identifier"),
+    summary=join(" · ", body("issue", "key"), body("issue", "fields", "summary")),
+    companions=(("User-Agent", "Atlassian Webhook HTTP Client"), ("X-Atlassian-Webhook-Identifier", "${uuid}")),
+)
+
+ASANA = Provider(
+    name="asana",
+    title="Asana",
+    monogram="As",
+    docs="https://developers.asana.com/docs/webhooks-guide",
+    steps=(
+        "Create a webhook through Asana's API with {url} as its target.",
+        "Set ASANA_WEBHOOK_SECRET to the X-Hook-Secret of its handshake.",
+    ),
+    answer="200 or 204 within 10 s; retried for 24 h",
+    secret_env=("ASANA_WEBHOOK_SECRET",),
+    recognise=("X-Hook-Signature", "X-Hook-Secret"),
+    schemes=(body_hmac("X-Hook-Signature"),),
+    # An empty list of events is a heartbeat.
+    event_type=first_of(
+        join(".", body("events", 0, "resource", "resource_type"), body("events", 0, "action")), constant("heartbeat")
+    ),
+    items=ItemPaths((("events", None),)),
+    summary=body("events", 0, "resource", "gid"),
+)
+
+TRELLO = Provider(
+    name="trello",
+    title="Trello",
+    monogram="Tr",
+    docs="https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/",
+    steps=(
+        "Create a webhook through Trello's API with {url} as its callback URL: the address is signed.",
+        "Set TRELLO_API_SECRET to the secret of your Power-Up.",
+    ),
+    secret_env=("TRELLO_API_SECRET",),
+    recognise=("X-Trello-Webhook",),
+    schemes=(Hmac(algo="sha1", encoding="base64", signed=template("{body}{url}"), place=InHeader("X-Trello-Webhook")),),
+    event_type=body("action", "type"),
+    idempotency_key=body("action", "id"),
+    summary=join(" · ", body("action", "data", "board", "name"), body("action", "data", "card", "name")),
+)
+
+NOTION = Provider(
+    name="notion",
+    title="Notion",
+    monogram="No",
+    docs="https://developers.notion.com/reference/webhooks",
+    steps=(
+        "Open your integration in Notion, Webhooks, and create a subscription.",
+        "Paste {url} as the webhook URL.",
+        "Set NOTION_WEBHOOK_VERIFICATION_TOKEN to the token of the first request, and paste it in Notion too.",
+    ),
+    secret_env=("NOTION_WEBHOOK_VERIFICATION_TOKEN",),
+    recognise=("X-Notion-Signature",),
+    # notion-client 5.26.0 compares the digest in lower case.
+    schemes=(body_hmac("X-Notion-Signature", prefix="sha256=", any_case=True),),
+    event_type=body("type"),
+    idempotency_key=body("id"),
+    summary=join(" · ", body("entity", "type"), body("entity", "id")),
+)
+
+AIRTABLE = Provider(
+    name="airtable",
+    title="Airtable",
+    monogram="At",
+    docs="https://airtable.com/developers/web/api/webhooks-overview",
+    steps=(
+        "Create a webhook through Airtable's API with {url} as its notification URL.",
+        "Set AIRTABLE_WEBHOOK_SECRET to the macSecretBase64 of the answer.",
+    ),
+    secret_env=("AIRTABLE_WEBHOOK_SECRET",),
+    recognise=("X-Airtable-Content-MAC",),
+    schemes=(
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("X-Airtable-Content-MAC"),
+            layout=Prefix(b"hmac-sha256="),
+            key=KeyFormat(form="base64"),
+        ),
+    ),
+    event_type=constant("changed"),
+    idempotency_key=join("-", body("webhook", "id"), body("timestamp"), whole=True),
+    summary=body("base", "id"),
+)
+
+FIGMA = Provider(
+    name="figma",
+    title="Figma",
+    monogram="Fi",
+    docs="https://developers.figma.com/docs/rest-api/webhooks/",
+    steps=(
+        "Create a webhook through Figma's API with {url} as its endpoint and a passcode of your own.",
+        "Set FIGMA_WEBHOOK_PASSCODE to the same passcode.",
+    ),
+    answer="200; retried 3 times: after 5 min, 30 min, 3 h",
+    secret_env=("FIGMA_WEBHOOK_PASSCODE",),
+    schemes=(SharedToken(place=InJson(("passcode",))),),
+    event_type=body("event_type"),
+    # Several files and comments of a team may change within the second that the time tells; `retries` counts up.
+    # https://developers.figma.com/docs/rest-api/webhooks-events/
+    idempotency_key=join(
+        "-",
+        body("webhook_id"),
+        body("event_type"),
+        body("timestamp"),
+        optional(body("file_key")),
+        optional(first_of(body("comment_id"), body("version_id"), body("node_id"))),
+        optional(body("triggered_by", "id")),
+        whole=True,
+    ),
+    summary=body("file_name"),
+)
+
+DROPBOX = Provider(
+    name="dropbox",
+    title="Dropbox",
+    monogram="Db",
+    docs="https://www.dropbox.com/developers/reference/webhooks",
+    steps=(
+        "Open your app in the Dropbox App Console, Webhooks.",
+        "Paste {url} as the webhook URI.",
+        "Set DROPBOX_APP_SECRET to the app secret.",
+    ),
+    answer="2xx within 10 s; retried",
+    secret_env=("DROPBOX_APP_SECRET",),
+    recognise=("X-Dropbox-Signature",),
+    schemes=(body_hmac("X-Dropbox-Signature"),),
+    event_type=constant("accounts.changed"),
+    summary=body("list_folder", "accounts", 0),
+)
+
+COLLABORATION = (LINEAR, JIRA, ASANA, TRELLO, NOTION, AIRTABLE, FIGMA, DROPBOX)
+
+
+SLACK = Provider(
+    name="slack",
+    title="Slack",
+    monogram="Sl",
+    docs="https://docs.slack.dev/authentication/verifying-requests-from-slack/",
+    steps=(
+        "Open your app on api.slack.com/apps, Event Subscriptions, and turn events on.",
+        "Paste {url} as the request URL; also under Interactivity and Slash Commands if you use them.",
+        "Copy the signing secret from Basic Information and set SLACK_SIGNING_SECRET to it.",
+    ),
+    answer="2xx within 3 s; retried 3 times: at once, after 1 min, after 5 min",
+    # What a command or an interaction is answered with is shown to its user, or called an error; an empty
+    # body says nothing. https://docs.slack.dev/interactivity/implementing-slash-commands
+    form_answer="",
+    secret_env=("SLACK_SIGNING_SECRET",),
+    recognise=("X-Slack-Signature", "X-Slack-Request-Timestamp"),
+    schemes=(
+        # slack_sdk 3.47.0 refuses times more than 300 s off in both directions, bolt-js only old ones.
+        Hmac(
+            signed=template("v0:{ts}:{body}"),
+            place=InHeader("X-Slack-Signature"),
+            layout=Prefix(b"v0="),
+            time=Time(place=InHeader("X-Slack-Request-Timestamp"), past=300, future=300),
+        ),
+    ),
+    event_type=first_of(body("event", "type"), text_if(form("command"), "command"), body("type")),
+    idempotency_key=first_of(body("event_id"), form("trigger_id"), body("trigger_id")),
+    summary=first_of(
+        join(" ", form("command"), form("text")),
+        body("actions", 0, "action_id"),
+        body("view", "callback_id"),
+        body("event", "text"),
+        body("event", "reaction"),
+        body("event", "channel", "name"),
+        body("event", "user", "name"),
+        body("event", "channel"),
+        body("event", "user"),
+    ),
+    companions=(("User-Agent", "Slackbot 1.0 (+https://api.slack.com/robots)"), ("Accept", "*/*")),
+)

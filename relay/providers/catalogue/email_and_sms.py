@@ -1,0 +1,313 @@
+"""Who sends mail for others: SendGrid, Mailgun, Postmark, Mandrill, Customer.io, Brevo."""
+
+from relay.model.request_items import LIST, ItemPaths
+from relay.providers.catalogue.message_statuses import (
+    MAILGUN_STATUSES,
+    POSTMARK_STATUSES,
+    SENDGRID_STATUSES,
+    TWILIO_STATUSES,
+)
+from relay.providers.provider import (
+    Provider,
+    add_prefix,
+    body,
+    each_item,
+    first_of,
+    form,
+    header,
+    join,
+    optional,
+    short_id,
+    text_if,
+)
+from relay.providers.schemes import (
+    AnnouncedAlgorithm,
+    Basic,
+    BodyHash,
+    Ecdsa,
+    Hmac,
+    InForm,
+    InHeader,
+    InJson,
+    SharedToken,
+    Time,
+    body_hmac,
+    template,
+)
+
+SENDGRID = Provider(
+    name="sendgrid",
+    title="SendGrid",
+    monogram="Sg",
+    docs="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event",
+    steps=(
+        "Open Settings, Mail settings, Event webhooks in SendGrid and create a webhook.",
+        "Paste {url} as the post URL and switch the signed event webhook on.",
+        "Copy the verification key and set SENDGRID_WEBHOOK_PUBLIC_KEY to it.",
+    ),
+    answer="2xx; retried for 24 h",
+    secret_env=("SENDGRID_WEBHOOK_PUBLIC_KEY", "SENDGRID_WEBHOOK_VERIFICATION_KEY"),
+    recognise=("X-Twilio-Email-Event-Webhook-Signature",),
+    schemes=(
+        # No library checks the age (sendgrid 6.12.5, eventwebhook-js 8.0.0).
+        Ecdsa(
+            signed=template("{ts}{body}"),
+            place=InHeader("X-Twilio-Email-Event-Webhook-Signature"),
+            time=Time(place=InHeader("X-Twilio-Email-Event-Webhook-Timestamp")),
+        ),
+    ),
+    event_type=body(0, "event"),
+    items=LIST,
+    idempotency_key=each_item((), ("sg_event_id",)),
+    summary=join(" · ", body(0, "email"), first_of(body(0, "reason"), body(0, "url"))),
+    companions=(("User-Agent", "SendGrid Event API"),),
+    ending=b"\r\n",
+    message_status=SENDGRID_STATUSES,
+)
+
+MAILGUN = Provider(
+    name="mailgun",
+    title="Mailgun",
+    monogram="Mg",
+    docs="https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhooks",
+    steps=(
+        "Open Sending, Webhooks of your domain in Mailgun and add a webhook.",
+        "Paste {url} as the URL.",
+        "Copy the HTTP webhook signing key and set MAILGUN_WEBHOOK_SIGNING_KEY to it; it is not the API key.",
+    ),
+    answer="200 within 10 s, 406 stops it; retried 6 times over 8 h",
+    secret_env=("MAILGUN_WEBHOOK_SIGNING_KEY",),
+    schemes=(
+        # The event itself is not signed: only the time and a token beside it are.
+        Hmac(
+            name="json",
+            signed=template("{json:signature.timestamp}{json:signature.token}"),
+            place=InJson(("signature", "signature")),
+            time=Time(place=InJson(("signature", "timestamp")), past=300, future=300),
+        ),
+        Hmac(
+            name="form",
+            signed=template("{form:timestamp}{form:token}"),
+            place=InForm("signature"),
+            time=Time(place=InForm("timestamp"), past=300, future=300),
+        ),
+    ),
+    event_type=first_of(body("event-data", "event"), form("event")),
+    # An id is unique within a day, so the event's time belongs to it; the time beside the signature is another one.
+    # https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-structure
+    idempotency_key=first_of(
+        join("-", body("event-data", "id"), optional(body("event-data", "timestamp")), whole=True), form("token")
+    ),
+    summary=first_of(body("event-data", "recipient"), form("recipient")),
+    companions=(("User-Agent", "mailgun/treq-25.5.0"),),
+    message_status=MAILGUN_STATUSES,
+)
+
+POSTMARK = Provider(
+    name="postmark",
+    title="Postmark",
+    monogram="Pm",
+    docs="https://postmarkapp.com/developer/webhooks/webhooks-overview",
+    steps=(
+        "Open your server in Postmark, Webhooks, and add a webhook.",
+        "Paste {url} as the webhook URL with a user and password under basic auth.",
+        "Set POSTMARK_WEBHOOK_AUTH to user:password.",
+    ),
+    answer="200, 403 stops it; retried 10 times over 10 h",
+    secret_env=("POSTMARK_WEBHOOK_AUTH",),
+    schemes=(Basic(),),
+    event_type=body("RecordType"),
+    # Bounces and complaints alone have an id; what else is told of a message differs by its time, and clicks of one
+    # second by their link. https://postmarkapp.com/developer/webhooks/click-webhook
+    idempotency_key=first_of(
+        join("-", body("RecordType"), body("MessageID"), body("ID"), whole=True),
+        join(
+            "-",
+            body("RecordType"),
+            body("MessageID"),
+            body("Recipient"),
+            first_of(body("DeliveredAt"), body("ReceivedAt"), body("ChangedAt")),
+            optional(body("OriginalLink")),
+            optional(body("ClickLocation")),
+            optional(body("SuppressSending")),
+            whole=True,
+        ),
+    ),
+    summary=first_of(body("Recipient"), body("Email"), body("From")),
+    companions=(("User-Agent", "Postmark"),),
+    message_status=POSTMARK_STATUSES,
+)
+
+MANDRILL = Provider(
+    name="mandrill",
+    title="Mandrill",
+    monogram="Ma",
+    docs="https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/",
+    steps=(
+        "Open Settings, Webhooks in Mandrill and add a webhook.",
+        "Paste {url} as the post URL, exactly like that: the address is signed.",
+        "Copy the key and set MANDRILL_WEBHOOK_KEY to it.",
+    ),
+    secret_env=("MANDRILL_WEBHOOK_KEY",),
+    recognise=("X-Mandrill-Signature",),
+    content_type="application/x-www-form-urlencoded",
+    schemes=(
+        Hmac(
+            algo="sha1",
+            encoding="base64",
+            signed=template("{url}{form_sorted}"),
+            place=InHeader("X-Mandrill-Signature"),
+        ),
+    ),
+    # What became of a message, or that a rule of the deny list was added; an empty list is Mandrill's check.
+    # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/
+    event_type=first_of(
+        body(0, "event"), join(".", body(0, "type"), body(0, "action")), text_if(form("mandrill_events"), "events")
+    ),
+    items=ItemPaths(((None,),), form="mandrill_events"),
+    companions=(("User-Agent", "Mandrill-Webhook/1.0"),),
+)
+
+CUSTOMERIO = Provider(
+    name="customerio",
+    title="Customer.io",
+    monogram="Ci",
+    docs="https://docs.customer.io/journeys/webhooks/",
+    steps=(
+        "Open Data and integrations, Reporting webhooks in Customer.io and add a webhook.",
+        "Paste {url} as the endpoint.",
+        "Copy the signing key and set CUSTOMERIO_WEBHOOK_SIGNING_KEY to it.",
+    ),
+    secret_env=("CUSTOMERIO_WEBHOOK_SIGNING_KEY",),
+    recognise=("X-CIO-Signature",),
+    schemes=(
+        Hmac(
+            signed=template("v0:{ts}:{body}"),
+            place=InHeader("X-CIO-Signature"),
+            time=Time(place=InHeader("X-CIO-Timestamp")),
+        ),
+    ),
+    event_type=join(".", body("object_type"), body("metric")),
+    idempotency_key=body("event_id"),
+    summary=first_of(body("data", "recipient"), body("data", "identifiers", "email")),
+)
+
+BREVO = Provider(
+    name="brevo",
+    title="Brevo",
+    monogram="Bv",
+    docs="https://developers.brevo.com/docs/username-and-password-authentication",
+    steps=(
+        "Open Settings, Webhooks in Brevo and add a webhook with an authentication method.",
+        "Paste {url} as the URL to call.",
+        "Set BREVO_WEBHOOK_TOKEN to the token, or to user:password for basic authentication.",
+    ),
+    secret_env=("BREVO_WEBHOOK_TOKEN",),
+    schemes=(Basic(name="basic"), SharedToken(name="token", place=InHeader("Authorization"), prefix="Bearer ")),
+    # https://developers.brevo.com/docs/batched-webhooks
+    event_type=first_of(body("event"), body(0, "event")),
+    items=LIST,
+    # Brevo's id is that of the webhook. All recipients of a message share its message-id, and times are seconds.
+    # https://developers.brevo.com/docs/transactional-webhooks
+    idempotency_key=join(
+        "-", body("event"), body("message-id"), body("email"), body("ts_event"), optional(body("link")), whole=True
+    ),
+    summary=join(" · ", first_of(body("email"), body(0, "email")), first_of(body("subject"), body(0, "subject"))),
+)
+
+EMAIL_SENDERS = (SENDGRID, MAILGUN, POSTMARK, MANDRILL, CUSTOMERIO, BREVO)
+
+
+_NO_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
+
+TWILIO = Provider(
+    name="twilio",
+    title="Twilio",
+    monogram="Tw",
+    docs="https://www.twilio.com/docs/usage/webhooks/webhooks-security",
+    steps=(
+        "Open the phone number, messaging service or other product in the Twilio Console.",
+        "Paste {url} as its webhook or status callback URL, exactly like that: the address is signed.",
+        "Set TWILIO_AUTH_TOKEN to the account's auth token.",
+    ),
+    answer="2xx within 15 s, TwiML for calls and messages; not retried by default",
+    # JSON is error 12300 there, and ends a call: https://www.twilio.com/docs/api/errors/12300
+    answer_body=_NO_TWIML,
+    answer_type="text/xml; charset=utf-8",
+    secret_env=("TWILIO_AUTH_TOKEN",),
+    recognise=("X-Twilio-Signature",),
+    content_type="application/x-www-form-urlencoded; charset=UTF-8",
+    schemes=(
+        # Twilio signs some URLs with the port and some without, so its libraries try both. Shared
+        # keys announce their algorithm in a header (twilio 9.13.0 for Python).
+        Hmac(
+            algo="sha1",
+            encoding="base64",
+            signed=template("{url}{form_sorted}", distinct=True),
+            place=InHeader("X-Twilio-Signature"),
+            urls=("no_port", "with_port"),
+            body_hash=BodyHash(query="bodySHA256"),
+            announced=AnnouncedAlgorithm(
+                header="X-Twilio-Webhooks-Signature-Settings",
+                item="algorithm",
+                algos=(("HMAC_SHA1", "sha1"), ("HMAC_SHA256", "sha256")),
+            ),
+        ),
+    ),
+    event_type=first_of(
+        form("EventType"),
+        body("EventType"),
+        add_prefix("recording.", form("RecordingStatus")),
+        add_prefix("message.", first_of(form("MessageStatus"), form("SmsStatus"))),
+        add_prefix("call.", form("CallStatus")),
+        body("type"),
+        body(0, "type"),
+    ),
+    # Event Streams: https://www.twilio.com/docs/events/webhook-quickstart
+    items=LIST,
+    # A message or call reports several states under one id; only id and state together repeat.
+    idempotency_key=first_of(
+        header("I-Twilio-Idempotency-Token"),
+        join(
+            "-",
+            first_of(form("MessageSid"), form("SmsSid")),
+            first_of(form("MessageStatus"), form("SmsStatus")),
+            whole=True,
+        ),
+        join("-", form("RecordingSid"), form("RecordingStatus"), whole=True),
+        # A conference counts for itself, in requests about the same call.
+        # https://www.twilio.com/docs/voice/api/conference-resource#statuscallback
+        join("-", form("CallSid"), optional(form("ConferenceSid")), form("SequenceNumber"), whole=True),
+    ),
+    summary=join(
+        " · ",
+        first_of(short_id(first_of(form("MessageSid"), form("SmsSid"), form("CallSid"))), short_id(body("MessageSid"))),
+        first_of(add_prefix("error ", form("ErrorCode")), form("Body"), form("From"), body("Body")),
+    ),
+    companions=(
+        ("User-Agent", "TwilioProxy/1.1"),
+        ("Accept", "*/*"),
+        ("I-Twilio-Idempotency-Token", "${uuid}"),
+        ("X-Home-Region", "us1"),
+    ),
+    message_status=TWILIO_STATUSES,
+)
+
+# What some guides show in place of Twilio's real signature. Never accepted for a `twilio` source.
+TWILIO_SIMPLE = Provider(
+    name="twilio-simple",
+    title="Twilio (simplified)",
+    monogram="Tw",
+    docs=TWILIO.docs,
+    steps=("Only for senders that sign the body as X-Twilio-Signature: sha256=<hex>; Twilio itself does not.",),
+    secret_env=TWILIO.secret_env,
+    content_type=TWILIO.content_type,
+    schemes=(body_hmac("X-Twilio-Signature", prefix="sha256="),),
+    event_type=TWILIO.event_type,
+    items=LIST,
+    idempotency_key=TWILIO.idempotency_key,
+    summary=TWILIO.summary,
+    companions=TWILIO.companions,
+    samples="twilio",
+    message_status=TWILIO_STATUSES,
+)

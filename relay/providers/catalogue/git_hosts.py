@@ -1,0 +1,224 @@
+"""Code hosts: GitHub, Gitea, Forgejo, Bitbucket and GitLab."""
+
+from relay.model.event import Extractor
+from relay.providers.catalogue.standard_webhooks import standard_hmac
+from relay.providers.provider import (
+    Provider,
+    add_prefix,
+    body,
+    body_digest,
+    first_of,
+    header,
+    join,
+    short_id,
+    strip_prefix,
+)
+from relay.providers.schemes import EchoHeader, Hmac, InHeader, KeyFormat, Prefix, Raw, SharedToken, template
+
+
+def _format_subject(number: Extractor, title: Extractor) -> Extractor:
+    return join(" ", add_prefix("#", number), title)
+
+
+_GIT_SUMMARY = join(
+    " · ",
+    body("repository", "name"),
+    first_of(
+        _format_subject(body("pull_request", "number"), body("pull_request", "title")),
+        _format_subject(body("issue", "number"), body("issue", "title")),
+        body("release", "tag_name"),
+        join(" · ", body("workflow_run", "name"), body("workflow_run", "conclusion")),
+        body("check_run", "name"),
+        strip_prefix(body("ref"), "refs/heads/", "refs/tags/"),
+        body("zen"),
+    ),
+)
+
+GITHUB = Provider(
+    name="github",
+    title="GitHub",
+    monogram="Gh",
+    docs="https://docs.github.com/en/webhooks/using-webhooks/creating-webhooks",
+    steps=(
+        "Open Settings, Webhooks of the repository or organisation and add a webhook.",
+        "Paste {url} as the payload URL and choose application/json.",
+        "Enter a secret of your own and set GITHUB_WEBHOOK_SECRET to the same.",
+    ),
+    answer="2xx within 10 s; never retried, redelivered by hand for 3 days",
+    secret_env=("GITHUB_WEBHOOK_SECRET",),
+    recognise=("X-GitHub-Event", "X-GitHub-Delivery"),
+    schemes=(
+        # The SHA-1 header is legacy: it is sent along, but never enough.
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("X-Hub-Signature-256"),
+            layout=Prefix(b"sha256="),
+            echoes=(EchoHeader(header="X-Hub-Signature", algo="sha1", prefix=b"sha1="),),
+        ),
+    ),
+    event_type=join(".", header("X-GitHub-Event"), body("action")),
+    idempotency_key=header("X-GitHub-Delivery"),
+    summary=_GIT_SUMMARY,
+    companions=(
+        ("Accept", "*/*"),
+        ("User-Agent", "GitHub-Hookshot/${hex:7}"),
+        ("X-GitHub-Delivery", "${uuid}"),
+        ("X-GitHub-Event", "${event}"),
+        ("X-GitHub-Hook-ID", "${digits:9}"),
+        ("X-GitHub-Hook-Installation-Target-ID", "724519301"),
+        ("X-GitHub-Hook-Installation-Target-Type", "repository"),
+    ),
+)
+
+# Both also send X-Hub-Signature(-256) and X-GitHub-* headers for receivers made for GitHub.
+_GITEA_ECHOES = (
+    EchoHeader(header="X-Gogs-Signature"),
+    EchoHeader(header="X-Hub-Signature", algo="sha1", prefix=b"sha1="),
+    EchoHeader(header="X-Hub-Signature-256", prefix=b"sha256="),
+)
+
+GITEA = Provider(
+    name="gitea",
+    title="Gitea",
+    monogram="Ge",
+    docs="https://docs.gitea.com/usage/webhooks",
+    steps=(
+        "Open Settings, Webhooks of the repository and add a Gitea webhook.",
+        "Paste {url} as the target URL, choose POST and application/json.",
+        "Enter a secret of your own and set GITEA_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("GITEA_WEBHOOK_SECRET",),
+    recognise=("X-Gitea-Event", "X-Gitea-Signature"),
+    schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Gitea-Signature"), layout=Raw(), echoes=_GITEA_ECHOES),),
+    event_type=join(".", header("X-Gitea-Event"), body("action")),
+    idempotency_key=header("X-Gitea-Delivery"),
+    summary=_GIT_SUMMARY,
+    companions=(
+        ("X-Gitea-Delivery", "${uuid::delivery}"),
+        ("X-Gitea-Event", "${event}"),
+        ("X-Gitea-Event-Type", "${event}"),
+        ("X-Gogs-Delivery", "${uuid::delivery}"),
+        ("X-Gogs-Event", "${event}"),
+        ("X-GitHub-Delivery", "${uuid::delivery}"),
+        ("X-GitHub-Event", "${event}"),
+    ),
+    samples="github",
+)
+
+FORGEJO = Provider(
+    name="forgejo",
+    title="Forgejo",
+    monogram="Fj",
+    docs="https://forgejo.org/docs/latest/user/webhooks/",
+    steps=(
+        "Open Settings, Webhooks of the repository and add a Forgejo webhook.",
+        "Paste {url} as the target URL, choose POST and application/json.",
+        "Enter a secret of your own and set FORGEJO_WEBHOOK_SECRET to the same.",
+    ),
+    secret_env=("FORGEJO_WEBHOOK_SECRET",),
+    recognise=("X-Forgejo-Event", "X-Forgejo-Signature"),
+    schemes=(
+        Hmac(
+            signed=template("{body}"),
+            place=InHeader("X-Forgejo-Signature"),
+            layout=Raw(),
+            echoes=(EchoHeader(header="X-Gitea-Signature"), *_GITEA_ECHOES),
+        ),
+    ),
+    event_type=join(".", header("X-Forgejo-Event"), body("action")),
+    idempotency_key=header("X-Forgejo-Delivery"),
+    summary=_GIT_SUMMARY,
+    companions=(
+        ("X-Forgejo-Delivery", "${uuid::delivery}"),
+        ("X-Forgejo-Event", "${event}"),
+        ("X-Forgejo-Event-Type", "${event}"),
+        *GITEA.companions,
+    ),
+    samples="github",
+)
+
+BITBUCKET = Provider(
+    name="bitbucket",
+    title="Bitbucket",
+    monogram="Bb",
+    docs="https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/",
+    steps=(
+        "Open Repository settings, Webhooks and add a webhook.",
+        "Paste {url} as the URL.",
+        "Enter a secret of your own and set BITBUCKET_WEBHOOK_SECRET to the same.",
+    ),
+    answer="2xx within 10 s; retried 2 times",
+    secret_env=("BITBUCKET_WEBHOOK_SECRET",),
+    recognise=("X-Event-Key", "X-Hook-UUID"),
+    schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Hub-Signature"), layout=Prefix(b"sha256=")),),
+    event_type=header("X-Event-Key"),
+    idempotency_key=header("X-Request-UUID"),
+    summary=join(
+        " · ",
+        body("repository", "name"),
+        first_of(
+            _format_subject(body("pullrequest", "id"), body("pullrequest", "title")),
+            body("push", "changes", 0, "new", "name"),
+        ),
+    ),
+    companions=(
+        ("User-Agent", "Bitbucket-Webhooks/2.0"),
+        ("X-Event-Key", "${type}"),
+        ("X-Hook-UUID", "${uuid}"),
+        ("X-Request-UUID", "${uuid}"),
+        ("X-Attempt-Number", "1"),
+    ),
+)
+
+GITLAB = Provider(
+    name="gitlab",
+    title="GitLab",
+    monogram="Gl",
+    docs="https://docs.gitlab.com/user/project/integrations/webhooks/",
+    steps=(
+        "Open Settings, Webhooks of the project or group and add a webhook.",
+        "Paste {url} as the URL.",
+        "Set GITLAB_WEBHOOK_TOKEN to the signing token (whsec_..., GitLab 19 and later) or the secret token.",
+    ),
+    answer="2xx within 10 s; paused after 4 failures, disabled after 40",
+    secret_env=("GITLAB_WEBHOOK_SIGNING_TOKEN", "GITLAB_WEBHOOK_TOKEN"),
+    recognise=("X-Gitlab-Event", "X-Gitlab-Token"),
+    schemes=(
+        # A signing token decides alone: both headers may come together, and the plain one proves less.
+        standard_hmac(
+            "webhook",
+            key=KeyFormat(form="base64", strip=("whsec_",), claims=("whsec_",), exclusive=True),
+            name="signing-token",
+        ),
+        SharedToken(name="token", place=InHeader("X-Gitlab-Token"), refuses=("whsec_",)),
+    ),
+    event_type=header("X-Gitlab-Event"),
+    # Idempotency-Key stays the same when GitLab tries again. The event's UUID, all that versions before 17.4 send,
+    # is that of the request that caused it: several tags of one push share it, and so do recursive webhooks.
+    # https://docs.gitlab.com/user/project/integrations/webhooks/#delivery-headers
+    idempotency_key=first_of(
+        header("Idempotency-Key"),
+        header("webhook-id"),
+        join("-", header("X-Gitlab-Event-UUID"), body_digest(), whole=True),
+    ),
+    summary=join(
+        " · ",
+        body("project", "name"),
+        first_of(
+            join(" ", add_prefix("!", body("object_attributes", "iid")), body("object_attributes", "title")),
+            strip_prefix(body("ref"), "refs/heads/", "refs/tags/"),
+            short_id(body("object_attributes", "sha")),
+        ),
+    ),
+    companions=(
+        ("User-Agent", "GitLab/19.2.0"),
+        ("X-Gitlab-Event", "${type}"),
+        ("X-Gitlab-Event-UUID", "${uuid}"),
+        ("X-Gitlab-Webhook-UUID", "${uuid}"),
+        ("X-Gitlab-Instance", "https://gitlab.com"),
+        ("Idempotency-Key", "${uuid::delivery}"),
+        ("webhook-id", "${uuid::delivery}"),
+    ),
+)
+
+GIT_HOSTS = (GITHUB, GITLAB, BITBUCKET, GITEA, FORGEJO)

@@ -1,0 +1,187 @@
+"""Where Twilio, Resend, SendGrid, Mailgun and Postmark say what became of a mail or SMS."""
+
+from relay.model.message import MessageStatus
+from relay.model.request_items import LIST
+from relay.providers.extractors import body, first_of, form, join
+from relay.providers.message_status import MessageStatuses, cut_at, embedded_id, status_words, text_list
+
+# https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
+# No time is told: RawDlrDoneDate is the carrier's, in a time zone that nobody names. What the
+# sender wants back stands in the query of its StatusCallback address.
+TWILIO_STATUSES = MessageStatuses(
+    provider="twilio",
+    channel="sms",
+    word=first_of(form("MessageStatus"), form("SmsStatus")),
+    words=status_words(
+        {
+            "accepted": MessageStatus.QUEUED,
+            "scheduled": MessageStatus.QUEUED,
+            "queued": MessageStatus.QUEUED,
+            "sending": MessageStatus.QUEUED,
+            "sent": MessageStatus.SENT,
+            "delivered": MessageStatus.DELIVERED,
+            "read": MessageStatus.OPENED,
+            "undelivered": MessageStatus.UNDELIVERED,
+            "failed": MessageStatus.FAILED,
+            "canceled": MessageStatus.FAILED,
+        }
+    ),
+    external_ids=(first_of(form("MessageSid"), form("SmsSid")),),
+    embedded=embedded_id(),
+    recipient=form("To"),
+    code=form("ErrorCode"),
+    detail=first_of(form("ErrorMessage"), form("ChannelStatusMessage")),
+)
+
+# https://resend.com/docs/webhooks/event-types. `created_at` is the event's time, `data.created_at` the
+# mail's. A mail to several people has one id; which of them an event is of is not told.
+RESEND_STATUSES = MessageStatuses(
+    provider="resend",
+    channel="email",
+    word=body("type"),
+    words=status_words(
+        {
+            "email.scheduled": MessageStatus.QUEUED,
+            "email.sent": MessageStatus.SENT,
+            "email.delivery_delayed": MessageStatus.DELAYED,
+            "email.delivered": MessageStatus.DELIVERED,
+            "email.opened": MessageStatus.OPENED,
+            "email.clicked": MessageStatus.CLICKED,
+            "email.complained": MessageStatus.COMPLAINED,
+            "email.bounced": MessageStatus.BOUNCED,
+            "email.failed": MessageStatus.FAILED,
+            "email.suppressed": MessageStatus.FAILED,
+        }
+    ),
+    # `data.id` is what the guides show that sign the simple way; Resend's own mails never have it.
+    external_ids=(body("data", "email_id"), body("data", "message_id"), body("data", "id")),
+    embedded=embedded_id(("data", "headers"), ("data", "tags")),
+    recipient=text_list("data", "to"),
+    at=body("created_at"),
+    code=first_of(
+        join(" ", body("data", "bounce", "type"), body("data", "bounce", "subType")),
+        body("data", "failed", "reason"),
+        body("data", "suppressed", "type"),
+    ),
+    detail=first_of(
+        text_list("data", "bounce", "message"),
+        text_list("data", "suppressed", "message"),
+        text_list("data", "click", "link"),
+    ),
+)
+
+# https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event. A request holds many. What the
+# sender was given is X-Message-Id; `sg_message_id` goes on with which machine took it. Custom arguments
+# stand among the other keys.
+SENDGRID_STATUSES = MessageStatuses(
+    provider="sendgrid",
+    channel="email",
+    items=LIST,
+    word=body("event"),
+    words=status_words(
+        {
+            "processed": MessageStatus.QUEUED,
+            "deferred": MessageStatus.DELAYED,
+            "delivered": MessageStatus.DELIVERED,
+            "open": MessageStatus.OPENED,
+            "click": MessageStatus.CLICKED,
+            "spamreport": MessageStatus.COMPLAINED,
+            "bounce": MessageStatus.BOUNCED,
+            "dropped": MessageStatus.FAILED,
+        }
+    ),
+    external_ids=(cut_at(body("sg_message_id"), ".filter", ".recv"), body("sg_message_id"), body("smtp-id")),
+    embedded=embedded_id(()),
+    recipient=text_list("email"),
+    at=body("timestamp"),
+    code=body("status"),
+    detail=first_of(text_list("reason"), text_list("response"), text_list("url")),
+)
+
+# https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-types. A failure for good may be a
+# bounce, or a mail that was never tried because of an earlier one (`suppress-…`). Forms are how it was
+# sent before 2018.
+MAILGUN_STATUSES = MessageStatuses(
+    provider="mailgun",
+    channel="email",
+    word=first_of(
+        join(".", body("event-data", "event"), body("event-data", "severity"), body("event-data", "reason")),
+        form("event"),
+    ),
+    words=status_words(
+        {
+            "accepted": MessageStatus.QUEUED,
+            "rejected": MessageStatus.FAILED,
+            "delivered": MessageStatus.DELIVERED,
+            "failed": MessageStatus.BOUNCED,
+            "failed.temporary": MessageStatus.DELAYED,
+            "failed.permanent.suppress-bounce": MessageStatus.FAILED,
+            "failed.permanent.suppress-complaint": MessageStatus.FAILED,
+            "failed.permanent.suppress-unsubscribe": MessageStatus.FAILED,
+            "opened": MessageStatus.OPENED,
+            "clicked": MessageStatus.CLICKED,
+            "complained": MessageStatus.COMPLAINED,
+            "bounced": MessageStatus.BOUNCED,
+            "dropped": MessageStatus.FAILED,
+        }
+    ),
+    external_ids=(
+        first_of(body("event-data", "message", "headers", "message-id"), form("Message-Id"), form("message-id")),
+    ),
+    embedded=embedded_id(("event-data", "user-variables")),
+    recipient=first_of(text_list("event-data", "recipient"), form("recipient")),
+    at=first_of(body("event-data", "timestamp"), form("timestamp")),
+    code=first_of(
+        body("event-data", "delivery-status", "enhanced-code"),
+        body("event-data", "delivery-status", "code"),
+        form("code"),
+    ),
+    detail=first_of(
+        text_list("event-data", "delivery-status", "message"),
+        text_list("event-data", "delivery-status", "description"),
+        text_list("event-data", "reject", "reason"),
+        text_list("event-data", "reason"),
+        text_list("event-data", "url"),
+        form("description"),
+        form("url"),
+    ),
+)
+
+# https://postmarkapp.com/developer/api/bounce-api#bounce-types. What comes back as a bounce may be a holiday
+# notice or a passing trouble; `Type` tells.
+POSTMARK_STATUSES = MessageStatuses(
+    provider="postmark",
+    channel="email",
+    word=join(".", body("RecordType"), body("Type")),
+    words=status_words(
+        {
+            "Delivery": MessageStatus.DELIVERED,
+            "Open": MessageStatus.OPENED,
+            "Click": MessageStatus.CLICKED,
+            "SpamComplaint": MessageStatus.COMPLAINED,
+            "Bounce": MessageStatus.BOUNCED,
+            "Bounce.Transient": MessageStatus.DELAYED,
+            "Bounce.DnsError": MessageStatus.DELAYED,
+            "Bounce.SpamNotification": MessageStatus.COMPLAINED,
+            "Bounce.SpamComplaint": MessageStatus.COMPLAINED,
+            "Bounce.BadEmailAddress": MessageStatus.FAILED,
+            "Bounce.ManuallyDeactivated": MessageStatus.FAILED,
+            "Bounce.SMTPApiError": MessageStatus.FAILED,
+            "Bounce.TemplateRenderingFailed": MessageStatus.FAILED,
+            "Bounce.AutoResponder": None,
+            "Bounce.AddressChange": None,
+            "Bounce.ChallengeVerification": None,
+            "Bounce.Subscribe": None,
+            "Bounce.Unsubscribe": None,
+            "Bounce.OpenRelayTest": None,
+            "Bounce.InboundError": None,
+            "Bounce.Unknown": None,
+        }
+    ),
+    external_ids=(body("MessageID"),),
+    embedded=embedded_id(("Metadata",)),
+    recipient=first_of(text_list("Recipient"), text_list("Email")),
+    at=first_of(body("DeliveredAt"), body("BouncedAt"), body("ReceivedAt")),
+    code=body("Type"),
+    detail=first_of(text_list("Details"), text_list("Description"), text_list("OriginalLink")),
+)

@@ -1,0 +1,207 @@
+"""Standard Webhooks and who uses it: Svix, Resend, Clerk, OpenAI, Supabase."""
+
+from relay.providers.catalogue.message_statuses import RESEND_STATUSES
+from relay.providers.provider import Provider, add_prefix, body, first_of, header, join, optional, short_id, text_if
+from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, KeyFormat, SharedToken, Time, body_hmac, template
+
+WHSEC_KEY = KeyFormat(form="base64", strip=("whsec_",), claims=("whsec_",))
+
+
+def standard_hmac(*families: str, key: KeyFormat = WHSEC_KEY, bare: bool = False, name: str = "v1") -> Hmac:
+    """Return HMAC-SHA256 over id, time and body, its headers named `<family>-id` and so on.
+
+    Of several families the first that a request carries counts, as in svix 1.99.1.
+    """
+    return Hmac(
+        name=name,
+        signed=template("{id}.{ts}.{body}"),
+        key=key,
+        encoding="base64",
+        place=_family_headers(families, "signature"),
+        layout=Items(separator=b" ", equals=b",", sig=b"v1", emit=b"v1,{sig}", bare=bare),
+        time=Time(place=_family_headers(families, "timestamp"), past=300, future=300),
+        ident=_family_headers(families, "id"),
+    )
+
+
+def standard_ed25519(*families: str) -> Ed25519:
+    """Return the `v1a` form, whose key is public: `whpk_<base64 of 32 bytes>`."""
+    return Ed25519(
+        name="v1a",
+        signed=template("{id}.{ts}.{body}"),
+        key=KeyFormat(form="base64", strip=("whpk_",), claims=("whpk_",), exclusive=True),
+        encoding="base64",
+        place=_family_headers(families, "signature"),
+        layout=Items(separator=b" ", equals=b",", sig=b"v1a", emit=b"v1a,{sig}"),
+        time=Time(place=_family_headers(families, "timestamp"), past=300, future=300),
+        ident=_family_headers(families, "id"),
+    )
+
+
+def _family_headers(families: tuple[str, ...], part: str) -> InHeader:
+    return InHeader(*(f"{family}-{part}" for family in families))
+
+
+_SUMMARY = short_id(first_of(body("data", "id"), body("data", "object", "id")))
+
+STANDARD_WEBHOOKS = Provider(
+    name="standard-webhooks",
+    title="Standard Webhooks",
+    monogram="Sw",
+    docs="https://www.standardwebhooks.com/",
+    steps=(
+        "Register {url} where the sender keeps its webhook endpoints.",
+        "Copy the signing secret (whsec_..., or whpk_... for Ed25519) and set STANDARD_WEBHOOKS_SECRET to it.",
+    ),
+    answer="2xx within 15 s, 410 ends it; retried for days",
+    secret_env=("STANDARD_WEBHOOKS_SECRET", "WEBHOOK_SECRET"),
+    recognise=("webhook-signature",),
+    schemes=(standard_ed25519("webhook"), standard_hmac("webhook")),
+    event_type=body("type"),
+    idempotency_key=header("webhook-id"),
+    summary=_SUMMARY,
+    companions=(("User-Agent", "Webhooks/1.0"), ("webhook-id", "msg_${id:27}")),
+    samples="svix",
+)
+
+SVIX = Provider(
+    name="svix",
+    title="Svix",
+    monogram="Sx",
+    docs="https://docs.svix.com/receiving/verifying-payloads/how",
+    steps=(
+        "Add {url} as an endpoint in the application portal.",
+        "Copy the endpoint's signing secret (whsec_...) and set SVIX_WEBHOOK_SECRET to it.",
+    ),
+    answer="2xx within 15 s; retried 7 times over 28 h",
+    secret_env=("SVIX_WEBHOOK_SECRET",),
+    recognise=("svix-signature", "svix-id"),
+    schemes=(standard_ed25519("svix", "webhook"), standard_hmac("svix", "webhook")),
+    event_type=first_of(body("type"), body("eventType")),
+    idempotency_key=first_of(header("svix-id"), header("webhook-id")),
+    summary=_SUMMARY,
+    companions=(("User-Agent", "Svix-Webhooks/1.62.0"), ("svix-id", "msg_${id:27}")),
+)
+
+RESEND = Provider(
+    name="resend",
+    title="Resend",
+    monogram="Re",
+    docs="https://resend.com/docs/dashboard/webhooks/introduction",
+    steps=(
+        "Open Webhooks in the Resend dashboard and add a webhook.",
+        "Paste {url} as the endpoint and choose the events.",
+        "Copy the signing secret (whsec_...) and set RESEND_WEBHOOK_SECRET to it.",
+    ),
+    answer="2xx within 15 s; retried 7 times over 28 h",
+    secret_env=("RESEND_WEBHOOK_SECRET",),
+    schemes=(standard_hmac("svix"),),
+    event_type=body("type"),
+    idempotency_key=header("svix-id"),
+    summary=join(" · ", first_of(body("data", "to", 0), body("data", "to")), body("data", "subject")),
+    companions=SVIX.companions,
+    message_status=RESEND_STATUSES,
+)
+
+# What some guides show in place of Resend's real signature. Never accepted for a `resend` source.
+RESEND_SIMPLE = Provider(
+    name="resend-simple",
+    title="Resend (simplified)",
+    monogram="Re",
+    docs=RESEND.docs,
+    steps=("Only for senders that sign the body as Resend-Signature: sha256=<hex>; Resend itself does not.",),
+    secret_env=RESEND.secret_env,
+    recognise=("Resend-Signature",),
+    schemes=(body_hmac("Resend-Signature", prefix="sha256="),),
+    event_type=RESEND.event_type,
+    # An id of the body may be the message's, which is sent, delivered and opened one after the other.
+    idempotency_key=first_of(
+        header("svix-id"), join("-", body("type"), body("id"), optional(body("created_at")), whole=True)
+    ),
+    summary=RESEND.summary,
+    companions=SVIX.companions,
+    samples="resend",
+    message_status=RESEND_STATUSES,
+)
+
+CLERK = Provider(
+    name="clerk",
+    title="Clerk",
+    monogram="Ck",
+    docs="https://clerk.com/docs/webhooks/overview",
+    steps=(
+        "Open Configure, Webhooks in the Clerk dashboard and add an endpoint.",
+        "Paste {url} as the endpoint URL and subscribe to events.",
+        "Copy the signing secret (whsec_...) and set CLERK_WEBHOOK_SIGNING_SECRET to it.",
+    ),
+    answer="2xx within 15 s; retried 7 times over 28 h",
+    secret_env=("CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_WEBHOOK_SECRET"),
+    schemes=(standard_hmac("svix"),),
+    event_type=body("type"),
+    idempotency_key=header("svix-id"),
+    summary=join(" · ", body("data", "email_addresses", 0, "email_address"), short_id(body("data", "id"))),
+    companions=SVIX.companions,
+)
+
+OPENAI = Provider(
+    name="openai",
+    title="OpenAI",
+    monogram="Oa",
+    docs="https://platform.openai.com/docs/guides/webhooks",
+    steps=(
+        "Open Settings, Project, Webhooks on the OpenAI platform and create an endpoint.",
+        "Paste {url} as the URL and choose the events.",
+        "Copy the signing secret (whsec_...) and set OPENAI_WEBHOOK_SECRET to it.",
+    ),
+    answer="2xx within a few seconds; retried for 72 h",
+    secret_env=("OPENAI_WEBHOOK_SECRET",),
+    schemes=(
+        # openai 3.54.0 takes a secret without whsec_ as text, and a signature without `v1,`.
+        standard_hmac(
+            "webhook", key=KeyFormat(form="base64", strip=("whsec_",), claims=("whsec_",), bare="text"), bare=True
+        ),
+    ),
+    event_type=body("type"),
+    idempotency_key=header("webhook-id"),
+    summary=short_id(body("data", "id")),
+    companions=STANDARD_WEBHOOKS.companions,
+)
+
+SUPABASE = Provider(
+    name="supabase",
+    title="Supabase",
+    monogram="Su",
+    docs="https://supabase.com/docs/guides/auth/auth-hooks",
+    steps=(
+        "For auth hooks open Authentication, Hooks in the Supabase dashboard and add an HTTPS hook.",
+        "For database webhooks open Integrations, Webhooks, and add the header Authorization: Bearer <a token>.",
+        "Paste {url} as the URL.",
+        "Set SUPABASE_WEBHOOK_SECRET to the hook's whole secret (v1,whsec_...), or to your token.",
+    ),
+    secret_env=("SUPABASE_WEBHOOK_SECRET", "SEND_EMAIL_HOOK_SECRET", "SEND_SMS_HOOK_SECRET"),
+    schemes=(
+        # A database webhook is not signed; its token never stands in for an auth hook's signature.
+        standard_hmac(
+            "webhook",
+            key=KeyFormat(form="base64", strip=("v1,whsec_", "whsec_"), claims=("v1,whsec_", "whsec_"), exclusive=True),
+            name="auth-hook",
+        ),
+        SharedToken(
+            name="database-webhook",
+            place=InHeader("Authorization"),
+            prefix="Bearer ",
+            bare=True,
+            refuses=("v1,whsec_", "whsec_"),
+        ),
+    ),
+    event_type=first_of(
+        join(".", body("type"), body("table"), whole=True),
+        body("metadata", "name"),
+        add_prefix("email.", body("email_data", "email_action_type")),
+        text_if(body("sms", "otp"), "sms.otp"),
+    ),
+    idempotency_key=header("webhook-id"),
+    summary=first_of(body("user", "email"), body("user", "phone"), body("record", "id"), body("old_record", "id")),
+)
+
+STANDARD_WEBHOOKS_SENDERS = (STANDARD_WEBHOOKS, SVIX, RESEND, CLERK, OPENAI, SUPABASE, RESEND_SIMPLE)

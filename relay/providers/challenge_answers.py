@@ -1,0 +1,138 @@
+"""One handshake judged: whether it is answered, with what, and what a person still has to do."""
+
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Verdict, Verification
+from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
+from relay.providers.catalogue import find_provider
+from relay.providers.challenges import find_challenge
+from relay.providers.generic_challenges import Challenge, ChallengeReply, Proof
+
+HANDSHAKE_STEP = "Handshake"
+HANDSHAKE_TYPE = "handshake"
+_SUMMARY_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeOutcome:
+    """A setup handshake as a source takes it. `reply` None refuses it with `status`."""
+
+    name: str
+    verification: Verification
+    status: int
+    reply: ChallengeReply | None = None
+
+
+def answer_challenge(
+    source: Source, capture: Capture, verification: Verification, now: datetime
+) -> ChallengeOutcome | None:
+    """Return how a handshake of the source's provider is answered; None for any other request.
+
+    `verification` is what the source thinks of the signature; where a handshake is proven by a
+    verify token, or needs no proof and has none, the one that comes back says so instead. Pure.
+    """
+    found = find_challenge(source.provider, capture)
+    if found is None:
+        return None
+    challenge, asked = found
+    verification = _check_proof(challenge, source, capture, verification)
+    if verification.verdict is Verdict.INVALID:
+        status = 403 if challenge.proof is Proof.TOKEN else 401
+        return ChallengeOutcome(name=challenge.name, verification=verification, status=status)
+    if verification.verdict is Verdict.UNCHECKED and challenge.proof is Proof.TOKEN:
+        return ChallengeOutcome(name=challenge.name, verification=verification, status=403)
+    reply = challenge.reply(asked, _find_signing_secret(source, capture, now))
+    if reply is None:
+        return ChallengeOutcome(
+            name=challenge.name, verification=_explain_unanswerable(source, challenge, verification), status=403
+        )
+    answered = Check(name=HANDSHAKE_STEP, passed=True, detail=f"{challenge.name}, answered", result=str(reply.status))
+    checks = (*verification.checks, answered)
+    return ChallengeOutcome(
+        name=challenge.name,
+        verification=Verification(verdict=verification.verdict, reason=verification.reason, checks=checks),
+        status=reply.status,
+        reply=reply,
+    )
+
+
+def build_challenge_event(source: Source, capture: Capture, handshake: ChallengeOutcome) -> NewEvent:
+    """Name a handshake as an event that claims no key; pure."""
+    verification, reply = handshake.verification, handshake.reply
+    variable = default_secret_variable(source)
+    todo = f": {reply.todo.format(variable=variable)}" if reply and reply.todo else ""
+    answered = EventOutcome.REJECTED if reply is None else EventOutcome.ACCEPTED
+    told = reply is None or source.deliver_handshakes
+    status = source.answer.status if reply and reply.body is None else handshake.status
+    return NewEvent(
+        capture=capture,
+        provider=source.provider,
+        type=HANDSHAKE_TYPE,
+        idempotency_key=None,
+        claims_key=False,
+        deliver_duplicates=False,
+        outcome=answered,
+        verification=verification,
+        reason=verification.reason if told else "handshake",
+        status=status,
+        summary=escape_unprintable(handshake.name + todo, _SUMMARY_LENGTH),
+    )
+
+
+def default_secret_variable(source: Source) -> str:
+    """Return the variable that a source's secret usually lies in."""
+    provider = find_provider(source.provider)
+    if provider is not None and provider.secret_env:
+        return provider.secret_env[0]
+    return f"{source.name.upper().replace('-', '_')}_SECRET"
+
+
+def _check_proof(challenge: Challenge, source: Source, capture: Capture, verification: Verification) -> Verification:
+    match challenge.proof:
+        case Proof.SIGNATURE:
+            return verification
+        case Proof.TOKEN:
+            return _check_verify_token(source.verify_tokens, challenge.token(capture), source.locked_tokens)
+        case Proof.NONE:
+            if verification.verdict is Verdict.VERIFIED:
+                return verification
+            return Verification(verdict=Verdict.UNSIGNED, reason="handshake")
+
+
+def _check_verify_token(tokens: tuple[Secret, ...], given: str, locked: tuple[str, ...]) -> Verification:
+    if not tokens and not locked:
+        check = Check(name="Verify token", passed=False, detail="no verify token is configured", result="Unknown")
+        return Verification(verdict=Verdict.UNCHECKED, reason="secret_missing", checks=(check,))
+    for token in tokens:
+        if hmac.compare_digest(token.reveal().encode("utf-8", "replace"), given.encode("utf-8", "replace")):
+            check = Check(name="Verify token", passed=True, detail=f"{token.reference} fits", result="Match")
+            return Verification(verdict=Verdict.VERIFIED, checks=(check,))
+    if locked:
+        named = f"{', '.join(locked)}: the vault is locked"
+        check = Check(name="Verify token", passed=None, detail=named, result="Locked")
+        return Verification(verdict=Verdict.UNCHECKED, reason="vault_locked", checks=(check,))
+    check = Check(name="Verify token", passed=False, detail="it is another token", result="No match")
+    return Verification(verdict=Verdict.INVALID, reason="signature_mismatch", checks=(check,))
+
+
+def _find_signing_secret(source: Source, capture: Capture, now: datetime) -> Secret | None:
+    """Return the secret that signed the request, while two are accepted; else the newest."""
+    if source.scheme is not None and len(source.secrets) > 1:
+        for secret in source.secrets:
+            if source.scheme.verify((secret,), capture, now).verdict is Verdict.VERIFIED:
+                return secret
+    return source.secrets[0] if source.secrets else None
+
+
+def _explain_unanswerable(source: Source, challenge: Challenge, verification: Verification) -> Verification:
+    if source.locked_secrets:
+        reason, why = "vault_locked", "it cannot be answered while the vault is locked"
+    elif source.secrets:
+        reason, why = "body_malformed", "what it asks for is not what this provider sends"
+    else:
+        reason, why = "secret_missing", "it cannot be answered without the secret"
+    check = Check(name=HANDSHAKE_STEP, passed=False, detail=f"{challenge.name}: {why}", result="Not answered")
+    return Verification(verdict=Verdict.UNCHECKED, reason=reason, checks=(*verification.checks, check))

@@ -1,0 +1,202 @@
+"""Schemes a user declares in relay.toml, under `[sources.NAME.signature]`."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+
+from relay.errors import ConfigError
+from relay.model.text import escape_unprintable
+from relay.providers import signature_options
+from relay.providers.catalogue.standard_webhooks import standard_ed25519, standard_hmac
+from relay.providers.schemes import (
+    Basic,
+    Digest,
+    Ecdsa,
+    Ed25519,
+    Hmac,
+    InHeader,
+    Jwt,
+    KeyFormat,
+    OneOf,
+    Rsa,
+    Scheme,
+    SharedToken,
+    Time,
+)
+from relay.providers.schemes.python_verifier import Verifier, VerifierScheme
+from relay.providers.signature_options import SignatureOptions
+
+__all__ = ["SCHEMES", "SignatureOptions", "VerifierLoader", "build_custom_scheme", "read_options"]
+
+VerifierLoader = Callable[[str], Verifier]
+
+_LOCATION_KEYS = ("header", "query", "json", "form")
+_TIME_KEYS = ("timestamp", "timestamp_unit", "past", "future")
+_SIGNED_TEXT_KEYS = (
+    *(*_LOCATION_KEYS, "repeated", "encoding", "prefix", "item", "separator", "equals"),
+    *("content", "distinct", "urls", "body_hash", "id", *_TIME_KEYS),
+)
+_SCHEME_KEYS: Mapping[str, tuple[str, ...]] = {
+    "hmac": ("digest", "key", "key_prefix", "any_case", *_SIGNED_TEXT_KEYS),
+    "digest": ("digest", *_SIGNED_TEXT_KEYS),
+    "ed25519": ("key", "key_prefix", *_SIGNED_TEXT_KEYS),
+    "ecdsa": _SIGNED_TEXT_KEYS,
+    "rsa": ("digest", *_SIGNED_TEXT_KEYS),
+    "token": (*_LOCATION_KEYS, "prefix"),
+    "basic": ("header",),
+    "standard-webhooks": ("item", "past", "future"),
+    "jwt": (*_LOCATION_KEYS, "claim", "past", "future"),
+    "python": ("verifier",),
+}
+SCHEMES = tuple(_SCHEME_KEYS)
+
+
+def build_custom_scheme(options: Mapping[str, object] | SignatureOptions, load: VerifierLoader | None = None) -> Scheme:
+    """Return the scheme that a source declares; `load` finds the class that `verifier` names.
+
+    Raises ConfigError whose sentence starts with the key at fault, `signature.digest: ...`.
+    """
+    given = options if isinstance(options, SignatureOptions) else read_options(options)
+    if given.scheme not in _MAKERS and given.scheme != "python":
+        raise signature_options.unknown_value_error("scheme", given.scheme, "a scheme", SCHEMES)
+    if given.scheme == "python":
+        return _make_python(given, load)
+    return _MAKERS[given.scheme](given)
+
+
+def read_options(options: Mapping[str, object]) -> SignatureOptions:
+    """Return the options of a plain table.
+
+    Raises ConfigError for a key that is unknown or that its scheme has no use for, and for a value
+    of another kind.
+    """
+    fields = {field.name: field for field in dataclasses.fields(SignatureOptions)}
+    read: dict[str, object] = {}
+    for key, value in options.items():
+        if key not in fields:
+            near = get_close_matches(key, fields, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(fields)}"
+            raise ConfigError(f"signature.{escape_unprintable(key, 40)}: unknown key", hint=hint)
+        read[key] = _check_type(key, value, fields[key].type)
+    _check_keys(str(read.get("scheme", "hmac")), read)
+    return SignatureOptions(**read)  # type: ignore[arg-type] # each value was held against its field's type
+
+
+def _check_type(key: str, value: object, kind: object) -> object:
+    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    fits = {
+        "bool": isinstance(value, bool),
+        "float | str": value == "off" or (isinstance(value, int | float) and not isinstance(value, bool)),
+        "list[str] | None": texts,
+        "str | list[str] | None": texts or isinstance(value, str),
+    }
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    if fits.get(name, isinstance(value, str)):
+        return value
+    wanted = {"bool": "true or false", "float | str": 'seconds or "off"', "list[str] | None": "a list of texts"}
+    raise ConfigError(
+        f"signature.{key}: must be {wanted.get(name, 'text')}, not {type(value).__name__}",
+        hint="" if name in wanted else "put it in quotes",
+    )
+
+
+def _check_keys(scheme: str, given: Mapping[str, object]) -> None:
+    known = _SCHEME_KEYS.get(scheme)
+    idle = [key for key in given if known is not None and key not in ("scheme", *known)]
+    if idle:
+        raise ConfigError(
+            f"signature.{idle[0]}: has no use where scheme is '{scheme}'", hint=f"use {', '.join(known or ())}"
+        )
+
+
+def _make_hmac(options: SignatureOptions) -> Scheme:
+    strip = (options.key_prefix,) if options.key_prefix else ()
+    return Hmac(
+        algo=signature_options.parse_digest(options),
+        encoding=signature_options.parse_encoding(options, "hex"),
+        any_case=options.any_case,
+        key=KeyFormat(form=signature_options.parse_key_form(options, "text"), strip=strip),
+        **signature_options.build_parts(options),
+    )
+
+
+def _make_digest(options: SignatureOptions) -> Scheme:
+    if "{secret}" not in (options.content or ""):
+        raise ConfigError(
+            "signature.content: a digest without {secret} proves nothing", hint='write content = "{secret}{body}"'
+        )
+    return Digest(
+        algo=signature_options.parse_digest(options),
+        encoding=signature_options.parse_encoding(options, "hex"),
+        **signature_options.build_parts(options),
+    )
+
+
+def _make_ed25519(options: SignatureOptions) -> Scheme:
+    strip = ("whpk_", options.key_prefix) if options.key_prefix else ("whpk_",)
+    return Ed25519(
+        encoding=signature_options.parse_encoding(options, "hex"),
+        key=KeyFormat(form=signature_options.parse_key_encoding(options), strip=strip),
+        **signature_options.build_parts(options),
+    )
+
+
+def _make_ecdsa(options: SignatureOptions) -> Scheme:
+    return Ecdsa(encoding=signature_options.parse_encoding(options, "base64"), **signature_options.build_parts(options))
+
+
+def _make_rsa(options: SignatureOptions) -> Scheme:
+    return Rsa(
+        digest=signature_options.parse_digest(options),
+        encoding=signature_options.parse_encoding(options, "base64"),
+        **signature_options.build_parts(options),
+    )
+
+
+def _make_token(options: SignatureOptions) -> Scheme:
+    return SharedToken(place=signature_options.parse_location(options, "a token"), prefix=options.prefix)
+
+
+def _make_basic(options: SignatureOptions) -> Scheme:
+    names = signature_options.parse_header_names(options) if options.header else ("Authorization",)
+    return Basic(place=InHeader(*names))
+
+
+def _make_standard_webhooks(options: SignatureOptions) -> Scheme:
+    schemes = {"v1a": standard_ed25519("webhook", "svix"), "v1": standard_hmac("webhook", "svix")}
+    past, future = signature_options.parse_age_limits(options)
+    if options.item is not None:
+        version = signature_options.require_choice("item", options.item, "a version", ("v1", "v1a"))
+        return schemes[version].tolerating(past, future)
+    return OneOf(schemes=tuple(schemes.values())).tolerating(past, future)
+
+
+def _make_jwt(options: SignatureOptions) -> Scheme:
+    past, future = signature_options.parse_age_limits(options)
+    return Jwt(
+        place=signature_options.parse_location(options, "a token"),
+        claim=options.claim,
+        time=Time(past=past, future=future),
+    )
+
+
+def _make_python(options: SignatureOptions, load: VerifierLoader | None) -> Scheme:
+    if not options.verifier or load is None:
+        raise ConfigError(
+            "signature.verifier: missing",
+            hint='name a class in a file beside relay.toml: verifier = "verifiers:MyVerifier"',
+        )
+    return VerifierScheme(verifier=load(options.verifier), called=options.verifier)
+
+
+_MAKERS: Mapping[str, Callable[[SignatureOptions], Scheme]] = {
+    "hmac": _make_hmac,
+    "digest": _make_digest,
+    "ed25519": _make_ed25519,
+    "ecdsa": _make_ecdsa,
+    "rsa": _make_rsa,
+    "token": _make_token,
+    "basic": _make_basic,
+    "standard-webhooks": _make_standard_webhooks,
+    "jwt": _make_jwt,
+}

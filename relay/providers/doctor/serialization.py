@@ -1,0 +1,252 @@
+"""A JSON or form body as it may have looked before something read it and wrote it again."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice, permutations, product
+from math import factorial, prod
+from typing import Any, NamedTuple
+from urllib.parse import quote, quote_plus
+
+from relay.model.payload import PayloadError, parse_form, parse_json
+from relay.model.text import escape_unprintable
+from relay.providers.catalogue import find_provider
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
+from relay.providers.doctor.variant_tester import VariantTester, replace_body
+from relay.providers.samples import load_sample, sample_types
+
+MAX_BODY = 1_000_000  # bytes past which a body is not read and written again
+_SPACES = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
+_HTML_ESCAPES = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
+
+
+class JsonLayout(NamedTuple):
+    """One way to lay JSON out."""
+
+    name: str
+    separators: tuple[str, str]
+    indent: int | str | None = None
+
+
+_JSON_LAYOUTS = (
+    JsonLayout("compact", (",", ":")),
+    JsonLayout("spaced", (", ", ": ")),
+    JsonLayout("two-space indented", (",", ": "), 2),
+    JsonLayout("four-space indented", (",", ": "), 4),
+    JsonLayout("tab indented", (",", ": "), "\t"),
+)
+
+
+def minify_json(body: bytes) -> bytes:
+    """Return JSON without the spaces between its parts, every text and number as it was written."""
+    return _SPACES.sub(lambda match: match[1] or b"", body)
+
+
+def list_json_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Return a JSON body in the layouts that senders use, each with its name; none when it is no JSON."""
+    if len(body) > MAX_BODY:
+        return
+    try:
+        value = parse_json(body)
+    except PayloadError:
+        return
+    yield "compact", minify_json(body)
+    if isinstance(value, str):
+        yield "not wrapped in a JSON text", value.encode("utf-8", "surrogatepass")
+    for keys_sorted in (False, True):
+        for layout in _JSON_LAYOUTS:
+            yield from _layout_variants(value, layout, keys_sorted=keys_sorted)
+
+
+def _layout_variants(value: object, layout: JsonLayout, *, keys_sorted: bool) -> Iterator[tuple[str, bytes]]:
+    order = ", keys sorted" if keys_sorted else ""
+    for ascii_only in (False, True):
+        letters = ", \\u-escaped" if ascii_only else ""
+        try:
+            text = json.dumps(
+                value,
+                separators=layout.separators,
+                indent=layout.indent,
+                ensure_ascii=ascii_only,
+                sort_keys=keys_sorted,
+            )
+        except (TypeError, ValueError, RecursionError):
+            return
+        name = f"{layout.name}{letters}{order}"
+        for label, spelt in _spell_json(text, name):
+            encoded = spelt.encode("utf-8", "surrogatepass")
+            yield label, encoded
+            yield f"{label}, with a newline at its end", encoded + b"\n"
+
+
+def _spell_json(text: str, name: str) -> Iterator[tuple[str, str]]:
+    yield name, text
+    if "/" in text:
+        # PHP's json_encode does this unless told otherwise.
+        yield f"{name}, slashes escaped", text.replace("/", "\\/")
+    escaped = text
+    for letter, code in _HTML_ESCAPES:
+        escaped = escaped.replace(letter, code)
+    if escaped != text:
+        # Go's encoding/json does this unless told otherwise.
+        yield f"{name}, HTML letters escaped", escaped
+
+
+def list_form_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Return a form body in the ways that senders encode forms, each with its name."""
+    if len(body) > MAX_BODY:
+        return
+    try:
+        pairs = parse_form(body)
+    except PayloadError:
+        return
+    ways: tuple[tuple[str, Callable[[str], str]], ...] = (
+        ("spaces as +", lambda text: quote_plus(text, safe="", errors="surrogateescape")),
+        ("spaces as %20", lambda text: quote(text, safe="", errors="surrogateescape")),
+        ("as browsers do", _quote_as_browser),
+        ("escapes in lower case", lambda text: _lower_escapes(quote_plus(text, safe="", errors="surrogateescape"))),
+    )
+    for order, listed in (("", pairs), (", fields sorted", tuple(sorted(pairs)))):
+        for name, way in ways:
+            text = "&".join(f"{way(key)}={way(value)}" for key, value in listed)
+            yield f"{name}{order}", text.encode("latin-1")
+
+
+def _quote_as_browser(text: str) -> str:
+    return quote_plus(text, safe="*-._", errors="surrogateescape").replace("~", "%7E")
+
+
+def _lower_escapes(text: str) -> str:
+    return re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), text)
+
+
+_ORDER_KIND = "Keys in another order"
+_MAX_ORDERS = 6_000  # orders of one body that are tried
+_SEPARATORS = ((",", ":"), (", ", ": "))
+_MAX_MOVED_KEYS = 24  # keys of an object of which one at a time is moved
+_MAX_SAMPLES = 12  # of a provider that are read
+_MIN_SORTED_KEYS = 4  # keys of an object whose order says something
+
+_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?')
+_PROTECTED_NUMBER = re.compile(r'"\\u0000(-?[0-9][0-9.eE+-]*)"')
+
+KeyOrder = Mapping[frozenset[str], tuple[str, ...]]
+
+
+def try_key_orders(bench: VariantTester) -> Iterator[SignatureFinding]:
+    """Try the keys of the JSON in the order of earlier events, of the provider's samples, and in every order."""
+    received = bench.case.capture.body
+    value = _parse_object(_NUMBERS.sub(_protect_number, received))
+    if value is None:
+        return
+    seen = {received}
+    for body in _order_variants(bench.case, value):
+        if body in seen:
+            continue
+        seen.add(body)
+        for secret in bench.own:
+            if bench.fits(secret, _ORDER_KIND, capture=replace_body(bench.case.capture, body)):
+                yield SignatureFinding(
+                    cause="body_changed",
+                    title="The body changed before it reached relay: its keys were put in another order",
+                    sentence=f"The signature fits {format_secret_name(secret)} with its keys in this order: "
+                    f"{_format_keys(body)}.",
+                    fix="Let whatever stands between the provider and relay pass the body on byte for byte: no parsed "
+                    "JSON.",
+                    certain=True,
+                )
+                return
+        if bench.is_late():
+            return
+
+
+def is_sorted(body: bytes) -> bool:
+    """Say whether every object of a JSON body has its keys in alphabetical order, and one has several."""
+    value = _parse_object(body)
+    objects = [] if value is None else [list(item) for item in _walk_objects(value)]
+    return all(keys == sorted(keys) for keys in objects) and any(len(keys) >= _MIN_SORTED_KEYS for keys in objects)
+
+
+def list_known_orders(case: SignatureCase) -> Iterator[KeyOrder]:
+    """Return the orders of keys that the provider is known to send: earlier events' and its samples'."""
+    for _, body in case.recent:
+        earlier = _parse_object(body)
+        if earlier is not None:
+            yield {frozenset(item): tuple(item) for item in _walk_objects(earlier)}
+    provider = find_provider(case.source.provider)
+    for type_ in islice(sample_types(provider) if provider else (), _MAX_SAMPLES):
+        sample = load_sample(provider, type_) if provider else None
+        if sample is not None and sample.kind == "json":
+            yield {frozenset(item): tuple(item) for item in _walk_objects(parse_json(sample.text))}
+
+
+def _parse_object(body: bytes) -> Any:
+    if len(body) > MAX_BODY:
+        return None
+    try:
+        value = parse_json(body)
+    except PayloadError:
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+def _order_variants(case: SignatureCase, value: Any) -> Iterator[bytes]:
+    for order in list_known_orders(case):
+        yield from _serialize(_arrange_keys(value, order))
+    objects = {frozenset(item): tuple(item) for item in _walk_objects(value) if len(item) > 1}
+    upside_down = {keys: names[::-1] for keys, names in objects.items()}
+    sorted_down = {keys: tuple(sorted(names, reverse=True)) for keys, names in objects.items()}
+    moved = ({**objects, frozenset(names): names} for names in _move_keys(next(iter(objects.values()), ())))
+    for ways in chain((upside_down, sorted_down), moved):
+        yield from _serialize(_arrange_keys(value, ways))
+    top = frozenset(value) if isinstance(value, dict) else frozenset()
+    total = prod(factorial(len(keys)) for keys in objects.values())
+    if total > _MAX_ORDERS:
+        objects = {top: objects[top]} if top in objects else {}
+    every = [permutations(keys) for keys in objects.values()]
+    for found in islice(product(*every), _MAX_ORDERS):
+        yield from _serialize(_arrange_keys(value, dict(zip(objects, found, strict=True))))
+
+
+def _move_keys(keys: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Return the keys with one of them in another place: it was taken out and put back."""
+    for key in keys if len(keys) <= _MAX_MOVED_KEYS else ():
+        rest = tuple(other for other in keys if other != key)
+        yield from ((*rest[:place], key, *rest[place:]) for place in range(len(keys)))
+
+
+def _format_keys(body: bytes) -> str:
+    value = parse_json(body)
+    first = next((item for item in _walk_objects(value) if len(item) > 1), {})
+    return escape_unprintable(", ".join(first), 160)
+
+
+def _walk_objects(value: Any) -> Iterator[dict[str, Any]]:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            yield item
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+
+
+def _arrange_keys(value: Any, order: KeyOrder) -> Any:
+    if isinstance(value, dict):
+        keys = order.get(frozenset(value), tuple(value))
+        return {key: _arrange_keys(value[key], order) for key in keys}
+    return [_arrange_keys(item, order) for item in value] if isinstance(value, list) else value
+
+
+def _serialize(value: Any) -> Iterator[bytes]:
+    for separators in _SEPARATORS:
+        for ascii_only in (False, True):
+            text = json.dumps(value, separators=separators, ensure_ascii=ascii_only)
+            yield _PROTECTED_NUMBER.sub(r"\1", text).encode("utf-8", "surrogatepass")
+
+
+def _protect_number(match: re.Match[bytes]) -> bytes:
+    """Return a number as a text that `_written` makes a number again, spelt as it came: 10.50 stays 10.50."""
+    token = match[0]
+    return token if token.startswith(b'"') else b'"\\u0000%s"' % token

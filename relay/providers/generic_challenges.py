@@ -1,0 +1,227 @@
+"""What a setup handshake is made of: what is asked, who may ask, what to say; and how it is read from a request."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import parse_qsl
+
+from relay.model.event import Capture, Headers
+from relay.model.payload import PayloadError, parse_form
+from relay.model.secret import Secret
+
+_VISIBLE = re.compile(r"[\x20-\x7e]{1,2048}")
+
+
+class Proof(Enum):
+    """What must be right before a handshake is answered: the signature, a verify token, or nothing."""
+
+    SIGNATURE = "signature"
+    TOKEN = "token"  # noqa: S105 - the kind of proof, no secret
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengeReply:
+    """What a provider wants to hear; `body` None means the source's own answer.
+
+    `offered` is a secret that the provider gave away in the handshake, and `todo` what is left for a
+    person to do.
+    """
+
+    status: int = 200
+    body: bytes | None = None
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Headers = ()
+    offered: str = ""
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """One handshake of a provider.
+
+    `asked` returns what a request asks for, None when it is no such handshake. `reply` makes the
+    answer from it and from the secret that is proven right, None being none; it gives None where
+    it cannot be answered without one. `token` reads the verify token.
+    """
+
+    name: str
+    asked: Callable[[Capture], str | None]
+    reply: Callable[[str, Secret | None], ChallengeReply | None]
+    proof: Proof = Proof.NONE
+    token: Callable[[Capture], str] = lambda _: ""
+
+
+def read_json_where(key: str, value: str, *path: str) -> Callable[[Capture], str | None]:
+    """Return what reads the text at `path` of a JSON body whose `key` says `value`."""
+    needle = value.encode()
+
+    def asked(capture: Capture) -> str | None:
+        # Looking for the word first spares ordinary events a reading of their body.
+        if needle not in capture.body:
+            return None
+        payload = capture.payload
+        return visible_text(payload.json_at(*path)) if payload.json_at(key) == value else None
+
+    return asked
+
+
+def read_query_parameter(name: str, method: str) -> Callable[[Capture], str | None]:
+    """Return what reads a query parameter of requests of one method."""
+
+    def asked(capture: Capture) -> str | None:
+        if capture.method != method or f"{name}=" not in capture.query:
+            return None
+        return find_query_value(capture, name)
+
+    return asked
+
+
+def echo_reply(asked: str, _: Secret | None) -> ChallengeReply:
+    """Return what was asked for, as text."""
+    return ChallengeReply(body=asked.encode())
+
+
+def json_reply(value: Mapping[str, object]) -> ChallengeReply:
+    """Return a reply in compact JSON."""
+    return ChallengeReply(body=json.dumps(value, separators=(",", ":")).encode(), content_type="application/json")
+
+
+def visible_text(value: object) -> str | None:
+    """Return a text that may be sent back: printable ASCII in one line; None for anything else."""
+    return value if isinstance(value, str) and _VISIBLE.fullmatch(value) else None
+
+
+def find_query_value(capture: Capture, name: str) -> str | None:
+    """Return the first value of a query parameter, as `visible_text` takes it."""
+    pairs = parse_qsl(capture.query, keep_blank_values=True, errors="replace")
+    return next((visible_text(value) for key, value in pairs if key == name), None)
+
+
+def parse_form_fields(capture: Capture) -> Mapping[str, str]:
+    """Return the fields of a form body, none where it is no form or has one of them twice."""
+    try:
+        pairs = parse_form(capture.body)
+    except PayloadError:
+        return {}
+    return dict(pairs) if len(dict(pairs)) == len(pairs) else {}
+
+
+WITHOUT_PROVIDER = frozenset({"unknown", "custom"})
+"""What sources without a provider of the catalogue have in its place."""
+
+_MAX_BODY = 4_000  # bytes of a body with nothing but a challenge in it
+_ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?")
+_EVENT_GRID = "Microsoft.EventGrid.SubscriptionValidationEvent"
+_TOPIC = re.compile(r"[\x21-\x7e]{1,2048}")
+
+
+def _read_event_grid(capture: Capture) -> str | None:
+    """Read the code of a validation event, which comes alone in its list.
+
+    https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema
+    """
+    if (capture.header("aeg-event-type") or "").lower() != "subscriptionvalidation":
+        return None
+    events = _parse_small_json(capture)
+    if not isinstance(events, list) or len(events) != 1 or not isinstance(events[0], dict):
+        return None
+    data = events[0].get("data")
+    is_validation = events[0].get("eventType") == _EVENT_GRID and isinstance(data, dict)
+    return visible_text(data.get("validationCode")) if is_validation and isinstance(data, dict) else None
+
+
+def _read_cloudevents(capture: Capture) -> str | None:
+    """Read who asks for permission to send CloudEvents (HTTP 1.1 Web Hooks for Event Delivery, section 4)."""
+    origin = capture.header("WebHook-Request-Origin") or ""
+    if capture.method != "OPTIONS" or capture.body or not _ORIGIN.fullmatch(origin):
+        return None
+    return origin
+
+
+def _cloudevents_reply(origin: str, _: Secret | None) -> ChallengeReply:
+    # A callback that the request names is never called: the caller would choose where relay connects to.
+    headers = (("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"), ("Allow", "POST, OPTIONS"))
+    return ChallengeReply(body=b"", headers=headers)
+
+
+def _read_websub(capture: Capture) -> str | None:
+    """Read a hub's question whether a subscription is wanted (WebSub, 5.3). An end of one is never confirmed."""
+    if capture.method != "GET" or find_query_value(capture, "hub.mode") != "subscribe":
+        return None
+    topic = find_query_value(capture, "hub.topic") or ""
+    return find_query_value(capture, "hub.challenge") if _TOPIC.fullmatch(topic) else None
+
+
+def _read_challenge_query(capture: Capture) -> str | None:
+    """Read a challenge that is all there is to a GET: Nylas, Adobe I/O Events and others."""
+    if capture.method != "GET" or capture.body or "&" in capture.query:
+        return None
+    return find_query_value(capture, "challenge") if capture.query.startswith("challenge=") else None
+
+
+def _read_challenge_json(capture: Capture) -> str | None:
+    """Read a challenge that is all there is to a JSON body: monday.com and Miro, with a token Lark."""
+    if capture.method != "POST" or b'"challenge"' not in capture.body:
+        return None
+    asked = _parse_small_json(capture)
+    if not isinstance(asked, dict):
+        return None
+    names = set(asked)
+    is_typed = names == {"challenge", "token", "type"} and asked["type"] == "url_verification"
+    return visible_text(asked["challenge"]) if names == {"challenge"} or is_typed else None
+
+
+def _read_smartsheet(capture: Capture) -> str | None:
+    challenge = capture.header("Smartsheet-Hook-Challenge")
+    if capture.method != "POST" or challenge is None:
+        return None
+    asked = _parse_small_json(capture)
+    is_check = isinstance(asked, dict) and set(asked) == {"challenge", "webhookId"}
+    return visible_text(challenge) if is_check and asked["challenge"] == challenge else None
+
+
+def _smartsheet_reply(challenge: str, _: Secret | None) -> ChallengeReply:
+    reply = json_reply({"smartsheetHookResponse": challenge})
+    return ChallengeReply(
+        body=reply.body, content_type=reply.content_type, headers=(("Smartsheet-Hook-Response", challenge),)
+    )
+
+
+def _read_graph(capture: Capture) -> str | None:
+    """Read the token of Microsoft Graph (`validationToken`) or SharePoint, which comes by POST with nothing in it.
+
+    https://learn.microsoft.com/graph/change-notifications-delivery-webhooks
+    """
+    if capture.method != "POST" or capture.body or "validation" not in capture.query:
+        return None
+    return find_query_value(capture, "validationToken") or find_query_value(capture, "validationtoken")
+
+
+def _parse_small_json(capture: Capture) -> Any:
+    return capture.payload.json if 0 < len(capture.body) <= _MAX_BODY else None
+
+
+def _challenge_reply(asked: str, _: Secret | None) -> ChallengeReply:
+    return json_reply({"challenge": asked})
+
+
+def _validation_reply(code: str, _: Secret | None) -> ChallengeReply:
+    named: Mapping[str, object] = {"validationResponse": code}
+    return json_reply(named)
+
+
+GENERIC_CHALLENGES = (
+    # Where the source checks a signature, what comes with one in its header must be rightly signed.
+    Challenge(name="Event Grid validation", asked=_read_event_grid, reply=_validation_reply, proof=Proof.SIGNATURE),
+    Challenge(name="CloudEvents permission", asked=_read_cloudevents, reply=_cloudevents_reply),
+    Challenge(name="WebSub verification", asked=_read_websub, reply=echo_reply),
+    Challenge(name="Graph validation", asked=_read_graph, reply=echo_reply),
+    Challenge(name="Smartsheet verification", asked=_read_smartsheet, reply=_smartsheet_reply, proof=Proof.SIGNATURE),
+    Challenge(name="URL challenge", asked=_read_challenge_json, reply=_challenge_reply, proof=Proof.SIGNATURE),
+    Challenge(name="URL challenge", asked=_read_challenge_query, reply=echo_reply),
+)
+"""The handshakes known by their shape alone, each in the words of its specification."""

@@ -1,0 +1,140 @@
+"""Key pairs of relay's own, one for a source whose provider alone could sign: made once, for their owner's eyes."""
+
+import base64
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from relay.errors import SigningError
+from relay.model.event import Capture, LocalKey, Source, Verdict, VerifyMode
+from relay.model.secret import Secret
+from relay.providers.schemes import OneOf, PairScheme, Scheme
+from relay.resources import make_private_folder, write_private
+
+KeyKind = Literal["ed25519", "p256", "rsa"]
+_Private = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
+
+# The form of a source's name: nothing else may become the name of a file.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_CLASSES: dict[KeyKind, type[_Private]] = {
+    "ed25519": Ed25519PrivateKey,
+    "p256": EllipticCurvePrivateKey,
+    "rsa": RSAPrivateKey,
+}
+
+
+class LocalKeyStore:
+    """Private keys in a folder, `<source>.pem` in PKCS #8: the folder 0700, each file 0600."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, name: str, kind: KeyKind) -> str | None:
+        """Return the key of a source as PEM; None while it has none of that kind."""
+        if not _NAME.fullmatch(name):
+            return None
+        try:
+            pem = (self._folder / f"{name}.pem").read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            return None
+        return pem if _is_key_of(pem, kind) else None
+
+    def make(self, name: str, kind: KeyKind) -> str:
+        """Return the key of a source, made now where it has none of that kind.
+
+        Raises SigningError where it cannot be kept.
+        """
+        if not _NAME.fullmatch(name):
+            raise SigningError("This source's name is no name of a file, so relay keeps no key for it.")
+        known = self.find(name, kind)
+        if known is not None:
+            return known
+        made = _generate_key(kind).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        try:
+            self._keep(self._folder / f"{name}.pem", made)
+        except OSError as error:
+            raise SigningError(
+                f"relay's local key cannot be kept in {self._folder}: {error.strerror}.", hint="make data_dir writable"
+            ) from error
+        return made.decode()
+
+    def _keep(self, path: Path, content: bytes) -> None:
+        make_private_folder(self._folder)
+        write_private(path, content)
+
+
+def _generate_key(kind: KeyKind) -> _Private:
+    match kind:
+        case "ed25519":
+            return Ed25519PrivateKey.generate()
+        case "p256":
+            return generate_private_key(SECP256R1())
+        case "rsa":
+            return generate_rsa(public_exponent=65537, key_size=2048)
+
+
+def _is_key_of(pem: str, kind: KeyKind) -> bool:
+    try:
+        key = load_pem_private_key(pem.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    if isinstance(key, EllipticCurvePrivateKey) and not isinstance(key.curve, SECP256R1):
+        return False
+    return isinstance(key, _CLASSES[kind])
+
+
+def find_pair_scheme(source: Source) -> PairScheme | None:
+    """Return the scheme that only the provider can sign for, None where the source's secret can sign.
+
+    A source without any secret counts only where its provider signs in no other way.
+    """
+    schemes = source.scheme.schemes if isinstance(source.scheme, OneOf) else (source.scheme,)
+    of_pairs = [scheme for scheme in schemes if isinstance(scheme, PairScheme)]
+    if source.secrets:
+        return next((scheme for scheme in of_pairs if scheme.cannot_sign(source.secrets[0])), None)
+    return of_pairs[0] if len(of_pairs) == len(schemes) else None
+
+
+def trust_own_key(source: Source, scheme: PairScheme, pem: str) -> Source:
+    """Return the source trusting a private key (PEM) of relay's own besides its secrets."""
+    secret = Secret(f"keys/{source.name}.pem", scheme.own_pair(pem, source.secrets))
+    return replace(source, local=LocalKey(scheme=scheme, secret=secret, public=scheme.public_half(pem)))
+
+
+def make_run_secret(source: Source, sample: Capture, now: datetime) -> LocalKey | None:
+    """Return a secret in the form that a source without one takes, proved by signing `sample` with it.
+
+    None for a source that has a secret or expects no signature, and for schemes that no secret signs for.
+    """
+    scheme = source.scheme
+    if scheme is None or source.secrets or source.locked_secrets or source.verify is VerifyMode.OFF:
+        return None
+    forms = [Secret("a secret that relay made for this run", text) for text in _make_secrets()]
+    if isinstance(scheme, Scheme):
+        forms.sort(key=scheme.claims, reverse=True)
+    for secret in forms:
+        try:
+            signed = scheme.sign(secret, sample, now)
+        except SigningError:
+            continue
+        if scheme.verify((secret,), signed, now).verdict is Verdict.VERIFIED:
+            return LocalKey(scheme=scheme, secret=secret, public="")
+    return None
+
+
+def _make_secrets() -> Iterator[str]:
+    """Yield random secrets of 256 bits in the forms that schemes take: hex, Svix's, user and password."""
+    yield secrets.token_hex(32)
+    yield "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    yield f"relay:{secrets.token_hex(32)}"

@@ -1,0 +1,203 @@
+"""Keys and digests as text: how a configured secret becomes key bytes, and a digest a header."""
+
+import binascii
+import hmac
+import re
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
+from relay.providers.schemes.base import UnreadableError
+
+Encoding = Literal["hex", "base64", "base64url"]
+KeyForm = Literal["text", "base64", "base64url", "hex"]
+
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]+={0,2}")
+_TO_URL = bytes.maketrans(b"+/", b"-_")
+_TO_STANDARD = str.maketrans("-_", "+/")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFormat:
+    """How a provider's secret is read.
+
+    `strip` are prefixes taken off before decoding. `claims` are prefixes that only this scheme's
+    secrets have; with `exclusive` nothing else is a secret of this scheme. `bare` is the form of a
+    secret without a prefix, where that differs (OpenAI takes such a secret as text).
+    """
+
+    form: KeyForm = "text"
+    strip: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    exclusive: bool = False
+    bare: KeyForm | None = None
+
+    def claimed(self, secret: Secret) -> bool:
+        """Say whether the secret has a prefix that only this scheme's secrets have."""
+        return bool(self.claims) and secret.reveal().startswith(self.claims)
+
+    def read(self, secret: Secret) -> bytes | None:
+        """Return the key bytes; None for an empty secret or one that cannot be decoded."""
+        text = secret.reveal()
+        if not text.strip() or (self.exclusive and not self.claimed(secret)):
+            return None
+        prefix = next((prefix for prefix in self.strip if text.startswith(prefix)), "")
+        form = self.form if prefix or self.bare is None else self.bare
+        return decode_text(text.removeprefix(prefix), form) or None
+
+
+def decode_text(text: str, form: KeyForm) -> bytes | None:
+    """Return the bytes that a secret stands for; None when it is not of that form.
+
+    Missing base64 padding is made good, as the Standard Webhooks libraries do.
+    """
+    if form == "text":
+        # The environment hands undecodable bytes over as surrogates; this gives those bytes back.
+        return text.encode("utf-8", "surrogateescape") if _is_encodable(text) else None
+    if form == "hex":
+        return bytes.fromhex(text) if _HEX.fullmatch(text) else None
+    return decode_base64url(text) if form == "base64url" else decode_base64(text)
+
+
+def decode_base64url(text: str) -> bytes | None:
+    """Return decoded base64 of the URL alphabet (RFC 4648, 5), padded or not; None when it is anything else."""
+    return decode_base64(text.translate(_TO_STANDARD)) if _BASE64URL.fullmatch(text) else None
+
+
+def decode_base64(text: str) -> bytes | None:
+    """Return decoded standard base64, padded or not; None when it is anything else."""
+    if not _BASE64.fullmatch(text):
+        return None
+    bare = text.rstrip("=")
+    try:
+        return binascii.a2b_base64(bare + "=" * (-len(bare) % 4), strict_mode=True)
+    except binascii.Error:
+        return None
+
+
+def encode_digest(digest: bytes, encoding: Encoding) -> bytes:
+    """Return a digest as lower-case hex, standard base64, or base64url without padding."""
+    if encoding == "hex":
+        return digest.hex().encode()
+    text = binascii.b2a_base64(digest, newline=False)
+    return text.translate(_TO_URL).rstrip(b"=") if encoding == "base64url" else text
+
+
+def is_same_text(expected: bytes, received: bytes, encoding: Encoding) -> bool:
+    """Compare two written digests in constant time; base64url is the same with and without its padding."""
+    if encoding == "base64url":
+        received = received.rstrip(b"=")
+    return hmac.compare_digest(expected, received)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class ParsedSignature(NamedTuple):
+    """The signatures a request presents, any of which may match, and its timestamp if it is among them."""
+
+    signatures: tuple[bytes, ...]
+    ts: bytes | None
+    words: str = ""
+
+
+class SignatureLayout(Protocol):
+    """How signatures are read from a text and written as one."""
+
+    def read(self, text: bytes) -> ParsedSignature:
+        """Return what the text presents. Raises UnreadableError."""
+        ...
+
+    def write(self, signature: bytes, ts: bytes) -> bytes:
+        """Return the text that presents one signature."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """The signature and nothing else."""
+
+    def read(self, text: bytes) -> ParsedSignature:
+        """Return the text as the one signature."""
+        return ParsedSignature((text,), None)
+
+    def write(self, signature: bytes, ts: bytes) -> bytes:
+        """Return the signature."""
+        del ts
+        return signature
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """The signature after a fixed text, such as `sha256=`; with `optional` the text may be missing."""
+
+    prefix: bytes
+    optional: bool = False
+
+    def read(self, text: bytes) -> ParsedSignature:
+        """Return what follows the prefix as the one signature."""
+        if not text.startswith(self.prefix):
+            if self.optional:
+                return ParsedSignature((text,), None)
+            raise UnreadableError("header_malformed", f"does not start with {self.prefix.decode()}")
+        signature = text[len(self.prefix) :]
+        if not signature:
+            raise UnreadableError("header_malformed", f"has nothing after {self.prefix.decode()}")
+        return ParsedSignature((signature,), None)
+
+    def write(self, signature: bytes, ts: bytes) -> bytes:
+        """Return the signature after the prefix."""
+        del ts
+        return self.prefix + signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """A list such as `t=1699,v1=ab,v1=cd`: any item named `sig` may match, unknown names are skipped.
+
+    `emit` is the pattern of a list with one signature, with `{ts}` and `{sig}`. Nothing is
+    trimmed unless `trim` says so. With `bare` an item without a name is a signature too.
+    """
+
+    separator: bytes
+    equals: bytes
+    sig: bytes
+    emit: bytes
+    ts: bytes | None = None
+    trim: bool = False
+    bare: bool = False
+
+    def read(self, text: bytes) -> ParsedSignature:
+        """Return the signatures and the first timestamp of the list."""
+        signatures: list[bytes] = []
+        ts: bytes | None = None
+        for item in text.split(self.separator):
+            name, equals, value = (item.strip() if self.trim else item).partition(self.equals)
+            if equals and name == self.sig:
+                signatures.append(value)
+            elif equals and name == self.ts and ts is None:
+                ts = value
+            elif self.bare and not equals and name:
+                signatures.append(name)
+        if self.ts is not None and ts is None:
+            raise UnreadableError("header_malformed", f"has no {escape_unprintable(self.ts)}")
+        if not any(signatures):
+            raise UnreadableError("header_malformed", f"has no {escape_unprintable(self.sig)}")
+        return ParsedSignature(tuple(signatures), ts, self._words(len(signatures)))
+
+    def write(self, signature: bytes, ts: bytes) -> bytes:
+        """Return a list with that signature."""
+        return self.emit.replace(b"{ts}", ts).replace(b"{sig}", signature)
+
+    def _words(self, count: int) -> str:
+        number = "one" if count == 1 else str(count)
+        stamp = f"{self.ts.decode()} and " if self.ts else ""
+        return f"{stamp}{number} {self.sig.decode()}"

@@ -1,0 +1,145 @@
+"""Public keys and key pairs as people paste them: PEM, bare base64, or a certificate."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, Protocol, runtime_checkable
+
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
+)
+from cryptography.x509 import CertificateBuilder, Name, NameAttribute, load_der_x509_certificate
+from cryptography.x509.oid import NameOID
+
+from relay.model.event import SignatureScheme
+from relay.model.secret import Secret
+from relay.providers.schemes.encoding import decode_base64
+
+PublicKey = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey
+PrivateKey = EllipticCurvePrivateKey | RSAPrivateKey | Ed25519PrivateKey
+PairKind = Literal["ed25519", "p256", "rsa"]
+
+ONLY_THE_PROVIDER = "Only the provider can make this signature: relay holds its public key, not the private one."
+
+_ARMOUR = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_LEAST_RSA = 1024
+
+# OpenSSL's own errors come through for some spoiled keys.
+_NO_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPair:
+    """A public key, and its private half where the pair is one's own."""
+
+    public: PublicKey
+    private: PrivateKey | None = None
+
+
+@runtime_checkable
+class PairScheme(SignatureScheme, Protocol):
+    """A scheme whose secret is usually a public key, so that relay signs with a key pair of its own."""
+
+    @property
+    def pair_kind(self) -> PairKind:
+        """Return which kind of key pair it signs with."""
+        ...
+
+    def cannot_sign(self, secret: Secret) -> bool:
+        """Say whether the secret is right for the scheme and yet only the provider can sign."""
+        ...
+
+    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
+        """Return a private key as a secret of this scheme, with what `secrets` hold beside their key."""
+        ...
+
+    def public_half(self, pem: str) -> str:
+        """Return the public half of a private key in the form that applications configure."""
+        ...
+
+
+def parse_der(text: str) -> bytes | None:
+    r"""Return the DER of the first PEM block in a text, or of bare base64; None when it is neither.
+
+    A variable that cannot hold lines may say `\n` in their place.
+    """
+    text = text.replace("\\n", "\n")
+    block = _ARMOUR.search(text)
+    return decode_base64("".join((block[2] if block else text).split()))
+
+
+def load_private_key(pem: str) -> PrivateKey:
+    """Return the private key of a PEM that relay wrote itself."""
+    pair = load_key(parse_der(pem) or b"")
+    assert pair is not None
+    assert pair.private is not None
+    return pair.private
+
+
+def export_spki(pem: str, encoding: Encoding = Encoding.PEM) -> bytes:
+    """Return the public half of a private key as SubjectPublicKeyInfo."""
+    return load_private_key(pem).public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
+
+
+def make_certificate(pem: str) -> str:
+    """Return a certificate (PEM) that a private RSA key gives itself; the same key always gives the same."""
+    key = load_private_key(pem)
+    name = Name([NameAttribute(NameOID.COMMON_NAME, "relay local key")])
+    builder = CertificateBuilder(
+        issuer_name=name,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=1,
+        not_valid_before=datetime(2020, 1, 1, tzinfo=UTC),
+        not_valid_after=datetime(2120, 1, 1, tzinfo=UTC),
+    )
+    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def load_key(der: bytes) -> KeyPair | None:
+    """Return the key of a SPKI, a PKCS #8 or PKCS #1 key, or a certificate; None when it is none of them.
+
+    Elliptic curves other than P-256 and RSA below 1024 bits count as none.
+    """
+    return _accept_key(_load_public(der)) or _load_private(der) or _accept_key(_load_certificate(der))
+
+
+def _load_public(der: bytes) -> object:
+    try:
+        return load_der_public_key(der)
+    except _NO_KEY:
+        return None
+
+
+def _load_certificate(der: bytes) -> object:
+    try:
+        return load_der_x509_certificate(der).public_key()
+    except _NO_KEY:
+        return None
+
+
+def _load_private(der: bytes) -> KeyPair | None:
+    try:
+        key = load_der_private_key(der, password=None)
+    except _NO_KEY:
+        return None
+    if not isinstance(key, PrivateKey):
+        return None
+    pair = _accept_key(key.public_key())
+    return KeyPair(public=pair.public, private=key) if pair else None
+
+
+def _accept_key(key: object) -> KeyPair | None:
+    if isinstance(key, EllipticCurvePublicKey):
+        return KeyPair(public=key) if isinstance(key.curve, SECP256R1) else None
+    if isinstance(key, RSAPublicKey):
+        return KeyPair(public=key) if key.key_size >= _LEAST_RSA else None
+    return KeyPair(public=key) if isinstance(key, Ed25519PublicKey) else None

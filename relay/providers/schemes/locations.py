@@ -1,0 +1,298 @@
+"""Where a signature, a timestamp or an id stands in a request: to read it there and to write it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qsl, quote_plus, unquote_plus
+
+from relay.errors import SigningError
+from relay.model.event import Capture
+from relay.model.json_paths import PathError, splice_json
+from relay.model.payload import Payload, PayloadError
+from relay.providers.schemes.base import UnreadableError, to_wire_bytes
+
+
+class Location(Protocol):
+    """A spot in a request that holds one text."""
+
+    @property
+    def title(self) -> str:
+        """Return what a person calls the spot."""
+        ...
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct texts found there; none when there is nothing."""
+        ...
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that text there, all else as it was. Raises SigningError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class InHeader:
+    """A header; of several names the first that the request carries counts."""
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+    @property
+    def title(self) -> str:
+        """Return the first name."""
+        return self.names[0]
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct values of the first of the headers that is there."""
+        del payload
+        for name in self.names:
+            if values := capture.header_values(name):
+                return tuple(to_wire_bytes(value) for value in dict.fromkeys(values))
+        return ()
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with the header set under the name it had."""
+        return with_header(capture, self.names, text.decode("latin-1"))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class InEveryHeader:
+    """Headers that each hold a signature, perhaps repeated; any of them may match.
+
+    A name that ends in `#` stands for headers counted from 1, such as `X-DocuSign-Signature-1`.
+    """
+
+    names: tuple[str, ...]
+
+    def __init__(self, *names: str) -> None:
+        object.__setattr__(self, "names", names)
+
+    @property
+    def title(self) -> str:
+        """Return the first name, with an N for a number."""
+        return self.names[0].replace("#", "N")
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct values of all of them."""
+        del payload
+        values = dict.fromkeys(value for name, value in capture.headers if self._counts(name))
+        return tuple(to_wire_bytes(value) for value in values)
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with the first one set and the others gone."""
+        names = tuple(name for name, _ in capture.headers if self._counts(name))
+        return with_header(capture, names or (self.names[0].replace("#", "1"),), text.decode("latin-1"))
+
+    def _counts(self, name: str) -> bool:
+        lower = name.lower()
+        return any(_matches_name(known.lower(), lower) for known in self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class InJson:
+    """A value in the JSON body; `number` refuses a text that only looks like one."""
+
+    path: tuple[str, ...]
+    number: bool = False
+
+    @property
+    def title(self) -> str:
+        """Return the path with dots."""
+        return ".".join(self.path)
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the text or whole number there."""
+        del capture
+        value = payload.json_at(*self.path)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return (str(value).encode(),)
+        if isinstance(value, str) and not self.number:
+            return (value.encode("utf-8", "surrogatepass"),)
+        return ()
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that value in its body."""
+        # What stood there as a number stays one: Linear refuses its time as a text.
+        numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
+        body = set_json_value(capture.body, self.path, int(text) if numeric else _decode_value(text))
+        if body is None:
+            raise SigningError(
+                f"The body has no place for {self.title}, which this provider signs.",
+                hint="send a JSON object as the body",
+            )
+        return with_body(capture, body)
+
+
+@dataclass(frozen=True, slots=True)
+class InEach:
+    """The same value in every item of a list in the JSON body: `value[].clientState`."""
+
+    items: str
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Return the path with brackets for the position."""
+        return f"{self.items}[].{self.name}"
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct texts; an item without one counts as an empty text."""
+        del capture
+        items = payload.json_at(self.items)
+        values = [
+            item.get(self.name) if isinstance(item, dict) else None
+            for item in (items if isinstance(items, list) else ())
+        ]
+        texts = dict.fromkeys(value if isinstance(value, str) else "" for value in values)
+        return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that value in every item. Raises SigningError where there is no list."""
+        items = Payload(capture.body).json_at(self.items)
+        body: bytes | None = capture.body
+        for number in range(len(items)) if isinstance(items, list) else ():
+            body = set_json_value(body, (self.items, number, self.name), _decode_value(text)) if body else None
+        if body is None or not isinstance(items, list):
+            raise SigningError(
+                f"The body has no place for {self.title}, where this provider shows its token.",
+                hint=f'send a JSON object with a list of objects under "{self.items}"',
+            )
+        return with_body(capture, body)
+
+
+@dataclass(frozen=True, slots=True)
+class InForm:
+    """A field of a form body."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Return the name of the field."""
+        return self.name
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct values of the field."""
+        del capture
+        values = dict.fromkeys(value for name, value in payload.form if name == self.name)
+        return tuple(value.encode("utf-8", "surrogateescape") for value in values)
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that field in its body."""
+        return with_body(capture, set_form_value(capture.body, self.name, _decode_value(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class InQuery:
+    """A query parameter."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Return the name of the parameter."""
+        return f"?{self.name}="
+
+    def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
+        """Return the distinct values of the parameter."""
+        del payload
+        return read_query_values(capture.query, self.name)
+
+    def write(self, capture: Capture, text: bytes) -> Capture:
+        """Return the capture with that parameter in its query and its URL."""
+        return with_query(capture, self.name, _decode_value(text))
+
+
+def _matches_name(known: str, name: str) -> bool:
+    if not known.endswith("#"):
+        return name == known
+    number = name.removeprefix(known[:-1])
+    return number != name and number.isascii() and number.isdigit() and len(number) <= 3
+
+
+def with_query(capture: Capture, name: str, value: str) -> Capture:
+    """Return the capture with one query parameter set, in the query and in the URL alike."""
+    query = set_query_value(capture.query, name, value)
+    base, _, old = capture.url.partition("?")
+    url = f"{base}?{set_query_value(old, name, value)}" if capture.url else ""
+    return dataclasses.replace(capture, query=query, url=url)
+
+
+def read_query_values(query: str, name: str) -> tuple[bytes, ...]:
+    """Return the distinct decoded values of a query parameter."""
+    pairs = parse_qsl(query, keep_blank_values=True, encoding="latin-1")
+    return tuple(to_wire_bytes(value) for value in dict.fromkeys(value for key, value in pairs if key == name))
+
+
+def read_single(place: Location, capture: Capture, payload: Payload) -> bytes:
+    """Return the one text that stands at a place.
+
+    Raises UnreadableError: nothing there, or different texts, of which an application might
+    read another than relay does.
+    """
+    values = place.read(capture, payload)
+    if not values or not values[0].strip():
+        in_body = isinstance(place, InJson | InEach | InForm)
+        raise UnreadableError(
+            "body_malformed" if in_body else "signature_missing", f"{place.title} is missing", result="Missing"
+        )
+    if len(values) > 1:
+        raise UnreadableError("header_malformed", f"{place.title} is there {len(values)} times, each different")
+    return values[0]
+
+
+def _decode_value(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
+def with_body(capture: Capture, body: bytes) -> Capture:
+    """Return the capture with other body bytes and, where it names one, the right length."""
+    headers = tuple(
+        (name, str(len(body)) if name.lower() == "content-length" else value) for name, value in capture.headers
+    )
+    return dataclasses.replace(capture, body=body, headers=headers)
+
+
+def with_header(capture: Capture, names: tuple[str, ...], value: str) -> Capture:
+    """Return the capture with one header set, where the first of `names` stood, else at the end.
+
+    All other headers of those names go. The name keeps its spelling as received.
+    """
+    lower = [name.lower() for name in names]
+    headers: list[tuple[str, str]] = []
+    placed = False
+    for name, old in capture.headers:
+        if name.lower() not in lower:
+            headers.append((name, old))
+        elif not placed:
+            headers.append((name, value))
+            placed = True
+    if not placed:
+        headers.append((names[0], value))
+    return dataclasses.replace(capture, headers=tuple(headers))
+
+
+def set_json_value(body: bytes, path: tuple[str | int, ...], value: str | int) -> bytes | None:
+    """Return the JSON body with the value at `path` replaced or added; None where there is no such place.
+
+    All other bytes stay.
+    """
+    try:
+        return splice_json(body, path, lambda _: json.dumps(value).encode()).apply(body)
+    except (PayloadError, PathError):
+        return None
+
+
+def set_form_value(body: bytes, name: str, value: str) -> bytes:
+    """Return the form body with one field replaced where it stood, or added at the end."""
+    field = f"{quote_plus(name)}={quote_plus(value, errors='surrogateescape')}"
+    pairs = body.decode("latin-1").split("&") if body else []
+    kept = [field if unquote_plus(pair.partition("=")[0]) == name else pair for pair in pairs]
+    return "&".join(kept if field in kept else [*kept, field]).encode("latin-1")
+
+
+def set_query_value(text: str, name: str, value: str) -> str:
+    """Return a query (without `?`) with one parameter replaced where it stood, or added at the end."""
+    return set_form_value(text.encode("latin-1", "replace"), name, value).decode("latin-1")

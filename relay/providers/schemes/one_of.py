@@ -1,0 +1,99 @@
+"""Which of several schemes a request is judged by, so that a weaker one never stands in for the real one."""
+
+import dataclasses
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from relay.model.event import Capture, SignatureScheme, Verification
+from relay.model.secret import Secret
+from relay.providers.schemes.base import Scheme, build_unchecked
+from relay.providers.schemes.encoding import KeyFormat
+from relay.providers.schemes.key_pairs import PairScheme
+from relay.providers.schemes.tokens import Basic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneOf:
+    """Several schemes of one provider, strongest first; every request is judged by exactly one."""
+
+    schemes: tuple[Scheme, ...]
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return the strongest scheme's name."""
+        return self.schemes[0].title
+
+    def presented(self, capture: Capture) -> bool:
+        """Say whether the request carries a signature of any of the schemes."""
+        return any(scheme.presented(capture) for scheme in self.schemes)
+
+    def usable(self, secret: Secret) -> bool:
+        """Say whether any of the schemes takes the secret."""
+        return any(scheme.usable(secret) for scheme in self.schemes)
+
+    def claims(self, secret: Secret) -> bool:
+        """Say whether the secret can only belong to one of the schemes."""
+        return any(scheme.claims(secret) for scheme in self.schemes)
+
+    def tolerating(self, past: float | None, future: float | None) -> Self:
+        """Return the schemes with other age limits."""
+        schemes = tuple(scheme.tolerating(past, future) for scheme in self.schemes)
+        return dataclasses.replace(self, schemes=schemes)
+
+    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
+        """Judge a capture by the one scheme that secrets and headers choose."""
+        if not secrets:
+            return build_unchecked()
+        return choose_scheme(self.schemes, capture, secrets).verify(secrets, capture, now)
+
+    def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
+        """Return the capture signed anew, in the way it was signed before where that is possible."""
+        return choose_scheme(self.schemes, capture, (secret,)).sign(secret, capture, now)
+
+
+def choose_scheme(schemes: tuple[Scheme, ...], capture: Capture, secrets: tuple[Secret, ...] = ()) -> Scheme:
+    """Return the scheme that a request must satisfy.
+
+    A secret that only one scheme takes (`whsec_...`) settles it, so that leaving the signature
+    out never falls back to a token. Otherwise the strongest scheme counts that takes one of the
+    secrets and whose signature is there; without any signature, the strongest that takes one.
+    """
+    claiming = [scheme for scheme in schemes if any(scheme.claims(secret) for secret in secrets)]
+    usable = [scheme for scheme in schemes if any(scheme.usable(secret) for secret in secrets)]
+    eligible = claiming or usable or list(schemes)
+    return next((scheme for scheme in eligible if scheme.presented(capture)), eligible[0])
+
+
+def find_key_problem(scheme: SignatureScheme, secret: Secret) -> str:
+    """Return why a scheme can read no key from a secret, as the end of a sentence; "" where it can.
+
+    With such a secret nothing ever verifies, whatever is sent.
+    """
+    if not isinstance(scheme, Scheme) or scheme.usable(secret):
+        return ""
+    leaves = scheme.schemes if isinstance(scheme, OneOf) else (scheme,)
+    forms = dict.fromkeys(_describe_key_form(leaf) for leaf in leaves)
+    return f"cannot be read as the key of this source, which is {' or '.join(forms)}"
+
+
+def _describe_key_form(scheme: Scheme) -> str:
+    key = getattr(scheme, "key", None)
+    if isinstance(scheme, PairScheme):
+        return "a public key (PEM, or its bytes in hex or base64)"
+    if isinstance(scheme, Basic):
+        return "user:password"
+    if not isinstance(key, KeyFormat) or key.form == "text":
+        return f"a secret for {scheme.title}"
+    start = f" after {key.strip[0]}" if key.strip else ""
+    return f"{key.form}{start}"
+
+
+def with_tolerance(scheme: SignatureScheme, past: float | None, future: float | None) -> SignatureScheme:
+    """Return the scheme with other age limits in seconds; None switches that check off.
+
+    The age is shown all the same. A scheme without timestamps, or one that relay did not make,
+    stays as it is.
+    """
+    return scheme.tolerating(past, future) if isinstance(scheme, Scheme) else scheme

@@ -1,0 +1,272 @@
+"""What all schemes that sign a text have in common: read, judge the age, build the text, compare."""
+
+import dataclasses
+import hashlib
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+
+from relay.errors import SigningError
+from relay.model.event import Capture, Check, Verification
+from relay.model.payload import Payload
+from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
+from relay.providers.schemes.base import (
+    HEADER_STEP,
+    SignatureInput,
+    UnreadableError,
+    build_unchecked,
+    build_verification,
+)
+from relay.providers.schemes.content import CONTENT_STEP, BodyHash, Template, UrlForm, sender_address, spell_url
+from relay.providers.schemes.encoding import KeyFormat, ParsedSignature, Raw, SignatureLayout
+from relay.providers.schemes.locations import InEveryHeader, Location, read_single
+from relay.providers.schemes.timestamps import Time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedText(ABC):
+    """A signature at `place`, laid out as `layout`, over the text that `signed` describes.
+
+    `ident` is where the delivery id stands when it is signed; `urls` are the spellings of the
+    address that may match. `only_if` is a header and the value without which a request is of
+    another version of the scheme. `expects` are headers that must fit a pattern where they are there.
+    """
+
+    signed: Template
+    place: Location
+    key: KeyFormat = field(default_factory=KeyFormat)
+    layout: SignatureLayout = field(default_factory=Raw)
+    time: Time | None = None
+    ident: Location | None = None
+    urls: tuple[UrlForm, ...] = ("as_given",)
+    body_hash: BodyHash | None = None
+    only_if: tuple[str, str] | None = None
+    expects: tuple[tuple[str, str], ...] = ()
+    name: str = ""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Return what a person calls the algorithm."""
+
+    @abstractmethod
+    def step(self, capture: Capture) -> str:
+        """Return the algorithm for this very request. Raises UnreadableError."""
+
+    @abstractmethod
+    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
+        """Say whether any of the signatures is right, compared in constant time; garbage is not."""
+
+    @abstractmethod
+    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
+        """Return the signature as it is written. Raises SigningError."""
+
+    def content(self, reading: SignatureInput) -> bytes:
+        """Return the signed text. Raises UnreadableError where the request lacks a part."""
+        return self.signed.render(reading)
+
+    def describe(self, reading: SignatureInput) -> str:
+        """Return the signed text in words. Raises UnreadableError where the request lacks a part."""
+        return self.signed.describe(reading)
+
+    def shared_text(self, key: bytes) -> bytes:
+        """Return what `{secret}` stands for in the signed text."""
+        return key
+
+    def read_key(self, secret: Secret) -> bytes | None:
+        """Return the key bytes of a secret; None when it is not in this scheme's form."""
+        return self.key.read(secret)
+
+    def usable(self, secret: Secret) -> bool:
+        """Say whether the secret is in the form this scheme takes."""
+        return self.read_key(secret) is not None
+
+    def claims(self, secret: Secret) -> bool:
+        """Say whether the secret can only be this scheme's, by its prefix."""
+        return self.key.claimed(secret)
+
+    def presented(self, capture: Capture) -> bool:
+        """Say whether the request carries this kind of signature, right or wrong."""
+        if self.only_if is not None and capture.header(self.only_if[0]) != self.only_if[1]:
+            return False
+        return any(self._reads(text) for text in self.place.read(capture, capture.payload))
+
+    def tolerating(self, past: float | None, future: float | None) -> Self:
+        """Return the scheme with other age limits; one that checks no age stays as it is."""
+        if self.time is None:
+            return self
+        return dataclasses.replace(self, time=dataclasses.replace(self.time, past=past, future=future))
+
+    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
+        """Judge a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
+        if not secrets:
+            return build_unchecked()
+        checks: list[Check] = []
+        try:
+            reason = self._judge(secrets, capture, now, checks)
+        except UnreadableError as problem:
+            checks.append(problem.check)
+            reason = problem.reason
+        return build_verification(reason, checks)
+
+    def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
+        """Return the capture signed anew at `now`. Raises SigningError where that is impossible."""
+        key = self.read_key(secret)
+        if key is None:
+            raise SigningError(
+                f"{secret.reference or 'The secret'} is not in the form that {self.title} needs here.",
+                hint="copy the secret again from the provider's page",
+            )
+        ts = self.time.write(now) if self.time else b""
+        ready = self.prepare(capture, ts)
+        try:
+            text = self._text(key, ready, ts)
+            signature = self.make(key, text, ready)
+        except UnreadableError as problem:
+            raise SigningError(f"The request cannot be signed: {problem.check.detail}.") from problem
+        return self.finish(key, text, self.place.write(ready, self.layout.write(signature, ts)))
+
+    def finish(self, key: bytes, text: bytes, capture: Capture) -> Capture:
+        """Return the signed capture with whatever else the provider writes from the same text."""
+        del key, text
+        return capture
+
+    def _judge(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
+        payload = capture.payload
+        presented = self._present(capture, payload)
+        checks.append(self._header_check(presented))
+        self._expect(capture)
+        ts = presented.ts or b""
+        late = ""
+        if self.time is not None:
+            ts = read_single(self.time.place, capture, payload) if self.time.place else ts
+            late, check = self.time.judge(ts, now)
+            checks.append(check)
+        ident = read_single(self.ident, capture, payload) if self.ident else b""
+        reading = SignatureInput(capture=capture, payload=payload, ts=ts, ident=ident)
+        hash_fits = self._build(reading, checks)
+        reason = self._compare(secrets, reading, presented.signatures, checks)
+        return reason or ("" if hash_fits else "signature_mismatch") or late
+
+    def _present(self, capture: Capture, payload: Payload) -> ParsedSignature:
+        if isinstance(self.place, InEveryHeader):
+            return self._present_every(self.place.read(capture, payload))
+        text = read_single(self.place, capture, payload)
+        try:
+            return self.layout.read(text)
+        except UnreadableError as problem:
+            raise UnreadableError(problem.reason, f"{self.place.title} {problem.check.detail}") from problem
+
+    def _present_every(self, values: tuple[bytes, ...]) -> ParsedSignature:
+        if not any(value.strip() for value in values):
+            raise UnreadableError("signature_missing", f"{self.place.title} is missing", result="Missing")
+        read = [self.layout.read(value) for value in values if self._reads(value)]
+        if not read:
+            raise UnreadableError("header_malformed", f"{self.place.title} cannot be read")
+        return ParsedSignature(tuple(item for one in read for item in one.signatures), read[0].ts)
+
+    def _expect(self, capture: Capture) -> None:
+        for name, pattern in self.expects:
+            for value in capture.header_values(name):
+                if not re.fullmatch(pattern, value):
+                    detail = f"{name} is {escape_unprintable(value, 80)}, which this provider does not send"
+                    raise UnreadableError("header_malformed", detail, step=name)
+
+    def _reads(self, text: bytes) -> bool:
+        try:
+            self.layout.read(text)
+        except UnreadableError:
+            return False
+        return True
+
+    def _header_check(self, presented: ParsedSignature) -> Check:
+        detail = f"{self.place.title} with {presented.words}" if presented.words else self.place.title
+        return Check(name=HEADER_STEP, passed=True, detail=detail, result="Present")
+
+    def _build(self, reading: SignatureInput, checks: list[Check]) -> bool:
+        """Add the steps of the body hash and the signed text; say whether the hash fits."""
+        hash_fits = True
+        if self.signed.uses_address:
+            reading.url = spell_url(sender_address(reading.capture), ("as_given",))[0]
+        if self.body_hash is not None and (check := self.body_hash.check(reading)) is not None:
+            checks.append(check)
+            hash_fits = check.passed is True
+        detail = self.describe(reading)
+        checks.append(Check(name=CONTENT_STEP, passed=True, detail=detail, result="Built"))
+        return hash_fits
+
+    def _compare(
+        self, secrets: tuple[Secret, ...], reading: SignatureInput, signatures: tuple[bytes, ...], checks: list[Check]
+    ) -> str:
+        step = self.step(reading.capture)
+        keys = [(secret, key) for secret in secrets if (key := self.read_key(secret)) is not None]
+        if not keys:
+            detail = f"{_format_secret_names(secrets)} cannot be read as a key of this scheme"
+            checks.append(Check(name=step, passed=False, detail=detail, result="Unusable"))
+            return "secret_unusable"
+        for secret, key in keys:
+            for text in self.texts(key, reading):
+                if self.matches(key, text, signatures, reading.capture):
+                    checks.append(
+                        Check(name=step, passed=True, detail=f"{_format_secret_name(secret)} fits", result="Match")
+                    )
+                    return ""
+        checks.append(Check(name=step, passed=False, detail=_explain_mismatch(secrets), result="No match"))
+        return "signature_mismatch"
+
+    def texts(self, key: bytes, reading: SignatureInput) -> list[bytes]:
+        """Return the text to compare with, once for each spelling of the address."""
+        reading.secret = self.shared_text(key)
+        if not self.signed.uses_url:
+            return [self.content(reading)]
+        texts: list[bytes] = []
+        for url in spell_url(sender_address(reading.capture), self.urls):
+            reading.url = url
+            texts.append(self.content(reading))
+        return texts
+
+    def prepare(self, capture: Capture, ts: bytes) -> Capture:
+        """Return the capture with fresh time, an id and a body hash, all that is signed but the signature."""
+        payload = capture.payload
+        if self.time is not None and self.time.place is not None:
+            capture = self.time.place.write(capture, ts)
+        if self.ident is not None:
+            kept = next(iter(self.ident.read(capture, payload)), b"").strip()
+            capture = self.ident.write(capture, kept or _make_id(capture, ts))
+        if self.body_hash is not None:
+            capture = self.body_hash.write(capture, payload)
+        return capture
+
+    def _text(self, key: bytes, capture: Capture, ts: bytes) -> bytes:
+        payload = capture.payload
+        ident = read_single(self.ident, capture, payload) if self.ident else b""
+        url = spell_url(sender_address(capture), ("as_given",))[0]
+        hashed = self.body_hash is not None
+        secret = self.shared_text(key)
+        reading = SignatureInput(
+            capture=capture, payload=payload, ts=ts, ident=ident, url=url, secret=secret, hashed=hashed
+        )
+        return self.content(reading)
+
+
+def _make_id(capture: Capture, ts: bytes) -> bytes:
+    """Return an id in the manner of Standard Webhooks; the same request at the same time gets the same."""
+    digest = hashlib.sha256(b"\0".join((capture.source.encode("utf-8", "replace"), ts, capture.body)))
+    return b"msg_" + digest.hexdigest()[:27].encode()
+
+
+def _format_secret_name(secret: Secret) -> str:
+    return escape_unprintable(secret.reference, 80) or "the secret"
+
+
+def _format_secret_names(secrets: tuple[Secret, ...]) -> str:
+    return _format_secret_name(secrets[0]) if len(secrets) == 1 else f"none of the {len(secrets)} secrets"
+
+
+def _explain_mismatch(secrets: tuple[Secret, ...]) -> str:
+    if len(secrets) == 1:
+        return f"{_format_secret_name(secrets[0])} gives another signature"
+    return f"none of the {len(secrets)} secrets gives this signature"

@@ -1,0 +1,283 @@
+"""The parts of a declared scheme: each key of `[sources.NAME.signature]` as what schemes are made of."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TypedDict, TypeVar
+
+from relay.errors import ConfigError
+from relay.model.text import escape_unprintable
+from relay.providers.schemes import (
+    Algo,
+    BodyHash,
+    Encoding,
+    InEach,
+    InEveryHeader,
+    InForm,
+    InHeader,
+    InJson,
+    InQuery,
+    Items,
+    KeyForm,
+    Location,
+    Prefix,
+    Raw,
+    Template,
+    Time,
+    Unit,
+    UrlForm,
+    template,
+)
+
+_Known = TypeVar("_Known", bound=str)
+
+_DIGESTS: tuple[Algo, ...] = ("sha1", "sha256", "sha512")
+_ENCODINGS: tuple[Encoding, ...] = ("hex", "base64", "base64url")
+_FORMS: tuple[KeyForm, ...] = ("text", "base64", "base64url", "hex")
+_UNITS: tuple[Unit, ...] = ("s", "ms", "iso")
+_URLS: tuple[UrlForm, ...] = ("as_given", "no_port", "with_port", "unescaped")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureOptions:
+    """The keys of `[sources.NAME.signature]`, as written.
+
+    A signature or token stands in one of `header`, `query`, `json` (`data.token`, or `value[].token`
+    for every item of a list) and `form`. `timestamp` is `header:NAME`, `json:a.b`, `form:NAME`,
+    `query:NAME`, or `item:NAME` for an item of a list such as `t=1699,v1=ab`, where `item` names the
+    signature's own. `past` and `future` are seconds or "off". `key` is how the secret is written.
+    """
+
+    scheme: str = "hmac"
+    header: str | list[str] | None = None
+    query: str | None = None
+    json: str | None = None
+    form: str | None = None
+    repeated: bool = False
+    digest: str = "sha256"
+    encoding: str | None = None
+    any_case: bool = False
+    prefix: str = ""
+    item: str | None = None
+    separator: str | None = None
+    equals: str = "="
+    key: str | None = None
+    key_prefix: str = ""
+    content: str | None = None
+    distinct: bool = False
+    urls: list[str] | None = None
+    body_hash: str | None = None
+    id: str | None = None
+    timestamp: str | None = None
+    timestamp_unit: str = "s"
+    past: float | str = 300
+    future: float | str = 300
+    claim: str = "request_body_sha256"
+    verifier: str | None = None
+
+
+class SchemeParts(TypedDict):
+    """What every scheme that signs a text takes."""
+
+    signed: Template
+    place: Location
+    layout: Raw | Prefix | Items
+    time: Time | None
+    ident: Location | None
+    urls: tuple[UrlForm, ...]
+    body_hash: BodyHash | None
+
+
+def build_parts(options: SignatureOptions) -> SchemeParts:
+    """Return the parts of a scheme that signs a text. Raises ConfigError led by the key at fault."""
+    parts = SchemeParts(
+        place=parse_location(options, "a signature"),
+        layout=_parse_layout(options),
+        time=_parse_timestamp(options),
+        ident=_parse_field_location("id", options.id, ("header", "json", "form")) if options.id else None,
+        signed=_parse_content(options),
+        urls=tuple(require_choice("urls", text, "a spelling", _URLS) for text in options.urls or ("as_given",)),
+        body_hash=_parse_body_hash(options),
+    )
+    _check_consistency(options, parts["signed"])
+    return parts
+
+
+def parse_location(options: SignatureOptions, what: str) -> Location:
+    """Return where the signature or token stands: exactly one of header, query, json and form."""
+    places = [name for name in ("header", "query", "json", "form") if getattr(options, name)]
+    if not places and what == "a signature":
+        raise ConfigError("signature.header: missing", hint='name the header of the signature: header = "X-Signature"')
+    if len(places) != 1:
+        said = " and ".join(places) or "nothing"
+        raise ConfigError(
+            f"signature: {what} stands in exactly one place, not in {said}",
+            hint='set one of header = "X-Token", query = "token", json = "data.token" or form = "token"',
+        )
+    if options.query:
+        return InQuery(options.query)
+    if options.form:
+        return InForm(options.form)
+    if options.json:
+        return _json_location(options.json)
+    names = parse_header_names(options)
+    return InEveryHeader(*names) if options.repeated else InHeader(*names)
+
+
+def parse_header_names(options: SignatureOptions) -> tuple[str, ...]:
+    """Return the names of the header, of which the first that a request carries counts."""
+    names = [options.header] if isinstance(options.header, str) else options.header or []
+    return tuple(_header_name("header", name) for name in names)
+
+
+def parse_digest(options: SignatureOptions) -> Algo:
+    """Return the hash."""
+    return require_choice("digest", options.digest, "a digest", _DIGESTS)
+
+
+def parse_encoding(options: SignatureOptions, usual: Encoding) -> Encoding:
+    """Return how the signature is written."""
+    return require_choice("encoding", options.encoding or usual, "an encoding", _ENCODINGS)
+
+
+def parse_key_form(options: SignatureOptions, usual: KeyForm) -> KeyForm:
+    """Return how a shared secret is written."""
+    return require_choice("key", options.key or usual, "a form of key", _FORMS)
+
+
+def parse_key_encoding(options: SignatureOptions) -> Encoding:
+    """Return how a raw public key is written; PEM is known by its first line."""
+    return require_choice("key", options.key or "hex", "a form of public key", _ENCODINGS)
+
+
+def parse_age_limits(options: SignatureOptions) -> tuple[float | None, float | None]:
+    """Return how old, and how far ahead, a signature may be in seconds; None is no limit."""
+    past, future = (None if isinstance(limit, str) else limit for limit in (options.past, options.future))
+    return past, future
+
+
+def require_choice(key: str, value: str, what: str, known: tuple[_Known, ...]) -> _Known:
+    """Return a value that is one of those known. Raises ConfigError with the nearest."""
+    for item in known:
+        if item == value:
+            return item
+    raise unknown_value_error(key, value, what, known)
+
+
+def unknown_value_error(key: str, value: str, what: str, known: tuple[str, ...]) -> ConfigError:
+    """Return the error of a value that is none of those known, with the nearest."""
+    choices = f"{', '.join(known[:-1])} or {known[-1]}"
+    near = get_close_matches(value, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else ""
+    return ConfigError(f"signature.{key}: '{escape_unprintable(value, 40)}' is not {what}; use {choices}", hint=hint)
+
+
+def _json_location(path: str) -> Location:
+    items, each, name = path.partition("[].")
+    return InEach(items, name) if each else InJson(tuple(path.split(".")))
+
+
+def _header_name(key: str, value: str) -> str:
+    name = value.strip()
+    if not name or not name.isascii() or not name.isprintable() or any(sign in name for sign in ' ,:;"()'):
+        raise ConfigError(f"signature.{key}: '{escape_unprintable(value, 60)}' is not a header name")
+    return name
+
+
+def _parse_field_location(key: str, text: str, kinds: tuple[str, ...]) -> Location:
+    kind, colon, name = text.partition(":")
+    if not colon:
+        kind, name = "header", text
+    if kind not in kinds or not name.strip():
+        raise ConfigError(
+            f"signature.{key}: '{escape_unprintable(text, 60)}' does not say where it stands",
+            hint=f"write {', '.join(f'{kind}:NAME' for kind in kinds)}",
+        )
+    if kind == "header":
+        return InHeader(_header_name(key, name))
+    if kind == "json":
+        return InJson(tuple(name.split(".")))
+    return InForm(name) if kind == "form" else InQuery(name)
+
+
+def _parse_layout(options: SignatureOptions) -> Raw | Prefix | Items:
+    kind, _, name = (options.timestamp or "").partition(":")
+    stamp = name.encode() if kind == "item" else None
+    if stamp is None and options.item is None and options.separator is None:
+        return Prefix(options.prefix.encode()) if options.prefix else Raw()
+    if options.prefix:
+        raise ConfigError("signature.prefix: a list of items has none", hint='name the signature\'s item: item = "v1"')
+    separator, equals = (options.separator or ",").encode(), options.equals.encode()
+    sig = (options.item or "v1").encode()
+    emit = b"%s%s{sig}" % (sig, equals)
+    return Items(
+        separator=separator,
+        equals=equals,
+        sig=sig,
+        ts=stamp,
+        emit=emit if stamp is None else b"%s%s{ts}%s%s" % (stamp, equals, separator, emit),
+        trim=bool(separator.strip()),
+    )
+
+
+def _parse_timestamp(options: SignatureOptions) -> Time | None:
+    unit = require_choice("timestamp_unit", options.timestamp_unit, "a unit", _UNITS)
+    if options.timestamp is None:
+        return None
+    kind, _, name = options.timestamp.partition(":")
+    if kind not in ("header", "item", "json", "form", "query") or not name.strip():
+        raise ConfigError(
+            f"signature.timestamp: '{escape_unprintable(options.timestamp, 60)}' does not say where the time stands",
+            hint='write timestamp = "header:X-Timestamp", or "item:t" for a header such as t=...,v1=...',
+        )
+    past, future = parse_age_limits(options)
+    spot = None if kind == "item" else _parse_field_location("timestamp", options.timestamp, (kind,))
+    return Time(place=spot, unit=unit, past=past, future=future)
+
+
+def _parse_body_hash(options: SignatureOptions) -> BodyHash | None:
+    if options.body_hash is None:
+        return None
+    kind, _, name = options.body_hash.partition(":")
+    if kind != "query" or not name.strip():
+        raise ConfigError(
+            f"signature.body_hash: '{escape_unprintable(options.body_hash, 60)}' does not say where the hash stands",
+            hint='write body_hash = "query:bodySHA256"',
+        )
+    return BodyHash(query=name)
+
+
+def _parse_content(options: SignatureOptions) -> Template:
+    try:
+        return template(options.content if options.content is not None else "{body}", distinct=options.distinct)
+    except ConfigError as error:
+        raise ConfigError(f"signature.content: {error.sentence}", hint=error.hint) from error
+
+
+def _check_consistency(options: SignatureOptions, content: Template) -> None:
+    """Refuse a content that names what no other key says where to find, or that leaves the body out."""
+    text = content.text
+    if "{secret}" in text and options.scheme != "digest":
+        raise ConfigError("signature.content: {secret} is never part of the content")
+    if not any(token in text for token in ("{body}", "{url}", "{form", "{json:", "{crc32}")):
+        raise ConfigError(
+            "signature.content: without {body} anybody could change what arrives",
+            hint='write content = "{timestamp}.{body}" or as the sender documents it',
+        )
+    stamped = "{timestamp}" in text or "{ts}" in text
+    if stamped and options.timestamp is None:
+        raise ConfigError(
+            "signature.timestamp: missing, though content has {timestamp}",
+            hint='say where it stands: timestamp = "header:X-Timestamp"',
+        )
+    in_body = (options.timestamp or "").startswith(("json:", "form:")) and ("{body}" in text or "{form" in text)
+    if options.timestamp is not None and not (stamped or in_body or _signs_time(options, text)):
+        raise ConfigError(
+            "signature.content: leaves {timestamp} out, so anybody could change the time",
+            hint='sign it, content = "{timestamp}.{body}", or leave timestamp out',
+        )
+    if "{id}" in text and options.id is None:
+        raise ConfigError("signature.id: missing, though content has {id}", hint='id = "header:X-Id"')
+
+
+def _signs_time(options: SignatureOptions, text: str) -> bool:
+    return f"{{{options.timestamp}}}" in text

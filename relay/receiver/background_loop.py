@@ -1,0 +1,81 @@
+"""An event loop of its own in a thread of its own, for callers that have none."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from relay.errors import UsageError
+
+T = TypeVar("T")
+
+_THREADS = 64  # plain functions at the same time: no less than a server has threads
+
+
+class BackgroundLoop:
+    """Starts at the first use, in each process anew; lasts, so that what handlers keep open stays usable."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for a coroutine, which sees the context variables of the caller.
+
+        Raises UsageError in a thread where an event loop runs, which this would bring to a halt.
+        """
+        if _is_loop_running():
+            work.close()
+            raise UsageError(
+                "receive_sync waits, which nothing may do inside a running event loop",
+                hint="await receiver.receive(request)",
+            )
+        return asyncio.run_coroutine_threadsafe(work, self._started()).result()
+
+    def close(self) -> None:
+        """End the thread; what still runs in it is cancelled."""
+        with self._lock:
+            loop, thread, self._loop = self._loop, self._thread, None
+        if loop is not None and thread is not None and self._pid == os.getpid():
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._pid != os.getpid():
+            # A fork has the loop without its thread, and perhaps the lock in another thread's hands.
+            self._lock, self._pid, self._loop = threading.Lock(), os.getpid(), None
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="relay"))
+                self._thread = threading.Thread(
+                    target=_run_loop, args=(self._loop,), name="relay-receiver", daemon=True
+                )
+                self._thread.start()
+            return self._loop
+
+
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+def _is_loop_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

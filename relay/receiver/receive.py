@@ -1,0 +1,320 @@
+"""Capture -> verify -> shake hands -> identify -> examine -> claim -> handle -> settle, then answer."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
+
+from relay.clock import Clock, SystemClock
+from relay.handlers.environment import FindSecret, find_in_environment, using_secrets
+from relay.handlers.event import EventMetadata, build_event
+from relay.handlers.file import Handlers
+from relay.model.admission import Claim, Network
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome, Route, Target
+from relay.model.event import Capture, EventOutcome, NewEvent, Source
+from relay.model.request_items import RequestItems
+from relay.model.text import escape_unprintable
+from relay.pipeline.classify import classify_event, verify
+from relay.pipeline.event_log import log_arrival, log_handled, steps_are_logged
+from relay.pipeline.limits import RequestLimits
+from relay.pipeline.responses import (
+    SenderResponse,
+    build_challenge_response,
+    build_error_response,
+    build_health_response,
+    build_rejection,
+    build_response,
+    build_validation_response,
+)
+from relay.pipeline.routing import plan_deliveries
+from relay.pipeline.validate import has_rules, validate_event
+from relay.providers.challenge_answers import ChallengeOutcome, answer_challenge, build_challenge_event
+from relay.providers.sender_urls import list_sender_urls
+from relay.receiver.background_loop import BackgroundLoop
+from relay.receiver.idempotency import KeyStore, call_store
+from relay.receiver.request import BodyConsumedError, BodyTooLargeError, Incoming
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 5.0  # seconds until a sender may try again, where nothing says otherwise
+_HEALTH = "/webhooks/health"
+
+
+class SourceLookup(Protocol):
+    """The sources, and which of them answers at a path."""
+
+    @property
+    def configured(self) -> tuple[Source, ...]:
+        """Return every source."""
+        ...
+
+    def find(self, path: str) -> Source | None:
+        """Return the source that answers at a raw path; None where there is no such hook."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandlerRunner:
+    """The handlers of one target; `timeout` in seconds, for all functions an event is for together.
+
+    `find_secret` is what `relay.secret` asks in them.
+    """
+
+    handlers: Handlers
+    timeout: float = 30.0
+    find_secret: FindSecret = find_in_environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverRules:
+    """What relay.toml says beside sources: where events go, how large they may be, which proxies are ours.
+
+    `runners` are by the name of their target; other targets are none of a receiver's business. `unix`: a
+    proxy of ours calls over a socket of this computer.
+    """
+
+    routes: tuple[Route, ...]
+    targets: Mapping[str, Target]
+    runners: Mapping[str, HandlerRunner]
+    max_body: int = 25_000_000
+    proxies: tuple[Network, ...] = ()
+    unix: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _HandlerTimeout:
+    """A handler took too long, and may still be running."""
+
+    name: ClassVar[str] = "overran"
+    detail: str
+
+
+class Receiver:
+    """Answers webhooks by calling handlers, in any app. It keeps nothing but keys, and those in its store.
+
+    Safe to share between threads, and across a fork. `close` ends what `receive_sync` started.
+    """
+
+    def __init__(
+        self, *, table: SourceLookup, rules: ReceiverRules, keys: KeyStore, clock: Clock | None = None
+    ) -> None:
+        self._table = table
+        self._rules = rules
+        self._keys = keys
+        self._clock = clock or SystemClock()
+        self._gate = RequestLimits(self._clock)
+        self._loop = BackgroundLoop()
+
+    @property
+    def max_body(self) -> int:
+        """Return the largest body that any source takes, in bytes."""
+        own = (source.admission.max_body or 0 for source in self._table.configured)
+        return max(self._rules.max_body, *own, 0)
+
+    def receive_sync(self, request: Incoming) -> SenderResponse:
+        """Do as `receive` does, from a thread without an event loop. Raises UsageError where one runs."""
+        return self._loop.run(self.receive(request))
+
+    def close(self) -> None:
+        """End the thread that `receive_sync` works in; the next call starts another."""
+        self._loop.close()
+
+    async def receive(self, request: Incoming) -> SenderResponse:
+        """Return what the sender of a request is told, after its handlers ran; never raises for a request."""
+        try:
+            return await self._receive(request)
+        except Exception:
+            log.exception("a webhook could not be taken in")
+            return build_error_response(500, "internal", "relay failed on this request", "its log says why")
+
+    async def _receive(self, request: Incoming) -> SenderResponse:
+        if request.path == _HEALTH and request.method in ("GET", "HEAD"):
+            return build_health_response(self._table.configured, self._clock.now())
+        source = self._table.find(request.path)
+        if source is None:
+            return build_error_response(404, "not_found", "no such hook")
+        caller = request.caller(self._rules.proxies, unix=self._rules.unix)
+        turned = self._gate.refuse(source, caller)
+        if turned is not None:
+            log.warning("a request for %s got %d: %s", source.name, turned.status, turned.detail)
+            told = build_error_response(turned.status, turned.code, turned.message, turned.hint)
+            return replace(told, headers=tuple(turned.headers.items()))
+        limit = source.admission.max_body or self._rules.max_body
+        try:
+            body = await request.read(limit)
+        except BodyTooLargeError:
+            return build_error_response(413, "too_large", "the body is too large", f"at most {limit} bytes")
+        except BodyConsumedError as error:
+            return _consumed_response(request, source, error)
+        except TimeoutError:
+            return build_error_response(408, "timeout", "the body did not arrive in time")
+        except OSError:
+            return build_error_response(400, "incomplete", "the body broke off")
+        capture = Capture(
+            source=source.name,
+            method=request.method,
+            path=request.path,
+            query=request.query,
+            headers=request.headers,
+            body=body,
+            remote=caller,
+            received_at=self._clock.now(),
+            url=request.url,
+        )
+        return await self._judge(source, capture)
+
+    async def _judge(self, source: Source, capture: Capture) -> SenderResponse:
+        if capture.payload.is_heavy:
+            await asyncio.to_thread(capture.payload.load)
+        urls = list_sender_urls(source, capture)
+        capture, verification = verify(source, capture, urls, capture.received_at)
+        handshake = answer_challenge(source, capture, verification, capture.received_at)
+        if handshake is not None:
+            return await self._shake(source, capture, handshake)
+        event = classify_event(source, capture, verification, sample=False)
+        if has_rules(source):
+            event = await asyncio.to_thread(validate_event, source, event)
+        if steps_are_logged():
+            log_arrival(None, event, event.outcome, self._rules.routes)
+        if event.outcome is EventOutcome.REJECTED:
+            # For whoever runs the app: the sender is not told.
+            log.warning("%s got %d: %s", _event_name(event), event.status, event.reason or "rejected")
+        if event.problems:
+            return build_validation_response(event)
+        if event.outcome is not EventOutcome.ACCEPTED:
+            return build_response(
+                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
+            )
+        return await self._accept(source, event)
+
+    async def _accept(self, source: Source, event: NewEvent) -> SenderResponse:
+        key = event.idempotency_key if event.claims_key and not event.deliver_duplicates else None
+        if key is not None:
+            try:
+                claim = await call_store(self._keys.claim, source.name, key)
+            except Exception:
+                log.exception("the key of %s cannot be claimed", _event_name(event))
+                return _retry_response(503, "not_kept", "the event could not be kept", _RETRY_SECONDS)
+            if claim == Claim.DONE:
+                return build_response(
+                    source.answer.to_request(event.capture.content_type), event.status, None, EventOutcome.DUPLICATE
+                )
+            if claim != Claim.MINE:
+                return _retry_response(503, "in_progress", "this event is being handled already", _RETRY_SECONDS)
+        outcome, reply = await self._handle(event)
+        if key is not None and not isinstance(outcome, _HandlerTimeout):
+            await self._settle(source, key, done=isinstance(outcome, AttemptSucceeded))
+        if isinstance(outcome, AttemptSucceeded):
+            given = build_response(
+                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
+            )
+            return given if reply is None else replace(given, body=reply, content_type="application/json")
+        log.error("%s was not handled: %s", _event_name(event), outcome.detail)
+        return _failure_response(outcome)
+
+    async def _settle(self, source: Source, key: str, *, done: bool) -> None:
+        try:
+            await call_store(self._keys.settle, source.name, key, done)
+        except Exception:
+            # What was handled stays handled; the claim ends by itself.
+            log.exception("a key of %s cannot be settled", source.name)
+
+    async def _handle(self, event: NewEvent) -> tuple[Outcome | _HandlerTimeout, bytes | None]:
+        """Call the handlers of every target a route leads to; the worst outcome counts, and the first reply."""
+        found: list[Outcome | _HandlerTimeout] = []
+        replies: list[bytes] = []
+        for delivery in plan_deliveries(event, self._rules.routes, self._rules.targets):
+            runner = self._rules.runners.get(delivery.target)
+            if runner is not None:
+                outcome, reply = await _run_handlers(runner, event)
+                if steps_are_logged():
+                    log_handled(event, delivery.target, outcome.name)
+                found.append(outcome)
+                replies += [] if reply is None else [reply]
+        for kind in (_HandlerTimeout, AttemptRetry, AttemptFailed):
+            bad = [outcome for outcome in found if isinstance(outcome, kind)]
+            if bad:
+                return bad[0], None
+        return AttemptSucceeded(), next(iter(replies), None)
+
+    async def _shake(self, source: Source, capture: Capture, handshake: ChallengeOutcome) -> SenderResponse:
+        event = build_challenge_event(source, capture, handshake)
+        reply = handshake.reply
+        if reply is None:
+            log.warning("a handshake of %s got %d: %s", source.name, handshake.status, event.reason)
+            return build_rejection(handshake.status)
+        log.info("%s is a handshake, answered: %s", _event_name(event), event.summary)
+        if source.deliver_handshakes:
+            outcome, _ = await self._handle(event)
+            if not isinstance(outcome, AttemptSucceeded):
+                log.error("%s was not handled: %s", _event_name(event), outcome.detail)
+        if reply.body is None:
+            return build_response(
+                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
+            )
+        return build_challenge_response(reply, reply.body)
+
+
+async def _run_handlers(runner: HandlerRunner, event: NewEvent) -> tuple[Outcome | _HandlerTimeout, bytes | None]:
+    judgement = EventMetadata(
+        type=event.type,
+        verdict=event.verification.verdict,
+        provider=event.provider,
+        idempotency_key=event.idempotency_key,
+        batch=RequestItems.of(event.split),
+    )
+    try:
+        async with asyncio.timeout(runner.timeout) as patience:
+            with using_secrets(runner.find_secret):
+                ran = await runner.handlers.run(build_event(event.capture, judgement))
+    except TimeoutError:
+        if not patience.expired():
+            raise
+        return _HandlerTimeout(f"its handlers took longer than {runner.timeout:g} s"), None
+    if ran.traceback:
+        log.error("a handler failed\n%s", ran.traceback)
+    return ran.outcome, ran.reply
+
+
+def _consumed_response(request: Incoming, source: Source, error: BodyConsumedError) -> SenderResponse:
+    # A fault of the app: calling the signature wrong would send its developer to look for another secret.
+    in_front = ", ".join(request.in_front())
+    log.error(
+        "%s for source %s: something in front of relay has read the body (%s), so its signature cannot be "
+        "checked. Leave this path out there.%s",
+        escape_unprintable(f"{request.method} {request.path}", 200),
+        source.name,
+        error,
+        f" In front of relay: {escape_unprintable(in_front, 1000)}" if in_front else "",
+    )
+    return build_error_response(
+        500,
+        "body_consumed",
+        "the app has read the body before relay could verify it",
+        "the log of the app says what runs in front of relay",
+    )
+
+
+def _failure_response(outcome: Outcome | _HandlerTimeout) -> SenderResponse:
+    # What went wrong is for the log: senders are told that it did.
+    if isinstance(outcome, AttemptRetry):
+        wait = _RETRY_SECONDS if outcome.after is None else outcome.after
+        # A handler that asks for time has no error; one that raised has.
+        if outcome.firm:
+            return _retry_response(503, "not_now", "the event cannot be handled now", wait)
+        return _retry_response(500, "handler_failed", "the event could not be handled", wait)
+    if isinstance(outcome, _HandlerTimeout):
+        return _retry_response(503, "handler_timeout", "the event was not handled in time", _RETRY_SECONDS)
+    return build_error_response(500, "handler_failed", "the event could not be handled", "the log of the app says why")
+
+
+def _retry_response(status: int, code: str, message: str, wait: float) -> SenderResponse:
+    seconds = str(max(1, math.ceil(wait)))
+    return replace(build_error_response(status, code, message, "try again"), headers=(("Retry-After", seconds),))
+
+
+def _event_name(event: NewEvent) -> str:
+    key = f" {event.idempotency_key}" if event.idempotency_key else ""
+    return escape_unprintable(f"{event.type}{key} from {event.capture.source}", 300)

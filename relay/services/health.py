@@ -1,0 +1,199 @@
+"""The single looks: at disk, tunnel, targets, sources and mail."""
+
+import asyncio
+import os
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.actions import egress
+from relay.actions.egress import Destination
+from relay.actions.mail.compose import EmailOptions
+from relay.actions.mail.smtp import SmtpOptions, check_server
+from relay.actions.outgoing_request import ForwardOptions
+from relay.config import Config
+from relay.config.handler_checks import inspect_handlers_file
+from relay.config.secrets import explain_missing
+from relay.errors import RelayError, TargetError
+from relay.handlers.environment import HandlerOptions
+from relay.model.delivery import AttemptSucceeded, Target
+from relay.model.event import Source, VerifyMode
+from relay.model.text import format_size
+from relay.resources import find_folder_risks
+from relay.tunnel.ngrok_agent import SCRIPT_COMMAND, default_agent, find_agent, is_pyngrok_script
+
+BRIEF_SECONDS = 0.7  # seconds, where a person waits for the banner
+PATIENT_SECONDS = 5.0
+
+
+async def probe_target(target: Target, smtp: SmtpOptions | None, seconds: float) -> str:
+    """Return "" when a target can take something now, else why not. Mail without SMTP is kept, which works."""
+    try:
+        async with asyncio.timeout(seconds):
+            match target.options:
+                case ForwardOptions(url=url):
+                    return await _probe_destination(await egress.check_target(url, egress.EgressRules()))
+                case EmailOptions() if smtp is not None and smtp.blocked:
+                    return f"{smtp.blocked}; it waits"
+                case EmailOptions() if smtp is not None:
+                    return await _probe_destination(await _smtp_destination(smtp))
+    except TimeoutError:
+        return f"no answer in {seconds:g} s"
+    except TargetError as error:
+        return error.full_text
+    return ""
+
+
+async def _probe_destination(place: Destination) -> str:
+    return "" if await egress.probe_connection(place) else "does not answer"
+
+
+async def _smtp_destination(smtp: SmtpOptions) -> Destination:
+    addresses = await egress.resolve(smtp.host, smtp.port)
+    return Destination(scheme="http", host=smtp.host, port=smtp.port, path="/", query="", addresses=addresses)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthFinding:
+    """What was looked at and how it is: `state` is ok, warning or failed; `fix` says what mends it."""
+
+    name: str
+    state: str
+    detail: str
+    fix: str = ""
+
+
+def report_ok(name: str, detail: str) -> HealthFinding:
+    """Return that something is as it should be."""
+    return HealthFinding(name=name, state="ok", detail=detail)
+
+
+def report_failure(name: str, detail: str, fix: str = "") -> HealthFinding:
+    """Return that something does not work."""
+    return HealthFinding(name=name, state="failed", detail=detail, fix=fix)
+
+
+def report_warning(name: str, detail: str, fix: str = "") -> HealthFinding:
+    """Return that something deserves a look."""
+    return HealthFinding(name=name, state="warning", detail=detail, fix=fix)
+
+
+_LITTLE_DISK = 1_000_000_000  # bytes: a warning
+_NO_DISK = 100_000_000  # bytes: below this SQLite may soon fail to commit
+
+
+def check_disk(data_dir: Path) -> HealthFinding:
+    """Say how much room there is for the data."""
+    there = next(folder for folder in (data_dir, *data_dir.parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free
+    detail = f"{format_size(free)} free for {data_dir}"
+    if free > _LITTLE_DISK:
+        return report_ok("disk", detail)
+    return (report_failure if free < _NO_DISK else report_warning)(
+        "disk", detail, "make room, or name another data_dir"
+    )
+
+
+def check_data_folder(data_dir: Path) -> HealthFinding:
+    """Say whether other users can get at what is kept in the data folder. It is never changed."""
+    if not data_dir.exists():
+        return report_ok("data folder", f"{data_dir} is not there yet; relay start makes it")
+    risks = find_folder_risks(data_dir)
+    if not risks:
+        return report_ok("data folder", f"{data_dir} is for this user alone")
+    only_rights = all("mode" in risk for risk in risks) and "shared" not in risks[0]
+    fix = f"chmod 700 {shlex.quote(str(data_dir))}" if only_rights else "name a data_dir of your own"
+    return report_warning("data folder", f"{data_dir} {' and '.join(risks)}", fix)
+
+
+def check_tunnel_config(config: Config) -> HealthFinding:
+    """Say whether the tunnel that is configured could be opened."""
+    options = config.tunnel
+    if options.provider == "command":
+        return _check_tunnel_command(options.command or "")
+    if options.provider == "static":
+        return report_ok("tunnel", f"you run it; {options.public_url}")
+    if options.provider == "none":
+        return report_ok("tunnel", "switched off")
+    if options.authtoken is None:
+        if options.locked:
+            return report_warning("tunnel", "its authtoken is in the locked vault")
+        found = report_failure if options.provider == "ngrok" else report_warning
+        return found("tunnel", "no ngrok authtoken", "set NGROK_AUTHTOKEN")
+    try:
+        return report_ok("tunnel", f"ngrok is {find_agent(options.agent_path, os.environ, default_agent())}")
+    except RelayError as error:
+        return report_failure("tunnel", error.sentence, error.hint)
+
+
+def _check_tunnel_command(command: str) -> HealthFinding:
+    try:
+        program = (shlex.split(command) or [""])[0]
+    except ValueError as error:
+        return report_failure("tunnel", f"tunnel.command cannot be read: {error}", "correct tunnel.command")
+    found = shutil.which(program)
+    if found is None:
+        return report_failure("tunnel", f"there is no program {program!r}", "install it, or correct tunnel.command")
+    if is_pyngrok_script(Path(found)):
+        return report_failure("tunnel", *SCRIPT_COMMAND)
+    return report_ok("tunnel", f"{program} is installed")
+
+
+async def check_target_health(config: Config, name: str) -> HealthFinding:
+    """Say whether a target can take something now."""
+    options = config.targets[name].options
+    if isinstance(options, HandlerOptions):
+        seen = await inspect_handlers_file(options)
+        if not isinstance(seen, str):
+            return report_ok(f"target {name}", f"{options.name} can be run")
+        return report_failure(f"target {name}", seen)
+    why = await probe_target(config.targets[name], config.smtp, PATIENT_SECONDS)
+    if not why:
+        return report_ok(f"target {name}", "answers")
+    blocked = isinstance(options, EmailOptions) and config.smtp is not None and config.smtp.blocked
+    return report_failure(f"target {name}", why, "see mail" if blocked else "start it, or correct its address")
+
+
+async def check_mail(config: Config) -> HealthFinding:
+    """Say whether the mail server takes our mail."""
+    smtp = config.smtp
+    if smtp is not None and smtp.locked:
+        return report_warning("mail", "its credentials are in the locked vault")
+    if smtp is not None and smtp.blocked:
+        return report_failure("mail", f"{smtp.blocked}; it waits", "set it in the environment, in .env or in the vault")
+    if smtp is None:
+        return report_ok("mail", "no [smtp]: mails are rendered and kept in the outbox")
+    outcome = await check_server(smtp)
+    where = f"{smtp.host}:{smtp.port}"
+    if isinstance(outcome, AttemptSucceeded):
+        return report_ok("mail", f"{where} takes our mail")
+    return report_failure("mail", outcome.detail, "correct [smtp], or start the server")
+
+
+def check_source(configured: Source) -> HealthFinding:
+    """Say whether a source has what its signatures are checked with."""
+    name = f"source {configured.name}"
+    if configured.verify is VerifyMode.OFF:
+        return report_warning(name, "verification is off, so anybody can send events here", 'take verify = "off" out')
+    if configured.locked_secrets:
+        return report_warning(name, f"{configured.locked_secrets[0]} is in the locked vault", "relay vault unlock")
+    if configured.scheme is None and (configured.secrets or configured.missing_secrets):
+        return report_warning(
+            name,
+            "nothing says how it signs, so its secret is not used and nothing is verified",
+            f"set provider, or write [sources.{configured.name}.signature]",
+        )
+    if configured.secrets:
+        return report_ok(name, f"checks with {', '.join(secret.reference for secret in configured.secrets)}")
+    if configured.scheme is None:
+        return report_ok(name, "is not signed")
+    missing = configured.missing_secrets
+    return report_warning(
+        name, explain_missing(missing[0]) if missing else "no secret is named", _advise_variables(missing)
+    )
+
+
+def _advise_variables(missing: tuple[str, ...]) -> str:
+    kind, _, name = (missing[0] if missing else "").partition(":")
+    return f"relay vault set {name}" if kind == "vault" else f"put {name}=… into .env" if name else ""

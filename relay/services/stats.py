@@ -1,0 +1,216 @@
+"""Counts of a stretch of time, made into what people ask: how many, how good, how fast, and what changed. Pure."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from relay.model.counters import CounterValue, compute_quantile, count_buckets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsWindow:
+    """A stretch of time up to now, and how many minutes of it are drawn together."""
+
+    name: str
+    title: str
+    words: str
+    minutes: int
+    step: int
+
+
+WINDOWS = {
+    window.name: window
+    for window in (
+        StatsWindow(name="15m", title="15 min", words="the last 15 minutes", minutes=15, step=1),
+        StatsWindow(name="1h", title="1 hour", words="the last hour", minutes=60, step=1),
+        StatsWindow(name="24h", title="24 hours", words="the last 24 hours", minutes=1440, step=15),
+        StatsWindow(name="7d", title="7 days", words="the last 7 days", minutes=10_080, step=120),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurationQuantiles:
+    """Durations in seconds; None where nothing was timed."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsSlot:
+    """What happened in one step of the window. `failed` are first attempts that did not succeed."""
+
+    at: datetime
+    events: int
+    rejected: int
+    failed: int
+    verified: int
+    invalid: int
+    attempts: int
+    speed: DurationQuantiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStats:
+    """How one source does: `verified` of `checked` signatures fitted; `p95` is how long its deliveries took."""
+
+    name: str
+    events: int
+    verified: int
+    checked: int
+    p95: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetStats:
+    """How one target does: attempts by how they ended."""
+
+    name: str
+    attempts: int
+    succeeded: int
+    retried: int
+    failed: int
+    speed: DurationQuantiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """A window in numbers; `before` is how many events the window before it had."""
+
+    window: StatsWindow
+    since: datetime
+    until: datetime
+    slots: tuple[StatsSlot, ...]
+    events: int
+    before: int
+    outcomes: dict[str, int]
+    verdicts: dict[str, int]
+    reasons: dict[str, int]
+    first: int
+    first_succeeded: int
+    speed: DurationQuantiles
+    processing: DurationQuantiles
+    sources: tuple[SourceStats, ...]
+    targets: tuple[TargetStats, ...]
+
+
+def find_first_minute(window: StatsWindow, now: datetime) -> int:
+    """Return the minute (since 1970) that a window begins with: steps are whole, the last one is under way."""
+    minute = int(now.timestamp()) // 60
+    return minute // window.step * window.step - window.minutes + window.step
+
+
+def compute_stats(window: StatsWindow, now: datetime, tallies: Iterable[CounterValue]) -> Stats:
+    """Return a window in numbers, from what was counted in it and in the one before."""
+    first = find_first_minute(window, now)
+    listed = [tally for tally in tallies if first - window.minutes <= tally.label.minute < first + window.minutes]
+    within = [tally for tally in listed if tally.label.minute >= first]
+    events = [tally for tally in within if tally.label.kind == "event"]
+    attempts = [tally for tally in within if tally.label.kind == "attempt"]
+    begun = [tally for tally in attempts if tally.label.reason == "first"]
+    unfit = [tally for tally in events if tally.label.name == "invalid" or tally.label.result == "rejected"]
+    return Stats(
+        window=window,
+        since=_minute_to_datetime(first),
+        until=now,
+        slots=tuple(_build_slots(window, first, events, attempts)),
+        events=_sum_values(events),
+        before=_sum_values(tally for tally in listed if tally.label.kind == "event") - _sum_values(events),
+        outcomes=_count_by(events, lambda tally: tally.label.result),
+        verdicts=_count_by(events, lambda tally: tally.label.name),
+        reasons=_count_by(unfit, lambda tally: tally.label.reason),
+        first=_sum_values(begun),
+        first_succeeded=_sum_values(tally for tally in begun if tally.label.result == "succeeded"),
+        speed=_compute_quantiles(attempts),
+        processing=_compute_quantiles(tally for tally in within if tally.label.kind == "took"),
+        sources=_build_source_stats(events, attempts),
+        targets=_build_target_stats(attempts),
+    )
+
+
+def _build_slots(
+    window: StatsWindow, first: int, events: list[CounterValue], attempts: list[CounterValue]
+) -> Iterable[StatsSlot]:
+    of_events, of_attempts = _group_by_step(events, window.step), _group_by_step(attempts, window.step)
+    for minute in range(first, first + window.minutes, window.step):
+        came, tried = of_events.get(minute, []), of_attempts.get(minute, [])
+        yield StatsSlot(
+            at=_minute_to_datetime(minute),
+            events=_sum_values(came),
+            rejected=_sum_values(tally for tally in came if tally.label.result == "rejected"),
+            failed=_sum_values(
+                tally for tally in tried if tally.label.reason == "first" and tally.label.result != "succeeded"
+            ),
+            verified=_sum_values(tally for tally in came if tally.label.name == "verified"),
+            invalid=_sum_values(tally for tally in came if tally.label.name == "invalid"),
+            attempts=_sum_values(tried),
+            speed=_compute_quantiles(tried),
+        )
+
+
+def _group_by_step(tallies: Iterable[CounterValue], step: int) -> dict[int, list[CounterValue]]:
+    found: dict[int, list[CounterValue]] = {}
+    for tally in tallies:
+        found.setdefault(tally.label.minute // step * step, []).append(tally)
+    return found
+
+
+def _build_source_stats(events: list[CounterValue], attempts: list[CounterValue]) -> tuple[SourceStats, ...]:
+    counts = _count_by(events, lambda tally: tally.label.source)
+    return tuple(
+        SourceStats(
+            name=name,
+            events=count,
+            verified=_sum_values(tally for tally in events if tally.label[2:4] == (name, "verified")),
+            checked=_sum_values(
+                tally for tally in events if tally.label.source == name and tally.label.name in ("verified", "invalid")
+            ),
+            p95=compute_quantile(count_buckets(tally for tally in attempts if tally.label.source == name), 0.95),
+        )
+        for name, count in counts.items()
+    )
+
+
+def _build_target_stats(attempts: list[CounterValue]) -> tuple[TargetStats, ...]:
+    by_name: dict[str, list[CounterValue]] = {}
+    for tally in attempts:
+        by_name.setdefault(tally.label.name, []).append(tally)
+    return tuple(_build_one_target(name, made) for name, made in sorted(by_name.items()))
+
+
+def _build_one_target(name: str, made: list[CounterValue]) -> TargetStats:
+    results = _count_by(made, lambda tally: tally.label.result)
+    return TargetStats(
+        name=name,
+        attempts=_sum_values(made),
+        succeeded=results.get("succeeded", 0),
+        retried=results.get("retry", 0),
+        failed=results.get("failed", 0),
+        speed=_compute_quantiles(made),
+    )
+
+
+def _compute_quantiles(tallies: Iterable[CounterValue]) -> DurationQuantiles:
+    buckets = count_buckets(tallies)
+    return DurationQuantiles(
+        p50=compute_quantile(buckets, 0.5), p95=compute_quantile(buckets, 0.95), p99=compute_quantile(buckets, 0.99)
+    )
+
+
+def _count_by(tallies: Iterable[CounterValue], key: Callable[[CounterValue], str]) -> dict[str, int]:
+    """Return counts by a key, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for tally in tallies:
+        counts[key(tally)] += tally.number
+    return dict(counts.most_common())
+
+
+def _sum_values(tallies: Iterable[CounterValue]) -> int:
+    return sum(tally.number for tally in tallies)
+
+
+def _minute_to_datetime(minute: int) -> datetime:
+    return datetime.fromtimestamp(minute * 60, UTC)

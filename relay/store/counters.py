@@ -1,0 +1,80 @@
+"""Counts by the minute, kept in the transactions of what they count: nothing is counted twice, nothing is lost."""
+
+import sqlite3
+from collections.abc import Iterable
+
+from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue
+from relay.store.readers import Readers
+from relay.store.writer import Writer
+
+_COLUMNS = "minute, kind, source, name, result, reason, bucket"
+_INSERT = (
+    f"INSERT INTO tallies ({_COLUMNS}, count, took) VALUES (?,?,?,?,?,?,?,?,?) "
+    f"ON CONFLICT ({_COLUMNS}) DO UPDATE SET count = count + excluded.count, took = took + excluded.took"
+)
+
+
+class Counters:
+    """Typed questions about what happened."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def add(self, tallies: Iterable[CounterValue]) -> None:
+        """Count what no transaction of its own counts."""
+        listed = tuple(tallies)
+        await self._writer.write(lambda connection: add_counts(connection, listed))
+
+    async def since(self, minute: int, step: int = 1) -> tuple[CounterValue, ...]:
+        """Return what was counted from a minute (since 1970) on, `step` minutes together under their first."""
+        found = await self._readers.all(
+            "SELECT minute / ?1 * ?1 AS start, kind, source, name, result, reason, bucket, SUM(count), SUM(took) "
+            "FROM tallies WHERE minute >= ?2 GROUP BY start, kind, source, name, result, reason, bucket",
+            (step, minute),
+            deadline=5.0,
+        )
+        return tuple(CounterValue(CounterLabel(*row[:7]), row[7], row[8]) for row in found)
+
+    async def totals(self) -> tuple[CounterValue, ...]:
+        """Return everything ever counted, with minute 0."""
+        found = await self._readers.all(
+            "SELECT 0, kind, source, name, result, reason, bucket, SUM(count), SUM(took) FROM tallies "
+            "GROUP BY kind, source, name, result, reason, bucket",
+            deadline=5.0,
+        )
+        return tuple(CounterValue(CounterLabel(*row[:7]), row[7], row[8]) for row in found)
+
+    async def dead_letters(self) -> dict[str, int]:
+        """Return how many deliveries have failed for good, by target; those to typed-in addresses together."""
+        found = await self._readers.all(
+            f"SELECT CASE WHEN target LIKE '%://%' THEN '{TYPED_ADDRESS}' ELSE target END AS name, COUNT(*) "
+            "FROM deliveries WHERE state = 'failed' AND lab IS NULL GROUP BY name"
+        )
+        return {row[0]: row[1] for row in found}
+
+    async def fold(self, before: int, most: int = 5000) -> int:
+        """Move what was counted before a minute into minute 0, at most so many rows; return how many those were."""
+
+        def step(connection: sqlite3.Connection) -> int:
+            old = connection.execute(
+                f"SELECT {_COLUMNS}, count, took FROM tallies WHERE minute > 0 AND minute < ? LIMIT ?", (before, most)
+            ).fetchall()
+            connection.executemany(_INSERT, [(0, *row[1:]) for row in old])
+            connection.executemany(
+                "DELETE FROM tallies WHERE minute = ? AND kind = ? AND source = ? AND name = ? AND result = ? "
+                "AND reason = ? AND bucket = ?",
+                [tuple(row[:7]) for row in old],
+            )
+            return len(old)
+
+        return await self._writer.write(step)
+
+
+def add_counts(connection: sqlite3.Connection, tallies: Iterable[CounterValue]) -> None:
+    """Count inside a transaction of somebody else's; equal labels are added up first."""
+    summed: dict[CounterLabel, tuple[int, float]] = {}
+    for tally in tallies:
+        number, took = summed.get(tally.label, (0, 0.0))
+        summed[tally.label] = (number + tally.number, took + tally.took)
+    connection.executemany(_INSERT, [(*label, *sums) for label, sums in summed.items()])

@@ -1,0 +1,222 @@
+"""Which deliveries may run now: due, within the limits of their target, in order where order is kept."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from relay.model.delivery import Delivery, DeliveryState, NewDelivery
+from relay.model.event import Event
+from relay.store import row_mappers
+from relay.store.row_mappers import EVENT_COLUMNS
+
+# Named, because without statistics SQLite prefers the index on state alone, and reads the whole queue.
+_QUEUE = "deliveries INDEXED BY deliveries_queue WHERE state = 'pending'"
+_ASKED = "deliveries INDEXED BY deliveries_asked WHERE state = 'pending' AND asked = 1"
+_PENDING = "deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
+_RUNNING = "deliveries INDEXED BY deliveries_running WHERE state = 'running'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockedWork:
+    """What must not be tried, however due: it needs secrets that are in the locked vault.
+
+    Nothing at `targets`, nothing by `actions`, and at a target of `signing` nothing of the sources it
+    names, whose signature could not be made anew.
+    """
+
+    targets: frozenset[str] = frozenset()
+    actions: frozenset[str] = frozenset()
+    signing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def holds(self, action: str, target: str, source: str) -> bool:
+        """Say whether a delivery waits."""
+        return action in self.actions or source in self.signing.get(target, ())
+
+    def clause(self, target: str) -> tuple[str, tuple[str, ...]]:
+        """Return what picks deliveries that do not wait, as SQL, with its values."""
+        sources = self.signing.get(target, frozenset())
+        sql = "".join(
+            f" AND {column} NOT IN ({','.join('?' * len(values))})"
+            for column, values in (("action", self.actions), ("source", sources))
+            if values
+        )
+        return sql, (*self.actions, *sources)
+
+
+NOTHING_BLOCKED = BlockedWork()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimLimits:
+    """How much may be claimed: in all, for each target, and what already runs there.
+
+    `most` is how much may run at once at a target where that is not `each`. `held` names targets
+    that are down: only what somebody waits to see tried is tried there. What is due more than
+    `horizon` seconds ahead counts as due, for only a clock that jumped can put it there. `above`
+    leaves alone what an earlier run of relay owes (ids up to it), for commands that work without a
+    running relay. `waits` says what needs the vault.
+    """
+
+    total: int = 16
+    each: int = 4
+    most: Mapping[str, int] = field(default_factory=dict)
+    running: Mapping[str, int] = field(default_factory=dict)
+    fifo: frozenset[str] = frozenset()
+    held: frozenset[str] = frozenset()
+    horizon: float = 366 * 86400.0
+    above: int = 0
+    waits: BlockedWork = NOTHING_BLOCKED
+
+    def room(self, target: str) -> int:
+        """Return how many more may run at a target."""
+        return self.most.get(target, self.each) - self.running.get(target, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedDelivery:
+    """A delivery that may run, and what it delivers; None if that is gone."""
+
+    delivery: Delivery
+    event: Event | None
+
+
+def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimits) -> tuple[ClaimedDelivery, ...]:
+    """Mark what is due at `now` (microseconds since 1970) and may run as RUNNING; return it by id."""
+    connection.row_factory = sqlite3.Row
+    try:
+        claimed: list[sqlite3.Row] = []
+        # Whose share is smallest goes first: targets that hang must not keep the others out.
+        for target in sorted(_list_targets(connection), key=lambda name: limits.running.get(name, 0)):
+            if target in limits.waits.targets:
+                continue
+            room = min(limits.room(target), limits.total - len(claimed))
+            if room > 0:
+                pick = _find_queue_heads if target in limits.fifo else _find_due
+                claimed += pick(connection, target, now, limits)[:room]
+        ids = [(row["id"],) for row in claimed]
+        connection.executemany("UPDATE deliveries SET state = 'running' WHERE id = ?", ids)
+        # In the same trip: asking for each event apart cost a quarter of all that a delivery costs.
+        events = _load_events(connection, {row["event_id"] for row in claimed})
+        found = (row_mappers.read_delivery(row) for row in sorted(claimed, key=lambda row: int(row["id"])))
+        return tuple(ClaimedDelivery(delivery=one, event=events.get(one.event_id)) for one in found)
+    finally:
+        connection.row_factory = None
+
+
+def _load_events(connection: sqlite3.Connection, ids: set[int]) -> dict[int, Event]:
+    marks = ",".join("?" * len(ids))
+    columns = EVENT_COLUMNS.count(",") + 1
+    found = connection.execute(
+        f"SELECT {EVENT_COLUMNS}, event_bytes.* FROM events JOIN event_bytes ON event_id = events.id "
+        f"WHERE events.id IN ({marks})",
+        tuple(ids),
+    )
+    return {row["id"]: row_mappers.read_event(row_mappers.read_event_row(tuple(row)[:columns]), row) for row in found}
+
+
+def _list_targets(connection: sqlite3.Connection) -> list[str]:
+    # Leaps from target to target along the index: DISTINCT would read the whole queue.
+    first = f"SELECT MIN(target) FROM {_QUEUE}"
+    sql = (
+        f"WITH RECURSIVE waiting(target) AS ({first} UNION ALL "
+        f"SELECT ({first} AND target > waiting.target) FROM waiting WHERE waiting.target IS NOT NULL) "
+        "SELECT target FROM waiting WHERE target IS NOT NULL"
+    )
+    return [row[0] for row in connection.execute(sql)]
+
+
+def _find_due(connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits) -> list[sqlite3.Row]:
+    queue = _ASKED if target in limits.held else _QUEUE
+    found: list[sqlite3.Row] = []
+    ready, values = limits.waits.clause(target)
+    for when, moment in (("due_at <= ?", now), ("due_at > ?", _compute_max_due(now, limits))):
+        sql = f"SELECT * FROM {queue} AND target = ? AND {when} AND id > ?{ready} ORDER BY due_at, id LIMIT ?"
+        found += connection.execute(sql, (target, moment, limits.above, *values, limits.room(target)))
+    return found
+
+
+def _find_queue_heads(connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits) -> list[sqlite3.Row]:
+    """Return the first waiting delivery of each source, where it is due and nothing of that source runs."""
+    first = f"SELECT MIN(source) FROM {_PENDING} AND target = :target"
+    sql = (
+        f"WITH RECURSIVE waiting(source) AS ({first} UNION ALL "
+        f"SELECT ({first} AND source > waiting.source) FROM waiting WHERE waiting.source IS NOT NULL) "
+        f"SELECT * FROM deliveries WHERE id IN (SELECT (SELECT MIN(id) FROM {_PENDING} AND target = :target "
+        "AND source = waiting.source AND id > :above) FROM waiting) "
+        "AND (due_at <= :now OR due_at > :horizon) AND asked >= :asked ORDER BY id"
+    )
+    values = {
+        "target": target,
+        "now": now,
+        "horizon": _compute_max_due(now, limits),
+        "above": limits.above,
+        "asked": int(target in limits.held),
+    }
+    heads = connection.execute(sql, values).fetchall()
+    # The lab goes past every queue, and a retry schedule of its may run for hours: nothing waits for it.
+    busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ? AND lab IS NULL"
+    return [
+        head
+        for head in heads
+        if not limits.waits.holds(head["action"], target, head["source"])
+        and connection.execute(busy, (target, head["source"])).fetchone() is None
+    ]
+
+
+def _compute_max_due(now: int, limits: ClaimLimits) -> int:
+    return now + int(limits.horizon * 1_000_000)
+
+
+_UNDER_WAY = (DeliveryState.PENDING, DeliveryState.RUNNING)
+# An event that was delivered again is itself a duplicate of the one before it.
+_EARLIER = """
+WITH RECURSIVE tries(id) AS (
+  VALUES (?) UNION SELECT duplicate_of FROM events JOIN tries USING (id) WHERE duplicate_of IS NOT NULL
+)
+SELECT deliveries.id, target, state, attempts FROM deliveries JOIN tries ON event_id = tries.id
+WHERE reason = 'routed' AND lab IS NULL ORDER BY deliveries.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedDelivery:
+    """The delivery whose answer a sender waits for: the first one after that many `attempts`."""
+
+    delivery: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierTries:
+    """What the tries before came to: `awaited` is under way, `owed` is what has to be delivered again.
+
+    Neither, where the target has taken the event already.
+    """
+
+    awaited: AwaitedDelivery | None = None
+    owed: tuple[NewDelivery, ...] = ()
+
+
+def resolve_earlier_tries(
+    connection: sqlite3.Connection, event: int, owed: Iterable[NewDelivery], answerer: str, now: int
+) -> EarlierTries:
+    """Return the outcome of a further try of `event`, whose sender waits for the target `answerer`.
+
+    What waits for that target is made due at `now` (microseconds since 1970). A target that took the
+    event, or still is to get it, is not owed it twice.
+    """
+    by_target: dict[str, list[tuple[int, DeliveryState, int]]] = {}
+    for id_, target, state, attempts in connection.execute(_EARLIER, (event,)):
+        by_target.setdefault(target, []).append((id_, DeliveryState(state), attempts))
+    mine = by_target.get(answerer, [])
+    if any(state is DeliveryState.SUCCEEDED for _, state, _ in mine):
+        return EarlierTries()
+    for id_, state, attempts in reversed(mine):
+        if state in _UNDER_WAY:
+            sql = "UPDATE deliveries SET due_at = min(due_at, ?), asked = 1 WHERE id = ? AND state = 'pending'"
+            connection.execute(sql, (now, id_))
+            return EarlierTries(awaited=AwaitedDelivery(id_, attempts))
+    again = (DeliveryState.FAILED, DeliveryState.CANCELLED)
+    return EarlierTries(
+        owed=tuple(new for new in owed if all(state in again for _, state, _ in by_target.get(new.target, ())))
+    )

@@ -1,0 +1,194 @@
+"""New messages: registered once for each id, and given what was told of them before anybody knew them."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from relay.model.message import MatchWay, NewMessage, normalize_id, parse_addresses
+from relay.model.signals import MessageChanged
+from relay.store.message_statuses import OWN_PROVIDERS, attach_waiting, find_waiting_under, remember_ids, update_status
+from relay.store.row_mappers import to_micros
+
+_COLUMNS = (
+    "channel, provider, external_id, recipient, subject, status, detail, created_at, event_id, delivery_id, "
+    "source, embedded_id, sent_at"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRegistration:
+    """A message as registered: `created` is False where it was there already; `moved` are all that changed."""
+
+    id: int
+    created: bool
+    moved: tuple[MessageChanged, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What a message can be found by."""
+
+    id: int
+    provider: str
+    external_id: str
+    embedded_id: str
+    recipients: tuple[str, ...]
+
+
+def register_message(connection: sqlite3.Connection, new: NewMessage, created_at: int) -> MessageRegistration:
+    """Register a message that was sent elsewhere, once for each provider and id; inside a transaction."""
+    id_ = normalize_id(new.external_id)
+    there = _find_registered(connection, new.provider, id_) if id_ else None
+    if there is not None:
+        remember_ids(connection, there, new.provider, (id_,), MatchWay.EXTERNAL_ID)
+        return MessageRegistration(id=there, created=False)
+    mistaken = _undo_time_match(connection, new.provider, id_) if id_ else None
+    message = _insert_message(connection, new, created_at)
+    if id_:
+        remember_ids(connection, message, new.provider, (id_,), MatchWay.EXTERNAL_ID)
+    # Whoever was taken for this message may now be found to be another.
+    touched = [message] if mistaken is None else [message, mistaken]
+    return MessageRegistration(
+        id=message, created=True, moved=tuple(_apply_waiting(connection, one) for one in touched)
+    )
+
+
+def add_own_message(connection: sqlite3.Connection, new: NewMessage, created_at: int) -> int:
+    """Write down a mail that relay sent itself; sent again, its id leads to the latest. Inside a transaction."""
+    message = _insert_message(connection, new, created_at)
+    connection.execute(
+        "INSERT OR REPLACE INTO external_ids (external_id, provider, way, message_id) VALUES (?, ?, ?, ?)",
+        (normalize_id(new.external_id), new.provider, MatchWay.EXTERNAL_ID.value, message),
+    )
+    _apply_waiting(connection, message)
+    return message
+
+
+def _find_registered(connection: sqlite3.Connection, provider: str, id_: str) -> int | None:
+    """Return the message that is registered under this very id, or was found by the id it carries."""
+    sql = (
+        "SELECT message_id FROM external_ids WHERE external_id = ? AND provider = ? "
+        "AND way IN ('external_id', 'embedded') ORDER BY way DESC LIMIT 1"
+    )
+    row = connection.execute(sql, (id_, provider)).fetchone()
+    return int(row[0]) if row else None
+
+
+def _undo_time_match(connection: sqlite3.Connection, provider: str, id_: str) -> int | None:
+    """Take from a message what it was given by time alone, now that the id is known to be another's.
+
+    Returns that message. Only where the source looks at ids at all: else time is all there is.
+    """
+    row = connection.execute(
+        "SELECT message_id FROM history WHERE external_id = ? AND provider = ? AND way = 'timestamp' "
+        "AND instr(ways, 'external_id') LIMIT 1",
+        (id_, provider),
+    ).fetchone()
+    if row is None:
+        return None
+    mistaken = (row[0], provider)
+    connection.execute("DELETE FROM external_ids WHERE message_id = ? AND provider = ? AND way = 'timestamp'", mistaken)
+    connection.execute(
+        "UPDATE history SET message_id = NULL, way = '' WHERE message_id = ? AND provider = ? AND way = 'timestamp'",
+        mistaken,
+    )
+    return int(row[0])
+
+
+def _insert_message(connection: sqlite3.Connection, new: NewMessage, created_at: int) -> int:
+    sent_at = to_micros(new.sent_at) if new.sent_at else created_at
+    values = (
+        new.channel,
+        new.provider,
+        new.external_id,
+        new.recipient,
+        new.subject,
+        new.status.value,
+        new.detail,
+        created_at,
+        new.event_id,
+        new.delivery_id,
+        new.source,
+        normalize_id(new.embedded_id),
+        sent_at,
+    )
+    marks = ",".join("?" * len(values))
+    message = connection.execute(f"INSERT INTO messages ({_COLUMNS}) VALUES ({marks})", values).lastrowid or 0
+    connection.executemany(
+        "INSERT OR IGNORE INTO recipients (address, message_id) VALUES (?, ?)",
+        [(address, message) for address in parse_addresses(new.recipient)],
+    )
+    connection.execute(
+        "INSERT INTO history (message_id, status, at, received_at, detail) VALUES (?, ?, ?, ?, ?)",
+        (message, new.status.value, sent_at if new.sent_at else None, created_at, new.detail),
+    )
+    return message
+
+
+def _apply_waiting(connection: sqlite3.Connection, message: int) -> MessageChanged:
+    """Give a message the statuses that came before it, each found as its own source was told to."""
+    row = connection.execute(
+        "SELECT id, provider, external_id, embedded_id, recipient FROM messages WHERE id = ?", (message,)
+    ).fetchone()
+    known = _Known(
+        id=row[0],
+        provider=row[1],
+        external_id=normalize_id(row[2]),
+        embedded_id=row[3],
+        recipients=parse_addresses(row[4]),
+    )
+    for way in MatchWay:
+        for waiting, provider, id_ in _find_waiting(connection, known, way):
+            ids = {id_, *_find_other_ids(connection, waiting)} - {""}
+            remember_ids(connection, message, provider, ids, way)
+            attach_waiting(connection, message, {waiting, *find_waiting_under(connection, provider, ids)}, way)
+    return update_status(connection, message)
+
+
+def _find_waiting(connection: sqlite3.Connection, known: _Known, way: MatchWay) -> list[tuple[int, str, str]]:
+    """Return the waiting statuses that a message is found by in one way: their ids, who told them, of which id."""
+    if way is MatchWay.TIMESTAMP:
+        return _find_waiting_by_time(connection, known)
+    # A status may be known by more ids than one; it was kept under the usual one of them.
+    under = (
+        "SELECT id, provider, external_id FROM history WHERE message_id IS NULL AND external_id = ? "
+        "AND external_id <> '' AND instr(ways, ?) AND ? IN (provider, ?, ?)"
+    )
+    by_key = (
+        "SELECT h.id, h.provider, h.external_id FROM waiting_keys k JOIN history h ON h.id = k.history_id "
+        "WHERE k.way = ? AND k.key = ? AND k.key <> '' AND ? IN (h.provider, ?, ?)"
+    )
+    if way is MatchWay.EXTERNAL_ID:
+        sql = f"{under} UNION {by_key} ORDER BY 1"
+        values = (known.external_id, way.value, known.provider, *OWN_PROVIDERS)
+        return list(
+            connection.execute(sql, (*values, way.value, known.external_id, known.provider, *OWN_PROVIDERS)).fetchall()
+        )
+    found = [
+        row
+        for key in dict.fromkeys((known.embedded_id, known.external_id))
+        for row in connection.execute(
+            f"{by_key} ORDER BY h.id", (way.value, key, known.provider, *OWN_PROVIDERS)
+        ).fetchall()
+    ]
+    return list(found)
+
+
+def _find_waiting_by_time(connection: sqlite3.Connection, known: _Known) -> list[tuple[int, str, str]]:
+    """Return the nearest waiting status to a message's recipient; what else was told of its id comes along."""
+    marks = ",".join("?" * len(known.recipients))
+    rows = connection.execute(
+        "SELECT h.id, h.provider, h.external_id FROM waiting_keys k JOIN history h ON h.id = k.history_id "
+        f"JOIN messages m ON m.id = ? WHERE k.way = 'timestamp' AND k.key IN ({marks}) "
+        "AND m.provider IN (h.provider, 'smtp') "
+        "AND abs(coalesce(h.at, h.received_at) - m.sent_at) <= h.window "
+        "AND NOT EXISTS (SELECT 1 FROM external_ids e WHERE e.message_id = m.id AND e.provider = h.provider "
+        "AND instr(h.ways, e.way)) ORDER BY abs(coalesce(h.at, h.received_at) - m.sent_at), h.id",
+        (known.id, *known.recipients),
+    ).fetchall()
+    # Without an id nothing tells one message's statuses from another's.
+    return list(rows[:1]) if rows and rows[0][2] else list(rows)
+
+
+def _find_other_ids(connection: sqlite3.Connection, waiting: int) -> list[str]:
+    sql = "SELECT key FROM waiting_keys WHERE history_id = ? AND way = 'external_id'"
+    return [row[0] for row in connection.execute(sql, (waiting,))]

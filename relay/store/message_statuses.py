@@ -1,0 +1,277 @@
+"""What providers tell of messages: each status finds its message, or waits until somebody registers it."""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from relay.model.message import MatchWay, MessageStatus, MessageTracking, StatusReport, find_furthest
+from relay.model.signals import MessageChanged
+from relay.store.row_mappers import to_micros
+
+_COLUMNS = "event_id, status, at, received_at, code, detail, provider, external_id, ways, window"
+# Mails that relay sends itself: whoever carries them on tells what became of them.
+OWN_PROVIDERS = ("smtp", "outbox")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingResult:
+    """What an event did: the messages it moved, and whether none of its statuses found a message."""
+
+    moved: tuple[MessageChanged, ...] = ()
+    unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arrival:
+    """One status on its way in: what was told by which event, and how its message may be found."""
+
+    report: StatusReport
+    event_id: int
+    received_at: int
+    tracked: MessageTracking
+
+    @property
+    def ways(self) -> tuple[MatchWay, ...]:
+        return self.tracked.matching.ways
+
+    @property
+    def window(self) -> int:
+        """Return how far a message may lie off, in microseconds."""
+        return round(self.tracked.matching.window * 1_000_000)
+
+    @property
+    def at(self) -> int | None:
+        return to_micros(self.report.at) if self.report.at else None
+
+    @property
+    def time(self) -> int:
+        """Return when it happened, as far as anybody knows."""
+        return self.received_at if self.at is None else self.at
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Return whose messages it may be of."""
+        own = OWN_PROVIDERS if self.report.channel == "email" else ()
+        return (self.report.provider, *own)
+
+    @property
+    def canonical(self) -> str:
+        """Return the id that a waiting status is known by."""
+        return self.report.external_ids[0] if self.report.external_ids else ""
+
+
+def apply_statuses(
+    connection: sqlite3.Connection, event_id: int, received_at: int, tracked: MessageTracking
+) -> TrackingResult:
+    """Write down what an event tells and move the messages it is about; inside the writer's transaction."""
+    moved: dict[int, MessageChanged] = {}
+    known = False
+    for report in tracked.reports:
+        arrival = _Arrival(report=report, event_id=event_id, received_at=received_at, tracked=tracked)
+        found = _find_message(connection, arrival)
+        if found is None:
+            _insert_waiting(connection, arrival)
+            continue
+        known = True
+        if _insert_status(connection, arrival, *found):
+            moved[found[0]] = update_status(connection, found[0])
+    return TrackingResult(moved=tuple(moved.values()), unknown=not known)
+
+
+def is_message_known(connection: sqlite3.Connection, received_at: int, tracked: MessageTracking) -> bool:
+    """Say whether any of the messages that an event tells of is there; changes nothing."""
+    arrivals = (
+        _Arrival(report=report, event_id=0, received_at=received_at, tracked=tracked) for report in tracked.reports
+    )
+    return any(_find_message(connection, arrival) for arrival in arrivals)
+
+
+def update_status(connection: sqlite3.Connection, message: int) -> MessageChanged:
+    """Put a message where its history leaves it, whatever the order that came in; inside a transaction."""
+    rows = connection.execute("SELECT DISTINCT status FROM history WHERE message_id = ?", (message,))
+    told = {MessageStatus(row[0]) for row in rows}
+    status = find_furthest(told)
+    code, detail = connection.execute(
+        "SELECT code, detail FROM history WHERE message_id = ? AND status = ? "
+        "ORDER BY coalesce(at, received_at) DESC, code, detail LIMIT 1",
+        (message, status.value),
+    ).fetchone()
+    clicked = MessageStatus.CLICKED in told
+    opened = clicked or MessageStatus.OPENED in told
+    connection.execute(
+        "UPDATE messages SET status = ?, code = ?, detail = ?, opened = ?, clicked = ? WHERE id = ?",
+        (status.value, code, detail, opened, clicked, message),
+    )
+    (event,) = connection.execute("SELECT event_id FROM messages WHERE id = ?", (message,)).fetchone()
+    return MessageChanged(message, event, status.value)
+
+
+def remember_ids(
+    connection: sqlite3.Connection, message: int, provider: str, ids: Iterable[str], way: MatchWay
+) -> None:
+    """Remember the ids a message has at a provider, so that what comes later finds it by them."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO external_ids (external_id, provider, way, message_id) VALUES (?, ?, ?, ?)",
+        [(id_, provider, way.value, message) for id_ in ids],
+    )
+
+
+def attach_waiting(connection: sqlite3.Connection, message: int, waiting: Iterable[int], way: MatchWay) -> int:
+    """Give waiting statuses to their message and return how many of them are news to it."""
+    taken = 0
+    for id_ in waiting:
+        sql = "UPDATE OR IGNORE history SET message_id = ?, way = ? WHERE id = ? AND message_id IS NULL"
+        taken += connection.execute(sql, (message, way.value, id_)).rowcount
+        connection.execute("DELETE FROM waiting_keys WHERE history_id = ?", (id_,))
+        # What is left was told of this message before.
+        connection.execute("DELETE FROM history WHERE id = ? AND message_id IS NULL", (id_,))
+    return taken
+
+
+def find_waiting_under(connection: sqlite3.Connection, provider: str, ids: Iterable[str]) -> list[int]:
+    """Return the waiting statuses that a provider told of a message by one of these ids, the oldest first."""
+    sql = "SELECT id FROM history WHERE external_id = ? AND provider = ? AND message_id IS NULL ORDER BY id"
+    return [row[0] for id_ in ids for row in connection.execute(sql, (id_, provider))]
+
+
+def _find_message(connection: sqlite3.Connection, arrival: _Arrival) -> tuple[int, MatchWay] | None:
+    """Return the message a status is of, and how it was found: the first of the configured ways that finds one."""
+    finders = {
+        MatchWay.EXTERNAL_ID: _find_by_external_id,
+        MatchWay.EMBEDDED: _find_by_embedded_id,
+        MatchWay.TIMESTAMP: _find_by_time,
+    }
+    for way in arrival.ways:
+        # What was found in this way once stays found: by its id, however late the next status comes.
+        message = _find_by_learned_id(connection, arrival, way) or finders[way](connection, arrival)
+        if message is not None:
+            return message, way
+    return None
+
+
+def _find_by_learned_id(connection: sqlite3.Connection, arrival: _Arrival, way: MatchWay) -> int | None:
+    sql = "SELECT message_id FROM external_ids WHERE external_id = ? AND provider = ? AND way = ?"
+    for id_ in arrival.report.external_ids:
+        row = connection.execute(sql, (id_, arrival.report.provider, way.value)).fetchone()
+        if row is not None:
+            return int(row[0])
+    return None
+
+
+def _find_by_external_id(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:
+    return next(
+        (found for id_ in arrival.report.external_ids if (found := _find_by_id(connection, arrival, id_))), None
+    )
+
+
+def _find_by_embedded_id(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:
+    id_ = arrival.report.embedded_id
+    if not id_:
+        return None
+    marks = ",".join("?" * len(arrival.providers))
+    # An id of the sender's own may have been used before: the mail of that time is meant.
+    row = connection.execute(
+        f"SELECT id FROM messages WHERE embedded_id = ? AND provider IN ({marks}) "
+        "ORDER BY abs(sent_at - ?), id DESC LIMIT 1",
+        (id_, *arrival.providers, arrival.time),
+    ).fetchone()
+    return int(row[0]) if row else _find_by_id(connection, arrival, id_) or _find_by_number(connection, arrival, id_)
+
+
+def _find_by_number(connection: sqlite3.Connection, arrival: _Arrival, text: str) -> int | None:
+    """Return the message of that number of ours, where it went to the same recipient: small numbers are common."""
+    people = arrival.report.recipients
+    if not (text.isascii() and text.isdigit()) or len(text) > 18 or not people:
+        return None
+    providers, marks = ",".join("?" * len(arrival.providers)), ",".join("?" * len(people))
+    row = connection.execute(
+        f"SELECT m.id FROM messages m WHERE m.id = ? AND m.provider IN ({providers}) AND EXISTS "
+        f"(SELECT 1 FROM recipients r WHERE r.message_id = m.id AND r.address IN ({marks}))",
+        (int(text), *arrival.providers, *people),
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def _find_by_id(connection: sqlite3.Connection, arrival: _Arrival, id_: str) -> int | None:
+    sql = "SELECT message_id FROM external_ids WHERE external_id = ? AND provider = ? AND way = 'external_id'"
+    for provider in arrival.providers:
+        row = connection.execute(sql, (id_, provider)).fetchone()
+        if row is not None:
+            return int(row[0])
+    return None
+
+
+def _find_by_time(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:
+    """Return the message to the same recipient that was sent nearest in time, and is nobody else by its id."""
+    people = arrival.report.recipients
+    if not people:
+        return None
+    marks, providers = ",".join("?" * len(people)), ",".join("?" * len(arrival.providers))
+    ways = ",".join("?" * len(arrival.ways))
+    row = connection.execute(
+        f"SELECT m.id FROM recipients r JOIN messages m ON m.id = r.message_id WHERE r.address IN ({marks}) "
+        f"AND m.channel = ? AND m.provider IN ({providers}) AND m.provider <> 'outbox' "
+        "AND m.sent_at BETWEEN ? AND ? AND NOT EXISTS (SELECT 1 FROM external_ids e "
+        f"WHERE e.message_id = m.id AND e.provider = ? AND e.way IN ({ways})) "
+        "ORDER BY abs(m.sent_at - ?), m.id DESC LIMIT 1",
+        (
+            *people,
+            arrival.report.channel,
+            *arrival.providers,
+            arrival.time - arrival.window,
+            arrival.time + arrival.window,
+            arrival.report.provider,
+            *(way.value for way in arrival.ways),
+            arrival.time,
+        ),
+    ).fetchone()
+    return int(row[0]) if row else None
+
+
+def _insert_status(connection: sqlite3.Connection, arrival: _Arrival, message: int, way: MatchWay) -> bool:
+    """Add a status to its message's history, and what waited under the same id; say whether any was news."""
+    report = arrival.report
+    cursor = connection.execute(
+        f"INSERT OR IGNORE INTO history (message_id, way, {_COLUMNS}) VALUES ({','.join('?' * 12)})",
+        (message, way.value, *_status_values(arrival)),
+    )
+    news = cursor.rowcount > 0
+    remember_ids(connection, message, report.provider, report.external_ids, way)
+    waiting = find_waiting_under(connection, report.provider, report.external_ids)
+    return bool(attach_waiting(connection, message, waiting, way)) or news
+
+
+def _insert_waiting(connection: sqlite3.Connection, arrival: _Arrival) -> None:
+    """Keep a status whose message nobody has registered, with what it may be found by."""
+    report = arrival.report
+    cursor = connection.execute(
+        f"INSERT OR IGNORE INTO history ({_COLUMNS}) VALUES ({','.join('?' * 10)})", _status_values(arrival)
+    )
+    if cursor.rowcount < 1:
+        return
+    held = {
+        MatchWay.EXTERNAL_ID: report.external_ids,
+        MatchWay.EMBEDDED: (report.embedded_id,) if report.embedded_id else (),
+        MatchWay.TIMESTAMP: report.recipients,
+    }
+    connection.executemany(
+        "INSERT OR IGNORE INTO waiting_keys (way, key, history_id) VALUES (?, ?, ?)",
+        [(way.value, key, cursor.lastrowid) for way in arrival.ways for key in held[way]],
+    )
+
+
+def _status_values(arrival: _Arrival) -> tuple[Any, ...]:
+    report = arrival.report
+    return (
+        arrival.event_id,
+        report.status.value,
+        arrival.at,
+        arrival.received_at,
+        report.code,
+        report.detail,
+        report.provider,
+        arrival.canonical,
+        ",".join(arrival.ways),
+        arrival.window,
+    )

@@ -1,0 +1,133 @@
+"""Events that came while the vault was locked: which those are, and what became of them once they were checked.
+
+The one place where a stored event's verdict changes, and it changes once.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.model.delivery import NewDelivery
+from relay.model.event import EventOutcome, NewEvent, Verdict
+from relay.model.message import MessageTracking
+from relay.model.signals import MessageChanged
+from relay.store import row_mappers
+from relay.store.deliveries import DELIVERY_COLUMNS, DELIVERY_MARKS, delivery_values
+from relay.store.message_statuses import apply_statuses
+from relay.store.new_events import StoredEvent
+from relay.store.readers import Readers
+from relay.store.row_mappers import to_micros
+from relay.store.writer import Writer
+
+# Word for word as the index says it, or SQLite would not use it.
+_PENDING = "reason = 'vault_locked' AND outcome <> 'rejected'"
+_FROM_PENDING = f"FROM events INDEXED BY events_locked WHERE {_PENDING}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedEvent:
+    """An event as it was checked now. Without its body, so that many of them may wait for one commit."""
+
+    id: int
+    source: str
+    verdict: Verdict
+    reason: str
+    outcome: EventOutcome
+    claim: str | None
+    deliver_duplicates: bool
+    url: bytes
+    checks: str
+    owed: tuple[NewDelivery, ...]
+    received_at: int
+    tracked: MessageTracking | None
+
+
+def build_checked_event(id_: int, event: NewEvent, owed: tuple[NewDelivery, ...]) -> CheckedEvent:
+    """Return what is written down of an event that was checked now."""
+    return CheckedEvent(
+        id=id_,
+        source=event.capture.source,
+        verdict=event.verification.verdict,
+        reason=event.reason,
+        outcome=event.outcome,
+        claim=event.idempotency_key if event.claims_key else None,
+        deliver_duplicates=event.deliver_duplicates,
+        url=event.capture.url.encode("latin-1", "replace"),
+        checks=row_mappers.dump_checks(event.verification),
+        owed=owed,
+        received_at=to_micros(event.capture.received_at),
+        tracked=event.tracked,
+    )
+
+
+class PendingVerification:
+    """Typed questions about events that wait for the vault."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def page(self, after: int, last: int, limit: int) -> tuple[tuple[int, str], ...]:
+        """Return ids and sources of events that wait, above `after` and up to `last`, as they came."""
+        sql = f"SELECT id, source {_FROM_PENDING} AND id > ? AND id <= ? ORDER BY id LIMIT ?"
+        return tuple((row[0], row[1]) for row in await self._readers.all(sql, (after, last, limit)))
+
+    async def last(self) -> int:
+        """Return the newest event that waits; 0 when none does."""
+        row = await self._readers.one(f"SELECT MAX(id) {_FROM_PENDING}")
+        return int(row[0] or 0) if row else 0
+
+    async def count(self) -> int:
+        """Return how many events wait."""
+        row = await self._readers.one(f"SELECT COUNT(*) {_FROM_PENDING}")
+        return int(row[0]) if row else 0
+
+    async def settle(self, batch: list[CheckedEvent], now: datetime) -> tuple[StoredEvent, ...]:
+        """Write verdicts down, with the keys they claim and what they owe, in one transaction.
+
+        A key that another event has makes the event its duplicate. An event that is gone, or does not
+        wait any more, is passed over; the others come back as they stand now, in order.
+        """
+        made = await self._writer.write(
+            lambda connection: [_record_verdict(connection, one, to_micros(now)) for one in batch]
+        )
+        return tuple(one for one in made if one is not None)
+
+
+def _record_verdict(connection: sqlite3.Connection, one: CheckedEvent, now: int) -> StoredEvent | None:
+    waits = connection.execute(f"SELECT 1 FROM events WHERE id = ? AND {_PENDING}", (one.id,)).fetchone()
+    if waits is None:
+        return None
+    outcome, owed = one.outcome, one.owed
+    duplicate_of = _claim_key(connection, one)
+    if duplicate_of is not None and not one.deliver_duplicates and outcome is EventOutcome.ACCEPTED:
+        outcome, owed = EventOutcome.DUPLICATE, ()
+    connection.execute(
+        "UPDATE events SET verdict = ?, reason = ?, outcome = ?, duplicate_of = ? WHERE id = ?",
+        (one.verdict.value, one.reason, outcome.value, duplicate_of, one.id),
+    )
+    connection.execute("UPDATE event_bytes SET url = ?, checks = ? WHERE event_id = ?", (one.url, one.checks, one.id))
+    if outcome is EventOutcome.REJECTED:
+        connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'rejected'")
+    sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
+    made = [connection.execute(sql, delivery_values(one.id, one.source, new, now)).lastrowid or 0 for new in owed]
+    moved: tuple[MessageChanged, ...] = ()
+    if one.tracked is not None and outcome is EventOutcome.ACCEPTED:
+        moved = apply_statuses(connection, one.id, one.received_at, one.tracked).moved
+    return StoredEvent(id=one.id, outcome=outcome, duplicate_of=duplicate_of, deliveries=tuple(made), moved=moved)
+
+
+def _claim_key(connection: sqlite3.Connection, one: CheckedEvent) -> int | None:
+    """Claim the key of an event; return the event that has it already, if any."""
+    if one.claim is None:
+        return None
+    key = (one.source, one.claim)
+    found = connection.execute(
+        "SELECT event_id, (SELECT outcome = 'ignored' FROM events WHERE id = event_id) FROM keys "
+        "WHERE source = ? AND key = ?",
+        key,
+    ).fetchone()
+    if found is not None and not (found[1] and one.outcome is EventOutcome.ACCEPTED):
+        return int(found[0])
+    connection.execute("REPLACE INTO keys VALUES (?, ?, ?)", (*key, one.id))
+    return None

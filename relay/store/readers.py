@@ -1,0 +1,94 @@
+"""Reading connections: a few, each on its own thread, none of which can write or run for ever."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any, Self
+
+import aiosqlite
+
+from relay.store.connection import build_reader_settings, explain_error
+
+READ_DEADLINE = 1.0  # seconds that any one read may take
+
+
+@dataclass(slots=True)
+class _Reader:
+    """A connection and the moment at which what it is doing is cut off."""
+
+    connection: aiosqlite.Connection
+    ends: float = inf
+
+
+class Readers:
+    """A small pool of reading connections."""
+
+    def __init__(self, path: Path, size: int = 3) -> None:
+        self._path = path
+        self._size = size
+        self._open: list[aiosqlite.Connection] = []
+        self._free: asyncio.LifoQueue[_Reader] = asyncio.LifoQueue()
+        self._functions: list[tuple[str, int, Callable[..., Any]]] = []
+
+    def add_function(self, name: str, arguments: int, function: Callable[..., Any]) -> None:
+        """Make a Python function callable from SQL; call before the pool is entered."""
+        self._functions.append((name, arguments, function))
+
+    async def __aenter__(self) -> Self:
+        for _ in range(self._size):
+            connection = await aiosqlite.connect(self._path, isolation_level=None)
+            self._open.append(connection)
+            connection.row_factory = sqlite3.Row
+            for setting in build_reader_settings():
+                await connection.execute(setting)
+            for name, arguments, function in self._functions:
+                await connection.create_function(name, arguments, function, deterministic=True)
+            reader = _Reader(connection)
+            # Set once: setting it for each query would cost a second trip to the connection's thread.
+            await connection.set_progress_handler(partial(_is_past_deadline, reader), 2000)
+            self._free.put_nowait(reader)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # Its worker threads are no daemons: an open connection would keep the process alive for ever.
+        for connection in self._open:
+            await connection.close()
+
+    async def all(self, sql: str, parameters: Iterable[Any] = (), deadline: float = READ_DEADLINE) -> list[sqlite3.Row]:
+        """Return every row of a query.
+
+        Raises StoreError when it fails, and TimeoutError when it takes longer than `deadline` seconds.
+        """
+        async with self._lent() as reader:
+            reader.ends = time.monotonic() + deadline
+            try:
+                return list(await reader.connection.execute_fetchall(sql, tuple(parameters)))
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+                    raise TimeoutError(f"a query took longer than {deadline} s") from error
+                raise explain_error(error, self._path) from error
+            except sqlite3.Error as error:
+                raise explain_error(error, self._path) from error
+
+    async def one(self, sql: str, parameters: Iterable[Any] = ()) -> sqlite3.Row | None:
+        """Return the first row of a query, or None."""
+        rows = await self.all(sql, parameters)
+        return rows[0] if rows else None
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[_Reader]:
+        reader = await self._free.get()
+        try:
+            yield reader
+        finally:
+            self._free.put_nowait(reader)
+
+
+def _is_past_deadline(reader: _Reader) -> bool:
+    return time.monotonic() > reader.ends

@@ -1,0 +1,185 @@
+"""Forgets old events politely: the oldest first, a few at a time, while nobody waits."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+from relay.bus import Bus, Subscription
+from relay.clock import Clock
+from relay.errors import StoreError, log_level
+from relay.model.signals import DeliveryChanged, EventChanged, EventStored
+from relay.store import Store
+from relay.store.pruning import PrunableEvent, StoreUsage
+
+log = logging.getLogger(__name__)
+
+SWEEP_INTERVAL = 10.0  # seconds between two looks
+MAX_SWEEP = 30.0  # seconds that one look may take
+BATCH = 100  # events removed in one commit: about ten milliseconds of the writer's time
+BATCH_BYTES = 4_000_000  # of their bodies
+PAUSE = 0.02  # seconds between two batches
+BUSY_PAUSE = 0.5  # while events come in
+REVISIT_INTERVAL = 600.0  # seconds after which what was pinned or owed is looked at again
+RESERVE = 64_000_000  # bytes of free pages that the file keeps, for the events to come
+_URGENT = 1.05  # past this much of a limit politeness ends
+_PAGES = 500  # free pages cut off the file in one commit
+
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionLimits:
+    """How much is kept: events up to `max_age` seconds old, so many of them, and so many bytes."""
+
+    max_age: float = 30 * 86400.0
+    max_events: int = 1_000_000
+    max_size: int = 5_000_000_000
+
+    def describe_rule(self, rule: str) -> str:
+        """Return a rule (age, events, size) in words: `30 days`, `1,000,000 events`, `5 GB`."""
+        if rule == "events":
+            return f"{self.max_events:,} events"
+        if rule == "size":
+            return f"{self.max_size / 1e9:g} GB" if self.max_size >= 1e9 else f"{self.max_size / 1e6:g} MB"
+        seconds, unit = next((one for one in _UNITS if self.max_age >= one[0]), _UNITS[-1])
+        count = self.max_age / seconds
+        return f"{count:g} {unit}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionNotice:
+    """What a person should know of retention: what is so, and what that means."""
+
+    title: str
+    text: str
+
+
+class Retention:
+    """Removes what is older, more or larger than wanted; `report` hears what a person should know, or None.
+
+    Never what is pinned, nor what is owed to a target, nor anything while a bulk replay is under way.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        clock: Clock,
+        keep: RetentionLimits,
+        report: Callable[[RetentionNotice | None], None],
+        *,
+        reserve: int = RESERVE,
+    ) -> None:
+        self._store = store.pruning
+        self._bus = bus
+        self._clock = clock
+        self._keep = keep
+        self._report = report
+        self._reserve = reserve
+        self._start = 0
+        self._revisit_at = 0.0
+
+    async def run(self) -> None:
+        """Look every few seconds, until cancelled."""
+        with self._bus.subscribe() as listening:
+            while True:
+                try:
+                    await self.sweep(listening)
+                except (StoreError, TimeoutError) as error:
+                    # Forgetting can wait; the next look tries again.
+                    log.log(log_level(error), "could not remove old events: %s", error)
+                await self._clock.sleep(SWEEP_INTERVAL)
+
+    async def sweep(self, listening: Subscription | None = None) -> int:
+        """Remove everything that is due and return how many events that were. Raises StoreError, TimeoutError."""
+        if await self._store.is_replay_running():
+            return 0
+        self._revisit()
+        usage, after, count, rule = await self._store.usage(), self._start, 0, ""
+        # What comes in meanwhile is for the next look: a sweep that waits for quiet would never end.
+        found, until = usage.events, self._clock.monotonic() + MAX_SWEEP
+        while True:
+            olds = await self._store.oldest(after, BATCH)
+            due, chosen = self._due(olds, found - count, usage.used)
+            if not chosen or self._clock.monotonic() > until:
+                break
+            gone = await self._store.remove(tuple(old.id for old in chosen), due)
+            after, count, rule = chosen[-1].id, count + len(gone), due
+            if gone:
+                self._bus.publish(EventChanged(gone[-1]))
+            usage = await self._store.usage()
+            await self._pause(listening, usage)
+        self._start = olds[0].id - 1 if olds else after
+        if count:
+            log.info("removed %d events, up to %d: more than %s", count, after, self._keep.describe_rule(rule))
+        await self._give_back(usage)
+        self._report(self._notice(usage, rule))
+        return count
+
+    def _due(self, olds: tuple[PrunableEvent, ...], events: int, used: int) -> tuple[str, tuple[PrunableEvent, ...]]:
+        """Return which of the oldest must go for so many events and bytes, and the rule that says so."""
+        before = self._cutoff()
+        # Up to the first that is young enough: numbers go up with the time since when an event is kept.
+        if aged := tuple(takewhile(lambda old: old.kept_since < before, olds)):
+            return "age", _take_batch(aged)
+        if events > self._keep.max_events:
+            return "events", _take_batch(olds[: events - self._keep.max_events])
+        surplus = used - self._keep.max_size
+        return "size", _take_batch(olds, surplus) if surplus > 0 else ()
+
+    def _cutoff(self) -> datetime:
+        now = self._clock.now()
+        try:
+            return now - timedelta(seconds=self._keep.max_age)
+        except OverflowError:
+            return datetime.min.replace(tzinfo=now.tzinfo)
+
+    def _revisit(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._revisit_at:
+            self._start, self._revisit_at = 0, now + REVISIT_INTERVAL
+
+    async def _pause(self, listening: Subscription | None, usage: StoreUsage) -> None:
+        heard = await listening.next() if listening is not None and listening.waiting else ()
+        # Not every signal: those of its own would slow it down.
+        busy = any(isinstance(signal, EventStored | DeliveryChanged) for signal in heard)
+        keep = self._keep
+        urgent = usage.events > keep.max_events * _URGENT or usage.used > keep.max_size * _URGENT
+        await self._clock.sleep(BUSY_PAUSE if busy and not urgent else PAUSE)
+
+    async def _give_back(self, usage: StoreUsage) -> None:
+        surplus = usage.free - max(self._reserve, usage.used // 10)
+        while surplus > 0:
+            await self._store.free_pages(_PAGES)
+            before, usage = usage, await self._store.usage()
+            if usage.free >= before.free:
+                return  # a file that cannot shrink: its free pages wait for new events
+            surplus = usage.free - max(self._reserve, usage.used // 10)
+            await self._clock.sleep(PAUSE)
+
+    def _notice(self, usage: StoreUsage, rule: str) -> RetentionNotice | None:
+        keep = self._keep
+        if usage.events > keep.max_events or usage.used > keep.max_size:
+            return RetentionNotice(
+                title="More is kept than [retention] allows.", text="What is left is pinned, or still owed to a target."
+            )
+        if usage.events == keep.max_events:
+            said = keep.describe_rule("events")
+        elif rule == "size" or usage.used > keep.max_size * 0.98:
+            said = f"{keep.describe_rule('size')} of events"
+        else:
+            return None
+        return RetentionNotice(title=f"Kept {said}.", text="The oldest are removed as new ones arrive.")
+
+
+def _take_batch(olds: tuple[PrunableEvent, ...], most: int = BATCH_BYTES) -> tuple[PrunableEvent, ...]:
+    """Return as many as one commit should remove, at least the first, with bodies of at most `most` bytes."""
+    total, count = 0, 0
+    for old in olds:
+        total += old.size
+        if count and total > min(most, BATCH_BYTES):
+            break
+        count += 1
+    return olds[:count]

@@ -1,0 +1,226 @@
+"""One event as a record of a JSON Lines file: everything that was captured, byte for byte, and back again."""
+
+import hashlib
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from relay.errors import UsageError
+from relay.model.event import Capture, Check, Event, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.payload import PayloadError, parse_json
+from relay.model.request_items import MAX_ITEMS, RequestItems
+from relay.model.text import REDACTED, escape_unprintable, is_sensitive, redact_pairs
+from relay.store.events import ImportedEvent
+
+VERSION = 1
+_SAID = 300
+_HINT = "import what relay export --as jsonl wrote"
+
+
+def format_time(moment: datetime) -> str:
+    """Return a time as RFC 3339 UTC with microseconds."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def redact_event(event: Event) -> Event:
+    """Return the event without what usually is a credential: values of headers and of query fields by name."""
+    capture = event.capture
+    query = _without_secrets(capture.query)
+    address, mark, asked = capture.url.partition("?")
+    url = address + mark + _without_secrets(asked)
+    changed = replace(capture, headers=redact_pairs(capture.headers), query=query, url=url)
+    return replace(event, capture=changed, row=replace(event.row, query=query))
+
+
+def _without_secrets(query: str) -> str:
+    return "&".join(_without_secret(*pair.partition("=")) for pair in query.split("&"))
+
+
+def _without_secret(name: str, mark: str, value: str) -> str:
+    return name + mark + (REDACTED if mark and is_sensitive(name) else value)
+
+
+def event_to_record(event: Event) -> dict[str, Any]:
+    """Return an event as JSON. Path, query, URL and headers are latin-1 text: one character is one byte."""
+    row, capture = event.row, event.capture
+    return {
+        "relay_export": VERSION,
+        "id": row.id,
+        "received_at": format_time(row.received_at),
+        "source": row.source,
+        "provider": row.provider,
+        "type": row.type,
+        "types": list(row.types),
+        "item_count": row.item_count,
+        "batch": event.batch and event.batch.plain(),
+        "idempotency_key": row.idempotency_key,
+        "outcome": row.outcome.value,
+        "verdict": row.verdict.value,
+        "reason": row.reason,
+        "status": row.status,
+        "summary": row.summary,
+        "sample": row.sample,
+        "recovered": row.recovered,
+        "sent_at": row.sent_at and format_time(row.sent_at),
+        "pinned": row.pinned,
+        "note": row.note,
+        "method": capture.method,
+        "path": capture.path,
+        "query": capture.query,
+        "url": capture.url,
+        "remote": capture.remote,
+        "headers": [[name, value] for name, value in capture.headers],
+        "body": _encode_body(capture.body),
+        "checks": [
+            {"name": check.name, "passed": check.passed, "detail": check.detail, "result": check.result}
+            for check in event.verification.checks
+        ],
+    }
+
+
+def _encode_body(data: bytes) -> dict[str, str]:
+    try:
+        return {"encoding": "utf-8", "text": data.decode()}
+    except UnicodeDecodeError:
+        return {"encoding": "base64", "text": b64encode(data).decode()}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+# A line of the wire: latin-1 text, in which every character is one byte.
+_Line = Annotated[str, StringConstraints(pattern=r"^[^\x00\r\n\u0100-\U0010ffff]*$")]
+_Token = Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+_Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f/]{1,200}$")]
+_Label = Annotated[str, StringConstraints(max_length=200)]
+
+
+class _Body(_Strict):
+    encoding: Literal["utf-8", "base64"] = "utf-8"
+    text: str
+
+    def content(self) -> bytes:
+        return b64decode(self.text, validate=True) if self.encoding == "base64" else self.text.encode()
+
+
+class _Step(_Strict):
+    name: str
+    passed: bool | None = None
+    detail: str = ""
+    result: str = ""
+
+
+class _Batch(_Strict):
+    at: list[list[str | None]]
+    form: str = ""
+    n: Annotated[int, Field(ge=1, le=MAX_ITEMS)]
+    types: list[_Label] = []
+    of: list[Annotated[int, Field(ge=0)]] = []
+
+    @model_validator(mode="after")
+    def _fits(self) -> "_Batch":
+        if len(self.of or [0] * self.n) != self.n or max(self.of, default=0) >= max(len(self.types), 1):
+            raise ValueError("an event in the request has no type")
+        return self
+
+
+class _Record(_Strict):
+    relay_export: Literal[1]
+    id: int = 0
+    received_at: AwareDatetime
+    source: _Name
+    provider: _Label = "unknown"
+    type: _Label = "unknown"
+    batch: _Batch | None = None
+    idempotency_key: _Label | None = None
+    outcome: EventOutcome = EventOutcome.ACCEPTED
+    verdict: Verdict = Verdict.UNCHECKED
+    reason: _Label = ""
+    status: Annotated[int, Field(ge=0, le=999)] = 200
+    summary: _Label = ""
+    sample: bool = False
+    recovered: bool = False
+    sent_at: AwareDatetime | None = None
+    pinned: bool = False
+    note: Annotated[str, StringConstraints(max_length=10_000)] = ""
+    method: _Token
+    path: _Line
+    query: _Line = ""
+    url: _Line = ""
+    remote: _Label = ""
+    headers: list[tuple[_Token, _Line]] = []
+    body: _Body = _Body(text="")
+    checks: list[_Step] = []
+
+
+def parse_record(line: bytes) -> ImportedEvent:
+    """Read one line of an export. Raises UsageError saying what is wrong with it, never quoting it whole."""
+    try:
+        value = parse_json(line)
+        parsed = _Record.model_validate(value)
+        body = parsed.body.content()
+    except PayloadError as error:
+        raise UsageError(f"not JSON: {error.sentence}", hint=_HINT) from error
+    except ValidationError as error:
+        raise UsageError(_describe_mistake(error), hint=_HINT) from error
+    except (Base64Error, UnicodeEncodeError) as error:
+        raise UsageError("the body cannot be read", hint=_HINT) from error
+    return _pack_parcel(parsed, body)
+
+
+def _describe_mistake(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the line"
+    return escape_unprintable(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}", _SAID)
+
+
+def _pack_parcel(parsed: _Record, body: bytes) -> ImportedEvent:
+    capture = Capture(
+        source=escape_unprintable(parsed.source),
+        method=parsed.method,
+        path=parsed.path,
+        query=parsed.query,
+        headers=tuple(parsed.headers),
+        body=body,
+        remote=escape_unprintable(parsed.remote),
+        received_at=parsed.received_at,
+        url=parsed.url,
+    )
+    told = Check(name="Imported", passed=None, detail="what follows was checked by the relay that exported it")
+    steps = (Check(**step.model_dump()) for step in parsed.checks)
+    batch = RequestItems.read(parsed.batch.model_dump(), escape_unprintable(parsed.type)) if parsed.batch else None
+    event = NewEvent(
+        capture=capture,
+        provider=escape_unprintable(parsed.provider),
+        type=escape_unprintable(parsed.type),
+        idempotency_key=escape_unprintable(parsed.idempotency_key) if parsed.idempotency_key else None,
+        claims_key=False,  # a file must not make what really arrives a duplicate
+        deliver_duplicates=False,
+        outcome=parsed.outcome,
+        verification=Verification(verdict=parsed.verdict, reason=parsed.reason, checks=(told, *steps)),
+        reason=escape_unprintable(parsed.reason),
+        status=parsed.status,
+        sample=parsed.sample,
+        recovered=parsed.recovered,
+        sent_at=parsed.sent_at,
+        summary=escape_unprintable(parsed.summary),
+        events=batch.split(capture.payload) if batch else None,
+    )
+    return ImportedEvent(
+        event=event,
+        original_id=max(parsed.id, 0),
+        digest=_body_digest(capture),
+        pinned=parsed.pinned,
+        note=parsed.note.encode("utf-8", "replace").decode(),
+    )
+
+
+def _body_digest(capture: Capture) -> bytes:
+    parts = [capture.source, format_time(capture.received_at), capture.method, capture.path, capture.query]
+    parts += [f"{name}:{value}" for name, value in capture.headers]
+    return hashlib.sha256("\n".join(parts).encode() + b"\n\n" + capture.body).digest()

@@ -1,0 +1,149 @@
+"""What ngrok's agent says when it fails, told in one sentence with what to do about it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from relay.errors import TunnelError
+from relay.model.text import escape_unprintable
+from relay.tunnel.base import RefusedError
+
+_CODE = re.compile(r"ERR_NGROK_(\d+)")
+_TOKEN_LINE = re.compile(r"(your authtoken:\s*)\S+", re.IGNORECASE)
+_NOISE = re.compile(r"^(?:ERROR:\s*)?(?:authentication failed: |failed to start tunnel: )?")
+
+_UNTRUSTED = ("x509", "tls: ", "certificate")
+_OFFLINE = (
+    "no such host",
+    "has no records",
+    "dial tcp",
+    "i/o timeout",
+    "connection refused",
+    "connection reset",
+    "network is unreachable",
+    "failed to dial",
+    "failed to send authentication request",
+    "context deadline exceeded",
+    "EOF",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NgrokFailure:
+    """A failure of the agent: sentence and hint, and when to try again.
+
+    `again` is in seconds; None means never, because nothing changes while relay runs. A `passing`
+    fault follows the usual backoff. `{domain}`, `{token}` and `{others}` stand for what the
+    configuration says.
+    """
+
+    sentence: str
+    hint: str
+    again: float | None = 60.0
+    passing: bool = False
+
+
+_TOKEN_PAGE = "https://dashboard.ngrok.com/get-started/your-authtoken"  # noqa: S105 - the page, not a token
+
+_REFUSED_TOKEN = NgrokFailure(
+    sentence="ngrok refused the authtoken", hint=f"compare {{token}} with {_TOKEN_PAGE}", again=None
+)
+NO_TOKEN = NgrokFailure(
+    sentence="ngrok has no authtoken", hint=f"set NGROK_AUTHTOKEN to the one on {_TOKEN_PAGE}", again=None
+)
+_TOO_OLD = NgrokFailure(sentence="ngrok no longer serves an agent this old", hint="run: ngrok update")
+_ACCOUNT = NgrokFailure(
+    sentence="the ngrok account is suspended or unpaid", hint="see https://dashboard.ngrok.com/billing"
+)
+_NOT_RESERVED = NgrokFailure(
+    sentence="the domain {domain} is not reserved for this ngrok account",
+    hint="reserve it at https://dashboard.ngrok.com/domains or remove tunnel.domain",
+)
+
+# https://ngrok.com/docs/errors/reference
+_BY_CODE = {
+    102: _ACCOUNT,
+    103: _ACCOUNT,
+    105: _REFUSED_TOKEN,
+    106: _REFUSED_TOKEN,
+    107: _REFUSED_TOKEN,
+    108: NgrokFailure(
+        sentence="the ngrok account has no agent session left",
+        hint="stop the other agent{others} or see https://dashboard.ngrok.com/agents",
+    ),
+    109: _REFUSED_TOKEN,
+    120: _TOO_OLD,
+    121: _TOO_OLD,
+    313: _NOT_RESERVED,
+    314: _NOT_RESERVED,
+    319: _NOT_RESERVED,
+    320: _NOT_RESERVED,
+    # Also what an agent gets whose own last session ngrok has not given up yet, which takes a minute.
+    334: NgrokFailure(
+        sentence="another ngrok agent already serves this address",
+        hint="stop it{others} or choose another tunnel.domain",
+        passing=True,
+    ),
+    4018: NO_TOKEN,
+}
+
+INTERCEPTED = NgrokFailure(
+    sentence="cannot reach ngrok: its certificate is not trusted, something on the way replaces it",
+    hint="a company proxy or firewall; ask for *.ngrok-agent.com to pass, or use another tunnel",
+    passing=True,
+)
+OFFLINE = NgrokFailure(sentence="cannot reach ngrok", hint="is this machine online, is port 443 open?", passing=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureContext:
+    """What sentences about one tunnel may name, and the token they must not.
+
+    `token` is where the token comes from, `hidden` the token itself; `others` finds the ids of
+    further ngrok agents on this machine.
+    """
+
+    token: str
+    hidden: str
+    domain: str
+    others: Callable[[], list[int]]
+
+
+def explain_failure(text: str, words: FailureContext) -> TunnelError:
+    """Return what the agent's own words mean; RefusedError where trying again soon is pointless.
+
+    The agent repeats the authtoken in its complaints about it: that never gets through.
+    """
+    code = _CODE.search(text)
+    if code is not None and int(code[1]) in _BY_CODE:
+        return failure_error(_BY_CODE[int(code[1])], words, code=code[0])
+    if code is None and any(sign in text for sign in _UNTRUSTED):
+        return failure_error(INTERCEPTED, words, said=_first_words(text, words))
+    if code is None and any(sign in text for sign in _OFFLINE):
+        return failure_error(OFFLINE, words, said=_first_words(text, words))
+    hint = f"see https://ngrok.com/docs/errors/{code[0].lower()}" if code else ""
+    return TunnelError(f"ngrok failed: {_first_words(text, words) or 'it did not say why'}", hint=hint)
+
+
+def failure_error(fault: NgrokFailure, words: FailureContext, *, code: str = "", said: str = "") -> TunnelError:
+    """Return a fault as the error to raise, with ngrok's own code or words in brackets."""
+    others = words.others() if "{others}" in fault.hint else []
+    named = f" (here: process {', '.join(map(str, others))})" if others else ""
+    kind, _, name = words.token.partition(":")
+    token = f"{words.token} (relay vault set {name} changes it)" if kind == "vault" else words.token
+    values = {"domain": words.domain or "asked for", "token": token, "others": named}
+    inside = code or said
+    sentence = fault.sentence.format(**values) + (f" ({inside})" if inside else "")
+    hint = fault.hint.format(**values)
+    if fault.passing:
+        return TunnelError(sentence, hint=hint)
+    return RefusedError(sentence, hint=hint, again=fault.again)
+
+
+def _first_words(text: str, words: FailureContext) -> str:
+    """Return the first line that says something, without the token."""
+    if words.hidden:
+        text = text.replace(words.hidden, "••••")
+    text = _TOKEN_LINE.sub(r"\1••••", text)
+    lines = (_NOISE.sub("", line.strip()) for line in text.splitlines())
+    return escape_unprintable(next((line for line in lines if line), ""), limit=200)

@@ -1,0 +1,231 @@
+"""A child process in a group of its own, read line by line and never left behind."""
+
+import asyncio
+import hashlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from relay import resources
+from relay.errors import TunnelError
+from relay.model.text import escape_unprintable
+from relay.tunnel.base import RefusedError
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file in one step, readable by this user only from its first byte on.
+
+    Raises TunnelError when that cannot be done.
+    """
+    try:
+        resources.make_private_folder(path.parent)
+        resources.write_private(path, text.encode())
+    except OSError as error:
+        raise TunnelError(f"cannot write {escape_unprintable(str(path))}: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class PidFile:
+    """Says which process holds the tunnel open: its id, and a digest of its command line.
+
+    A relay that is killed outright cannot close its tunnel, which would go on publishing the
+    ingress port; the next relay on the same data_dir ends it.
+    """
+
+    path: Path
+
+    @classmethod
+    def within(cls, data_dir: Path) -> "PidFile":
+        """Return the pid file of a data_dir, whether or not it exists."""
+        return cls(data_dir.resolve() / "tunnel.pid")
+
+    def note(self, pid: int) -> None:
+        """Write a process down. Raises TunnelError when that cannot be done.
+
+        Worth doing twice, at its start and once it works: a process has no command line yet for an
+        instant after it was started, and a launcher replaces itself by the real program.
+        """
+        write_private(self.path, f"{pid} {_command_digest(pid)}\n")
+
+    def remove(self) -> None:
+        """Forget the process: it has ended."""
+        self.path.unlink(missing_ok=True)
+
+    async def end_leftover(self, grace: float) -> int | None:
+        """End the process group noted by an earlier relay; return its id, None when there is none.
+
+        The id may belong to somebody else by now: only a process with the very command line that
+        was noted is touched. TERM comes first, KILL after `grace` seconds.
+        """
+        pid, digest = self._noted()
+        # Process group 0 would be relay's own, -1 everybody's, and 1 is the system's first process.
+        if pid < 2 or not digest or _command_digest(pid) != digest:
+            return None
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 1.0)):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, number)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    while _command_digest(pid) == digest:  # noqa: ASYNC110 - not our child: nothing tells of its end
+                        await asyncio.sleep(0.02)
+                break
+        self.remove()
+        return pid
+
+    def _noted(self) -> tuple[int, str]:
+        if resources.is_of_another_user(self.path):
+            return 0, ""
+        try:
+            pid, digest = self.path.read_text(encoding="ascii").split()
+            return int(pid), digest
+        except (OSError, ValueError):
+            return 0, ""
+
+
+def command_line(pid: int) -> str:
+    """Return the words of a process, each on a line; "" when it has ended or may not be looked at."""
+    if Path("/proc/self/cmdline").exists():
+        with suppress(OSError):
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", "\n")
+        return ""
+    done = subprocess.run(  # noqa: S603 - a fixed program and a number
+        ["/bin/ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=5.0
+    )
+    return done.stdout
+
+
+def _command_digest(pid: int) -> str:
+    """Return a digest of a command line, which may hold a secret; "" for a process that is gone."""
+    line = command_line(pid)
+    return hashlib.sha256(os.fsencode(line)).hexdigest() if line else ""
+
+
+# A program that prints without line ends is cut here rather than kept in memory.
+_LONGEST_LINE = 65536
+# How long after its end a process's last words may still be in the pipe, in seconds.
+_LAST_WORDS = 1.0
+
+_LINE_END = re.compile(rb"[\r\n]+")
+
+
+class ChildProcess(asyncio.SubprocessProtocol):
+    """The process while it runs; `exited` is done once it has ended.
+
+    Its output is read by the event loop for as long as there is any, so a full pipe never stops it.
+    """
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        self._silent: asyncio.Future[None] = loop.create_future()
+        self._on_line = on_line
+        self._rest = b""
+        self._transport: asyncio.SubprocessTransport | None = None
+
+    @property
+    def pid(self) -> int:
+        """Return the process id, which is the id of its group too."""
+        assert self._transport is not None
+        return self._transport.get_pid()
+
+    async def wait(self) -> int:
+        """Wait until the process has ended and its last line was read; return its exit status."""
+        await asyncio.wait({self.exited})
+        await asyncio.wait({self._silent}, timeout=_LAST_WORDS)
+        assert self._transport is not None
+        status = self._transport.get_returncode()
+        return -1 if status is None else status
+
+    async def close(self, grace: float) -> None:
+        """End the whole group: TERM, and KILL for whatever is there after `grace` seconds."""
+        self._signal(signal.SIGTERM)
+        try:
+            # The silence tells of grandchildren: they share the pipe and may outlive the first process.
+            await asyncio.wait({self.exited, self._silent}, timeout=grace)
+        finally:
+            self._signal(signal.SIGKILL)
+            assert self._transport is not None
+            self._transport.close()
+        await asyncio.wait({self.exited}, timeout=grace)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport (called by asyncio)."""
+        self._transport = cast("asyncio.SubprocessTransport", transport)
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Hand on the complete lines (called by asyncio)."""
+        del fd
+        *lines, self._rest = _LINE_END.split(self._rest + data)
+        for line in lines:
+            self._hand_on(line)
+        if len(self._rest) > _LONGEST_LINE:
+            rest, self._rest = self._rest, b""
+            self._hand_on(rest)
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """Hand on what came last without a line end (called by asyncio)."""
+        del fd, exc
+        rest, self._rest = self._rest, b""
+        self._hand_on(rest)
+        if not self._silent.done():
+            self._silent.set_result(None)
+
+    def process_exited(self) -> None:
+        """Note the end (called by asyncio)."""
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+    def _hand_on(self, line: bytes) -> None:
+        text = line.decode(errors="replace").strip()
+        if text:
+            self._on_line(text)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Nobody left in the group, or (macOS) nobody but zombies.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+@asynccontextmanager
+async def run_child(
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    env: Mapping[str, str],
+    grace: float = 5.0,
+    pid_file: PidFile | None = None,
+) -> AsyncIterator[ChildProcess]:
+    """Run a program without a shell, its output and errors handed to `on_line` (which must not raise).
+
+    Raises RefusedError when it cannot be started. On the way out its whole process group ends:
+    TERM, and KILL after `grace` seconds. Until then `pid_file` names it.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        _, child = await loop.subprocess_exec(
+            lambda: ChildProcess(on_line),
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            # A Ctrl-C in the terminal is relay's to handle: it closes its children itself.
+            start_new_session=True,
+            env=dict(env),
+        )
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise RefusedError(f"cannot start {Path(argv[0]).name}: {why}") from error
+    try:
+        if pid_file is not None:
+            pid_file.note(child.pid)
+        yield child
+    finally:
+        await child.close(grace)
+        if pid_file is not None:
+            pid_file.remove()

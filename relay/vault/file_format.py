@@ -1,0 +1,158 @@
+"""The form of the vault's file: visible names, sealed values, and nothing that could change unnoticed."""
+
+import json
+import re
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from relay.errors import VaultError, WrongPasswordError
+from relay.model.payload import PayloadError, parse_json
+from relay.vault import kdf
+from relay.vault.kdf import Kdf
+
+LARGEST_FILE = 1024 * 1024  # bytes of a whole file
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NAME_RULE = "secret names are 1-64 of A-Z a-z 0-9 . _ -"
+
+_FORMAT = "relay vault"
+_VERSION = 1
+_CIPHER = "AES-256-GCM"
+_NONCE = 12  # bytes
+_STEP = 256  # bytes: contents are padded to a multiple, so that a file's size tells little of its values
+_KEYS = {"format", "version", "kdf", "salt", "cipher", "nonce", "names", "data"}
+
+
+class DamagedError(Exception):
+    """The bytes are no vault; its words say why, and never leave this room bare."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedVault:
+    """A vault as it lies in its file: `names` can be read by anybody, `data` by whoever has the password."""
+
+    kdf: Kdf
+    nonce: bytes
+    names: tuple[str, ...]
+    data: bytes
+
+    def header(self) -> dict[str, object]:
+        """Return everything but the data: what the cipher vouches for beside it."""
+        return {
+            "format": _FORMAT,
+            "version": _VERSION,
+            "kdf": self.kdf.plain(),
+            "salt": _encode_base64(self.kdf.salt),
+            "cipher": _CIPHER,
+            "nonce": _encode_base64(self.nonce),
+            "names": list(self.names),
+        }
+
+
+def seal_vault(values: Mapping[str, str], password: bytes, like: Kdf) -> SealedVault:
+    """Return the values sealed under a password, with a fresh salt and a fresh nonce.
+
+    `like` says with which numbers. Raises MemoryError where there is too little of it.
+    """
+    names = tuple(sorted(values))
+    plain = json.dumps({name: values[name] for name in names}, separators=(",", ":")).encode("ascii")
+    padded = plain.ljust(-(-len(plain) // _STEP) * _STEP)
+    salted = like.salted()
+    open_ = SealedVault(kdf=salted, nonce=secrets.token_bytes(_NONCE), names=names, data=b"")
+    cipher = AESGCM(salted.derive(password))
+    data = cipher.encrypt(open_.nonce, padded, _dump_header(open_.header()))
+    return SealedVault(kdf=salted, nonce=open_.nonce, names=names, data=data)
+
+
+def unseal_vault(sealed: SealedVault, password: bytes, name: str) -> dict[str, str]:
+    """Return the values; `name` is what sentences call the vault.
+
+    Raises WrongPasswordError, and VaultError where this computer cannot derive the key.
+    """
+    try:
+        key = sealed.kdf.derive(password)
+    except MemoryError as error:
+        raise VaultError(f"there is not enough memory to open {name}", hint="free 256 MiB") from error
+    except UnsupportedAlgorithm as error:
+        raise VaultError(
+            f"{name} needs Argon2id, which this Python's cryptography lacks",
+            hint="install cryptography from its wheel: pip install --force-reinstall cryptography",
+        ) from error
+    try:
+        plain = AESGCM(key).decrypt(sealed.nonce, sealed.data, _dump_header(sealed.header()))
+    except InvalidTag:
+        # Bare: what was caught here knows nothing that would help, and a chain only invites to look.
+        raise WrongPasswordError(
+            "wrong password, or the vault was changed", hint="a vault has no other way in"
+        ) from None
+    values = parse_json(plain)
+    if not isinstance(values, dict) or tuple(sorted(values)) != sealed.names:
+        raise VaultError(f"{name} holds something else than its names say")
+    return {key: str(value) for key, value in values.items()}
+
+
+def encode_file(sealed: SealedVault) -> bytes:
+    """Return the bytes of the file."""
+    whole = sealed.header() | {"data": _encode_base64(sealed.data)}
+    return json.dumps(whole, indent=1).encode("ascii") + b"\n"
+
+
+def decode_file(content: bytes) -> SealedVault:
+    """Read the bytes of a file, none of which may be otherwise than `encode` writes them.
+
+    Raises DamagedError saying why they are no vault, UnsafeError for parameters out of range.
+    """
+    if not content:
+        raise DamagedError("it is empty")
+    if len(content) > LARGEST_FILE:
+        raise DamagedError(f"it is larger than {LARGEST_FILE} bytes")
+    try:
+        plain = parse_json(content)
+    except PayloadError as error:
+        raise DamagedError(f"it is not whole JSON ({error.sentence})") from None
+    if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
+        raise DamagedError("it is some other file")
+    version = plain.get("version")
+    if type(version) is not int or version != _VERSION:
+        raise DamagedError("its version is unknown to this relay")
+    if set(plain) != _KEYS or plain["cipher"] != _CIPHER or not isinstance(plain["kdf"], dict):
+        raise DamagedError("it lacks something, or holds something that is no part of a vault")
+    sealed = SealedVault(
+        kdf=kdf.read_kdf(plain["kdf"], _decode_base64(plain["salt"])),
+        nonce=_decode_base64(plain["nonce"], _NONCE),
+        names=_read_names(plain["names"]),
+        data=_decode_base64(plain["data"]),
+    )
+    if encode_file(sealed) != content:
+        raise DamagedError("it is not written as relay writes it")
+    return sealed
+
+
+def _read_names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and NAME.fullmatch(item) for item in value):
+        raise DamagedError("its names are no names")
+    if sorted(set(value)) != value:
+        raise DamagedError("its names are out of order")
+    return tuple(value)
+
+
+def _encode_base64(data: bytes) -> str:
+    return b64encode(data).decode("ascii")
+
+
+def _decode_base64(value: object, length: int | None = None) -> bytes:
+    try:
+        data = b64decode(value, validate=True) if isinstance(value, str) else b""
+    except ValueError:
+        data = b""
+    if not data or (length is not None and len(data) != length):
+        raise DamagedError("it holds something that is not base64, or too little of it")
+    return data
+
+
+def _dump_header(header: Mapping[str, object]) -> bytes:
+    return json.dumps(header, sort_keys=True, separators=(",", ":")).encode("ascii")

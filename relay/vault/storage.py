@@ -1,0 +1,306 @@
+"""The vault of one data folder: a file under a password, and what it holds while it is open."""
+
+import os
+import shlex
+import stat
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+
+from relay.errors import NotFoundError, UsageError, VaultError, VaultLockedError
+from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
+from relay.resources import make_private_folder, open_private
+from relay.vault.file_format import (
+    LARGEST_FILE,
+    NAME,
+    NAME_RULE,
+    DamagedError,
+    SealedVault,
+    decode_file,
+    encode_file,
+    seal_vault,
+    unseal_vault,
+)
+from relay.vault.kdf import Kdf, UnsafeKdfError, recommended_kdf
+
+SHORTEST_PASSWORD = 10  # characters
+LARGEST_VALUE = 64 * 1024  # bytes of one secret
+_LONGEST_PASSWORD = 1024  # characters: a key is derived from all of them
+_CLOSED: Mapping[str, Secret] = {}
+
+Stamp = tuple[int, int, int, int]
+
+
+class VaultState(StrEnum):
+    """Whether there is a vault, and whether it is open."""
+
+    NONE = "none"
+    LOCKED = "locked"
+    UNLOCKED = "unlocked"
+
+
+class Vault:
+    """Secrets under a password: names can be read at any time, values only while it is unlocked.
+
+    Unlocking and writing derive a key, which takes half a second and 256 MiB: call them beside the
+    event loop. While it is open the password stays in memory, for every write seals anew.
+    """
+
+    def __init__(self, path: Path, kdf: Kdf | None = None) -> None:
+        self.path = path
+        self._kdf = kdf
+        self._password: Secret | None = None
+        self._values = _CLOSED
+        self._sealed: SealedVault | None = None
+        self._seen: tuple[Stamp, SealedVault | VaultError] | None = None
+
+    def __repr__(self) -> str:
+        return f"Vault({str(self.path)!r}, {self.state})"
+
+    @property
+    def state(self) -> VaultState:
+        """Return how it stands. A file that cannot be used is locked; `problem` says why."""
+        if self._password is not None:
+            return VaultState.UNLOCKED
+        try:
+            there = self.path.exists()
+        except OSError:
+            there = True  # in a folder that may not be looked into
+        return VaultState.LOCKED if there else VaultState.NONE
+
+    @property
+    def problem(self) -> str:
+        """Return why the file cannot be used, with what mends it; "" when nothing speaks against it."""
+        try:
+            self._look()
+        except VaultError as error:
+            return error.full_text
+        return ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names it holds, in order: nobody needs the password for those."""
+        if self._password is not None:
+            return tuple(sorted(self._values))
+        try:
+            found = self._look()
+        except VaultError:
+            return ()
+        return found.names if found else ()
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Return every secret by name; none while it is locked."""
+        return tuple(self._values[name] for name in sorted(self._values))
+
+    def find(self, name: str) -> Secret | None:
+        """Return a secret; None while it is locked, and where it holds none of that name."""
+        return self._values.get(name)
+
+    def content(self) -> bytes:
+        """Return the file as it is, sealed. Raises NotFoundError, and VaultError where it cannot be used."""
+        return encode_file(self._there())
+
+    def create(self, password: Secret) -> None:
+        """Make an empty vault and open it.
+
+        Raises UsageError for a short password, VaultError where there is a vault already.
+        """
+        check_password(password)
+        with self._hold_lock():
+            if self.path.exists():
+                raise VaultError(f"there is a vault already: {self.path}", hint="relay vault list says what is in it")
+            self._save({}, password, self._kdf or recommended_kdf())
+
+    def unlock(self, password: Secret) -> None:
+        """Open it, or read it anew where it is open.
+
+        Raises NotFoundError where there is none, WrongPasswordError, and VaultError for a file that is
+        damaged, asks for unsafe parameters, or is open to others.
+        """
+        sealed = self._there()
+        values = unseal_vault(sealed, _encode_password(password), f"vault {self.path}")
+        self._open(values, password, sealed)
+
+    def lock(self) -> None:
+        """Forget the password and every value."""
+        self._password, self._values, self._sealed = None, _CLOSED, None
+
+    def put(self, name: str, value: str) -> None:
+        """Keep a secret under a name, in place of one that has it. Raises as `unlock`, and UsageError."""
+        check_name(name)
+        check_value(value)
+        self._change(lambda values: values | {name: value})
+
+    def remove(self, name: str) -> None:
+        """Forget a secret. Raises as `unlock`, and NotFoundError where there is none of that name."""
+        check_name(name)
+
+        def without(values: dict[str, str]) -> dict[str, str]:
+            if name not in values:
+                raise NotFoundError(
+                    f"vault {self.path} holds no secret '{name}'", hint="relay vault list names those it has"
+                )
+            return {key: value for key, value in values.items() if key != name}
+
+        self._change(without)
+
+    def change_password(self, password: Secret) -> None:
+        """Seal it under another password, with the numbers that are recommended today."""
+        check_password(password)
+        self._change(lambda values: values, password)
+
+    def _change(self, change: Callable[[dict[str, str]], dict[str, str]], password: Secret | None = None) -> None:
+        if self._password is None:
+            raise VaultLockedError("the vault is locked", hint="relay vault unlock opens it")
+        with self._hold_lock():
+            sealed = self._there()
+            values = {name: secret.reveal() for name, secret in self._values.items()}
+            if sealed != self._sealed:
+                # Another program has written to it since.
+                values = unseal_vault(sealed, _encode_password(self._password), f"vault {self.path}")
+            like = sealed.kdf if password is None else self._kdf or recommended_kdf()
+            self._save(change(values), password or self._password, like)
+
+    def _save(self, values: dict[str, str], password: Secret, like: Kdf) -> None:
+        try:
+            sealed = seal_vault(values, _encode_password(password), like)
+        except MemoryError as error:
+            raise VaultError("there is not enough memory to seal the vault", hint="free 256 MiB") from error
+        content = encode_file(sealed)
+        if len(content) > LARGEST_FILE:
+            raise UsageError(f"the vault would be larger than {LARGEST_FILE} bytes", hint="remove what nothing uses")
+        _write_file(self.path, content)
+        self._open(values, password, sealed)
+
+    def _open(self, values: Mapping[str, str], password: Secret, sealed: SealedVault) -> None:
+        self._password, self._sealed = password, sealed
+        self._values = {name: Secret(f"vault:{name}", value) for name, value in values.items()}
+
+    def _there(self) -> SealedVault:
+        found = self._look()
+        if found is None:
+            raise NotFoundError(f"there is no vault at {self.path}", hint="relay vault init makes one")
+        return found
+
+    def _look(self) -> SealedVault | None:
+        """Return the file as it is now; None where there is none. Raises VaultError."""
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise VaultError(f"cannot read vault {self.path}: {error.strerror}", hint="mend its permissions") from error
+        try:
+            status = os.fstat(handle)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode)
+            if self._seen is None or self._seen[0] != stamp:
+                # Pages ask for the names with every answer: the file is read again when it was written.
+                self._seen = stamp, _read_sealed_file(self.path, status, handle)
+        finally:
+            os.close(handle)
+        found = self._seen[1]
+        if isinstance(found, VaultError):
+            raise VaultError(found.sentence, hint=found.hint)
+        return found
+
+    @contextmanager
+    def _hold_lock(self) -> Iterator[None]:
+        # Two commands that write at once must not lose each other's secret.
+        try:
+            make_private_folder(self.path.parent)
+            handle = open_private(self.path.with_name("vault.lock"), os.O_RDWR | os.O_NOFOLLOW)
+        except OSError as error:
+            raise _write_error(self.path, error) from error
+        try:
+            flock(handle, LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for a name that no secret can have."""
+    if not NAME.fullmatch(name):
+        raise UsageError(f"'{escape_unprintable(name, 80)}' is no name: {NAME_RULE}")
+
+
+def check_value(value: str) -> None:
+    """Raise UsageError for a value that cannot be kept; it is never repeated."""
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise UsageError("the value is not text in UTF-8") from None
+    if not value.strip():
+        raise UsageError("the value is empty", hint="a secret that is not needed is removed: relay vault remove")
+    if size > LARGEST_VALUE:
+        raise UsageError(f"the value is larger than {LARGEST_VALUE} bytes", hint="a vault holds secrets, not files")
+
+
+def check_password(password: Secret) -> None:
+    """Raise UsageError for a password that a vault must not be made with."""
+    length = len(_normalise_password(password))
+    if length < SHORTEST_PASSWORD:
+        raise UsageError(
+            f"the password has {length} characters; at least {SHORTEST_PASSWORD} are needed",
+            hint="four or five words that nobody would say together do well",
+        )
+    if length > _LONGEST_PASSWORD:
+        raise UsageError(f"the password is longer than {_LONGEST_PASSWORD} characters")
+
+
+def _normalise_password(password: Secret) -> str:
+    # The same letters typed on another system may come as other code points.
+    return unicodedata.normalize("NFC", password.reveal())
+
+
+def _encode_password(password: Secret) -> bytes:
+    return _normalise_password(password)[: _LONGEST_PASSWORD + 1].encode("utf-8", "surrogatepass")
+
+
+def _read_sealed_file(path: Path, status: os.stat_result, handle: int) -> SealedVault | VaultError:
+    if not stat.S_ISREG(status.st_mode):
+        return VaultError(f"vault {path} is no file", hint="move it away, then relay vault init")
+    if status.st_mode & 0o077:
+        return VaultError(
+            f"vault {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})",
+            hint=f"chmod 600 {shlex.quote(str(path))}",
+        )
+    try:
+        with open(handle, "rb", closefd=False) as file:
+            return decode_file(file.read(LARGEST_FILE + 1))
+    except UnsafeKdfError:
+        return VaultError(f"vault {path} asks for unsafe parameters", hint="it was changed; put a copy of it back")
+    except DamagedError as error:
+        return VaultError(f"vault {path} is damaged: {error}; it was left as it is", hint="put a copy of it back")
+    except OSError as error:
+        return VaultError(f"cannot read vault {path}: {error.strerror}", hint="mend its permissions")
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    # A vault may be a link to somewhere else: the file is replaced there, and the link stays.
+    real = Path(os.path.realpath(path))
+    try:
+        for left in real.parent.glob(".vault-*.new"):
+            left.unlink(missing_ok=True)  # by a writer that was killed; sealed all the same
+        handle, name = tempfile.mkstemp(dir=real.parent, prefix=".vault-", suffix=".new")
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o600)
+            file.write(content)
+            file.flush()
+            os.fsync(handle)
+        Path(name).replace(real)
+        folder = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
+    except OSError as error:
+        raise _write_error(path, error) from error
+
+
+def _write_error(path: Path, error: OSError) -> VaultError:
+    return VaultError(f"cannot write vault {path}: {error.strerror}", hint="is the disk full, and the folder writable?")

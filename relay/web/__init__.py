@@ -1,1 +1,0 @@
-"""The room web/: the HTTP edge: thin, no SQL, no policy."""

@@ -1,1 +1,0 @@
-"""What each template is given: one frozen type a page or part, the template's name beside it."""

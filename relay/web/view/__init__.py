@@ -1,1 +1,0 @@
-"""What a page shows, worked out from the nouns: pure functions that give frozen values to the templates."""

@@ -14,8 +14,8 @@ from million import event
 
 from relay.bus import Bus
 from relay.clock import SystemClock
+from relay.delivery.retention import Retention, RetentionLimits
 from relay.store import open_store
-from relay.store.retention import Retention, RetentionLimits
 
 
 async def write(store, took, began, first):

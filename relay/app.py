@@ -16,16 +16,20 @@ from relay import __version__
 from relay.actions.ingress_client import post_sample
 from relay.actions.mail.compose import EmailOptions
 from relay.actions.outgoing_request import ForwardOptions
+from relay.api.routes import add_api
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
 from relay.config.effective import effective_facts
+from relay.dashboard.routes import add_dashboard
 from relay.delivery.replay import ReplayService
 from relay.delivery.signing import describe_signing
 from relay.errors import NotFoundError, PortError, StoreError, log_level
 from relay.handlers.environment import HandlerOptions
 from relay.http.guard import Guard, load_token, own_hosts
-from relay.http.sockets import format_address, join_host_port, open_listener, serve_dashboard, serve_ingress
+from relay.http.server import build_app, serve_app
+from relay.http.sockets import open_listener
+from relay.ingress.server import build_ingress_handler, serve_ingress
 from relay.model.delivery import NO_CHANGES, Target
 from relay.model.event import EventRow
 from relay.pipeline.diagnosis import SignatureDoctor
@@ -35,7 +39,7 @@ from relay.providers.samples import sample_types
 from relay.providers.trigger import prepare_sample
 from relay.resources import write_private
 from relay.services import factories, health
-from relay.services.context import ListeningPorts, RelayContext
+from relay.services.context import ListeningPorts, RelayContext, format_address, join_host_port
 from relay.services.factories import Services, build_email_dry_run
 from relay.services.health_checks import run_health_checks
 from relay.services.state import HandlerContext, ResolvedConfig, RuntimeState, TriggerRequest, UseCases
@@ -99,7 +103,7 @@ def build_doctor(ground: RelayContext) -> SignatureDoctor:
     return SignatureDoctor(
         store=ground.store,
         table=ground.table,
-        live=ground.live,
+        public_url=lambda: ground.live.public_url,
         ingress_url=ground.ingress_url,
         clock=ground.clock,
         urls=ground.sender_urls,
@@ -249,8 +253,8 @@ async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None 
         await works.lab.recover()
         desk = build_desk(ground, works)
         guard = build_guard(ground)
-        await stack.enter_async_context(serve_dashboard(ports.dashboard, desk, guard))
-        await stack.enter_async_context(serve_ingress(ports.ingress, factories.build_ingress_handler(ground)))
+        await stack.enter_async_context(serve_app(ports.dashboard, build_app(desk, guard, (add_dashboard, add_api))))
+        await stack.enter_async_context(serve_ingress(ports.ingress, build_ingress_handler(ground)))
         tasks("engine", engine.run())
         tasks("replays", bulk.run())
         tasks("catch-ups", works.catch_ups.run())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from relay.bus import Bus
 from relay.clock import SystemClock
+from relay.delivery.retention import BATCH, PAUSE, Retention, RetentionLimits
 from relay.errors import ConfigError
 from relay.model.batch import BatchState, BatchStep, NewBatch
 from relay.model.delivery import Attempt, DeliveryState, NewDelivery, SignMode
@@ -21,7 +22,6 @@ from relay.model.signals import EventChanged, EventStored
 from relay.store import ClaimLimits, open_store, prepare_data_dir
 from relay.store.migrate import _MIGRATIONS as MIGRATIONS
 from relay.store.migrate import APPLICATION_ID
-from relay.store.retention import BATCH, PAUSE, Retention, RetentionLimits
 
 NOW = datetime(2026, 11, 22, 14, 0, tzinfo=UTC)
 DAY = 86400.0

@@ -8,9 +8,10 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from relay.errors import RelayError
-from relay.ingress.receive import EVENT_HEADER, SAMPLE_HEADER
 from relay.model.event import Capture
 
+SAMPLE_HEADER = "X-Relay-Sample"  # marks a request that relay itself triggers
+EVENT_HEADER = "X-Relay-Event"  # the number of the event that it became
 _SKIPPED_HEADERS = (hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.USER_AGENT, hdrs.CONTENT_TYPE)
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 

@@ -1,6 +1,7 @@
 """The JSON API: what the dashboard shows and does, for programs."""
 
 import asyncio
+from dataclasses import asdict
 
 from aiohttp import web
 
@@ -10,12 +11,13 @@ from relay.dashboard.events.bodies import describe_decoding
 from relay.delivery.replay import warn_of_forgery
 from relay.errors import UsageError
 from relay.http import params
+from relay.http.context import get_context
 from relay.http.responses import json_response
 from relay.model.event import Event
 from relay.model.signals import EventChanged
 from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
 from relay.pipeline.routing import RouteMatch, find_failed_routes
-from relay.services.state import HandlerContext, TriggerRequest, get_context
+from relay.services.state import HandlerContext, TriggerRequest
 from relay.store.deliveries import count_states
 
 _MAX_NOTE = 10_000
@@ -302,3 +304,8 @@ async def reconnect_tunnel(request: web.Request) -> web.Response:
 async def get_health(_: web.Request) -> web.Response:
     """GET /healthz: relay is alive; asks for no token and tells nothing else."""
     return json_response({"status": "ok"})
+
+
+async def list_findings(request: web.Request) -> web.Response:
+    """GET /api/doctor: everything relay needs, looked at now."""
+    return json_response({"findings": [asdict(one) for one in await get_context(request).verbs.checkup()]})

@@ -10,9 +10,9 @@ from relay.api.serializers import Json, format_time
 from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import UsageError
 from relay.http import params
+from relay.http.context import get_context
 from relay.http.responses import json_response
 from relay.model.lab import LabReport, LabRun, LabSend, LabTrial, Latency, NewLabRun, PlannedLabRun, TrialResult
-from relay.services.state import get_context
 
 _MAX_NUMBER = 1e12  # beyond any number that means something here
 _REQUEST_KEYS = {"experiments", "q", "events", "target", "url", "times", "seed", "delay", "speed", "compare", "dry_run"}

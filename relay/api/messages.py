@@ -9,6 +9,7 @@ from aiohttp import web
 from relay.api import serializers
 from relay.errors import UsageError
 from relay.http import params
+from relay.http.context import get_context
 from relay.http.responses import json_response
 from relay.model.message import (
     MAX_ID,
@@ -27,7 +28,7 @@ from relay.model.message import (
 from relay.model.search import parse_query
 from relay.model.text import escape_unprintable
 from relay.providers.message_status import explain_code
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 CHANNELS = ("email", "sms")
 DEFAULT_DAYS = 30  # of the rates where nobody says otherwise

@@ -8,12 +8,12 @@ from aiohttp import web
 from relay.api import serializers
 from relay.errors import UsageError
 from relay.http import params
+from relay.http.context import get_context
 from relay.http.responses import json_response
 from relay.model.batch import INCLUDABLE_OUTCOMES, NewBatch
 from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import EventOutcome
 from relay.model.text import escape_unprintable
-from relay.services.state import get_context
 
 
 async def retry_deliveries(request: web.Request) -> web.Response:

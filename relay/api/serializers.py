@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from relay.actions.mail.compose import Mail
+from relay.delivery.retention import RetentionLimits, RetentionNotice
 from relay.model.admission import Problem, describe_reason
 from relay.model.batch import Batch, BatchCounts, BatchPlan
 from relay.model.delivery import Attempt, Delivery, DeliveryCounts, ReceivedResponse, SentRequest
@@ -18,7 +19,6 @@ from relay.pipeline.routing import RouteMatch
 from relay.providers.doctor import Diagnosis
 from relay.providers.sender_urls import request_target
 from relay.store.pruning import StoreUsage
-from relay.store.retention import RetentionLimits, RetentionNotice
 
 Json = dict[str, Any]
 _EARLIEST = datetime.min.replace(tzinfo=UTC)

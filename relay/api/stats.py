@@ -7,11 +7,12 @@ from aiohttp import web
 from relay.api.messages import CHANNELS, serialize_counts, start_of_day
 from relay.api.serializers import Json, format_time
 from relay.errors import UsageError
+from relay.http.context import get_context
 from relay.http.responses import json_response
 from relay.model.message import MessageCounts
 from relay.providers.catalogue import PROVIDERS
 from relay.services.prometheus import MetricsSnapshot, render_metrics
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 from relay.services.stats import (
     WINDOWS,
     DurationQuantiles,

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from relay.api import serializers
+from relay.http.context import get_context
 from relay.http.responses import error_response
 from relay.model.signals import (
     DeliveryChanged,
@@ -17,7 +18,7 @@ from relay.model.signals import (
     TunnelChanged,
     VaultChanged,
 )
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 from relay.store.deliveries import count_states
 
 MAX_VIEWERS = 64

@@ -7,9 +7,10 @@ from aiohttp import web
 
 from relay.errors import NotFoundError, UsageError
 from relay.http import params
+from relay.http.context import get_context
 from relay.http.responses import json_response
 from relay.model.signals import EventStored
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 from relay.store.events import ImportedEvent
 from relay.transfer.context import ExportContext
 from relay.transfer.formats import FORMATS

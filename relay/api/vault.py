@@ -6,10 +6,11 @@ from aiohttp import web
 
 from relay.errors import UsageError, VaultPausedError
 from relay.http import params
+from relay.http.context import get_context
 from relay.http.responses import error_response, json_response
 from relay.model.secret import Secret
 from relay.pipeline.reverify import ReverifyResult
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 Json = dict[str, Any]
 

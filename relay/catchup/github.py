@@ -1,18 +1,12 @@
 """GitHub: the deliveries of one hook of a repository, an organisation or an app, kept for some days."""
 
-import base64
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+import jwt
 
 from relay.catchup.base import (
     Access,
@@ -167,20 +161,12 @@ def sign_app_token(pem: str, app: str, now: datetime, reference: str) -> str:
 
     Raises CredentialError naming `reference` for what is no RSA private key.
     """
-    try:
-        key = load_pem_private_key(pem.replace("\\n", "\n").encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise _bad_key_error(reference) from error
-    if not isinstance(key, RSAPrivateKey):
-        raise _bad_key_error(reference)
     seconds = int(now.timestamp())
     claims = {"iat": seconds - _CLOCK_SKEW, "exp": seconds + _TOKEN_SECONDS, "iss": app}
-    signed = b".".join(_jwt_part(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
-    return (signed + b"." + _jwt_part(key.sign(signed, PKCS1v15(), SHA256()))).decode()
-
-
-def _jwt_part(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
+    try:
+        return jwt.encode(claims, pem.replace("\\n", "\n"), algorithm="RS256")
+    except (ValueError, TypeError, jwt.PyJWTError) as error:
+        raise _bad_key_error(reference) from error
 
 
 def _bad_key_error(reference: str) -> CredentialError:

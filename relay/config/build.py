@@ -24,12 +24,12 @@ from relay.config.tables import File, ServerTable, TargetTable, TunnelTable
 from relay.config.targets import TargetsConfig, build_smtp, build_targets, complete_smtp, forward_target, mail_notices
 from relay.config.units import parse_endpoint
 from relay.config.user_modules import HandlerEnvironment, build_handler_environment, build_handlers_target
+from relay.delivery.retention import RetentionLimits
 from relay.errors import ConfigError, TargetError, TunnelError
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.store.retention import RetentionLimits
 from relay.tunnel.base import TunnelOptions, check_address
 from relay.tunnel.ngrok_agent import named_agent
 from relay.vault import SecretNeed, Vault

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from aiohttp import web
 
+from relay.http.guard import LOGIN_STATIC_PREFIX
 from relay.resources import find_resource_folder
 
 STATIC_PREFIX = "/static/"
 # Where a page that needs no token finds its stylesheets: nothing but what it shows is there.
-LOGIN_STATIC_PREFIX = "/login/static/"
 _LOGIN_FILES = re.compile(r"css/[\w-]+\.css|favicon\.svg|fonts/[\w-]+\.woff2")
 # What a stylesheet or a module loads: `url("../fonts/x.woff2")`, `from "./x.js"`, `import "./x.js"`.
 _REFERENCE = re.compile(r'''((?:\burl\(|\bfrom |\bimport )"(\.{1,2}/[^"]+))"''')

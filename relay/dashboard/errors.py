@@ -6,15 +6,16 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.assets import LOGIN_STATIC_PREFIX, STATIC_PREFIX
+from relay.dashboard.assets import STATIC_PREFIX
 from relay.dashboard.formatting import TIME_ZONE
 from relay.dashboard.forms import toast_header
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.sources.context import ErrorPage
 from relay.errors import RelayError
+from relay.http.context import get_context
+from relay.http.guard import LOGIN_STATIC_PREFIX
 from relay.http.responses import error_response
 from relay.model.text import escape_unprintable
-from relay.services.state import get_context
 
 _PROGRAM_PREFIXES = ("/api/", "/metrics", "/healthz", "/stream", STATIC_PREFIX, LOGIN_STATIC_PREFIX)
 _HOME = "/events"

@@ -11,9 +11,10 @@ from relay.dashboard.events import list_view
 from relay.dashboard.events.context import FinderForm, FinderHit
 from relay.dashboard.forms import redirect
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.http.context import get_context
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 _MAX_HITS = 12
 _MAX_TEXT = 200

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 from relay.dashboard.formatting import format_count
+from relay.delivery.retention import RetentionNotice
 from relay.errors import StoreError
 from relay.model.delivery import Target
 from relay.model.signals import TunnelChanged
 from relay.model.text import escape_unprintable
-from relay.store.retention import RetentionNotice
 
 THEMES = ("light", "dark")
 COUNTDOWN_FROM = 2.0  # seconds to the next try of a target from which on they are counted down

@@ -14,12 +14,13 @@ from relay.dashboard.events.context import MessageLine
 from relay.dashboard.events.list_view import EventList, ListFooter, SavedView
 from relay.dashboard.formatting import event_avatar, find_provider, format_count, format_day, format_moment
 from relay.dashboard.messages.context import build_message_chip
+from relay.http.context import get_context
 from relay.model.delivery import Delivery, Target
 from relay.model.event import EventRow
 from relay.model.message import Message
 from relay.model.search import Query, parse_query
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 from relay.store.events import EventCounts, EventPage
 
 COUNT_LIMIT = 10_000  # matches counted before the count line says "or more"

@@ -1,9 +1,7 @@
-"""The app you see: one table of routes for pages, parts, API, stream and static files."""
+"""The routes of the dashboard: pages, parts, the stream, sign-in and static files."""
 
 from aiohttp import web
 
-from relay.api import catch_up, events, labs, messages, replays, stats, transfer, vault
-from relay.api import stream as api_stream
 from relay.dashboard import errors, finder, render
 from relay.dashboard.assets import Assets
 from relay.dashboard.deliveries import page as deliveries_page
@@ -15,51 +13,40 @@ from relay.dashboard.lab import page as lab_page
 from relay.dashboard.live import renderer
 from relay.dashboard.live import stream as live_stream
 from relay.dashboard.messages import page as messages_page
-from relay.dashboard.messages.dry_run import run_dry_run, show_dry_run
+from relay.dashboard.messages.dry_run import show_dry_run
 from relay.dashboard.metrics import page as metrics_page
 from relay.dashboard.replay import dialog
 from relay.dashboard.replay import page as replay_page
 from relay.dashboard.settings import page as settings_page
+from relay.dashboard.sign_in import handle_login
+from relay.dashboard.sources import catch_up
 from relay.dashboard.sources import page as sources_page
 from relay.dashboard.targets import page as targets_page
 from relay.dashboard.vault import page as vault_page
-from relay.http.guard import Guard, add_headers, handle_login, make_guard_middleware
-from relay.services.state import CSRF_TOKEN, HANDLER_CONTEXT, HandlerContext
-
-MAX_REQUEST_BODY = 1024 * 1024  # bytes that a call may carry
+from relay.http.context import HANDLER_CONTEXT, REFUSAL_RENDERER
+from relay.http.guard import Guard
 
 
-def build_dashboard_app(desk: HandlerContext, guard: Guard) -> web.Application:
-    """Return the dashboard with its API, guarded."""
-    app = web.Application(middlewares=[make_guard_middleware(guard)], client_max_size=MAX_REQUEST_BODY)
-    app[HANDLER_CONTEXT] = desk
-    app[CSRF_TOKEN] = guard.csrf
-    app[api_stream.API_VIEWERS] = set()
-    app.on_response_prepare.append(add_headers)
-    app.on_shutdown.append(api_stream.close_api_streams)
-    _add_dashboard(app, guard)
-
-    async def enter(request: web.Request) -> web.StreamResponse:
-        return await handle_login(request, guard)
-
-    app.add_routes([web.get("/login", enter), web.post("/login", enter), *_API_ROUTES])
-    return app
-
-
-def _add_dashboard(app: web.Application, guard: Guard) -> None:
+def add_dashboard(app: web.Application, guard: Guard) -> None:
+    """Add pages, parts, the stream, sign-in and static files to an app."""
     assets = Assets()
+    app[REFUSAL_RENDERER] = errors.error_response_for
     app[render.ASSETS] = assets
     app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[HANDLER_CONTEXT].setup.dashboard_url)
     app[BODY_CACHE] = BodyCache()
     app[renderer.FRAME_CACHE] = renderer.FrameCache()
     app[live_stream.STREAM_VIEWERS] = {}
     app.on_shutdown.append(live_stream.close_streams)
-    pages_ = [
+
+    async def sign_in(request: web.Request) -> web.StreamResponse:
+        return await handle_login(request, guard)
+
+    pages = [
         web.route(page.method, page.path, errors.handle_page_errors(page.handler), **page.kwargs)
         for page in _PAGE_ROUTES
     ]
     files = [web.get(assets.PATTERN, assets.serve), web.get(assets.OPEN_PATTERN, assets.serve_open)]
-    app.add_routes([*files, *pages_])
+    app.add_routes([*files, web.get("/login", sign_in), web.post("/login", sign_in), *pages])
 
 
 async def _redirect_home(_: web.Request) -> web.StreamResponse:
@@ -139,56 +126,4 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/doctor", doctor_page.show_health_check),
     web.get("/settings", settings_page.show_settings),
     web.post("/settings", settings_page.save_settings),
-)
-
-_API_ROUTES: tuple[web.RouteDef, ...] = (
-    web.get("/healthz", events.get_health),
-    web.get("/api/status", events.get_status),
-    web.get("/api/events", events.list_events),
-    web.get("/api/events/{id}", events.get_event),
-    web.delete("/api/events/{id}", events.delete_event),
-    web.patch("/api/events/{id}", events.annotate_event),
-    web.get("/api/events/{id}/body", events.get_body),
-    web.post("/api/events/{id}/replay", events.replay_event),
-    web.post("/api/events/{id}/verify", events.verify_event),
-    web.post("/api/events/{id}/email", events.email_event),
-    web.post("/api/events/{id}/email/preview", events.preview_email),
-    web.get("/api/events/{id}/routes", events.explain_routes),
-    web.get("/api/deliveries", events.list_deliveries),
-    web.post("/api/deliveries/retry", replays.retry_deliveries),
-    web.post("/api/deliveries/cancel", replays.cancel_deliveries),
-    web.get("/api/replays", replays.list_replays),
-    web.post("/api/replays", replays.start_replay),
-    web.get("/api/replays/{id}", replays.get_replay),
-    web.post("/api/replays/{id}/cancel", replays.cancel_replay),
-    web.post("/api/replays/{id}/resume", replays.resume_replay),
-    web.get("/api/labs", labs.list_labs),
-    web.post("/api/labs", labs.start_lab),
-    web.get("/api/labs/{id}", labs.get_lab),
-    web.post("/api/labs/{id}/cancel", labs.cancel_lab),
-    web.get("/api/deliveries/{id}", events.get_delivery),
-    web.post("/api/deliveries/{id}/retry", events.retry_delivery),
-    web.post("/api/deliveries/{id}/cancel", events.cancel_delivery),
-    web.post("/api/triggers", events.trigger_sample),
-    web.get("/api/samples", events.list_samples),
-    web.get("/api/messages", messages.list_messages),
-    web.post("/api/messages", messages.register_message),
-    web.get("/api/messages/rates", messages.get_rates),
-    web.get("/api/messages/{id}", messages.get_message),
-    web.post("/api/catch-up", catch_up.start_catch_up),
-    web.get("/api/catch-up/{source}", catch_up.get_catch_up),
-    web.post("/api/catch-up/{source}/cancel", catch_up.cancel_catch_up),
-    web.post("/api/emails/dry-run", run_dry_run),
-    web.post("/api/tunnel/reconnect", events.reconnect_tunnel),
-    web.get("/api/stats", stats.get_stats),
-    web.get("/api/doctor", doctor_page.list_findings),
-    web.get("/metrics", stats.get_prometheus_metrics),
-    web.get("/api/vault", vault.get_vault),
-    web.post("/api/vault/unlock", vault.unlock_vault),
-    web.post("/api/vault/lock", vault.lock_vault),
-    web.put("/api/vault/secrets/{name}", vault.put_secret),
-    web.delete("/api/vault/secrets/{name}", vault.remove_secret),
-    web.get("/api/stream", api_stream.stream_events),
-    web.get("/api/export", transfer.export_events),
-    web.post("/api/import", transfer.import_events),
 )

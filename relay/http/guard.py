@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from relay.dashboard.assets import LOGIN_STATIC_PREFIX
-from relay.dashboard.errors import error_response_for, render_sign_in, safe_redirect_path
 from relay.errors import RelayError, StoreError
+from relay.http.context import CSRF_TOKEN, REFUSAL_RENDERER
 from relay.resources import is_of_another_user, make_private, write_private
-from relay.services.state import CSRF_TOKEN
 
 log = logging.getLogger(__name__)
+
+LOGIN_STATIC_PREFIX = "/login/static/"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -131,20 +131,20 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except RelayError as error:
-        return error_response_for(request, error.status, error.code, error.sentence, error.hint)
+        return _refuse(request, error.status, error.code, error.sentence, error.hint)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = error_response_for(request, error.status, *_make_plain_error(error.status))
+        response = _refuse(request, error.status, *_make_plain_error(error.status))
         response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
         return response
     except TimeoutError:
-        return error_response_for(request, 503, "too_slow", "the answer took too long to find", "narrow the search")
+        return _refuse(request, 503, "too_slow", "the answer took too long to find", "narrow the search")
     except ConnectionError:
         raise
     except Exception:
         log.exception("the dashboard failed on a request")
-        return error_response_for(request, 500, "internal", "relay failed on this request", "its log says why")
+        return _refuse(request, 500, "internal", "relay failed on this request", "its log says why")
 
 
 def _make_plain_error(status: int) -> tuple[str, str, str]:
@@ -161,7 +161,7 @@ def check_request(guard: Guard, request: web.Request) -> web.Response | None:
     """Return the refusal that a request has earned by its headers alone, or None."""
     hosts = {host.lower() for host in request.headers.getall("Host", ())} | {request.host.lower()}
     if not hosts <= guard.hosts or len(request.headers.getall("Host", ())) != 1:
-        return error_response_for(
+        return _refuse(
             request,
             421,
             "wrong_host",
@@ -169,19 +169,15 @@ def check_request(guard: Guard, request: web.Request) -> web.Response | None:
             "open the link that relay printed",
         )
     if any(name in request.headers for name in _PROXY_HEADERS):
-        return error_response_for(
-            request, 403, "proxied", "refused: request came through a proxy", "open it on this computer"
-        )
+        return _refuse(request, 403, "proxied", "refused: request came through a proxy", "open it on this computer")
     site = request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin", "none") and not _is_navigation(request):
-        return error_response_for(request, 403, "cross_site", "refused: request came from another site")
+        return _refuse(request, 403, "cross_site", "refused: request came from another site")
     if request.method not in _SAFE_METHODS and not _is_same_origin(request):
-        return error_response_for(request, 403, "cross_site", "refused: request came from another site")
+        return _refuse(request, 403, "cross_site", "refused: request came from another site")
     if is_public_path(request) or _has_token(guard, request):
         return None
-    return error_response_for(
-        request, 401, "no_token", "open the link that relay printed", "relay token prints it again"
-    )
+    return _refuse(request, 401, "no_token", "open the link that relay printed", "relay token prints it again")
 
 
 def is_public_path(request: web.Request) -> bool:
@@ -223,9 +219,7 @@ async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | 
         return None
     has_body = request.can_read_body
     if has_body and request.content_type not in _BODY_TYPES:
-        return error_response_for(
-            request, 415, "media_type", "the body must be JSON or a form", "send application/json"
-        )
+        return _refuse(request, 415, "media_type", "the body must be JSON or a form", "send application/json")
     if _get_bearer_token(request) is not None and guard.cookie not in request.cookies:
         return None
     if guard.token is None and request.content_type in _JSON_TYPES:
@@ -233,9 +227,7 @@ async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | 
     given = request.headers.get("X-Relay-CSRF") or await _read_csrf_field(request)
     if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), guard.csrf.encode()):
         return None
-    return error_response_for(
-        request, 403, "csrf", "refused: the form was not one of relay's", "reload the page and try again"
-    )
+    return _refuse(request, 403, "csrf", "refused: the form was not one of relay's", "reload the page and try again")
 
 
 async def _read_csrf_field(request: web.Request) -> str:
@@ -246,40 +238,10 @@ async def _read_csrf_field(request: web.Request) -> str:
     return value if isinstance(value, str) else ""
 
 
-async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse:
-    """Exchange the token in the printed link, or the one typed in, for a cookie, and go to a clean address."""
-    if request.method == "POST":
-        return await _handle_login_form(request, guard)
-    if not guard.is_valid_token(request.query.get("token")):
-        return render_sign_in(request, "This link is not valid any more." if "token" in request.query else "")
-    if request.headers.get("Sec-Fetch-Site") == "cross-site":
-        # From a file or another page a Strict cookie is not sent along a redirect; after a page of ours it is.
-        response = web.Response(headers={"Refresh": "0; url=/events"})
-    else:
-        response = web.Response(status=303, headers={"Location": "/events"})
-    return _set_session_cookie(response, guard)
-
-
-async def _handle_login_form(request: web.Request, guard: Guard) -> web.StreamResponse:
-    form = await request.post()
-    token, wanted = form.get("token"), form.get("next")
-    where = safe_redirect_path(wanted if isinstance(wanted, str) else "")
-    if not isinstance(token, str) or not guard.is_valid_token(_clean_token(token)):
-        return render_sign_in(request, "That is not the token of this relay.", where)
-    return _set_session_cookie(web.Response(status=303, headers={"Location": where}), guard)
-
-
-def _clean_token(text: str) -> str:
-    # People paste the whole link as well.
-    return text.strip().rpartition("token=")[2]
-
-
-def _set_session_cookie(response: web.Response, guard: Guard) -> web.Response:
-    if guard.token is not None:
-        response.set_cookie(guard.cookie, guard.token, httponly=True, samesite="Strict", path="/")
-    return response
-
-
 def csrf_token(request: web.Request) -> str:
     """Return the token that forms of this page must carry."""
     return request.app[CSRF_TOKEN]
+
+
+def _refuse(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
+    return request.app[REFUSAL_RENDERER](request, status, code, message, hint)

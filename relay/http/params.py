@@ -7,15 +7,19 @@ from typing import Any
 
 from aiohttp import web
 
+from relay.catchup.recovery import CatchUpRequest
 from relay.errors import NotFoundError, UsageError
+from relay.http.context import get_context
 from relay.model.body_edit import edit_body
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Capture, Headers
 from relay.model.payload import PayloadError, parse_json
-from relay.model.search import Query, parse_query_strictly
-from relay.services.state import get_context
+from relay.model.search import Query, parse_moment, parse_query_strictly
+from relay.services.state import HandlerContext
 
 MAX_LIMIT = 500
+
+DEFAULT_SINCE = "24h"  # of a catch-up
 
 
 def parse_id(request: web.Request, noun: str = "event") -> int:
@@ -173,3 +177,15 @@ def _parse_header(pair: object) -> tuple[str, str]:
             # On the wire a header is bytes: text beyond ASCII goes out as UTF-8.
             return name, value.encode("utf-8", "replace").decode("latin-1")
     raise UsageError("headers must be pairs of name and value, both text", hint='write ["X-Env", "dev"]')
+
+
+def parse_catch_up_request(
+    here: HandlerContext, source: str, since: str, *, dry_run: bool, forward: bool
+) -> CatchUpRequest:
+    """Return what to catch up with. Raises UsageError for a `since` that is no time."""
+    when = parse_moment(since.strip(), here.clock.now())
+    if when is None:
+        raise UsageError(
+            "since is no time", hint="write an age such as 90m, 2h or 7d, or a time such as 2026-01-31T12:00"
+        )
+    return CatchUpRequest(source=source, since=when, dry_run=dry_run, forward=forward)

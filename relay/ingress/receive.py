@@ -9,6 +9,7 @@ from datetime import datetime
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
+from relay.actions.ingress_client import EVENT_HEADER, SAMPLE_HEADER
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import StoreError
@@ -33,9 +34,7 @@ LOG_INTERVAL = 60.0
 _MAX_LINE_SHOWN = 200  # characters of a refused request's first line that are shown
 LARGE_BODY = 1_000_000  # bytes above which a body waits its turn
 MAX_LARGE_BODIES = 8  # large bodies read at the same time, so that memory stays bounded
-SAMPLE_HEADER = "X-Relay-Sample"
 HOP_HEADER = "X-Relay-Hop"
-EVENT_HEADER = "X-Relay-Event"
 FORWARDED_HEADER = "X-Forwarded-For"
 
 

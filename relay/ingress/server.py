@@ -3,19 +3,27 @@
 import asyncio
 import logging
 import resource
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from socket import socket
 from typing import Any
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, http_parser, web
 from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
-from relay.errors import StoreError
+from relay.config.source_rules import tunnel_names_callers
+from relay.errors import PortError, StoreError
 from relay.http.responses import make_closing_response, make_response
+from relay.http.sockets import BACKLOG, SHUTDOWN_TIMEOUT
 from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError
 from relay.ingress.receive import IngressHandler
 from relay.ingress.request_parser import RequestParser
+from relay.pipeline.limits import RequestLimits
+from relay.pipeline.process import Pipeline
 from relay.pipeline.responses import build_error_response, build_health_response
+from relay.pipeline.sync_response import SyncResponses
+from relay.services.context import RelayContext
 
 log = logging.getLogger(__name__)
 
@@ -217,3 +225,43 @@ def _find_malformation(request: web.BaseRequest) -> tuple[int, str, str] | None:
     if headers.get("Expect", "100-continue").lower() != "100-continue":
         return 417, "expectation_failed", "only 100-continue can be expected"
     return None
+
+
+_ACCEPT_BATCH = 8
+
+
+@asynccontextmanager
+async def serve_ingress(listening: socket, door: IngressHandler) -> AsyncIterator[None]:
+    """Serve webhooks for as long as the block lasts."""
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        # The pure-Python parser is where most of aiohttp's request-smuggling flaws were.
+        raise PortError("aiohttp lacks its C parser", hint="install aiohttp from a wheel")
+    runner = web.ServerRunner(PublicServer(door), handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    await runner.setup()
+    try:
+        # asyncio accepts as many at a time as wait to be accepted, before any of them can be told that there are
+        # too many, and may run out of descriptors by it. The second call alone says how many may wait.
+        await web.SockSite(runner, listening, backlog=_ACCEPT_BATCH).start()
+        listening.listen(BACKLOG)
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def build_ingress_handler(ground: RelayContext) -> IngressHandler:
+    """Return what the ingress hands requests to."""
+    replies = SyncResponses(ground.store, ground.bus, ground.awaited)
+    ingest = Pipeline(ground.store, ground.bus, ground.config.routes, ground.config.targets, replies)
+    return IngressHandler(
+        ingest=ingest,
+        gate=RequestLimits(ground.clock),
+        table=ground.table,
+        bus=ground.bus,
+        clock=ground.clock,
+        live=ground.live,
+        meter=ground.meter,
+        max_body=ground.config.server.max_body,
+        nonce=ground.nonce,
+        own=ground.own_addresses,
+        trusts_tunnel_header=tunnel_names_callers(ground.config.file.tunnel),
+    )

@@ -17,7 +17,6 @@ from relay.providers.catalogue import find_provider, recognise_provider
 from relay.providers.challenge_answers import answer_challenge
 from relay.providers.challenges import CHALLENGES, find_offered_secret
 from relay.providers.doctor import Diagnosis, KnownSecret, SignatureCase, diagnose
-from relay.services.state import RuntimeState
 from relay.store import Store
 
 _MAX_RECENT = 5  # earlier events whose bodies are tried
@@ -34,7 +33,7 @@ class SignatureDoctor:
 
     store: Store
     table: SourceRegistry
-    live: RuntimeState
+    public_url: Callable[[], str | None]
     ingress_url: str
     clock: Clock
     urls: Callable[[Source, Capture], tuple[str, ...]]
@@ -55,7 +54,7 @@ class SignatureDoctor:
             sender=find_provider(event.row.provider) or recognise_provider(capture),
             others=(*await self._load_handshake_secrets(source), *self._others(source)),
             urls=urls,
-            base=self.live.public_url or self.ingress_url,
+            base=self.public_url() or self.ingress_url,
             recent=await self._load_recent_bodies(event) if verification.verdict is Verdict.INVALID else (),
         )
         # Hundreds of signatures may be made: a second that the loop must not lose.

@@ -16,7 +16,6 @@ from relay.config.preferences import load_preferences
 from relay.config.reading import find_slip
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError
-from relay.http.sockets import format_address
 from relay.model.event import Capture, LocalKey, Source
 from relay.model.signals import RequestRefused, Signal, TunnelChanged
 from relay.model.text import escape_unprintable
@@ -176,3 +175,14 @@ def _host_headers(listening: socket.socket) -> frozenset[str]:
     names = {"127.0.0.1", "localhost", "[::1]", format_address(listening).rpartition(":")[0].lower()}
     bare = names if port == HTTP_PORT else set()
     return frozenset({*(f"{name}:{port}" for name in names), *bare})
+
+
+def format_address(listening: socket.socket) -> str:
+    """Return the address of a listening socket as `host:port`."""
+    host, port = listening.getsockname()[:2]
+    return join_host_port(host, port)
+
+
+def join_host_port(host: str, port: int) -> str:
+    """Return `host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

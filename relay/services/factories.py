@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 from relay.actions.base import Action
-from relay.actions.email import EmailAction, EmailOptions, MailTransport
+from relay.actions.email import EmailAction, MailTransport
 from relay.actions.forward import ForwardAction
 from relay.actions.handler import HandlerAction
+from relay.actions.mail.compose import EmailOptions
 from relay.catchup.base import Listing
 from relay.catchup.jobs import CatchUpJobs
 from relay.catchup.recovery import RecoveryContext
-from relay.config.source_rules import tunnel_names_callers
 from relay.delivery.bulk import BulkReplays
 from relay.delivery.email_dry_run import EmailDryRun
 from relay.delivery.engine import Engine, EngineOptions
@@ -20,17 +20,13 @@ from relay.delivery.forge import SignatureForger
 from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.runner import LabRunner
 from relay.delivery.replay import ReplayService
+from relay.delivery.retention import Retention, RetentionNotice
 from relay.delivery.signing import RequestSigner
-from relay.ingress.receive import IngressHandler
 from relay.model.event import Source
-from relay.pipeline.limits import RequestLimits
-from relay.pipeline.process import Pipeline
 from relay.pipeline.reverify import Reverifier
 from relay.pipeline.routing import find_target_names
-from relay.pipeline.sync_response import SyncResponses
 from relay.services.context import RelayContext
 from relay.services.vault_session import VaultSession, find_blocked_targets
-from relay.store.retention import Retention, RetentionNotice
 from relay.tunnel.supervisor import Supervisor
 
 
@@ -172,25 +168,6 @@ def build_retention(ground: RelayContext) -> Retention:
         ground.live.retention = notice
 
     return Retention(ground.store, ground.bus, ground.clock, ground.config.keep, report)
-
-
-def build_ingress_handler(ground: RelayContext) -> IngressHandler:
-    """Return what the ingress hands requests to."""
-    replies = SyncResponses(ground.store, ground.bus, ground.awaited)
-    ingest = Pipeline(ground.store, ground.bus, ground.config.routes, ground.config.targets, replies)
-    return IngressHandler(
-        ingest=ingest,
-        gate=RequestLimits(ground.clock),
-        table=ground.table,
-        bus=ground.bus,
-        clock=ground.clock,
-        live=ground.live,
-        meter=ground.meter,
-        max_body=ground.config.server.max_body,
-        nonce=ground.nonce,
-        own=ground.own_addresses,
-        trusts_tunnel_header=tunnel_names_callers(ground.config.file.tunnel),
-    )
 
 
 def build_email_dry_run(ground: RelayContext, email: EmailAction) -> EmailDryRun:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from aiohttp import web
-
 from relay.actions.mail.compose import Mail
 from relay.bus import Bus
 from relay.catchup.jobs import CatchUpJobs
@@ -16,6 +14,7 @@ from relay.config.preferences import Preferences
 from relay.delivery.bulk import BulkReplays
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.delivery.lab.runner import LabRunner
+from relay.delivery.retention import RetentionLimits, RetentionNotice
 from relay.errors import StoreError
 from relay.model.delivery import Delivery, DeliveryChanges, DeliveryState, Route, SignMode, Target
 from relay.model.event import Event, EventRow, LocalKey, Source
@@ -29,7 +28,6 @@ from relay.providers.doctor import Diagnosis
 from relay.services.health import HealthFinding
 from relay.services.meter import Meter
 from relay.store import Store
-from relay.store.retention import RetentionLimits, RetentionNotice
 from relay.vault import SecretNeed
 
 
@@ -205,12 +203,3 @@ class HandlerContext:
     meter: Meter
     verbs: UseCases
     custody: VaultSessionProtocol
-
-
-HANDLER_CONTEXT: web.AppKey[HandlerContext] = web.AppKey("desk", HandlerContext)
-CSRF_TOKEN: web.AppKey[str] = web.AppKey("csrf", str)
-
-
-def get_context(request: web.Request) -> HandlerContext:
-    """Return what the handler of this request may use."""
-    return request.app[HANDLER_CONTEXT]

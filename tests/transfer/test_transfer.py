@@ -17,8 +17,8 @@ from yarl import URL
 from relay.bus import Bus
 from relay.cli.program import run
 from relay.clock import SystemClock
+from relay.delivery.retention import Retention, RetentionLimits
 from relay.errors import UsageError
-from relay.store.retention import Retention, RetentionLimits
 from relay.transfer.har_import import read_records
 from relay.transfer.records import parse_record
 

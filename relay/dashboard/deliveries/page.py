@@ -15,11 +15,12 @@ from relay.dashboard.formatting import event_avatar, format_count, format_moment
 from relay.dashboard.forms import read_fields, redirect, toast_header
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.errors import NotFoundError
+from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 _PAGE_SIZE = 50
 _STATES = ("pending", "running", "succeeded", "failed", "cancelled")

@@ -1,6 +1,6 @@
 """The Doctor page and its JSON: everything relay needs, looked at when it is asked for."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 from aiohttp import web
@@ -9,10 +9,9 @@ from relay.dashboard import page_data
 from relay.dashboard.formatting import format_count
 from relay.dashboard.layout import PageLayout
 from relay.dashboard.render import RENDERER, html_response
-from relay.http.responses import json_response
+from relay.http.context import get_context
 from relay.model.text import escape_unprintable
 from relay.services.health import HealthFinding
-from relay.services.state import get_context
 
 _STATE_KINDS = {"ok": "ok", "warning": "warn", "failed": "err"}
 
@@ -37,11 +36,6 @@ class HealthCheckPage:
     kind: str
     steps: tuple[HealthCheckLine, ...]
     report: str
-
-
-async def list_findings(request: web.Request) -> web.Response:
-    """GET /api/doctor: everything relay needs, looked at now."""
-    return json_response({"findings": [asdict(one) for one in await get_context(request).verbs.checkup()]})
 
 
 async def show_health_check(request: web.Request) -> web.Response:

@@ -15,11 +15,12 @@ from relay.dashboard.layout import ConfirmDialog
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.sources import page as sources_page
 from relay.errors import RelayError, UsageError
+from relay.http.context import get_context
 from relay.http.params import parse_id
 from relay.model.search import format_spans, parse_query_strictly
 from relay.model.signals import EventChanged
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, TriggerRequest, get_context
+from relay.services.state import HandlerContext, TriggerRequest
 
 _MAX_NOTE = 2000  # characters of a note
 

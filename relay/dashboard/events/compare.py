@@ -18,13 +18,13 @@ from relay.dashboard.formatting import event_avatar, format_count, format_durati
 from relay.dashboard.forms import redirect
 from relay.dashboard.render import RENDERER, html_response
 from relay.errors import UsageError
+from relay.http.context import get_context
 from relay.http.params import parse_number
 from relay.model.delivery import Delivery
 from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace, compare_events
 from relay.model.event import Event, EventRow
 from relay.model.search import Query, Term
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
-from relay.services.state import get_context
 
 _MAX_PLACES = 500  # places in one page
 _MAX_LINE = 2000  # characters of one value

@@ -10,10 +10,10 @@ from relay.dashboard.events import page as events_page
 from relay.dashboard.events.bodies import BODY_CACHE
 from relay.dashboard.events.context import PayloadTab
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.text import decode_header_text, is_sensitive
 from relay.providers.sender_urls import request_target
-from relay.services.state import get_context
 
 _IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _MAX_NEW_ROWS = 50  # new rows slid in one by one; more than that and the list is drawn again

@@ -16,6 +16,7 @@ from relay.dashboard.events.detail import build_pipeline_bar
 from relay.dashboard.formatting import event_avatar, format_moment, make_avatar
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.errors import NotFoundError
+from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.delivery import Delivery, DeliveryReason
 from relay.model.event import Event
@@ -23,7 +24,7 @@ from relay.model.search import Query
 from relay.model.text import escape_unprintable, format_size
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 
 async def show_events(request: web.Request) -> web.Response:

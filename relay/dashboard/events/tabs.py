@@ -24,13 +24,13 @@ from relay.dashboard.events.detail import build_request_details
 from relay.dashboard.events.list_view import build_query_suffix
 from relay.dashboard.events.verification import build_verification_panel
 from relay.dashboard.formatting import event_avatar, format_count
+from relay.http.context import get_context
 from relay.model.event import Event, EventOutcome, Verdict
 from relay.model.json_paths import format_dotted_path
 from relay.model.message import MessageFilter
 from relay.model.text import escape_unprintable, format_size
 from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
 from relay.pipeline.routing import RouteMatch
-from relay.services.state import get_context
 
 TAB_NAMES = ("payload", "headers", "verification", "routing", "deliveries")
 PAYLOAD_VIEWS = ("tree", "form", "raw", "hex")

@@ -14,10 +14,11 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response, make_
 from relay.dashboard.replay.edits import FormOption
 from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import RelayError, UsageError
+from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.lab import ENDED_STATES, LabRun, NewLabRun
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 _MAX_RUNS = 20
 _EVENT_IDS = re.compile(r"(#?\d{1,18}[\s,;]*)+")

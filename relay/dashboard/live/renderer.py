@@ -15,9 +15,10 @@ from relay.dashboard.events import list_view
 from relay.dashboard.formatting import format_count
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, make_partial
+from relay.http.context import get_context
 from relay.model.event import EventOutcome, EventRow
 from relay.model.search import EVERYTHING, Query, parse_query
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 MAX_ROWS = 50  # rows in one message; when more wait, the page is told to ask for them
 _MAX_NEWEST = 20  # rows whose deliveries may settle between a page and its stream

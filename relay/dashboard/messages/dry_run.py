@@ -1,11 +1,9 @@
 """Dry runs of mails, as JSON and as a page: what would have gone out for events of the past."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from aiohttp import web
 
-from relay.api import serializers
 from relay.dashboard import page_data
 from relay.dashboard.event_rows import StatusChip, format_event_title
 from relay.dashboard.events import list_view
@@ -15,12 +13,11 @@ from relay.dashboard.forms import format_error
 from relay.dashboard.messages.context import DryRunLine, DryRunPage
 from relay.dashboard.render import RENDERER, html_response
 from relay.delivery.email_dry_run import DryRunRequest
-from relay.errors import NotFoundError, RelayError, UsageError
+from relay.errors import NotFoundError, RelayError
 from relay.http import params
-from relay.http.responses import json_response
+from relay.http.context import get_context
 from relay.model.mail import Rehearsal, RehearsalOutcome, RehearsedMail
 from relay.model.text import escape_unprintable
-from relay.services.state import get_context
 
 _PAGE_SIZE = 50
 _DEFAULT_QUERY = "after:7d"
@@ -31,23 +28,6 @@ _STATE_CHIPS = {
     RehearsalOutcome.FAILED: StatusChip(kind="no", text="Fails"),
     RehearsalOutcome.UNTAKEN: StatusChip(kind="dim", text="No route"),
 }
-
-
-async def run_dry_run(request: web.Request) -> web.Response:
-    """POST /api/emails/dry-run with `{q, template, target, before, limit}`: what would have gone out."""
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"q", "template", "target", "before", "limit"})
-    query = params.get_text(given, "q")
-    if query is None:
-        raise UsageError("q is missing", hint='send {"q": "after:7d"}; "" means every event')
-    wanted = DryRunRequest(
-        query=query,
-        template=params.get_text(given, "template") or None,
-        target=params.get_text(given, "target") or None,
-        before=_get_number(given, "before", None),
-        limit=min(_get_number(given, "limit", 100) or 100, params.MAX_LIMIT),
-    )
-    return json_response(_serialize_dry_run(await get_context(request).verbs.rehearse(wanted)))
 
 
 async def show_dry_run(request: web.Request) -> web.Response:
@@ -81,38 +61,6 @@ async def show_dry_run(request: web.Request) -> web.Response:
         error=error,
     )
     return html_response(request.app[RENDERER].page(context), 422 if error else 200)
-
-
-def _serialize_dry_run(found: Rehearsal) -> serializers.Json:
-    return {
-        "dry_run": True,
-        "events": found.events,
-        "counts": dict(found.counts),
-        "mails": [_serialize_mail(mail) for mail in found.mails],
-        "next_before": found.next_before,
-    }
-
-
-def _serialize_mail(mail: RehearsedMail) -> serializers.Json:
-    return {
-        "event": mail.event.id,
-        "received_at": serializers.format_time(mail.event.received_at),
-        "source": mail.event.source,
-        "type": mail.event.type,
-        "template": mail.template,
-        "target": mail.target or None,
-        "outcome": mail.outcome.value,
-        "why": mail.why or None,
-        "recipients": list(mail.recipients),
-        "subject": mail.subject or None,
-    }
-
-
-def _get_number(given: Mapping[str, Any], name: str, default: int | None) -> int | None:
-    value = given.get(name, default)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**62):
-        raise UsageError(f"{name} must be a positive number", hint=f'send {{"{name}": 50}}')
-    return value
 
 
 def _build_template_links(names: Mapping[str, str], query: str, template: str, target: str) -> Iterator[NavLink]:

@@ -15,11 +15,12 @@ from relay.dashboard.events.context import MessageLine, NavLink
 from relay.dashboard.formatting import find_provider, format_count
 from relay.dashboard.messages.context import MessageDetail, MessagesPage, RatesView, build_history_steps, build_rates
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
+from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.message import LOST, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
 from relay.model.text import decode_text, escape_unprintable
 from relay.providers.message_status import explain_code
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 _PAGE_SIZE = 50
 _MAX_STEPS = 200

@@ -28,10 +28,11 @@ from relay.dashboard.metrics.charts import (
     TargetMetrics,
 )
 from relay.dashboard.render import RENDERER, html_response
+from relay.http.context import get_context
 from relay.model.admission import describe_reason
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow
 
 _MAX_SOURCES = 8

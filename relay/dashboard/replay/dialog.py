@@ -27,12 +27,13 @@ from relay.dashboard.replay.edits import (
     prefill_from_delivery,
 )
 from relay.errors import RelayError
+from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import Event
 from relay.model.signals import DeliveryChanged
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 _RESULT_TIMEOUT = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
 _FINAL_STATES = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)

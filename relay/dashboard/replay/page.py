@@ -23,10 +23,11 @@ from relay.dashboard.replay.batches import (
 )
 from relay.dashboard.replay.edits import FormOption
 from relay.errors import RelayError, UsageError
+from relay.http.context import get_context
 from relay.http.params import parse_id
 from relay.model.batch import INCLUDABLE_OUTCOMES, NewBatch
 from relay.model.delivery import SignMode
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 _PAGE_SIZE = 50
 

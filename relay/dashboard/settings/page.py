@@ -12,8 +12,9 @@ from relay.dashboard.forms import read_fields, redirect
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.settings.context import SettingsPage, SettingsTable, SettingsValue
 from relay.errors import UsageError
+from relay.http.context import get_context
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 _DENSITIES = ("comfortable", "compact")
 _ZONES = ("local", "utc")

@@ -4,19 +4,19 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from relay.api import catch_up
 from relay.dashboard import page_data
 from relay.dashboard.formatting import find_provider, format_count, source_avatar
 from relay.dashboard.render import RENDERER, html_response
 from relay.dashboard.replay.edits import FormOption
-from relay.dashboard.sources import rules
+from relay.dashboard.sources import catch_up, rules
 from relay.dashboard.sources.context import SourceLine, SourcesPage, TargetLine, TargetsPage, TriggerPage
 from relay.dashboard.sources.rules import build_secret_lines
 from relay.errors import NotFoundError
+from relay.http.context import get_context
 from relay.model.delivery import Target
 from relay.model.event import LocalKey, Source, VerifyMode
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, get_context
+from relay.services.state import HandlerContext
 
 _PAGE_SIZE = 50
 

@@ -10,8 +10,8 @@ from relay.dashboard.layout import ConfirmDialog
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.errors import UsageError
+from relay.http.context import get_context
 from relay.model.text import escape_unprintable
-from relay.services.state import get_context
 
 
 async def show_banners(request: web.Request) -> web.Response:

@@ -10,9 +10,10 @@ from relay.dashboard.forms import format_error, read_fields, redirect
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.vault.context import VaultForm, VaultPage, VaultSecretLine
 from relay.errors import RelayError
+from relay.http.context import get_context
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.services.state import VaultStatus, get_context
+from relay.services.state import VaultStatus
 from relay.vault.storage import LARGEST_VALUE
 
 _STATE_TITLES = {"none": "No vault yet", "locked": "The vault is locked", "unlocked": "The vault is unlocked"}

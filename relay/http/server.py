@@ -1,0 +1,42 @@
+"""The loopback port: one guarded app for dashboard and API."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from socket import socket
+
+from aiohttp import web
+
+from relay.http.context import CSRF_TOKEN, HANDLER_CONTEXT
+from relay.http.guard import Guard, add_headers, make_guard_middleware
+from relay.http.sockets import BACKLOG, SHUTDOWN_TIMEOUT
+from relay.services.state import HandlerContext
+
+MAX_REQUEST_BODY = 1024 * 1024  # bytes that a call may carry
+_KEEPALIVE = 15.0
+
+
+def build_app(
+    context: HandlerContext, guard: Guard, parts: Iterable[Callable[[web.Application, Guard], None]]
+) -> web.Application:
+    """Return a guarded app; each of `parts` adds its routes and state to it."""
+    app = web.Application(middlewares=[make_guard_middleware(guard)], client_max_size=MAX_REQUEST_BODY)
+    app[HANDLER_CONTEXT] = context
+    app[CSRF_TOKEN] = guard.csrf
+    app.on_response_prepare.append(add_headers)
+    for add in parts:
+        add(app, guard)
+    return app
+
+
+@asynccontextmanager
+async def serve_app(listening: socket, app: web.Application) -> AsyncIterator[None]:
+    """Serve an app for as long as the block lasts."""
+    runner = web.AppRunner(
+        app, handle_signals=False, access_log=None, keepalive_timeout=_KEEPALIVE, shutdown_timeout=SHUTDOWN_TIMEOUT
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening, backlog=BACKLOG).start()
+        yield
+    finally:
+        await runner.cleanup()

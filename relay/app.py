@@ -329,7 +329,7 @@ async def _index_events(store: Store, bus: Bus, clock: Clock) -> None:
                     await clock.sleep(_INDEX_PAUSE_BUSY if listening.waiting else _INDEX_PAUSE)
             except StoreError as error:
                 # Searching can wait; the next event tries again.
-                log.log(log_level(error), "could not index: %s", error.sentence)
+                log.log(log_level(error), "could not index: %s", error.message)
             await listening.next()
             await clock.sleep(_INDEX_PAUSE)
 

@@ -1,11 +1,11 @@
-"""Every error that relay raises on purpose: a sentence, a hint, an exit code, an HTTP status."""
+"""Every error that relay raises on purpose: a message, a hint, an exit code, an HTTP status."""
 
 import logging
 import traceback
 
 
 class RelayError(Exception):
-    """What happened and where (`sentence`), and what to do about it (`hint`).
+    """What happened and where (`message`), and what to do about it (`hint`).
 
     RelayError
       ConfigError          relay.toml or an option is wrong (exit 2, HTTP 400)
@@ -36,27 +36,27 @@ class RelayError(Exception):
     status = 500
     code = "internal"
 
-    def __init__(self, sentence: str, *, hint: str = "") -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
         self.hint = hint
 
     @property
     def full_text(self) -> str:
         """Return what happened and what to do about it as one line."""
-        return f"{self.sentence.removesuffix('.')}; {self.hint}" if self.hint else self.sentence
+        return f"{self.message.removesuffix('.')}; {self.hint}" if self.hint else self.message
 
 
 class ConfigError(RelayError):
-    """One or more mistakes in relay.toml; `problems` holds a sentence for each."""
+    """One or more mistakes in relay.toml; `problems` holds a message for each."""
 
     exit_code = 2
     status = 400
     code = "config"
 
-    def __init__(self, sentence: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
-        super().__init__(sentence, hint=hint)
-        self.problems = problems or (sentence,)
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems or (message,)
 
 
 class UsageError(RelayError):
@@ -68,13 +68,13 @@ class UsageError(RelayError):
 
 
 class InvalidPayloadError(UsageError):
-    """A payload that does not fit the schema it is sent with; `problems` holds a sentence for each field."""
+    """A payload that does not fit the schema it is sent with; `problems` holds a message for each field."""
 
     code = "schema"
 
-    def __init__(self, sentence: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
-        super().__init__(sentence, hint=hint)
-        self.problems = problems or (sentence,)
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems or (message,)
 
 
 class NotFoundError(RelayError):
@@ -111,7 +111,7 @@ class StoreBusyError(StoreError):
 
 
 class TunnelError(RelayError):
-    """The tunnel cannot be opened, in one clear sentence."""
+    """The tunnel cannot be opened, in one clear message."""
 
     exit_code = 3
     status = 502
@@ -163,8 +163,8 @@ class HandlersError(RelayError):
     status = 422
     code = "handlers"
 
-    def __init__(self, sentence: str, *, hint: str = "", traceback: str = "") -> None:
-        super().__init__(sentence, hint=hint)
+    def __init__(self, message: str, *, hint: str = "", traceback: str = "") -> None:
+        super().__init__(message, hint=hint)
         self.traceback = traceback
 
 
@@ -215,8 +215,8 @@ class VaultPausedError(VaultError):
     status = 429
     code = "vault_paused"
 
-    def __init__(self, sentence: str, *, hint: str = "", seconds: float = 0.0) -> None:
-        super().__init__(sentence, hint=hint)
+    def __init__(self, message: str, *, hint: str = "", seconds: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
         self.seconds = seconds
 
 

@@ -125,7 +125,7 @@ async def test_a_payload_that_does_not_fit_is_not_sent(receiver, tmp_path, monke
         with pytest.raises(InvalidPayloadError) as caught:
             await send_async({"event_id": 1}, receiver.url, schema=schema)
         assert caught.value.problems == ("at is missing",)
-        assert "at is missing" in caught.value.sentence
+        assert "at is missing" in caught.value.message
         assert (await send_async({"event_id": 1, "at": "2026-01-02T00:00:00Z"}, receiver.url, schema=schema)).ok
     with pytest.raises(ConfigError, match="there is no file"):
         await send_async({}, receiver.url, schema="gone.json")

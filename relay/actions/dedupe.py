@@ -52,7 +52,7 @@ class MailDeduplication:
             back = await self._seen(self._sent.claim, claim)
         except StoreError as error:
             self.forget_claim(claim)
-            return AttemptRetry(f"not sent, for it could not be written down: {error.sentence}")
+            return AttemptRetry(f"not sent, for it could not be written down: {error.message}")
         if back is not None:
             self.forget_claim(claim)
         return self._outcome(back, claim)
@@ -93,7 +93,7 @@ class MailDeduplication:
             try:
                 await write(claim.delivery_id)
             except StoreError as error:
-                log.log(log_level(error), "what became of a mail waits to be written down: %s", error.sentence)
+                log.log(log_level(error), "what became of a mail waits to be written down: %s", error.message)
                 await self._clock.sleep(_STORE_PAUSE)
             else:
                 return

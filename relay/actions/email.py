@@ -84,7 +84,7 @@ class EmailAction(Action[EmailOptions]):
             stamp = self._stamp(event, delivery)
             source = await asyncio.to_thread(compose_mail, mail, stamp)
         except (MailError, NotFoundError) as error:
-            return ActionResult(outcome=AttemptFailed(error.sentence))
+            return ActionResult(outcome=AttemptFailed(error.message))
         claim = replace(claim, recipients=", ".join(mail.recipients))
         try:
             outcome = await self._send(mail, stamp, source, claim)
@@ -175,7 +175,7 @@ class EmailAction(Action[EmailOptions]):
             if self._post.smtp is None:
                 return await self._keep(stamp, source, claim)
         except MailError as error:
-            return AttemptFailed(error.sentence)
+            return AttemptFailed(error.message)
         if self._post.smtp.blocked:
             # It was claimed before the vault was locked: not tried, and not counted as a try.
             return AttemptRetry(self._post.smtp.blocked, unreachable=True)
@@ -190,7 +190,7 @@ class EmailAction(Action[EmailOptions]):
             await mail_compose.write_to_outbox(self._post.outbox, stamp.message_id, source)
         except MailError as error:
             # A full disk or a folder that is not there: neither is the mail's fault, and both pass.
-            return AttemptRetry(error.sentence)
+            return AttemptRetry(error.message)
         return AttemptSucceeded("kept in the outbox")
 
     async def _write_down(
@@ -215,7 +215,7 @@ class EmailAction(Action[EmailOptions]):
             id_ = await self._messages.add(new, self._clock.now())
         except StoreError as error:
             # The mail is out; trying again because of a missing row would send it twice.
-            log.warning("a mail was sent but not written down: %s", error.sentence, extra={"delivery": delivery.id})
+            log.warning("a mail was sent but not written down: %s", error.message, extra={"delivery": delivery.id})
             return
         self._publish(MessageChanged(id_, delivery.event_id, status.value))
 

@@ -100,13 +100,13 @@ class ForwardAction(Action[ForwardOptions]):
         try:
             destination = await check_target(url, self._rules(delivery.changes.url is not None), self._resolve)
         except UnknownHostError as error:
-            return ActionResult(outcome=AttemptRetry(error.sentence, unreachable=True))
+            return ActionResult(outcome=AttemptRetry(error.message, unreachable=True))
         except TargetError as error:
-            return ActionResult(outcome=AttemptFailed(error.sentence))
+            return ActionResult(outcome=AttemptFailed(error.message))
         try:
             request = await self._request(event, delivery, options, destination)
         except SigningError as error:
-            return ActionResult(outcome=AttemptFailed(f"not sent: {error.sentence}"))
+            return ActionResult(outcome=AttemptFailed(f"not sent: {error.message}"))
         patience = Timeouts(total=options.timeout, verify_tls=options.verify_tls)
         try:
             response = await self._wire.send(request, destination, patience, lambda: self._limit(delivery))

@@ -65,7 +65,7 @@ class HandlerAction(Action[HandlerOptions]):
             run = await crew.run(_with_changes(event.capture, delivery.changes), event_metadata(event))
         except BrokenFileError as error:
             self._note(options.target, error)
-            return ActionResult(outcome=AttemptRetry(error.sentence, unreachable=True), output=error.output)
+            return ActionResult(outcome=AttemptRetry(error.message, unreachable=True), output=error.output)
         self._note(options.target, None)
         # Kept like the answer of an app: it is shown with the attempt, and goes to a sender that waits for it.
         response = None if run.reply is None else self._keep_reply(delivery.id, run.reply)
@@ -89,7 +89,7 @@ class HandlerAction(Action[HandlerOptions]):
         return self._crews.setdefault(options.target, WorkerPool(options, self._clock))
 
     def _note(self, target: str, error: BrokenFileError | None) -> None:
-        was, now = self._broken.get(target, ""), error.sentence if error else ""
+        was, now = self._broken.get(target, ""), error.message if error else ""
         if was == now:
             return
         if now:

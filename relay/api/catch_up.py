@@ -79,7 +79,7 @@ def serialize_progress(progress: CatchUpProgress) -> Json:
         "events": [
             {"id": item.id, "type": item.type, "key": item.key, "sent_at": iso(item.sent_at)} for item in progress.items
         ],
-        "error": error and {"code": error.code, "message": error.sentence, "hint": error.hint},
+        "error": error and {"code": error.code, "message": error.message, "hint": error.hint},
         "started_at": iso(progress.started_at),
         "finished_at": progress.finished_at and iso(progress.finished_at),
     }
@@ -90,7 +90,7 @@ def make_failure(progress: CatchUpProgress, error: RelayError) -> RelayError:
     if not progress.recovered:
         return error
     return type(error)(
-        f"{error.sentence}; {progress.recovered} of {progress.missed} were recovered before", hint=error.hint
+        f"{error.message}; {progress.recovered} of {progress.missed} were recovered before", hint=error.hint
     )
 
 

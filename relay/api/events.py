@@ -41,7 +41,7 @@ async def get_status(request: web.Request) -> web.Response:
             "tunnel": {"state": live.tunnel.state, "public_url": public, "detail": live.tunnel.detail},
             "store": {
                 "state": "failing" if outage else "ok",
-                "detail": outage.sentence if outage else "",
+                "detail": outage.message if outage else "",
                 "hint": outage.hint if outage else "",
                 "not_kept": live.unkept,
             },

@@ -76,7 +76,7 @@ async def import_events(request: web.Request) -> web.Response:
                 waiting.append(parse_record(line))
         except UsageError as error:
             counts["refused"] += 1
-            problems += [{"line": number, "problem": error.sentence}] if len(problems) < _MAX_PROBLEMS else []
+            problems += [{"line": number, "problem": error.message}] if len(problems) < _MAX_PROBLEMS else []
         if len(waiting) >= _BATCH_SIZE:
             await _store_parcels(here, waiting, counts)
     await _store_parcels(here, waiting, counts)

@@ -30,7 +30,7 @@ async def unlock_vault(request: web.Request) -> web.Response:
     try:
         checked = await get_context(request).custody.unlock(Secret("the password", password))
     except VaultPausedError as error:
-        response = error_response(error.status, error.code, error.sentence, error.hint)
+        response = error_response(error.status, error.code, error.message, error.hint)
         response.headers["Retry-After"] = str(max(1, round(error.seconds)))
         return response
     return await _answer_change(request, checked)

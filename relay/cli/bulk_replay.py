@@ -57,12 +57,12 @@ async def start_bulk_replay(api: ApiClient, wanted: Json) -> Json:
     try:
         begun: Json = await api.post("/api/replays", wanted)
     except ApiError as error:
-        if error.status != 404 or not error.sentence.startswith("no event to replay"):
+        if error.status != 404 or not error.message.startswith("no event to replay"):
             raise
-        if "no route" in error.sentence:
-            raise UsageError(error.sentence, hint="name a target with --to") from error
-        if "left out" in error.sentence:
-            raise NothingMatched(error.sentence, hint="--include sends what was left out") from error
+        if "no route" in error.message:
+            raise UsageError(error.message, hint="name a target with --to") from error
+        if "left out" in error.message:
+            raise NothingMatched(error.message, hint="--include sends what was left out") from error
         raise NothingMatched("no event matches", hint="relay events QUERY shows what does") from error
     return begun
 

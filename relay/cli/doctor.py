@@ -66,8 +66,8 @@ def _check_port(name: str, address: tuple[str, int], *, named: bool) -> HealthFi
         open_listener(address, f"--{name}", named=True).close()
     except PortError as error:
         if named:
-            return report_failure(name, error.sentence, error.hint)
-        return report_warning(name, f"{error.sentence}; the next free one is taken")
+            return report_failure(name, error.message, error.hint)
+        return report_warning(name, f"{error.message}; the next free one is taken")
     return report_ok(name, f"{host}:{port or 'any port'} is free")
 
 
@@ -79,7 +79,7 @@ async def _check_data(config: Config) -> tuple[HealthFinding, ...]:
         async with connect(config) as api:
             status = await api.get("/api/status")
     except RelayError as error:
-        return (report_failure("data", error.sentence, error.hint),)
+        return (report_failure("data", error.message, error.hint),)
     if status["store"]["detail"]:
         return (report_failure("data", f"no event can be kept: {status['store']['detail']}", status["store"]["hint"]),)
     held = f"{path} holds {status['events']['total']} events"
@@ -104,9 +104,9 @@ async def _check_vault(config: Config) -> list[HealthFinding]:
         vault.content()
         opened = (await unlock_unattended(config)).vault.state is VaultState.UNLOCKED
     except VaultError as error:
-        return [report_failure("vault", error.sentence, error.hint)]
+        return [report_failure("vault", error.message, error.hint)]
     except NotFoundError as error:
-        found = report_failure("vault", error.sentence, error.hint)
+        found = report_failure("vault", error.message, error.hint)
     else:
         found = report_ok("vault", f"{count}; {'its password is right' if opened else 'locked'}")
     told = (sentence.partition("; ") for sentence in describe_missing_secrets(wanted, vault.names))

@@ -66,7 +66,7 @@ def print_error(invocation: Invocation, error: BaseException) -> int:
             return INTERRUPTED
         case SystemExit(code=code):
             return code if isinstance(code, int) else 1
-        case ConfigError() if error.problems != (error.sentence,):
+        case ConfigError() if error.problems != (error.message,):
             for line in format_config_error(error):
                 say(line)
             return error.exit_code
@@ -82,7 +82,7 @@ def print_error(invocation: Invocation, error: BaseException) -> int:
 
 def format_config_error(error: ConfigError) -> list[str]:
     """Return the mistakes of a relay.toml, one on its own or a list of them."""
-    head = error.sentence.removesuffix(": " + "; ".join(error.problems))
+    head = error.message.removesuffix(": " + "; ".join(error.problems))
     if len(error.problems) == 1:
         return [f"relay: {head.removesuffix(' has one mistake')}: {error.problems[0]}"]
     return [f"relay: {head}:", *(f"  {problem}" for problem in error.problems)]

@@ -147,8 +147,8 @@ async def _post_run(api: ApiClient, wanted: Json) -> Json:
     try:
         answer: Json = await api.post("/api/labs", wanted)
     except ApiError as error:
-        if error.status == 404 and error.sentence == "no event matches":
-            raise NothingMatched(error.sentence, hint=error.hint) from error
+        if error.status == 404 and error.message == "no event matches":
+            raise NothingMatched(error.message, hint=error.hint) from error
         raise
     return answer
 

@@ -71,8 +71,8 @@ async def ask_password(call: Call, prompt: str, attempt: Callable[[Secret], Awai
                 if not isinstance(error, WrongPasswordError) and getattr(error, "code", "") != "wrong_password":
                     raise
                 if not left:
-                    raise WrongPasswordError(error.sentence, hint="that was the third try") from None
-                call.terminal.say(f"relay: {error.sentence}; {left} {'try is' if left == 1 else 'tries are'} left")
+                    raise WrongPasswordError(error.message, hint="that was the third try") from None
+                call.terminal.say(f"relay: {error.message}; {left} {'try is' if left == 1 else 'tries are'} left")
     raise AssertionError
 
 
@@ -177,8 +177,8 @@ async def _unlock_vault(call: Call, config: Config, password: Secret | None) -> 
         return await attempt(password)
     except WrongPasswordError as error:
         if password.reference != KEYRING or not can_ask(call.terminal):
-            raise WrongPasswordError(error.sentence, hint=f"it came from {password.reference}") from None
-        call.terminal.say(f"relay: {error.sentence}; it came from {KEYRING}")
+            raise WrongPasswordError(error.message, hint=f"it came from {password.reference}") from None
+        call.terminal.say(f"relay: {error.message}; it came from {KEYRING}")
     return await _unlock_vault(call, config, None)
 
 

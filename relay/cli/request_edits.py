@@ -75,7 +75,7 @@ async def _edit_until_valid(call: Call, body: bytes) -> bytes:
             refused = UsageError(f"the edited body is not JSON: {problem}", hint="edit it again")
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
                 raise refused
-            call.terminal.say(f"relay: {refused.sentence}")
+            call.terminal.say(f"relay: {refused.message}")
             call.terminal.ask("Enter edits it again, Ctrl-C gives up. ")
             if not await _read_line():
                 raise refused
@@ -135,7 +135,7 @@ def _find_json_problem(body: bytes) -> str:
         parse_json(body)
     except PayloadError as error:
         place = f"line {error.line}, column {error.column}: " if error.line else ""
-        return f"{place}{error.sentence}"
+        return f"{place}{error.message}"
     return ""
 
 

@@ -51,7 +51,7 @@ async def offer_agent(call: Call, config: Config) -> Config:
     try:
         find_agent(options.agent_path, os.environ, default_agent())
     except NotInstalledError as error:
-        question = f"{error.sentence}. Download it through pyngrok (10 MB)?"
+        question = f"{error.message}. Download it through pyngrok (10 MB)?"
         consent = await ask_yes_no(call.terminal, question, default=has_token)
         return replace(config, tunnel=replace(options, download=consent))
     except TunnelError:

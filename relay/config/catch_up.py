@@ -116,7 +116,7 @@ def _default_listing(source: Source, environ: Mapping[str, str]) -> Listing:
         return _build_listing(source, table, environ, None)
     except ConfigError as error:
         raise UsageError(
-            f"nothing says what to ask {api.title} for ({error.sentence.lstrip('.: ')})",
+            f"nothing says what to ask {api.title} for ({error.message.lstrip('.: ')})",
             hint=f"relay.toml says it: [sources.{source.name}.catch_up] with {api.example}",
         ) from error
 

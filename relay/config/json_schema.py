@@ -76,7 +76,7 @@ class _SchemaFiles:
             try:
                 self.read(path, path.name)
             except ConfigError as error:
-                self.why = error.sentence.removeprefix("schema: ")
+                self.why = error.message.removeprefix("schema: ")
         if self.why or path is None:
             raise NoSuchResource(uri)
         return self.found.setdefault(uri, self.found[path.as_uri()])
@@ -102,7 +102,7 @@ def _read_document(path: Path, name: str) -> object:
         return parse_json(raw, strict=True)
     except PayloadError as error:
         where = f", line {error.line}, column {error.column}" if error.line else ""
-        raise ConfigError(f"schema: {name} is not JSON: {error.sentence}{where}", hint="mend that place") from None
+        raise ConfigError(f"schema: {name} is not JSON: {error.message}{where}", hint="mend that place") from None
 
 
 def _validator_class(document: object, name: str) -> type[Validator]:

@@ -111,7 +111,7 @@ def collect_problems(make: Callable[[], T], problems: list[str], instead: T) -> 
     try:
         return make()
     except ConfigError as error:
-        problems += [error.full_text] if error.problems == (error.sentence,) else error.problems
+        problems += [error.full_text] if error.problems == (error.message,) else error.problems
         return instead
 
 

@@ -161,7 +161,7 @@ def with_message_matching(source: Source, table: MessagesTable | None) -> Source
         try:
             statuses = replace(statuses, embedded=parse_extractor(table.id))
         except ConfigError as error:
-            raise ConfigError(f"messages.id: {error.sentence}", hint=error.hint) from error
+            raise ConfigError(f"messages.id: {error.message}", hint=error.hint) from error
     return replace(
         source,
         statuses=statuses,

@@ -252,7 +252,7 @@ def _parse_pick(key: str, text: str | None) -> Extractor | None:
     try:
         return parse_extractor(text)
     except ConfigError as error:
-        raise ConfigError(f"{key}: {error.sentence}", hint=error.hint) from error
+        raise ConfigError(f"{key}: {error.message}", hint=error.hint) from error
 
 
 def _find_shared_paths(sources: list[Source]) -> Iterator[str]:

@@ -108,7 +108,7 @@ def _build_forward(table: TargetTable, own: EgressRules) -> ForwardOptions:
     try:
         check_syntax(url, own)
     except TargetError as error:
-        raise ConfigError(f"forward: {error.sentence}", hint=error.hint) from error
+        raise ConfigError(f"forward: {error.message}", hint=error.hint) from error
     return ForwardOptions(
         url=url,
         timeout=table.timeout,
@@ -204,7 +204,7 @@ def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
     try:
         parse_named_address(table.sender)
     except MailError as error:
-        yield f"smtp.sender: {error.sentence}"
+        yield f"smtp.sender: {error.message}"
     if table.username is not None and table.password is None:
         yield "smtp.password: is missing, and smtp.username is there; a login needs both"
     for number, pattern in enumerate(table.allow_recipients):

@@ -86,7 +86,7 @@ def build_handlers_target(table: TargetTable, folder: Path, given: HandlerEnviro
     try:
         options = build_handler_options("handlers", table, folder, given)
     except ConfigError as error:
-        raise ConfigError(error.sentence.removeprefix("handler: "), hint=error.hint) from error
+        raise ConfigError(error.message.removeprefix("handler: "), hint=error.hint) from error
     return Target(name=options.target, action="handler", options=options, concurrency=handler_concurrency(table))
 
 

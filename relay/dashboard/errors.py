@@ -113,7 +113,7 @@ def handle_page_errors(handler: PageHandler) -> PageHandler:
 
 
 async def _render_error_page(request: web.Request, error: RelayError) -> web.Response:
-    sentence, hint = (escape_unprintable(error.sentence, 400).removesuffix("."), escape_unprintable(error.hint, 400))
+    sentence, hint = (escape_unprintable(error.message, 400).removesuffix("."), escape_unprintable(error.hint, 400))
     if get_target_id(request) is not None:
         said = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
         return render_error_part(request, said, error.status)

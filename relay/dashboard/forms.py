@@ -28,9 +28,7 @@ def redirect(where: str) -> web.Response:
 
 def format_error(error: RelayError) -> str:
     """Return an error as one sentence with what to do."""
-    return escape_unprintable(
-        f"{error.sentence.removesuffix('.')}: {error.hint}" if error.hint else error.sentence, 400
-    )
+    return escape_unprintable(f"{error.message.removesuffix('.')}: {error.hint}" if error.hint else error.message, 400)
 
 
 def toast_header(text: str) -> dict[str, str]:

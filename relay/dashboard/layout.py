@@ -196,7 +196,7 @@ def build_store_outage_banner(outage: StoreError, count: int) -> Banner:
         icon="circle-x",
         title="No event can be kept.",
         text=escape_unprintable(
-            f"{_capitalize_first(outage.sentence)}: {outage.hint}. Senders get 503, which asks them to try "
+            f"{_capitalize_first(outage.message)}: {outage.hint}. Senders get 503, which asks them to try "
             f"again.{refused}",
             600,
         ),

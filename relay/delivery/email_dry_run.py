@@ -128,7 +128,7 @@ class EmailDryRun:
             await self._email.check_not_sent(event.id, options)
             outcome = RehearsalOutcome.SEND
         except MailError as error:
-            why = error.sentence
+            why = error.message
         return RehearsedMail(
             event=event.row,
             template=options.name,

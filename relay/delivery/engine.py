@@ -329,7 +329,7 @@ class Engine:
         try:
             await self._store.deliveries.recover(self._habits.above)
         except StoreError as error:
-            log.warning("deliveries that were interrupted wait for the next start: %s", error.sentence)
+            log.warning("deliveries that were interrupted wait for the next start: %s", error.message)
 
     def _say(self, delivery: Delivery, state: DeliveryState) -> None:
         self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value))

@@ -87,7 +87,7 @@ class RequestSigner:
                 return outgoing, _no_secret_note(source)
             signed = source.scheme.sign(source.secrets[0], outgoing, now)
         except SigningError as error:
-            return outgoing, (f"original signature: {' '.join(filter(None, (error.sentence, error.hint)))}",)
+            return outgoing, (f"original signature: {' '.join(filter(None, (error.message, error.hint)))}",)
         changed = _describe_changes(outgoing, signed)
         return signed, (
             f"signed anew: {reason} ({changed})" if reason else f"signed anew for {source.name}: {changed}",

@@ -70,7 +70,7 @@ def describe_lookup(find: FindSecret, name: str) -> dict[str, str]:
     try:
         return {"value": find(name)}
     except RelayError as error:
-        return {"error": error.code, "sentence": error.sentence, "hint": error.hint}
+        return {"error": error.code, "sentence": error.message, "hint": error.hint}
 
 
 def read_lookup(answer: dict[str, str]) -> str:

@@ -42,7 +42,7 @@ class BrokenFileError(HandlersError):
     """A file that could not be loaded; `read` is which state of which files that was."""
 
     def __init__(self, error: HandlersError, output: HandlerOutput, read: dict[str, Stamp]) -> None:
-        super().__init__(error.sentence, hint=error.hint, traceback=error.traceback)
+        super().__init__(error.message, hint=error.hint, traceback=error.traceback)
         self.output = output
         self.read = read
 

@@ -56,7 +56,7 @@ def main() -> None:
         handlers = load_handlers(path, folder)
     except HandlersError as error:
         output.drain()
-        told = {"sentence": error.sentence, "hint": error.hint, "traceback": error.traceback}
+        told = {"sentence": error.message, "hint": error.hint, "traceback": error.traceback}
         wire.tell(protocol.BROKEN, told | {"read": FreshLoader.read | _folder_stamps(home)})
         return
     if not logging.getLogger().handlers:

@@ -131,7 +131,7 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except RelayError as error:
-        return _refuse(request, error.status, error.code, error.sentence, error.hint)
+        return _refuse(request, error.status, error.code, error.message, error.hint)
     except web.HTTPException as error:
         if error.status < 400:
             raise

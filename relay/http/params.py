@@ -58,7 +58,7 @@ async def read_json_body(request: web.Request) -> Mapping[str, Any]:
     try:
         value = parse_json(raw)
     except PayloadError as error:
-        raise UsageError(f"the body is not JSON: {error.sentence}", hint="send a JSON object") from error
+        raise UsageError(f"the body is not JSON: {error.message}", hint="send a JSON object") from error
     if not isinstance(value, dict):
         raise UsageError("the body is not a JSON object", hint='send one such as {"target": "app"}')
     return value

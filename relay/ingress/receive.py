@@ -84,7 +84,7 @@ class IngressHandler:
         now = self.clock.monotonic()
         if now >= self._log_unkept_at:
             self._log_unkept_at = now + LOG_INTERVAL
-            log.error("could not keep %d webhook(s): %s", self._unkept, error.sentence)
+            log.error("could not keep %d webhook(s): %s", self._unkept, error.message)
             self._unkept = 0
 
     def now(self) -> datetime:

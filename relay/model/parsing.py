@@ -33,9 +33,9 @@ _RESERVED_ESCAPES = re.compile(rb"%[fF][eEfF]")
 class PayloadError(ValueError):
     """The bytes are not what they were read as; `line` and `column` (from 1) say where, if known."""
 
-    def __init__(self, sentence: str, line: int = 0, column: int = 0) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
         self.line = line
         self.column = column
 
@@ -83,7 +83,7 @@ def parse_json_lines(text: str, *, strict: bool = False, exact: bool = False) ->
         try:
             values.append(parse_json(line, strict=strict, exact=exact))
         except PayloadError as error:
-            raise PayloadError(error.sentence, number, error.column or 1) from error
+            raise PayloadError(error.message, number, error.column or 1) from error
         taken.append(line)
     if not values:
         raise PayloadError("no line holds JSON")
@@ -207,11 +207,11 @@ class FormPart:
 
 
 class MultipartError(ValueError):
-    """The bytes are no multipart/form-data; `sentence` says why."""
+    """The bytes are no multipart/form-data; `message` says why."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 def split_parts(body: bytes, boundary: str) -> tuple[tuple[FormPart, ...], bool]:

@@ -277,7 +277,7 @@ class Payload:
             try:
                 self._fields = self._parsed_fields()
             except (PayloadError, MultipartError) as error:
-                self._fields = _Fields(problem=error.sentence)
+                self._fields = _Fields(problem=error.message)
         return self._fields
 
     def _parsed_fields(self) -> _Fields:

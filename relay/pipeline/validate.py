@@ -75,7 +75,7 @@ def check_schema(schema: BodySchema, payload: Payload) -> tuple[Problem, ...]:
         value, text = payload.document(strict=True)
     except PayloadError as error:
         where = f" (line {error.line}, column {error.column})" if error.line else ""
-        said = escape_unprintable(error.sentence, 160)
+        said = escape_unprintable(error.message, 160)
         return (Problem(rule="schema", message=f"cannot be read: {said}{where}"),)
     return schema.problems(value, text)
 

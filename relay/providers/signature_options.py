@@ -250,7 +250,7 @@ def _parse_content(options: SignatureOptions) -> Template:
     try:
         return template(options.content if options.content is not None else "{body}", distinct=options.distinct)
     except ConfigError as error:
-        raise ConfigError(f"signature.content: {error.sentence}", hint=error.hint) from error
+        raise ConfigError(f"signature.content: {error.message}", hint=error.hint) from error
 
 
 def _check_consistency(options: SignatureOptions, content: Template) -> None:

@@ -124,7 +124,7 @@ def check_tunnel_config(config: Config) -> HealthFinding:
     try:
         return report_ok("tunnel", f"ngrok is {find_agent(options.agent_path, os.environ, default_agent())}")
     except RelayError as error:
-        return report_failure("tunnel", error.sentence, error.hint)
+        return report_failure("tunnel", error.message, error.hint)
 
 
 def _check_tunnel_command(command: str) -> HealthFinding:

@@ -47,7 +47,7 @@ def _check_tunnel(ground: RelayContext) -> HealthFinding:
 async def _check_data(ground: RelayContext) -> HealthFinding:
     outage = await ground.store.writer.probe()
     if outage is not None:
-        return report_failure("data", f"no event can be kept: {outage.sentence}", outage.hint)
+        return report_failure("data", f"no event can be kept: {outage.message}", outage.hint)
     counts = await ground.store.events.counts()
     used = (await ground.store.pruning.usage()).used
     return report_ok("data", f"{counts.events:,} events, {format_size(used)}, in {ground.store.path}")

@@ -50,13 +50,13 @@ class Meter:
             try:
                 await self._store.counters.add(CounterValue(label, *sums) for label, sums in timed.items())
             except StoreError as error:
-                log.debug("timings were not written down: %s", error.sentence)
+                log.debug("timings were not written down: %s", error.message)
 
     async def _fold(self) -> None:
         try:
             await self._store.counters.fold(int(self._clock.now().timestamp()) // 60 - _KEPT_MINUTES)
         except StoreError as error:
-            log.debug("old counts stay as they are: %s", error.sentence)
+            log.debug("old counts stay as they are: %s", error.message)
 
     def _hear(self, signal: Signal) -> None:
         if isinstance(signal, RequestRefused):

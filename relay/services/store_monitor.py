@@ -44,14 +44,14 @@ class StoreMonitor:
             self._began, self._unkept_before = self._clock.monotonic(), self._live.unkept
         if outage is None:
             self._say_end()
-        elif outage.sentence != self._said or self._clock.monotonic() >= self._say_at:
+        elif outage.message != self._said or self._clock.monotonic() >= self._say_at:
             self._say(outage)
-        self._bus.publish(StoreChanged(outage.sentence if outage else ""))
+        self._bus.publish(StoreChanged(outage.message if outage else ""))
 
     def _say(self, outage: StoreError) -> None:
-        self._say_at, self._said = self._clock.monotonic() + REPEAT_SECONDS, outage.sentence
+        self._say_at, self._said = self._clock.monotonic() + REPEAT_SECONDS, outage.message
         self._is_said = True
-        log.error("no event can be kept: %s; %s%s", outage.sentence, outage.hint, self._unkept())
+        log.error("no event can be kept: %s; %s%s", outage.message, outage.hint, self._unkept())
 
     def _say_end(self) -> None:
         if self._is_said:

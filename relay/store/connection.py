@@ -215,7 +215,7 @@ class Outages:
         elif self.now is None or not has_written or now - self._failed_at < _QUIET_SECONDS:
             return
         was, self.now = self.now, outage
-        if (was and was.sentence) != (outage and outage.sentence):
+        if (was and was.message) != (outage and outage.message):
             for listener in self._listeners:
                 listener(outage)
 

@@ -65,7 +65,7 @@ def read_records(content: bytes) -> Iterator[dict[str, Any]]:
             except (ValidationError, ValueError) as error:
                 raise UsageError(f"entry {number} of the HAR file cannot be read", hint="export it again") from error
     except (PayloadError, ValidationError) as error:
-        said = error.sentence if isinstance(error, PayloadError) else "it has no log with entries"
+        said = error.message if isinstance(error, PayloadError) else "it has no log with entries"
         raise UsageError(f"not a HAR file: {escape_unprintable(said, 200)}", hint="save it as HAR 1.2") from error
 
 

@@ -165,7 +165,7 @@ def parse_record(line: bytes) -> ImportedEvent:
         parsed = _Record.model_validate(value)
         body = parsed.body.content()
     except PayloadError as error:
-        raise UsageError(f"not JSON: {error.sentence}", hint=_HINT) from error
+        raise UsageError(f"not JSON: {error.message}", hint=_HINT) from error
     except ValidationError as error:
         raise UsageError(_describe_mistake(error), hint=_HINT) from error
     except (Base64Error, UnicodeEncodeError) as error:

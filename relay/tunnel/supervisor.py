@@ -155,7 +155,7 @@ class Supervisor:
 
 
 def _problem_text(problem: RelayError) -> str:
-    return f"{problem.sentence}: {problem.hint}" if problem.hint else problem.sentence
+    return f"{problem.message}: {problem.hint}" if problem.hint else problem.message
 
 
 _DEFAULT_TIMEOUTS = TunnelTimeouts()

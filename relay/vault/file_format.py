@@ -113,7 +113,7 @@ def decode_file(content: bytes) -> SealedVault:
     try:
         plain = parse_json(content)
     except PayloadError as error:
-        raise DamagedError(f"it is not whole JSON ({error.sentence})") from None
+        raise DamagedError(f"it is not whole JSON ({error.message})") from None
     if not isinstance(plain, dict) or plain.get("format") != _FORMAT:
         raise DamagedError("it is some other file")
     version = plain.get("version")

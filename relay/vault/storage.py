@@ -206,7 +206,7 @@ class Vault:
             os.close(handle)
         found = self._seen[1]
         if isinstance(found, VaultError):
-            raise VaultError(found.sentence, hint=found.hint)
+            raise VaultError(found.message, hint=found.hint)
         return found
 
     @contextmanager

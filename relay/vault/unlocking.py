@@ -51,7 +51,7 @@ class UnlockThrottle:
                 await asyncio.to_thread(self._vault.unlock, password)
             except WrongPasswordError as error:
                 await self._clock.sleep(max(0.0, began + WRONG_SECONDS - self._clock.monotonic()))
-                raise WrongPasswordError(error.sentence, hint=self._count()) from None
+                raise WrongPasswordError(error.message, hint=self._count()) from None
             self._wrong = 0
 
     def _count(self) -> str:

@@ -173,8 +173,8 @@ async def test_every_refusal_is_one_sentence_without_the_credential(asking, answ
         with pytest.raises(CatchUpError) as raised:
             await api.get("/x")
     assert type(raised.value) is kind
-    assert sentence in raised.value.sentence
-    assert TOKEN not in raised.value.sentence + raised.value.hint + repr(api.access)
+    assert sentence in raised.value.message
+    assert TOKEN not in raised.value.message + raised.value.hint + repr(api.access)
     assert asking.clock.waits == []
 
 
@@ -293,7 +293,7 @@ def test_no_answer_whatever_it_holds_does_more_than_fail_in_a_sentence(value, li
     try:
         found = asyncio.run(read())
     except CatchUpError as error:
-        assert error.sentence.startswith(("something other than", "o/r has"))
+        assert error.message.startswith(("something other than", "o/r has"))
     else:
         assert all(one.key and one.sent_at.tzinfo for one in found)
 

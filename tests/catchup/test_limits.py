@@ -73,7 +73,7 @@ async def recover(tmp_path):
 async def test_more_than_it_takes_on_is_said_and_nothing_is_stored(recover):
     for limits in ({"most": 2}, {"heaviest": 5}):
         store, progress = await recover([found("1"), found("2")], [found("3")], **limits)
-        assert "lists more than relay recovers at once; nothing was stored" in progress.error.sentence
+        assert "lists more than relay recovers at once; nothing was stored" in progress.error.message
         assert (await store.events.counts()).events == 0
 
 

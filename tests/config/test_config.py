@@ -203,7 +203,7 @@ def test_a_file_that_is_no_toml_is_one_sentence(tmp_path, content, said):
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=said) as caught:
         load(path, Overrides(), {})
-    assert "\x1b" not in caught.value.sentence
+    assert "\x1b" not in caught.value.message
 
 
 def test_a_missing_file_says_how_to_write_one(tmp_path):

@@ -366,7 +366,7 @@ async def test_a_broken_file_raises_until_it_is_mended(write, crew, run, tmp_pat
         for _ in range(2):
             with pytest.raises(BrokenFileError) as raised:
                 await run(it)
-            assert raised.value.sentence.startswith(said)
+            assert raised.value.message.startswith(said)
         assert it.error is not None
         assert not await it.mended()
         write("@on('stripe')\ndef it(event):\n    print('mended')\n")

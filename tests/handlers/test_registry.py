@@ -319,9 +319,9 @@ def test_a_wait_that_is_none_is_refused_where_it_stands(after):
 def test_a_file_that_cannot_be_run_is_an_error_with_its_line(loaded, text, said):
     with pytest.raises(HandlersError) as raised:
         loaded(text)
-    name = raised.value.sentence.partition(".py")[0] + ".py"
+    name = raised.value.message.partition(".py")[0] + ".py"
     assert name.startswith("handlers_")
-    assert raised.value.sentence.removeprefix(name).removeprefix(", ").startswith(said)
+    assert raised.value.message.removeprefix(name).removeprefix(", ").startswith(said)
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path, write):

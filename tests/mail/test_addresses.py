@@ -75,7 +75,7 @@ def test_anything_else_is_refused(text):
 def test_a_refusal_says_why_in_one_printable_line():
     with pytest.raises(MailError) as caught:
         parse_address("ada@\x1b[31mexa\r\nmple.com")
-    assert caught.value.sentence == (
+    assert caught.value.message == (
         r"'ada@\x1b[31mexa\x0d\x0ample.com' is not one mail address: "
         "the part after the @-sign contains invalid characters: '[', U+000A, U+000D, U+001B"
     )

@@ -247,7 +247,7 @@ def test_recipients_somebody_typed_replace_all_others():
 def test_an_address_that_is_none_is_named_with_where_it_came_from(key):
     with pytest.raises(MailError) as caught:
         rendered({"who": "ada@\n"}, **{key: ("{{ payload.who }}",)})
-    assert caught.value.sentence == (
+    assert caught.value.message == (
         f"emails.receipt.{key}: 'ada@' is not one mail address: there must be something after the @-sign; "
         "it came from {{ payload.who }}"
     )

@@ -51,10 +51,10 @@ def fill(tmp_path):
 def test_what_a_template_stumbles_over_is_said_with_its_line(fill, template, line, words):
     with pytest.raises(MailError) as caught:
         fill(template)
-    assert caught.value.sentence == f"emails.w.text, line {line}: {words}"
+    assert caught.value.message == f"emails.w.text, line {line}: {words}"
     with pytest.raises(MailError) as caught:
         fill(template, "mail.html")
-    assert caught.value.sentence == f"emails.w: mail.html, line {line}: {words}"
+    assert caught.value.message == f"emails.w: mail.html, line {line}: {words}"
 
 
 def test_the_file_that_an_error_is_in_is_named(fill, tmp_path):

@@ -152,7 +152,7 @@ def test_an_unknown_charset_is_named_and_a_wrong_one_says_where():
     assert Payload(b"{}", "application/json; charset=klingon").problem == (
         "its charset klingon is unknown here: read as UTF-8"
     )
-    assert Payload(b'{"a": "\xe9"}', JSON).error.sentence == "not UTF-8 text at byte 7"
+    assert Payload(b'{"a": "\xe9"}', JSON).error.message == "not UTF-8 text at byte 7"
 
 
 def test_a_form_says_its_charset_in_a_field_as_html_paypal_and_sendgrid_do():
@@ -287,7 +287,7 @@ def test_multipart_that_breaks_off_keeps_its_whole_parts_and_says_so():
 def test_multipart_that_cannot_be_read_says_why(body, kind, problem):
     payload = Payload(body, kind)
     assert payload.value is None
-    assert payload.problem == payload.error.sentence == problem
+    assert payload.problem == payload.error.message == problem
 
 
 @settings(deadline=None, max_examples=300)

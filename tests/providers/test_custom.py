@@ -129,7 +129,7 @@ def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now)
 def test_a_mistake_is_named_with_its_key(options, sentence):
     with pytest.raises(ConfigError) as caught:
         build_custom_scheme(options)
-    assert caught.value.sentence == sentence
+    assert caught.value.message == sentence
 
 
 def test_a_near_miss_is_pointed_out():

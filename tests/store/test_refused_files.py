@@ -135,8 +135,8 @@ def test_a_file_that_is_refused_stays_as_it_is(tmp_path, kind):
 
     with pytest.raises(StoreError, match=words) as caught:
         asyncio.run(open_it())
-    assert str(tmp_path / "relay.db") in caught.value.sentence
-    assert "\n" not in caught.value.sentence
+    assert str(tmp_path / "relay.db") in caught.value.message
+    assert "\n" not in caught.value.message
     assert caught.value.hint
     assert state_of(tmp_path) == before
 

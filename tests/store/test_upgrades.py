@@ -223,7 +223,7 @@ async def test_tables_that_no_version_had_are_refused_in_one_sentence(database, 
     with pytest.raises(StoreError, match="development version of relay") as caught:
         async with open_store(database.path.parent):
             pass
-    assert "\n" not in caught.value.sentence
+    assert "\n" not in caught.value.message
     assert database.path.read_bytes() == before
 
 

@@ -284,7 +284,7 @@ def test_no_line_makes_reading_stumble(line):
     try:
         parse_record(line)
     except UsageError as error:
-        assert error.sentence
+        assert error.message
 
 
 KEYS = ["log", "entries", "request", "method", "url", "headers", "postData", "startedDateTime"]
@@ -298,7 +298,7 @@ def test_no_har_makes_reading_stumble(value):
         for record in read_records(json.dumps({"log": {"entries": [value, GOOD]}}).encode()):
             parse_record(json.dumps(record).encode())
     except UsageError as error:
-        assert error.sentence
+        assert error.message
 
 
 async def test_an_unknown_format_is_named(at):

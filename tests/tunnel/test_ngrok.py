@@ -322,7 +322,7 @@ def test_pyngroks_script_is_not_the_agent_and_the_agent_behind_it_is_found(tmp_p
     environ = {"PATH": str(script.parent)}
     with pytest.raises(NotInstalledError) as missing:
         find_agent(None, environ, tmp_path / "none")
-    assert missing.value.sentence == f"ngrok is not installed ({script} is pyngrok's script, not the agent)"
+    assert missing.value.message == f"ngrok is not installed ({script} is pyngrok's script, not the agent)"
     assert "relay tunnel install" in missing.value.hint
     with pytest.raises(RefusedError, match="is pyngrok's script, not the ngrok agent"):
         find_agent(script, environ, tmp_path / "none")

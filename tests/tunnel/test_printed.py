@@ -261,5 +261,5 @@ def test_whatever_a_command_prints_leads_to_a_plain_address_or_to_none(line, lat
     try:
         shown = check_address(reader.found.address, "it")
     except TunnelError as error:
-        shown = error.sentence
+        shown = error.message
     assert re.fullmatch(r"(it gave an address that is not a plain https URL: )?[!-~]+…?", shown)

@@ -73,13 +73,13 @@ def check_template(options: EmailOptions) -> tuple[str, ...]:
                 if key in _ADDRESSES and "{" not in text:
                     _read_address(options, key, text, text)
             except MailError as error:
-                problems.append(error.sentence)
+                problems.append(error.message)
     for file in (options.template, options.template and options.template.with_suffix(".txt")):
         try:
             if file is not None and file.is_file():
                 plain.check_file(_template_name(options, file))
         except MailError as error:
-            problems.append(error.sentence)
+            problems.append(error.message)
     return tuple(dict.fromkeys(problems))
 
 
@@ -89,7 +89,7 @@ def _read_address(options: EmailOptions, key: str, text: str, template: str) -> 
         return parse_named_address(text)
     except MailError as error:
         origin = f"; it came from {escape_unprintable(template, 100)}" if text != template else ""
-        raise MailError(f"emails.{options.name}.{key}: {error.sentence}{origin}", hint=error.hint) from error
+        raise MailError(f"emails.{options.name}.{key}: {error.message}{origin}", hint=error.hint) from error
 
 
 def _render_parts(plain: Templates, options: EmailOptions, context: Mapping[str, object]) -> tuple[str, str]:

@@ -74,7 +74,7 @@ def parse_body(event: Event) -> ParsedBody:
     if "json" in payload.media_type or content.lstrip()[:1] in (b"{", b"["):
         error = payload.error
         where = f" line {error.line}, column {error.column}:" if error.line else ""
-        return replace(body, problem=f"Not valid JSON:{where} {error.sentence}", problem_line=error.line)
+        return replace(body, problem=f"Not valid JSON:{where} {error.message}", problem_line=error.line)
     return body
 
 

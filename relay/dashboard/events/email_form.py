@@ -54,7 +54,7 @@ async def _find_objections(here: HandlerContext, event: Event, form: Mapping[str
     try:
         await here.verbs.check_email(event.id, template, to, bool(form.get("force")))
     except SentAlreadyError as problem:
-        return {"notice": problem.sentence}
+        return {"notice": problem.message}
     except RelayError as problem:
         return {"error": format_error(problem)}
     return {}

@@ -40,7 +40,7 @@ class _Refusal(Experiment):
         try:
             self.spoilt(event, spoil)
         except SigningError as error:
-            return error.sentence
+            return error.message
         return ""
 
     def changes(self, event: Event, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:

@@ -195,7 +195,7 @@ class LabRunner:
             try:
                 changes = self._changes(place, event, shot)
             except SigningError as error:  # it could be signed when it was planned
-                send = replace(_plan_send(place, shot), good=False, detail=f"not sent: {error.sentence}")
+                send = replace(_plan_send(place, shot), good=False, detail=f"not sent: {error.message}")
                 await self._launched(place, [LabLaunch(send=send, new=None)])
                 continue
             launch = self._launch(place, shot, changes)

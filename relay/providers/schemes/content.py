@@ -158,7 +158,7 @@ def _sort_form(reading: SignatureInput, distinct: bool) -> tuple[bytes, int]:
     try:
         pairs = parse_form(body)
     except PayloadError as error:
-        raise UnreadableError("body_malformed", error.sentence, step=CONTENT_STEP) from error
+        raise UnreadableError("body_malformed", error.message, step=CONTENT_STEP) from error
     fields: dict[str, list[str]] = {}
     for name, value in pairs:
         fields.setdefault(name, []).append(value)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from relay.model.delivery import ActionResult, Delivery, ReceivedResponse
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 
 Options_contra = TypeVar("Options_contra", contravariant=True)
 
@@ -19,7 +19,7 @@ class Action(Protocol[Options_contra]):
 
     name: str
 
-    async def run(self, event: Event, delivery: Delivery, options: Options_contra) -> ActionResult:
+    async def run(self, event: CapturedEvent, delivery: Delivery, options: Options_contra) -> ActionResult:
         """Act, and return what came of it. An exception counts as a Retry."""
         ...
 

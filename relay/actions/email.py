@@ -26,7 +26,7 @@ from relay.model.delivery import (
     Outcome,
     SentRequest,
 )
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.mail import MailClaim
 from relay.model.message import MessageStatus, NewMessage
 from relay.model.signals import MessageChanged, Signal
@@ -70,7 +70,7 @@ class EmailAction(Action[EmailOptions]):
         self._clock = clock
         self._once = MailDeduplication(sent, clock)
 
-    async def run(self, event: Event, delivery: Delivery, options: EmailOptions) -> ActionResult:
+    async def run(self, event: CapturedEvent, delivery: Delivery, options: EmailOptions) -> ActionResult:
         """Render the mail and send it once. What cannot be rendered or may not be sent is Failed."""
         try:
             if delivery.changes.template is not None:
@@ -114,11 +114,13 @@ class EmailAction(Action[EmailOptions]):
             return True
         return not self.waits and await takes_connections(self._post.smtp)
 
-    async def preview(self, event: Event, template: str, to: tuple[str, ...] = ()) -> Mail:
+    async def preview(self, event: CapturedEvent, template: str, to: tuple[str, ...] = ()) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
         return await asyncio.to_thread(render_mail, self._template(template), event, to)
 
-    async def check(self, event: Event, template: str, to: tuple[str, ...] = (), *, force: bool = False) -> Mail:
+    async def check(
+        self, event: CapturedEvent, template: str, to: tuple[str, ...] = (), *, force: bool = False
+    ) -> Mail:
         """Do as `preview` does, and also raise MailError for what would be refused: recipients, a second mail."""
         mail = await self.preview(event, template, to)
         self.check_allowed(mail)
@@ -156,7 +158,7 @@ class EmailAction(Action[EmailOptions]):
             known = ", ".join(sorted(self._templates)) or "none yet"
             raise NotFoundError(f"no mail template '{name}'", hint=f"there is: {known}") from None
 
-    def _stamp(self, event: Event, delivery: Delivery) -> MailMetadata:
+    def _stamp(self, event: CapturedEvent, delivery: Delivery) -> MailMetadata:
         sender = self._post.smtp.sender if self._post.smtp else _LOCAL_SENDER
         # The same for every attempt of a delivery, so that a mail sent twice is seen to be one.
         made = f"{event.id} {delivery.id} {event.capture.received_at} {delivery.created_at}"

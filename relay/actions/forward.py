@@ -38,13 +38,13 @@ from relay.model.delivery import (
     SentRequest,
     SignMode,
 )
-from relay.model.event import Capture, Event
+from relay.model.event import Capture, CapturedEvent
 from relay.model.text import format_size
 
 __all__ = ["ForgeRequest", "ForwardAction", "ForwardOptions", "SignRequest", "classify_response", "parse_retry_after"]
 
-SignRequest = Callable[[Event, Capture, Signing], tuple[Capture, tuple[str, ...]]]
-ForgeRequest = Callable[[Event, Capture, DeliveryChanges], tuple[Capture, tuple[str, ...]]]
+SignRequest = Callable[[CapturedEvent, Capture, Signing], tuple[Capture, tuple[str, ...]]]
+ForgeRequest = Callable[[CapturedEvent, Capture, DeliveryChanges], tuple[Capture, tuple[str, ...]]]
 
 GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
 # 508 is what a relay answers to a forward that came back: each further try would go round as well.
@@ -94,7 +94,7 @@ class ForwardAction(Action[ForwardOptions]):
     ) -> None:
         await self._wire.__aexit__(kind, error, traceback)
 
-    async def run(self, event: Event, delivery: Delivery, options: ForwardOptions) -> ActionResult:
+    async def run(self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions) -> ActionResult:
         """Send the event once. Outcome, request and response come back; nothing is raised for a bad target."""
         url = delivery.changes.url or options.url
         try:
@@ -142,7 +142,7 @@ class ForwardAction(Action[ForwardOptions]):
         return await egress.probe_connection(destination)
 
     async def _request(
-        self, event: Event, delivery: Delivery, options: ForwardOptions, destination: Destination
+        self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination
     ) -> SentRequest:
         outgoing, edits = apply_changes(event.capture, delivery.changes)
         path, query, detour = build_request_target(event, delivery.changes, options, destination, self._source_path)
@@ -171,7 +171,9 @@ class ForwardAction(Action[ForwardOptions]):
             notes=(*edits, *detour, *withheld, *signing, *describe_settings(options)),
         )
 
-    def _signing(self, event: Event, changes: DeliveryChanges, options: ForwardOptions, outgoing: Capture) -> Signing:
+    def _signing(
+        self, event: CapturedEvent, changes: DeliveryChanges, options: ForwardOptions, outgoing: Capture
+    ) -> Signing:
         received: tuple[Capture, ...] = ()
         requested = changes.sign is not None
         if self._is_for_called_url(event, changes, options):
@@ -193,7 +195,7 @@ class ForwardAction(Action[ForwardOptions]):
         )
 
     def _signed_url(
-        self, event: Event, delivery: Delivery, options: ForwardOptions, destination: Destination, tail: str
+        self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination, tail: str
     ) -> str:
         called = options.sign_url == "public" and not options.signed_url
         if not called and not self._is_for_called_url(event, delivery.changes, options):
@@ -201,7 +203,7 @@ class ForwardAction(Action[ForwardOptions]):
         name = event.capture.source
         return called_url(event, delivery.changes, self._source_path(name), self._public_url(name))
 
-    def _is_for_called_url(self, event: Event, changes: DeliveryChanges, options: ForwardOptions) -> bool:
+    def _is_for_called_url(self, event: CapturedEvent, changes: DeliveryChanges, options: ForwardOptions) -> bool:
         """Say whether the app checks the URL that the provider called, though its target does not say so.
 
         An app that takes live events as received does, and so it must be when a signature has aged and is made

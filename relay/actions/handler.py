@@ -15,7 +15,7 @@ from relay.handlers.event import event_metadata
 from relay.handlers.worker import BrokenFileError
 from relay.handlers.worker_pool import WorkerPool
 from relay.model.delivery import ActionResult, AttemptRetry, Delivery, DeliveryChanges, ReceivedResponse
-from relay.model.event import Capture, Event
+from relay.model.event import Capture, CapturedEvent
 from relay.model.signals import HandlersChanged, Signal
 
 __all__ = ["HandlerAction", "HandlerOptions"]
@@ -58,7 +58,7 @@ class HandlerAction(Action[HandlerOptions]):
         for crew in self._crews.values():
             await crew.close()
 
-    async def run(self, event: Event, delivery: Delivery, options: HandlerOptions) -> ActionResult:
+    async def run(self, event: CapturedEvent, delivery: Delivery, options: HandlerOptions) -> ActionResult:
         """Call the functions that the event is for, once each; what they printed comes back too."""
         crew = self._crew(options)
         try:

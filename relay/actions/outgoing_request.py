@@ -7,7 +7,7 @@ from typing import Literal
 
 from relay.actions.egress import Destination
 from relay.model.delivery import Delivery, DeliveryChanges, DeliveryReason, SignMode
-from relay.model.event import Capture, Event, Headers
+from relay.model.event import Capture, CapturedEvent, Headers
 from relay.model.text import escape_unprintable
 from relay.providers.sender_urls import build_public_url, request_target
 
@@ -82,7 +82,7 @@ class Signing:
 
 
 def build_request_target(
-    event: Event,
+    event: CapturedEvent,
     changes: DeliveryChanges,
     options: ForwardOptions,
     destination: Destination,
@@ -138,7 +138,7 @@ def _resolve_dots(below: str) -> str:
     return "".join(f"/{segment}" for segment in kept) if climbs else below
 
 
-def called_url(event: Event, changes: DeliveryChanges, source_path: str, public_url: str | None) -> str:
+def called_url(event: CapturedEvent, changes: DeliveryChanges, source_path: str, public_url: str | None) -> str:
     """Return the address the provider called: the source's `public_url` where it has one, else the event's own."""
     capture = event.capture
     query = capture.query if changes.query is None else changes.query
@@ -148,7 +148,7 @@ def called_url(event: Event, changes: DeliveryChanges, source_path: str, public_
     return f"{url}?{query}" if query else url
 
 
-def app_url(event: Event, options: ForwardOptions, destination: Destination, tail: str) -> str:
+def app_url(event: CapturedEvent, options: ForwardOptions, destination: Destination, tail: str) -> str:
     """Return the address the app believes was called, path and query being `tail`: what it checks is signed for."""
     if options.signed_url:
         return options.signed_url
@@ -214,7 +214,7 @@ def _named_by_connection(headers: Headers) -> frozenset[str]:
 
 
 def final_headers(
-    signed: Capture, event: Event, delivery: Delivery, options: ForwardOptions, destination: Destination
+    signed: Capture, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination
 ) -> Headers:
     """Return the headers as they go out: Host and length ours, relay's own added, the target's settings last."""
     host = _original_host(event.capture) if options.keep_host else ""

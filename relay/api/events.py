@@ -13,7 +13,7 @@ from relay.errors import UsageError
 from relay.http import params
 from relay.http.context import get_context
 from relay.http.responses import json_response
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.signals import EventChanged
 from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
 from relay.pipeline.routing import RouteMatch, find_failed_routes
@@ -212,7 +212,7 @@ async def explain_routes(request: web.Request) -> web.Response:
     )
 
 
-def _describe_signing(here: HandlerContext, event: Event, match: RouteMatch) -> dict[str, str]:
+def _describe_signing(here: HandlerContext, event: CapturedEvent, match: RouteMatch) -> dict[str, str]:
     """Return in words which signature each forward target of a route gets."""
     found = ((name, here.setup.targets[name].options) for name in match.route.targets)
     described = (

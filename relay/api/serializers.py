@@ -10,7 +10,7 @@ from relay.delivery.retention import RetentionLimits, RetentionNotice
 from relay.model.admission import Problem, describe_reason
 from relay.model.batch import Batch, BatchCounts, BatchPlan
 from relay.model.delivery import Attempt, Delivery, DeliveryCounts, ReceivedResponse, SentRequest
-from relay.model.event import Event, EventRow, Headers, Source, Verification
+from relay.model.event import CapturedEvent, EventRow, Headers, Source, Verification
 from relay.model.message import Message
 from relay.model.text import decode_header_text, escape_unprintable
 from relay.pipeline.refusals import RefusalCounts, RefusalKind
@@ -68,7 +68,7 @@ def serialize_event_row(row: EventRow, counts: DeliveryCounts) -> Json:
     }
 
 
-def serialize_event(whole: Event, counts: DeliveryCounts, hints: list[Json]) -> Json:
+def serialize_event(whole: CapturedEvent, counts: DeliveryCounts, hints: list[Json]) -> Json:
     """Return an event whole: with headers, body, checks and hints."""
     return serialize_event_row(whole.row, counts) | {
         "url": decode_header_text(whole.capture.url),

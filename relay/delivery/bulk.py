@@ -23,7 +23,7 @@ from relay.model.batch import (
     find_exclusion,
 )
 from relay.model.delivery import DeliveryChanges, DeliveryReason, NewDelivery, Route
-from relay.model.event import Event, EventOutcome, EventRow, Verdict
+from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
 from relay.model.search import parse_query_strictly
 from relay.model.signals import DeliveryChanged, Signal
 from relay.store import Store
@@ -55,7 +55,7 @@ class BulkReplays:
         clock: Clock,
         targets: Targets,
         routes: tuple[Route, ...],
-        led: Callable[[Event], tuple[str, ...]],
+        led: Callable[[CapturedEvent], tuple[str, ...]],
         rules: Callable[[bool], EgressRules],
         in_order: Callable[[str, int], None],
         above: int = 0,

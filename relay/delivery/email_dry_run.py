@@ -7,7 +7,7 @@ from relay.actions.email import EmailAction, EmailOptions
 from relay.clock import Clock
 from relay.errors import MailError, NotFoundError
 from relay.model.delivery import Route
-from relay.model.event import Event, EventRow
+from relay.model.event import CapturedEvent, EventRow
 from relay.model.mail import Rehearsal, RehearsalOutcome, RehearsedMail
 from relay.model.search import parse_query_strictly
 from relay.model.text import escape_unprintable
@@ -105,7 +105,7 @@ class EmailDryRun:
             and wanted.template in (None, self._targets[name].name)
         )
 
-    async def _routed_mails(self, event: Event, way: "_MailRoute") -> RehearsedMail:
+    async def _routed_mails(self, event: CapturedEvent, way: "_MailRoute") -> RehearsedMail:
         matches = explain_routes(event, way.routes)
         if any(match.matched for match in matches):
             return await self._mail(event, way.options, way.target)
@@ -117,7 +117,7 @@ class EmailDryRun:
             why="; ".join(dict.fromkeys(match.why for match in matches)),
         )
 
-    async def _mail(self, event: Event, options: EmailOptions, target: str) -> RehearsedMail:
+    async def _mail(self, event: CapturedEvent, options: EmailOptions, target: str) -> RehearsedMail:
         """Do everything that would be done for a mail, but hand it over."""
         outcome, why, mail = RehearsalOutcome.FAILED, "", None
         try:

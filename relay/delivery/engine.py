@@ -25,7 +25,7 @@ from relay.model.delivery import (
     RetryPolicy,
     Target,
 )
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChanged
 from relay.pipeline.event_log import log_attempt, log_start, steps_are_logged
 from relay.store import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits, Store
@@ -218,7 +218,7 @@ class Engine:
             if delivery.target in self._targets.fifo:
                 self.ring()
 
-    async def _attempt(self, delivery: Delivery, event: Event | None, group: asyncio.TaskGroup) -> None:
+    async def _attempt(self, delivery: Delivery, event: CapturedEvent | None, group: asyncio.TaskGroup) -> None:
         target = self._targets.of(delivery)
         started_at, began = self._clock.now(), self._clock.monotonic()
         if steps_are_logged():
@@ -268,7 +268,7 @@ class Engine:
                 break
         self._say(delivery, DeliveryState.PENDING)
 
-    async def _act(self, delivery: Delivery, event: Event | None, target: Target | None) -> ActionResult:
+    async def _act(self, delivery: Delivery, event: CapturedEvent | None, target: Target | None) -> ActionResult:
         action = self._actions.get(target.action) if target else None
         if target is None or action is None:
             return ActionResult(outcome=AttemptFailed(f"relay.toml has no target '{delivery.target}' any more"))

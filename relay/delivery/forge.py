@@ -8,7 +8,7 @@ from relay.actions.outgoing_request import describe_header_changes
 from relay.clock import Clock
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges
-from relay.model.event import Capture, Event, SignatureScheme, Source, Verdict
+from relay.model.event import Capture, CapturedEvent, SignatureScheme, Source, Verdict
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
@@ -44,7 +44,9 @@ class SignatureForger:
         self._clock = clock
         self._keyed = keyed
 
-    def __call__(self, event: Event, outgoing: Capture, changes: DeliveryChanges) -> tuple[Capture, tuple[str, ...]]:
+    def __call__(
+        self, event: CapturedEvent, outgoing: Capture, changes: DeliveryChanges
+    ) -> tuple[Capture, tuple[str, ...]]:
         """Return the request signed as `changes` says: as long ago as `age`, or `forged`; and a note on it.
 
         Raises SigningError where that is impossible.
@@ -58,7 +60,7 @@ class SignatureForger:
         told = describe_header_changes(outgoing.headers, spoilt.headers)
         return spoilt, (escape_unprintable(f"signed for {source.name} {how}: {told}", 300),)
 
-    def age(self, event: Event) -> float:
+    def age(self, event: CapturedEvent) -> float:
         """Return how many seconds old a signature of this event's source must be to be refused for it.
 
         Raises SigningError where nothing it signs ever grows stale, or where relay cannot sign for it.
@@ -79,26 +81,26 @@ class SignatureForger:
             raise SigningError(f"{title} signs a time, but sets no limit to its age")
         raise SigningError(f"{title} signs no time, so that nothing grows stale")
 
-    def check_forgeable(self, event: Event) -> None:
+    def check_forgeable(self, event: CapturedEvent) -> None:
         """Raise SigningError where no wrong signature can be made for this event's source."""
         _forge(self._signer(event), event.capture, self._clock.now())
 
-    def signs(self, event: Event) -> bool:
+    def signs(self, event: CapturedEvent) -> bool:
         """Say whether relay can sign for this event's source, so that a changed body still verifies."""
         source = self._source(event.row.source)
         return source is not None and source.scheme is not None and bool(_find_secrets(source))
 
-    def signed(self, event: Event) -> bool:
+    def signed(self, event: CapturedEvent) -> bool:
         """Say whether this event's source expects signatures at all."""
         source = self._source(event.row.source)
         return source is not None and source.scheme is not None
 
-    def explain_unsignable(self, event: Event) -> str:
+    def explain_unsignable(self, event: CapturedEvent) -> str:
         """Return why relay cannot sign for this event's source, which expects signatures; "" where it can."""
         source = self._source(event.row.source)
         return "" if source is None or not self.signed(event) or self.signs(event) else _describe_missing_secret(source)
 
-    def _signer(self, event: Event) -> Source:
+    def _signer(self, event: CapturedEvent) -> Source:
         source = self._source(event.row.source)
         if source is None or source.scheme is None:
             raise SigningError(f"{event.row.source} expects no signature")

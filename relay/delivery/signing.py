@@ -7,7 +7,7 @@ from relay.actions.outgoing_request import Signing, describe_header_changes
 from relay.clock import Clock
 from relay.errors import SigningError
 from relay.model.delivery import SignMode
-from relay.model.event import Capture, Event, LocalKey, SignatureScheme, Source, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, LocalKey, SignatureScheme, Source, Verdict, Verification
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
 from relay.providers.local_keys import find_pair_scheme
@@ -35,7 +35,7 @@ class RequestSigner:
         self._clock = clock
         self._keyed = keyed
 
-    def __call__(self, event: Event, outgoing: Capture, signing: Signing) -> tuple[Capture, tuple[str, ...]]:
+    def __call__(self, event: CapturedEvent, outgoing: Capture, signing: Signing) -> tuple[Capture, tuple[str, ...]]:
         """Return the request to send, and notes in plain words on its signature.
 
         ORIGINAL leaves everything as received. FRESH signs what goes out with the source's newest
@@ -58,7 +58,7 @@ class RequestSigner:
         return self._sign(source, outgoing, now, "")
 
     def _choose_signature(
-        self, event: Event, source: Source, outgoing: Capture, signing: Signing, now: datetime
+        self, event: CapturedEvent, source: Source, outgoing: Capture, signing: Signing, now: datetime
     ) -> tuple[Capture, tuple[str, ...]]:
         verdicts = [_verify_as_app(source, capture, now) for capture in (*signing.received, outgoing)]
         if any(one.verdict is Verdict.VERIFIED for one in verdicts):
@@ -93,7 +93,7 @@ class RequestSigner:
             f"signed anew: {reason} ({changed})" if reason else f"signed anew for {source.name}: {changed}",
         )
 
-    def _describe_sample(self, event: Event) -> tuple[str, ...]:
+    def _describe_sample(self, event: CapturedEvent) -> tuple[str, ...]:
         """Return the note for a sample that relay signed for a provider that alone could."""
         source = self._source(event.row.source) if event.row.sample else None
         if source is None or source.local is None:
@@ -102,7 +102,7 @@ class RequestSigner:
         return (source.local.note,) if fits else ()
 
 
-def describe_signing(event: Event, source: Source | None, mode: SignMode) -> str:
+def describe_signing(event: CapturedEvent, source: Source | None, mode: SignMode) -> str:
     """Return in words which signature an event goes out with; "" where its source expects none."""
     if source is None or source.scheme is None:
         return ""
@@ -138,7 +138,7 @@ def _verify_as_app(source: Source, capture: Capture, now: datetime) -> Verificat
     return by_library if by_library.reason in _AGED else verification
 
 
-def _is_genuine(event: Event, source: Source) -> bool:
+def _is_genuine(event: CapturedEvent, source: Source) -> bool:
     """Say whether the sender is known: it verified, verifies by today's secrets, or relay made or fetched it."""
     row = event.row
     if row.verdict is Verdict.VERIFIED:
@@ -148,7 +148,7 @@ def _is_genuine(event: Event, source: Source) -> bool:
     return _verifies(source, event.capture)
 
 
-def _is_forged(event: Event, source: Source) -> bool:
+def _is_forged(event: CapturedEvent, source: Source) -> bool:
     return event.row.verdict is Verdict.INVALID and not _verifies(source, event.capture)
 
 
@@ -166,7 +166,7 @@ def _verifies_with_local_key(local: LocalKey, capture: Capture, now: datetime) -
     return local.scheme.verify((local.secret,), capture, now).verdict is Verdict.VERIFIED
 
 
-def _describe_reason(event: Event, verification: Verification, *, is_edited: bool) -> str:
+def _describe_reason(event: CapturedEvent, verification: Verification, *, is_edited: bool) -> str:
     """Return why the original signature does not do any more."""
     if verification.reason in _AGED:
         age = next((check.age for check in verification.checks if check.age is not None), None)

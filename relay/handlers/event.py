@@ -102,7 +102,7 @@ class EventMetadata:
     batch: RequestItems | None = None
 
 
-def event_metadata(event: model.Event) -> EventMetadata:
+def event_metadata(event: model.CapturedEvent) -> EventMetadata:
     """Return what relay knows of a stored event."""
     return EventMetadata(
         type=event.type,

@@ -115,26 +115,9 @@ class IngressHandler:
             return make_closing_response(
                 build_error_response(turned.status, turned.code, turned.message, turned.hint), turned.headers
             )
-        limit = source.admission.max_body or self.max_body
-        try:
-            body = await self._read(request, limit)
-        except RequestBodyTooLargeError:
-            self._refused(source.name, 413, f"larger than the limit of {limit} bytes", caller)
-            return make_closing_response(
-                build_error_response(413, "too_large", "the body is too large", f"at most {limit} bytes")
-            )
-        except TimeoutError:
-            self._refused(source.name, 408, f"no whole body in {BODY_SECONDS:g} s", caller)
-            return make_closing_response(build_error_response(408, "timeout", "the body did not arrive in time"))
-        except (BodyReadError, RequestPayloadError) as error:
-            reason = error.reason if isinstance(error, BodyReadError) else "the body cannot be read"
-            self._refused(source.name, 400, f"{reason}: {format_request_line(request)}", caller)
-            return make_closing_response(build_error_response(400, "bad_request", "the body cannot be read"))
-        except ConnectionError:
-            self._refused(
-                source.name, 400, f"hung up before the body was whole: {format_request_line(request)}", caller
-            )
-            raise
+        body = await self._read_or_refuse(request, source, caller)
+        if isinstance(body, web.Response):
+            return body
         capture = Capture(
             source=source.name,
             method=request.method,
@@ -171,6 +154,28 @@ class IngressHandler:
         if request.headers.get(SAMPLE_HEADER) != self.nonce:
             return pairs, False
         return tuple(pair for pair in pairs if pair[0] != SAMPLE_HEADER), True
+
+    async def _read_or_refuse(self, request: web.BaseRequest, source: Source, caller: str) -> bytes | web.Response:
+        limit = source.admission.max_body or self.max_body
+        try:
+            return await self._read(request, limit)
+        except RequestBodyTooLargeError:
+            self._refused(source.name, 413, f"larger than the limit of {limit} bytes", caller)
+            return make_closing_response(
+                build_error_response(413, "too_large", "the body is too large", f"at most {limit} bytes")
+            )
+        except TimeoutError:
+            self._refused(source.name, 408, f"no whole body in {BODY_SECONDS:g} s", caller)
+            return make_closing_response(build_error_response(408, "timeout", "the body did not arrive in time"))
+        except (BodyReadError, RequestPayloadError) as error:
+            reason = error.reason if isinstance(error, BodyReadError) else "the body cannot be read"
+            self._refused(source.name, 400, f"{reason}: {format_request_line(request)}", caller)
+            return make_closing_response(build_error_response(400, "bad_request", "the body cannot be read"))
+        except ConnectionError:
+            self._refused(
+                source.name, 400, f"hung up before the body was whole: {format_request_line(request)}", caller
+            )
+            raise
 
     async def _read(self, request: web.BaseRequest, limit: int) -> bytes:
         length = request.content_length or 0

@@ -273,7 +273,7 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class CapturedEvent:
     """A stored event whole: its row, its exact request, how its signature was checked, what was wrong.
 
     `batch` says where a request holds several events, None where it is one event itself.

@@ -31,8 +31,7 @@ __all__ = ["Payload", "PayloadError", "parse_form", "parse_json"]
 LIGHT = 64 * 1024  # bytes of a body that are read in about a millisecond
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
-# Types under which JSON lines come as well, from senders that do not say so.
-_LINES_TOO = frozenset(("", "application/json", "text/json", "text/plain", "application/octet-stream"))
+_LINES_TOO = frozenset(("", "application/json", "text/json", "text/plain", "application/octet-stream"))  # may be too
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +51,8 @@ class _Fields:
 class Payload:
     """What a request says, read at most once and on first need; its bytes stay as they are.
 
-    `content_type` and `encoding` are the headers Content-Type and Content-Encoding; `query` is the URL's,
-    as latin-1 text: its parameters are the payload of a request that has no body. `exact` gives numbers
-    with a fraction or an exponent as Decimal, for those who compare them.
+    `content_type` and `encoding` are headers; `query` is the URL's, as latin-1 text: the payload of a request
+    that has no body. `exact` gives numbers with a fraction or an exponent as Decimal, to compare them.
     """
 
     # Hand-made caching: functools.cached_property of Python 3.11 takes a lock on every first read.

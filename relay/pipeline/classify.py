@@ -6,8 +6,8 @@ from datetime import datetime
 from relay.model.delivery import matches_any_type
 from relay.model.event import (
     Capture,
+    CapturedEvent,
     Check,
-    Event,
     EventOutcome,
     NewEvent,
     SignatureScheme,
@@ -151,7 +151,7 @@ def _classify(source: Source, verification: Verification, types: tuple[str, ...]
     return _Classification(outcome=EventOutcome.ACCEPTED, status=source.answer.status, reason=verification.reason)
 
 
-def classify_again(source: Source, event: Event, verification: Verification) -> NewEvent:
+def classify_again(source: Source, event: CapturedEvent, verification: Verification) -> NewEvent:
     """Return what becomes of a stored event that could not be checked when it came; pure.
 
     Its names stay, and so does the answer it got. It claims its key only if it verifies.

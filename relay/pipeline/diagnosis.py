@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from relay.clock import Clock
 from relay.model.admission import Problem
-from relay.model.event import Capture, Event, EventOutcome, Source, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, EventOutcome, Source, Verdict, Verification
 from relay.model.search import Query, Term
 from relay.model.secret import Secret
 from relay.pipeline.classify import verify
@@ -39,7 +39,7 @@ class SignatureDoctor:
     urls: Callable[[Source, Capture], tuple[str, ...]]
     spare: Callable[[], tuple[Secret, ...]]
 
-    async def __call__(self, event: Event) -> Diagnosis:
+    async def __call__(self, event: CapturedEvent) -> Diagnosis:
         """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
         source = self.table.named(event.row.source) or _make_removed_source(event)
         urls = self.urls(source, event.capture)
@@ -89,14 +89,14 @@ class SignatureDoctor:
                 found.append(KnownSecret(secret=Secret(f"handshake {row.id}", offered)))
         return tuple(found)
 
-    async def _load_recent_bodies(self, event: Event) -> tuple[tuple[int, bytes], ...]:
+    async def _load_recent_bodies(self, event: CapturedEvent) -> tuple[tuple[int, bytes], ...]:
         search = _build_query(("source", event.row.source))
         page = await self.store.events.page(search, limit=_MAX_RECENT, before=event.id)
         small = [row.id for row in page.rows if row.size <= _MAX_RECENT_SIZE]
         return tuple([(id_, (await self.store.events.get(id_)).capture.body) for id_ in small])
 
 
-def needs_diagnosis(event: Event) -> bool:
+def needs_diagnosis(event: CapturedEvent) -> bool:
     """Say whether there is something to explain: what verified, or need not, explains itself."""
     if event.row.reason in ("handshake", "loop", "recovered"):
         return event.row.reason == "handshake"
@@ -104,7 +104,7 @@ def needs_diagnosis(event: Event) -> bool:
     return event.row.verdict in (Verdict.INVALID, Verdict.UNCHECKED) or (refused and event.row.type == "handshake")
 
 
-async def find_rule_problems(event: Event, source: Source | None) -> tuple[Problem, ...]:
+async def find_rule_problems(event: CapturedEvent, source: Source | None) -> tuple[Problem, ...]:
     """Return what the rules of an event's source, as they are today, have against it."""
     # A large body takes its time, and nobody else should have to wait for it.
     return await asyncio.to_thread(find_problems, source, event.capture) if source else ()
@@ -115,7 +115,7 @@ def _build_query(*filters: tuple[str, str]) -> Query:
     return Query(text=" ".join(term.text for term in terms), terms=terms)
 
 
-def _make_removed_source(event: Event) -> Source:
+def _make_removed_source(event: CapturedEvent) -> Source:
     name = event.row.source
     source = Source(name=name, provider="unknown", path=WEBHOOK_PREFIX + name, title=name, configured=False)
     return replace(source, path=event.row.path)

@@ -8,7 +8,7 @@ from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import NotFoundError
 from relay.model.delivery import NewDelivery, Route, Target
-from relay.model.event import Capture, Event, EventOutcome, NewEvent, Source, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent, Source, Verdict, Verification
 from relay.model.signals import DeliveryChanged, EventChanged
 from relay.pipeline.classify import attach_status_reports, classify_again, verify
 from relay.pipeline.routing import plan_deliveries
@@ -101,7 +101,7 @@ class Reverifier:
         new, owed = self._again(source, event)
         return build_checked_event(id_, new, owed)
 
-    def _again(self, source: Source | None, event: Event) -> tuple[NewEvent, tuple[NewDelivery, ...]]:
+    def _again(self, source: Source | None, event: CapturedEvent) -> tuple[NewEvent, tuple[NewDelivery, ...]]:
         if source is None or not source.configured:
             gone = Source(name=event.row.source, provider=event.row.provider, path=event.row.path)
             unknown = Verification(verdict=Verdict.UNCHECKED, reason="no_source")

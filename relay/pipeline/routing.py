@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.model.delivery import NewDelivery, Route, Target, matches_any_type, matches_type
-from relay.model.event import Capture, Event, EventOutcome, NewEvent
+from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent
 from relay.model.request_items import Split
 from relay.model.text import escape_unprintable
 from relay.pipeline.conditions import ConditionContext, describe_operands, evaluate_condition
@@ -66,24 +66,24 @@ def match_routes(event: NewEvent, routes: Sequence[Route]) -> Iterator[RouteMatc
         yield RouteMatch(route=route, matched=not why, why=why)
 
 
-def explain_routes(event: Event, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
+def explain_routes(event: CapturedEvent, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
     """Say for each route in order whether it leads from this event to its targets, and why."""
     return tuple(_explain_route(event, route) for route in routes)
 
 
-def find_target_names(event: Event, routes: tuple[Route, ...]) -> tuple[str, ...]:
+def find_target_names(event: CapturedEvent, routes: tuple[Route, ...]) -> tuple[str, ...]:
     """Return the names of the targets that routes lead to from an event, each once."""
     taken = (match.route.targets for match in explain_routes(event, routes) if match.matched)
     return tuple(dict.fromkeys(name for targets in taken for name in targets))
 
 
-def find_failed_routes(event: Event, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
+def find_failed_routes(event: CapturedEvent, routes: tuple[Route, ...]) -> tuple[RouteMatch, ...]:
     """Return the routes whose condition raised on this event instead of holding or not."""
     conditional = tuple(route for route in routes if route.when)
     return tuple(match for match in explain_routes(event, conditional) if match.problem)
 
 
-def _explain_route(event: Event, route: Route) -> RouteMatch:
+def _explain_route(event: CapturedEvent, route: Route) -> RouteMatch:
     row = event.row
     why = ""
     if row.outcome is not EventOutcome.ACCEPTED:
@@ -114,7 +114,7 @@ def _mismatch(route: Route, source: str, types: Sequence[str]) -> str:
     )
 
 
-def _evaluate_condition(event: Event, route: Route) -> RouteMatch:
+def _evaluate_condition(event: CapturedEvent, route: Route) -> RouteMatch:
     view = _ConditionView(event.split, event.row.provider, event.row.idempotency_key, event.capture)
     found = view.judge(route)
     if found.problem:

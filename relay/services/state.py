@@ -17,7 +17,7 @@ from relay.delivery.lab.runner import LabRunner
 from relay.delivery.retention import RetentionLimits, RetentionNotice
 from relay.errors import StoreError
 from relay.model.delivery import Delivery, DeliveryChanges, DeliveryState, Route, SignMode, Target
-from relay.model.event import Event, EventRow, LocalKey, Source
+from relay.model.event import CapturedEvent, EventRow, LocalKey, Source
 from relay.model.mail import Rehearsal
 from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
@@ -184,9 +184,9 @@ class UseCases:
     trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
     local_key: Callable[[str], LocalKey | None]
     samples: Callable[[str], tuple[str, ...]]
-    explain: Callable[[Event], tuple[RouteMatch, ...]]
-    signing: Callable[[Event, SignMode], str]
-    diagnose: Callable[[Event], Awaitable[Diagnosis]]
+    explain: Callable[[CapturedEvent], tuple[RouteMatch, ...]]
+    signing: Callable[[CapturedEvent, SignMode], str]
+    diagnose: Callable[[CapturedEvent], Awaitable[Diagnosis]]
     reconnect: Callable[[], None]
     checkup: Callable[[], Awaitable[tuple[HealthFinding, ...]]]
 

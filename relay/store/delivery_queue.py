@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from relay.model.delivery import Delivery, DeliveryState, NewDelivery
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.store import row_mappers
 from relay.store.row_mappers import EVENT_COLUMNS
 
@@ -77,7 +77,7 @@ class ClaimedDelivery:
     """A delivery that may run, and what it delivers; None if that is gone."""
 
     delivery: Delivery
-    event: Event | None
+    event: CapturedEvent | None
 
 
 def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimits) -> tuple[ClaimedDelivery, ...]:
@@ -103,7 +103,7 @@ def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimi
         connection.row_factory = None
 
 
-def _load_events(connection: sqlite3.Connection, ids: set[int]) -> dict[int, Event]:
+def _load_events(connection: sqlite3.Connection, ids: set[int]) -> dict[int, CapturedEvent]:
     marks = ",".join("?" * len(ids))
     columns = EVENT_COLUMNS.count(",") + 1
     found = connection.execute(

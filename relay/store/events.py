@@ -11,7 +11,7 @@ from typing import Any
 
 from relay.errors import NotFoundError
 from relay.model.delivery import NewDelivery
-from relay.model.event import Event, EventRow, NewEvent
+from relay.model.event import CapturedEvent, EventRow, NewEvent
 from relay.model.search import EVERYTHING, Query
 from relay.store import row_mappers
 from relay.store.full_text import Indexer
@@ -66,7 +66,7 @@ class Events:
         """
         return await self._writer.write_together(insert_events, prepare_insert(event, owed, answerer))
 
-    async def get(self, id_: int) -> Event:
+    async def get(self, id_: int) -> CapturedEvent:
         """Return an event whole. Raises NotFoundError."""
         row = await self._readers.one(f"SELECT {EVENT_COLUMNS} FROM events WHERE id = ?", (_limit_id(id_),))
         stored = await self._readers.one("SELECT * FROM event_bytes WHERE event_id = ?", (_limit_id(id_),))

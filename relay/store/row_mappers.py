@@ -21,7 +21,7 @@ from relay.model.delivery import (
     SentRequest,
     SignMode,
 )
-from relay.model.event import Capture, Check, Event, EventOutcome, EventRow, Headers, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, Check, EventOutcome, EventRow, Headers, Verdict, Verification
 from relay.model.message import HistoryEntry, MatchWay, Message, MessageStatus
 from relay.model.request_items import RequestItems
 
@@ -80,7 +80,7 @@ def read_event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
     )
 
 
-def read_event(row: EventRow, stored: sqlite3.Row) -> Event:
+def read_event(row: EventRow, stored: sqlite3.Row) -> CapturedEvent:
     """Join a narrow row with its row of event_bytes."""
     capture = Capture(
         source=row.source,
@@ -98,7 +98,7 @@ def read_event(row: EventRow, stored: sqlite3.Row) -> Event:
     verification = Verification(verdict=row.verdict, reason=reason, checks=checks)
     problems = load_problems(stored["problems"])
     batch = RequestItems.read(json.loads(stored["batch"]), row.type) if stored["batch"] else None
-    return Event(row=row, capture=capture, verification=verification, problems=problems, batch=batch)
+    return CapturedEvent(row=row, capture=capture, verification=verification, problems=problems, batch=batch)
 
 
 def dump_headers(headers: Headers) -> bytes:

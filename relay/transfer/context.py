@@ -8,7 +8,7 @@ from relay.actions.egress import Destination, check_syntax
 from relay.actions.outgoing_request import ForwardOptions, build_request_target, called_url
 from relay.errors import TargetError
 from relay.model.delivery import DeliveryChanges, Route, Target
-from relay.model.event import Event, Source, Verdict
+from relay.model.event import CapturedEvent, Source, Verdict
 from relay.pipeline.routing import find_target_names
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.local_keys import find_pair_scheme
@@ -33,7 +33,7 @@ class ExportContext:
     targets: Mapping[str, Target]
     routes: tuple[Route, ...]
 
-    def find_target(self, event: Event) -> tuple[ForwardOptions, Destination] | None:
+    def find_target(self, event: CapturedEvent) -> tuple[ForwardOptions, Destination] | None:
         """Return the target that an event is forwarded to first, else the only one there is, else None."""
         led = [self.targets[name] for name in find_target_names(event, self.routes) if name in self.targets]
         forwards = [target for target in self.targets.values() if target.action == "forward"]
@@ -47,7 +47,7 @@ class ExportContext:
         except TargetError:
             return None
 
-    def locate(self, event: Event) -> tuple[str, str, str]:
+    def locate(self, event: CapturedEvent) -> tuple[str, str, str]:
         """Return path and query at the app, and the URL that its signature covers where that is another one."""
         found = self.find_target(event)
         if found is None:
@@ -64,7 +64,7 @@ class ExportContext:
             return path, query, called_url(event, _NO_CHANGES, self._find_path(name), public_url)
         return path, query, ""
 
-    def find_signature(self, event: Event) -> SignedAs | None:
+    def find_signature(self, event: CapturedEvent) -> SignedAs | None:
         """Return how an event is signed again; None where no secret can, and for one that did not verify."""
         if event.row.verdict is Verdict.INVALID:
             return None

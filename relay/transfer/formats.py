@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from textwrap import dedent
 
 from relay import __version__
-from relay.model.event import Event, Headers
+from relay.model.event import CapturedEvent, Headers
 from relay.model.text import decode_header_text, decode_text, escape_unprintable
 from relay.providers.sender_urls import request_target
 from relay.transfer.context import ExportContext
@@ -32,17 +32,17 @@ class ExportFormat:
     name: str
     suffix: str
     media_type: str
-    one: Callable[[Event, ExportContext], str]
+    one: Callable[[CapturedEvent, ExportContext], str]
     head: Callable[[ExportContext], str] = lambda _: ""
     between: str = ""
     tail: str = ""
 
 
-def _jsonl(event: Event, _: ExportContext) -> str:
+def _jsonl(event: CapturedEvent, _: ExportContext) -> str:
     return json.dumps(event_to_record(event), separators=(",", ":")) + "\n"
 
 
-def _har(event: Event, _: ExportContext) -> str:
+def _har(event: CapturedEvent, _: ExportContext) -> str:
     capture, body = event.capture, event.capture.body
     url = decode_header_text(capture.url) or f"http://relay.invalid{decode_header_text(capture.path)}"
     entry: dict[str, object] = {
@@ -80,7 +80,7 @@ def _har(event: Event, _: ExportContext) -> str:
     return json.dumps(entry, indent=1)
 
 
-def _post_data(event: Event) -> dict[str, str]:
+def _post_data(event: CapturedEvent) -> dict[str, str]:
     kind = decode_header_text(event.capture.header("Content-Type") or "application/octet-stream")
     try:
         return {"mimeType": kind, "text": event.capture.body.decode()}
@@ -89,7 +89,7 @@ def _post_data(event: Event) -> dict[str, str]:
         return {"mimeType": kind, "text": b64encode(event.capture.body).decode(), "encoding": "base64"}
 
 
-def _curl(event: Event, _: ExportContext) -> str:
+def _curl(event: CapturedEvent, _: ExportContext) -> str:
     capture = event.capture
     # No expansion of brackets and braces, no tidying of dot segments, no header of curl's own: one request, this one.
     options = ["--globoff --path-as-is --http1.1", f"-X {shlex.quote(capture.method)}"]
@@ -140,7 +140,7 @@ def _printf(body: bytes) -> str:
     return "printf '" + "".join(f"\\{byte:03o}" for byte in body) + "'"
 
 
-def _http(event: Event, _: ExportContext) -> str:
+def _http(event: CapturedEvent, _: ExportContext) -> str:
     capture = event.capture
     # Editors take {{x}} for a variable in the address as well, and leave out what follows a #.
     place = decode_header_text(request_target(event.capture)).replace("{{", "%7B%7B").replace("#", "%23")
@@ -196,7 +196,7 @@ FORMATS = {
 }
 
 
-def _format_title(event: Event) -> str:
+def _format_title(event: CapturedEvent) -> str:
     return escape_unprintable(f"#{event.id} {event.type} from {event.row.source}, {format_time(event.row.received_at)}")
 
 

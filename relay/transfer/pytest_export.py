@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from textwrap import dedent
 from urllib.parse import quote_from_bytes
 
-from relay.model.event import Event, Verdict
+from relay.model.event import CapturedEvent, Verdict
 from relay.transfer.context import ExportContext
 
 # Set by the client that sends the request, for the connection it sends it over.
@@ -92,7 +92,7 @@ def write_head(context: ExportContext) -> str:
     return _HEAD.replace("{target!r}", ascii(f"{scheme}://{rest.partition('/')[0].partition('?')[0]}"))
 
 
-def write_request(event: Event, context: ExportContext) -> str:
+def write_request(event: CapturedEvent, context: ExportContext) -> str:
     """Return one row of the module."""
     path, query, signed_url = context.locate(event)
     signed_as = context.find_signature(event)
@@ -110,7 +110,7 @@ def write_request(event: Event, context: ExportContext) -> str:
     return f"    pytest.param(\n{rows}        id={f'{event.id} {event.type}'!a},\n    ),\n"
 
 
-def _headers(event: Event) -> Iterator[tuple[str, str]]:
+def _headers(event: CapturedEvent) -> Iterator[tuple[str, str]]:
     # Latin-1 as captured: one character is one byte of the wire.
     return (pair for pair in event.capture.headers if pair[0].lower() not in _OF_THE_CONNECTION)
 

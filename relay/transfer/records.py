@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from relay.errors import UsageError
-from relay.model.event import Capture, Check, Event, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, Check, EventOutcome, NewEvent, Verdict, Verification
 from relay.model.payload import PayloadError, parse_json
 from relay.model.request_items import MAX_ITEMS, RequestItems
 from relay.model.text import REDACTED, escape_unprintable, is_sensitive, redact_pairs
@@ -26,7 +26,7 @@ def format_time(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def redact_event(event: Event) -> Event:
+def redact_event(event: CapturedEvent) -> CapturedEvent:
     """Return the event without what usually is a credential: values of headers and of query fields by name."""
     capture = event.capture
     query = _without_secrets(capture.query)
@@ -44,7 +44,7 @@ def _without_secret(name: str, mark: str, value: str) -> str:
     return name + mark + (REDACTED if mark and is_sensitive(name) else value)
 
 
-def event_to_record(event: Event) -> dict[str, Any]:
+def event_to_record(event: CapturedEvent) -> dict[str, Any]:
     """Return an event as JSON. Path, query, URL and headers are latin-1 text: one character is one byte."""
     row, capture = event.row, event.capture
     return {

@@ -10,7 +10,7 @@ from relay.actions.egress import EgressRules
 from relay.actions.forward import ForwardAction
 from relay.clock import SystemClock
 from relay.model.delivery import NO_CHANGES, Delivery, DeliveryReason, DeliveryState
-from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -85,7 +85,7 @@ def make_event():
     return _event
 
 
-def _event(**changes) -> Event:
+def _event(**changes) -> CapturedEvent:
     fields = {
         "source": "stripe",
         "method": "POST",
@@ -116,7 +116,7 @@ def _event(**changes) -> Event:
         remote=capture.remote,
         status=200,
     )
-    return Event(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
+    return CapturedEvent(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
 
 
 @pytest.fixture

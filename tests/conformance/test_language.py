@@ -3,7 +3,7 @@
 from conformance import stats
 
 # Lower a number in the commit that makes it smaller; never raise it.
-CLASS_NAMES_USED_TWICE = 43
+CLASS_NAMES_USED_TWICE = 0
 LITERARY_WORDS_IN_MESSAGES = 36
 
 

@@ -15,7 +15,7 @@ from relay.delivery.lab.report import max_concurrency, summarise_latency
 from relay.delivery.lab.retries import format_span
 from relay.delivery.lab.sequence import Shuffle
 from relay.model.delivery import DeliveryChanges
-from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
 from relay.model.lab import LabFinding, LabSend, LabSettings, TrialVerdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -44,7 +44,7 @@ def event(key, body, headers=(), id_=1):
         remote="",
         status=200,
     )
-    return Event(row=row, capture=capture, verification=Verification(verdict=Verdict.UNSIGNED))
+    return CapturedEvent(row=row, capture=capture, verification=Verification(verdict=Verdict.UNSIGNED))
 
 
 def renew(one, seed="1", changes=None):

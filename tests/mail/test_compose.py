@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.actions.mail.compose import Attachment, EmailOptions, Mail, MailMetadata, check_headers, compose_mail
 from relay.actions.mail.rendering import check_template, html_to_text, render_mail
 from relay.errors import MailError
-from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STAMP = MailMetadata(
@@ -21,7 +21,7 @@ INVOICE = {"data": {"object": {"customer_email": "ada@example.com", "number": "A
 OPTIONS = EmailOptions(name="receipt", to=("ops@example.com",), subject="Paid", text="Hello")
 
 
-def event(payload=INVOICE, **changes) -> Event:
+def event(payload=INVOICE, **changes) -> CapturedEvent:
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     capture = Capture(
         source="stripe",
@@ -52,7 +52,9 @@ def event(payload=INVOICE, **changes) -> Event:
         remote=capture.remote,
         status=200,
     )
-    return Event(row=row, capture=replace(capture, **changes), verification=Verification(verdict=Verdict.VERIFIED))
+    return CapturedEvent(
+        row=row, capture=replace(capture, **changes), verification=Verification(verdict=Verdict.VERIFIED)
+    )
 
 
 def rendered(payload=INVOICE, **options) -> Mail:

@@ -10,7 +10,7 @@ from relay.actions.mail.sandbox import TIME_LIMIT
 from relay.actions.mail.smtp import LAST_STEP, STEP_SECONDS
 from relay.config import Overrides, load
 from relay.config.tables import EmailTable, SmtpTable
-from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
 
 DOCS = (Path(__file__).parents[2] / "docs/emails.md").read_text()
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -40,7 +40,7 @@ def test_every_fact_is_told():
         **dict.fromkeys(EventRow.__dataclass_fields__, "")
         | {"verdict": Verdict.VERIFIED, "outcome": EventOutcome.ACCEPTED, "received_at": Moment()}
     )
-    event = Event(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
+    event = CapturedEvent(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
     for name in _template_context(event):
         assert f"`event.{name}`" in DOCS
 

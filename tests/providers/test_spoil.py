@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from relay.delivery.forge import SignatureForger, alter_secret
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges
-from relay.model.event import Event, EventOutcome, EventRow, Source, Verdict, Verification
+from relay.model.event import CapturedEvent, EventOutcome, EventRow, Source, Verdict, Verification
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.samples import sample_types
@@ -77,7 +77,7 @@ def _event(source, capture, now):
         remote="127.0.0.1",
         status=200,
     )
-    return Event(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
+    return CapturedEvent(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
 
 
 @pytest.mark.parametrize("name", [name for name in SIGNING if name not in UNFORGEABLE])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from relay.actions.mail.addresses import parse_named_address
 from relay.errors import MailError
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.text import format_size
 from relay.resources import make_private_folder, write_private
 
@@ -41,7 +41,7 @@ class Attachment:
     content: bytes
 
 
-def build_attachments(kinds: tuple[str, ...], event: Event) -> tuple[Attachment, ...]:
+def build_attachments(kinds: tuple[str, ...], event: CapturedEvent) -> tuple[Attachment, ...]:
     """Return what `kinds` name, as files called after the event; an empty body is no file.
 
     `payload` is the body as indented JSON, a form's fields too; what is neither goes as it came.
@@ -58,7 +58,7 @@ def build_attachments(kinds: tuple[str, ...], event: Event) -> tuple[Attachment,
     return found
 
 
-def _attach_payload(event: Event) -> Attachment | None:
+def _attach_payload(event: CapturedEvent) -> Attachment | None:
     value = event.payload
     if value is None or len(event.capture.body) > MAX_BYTES:
         return _attach_body(event)
@@ -70,7 +70,7 @@ def _attach_payload(event: Event) -> Attachment | None:
     return Attachment(name=f"event-{event.id}.json", type="application/json", content=content + b"\n")
 
 
-def _attach_body(event: Event) -> Attachment | None:
+def _attach_body(event: CapturedEvent) -> Attachment | None:
     if not event.capture.body:
         return None
     ending, type_ = _FILE_TYPES.get(event.capture.content_type, ("bin", "application/octet-stream"))

@@ -9,13 +9,13 @@ from relay.actions.mail.addresses import MAX_RECIPIENTS, parse_address, parse_na
 from relay.actions.mail.compose import EmailOptions, Mail, build_attachments, clean_header, drop_surrogates
 from relay.actions.mail.templates import Templates
 from relay.errors import MailError
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.text import decode_header_text, escape_unprintable
 
 _ADDRESSES = ("to", "cc", "bcc", "reply_to")
 
 
-def render_mail(options: EmailOptions, event: Event, to: tuple[str, ...] = ()) -> Mail:
+def render_mail(options: EmailOptions, event: CapturedEvent, to: tuple[str, ...] = ()) -> Mail:
     """Return the mail that `options` make of `event`; `to` replaces all configured recipients.
 
     Raises MailError naming the template, its line and what is missing there, or the address that is none.
@@ -121,7 +121,7 @@ def _template_name(options: EmailOptions, template: Path) -> str:
     return template.relative_to(_include_folder(options, template)).as_posix()
 
 
-def _template_context(event: Event) -> dict[str, object]:
+def _template_context(event: CapturedEvent) -> dict[str, object]:
     row, capture = event.row, event.capture
     return {
         "id": row.id,

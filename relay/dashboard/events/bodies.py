@@ -8,7 +8,7 @@ from aiohttp import web
 
 from relay.dashboard.body_text import is_binary
 from relay.dashboard.formatting import format_count
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.payload import Payload
 
 _CACHE_SIZE = 4
@@ -38,7 +38,7 @@ class BodyCache:
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[int, str], ParsedBody] = OrderedDict()
 
-    async def read(self, event: Event) -> ParsedBody:
+    async def read(self, event: CapturedEvent) -> ParsedBody:
         """Return what the body of an event is."""
         key = (event.id, event.row.sha256)
         if key not in self._kept:
@@ -53,7 +53,7 @@ class BodyCache:
 BODY_CACHE: web.AppKey[BodyCache] = web.AppKey("bodies", BodyCache)
 
 
-def parse_body(event: Event) -> ParsedBody:
+def parse_body(event: CapturedEvent) -> ParsedBody:
     """Return what a body is; pure."""
     payload = event.capture.payload
     if payload.is_empty:

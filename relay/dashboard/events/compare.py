@@ -22,7 +22,7 @@ from relay.http.context import get_context
 from relay.http.params import parse_number
 from relay.model.delivery import Delivery
 from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace, compare_events
-from relay.model.event import Event, EventRow
+from relay.model.event import CapturedEvent, EventRow
 from relay.model.search import Query, Term
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
@@ -99,7 +99,7 @@ def _build_side_head(event: EventRow, sent: Sequence[Delivery]) -> EventListRow:
     return build_event_row(event, sent, event_avatar(event))
 
 
-def _build_side(event: Event, sent: Sequence[Delivery]) -> ComparedEvent:
+def _build_side(event: CapturedEvent, sent: Sequence[Delivery]) -> ComparedEvent:
     facts = {name: getattr(event.row, name) for name in COMPARED_FACTS}
     return ComparedEvent(
         facts={

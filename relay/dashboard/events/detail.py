@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from relay.dashboard.event_rows import build_delivery_chip, select_latest_deliveries
 from relay.dashboard.formatting import Avatar, format_count, format_due, format_moment, format_status
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
-from relay.model.event import Event, EventOutcome, EventRow, Verdict
+from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 from relay.providers.sender_urls import request_target
 
@@ -165,7 +165,7 @@ class RequestDetails:
     headers: tuple[HeaderLine, ...]
 
 
-def build_request_details(event: Event, reveal: int | None = None) -> RequestDetails:
+def build_request_details(event: CapturedEvent, reveal: int | None = None) -> RequestDetails:
     """Return it; the value of a header that usually holds a credential only when `reveal` is its number."""
     row = event.row
     facts = [

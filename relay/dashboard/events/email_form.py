@@ -7,14 +7,14 @@ from relay.dashboard.events import list_view
 from relay.dashboard.forms import format_error
 from relay.dashboard.replay.edits import MailPreview
 from relay.errors import RelayError, SentAlreadyError
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.text import escape_unprintable, format_size
 from relay.services.state import HandlerContext
 
 _MAX_TEXT = 20_000  # characters of the plain part that are shown
 
 
-def parse_email_form(event: Event, form: Mapping[str, str]) -> tuple[int, str, tuple[str, ...], bool]:
+def parse_email_form(event: CapturedEvent, form: Mapping[str, str]) -> tuple[int, str, tuple[str, ...], bool]:
     """Return what `Verbs.email` takes."""
     to = split_addresses(form.get("to", ""))
     return event.id, form.get("template", ""), to, bool(form.get("force"))
@@ -32,7 +32,7 @@ def choose_template(here: HandlerContext, form: Mapping[str, str]) -> str:
     return wanted if wanted in names else (names[0] if names else "")
 
 
-async def build_preview(here: HandlerContext, event: Event, form: Mapping[str, str]) -> MailPreview:
+async def build_preview(here: HandlerContext, event: CapturedEvent, form: Mapping[str, str]) -> MailPreview:
     """Return how the mail would look, or why there is none."""
     template, to = choose_template(here, form), form.get("to", "")
     try:
@@ -48,7 +48,7 @@ async def build_preview(here: HandlerContext, event: Event, form: Mapping[str, s
     )
 
 
-async def _find_objections(here: HandlerContext, event: Event, form: Mapping[str, str]) -> dict[str, str]:
+async def _find_objections(here: HandlerContext, event: CapturedEvent, form: Mapping[str, str]) -> dict[str, str]:
     """Return what would keep the mail from going out: `error`, or `notice` where force would help."""
     template, to = choose_template(here, form), split_addresses(form.get("to", ""))
     try:

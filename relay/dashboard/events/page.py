@@ -19,7 +19,7 @@ from relay.errors import NotFoundError
 from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.delivery import Delivery, DeliveryReason
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.search import Query
 from relay.model.text import escape_unprintable, format_size
 from relay.providers.catalogue import PROVIDERS
@@ -71,7 +71,7 @@ async def render_event(request: web.Request, name: str) -> web.Response:
     return await _render_page(request, query, whole, name)
 
 
-async def build_detail(request: web.Request, event: Event, name: str) -> EventDetail:
+async def build_detail(request: web.Request, event: CapturedEvent, name: str) -> EventDetail:
     """Return one event with one of its tabs."""
     here = get_context(request)
     sent = await page_data.load_deliveries(here, event.id)
@@ -87,7 +87,7 @@ async def build_detail(request: web.Request, event: Event, name: str) -> EventDe
     )
 
 
-def build_event_head(event: Event, sent: Sequence[Delivery] = ()) -> EventHeader:
+def build_event_head(event: CapturedEvent, sent: Sequence[Delivery] = ()) -> EventHeader:
     """Return the title of an event; `sent` are its deliveries."""
     row = event.row
     is_replayed = any(one.reason is DeliveryReason.REPLAY for one in sent)
@@ -105,7 +105,7 @@ def build_event_head(event: Event, sent: Sequence[Delivery] = ()) -> EventHeader
 
 
 async def _render_page(
-    request: web.Request, query: Query, chosen: Event | None, name: str, missing: int | None = None
+    request: web.Request, query: Query, chosen: CapturedEvent | None, name: str, missing: int | None = None
 ) -> web.Response:
     here = get_context(request)
     before = parse_number(request, "before", None)

@@ -25,7 +25,7 @@ from relay.dashboard.events.list_view import build_query_suffix
 from relay.dashboard.events.verification import build_verification_panel
 from relay.dashboard.formatting import event_avatar, format_count
 from relay.http.context import get_context
-from relay.model.event import Event, EventOutcome, Verdict
+from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.json_paths import format_dotted_path
 from relay.model.message import MessageFilter
 from relay.model.text import escape_unprintable, format_size
@@ -38,7 +38,7 @@ _LARGE_TREE = 1_000_000  # bytes past which a tree opens one level only
 _MAX_DELIVERIES = 20  # deliveries shown with all their attempts
 
 
-async def build_tab(request: web.Request, event: Event, name: str) -> EventTab:
+async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> EventTab:
     """Return a tab of an event by its name in the address; one of VIEWS is the payload seen that way."""
     match name:
         case "headers":
@@ -57,7 +57,7 @@ async def build_tab(request: web.Request, event: Event, name: str) -> EventTab:
             return await build_payload_tab(request, event, name)
 
 
-def build_tab_links(request: web.Request, event: Event, current: str, sent: int) -> tuple[NavLink, ...]:
+def build_tab_links(request: web.Request, event: CapturedEvent, current: str, sent: int) -> tuple[NavLink, ...]:
     """Return the row of tabs; `sent` is how many deliveries there are."""
     keep = build_query_suffix(page_data.parse_list_query(request).text)
     signs = {Verdict.VERIFIED: "ok", Verdict.INVALID: "err"}
@@ -77,12 +77,12 @@ def build_tab_links(request: web.Request, event: Event, current: str, sent: int)
     )
 
 
-def event_path(event: Event) -> str:
+def event_path(event: CapturedEvent) -> str:
     """Return the address of an event."""
     return f"/events/{event.id}"
 
 
-async def build_payload_tab(request: web.Request, event: Event, name: str) -> PayloadTab:
+async def build_payload_tab(request: web.Request, event: CapturedEvent, name: str) -> PayloadTab:
     """Return the body seen as a tree, a form, text or bytes; what suits it best where none is named."""
     body = await request.app[BODY_CACHE].read(event)
     kind = name if name in PAYLOAD_VIEWS else body.best
@@ -101,7 +101,7 @@ async def build_payload_tab(request: web.Request, event: Event, name: str) -> Pa
     return _find_in_body(request, body, shown, wanted) if wanted else _fill_payload_tab(request, event, body, shown)
 
 
-def _fill_payload_tab(request: web.Request, event: Event, body: ParsedBody, shown: PayloadTab) -> PayloadTab:
+def _fill_payload_tab(request: web.Request, event: CapturedEvent, body: ParsedBody, shown: PayloadTab) -> PayloadTab:
     data, offset = body.content, page_data.parse_whole_number(request, "offset") or 0
     match shown.kind:
         case "tree" if "ptr" in request.query:
@@ -178,7 +178,9 @@ def _resolve_pointer(value: object, pointer: str) -> object:
     return value
 
 
-def _build_view_links(request: web.Request, event: Event, body: ParsedBody, current: str) -> tuple[NavLink, ...]:
+def _build_view_links(
+    request: web.Request, event: CapturedEvent, body: ParsedBody, current: str
+) -> tuple[NavLink, ...]:
     fits = {"image": body.best == "image", "form": bool(body.form), "tree": body.is_json}
     fits |= dict.fromkeys(("raw", "hex"), bool(event.capture.body))
     keep = build_query_suffix(page_data.parse_list_query(request).text)
@@ -207,7 +209,7 @@ def _describe_window(window: body_text.BodyWindow) -> str:
     return f"{format_size(window.size)}. Showing bytes {window.offset:,} to {window.end:,}."
 
 
-async def _build_verification_tab(request: web.Request, event: Event) -> VerificationTab:
+async def _build_verification_tab(request: web.Request, event: CapturedEvent) -> VerificationTab:
     here = get_context(request)
     found = await here.verbs.diagnose(event) if needs_diagnosis(event) else None
     source = here.setup.sources.get(event.row.source)
@@ -227,7 +229,7 @@ def _build_route_line(match: RouteMatch) -> RouteLine:
     return RouteLine(name=escape_unprintable(name, 300), matched=match.matched, why=escape_unprintable(match.why, 300))
 
 
-async def _build_deliveries_tab(request: web.Request, event: Event) -> DeliveriesTab:
+async def _build_deliveries_tab(request: web.Request, event: CapturedEvent) -> DeliveriesTab:
     here = get_context(request)
     made = await page_data.load_deliveries(here, event.id)
     newest = list(reversed(made))[:_MAX_DELIVERIES]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay.dashboard.formatting import format_count
 from relay.model import admission
 from relay.model.admission import Problem
-from relay.model.event import Check, Event, EventOutcome, Source, Verdict, VerifyMode
+from relay.model.event import CapturedEvent, Check, EventOutcome, Source, Verdict, VerifyMode
 from relay.model.text import escape_unprintable
 from relay.providers.doctor import Diagnosis
 
@@ -86,7 +86,7 @@ _RULES = {
 
 
 def build_verification_panel(
-    event: Event,
+    event: CapturedEvent,
     source: Source | None,
     provider: str,
     found: Diagnosis | None,
@@ -135,7 +135,7 @@ def build_verification_panel(
     )
 
 
-def _describe_rule_refusal(event: Event, still: tuple[Problem, ...] | None) -> tuple[str, str, str]:
+def _describe_rule_refusal(event: CapturedEvent, still: tuple[Problem, ...] | None) -> tuple[str, str, str]:
     if still == ():
         text = "It did not when it came. Replay it, or ask the sender to send it again."
         return "ok", "With today's rules the request would come in", text
@@ -157,7 +157,7 @@ def _build_problem_steps(problems: tuple[Problem, ...]) -> tuple[CheckStep, ...]
     )
 
 
-def _describe_verdict(event: Event, provider: str, found: Diagnosis | None) -> tuple[str, str, str]:
+def _describe_verdict(event: CapturedEvent, provider: str, found: Diagnosis | None) -> tuple[str, str, str]:
     row = event.row
     kind = _get_panel_kind(event)
     if found and found.verification.verdict is Verdict.VERIFIED and row.verdict is not Verdict.VERIFIED:
@@ -172,7 +172,7 @@ def _describe_verdict(event: Event, provider: str, found: Diagnosis | None) -> t
     return kind, title, escape_unprintable(admission.describe_reason(row.reason), 400)
 
 
-def _describe_verified(event: Event, provider: str) -> str:
+def _describe_verified(event: CapturedEvent, provider: str) -> str:
     """Return what a right signature says of who sent an event: nothing of its provider where relay itself signed."""
     if event.row.sample:
         return f"relay made this sample and signed it as {provider} does. {provider} did not send it."
@@ -183,7 +183,7 @@ def _describe_verified(event: Event, provider: str) -> str:
     return f"{provider} sent this, and nothing was changed on the way."
 
 
-def _get_panel_kind(event: Event) -> str:
+def _get_panel_kind(event: CapturedEvent) -> str:
     row = event.row
     if row.outcome is EventOutcome.REJECTED or row.verdict is Verdict.INVALID:
         return "err"
@@ -216,7 +216,7 @@ def _build_check_steps(checks: tuple[Check, ...]) -> tuple[CheckStep, ...]:
     )
 
 
-def _build_source_step(event: Event, source: Source | None) -> CheckStep:
+def _build_source_step(event: CapturedEvent, source: Source | None) -> CheckStep:
     path = escape_unprintable(event.row.path, 120)
     if source is None or not source.configured:
         return CheckStep(kind="skip-step", name="Source", detail=f"{path}, not in relay.toml", result=event.row.source)
@@ -228,7 +228,7 @@ def _build_source_step(event: Event, source: Source | None) -> CheckStep:
     return CheckStep(kind="ok", name="Source", detail=f"{path}, {modes[source.verify]}", result=source.name)
 
 
-def _build_answer_step(event: Event, provider: str) -> CheckStep:
+def _build_answer_step(event: CapturedEvent, provider: str) -> CheckStep:
     if event.row.recovered:
         detail = "Nobody was answered: relay fetched it afterwards"
         return CheckStep(kind="skip-step", name=f"Answer to {provider}", detail=detail)

@@ -30,7 +30,7 @@ from relay.errors import RelayError
 from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.delivery import DeliveryState, SignMode
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.signals import DeliveryChanged
 from relay.model.text import escape_unprintable
 from relay.services.state import HandlerContext
@@ -139,7 +139,7 @@ async def preview_email(request: web.Request) -> web.Response:
 
 def _build_replay_form(
     request: web.Request,
-    event: Event,
+    event: CapturedEvent,
     form: Mapping[str, str],
     errors: Mapping[str, str] | None = None,
     chosen: tuple[str, ...] = (),
@@ -185,7 +185,7 @@ def _build_sign_choices(chosen: str) -> tuple[FormOption, ...]:
     )
 
 
-def _render_changes(request: web.Request, event: Event, asked: ReplayEdits) -> ReplayChanges:
+def _render_changes(request: web.Request, event: CapturedEvent, asked: ReplayEdits) -> ReplayChanges:
     source = get_context(request).setup.sources.get(event.row.source)
     signed = source is not None and source.scheme is not None
     return ReplayChanges(
@@ -196,7 +196,7 @@ def _render_changes(request: web.Request, event: Event, asked: ReplayEdits) -> R
 
 
 async def _render_refused_form(
-    request: web.Request, event: Event, form: dict[str, str], errors: dict[str, str]
+    request: web.Request, event: CapturedEvent, form: dict[str, str], errors: dict[str, str]
 ) -> web.Response:
     if get_target_id(request) is not None:
         return html_response(_render_errors(request, errors), 422)
@@ -210,7 +210,7 @@ def _render_errors(request: web.Request, errors: Mapping[str, str]) -> str:
     return request.app[RENDERER].part("parts/errors.html", errors=errors)
 
 
-async def _build_email_form(request: web.Request, event: Event, form: Mapping[str, str]) -> EmailForm:
+async def _build_email_form(request: web.Request, event: CapturedEvent, form: Mapping[str, str]) -> EmailForm:
     here = get_context(request)
     template = events_email_form.choose_template(here, form)
     return EmailForm(

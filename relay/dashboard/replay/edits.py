@@ -14,7 +14,7 @@ from relay.dashboard.events.context import EventHeader
 from relay.dashboard.layout import PageLayout
 from relay.model.delivery import Delivery, DeliveryChanges, SignMode
 from relay.model.differences import MISSING, compare_json, is_same_value
-from relay.model.event import Event, Headers, Verdict
+from relay.model.event import CapturedEvent, Headers, Verdict
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
@@ -52,7 +52,7 @@ class ReplayEdits:
     errors: dict[str, str]
 
 
-def build_original(event: Event) -> ReplayOriginal:
+def build_original(event: CapturedEvent) -> ReplayOriginal:
     """Return what the form starts from; credentials in headers are dots that stand for the real ones."""
     capture, body = event.capture, event.capture.body
     editable = len(body) <= MAX_EDITABLE_BODY and not is_binary(body) and _is_utf8(body)
@@ -64,7 +64,7 @@ def build_original(event: Event) -> ReplayOriginal:
     )
 
 
-def parse_replay_form(event: Event, form: dict[str, str]) -> ReplayEdits:
+def parse_replay_form(event: CapturedEvent, form: dict[str, str]) -> ReplayEdits:
     """Read a form back. A field that is missing, empty or says what the event says changes nothing."""
     start, errors = build_original(event), {}
     method = form.get("method", start.method).strip().upper()
@@ -90,7 +90,7 @@ def parse_replay_form(event: Event, form: dict[str, str]) -> ReplayEdits:
     return ReplayEdits(changes=changes, differences=_find_differences(event, start, changes), errors=errors)
 
 
-def prefill_from_delivery(event: Event, delivery: Delivery) -> dict[str, str]:
+def prefill_from_delivery(event: CapturedEvent, delivery: Delivery) -> dict[str, str]:
     """Return what the form holds so that it asks for what an earlier delivery sent, where that can be edited."""
     changes = delivery.changes
     form = {"url" if "://" in delivery.target else "target": delivery.target}
@@ -120,7 +120,7 @@ def format_change_count(differences: tuple[ReplayDifference, ...]) -> str:
     return f"{len(differences)} change{'' if len(differences) == 1 else 's'}"
 
 
-def build_replay_warning(event: Event, changes: DeliveryChanges, *, signed: bool) -> str:
+def build_replay_warning(event: CapturedEvent, changes: DeliveryChanges, *, signed: bool) -> str:
     """Return what a person should know: the event is forged, or an edited body goes out under its old signature."""
     if event.row.verdict is Verdict.INVALID:
         if changes.sign is SignMode.FRESH:
@@ -132,7 +132,7 @@ def build_replay_warning(event: Event, changes: DeliveryChanges, *, signed: bool
     return ""
 
 
-def _list_editable_headers(event: Event) -> list[tuple[str, str]]:
+def _list_editable_headers(event: CapturedEvent) -> list[tuple[str, str]]:
     return [
         (
             escape_unprintable(decode_header_text(name)),
@@ -143,7 +143,7 @@ def _list_editable_headers(event: Event) -> list[tuple[str, str]]:
     ]
 
 
-def _parse_headers(event: Event, text: str) -> tuple[Headers | None, str]:
+def _parse_headers(event: CapturedEvent, text: str) -> tuple[Headers | None, str]:
     lines = [line.strip() for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
     if lines == [f"{name}: {value}".strip() for name, value in _list_editable_headers(event)]:
         return None, ""
@@ -165,7 +165,7 @@ def _parse_headers(event: Event, text: str) -> tuple[Headers | None, str]:
     return tuple(pairs), ""
 
 
-def _parse_body(event: Event, text: str) -> bytes | None:
+def _parse_body(event: CapturedEvent, text: str) -> bytes | None:
     # Forms sent without script turn every line break into CRLF: compare without, and put back what was there.
     plain, body = text.replace("\r\n", "\n"), event.capture.body
     was = body.decode()
@@ -174,7 +174,9 @@ def _parse_body(event: Event, text: str) -> bytes | None:
     return (plain.replace("\n", "\r\n") if "\r\n" in was else plain).encode("utf-8", "replace")
 
 
-def _find_differences(event: Event, start: ReplayOriginal, changes: DeliveryChanges) -> tuple[ReplayDifference, ...]:
+def _find_differences(
+    event: CapturedEvent, start: ReplayOriginal, changes: DeliveryChanges
+) -> tuple[ReplayDifference, ...]:
     found: list[ReplayDifference] = []
     if changes.method is not None:
         found.append(ReplayDifference(path="Method", before=start.method, after=escape_unprintable(changes.method, 40)))
@@ -192,7 +194,7 @@ def _find_differences(event: Event, start: ReplayOriginal, changes: DeliveryChan
     return tuple(found[:_MAX_DIFFERENCES])
 
 
-def _find_header_differences(event: Event, headers: Headers) -> list[ReplayDifference]:
+def _find_header_differences(event: CapturedEvent, headers: Headers) -> list[ReplayDifference]:
     before = {
         name.lower(): (name, value) for name, value in event.capture.headers if name.lower() not in _FRAMING_HEADERS
     }

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from relay.delivery.forge import SignatureForger
 from relay.model.delivery import DeliveryChanges, SignMode
-from relay.model.event import Event, EventRow
+from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import (
     LabFinding,
     LabSend,
@@ -48,7 +48,7 @@ class Experiment(ABC):
     good: ClassVar[str]
     fresh_each_round: ClassVar[bool] = False
 
-    def refuses(self, event: Event, spoil: SignatureForger) -> str:
+    def refuses(self, event: CapturedEvent, spoil: SignatureForger) -> str:
         """Return why the experiment cannot be made on an event, "" where it can."""
         del event, spoil
         return ""
@@ -67,17 +67,17 @@ class Experiment(ABC):
     def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return the sends, round by round; `events` are oldest first."""
 
-    def changes(self, event: Event, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:
+    def changes(self, event: CapturedEvent, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:
         """Return how a send differs from its event. Raises SigningError where it cannot be made after all."""
         del event, shot, spoil
         return DeliveryChanges(sign=SignMode.AUTO)
 
-    def again(self, changes: DeliveryChanges, event: Event, before: LabSend) -> DeliveryChanges:
+    def again(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
         """Return how the next attempt of a delivery differs from its event, `before` being the last."""
         del event, before
         return changes
 
-    def settled(self, send: LabSend, answer: AttemptResult, event: Event) -> LabSend:
+    def settled(self, send: LabSend, answer: AttemptResult, event: CapturedEvent) -> LabSend:
         """Return a send with whether the provider would call it delivered, and a note where there is one to make."""
         del event
         return replace(send, good=answer.status is not None and 200 <= answer.status < 300)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 from relay.model.delivery import DeliveryChanges
-from relay.model.event import Event
+from relay.model.event import CapturedEvent
 from relay.model.payload import Payload
 
 # Letters of an id. Anything shorter may stand in a body for something else, so its place decides.
@@ -27,7 +27,7 @@ _FIELD = re.compile(rb"(?:^|(?<=&))(?P<name>[^=&]+)=(?P<text>[^&]*)")
 _OBJECT_IDS = ("/data/object/id", "/data/id", "/object/id", "/resource/id", "/id")
 
 
-def find_event_ids(event: Event) -> tuple[str, ...]:
+def find_event_ids(event: CapturedEvent) -> tuple[str, ...]:
     """Return the ids that tell an event from others of its source: its idempotency key, or the parts of it.
 
     A key of several parts (`evt:paid:7`) is seldom in a request as a whole. Only the parts that are there count.
@@ -41,7 +41,7 @@ def find_event_ids(event: Event) -> tuple[str, ...]:
     return tuple(whole or dict.fromkeys(part for part in parts if _contains_id(event, part)))
 
 
-def find_object_id(event: Event) -> str | None:
+def find_object_id(event: CapturedEvent) -> str | None:
     """Return the id of the object that an event is about, None where there is no such id."""
     payload = Payload(event.capture.body, event.capture.content_type)
     ids = (payload.pointer(pointer) for pointer in _OBJECT_IDS)
@@ -50,7 +50,7 @@ def find_object_id(event: Event) -> str | None:
     return next((text for text in texts if _is_id(text) and text not in own), None)
 
 
-def renew_ids(changes: DeliveryChanges, event: Event, ids: Iterable[str], seed: str) -> DeliveryChanges:
+def renew_ids(changes: DeliveryChanges, event: CapturedEvent, ids: Iterable[str], seed: str) -> DeliveryChanges:
     """Return the changes with each of the ids replaced in headers and body.
 
     A new id has the same form, and the same seed gives the same one in every event that holds it.
@@ -92,7 +92,7 @@ def _replace_named(pattern: re.Pattern[bytes], data: bytes, id_: str, fresh: str
     return data
 
 
-def _named_ids(event: Event) -> Iterator[str]:
+def _named_ids(event: CapturedEvent) -> Iterator[str]:
     """Return what is named like the id of an event, and nothing that may as well be that of an object."""
     capture = event.capture
     fields = [*_MEMBER.finditer(capture.body), *_FIELD.finditer(capture.query.encode("latin-1"))]
@@ -112,7 +112,7 @@ def _matched_value(match: re.Match[bytes]) -> str:
     return (groups["text"] if groups["text"] is not None else groups["number"]).decode("utf-8", "replace")
 
 
-def _contains_id(event: Event, id_: str) -> bool:
+def _contains_id(event: CapturedEvent, id_: str) -> bool:
     in_headers = any(value == id_ for _, value in event.capture.headers)
     if in_headers or (len(id_) >= _SHORTEST_ID and _id_pattern(id_).search(event.capture.body) is not None):
         return True

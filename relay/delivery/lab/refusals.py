@@ -7,7 +7,7 @@ from relay.delivery.forge import SignatureForger
 from relay.delivery.lab.experiment import Experiment, group_by_event, worst_judgement
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges, SignMode
-from relay.model.event import Event, EventRow
+from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
 from relay.model.payload import PayloadError, parse_json
 
@@ -35,7 +35,7 @@ class _Refusal(Experiment):
             for event in events
         )
 
-    def refuses(self, event: Event, spoil: SignatureForger) -> str:
+    def refuses(self, event: CapturedEvent, spoil: SignatureForger) -> str:
         """Return why this event cannot be spoilt."""
         try:
             self.spoilt(event, spoil)
@@ -43,12 +43,12 @@ class _Refusal(Experiment):
             return error.message
         return ""
 
-    def changes(self, event: Event, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:
+    def changes(self, event: CapturedEvent, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:
         """Return nothing that differs for the genuine request, and what is to be refused for the other."""
         return super().changes(event, shot, spoil) if shot.role == _CONTROL else self.spoilt(event, spoil)
 
     @abstractmethod
-    def spoilt(self, event: Event, spoil: SignatureForger) -> DeliveryChanges:
+    def spoilt(self, event: CapturedEvent, spoil: SignatureForger) -> DeliveryChanges:
         """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
 
     def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
@@ -99,7 +99,7 @@ class Stale(_Refusal):
     taken = "signed too long ago"
     advice = "compare the signed time with the clock, as the provider's library does unless it is told not to"
 
-    def spoilt(self, event: Event, spoil: SignatureForger) -> DeliveryChanges:
+    def spoilt(self, event: CapturedEvent, spoil: SignatureForger) -> DeliveryChanges:
         """Return a signature as of just beyond the source's tolerance."""
         return DeliveryChanges(sign=SignMode.FRESH, age=spoil.age(event))
 
@@ -116,7 +116,7 @@ class WrongSignature(_Refusal):
     taken = "signed with another secret"
     advice = "verify the signature before anything else, over the bytes as they came"
 
-    def spoilt(self, event: Event, spoil: SignatureForger) -> DeliveryChanges:
+    def spoilt(self, event: CapturedEvent, spoil: SignatureForger) -> DeliveryChanges:
         """Return a signature by somebody who has not the secret."""
         spoil.check_forgeable(event)
         return DeliveryChanges(sign=SignMode.FRESH, forged=True)
@@ -134,7 +134,7 @@ class Truncated(_Refusal):
     taken = "cut in half"
     advice = "answer 400 to a body that cannot be read, before anything of it is used"
 
-    def refuses(self, event: Event, spoil: SignatureForger) -> str:
+    def refuses(self, event: CapturedEvent, spoil: SignatureForger) -> str:
         """Return why nobody could tell that this event's body was cut."""
         body = event.capture.body
         if len(body) < 2:
@@ -145,7 +145,7 @@ class Truncated(_Refusal):
             return "half of its body is JSON as well"
         return ""
 
-    def spoilt(self, event: Event, spoil: SignatureForger) -> DeliveryChanges:
+    def spoilt(self, event: CapturedEvent, spoil: SignatureForger) -> DeliveryChanges:
         """Return the body cut in half.
 
         JSON is signed as it goes out, so that the reading of it is tested and not the signature once more; of

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from relay.delivery.lab.experiment import AttemptResult, Experiment, group_by_event, worst_judgement
 from relay.model.delivery import DeliveryChanges
-from relay.model.event import Event, EventRow
+from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
 from relay.providers.catalogue import find_provider
 from relay.providers.schedules import STANDARD_SCHEDULE, Schedule, find_schedule
@@ -40,7 +40,7 @@ class Retries(Experiment):
             for event in events
         )
 
-    def again(self, changes: DeliveryChanges, event: Event, before: LabSend) -> DeliveryChanges:
+    def again(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
         """Return the changes with the headers that the provider adds to a retry."""
         marks = _find_schedule(event.row).marks
         if not marks:
@@ -53,7 +53,7 @@ class Retries(Experiment):
         kept = tuple(pair for pair in headers if pair[0].lower() not in names)
         return replace(changes, headers=kept + added)
 
-    def settled(self, send: LabSend, answer: AttemptResult, event: Event) -> LabSend:
+    def settled(self, send: LabSend, answer: AttemptResult, event: CapturedEvent) -> LabSend:
         """Return a send with what this provider makes of the answer."""
         told = _find_schedule(event.row)
         if answer.status is None:

@@ -24,7 +24,7 @@ from relay.model.delivery import (
     NewDelivery,
     SignMode,
 )
-from relay.model.event import Event, EventRow
+from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import (
     ENDED_STATES,
     LabReport,
@@ -210,7 +210,7 @@ class LabRunner:
             if place.experiment.over(before):
                 return
 
-    def _changes(self, place: _SendContext, event: Event, shot: PlannedSend) -> DeliveryChanges:
+    def _changes(self, place: _SendContext, event: CapturedEvent, shot: PlannedSend) -> DeliveryChanges:
         spoil = self._planner.spoil
         changes = place.experiment.changes(event, shot, spoil)
         if spoil.signs(event) or not spoil.signed(event):
@@ -218,7 +218,9 @@ class LabRunner:
         url = place.run.target if "://" in place.run.target else None
         return replace(changes, once=True, url=url)
 
-    def _renew(self, place: _SendContext, event: Event, shot: PlannedSend, changes: DeliveryChanges) -> DeliveryChanges:
+    def _renew(
+        self, place: _SendContext, event: CapturedEvent, shot: PlannedSend, changes: DeliveryChanges
+    ) -> DeliveryChanges:
         """Return the changes with ids of this trial's own, and a signature made for them."""
         ids, seed = find_event_ids(event), f"{place.run.id} {place.trial} {shot.role}"
         if place.experiment.fresh_each_round:
@@ -245,7 +247,7 @@ class LabRunner:
         return await self._store.labs.launch(place.run.id, launches, self._clock.now())
 
     async def _send_and_record(
-        self, place: _SendContext, event: Event, send: LabSend, changes: DeliveryChanges, *, more: bool = False
+        self, place: _SendContext, event: CapturedEvent, send: LabSend, changes: DeliveryChanges, *, more: bool = False
     ) -> LabSend:
         """Make a send and write down what came of it; `more`: unless it is over, its delivery is tried again."""
         assert send.delivery_id is not None
@@ -292,7 +294,7 @@ def _plan_send(place: _SendContext, shot: PlannedSend) -> LabSend:
     )
 
 
-def _with_answer(place: _SendContext, event: Event, send: LabSend, attempt: Attempt) -> LabSend:
+def _with_answer(place: _SendContext, event: CapturedEvent, send: LabSend, attempt: Attempt) -> LabSend:
     response = attempt.response
     body = response.body if response else b""
     digest = hashlib.sha256(body).hexdigest()[:16] if place.run.settings.compare == "body" else ""

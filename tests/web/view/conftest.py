@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from relay.model.delivery import NO_CHANGES, Delivery, DeliveryReason, DeliveryState
-from relay.model.event import Capture, Event, EventOutcome, EventRow, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 482_000, tzinfo=UTC)
 ROW = EventRow(
@@ -73,6 +73,6 @@ def event_of():
             remote=row.remote,
             received_at=NOON,
         )
-        return Event(row=row, capture=capture, verification=Verification(verdict=row.verdict))
+        return CapturedEvent(row=row, capture=capture, verification=Verification(verdict=row.verdict))
 
     return make

@@ -8,8 +8,8 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from relay.dashboard.assets import Assets
+from relay.dashboard.template_lines import TemplateLines
 from relay.resources import find_resource_folder
-from relay.web.template_lines import TemplateLines
 
 CSRF_HEADER = "X-Relay-CSRF"
 CSRF_FIELD = "csrf"

@@ -1,6 +1,5 @@
 """Wrong usage and wrong configuration: one line that names it, the right code, never a traceback."""
 
-import importlib
 import json
 import socket
 import stat
@@ -9,7 +8,7 @@ import tomllib
 import pytest
 
 from relay.cli.config_file import TEMPLATE
-from relay.cli.program import COMMANDS, find_module
+from relay.cli.program import COMMANDS, load_command
 from relay.config import Overrides, load
 
 
@@ -32,7 +31,7 @@ def test_help_lists_every_command_without_importing_any(command):
 
 def test_the_sentences_of_help_are_those_of_the_commands():
     for name, sentence in COMMANDS.items():
-        command = importlib.import_module(find_module(name)).command
+        command = load_command(name)
         assert command.name == name
         assert command.help
         assert sentence.endswith(".")

@@ -141,8 +141,8 @@ async def test_a_store_that_is_away_asks_the_sender_to_try_again(project, paid):
 def test_keys_are_shared_between_processes_and_a_claim_of_the_dead_ends(tmp_path):
     path = tmp_path / "received.db"
     code = (
-        "import sys; from pathlib import Path; from relay.store.idempotency import SqliteKeys; "
-        "keys = SqliteKeys(Path(sys.argv[1]), lease=float(sys.argv[2])); print(keys.claim('a', 'k').value)"
+        "import sys; from pathlib import Path; from relay.store.idempotency import SqliteKeyStore; "
+        "keys = SqliteKeyStore(Path(sys.argv[1]), lease=float(sys.argv[2])); print(keys.claim('a', 'k').value)"
     )
 
     def elsewhere(lease):

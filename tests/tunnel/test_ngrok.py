@@ -248,8 +248,8 @@ RELAY = """
 import asyncio, functools, pathlib, sys
 from relay.clock import SystemClock
 from relay.model.secret import Secret
-from relay.tunnel.opening import open_tunnel
-from relay.tunnel.tunnel import TunnelOptions
+from relay.tunnel.supervisor import open_tunnel
+from relay.tunnel.base import TunnelOptions
 options = TunnelOptions(provider="ngrok", data_dir=pathlib.Path(sys.argv[1]), authtoken=Secret("", "t"))
 tunnel = open_tunnel(options, "http://127.0.0.1:1", clock=SystemClock())
 asyncio.run(tunnel.run(functools.partial(print, flush=True)))

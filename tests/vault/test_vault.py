@@ -222,7 +222,7 @@ import sys
 from pathlib import Path
 from relay.model.secret import Secret
 from relay.vault.kdf import Argon2
-from relay.vault.vault import Vault
+from relay.vault.storage import Vault
 vault = Vault(Path(sys.argv[1]), Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1))
 vault.unlock(Secret("x", sys.argv[2]))
 print("ready", flush=True)

@@ -8,7 +8,7 @@ import pytest
 
 import relay
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_name_of_the_door_is_there_and_no_other():

@@ -3,7 +3,7 @@
 import pytest
 from aiohttp import web
 
-from relay.dashboard.routes import _API_ROUTES
+from relay.api.routes import API_ROUTES
 from relay.http.guard import Guard, load_token, make_guard_middleware, own_hosts
 
 
@@ -26,7 +26,7 @@ def port(at):
 
 
 async def test_every_route_asks_for_the_token(at):
-    for route in _API_ROUTES:
+    for route in API_ROUTES:
         path = route.path.replace("{id}", "1").replace("{name}", "x")
         response = await ask(at, route.method if route.method != "*" else "GET", path, token=False)
         expected = {200} if path == "/healthz" else {401, 403}

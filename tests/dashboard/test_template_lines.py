@@ -3,7 +3,7 @@ import traceback
 import pytest
 from jinja2 import DictLoader, Environment, StrictUndefined, UndefinedError
 
-from relay.web.template_lines import TemplateLines
+from relay.dashboard.template_lines import TemplateLines
 
 
 def build(source):
@@ -25,10 +25,7 @@ def build(source):
         ("<p>\n  a <b>b</b> c\n</p>\n<p></p>\n", "<p>a <b>b</b> c</p><p></p>"),
         ("<b>{{ x }}</b>\n<i>\n  {{ x }}\n</i>", "<b>1</b><i>1</i>"),
         ("a{{ ' ' }}\n<b>b</b>", "a <b>b</b>"),
-        (
-            "<ul>\n  {% for n in (1, 2) %}\n    <li>{{ n }}</li>\n  {% endfor %}\n</ul>",
-            "<ul><li>1</li><li>2</li></ul>",
-        ),
+        ("<ul>\n  {% for n in (1, 2) %}\n    <li>{{ n }}</li>\n  {% endfor %}\n</ul>", "<ul><li>1</li><li>2</li></ul>"),
         ("{# a\n  b #}\n{% set y = [\n  1,\n  2,\n] %}\n{{ y }}", "[1, 2]"),
         ("<a\n  href='/'\n  class=\"x\"\n>\n  b\n</a>", "<a href='/' class=\"x\">b</a>"),
         ("<br\n  class='x'\n/>", "<br class='x'/>"),

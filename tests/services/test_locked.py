@@ -199,11 +199,11 @@ async def test_a_relay_that_ended_meanwhile_goes_on_when_it_starts_open(once, sa
         await send("/webhooks/stripe", *signed("evt_1"))
         assert relay.notices[0].startswith("the vault is locked. Source stripe cannot check signatures.")
     async with once(TOML + to(app)) as (relay, _):
-        assert await relay.store.pending_verification.count() == 1
+        assert await relay.store.unchecked.count() == 1
     assert app.got == []
     async with once(TOML + to(app), password) as (relay, _):
         await until(lambda: app.got == ["evt_1"])
-        assert await relay.store.pending_verification.count() == 0
+        assert await relay.store.unchecked.count() == 0
 
 
 async def test_locking_it_again_at_runtime_forgets_what_it_held(start, saved, stripe, unlock, events):
@@ -227,7 +227,7 @@ async def test_a_source_that_is_gone_by_then_sends_nothing_on(once, saved, app, 
     async with once(to(app)) as (relay, _):
 
         async def judged():
-            return await relay.store.pending_verification.count() == 0
+            return await relay.store.unchecked.count() == 0
 
         await until(judged)
         row = await relay.store.events.row(1)

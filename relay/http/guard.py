@@ -14,6 +14,7 @@ from aiohttp.typedefs import Middleware
 
 from relay.errors import RelayError, StoreError
 from relay.http.context import CSRF_TOKEN, REFUSAL_RENDERER
+from relay.http.responses import error_response
 from relay.resources import is_of_another_user, make_private, write_private
 
 log = logging.getLogger(__name__)
@@ -244,4 +245,5 @@ def csrf_token(request: web.Request) -> str:
 
 
 def _refuse(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
-    return request.app[REFUSAL_RENDERER](request, status, code, message, hint)
+    render = request.app.get(REFUSAL_RENDERER)
+    return render(request, status, code, message, hint) if render else error_response(status, code, message, hint)

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: start test lint stats bench screenshot clean
+.PHONY: start test lint format stats bench screenshot clean
 
 start: $(VENV)/.installed
 	$(BIN)/relay start
@@ -17,6 +17,12 @@ lint: $(VENV)/.tested
 	$(BIN)/lint-imports
 	$(BIN)/deno fmt --check
 	$(BIN)/deno lint
+	$(BIN)/djlint --check --lint ui
+
+# Templates, CSS and JavaScript as `lint` wants them; djlint exits with 1 when it changed a file.
+format: $(VENV)/.tested
+	-$(BIN)/djlint --reformat --quiet ui
+	$(BIN)/deno fmt
 
 stats: $(VENV)/bin/python
 	$(BIN)/python tests/conformance/stats.py

@@ -54,7 +54,7 @@ async def test_a_page_is_strict_about_what_it_loads(at):
         "/static/vendor/hx-sse.min.js",
         "/static/vendor/hx-preload.min.js",
     ]
-    assert re.findall(r'<script type="module" src="([^"?]+)', html) == ["/static/js/main.js"]
+    assert re.findall(r'<script src="([^"?]+)[^"]*" type="module">', html) == ["/static/js/main.js"]
     for path in [*scripts, *re.findall(r'href="(/static[^"]+)"', html)]:
         async with at.session.get(at.dashboard + path, headers={"Authorization": f"Bearer {at.token}"}) as file:
             assert (file.status, "immutable" in file.headers["Cache-Control"]) == (200, True)

@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: start test lint format stats bench screenshot clean
+.PHONY: start test coverage lint format stats bench screenshot clean
 
 start: $(VENV)/.installed
 	$(BIN)/relay start
 
 test: lint
 	$(BIN)/python -m pytest -n auto
+
+coverage: $(VENV)/.tested
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto
+	$(BIN)/coverage combine --quiet
+	$(BIN)/python tests/conformance/coverage_by_package.py
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -34,7 +40,7 @@ screenshot: $(VENV)/.tested
 	$(BIN)/python docs/screenshot.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist .coverage .coverage.*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "HOME": "/nonexistent",
     "LANG": "C.UTF-8",
     "STRIPE_WEBHOOK_SECRET": "whsec_test_stripe_secret",
+    # Under `make coverage` the commands are measured as well.
+    **{name: value for name, value in os.environ.items() if name == "COVERAGE_PROCESS_CONFIG"},
 }
 
 

@@ -7,9 +7,9 @@ from aiohttp import web
 
 from relay.dashboard import page_data
 from relay.dashboard.assets import STATIC_PREFIX
-from relay.dashboard.formatting import TIME_ZONE
-from relay.dashboard.forms import toast_header
+from relay.dashboard.filters import TIME_ZONE
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.responses import toast_header
 from relay.dashboard.sources.context import ErrorPage
 from relay.errors import RelayError
 from relay.http.context import get_context

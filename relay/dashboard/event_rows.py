@@ -1,10 +1,10 @@
 """One line of the event list: what arrived, whether it was genuine, what the targets said."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from relay.dashboard.formatting import Avatar, DisplayTime, format_count, format_duration, format_moment
+from relay.dashboard.filters import Avatar, DisplayTime, format_count, format_duration, format_moment
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
 from relay.model.request_items import format_headline
@@ -158,3 +158,10 @@ def _format_summary(event: EventRow) -> str:
         return escape_unprintable(event.summary, 120)
     kind = parse_media_type(event.content_type).rpartition("/")[2] or format_count(event.size, "byte")
     return escape_unprintable(kind, 60)
+
+
+EVENT_FILTERS: dict[str, Callable[..., object]] = {
+    "delivery_chip": build_delivery_chip,
+    "event_title": format_event_title,
+    "shield_kind": get_shield_kind,
+}

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from relay.dashboard import forms, page_data
+from relay.dashboard import page_data, responses
 from relay.dashboard.event_rows import format_event_title
-from relay.dashboard.events import list_view
 from relay.dashboard.events.context import FinderForm, FinderHit
-from relay.dashboard.forms import redirect
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.responses import redirect
+from relay.dashboard.urls import build_events_url, encode_query, quote_path_part
 from relay.http.context import get_context
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
@@ -59,7 +59,7 @@ async def show_finder(request: web.Request) -> web.Response:
     if get_target_id(request) == "found":
         return html_response(request.app[RENDERER].part("parts/found.html", hits=hits))
     form = FinderForm(text=text, event=event, hits=hits)
-    return await forms.render_dialog(request, form, "Find anything", "")
+    return await responses.render_dialog_form(request, form, "Find anything", "")
 
 
 def _find_direct_path(request: web.Request) -> str:
@@ -83,10 +83,7 @@ async def _collect_hits(here: HandlerContext, text: str, event: str) -> tuple[Fi
     if text:
         # Last, so that it never stands where something better was found.
         name = f"Search events for {escape_unprintable(text, 60)}"
-        return (
-            *hits[: _MAX_HITS - 1],
-            FinderHit(name=name, href=list_view.build_events_url(text), kind="Search", icon="search"),
-        )
+        return (*hits[: _MAX_HITS - 1], FinderHit(name=name, href=build_events_url(text), kind="Search", icon="search"))
     return tuple(hits[:_MAX_HITS])
 
 
@@ -107,19 +104,14 @@ def _build_event_hits(row: EventRow) -> Iterator[FinderHit]:
 def _list_configured_hits(here: HandlerContext) -> Iterator[FinderHit]:
     for name in here.setup.sources:
         shown = escape_unprintable(name, 60)
+        yield FinderHit(name=f"Source {shown}", href=f"/sources/{quote_path_part(name)}", kind="Source", icon="log-in")
         yield FinderHit(
-            name=f"Source {shown}", href=f"/sources/{list_view.quote_path_part(name)}", kind="Source", icon="log-in"
-        )
-        yield FinderHit(
-            name=f"Events of {shown}",
-            href=list_view.build_events_url(f"source:{name}"),
-            kind="View",
-            icon="list-filter",
+            name=f"Events of {shown}", href=build_events_url(f"source:{name}"), kind="View", icon="list-filter"
         )
     for name in here.setup.targets:
-        href = f"/deliveries?{list_view.encode_query({'target': name})}"
+        href = f"/deliveries?{encode_query({'target': name})}"
         yield FinderHit(name=f"Deliveries to {escape_unprintable(name, 60)}", href=href, kind="Target", icon="route")
     for name in here.setup.sources:
         for type_ in here.verbs.samples(name):
-            href = f"/trigger?{list_view.encode_query({'source': name, 'type': type_})}"
+            href = f"/trigger?{encode_query({'source': name, 'type': type_})}"
             yield FinderHit(name=f"Trigger {name} {type_}", href=href, kind="Sample", icon="zap")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
-from relay.dashboard.formatting import format_count
+from relay.dashboard.filters import format_count
 from relay.delivery.retention import RetentionNotice
 from relay.errors import StoreError
 from relay.model.delivery import Target

@@ -7,17 +7,15 @@ from urllib.parse import parse_qs, urlsplit
 from aiohttp import web
 
 from relay.dashboard import layout
-from relay.dashboard.deliveries.attempts import format_target_address
+from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.event_rows import EventListRow, build_event_row
 from relay.dashboard.events import list_view
-from relay.dashboard.events.context import MessageLine
 from relay.dashboard.events.list_view import EventList, ListFooter, SavedView
-from relay.dashboard.formatting import event_avatar, find_provider, format_count, format_day, format_moment
-from relay.dashboard.messages.context import build_message_chip
+from relay.dashboard.filters import event_avatar, format_count, format_day
+from relay.dashboard.urls import build_query_suffix
 from relay.http.context import get_context
 from relay.model.delivery import Delivery, Target
 from relay.model.event import EventRow
-from relay.model.message import Message
 from relay.model.search import Query, parse_query
 from relay.model.text import escape_unprintable
 from relay.services.state import HandlerContext
@@ -99,7 +97,7 @@ async def load_listing(
     now = here.clock.now()
     listed = EventList(
         query=query.text,
-        suffix=list_view.build_query_suffix(query.text),
+        suffix=build_query_suffix(query.text),
         rows=list_view.build_list_lines(shown, times, now, selected=selected),
         full=list_view.build_full_footer(query.text, 0),
         day=format_day(times[0], now) if times else None,
@@ -137,26 +135,6 @@ def build_saved_views(query: str, counts: EventCounts) -> tuple[SavedView, ...]:
 def format_addresses(here: HandlerContext) -> dict[str, str]:
     """Return where each target leads, short enough for the hop line."""
     return {name: format_target_address(url) for name, url in here.setup.addresses.items()}
-
-
-def build_message_line(message: Message, now: datetime) -> MessageLine:
-    """Return an outgoing message as lists show it."""
-    sms, to = message.channel == "sms", escape_unprintable(message.recipient, 200)
-    sent_at = message.sent_at or message.created_at
-    today, known = format_day(sent_at, now), find_provider(message.provider)
-    return MessageLine(
-        id=message.id,
-        channel="SMS" if sms else "Mail",
-        subject=escape_unprintable(message.subject, 200) or (to if sms else "(no subject)"),
-        to=escape_unprintable(f"by {known.title if known else message.provider}", 80)
-        if sms and not message.subject
-        else to,
-        chip=build_message_chip(message),
-        detail=escape_unprintable(message.detail, 400),
-        time=format_moment(sent_at),
-        when=format_moment(sent_at).clock if today.word == "Today" else today.date,
-        event_id=message.event_id,
-    )
 
 
 def parse_whole_number(request: web.Request, name: str) -> int | None:

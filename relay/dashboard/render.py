@@ -8,6 +8,8 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from relay.dashboard.assets import Assets
+from relay.dashboard.event_rows import EVENT_FILTERS
+from relay.dashboard.filters import FILTERS, escape_output
 from relay.dashboard.template_lines import TemplateLines
 from relay.resources import find_resource_folder
 
@@ -88,10 +90,12 @@ class Renderer:
             extensions=[TemplateLines],
             autoescape=True,
             undefined=StrictUndefined,
+            finalize=escape_output,
             trim_blocks=True,
             lstrip_blocks=True,
             auto_reload=False,
         )
+        self._environment.filters.update(FILTERS | EVENT_FILTERS)
         self._environment.globals.update(
             asset=assets.url,
             open_asset=assets.login_url_of,

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from relay.dashboard.deliveries.attempts import DeliveryLine
-from relay.dashboard.events.context import NavLink
-from relay.dashboard.formatting import Avatar, DisplayTime
+from relay.dashboard.delivery_rows import DeliveryLine
+from relay.dashboard.filters import Avatar, DisplayTime
 from relay.dashboard.layout import PageLayout
+from relay.dashboard.widgets import NavLink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.deliveries.attempts import DeliveryLine, build_delivery_line, count_delivery_views
 from relay.dashboard.deliveries.context import DeliveriesPage, DeliveryRow
+from relay.dashboard.delivery_rows import DeliveryLine, build_delivery_line, count_delivery_views
 from relay.dashboard.event_rows import format_event_title, get_shield_kind, list_event_tags
-from relay.dashboard.events import list_view
-from relay.dashboard.events.context import NavLink
-from relay.dashboard.formatting import event_avatar, format_count, format_moment
-from relay.dashboard.forms import read_fields, redirect, toast_header
+from relay.dashboard.filters import event_avatar, format_count, format_moment
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.responses import read_fields, redirect, toast_header
+from relay.dashboard.urls import build_deliveries_url, encode_query
+from relay.dashboard.widgets import NavLink
 from relay.errors import NotFoundError
 from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
@@ -100,7 +100,7 @@ async def retry_failed(request: web.Request) -> web.Response:
         int(batch) if batch.isascii() and batch.isdigit() and len(batch) <= 18 else None,
     )
     if get_target_id(request) is None:
-        return redirect(list_view.build_deliveries_url("", target=form.get("target"), batch=batch))
+        return redirect(build_deliveries_url("", target=form.get("target"), batch=batch))
     said = f"Trying {format_count(count, 'delivery', 'deliveries')} again"
     return web.Response(status=204, headers=toast_header(said))
 
@@ -123,7 +123,7 @@ def _parse_filters(request: web.Request) -> DeliveryFilters:
 
 
 def _list_path(filters: DeliveryFilters, *, state: str | None = None, **more: object) -> str:
-    return list_view.build_deliveries_url(filters.state if state is None else state, **filters.scope, **more)
+    return build_deliveries_url(filters.state if state is None else state, **filters.scope, **more)
 
 
 def _build_view_links(filters: DeliveryFilters, counts: Mapping[str, int]) -> tuple[NavLink, ...]:
@@ -147,7 +147,7 @@ def _build_filter_links(filters: DeliveryFilters) -> tuple[NavLink, ...]:
         NavLink(
             name=words[name],
             key=f"/replays/{filters.batch}" if name == "batch" else "",
-            href=list_view.build_deliveries_url(
+            href=build_deliveries_url(
                 filters.state, **{key: value for key, value in filters.scope.items() if key != name}
             ),
         )
@@ -158,14 +158,12 @@ def _build_filter_links(filters: DeliveryFilters) -> tuple[NavLink, ...]:
 def _build_target_links(here: HandlerContext, filters: DeliveryFilters) -> tuple[NavLink, ...]:
     scope = {name: value for name, value in filters.scope.items() if name != "target"}
     every = [
-        NavLink(
-            name="Every target", href=list_view.build_deliveries_url(filters.state, **scope), current=not filters.target
-        )
+        NavLink(name="Every target", href=build_deliveries_url(filters.state, **scope), current=not filters.target)
     ]
     every += [
         NavLink(
             name=escape_unprintable(name, 80),
-            href=list_view.build_deliveries_url(filters.state, **scope, target=name),
+            href=build_deliveries_url(filters.state, **scope, target=name),
             current=name == filters.target,
         )
         for name in here.setup.targets
@@ -177,7 +175,7 @@ def _stream_query(filters: DeliveryFilters, found: tuple[Delivery, ...], before:
     # Only a page that begins with the newest can say that there are newer ones.
     newest = not filters.scope and filters.state in ("", "pending") and before is None
     asked = {"of": "deliveries", "state": filters.state}
-    return list_view.encode_query(asked | ({"top": str(found[0].id if found else 0)} if newest else {}))
+    return encode_query(asked | ({"top": str(found[0].id if found else 0)} if newest else {}))
 
 
 async def _build_rows(
@@ -199,7 +197,7 @@ async def _build_row(
     opened, before = shown
     attempts = await here.store.deliveries.attempts(one.id) if opened else ()
     keep = {"state": filters.state, **filters.scope, "before": before}
-    query = list_view.encode_query({name: str(value) for name, value in keep.items() if value})
+    query = encode_query({name: str(value) for name, value in keep.items() if value})
     is_replay = one.reason is DeliveryReason.REPLAY
     place = "/deliveries" if opened else f"/deliveries/{one.id}"
     return DeliveryRow(

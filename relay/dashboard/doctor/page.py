@@ -6,7 +6,7 @@ from typing import ClassVar
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.formatting import format_count
+from relay.dashboard.filters import format_count
 from relay.dashboard.layout import PageLayout
 from relay.dashboard.render import RENDERER, html_response
 from relay.http.context import get_context

@@ -5,15 +5,15 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard import forms, page_data
+from relay.dashboard import page_data, responses
 from relay.dashboard.deliveries import page as deliveries_page
-from relay.dashboard.events import list_view
 from relay.dashboard.events import page as events_page
-from relay.dashboard.formatting import format_count
-from relay.dashboard.forms import format_error, read_fields, redirect, toast_header
+from relay.dashboard.filters import format_count
 from relay.dashboard.layout import ConfirmDialog
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.dashboard.responses import format_error, read_fields, redirect, toast_header
 from relay.dashboard.sources import page as sources_page
+from relay.dashboard.urls import build_query_suffix, encode_query
 from relay.errors import RelayError, UsageError
 from relay.http.context import get_context
 from relay.http.params import parse_id
@@ -43,7 +43,7 @@ async def delete_event(request: web.Request) -> web.Response:
     id_ = parse_id(request)
     await here.store.events.delete(id_)
     here.bus.publish(EventChanged(id_))
-    suffix = list_view.build_query_suffix(page_data.parse_list_query(request).text)
+    suffix = build_query_suffix(page_data.parse_list_query(request).text)
     if get_target_id(request) is None:
         return redirect(f"/events{suffix}")
     gone = request.app[RENDERER].part("parts/gone.html", gone=f"Event {id_} was deleted.", suffix=suffix)
@@ -88,7 +88,7 @@ async def _render_annotated(
     await here.store.events.annotate(id_, pinned=pinned, note=note)
     here.bus.publish(EventChanged(id_))
     if get_target_id(request) is None:
-        return redirect(f"/events/{id_}{list_view.build_query_suffix(page_data.parse_list_query(request).text)}")
+        return redirect(f"/events/{id_}{build_query_suffix(page_data.parse_list_query(request).text)}")
     event = await here.store.events.get(id_)
     return html_response(request.app[RENDERER].page(await events_page.build_detail(request, event, "payload")))
 
@@ -135,7 +135,7 @@ def _read_search(fields: MultiMapping[Any], name: str = "q") -> str:
 
 
 def _list_path(fields: MultiMapping[Any]) -> str:
-    return f"/events{list_view.build_query_suffix(_read_search(fields))}"
+    return f"/events{build_query_suffix(_read_search(fields))}"
 
 
 async def pin_selected(request: web.Request) -> web.Response:
@@ -152,7 +152,7 @@ async def pin_selected(request: web.Request) -> web.Response:
 
 async def export_selected(request: web.Request) -> web.Response:
     """GET /events/export: on to the file that holds what was selected."""
-    return redirect(f"/api/export?{list_view.encode_query({'q': build_selection_query(request.query), 'as': 'jsonl'})}")
+    return redirect(f"/api/export?{encode_query({'q': build_selection_query(request.query), 'as': 'jsonl'})}")
 
 
 async def confirm_delete(request: web.Request) -> web.Response:
@@ -171,7 +171,7 @@ async def confirm_delete(request: web.Request) -> web.Response:
         back=_list_path(request.query),
         back_name="Events",
     )
-    return await forms.render_dialog(request, ask, "Delete events")
+    return await responses.render_dialog_form(request, ask, "Delete events")
 
 
 async def delete_selected(request: web.Request) -> web.Response:
@@ -184,7 +184,7 @@ async def delete_selected(request: web.Request) -> web.Response:
     found = await _find_matching(here, build_selection_query(fields), int(upto) + 1)
     await here.store.events.delete_all(found)
     _publish_changes(here, found)
-    return redirect(f"/events{list_view.build_query_suffix(_read_search(fields, 'shown'))}")
+    return redirect(f"/events{build_query_suffix(_read_search(fields, 'shown'))}")
 
 
 def _describe_selection(text: str) -> str:

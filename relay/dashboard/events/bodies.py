@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from aiohttp import web
 
 from relay.dashboard.body_text import is_binary
-from relay.dashboard.formatting import format_count
+from relay.dashboard.filters import format_count
 from relay.model.event import CapturedEvent
 from relay.model.payload import Payload
 

@@ -8,15 +8,17 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from relay.dashboard import forms, page_data
+from relay.dashboard import page_data, responses
 from relay.dashboard.body_text import highlight_differences
-from relay.dashboard.deliveries.attempts import HIDDEN_VALUE
+from relay.dashboard.delivery_rows import HIDDEN_VALUE
 from relay.dashboard.event_rows import EventListRow, build_delivery_chip, build_event_row, select_latest_deliveries
-from relay.dashboard.events import actions, list_view, page
-from relay.dashboard.events.context import CompareForm, CompareGroup, ComparePage, ComparePair, NavLink
-from relay.dashboard.formatting import event_avatar, format_count, format_duration, format_status
-from relay.dashboard.forms import redirect
+from relay.dashboard.events import actions, page
+from relay.dashboard.events.context import CompareForm, CompareGroup, ComparePage, ComparePair
+from relay.dashboard.filters import event_avatar, format_count, format_duration, format_status
 from relay.dashboard.render import RENDERER, html_response
+from relay.dashboard.responses import redirect
+from relay.dashboard.urls import build_query_suffix
+from relay.dashboard.widgets import NavLink
 from relay.errors import UsageError
 from relay.http.context import get_context
 from relay.http.params import parse_number
@@ -80,14 +82,14 @@ async def _render_choice(request: web.Request, id_: int) -> web.Response:
     others = [other for other in found.rows if other.id != id_][:_MAX_CHOICES]
     form = CompareForm(
         event=page.build_event_head(event),
-        back=f"/events/{id_}{list_view.build_query_suffix(page_data.parse_list_query(request).text)}",
+        back=f"/events/{id_}{build_query_suffix(page_data.parse_list_query(request).text)}",
         back_name=f"Event {id_}",
         rows=tuple(
             (_comparison_path(min(id_, shown.id), max(id_, shown.id)), shown)
             for shown in await page_data.load_rows(here, others)
         ),
     )
-    return await forms.render_dialog(request, form, f"Compare event {id_}")
+    return await responses.render_dialog_form(request, form, f"Compare event {id_}")
 
 
 def _build_similar_query(event: EventRow) -> Query:

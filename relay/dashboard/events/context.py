@@ -4,26 +4,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from relay.dashboard.body_text import BodyWindow, TextPiece
-from relay.dashboard.deliveries.attempts import DeliveryLine
-from relay.dashboard.event_rows import EventListRow, StatusChip
+from relay.dashboard.delivery_rows import DeliveryLine
+from relay.dashboard.event_rows import EventListRow
 from relay.dashboard.events.body_tree import TreeNode
 from relay.dashboard.events.detail import PipelineBar, RequestDetails
 from relay.dashboard.events.list_view import EventList, ListFooter, SavedView, SearchBox
 from relay.dashboard.events.verification import VerificationPanel
-from relay.dashboard.formatting import Avatar, DisplayTime
+from relay.dashboard.filters import Avatar
 from relay.dashboard.layout import PageLayout
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NavLink:
-    """A link among others; `key` is what a script calls it, `sign` ok, err or warn."""
-
-    name: str
-    href: str
-    current: bool = False
-    key: str = ""
-    count: str = ""
-    sign: str = ""
+from relay.dashboard.widgets import EventHeader, MessageLine, NavLink
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,21 +84,6 @@ class RoutingTab:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageLine:
-    """One outgoing message as lists show it; `when` is the time of day, or the day where that is another."""
-
-    id: int
-    channel: str
-    subject: str
-    to: str
-    chip: StatusChip
-    detail: str
-    time: DisplayTime
-    when: str
-    event_id: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveriesTab:
     """What was sent for the event."""
 
@@ -119,21 +93,6 @@ class DeliveriesTab:
 
 
 EventTab = PayloadTab | HeadersTab | VerificationTab | RoutingTab | DeliveriesTab
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventHeader:
-    """The title of an event; `sent` is when its provider sent one that was recovered afterwards."""
-
-    id: int
-    type: str
-    mark: Avatar
-    time: DisplayTime
-    size: str
-    pinned: bool
-    note: str
-    sent: DisplayTime | None = None
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from urllib.parse import parse_qsl
 
 from relay.dashboard.event_rows import build_delivery_chip, select_latest_deliveries
-from relay.dashboard.formatting import Avatar, format_count, format_due, format_moment, format_status
+from relay.dashboard.filters import Avatar, format_count, format_due, format_moment, format_status
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive

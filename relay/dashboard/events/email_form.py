@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from relay.actions.mail.compose import Mail
-from relay.dashboard.events import list_view
-from relay.dashboard.forms import format_error
 from relay.dashboard.replay.edits import MailPreview
+from relay.dashboard.responses import format_error
+from relay.dashboard.urls import encode_query
 from relay.errors import RelayError, SentAlreadyError
 from relay.model.event import CapturedEvent
 from relay.model.text import escape_unprintable, format_size
@@ -43,7 +43,7 @@ async def build_preview(here: HandlerContext, event: CapturedEvent, form: Mappin
     return MailPreview(
         headers=tuple(_format_mail_headers(mail)),
         text=mail.text[:_MAX_TEXT],
-        frame=f"/events/{event.id}/email/preview?{list_view.encode_query(fields)}",
+        frame=f"/events/{event.id}/email/preview?{encode_query(fields)}",
         **await _find_objections(here, event, form),
     )
 

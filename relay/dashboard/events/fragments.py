@@ -10,6 +10,7 @@ from relay.dashboard.events import page as events_page
 from relay.dashboard.events.bodies import BODY_CACHE
 from relay.dashboard.events.context import PayloadTab
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.dashboard.urls import build_query_suffix, escape_html
 from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.text import decode_header_text, is_sensitive
@@ -34,7 +35,7 @@ async def _render_older_rows(request: web.Request) -> web.Response:
     made, times = await page_data.load_rows(here, page.rows), [event.received_at for event in page.rows]
     listed = list_view.EventList(
         query=query.text,
-        suffix=list_view.build_query_suffix(query.text),
+        suffix=build_query_suffix(query.text),
         rows=list_view.build_list_lines(made, times, here.clock.now(), after=last),
         full=list_view.build_full_footer(query.text, 0),
     )
@@ -58,14 +59,13 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     made = await page_data.load_rows(here, page.rows)
     listed = list_view.EventList(
         query=query.text,
-        suffix=list_view.build_query_suffix(query.text),
+        suffix=build_query_suffix(query.text),
         rows=tuple(list_view.EventListLine(row=row) for row in made),
         full=list_view.build_full_footer(query.text, 0),
     )
     reply = make_partial("#rows", "afterbegin", renderer.part("parts/rows.html", list=listed))
     return html_response(
-        reply
-        + make_partial("#count", "textContent", list_view.escape_html(await page_data.build_count_line(here, query)))
+        reply + make_partial("#count", "textContent", escape_html(await page_data.build_count_line(here, query)))
     )
 
 
@@ -78,7 +78,7 @@ async def show_head(request: web.Request) -> web.Response:
     reply = make_partial("#hops", "outerHTML", renderer.part("parts/hops.html", hops=shown.hops))
     reply += make_partial("#marks", "innerHTML", renderer.part("parts/marks.html", event=shown.event))
     sent = next((link.count for link in shown.tabs if link.key == "deliveries"), "")
-    reply += make_partial("#tab-deliveries", "textContent", list_view.escape_html(sent))
+    reply += make_partial("#tab-deliveries", "textContent", escape_html(sent))
     if name == "deliveries":
         reply += make_partial("#tab", "innerHTML", renderer.part(shown.tab.template, tab=shown.tab))
     return html_response(reply)

@@ -1,15 +1,13 @@
 """The event list around its rows: days, count, search with its tokens, saved views, and the foot that pages on."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from urllib.parse import quote, urlencode
 
-from markupsafe import escape
-
 from relay.dashboard.event_rows import EventListRow
-from relay.dashboard.formatting import DayHeading, format_count, format_day, format_moment
+from relay.dashboard.filters import DayHeading, format_count, format_day, format_moment
+from relay.dashboard.urls import build_events_url
 from relay.model.search import KEYS, Query
 from relay.model.text import escape_unprintable
 
@@ -97,37 +95,6 @@ class SavedView:
     current: bool
 
 
-def escape_html(text: str) -> str:
-    """Return plain text as HTML."""
-    return str(escape(text))
-
-
-def encode_query(fields: Mapping[str, str]) -> str:
-    """Return fields as the query of an address."""
-    return urlencode(fields, quote_via=quote)
-
-
-def quote_path_part(text: str) -> str:
-    """Return text as one part of a path."""
-    return quote(text, safe="")
-
-
-def dump_ascii_json(value: object) -> str:
-    """Return a value as JSON in ASCII, fit for a header."""
-    return json.dumps(value)
-
-
-def build_query_suffix(query: str) -> str:
-    """Return what a link carries on so that the list keeps its filter: `?q=…`, or nothing."""
-    return f"?{urlencode({'q': query}, quote_via=quote)}" if query else ""
-
-
-def build_events_url(query: str, **more: object) -> str:
-    """Return the address of the list for a search."""
-    fields = {"q": query, **more} if query else more
-    return f"/events?{urlencode(fields, quote_via=quote)}" if fields else "/events"
-
-
 def build_list_lines(
     rows: Sequence[EventListRow],
     times: Sequence[datetime],
@@ -182,12 +149,6 @@ def build_footer(
         fields["last"] = int(after.timestamp())
     words = "Older events load as you scroll" if searched_to is None else "Keep searching"
     return ListFooter(words=words, href=older, next=f"/events/rows?{urlencode(fields, quote_via=quote)}")
-
-
-def build_deliveries_url(state: str, **more: object) -> str:
-    """Return the address of the deliveries in a state, "" for all."""
-    fields = {name: value for name, value in {"state": state, **more}.items() if value}
-    return f"/deliveries?{urlencode(fields, quote_via=quote)}" if fields else "/deliveries"
 
 
 def build_full_footer(query: str, next_before: int) -> ListFooter:

@@ -11,10 +11,12 @@ from aiohttp import web
 from relay.dashboard import page_data
 from relay.dashboard.event_rows import format_event_title, list_event_tags
 from relay.dashboard.events import list_view, tabs
-from relay.dashboard.events.context import EventDetail, EventHeader, EventsPage, OnboardingPage, ProviderChoice
+from relay.dashboard.events.context import EventDetail, EventsPage, OnboardingPage, ProviderChoice
 from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.formatting import event_avatar, format_moment, make_avatar
+from relay.dashboard.filters import event_avatar, format_moment, make_avatar
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.dashboard.urls import build_query_suffix
+from relay.dashboard.widgets import EventHeader
 from relay.errors import NotFoundError
 from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
@@ -56,7 +58,7 @@ async def render_event(request: web.Request, name: str) -> web.Response:
         if target in ("detail", "tab"):
             sentence = await explain_missing_event(get_context(request), parse_id(request))
             gone_html = request.app[RENDERER].part(
-                "parts/gone.html", gone=sentence, suffix=list_view.build_query_suffix(query.text)
+                "parts/gone.html", gone=sentence, suffix=build_query_suffix(query.text)
             )
             return html_response(gone_html, 404)
         return await _render_page(request, query, None, name, missing=parse_id(request))
@@ -82,7 +84,7 @@ async def build_detail(request: web.Request, event: CapturedEvent, name: str) ->
         ),
         tabs=tabs.build_tab_links(request, event, name, len(sent)),
         tab=await tabs.build_tab(request, event, name),
-        suffix=list_view.build_query_suffix(page_data.parse_list_query(request).text),
+        suffix=build_query_suffix(page_data.parse_list_query(request).text),
         target=next(iter(here.setup.targets), ""),
     )
 
@@ -149,9 +151,7 @@ async def _render_list(request: web.Request) -> web.Response:
     reply += make_partial("#views", "outerHTML", renderer.part("parts/views.html", views=views))
     # A search is one step back in the history, however many letters it took to type.
     history = "HX-Replace-Url" if boxed and was else "HX-Push-Url"
-    return html_response(
-        reply, headers={history: f"{path if shown else '/events'}{list_view.build_query_suffix(query.text)}"}
-    )
+    return html_response(reply, headers={history: f"{path if shown else '/events'}{build_query_suffix(query.text)}"})
 
 
 def _redirect_to_time(request: web.Request) -> web.Response:

@@ -6,14 +6,13 @@ from dataclasses import replace
 from aiohttp import web
 
 from relay.dashboard import body_text, page_data
-from relay.dashboard.deliveries.attempts import build_delivery_line
+from relay.dashboard.delivery_rows import build_delivery_line
 from relay.dashboard.events import body_tree
 from relay.dashboard.events.bodies import BODY_CACHE, ParsedBody
 from relay.dashboard.events.context import (
     DeliveriesTab,
     EventTab,
     HeadersTab,
-    NavLink,
     PayloadSearch,
     PayloadTab,
     RouteLine,
@@ -21,9 +20,10 @@ from relay.dashboard.events.context import (
     VerificationTab,
 )
 from relay.dashboard.events.detail import build_request_details
-from relay.dashboard.events.list_view import build_query_suffix
 from relay.dashboard.events.verification import build_verification_panel
-from relay.dashboard.formatting import event_avatar, format_count
+from relay.dashboard.filters import event_avatar, format_count
+from relay.dashboard.urls import build_query_suffix
+from relay.dashboard.widgets import NavLink, build_message_line
 from relay.http.context import get_context
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.json_paths import format_dotted_path
@@ -238,4 +238,4 @@ async def _build_deliveries_tab(request: web.Request, event: CapturedEvent) -> D
         build_delivery_line(delivery, now, await here.store.deliveries.attempts(delivery.id)) for delivery in newest
     ]
     messages = await here.store.messages.page(MessageFilter(event=event.id))
-    return DeliveriesTab(lines=tuple(lines), messages=tuple(page_data.build_message_line(one, now) for one in messages))
+    return DeliveriesTab(lines=tuple(lines), messages=tuple(build_message_line(one, now) for one in messages))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.dashboard.formatting import format_count
+from relay.dashboard.filters import format_count
 from relay.model import admission
 from relay.model.admission import Problem
 from relay.model.event import CapturedEvent, Check, EventOutcome, Source, Verdict, VerifyMode

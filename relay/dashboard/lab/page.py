@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.deliveries.attempts import format_target_address
-from relay.dashboard.forms import format_error, read_fields, read_values, redirect
+from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.lab import report as view
 from relay.dashboard.lab.report import LabForm, LabPage, LabRunPage
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.replay.edits import FormOption
+from relay.dashboard.responses import format_error, read_fields, read_values, redirect
+from relay.dashboard.widgets import FormOption
 from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import RelayError, UsageError
 from relay.http.context import get_context

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from relay.dashboard.event_rows import StatusChip
-from relay.dashboard.formatting import DisplayTime, format_count, format_duration, format_moment
+from relay.dashboard.filters import DisplayTime, format_count, format_duration, format_moment
 from relay.dashboard.layout import PageLayout
-from relay.dashboard.replay.edits import FormOption
+from relay.dashboard.widgets import FormOption
 from relay.model.lab import (
     ENDED_STATES,
     LabFinding,

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from relay.dashboard import layout, page_data
-from relay.dashboard.deliveries import attempts
-from relay.dashboard.deliveries.attempts import build_delivery_line
-from relay.dashboard.events import list_view
-from relay.dashboard.formatting import format_count
+from relay.dashboard import delivery_rows, layout, page_data
+from relay.dashboard.delivery_rows import build_delivery_line
+from relay.dashboard.filters import format_count
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, make_partial
+from relay.dashboard.urls import build_query_suffix, escape_html
 from relay.http.context import get_context
 from relay.model.event import EventOutcome, EventRow
 from relay.model.search import EVERYTHING, Query, parse_query
@@ -127,7 +126,7 @@ class SseRenderer:
             return make_frame(self._renderer.part("parts/counts.html", counts=nav, views=()))
         views = page_data.build_saved_views(self.text, await self.here.store.events.counts())
         text = self._renderer.part("parts/counts.html", counts=nav, views=views)
-        line = list_view.escape_html(await page_data.build_count_line(self.here, self._query()))
+        line = escape_html(await page_data.build_count_line(self.here, self._query()))
         return make_frame(text + make_partial("#count", "textContent", line))
 
     def status(self) -> bytes:
@@ -157,7 +156,7 @@ class SseRenderer:
         drawn = [build_delivery_line(one, now, held=one.target in down) for one in found]
         # A million take 0.1 s to count, too long to do it four times a second.
         few = await self.here.store.deliveries.newest() <= LIVE_COUNT_LIMIT
-        counts = attempts.count_delivery_views(await self.here.store.deliveries.counts(lab=False)) if few else {}
+        counts = delivery_rows.count_delivery_views(await self.here.store.deliveries.counts(lab=False)) if few else {}
         return make_frame(self._renderer.part("parts/lines.html", lines=drawn, counts=counts))
 
     def fresh(self, count: int, href: str) -> bytes:
@@ -168,7 +167,7 @@ class SseRenderer:
         return make_frame(make_partial("#fresh", "innerHTML", shown)) if count else b""
 
     async def _render_once(self, found: tuple[EventRow, ...], newest: int) -> bytes:
-        suffix = list_view.build_query_suffix(self.text or "")
+        suffix = build_query_suffix(self.text or "")
         rows = await page_data.load_rows(self.here, found)
         text = "".join(self._renderer.render_macro("row", row, suffix) for row in rows)
         return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)

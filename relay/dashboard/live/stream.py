@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.events import list_view
 from relay.dashboard.live.renderer import FRAME_CACHE, MAX_ROWS, SseRenderer, make_data_frame
+from relay.dashboard.urls import build_deliveries_url
 from relay.http.responses import error_response
 from relay.model.signals import (
     DeliveryChanged,
@@ -112,7 +112,7 @@ class StreamViewer:
         self._lined = request.query.get("of") == "deliveries"
         top = page_data.parse_whole_number(request, "top")
         self._top = _NO_EVENT if top is None else top
-        self._newest = list_view.build_deliveries_url(request.query.get("state", ""))
+        self._newest = build_deliveries_url(request.query.get("state", ""))
         self._fresh: set[int] = set()
         self._sent: dict[str, float] = {}
         self._lost = 0

@@ -6,11 +6,10 @@ from datetime import date, timedelta
 from typing import ClassVar
 
 from relay.dashboard.event_rows import StatusChip
-from relay.dashboard.events.context import MessageLine, NavLink
-from relay.dashboard.formatting import Avatar, DisplayTime, format_count, format_moment
+from relay.dashboard.filters import Avatar, DisplayTime, format_count, format_moment
 from relay.dashboard.layout import PageLayout
+from relay.dashboard.widgets import BAD_STATUSES, MessageLine, NavLink, format_message_status
 from relay.model.message import (
-    LOST,
     DayCounts,
     HistoryEntry,
     Message,
@@ -22,8 +21,6 @@ from relay.model.message import (
 from relay.model.text import escape_unprintable
 from relay.providers.message_status import CodeMeaning, explain_code
 
-_QUEUED_STATUSES = (MessageStatus.QUEUED, MessageStatus.DELAYED)
-_BAD_STATUSES = (*LOST, MessageStatus.COMPLAINED)
 _STATUS_ICONS = {
     MessageStatus.OUTBOX: "inbox",
     MessageStatus.QUEUED: "clock",
@@ -99,23 +96,6 @@ class RatesView:
     rows: tuple[DayRatesRow, ...]
 
 
-def format_message_status(status: MessageStatus) -> str:
-    """Return a status as people read it."""
-    return "In the outbox" if status is MessageStatus.OUTBOX else status.value.capitalize()
-
-
-def build_message_chip(message: Message) -> StatusChip:
-    """Return where a message stands; red for what needs a person, a dot for what arrived."""
-    status = message.status
-    kind = "done" if status.arrived else "queued" if status in _QUEUED_STATUSES else "dim"
-    known = explain_code(message.provider, message.code)
-    return StatusChip(
-        kind="no" if status in _BAD_STATUSES else kind,
-        text=format_message_status(status),
-        title=known.words if known else escape_unprintable(message.code, 80),
-    )
-
-
 def build_history_steps(message: Message, history: Iterable[HistoryEntry]) -> tuple[HistoryStep, ...]:
     """Return a history in the order in which it happened, which need not be the order in which it was told."""
     ordered = sorted(history, key=lambda entry: (entry.at or entry.received_at, entry.status.rank))
@@ -126,7 +106,7 @@ def _build_history_step(message: Message, entry: HistoryEntry) -> HistoryStep:
     good = entry.status.arrived and entry.status is not MessageStatus.COMPLAINED
     when, told = format_moment(entry.at or entry.received_at), format_moment(entry.received_at)
     return HistoryStep(
-        kind="err" if entry.status in _BAD_STATUSES else "ok" if good else "skip-step",
+        kind="err" if entry.status in BAD_STATUSES else "ok" if good else "skip-step",
         icon=_STATUS_ICONS.get(entry.status, "circle-x"),
         title=format_message_status(entry.status),
         time=when,

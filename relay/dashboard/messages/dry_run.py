@@ -6,12 +6,12 @@ from aiohttp import web
 
 from relay.dashboard import page_data
 from relay.dashboard.event_rows import StatusChip, format_event_title
-from relay.dashboard.events import list_view
-from relay.dashboard.events.context import NavLink
-from relay.dashboard.formatting import event_avatar, format_count, format_moment
-from relay.dashboard.forms import format_error
+from relay.dashboard.filters import event_avatar, format_count, format_moment
 from relay.dashboard.messages.context import DryRunLine, DryRunPage
 from relay.dashboard.render import RENDERER, html_response
+from relay.dashboard.responses import format_error
+from relay.dashboard.urls import encode_query
+from relay.dashboard.widgets import NavLink
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
 from relay.http import params
@@ -67,9 +67,9 @@ def _build_template_links(names: Mapping[str, str], query: str, template: str, t
     routed = template == ""
     name = f"By route to {escape_unprintable(target, 40)}" if target else "By route"
     kept = {"q": query, "target": target} if target else {"q": query}
-    yield NavLink(name=name, href=f"/emails/dry-run?{list_view.encode_query(kept)}", current=routed)
+    yield NavLink(name=name, href=f"/emails/dry-run?{encode_query(kept)}", current=routed)
     for one in names:
-        href = f"/emails/{one}/dry-run?{list_view.encode_query({'q': query})}"
+        href = f"/emails/{one}/dry-run?{encode_query({'q': query})}"
         yield NavLink(name=escape_unprintable(one, 40), href=href, current=one == template)
 
 
@@ -87,7 +87,7 @@ def _format_summary(found: Rehearsal) -> str:
 
 
 def _build_line(mail: RehearsedMail) -> DryRunLine:
-    fields = list_view.encode_query({"template": mail.template})
+    fields = encode_query({"template": mail.template})
     return DryRunLine(
         mark=event_avatar(mail.event),
         type=format_event_title(mail.event),
@@ -112,4 +112,4 @@ def _older_path(wanted: DryRunRequest, found: Rehearsal) -> str:
         "target": wanted.target or "",
         "before": str(found.next_before),
     }
-    return f"/emails/dry-run?{list_view.encode_query({name: value for name, value in fields.items() if value})}"
+    return f"/emails/dry-run?{encode_query({name: value for name, value in fields.items() if value})}"

@@ -10,11 +10,11 @@ from aiohttp import web
 from relay.actions.mail.addresses import is_permitted
 from relay.api.messages import DEFAULT_DAYS, find_first_day, load_day_counts, parse_message_filter
 from relay.dashboard import page_data
-from relay.dashboard.events import list_view
-from relay.dashboard.events.context import MessageLine, NavLink
-from relay.dashboard.formatting import find_provider, format_count
+from relay.dashboard.filters import find_provider, format_count
 from relay.dashboard.messages.context import MessageDetail, MessagesPage, RatesView, build_history_steps, build_rates
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
+from relay.dashboard.urls import escape_html
+from relay.dashboard.widgets import MessageLine, NavLink, build_message_line
 from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
 from relay.model.message import LOST, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
@@ -85,7 +85,7 @@ async def show_message_updates(request: web.Request) -> web.Response:
         drawn = await _load_rates(here)
         pieces += [
             ("#mplot", "innerMorph", renderer.part("parts/message_plot.html", rates=drawn)),
-            ("#munmatched", "textContent", list_view.escape_html(await _count_unmatched(here))),
+            ("#munmatched", "textContent", escape_html(await _count_unmatched(here))),
             ("#mnumbers", "innerHTML", renderer.part("parts/message_numbers.html", rates=drawn)),
         ]
     return html_response("".join(make_partial(*piece) for piece in pieces))
@@ -100,9 +100,7 @@ async def preview_message(request: web.Request) -> web.Response:
         return sandboxed_response("")
     text = part.get_payload(decode=True)
     shown = decode_text(text) if isinstance(text, bytes) else ""
-    return sandboxed_response(
-        shown if part.get_content_type() == "text/html" else f"<pre>{list_view.escape_html(shown)}</pre>"
-    )
+    return sandboxed_response(shown if part.get_content_type() == "text/html" else f"<pre>{escape_html(shown)}</pre>")
 
 
 async def _build_detail(here: HandlerContext, message: Message) -> MessageDetail:
@@ -115,7 +113,7 @@ async def _build_detail(here: HandlerContext, message: Message) -> MessageDetail
         ("Embedded id", escape_unprintable(message.embedded_id, 200)),
     )
     return MessageDetail(
-        line=page_data.build_message_line(message, here.clock.now()),
+        line=build_message_line(message, here.clock.now()),
         facts=tuple((name, value) for name, value in facts if value),
         steps=told[-_MAX_STEPS:],
         hidden=max(0, len(told) - _MAX_STEPS),
@@ -147,7 +145,7 @@ def _find_refusing_rule(here: HandlerContext, message: Message) -> str:
 
 def _build_lines(here: HandlerContext, found: Iterable[Message]) -> tuple[MessageLine, ...]:
     now = here.clock.now()
-    return tuple(page_data.build_message_line(message, now) for message in found)
+    return tuple(build_message_line(message, now) for message in found)
 
 
 async def _load_rates(here: HandlerContext) -> RatesView:

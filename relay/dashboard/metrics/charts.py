@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from relay.dashboard.events.context import NavLink
-from relay.dashboard.formatting import Avatar, DisplayTime
+from relay.dashboard.filters import Avatar, DisplayTime
 from relay.dashboard.layout import PageLayout
+from relay.dashboard.widgets import NavLink
 
 _BAR_GAP = 0.28  # of a bar's room
 _ROUND_STEPS = (1, 2, 2.5, 4, 5, 8, 10)

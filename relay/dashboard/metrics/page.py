@@ -7,16 +7,8 @@ from aiohttp import web
 
 from relay.api.stats import load_queues, load_stats, parse_window
 from relay.dashboard import page_data
-from relay.dashboard.deliveries.attempts import format_target_address
-from relay.dashboard.events.context import NavLink
-from relay.dashboard.formatting import (
-    TIME_ZONE,
-    event_avatar,
-    format_count,
-    format_duration,
-    format_moment,
-    named_avatar,
-)
+from relay.dashboard.delivery_rows import format_target_address
+from relay.dashboard.filters import TIME_ZONE, event_avatar, format_count, format_duration, format_moment, named_avatar
 from relay.dashboard.metrics import charts
 from relay.dashboard.metrics.charts import (
     MetricFigure,
@@ -28,6 +20,7 @@ from relay.dashboard.metrics.charts import (
     TargetMetrics,
 )
 from relay.dashboard.render import RENDERER, html_response
+from relay.dashboard.widgets import NavLink
 from relay.http.context import get_context
 from relay.model.admission import describe_reason
 from relay.model.delivery import Delivery, DeliveryState

@@ -6,10 +6,10 @@ from datetime import tzinfo
 from typing import ClassVar
 
 from relay.dashboard.event_rows import StatusChip
-from relay.dashboard.events.list_view import build_events_url
-from relay.dashboard.formatting import DisplayTime, format_count, format_moment
+from relay.dashboard.filters import DisplayTime, format_count, format_moment
 from relay.dashboard.layout import PageLayout
-from relay.dashboard.replay.edits import FormOption
+from relay.dashboard.urls import build_events_url
+from relay.dashboard.widgets import FormOption
 from relay.model.batch import INCLUDABLE_OUTCOMES, Batch, BatchCounts, BatchPlan, BatchState, NewBatch
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome

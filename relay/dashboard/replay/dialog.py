@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.deliveries.attempts import build_delivery_line, format_target_address
+from relay.dashboard.delivery_rows import build_delivery_line, format_target_address
 from relay.dashboard.events import email_form as events_email_form
-from relay.dashboard.events import list_view
 from relay.dashboard.events import page as events_page
-from relay.dashboard.forms import format_error, read_fields, read_values, redirect, toast_header
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
 from relay.dashboard.replay.edits import (
     DeliveryOutcomeView,
     EmailForm,
     EventDialogPage,
-    FormOption,
     ReplayChanges,
     ReplayEdits,
     ReplayForm,
@@ -26,6 +23,9 @@ from relay.dashboard.replay.edits import (
     parse_replay_form,
     prefill_from_delivery,
 )
+from relay.dashboard.responses import format_error, read_fields, read_values, redirect, toast_header
+from relay.dashboard.urls import build_query_suffix, escape_html
+from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError
 from relay.http.context import get_context
 from relay.http.params import parse_id, parse_number
@@ -134,7 +134,7 @@ async def preview_email(request: web.Request) -> web.Response:
     here = get_context(request)
     to = events_email_form.split_addresses(request.query.get("to", ""))
     shown = await here.verbs.preview_email(parse_id(request), request.query.get("template", ""), to)
-    return sandboxed_response(shown.html or f"<pre>{list_view.escape_html(shown.text)}</pre>")
+    return sandboxed_response(shown.html or f"<pre>{escape_html(shown.text)}</pre>")
 
 
 def _build_replay_form(
@@ -150,7 +150,7 @@ def _build_replay_form(
     return ReplayForm(
         event=events_page.build_event_head(event),
         action=f"/events/{event.id}/replay",
-        back=f"/events/{event.id}{list_view.build_query_suffix(page_data.parse_list_query(request).text)}",
+        back=f"/events/{event.id}{build_query_suffix(page_data.parse_list_query(request).text)}",
         targets=tuple(
             FormOption(
                 value=name,
@@ -216,7 +216,7 @@ async def _build_email_form(request: web.Request, event: CapturedEvent, form: Ma
     return EmailForm(
         event=events_page.build_event_head(event),
         action=f"/events/{event.id}/email",
-        back=f"/events/{event.id}{list_view.build_query_suffix(page_data.parse_list_query(request).text)}",
+        back=f"/events/{event.id}{build_query_suffix(page_data.parse_list_query(request).text)}",
         templates=tuple(
             FormOption(
                 value=name, name=name, help=escape_unprintable(here.setup.emails[name], 120), chosen=name == template

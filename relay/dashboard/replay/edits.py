@@ -8,10 +8,10 @@ from itertools import islice
 from typing import ClassVar
 
 from relay.dashboard.body_text import is_binary
-from relay.dashboard.deliveries.attempts import HIDDEN_VALUE
+from relay.dashboard.delivery_rows import HIDDEN_VALUE
 from relay.dashboard.event_rows import StatusChip
-from relay.dashboard.events.context import EventHeader
 from relay.dashboard.layout import PageLayout
+from relay.dashboard.widgets import EventHeader, FormOption
 from relay.model.delivery import Delivery, DeliveryChanges, SignMode
 from relay.model.differences import MISSING, compare_json, is_same_value
 from relay.model.event import CapturedEvent, Headers, Verdict
@@ -239,16 +239,6 @@ def _is_utf8(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormOption:
-    """One choice of a form."""
-
-    value: str
-    name: str
-    help: str = ""
-    chosen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

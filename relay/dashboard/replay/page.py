@@ -7,10 +7,9 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard import forms, page_data
-from relay.dashboard.deliveries.attempts import format_target_address
-from relay.dashboard.events import actions, list_view
-from relay.dashboard.forms import format_error, read_fields, redirect
+from relay.dashboard import page_data, responses
+from relay.dashboard.delivery_rows import format_target_address
+from relay.dashboard.events import actions
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.replay import batches
 from relay.dashboard.replay.batches import (
@@ -21,7 +20,9 @@ from relay.dashboard.replay.batches import (
     BatchStartedDialog,
     BulkReplayForm,
 )
-from relay.dashboard.replay.edits import FormOption
+from relay.dashboard.responses import format_error, read_fields, redirect
+from relay.dashboard.urls import build_events_url, escape_html
+from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError, UsageError
 from relay.http.context import get_context
 from relay.http.params import parse_id
@@ -67,7 +68,7 @@ async def start_replay(request: web.Request) -> web.Response:
     dialog = BatchStartedDialog(
         batch=await _load_batch_line(get_context(request), begun.id), back=f"/replays/{begun.id}"
     )
-    return await forms.render_dialog(request, dialog, "Bulk replay")
+    return await responses.render_dialog_form(request, dialog, "Bulk replay")
 
 
 async def show_replay(request: web.Request) -> web.Response:
@@ -108,7 +109,7 @@ def _render_progress(request: web.Request, batch: BatchLine) -> web.Response:
     if batch.progress.over:
         # Only now, so that whoever is about to press Cancel keeps it under the finger.
         whole = renderer.part("parts/batch.html", batch=batch)
-        said = list_view.escape_html(f"Bulk replay {batch.id}: {batch.progress.words}")
+        said = escape_html(f"Bulk replay {batch.id}: {batch.progress.words}")
         reply = make_partial(f"#replay-{batch.id}", "outerHTML", whole) + make_partial("#announce", "textContent", said)
     return html_response(reply)
 
@@ -138,10 +139,10 @@ async def _build_bulk_form(
         rate=str(asked.get("rate", "")),
         stop=bool(asked.get("stop")),
         planned=await _load_plan(request, text, asked),
-        back=list_view.build_events_url("" if text.startswith("id:") else text),
+        back=build_events_url("" if text.startswith("id:") else text),
         errors=errors,
     )
-    return await forms.render_dialog(request, form, "Bulk replay", status=422 if errors else 200)
+    return await responses.render_dialog_form(request, form, "Bulk replay", status=422 if errors else 200)
 
 
 async def _load_plan(request: web.Request, text: str, asked: Mapping[str, Any]) -> BatchPlanView:

@@ -7,10 +7,10 @@ from aiohttp import web
 
 from relay.config.preferences import Preferences, save_preferences
 from relay.dashboard import page_data
-from relay.dashboard.events.list_view import dump_ascii_json
-from relay.dashboard.forms import read_fields, redirect
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.responses import read_fields, redirect
 from relay.dashboard.settings.context import SettingsPage, SettingsTable, SettingsValue
+from relay.dashboard.urls import dump_ascii_json
 from relay.errors import UsageError
 from relay.http.context import get_context
 from relay.model.text import escape_unprintable

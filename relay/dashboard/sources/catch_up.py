@@ -6,8 +6,8 @@ from types import MappingProxyType
 from aiohttp import web
 
 from relay.catchup.base import APIS
-from relay.dashboard.forms import format_error, read_fields, redirect
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.responses import format_error, read_fields, redirect
 from relay.dashboard.sources import context as view
 from relay.errors import NotFoundError, RelayError, UsageError
 from relay.http.context import get_context

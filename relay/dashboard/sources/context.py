@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from relay.catchup.base import Access
 from relay.catchup.recovery import CatchUpProgress, CatchUpState, MissedEvent
-from relay.dashboard.events.list_view import build_events_url, encode_query
-from relay.dashboard.formatting import Avatar, DisplayTime, format_count, format_moment
+from relay.dashboard.filters import Avatar, DisplayTime, format_count, format_moment
 from relay.dashboard.layout import PageLayout
-from relay.dashboard.replay.edits import FormOption
 from relay.dashboard.sources.rules import SecretLine
+from relay.dashboard.urls import build_events_url, encode_query
+from relay.dashboard.widgets import FormOption
 from relay.model.text import escape_unprintable
 
 MAX_EVENTS_LISTED = 10  # events named one by one

@@ -5,12 +5,12 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.formatting import find_provider, format_count, source_avatar
+from relay.dashboard.filters import find_provider, format_count, source_avatar
 from relay.dashboard.render import RENDERER, html_response
-from relay.dashboard.replay.edits import FormOption
 from relay.dashboard.sources import catch_up, rules
 from relay.dashboard.sources.context import SourceLine, SourcesPage, TargetLine, TargetsPage, TriggerPage
 from relay.dashboard.sources.rules import build_secret_lines
+from relay.dashboard.widgets import FormOption
 from relay.errors import NotFoundError
 from relay.http.context import get_context
 from relay.model.delivery import Target

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from urllib.parse import urlencode
 
-from relay.dashboard.formatting import format_count, format_moment
+from relay.dashboard.filters import format_count, format_moment
 from relay.model.admission import EmailField
 from relay.model.event import Source
 from relay.model.json_paths import format_dotted_path

@@ -2,13 +2,13 @@
 
 from aiohttp import web
 
-from relay.dashboard import forms
-from relay.dashboard.events.list_view import encode_query
-from relay.dashboard.formatting import format_count
-from relay.dashboard.forms import read_fields, redirect, toast_header
+from relay.dashboard import responses
+from relay.dashboard.filters import format_count
 from relay.dashboard.layout import ConfirmDialog
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.responses import read_fields, redirect, toast_header
+from relay.dashboard.urls import encode_query
 from relay.errors import UsageError
 from relay.http.context import get_context
 from relay.model.text import escape_unprintable
@@ -52,7 +52,7 @@ async def confirm_drop(request: web.Request) -> web.Response:
         back=back,
         back_name="Deliveries",
     )
-    return await forms.render_dialog(request, ask, "Drop queue", "deliveries")
+    return await responses.render_dialog_form(request, ask, "Drop queue", "deliveries")
 
 
 async def drop_queue(request: web.Request) -> web.Response:

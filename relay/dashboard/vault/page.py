@@ -6,8 +6,8 @@ from urllib.parse import quote
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.forms import format_error, read_fields, redirect
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.responses import format_error, read_fields, redirect
 from relay.dashboard.vault.context import VaultForm, VaultPage, VaultSecretLine
 from relay.errors import RelayError
 from relay.http.context import get_context

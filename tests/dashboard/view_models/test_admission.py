@@ -7,7 +7,7 @@ import pytest
 
 from relay.dashboard.events.detail import build_pipeline_bar
 from relay.dashboard.events.verification import build_verification_panel
-from relay.dashboard.formatting import make_avatar
+from relay.dashboard.filters import make_avatar
 from relay.dashboard.sources import rules
 from relay.model.admission import Admission, Problem, Rate
 from relay.model.event import EventOutcome, Source

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from relay.dashboard.deliveries.attempts import HIDDEN_VALUE
+from relay.dashboard.delivery_rows import HIDDEN_VALUE
 from relay.dashboard.replay.edits import build_original, build_replay_warning, format_change_count, parse_replay_form
 from relay.model.delivery import SignMode
 

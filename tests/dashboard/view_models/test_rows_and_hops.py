@@ -4,7 +4,7 @@ import pytest
 
 from relay.dashboard.event_rows import build_event_row, summarize_deliveries
 from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.formatting import make_avatar
+from relay.dashboard.filters import make_avatar
 from relay.model.delivery import DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, Verdict
 

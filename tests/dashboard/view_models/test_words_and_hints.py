@@ -3,14 +3,7 @@ from datetime import UTC, timedelta
 import pytest
 
 from relay.dashboard.events.body_tree import guess_meaning
-from relay.dashboard.formatting import (
-    format_count,
-    format_day,
-    format_due,
-    format_duration,
-    format_moment,
-    format_status,
-)
+from relay.dashboard.filters import format_count, format_day, format_due, format_duration, format_moment, format_status
 from relay.model.text import format_size
 
 

@@ -1,13 +1,20 @@
-"""Times, sizes and counts as people read them; times are this machine's own unless a zone is handed in."""
+"""Times, sizes and counts as people read them, for Python and, by the table FILTERS, for templates.
 
+Times are this machine's own unless a zone is handed in.
+"""
+
+import re
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from http import HTTPStatus
 from zlib import crc32
 
+from markupsafe import Markup
+
 from relay.model.event import EventRow, Source
-from relay.model.text import escape_unprintable
+from relay.model.text import decode_header_text, escape_unprintable, format_size
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
 
@@ -137,3 +144,32 @@ def _provider_avatar(name: str, otherwise: str) -> Avatar:
     if known is None:
         return make_avatar(otherwise)
     return make_avatar(known.name, known.title, known.monogram)
+
+
+def capitalize_first(text: str) -> str:
+    """Return a sentence with a capital, its other letters as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def escape_output(value: object) -> object:
+    """Return what a template prints, control characters in text made visible; line breaks and tabs stay."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return re.sub(r"[^\n\t]+", lambda run: escape_unprintable(run[0]), value)
+
+
+FILTERS: dict[str, Callable[..., object]] = {
+    "capitalize_first": capitalize_first,
+    "count": format_count,  # 3 | count('event')
+    "day": format_day,
+    "due": format_due,
+    "duration": format_duration,
+    "event_avatar": event_avatar,
+    "header_text": decode_header_text,
+    "moment": format_moment,
+    "number": "{:,}".format,
+    "printable": escape_unprintable,  # name | printable(80)
+    "size": format_size,
+    "source_avatar": source_avatar,
+    "status": format_status,
+}

@@ -6,14 +6,7 @@ from datetime import datetime, tzinfo
 
 from relay.dashboard.body_text import RAW_WINDOW, build_hex_window, build_text_window, is_binary
 from relay.dashboard.event_rows import StatusChip, build_delivery_chip
-from relay.dashboard.formatting import (
-    DisplayTime,
-    format_count,
-    format_due,
-    format_duration,
-    format_moment,
-    format_status,
-)
+from relay.dashboard.filters import DisplayTime, format_count, format_due, format_duration, format_moment, format_status
 from relay.model.delivery import (
     NO_CHANGES,
     Attempt,

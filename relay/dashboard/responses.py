@@ -1,11 +1,13 @@
-"""A form as it was posted, and the ways to answer one."""
+"""A form as it was posted, and the ways to answer: a page, a part of one, a dialog, a redirect."""
+
+from typing import Any
 
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.events import list_view
 from relay.dashboard.layout import DialogForm, StandaloneDialogPage
 from relay.dashboard.render import RENDERER, get_target_id, html_response
+from relay.dashboard.urls import dump_ascii_json
 from relay.errors import RelayError
 from relay.model.text import escape_unprintable
 
@@ -34,10 +36,42 @@ def format_error(error: RelayError) -> str:
 def toast_header(text: str) -> dict[str, str]:
     """Return the header that makes the page say something for a moment."""
     # A header takes ASCII only: anything else in a target's name becomes an escape of JSON.
-    return {"HX-Trigger": list_view.dump_ascii_json({"relay:toast": {"text": escape_unprintable(text, 200)}})}
+    return {"HX-Trigger": dump_ascii_json({"relay:toast": {"text": escape_unprintable(text, 200)}})}
+
+
+def render_part(
+    request: web.Request, template: str, status: int = 200, headers: dict[str, str] | None = None, **values: Any
+) -> web.Response:
+    """Return one template as the answer."""
+    return html_response(request.app[RENDERER].part(template, **values), status, headers)
+
+
+async def render_page(
+    request: web.Request, template: str, title: str, nav: str, status: int = 200, **values: Any
+) -> web.Response:
+    """Return a template that extends `layout.html`; `nav` is the entry of the navigation it belongs to."""
+    shell = await page_data.build_shell(request, title, nav)
+    return render_part(request, template, status, shell=shell, **values)
 
 
 async def render_dialog(
+    request: web.Request,
+    template: str,
+    title: str,
+    back: tuple[str, str],
+    *,
+    nav: str = "events",
+    status: int = 200,
+    **values: Any,
+) -> web.Response:
+    """Return a template as the dialog, or in a page of its own; `back` is where closing it leads, and its name."""
+    values |= {"back": back[0], "back_name": back[1]}
+    if get_target_id(request) is not None:
+        return render_part(request, template, status, standing=False, **values)
+    return await render_page(request, "dialog_page.html", title, nav, status, dialog=template, **values)
+
+
+async def render_dialog_form(
     request: web.Request, form: DialogForm, title: str, nav: str = "events", status: int = 200
 ) -> web.Response:
     """Return a form as the dialog, or as a page under `nav`."""

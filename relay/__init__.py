@@ -1,4 +1,4 @@
-"""The public door of relay: what a user's own code may import, each name fetched at its first use."""
+"""The public interface of relay: what a user's own code may import, each name fetched at its first use."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 __all__ = ["Event", "Failed", "Retry", "__version__", "on", "secret", "send", "send_async", "sign", "use"]
 
 # Where each name comes from. Fetched late, so that `relay --help` loads none of it.
-_ROOMS = {
+_MODULES = {
     "Event": "relay.handlers",
     "Failed": "relay.handlers",
     "Retry": "relay.handlers",
@@ -27,9 +27,9 @@ _ROOMS = {
 if not TYPE_CHECKING:  # a type checker that saw this function would believe in any name
 
     def __getattr__(name: str) -> object:
-        if name not in _ROOMS:
+        if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(_ROOMS[name]), name)
+        return getattr(importlib.import_module(_MODULES[name]), name)
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})

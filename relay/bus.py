@@ -1,4 +1,4 @@
-"""Fan-out of what was committed to bounded queues: a slow listener loses, nobody waits."""
+"""Fan-out of what was committed to bounded queues: a slow listener loses signals, the publisher never waits."""
 
 import asyncio
 from collections import deque
@@ -41,7 +41,7 @@ class Subscription:
 
 
 class Bus:
-    """Says what was committed to whoever listens, at once and without waiting."""
+    """Publishes what was committed to every subscriber, at once and without waiting."""
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()

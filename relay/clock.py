@@ -1,4 +1,4 @@
-"""The only door to time: what o'clock it is, and waiting."""
+"""The only access to time: the clock, and sleeping."""
 
 import asyncio
 import time

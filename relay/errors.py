@@ -23,7 +23,7 @@ class RelayError(Exception):
         CredentialError    it refuses the credential it was asked with (exit 3, HTTP 502)
       HandlersError        a handlers file cannot be run (exit 2, HTTP 422)
       SendError            what was sent got no answer (exit 1, HTTP 502)
-        UnreachableError   nobody takes a connection there
+        UnreachableError   no program accepts a connection there
         TimedOutError      no answer came in time
       PortError            a port is taken or not allowed (exit 1, HTTP 500)
       VaultError           the vault cannot be read, written or opened (exit 1, HTTP 422)
@@ -177,7 +177,7 @@ class SendError(RelayError):
 
 
 class UnreachableError(SendError):
-    """Nobody takes a connection at that address."""
+    """No program accepts a connection at that address."""
 
 
 class TimedOutError(SendError):

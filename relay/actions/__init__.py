@@ -1,1 +1,1 @@
-"""The room actions/: what can be done with an event; independent of each other."""
+"""What can be done with an event: forward, email, handler; independent of each other."""

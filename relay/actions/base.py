@@ -20,7 +20,7 @@ class Action(Protocol[Options_contra]):
     name: str
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: Options_contra) -> ActionResult:
-        """Act, and return what came of it. An exception counts as a Retry."""
+        """Act, and return the outcome. An exception counts as a Retry."""
         ...
 
     async def reachable(self, options: Options_contra) -> bool:  # noqa: ARG002 - for those that have a far end

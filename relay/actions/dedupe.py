@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 ClaimQuery = Callable[[MailClaim, datetime], Awaitable[SentMail | MailLimitReached | None]]
 
 _STORE_PAUSE = 1.0
-_MOST_LOOKS = 2  # further ones at a claim that nobody seems to hold
+_MOST_LOOKS = 2  # further ones at a claim that no process seems to hold
 _LOOK_PAUSE = 1.0  # seconds until another look at what is being handed over right now
 
 
@@ -38,7 +38,7 @@ class MailDeduplication:
             raise kind(self._words(back, claim.template), hint=_resend_hint(back, claim))
 
     async def find_refusal(self, claim: MailClaim) -> Outcome | None:
-        """Return what becomes of a mail that cannot go out now, before anything is done for it."""
+        """Return the outcome of a mail that cannot go out now, before anything is done for it."""
         try:
             return self._outcome(await self._seen(self._sent.standing, claim), claim)
         except (StoreError, TimeoutError):
@@ -46,7 +46,7 @@ class MailDeduplication:
 
     async def take(self, claim: MailClaim) -> Outcome | None:
         """Claim a mail that is about to be handed over; an outcome keeps it back."""
-        # Known here before it is known in the store: whoever sees the claim there sees that it is under way.
+        # Known here before it is known in the store: who sees the claim there sees that it is under way.
         self._under_way.add(claim.delivery_id)
         try:
             back = await self._seen(self._sent.claim, claim)
@@ -62,11 +62,11 @@ class MailDeduplication:
         return claim.delivery_id in self._under_way
 
     def forget_claim(self, claim: MailClaim) -> None:
-        """Forget a mail that nobody knows the outcome of: it may have arrived."""
+        """Forget a mail whose outcome is unknown: it may have arrived."""
         self._under_way.discard(claim.delivery_id)
 
     async def settle(self, claim: MailClaim, outcome: Outcome) -> Outcome:
-        """Write down whether a claimed mail went out; return its outcome, which is final where nobody knows."""
+        """Write down whether a claimed mail went out; return its outcome, which is final where it is unknown."""
         try:
             match outcome:
                 case AttemptSucceeded():

@@ -1,4 +1,4 @@
-"""The one door to "who may be dialled": a URL and the addresses behind its name, checked and judged."""
+"""The egress policy: which URL, and which addresses behind its name, relay may connect to."""
 
 import asyncio
 import ipaddress
@@ -137,8 +137,8 @@ async def probe_connection(destination: Destination, seconds: float = 2.0) -> bo
                 _, writer = await asyncio.open_connection(str(address), destination.port)
         except OSError:
             continue
-        # Asked for often enough, a port that nobody listens at is some day the caller's own: TCP then connects
-        # a socket with itself, and whoever wants to listen there finds the port in use.
+        # Asked for often enough, a port without a listener is some day the caller's own: TCP then connects
+        # a socket with itself, and a program that wants to listen there finds the port in use.
         itself = writer.get_extra_info("sockname") == writer.get_extra_info("peername")
         if not itself:
             writer.close()
@@ -154,7 +154,7 @@ async def probe_connection(destination: Destination, seconds: float = 2.0) -> bo
 def check_syntax(url: str, rules: EgressRules = EgressRules()) -> Destination:
     """Return the parts of `url` with no name looked up, so `addresses` is empty unless the host is one.
 
-    For the moment when a configuration is read. Raises TargetError for what no lookup could mend.
+    For the moment when a configuration is read. Raises TargetError for what no lookup can change.
     """
     destination = _parse(url)
     for address in destination.addresses or _well_known_addresses(destination.host):
@@ -247,7 +247,7 @@ def _with_addresses(parts: Destination, addresses: tuple[Address, ...]) -> Desti
 
 
 def _well_known_addresses(host: str) -> tuple[Address, ...]:
-    # RFC 6761: localhost and every name below it are loopback, whoever is asked.
+    # RFC 6761: localhost and every name below it are loopback, whatever a resolver says.
     name = host.rstrip(".")
     return (IPv4Address("127.0.0.1"),) if name == "localhost" or name.endswith(".localhost") else ()
 
@@ -266,7 +266,7 @@ def _check_address(destination: Destination, address: Address, rules: EgressRule
 
 
 def _embedded_addresses(address: Address) -> tuple[Address, ...]:
-    """Return the addresses that this one stands for: itself, or those it carries inside."""
+    """Return the addresses that this one represents: itself, or those it carries inside."""
     if isinstance(address, IPv4Address):
         return (address,)
     if address.ipv4_mapped:

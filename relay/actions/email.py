@@ -135,7 +135,7 @@ class EmailAction(Action[EmailOptions]):
 
     def check_allowed(self, mail: Mail) -> None:
         """Raise MailError for recipients that the configuration does not allow."""
-        # Without [smtp] nothing leaves this computer, so there is nobody to protect.
+        # Without [smtp] nothing leaves this computer, so no recipient needs protection.
         if self._post.smtp is not None:
             check_recipients(mail.recipients, mail.fixed, self._post.smtp.allow_recipients)
 

@@ -56,7 +56,7 @@ _RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 class ForwardAction(Action[ForwardOptions]):
     """Sends events to targets; an async context manager around one shared client session.
 
-    `rules(typed)` says what may be dialled at this moment, `resign` signs a request anew where its
+    `rules(typed)` says what may be dialled at this moment, `resign` signs a request again where its
     mode asks for that, `spoil` one that is to be refused, `source_path` gives the path a source of that
     name answers at, `public_url` the address its provider was told, where it is configured.
     """
@@ -207,7 +207,7 @@ class ForwardAction(Action[ForwardOptions]):
         """Say whether the app checks the URL that the provider called, though its target does not say so.
 
         An app that takes live events as received does, and so it must be when a signature has aged and is made
-        anew. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.
+        again. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.
         """
         mode = changes.sign or options.sign
         if options.sign_url is not None or options.signed_url or mode is not SignMode.AUTO:

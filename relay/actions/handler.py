@@ -74,9 +74,9 @@ class HandlerAction(Action[HandlerOptions]):
     async def reachable(self, options: HandlerOptions) -> bool:
         """Say whether the file can be run; one that could not is tried again when it changed."""
         crew = self._crew(options)
-        mended = await crew.mended()
+        replaced = await crew.is_restarted()
         self._note(options.target, crew.error)
-        return mended
+        return replaced
 
     def _keep_reply(self, delivery: int, reply: bytes) -> ReceivedResponse:
         whole = ReceivedResponse(status=200, headers=_JSON, body=reply)

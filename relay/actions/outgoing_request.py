@@ -237,7 +237,7 @@ def _forwarded_headers(capture: Capture) -> Headers:
     """Return who called what, as proxies tell it: each adds its peer behind what the one before it said."""
     scheme, host = _called_origin(capture)
     known = [value for value in capture.header_values("X-Forwarded-For") if value]
-    # A tunnel's agent on this computer has said already who called; it is nobody itself.
+    # A tunnel's agent on this computer has said already who called; it is no caller itself.
     peer = [] if known and capture.remote in ("127.0.0.1", "::1") else [capture.remote]
     return (("X-Forwarded-For", ", ".join([*known, *peer])), ("X-Forwarded-Proto", scheme), ("X-Forwarded-Host", host))
 

@@ -100,7 +100,7 @@ class AnswerParser:
         self._inner.pause_reading()
 
     def partial(self) -> LenientHead | None:
-        """Return what came of an answer whose head never ended; None where no final status came."""
+        """Return the outcome of an answer whose head never ended; None where no final status came."""
         if self._done or self._payload is not None or not _is_final(bytes(self._head)):
             return None
         return read_head(bytes(self._head))
@@ -113,7 +113,7 @@ class AnswerParser:
         self.notes.append(f"the answer was cut short after {self._payload.total_bytes}{of} bytes of its body")
 
     def _feed_head(self, data: bytes, messages: list[RawMessage]) -> bytes:
-        """Return what stands behind the head; b"" while it is not whole."""
+        """Return what follows the head; b"" while it is not whole."""
         known = len(self._head)
         self._head += data
         found = _HEAD_END.search(self._head, max(0, known - 2))
@@ -177,7 +177,7 @@ class AnswerParser:
         self._done = self._done or payload is EMPTY_PAYLOAD
 
     def _feed_body(self, data: bytes) -> bytes:
-        """Return what stands behind the body."""
+        """Return what follows the body."""
         assert self._payload is not None
         piece, rest = data, b""
         if self._left is not None:

@@ -88,7 +88,7 @@ TEMPLATE = """\
 # timeout = "30s"
 # order   = "any"                # fifo: strictly one after another, for each source
 # retry   = { attempts = 6, first = "2s", factor = 3, max = "1h", jitter = 0.2 }
-# sign    = "auto"               # as received while that verifies, else signed anew | original | fresh
+# sign    = "auto"               # as received while that verifies, else signed again | original | fresh
 # headers = { set = { "X-Env" = "dev" }, remove = ["X-Debug"] }
 #
 # [targets.receipt]

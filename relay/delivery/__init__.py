@@ -1,1 +1,1 @@
-"""The room delivery/: claim, run, settle, write down: how what is owed gets out."""
+"""Deliveries: claim what is due, run its action, record the attempt, and schedule the next one."""

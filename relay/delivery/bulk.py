@@ -162,29 +162,29 @@ class BulkReplays:
             if not pulse.under_way:
                 await self._over(batch, BatchState.DONE)
             return _POLL_SECONDS
-        room = (1 if batch.stop_on_failure else WINDOW) - pulse.under_way
-        if room <= 0:
+        free = (1 if batch.stop_on_failure else WINDOW) - pulse.under_way
+        if free <= 0:
             return _POLL_SECONDS
-        count, wait = self._allowed(batch, room)
+        count, wait = self._allowed(batch, free)
         if count:
             await self._advance(batch, count)
         return wait
 
-    def _allowed(self, batch: Batch, room: int) -> tuple[int, float]:
+    def _allowed(self, batch: Batch, free: int) -> tuple[int, float]:
         """Return how many steps the rate allows now, and when to look again."""
         if batch.rate is None:
-            return room, _POLL_SECONDS
+            return free, _POLL_SECONDS
         now, interval = self._clock.monotonic(), 1 / batch.rate
         due = max(self._next_at.get(batch.id, now), now - max(_LATE_SECONDS, interval))
-        count = min(room, int((now - due) / interval) + 1) if now >= due else 0
+        count = min(free, int((now - due) / interval) + 1) if now >= due else 0
         self._next_at[batch.id] = due + count * interval
         return count, self._next_at[batch.id] - now
 
     async def _advance(self, batch: Batch, count: int) -> None:
-        def owe(target: str) -> NewDelivery:
+        def build_delivery(target: str) -> NewDelivery:
             return _make_delivery(batch, target, self._targets)
 
-        made = await self._store.batches.advance(batch.id, count, owe, self._clock.now())
+        made = await self._store.batches.advance(batch.id, count, build_delivery, self._clock.now())
         if len(made) < count:
             self._bell.set()  # events are gone: there may be nothing left to wait for
         for name in (batch.target,) if batch.target else self._targets.names:
@@ -238,7 +238,7 @@ class BulkReplays:
                 return found[::-1]
 
     async def _usual(self, row: EventRow) -> tuple[str, ...]:
-        """Return where an event's routes lead, e-mail apart: nobody gets a mail twice unless it is named."""
+        """Return where an event's routes lead, e-mail apart: a mail is repeated only where it is named."""
         matching = [route for route in self._routes if route.matches(row.source, row.types)]
         if any(route.when for route in matching):
             event = await self._store.events.get(row.id)

@@ -30,11 +30,11 @@ class TargetHealth:
 
 
 class CircuitBreaker:
-    """The health of each target by name; a target that nobody tried is taken to be up.
+    """The health of each target by name; a target that was never tried counts as up.
 
-    One attempt that finds nobody there is enough: the target is down, and a connection is tried for
+    One attempt that cannot connect is enough: the target is down, and a connection is tried for
     its own sake until one comes about. `down` and `gone` map names to the reason, kept current in
-    place, and `say` is told of whoever joins or leaves them. Moments given as `at` are seconds of a
+    place, and `say` is called with each target that goes down or comes back. Moments given as `at` are seconds of a
     clock that never jumps.
     """
 

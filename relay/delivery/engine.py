@@ -110,7 +110,7 @@ class Engine:
     async def run(self) -> None:
         """Deliver until cancelled; then finish what is in flight within the grace, and give back the rest."""
         await self._recover()
-        # Nobody knows how targets are after a start: what waits goes out as to one that was down.
+        # The state of targets is unknown after a start: what waits goes out as to one that was down.
         await self._drain(self._targets.names)
         try:
             async with asyncio.TaskGroup() as group:
@@ -147,7 +147,7 @@ class Engine:
     async def _claim(self) -> None:
         """Line up what is due; what belongs to a target that went down meanwhile is given back."""
         limits = ClaimLimits(
-            total=self._pace.room,
+            total=self._pace.free_slots,
             each=self._habits.each,
             most=self._pace.most(self._clock.monotonic()),
             running=self._pace.taken,
@@ -241,7 +241,7 @@ class Engine:
         self._start(group)
         attempt = make_attempt(delivery, started_at, took, result)
         if spared:
-            # Nobody was there: it keeps its place in the queue, which waits until somebody is.
+            # No connection: it keeps its place in the queue, which waits until one succeeds.
             state, due_at = DeliveryState.PENDING, delivery.due_at
         else:
             policy = target.retry if target else RetryPolicy()

@@ -28,7 +28,7 @@ _MADE_UP = (
 
 
 class SignatureForger:
-    """Signs requests so that whoever checks them must refuse them.
+    """Signs requests so that a correct check refuses them.
 
     `source(name)` is None for one gone; `keyed` gives a source a key pair of relay's own where only its
     provider could sign.

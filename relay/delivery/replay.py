@@ -26,7 +26,7 @@ _URL_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in 
 
 
 class ReplayService:
-    """Owes deliveries because a person said so; the engine makes them.
+    """Plans the deliveries that a person asks for; the engine makes them.
 
     Every verb raises NotFoundError for an event or delivery that is not there. `rules(typed)` says
     what may be dialled at this moment.
@@ -78,7 +78,7 @@ class ReplayService:
             new = NewDelivery(
                 target=to, action=target.action, reason=DeliveryReason.REPLAY, changes=changes, asked=True
             )
-        return await self._owe(event_id, new)
+        return await self._plan(event_id, new)
 
     async def email(self, event_id: int, template: str, to: tuple[str, ...], force: bool = False) -> int:
         """Mail an event with a template, to `to` or whom the template names; return the delivery's id.
@@ -94,10 +94,10 @@ class ReplayService:
             changes=DeliveryChanges(template=template, to=to, force=force or None),
             asked=True,
         )
-        return await self._owe(event_id, new)
+        return await self._plan(event_id, new)
 
     async def check_email(self, event_id: int, template: str, to: tuple[str, ...], force: bool = False) -> None:
-        """Raise what `email` would, and owe nothing."""
+        """Raise what `email` would, and plan nothing."""
         event = await self._store.events.get(event_id)
         await self._email.check(event, template, to, force=force)
 
@@ -135,12 +135,12 @@ class ReplayService:
         return self._publish_all(await self._store.deliveries.cancel_all(target))
 
     def _publish_all(self, deliveries: tuple[Delivery, ...]) -> int:
-        # Whoever listens shows the newest; a thousand lines at once would only push others out.
+        # A listener shows the newest; a thousand lines at once would only push others out.
         for delivery in deliveries[-_LONGEST_QUOTE:]:
             self._say(delivery)
         return len(deliveries)
 
-    async def _owe(self, event_id: int, new: NewDelivery) -> int:
+    async def _plan(self, event_id: int, new: NewDelivery) -> int:
         (id_,) = await self._store.deliveries.add(event_id, [new], self._clock.now())
         self._bus.publish(DeliveryChanged(id_, event_id, "pending"))
         return id_
@@ -156,7 +156,7 @@ def warn_of_forgery(row: EventRow, sign: SignMode | None) -> str:
         return ""
     why = admission.describe_reason(row.reason)
     if sign is SignMode.FRESH:
-        return f"event {row.id} failed verification, and is signed anew because you asked for it. {why}"
+        return f"event {row.id} failed verification, and is signed again because you asked for it. {why}"
     return f"event {row.id} failed verification, and is sent with the signature it came with. {why}"
 
 

@@ -1,4 +1,4 @@
-"""Forgets old events politely: the oldest first, a few at a time, while nobody waits."""
+"""Deletes old events: the oldest first, a few at a time, while the store is idle."""
 
 import logging
 from collections.abc import Callable
@@ -21,7 +21,7 @@ BATCH = 100  # events removed in one commit: about ten milliseconds of the write
 BATCH_BYTES = 4_000_000  # of their bodies
 PAUSE = 0.02  # seconds between two batches
 BUSY_PAUSE = 0.5  # while events come in
-REVISIT_INTERVAL = 600.0  # seconds after which what was pinned or owed is looked at again
+REVISIT_INTERVAL = 600.0  # seconds after which what was pinned or waits for a target is looked at again
 RESERVE = 64_000_000  # bytes of free pages that the file keeps, for the events to come
 _URGENT = 1.05  # past this much of a limit politeness ends
 _PAGES = 500  # free pages cut off the file in one commit
@@ -59,7 +59,7 @@ class RetentionNotice:
 class Retention:
     """Removes what is older, more or larger than wanted; `report` hears what a person should know, or None.
 
-    Never what is pinned, nor what is owed to a target, nor anything while a bulk replay is under way.
+    Never what is pinned, nor what waits for a target, nor anything while a bulk replay is under way.
     """
 
     def __init__(
@@ -163,7 +163,8 @@ class Retention:
         keep = self._keep
         if usage.events > keep.max_events or usage.used > keep.max_size:
             return RetentionNotice(
-                title="More is kept than [retention] allows.", text="What is left is pinned, or still owed to a target."
+                title="More is kept than [retention] allows.",
+                text="What is left is pinned, or still waits for a target.",
             )
         if usage.events == keep.max_events:
             said = keep.describe_rule("events")

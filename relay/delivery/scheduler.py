@@ -52,7 +52,7 @@ class Scheduler:
             self._drains[target] = max(backlog, self._drains.get(target, 0))
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Return how many more may be claimed in all."""
         return self._at_once + (LINE_LENGTH if self._quick else 0) - self.taken.total()
 
@@ -72,7 +72,7 @@ class Scheduler:
         self._lines.setdefault(claimed.delivery.target, deque()).append(claimed)
 
     def start(self, at: float) -> list[ClaimedDelivery]:
-        """Take out of the lines what may start now; where least runs first, so that nobody is kept out."""
+        """Take out of the lines what may start now; where least runs first, so that no target is starved."""
         taken: list[ClaimedDelivery] = []
         for target in sorted(self._lines, key=lambda name: self.running[name]):
             line = self._lines[target]

@@ -90,7 +90,7 @@ class RequestSigner:
             return outgoing, (f"original signature: {' '.join(filter(None, (error.message, error.hint)))}",)
         changed = _describe_changes(outgoing, signed)
         return signed, (
-            f"signed anew: {reason} ({changed})" if reason else f"signed anew for {source.name}: {changed}",
+            f"signed again: {reason} ({changed})" if reason else f"signed again for {source.name}: {changed}",
         )
 
     def _describe_sample(self, event: CapturedEvent) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class Targets:
     def of(self, delivery: Delivery) -> Target | None:
         """Return what a delivery goes to; None when the configuration has no such target any more.
 
-        An address typed in gets one attempt: whoever typed it sees what came of it.
+        An address typed in gets one attempt: the person who typed it sees the outcome.
         """
         url, template = delivery.changes.url, delivery.changes.template
         if url is not None:
@@ -77,9 +77,9 @@ class Targets:
         return (RetryPolicy(), self._by_hand, *(target.retry for target in self._targets.values()))
 
     def waits(self, *, mail: bool, sources: frozenset[str]) -> BlockedWork:
-        """Return what waits for the vault: every mail, if `mail`, and what would be signed anew for `sources`."""
+        """Return what waits for the vault: every mail, if `mail`, and what would be signed again for `sources`."""
         mails = {name for name, target in self._targets.items() if target.action == "email"} | set(self._emails)
-        anew = (
+        signed = (
             name
             for name, target in self._targets.items()
             if isinstance(target.options, ForwardOptions) and target.options.sign is not SignMode.ORIGINAL
@@ -88,5 +88,5 @@ class Targets:
             # Of a name that a template shares with a URL to forward to, the mails alone wait.
             targets=frozenset(mails - set(self.sending)) if mail else frozenset(),
             actions=frozenset({"email"}) if mail else frozenset(),
-            signing=dict.fromkeys(anew, sources) if sources else {},
+            signing=dict.fromkeys(signed, sources) if sources else {},
         )

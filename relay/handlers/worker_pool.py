@@ -38,7 +38,7 @@ class WorkerPool:
             else:
                 worker.kill()
 
-    async def mended(self) -> bool:
+    async def is_restarted(self) -> bool:
         """Say whether the file can be run; one that is broken is tried when it changed, and now and then."""
         if self.error is None:
             return True

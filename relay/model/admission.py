@@ -44,7 +44,7 @@ class BodySchema(Protocol):
     def problems(self, value: object, text: str | None) -> tuple[Problem, ...]:
         """Return everything wrong with a body; never raises.
 
-        `value` is what the body stands for, `text` the JSON it was read from, None where it was a form.
+        `value` is what the body represents, `text` the JSON it was read from, None where it was a form.
         """
         ...
 
@@ -81,7 +81,7 @@ class Admission:
 
     @property
     def has_content_rules(self) -> bool:
-        """Say whether there is anything to look for in a request that was let in at the door."""
+        """Say whether there is anything to look for in a request that was let in by the limits."""
         return bool(self.content_types) or self.schema is not None or self.email is not None
 
 

@@ -198,9 +198,9 @@ class DeliveryCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One thing that relay owes: this event to that target. `attempts` counts those made so far.
+    """One event to be delivered to one target. `attempts` counts those made so far.
 
-    `spared` of them the policy's budget is not charged for: they found nobody there, or were made
+    `spared` of them the policy's budget is not charged for: they could not connect, or were made
     before somebody asked for a new start. `batch` is the bulk replay it belongs to, `lab` the run of the lab.
     """
 

@@ -26,7 +26,7 @@ _TEXT_LINES = 2000  # lines of two texts that are compared; difflib takes their 
 
 
 class MissingValue(Enum):
-    """Stands for a value where there is none; JSON's null is one."""
+    """The value of what does not exist; JSON's null is one."""
 
     MISSING = "missing"
 
@@ -50,7 +50,7 @@ class ComparedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedPlace:
-    """One place of two events; None stands for nothing there. `part` is fact, header, body or delivery."""
+    """One place of two events; None means that there is nothing. `part` is fact, header, body or delivery."""
 
     part: str
     name: str

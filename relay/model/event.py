@@ -131,7 +131,7 @@ class SignatureScheme(Protocol):
         ...
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture signed anew, as the provider would have sent it at `now`.
+        """Return the capture signed again, as the provider would have sent it at `now`.
 
         Headers of the old signature are replaced; schemes that sign inside the body or the
         query change those too. Raises SigningError where that is impossible.
@@ -148,7 +148,7 @@ class Extractor(Protocol):
 
 
 class StatusReader(Protocol):
-    """Reads what a request tells of messages that were sent."""
+    """Reads the statuses of sent messages from a request."""
 
     def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
         """Return a report for each status the request tells; none for a request of another kind. Never raises."""
@@ -194,7 +194,7 @@ class Source:
 
     `items` says where a request holds several events, and `event_type` is asked of each by itself.
     `local` counts besides `secrets`, and only where those do not verify a request. `statuses` reads
-    what its events tell of messages, None where they tell nothing; `matching` says how those are found.
+    the message statuses in its events, None where there are none; `matching` says how those are found.
     `locked_secrets` and `locked_tokens` are references whose values are in the vault while that is locked.
     `signature` is what `relay.sign` takes to sign as the sender does, None where no secret can.
     """

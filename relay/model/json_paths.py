@@ -146,7 +146,7 @@ def _splice_new(
 
 
 def _find_colon(data: bytes, root: int) -> bytes:
-    """Return what stands between key and value of the first member there is; `:` where there is none."""
+    """Return what is between key and value of the first member there is; `:` where there is none."""
     while data[root : root + 1] in (b"{", b"["):
         walk = _iterate_members if data[root : root + 1] == b"{" else _iterate_elements
         item = next(walk(data, root), None)
@@ -159,7 +159,7 @@ def _find_colon(data: bytes, root: int) -> bytes:
 
 
 def _find_indent(data: bytes, root: int) -> bytes | None:
-    """Return how far members are indented below the root; None where they stand in one line."""
+    """Return how far members are indented below the root; None where they are on one line."""
     if data[root : root + 1] not in (b"{", b"["):
         return None
     lead = _SPACE.match(data, root + 1)

@@ -125,7 +125,7 @@ class SendRound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabSend:
-    """One send of a run and what came of it.
+    """One send of a run and its outcome.
 
     `place` counts the sends of a run from 1, `trial` and `round` from 0; `attempt` is which one of its
     delivery it is. `answer` is a digest of the whole answer's body, `said` its start as text.

@@ -1,4 +1,4 @@
-"""An outgoing mail or SMS, what providers tell of it, and where that leaves it."""
+"""An outgoing mail or SMS, what providers report about it, and its status."""
 
 import re
 from collections.abc import Iterable
@@ -76,7 +76,7 @@ class MatchWay(StrEnum):
 class Matching:
     """How the statuses of one source find their messages: ways in order, a window in seconds either side.
 
-    `unknown` is what the provider is answered for a message that nobody has registered: 200 or 404.
+    `unknown` is what the provider is answered for a message that was never registered: 200 or 404.
     """
 
     ways: tuple[MatchWay, ...] = tuple(MatchWay)
@@ -86,7 +86,7 @@ class Matching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """What a provider told of one message.
+    """What a provider reported about one message.
 
     `external_ids` are its ids at the provider, the usual one first, `recipients` as `addresses`
     gives them, `at` the provider's own time where it tells one.
@@ -105,7 +105,7 @@ class StatusReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageTracking:
-    """What an event tells of messages, and how these are found."""
+    """What an event reports about messages, and how these are found."""
 
     reports: tuple[StatusReport, ...]
     matching: Matching
@@ -176,7 +176,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFilter:
-    """Which messages are wanted; what is None or empty restricts nothing. `event` caused it or told of it."""
+    """Which messages are wanted; what is None or empty restricts nothing. `event` caused it or reported about it."""
 
     channel: str | None = None
     provider: str | None = None

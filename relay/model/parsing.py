@@ -41,7 +41,7 @@ class PayloadError(ValueError):
 
 
 def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) -> object:
-    """Return the value that JSON text stands for.
+    """Return the value that JSON text represents.
 
     Raises PayloadError for text that is not JSON, is nested deeper than MAX_DEPTH levels, or
     holds a number too long to convert; never RecursionError or a bare ValueError. `strict` also
@@ -105,7 +105,7 @@ def parse_form(data: bytes) -> tuple[tuple[str, str], ...]:
 def _parse_plain_form(data: bytes) -> tuple[tuple[str, str], ...] | None:
     """Return the pairs with every escape undone in one C call; None where an escape is odd.
 
-    Five times as fast as a call a field: 10 KB take 60 µs. The bytes 254 and 255, which no UTF-8 has, stand in for the
+    Five times as fast as a call a field: 10 KB take 60 µs. The bytes 254 and 255, which no UTF-8 has, replace the
     separators meanwhile.
     """
     if not data.isascii() or _RESERVED_ESCAPES.search(data):

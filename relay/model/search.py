@@ -58,7 +58,7 @@ _TOKEN = re.compile(
 class Term:
     """One part of a query. `key` is "" for a plain word; `problem` says why it cannot be read.
 
-    `quoted` is True for what stood in quotes, `closed` where the second quote is there as well. A term
+    `quoted` is True for what was in quotes, `closed` where the second quote is there as well. A term
     with `any_of` holds where one of those does, and has neither key nor value.
     """
 
@@ -163,7 +163,7 @@ def parse_query_strictly(text: str, now: datetime) -> Query:
 
 
 def parse_moment(value: str, now: datetime) -> datetime | None:
-    """Return the time that an age (`2h`, counted back from `now`) or a time stands for, aware; None for neither.
+    """Return the time that an age (`2h`, counted back from `now`) or a time means, aware; None for neither.
 
     A time without a zone is one of this computer; one without a day is the last such time before `now`.
     """
@@ -181,7 +181,7 @@ def parse_moment(value: str, now: datetime) -> datetime | None:
 
 
 def parse_size_limit(value: str) -> tuple[str, int] | None:
-    """Return the comparison and the bytes that `>10kB` stands for; None where it is no size."""
+    """Return the comparison and the bytes that `>10kB` means; None where it is no size."""
     match = _SIZE.fullmatch(value)
     return (match[1] or "=", int(float(match[2]) * _BYTES[(match[3] or "").lower()])) if match else None
 
@@ -208,7 +208,7 @@ def localize_moments(text: str, now: datetime) -> str:
     return text
 
 
-_STRAY = "OR stands between two terms: source:stripe OR source:github"
+_STRAY = "OR joins two terms: source:stripe OR source:github"
 
 
 def _read_term(match: re.Match[str], now: datetime) -> Term:

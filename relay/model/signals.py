@@ -54,7 +54,7 @@ class TargetChanged:
 
 @dataclass(frozen=True, slots=True)
 class RequestRefused:
-    """A request was turned away at the door and not stored; `remote` is who called, "" where nobody knows."""
+    """A request was refused and not stored; `remote` is who called, "" where that is unknown."""
 
     source: str
     status: int

@@ -115,7 +115,7 @@ def find_codec(charset: str) -> str | None:
 
 
 def decode_bytes(data: bytes, charset: str = "", errors: str = "strict") -> str:
-    """Return the text that bytes stand for: by their byte order mark, else the charset, else UTF-8.
+    """Return the text that bytes represent: by their byte order mark, else the charset, else UTF-8.
 
     Unmarked JSON in UTF-16 and UTF-32 is recognised by its zero bytes (RFC 4627, 3). A charset that is
     unknown here reads as UTF-8. Raises UnicodeDecodeError.

@@ -293,7 +293,7 @@ async def test_what_is_signed_is_what_goes_out(sent):
         asked.append((event.id, capture.method, capture.url, capture.body, signing.mode))
         headers = tuple(pair for pair in capture.headers if pair[0] != "X-Sig")
         signed = {"headers": (*headers, ("X-Sig", "new")), "body": b"signed", "query": "bodySHA256=1"}
-        return replace(capture, **signed), ("signed anew",)
+        return replace(capture, **signed), ("signed again",)
 
     server, result = await sent(
         headers=(("X-Sig", "old"), ("A", "1")),
@@ -309,7 +309,7 @@ async def test_what_is_signed_is_what_goes_out(sent):
     assert b"X-Sig: old" not in server.head
     assert b"Content-Length: 6" in server.head
     assert server.body == b"signed"
-    assert result.request.notes == ("body edited: 2 to 6 bytes", "signed anew")
+    assert result.request.notes == ("body edited: 2 to 6 bytes", "signed again")
 
 
 async def test_a_scheme_that_signs_the_url_may_sign_the_one_the_app_believes_in(sent):

@@ -166,6 +166,6 @@ async def test_a_replay_of_a_forged_event_says_so_and_signs_it_only_when_asked(s
     _, made = await at.api("/api/events/1/replay", "POST", json={"target": "app"})
     assert made["warning"].startswith("event 1 failed verification, and is sent with the signature it came with.")
     _, made = await at.api("/api/events/1/replay", "POST", json={"target": "app", "sign": "fresh"})
-    assert "signed anew because you asked" in made["warning"]
+    assert "signed again because you asked" in made["warning"]
     html = await page(at, "/events/1/replay")
     assert "This event failed verification. It goes out with the signature it came with." in html

@@ -12,7 +12,7 @@ import svix as svix_sdk
 from aiohttp import web
 
 PUSH = {"ref": "refs/heads/main", "repository": {"id": 1, "name": "cat"}, "head": "Zoë <&>"}
-FETCHED = "signed anew: this event was fetched from the provider's API ({})"
+FETCHED = "signed again: this event was fetched from the provider's API ({})"
 
 
 def ago(**span):
@@ -78,7 +78,7 @@ async def test_stripe(start, stripe, tables, environ, catch_up, app, options):
     assert took == [(id_, "payment_intent.succeeded", 100 + n) for n, id_ in enumerate(ids)]
     assert made[0]["reason"] == "routed"
     (note,) = made[0]["attempts"][0]["request"]["notes"]
-    asked = "signed anew for stripe: Stripe-Signature added"
+    asked = "signed again for stripe: Stripe-Signature added"
     assert note == (asked if "fresh" in options else FETCHED.format("Stripe-Signature added"))
 
 

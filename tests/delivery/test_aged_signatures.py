@@ -82,7 +82,7 @@ async def test_an_app_that_was_down_for_six_minutes_takes_what_waited(world, app
     _, _, headers, body = app.got[-1]
     assert body == BODY
     check(headers, body, secret)
-    assert last.request.notes[0].startswith("signed anew: the original signature was 6 min old (")
+    assert last.request.notes[0].startswith("signed again: the original signature was 6 min old (")
     assert not set(old) <= set(last.request.headers)
 
 
@@ -117,7 +117,7 @@ async def test_a_failed_delivery_that_is_retried_is_signed_at_that_time(world, a
         *_, last = await it.store.deliveries.attempts(stored.deliveries[0])
     assert delivery.state == "succeeded"
     by_stripe(app.got[-1][2], app.got[-1][3], "whsec_x")
-    assert last.request.notes[0].startswith("signed anew: the original signature was 2 h old")
+    assert last.request.notes[0].startswith("signed again: the original signature was 2 h old")
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ async def test_the_limit_is_the_librarys_whatever_tolerance_the_source_has(notes
     source = make_source("stripe", "whsec_x")
     source = replace(source, scheme=with_tolerance(source.scheme, tolerance, tolerance))
     notes, headers = await notes_of(source, late=timedelta(minutes=6))
-    assert notes == ("signed anew: the original signature was 6 min old (Stripe-Signature changed)",)
+    assert notes == ("signed again: the original signature was 6 min old (Stripe-Signature changed)",)
     by_stripe(headers, BODY, "whsec_x")
 
 
@@ -153,7 +153,7 @@ async def test_a_shorter_tolerance_of_the_source_counts(notes_of):
     source = make_source("stripe", "whsec_x")
     source = replace(source, scheme=with_tolerance(source.scheme, 30.0, 30.0))
     notes, _ = await notes_of(source, late=timedelta(seconds=50))
-    assert re.fullmatch(r"signed anew: the original signature was 5\d s old \(Stripe-.* changed\)", notes[0])
+    assert re.fullmatch(r"signed again: the original signature was 5\d s old \(Stripe-.* changed\)", notes[0])
 
 
 async def test_a_scheme_without_a_time_keeps_the_original(notes_of):
@@ -184,7 +184,7 @@ async def test_a_live_request_keeps_the_signature_for_the_address_the_provider_c
     assert (await notes_of(source, **sent))[0] == ()
     for how in ({"options": {"sign_url": "target"}}, {"changes": DeliveryChanges(sign=SignMode.AUTO)}):
         (note,), headers = await notes_of(source, **sent, **how)
-        assert note.startswith("signed anew: ")
+        assert note.startswith("signed again: ")
         assert headers["X-Twilio-Signature"] != signature
 
 
@@ -213,7 +213,7 @@ async def test_a_person_who_asks_for_a_fresh_signature_of_a_forgery_gets_it(note
     source = make_source("stripe", "whsec_x")
     asked = {"changes": DeliveryChanges(sign=SignMode.FRESH), "outcome": EventOutcome.REJECTED}
     notes, headers = await notes_of(source, headers=FORGED, verdict=Verdict.INVALID, **asked)
-    assert notes == ("signed anew for stripe: Stripe-Signature changed",)
+    assert notes == ("signed again for stripe: Stripe-Signature changed",)
     by_stripe(headers, BODY, "whsec_x")
 
 

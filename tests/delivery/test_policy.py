@@ -203,7 +203,7 @@ def test_a_target_that_hangs_does_not_keep_the_others_out_and_no_more_run_than_m
     assert started(pace, 0.0) == [1, 2, 3, 4]
     lined_up(pace, 6, 7, 8, target="good")
     assert started(pace, 0.0) == [6, 7]
-    assert (pace.taken, pace.room) == ({"hangs": 5, "good": 3}, 6 - 8)
+    assert (pace.taken, pace.free_slots) == ({"hangs": 5, "good": 3}, 6 - 8)
 
 
 def test_the_line_of_a_target_that_is_down_is_given_back():

@@ -65,7 +65,7 @@ async def test_a_stale_signature_is_made_anew_and_the_official_library_takes_it(
     headers, body, _, notes = await forwarded(stripe_source, old)
     assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
     assert headers["Stripe-Signature"] != dict(old)["Stripe-Signature"]
-    assert notes == ("signed anew: the original signature was 2 days old (Stripe-Signature changed)",)
+    assert notes == ("signed again: the original signature was 2 days old (Stripe-Signature changed)",)
 
 
 async def test_an_edited_body_is_signed_as_it_goes_out(forwarded):
@@ -75,7 +75,7 @@ async def test_an_edited_body_is_signed_as_it_goes_out(forwarded):
     headers, body, _, notes = await forwarded(stripe_source, old, changes=changes)
     assert body == b'{"id": "evt_2"}'
     assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
-    assert notes == ("body edited: 15 to 15 bytes", "signed anew: the request was edited (Stripe-Signature changed)")
+    assert notes == ("body edited: 15 to 15 bytes", "signed again: the request was edited (Stripe-Signature changed)")
 
 
 async def test_a_signature_that_still_verifies_is_kept_as_received(forwarded):
@@ -94,7 +94,7 @@ async def test_original_means_as_received_and_fresh_means_now(forwarded):
     recent = signed(stripe_source, SystemClock().now() - timedelta(seconds=30))
     headers, _, _, notes = await forwarded(stripe_source, recent, changes=DeliveryChanges(sign=SignMode.FRESH))
     assert headers["Stripe-Signature"] != dict(recent)["Stripe-Signature"]
-    assert notes == ("signed anew for stripe: Stripe-Signature changed",)
+    assert notes == ("signed again for stripe: Stripe-Signature changed",)
 
 
 FORM = {"media": "application/x-www-form-urlencoded"}
@@ -105,7 +105,7 @@ async def test_a_scheme_that_signs_the_url_signs_the_targets(forwarded, app):
     headers, _, path, notes = await forwarded(twilio, old, b"Body=Hi&From=%2B1", **FORM)
     url, params = f"http://127.0.0.1:{app.port}{path}", {"Body": "Hi", "From": "+1"}
     assert RequestValidator("token").validate(url, params, headers["X-Twilio-Signature"])
-    assert notes == ("signed anew: the original signature does not verify any more (X-Twilio-Signature changed)",)
+    assert notes == ("signed again: the original signature does not verify any more (X-Twilio-Signature changed)",)
 
 
 async def test_a_scheme_that_signs_inside_the_query_sends_that_query(forwarded, app):
@@ -152,4 +152,4 @@ async def test_a_target_may_always_get_what_verifies(world, app):
         (attempt,) = await it.store.deliveries.attempts(stored.deliveries[0])
     _, _, headers, body = app.got[0]
     assert stripe.WebhookSignature.verify_header(body.decode(), headers["Stripe-Signature"], SECRET, 300)
-    assert attempt.request.notes == ("signed anew: the original signature was 2 days old (Stripe-Signature changed)",)
+    assert attempt.request.notes == ("signed again: the original signature was 2 days old (Stripe-Signature changed)",)

@@ -368,9 +368,9 @@ async def test_a_broken_file_raises_until_it_is_mended(write, crew, run, tmp_pat
                 await run(it)
             assert raised.value.message.startswith(said)
         assert it.error is not None
-        assert not await it.mended()
+        assert not await it.is_restarted()
         write("@on('stripe')\ndef it(event):\n    print('mended')\n")
-        assert await it.mended()
+        assert await it.is_restarted()
         assert it.error is None
         assert (await run(it)).output.text == "mended\n"
 
@@ -382,7 +382,7 @@ async def test_a_missing_module_that_appears_mends_the_file(write, crew, run):
             await run(it)
         assert raised.value.hint == f"install it where relay is installed, {sys.prefix}, or correct its name"
         write("WORD = 'there'\n", "billing.py", head="")
-        assert await it.mended()
+        assert await it.is_restarted()
         assert (await run(it)).output.text == "there\n"
 
 

@@ -10,7 +10,7 @@ from relay.model.text import escape_unprintable
 
 MAX_RECIPIENTS = 50
 
-# Names that no mail leaves the house for, and that mail in development goes to all the time.
+# Names that no mail leaves this computer for, and that mail in development goes to all the time.
 _LOCAL_DOMAIN = re.compile(r"((?:@|\.)localhost|\.local)(>?)$", re.IGNORECASE)
 _TEST_DOMAIN = ".test"
 _NAMED = re.compile(r'(?P<name>[^<>"\\]*[^<>"\\ ]) *<(?P<address>[^<>]+)>')
@@ -31,8 +31,8 @@ class AddressError(MailError):
 def parse_address(text: str) -> str:
     """Return the one address in `text`: `a@example.com` or `Name <a@example.com>`.
 
-    Its domain comes in ASCII (`xn--…`); what stands before the @ may be beyond it, and then takes
-    SMTPUTF8. Nobody asks DNS whether the domain is there. Raises AddressError for anything else: two
+    Its domain comes in ASCII (`xn--…`); what precedes the @ may be beyond it, and then takes
+    SMTPUTF8. DNS is not asked whether the domain exists. Raises AddressError for anything else: two
     addresses, comments, quoted local parts, line breaks, names reserved for what is no mail.
     """
     return parse_named_address(text)[1]
@@ -81,7 +81,7 @@ def check_recipients(to: tuple[str, ...], fixed: tuple[str, ...], allowed: tuple
 
 
 def _validate(text: str) -> tuple[ValidatedEmail, bool]:
-    """Return what email-validator says, and whether the domain is one of this house's own.
+    """Return what email-validator says, and whether the domain is a reserved one.
 
     The latter are judged as if they lay below .test, which it takes when it is told so.
     """

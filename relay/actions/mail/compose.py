@@ -145,7 +145,7 @@ class MailMetadata:
 def compose_mail(mail: Mail, stamp: MailMetadata) -> bytes:
     """Return the mail as RFC 5322 bytes, lines ending in CRLF; ASCII only unless an address is beyond it.
 
-    Who gets a blind copy does not stand in it. Raises MailError when what would go out does not have
+    Who gets a blind copy is not in it. Raises MailError when what would go out does not have
     exactly the headers that were set.
     """
     name, address = parse_named_address(stamp.sender)

@@ -44,7 +44,7 @@ def render_mail(options: EmailOptions, event: CapturedEvent, to: tuple[str, ...]
     if not first or len(everybody) > MAX_RECIPIENTS:
         raise MailError(f"emails.{options.name}: a mail needs 1 to {MAX_RECIPIENTS} recipients")
     html, text = _render_parts(plain, options, context)
-    # Only what stands in the configuration letter for letter is its own; a payload chose the rest.
+    # Only what the configuration holds letter for letter is its own; a payload chose the rest.
     written = {text for text in (*options.to, *options.cc, *options.bcc) if "{" not in text}
     own = {parse_address(text) for text in written}
     return Mail(

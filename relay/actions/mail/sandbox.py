@@ -41,7 +41,7 @@ class _VisibleFiles(FileSystemLoader):
 class Sandbox(ImmutableSandboxedEnvironment):
     """What templates are compiled and filled in with. What goes too far raises SecurityError.
 
-    `folder` holds the templates; each is read anew whenever it is asked for. `compiled` holds what
+    `folder` holds the templates; each is read again whenever it is asked for. `compiled` holds what
     tracebacks call the files that were. With `lists` a list comes out as its items, to be taken apart by `items_in`.
     """
 

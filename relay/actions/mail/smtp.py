@@ -102,7 +102,7 @@ async def send_mail(
 ) -> Outcome:
     """Give a mail to the server. 4xx and a lost connection are a Retry, 5xx is Failed, in its own words.
 
-    If one recipient is refused nobody gets the mail, so that trying again cannot send it twice. A
+    If one recipient is refused no one gets the mail, so that trying again cannot send it twice. A
     connection that was lost after the mail had gone out over it makes the Retry unsure. `trust` says
     which certificates hold; None means what `options` says, else those the system trusts.
     """

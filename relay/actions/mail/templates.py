@@ -156,10 +156,10 @@ def _last_node(node: nodes.Node) -> str:
 
 def _join_limited(pieces: Iterable[str]) -> str:
     gathered: list[str] = []
-    room = MAX_CHARACTERS
+    left = MAX_CHARACTERS
     for piece in pieces:
-        room -= len(piece)
-        if room < 0:
+        left -= len(piece)
+        if left < 0:
             raise ValueError(f"it makes more than {MAX_CHARACTERS} characters")
         gathered.append(piece)
     return "".join(gathered)

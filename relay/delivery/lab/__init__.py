@@ -1,1 +1,1 @@
-"""The room lab/: experiments on an app, as data, and what runs and judges them."""
+"""The lab: experiments on an app, as data, and what runs and evaluates them."""

@@ -9,7 +9,7 @@ from relay.model.delivery import DeliveryChanges
 from relay.model.event import CapturedEvent
 from relay.model.payload import Payload
 
-# Letters of an id. Anything shorter may stand in a body for something else, so its place decides.
+# Letters of an id. Anything shorter may occur in a body for something else, so its place decides.
 _SHORTEST_ID = 6
 _MOST_CHANGED = 8  # letters at its end that become others
 _CHARACTER_CLASSES = ("0123456789", "abcdef", "ABCDEF", "ghijklmnopqrstuvwxyz", "GHIJKLMNOPQRSTUVWXYZ")

@@ -148,7 +148,7 @@ class Planner:
     async def _look(self, experiments: Sequence[Experiment], rows: Sequence[EventRow]) -> _Inspection:
         seen = _Inspection(refused={experiment.name: {} for experiment in experiments})
         for row in rows:
-            # One after another: a hundred bodies at once may be more than there is room for.
+            # One after another: a hundred bodies at once may be more than fits into memory.
             event = await self.store.events.get(row.id)
             if row.verdict is Verdict.INVALID:
                 # An experiment re-signs events, and what was forged would become genuine by it.

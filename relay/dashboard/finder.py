@@ -57,7 +57,7 @@ async def show_finder(request: web.Request) -> web.Response:
     if request.query.get("go") and hits:
         return redirect(hits[0].href)
     if get_target_id(request) == "found":
-        return html_response(request.app[RENDERER].part("parts/found.html", hits=hits))
+        return html_response(request.app[RENDERER].part("finder_hits.html", hits=hits))
     form = FinderForm(text=text, event=event, hits=hits)
     return await responses.render_dialog_form(request, form, "Find anything", "")
 

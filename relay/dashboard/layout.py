@@ -233,7 +233,7 @@ class DialogForm(Protocol):
 class ConfirmDialog:
     """One question: what will be done, to how much, and the form that does it."""
 
-    template: ClassVar[str] = "parts/ask.html"
+    template: ClassVar[str] = "confirm.html"
     title: str
     sentence: str
     action: str
@@ -247,7 +247,7 @@ class ConfirmDialog:
 class StandaloneDialogPage:
     """A dialog as a page of its own, for whoever has no JavaScript."""
 
-    template: ClassVar[str] = "pages/standing.html"
+    template: ClassVar[str] = "form_page.html"
     shell: PageLayout
     title: str
     form: DialogForm

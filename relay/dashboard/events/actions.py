@@ -46,7 +46,7 @@ async def delete_event(request: web.Request) -> web.Response:
     suffix = build_query_suffix(page_data.parse_list_query(request).text)
     if get_target_id(request) is None:
         return redirect(f"/events{suffix}")
-    gone = request.app[RENDERER].part("parts/gone.html", gone=f"Event {id_} was deleted.", suffix=suffix)
+    gone = request.app[RENDERER].part("events/missing.html", gone=f"Event {id_} was deleted.", suffix=suffix)
     return html_response(gone + make_partial(f"#e-{id_}", "delete", ""), headers=toast_header(f"Deleted event {id_}"))
 
 
@@ -97,7 +97,7 @@ async def _render_delivery(request: web.Request, id_: int, done: str) -> web.Res
     if get_target_id(request) is None:
         return redirect(f"/deliveries/{id_}")
     shown = await deliveries_page.load_delivery_line(get_context(request), id_)
-    text = request.app[RENDERER].part("parts/delivery.html", line=shown)
+    text = request.app[RENDERER].part("delivery.html", line=shown)
     return html_response(text + make_partial("#errors", "innerHTML", ""), headers=toast_header(done))
 
 

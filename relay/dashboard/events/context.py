@@ -29,7 +29,7 @@ class PayloadSearch:
 class PayloadTab:
     """A body. `kind` is tree, form, raw, hex, image or empty; `base` the event's address; `mark` the piece stood on."""
 
-    template: ClassVar[str] = "parts/payload.html"
+    template: ClassVar[str] = "events/payload.html"
     base: str
     kind: str
     views: tuple[NavLink, ...]
@@ -50,7 +50,7 @@ class PayloadTab:
 class HeadersTab:
     """The request without its body."""
 
-    template: ClassVar[str] = "parts/headers.html"
+    template: ClassVar[str] = "events/headers.html"
     base: str
     envelope: RequestDetails
 
@@ -59,7 +59,7 @@ class HeadersTab:
 class VerificationTab:
     """Why the event was believed or not; `locked`: it waits for the vault, which can be opened from here."""
 
-    template: ClassVar[str] = "parts/verification.html"
+    template: ClassVar[str] = "events/verification.html"
     base: str
     judged: VerificationPanel
     refused: bool
@@ -79,7 +79,7 @@ class RouteLine:
 class RoutingTab:
     """Which route leads where, and why."""
 
-    template: ClassVar[str] = "parts/routing.html"
+    template: ClassVar[str] = "events/routing.html"
     routes: tuple[RouteLine, ...]
 
 
@@ -87,7 +87,7 @@ class RoutingTab:
 class DeliveriesTab:
     """What was sent for the event."""
 
-    template: ClassVar[str] = "parts/deliveries.html"
+    template: ClassVar[str] = "events/deliveries.html"
     lines: tuple[DeliveryLine, ...]
     messages: tuple[MessageLine, ...]
 
@@ -99,7 +99,7 @@ EventTab = PayloadTab | HeadersTab | VerificationTab | RoutingTab | DeliveriesTa
 class EventDetail:
     """The right-hand side: one event with one of its tabs."""
 
-    template: ClassVar[str] = "parts/detail.html"
+    template: ClassVar[str] = "events/detail.html"
     event: EventHeader
     hops: PipelineBar
     tabs: tuple[NavLink, ...]
@@ -112,7 +112,7 @@ class EventDetail:
 class EventsPage:
     """List and detail. `detail_shown` puts the detail first on a phone; `gone` stands where there is none."""
 
-    template: ClassVar[str] = "pages/events.html"
+    template: ClassVar[str] = "events/page.html"
     shell: PageLayout
     views: tuple[SavedView, ...]
     search: SearchBox
@@ -140,7 +140,7 @@ class ProviderChoice:
 class OnboardingPage:
     """Nothing has arrived yet. `curl` is one command that changes that."""
 
-    template: ClassVar[str] = "pages/first.html"
+    template: ClassVar[str] = "events/onboarding.html"
     shell: PageLayout
     reachable: bool
     curl: str
@@ -172,7 +172,7 @@ class CompareGroup:
 class ComparePage:
     """Two events. `views` switch between the differences and everything; `reveal` shows hidden headers."""
 
-    template: ClassVar[str] = "pages/compare.html"
+    template: ClassVar[str] = "events/compare.html"
     shell: PageLayout
     sides: tuple[EventListRow, EventListRow]
     count: str
@@ -187,7 +187,7 @@ class ComparePage:
 class CompareForm:
     """One event, and the latest of its kind to choose the other from."""
 
-    template: ClassVar[str] = "parts/compare.html"
+    template: ClassVar[str] = "events/compare_form.html"
     event: EventHeader
     back: str
     back_name: str
@@ -211,7 +211,7 @@ class FinderHit:
 class FinderForm:
     """The box and what it found so far; `event` is the one that was open."""
 
-    template: ClassVar[str] = "parts/find.html"
+    template: ClassVar[str] = "finder.html"
     text: str
     event: str
     hits: tuple[FinderHit, ...]

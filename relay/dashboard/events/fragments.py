@@ -42,7 +42,9 @@ async def _render_older_rows(request: web.Request) -> web.Response:
     below = list_view.build_footer(
         query.text, shown + len(made), page.next_before, times[-1] if times else last, page.searched_to
     )
-    return html_response(renderer.part("parts/rows.html", list=listed) + renderer.part("parts/foot.html", foot=below))
+    return html_response(
+        renderer.part("events/rows.html", list=listed) + renderer.part("events/footer.html", foot=below)
+    )
 
 
 async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
@@ -54,7 +56,7 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     if page.next_before is not None and page.next_before > after:
         listed, foot, _ = await page_data.load_listing(here, query)
         return html_response(
-            make_partial("#list", "outerHTML", renderer.part("parts/list.html", list=listed, foot=foot))
+            make_partial("#list", "outerHTML", renderer.part("events/list.html", list=listed, foot=foot))
         )
     made = await page_data.load_rows(here, page.rows)
     listed = list_view.EventList(
@@ -63,7 +65,7 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
         rows=tuple(list_view.EventListLine(row=row) for row in made),
         full=list_view.build_full_footer(query.text, 0),
     )
-    reply = make_partial("#rows", "afterbegin", renderer.part("parts/rows.html", list=listed))
+    reply = make_partial("#rows", "afterbegin", renderer.part("events/rows.html", list=listed))
     return html_response(
         reply + make_partial("#count", "textContent", escape_html(await page_data.build_count_line(here, query)))
     )
@@ -75,8 +77,8 @@ async def show_head(request: web.Request) -> web.Response:
     event = await here.store.events.get(parse_id(request))
     name = request.query.get("tab", "")
     shown = await events_page.build_detail(request, event, name if name in tabs.TAB_NAMES else "routing")
-    reply = make_partial("#hops", "outerHTML", renderer.part("parts/hops.html", hops=shown.hops))
-    reply += make_partial("#marks", "innerHTML", renderer.part("parts/marks.html", event=shown.event))
+    reply = make_partial("#hops", "outerHTML", renderer.part("events/pipeline_bar.html", hops=shown.hops))
+    reply += make_partial("#marks", "innerHTML", renderer.part("events/tags.html", event=shown.event))
     sent = next((link.count for link in shown.tabs if link.key == "deliveries"), "")
     reply += make_partial("#tab-deliveries", "textContent", escape_html(sent))
     if name == "deliveries":
@@ -91,7 +93,7 @@ async def show_tree(request: web.Request) -> web.Response:
     event = await get_context(request).store.events.get(parse_id(request))
     body = await request.app[BODY_CACHE].read(event)
     nodes = tabs.build_subtree(body.value, request)
-    return html_response(request.app[RENDERER].part("parts/nodes.html", nodes=nodes, base=tabs.event_path(event)))
+    return html_response(request.app[RENDERER].part("events/tree.html", nodes=nodes, base=tabs.event_path(event)))
 
 
 async def show_hits(request: web.Request) -> web.Response:
@@ -101,8 +103,8 @@ async def show_hits(request: web.Request) -> web.Response:
     renderer = request.app[RENDERER]
     event = await get_context(request).store.events.get(parse_id(request))
     tab: PayloadTab = await tabs.build_payload_tab(request, event, "payload")
-    hits = make_partial("#hits", "innerHTML", renderer.part("parts/hits.html", tab=tab))
-    return html_response(renderer.part("parts/body.html", tab=tab) + hits)
+    hits = make_partial("#hits", "innerHTML", renderer.part("events/hits.html", tab=tab))
+    return html_response(renderer.part("events/body.html", tab=tab) + hits)
 
 
 async def download_body(request: web.Request) -> web.Response:

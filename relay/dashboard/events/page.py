@@ -58,7 +58,7 @@ async def render_event(request: web.Request, name: str) -> web.Response:
         if target in ("detail", "tab"):
             sentence = await explain_missing_event(get_context(request), parse_id(request))
             gone_html = request.app[RENDERER].part(
-                "parts/gone.html", gone=sentence, suffix=build_query_suffix(query.text)
+                "events/missing.html", gone=sentence, suffix=build_query_suffix(query.text)
             )
             return html_response(gone_html, 404)
         return await _render_page(request, query, None, name, missing=parse_id(request))
@@ -68,7 +68,7 @@ async def render_event(request: web.Request, name: str) -> web.Response:
     if target == "tab":
         tab = await tabs.build_tab(request, whole, name)
         sent = await page_data.load_deliveries(get_context(request), whole.id)
-        row = renderer.part("parts/tabs.html", tabs=tabs.build_tab_links(request, whole, name, len(sent)))
+        row = renderer.part("events/tabs.html", tabs=tabs.build_tab_links(request, whole, name, len(sent)))
         return html_response(renderer.part(tab.template, tab=tab) + make_partial("#tabs", "outerHTML", row))
     return await _render_page(request, query, whole, name)
 
@@ -141,14 +141,14 @@ async def _render_list(request: web.Request) -> web.Response:
     listed, foot, _ = await page_data.load_listing(
         here, query, before=parse_number(request, "before", None), selected=int(shown[1]) if shown else None
     )
-    reply = renderer.part("parts/list.html", list=listed, foot=foot)
+    reply = renderer.part("events/list.html", list=listed, foot=foot)
     boxed = request.headers.get("HX-Source") == "form#search"
     if not boxed or request.query.get("done"):
         # Never while somebody types: what was typed since would be lost.
         box = list_view.build_search_box(query, tuple(here.setup.sources))
-        reply += make_partial("#tools", "outerHTML", renderer.part("parts/search.html", search=box))
+        reply += make_partial("#tools", "outerHTML", renderer.part("events/search.html", search=box))
     views = page_data.build_saved_views(query.text, await here.store.events.counts())
-    reply += make_partial("#views", "outerHTML", renderer.part("parts/views.html", views=views))
+    reply += make_partial("#views", "outerHTML", renderer.part("events/views.html", views=views))
     # A search is one step back in the history, however many letters it took to type.
     history = "HX-Replace-Url" if boxed and was else "HX-Push-Url"
     return html_response(reply, headers={history: f"{path if shown else '/events'}{build_query_suffix(query.text)}"})

@@ -117,15 +117,15 @@ class SseRenderer:
         """Return result and shield of events, each for its own place."""
         found = await self.here.store.events.rows(ids)
         rows = await page_data.load_rows(self.here, found)
-        return make_frame("".join(self._renderer.part("parts/cells.html", row=row) for row in rows))
+        return make_frame("".join(self._renderer.part("live/cells.html", row=row) for row in rows))
 
     async def counts(self) -> bytes:
         """Return every number around the list."""
         nav = await page_data.load_nav_counts(self.here)
         if self.text is None:
-            return make_frame(self._renderer.part("parts/counts.html", counts=nav, views=()))
+            return make_frame(self._renderer.part("live/counts.html", counts=nav, views=()))
         views = page_data.build_saved_views(self.text, await self.here.store.events.counts())
-        text = self._renderer.part("parts/counts.html", counts=nav, views=views)
+        text = self._renderer.part("live/counts.html", counts=nav, views=views)
         line = escape_html(await page_data.build_count_line(self.here, self._query()))
         return make_frame(text + make_partial("#count", "textContent", line))
 
@@ -142,11 +142,11 @@ class SseRenderer:
             banners=await load_banners(self.here),
             vault=await page_data.build_vault_status(self.here),
         )
-        return make_frame(self._renderer.part("parts/status.html", shell=around))
+        return make_frame(self._renderer.part("live/status.html", shell=around))
 
     async def banners(self) -> bytes:
         """Return the banners."""
-        shown = self._renderer.part("parts/banners.html", banners=await load_banners(self.here))
+        shown = self._renderer.part("banners.html", banners=await load_banners(self.here))
         return make_frame(make_partial("#banners", "outerHTML", shown))
 
     async def lines(self, ids: Iterable[int]) -> bytes:
@@ -157,12 +157,12 @@ class SseRenderer:
         # A million take 0.1 s to count, too long to do it four times a second.
         few = await self.here.store.deliveries.newest() <= LIVE_COUNT_LIMIT
         counts = delivery_rows.count_delivery_views(await self.here.store.deliveries.counts(lab=False)) if few else {}
-        return make_frame(self._renderer.part("parts/lines.html", lines=drawn, counts=counts))
+        return make_frame(self._renderer.part("live/lines.html", lines=drawn, counts=counts))
 
     def fresh(self, count: int, href: str) -> bytes:
         """Return how many deliveries a list does not show yet, and where it would."""
         shown = self._renderer.part(
-            "parts/fresh.html", words=format_count(count, "new delivery", "new deliveries"), href=href
+            "live/new_deliveries.html", words=format_count(count, "new delivery", "new deliveries"), href=href
         )
         return make_frame(make_partial("#fresh", "innerHTML", shown)) if count else b""
 

@@ -189,7 +189,7 @@ def build_batch_line(batch: Batch, counts: BatchCounts, zone: tzinfo | None = No
 class BulkReplayForm:
     """Many events to send again. `which` says which in words, `query` to relay."""
 
-    template: ClassVar[str] = "parts/bulk.html"
+    template: ClassVar[str] = "replay/bulk_form.html"
     which: str
     query: str
     targets: tuple[FormOption, ...]
@@ -207,7 +207,7 @@ class BulkReplayForm:
 class BatchStartedDialog:
     """A bulk replay that has just begun."""
 
-    template: ClassVar[str] = "parts/begun.html"
+    template: ClassVar[str] = "replay/started.html"
     batch: BatchLine
     back: str
     back_name: str = "Events"
@@ -217,7 +217,7 @@ class BatchStartedDialog:
 class BatchPage:
     """One bulk replay."""
 
-    template: ClassVar[str] = "pages/replay.html"
+    template: ClassVar[str] = "replay/batch_page.html"
     shell: PageLayout
     batch: BatchLine
 
@@ -226,6 +226,6 @@ class BatchPage:
 class BatchesPage:
     """All bulk replays, newest first."""
 
-    template: ClassVar[str] = "pages/replays.html"
+    template: ClassVar[str] = "replay/batches.html"
     shell: PageLayout
     lines: tuple[BatchLine, ...]

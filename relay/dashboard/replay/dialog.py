@@ -77,7 +77,7 @@ async def replay_event(request: web.Request) -> web.Response:
         return redirect(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
     sent = await asyncio.gather(*(_build_sent_line(here, id_) for id_ in made))
     renderer = request.app[RENDERER]
-    shown = "".join(renderer.part("parts/sent.html", sent=one) for one in sent)
+    shown = "".join(renderer.part("replay/sent.html", sent=one) for one in sent)
     return html_response(
         shown + make_partial("#errors-replay", "innerHTML", ""),
         headers=toast_header("; ".join(map(_describe_sent, sent))),
@@ -89,14 +89,14 @@ async def preview_replay(request: web.Request) -> web.Response:
     event = await get_context(request).store.events.get(parse_id(request))
     asked = parse_replay_form(event, await read_fields(request))
     return html_response(
-        request.app[RENDERER].part("parts/changed.html", changes=_render_changes(request, event, asked))
+        request.app[RENDERER].part("replay/changes.html", changes=_render_changes(request, event, asked))
     )
 
 
 async def show_delivery_result(request: web.Request) -> web.Response:
     """GET /deliveries/{id}/result: what became of a delivery, for the dialog that waits for it."""
     sent = await _build_sent_line(get_context(request), parse_id(request, "delivery"))
-    return html_response(request.app[RENDERER].part("parts/sent.html", sent=sent))
+    return html_response(request.app[RENDERER].part("replay/sent.html", sent=sent))
 
 
 async def show_email_form(request: web.Request) -> web.Response:
@@ -104,7 +104,7 @@ async def show_email_form(request: web.Request) -> web.Response:
     event = await get_context(request).store.events.get(parse_id(request))
     if get_target_id(request) == "em-preview":
         shown = await events_email_form.build_preview(get_context(request), event, request.query)
-        return html_response(request.app[RENDERER].part("parts/preview.html", preview=shown))
+        return html_response(request.app[RENDERER].part("replay/email_preview.html", preview=shown))
     return await _render_dialog(request, await _build_email_form(request, event, request.query), f"Email {event.type}")
 
 
@@ -125,7 +125,7 @@ async def send_email(request: web.Request) -> web.Response:
         return redirect(f"/events/{event.id}/deliveries")
     sent = await _build_sent_line(here, made)
     return html_response(
-        request.app[RENDERER].part("parts/sent.html", sent=sent), headers=toast_header(_describe_sent(sent))
+        request.app[RENDERER].part("replay/sent.html", sent=sent), headers=toast_header(_describe_sent(sent))
     )
 
 
@@ -207,7 +207,7 @@ async def _render_refused_form(
 
 
 def _render_errors(request: web.Request, errors: Mapping[str, str]) -> str:
-    return request.app[RENDERER].part("parts/errors.html", errors=errors)
+    return request.app[RENDERER].part("errors.html", errors=errors)
 
 
 async def _build_email_form(request: web.Request, event: CapturedEvent, form: Mapping[str, str]) -> EmailForm:

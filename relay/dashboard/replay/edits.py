@@ -245,7 +245,7 @@ def _is_utf8(body: bytes) -> bool:
 class DeliveryOutcomeView:
     """What became of a delivery that somebody waits for. `page` is the delivery's own."""
 
-    template: ClassVar[str] = "parts/sent.html"
+    template: ClassVar[str] = "replay/sent.html"
     chip: StatusChip
     target: str
     took: str
@@ -259,7 +259,7 @@ class DeliveryOutcomeView:
 class ReplayForm:
     """A replay as edited so far; `changes` says what differs and `warning` what will go wrong."""
 
-    template: ClassVar[str] = "parts/replay.html"
+    template: ClassVar[str] = "replay/dialog.html"
     event: EventHeader
     action: str
     back: str
@@ -281,7 +281,7 @@ class ReplayForm:
 class ReplayChanges:
     """All of them, in words."""
 
-    template: ClassVar[str] = "parts/changed.html"
+    template: ClassVar[str] = "replay/changes.html"
     words: str
     changes: tuple[ReplayDifference, ...]
     warning: str = ""
@@ -291,7 +291,7 @@ class ReplayChanges:
 class EmailForm:
     """An e-mail from an event; `preview` is the address of its sandboxed preview."""
 
-    template: ClassVar[str] = "parts/email.html"
+    template: ClassVar[str] = "replay/email.html"
     event: EventHeader
     action: str
     back: str
@@ -311,7 +311,7 @@ class MailPreview:
     `notice` says that it was sent already, `error` why there is no mail or who must not get it.
     """
 
-    template: ClassVar[str] = "parts/preview.html"
+    template: ClassVar[str] = "replay/email_preview.html"
     headers: tuple[tuple[str, str], ...] = ()
     text: str = ""
     frame: str = ""
@@ -323,7 +323,7 @@ class MailPreview:
 class EventDialogPage:
     """A dialog as a page of its own, for whoever has no JavaScript."""
 
-    template: ClassVar[str] = "pages/dialog.html"
+    template: ClassVar[str] = "event_form_page.html"
     shell: PageLayout
     title: str
     form: ReplayForm | EmailForm

@@ -40,7 +40,7 @@ async def show_replays(request: web.Request) -> web.Response:
         text = actions.build_selection_query(asked)
         if get_target_id(request) == "preview":
             planned = await _load_plan(request, text, asked)
-            return html_response(request.app[RENDERER].part("parts/planned.html", planned=planned))
+            return html_response(request.app[RENDERER].part("replay/plan.html", planned=planned))
         return await _build_bulk_form(request, text, asked, {})
     here = get_context(request)
     found = await here.store.batches.page(_PAGE_SIZE)
@@ -61,7 +61,7 @@ async def start_replay(request: web.Request) -> web.Response:
     except RelayError as error:
         errors = {"target": format_error(error)}
         if get_target_id(request) is not None:
-            return html_response(request.app[RENDERER].part("parts/errors.html", errors=errors), 422)
+            return html_response(request.app[RENDERER].part("errors.html", errors=errors), 422)
         return await _build_bulk_form(request, text, await request.post(), errors)
     if get_target_id(request) is None:
         return redirect(f"/replays/{begun.id}")
@@ -100,15 +100,15 @@ async def _answer_change(request: web.Request, id_: int) -> web.Response:
     if get_target_id(request) is None:
         return redirect(f"/replays/{id_}")
     batch = await _load_batch_line(get_context(request), id_)
-    return html_response(request.app[RENDERER].part("parts/batch.html", batch=batch))
+    return html_response(request.app[RENDERER].part("replay/batch.html", batch=batch))
 
 
 def _render_progress(request: web.Request, batch: BatchLine) -> web.Response:
     renderer = request.app[RENDERER]
-    reply = renderer.part("parts/progress.html", progress=batch.progress, watched=True)
+    reply = renderer.part("replay/progress.html", progress=batch.progress, watched=True)
     if batch.progress.over:
         # Only now, so that whoever is about to press Cancel keeps it under the finger.
-        whole = renderer.part("parts/batch.html", batch=batch)
+        whole = renderer.part("replay/batch.html", batch=batch)
         said = escape_html(f"Bulk replay {batch.id}: {batch.progress.words}")
         reply = make_partial(f"#replay-{batch.id}", "outerHTML", whole) + make_partial("#announce", "textContent", said)
     return html_response(reply)

@@ -140,7 +140,7 @@ def _get_page_path(name: str) -> str:
 class ErrorPage:
     """Something did not work: a sentence and what to do."""
 
-    template: ClassVar[str] = "pages/error.html"
+    template: ClassVar[str] = "error.html"
     shell: PageLayout
     title: str
     sentence: str

@@ -16,7 +16,7 @@ from relay.model.text import escape_unprintable
 
 async def show_banners(request: web.Request) -> web.Response:
     """GET /banners: the banners alone, for a page that counts down."""
-    part = request.app[RENDERER].part("parts/banners.html", banners=await load_banners(get_context(request)))
+    part = request.app[RENDERER].part("banners.html", banners=await load_banners(get_context(request)))
     return html_response(part)
 
 

@@ -66,7 +66,7 @@ async def _run_and_answer(request: web.Request, deed: Callable[[], Awaitable[obj
 async def _render_form(request: web.Request, *, error: str = "", name: str = "", status: int = 200) -> web.Response:
     renderer = request.app[RENDERER]
     if error and get_target_id(request) is not None:
-        return html_response(renderer.part("parts/errors.html", errors={"": error}), status)
+        return html_response(renderer.part("errors.html", errors={"": error}), status)
     form = _build_form(get_context(request).custody.standing, name, error)
     if get_target_id(request) is not None:
         return html_response(renderer.part(form.template, form=form, standing=False))

@@ -198,6 +198,7 @@ async def test_hostile_captures_are_shown_and_do_nothing(site, settle):
     for key in ("k", "2", "5", "1", "r"):
         await page.keyboard.press(key)
         await settle(0.15)
+    await until(page, "document.querySelector('#rp-b')")
     assert evil in await page.evaluate("document.querySelector('#rp-b').value")
     assert await page.evaluate("document.querySelectorAll('img, #payload script, #tab script').length") == 0
     assert dialogs == []

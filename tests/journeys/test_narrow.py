@@ -93,6 +93,12 @@ async def test_tunnel_vault_queue_and_every_page_are_reached_from_a_narrow_windo
     await until(page, "location.pathname === '/doctor'")
 
 
+async def test_a_wide_window_shows_the_sidebar_and_no_button_that_opens_it(site):
+    page = await site.page(width=1440)
+    assert await is_visible(page, "#tunnel")
+    assert not await is_visible(page, ".open-side")
+
+
 @pytest.mark.parametrize("path", ["/stats", "/settings", "/sources", "/deliveries", "/targets"])
 async def test_no_table_loses_its_last_column_on_a_phone(site, restart, path):
     await restart()

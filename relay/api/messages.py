@@ -1,7 +1,7 @@
 """Messages in the JSON API: outgoing mail and SMS, what became of them, and how many arrived."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -12,26 +12,22 @@ from relay.http import params
 from relay.http.context import get_context
 from relay.http.responses import json_response
 from relay.model.message import (
+    CHANNELS,
     MAX_ID,
     OPENED_CHANNELS,
-    DayCounts,
     HistoryEntry,
     Message,
     MessageCounts,
-    MessageFilter,
     MessageStatus,
     NewMessage,
     add_up_counts,
     normalize_id,
     parse_addresses,
 )
-from relay.model.search import parse_query
 from relay.model.text import escape_unprintable
 from relay.providers.message_status import explain_code
-from relay.services.state import HandlerContext
+from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
 
-CHANNELS = ("email", "sms")
-DEFAULT_DAYS = 30  # of the rates where nobody says otherwise
 _MAX_DAYS = 366
 _REQUEST_KEYS = {"channel", "provider", "external_id", "embedded_id", "recipient", "subject", "sent_at", "status"}
 # What an app may say of its own message; what comes after is the provider's to tell.
@@ -42,7 +38,7 @@ async def list_messages(request: web.Request) -> web.Response:
     """GET /api/messages?channel=&provider=&status=&recipient=&since=&event=&before=&limit=: newest first."""
     wanted = params.parse_limit(request)
     found = await get_context(request).store.messages.page(
-        parse_message_filter(request), before=params.parse_number(request, "before", None), limit=wanted
+        params.parse_message_filter(request), before=params.parse_number(request, "before", None), limit=wanted
     )
     last = found[-1].id if len(found) == wanted else None
     return json_response({"messages": [serialize_message_row(item) for item in found], "next_before": last})
@@ -74,7 +70,7 @@ async def register_message(request: web.Request) -> web.Response:
 
 async def get_rates(request: web.Request) -> web.Response:
     """GET /api/messages/rates?days=30: sent, delivered, opened and clicked, by day (UTC) and channel."""
-    span = params.parse_number(request, "days", DEFAULT_DAYS, _MAX_DAYS) or DEFAULT_DAYS
+    span = params.parse_number(request, "days", MESSAGE_RATE_DAYS, _MAX_DAYS) or MESSAGE_RATE_DAYS
     counted = await load_day_counts(get_context(request), span)
     channels = {channel: add_up_counts(counted, channel) for channel in CHANNELS}
     return json_response(
@@ -87,40 +83,6 @@ async def get_rates(request: web.Request) -> web.Response:
                 for day in counted
             ],
         }
-    )
-
-
-async def load_day_counts(here: HandlerContext, span: int) -> tuple[DayCounts, ...]:
-    """Return the counts of the last `span` days, today included."""
-    return await here.store.messages.days(find_first_day(here, span))
-
-
-def find_first_day(here: HandlerContext, span: int) -> date:
-    """Return the first of the last `span` days."""
-    return here.clock.now().astimezone(UTC).date() - timedelta(days=span - 1)
-
-
-def start_of_day(now: datetime) -> datetime:
-    """Return when the day began, in UTC."""
-    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def parse_message_filter(request: web.Request) -> MessageFilter:
-    """Return which messages the query string asks for. Raises UsageError naming what cannot be read."""
-    channel = _parse_choice(request, "channel", CHANNELS)
-    statuses = tuple(
-        MessageStatus(_check_choice("status", text, tuple(MessageStatus)))
-        for part in request.query.getall("status", [])
-        for text in part.split(",")
-        if text
-    )
-    return MessageFilter(
-        channel=channel,
-        provider=request.query.get("provider") or None,
-        statuses=statuses,
-        recipient=request.query.get("recipient") or None,
-        since=_parse_since(request),
-        event=params.parse_number(request, "event", None),
     )
 
 
@@ -178,7 +140,7 @@ def _parse_new_message(given: Mapping[str, Any]) -> NewMessage:
         embedded_id=_parse_message_id(given, "embedded_id"),
         recipient=recipient,
         subject=escape_unprintable(params.get_text(given, "subject") or "", 500),
-        status=MessageStatus(_check_choice("status", status, _INITIAL_STATUSES)),
+        status=MessageStatus(params.check_choice("status", status, _INITIAL_STATUSES)),
         sent_at=_parse_time(params.get_text(given, "sent_at")),
     )
 
@@ -210,27 +172,6 @@ def _parse_time(text: str | None) -> datetime | None:
         raise UsageError(
             f"sent_at is not a time: {escape_unprintable(text, 40)}", hint="send one such as 2026-01-31T12:00:00Z"
         ) from None
-
-
-def _parse_since(request: web.Request) -> datetime | None:
-    text = request.query.get("since")
-    if not text:
-        return None
-    query = parse_query(f'after:"{text}"', get_context(request).clock.now())
-    if query.problems or len(query.terms) != 1 or query.terms[0].moment is None:
-        raise UsageError("since is neither an age nor a time", hint="write since=2h or since=2026-01-31")
-    return query.terms[0].moment
-
-
-def _parse_choice(request: web.Request, name: str, allowed: tuple[str, ...]) -> str | None:
-    text = request.query.get(name)
-    return _check_choice(name, text, allowed) if text else None
-
-
-def _check_choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
-    if text not in allowed:
-        raise UsageError(f"{name} cannot be {escape_unprintable(text, 40)!r}", hint=f"use {', '.join(allowed)}")
-    return text
 
 
 def _find_code_meaning(provider: str, code: str) -> serializers.Json | None:

@@ -1,27 +1,25 @@
 """What relay counts, for programs: JSON of a window, and everything since ever for Prometheus."""
 
-from datetime import datetime
-
 from aiohttp import web
 
-from relay.api.messages import CHANNELS, serialize_counts, start_of_day
+from relay.api.messages import serialize_counts
 from relay.api.serializers import Json, format_time
-from relay.errors import UsageError
 from relay.http.context import get_context
+from relay.http.params import parse_window
 from relay.http.responses import json_response
-from relay.model.message import MessageCounts
+from relay.model.message import CHANNELS, MessageCounts
 from relay.providers.catalogue import PROVIDERS
 from relay.services.prometheus import MetricsSnapshot, render_metrics
 from relay.services.state import HandlerContext
 from relay.services.stats import (
-    WINDOWS,
     DurationQuantiles,
     SourceStats,
     Stats,
-    StatsWindow,
     TargetStats,
-    compute_stats,
-    find_first_minute,
+    load_queues,
+    load_stats,
+    measure_store_size,
+    start_of_day,
 )
 
 
@@ -67,40 +65,6 @@ async def get_prometheus_metrics(request: web.Request) -> web.Response:
     return web.Response(
         body=render_metrics(reading), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
-
-
-def parse_window(request: web.Request) -> StatsWindow:
-    """Return the window that is asked for. Raises UsageError naming those there are."""
-    name = request.query.get("window", "1h")
-    if name not in WINDOWS:
-        raise UsageError("window is none that is counted", hint=f"use {', '.join(WINDOWS)}")
-    return WINDOWS[name]
-
-
-async def load_stats(here: HandlerContext, window: StatsWindow) -> Stats:
-    """Return a window in numbers, up to this moment."""
-    await here.meter.flush()
-    now = here.clock.now()
-    since = find_first_minute(window, now) - window.minutes
-    return compute_stats(window, now, await here.store.counters.since(since, window.step))
-
-
-async def load_queues(here: HandlerContext) -> dict[str, tuple[int, float]]:
-    """Return for each target how many deliveries wait, and for how many seconds the oldest has."""
-    now: datetime = here.clock.now()
-    oldest = await here.store.deliveries.oldest()
-    counts = await here.store.deliveries.waiting()
-    known = {*here.setup.targets, *(name for name in counts if "://" not in name)}
-    return {
-        name: (counts.get(name, 0), (now - oldest[name]).total_seconds() if name in oldest else 0.0) for name in known
-    }
-
-
-def measure_store_size(here: HandlerContext) -> int:
-    """Return the size of the store on disk, its log with it."""
-    path = here.store.path
-    files = (path, path.with_name(f"{path.name}-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
 
 
 async def _serialize_queue(here: HandlerContext) -> Json:

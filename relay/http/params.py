@@ -3,6 +3,7 @@
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -13,9 +14,12 @@ from relay.http.context import get_context
 from relay.model.body_edit import edit_body
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Capture, Headers
+from relay.model.message import CHANNELS, MessageFilter, MessageStatus
 from relay.model.payload import PayloadError, parse_json
 from relay.model.search import Query, parse_moment, parse_query_strictly
+from relay.model.text import escape_unprintable
 from relay.services.state import HandlerContext
+from relay.services.stats import WINDOWS, StatsWindow
 
 MAX_LIMIT = 500
 
@@ -99,6 +103,50 @@ async def read_email_request(request: web.Request) -> tuple[str, tuple[str, ...]
     if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
         raise UsageError("to must be an address or a list of addresses", hint='send {"to": ["a@example.com"]}')
     return template, tuple(listed), get_flag(given, "force")
+
+
+def parse_window(request: web.Request) -> StatsWindow:
+    """Return the window that is asked for. Raises UsageError naming those there are."""
+    name = request.query.get("window", "1h")
+    if name not in WINDOWS:
+        raise UsageError("window is none that is counted", hint=f"use {', '.join(WINDOWS)}")
+    return WINDOWS[name]
+
+
+def parse_message_filter(request: web.Request) -> MessageFilter:
+    """Return which messages the query string asks for. Raises UsageError naming what cannot be read."""
+    channel = request.query.get("channel")
+    statuses = tuple(
+        MessageStatus(check_choice("status", text, tuple(MessageStatus)))
+        for part in request.query.getall("status", [])
+        for text in part.split(",")
+        if text
+    )
+    return MessageFilter(
+        channel=check_choice("channel", channel, CHANNELS) if channel else None,
+        provider=request.query.get("provider") or None,
+        statuses=statuses,
+        recipient=request.query.get("recipient") or None,
+        since=_parse_since(request),
+        event=parse_number(request, "event", None),
+    )
+
+
+def _parse_since(request: web.Request) -> datetime | None:
+    text = request.query.get("since")
+    if not text:
+        return None
+    since = parse_moment(text, get_context(request).clock.now())
+    if since is None:
+        raise UsageError("since is neither an age nor a time", hint="write since=2h or since=2026-01-31")
+    return since
+
+
+def check_choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
+    """Return a word that is allowed. Raises UsageError naming those that are."""
+    if text not in allowed:
+        raise UsageError(f"{name} cannot be {escape_unprintable(text, 40)!r}", hint=f"use {', '.join(allowed)}")
+    return text
 
 
 EDIT_KEYS = frozenset(

@@ -210,6 +210,7 @@ def normalize_id(text: str) -> str:
 
 
 # No provider reports whether an SMS was opened or clicked: a rate of 0 would be a claim.
+CHANNELS = ("email", "sms")
 OPENED_CHANNELS = frozenset({"email"})
 
 

@@ -1,11 +1,15 @@
-"""Counts of a stretch of time, made into what people ask: how many, how good, how fast, and what changed. Pure."""
+"""Counts of a stretch of time, made into what people ask: how many, how good, how fast, and what changed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from relay.model.counters import CounterValue, compute_quantile, count_buckets
+from relay.model.message import DayCounts
+from relay.services.state import HandlerContext
+
+MESSAGE_RATE_DAYS = 30  # of the rates of messages where the request names no number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,3 +218,44 @@ def _sum_values(tallies: Iterable[CounterValue]) -> int:
 
 def _minute_to_datetime(minute: int) -> datetime:
     return datetime.fromtimestamp(minute * 60, UTC)
+
+
+async def load_stats(here: HandlerContext, window: StatsWindow) -> Stats:
+    """Return a window in numbers, up to this moment."""
+    await here.meter.flush()
+    now = here.clock.now()
+    since = find_first_minute(window, now) - window.minutes
+    return compute_stats(window, now, await here.store.counters.since(since, window.step))
+
+
+async def load_queues(here: HandlerContext) -> dict[str, tuple[int, float]]:
+    """Return for each target how many deliveries wait, and for how many seconds the oldest has."""
+    now: datetime = here.clock.now()
+    oldest = await here.store.deliveries.oldest()
+    counts = await here.store.deliveries.waiting()
+    known = {*here.setup.targets, *(name for name in counts if "://" not in name)}
+    return {
+        name: (counts.get(name, 0), (now - oldest[name]).total_seconds() if name in oldest else 0.0) for name in known
+    }
+
+
+def measure_store_size(here: HandlerContext) -> int:
+    """Return the size of the store on disk, its log with it."""
+    path = here.store.path
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+async def load_day_counts(here: HandlerContext, span: int) -> tuple[DayCounts, ...]:
+    """Return the counts of the last `span` days, today included."""
+    return await here.store.messages.days(find_first_day(here, span))
+
+
+def find_first_day(here: HandlerContext, span: int) -> date:
+    """Return the first of the last `span` days."""
+    return here.clock.now().astimezone(UTC).date() - timedelta(days=span - 1)
+
+
+def start_of_day(now: datetime) -> datetime:
+    """Return when the day began, in UTC."""
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from relay.actions.mail.addresses import is_permitted
-from relay.api.messages import DEFAULT_DAYS, find_first_day, load_day_counts, parse_message_filter
 from relay.dashboard import page_data
 from relay.dashboard.filters import find_provider, format_count
 from relay.dashboard.messages.context import MessageDetail, MessagesPage, RatesView, build_history_steps, build_rates
@@ -16,11 +15,12 @@ from relay.dashboard.render import RENDERER, html_response, make_partial, sandbo
 from relay.dashboard.urls import escape_html
 from relay.dashboard.widgets import MessageLine, NavLink, build_message_line
 from relay.http.context import get_context
-from relay.http.params import parse_id, parse_number
+from relay.http.params import parse_id, parse_message_filter, parse_number
 from relay.model.message import LOST, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
 from relay.model.text import decode_text, escape_unprintable
 from relay.providers.message_status import explain_code
 from relay.services.state import HandlerContext
+from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
 
 _PAGE_SIZE = 50
 _MAX_STEPS = 200
@@ -149,7 +149,9 @@ def _build_lines(here: HandlerContext, found: Iterable[Message]) -> tuple[Messag
 
 
 async def _load_rates(here: HandlerContext) -> RatesView:
-    return build_rates(await load_day_counts(here, DEFAULT_DAYS), find_first_day(here, DEFAULT_DAYS), DEFAULT_DAYS)
+    return build_rates(
+        await load_day_counts(here, MESSAGE_RATE_DAYS), find_first_day(here, MESSAGE_RATE_DAYS), MESSAGE_RATE_DAYS
+    )
 
 
 async def _count_unmatched(here: HandlerContext) -> str:

@@ -5,7 +5,6 @@ from datetime import datetime
 
 from aiohttp import web
 
-from relay.api.stats import load_queues, load_stats, parse_window
 from relay.dashboard import page_data
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import TIME_ZONE, event_avatar, format_count, format_duration, format_moment, named_avatar
@@ -22,11 +21,12 @@ from relay.dashboard.metrics.charts import (
 from relay.dashboard.render import RENDERER, html_response
 from relay.dashboard.widgets import NavLink
 from relay.http.context import get_context
+from relay.http.params import parse_window
 from relay.model.admission import describe_reason
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.text import escape_unprintable
 from relay.services.state import HandlerContext
-from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow
+from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow, load_queues, load_stats
 
 _MAX_SOURCES = 8
 _MAX_SLOW = 6

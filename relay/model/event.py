@@ -142,7 +142,7 @@ class SignatureScheme(Protocol):
 class Extractor(Protocol):
     """Takes one text out of a request: an event type, an idempotency key."""
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
+    def __call__(self, capture: Capture, payload: Payload, /) -> str | None:
         """Return the text, or None where the request has none. Never raises."""
         ...
 

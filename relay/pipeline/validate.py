@@ -95,9 +95,9 @@ def _check_content_type(allowed: tuple[str, ...], capture: Capture) -> Iterator[
 def _check_idempotency_key(source: Source, capture: Capture, payload: Payload) -> Iterator[Problem]:
     if not source.require_idempotency_key:
         return
-    pick = source.idempotency_key
-    if pick is None or pick(capture, payload) is None:
-        field, pointer = describe_location(pick)
+    extract = source.idempotency_key
+    if extract is None or extract(capture, payload) is None:
+        field, pointer = describe_location(extract)
         message = "is missing, and the source requires an idempotency key"
         yield Problem(rule="idempotency_key_missing", field=field, pointer=pointer, message=message)
 
@@ -111,23 +111,23 @@ _LONGEST_NAME = 200
 _UNNAMED = "idempotency key"
 
 
-def describe_location(pick: Extractor | None) -> tuple[str, str]:
-    """Return the name of the field that a pick takes, and its JSON Pointer where it is one of the body.
+def describe_location(extractor: Extractor | None) -> tuple[str, str]:
+    """Return the name of the field that an extractor reads, and its JSON Pointer where it is one of the body.
 
-    A pick that looks in several places is named by all of them; one that is put together, by what it is for.
+    One that looks in several places is named by all of them; a text that is put together, by what it is for.
     """
-    match pick:
+    match extractor:
         case HeaderExtractor(name=name) | QueryExtractor(name=name) | FormExtractor(name=name):
             return escape_unprintable(name, _LONGEST_NAME), ""
         case PointerExtractor(path=path):
             return escape_unprintable(format_dotted_path(path), _LONGEST_NAME), path
         case BodyExtractor(keys=keys):
             return describe_location(PointerExtractor(format_pointer(keys)))
-        case OnlyWithExtractor(pick=named):
+        case OnlyWithExtractor(extractor=named):
             return describe_location(named)
-        case FirstExtractor(picks=picks):
+        case FirstExtractor(extractors=extractors):
             # What is put together, such as a CloudEvent's id, has no name that a sender would know.
-            names = [name for name in (describe_location(one)[0] for one in picks) if name != _UNNAMED]
+            names = [name for name in (describe_location(one)[0] for one in extractors) if name != _UNNAMED]
             return escape_unprintable(" or ".join(names) or _UNNAMED, _LONGEST_NAME), ""
     return _UNNAMED, ""
 

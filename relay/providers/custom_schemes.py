@@ -186,7 +186,7 @@ def _make_python(options: SignatureOptions, load: VerifierLoader | None) -> Sche
             "signature.verifier: missing",
             hint='name a class in a file beside relay.toml: verifier = "verifiers:MyVerifier"',
         )
-    return VerifierScheme(verifier=load(options.verifier), called=options.verifier)
+    return VerifierScheme(verifier=load(options.verifier), reference=options.verifier)
 
 
 _MAKERS: Mapping[str, Callable[[SignatureOptions], Scheme]] = {

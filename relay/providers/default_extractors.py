@@ -1,4 +1,4 @@
-"""CloudEvents (v1.0, HTTP protocol binding) in each of its modes: what an event is called and what it is known by."""
+"""CloudEvents (v1.0, HTTP protocol binding) in each of its modes: its type and its key."""
 
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -19,31 +19,28 @@ class CloudEventAttributeExtractor:
     name: str
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the value as text."""
         value = header(f"ce-{self.name}")(capture, payload)
         return None if value is None else unquote(value)
 
 
 @dataclass(frozen=True, slots=True)
 class StructuredCloudEventExtractor:
-    """What another pick finds, in a body that is a CloudEvent itself: it says its `specversion`."""
+    """What another extractor finds, in a body that is a CloudEvent itself: it says its `specversion`."""
 
-    pick: Extractor
+    extractor: Extractor
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the text, or None for any other body."""
-        return None if payload.json_at("specversion") is None else self.pick(capture, payload)
+        return None if payload.json_at("specversion") is None else self.extractor(capture, payload)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchedCloudEventExtractor:
-    """What another pick finds, in a batch of CloudEvents."""
+    """What another extractor finds, in a batch of CloudEvents."""
 
-    pick: Extractor
+    extractor: Extractor
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the text, or None for a request of another kind."""
-        return self.pick(capture, payload) if capture.content_type == _BATCH_CONTENT_TYPE else None
+        return self.extractor(capture, payload) if capture.content_type == _BATCH_CONTENT_TYPE else None
 
 
 cloudevent_type = first_of(
@@ -59,7 +56,7 @@ cloudevent_key = first_of(
     StructuredCloudEventExtractor(join(" ", body("source"), body("id"), whole=True)),
     BatchedCloudEventExtractor(each_item((), ("source",), ("id",))),
 )
-"""What a CloudEvent, or a whole batch of them, is known by: source and id."""
+"""The key of a CloudEvent, or of a whole batch of them: source and id."""
 
 
 _TYPE_NAMES = (

@@ -1,4 +1,8 @@
-"""Picks: small frozen values that take one text out of a request, such as an event type or an id."""
+"""Extractors: small frozen values that take one text out of a request, such as an event type, a key or a summary.
+
+They are values and no closures, so that the configuration of two sources can be compared and a rejected request
+can name the field that it lacks. The catalogue builds them by the lower-case names at the end.
+"""
 
 import hashlib
 import re
@@ -11,48 +15,52 @@ from relay.model.event import Capture, Extractor
 from relay.model.payload import Payload
 from relay.model.text import decode_header_text, escape_unprintable
 
+Path = tuple[str | int, ...]
+"""A way into JSON, by keys and list positions."""
+
 MAX_LENGTH = 200
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _ID = re.compile(r"(?:.*_)?[^_]{1,4}")
+_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,4})?")
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}
+# Currencies without a smaller unit, whose amounts providers send as they are: https://docs.stripe.com/currencies
 _WITHOUT_CENTS = frozenset(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "XAF", "XOF"))
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderExtractor:
-    """The first value of a header."""
+    """The first value of a header, as readable text."""
 
     name: str
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the value as readable text."""
-        del payload
+    def __call__(self, capture: Capture, _: Payload) -> str | None:
         value = capture.header(self.name)
-        return None if value is None else _limit_text(_decode_header(value))
+        if value is None:
+            return None
+        try:
+            return _limit_text(decode_header_text(value))
+        except UnicodeEncodeError:
+            return _limit_text(value)
 
 
 @dataclass(frozen=True, slots=True)
 class BodyExtractor:
-    """A value in the payload, by keys and list positions."""
+    """A text, number or boolean in the payload, by keys and list positions."""
 
-    keys: tuple[str | int, ...]
+    keys: Path
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the value when it is text, a number or a boolean."""
-        del capture
+    def __call__(self, _: Capture, payload: Payload) -> str | None:
         return _to_text(payload.at(*self.keys))
 
 
 @dataclass(frozen=True, slots=True)
 class PointerExtractor:
-    """A value in the payload, by JSON Pointer (RFC 6901)."""
+    """A text, number or boolean in the payload, by JSON Pointer (RFC 6901)."""
 
     path: str
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the value when it is text, a number or a boolean."""
-        del capture
+    def __call__(self, _: Capture, payload: Payload) -> str | None:
         return _to_text(payload.pointer(self.path))
 
 
@@ -62,21 +70,17 @@ class FormExtractor:
 
     name: str
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the decoded value."""
-        del capture
+    def __call__(self, _: Capture, payload: Payload) -> str | None:
         return next((_limit_text(value) for name, value in payload.fields if name == self.name), None)
 
 
 @dataclass(frozen=True, slots=True)
 class QueryExtractor:
-    """The first value of a query parameter."""
+    """The first value of a query parameter, decoded."""
 
     name: str
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the decoded value."""
-        del payload
+    def __call__(self, capture: Capture, _: Payload) -> str | None:
         pairs = parse_qsl(capture.query, keep_blank_values=True, errors="replace")
         return next((_limit_text(value) for name, value in pairs if name == self.name), None)
 
@@ -87,46 +91,41 @@ class ConstantExtractor:
 
     text: str
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the text."""
-        del capture, payload
+    def __call__(self, *_: object) -> str | None:
         return self.text
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionalExtractor:
-    """A fixed text for requests where another pick gives something."""
+    """A fixed text for requests where another extractor finds something."""
 
-    pick: Extractor
+    extractor: Extractor
     text: str
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the text, or None where the other pick gives nothing."""
-        return None if self.pick(capture, payload) is None else self.text
+        return None if self.extractor(capture, payload) is None else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class FirstExtractor:
-    """The first of several picks that gives something."""
+    """The text of the first extractor that finds one."""
 
-    picks: tuple[Extractor, ...]
+    extractors: tuple[Extractor, ...]
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the first text there is."""
-        return next((text for pick in self.picks if (text := pick(capture, payload)) is not None), None)
+        return next((text for extract in self.extractors if (text := extract(capture, payload)) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
 class JoinExtractor:
-    """Several picks joined; those that give nothing are left out, unless all are wanted."""
+    """Several texts joined; what is missing is left out, or with `whole` leaves nothing."""
 
     separator: str
-    picks: tuple[Extractor, ...]
+    extractors: tuple[Extractor, ...]
     whole: bool = False
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the joined text; None when no pick gives anything."""
-        texts = [pick(capture, payload) for pick in self.picks]
+        texts = [extract(capture, payload) for extract in self.extractors]
         if self.whole and None in texts:
             return None
         return _limit_text(self.separator.join(text for text in texts if text is not None))
@@ -134,132 +133,115 @@ class JoinExtractor:
 
 @dataclass(frozen=True, slots=True)
 class LookupExtractor:
-    """A code with its name in place of it; a code without a name stays."""
+    """The name of a code; a code without a name stays."""
 
-    pick: Extractor
+    extractor: Extractor
     names: tuple[tuple[str, str], ...]
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the name of the code."""
-        text = self.pick(capture, payload)
+        text = self.extractor(capture, payload)
         return next((name for code, name in self.names if code == text), text)
 
 
 @dataclass(frozen=True, slots=True)
 class StripPrefixExtractor:
-    """A text without the first of some prefixes that it starts with."""
+    """A text without the first of some prefixes that it starts with, such as `refs/heads/`."""
 
-    pick: Extractor
+    extractor: Extractor
     prefixes: tuple[str, ...]
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the rest of the text."""
-        text = self.pick(capture, payload)
+        text = self.extractor(capture, payload)
         prefix = next((prefix for prefix in self.prefixes if text and text.startswith(prefix)), "")
         return text.removeprefix(prefix) if text else None
+
+
+@dataclass(frozen=True, slots=True)
+class CutExtractor:
+    """A text up to the first of some marks that it holds; the whole text where there is none."""
+
+    extractor: Extractor
+    marks: tuple[str, ...]
+
+    def __call__(self, capture: Capture, payload: Payload) -> str | None:
+        text = self.extractor(capture, payload) or ""
+        mark = next((mark for mark in self.marks if mark in text), None)
+        return (text if mark is None else text.partition(mark)[0]) or None
 
 
 @dataclass(frozen=True, slots=True)
 class ShortIdExtractor:
     """An id cut to what tells it apart in a list: `pi_3Rk2Qe8LmN0p` becomes `pi_3Rk2`."""
 
-    pick: Extractor
+    extractor: Extractor
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the kind and the first four characters."""
-        text = self.pick(capture, payload)
+        text = self.extractor(capture, payload)
         match = _ID.match(text) if text else None
         return match[0] if match else None
 
 
 @dataclass(frozen=True, slots=True)
 class MoneyExtractor:
-    """An amount in minor units with its currency: 4800 and `eur` become `€48.00`."""
+    """An amount with its currency, in cents where it is `minor`: 4800 and `eur` become `€48.00`."""
 
     amount: Extractor
     currency: Extractor
     minor: bool = True
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the amount as people write it; None when there is none."""
         amount, currency = self.amount(capture, payload), self.currency(capture, payload)
-        if amount is None or currency is None or not re.fullmatch(r"-?\d{1,15}(\.\d{1,4})?", amount):
+        if amount is None or currency is None or not _NUMBER.fullmatch(amount):
             return None
         return _format_money(amount, currency.upper(), self.minor)
 
 
-def header(name: str) -> Extractor:
-    """Return a pick of a header."""
-    return HeaderExtractor(name)
+header, form, query, constant = HeaderExtractor, FormExtractor, QueryExtractor, ConstantExtractor
+short_id, text_if, format_amount = ShortIdExtractor, ConditionalExtractor, MoneyExtractor
 
 
 def body(*keys: str | int) -> Extractor:
-    """Return a pick of a value in the JSON body: `body("data", "object", "id")`."""
+    """Extract a value in the JSON body: `body("data", "object", "id")`."""
     return BodyExtractor(keys)
 
 
-def form(name: str) -> Extractor:
-    """Return a pick of a form field."""
-    return FormExtractor(name)
+def first_of(*extractors: Extractor) -> Extractor:
+    """Extract the first text that any of them finds."""
+    return FirstExtractor(extractors)
 
 
-def query(name: str) -> Extractor:
-    """Return a pick of a query parameter."""
-    return QueryExtractor(name)
+def optional(extractor: Extractor) -> Extractor:
+    """Extract "" where the other finds nothing, for a joined text that is needed whole."""
+    return FirstExtractor((extractor, constant("")))
 
 
-def first_of(*picks: Extractor) -> Extractor:
-    """Return a pick of the first that gives something."""
-    return FirstExtractor(picks)
+def join(separator: str, *extractors: Extractor, whole: bool = False) -> Extractor:
+    """Extract several texts, joined; what is missing is left out, or with `whole` leaves nothing."""
+    return JoinExtractor(separator, extractors, whole=whole)
 
 
-def join(separator: str, *picks: Extractor, whole: bool = False) -> Extractor:
-    """Return a pick of several texts joined; what is missing is left out, or with `whole` spoils it."""
-    return JoinExtractor(separator, picks, whole=whole)
+def add_prefix(prefix: str, extractor: Extractor) -> Extractor:
+    """Extract a text with another before it; None where there is none."""
+    return JoinExtractor("", (constant(prefix), extractor), whole=True)
 
 
-def optional(pick: Extractor) -> Extractor:
-    """Return a pick that gives "" where the other gives nothing, for a joined text that is wanted whole."""
-    return FirstExtractor((pick, ConstantExtractor("")))
+def lookup(extractor: Extractor, names: Mapping[str, str]) -> Extractor:
+    """Extract a code by its name: `lookup(body("type"), {"1": "ping"})`."""
+    return LookupExtractor(extractor, tuple(names.items()))
 
 
-def add_prefix(prefix: str, pick: Extractor) -> Extractor:
-    """Return a pick with a text before it; None when the pick gives nothing."""
-    return JoinExtractor("", (constant(prefix), pick), whole=True)
+def strip_prefix(extractor: Extractor, *prefixes: str) -> Extractor:
+    """Extract a text without a prefix such as `refs/heads/`."""
+    return StripPrefixExtractor(extractor, prefixes)
 
 
-def text_if(pick: Extractor, text: str) -> Extractor:
-    """Return a pick of a fixed text, for requests where another pick gives something."""
-    return ConditionalExtractor(pick, text)
-
-
-def lookup(pick: Extractor, names: Mapping[str, str]) -> Extractor:
-    """Return a pick of a code by its name: `named(body("type"), {"1": "ping"})`."""
-    return LookupExtractor(pick, tuple(names.items()))
-
-
-def strip_prefix(pick: Extractor, *prefixes: str) -> Extractor:
-    """Return a pick of a text without a prefix such as `refs/heads/`."""
-    return StripPrefixExtractor(pick, prefixes)
-
-
-def constant(text: str) -> Extractor:
-    """Return a pick that always gives the same text."""
-    return ConstantExtractor(text)
-
-
-def short_id(pick: Extractor) -> Extractor:
-    """Return a pick of an id cut to its first few characters."""
-    return ShortIdExtractor(pick)
-
-
-def format_amount(amount: Extractor, currency: Extractor, *, minor: bool = True) -> Extractor:
-    """Return a pick of an amount with its currency; `minor` says it is in cents."""
-    return MoneyExtractor(amount, currency, minor)
+def cut_at(extractor: Extractor, *marks: str) -> Extractor:
+    """Extract a text up to the first of some marks."""
+    return CutExtractor(extractor, marks)
 
 
 def parse_extractor(text: str, where: str = "") -> Extractor:
-    """Return the pick that relay.toml means by `header:NAME`, `body:/json/pointer` or `query:NAME`.
+    """Return the extractor that relay.toml means by `header:NAME`, `body:/json/pointer` or `query:NAME`.
 
     Raises ConfigError, its sentence led by the key path `where`.
     """
@@ -290,22 +272,15 @@ def _to_text(value: object) -> str | None:
     return _limit_text(value) if isinstance(value, str) else None
 
 
-def _decode_header(value: str) -> str:
-    try:
-        return decode_header_text(value)
-    except UnicodeEncodeError:
-        return value
-
-
 def _limit_text(text: str) -> str | None:
     if not text.strip():
         return None
-    shown = escape_unprintable(text)
-    if len(shown) <= MAX_LENGTH:
-        return shown
+    readable = escape_unprintable(text)
+    if len(readable) <= MAX_LENGTH:
+        return readable
     # Two keys that differ only in their ends must not become one: the second event would be lost.
     mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return f"{shown[: MAX_LENGTH - 17]}…{mark}"
+    return f"{readable[: MAX_LENGTH - 17]}…{mark}"
 
 
 def _format_money(amount: str, currency: str, minor: bool) -> str:

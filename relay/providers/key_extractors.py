@@ -1,4 +1,4 @@
-"""Picks for the keys of events: what every item of a list says, which keys a body has, a digest of it."""
+"""Extractors for the keys of events: what every item of a list says, which keys a body has, a digest of it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,22 +6,24 @@ from dataclasses import dataclass
 from relay.model.event import Capture, Extractor
 from relay.model.payload import Payload
 from relay.model.text import escape_unprintable
+from relay.providers.extractors import Path
 
-_MAX_ITEMS = 10_000
 _MAX_LENGTH = 160
+_MAX_ITEMS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class EachItemExtractor:
-    """The same values of every item of a list, as one text: what a batch of events is known by."""
+    """The same values of every item of a list, as one text: what a batch of events is known by.
 
-    items: tuple[str | int, ...]
-    paths: tuple[tuple[str | int, ...], ...]
-    optional: tuple[tuple[str | int, ...], ...] = ()
+    None where any item lacks one of `paths`; what is `optional` may be missing.
+    """
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the values joined, or their digest where they are many; None when any of `paths` is missing."""
-        del capture
+    items: Path
+    paths: tuple[Path, ...]
+    optional: tuple[Path, ...] = ()
+
+    def __call__(self, _: Capture, payload: Payload) -> str | None:
         items = payload.at(*self.items)
         if not isinstance(items, list) or not 0 < len(items) <= _MAX_ITEMS:
             return None
@@ -46,82 +48,71 @@ class FirstKeyExtractor:
     besides: tuple[str, ...]
     ending: str = ""
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the key."""
-        del capture
-        body = payload.json
-        keys = body if isinstance(body, dict) else ()
+    def __call__(self, _: Capture, payload: Payload) -> str | None:
+        keys = payload.json if isinstance(payload.json, dict) else ()
         found = (key for key in keys if key not in self.besides and key.endswith(self.ending))
         return escape_unprintable(next(found, ""), 100) or None
 
 
 @dataclass(frozen=True, slots=True)
 class BodyDigestExtractor:
-    """The first half of the body's SHA-256: what tells two requests apart that nothing else does."""
+    """The first half of the body's SHA-256, which tells requests apart whose sender's ids are not unique."""
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the digest in hex; None for an empty body."""
-        del payload
+    def __call__(self, capture: Capture, _: Payload) -> str | None:
         return hashlib.sha256(capture.body).hexdigest()[:32] if capture.body else None
 
 
 @dataclass(frozen=True, slots=True)
 class OnlyWithExtractor:
-    """A value that counts only where some others are there too."""
+    """A text that counts only where some others are there too."""
 
-    pick: Extractor
+    extractor: Extractor
     others: tuple[Extractor, ...]
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the value, or None where one of the others is missing."""
         if any(other(capture, payload) is None for other in self.others):
             return None
-        return self.pick(capture, payload)
+        return self.extractor(capture, payload)
 
 
 @dataclass(frozen=True, slots=True)
 class OnlySingleExtractor:
-    """A value that counts only where each of some lists has one element: it says nothing of a second one."""
+    """A text that counts only where each of some lists has one element: it says nothing of a second one."""
 
-    lists: tuple[tuple[str | int, ...], ...]
-    pick: Extractor
+    lists: tuple[Path, ...]
+    extractor: Extractor
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the value, or None where a list has several elements or is none."""
         found = (payload.at(*path) for path in self.lists)
         if any(not isinstance(held, list) or len(held) != 1 for held in found):
             return None
-        return self.pick(capture, payload)
+        return self.extractor(capture, payload)
 
 
-def each_item(
-    items: tuple[str | int, ...], *paths: tuple[str | int, ...], optional: tuple[tuple[str | int, ...], ...] = ()
-) -> Extractor:
-    """Return a pick of values of all items: `each(("value",), ("id",))`; `()` is a body that is a list."""
+body_digest = BodyDigestExtractor
+
+
+def each_item(items: Path, *paths: Path, optional: tuple[Path, ...] = ()) -> Extractor:
+    """Extract values of all items: `each_item(("value",), ("id",))`; `()` is a body that is a list."""
     return EachItemExtractor(items, paths, optional)
 
 
-def body_digest() -> Extractor:
-    """Return a pick of a digest of the body, for keys of senders whose ids are not unique."""
-    return BodyDigestExtractor()
+def only_with(extractor: Extractor, *others: Extractor) -> Extractor:
+    """Extract a text only where the others find one, too."""
+    return OnlyWithExtractor(extractor, others)
 
 
-def only_with(pick: Extractor, *others: Extractor) -> Extractor:
-    """Return a pick that gives something only where the others do too."""
-    return OnlyWithExtractor(pick, others)
-
-
-def only_single(pick: Extractor, *lists: tuple[str | int, ...]) -> Extractor:
-    """Return a pick for requests where each of the lists has one element: `sole(body("a", 0, "id"), ("a",))`."""
-    return OnlySingleExtractor(lists, pick)
+def only_single(extractor: Extractor, *lists: Path) -> Extractor:
+    """Extract a text of requests where each of the lists has one element."""
+    return OnlySingleExtractor(lists, extractor)
 
 
 def first_key(*besides: str, ending: str = "") -> Extractor:
-    """Return a pick of the body's first key besides some: `key("update_id")`, `key(ending="_events")`."""
+    """Extract the body's first key besides some: `first_key("update_id")`, `first_key(ending="_events")`."""
     return FirstKeyExtractor(besides, ending)
 
 
-def _value_at(item: object, path: tuple[str | int, ...]) -> object:
+def _value_at(item: object, path: Path) -> object:
     for step in path:
         item = item.get(step) if isinstance(item, dict) else None
     return item

@@ -122,7 +122,7 @@ def make_run_secret(source: Source, sample: Capture, now: datetime) -> LocalKey 
         return None
     forms = [Secret("a secret that relay made for this run", text) for text in _make_secrets()]
     if isinstance(scheme, Scheme):
-        forms.sort(key=scheme.claims, reverse=True)
+        forms.sort(key=scheme.claims_secret, reverse=True)
     for secret in forms:
         try:
             signed = scheme.sign(secret, sample, now)

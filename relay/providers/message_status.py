@@ -1,4 +1,4 @@
-"""Where a provider's requests say what became of a message, as data, and the reading of it."""
+"""How a provider's requests report the status of a mail or SMS, as data; and what its codes mean."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from relay.model.message import MAX_ADDRESSES, MAX_ID, MessageStatus, StatusRepo
 from relay.model.payload import Payload
 from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
-from relay.providers.extractors import header, query
+from relay.providers.extractors import Path, header, query
 
 _MAX_DETAIL = 400
 
@@ -21,7 +21,7 @@ _NAMES = ("xmessageid", "messageid")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageStatuses:
-    """How one provider tells of messages; every pick is applied to each item where `items` names a list.
+    """How one provider reports on messages; everything is read from each item where `items` names a list.
 
     `word` is the provider's own word with its qualifiers after dots, and `words` what it means:
     the longest that is listed counts (`Bounce.Transient` before `Bounce`), None is no status at all.
@@ -32,7 +32,7 @@ class MessageStatuses:
     provider: str
     channel: str
     word: Extractor
-    words: tuple[tuple[str, MessageStatus | None], ...]
+    words: Mapping[str, MessageStatus | None]
     external_ids: tuple[Extractor, ...]
     embedded: Extractor
     recipient: Extractor
@@ -57,7 +57,7 @@ class MessageStatuses:
         status = self._status(self.word(capture, item))
         if status is None:
             return None
-        ids = (pick(capture, item) for pick in self.external_ids)
+        ids = (extract(capture, item) for extract in self.external_ids)
         return StatusReport(
             status=status,
             provider=self.provider,
@@ -71,10 +71,9 @@ class MessageStatuses:
         )
 
     def _status(self, word: str | None) -> MessageStatus | None:
-        known = dict(self.words)
         while word:
-            if word in known:
-                return known[word]
+            if word in self.words:
+                return self.words[word]
             word = word.rpartition(".")[0]
         return None
 
@@ -83,15 +82,14 @@ class MessageStatuses:
 class EmbeddedIdExtractor:
     """The id a sender put into its message: where the provider hands such things back, else a header or the query.
 
-    Each of `places` is an object with it for a key, or a list of pairs of name and value.
+    Each of `paths` leads to an object with it for a key, or to a list of pairs of name and value.
     """
 
-    places: tuple[tuple[str | int, ...], ...]
+    paths: tuple[Path, ...]
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the id."""
-        for place in self.places:
-            held = {_normalize_name(name): value for name, value in _name_value_pairs(payload.at(*place))}
+        for path in self.paths:
+            held = {_normalize_name(name): value for name, value in _name_value_pairs(payload.at(*path))}
             found = (held.get(name) for name in _NAMES)
             text = next((str(value) for value in found if type(value) in (str, int)), "")
             if text.strip():
@@ -102,57 +100,34 @@ class EmbeddedIdExtractor:
 
 
 @dataclass(frozen=True, slots=True)
-class CutExtractor:
-    """A text up to the first of some marks that it holds."""
-
-    pick: Extractor
-    marks: tuple[str, ...]
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return what stands before the mark; the whole text where there is none."""
-        text = self.pick(capture, payload)
-        for mark in self.marks:
-            if text and mark in text:
-                return text.partition(mark)[0]
-        return text
-
-
-@dataclass(frozen=True, slots=True)
 class TextListExtractor:
     """A text of the body as long as it is, or the texts of a list joined by commas."""
 
-    path: tuple[str | int, ...]
+    path: Path
 
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        """Return the text or texts."""
-        del capture
+    def __call__(self, _: Capture, payload: Payload) -> str | None:
         found = payload.at(*self.path)
         held = found[:MAX_ADDRESSES] if isinstance(found, list) else [found]
         return ", ".join(text[:_MAX_DETAIL] for text in held if isinstance(text, str)).strip() or None
 
 
-def embedded_id(*places: tuple[str | int, ...]) -> Extractor:
-    """Return a pick of the id that a sender put in: `embedded(("data", "headers"), ("data", "tags"))`."""
-    return EmbeddedIdExtractor(places)
-
-
-def cut_at(pick: Extractor, *marks: str) -> Extractor:
-    """Return a pick of a text up to the first of some marks."""
-    return CutExtractor(pick, marks)
+def embedded_id(*paths: Path) -> Extractor:
+    """Extract the id that a sender put in: `embedded_id(("data", "headers"), ("data", "tags"))`."""
+    return EmbeddedIdExtractor(paths)
 
 
 def text_list(*path: str | int) -> Extractor:
-    """Return a pick of a text in the body as long as it is, or of the texts of a list."""
+    """Extract a text in the body as long as it is, or the texts of a list."""
     return TextListExtractor(path)
 
 
-def status_words(told: Mapping[str, MessageStatus | None]) -> tuple[tuple[str, MessageStatus | None], ...]:
-    """Return what a provider's words mean, as MessageStatuses holds it."""
-    return tuple(told.items())
+def status_words(words: Mapping[MessageStatus | None, str]) -> Mapping[str, MessageStatus | None]:
+    """Return what each of a provider's words means, from the words of each status; None is no status at all."""
+    return {word: status for status, listed in words.items() for word in listed.split()}
 
 
 def parse_moment(text: str | None) -> datetime | None:
-    """Return the time that a text stands for: ISO 8601, or seconds since 1970; None for anything else."""
+    """Return the time that a text means: ISO 8601, or seconds since 1970; None for anything else."""
     if not text:
         return None
     try:
@@ -194,7 +169,7 @@ _TWILIO_CODES = {
     "30002": "the account was suspended",
     "30003": "the phone could not be reached: switched off, or out of range",
     "30004": "the message was blocked by the carrier, or by the recipient",
-    "30005": "nobody has that number, or it takes no messages any more",
+    "30005": "the number is not in use, or it takes no messages any more",
     "30006": "that number is a landline, or its carrier could not be reached",
     "30007": "the carrier, or Twilio, filtered the message as unwanted",
     "30008": "the carrier gave no reason",
@@ -271,14 +246,14 @@ _ENHANCED_CODE = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeMeaning:
-    """What a code means in a few words, and the address where that stands."""
+    """What a code means in a few words, and the page that says so."""
 
     words: str
     source: str
 
 
 def explain_code(provider: str, code: str) -> CodeMeaning | None:
-    """Return what a provider's code means; None for one that nobody has put into words."""
+    """Return what a provider's code means; None for one that is not listed here."""
     if provider == "twilio" and code in _TWILIO_CODES:
         return CodeMeaning(words=_TWILIO_CODES[code], source=f"https://www.twilio.com/docs/api/errors/{code}")
     if code in _POSTMARK_CODES and provider in ("postmark", "smtp"):

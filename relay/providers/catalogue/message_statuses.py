@@ -2,8 +2,8 @@
 
 from relay.model.message import MessageStatus
 from relay.model.request_items import LIST
-from relay.providers.extractors import body, first_of, form, join
-from relay.providers.message_status import MessageStatuses, cut_at, embedded_id, status_words, text_list
+from relay.providers.extractors import body, cut_at, first_of, form, join
+from relay.providers.message_status import MessageStatuses, embedded_id, status_words, text_list
 
 # https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
 # No time is told: RawDlrDoneDate is the carrier's, in a time zone that nobody names. What the
@@ -14,16 +14,12 @@ TWILIO_STATUSES = MessageStatuses(
     word=first_of(form("MessageStatus"), form("SmsStatus")),
     words=status_words(
         {
-            "accepted": MessageStatus.QUEUED,
-            "scheduled": MessageStatus.QUEUED,
-            "queued": MessageStatus.QUEUED,
-            "sending": MessageStatus.QUEUED,
-            "sent": MessageStatus.SENT,
-            "delivered": MessageStatus.DELIVERED,
-            "read": MessageStatus.OPENED,
-            "undelivered": MessageStatus.UNDELIVERED,
-            "failed": MessageStatus.FAILED,
-            "canceled": MessageStatus.FAILED,
+            MessageStatus.QUEUED: "accepted scheduled queued sending",
+            MessageStatus.SENT: "sent",
+            MessageStatus.DELIVERED: "delivered",
+            MessageStatus.OPENED: "read",
+            MessageStatus.UNDELIVERED: "undelivered",
+            MessageStatus.FAILED: "failed canceled",
         }
     ),
     external_ids=(first_of(form("MessageSid"), form("SmsSid")),),
@@ -41,16 +37,15 @@ RESEND_STATUSES = MessageStatuses(
     word=body("type"),
     words=status_words(
         {
-            "email.scheduled": MessageStatus.QUEUED,
-            "email.sent": MessageStatus.SENT,
-            "email.delivery_delayed": MessageStatus.DELAYED,
-            "email.delivered": MessageStatus.DELIVERED,
-            "email.opened": MessageStatus.OPENED,
-            "email.clicked": MessageStatus.CLICKED,
-            "email.complained": MessageStatus.COMPLAINED,
-            "email.bounced": MessageStatus.BOUNCED,
-            "email.failed": MessageStatus.FAILED,
-            "email.suppressed": MessageStatus.FAILED,
+            MessageStatus.QUEUED: "email.scheduled",
+            MessageStatus.SENT: "email.sent",
+            MessageStatus.DELAYED: "email.delivery_delayed",
+            MessageStatus.DELIVERED: "email.delivered",
+            MessageStatus.OPENED: "email.opened",
+            MessageStatus.CLICKED: "email.clicked",
+            MessageStatus.COMPLAINED: "email.complained",
+            MessageStatus.BOUNCED: "email.bounced",
+            MessageStatus.FAILED: "email.failed email.suppressed",
         }
     ),
     # `data.id` is what the guides show that sign the simple way; Resend's own mails never have it.
@@ -80,14 +75,14 @@ SENDGRID_STATUSES = MessageStatuses(
     word=body("event"),
     words=status_words(
         {
-            "processed": MessageStatus.QUEUED,
-            "deferred": MessageStatus.DELAYED,
-            "delivered": MessageStatus.DELIVERED,
-            "open": MessageStatus.OPENED,
-            "click": MessageStatus.CLICKED,
-            "spamreport": MessageStatus.COMPLAINED,
-            "bounce": MessageStatus.BOUNCED,
-            "dropped": MessageStatus.FAILED,
+            MessageStatus.QUEUED: "processed",
+            MessageStatus.DELAYED: "deferred",
+            MessageStatus.DELIVERED: "delivered",
+            MessageStatus.OPENED: "open",
+            MessageStatus.CLICKED: "click",
+            MessageStatus.COMPLAINED: "spamreport",
+            MessageStatus.BOUNCED: "bounce",
+            MessageStatus.FAILED: "dropped",
         }
     ),
     external_ids=(cut_at(body("sg_message_id"), ".filter", ".recv"), body("sg_message_id"), body("smtp-id")),
@@ -110,19 +105,17 @@ MAILGUN_STATUSES = MessageStatuses(
     ),
     words=status_words(
         {
-            "accepted": MessageStatus.QUEUED,
-            "rejected": MessageStatus.FAILED,
-            "delivered": MessageStatus.DELIVERED,
-            "failed": MessageStatus.BOUNCED,
-            "failed.temporary": MessageStatus.DELAYED,
-            "failed.permanent.suppress-bounce": MessageStatus.FAILED,
-            "failed.permanent.suppress-complaint": MessageStatus.FAILED,
-            "failed.permanent.suppress-unsubscribe": MessageStatus.FAILED,
-            "opened": MessageStatus.OPENED,
-            "clicked": MessageStatus.CLICKED,
-            "complained": MessageStatus.COMPLAINED,
-            "bounced": MessageStatus.BOUNCED,
-            "dropped": MessageStatus.FAILED,
+            MessageStatus.QUEUED: "accepted",
+            MessageStatus.FAILED: (
+                "rejected failed.permanent.suppress-bounce failed.permanent.suppress-complaint "
+                "failed.permanent.suppress-unsubscribe dropped"
+            ),
+            MessageStatus.DELIVERED: "delivered",
+            MessageStatus.BOUNCED: "failed bounced",
+            MessageStatus.DELAYED: "failed.temporary",
+            MessageStatus.OPENED: "opened",
+            MessageStatus.CLICKED: "clicked",
+            MessageStatus.COMPLAINED: "complained",
         }
     ),
     external_ids=(
@@ -155,27 +148,20 @@ POSTMARK_STATUSES = MessageStatuses(
     word=join(".", body("RecordType"), body("Type")),
     words=status_words(
         {
-            "Delivery": MessageStatus.DELIVERED,
-            "Open": MessageStatus.OPENED,
-            "Click": MessageStatus.CLICKED,
-            "SpamComplaint": MessageStatus.COMPLAINED,
-            "Bounce": MessageStatus.BOUNCED,
-            "Bounce.Transient": MessageStatus.DELAYED,
-            "Bounce.DnsError": MessageStatus.DELAYED,
-            "Bounce.SpamNotification": MessageStatus.COMPLAINED,
-            "Bounce.SpamComplaint": MessageStatus.COMPLAINED,
-            "Bounce.BadEmailAddress": MessageStatus.FAILED,
-            "Bounce.ManuallyDeactivated": MessageStatus.FAILED,
-            "Bounce.SMTPApiError": MessageStatus.FAILED,
-            "Bounce.TemplateRenderingFailed": MessageStatus.FAILED,
-            "Bounce.AutoResponder": None,
-            "Bounce.AddressChange": None,
-            "Bounce.ChallengeVerification": None,
-            "Bounce.Subscribe": None,
-            "Bounce.Unsubscribe": None,
-            "Bounce.OpenRelayTest": None,
-            "Bounce.InboundError": None,
-            "Bounce.Unknown": None,
+            MessageStatus.DELIVERED: "Delivery",
+            MessageStatus.OPENED: "Open",
+            MessageStatus.CLICKED: "Click",
+            MessageStatus.COMPLAINED: "SpamComplaint Bounce.SpamNotification Bounce.SpamComplaint",
+            MessageStatus.BOUNCED: "Bounce",
+            MessageStatus.DELAYED: "Bounce.Transient Bounce.DnsError",
+            MessageStatus.FAILED: (
+                "Bounce.BadEmailAddress Bounce.ManuallyDeactivated Bounce.SMTPApiError Bounce.TemplateRenderingFailed"
+            ),
+            None: (
+                "Bounce.AutoResponder Bounce.AddressChange Bounce.ChallengeVerification "
+                "Bounce.Subscribe Bounce.Unsubscribe Bounce.OpenRelayTest Bounce.InboundError "
+                "Bounce.Unknown"
+            ),
         }
     ),
     external_ids=(body("MessageID"),),

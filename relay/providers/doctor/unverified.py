@@ -181,11 +181,13 @@ def explain_broken_verifier(case: SignatureCase, verification: Verification) -> 
     if verification.reason != "verifier_failed":
         return
     step = next((check for check in verification.checks if check.passed is False), None)
-    called = next((leaf.called for leaf in list_schemes(case.source.scheme) if isinstance(leaf, VerifierScheme)), "")
+    verifier = next(
+        (leaf.reference for leaf in list_schemes(case.source.scheme) if isinstance(leaf, VerifierScheme)), ""
+    )
     detail = step.detail if step else "failed"
     yield SignatureFinding(
         cause="verifier_failed",
-        title=f"The verifier {called} {detail}",
+        title=f"The verifier {verifier} {detail}",
         sentence="It is your own code that failed on this request, so the signature was not checked at all: neither "
         "the secret nor the body is to blame.",
         fix="Correct it there, restart relay, and check this event again.",

@@ -1,57 +1,81 @@
-"""What every scheme is made of: the protocol, the reading of one request, and a way to refuse it."""
+"""What every scheme is made of: its base class, the reading of one request, and a way to refuse it."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Self
 
 from relay.model.event import Capture, Check, Verdict, Verification
 from relay.model.payload import Payload
 from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
 
 HEADER_STEP = "Signature header"
 
 
-@runtime_checkable
-class Scheme(Protocol):
-    """A SignatureScheme that can also say whether a request or a secret is of its kind."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme(ABC):
+    """A SignatureScheme of relay's own, which also knows whether a request or a secret is of its kind.
+
+    `name` is what `scheme = "..."` of a source calls it; "" where the provider has no other.
+    """
+
+    name: str = ""
 
     @property
-    def name(self) -> str:
-        """Return what `scheme = "..."` of a source calls it; "" where the provider has no other."""
-        ...
-
-    @property
+    @abstractmethod
     def title(self) -> str:
         """Return what a person calls it."""
-        ...
 
-    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Judge a capture against any of `secrets`."""
-        ...
-
+    @abstractmethod
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture signed again. Raises SigningError where that is impossible."""
-        ...
+        """Return the capture with a new signature. Raises SigningError where that is impossible."""
 
+    @abstractmethod
     def presented(self, capture: Capture) -> bool:
         """Say whether the request carries this kind of signature, right or wrong."""
-        ...
 
+    @abstractmethod
     def usable(self, secret: Secret) -> bool:
         """Say whether the secret is in the form this scheme takes."""
-        ...
 
-    def claims(self, secret: Secret) -> bool:
+    @abstractmethod
+    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
+        """Check a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
+
+    def claims_secret(self, secret: Secret) -> bool:
         """Say whether the secret can only be this scheme's, by its prefix."""
-        ...
+        del secret
+        return False
 
-    def tolerating(self, past: float | None, future: float | None) -> "Scheme":
-        """Return the scheme with other age limits in seconds; None is no limit."""
-        ...
+    def tolerating(self, past: float | None, future: float | None) -> Self:
+        """Return the scheme with other age limits in seconds; None is no limit, and without an age nothing changes."""
+        del past, future
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteppedScheme(Scheme):
+    """A scheme that checks a request in steps, the first of which that cannot be read ends it."""
+
+    @abstractmethod
+    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
+        """Return the reason to refuse, "" for none, and add each step to `checks`. Raises UnreadableError."""
+
+    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
+        if not secrets:
+            return build_unchecked()
+        checks: list[Check] = []
+        try:
+            reason = self.check(secrets, capture, now, checks)
+        except UnreadableError as problem:
+            checks.append(problem.check)
+            reason = problem.reason
+        return build_verification(reason, checks)
 
 
 class UnreadableError(Exception):
-    """A request lacks, or garbles, what its signature is made of; never leaves this room."""
+    """A request lacks, or garbles, what its signature is made of; never leaves this package."""
 
     def __init__(self, reason: str, detail: str, *, result: str = "Unreadable", step: str = HEADER_STEP) -> None:
         super().__init__(detail)
@@ -83,6 +107,11 @@ def to_wire_bytes(text: str) -> bytes:
         return text.encode("latin-1")
     except UnicodeEncodeError:
         return text.encode("utf-8", "surrogatepass")
+
+
+def format_reference(secret: Secret) -> str:
+    """Return what a step of a verification calls a secret."""
+    return escape_unprintable(secret.reference, 80) or "the secret"
 
 
 def build_verification(reason: str, checks: list[Check]) -> Verification:

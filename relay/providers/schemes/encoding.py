@@ -126,11 +126,9 @@ class Raw:
     """The signature and nothing else."""
 
     def read(self, text: bytes) -> ParsedSignature:
-        """Return the text as the one signature."""
         return ParsedSignature((text,), None)
 
     def write(self, signature: bytes, ts: bytes) -> bytes:
-        """Return the signature."""
         del ts
         return signature
 
@@ -143,7 +141,6 @@ class Prefix:
     optional: bool = False
 
     def read(self, text: bytes) -> ParsedSignature:
-        """Return what follows the prefix as the one signature."""
         if not text.startswith(self.prefix):
             if self.optional:
                 return ParsedSignature((text,), None)
@@ -154,7 +151,6 @@ class Prefix:
         return ParsedSignature((signature,), None)
 
     def write(self, signature: bytes, ts: bytes) -> bytes:
-        """Return the signature after the prefix."""
         del ts
         return self.prefix + signature
 
@@ -176,7 +172,6 @@ class Items:
     bare: bool = False
 
     def read(self, text: bytes) -> ParsedSignature:
-        """Return the signatures and the first timestamp of the list."""
         signatures: list[bytes] = []
         ts: bytes | None = None
         for item in text.split(self.separator):
@@ -194,7 +189,6 @@ class Items:
         return ParsedSignature(tuple(signatures), ts, self._words(len(signatures)))
 
     def write(self, signature: bytes, ts: bytes) -> bytes:
-        """Return a list with that signature."""
         return self.emit.replace(b"{ts}", ts).replace(b"{sig}", signature)
 
     def _words(self, count: int) -> str:

@@ -1,7 +1,5 @@
 """A signed JSON Web Token in a header, whose claims hold a hash of the body (Plaid)."""
 
-import base64
-import binascii
 import dataclasses
 import hashlib
 import hmac
@@ -10,24 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    ECDSA,
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    EllipticCurvePrivateNumbers,
-    EllipticCurvePublicKey,
-    EllipticCurvePublicNumbers,
-)
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
 
 from relay.errors import SigningError
-from relay.model.event import Capture, Check, Verification
+from relay.model.event import Capture, Check
 from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.providers.schemes.base import HEADER_STEP, UnreadableError, build_unchecked, build_verification
+from relay.providers.schemes.base import HEADER_STEP, SteppedScheme, UnreadableError
 from relay.providers.schemes.key_pairs import (
     ONLY_THE_PROVIDER,
     KeyPair,
@@ -39,25 +27,28 @@ from relay.providers.schemes.key_pairs import (
 from relay.providers.schemes.locations import Location, read_single
 from relay.providers.schemes.timestamps import Time
 
+# PyJWT is imported where it is used: it loads urllib.request and ssl, and only sources with such tokens need it.
+
 _MAX_LENGTH = 8_192
-_LOCAL_KEY_ID = "relay-local"  # the id of a key pair of relay's own
-_HALF_SIZE = 32  # bytes of each of the two numbers of an ES256 signature
+# The one algorithm of Plaid (https://plaid.com/docs/api/webhooks/webhook-verification/). A list that allowed more
+# would let "none" pass, or a public key taken for the secret of an HMAC.
+_ALGORITHM = "ES256"
+_LOCAL_KEY = {"alg": _ALGORITHM, "use": "sig", "kid": "relay-local"}  # what a JWK of relay's own says of itself
 
 
-class _ParsedJwt(NamedTuple):
+class _Token(NamedTuple):
+    text: bytes
     kid: str
     claims: dict[str, Any]
-    text: bytes
-    signature: bytes
 
 
-class _JwtKey(NamedTuple):
+class _TokenKey(NamedTuple):
     pair: KeyPair
     kid: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Jwt:
+class Jwt(SteppedScheme):
     """A token signed with ES256 and nothing else; `claim` is the body's SHA-256 in hex, `iat` its time.
 
     The secret is the provider's public key as a JWK, or PEM; with its `d` member it can sign.
@@ -66,92 +57,59 @@ class Jwt:
     place: Location
     claim: str = "request_body_sha256"
     time: Time = field(default_factory=lambda: Time(past=300, future=300))
-    name: str = ""
 
     @property
     def title(self) -> str:
-        """Return the algorithm."""
         return "JWT ES256"
 
     def presented(self, capture: Capture) -> bool:
-        """Say whether the request carries a token, right or wrong."""
         return any(value.strip() for value in self.place.read(capture, capture.payload))
 
     def usable(self, secret: Secret) -> bool:
-        """Say whether the secret is a P-256 key."""
-        return _load_jwt_key(secret) is not None
-
-    def claims(self, secret: Secret) -> bool:
-        """Say that no secret is only ever this scheme's."""
-        del secret
-        return False
+        return _load_token_key(secret) is not None
 
     @property
     def pair_kind(self) -> PairKind:
-        """Return the kind of key."""
         return "p256"
 
     def cannot_sign(self, secret: Secret) -> bool:
-        """Say whether the secret is a public key."""
-        key = _load_jwt_key(secret)
+        key = _load_token_key(secret)
         return key is not None and key.pair.private is None
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
-        """Return the key as a JWK with its `d`."""
         del secrets
-        key = load_private_key(pem)
-        assert isinstance(key, EllipticCurvePrivateKey)
-        d = key.private_numbers().private_value.to_bytes(_HALF_SIZE, "big")
-        return json.dumps({**_export_jwk(key), "d": _encode_base64url(d).decode()})
+        return _export_jwk(_load_own_key(pem))
 
     def public_half(self, pem: str) -> str:
-        """Return the key as a JWK."""
-        key = load_private_key(pem)
-        assert isinstance(key, EllipticCurvePrivateKey)
-        return json.dumps(_export_jwk(key))
+        return _export_jwk(_load_own_key(pem).public_key())
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
-        """Return the scheme with other age limits."""
         return dataclasses.replace(self, time=dataclasses.replace(self.time, past=past, future=future))
-
-    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Judge a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
-        if not secrets:
-            return build_unchecked()
-        checks: list[Check] = []
-        try:
-            reason = self._judge(secrets, capture, now, checks)
-        except UnreadableError as problem:
-            checks.append(problem.check)
-            reason = problem.reason
-        return build_verification(reason, checks)
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture with a token of its own. Raises SigningError for a public key."""
-        key = _load_jwt_key(secret)
+        from jwt import PyJWS  # noqa: PLC0415 - see above
+
+        key = _load_token_key(secret)
         if key is None or not isinstance(key.pair.private, EllipticCurvePrivateKey):
             raise SigningError(
                 ONLY_THE_PROVIDER if key else f"{secret.reference or 'The secret'} is not a JWK on P-256.",
                 hint="send the original signature, or configure a key pair of your own (a JWK with its d)",
             )
-        header = {"alg": "ES256", "kid": key.kid, "typ": "JWT"}
         claims = {"iat": int(now.timestamp()), self.claim: hashlib.sha256(capture.body).hexdigest()}
-        text = b".".join(
-            _encode_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims)
-        )
-        r, s = decode_dss_signature(key.pair.private.sign(text, ECDSA(SHA256())))
-        signature = r.to_bytes(_HALF_SIZE, "big") + s.to_bytes(_HALF_SIZE, "big")
-        return self.place.write(capture, text + b"." + _encode_base64url(signature))
+        content = json.dumps(claims, separators=(",", ":")).encode()
+        token = PyJWS().encode(content, key.pair.private, algorithm=_ALGORITHM, headers={"kid": key.kid})
+        return self.place.write(capture, token.encode())
 
-    def _judge(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
-        token = _parse_jwt(read_single(self.place, capture, capture.payload), self.place.title)
+    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
+        token = _parse_token(read_single(self.place, capture, capture.payload), self.place.title)
         checks.append(Check(name=HEADER_STEP, passed=True, detail=self.place.title, result="Present"))
-        late, age = self.time.judge(str(token.claims.get("iat", "")).encode(), now)
+        late, age = self.time.check_age(str(token.claims.get("iat", "")).encode(), now)
         checks.append(age)
-        fits = self._hash_fits(token, capture, checks)
-        return self._compare(secrets, token, checks) or ("" if fits else "signature_mismatch") or late
+        fits = self._check_body_hash(token, capture, checks)
+        return self._check_signature(secrets, token, checks) or ("" if fits else "signature_mismatch") or late
 
-    def _hash_fits(self, token: _ParsedJwt, capture: Capture, checks: list[Check]) -> bool:
+    def _check_body_hash(self, token: _Token, capture: Capture, checks: list[Check]) -> bool:
         claimed = str(token.claims.get(self.claim, "")).encode("utf-8", "surrogatepass")
         passed = hmac.compare_digest(claimed, hashlib.sha256(capture.body).hexdigest().encode())
         detail = f"{self.claim} {'fits' if passed else 'does not fit'} {len(capture.body):,} body bytes"
@@ -159,101 +117,97 @@ class Jwt:
         checks.append(Check(name="Body hash", passed=passed, detail=detail, result=result))
         return passed
 
-    def _compare(self, secrets: tuple[Secret, ...], token: _ParsedJwt, checks: list[Check]) -> str:
-        keys = [key for secret in secrets if (key := _load_jwt_key(secret)) is not None]
+    def _check_signature(self, secrets: tuple[Secret, ...], token: _Token, checks: list[Check]) -> str:
+        keys = [key for secret in secrets if (key := _load_token_key(secret)) is not None]
         if not keys:
             detail = "no secret is a JWK on P-256"
             checks.append(Check(name=self.title, passed=False, detail=detail, result="Unusable"))
             return "secret_unusable"
         named = [key for key in keys if not (key.kid and token.kid) or key.kid == token.kid]
-        if any(_is_signed_by(key, token) for key in named):
+        if any(_is_signed_by(key.pair, token) for key in named):
             checks.append(Check(name=self.title, passed=True, detail="the key fits", result="Match"))
             return ""
-        detail = (
-            "the key gives no such signature" if named else f"no key has the id {escape_unprintable(token.kid, 60)}"
-        )
+        unknown = f"no key has the id {escape_unprintable(token.kid, 60)}"
+        detail = "the key gives no such signature" if named else unknown
         checks.append(Check(name=self.title, passed=False, detail=detail, result="No match"))
         return "signature_mismatch"
 
 
-def _parse_jwt(text: bytes, title: str) -> _ParsedJwt:
-    parts = text.split(b".")
-    pieces = [_decode_base64url(part) for part in parts] if len(parts) == 3 and len(text) <= _MAX_LENGTH else []
-    if len(pieces) != 3 or None in pieces:
-        raise UnreadableError("header_malformed", f"{title} is not a token of three parts")
-    header, claims = (_parse_segment(piece or b"", title) for piece in pieces[:2])
-    # Only one algorithm: "none", or a public key taken for an HMAC secret, must never pass.
-    if header.get("alg") != "ES256":
-        raise UnreadableError("header_malformed", f"{title} is not signed with ES256")
-    kid = header.get("kid")
-    return _ParsedJwt(kid if isinstance(kid, str) else "", claims, b".".join(parts[:2]), pieces[2] or b"")
+def _parse_token(text: bytes, title: str) -> _Token:
+    """Return what a token says, its signature not yet checked. Raises UnreadableError for anything but ES256."""
+    from jwt import PyJWS  # noqa: PLC0415 - see above
+    from jwt.exceptions import PyJWTError  # noqa: PLC0415 - see above
 
-
-def _parse_segment(data: bytes, title: str) -> dict[str, Any]:
     try:
-        value = parse_json(data)
+        if len(text) > _MAX_LENGTH:
+            raise UnreadableError("header_malformed", f"{title} is not a token of three parts")
+        token = PyJWS().decode_complete(text, options={"verify_signature": False})
+        claims = parse_json(token["payload"])
+    except PyJWTError as error:
+        raise UnreadableError("header_malformed", f"{title} is not a token of three parts") from error
     except PayloadError:
-        value = None
-    if not isinstance(value, dict):
+        claims = None
+    if not isinstance(claims, dict):
         raise UnreadableError("header_malformed", f"{title} does not hold JSON")
-    return value
+    header = token["header"]
+    if header.get("alg") != _ALGORITHM:
+        raise UnreadableError("header_malformed", f"{title} is not signed with {_ALGORITHM}")
+    # RFC 7515, 4.1.11: what must be understood, and is not, refuses the token. relay understands no extension.
+    if "crit" in header:
+        raise UnreadableError("header_malformed", f"{title} has critical headers, which are not known here")
+    return _Token(text, header.get("kid", ""), claims)
 
 
-def _is_signed_by(key: _JwtKey, token: _ParsedJwt) -> bool:
-    raw = token.signature
-    if len(raw) != 2 * _HALF_SIZE or not isinstance(key.pair.public, EllipticCurvePublicKey):
-        return False
-    der = encode_dss_signature(int.from_bytes(raw[:_HALF_SIZE], "big"), int.from_bytes(raw[_HALF_SIZE:], "big"))
+def _is_signed_by(pair: KeyPair, token: _Token) -> bool:
+    from jwt import PyJWS  # noqa: PLC0415 - see above
+    from jwt.exceptions import PyJWTError  # noqa: PLC0415 - see above
+
+    assert isinstance(pair.public, EllipticCurvePublicKey)
     try:
-        key.pair.public.verify(der, token.text, ECDSA(SHA256()))
-    except InvalidSignature:
+        PyJWS().decode(token.text, pair.public, algorithms=[_ALGORITHM])
+    except PyJWTError:
         return False
     return True
 
 
-def _load_jwt_key(secret: Secret) -> _JwtKey | None:
+def _load_token_key(secret: Secret) -> _TokenKey | None:
     text = secret.reveal().strip()
     if not text.startswith("{"):
         der = parse_der(text)
         pair = load_key(der) if der is not None else None
-        return _JwtKey(pair, "") if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
+        return _TokenKey(pair, "") if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
     try:
         jwk = parse_json(text)
     except PayloadError:
         return None
-    # Plaid's API wraps the key in {"key": ...}.
+    # Plaid's API wraps the key: {"key": {...}, "request_id": ...} of /webhook_verification_key/get.
     inner = jwk.get("key", jwk) if isinstance(jwk, dict) else None
     return _load_jwk(inner) if isinstance(inner, dict) else None
 
 
-def _load_jwk(jwk: dict[str, Any]) -> _JwtKey | None:
-    numbers = [_decode_base64url(str(jwk.get(name, "")).encode("utf-8", "replace")) for name in ("x", "y")]
-    secret = _decode_base64url(str(jwk["d"]).encode("utf-8", "replace")) if "d" in jwk else None
-    if jwk.get("kty") != "EC" or jwk.get("crv") != "P-256" or None in numbers:
+def _load_jwk(jwk: dict[str, Any]) -> _TokenKey | None:
+    from jwt.algorithms import ECAlgorithm  # noqa: PLC0415 - see above
+    from jwt.exceptions import PyJWTError  # noqa: PLC0415 - see above
+
+    if jwk.get("crv") != "P-256":
         return None
-    x, y = (int.from_bytes(number or b"", "big") for number in numbers)
-    public = EllipticCurvePublicNumbers(x, y, SECP256R1())
+    try:
+        key = ECAlgorithm.from_jwk(jwk)
+    except (PyJWTError, ValueError, TypeError):
+        return None
+    public = key.public_key() if isinstance(key, EllipticCurvePrivateKey) else key
     kid = jwk.get("kid")
-    try:
-        private = EllipticCurvePrivateNumbers(int.from_bytes(secret, "big"), public).private_key() if secret else None
-        return _JwtKey(KeyPair(public=public.public_key(), private=private), kid if isinstance(kid, str) else "")
-    except ValueError:
-        return None
+    pair = KeyPair(public=public, private=key if isinstance(key, EllipticCurvePrivateKey) else None)
+    return _TokenKey(pair, kid if isinstance(kid, str) else "")
 
 
-def _export_jwk(key: EllipticCurvePrivateKey) -> dict[str, str]:
-    numbers = key.public_key().public_numbers()
-    x, y = (_encode_base64url(number.to_bytes(_HALF_SIZE, "big")).decode() for number in (numbers.x, numbers.y))
-    return {"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": _LOCAL_KEY_ID, "x": x, "y": y}
+def _load_own_key(pem: str) -> EllipticCurvePrivateKey:
+    key = load_private_key(pem)
+    assert isinstance(key, EllipticCurvePrivateKey)
+    return key
 
 
-def _encode_base64url(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
+def _export_jwk(key: EllipticCurvePrivateKey | EllipticCurvePublicKey) -> str:
+    from jwt.algorithms import ECAlgorithm  # noqa: PLC0415 - see above
 
-
-def _decode_base64url(text: bytes) -> bytes | None:
-    standard = text.translate(bytes.maketrans(b"-_", b"+/")) + b"=" * (-len(text) % 4)
-    try:
-        return binascii.a2b_base64(standard, strict_mode=True) if text else None
-    except binascii.Error:
-        return None
+    return json.dumps({**ECAlgorithm.to_jwk(key, as_dict=True), **_LOCAL_KEY})

@@ -29,7 +29,7 @@ PairKind = Literal["ed25519", "p256", "rsa"]
 
 ONLY_THE_PROVIDER = "Only the provider can make this signature: relay holds its public key, not the private one."
 
-_ARMOUR = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _LEAST_RSA = 1024
 
 # OpenSSL's own errors come through for some spoiled keys.
@@ -72,7 +72,7 @@ def parse_der(text: str) -> bytes | None:
     A variable that cannot hold lines may say `\n` in their place.
     """
     text = text.replace("\\n", "\n")
-    block = _ARMOUR.search(text)
+    block = _PEM_BLOCK.search(text)
     return decode_base64("".join((block[2] if block else text).split()))
 
 

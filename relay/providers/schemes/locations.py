@@ -41,11 +41,9 @@ class InHeader:
 
     @property
     def title(self) -> str:
-        """Return the first name."""
         return self.names[0]
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        """Return the distinct values of the first of the headers that is there."""
         del payload
         for name in self.names:
             if values := capture.header_values(name):
@@ -53,7 +51,6 @@ class InHeader:
         return ()
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        """Return the capture with the header set under the name it had."""
         return with_header(capture, self.names, text.decode("latin-1"))
 
 
@@ -71,17 +68,14 @@ class InEveryHeader:
 
     @property
     def title(self) -> str:
-        """Return the first name, with an N for a number."""
         return self.names[0].replace("#", "N")
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        """Return the distinct values of all of them."""
         del payload
         values = dict.fromkeys(value for name, value in capture.headers if self._counts(name))
         return tuple(to_wire_bytes(value) for value in values)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        """Return the capture with the first one set and the others gone."""
         names = tuple(name for name, _ in capture.headers if self._counts(name))
         return with_header(capture, names or (self.names[0].replace("#", "1"),), text.decode("latin-1"))
 
@@ -99,11 +93,9 @@ class InJson:
 
     @property
     def title(self) -> str:
-        """Return the path with dots."""
         return ".".join(self.path)
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        """Return the text or whole number there."""
         del capture
         value = payload.json_at(*self.path)
         if isinstance(value, int) and not isinstance(value, bool):
@@ -113,7 +105,6 @@ class InJson:
         return ()
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        """Return the capture with that value in its body."""
         # What stood there as a number stays one: Linear refuses its time as a text.
         numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
         body = set_json_value(capture.body, self.path, int(text) if numeric else _decode_value(text))
@@ -134,11 +125,9 @@ class InEach:
 
     @property
     def title(self) -> str:
-        """Return the path with brackets for the position."""
         return f"{self.items}[].{self.name}"
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        """Return the distinct texts; an item without one counts as an empty text."""
         del capture
         items = payload.json_at(self.items)
         values = [
@@ -149,7 +138,6 @@ class InEach:
         return tuple(text.encode("utf-8", "surrogatepass") for text in texts)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        """Return the capture with that value in every item. Raises SigningError where there is no list."""
         items = Payload(capture.body).json_at(self.items)
         body: bytes | None = capture.body
         for number in range(len(items)) if isinstance(items, list) else ():
@@ -170,17 +158,14 @@ class InForm:
 
     @property
     def title(self) -> str:
-        """Return the name of the field."""
         return self.name
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        """Return the distinct values of the field."""
         del capture
         values = dict.fromkeys(value for name, value in payload.form if name == self.name)
         return tuple(value.encode("utf-8", "surrogateescape") for value in values)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        """Return the capture with that field in its body."""
         return with_body(capture, set_form_value(capture.body, self.name, _decode_value(text)))
 
 
@@ -192,16 +177,13 @@ class InQuery:
 
     @property
     def title(self) -> str:
-        """Return the name of the parameter."""
         return f"?{self.name}="
 
     def read(self, capture: Capture, payload: Payload) -> tuple[bytes, ...]:
-        """Return the distinct values of the parameter."""
         del payload
         return read_query_values(capture.query, self.name)
 
     def write(self, capture: Capture, text: bytes) -> Capture:
-        """Return the capture with that parameter in its query and its URL."""
         return with_query(capture, self.name, _decode_value(text))
 
 

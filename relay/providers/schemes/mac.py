@@ -62,21 +62,17 @@ class Hmac(SignedText):
 
     @property
     def title(self) -> str:
-        """Return the algorithm, such as `HMAC-SHA256`."""
         return f"HMAC-{self.algo.upper()}"
 
     def step(self, capture: Capture) -> str:
-        """Return the algorithm of this request."""
         return f"HMAC-{self._algo(capture).upper()}"
 
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        """Compare each with the digest as it is written, which is made once."""
         expected = self.make(key, text, capture)
-        found = [item.lower() for item in signatures] if self.any_case else signatures
-        return any(is_same_text(expected, item, self.encoding) for item in found)
+        received = [item.lower() for item in signatures] if self.any_case else signatures
+        return any(is_same_text(expected, item, self.encoding) for item in received)
 
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
-        """Return the digest as it is written."""
         return encode_digest(hmac.digest(key, text, self._algo(capture)), self.encoding)
 
     def finish(self, key: bytes, text: bytes, capture: Capture) -> Capture:
@@ -103,21 +99,13 @@ class Digest(SignedText):
 
     @property
     def title(self) -> str:
-        """Return the algorithm, such as `SHA256`."""
         return self.algo.upper()
 
-    def step(self, capture: Capture) -> str:
-        """Return the algorithm."""
-        del capture
-        return self.title
-
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        """Compare each with the digest as it is written."""
         expected = self.make(key, text, capture)
         return any(is_same_text(expected, item, self.encoding) for item in signatures)
 
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
-        """Return the digest as it is written."""
         del key, capture
         return encode_digest(hashlib.new(self.algo, text).digest(), self.encoding)
 

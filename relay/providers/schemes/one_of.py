@@ -1,4 +1,4 @@
-"""Which of several schemes a request is judged by, so that a weaker one never stands in for the real one."""
+"""Which of several schemes a request is checked by, so that a weaker one never replaces the real one."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,36 +14,30 @@ from relay.providers.schemes.tokens import Basic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OneOf:
-    """Several schemes of one provider, strongest first; every request is judged by exactly one."""
+class OneOf(Scheme):
+    """Several schemes of one provider, strongest first; every request is checked by exactly one."""
 
     schemes: tuple[Scheme, ...]
-    name: str = ""
 
     @property
     def title(self) -> str:
-        """Return the strongest scheme's name."""
         return self.schemes[0].title
 
     def presented(self, capture: Capture) -> bool:
-        """Say whether the request carries a signature of any of the schemes."""
         return any(scheme.presented(capture) for scheme in self.schemes)
 
     def usable(self, secret: Secret) -> bool:
-        """Say whether any of the schemes takes the secret."""
         return any(scheme.usable(secret) for scheme in self.schemes)
 
-    def claims(self, secret: Secret) -> bool:
-        """Say whether the secret can only belong to one of the schemes."""
-        return any(scheme.claims(secret) for scheme in self.schemes)
+    def claims_secret(self, secret: Secret) -> bool:
+        return any(scheme.claims_secret(secret) for scheme in self.schemes)
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
-        """Return the schemes with other age limits."""
         schemes = tuple(scheme.tolerating(past, future) for scheme in self.schemes)
         return dataclasses.replace(self, schemes=schemes)
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Judge a capture by the one scheme that secrets and headers choose."""
+        """Check a capture by the one scheme that secrets and headers choose."""
         if not secrets:
             return build_unchecked()
         return choose_scheme(self.schemes, capture, secrets).verify(secrets, capture, now)
@@ -60,7 +54,7 @@ def choose_scheme(schemes: tuple[Scheme, ...], capture: Capture, secrets: tuple[
     out never falls back to a token. Otherwise the strongest scheme counts that takes one of the
     secrets and whose signature is there; without any signature, the strongest that takes one.
     """
-    claiming = [scheme for scheme in schemes if any(scheme.claims(secret) for secret in secrets)]
+    claiming = [scheme for scheme in schemes if any(scheme.claims_secret(secret) for secret in secrets)]
     usable = [scheme for scheme in schemes if any(scheme.usable(secret) for secret in secrets)]
     eligible = claiming or usable or list(schemes)
     return next((scheme for scheme in eligible if scheme.presented(capture)), eligible[0])

@@ -1,8 +1,9 @@
-"""Signatures made with a key pair: Ed25519 (Discord, Standard Webhooks v1a)."""
+"""Signatures made with a key pair: Ed25519 (Discord, Standard Webhooks v1a), ECDSA (SendGrid) and RSA (PayPal)."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import ClassVar, Literal
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -10,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding as Form
+from cryptography.hazmat.primitives.serialization import Encoding as DerEncoding
 
 from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
@@ -20,7 +20,10 @@ from relay.providers.schemes.base import build_unchecked
 from relay.providers.schemes.encoding import Encoding, decode_base64, decode_text, encode_digest
 from relay.providers.schemes.key_pairs import (
     ONLY_THE_PROVIDER,
+    KeyPair,
     PairKind,
+    PrivateKey,
+    PublicKey,
     export_spki,
     load_key,
     make_certificate,
@@ -28,16 +31,69 @@ from relay.providers.schemes.key_pairs import (
 )
 from relay.providers.schemes.signed_text import SignedText
 
-PRIVATE_PREFIX = "whsk_"
+PRIVATE_PREFIX = "whsk_"  # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
 _PEM_MARKER = "-----BEGIN "
-
-# Each check hashes the whole body anew, and a header of 8 kB holds ninety signatures.
-_MAX_ED25519_SIGNATURES = 4
+_MAX_SIGNATURES = 4  # each check hashes the whole body again, and a header of 8 kB holds ninety signatures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ed25519(SignedText):
+class KeyPairScheme(SignedText):
+    """A signature checked with the provider's public key. A key pair of one's own, in its place, can sign too."""
+
+    encoding: Encoding = "base64"
+    pair_kind: ClassVar[PairKind]
+    pair_form: ClassVar[str] = ""
+
+    @abstractmethod
+    def load_pair(self, key: bytes) -> KeyPair | None:
+        """Return the keys in the bytes that `read_key` gives; None where they are of another kind."""
+
+    @abstractmethod
+    def verify_bytes(self, public: PublicKey, signature: bytes, text: bytes, capture: Capture) -> None:
+        """Check one decoded signature. Raises InvalidSignature or ValueError."""
+
+    @abstractmethod
+    def sign_bytes(self, private: PrivateKey, text: bytes, capture: Capture) -> bytes:
+        """Return a signature, not yet encoded."""
+
+    def cannot_sign(self, secret: Secret) -> bool:
+        key = self.read_key(secret)
+        pair = self.load_pair(key) if key is not None else None
+        return pair is not None and pair.private is None
+
+    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
+        del secrets
+        return pem
+
+    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
+        pair = self.load_pair(key)
+        return pair is not None and any(
+            self._fits(pair.public, text, signature, capture) for signature in signatures[:_MAX_SIGNATURES]
+        )
+
+    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
+        """Return a signature with one's own key pair. Raises SigningError for a public key."""
+        pair = self.load_pair(key)
+        if pair is None or pair.private is None:
+            own = f"a key pair of your own{self.pair_form}"
+            raise SigningError(ONLY_THE_PROVIDER, hint=f"send the original signature, or configure {own} on both sides")
+        return encode_digest(self.sign_bytes(pair.private, text, capture), self.encoding)
+
+    def _fits(self, public: PublicKey, text: bytes, signature: bytes, capture: Capture) -> bool:
+        # Hex may be of either case, as every library decodes it.
+        raw = decode_text(signature.decode("latin-1"), self.encoding)
+        if raw is None:
+            return False
+        try:
+            self.verify_bytes(public, raw, text, capture)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ed25519(KeyPairScheme):
     """An Ed25519 signature, checked with the provider's public key.
 
     The key is raw, in the form that `key` says, or PEM. A secret `whsk_<base64 of seed and public
@@ -46,16 +102,12 @@ class Ed25519(SignedText):
     """
 
     encoding: Encoding = "hex"
+    pair_kind: ClassVar[PairKind] = "ed25519"
+    pair_form: ClassVar[str] = " (whsk_...)"
 
     @property
     def title(self) -> str:
-        """Return the algorithm."""
         return "Ed25519"
-
-    def step(self, capture: Capture) -> str:
-        """Return the algorithm."""
-        del capture
-        return self.title
 
     def read_key(self, secret: Secret) -> bytes | None:
         """Return the 32 bytes of a public key, or the 64 of a key pair."""
@@ -68,56 +120,32 @@ class Ed25519(SignedText):
         key = self.key.read(secret)
         return key if key is not None and len(key) == 32 else None
 
-    def claims(self, secret: Secret) -> bool:
-        """Say whether the secret can only be a key of this scheme."""
+    def claims_secret(self, secret: Secret) -> bool:
         return self.key.claimed(secret) or secret.reveal().startswith(PRIVATE_PREFIX)
-
-    @property
-    def pair_kind(self) -> PairKind:
-        """Return the kind of key."""
-        return "ed25519"
-
-    def cannot_sign(self, secret: Secret) -> bool:
-        """Say whether the secret is a public key."""
-        key = self.read_key(secret)
-        return key is not None and len(key) == 32
-
-    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
-        """Return the key as it is: PEM is one of the forms."""
-        del secrets
-        return pem
 
     def public_half(self, pem: str) -> str:
         """Return the raw key in hex or base64, with the prefix such keys have (`whpk_`), or PEM."""
         if self.key.form == "text":
             return export_spki(pem).decode()
-        raw = export_spki(pem, Form.DER)[-32:]
+        raw = export_spki(pem, DerEncoding.DER)[-32:]
         return next(iter(self.key.strip), "") + encode_digest(raw, self.key.form).decode()
 
-    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        """Check the first few; hex may be of either case, as every library decodes it."""
-        del capture
-        return any(self._fits(key, text, signature) for signature in signatures[:_MAX_ED25519_SIGNATURES])
-
-    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
-        """Return a signature with one's own key pair. Raises SigningError for a public key."""
-        del capture
-        if len(key) != 64:
-            raise SigningError(
-                ONLY_THE_PROVIDER,
-                hint="send the original signature, or configure a key pair of your own (whsk_...) on both sides",
-            )
-        return encode_digest(Ed25519PrivateKey.from_private_bytes(key[:32]).sign(text), self.encoding)
-
-    def _fits(self, key: bytes, text: bytes, signature: bytes) -> bool:
-        raw = decode_text(signature.decode("latin-1"), self.encoding)
-        if raw is None or len(raw) != 64:
-            return False
+    def load_pair(self, key: bytes) -> KeyPair | None:
         try:
-            Ed25519PublicKey.from_public_bytes(key[-32:]).verify(raw, text)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+            private = Ed25519PrivateKey.from_private_bytes(key[:32]) if len(key) == 64 else None
+            return KeyPair(public=Ed25519PublicKey.from_public_bytes(key[-32:]), private=private)
+        except ValueError:
+            return None
+
+    def verify_bytes(self, public: PublicKey, signature: bytes, text: bytes, capture: Capture) -> None:
+        del capture
+        assert isinstance(public, Ed25519PublicKey)
+        public.verify(signature, text)
+
+    def sign_bytes(self, private: PrivateKey, text: bytes, capture: Capture) -> bytes:
+        del capture
+        assert isinstance(private, Ed25519PrivateKey)
+        return private.sign(text)
 
 
 def _load_ed25519_pem(text: str) -> bytes | None:
@@ -129,100 +157,57 @@ def _load_ed25519_pem(text: str) -> bytes | None:
     return seed + pair.public.public_bytes_raw()
 
 
-# Each check hashes the whole body anew, and a header of 8 kB holds dozens of signatures.
-_MAX_ECDSA_SIGNATURES = 4
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ecdsa(SignedText):
+class Ecdsa(KeyPairScheme):
     """An ECDSA signature in DER, checked with the provider's public key: PEM, SPKI in base64, a certificate.
 
     A private key (PKCS #8, likewise) is a key pair of one's own and can sign. Signatures are
     randomised: the same request signed twice differs.
     """
 
-    encoding: Encoding = "base64"
+    pair_kind: ClassVar[PairKind] = "p256"
 
     @property
     def title(self) -> str:
-        """Return the algorithm."""
         return "ECDSA-P256"
-
-    def step(self, capture: Capture) -> str:
-        """Return the algorithm."""
-        del capture
-        return self.title
 
     def read_key(self, secret: Secret) -> bytes | None:
         """Return the key as DER; None when it is no P-256 key."""
         der = parse_der(secret.reveal())
-        return der if der is not None and _load_p256_public(der) else None
-
-    @property
-    def pair_kind(self) -> PairKind:
-        """Return the kind of key."""
-        return "p256"
-
-    def cannot_sign(self, secret: Secret) -> bool:
-        """Say whether the secret is a public key."""
-        key = self.read_key(secret)
-        pair = load_key(key) if key is not None else None
-        return pair is not None and pair.private is None
-
-    def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
-        """Return the key as it is: PEM is one of the forms."""
-        del secrets
-        return pem
+        return der if der is not None and self.load_pair(der) else None
 
     def public_half(self, pem: str) -> str:
-        """Return the key as SendGrid shows its own: SPKI in base64."""
-        return encode_digest(export_spki(pem, Form.DER), "base64").decode()
+        # SPKI in base64, as SendGrid shows its own key:
+        # https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event
+        return encode_digest(export_spki(pem, DerEncoding.DER), "base64").decode()
 
-    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        """Check the first few signatures."""
-        del capture
-        public = _load_p256_public(key)
-        return public is not None and any(self._fits(public, text, item) for item in signatures[:_MAX_ECDSA_SIGNATURES])
-
-    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
-        """Return a signature with one's own key pair. Raises SigningError for a public key."""
-        del capture
+    def load_pair(self, key: bytes) -> KeyPair | None:
         pair = load_key(key)
-        if pair is None or not isinstance(pair.private, EllipticCurvePrivateKey):
-            raise SigningError(
-                ONLY_THE_PROVIDER, hint="send the original signature, or configure a key pair of your own on both sides"
-            )
-        return encode_digest(pair.private.sign(text, ECDSA(SHA256())), self.encoding)
+        return pair if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
 
-    def _fits(self, public: EllipticCurvePublicKey, text: bytes, signature: bytes) -> bool:
-        raw = decode_text(signature.decode("latin-1"), self.encoding)
-        if raw is None:
-            return False
-        try:
-            public.verify(raw, text, ECDSA(SHA256()))
-        except InvalidSignature:
-            return False
-        return True
+    def verify_bytes(self, public: PublicKey, signature: bytes, text: bytes, capture: Capture) -> None:
+        del capture
+        assert isinstance(public, EllipticCurvePublicKey)
+        public.verify(signature, text, ECDSA(hashes.SHA256()))
 
-
-def _load_p256_public(der: bytes) -> EllipticCurvePublicKey | None:
-    pair = load_key(der)
-    return pair.public if pair and isinstance(pair.public, EllipticCurvePublicKey) else None
+    def sign_bytes(self, private: PrivateKey, text: bytes, capture: Capture) -> bytes:
+        del capture
+        assert isinstance(private, EllipticCurvePrivateKey)
+        return private.sign(text, ECDSA(hashes.SHA256()))
 
 
 RsaDigest = Literal["sha1", "sha256", "sha512"]
 
+# SHA-1 is there for version 1 of Amazon SNS alone, which its older topics still use.
 _DIGESTS: dict[RsaDigest, type[hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,
     "sha256": hashes.SHA256,
     "sha512": hashes.SHA512,
 }
-_LABEL_END = "-----BEGIN "
-_MAX_RSA_SIGNATURES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rsa(SignedText):
+class Rsa(KeyPairScheme):
     """An RSA signature, checked with a certificate or public key: PEM, or its DER in base64.
 
     A private key is a key pair of one's own and can sign. With `labelled` a secret holds a text
@@ -230,16 +215,14 @@ class Rsa(SignedText):
     """
 
     digest: RsaDigest = "sha256"
-    encoding: Encoding = "base64"
     labelled: bool = False
+    pair_kind: ClassVar[PairKind] = "rsa"
 
     @property
     def title(self) -> str:
-        """Return the algorithm, such as `RSA-SHA256`."""
         return f"RSA-{self.digest.upper()}"
 
     def step(self, capture: Capture) -> str:
-        """Return the algorithm of this request."""
         return f"RSA-{self.digest_of(capture).upper()}"
 
     def digest_of(self, capture: Capture) -> RsaDigest:
@@ -248,7 +231,7 @@ class Rsa(SignedText):
         return self.digest
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Judge a capture. Labels alone check nothing: without a certificate the verdict is UNCHECKED."""
+        """Check a capture. Labels alone check nothing: without a certificate the verdict is UNCHECKED."""
         if self.labelled and secrets and all(_is_label(secret) for secret in secrets):
             detail = "the secret has no certificate behind the id"
             check = Check(name=self.title, passed=None, detail=detail, result="Not checked")
@@ -257,74 +240,45 @@ class Rsa(SignedText):
         return SignedText.verify(self, secrets, capture, now)
 
     def shared_text(self, key: bytes) -> bytes:
-        """Return the text before the key."""
         return key.partition(b"\0")[0]
 
     def read_key(self, secret: Secret) -> bytes | None:
         """Return the text before the key, a zero byte, and the key as DER; None when it is no RSA key."""
         text = secret.reveal()
-        label, begin, rest = text.partition(_LABEL_END) if self.labelled else ("", "", text)
+        label, begin, rest = text.partition(_PEM_MARKER) if self.labelled else ("", "", text)
+        label = label.strip()
         der = parse_der(begin + rest)
-        if der is None or _load_rsa_public(der) is None or (self.labelled and not label.strip()):
-            return None
-        return label.strip().encode("utf-8", "surrogatepass") + b"\0" + der
-
-    @property
-    def pair_kind(self) -> PairKind:
-        """Return the kind of key."""
-        return "rsa"
+        key = label.encode("utf-8", "surrogatepass") + b"\0" + (der or b"")
+        return None if der is None or self.load_pair(key) is None or (self.labelled and not label) else key
 
     def cannot_sign(self, secret: Secret) -> bool:
         """Say whether the secret is a certificate or public key, or a label that lacks one."""
-        key = self.read_key(secret)
-        pair = load_key(key.partition(b"\0")[2]) if key is not None else None
-        return (self.labelled and _is_label(secret)) if pair is None else pair.private is None
+        return KeyPairScheme.cannot_sign(self, secret) or (self.labelled and _is_label(secret))
 
     def own_pair(self, pem: str, secrets: tuple[Secret, ...]) -> str:
         """Return the key as PEM, behind the label of the first secret where the scheme has labels."""
         if not self.labelled:
             return pem
-        label = secrets[0].reveal().partition(_LABEL_END)[0].strip() if secrets else ""
+        label = secrets[0].reveal().partition(_PEM_MARKER)[0].strip() if secrets else ""
         return f"{label or 'relay'}\n{pem}"
 
     def public_half(self, pem: str) -> str:
         """Return the key as PEM: a certificate where the provider hands out one."""
         return make_certificate(pem) if self.labelled else export_spki(pem).decode()
 
-    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
-        """Check the first few signatures."""
-        public = _load_rsa_public(key.partition(b"\0")[2])
-        algorithm = _DIGESTS[self.digest_of(capture)]()
-        return public is not None and any(
-            self._fits(public, text, signature, algorithm) for signature in signatures[:_MAX_RSA_SIGNATURES]
-        )
-
-    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
-        """Return a signature with one's own key pair. Raises SigningError for a public key."""
+    def load_pair(self, key: bytes) -> KeyPair | None:
         pair = load_key(key.partition(b"\0")[2])
-        if pair is None or not isinstance(pair.private, RSAPrivateKey):
-            raise SigningError(
-                ONLY_THE_PROVIDER, hint="send the original signature, or configure a key pair of your own on both sides"
-            )
-        algorithm = _DIGESTS[self.digest_of(capture)]()
-        return encode_digest(pair.private.sign(text, PKCS1v15(), algorithm), self.encoding)
+        return pair if pair and isinstance(pair.public, RSAPublicKey) else None
 
-    def _fits(self, public: RSAPublicKey, text: bytes, signature: bytes, algorithm: hashes.HashAlgorithm) -> bool:
-        raw = decode_text(signature.decode("latin-1"), self.encoding)
-        if raw is None:
-            return False
-        try:
-            public.verify(raw, text, PKCS1v15(), algorithm)
-        except InvalidSignature:
-            return False
-        return True
+    def verify_bytes(self, public: PublicKey, signature: bytes, text: bytes, capture: Capture) -> None:
+        assert isinstance(public, RSAPublicKey)
+        public.verify(signature, text, PKCS1v15(), _DIGESTS[self.digest_of(capture)]())
+
+    def sign_bytes(self, private: PrivateKey, text: bytes, capture: Capture) -> bytes:
+        assert isinstance(private, RSAPrivateKey)
+        return private.sign(text, PKCS1v15(), _DIGESTS[self.digest_of(capture)]())
 
 
 def _is_label(secret: Secret) -> bool:
     text = secret.reveal()
-    return bool(text.strip()) and _LABEL_END not in text
-
-
-def _load_rsa_public(der: bytes) -> RSAPublicKey | None:
-    pair = load_key(der)
-    return pair.public if pair and isinstance(pair.public, RSAPublicKey) else None
+    return bool(text.strip()) and _PEM_MARKER not in text

@@ -1,25 +1,19 @@
-"""What all schemes that sign a text have in common: read, judge the age, build the text, compare."""
+"""What all schemes that sign a text have in common: read, check the age, build the text, compare."""
 
 import dataclasses
 import hashlib
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
 from relay.errors import SigningError
-from relay.model.event import Capture, Check, Verification
+from relay.model.event import Capture, Check
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.providers.schemes.base import (
-    HEADER_STEP,
-    SignatureInput,
-    UnreadableError,
-    build_unchecked,
-    build_verification,
-)
+from relay.providers.schemes.base import HEADER_STEP, SignatureInput, SteppedScheme, UnreadableError, format_reference
 from relay.providers.schemes.content import CONTENT_STEP, BodyHash, Template, UrlForm, sender_address, spell_url
 from relay.providers.schemes.encoding import KeyFormat, ParsedSignature, Raw, SignatureLayout
 from relay.providers.schemes.locations import InEveryHeader, Location, read_single
@@ -27,10 +21,10 @@ from relay.providers.schemes.timestamps import Time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedText(ABC):
+class SignedText(SteppedScheme):
     """A signature at `place`, laid out as `layout`, over the text that `signed` describes.
 
-    `ident` is where the delivery id stands when it is signed; `urls` are the spellings of the
+    `ident` is where the delivery id is when it is signed; `urls` are the spellings of the
     address that may match. `only_if` is a header and the value without which a request is of
     another version of the scheme. `expects` are headers that must fit a pattern where they are there.
     """
@@ -45,16 +39,11 @@ class SignedText(ABC):
     body_hash: BodyHash | None = None
     only_if: tuple[str, str] | None = None
     expects: tuple[tuple[str, str], ...] = ()
-    name: str = ""
 
-    @property
-    @abstractmethod
-    def title(self) -> str:
-        """Return what a person calls the algorithm."""
-
-    @abstractmethod
     def step(self, capture: Capture) -> str:
         """Return the algorithm for this very request. Raises UnreadableError."""
+        del capture
+        return self.title
 
     @abstractmethod
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
@@ -81,39 +70,23 @@ class SignedText(ABC):
         return self.key.read(secret)
 
     def usable(self, secret: Secret) -> bool:
-        """Say whether the secret is in the form this scheme takes."""
         return self.read_key(secret) is not None
 
-    def claims(self, secret: Secret) -> bool:
-        """Say whether the secret can only be this scheme's, by its prefix."""
+    def claims_secret(self, secret: Secret) -> bool:
         return self.key.claimed(secret)
 
     def presented(self, capture: Capture) -> bool:
-        """Say whether the request carries this kind of signature, right or wrong."""
         if self.only_if is not None and capture.header(self.only_if[0]) != self.only_if[1]:
             return False
         return any(self._reads(text) for text in self.place.read(capture, capture.payload))
 
     def tolerating(self, past: float | None, future: float | None) -> Self:
-        """Return the scheme with other age limits; one that checks no age stays as it is."""
         if self.time is None:
             return self
         return dataclasses.replace(self, time=dataclasses.replace(self.time, past=past, future=future))
 
-    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Judge a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
-        if not secrets:
-            return build_unchecked()
-        checks: list[Check] = []
-        try:
-            reason = self._judge(secrets, capture, now, checks)
-        except UnreadableError as problem:
-            checks.append(problem.check)
-            reason = problem.reason
-        return build_verification(reason, checks)
-
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
-        """Return the capture signed again at `now`. Raises SigningError where that is impossible."""
+        """Return the capture with a signature of `now`. Raises SigningError where that is impossible."""
         key = self.read_key(secret)
         if key is None:
             raise SigningError(
@@ -134,7 +107,7 @@ class SignedText(ABC):
         del key, text
         return capture
 
-    def _judge(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
+    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
         payload = capture.payload
         presented = self._present(capture, payload)
         checks.append(self._header_check(presented))
@@ -143,7 +116,7 @@ class SignedText(ABC):
         late = ""
         if self.time is not None:
             ts = read_single(self.time.place, capture, payload) if self.time.place else ts
-            late, check = self.time.judge(ts, now)
+            late, check = self.time.check_age(ts, now)
             checks.append(check)
         ident = read_single(self.ident, capture, payload) if self.ident else b""
         reading = SignatureInput(capture=capture, payload=payload, ts=ts, ident=ident)
@@ -211,7 +184,7 @@ class SignedText(ABC):
             for text in self.texts(key, reading):
                 if self.matches(key, text, signatures, reading.capture):
                     checks.append(
-                        Check(name=step, passed=True, detail=f"{_format_secret_name(secret)} fits", result="Match")
+                        Check(name=step, passed=True, detail=f"{format_reference(secret)} fits", result="Match")
                     )
                     return ""
         checks.append(Check(name=step, passed=False, detail=_explain_mismatch(secrets), result="No match"))
@@ -258,15 +231,11 @@ def _make_id(capture: Capture, ts: bytes) -> bytes:
     return b"msg_" + digest.hexdigest()[:27].encode()
 
 
-def _format_secret_name(secret: Secret) -> str:
-    return escape_unprintable(secret.reference, 80) or "the secret"
-
-
 def _format_secret_names(secrets: tuple[Secret, ...]) -> str:
-    return _format_secret_name(secrets[0]) if len(secrets) == 1 else f"none of the {len(secrets)} secrets"
+    return format_reference(secrets[0]) if len(secrets) == 1 else f"none of the {len(secrets)} secrets"
 
 
 def _explain_mismatch(secrets: tuple[Secret, ...]) -> str:
     if len(secrets) == 1:
-        return f"{_format_secret_name(secrets[0])} gives another signature"
+        return f"{format_reference(secrets[0])} gives another signature"
     return f"none of the {len(secrets)} secrets gives this signature"

@@ -1,4 +1,4 @@
-"""How old a signature may be: reading a timestamp, judging its age, writing a new one."""
+"""How old a signature may be: reading a timestamp, checking its age, writing a new one."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Unit = Literal["s", "ms", "iso"]
 
 TIMESTAMP_STEP = "Timestamp"
 
-# Name, seconds, and from how many seconds on it is used: limits are told in seconds, so small ages are too.
+# Name, seconds, and from how many seconds on it is used: limits are given in seconds, so small ages are too.
 _UNITS = (("days", 86_400, 172_800), ("h", 3_600, 7_200), ("min", 60, 600))
 
 # Decimal digits alone: of a sign or a fraction other readers may make another time.
@@ -24,7 +24,7 @@ _ISO = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{5,8}(?:\.[0-9]{1,9})?(?:Z
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time:
-    """Where a timestamp stands, its unit, and the limits of its age in seconds; None is no limit.
+    """Where a timestamp is, its unit, and the limits of its age in seconds; None is no limit.
 
     `place` None means among the items of the signature itself.
     """
@@ -34,7 +34,7 @@ class Time:
     past: float | None = None
     future: float | None = None
 
-    def judge(self, text: bytes, now: datetime) -> tuple[str, Check]:
+    def check_age(self, text: bytes, now: datetime) -> tuple[str, Check]:
         """Return the reason to refuse, "" for none, and the step. Raises UnreadableError."""
         moment = self._moment(text)
         if moment is None:

@@ -1,23 +1,22 @@
-"""Adyen's payments webhooks: every item in the body carries a signature over eight of its fields."""
+"""Schemes that one provider alone uses: the items of Adyen, the requests of Contentful, the messages of Amazon SNS."""
 
 import hmac
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from relay.errors import SigningError
-from relay.model.event import Capture, Check, Verification
+from relay.model.event import Capture, Check
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.schemes.base import (
     HEADER_STEP,
     SignatureInput,
+    SteppedScheme,
     UnreadableError,
-    build_unchecked,
-    build_verification,
+    format_reference,
     to_wire_bytes,
 )
 from relay.providers.schemes.content import CONTENT_STEP, Template, sender_address, split_target, template
@@ -45,51 +44,31 @@ _ADYEN_SIGNATURE = ("additionalData", "hmacSignature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdyenItems:
+class AdyenItems(SteppedScheme):
     """HMAC-SHA256 in base64 inside each item; all of them must be right. The key is hex."""
 
-    name: str = ""
     key: KeyFormat = field(default_factory=lambda: KeyFormat(form="hex"))
     place: Location = field(default_factory=lambda: InJson((_ADYEN_LIST, _ADYEN_ITEM, *_ADYEN_SIGNATURE)))
 
     @property
     def title(self) -> str:
-        """Return the algorithm."""
         return "HMAC-SHA256"
 
     def presented(self, capture: Capture) -> bool:
-        """Say whether the body is a list of items, signed or not."""
         return bool(_read_items(capture))
 
     def usable(self, secret: Secret) -> bool:
-        """Say whether the secret is a key in hex."""
         return self.key.read(secret) is not None
 
-    def claims(self, secret: Secret) -> bool:
-        """Say that no secret is only ever this scheme's."""
-        del secret
-        return False
-
-    def tolerating(self, past: float | None, future: float | None) -> Self:
-        """Return the scheme itself: nothing here has an age."""
-        del past, future
-        return self
-
-    def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
-        """Judge every item against any of `secrets`. Garbage gives INVALID, never an exception."""
+    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
         del now
-        if not secrets:
-            return build_unchecked()
-        checks: list[Check] = []
-        try:
-            signed = _read_signed_items(capture)
-        except UnreadableError as problem:
-            return build_verification(problem.reason, [problem.check])
+        signed = _read_signed_items(capture)
         count = f"{len(signed)} item{'' if len(signed) == 1 else 's'}"
         checks.append(Check(name=HEADER_STEP, passed=True, detail=f"hmacSignature in {count}", result="Present"))
         checks.append(Check(name=CONTENT_STEP, passed=True, detail="eight fields of each item", result="Built"))
         reason, check = self._compare(secrets, signed)
-        return build_verification(reason, [*checks, check])
+        checks.append(check)
+        return reason
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture with every item signed. Raises SigningError where there is none."""
@@ -115,7 +94,7 @@ class AdyenItems:
 
     def _compare(self, secrets: tuple[Secret, ...], signed: list[tuple[bytes, bytes]]) -> tuple[str, Check]:
         keys = [key for secret in secrets if (key := self.key.read(secret)) is not None]
-        names = ", ".join(escape_unprintable(secret.reference, 80) or "the secret" for secret in secrets)
+        names = ", ".join(map(format_reference, secrets))
         if not keys:
             detail = f"{names} is not an HMAC key in hex"
             return "secret_unusable", Check(name=self.title, passed=False, detail=detail, result="Unusable")
@@ -138,29 +117,23 @@ def _read_signed_items(capture: Capture) -> list[tuple[bytes, bytes]]:
     return [(_build_item_text(item), _read_signature(item, number)) for number, item in enumerate(items, 1)]
 
 
-def _read_items(capture: Capture) -> list[dict[str, Any]]:
+def _read_items(capture: Capture) -> list[Payload]:
     items = capture.payload.json_at(_ADYEN_LIST)
     found = (
         [item.get(_ADYEN_ITEM) if isinstance(item, dict) else None for item in items] if isinstance(items, list) else []
     )
-    return [item if isinstance(item, dict) else {} for item in found]
+    return [Payload.of(item if isinstance(item, dict) else {}) for item in found]
 
 
-def _value_at(item: object, *keys: str) -> object:
-    for key in keys:
-        item = item.get(key) if isinstance(item, dict) else None
-    return item
-
-
-def _read_signature(item: dict[str, Any], number: int) -> bytes:
-    value = _value_at(item, *_ADYEN_SIGNATURE)
+def _read_signature(item: Payload, number: int) -> bytes:
+    value = item.json_at(*_ADYEN_SIGNATURE)
     if not isinstance(value, str) or not value.strip():
         raise UnreadableError("body_malformed", f"hmacSignature is missing in item {number}", result="Missing")
     return value.encode("utf-8", "surrogatepass")
 
 
-def _build_item_text(item: dict[str, Any]) -> bytes:
-    return ":".join(_format_field(_value_at(item, *path)) for path in _ADYEN_FIELDS).encode("utf-8", "surrogatepass")
+def _build_item_text(item: Payload) -> bytes:
+    return ":".join(_format_field(item.json_at(*path)) for path in _ADYEN_FIELDS).encode("utf-8", "surrogatepass")
 
 
 def _format_field(value: object) -> str:

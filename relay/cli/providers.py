@@ -56,8 +56,8 @@ async def _print_provider(call: Call, provider: Provider) -> None:
         call.terminal.json(_summarize_provider(provider) | _describe_setup(provider, urls))
         return
     call.terminal.line((provider.title, "bold"), f"  {provider.docs}")
-    for number, step in enumerate(provider.steps, start=1):
-        call.terminal.line(f"{number}. {step.replace('{url}', urls[0])}")
+    for number, step in enumerate(provider.list_steps(urls[0]), start=1):
+        call.terminal.line(f"{number}. {step}")
     call.terminal.line("")
     call.terminal.table(_format_setup_rows(provider, urls))
 
@@ -83,7 +83,7 @@ def _describe_setup(provider: Provider, urls: list[str]) -> Json:
     return {
         "docs": provider.docs,
         "urls": urls,
-        "steps": [step.replace("{url}", urls[0]) for step in provider.steps],
+        "steps": list(provider.list_steps(urls[0])),
         "schemes": [{"name": scheme.name, "title": scheme.title} for scheme in provider.schemes],
         "answer": provider.answer,
         "answer_body": provider.answer_body,

@@ -15,7 +15,6 @@ from relay.model.admission import NO_RULES
 from relay.model.event import Extractor, SignatureScheme, Source, VerifyMode
 from relay.providers import default_extractors
 from relay.providers.catalogue import PROVIDERS, find_provider
-from relay.providers.challenges import VERIFY_TOKENS
 from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme
 from relay.providers.default_extractors import default_event_type, default_idempotency_key, default_items
 from relay.providers.extractors import parse_extractor
@@ -76,7 +75,7 @@ def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str],
     elif table.verify_token:
         tokens = resolve_references(table.verify_token, environ, vault)
     else:
-        tokens = resolve_default_variables(VERIFY_TOKENS.get(provider.name, ()), environ)
+        tokens = resolve_default_variables(provider.verify_token_env, environ)
     return replace(
         source,
         secrets=secrets.found,
@@ -137,7 +136,7 @@ def _build_source(name: str, table: SourceTable, load: VerifierLoader, problems:
             source = replace(source, scheme=scheme, signature=declared)
         elif table.scheme is not None:
             signature = f"{provider.name}/{table.scheme}"
-            source = replace(source, scheme=provider.pinned(table.scheme), signature=signature)
+            source = replace(source, scheme=provider.select_scheme(table.scheme), signature=signature)
     source = _apply_table(source, table, problems)
     return with_message_matching(source, table.messages)
 

@@ -250,7 +250,7 @@ def _find_scheme(signature: Signature) -> SignatureScheme:
             f"nothing signs as {signature!r}",
             hint="name one that relay providers lists, or give a table as under [sources.NAME.signature]",
         )
-    return provider.pinned(way) if way else provider.scheme
+    return provider.select_scheme(way) if way else provider.scheme
 
 
 async def _post(request: SentRequest, destination: Destination, timeout: float, key: str) -> Sent:  # noqa: ASYNC109 - handed on

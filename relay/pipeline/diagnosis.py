@@ -14,8 +14,7 @@ from relay.pipeline.classify import verify
 from relay.pipeline.source_table import WEBHOOK_PREFIX, SourceRegistry
 from relay.pipeline.validate import find_problems
 from relay.providers.catalogue import find_provider, recognise_provider
-from relay.providers.challenge_answers import answer_challenge
-from relay.providers.challenges import CHALLENGES, find_offered_secret
+from relay.providers.challenge_answers import answer_challenge, find_offered_secret
 from relay.providers.doctor import Diagnosis, KnownSecret, SignatureCase, diagnose
 from relay.store import Store
 
@@ -76,7 +75,8 @@ class SignatureDoctor:
 
     async def _load_handshake_secrets(self, source: Source) -> tuple[KnownSecret, ...]:
         """Return the secrets that handshakes of the source brought, newest first, kept nowhere but in them."""
-        if source.provider not in CHALLENGES:
+        provider = find_provider(source.provider)
+        if provider is None or not provider.challenges:
             return ()
         found: list[KnownSecret] = []
         page = await self.store.events.page(

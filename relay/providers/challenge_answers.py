@@ -1,4 +1,4 @@
-"""One handshake judged: whether it is answered, with what, and what a person still has to do."""
+"""Setup handshakes: which one a request is, whether it is answered, with what, and what a person still has to do."""
 
 import hmac
 from dataclasses import dataclass
@@ -8,8 +8,7 @@ from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Ve
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
-from relay.providers.challenges import find_challenge
-from relay.providers.generic_challenges import Challenge, ChallengeReply, Proof
+from relay.providers.generic_challenges import GENERIC_CHALLENGES, WITHOUT_PROVIDER, Challenge, ChallengeReply, Proof
 
 HANDSHAKE_STEP = "Handshake"
 HANDSHAKE_TYPE = "handshake"
@@ -24,6 +23,24 @@ class ChallengeOutcome:
     verification: Verification
     status: int
     reply: ChallengeReply | None = None
+
+
+def find_challenge(provider: str, capture: Capture) -> tuple[Challenge, str] | None:
+    """Return the handshake that a request is, with what it asks for; None for an ordinary request."""
+    entry = find_provider(provider)
+    known = GENERIC_CHALLENGES if provider in WITHOUT_PROVIDER else entry.challenges if entry else ()
+    for challenge in known:
+        asked = challenge.read(capture)
+        if asked is not None:
+            return challenge, asked
+    return None
+
+
+def find_offered_secret(provider: str, capture: Capture) -> str:
+    """Return the secret that a handshake brought; "" where it brought none."""
+    found = find_challenge(provider, capture)
+    reply = found[0].reply(found[1], None) if found else None
+    return reply.offered if reply else ""
 
 
 def answer_challenge(
@@ -86,7 +103,7 @@ def default_secret_variable(source: Source) -> str:
     """Return the variable that a source's secret usually lies in."""
     provider = find_provider(source.provider)
     if provider is not None and provider.secret_env:
-        return provider.secret_env[0]
+        return provider.secret_variable
     return f"{source.name.upper().replace('-', '_')}_SECRET"
 
 

@@ -1,17 +1,14 @@
-"""The handshakes that providers ask for when a URL is registered: what is asked, who may ask, what to say."""
+"""The handshakes of single providers: each entry of the catalogue names its own."""
 
 import hashlib
 import hmac
 import re
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 
 from relay.model.event import Capture
 from relay.model.secret import Secret
 from relay.providers.generic_challenges import (
-    GENERIC_CHALLENGES,
-    WITHOUT_PROVIDER,
     Challenge,
     ChallengeReply,
     Proof,
@@ -30,23 +27,6 @@ _PLAIN = re.compile(r"[A-Za-z0-9+/=_.~-]{1,256}")
 _MAX_CHECK_BODY = 1_000  # bytes of a body with nothing but a check in it
 _DISCORD_PING = re.compile(rb'"type"\s*:\s*[01]\b')
 _SNS_HOST = re.compile(r"https://sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?/")
-
-
-def find_challenge(provider: str, capture: Capture) -> tuple[Challenge, str] | None:
-    """Return the handshake that a request is, with what it asks for; None for an ordinary request."""
-    known = GENERIC_CHALLENGES if provider in WITHOUT_PROVIDER else CHALLENGES.get(provider, ())
-    for challenge in known:
-        asked = challenge.asked(capture)
-        if asked is not None:
-            return challenge, asked
-    return None
-
-
-def find_offered_secret(provider: str, capture: Capture) -> str:
-    """Return the secret that a handshake brought; "" where it brought none."""
-    found = find_challenge(provider, capture)
-    reply = found[0].reply(found[1], None) if found else None
-    return reply.offered if reply else ""
 
 
 def find_subscription_link(capture: Capture) -> str | None:
@@ -171,99 +151,77 @@ def _confirm_by_hand_reply(_: str, __: Secret | None) -> ChallengeReply:
     return ChallengeReply(todo="open the SubscribeURL of its body to confirm the subscription")
 
 
-_META = (
+def _secret_bytes(secret: Secret) -> bytes:
+    return secret.reveal().encode("utf-8", "surrogateescape")
+
+
+META_CHALLENGES = (
     Challenge(
         name="Meta URL verification",
-        asked=_read_meta,
+        read=_read_meta,
         reply=echo_reply,
         proof=Proof.TOKEN,
         token=lambda capture: find_query_value(capture, "hub.verify_token") or "",
     ),
 )
-_GRAPH = (
-    Challenge(name="Graph validation", asked=read_query_parameter("validationToken", "POST"), reply=echo_reply),
-    Challenge(name="Graph validation", asked=read_query_parameter("validationToken", "GET"), reply=echo_reply),
+GRAPH_CHALLENGES = (
+    Challenge(name="Graph validation", read=read_query_parameter("validationToken", "POST"), reply=echo_reply),
+    Challenge(name="Graph validation", read=read_query_parameter("validationToken", "GET"), reply=echo_reply),
     # SharePoint's own webhooks spell it so.
-    Challenge(name="SharePoint validation", asked=read_query_parameter("validationtoken", "POST"), reply=echo_reply),
+    Challenge(name="SharePoint validation", read=read_query_parameter("validationtoken", "POST"), reply=echo_reply),
 )
-_X = (Challenge(name="X challenge-response check", asked=read_query_parameter("crc_token", "GET"), reply=_crc_reply),)
-_SNS = (
+X_CHALLENGES = (
+    Challenge(name="X challenge-response check", read=read_query_parameter("crc_token", "GET"), reply=_crc_reply),
+)
+SNS_CHALLENGES = (
     # Never fetched by relay itself: whoever can write a body would choose where relay connects to.
     Challenge(
-        name="SNS subscription confirmation", asked=_read_sns, reply=_confirm_by_hand_reply, proof=Proof.SIGNATURE
+        name="SNS subscription confirmation", read=_read_sns, reply=_confirm_by_hand_reply, proof=Proof.SIGNATURE
     ),
 )
-_HEAD = Challenge(name="HEAD request", asked=_read_head, reply=lambda _, __: ChallengeReply(body=b""))
-
-CHALLENGES: Mapping[str, tuple[Challenge, ...]] = MappingProxyType(
-    {
-        "slack": (
-            Challenge(
-                name="Slack URL verification",
-                asked=read_json_where("type", "url_verification", "challenge"),
-                reply=echo_reply,
-                proof=Proof.SIGNATURE,
-            ),
-            Challenge(name="Slack SSL check", asked=_read_ssl_check(signed=False), reply=_empty_reply),
-            Challenge(
-                name="Slack SSL check", asked=_read_ssl_check(signed=True), reply=_empty_reply, proof=Proof.SIGNATURE
-            ),
-        ),
-        "zoom": (
-            # Zoom repeats it about every 72 hours.
-            Challenge(
-                name="Zoom URL validation",
-                asked=read_json_where("event", "endpoint.url_validation", "payload", "plainToken"),
-                reply=_zoom_reply,
-                proof=Proof.SIGNATURE,
-            ),
-        ),
-        "meta": _META,
-        "whatsapp": _META,
-        "msgraph": _GRAPH,
-        "x": _X,
-        "dropbox": (
-            Challenge(name="Dropbox verification", asked=read_query_parameter("challenge", "GET"), reply=echo_reply),
-        ),
-        "okta": (
-            Challenge(
-                name="Okta verification", asked=_read_okta, reply=lambda asked, _: json_reply({"verification": asked})
-            ),
-        ),
-        "asana": (Challenge(name="Asana handshake", asked=_read_asana, reply=_hook_secret_reply),),
-        "discord": (
-            # Discord sends bad signatures on purpose and unregisters a URL that answers them.
-            Challenge(
-                name="Discord PING",
-                asked=_read_discord(1),
-                reply=lambda _, __: json_reply({"type": 1}),
-                proof=Proof.SIGNATURE,
-            ),
-            Challenge(
-                name="Discord Webhook Events PING",
-                asked=_read_discord(0),
-                reply=lambda _, __: ChallengeReply(status=204, body=b""),
-                proof=Proof.SIGNATURE,
-            ),
-        ),
-        "twitch": (
-            Challenge(name="Twitch callback verification", asked=_read_twitch, reply=echo_reply, proof=Proof.SIGNATURE),
-        ),
-        "aws-sns": _SNS,
-        "notion": (Challenge(name="Notion verification", asked=_read_notion, reply=_verification_token_reply),),
-        "woocommerce": (Challenge(name="WooCommerce activation", asked=_read_woocommerce, reply=_empty_reply),),
-        "trello": (_HEAD,),
-        "intercom": (_HEAD,),
-        "mandrill": (_HEAD, Challenge(name="Mandrill test", asked=_read_mandrill, reply=_empty_reply)),
-    }
+_HEAD = Challenge(name="HEAD request", read=_read_head, reply=lambda _, __: ChallengeReply(body=b""))
+SLACK_CHALLENGES = (
+    Challenge(
+        name="Slack URL verification",
+        read=read_json_where("type", "url_verification", "challenge"),
+        reply=echo_reply,
+        proof=Proof.SIGNATURE,
+    ),
+    Challenge(name="Slack SSL check", read=_read_ssl_check(signed=False), reply=_empty_reply),
+    Challenge(name="Slack SSL check", read=_read_ssl_check(signed=True), reply=_empty_reply, proof=Proof.SIGNATURE),
 )
-"""The handshakes of each provider that has any, by its name in the catalogue."""
-
-VERIFY_TOKENS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"meta": ("META_VERIFY_TOKEN",), "whatsapp": ("WHATSAPP_VERIFY_TOKEN", "META_VERIFY_TOKEN")}
+ZOOM_CHALLENGES = (
+    # Zoom repeats it about every 72 hours.
+    Challenge(
+        name="Zoom URL validation",
+        read=read_json_where("event", "endpoint.url_validation", "payload", "plainToken"),
+        reply=_zoom_reply,
+        proof=Proof.SIGNATURE,
+    ),
 )
-"""The variables that usually hold the verify token, which is another secret than the one that signs."""
-
-
-def _secret_bytes(secret: Secret) -> bytes:
-    return secret.reveal().encode("utf-8", "surrogateescape")
+DROPBOX_CHALLENGES = (
+    Challenge(name="Dropbox verification", read=read_query_parameter("challenge", "GET"), reply=echo_reply),
+)
+OKTA_CHALLENGES = (
+    Challenge(name="Okta verification", read=_read_okta, reply=lambda asked, _: json_reply({"verification": asked})),
+)
+ASANA_CHALLENGES = (Challenge(name="Asana handshake", read=_read_asana, reply=_hook_secret_reply),)
+DISCORD_CHALLENGES = (
+    # Discord sends bad signatures on purpose and unregisters a URL that answers them.
+    Challenge(
+        name="Discord PING", read=_read_discord(1), reply=lambda _, __: json_reply({"type": 1}), proof=Proof.SIGNATURE
+    ),
+    Challenge(
+        name="Discord Webhook Events PING",
+        read=_read_discord(0),
+        reply=lambda _, __: ChallengeReply(status=204, body=b""),
+        proof=Proof.SIGNATURE,
+    ),
+)
+TWITCH_CHALLENGES = (
+    Challenge(name="Twitch callback verification", read=_read_twitch, reply=echo_reply, proof=Proof.SIGNATURE),
+)
+NOTION_CHALLENGES = (Challenge(name="Notion verification", read=_read_notion, reply=_verification_token_reply),)
+WOOCOMMERCE_CHALLENGES = (Challenge(name="WooCommerce activation", read=_read_woocommerce, reply=_empty_reply),)
+MANDRILL_CHALLENGES = (_HEAD, Challenge(name="Mandrill test", read=_read_mandrill, reply=_empty_reply))
+HEAD_CHALLENGES = (_HEAD,)

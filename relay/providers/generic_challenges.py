@@ -43,13 +43,13 @@ class ChallengeReply:
 class Challenge:
     """One handshake of a provider.
 
-    `asked` returns what a request asks for, None when it is no such handshake. `reply` makes the
+    `read` returns what a request asks for, None when it is no such handshake. `reply` makes the
     answer from it and from the secret that is proven right, None being none; it gives None where
     it cannot be answered without one. `token` reads the verify token.
     """
 
     name: str
-    asked: Callable[[Capture], str | None]
+    read: Callable[[Capture], str | None]
     reply: Callable[[str, Secret | None], ChallengeReply | None]
     proof: Proof = Proof.NONE
     token: Callable[[Capture], str] = lambda _: ""
@@ -216,12 +216,12 @@ def _validation_reply(code: str, _: Secret | None) -> ChallengeReply:
 
 GENERIC_CHALLENGES = (
     # Where the source checks a signature, what comes with one in its header must be rightly signed.
-    Challenge(name="Event Grid validation", asked=_read_event_grid, reply=_validation_reply, proof=Proof.SIGNATURE),
-    Challenge(name="CloudEvents permission", asked=_read_cloudevents, reply=_cloudevents_reply),
-    Challenge(name="WebSub verification", asked=_read_websub, reply=echo_reply),
-    Challenge(name="Graph validation", asked=_read_graph, reply=echo_reply),
-    Challenge(name="Smartsheet verification", asked=_read_smartsheet, reply=_smartsheet_reply, proof=Proof.SIGNATURE),
-    Challenge(name="URL challenge", asked=_read_challenge_json, reply=_challenge_reply, proof=Proof.SIGNATURE),
-    Challenge(name="URL challenge", asked=_read_challenge_query, reply=echo_reply),
+    Challenge(name="Event Grid validation", read=_read_event_grid, reply=_validation_reply, proof=Proof.SIGNATURE),
+    Challenge(name="CloudEvents permission", read=_read_cloudevents, reply=_cloudevents_reply),
+    Challenge(name="WebSub verification", read=_read_websub, reply=echo_reply),
+    Challenge(name="Graph validation", read=_read_graph, reply=echo_reply),
+    Challenge(name="Smartsheet verification", read=_read_smartsheet, reply=_smartsheet_reply, proof=Proof.SIGNATURE),
+    Challenge(name="URL challenge", read=_read_challenge_json, reply=_challenge_reply, proof=Proof.SIGNATURE),
+    Challenge(name="URL challenge", read=_read_challenge_query, reply=echo_reply),
 )
 """The handshakes known by their shape alone, each in the words of its specification."""

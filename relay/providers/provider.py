@@ -1,7 +1,8 @@
-"""Provider: who sends webhooks, as data: how it signs, names and labels what it sends."""
+"""A provider, as data: how it signs, names and labels the webhooks that it sends, and what it expects back."""
 
 import dataclasses
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.errors import ConfigError
 from relay.model.admission import Answer
@@ -25,10 +26,13 @@ from relay.providers.extractors import (
     strip_prefix,
     text_if,
 )
+from relay.providers.generic_challenges import Challenge
 from relay.providers.key_extractors import body_digest, each_item, first_key, only_single, only_with
+from relay.providers.schedules import Schedule
 from relay.providers.schemes import OneOf, Scheme, SignedText
 
 __all__ = [
+    "OtherCredential",
     "Provider",
     "add_prefix",
     "body",
@@ -53,22 +57,32 @@ __all__ = [
 ]
 
 
+class OtherCredential(NamedTuple):
+    """How the provider's other credentials start, which never sign a webhook: what those are, and what signs."""
+
+    prefixes: tuple[str, ...]
+    title: str
+    signing_secret: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One sender of webhooks.
+    """One sender of webhooks, whole: everything that relay knows of it is here and in its folder of samples.
 
+    `steps` say where to paste what, and may hold `{url}` and `{secret}`, the first of `secret_env`: the variables
+    that usually hold its secret (`verify_token_env`: its verify token, where a handshake has one).
     `schemes` are its ways to sign, strongest first, each with a name where there are several; none
-    means it signs nothing. `secret_env`
-    names the variables that usually hold its secret. `steps` say where to paste what and may
-    hold `{url}`. Any header of `recognise` says that a request is this provider's. `companions`
+    means it signs nothing. Any header of `recognise` says that a request is this provider's: left out, those
+    of its signatures do; empty, none does, because other providers send them, too. `companions`
     are the headers a real request carries besides its signature, with the placeholders of
     `relay.providers.samples`. `indent` is how its JSON is laid out, None being compact, and
     `ending` what follows it; `samples` is the folder of its sample events where that is not its own.
-    `items` says where a request holds several events; `event_type` is asked of a request with each of them alone.
-    `answer` says what it expects to be answered, how soon, and how it retries; "" where nobody knows.
-    `answer_body` is the text it must be answered with, "" where any will do, `answer_type` its content type;
-    `form_answer` is the text for requests that are forms, None where any will do. `message_status` reads
-    what became of a mail or SMS, None for who sends none.
+    `items` says where a request holds several events; `event_type` is read from a request with each of them alone.
+    `answer` says what it expects as an answer, how soon, and how it retries, `schedule` its retries to the second;
+    "" and None where that is not documented. `answer_body` is the text that it must get as an answer, "" where
+    any will do, `answer_type` its content type; `form_answer` is the text for requests that are forms, None where
+    any will do. `challenges` are its setup handshakes; `message_status` reads the status of a mail or SMS, None
+    for who sends none.
     """
 
     name: str
@@ -82,17 +96,39 @@ class Provider:
     summary: Extractor | None = None
     content_type: str = "application/json"
     secret_env: tuple[str, ...] = ()
-    recognise: tuple[str, ...] = ()
+    verify_token_env: tuple[str, ...] = ()
+    other_credential: OtherCredential | None = None
+    recognise: tuple[str, ...] | None = None
     companions: Headers = ()
     indent: int | None = None
     ending: bytes = b""
     samples: str = ""
     items: ItemPaths | None = None
     answer: str = ""
+    schedule: Schedule | None = None
     answer_body: str = ""
     answer_type: str = "text/plain; charset=utf-8"
     form_answer: str | None = None
+    challenges: tuple[Challenge, ...] = ()
     message_status: StatusReader | None = None
+
+    @property
+    def own_headers(self) -> tuple[str, ...]:
+        """Return the headers that nothing but this provider sends."""
+        if self.recognise is not None:
+            return self.recognise
+        places = [getattr(scheme, "place", None) for scheme in self.schemes]
+        names = [name for place in places for name in getattr(place, "names", ())]
+        return tuple(dict.fromkeys(name.replace("#", "1") for name in names if name != "Authorization"))
+
+    @property
+    def secret_variable(self) -> str:
+        """Return the variable that usually holds its secret; "" where it has none."""
+        return next(iter(self.secret_env), "")
+
+    def list_steps(self, url: str) -> tuple[str, ...]:
+        """Return how to set it up to send to an address."""
+        return tuple(step.replace("{url}", url).replace("{secret}", self.secret_variable) for step in self.steps)
 
     @property
     def scheme(self) -> SignatureScheme | None:
@@ -103,12 +139,12 @@ class Provider:
 
     @property
     def default_answer(self) -> Answer:
-        """Return what it is answered with unless relay.toml says otherwise."""
+        """Return the answer that it gets unless relay.toml says otherwise."""
         if not self.answer_body:
             return Answer(form_body=self.form_answer)
         return Answer(body=self.answer_body, content_type=self.answer_type)
 
-    def pinned(self, name: str) -> Scheme:
+    def select_scheme(self, name: str) -> Scheme:
         """Return the one scheme of that name, which then takes every secret of its form.
 
         Raises ConfigError, with the names there are.
@@ -119,6 +155,6 @@ class Provider:
             hint = f"use {' or '.join(known)}" if known else f"leave it out: {self.title} signs in one way only"
             raise ConfigError(f"scheme: {self.title} has no scheme '{escape_unprintable(name, 40)}'", hint=hint)
         if isinstance(scheme, SignedText) and scheme.key.exclusive:
-            # The prefix only told the schemes apart, and that is settled now.
+            # The prefix only told the schemes apart, which the name does now.
             return dataclasses.replace(scheme, key=dataclasses.replace(scheme.key, exclusive=False))
         return scheme

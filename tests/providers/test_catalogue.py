@@ -25,7 +25,7 @@ def test_an_entry_is_complete(entry):
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_the_steps_say_what_to_paste_and_which_variable_to_set(entry):
-    text = " ".join(entry.steps)
+    text = " ".join(entry.list_steps("{url}"))
     if not entry.name.endswith("-simple"):
         assert "{url}" in text
         assert any(name in text for name in entry.secret_env)
@@ -62,7 +62,7 @@ def test_a_request_is_recognised_by_its_headers(headers, name, capture):
 
 
 def test_no_two_providers_are_recognised_by_the_same_header():
-    names = [header.lower() for entry in PROVIDERS.values() for header in entry.recognise]
+    names = [header.lower() for entry in PROVIDERS.values() for header in entry.own_headers]
     assert len(names) == len(set(names))
 
 

@@ -96,7 +96,7 @@ def test_what_it_signs_it_verifies_and_so_does_the_provider_as_a_whole(scheme, s
             assert choose_scheme(provider.schemes, signed, (secret,)) == scheme
             assert reason(provider.scheme, [secret], signed, now) == ""
             if scheme.name:
-                assert reason(provider.pinned(scheme.name), [secret], signed, now) == ""
+                assert reason(provider.select_scheme(scheme.name), [secret], signed, now) == ""
 
 
 def test_one_flipped_bit_in_the_body_is_invalid(scheme, signed, flip, now, secret_for):

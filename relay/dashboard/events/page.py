@@ -195,8 +195,8 @@ def _build_provider_pick(provider: Provider, url: str, chosen: str) -> ProviderC
         mark=make_avatar(provider.name, provider.title, provider.monogram),
         current=provider.name == chosen,
         url=there,
-        variable=provider.secret_env[0] if provider.secret_env else "",
-        steps=tuple(step.replace("{url}", there) for step in provider.steps),
+        variable=provider.secret_variable,
+        steps=provider.list_steps(there),
     )
 
 

@@ -8,7 +8,7 @@ from relay.model.delivery import DeliveryChanges
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
 from relay.providers.catalogue import find_provider
-from relay.providers.schedules import STANDARD_SCHEDULE, Schedule, find_schedule
+from relay.providers.schedules import STANDARD_SCHEDULE, Schedule
 
 _LATE = "too late"
 _STOP_NOTE = "the provider stops here"
@@ -42,7 +42,7 @@ class Retries(Experiment):
 
     def again(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:
         """Return the changes with the headers that the provider adds to a retry."""
-        marks = _find_schedule(event.row).marks
+        marks = _find_schedule(event.row).retry_headers
         if not marks:
             return changes
         reason = "connection_failed" if before.status is None else "http_error"
@@ -61,9 +61,9 @@ class Retries(Experiment):
         if told.limit is not None and answer.took > told.limit:
             late = f"{_LATE}: the provider waits {told.limit:g} s"
             return replace(send, good=False, note=late)
-        if answer.status in told.taken:
+        if answer.status in told.success_statuses:
             return replace(send, good=True)
-        stops = answer.status in told.stops or (
+        stops = answer.status in told.stop_statuses or (
             told.stop_header is not None and answer.headers.get(told.stop_header[0].lower()) == told.stop_header[1]
         )
         return replace(send, good=False, note=_STOP_NOTE if stops else "")
@@ -79,7 +79,8 @@ class Retries(Experiment):
 
 
 def _describe_schedule(provider: str, settings: LabSettings) -> str:
-    known, told = find_provider(provider), find_schedule(provider)
+    known = find_provider(provider)
+    told = known.schedule if known else None
     title = known.title if known else "this sender"
     if told is None:
         said = f"{title} does not document its retries: the table of Standard Webhooks is used"
@@ -98,7 +99,8 @@ def _describe_schedule(provider: str, settings: LabSettings) -> str:
 
 
 def _find_schedule(row: EventRow) -> Schedule:
-    return find_schedule(row.provider) or STANDARD_SCHEDULE
+    provider = find_provider(row.provider)
+    return (provider.schedule if provider else None) or STANDARD_SCHEDULE
 
 
 def _find_speed(told: Schedule, settings: LabSettings) -> float:

@@ -38,11 +38,11 @@ _ENTRIES = (
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
 
 # Gitea and Forgejo send GitHub's headers along, and GitLab those of Standard Webhooks: the
-# more particular provider is asked first.
-_ASKED_FIRST = ("forgejo", "gitea", "gitlab")
-_ORDER = (*_ASKED_FIRST, *(name for name in PROVIDERS if name not in _ASKED_FIRST))
+# more particular provider comes first.
+_FIRST = ("forgejo", "gitea", "gitlab")
+_ORDER = (*_FIRST, *(name for name in PROVIDERS if name not in _FIRST))
 _RANKS = {
-    header.lower(): rank for rank, name in reversed(tuple(enumerate(_ORDER))) for header in PROVIDERS[name].recognise
+    header.lower(): rank for rank, name in reversed(tuple(enumerate(_ORDER))) for header in PROVIDERS[name].own_headers
 }
 
 

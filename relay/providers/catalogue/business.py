@@ -1,7 +1,9 @@
 """Where people sell, meet and sign: Typeform, Calendly, Cal.com, HubSpot, Close, DocuSign, WooCommerce."""
 
 from relay.model.request_items import LIST
+from relay.providers.challenges import WOOCOMMERCE_CHALLENGES
 from relay.providers.provider import (
+    OtherCredential,
     Provider,
     body,
     body_digest,
@@ -12,6 +14,7 @@ from relay.providers.provider import (
     join,
     optional,
 )
+from relay.providers.schedules import DAY, HOUR, Schedule, spread_schedule
 from relay.providers.schemes import Digest, Hmac, InEveryHeader, InHeader, Items, KeyFormat, Time, body_hmac, template
 
 TYPEFORM = Provider(
@@ -22,11 +25,10 @@ TYPEFORM = Provider(
     steps=(
         "Open your form in Typeform, Connect, Webhooks, and add a webhook.",
         "Paste {url} as the endpoint.",
-        "Enter a secret of your own and set TYPEFORM_WEBHOOK_SECRET to the same.",
+        "Enter a secret of your own and set {secret} to the same.",
     ),
     answer="2xx within 30 s, 404 or 410 disables it; retried for 10 h",
     secret_env=("TYPEFORM_WEBHOOK_SECRET",),
-    recognise=("Typeform-Signature",),
     schemes=(body_hmac("Typeform-Signature", prefix="sha256=", encoding="base64"),),
     event_type=body("event_type"),
     idempotency_key=body("event_id"),
@@ -40,11 +42,10 @@ CALENDLY = Provider(
     docs="https://developer.calendly.com/api-docs/overview-of-webhooks",
     steps=(
         "Create a webhook subscription through Calendly's API with {url} as its URL.",
-        "Set CALENDLY_WEBHOOK_SIGNING_KEY to the signing key you sent along.",
+        "Set {secret} to the signing key you sent along.",
     ),
     answer="2xx within 10 s; retried for 24 h, then disabled",
     secret_env=("CALENDLY_WEBHOOK_SIGNING_KEY",),
-    recognise=("Calendly-Webhook-Signature",),
     schemes=(
         Hmac(
             signed=template("{ts}.{body}"),
@@ -66,10 +67,9 @@ CALCOM = Provider(
     steps=(
         "Open Settings, Developer, Webhooks in Cal.com and add a webhook.",
         "Paste {url} as the subscriber URL.",
-        "Enter a secret of your own and set CALCOM_WEBHOOK_SECRET to the same.",
+        "Enter a secret of your own and set {secret} to the same.",
     ),
     secret_env=("CALCOM_WEBHOOK_SECRET",),
-    recognise=("X-Cal-Signature-256",),
     schemes=(body_hmac("X-Cal-Signature-256"),),
     event_type=body("triggerEvent"),
     idempotency_key=join("-", body("triggerEvent"), body("payload", "uid"), body("createdAt"), whole=True),
@@ -84,12 +84,12 @@ HUBSPOT = Provider(
     steps=(
         "Open your app in HubSpot, Webhooks, and set the target URL.",
         "Paste {url}, exactly like that: the address is signed.",
-        "Set HUBSPOT_CLIENT_SECRET to the app's client secret.",
+        "Set {secret} to the app's client secret.",
         'Write scheme = "v3" under the source, where the app signs so, to refuse the older two, which never expire.',
     ),
     answer="2xx within 5 s; retried 10 times over 24 h",
+    schedule=spread_schedule(10, DAY, limit=5.0, source="https://developers.hubspot.com/docs/api/webhooks"),
     secret_env=("HUBSPOT_CLIENT_SECRET",),
-    recognise=("X-HubSpot-Signature-v3", "X-HubSpot-Signature"),
     schemes=(
         # The documentation decodes some escapes of the URL before signing, the libraries
         # (hubspot 12.0.0 for Python, 13.5.0 for Node) do not: either spelling may match.
@@ -138,10 +138,9 @@ CLOSE = Provider(
     steps=(
         "Open Settings, Developer, Webhooks in Close and create a subscription.",
         "Paste {url} as the URL.",
-        "Set CLOSE_WEBHOOK_SIGNATURE_KEY to the signature key of the answer.",
+        "Set {secret} to the signature key of the answer.",
     ),
     secret_env=("CLOSE_WEBHOOK_SIGNATURE_KEY",),
-    recognise=("close-sig-hash",),
     schemes=(
         Hmac(
             key=KeyFormat(form="hex"),
@@ -163,11 +162,10 @@ DOCUSIGN = Provider(
     steps=(
         "Open Settings, Connect in DocuSign and add a configuration.",
         "Paste {url} as the URL to publish to and include the HMAC signature.",
-        "Create a Connect key and set DOCUSIGN_HMAC_KEY to it.",
+        "Create a Connect key and set {secret} to it.",
     ),
     answer="200 within 100 s; retried for days",
     secret_env=("DOCUSIGN_HMAC_KEY",),
-    recognise=("X-DocuSign-Signature-1",),
     schemes=(Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), encoding="base64"),),
     event_type=body("event"),
     # One envelope gives the same event for each recipient, and an event such as envelope-corrected several times.
@@ -194,9 +192,17 @@ WOOCOMMERCE = Provider(
     steps=(
         "Open WooCommerce, Settings, Advanced, Webhooks and add a webhook.",
         "Paste {url} as the delivery URL.",
-        "Enter a secret of your own and set WOOCOMMERCE_WEBHOOK_SECRET to the same.",
+        "Enter a secret of your own and set {secret} to the same.",
     ),
     answer="2xx or 3xx within 60 s; never retried, disabled after 5 failures",
+    schedule=Schedule(
+        waits=(),
+        limit=60.0,
+        success_statuses=frozenset(range(200, 400)),
+        then="five failures in a row disable the webhook",
+        source="https://woocommerce.com/document/webhooks/",
+    ),
+    challenges=WOOCOMMERCE_CHALLENGES,
     secret_env=("WOOCOMMERCE_WEBHOOK_SECRET",),
     recognise=("X-WC-Webhook-Signature", "X-WC-Webhook-Topic"),
     schemes=(body_hmac("X-WC-Webhook-Signature", encoding="base64"),),
@@ -226,10 +232,18 @@ SHOPIFY = Provider(
     steps=(
         "Subscribe to topics in shopify.app.toml, or under Settings, Notifications, Webhooks of the shop.",
         "Paste {url} as the URL and choose JSON.",
-        "Set SHOPIFY_API_SECRET to the app's client secret, or to the key shown below the shop's webhooks.",
+        "Set {secret} to the app's client secret, or to the key shown below the shop's webhooks.",
     ),
     answer="2xx within 5 s, no redirect; retried 8 times over 4 h",
+    schedule=spread_schedule(
+        8,
+        4 * HOUR,
+        limit=5.0,
+        then="after 8 failures in a row a subscription made through the API is deleted",
+        source="https://shopify.dev/changelog/updates-to-webhook-retry-mechanism",
+    ),
     secret_env=("SHOPIFY_API_SECRET", "SHOPIFY_WEBHOOK_SECRET"),
+    other_credential=OtherCredential(("shpat_", "shpca_"), "an access token", "the client secret of the app"),
     recognise=("X-Shopify-Topic", "X-Shopify-Hmac-Sha256", "shopify-hmac-sha256"),
     schemes=(body_hmac("X-Shopify-Hmac-Sha256", "shopify-hmac-sha256", encoding="base64"),),
     event_type=first_of(header("X-Shopify-Topic"), header("shopify-topic")),

@@ -1,6 +1,7 @@
 """Clouds and content: Amazon SNS, Microsoft Graph, Okta, Contentful, Box."""
 
 from relay.model.request_items import ItemPaths
+from relay.providers.challenges import GRAPH_CHALLENGES, OKTA_CHALLENGES, SNS_CHALLENGES
 from relay.providers.provider import Provider, body, each_item, first_of, header, join, strip_prefix
 from relay.providers.schemes import Contentful, Hmac, InEach, InEveryHeader, InHeader, SharedToken, Sns, Time, template
 
@@ -12,8 +13,9 @@ OKTA = Provider(
     steps=(
         "Open Workflow, Event hooks in the Okta admin console and create an event hook.",
         "Paste {url} as the URL with Authorization and a value of your own as the authentication field.",
-        "Set OKTA_EVENT_HOOK_TOKEN to the same value, then verify the hook.",
+        "Set {secret} to the same value, then verify the hook.",
     ),
+    challenges=OKTA_CHALLENGES,
     secret_env=("OKTA_EVENT_HOOK_TOKEN",),
     recognise=("X-Okta-Verification-Challenge",),
     schemes=(SharedToken(place=InHeader("Authorization")),),
@@ -31,9 +33,10 @@ AWS_SNS = Provider(
     steps=(
         "Open your topic in the Amazon SNS console and create an HTTPS subscription.",
         "Paste {url} as the endpoint, and open the SubscribeURL of the first event to confirm it.",
-        "Download the certificate at an event's SigningCertURL and set AWS_SNS_CERTIFICATE to it (PEM).",
+        "Download the certificate at an event's SigningCertURL and set {secret} to it (PEM).",
     ),
     answer="2xx within 15 s; retried 3 times, then as the topic's policy says",
+    challenges=SNS_CHALLENGES,
     secret_env=("AWS_SNS_CERTIFICATE",),
     recognise=("x-amz-sns-message-type",),
     content_type="text/plain; charset=UTF-8",
@@ -56,7 +59,7 @@ CONTENTFUL = Provider(
     steps=(
         "Open Settings, Webhooks of the space in Contentful and add a webhook.",
         "Paste {url} as the URL: its path is signed.",
-        "Enable request verification under Settings and set CONTENTFUL_WEBHOOK_SECRET to the secret.",
+        "Enable request verification under Settings and set {secret} to the secret.",
     ),
     secret_env=("CONTENTFUL_WEBHOOK_SECRET",),
     recognise=("x-contentful-signature", "X-Contentful-Topic"),
@@ -83,8 +86,9 @@ MSGRAPH = Provider(
     docs="https://learn.microsoft.com/graph/change-notifications-delivery-webhooks",
     steps=(
         "Create a subscription through Microsoft Graph with {url} as its notificationUrl.",
-        "Send a clientState of your own along and set GRAPH_CLIENT_STATE to the same.",
+        "Send a clientState of your own along and set {secret} to the same.",
     ),
+    challenges=GRAPH_CHALLENGES,
     secret_env=("GRAPH_CLIENT_STATE",),
     # Every notification of a batch must show it: one forged among real ones would pass otherwise.
     schemes=(SharedToken(place=InEach("value", "clientState")),),
@@ -114,7 +118,7 @@ BOX = Provider(
     steps=(
         "Open your app in the Box developer console, Webhooks, and create a webhook.",
         "Paste {url} as the URL address.",
-        "Generate both signature keys and set BOX_PRIMARY_KEY to the primary one.",
+        "Generate both signature keys and set {secret} to the primary one.",
         'Name both under the source: secret = ["env:BOX_PRIMARY_KEY", "env:BOX_SECONDARY_KEY"].',
     ),
     secret_env=("BOX_PRIMARY_KEY", "BOX_SECONDARY_KEY"),

@@ -1,7 +1,26 @@
 """Where people plan and write: Linear, Jira, Asana, Trello, Notion, Airtable, Figma, Dropbox."""
 
 from relay.model.request_items import ItemPaths
-from relay.providers.provider import Provider, body, constant, first_of, form, header, join, optional, text_if
+from relay.providers.challenges import (
+    ASANA_CHALLENGES,
+    DROPBOX_CHALLENGES,
+    HEAD_CHALLENGES,
+    NOTION_CHALLENGES,
+    SLACK_CHALLENGES,
+)
+from relay.providers.provider import (
+    OtherCredential,
+    Provider,
+    body,
+    constant,
+    first_of,
+    form,
+    header,
+    join,
+    optional,
+    text_if,
+)
+from relay.providers.schedules import HOUR, MINUTE, ONLY_200, Schedule
 from relay.providers.schemes import Hmac, InHeader, InJson, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
 
 LINEAR = Provider(
@@ -12,10 +31,18 @@ LINEAR = Provider(
     steps=(
         "Open Settings, API in Linear and add a webhook.",
         "Paste {url} as the URL and choose what to be told of.",
-        "Copy the signing secret and set LINEAR_WEBHOOK_SECRET to it.",
+        "Copy the signing secret and set {secret} to it.",
     ),
     answer="200 within 5 s; retried 3 times: after 1 min, 1 h, 6 h",
+    schedule=Schedule(
+        waits=(MINUTE, HOUR, 6 * HOUR),
+        limit=5.0,
+        success_statuses=ONLY_200,
+        then="the webhook may be disabled",
+        source="https://linear.app/developers/webhooks",
+    ),
     secret_env=("LINEAR_WEBHOOK_SECRET",),
+    other_credential=OtherCredential(("lin_api_", "lin_oauth_"), "an API key", "the signing secret of the webhook"),
     recognise=("Linear-Signature", "Linear-Event"),
     schemes=(
         # The age comes from the body, not from Linear-Timestamp (linear-sdk 98.0.0).
@@ -49,7 +76,7 @@ JIRA = Provider(
     steps=(
         "Open Settings, System, WebHooks in Jira and create a webhook.",
         "Paste {url} as the URL.",
-        "Enter a secret of your own, without which Jira does not sign, and set JIRA_WEBHOOK_SECRET to the same.",
+        "Enter a secret of your own, without which Jira does not sign, and set {secret} to the same.",
     ),
     secret_env=("JIRA_WEBHOOK_SECRET",),
     recognise=("X-Atlassian-Webhook-Identifier",),
@@ -67,9 +94,10 @@ ASANA = Provider(
     docs="https://developers.asana.com/docs/webhooks-guide",
     steps=(
         "Create a webhook through Asana's API with {url} as its target.",
-        "Set ASANA_WEBHOOK_SECRET to the X-Hook-Secret of its handshake.",
+        "Set {secret} to the X-Hook-Secret of its handshake.",
     ),
     answer="200 or 204 within 10 s; retried for 24 h",
+    challenges=ASANA_CHALLENGES,
     secret_env=("ASANA_WEBHOOK_SECRET",),
     recognise=("X-Hook-Signature", "X-Hook-Secret"),
     schemes=(body_hmac("X-Hook-Signature"),),
@@ -88,10 +116,10 @@ TRELLO = Provider(
     docs="https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/",
     steps=(
         "Create a webhook through Trello's API with {url} as its callback URL: the address is signed.",
-        "Set TRELLO_API_SECRET to the secret of your Power-Up.",
+        "Set {secret} to the secret of your Power-Up.",
     ),
+    challenges=HEAD_CHALLENGES,
     secret_env=("TRELLO_API_SECRET",),
-    recognise=("X-Trello-Webhook",),
     schemes=(Hmac(algo="sha1", encoding="base64", signed=template("{body}{url}"), place=InHeader("X-Trello-Webhook")),),
     event_type=body("action", "type"),
     idempotency_key=body("action", "id"),
@@ -106,10 +134,10 @@ NOTION = Provider(
     steps=(
         "Open your integration in Notion, Webhooks, and create a subscription.",
         "Paste {url} as the webhook URL.",
-        "Set NOTION_WEBHOOK_VERIFICATION_TOKEN to the token of the first request, and paste it in Notion too.",
+        "Set {secret} to the token of the first request, and paste it in Notion too.",
     ),
+    challenges=NOTION_CHALLENGES,
     secret_env=("NOTION_WEBHOOK_VERIFICATION_TOKEN",),
-    recognise=("X-Notion-Signature",),
     # notion-client 5.26.0 compares the digest in lower case.
     schemes=(body_hmac("X-Notion-Signature", prefix="sha256=", any_case=True),),
     event_type=body("type"),
@@ -124,10 +152,9 @@ AIRTABLE = Provider(
     docs="https://airtable.com/developers/web/api/webhooks-overview",
     steps=(
         "Create a webhook through Airtable's API with {url} as its notification URL.",
-        "Set AIRTABLE_WEBHOOK_SECRET to the macSecretBase64 of the answer.",
+        "Set {secret} to the macSecretBase64 of the answer.",
     ),
     secret_env=("AIRTABLE_WEBHOOK_SECRET",),
-    recognise=("X-Airtable-Content-MAC",),
     schemes=(
         Hmac(
             signed=template("{body}"),
@@ -148,9 +175,14 @@ FIGMA = Provider(
     docs="https://developers.figma.com/docs/rest-api/webhooks/",
     steps=(
         "Create a webhook through Figma's API with {url} as its endpoint and a passcode of your own.",
-        "Set FIGMA_WEBHOOK_PASSCODE to the same passcode.",
+        "Set {secret} to the same passcode.",
     ),
     answer="200; retried 3 times: after 5 min, 30 min, 3 h",
+    schedule=Schedule(
+        waits=(5 * MINUTE, 30 * MINUTE, 3 * HOUR),
+        success_statuses=ONLY_200,
+        source="https://developers.figma.com/docs/rest-api/webhooks/",
+    ),
     secret_env=("FIGMA_WEBHOOK_PASSCODE",),
     schemes=(SharedToken(place=InJson(("passcode",))),),
     event_type=body("event_type"),
@@ -177,11 +209,11 @@ DROPBOX = Provider(
     steps=(
         "Open your app in the Dropbox App Console, Webhooks.",
         "Paste {url} as the webhook URI.",
-        "Set DROPBOX_APP_SECRET to the app secret.",
+        "Set {secret} to the app secret.",
     ),
     answer="2xx within 10 s; retried",
+    challenges=DROPBOX_CHALLENGES,
     secret_env=("DROPBOX_APP_SECRET",),
-    recognise=("X-Dropbox-Signature",),
     schemes=(body_hmac("X-Dropbox-Signature"),),
     event_type=constant("accounts.changed"),
     summary=body("list_folder", "accounts", 0),
@@ -198,13 +230,22 @@ SLACK = Provider(
     steps=(
         "Open your app on api.slack.com/apps, Event Subscriptions, and turn events on.",
         "Paste {url} as the request URL; also under Interactivity and Slash Commands if you use them.",
-        "Copy the signing secret from Basic Information and set SLACK_SIGNING_SECRET to it.",
+        "Copy the signing secret from Basic Information and set {secret} to it.",
     ),
     answer="2xx within 3 s; retried 3 times: at once, after 1 min, after 5 min",
     # What a command or an interaction is answered with is shown to its user, or called an error; an empty
     # body says nothing. https://docs.slack.dev/interactivity/implementing-slash-commands
     form_answer="",
+    schedule=Schedule(
+        waits=(0.0, MINUTE, 5 * MINUTE),
+        limit=3.0,
+        stop_header=("X-Slack-No-Retry", "1"),
+        retry_headers=(("X-Slack-Retry-Num", "{n}"), ("X-Slack-Retry-Reason", "{reason}")),
+        source="https://docs.slack.dev/apis/events-api/#retries",
+    ),
+    challenges=SLACK_CHALLENGES,
     secret_env=("SLACK_SIGNING_SECRET",),
+    other_credential=OtherCredential(("xoxb-", "xoxp-", "xapp-"), "a token", "the signing secret of Basic Information"),
     recognise=("X-Slack-Signature", "X-Slack-Request-Timestamp"),
     schemes=(
         # slack_sdk 3.47.0 refuses times more than 300 s off in both directions, bolt-js only old ones.

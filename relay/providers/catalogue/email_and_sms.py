@@ -7,7 +7,9 @@ from relay.providers.catalogue.message_statuses import (
     SENDGRID_STATUSES,
     TWILIO_STATUSES,
 )
+from relay.providers.challenges import MANDRILL_CHALLENGES
 from relay.providers.provider import (
+    OtherCredential,
     Provider,
     add_prefix,
     body,
@@ -20,6 +22,7 @@ from relay.providers.provider import (
     short_id,
     text_if,
 )
+from relay.providers.schedules import CLIENT_ERRORS, DAY, HOUR, MINUTE, ONLY_200, Schedule, spread_schedule
 from relay.providers.schemes import (
     AnnouncedAlgorithm,
     Basic,
@@ -43,11 +46,13 @@ SENDGRID = Provider(
     steps=(
         "Open Settings, Mail settings, Event webhooks in SendGrid and create a webhook.",
         "Paste {url} as the post URL and switch the signed event webhook on.",
-        "Copy the verification key and set SENDGRID_WEBHOOK_PUBLIC_KEY to it.",
+        "Copy the verification key and set {secret} to it.",
     ),
     answer="2xx; retried for 24 h",
+    schedule=spread_schedule(
+        10, DAY, source="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event"
+    ),
     secret_env=("SENDGRID_WEBHOOK_PUBLIC_KEY", "SENDGRID_WEBHOOK_VERIFICATION_KEY"),
-    recognise=("X-Twilio-Email-Event-Webhook-Signature",),
     schemes=(
         # No library checks the age (sendgrid 6.12.5, eventwebhook-js 8.0.0).
         Ecdsa(
@@ -73,9 +78,16 @@ MAILGUN = Provider(
     steps=(
         "Open Sending, Webhooks of your domain in Mailgun and add a webhook.",
         "Paste {url} as the URL.",
-        "Copy the HTTP webhook signing key and set MAILGUN_WEBHOOK_SIGNING_KEY to it; it is not the API key.",
+        "Copy the HTTP webhook signing key and set {secret} to it; it is not the API key.",
     ),
     answer="200 within 10 s, 406 stops it; retried 6 times over 8 h",
+    schedule=Schedule(
+        waits=(5 * MINUTE, 10 * MINUTE, 15 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR),
+        limit=10.0,
+        success_statuses=ONLY_200,
+        stop_statuses=frozenset({406}),
+        source="https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries",
+    ),
     secret_env=("MAILGUN_WEBHOOK_SIGNING_KEY",),
     schemes=(
         # The event itself is not signed: only the time and a token beside it are.
@@ -111,9 +123,15 @@ POSTMARK = Provider(
     steps=(
         "Open your server in Postmark, Webhooks, and add a webhook.",
         "Paste {url} as the webhook URL with a user and password under basic auth.",
-        "Set POSTMARK_WEBHOOK_AUTH to user:password.",
+        "Set {secret} to user:password.",
     ),
     answer="200, 403 stops it; retried 10 times over 10 h",
+    schedule=Schedule(
+        waits=(MINUTE, 5 * MINUTE, *[10 * MINUTE] * 3, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR),
+        success_statuses=ONLY_200,
+        stop_statuses=frozenset({403}),
+        source="https://postmarkapp.com/support/article/understanding-inbound-webhook-retries-in-postmark",
+    ),
     secret_env=("POSTMARK_WEBHOOK_AUTH",),
     schemes=(Basic(),),
     event_type=body("RecordType"),
@@ -146,10 +164,10 @@ MANDRILL = Provider(
     steps=(
         "Open Settings, Webhooks in Mandrill and add a webhook.",
         "Paste {url} as the post URL, exactly like that: the address is signed.",
-        "Copy the key and set MANDRILL_WEBHOOK_KEY to it.",
+        "Copy the key and set {secret} to it.",
     ),
+    challenges=MANDRILL_CHALLENGES,
     secret_env=("MANDRILL_WEBHOOK_KEY",),
-    recognise=("X-Mandrill-Signature",),
     content_type="application/x-www-form-urlencoded",
     schemes=(
         Hmac(
@@ -176,10 +194,9 @@ CUSTOMERIO = Provider(
     steps=(
         "Open Data and integrations, Reporting webhooks in Customer.io and add a webhook.",
         "Paste {url} as the endpoint.",
-        "Copy the signing key and set CUSTOMERIO_WEBHOOK_SIGNING_KEY to it.",
+        "Copy the signing key and set {secret} to it.",
     ),
     secret_env=("CUSTOMERIO_WEBHOOK_SIGNING_KEY",),
-    recognise=("X-CIO-Signature",),
     schemes=(
         Hmac(
             signed=template("v0:{ts}:{body}"),
@@ -200,7 +217,12 @@ BREVO = Provider(
     steps=(
         "Open Settings, Webhooks in Brevo and add a webhook with an authentication method.",
         "Paste {url} as the URL to call.",
-        "Set BREVO_WEBHOOK_TOKEN to the token, or to user:password for basic authentication.",
+        "Set {secret} to the token, or to user:password for basic authentication.",
+    ),
+    schedule=Schedule(
+        waits=(10 * MINUTE, HOUR, 2 * HOUR, 8 * HOUR),
+        stop_statuses=CLIENT_ERRORS,
+        source="https://developers.brevo.com/docs/retry-mechanism",
     ),
     secret_env=("BREVO_WEBHOOK_TOKEN",),
     schemes=(Basic(name="basic"), SharedToken(name="token", place=InHeader("Authorization"), prefix="Bearer ")),
@@ -228,14 +250,20 @@ TWILIO = Provider(
     steps=(
         "Open the phone number, messaging service or other product in the Twilio Console.",
         "Paste {url} as its webhook or status callback URL, exactly like that: the address is signed.",
-        "Set TWILIO_AUTH_TOKEN to the account's auth token.",
+        "Set {secret} to the account's auth token.",
     ),
     answer="2xx within 15 s, TwiML for calls and messages; not retried by default",
     # JSON is error 12300 there, and ends a call: https://www.twilio.com/docs/api/errors/12300
     answer_body=_NO_TWIML,
     answer_type="text/xml; charset=utf-8",
+    schedule=Schedule(
+        waits=(),
+        limit=15.0,
+        then="the fallback URL is called where there is one",
+        source="https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides",
+    ),
     secret_env=("TWILIO_AUTH_TOKEN",),
-    recognise=("X-Twilio-Signature",),
+    other_credential=OtherCredential(("SK", "AC"), "an account or key SID", "the account's auth token"),
     content_type="application/x-www-form-urlencoded; charset=UTF-8",
     schemes=(
         # Twilio signs some URLs with the port and some without, so its libraries try both. Shared
@@ -302,6 +330,7 @@ TWILIO_SIMPLE = Provider(
     steps=("Only for senders that sign the body as X-Twilio-Signature: sha256=<hex>; Twilio itself does not.",),
     secret_env=TWILIO.secret_env,
     content_type=TWILIO.content_type,
+    recognise=(),
     schemes=(body_hmac("X-Twilio-Signature", prefix="sha256="),),
     event_type=TWILIO.event_type,
     items=LIST,

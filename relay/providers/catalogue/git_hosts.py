@@ -3,6 +3,7 @@
 from relay.model.event import Extractor
 from relay.providers.catalogue.standard_webhooks import standard_hmac
 from relay.providers.provider import (
+    OtherCredential,
     Provider,
     add_prefix,
     body,
@@ -13,6 +14,7 @@ from relay.providers.provider import (
     short_id,
     strip_prefix,
 )
+from relay.providers.schedules import MINUTE, Schedule, spread_schedule
 from relay.providers.schemes import EchoHeader, Hmac, InHeader, KeyFormat, Prefix, Raw, SharedToken, template
 
 
@@ -42,10 +44,19 @@ GITHUB = Provider(
     steps=(
         "Open Settings, Webhooks of the repository or organisation and add a webhook.",
         "Paste {url} as the payload URL and choose application/json.",
-        "Enter a secret of your own and set GITHUB_WEBHOOK_SECRET to the same.",
+        "Enter a secret of your own and set {secret} to the same.",
     ),
     answer="2xx within 10 s; never retried, redelivered by hand for 3 days",
+    schedule=Schedule(
+        waits=(),
+        limit=10.0,
+        then="it is redelivered by hand or through the API, for 3 days",
+        source="https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries",
+    ),
     secret_env=("GITHUB_WEBHOOK_SECRET",),
+    other_credential=OtherCredential(
+        ("ghp_", "gho_", "ghs_", "github_pat_"), "an access token", "the webhook's own secret"
+    ),
     recognise=("X-GitHub-Event", "X-GitHub-Delivery"),
     schemes=(
         # The SHA-1 header is legacy: it is sent along, but never enough.
@@ -85,7 +96,7 @@ GITEA = Provider(
     steps=(
         "Open Settings, Webhooks of the repository and add a Gitea webhook.",
         "Paste {url} as the target URL, choose POST and application/json.",
-        "Enter a secret of your own and set GITEA_WEBHOOK_SECRET to the same.",
+        "Enter a secret of your own and set {secret} to the same.",
     ),
     secret_env=("GITEA_WEBHOOK_SECRET",),
     recognise=("X-Gitea-Event", "X-Gitea-Signature"),
@@ -113,7 +124,7 @@ FORGEJO = Provider(
     steps=(
         "Open Settings, Webhooks of the repository and add a Forgejo webhook.",
         "Paste {url} as the target URL, choose POST and application/json.",
-        "Enter a secret of your own and set FORGEJO_WEBHOOK_SECRET to the same.",
+        "Enter a secret of your own and set {secret} to the same.",
     ),
     secret_env=("FORGEJO_WEBHOOK_SECRET",),
     recognise=("X-Forgejo-Event", "X-Forgejo-Signature"),
@@ -145,9 +156,12 @@ BITBUCKET = Provider(
     steps=(
         "Open Repository settings, Webhooks and add a webhook.",
         "Paste {url} as the URL.",
-        "Enter a secret of your own and set BITBUCKET_WEBHOOK_SECRET to the same.",
+        "Enter a secret of your own and set {secret} to the same.",
     ),
     answer="2xx within 10 s; retried 2 times",
+    schedule=spread_schedule(
+        2, MINUTE, limit=10.0, source="https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/"
+    ),
     secret_env=("BITBUCKET_WEBHOOK_SECRET",),
     recognise=("X-Event-Key", "X-Hook-UUID"),
     schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Hub-Signature"), layout=Prefix(b"sha256=")),),
@@ -181,6 +195,12 @@ GITLAB = Provider(
         "Set GITLAB_WEBHOOK_TOKEN to the signing token (whsec_..., GitLab 19 and later) or the secret token.",
     ),
     answer="2xx within 10 s; paused after 4 failures, disabled after 40",
+    schedule=Schedule(
+        waits=(),
+        limit=10.0,
+        then="four failures in a row pause the webhook, forty disable it",
+        source="https://docs.gitlab.com/user/project/integrations/webhooks/",
+    ),
     secret_env=("GITLAB_WEBHOOK_SIGNING_TOKEN", "GITLAB_WEBHOOK_TOKEN"),
     recognise=("X-Gitlab-Event", "X-Gitlab-Token"),
     schemes=(

@@ -1,6 +1,14 @@
 """Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch, Intercom, Zendesk."""
 
 from relay.model.request_items import ItemPaths
+from relay.providers.challenges import (
+    DISCORD_CHALLENGES,
+    HEAD_CHALLENGES,
+    META_CHALLENGES,
+    TWITCH_CHALLENGES,
+    X_CHALLENGES,
+    ZOOM_CHALLENGES,
+)
 from relay.providers.provider import (
     Provider,
     add_prefix,
@@ -15,6 +23,7 @@ from relay.providers.provider import (
     optional,
     text_if,
 )
+from relay.providers.schedules import MINUTE, Schedule
 from relay.providers.schemes import Ed25519, Hmac, InHeader, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
 
 DISCORD = Provider(
@@ -25,11 +34,11 @@ DISCORD = Provider(
     steps=(
         "Open your application in the Discord Developer Portal.",
         "Paste {url} as the interactions endpoint URL, or under Webhooks.",
-        "Copy the public key from General Information and set DISCORD_PUBLIC_KEY to it.",
+        "Copy the public key from General Information and set {secret} to it.",
     ),
     answer="200 or 204 within 3 s, 401 to a bad signature",
+    challenges=DISCORD_CHALLENGES,
     secret_env=("DISCORD_PUBLIC_KEY",),
-    recognise=("X-Signature-Ed25519",),
     schemes=(
         # No library checks the age (discord-interactions 0.4.0 for Python, 4.4.0 for JS).
         Ed25519(
@@ -63,11 +72,10 @@ TELEGRAM = Provider(
     docs="https://core.telegram.org/bots/api#setwebhook",
     steps=(
         "Call setWebhook of the Bot API with {url} and a secret_token of your own.",
-        "Set TELEGRAM_SECRET_TOKEN to the same token.",
+        "Set {secret} to the same token.",
     ),
     answer="2xx, its body may hold one Bot API call; retried for a while",
     secret_env=("TELEGRAM_SECRET_TOKEN",),
-    recognise=("X-Telegram-Bot-Api-Secret-Token",),
     schemes=(SharedToken(place=InHeader("X-Telegram-Bot-Api-Secret-Token")),),
     event_type=first_key("update_id"),
     idempotency_key=body("update_id"),
@@ -97,10 +105,13 @@ META = Provider(
     steps=(
         "Open your app in Meta for Developers, Webhooks.",
         "Paste {url} as the callback URL with a verify token of your own.",
-        "Set META_APP_SECRET to the app secret.",
+        "Set {secret} to the app secret.",
     ),
     answer="200 within 5 s; retried for 36 h",
+    challenges=META_CHALLENGES,
     secret_env=("META_APP_SECRET",),
+    verify_token_env=("META_VERIFY_TOKEN",),
+    recognise=(),
     schemes=(body_hmac("X-Hub-Signature-256", prefix="sha256="),),
     event_type=_META_TYPE,
     items=_META_ITEMS,
@@ -116,10 +127,13 @@ WHATSAPP = Provider(
     steps=(
         "Open your app in Meta for Developers, WhatsApp, Configuration.",
         "Paste {url} as the callback URL with a verify token of your own.",
-        "Set WHATSAPP_APP_SECRET to the app secret.",
+        "Set {secret} to the app secret.",
     ),
     answer="200 within 5 s; retried for 7 days",
+    challenges=META_CHALLENGES,
     secret_env=("WHATSAPP_APP_SECRET", "META_APP_SECRET"),
+    verify_token_env=("WHATSAPP_VERIFY_TOKEN", "META_VERIFY_TOKEN"),
+    recognise=(),
     schemes=META.schemes,
     event_type=_META_TYPE,
     items=_META_ITEMS,
@@ -155,10 +169,10 @@ X = Provider(
     docs="https://docs.x.com/x-api/webhooks/introduction",
     steps=(
         "Register {url} as a webhook through the X API, then subscribe to an account's activity.",
-        "Set TWITTER_CONSUMER_SECRET to the app's consumer secret.",
+        "Set {secret} to the app's consumer secret.",
     ),
+    challenges=X_CHALLENGES,
     secret_env=("TWITTER_CONSUMER_SECRET", "X_CONSUMER_SECRET"),
-    recognise=("x-twitter-webhooks-signature",),
     schemes=(body_hmac("x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
     event_type=first_key(ending="_events"),
     # https://docs.x.com/x-api/account-activity/introduction
@@ -189,11 +203,14 @@ ZOOM = Provider(
     steps=(
         "Open your app in the Zoom App Marketplace, Features, Event subscriptions.",
         "Paste {url} as the endpoint URL and validate it.",
-        "Copy the secret token and set ZOOM_WEBHOOK_SECRET_TOKEN to it.",
+        "Copy the secret token and set {secret} to it.",
     ),
     answer="200 or 204 within 3 s; retried 3 times: after 5, 20 and 60 min",
+    schedule=Schedule(
+        waits=(5 * MINUTE, 20 * MINUTE, 60 * MINUTE), limit=3.0, source="https://developers.zoom.us/blog/webhook-delays"
+    ),
+    challenges=ZOOM_CHALLENGES,
     secret_env=("ZOOM_WEBHOOK_SECRET_TOKEN",),
-    recognise=("x-zm-signature",),
     schemes=(
         # Neither Zoom's library (rivet 0.4.0) nor its sample looks at the age.
         Hmac(
@@ -226,11 +243,11 @@ TWITCH = Provider(
     docs="https://dev.twitch.tv/docs/eventsub/handling-webhook-events/",
     steps=(
         "Create an EventSub subscription through Twitch's API with {url} as its callback.",
-        "Set TWITCH_EVENTSUB_SECRET to the secret you sent along.",
+        "Set {secret} to the secret you sent along.",
     ),
     answer="2xx within a few seconds; retried a few times, then revoked",
+    challenges=TWITCH_CHALLENGES,
     secret_env=("TWITCH_EVENTSUB_SECRET",),
-    recognise=("Twitch-Eventsub-Message-Signature",),
     schemes=(
         Hmac(
             signed=template("{id}{ts}{body}"),
@@ -262,10 +279,13 @@ INTERCOM = Provider(
     steps=(
         "Open your app in the Intercom Developer Hub, Webhooks.",
         "Paste {url} as the endpoint URL and choose the topics.",
-        "Set INTERCOM_CLIENT_SECRET to the app's client secret.",
+        "Set {secret} to the app's client secret.",
     ),
     answer="2xx within 5 s; retried once after 1 min",
+    schedule=Schedule(waits=(MINUTE,), limit=5.0, source="https://developers.intercom.com/docs/webhooks"),
+    challenges=HEAD_CHALLENGES,
     secret_env=("INTERCOM_CLIENT_SECRET",),
+    recognise=(),
     schemes=(body_hmac("X-Hub-Signature", algo="sha1", prefix="sha1="),),
     event_type=body("topic"),
     idempotency_key=body("id"),
@@ -281,10 +301,9 @@ ZENDESK = Provider(
     steps=(
         "Open the Zendesk Admin Center, Apps and integrations, Webhooks, and create a webhook.",
         "Paste {url} as the endpoint URL.",
-        "Reveal the signing secret and set ZENDESK_WEBHOOK_SECRET to it.",
+        "Reveal the signing secret and set {secret} to it.",
     ),
     secret_env=("ZENDESK_WEBHOOK_SECRET",),
-    recognise=("X-Zendesk-Webhook-Signature",),
     schemes=(
         # The secret looks like base64 and is used as text.
         Hmac(

@@ -2,6 +2,7 @@
 
 from relay.model.request_items import ItemPaths
 from relay.providers.provider import (
+    OtherCredential,
     Provider,
     body,
     body_digest,
@@ -12,6 +13,7 @@ from relay.providers.provider import (
     join,
     short_id,
 )
+from relay.providers.schedules import DAY, HOUR, MINUTE, ONLY_200, Schedule, spread_schedule
 from relay.providers.schemes import (
     AdyenItems,
     Hmac,
@@ -35,11 +37,21 @@ PADDLE = Provider(
     steps=(
         "Open Developer tools, Notifications in Paddle and add a destination.",
         "Paste {url} as the URL and choose the events.",
-        "Copy the secret key (pdl_ntfset_...) and set PADDLE_WEBHOOK_SECRET to it.",
+        "Copy the secret key (pdl_ntfset_...) and set {secret} to it.",
     ),
     answer="200 within 5 s; retried 60 times over 3 days",
+    schedule=spread_schedule(
+        60,
+        3 * DAY,
+        1.12,
+        limit=5.0,
+        success_statuses=ONLY_200,
+        source="https://developer.paddle.com/webhooks/about/respond-to-webhooks",
+    ),
     secret_env=("PADDLE_WEBHOOK_SECRET",),
-    recognise=("Paddle-Signature",),
+    other_credential=OtherCredential(
+        ("pdl_sdbx_", "pdl_live_"), "an API key", "the secret key of the notification destination"
+    ),
     schemes=(
         # Five seconds is the default of both libraries (paddle-python 1.16.1, paddle-node 3.10.0).
         Hmac(
@@ -67,10 +79,16 @@ LEMONSQUEEZY = Provider(
     steps=(
         "Open Settings, Webhooks in Lemon Squeezy and add a webhook.",
         "Paste {url} as the callback URL.",
-        "Enter a signing secret of 6 to 40 characters and set LEMONSQUEEZY_WEBHOOK_SECRET to the same.",
+        "Enter a signing secret of 6 to 40 characters and set {secret} to the same.",
     ),
     answer="200; retried 3 times: after 5, 25 and 125 s",
+    schedule=Schedule(
+        waits=(5.0, 25.0, 125.0),
+        success_statuses=ONLY_200,
+        source="https://docs.lemonsqueezy.com/help/webhooks/webhook-requests",
+    ),
     secret_env=("LEMONSQUEEZY_WEBHOOK_SECRET",),
+    recognise=(),
     schemes=(body_hmac("X-Signature"),),
     event_type=first_of(header("X-Event-Name"), body("meta", "event_name")),
     # No id of the event: an object may change twice in the second that updated_at tells.
@@ -99,11 +117,10 @@ RAZORPAY = Provider(
     steps=(
         "Open Account and settings, Webhooks in the Razorpay dashboard and add a webhook.",
         "Paste {url} as the URL and choose the events.",
-        "Enter a secret of your own and set RAZORPAY_WEBHOOK_SECRET to the same; it is not the API secret.",
+        "Enter a secret of your own and set {secret} to the same; it is not the API secret.",
     ),
     answer="2xx within 5 s; retried for 24 h",
     secret_env=("RAZORPAY_WEBHOOK_SECRET",),
-    recognise=("X-Razorpay-Signature",),
     schemes=(body_hmac("X-Razorpay-Signature"),),
     event_type=body("event"),
     idempotency_key=header("X-Razorpay-Event-Id"),
@@ -123,11 +140,17 @@ SQUARE = Provider(
     steps=(
         "Open your application in the Square developer console, Webhooks, and add a subscription.",
         "Paste {url} as the notification URL, exactly like that: the address is signed.",
-        "Copy the signature key and set SQUARE_WEBHOOK_SIGNATURE_KEY to it.",
+        "Copy the signature key and set {secret} to it.",
     ),
     answer="2xx within 10 s; retried 11 times over 24 h",
+    schedule=spread_schedule(
+        11,
+        DAY,
+        limit=10.0,
+        retry_headers=(("square-retry-number", "{n}"), ("square-retry-reason", "{reason}")),
+        source="https://developer.squareup.com/docs/webhooks/overview",
+    ),
     secret_env=("SQUARE_WEBHOOK_SIGNATURE_KEY",),
-    recognise=("x-square-hmacsha256-signature",),
     schemes=(Hmac(signed=template("{url}{body}"), place=InHeader("x-square-hmacsha256-signature"), encoding="base64"),),
     event_type=body("type"),
     idempotency_key=body("event_id"),
@@ -143,11 +166,15 @@ PAYSTACK = Provider(
     steps=(
         "Open Settings, API keys and webhooks in the Paystack dashboard.",
         "Paste {url} as the webhook URL.",
-        "Set PAYSTACK_SECRET_KEY to the secret API key, which also signs.",
+        "Set {secret} to the secret API key, which also signs.",
     ),
     answer="200; retried 4 times every 3 min, then hourly for 72 h",
+    schedule=Schedule(
+        waits=(*[3 * MINUTE] * 4, *[HOUR] * 72),
+        success_statuses=ONLY_200,
+        source="https://paystack.com/docs/payments/webhooks/",
+    ),
     secret_env=("PAYSTACK_SECRET_KEY",),
-    recognise=("x-paystack-signature",),
     schemes=(body_hmac("x-paystack-signature", algo="sha512"),),
     event_type=body("event"),
     # No id of the event, and one object may have an event several times: charge.dispute.remind, invoice.update.
@@ -166,11 +193,10 @@ COINBASE_COMMERCE = Provider(
     steps=(
         "Open Settings, Notifications in Coinbase Commerce and add an endpoint.",
         "Paste {url} as the endpoint.",
-        "Show the shared secret and set COINBASE_COMMERCE_WEBHOOK_SECRET to it.",
+        "Show the shared secret and set {secret} to it.",
     ),
     answer="200; retried for 3 days",
     secret_env=("COINBASE_COMMERCE_WEBHOOK_SECRET",),
-    recognise=("X-CC-Webhook-Signature",),
     schemes=(body_hmac("X-CC-Webhook-Signature"),),
     event_type=body("event", "type"),
     idempotency_key=body("event", "id"),
@@ -187,12 +213,11 @@ ADYEN = Provider(
     steps=(
         "Open Developers, Webhooks in the Adyen Customer Area and add a standard or a platform webhook.",
         "Paste {url} as the URL.",
-        "Generate an HMAC key and set ADYEN_HMAC_KEY to it.",
+        "Generate an HMAC key and set {secret} to it.",
     ),
     answer="2xx with the body [accepted] within 10 s; retried for 30 days",
     answer_body="[accepted]",
     secret_env=("ADYEN_HMAC_KEY",),
-    recognise=("HmacSignature",),
     schemes=(
         Hmac(
             name="platform",
@@ -230,9 +255,10 @@ PAYPAL = Provider(
         "Open Apps and credentials in the PayPal developer dashboard, your app, and add a webhook.",
         "Paste {url} as the URL and choose the events.",
         "Download the certificate that the PAYPAL-CERT-URL of an event leads to.",
-        "Set PAYPAL_WEBHOOK_ID to the webhook id, followed by that certificate (PEM).",
+        "Set {secret} to the webhook id, followed by that certificate (PEM).",
     ),
     answer="2xx; retried 25 times over 3 days",
+    schedule=spread_schedule(25, 3 * DAY, 1.3, source="https://developer.paypal.com/api/rest/webhooks/"),
     secret_env=("PAYPAL_WEBHOOK_ID",),
     recognise=("PAYPAL-TRANSMISSION-SIG", "PAYPAL-TRANSMISSION-ID"),
     schemes=(
@@ -270,11 +296,10 @@ PLAID = Provider(
         "Open Developers, Webhooks in the Plaid dashboard, or name the webhook when you create a link token.",
         "Paste {url} as the webhook URL.",
         "Ask /webhook_verification_key/get for the key_id in an event's Plaid-Verification header.",
-        "Set PLAID_WEBHOOK_KEY to the key of the answer (a JWK).",
+        "Set {secret} to the key of the answer (a JWK).",
     ),
     answer="200 within 10 s; retried for 24 h",
     secret_env=("PLAID_WEBHOOK_KEY",),
-    recognise=("Plaid-Verification",),
     schemes=(Jwt(place=InHeader("Plaid-Verification")),),
     event_type=join(".", body("webhook_type"), body("webhook_code")),
     summary=short_id(body("item_id")),
@@ -289,11 +314,13 @@ MOLLIE = Provider(
     steps=(
         "Open Developers, Webhooks in the Mollie dashboard and create a webhook.",
         "Paste {url} as the URL and choose the events.",
-        "Copy the signing secret and set MOLLIE_WEBHOOK_SECRET to it.",
+        "Copy the signing secret and set {secret} to it.",
     ),
     answer="200 within 15 s; retried 10 times over 26 h",
+    schedule=spread_schedule(
+        10, 26 * HOUR, limit=15.0, success_statuses=ONLY_200, source="https://docs.mollie.com/reference/webhooks"
+    ),
     secret_env=("MOLLIE_WEBHOOK_SECRET",),
-    recognise=("X-Mollie-Signature",),
     schemes=(
         Hmac(
             signed=template("{body}"),

@@ -2,6 +2,7 @@
 
 from relay.model.request_items import LIST
 from relay.providers.provider import Provider, body, each_item, first_of, header, join
+from relay.providers.schedules import CLIENT_ERRORS, MINUTE, Schedule, spread_schedule
 from relay.providers.schemes import Hmac, InHeader, Items, SharedToken, Time, body_hmac, template
 
 VERCEL = Provider(
@@ -12,11 +13,10 @@ VERCEL = Provider(
     steps=(
         "Open Settings, Webhooks of your team in Vercel and create a webhook.",
         "Paste {url} as the endpoint and choose the events.",
-        "Copy the secret and set VERCEL_WEBHOOK_SECRET to it.",
+        "Copy the secret and set {secret} to it.",
     ),
     answer="2xx within 30 s; retried for 24 h",
     secret_env=("VERCEL_WEBHOOK_SECRET",),
-    recognise=("x-vercel-signature",),
     # SHA-1, though lists of such schemes tend to say SHA-256.
     schemes=(body_hmac("x-vercel-signature", algo="sha1"),),
     event_type=body("type"),
@@ -29,12 +29,8 @@ HEROKU = Provider(
     title="Heroku",
     monogram="He",
     docs="https://devcenter.heroku.com/articles/app-webhooks",
-    steps=(
-        "Run heroku webhooks:add -u {url} with the entities you want.",
-        "Set HEROKU_WEBHOOK_SECRET to the secret of the answer.",
-    ),
+    steps=("Run heroku webhooks:add -u {url} with the entities you want.", "Set {secret} to the secret of the answer."),
     secret_env=("HEROKU_WEBHOOK_SECRET",),
-    recognise=("Heroku-Webhook-Hmac-SHA256",),
     schemes=(body_hmac("Heroku-Webhook-Hmac-SHA256", encoding="base64"),),
     event_type=join(".", body("resource"), body("action")),
     idempotency_key=body("id"),
@@ -49,7 +45,7 @@ CIRCLECI = Provider(
     steps=(
         "Open Project settings, Webhooks in CircleCI and add a webhook.",
         "Paste {url} as the receiver URL.",
-        "Enter a secret token of your own and set CIRCLECI_WEBHOOK_SECRET to the same.",
+        "Enter a secret token of your own and set {secret} to the same.",
     ),
     secret_env=("CIRCLECI_WEBHOOK_SECRET",),
     recognise=("circleci-signature", "circleci-event-type"),
@@ -74,7 +70,7 @@ BUILDKITE = Provider(
     steps=(
         "Open Settings, Notification services in Buildkite and add a webhook.",
         "Paste {url} as the webhook URL and send the token as a signature.",
-        "Copy the token and set BUILDKITE_WEBHOOK_SECRET to it.",
+        "Copy the token and set {secret} to it.",
     ),
     secret_env=("BUILDKITE_WEBHOOK_SECRET",),
     recognise=("X-Buildkite-Event", "X-Buildkite-Signature", "X-Buildkite-Token"),
@@ -104,9 +100,15 @@ SENTRY = Provider(
     steps=(
         "Open Settings, Custom integrations in Sentry and create an internal integration.",
         "Paste {url} as the webhook URL.",
-        "Copy the client secret and set SENTRY_CLIENT_SECRET to it.",
+        "Copy the client secret and set {secret} to it.",
     ),
     answer="2xx within 1 s; never retried",
+    schedule=Schedule(
+        waits=(),
+        limit=1.0,
+        then="a thousand timeouts in a day end the subscription",
+        source="https://docs.sentry.io/organization/integrations/integration-platform/webhooks/",
+    ),
     secret_env=("SENTRY_CLIENT_SECRET",),
     recognise=("Sentry-Hook-Signature", "Sentry-Hook-Resource"),
     schemes=(body_hmac("Sentry-Hook-Signature"),),
@@ -128,11 +130,17 @@ PAGERDUTY = Provider(
     steps=(
         "Open Integrations, Generic webhooks (v3) in PagerDuty and add a subscription.",
         "Paste {url} as the webhook URL.",
-        "Copy the secret shown once and set PAGERDUTY_WEBHOOK_SECRET to it.",
+        "Copy the secret shown once and set {secret} to it.",
     ),
     answer="2xx within 5 s, 4xx but 429 is final; retried 4 times over 20 min",
+    schedule=spread_schedule(
+        4,
+        20 * MINUTE,
+        limit=5.0,
+        stop_statuses=CLIENT_ERRORS,
+        source="https://developer.pagerduty.com/docs/webhooks-overview",
+    ),
     secret_env=("PAGERDUTY_WEBHOOK_SECRET",),
-    recognise=("X-PagerDuty-Signature",),
     schemes=(
         Hmac(
             signed=template("{body}"),
@@ -154,10 +162,9 @@ LAUNCHDARKLY = Provider(
     steps=(
         "Open Integrations, Webhooks in LaunchDarkly and add one.",
         "Paste {url} as the URL and have payloads signed.",
-        "Copy the secret and set LAUNCHDARKLY_WEBHOOK_SECRET to it.",
+        "Copy the secret and set {secret} to it.",
     ),
     secret_env=("LAUNCHDARKLY_WEBHOOK_SECRET",),
-    recognise=("X-LD-Signature",),
     schemes=(body_hmac("X-LD-Signature"),),
     event_type=join(".", body("kind"), body("titleVerb")),
     idempotency_key=body("_id"),
@@ -172,10 +179,9 @@ WORKOS = Provider(
     steps=(
         "Open Developer, Webhooks in the WorkOS dashboard and create an endpoint.",
         "Paste {url} as the endpoint URL and choose the events.",
-        "Copy the secret and set WORKOS_WEBHOOK_SECRET to it.",
+        "Copy the secret and set {secret} to it.",
     ),
     secret_env=("WORKOS_WEBHOOK_SECRET",),
-    recognise=("WorkOS-Signature",),
     schemes=(
         # Milliseconds, and a space after the comma. workos 10.8.0 limits the age both ways.
         Hmac(
@@ -198,7 +204,7 @@ AUTH0 = Provider(
     steps=(
         "Open Monitoring, Streams in Auth0 and create a custom webhook.",
         "Paste {url} as the payload URL with an authorization token of your own.",
-        "Set AUTH0_LOG_STREAM_TOKEN to the same token.",
+        "Set {secret} to the same token.",
     ),
     secret_env=("AUTH0_LOG_STREAM_TOKEN",),
     schemes=(SharedToken(place=InHeader("Authorization")),),

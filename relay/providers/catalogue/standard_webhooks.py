@@ -1,7 +1,19 @@
 """Standard Webhooks and who uses it: Svix, Resend, Clerk, OpenAI, Supabase."""
 
 from relay.providers.catalogue.message_statuses import RESEND_STATUSES
-from relay.providers.provider import Provider, add_prefix, body, first_of, header, join, optional, short_id, text_if
+from relay.providers.provider import (
+    OtherCredential,
+    Provider,
+    add_prefix,
+    body,
+    first_of,
+    header,
+    join,
+    optional,
+    short_id,
+    text_if,
+)
+from relay.providers.schedules import HOUR, STANDARD_SCHEDULE, SVIX_SCHEDULE, SVIX_WAITS, Schedule, spread_schedule
 from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, KeyFormat, SharedToken, Time, body_hmac, template
 
 WHSEC_KEY = KeyFormat(form="base64", strip=("whsec_",), claims=("whsec_",))
@@ -51,11 +63,11 @@ STANDARD_WEBHOOKS = Provider(
     docs="https://www.standardwebhooks.com/",
     steps=(
         "Register {url} where the sender keeps its webhook endpoints.",
-        "Copy the signing secret (whsec_..., or whpk_... for Ed25519) and set STANDARD_WEBHOOKS_SECRET to it.",
+        "Copy the signing secret (whsec_..., or whpk_... for Ed25519) and set {secret} to it.",
     ),
     answer="2xx within 15 s, 410 ends it; retried for days",
+    schedule=STANDARD_SCHEDULE,
     secret_env=("STANDARD_WEBHOOKS_SECRET", "WEBHOOK_SECRET"),
-    recognise=("webhook-signature",),
     schemes=(standard_ed25519("webhook"), standard_hmac("webhook")),
     event_type=body("type"),
     idempotency_key=header("webhook-id"),
@@ -71,10 +83,14 @@ SVIX = Provider(
     docs="https://docs.svix.com/receiving/verifying-payloads/how",
     steps=(
         "Add {url} as an endpoint in the application portal.",
-        "Copy the endpoint's signing secret (whsec_...) and set SVIX_WEBHOOK_SECRET to it.",
+        "Copy the endpoint's signing secret (whsec_...) and set {secret} to it.",
     ),
     answer="2xx within 15 s; retried 7 times over 28 h",
+    schedule=SVIX_SCHEDULE,
     secret_env=("SVIX_WEBHOOK_SECRET",),
+    other_credential=OtherCredential(
+        ("sk_", "testsk_"), "an API key", "the signing secret (whsec_...) of the endpoint"
+    ),
     recognise=("svix-signature", "svix-id"),
     schemes=(standard_ed25519("svix", "webhook"), standard_hmac("svix", "webhook")),
     event_type=first_of(body("type"), body("eventType")),
@@ -91,10 +107,13 @@ RESEND = Provider(
     steps=(
         "Open Webhooks in the Resend dashboard and add a webhook.",
         "Paste {url} as the endpoint and choose the events.",
-        "Copy the signing secret (whsec_...) and set RESEND_WEBHOOK_SECRET to it.",
+        "Copy the signing secret (whsec_...) and set {secret} to it.",
     ),
     answer="2xx within 15 s; retried 7 times over 28 h",
+    schedule=Schedule(waits=SVIX_WAITS, limit=15.0, source="https://resend.com/docs/webhooks/retries-and-replays"),
     secret_env=("RESEND_WEBHOOK_SECRET",),
+    other_credential=OtherCredential(("re_",), "an API key", "the signing secret (whsec_...) of the webhook"),
+    recognise=(),
     schemes=(standard_hmac("svix"),),
     event_type=body("type"),
     idempotency_key=header("svix-id"),
@@ -111,7 +130,6 @@ RESEND_SIMPLE = Provider(
     docs=RESEND.docs,
     steps=("Only for senders that sign the body as Resend-Signature: sha256=<hex>; Resend itself does not.",),
     secret_env=RESEND.secret_env,
-    recognise=("Resend-Signature",),
     schemes=(body_hmac("Resend-Signature", prefix="sha256="),),
     event_type=RESEND.event_type,
     # An id of the body may be the message's, which is sent, delivered and opened one after the other.
@@ -132,10 +150,13 @@ CLERK = Provider(
     steps=(
         "Open Configure, Webhooks in the Clerk dashboard and add an endpoint.",
         "Paste {url} as the endpoint URL and subscribe to events.",
-        "Copy the signing secret (whsec_...) and set CLERK_WEBHOOK_SIGNING_SECRET to it.",
+        "Copy the signing secret (whsec_...) and set {secret} to it.",
     ),
     answer="2xx within 15 s; retried 7 times over 28 h",
+    schedule=SVIX_SCHEDULE,
     secret_env=("CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_WEBHOOK_SECRET"),
+    other_credential=OtherCredential(("sk_", "pk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
+    recognise=(),
     schemes=(standard_hmac("svix"),),
     event_type=body("type"),
     idempotency_key=header("svix-id"),
@@ -151,10 +172,13 @@ OPENAI = Provider(
     steps=(
         "Open Settings, Project, Webhooks on the OpenAI platform and create an endpoint.",
         "Paste {url} as the URL and choose the events.",
-        "Copy the signing secret (whsec_...) and set OPENAI_WEBHOOK_SECRET to it.",
+        "Copy the signing secret (whsec_...) and set {secret} to it.",
     ),
     answer="2xx within a few seconds; retried for 72 h",
+    schedule=spread_schedule(12, 72 * HOUR, source="https://platform.openai.com/docs/guides/webhooks"),
     secret_env=("OPENAI_WEBHOOK_SECRET",),
+    other_credential=OtherCredential(("sk-",), "an API key", "the signing secret (whsec_...) of the webhook"),
+    recognise=(),
     schemes=(
         # openai 3.54.0 takes a secret without whsec_ as text, and a signature without `v1,`.
         standard_hmac(
@@ -176,9 +200,10 @@ SUPABASE = Provider(
         "For auth hooks open Authentication, Hooks in the Supabase dashboard and add an HTTPS hook.",
         "For database webhooks open Integrations, Webhooks, and add the header Authorization: Bearer <a token>.",
         "Paste {url} as the URL.",
-        "Set SUPABASE_WEBHOOK_SECRET to the hook's whole secret (v1,whsec_...), or to your token.",
+        "Set {secret} to the hook's whole secret (v1,whsec_...), or to your token.",
     ),
     secret_env=("SUPABASE_WEBHOOK_SECRET", "SEND_EMAIL_HOOK_SECRET", "SEND_SMS_HOOK_SECRET"),
+    recognise=(),
     schemes=(
         # A database webhook is not signed; its token never stands in for an auth hook's signature.
         standard_hmac(

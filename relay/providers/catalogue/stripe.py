@@ -1,6 +1,7 @@
 """Stripe: `t=...,v1=...`, limited in age towards the past only."""
 
-from relay.providers.provider import Provider, body, first_of, format_amount, join, short_id
+from relay.providers.provider import OtherCredential, Provider, body, first_of, format_amount, join, short_id
+from relay.providers.schedules import DAY, spread_schedule
 from relay.providers.schemes import Hmac, InHeader, Items, Time, template
 
 _OBJECT = ("data", "object")
@@ -13,11 +14,12 @@ STRIPE = Provider(
     steps=(
         "Open Developers, Webhooks in the Stripe Dashboard and add a destination.",
         "Paste {url} as the endpoint URL and choose the events.",
-        "Reveal the signing secret (whsec_...) and set STRIPE_WEBHOOK_SECRET to it.",
+        "Reveal the signing secret (whsec_...) and set {secret} to it.",
     ),
     answer="2xx at once; retried for 3 days",
+    schedule=spread_schedule(12, 3 * DAY, source="https://docs.stripe.com/webhooks#automatic-retries"),
     secret_env=("STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SIGNING_SECRET"),
-    recognise=("Stripe-Signature",),
+    other_credential=OtherCredential(("sk_", "rk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
     content_type="application/json; charset=utf-8",
     schemes=(
         # The secret is text, its whsec_ included. Both official libraries accept a time in the

@@ -20,7 +20,7 @@ def find_other_provider(bench: VariantTester) -> Iterator[SignatureFinding]:
     if sender is None:
         return
     fitting = _find_fitting_secret(bench, sender)
-    sign = next((name for name in sender.recognise if case.capture.header(name) is not None), "")
+    sign = next((name for name in sender.own_headers if case.capture.header(name) is not None), "")
     fits = f" The signature fits {format_secret_name(fitting.secret)}." if fitting else ""
     place = f" of source {fitting.source}" if fitting and fitting.source else ""
     name = fitting.source if fitting and fitting.source else sender.name
@@ -41,10 +41,10 @@ def recognise_other_provider(case: SignatureCase) -> Provider | None:
     if sender is None or sender.name == case.source.provider or case.source.scheme is None:
         return None
     own = PROVIDERS.get(case.source.provider)
-    expected = {name.lower() for name in (*list_header_names(case.source.scheme), *(own.recognise if own else ()))}
+    expected = {name.lower() for name in (*list_header_names(case.source.scheme), *(own.own_headers if own else ()))}
     came = {name.lower() for name, _ in case.capture.headers}
     # Resend signs with Svix's headers, Gitea sends GitHub's along: what the source expects counts.
-    return None if any(name.lower() in expected for name in sender.recognise if name.lower() in came) else sender
+    return None if any(name.lower() in expected for name in sender.own_headers if name.lower() in came) else sender
 
 
 def try_other_schemes(bench: VariantTester) -> Iterator[SignatureFinding]:
@@ -80,7 +80,7 @@ def _is_identified(case: SignatureCase) -> bool:
         return False
     signing = {name.lower() for name in list_header_names(case.source.scheme)}
     named = (
-        {name.lower() for name in (*own.recognise, *(name for name, _ in own.companions))} - signing - _COMMON_HEADERS
+        {name.lower() for name in (*own.own_headers, *(name for name, _ in own.companions))} - signing - _COMMON_HEADERS
     )
     return any(name.lower() in named for name, _ in case.capture.headers)
 
@@ -89,7 +89,7 @@ def _is_related(case: SignatureCase, provider: Provider) -> bool:
     """Say whether a provider is another way of the same one to sign, or shows headers of its own as well."""
     came = {name.lower() for name, _ in case.capture.headers}
     return provider.name.startswith(f"{case.source.provider}-") or any(
-        name.lower() in came for name in provider.recognise
+        name.lower() in came for name in provider.own_headers
     )
 
 

@@ -29,21 +29,6 @@ _MODES = (
     ("test", re.compile(r"(?:^|[_.-])(?:TEST|SANDBOX)(?:[_.-]|$)", re.IGNORECASE)),
     ("live", re.compile(r"(?:^|[_.-])(?:LIVE|PROD|PRODUCTION)(?:[_.-]|$)", re.IGNORECASE)),
 )
-# What providers' other credentials start with: never what signs a webhook.
-_OTHER_CREDENTIALS = {
-    "stripe": (("sk_", "rk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
-    "slack": (("xoxb-", "xoxp-", "xapp-"), "a token", "the signing secret of Basic Information"),
-    "github": (("ghp_", "gho_", "ghs_", "github_pat_"), "an access token", "the webhook's own secret"),
-    "twilio": (("SK", "AC"), "an account or key SID", "the account's auth token"),
-    "resend": (("re_",), "an API key", "the signing secret (whsec_...) of the webhook"),
-    "clerk": (("sk_", "pk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
-    "openai": (("sk-",), "an API key", "the signing secret (whsec_...) of the webhook"),
-    "svix": (("sk_", "testsk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
-    "paddle": (("pdl_sdbx_", "pdl_live_"), "an API key", "the secret key of the notification destination"),
-    "shopify": (("shpat_", "shpca_"), "an access token", "the client secret of the app"),
-    "linear": (("lin_api_", "lin_oauth_"), "an API key", "the signing secret of the webhook"),
-}
-
 
 _WITHOUT_SEPARATORS = "Hex without its marks"
 
@@ -193,7 +178,7 @@ def explain_handshake_secret(case: SignatureCase, known: KnownSecret) -> Signatu
     if kind != "handshake":
         return None
     provider = find_provider(case.source.provider)
-    variable = provider.secret_env[0] if provider and provider.secret_env else "HANDSHAKE_SECRET"
+    variable = (provider.secret_variable if provider else "") or "HANDSHAKE_SECRET"
     checked = [secret.reference for secret in case.source.secrets]
     fix, line = f"Save what event {number} brought in .env, and restart relay:", f"{variable}="
     if checked:
@@ -270,15 +255,18 @@ def explain_unreadable_secret(bench: VariantTester) -> Iterator[SignatureFinding
 
 def explain_wrong_credential(bench: VariantTester) -> Iterator[SignatureFinding]:
     """Say when what is saved is another credential of the same provider, by how it starts."""
-    prefixes, what, wanted = _OTHER_CREDENTIALS.get(bench.case.source.provider, ((), "", ""))
+    provider = find_provider(bench.case.source.provider)
+    other = provider.other_credential if provider else None
+    if other is None:
+        return
     for secret in bench.own:
-        if prefixes and secret.reveal().startswith(prefixes):
-            start = next(prefix for prefix in prefixes if secret.reveal().startswith(prefix))
+        start = next((prefix for prefix in other.prefixes if secret.reveal().startswith(prefix)), "")
+        if start:
             yield SignatureFinding(
                 cause="secret_is_another_credential",
-                title=f"{format_secret_name(secret)} holds {what}, not a signing secret",
-                sentence=f"It starts with {escape_unprintable(start)}, as {what} of {bench.case.title} does.",
-                fix=f"Save {wanted} in its place, and restart relay:",
+                title=f"{format_secret_name(secret)} holds {other.title}, not a signing secret",
+                sentence=f"It starts with {escape_unprintable(start)}, as {other.title} of {bench.case.title} does.",
+                fix=f"Save {other.signing_secret} in its place, and restart relay:",
                 line=f"{format_secret_name(secret)}=",
             )
             return

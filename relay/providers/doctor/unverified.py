@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from relay.model.event import Verdict, Verification, VerifyMode
 from relay.providers.catalogue import find_provider
-from relay.providers.challenges import VERIFY_TOKENS, find_challenge, find_subscription_link
+from relay.providers.challenge_answers import find_challenge
+from relay.providers.challenges import find_subscription_link
 from relay.providers.doctor.case import KnownSecret, SignatureCase, SignatureFinding, format_secret_name
 from relay.providers.doctor.secrets import explain_handshake_secret
 from relay.providers.doctor.variant_tester import AS_RECEIVED, VariantTester, list_schemes
@@ -50,7 +51,7 @@ def _explain_no_source(bench: VariantTester) -> Iterator[SignatureFinding]:
             line=f'{case.header}\nprovider = "custom"',
         )
         return
-    variable = sender.secret_env[0] if sender.secret_env else "its secret"
+    variable = sender.secret_variable or "its secret"
     fitting = _find_fitting_secret(bench, sender)
     saved = fitting or next((known for known in case.others if _is_usual_variable(known, sender)), None)
     proof = f" Its signature fits {format_secret_name(fitting.secret)}." if fitting else ""
@@ -78,7 +79,7 @@ def _explain_no_secret(bench: VariantTester) -> Iterator[SignatureFinding]:
     case = bench.case
     provider = find_provider(case.source.provider)
     named = next((reference for reference in case.source.missing_secrets), "")
-    usual = provider.secret_env[0] if provider and provider.secret_env else _make_variable_name(case)
+    usual = (provider.secret_variable if provider else "") or _make_variable_name(case)
     variable = named.removeprefix("env:") if named.startswith("env:") else usual
     for known in case.others:
         if bench.fits(known.secret, AS_RECEIVED):
@@ -139,7 +140,7 @@ def explain_handshake(case: SignatureCase, verification: Verification) -> Iterat
     link = find_subscription_link(case.capture)
     if reply is not None and reply.todo:
         provider = find_provider(case.source.provider)
-        variable = provider.secret_env[0] if provider and provider.secret_env else "its secret"
+        variable = (provider.secret_variable if provider else "") or "its secret"
         todo = reply.todo.format(variable=variable)
         yield SignatureFinding(
             cause="handshake",
@@ -161,7 +162,8 @@ def _explain_next_step(todo: str, verification: Verification, link: str | None) 
 
 
 def _explain_verify_token(case: SignatureCase, challenge: Challenge, verification: Verification) -> SignatureFinding:
-    variable = next(iter(VERIFY_TOKENS.get(case.source.provider, ())), "VERIFY_TOKEN")
+    provider = find_provider(case.source.provider)
+    variable = next(iter(provider.verify_token_env if provider else ()), "VERIFY_TOKEN")
     if verification.verdict is Verdict.INVALID:
         title, what = ("The verify token is another one", f"{case.title} shows a verify token that is not relay's.")
     else:

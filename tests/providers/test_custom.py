@@ -2,7 +2,7 @@
 
 import hmac
 import json
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
 from datetime import timedelta
 
 import pytest
@@ -159,6 +159,26 @@ def test_a_public_key_checks_and_only_its_own_pair_signs(kind, capture, now, sec
     assert scheme.verify((secret_for(built, 2),), signed, now).reason == "signature_mismatch"
     with pytest.raises(SigningError, match="Only the provider"):
         scheme.sign(public_half(pair), capture(), now)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "ES256", "crit": ["b64"], "b64": True},
+        {"alg": "ES256", "crit": ["exp"], "exp": 1},
+        {"alg": "ES256", "crit": []},
+        {"alg": "none"},
+        {"alg": "HS256"},
+        {},
+    ],
+)
+def test_a_token_with_another_algorithm_or_critical_headers_is_refused(header, capture, now, secret_for):
+    scheme = build_custom_scheme({"scheme": "jwt", "header": "X-Signature"})
+    pair = secret_for(Jwt(place=InHeader("X-Signature")))
+    _, claims, signature = scheme.sign(pair, capture(), now).header("X-Signature").split(".")
+    changed = urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
+    result = scheme.verify((pair,), capture(headers=(("X-Signature", f"{changed}.{claims}.{signature}"),)), now)
+    assert (result.verdict, result.reason) == (Verdict.INVALID, "header_malformed")
 
 
 def public_half(pair):

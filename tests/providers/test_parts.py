@@ -91,7 +91,7 @@ def test_a_form_of_too_many_fields_is_refused():
 
 @pytest.mark.parametrize("text", [b"1795356346", b"0001795356346"])
 def test_a_time_is_strict_decimal(text, now):
-    assert Time(past=300, future=300).judge(text, now)[0] == ""
+    assert Time(past=300, future=300).check_age(text, now)[0] == ""
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_time_is_strict_decimal(text, now):
 @pytest.mark.parametrize("unit", ["s", "ms"])
 def test_what_other_readers_may_read_as_another_time_is_none(text, unit, now):
     with pytest.raises(UnreadableError):
-        Time(unit=unit, past=300, future=300).judge(text, now)
+        Time(unit=unit, past=300, future=300).check_age(text, now)
 
 
 @given(st.binary(max_size=70))

@@ -192,7 +192,8 @@ def _load_jwk(jwk: dict[str, Any]) -> _TokenKey | None:
     if jwk.get("crv") != "P-256":
         return None
     try:
-        key = ECAlgorithm.from_jwk(jwk)
+        # An empty "d" is a public key whose private half was blanked.
+        key = ECAlgorithm.from_jwk({name: value for name, value in jwk.items() if name != "d" or value})
     except (PyJWTError, ValueError, TypeError):
         return None
     public = key.public_key() if isinstance(key, EllipticCurvePrivateKey) else key

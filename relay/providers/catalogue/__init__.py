@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from relay.model.event import Capture
-from relay.providers.catalogue.business import BUSINESS, SHOPIFY
+from relay.providers.catalogue.banking import BANKING
+from relay.providers.catalogue.business import BUSINESS, INTERCOM, SHOPIFY, ZENDESK
 from relay.providers.catalogue.clouds import CLOUDS
 from relay.providers.catalogue.collaboration import COLLABORATION, SLACK
 from relay.providers.catalogue.email_and_sms import EMAIL_SENDERS, TWILIO, TWILIO_SIMPLE
 from relay.providers.catalogue.git_hosts import GIT_HOSTS
 from relay.providers.catalogue.messaging import MESSAGING
-from relay.providers.catalogue.payments import PAYMENTS
+from relay.providers.catalogue.payments import PAYMENTS, STRIPE
 from relay.providers.catalogue.platforms import PLATFORMS
 from relay.providers.catalogue.standard_webhooks import STANDARD_WEBHOOKS_SENDERS
-from relay.providers.catalogue.stripe import STRIPE
 from relay.providers.provider import Provider
 
 __all__ = ["PROVIDERS", "find_provider", "recognise_provider"]
@@ -26,7 +26,10 @@ _ENTRIES = (
     *STANDARD_WEBHOOKS_SENDERS,
     SHOPIFY,
     *PAYMENTS,
+    *BANKING,
     *MESSAGING,
+    INTERCOM,
+    ZENDESK,
     *EMAIL_SENDERS,
     *COLLABORATION,
     *BUSINESS,
@@ -52,6 +55,6 @@ def find_provider(name: str) -> Provider | None:
 
 
 def recognise_provider(capture: Capture) -> Provider | None:
-    """Return the provider whose own headers a request carries, None when it is nobody's."""
+    """Return the provider whose own headers a request carries, None when it carries none."""
     ranks = [_RANKS[lower] for name, _ in capture.headers if (lower := name.lower()) in _RANKS]
     return PROVIDERS[_ORDER[min(ranks)]] if ranks else None

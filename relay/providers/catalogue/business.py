@@ -1,7 +1,7 @@
-"""Where people sell, meet and sign: Typeform, Calendly, Cal.com, HubSpot, Close, DocuSign, WooCommerce."""
+"""Where people sell, meet, sign and help: Shopify, WooCommerce, HubSpot, Calendly, DocuSign, Zendesk and more."""
 
 from relay.model.request_items import LIST
-from relay.providers.challenges import WOOCOMMERCE_CHALLENGES
+from relay.providers.challenges import HEAD_CHALLENGES, WOOCOMMERCE_CHALLENGES
 from relay.providers.provider import (
     OtherCredential,
     Provider,
@@ -14,7 +14,7 @@ from relay.providers.provider import (
     join,
     optional,
 )
-from relay.providers.schedules import DAY, HOUR, Schedule, spread_schedule
+from relay.providers.schedules import DAY, HOUR, MINUTE, Schedule, spread_schedule
 from relay.providers.schemes import Digest, Hmac, InEveryHeader, InHeader, Items, KeyFormat, Time, body_hmac, template
 
 TYPEFORM = Provider(
@@ -29,6 +29,7 @@ TYPEFORM = Provider(
     ),
     answer="2xx within 30 s, 404 or 410 disables it; retried for 10 h",
     secret_env=("TYPEFORM_WEBHOOK_SECRET",),
+    # Base64 behind a prefix that announces hex elsewhere: https://www.typeform.com/developers/webhooks/
     schemes=(body_hmac("Typeform-Signature", prefix="sha256=", encoding="base64"),),
     event_type=body("event_type"),
     idempotency_key=body("event_id"),
@@ -46,6 +47,8 @@ CALENDLY = Provider(
     ),
     answer="2xx within 10 s; retried for 24 h, then disabled",
     secret_env=("CALENDLY_WEBHOOK_SIGNING_KEY",),
+    # Three minutes, past only, as in the sample of Calendly's documentation:
+    # https://developer.calendly.com/api-docs/overview-of-webhooks
     schemes=(
         Hmac(
             signed=template("{ts}.{body}"),
@@ -55,6 +58,7 @@ CALENDLY = Provider(
         ),
     ),
     event_type=body("event"),
+    # There is no id of the event. An invitee may be created, canceled and rescheduled under one address.
     idempotency_key=join("-", body("event"), body("payload", "uri"), body("created_at"), whole=True),
     summary=join(" · ", body("payload", "email"), body("payload", "scheduled_event", "name")),
 )
@@ -70,6 +74,8 @@ CALCOM = Provider(
         "Enter a secret of your own and set {secret} to the same.",
     ),
     secret_env=("CALCOM_WEBHOOK_SECRET",),
+    # Bare hex although the header's name ends in 256, and no time:
+    # https://cal.com/docs/developing/guides/automation/webhooks
     schemes=(body_hmac("X-Cal-Signature-256"),),
     event_type=body("triggerEvent"),
     idempotency_key=join("-", body("triggerEvent"), body("payload", "uid"), body("createdAt"), whole=True),
@@ -90,6 +96,8 @@ HUBSPOT = Provider(
     answer="2xx within 5 s; retried 10 times over 24 h",
     schedule=spread_schedule(10, DAY, limit=5.0, source="https://developers.hubspot.com/docs/api/webhooks"),
     secret_env=("HUBSPOT_CLIENT_SECRET",),
+    # v3 alone has a time, in milliseconds and limited towards the past only. v1 and v2 are plain SHA-256 with
+    # the secret in the text, and X-HubSpot-Signature-Version tells them apart.
     schemes=(
         # The documentation decodes some escapes of the URL before signing, the libraries
         # (hubspot 12.0.0 for Python, 13.5.0 for Node) do not: either spelling may match.
@@ -115,6 +123,7 @@ HUBSPOT = Provider(
             only_if=("X-HubSpot-Signature-Version", "v1"),
         ),
     ),
+    # A request is a list of up to a hundred events.
     event_type=first_of(body(0, "subscriptionType"), body("subscriptionType")),
     items=LIST,
     # HubSpot does not promise that an eventId is unique, so what it is about counts too.
@@ -141,6 +150,8 @@ CLOSE = Provider(
         "Set {secret} to the signature key of the answer.",
     ),
     secret_env=("CLOSE_WEBHOOK_SIGNATURE_KEY",),
+    # The signature key is hex that is decoded first. Close states no limit of age; five minutes is common
+    # practice among receivers.
     schemes=(
         Hmac(
             key=KeyFormat(form="hex"),
@@ -166,6 +177,8 @@ DOCUSIGN = Provider(
     ),
     answer="200 within 100 s; retried for days",
     secret_env=("DOCUSIGN_HMAC_KEY",),
+    # One numbered header comes for each active Connect key, and any of them may match. The body is signed with
+    # its line ends: https://developers.docusign.com/platform/webhooks/connect/
     schemes=(Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), encoding="base64"),),
     event_type=body("event"),
     # One envelope gives the same event for each recipient, and an event such as envelope-corrected several times.
@@ -204,13 +217,17 @@ WOOCOMMERCE = Provider(
     ),
     challenges=WOOCOMMERCE_CHALLENGES,
     secret_env=("WOOCOMMERCE_WEBHOOK_SECRET",),
+    # The topic comes also with hooks that are not signed.
     recognise=("X-WC-Webhook-Signature", "X-WC-Webhook-Topic"),
+    # Base64 of the body. The first request after activation is a form with webhook_id alone and has no
+    # signature.
     schemes=(body_hmac("X-WC-Webhook-Signature", encoding="base64"),),
     event_type=header("X-WC-Webhook-Topic"),
     # The delivery id is a hash of the webhook's id and the second: two orders of one second share it.
     # https://github.com/woocommerce/woocommerce, WC_Webhook::get_new_delivery_id
     idempotency_key=join("-", header("X-WC-Webhook-Delivery-ID"), body_digest(), whole=True),
     summary=join(" · ", body("number"), body("name")),
+    # As WC_Webhook::deliver writes them: https://github.com/woocommerce/woocommerce
     companions=(
         ("User-Agent", "WooCommerce/10.3 Hookshot (WordPress/6.9)"),
         ("X-WC-Webhook-Topic", "${type}"),
@@ -219,6 +236,58 @@ WOOCOMMERCE = Provider(
         ("X-WC-Webhook-ID", "${digits:2}"),
         ("X-WC-Webhook-Delivery-ID", "${hex:32}"),
     ),
+)
+
+INTERCOM = Provider(
+    name="intercom",
+    title="Intercom",
+    monogram="In",
+    docs="https://developers.intercom.com/docs/webhooks",
+    steps=(
+        "Open your app in the Intercom Developer Hub, Webhooks.",
+        "Paste {url} as the endpoint URL and choose the topics.",
+        "Set {secret} to the app's client secret.",
+    ),
+    answer="2xx within 5 s; retried once after 1 min",
+    schedule=Schedule(waits=(MINUTE,), limit=5.0, source="https://developers.intercom.com/docs/webhooks"),
+    challenges=HEAD_CHALLENGES,
+    secret_env=("INTERCOM_CLIENT_SECRET",),
+    # X-Hub-Signature is Bitbucket's, Jira's and GitHub's as well.
+    recognise=(),
+    # Still SHA-1, with the client secret of the app as its key: https://developers.intercom.com/docs/webhooks
+    schemes=(body_hmac("X-Hub-Signature", algo="sha1", prefix="sha1="),),
+    event_type=body("topic"),
+    idempotency_key=body("id"),
+    summary=body("data", "item", "id"),
+    companions=(("User-Agent", "intercom-webhooks/1.0"),),
+)
+
+ZENDESK = Provider(
+    name="zendesk",
+    title="Zendesk",
+    monogram="Zd",
+    docs="https://developer.zendesk.com/documentation/webhooks/",
+    steps=(
+        "Open the Zendesk Admin Center, Apps and integrations, Webhooks, and create a webhook.",
+        "Paste {url} as the endpoint URL.",
+        "Reveal the signing secret and set {secret} to it.",
+    ),
+    secret_env=("ZENDESK_WEBHOOK_SECRET",),
+    # Test requests of a webhook that is not saved yet are signed with a fixed secret of Zendesk's, and do not
+    # verify here.
+    schemes=(
+        # The secret looks like base64 and is used as text.
+        Hmac(
+            encoding="base64",
+            signed=template("{ts}{body}"),
+            place=InHeader("X-Zendesk-Webhook-Signature"),
+            time=Time(place=InHeader("X-Zendesk-Webhook-Signature-Timestamp"), unit="iso"),
+        ),
+    ),
+    event_type=body("type"),
+    idempotency_key=header("X-Zendesk-Webhook-Invocation-Id"),
+    summary=body("detail", "subject"),
+    companions=(("X-Zendesk-Webhook-Invocation-Id", "${id:26}"),),
 )
 
 BUSINESS = (TYPEFORM, CALENDLY, CALCOM, HUBSPOT, CLOSE, DOCUSIGN, WOOCOMMERCE)
@@ -245,8 +314,13 @@ SHOPIFY = Provider(
     secret_env=("SHOPIFY_API_SECRET", "SHOPIFY_WEBHOOK_SECRET"),
     other_credential=OtherCredential(("shpat_", "shpca_"), "an access token", "the client secret of the app"),
     recognise=("X-Shopify-Topic", "X-Shopify-Hmac-Sha256", "shopify-hmac-sha256"),
+    # The key is the app's client secret as text; for hooks made in the shop's admin it is the key shown there.
+    # Newer deliveries of events spell the header in lower case without X-. After a rotation the old secret may
+    # sign for up to an hour, so name both meanwhile: https://shopify.dev/docs/apps/build/webhooks
     schemes=(body_hmac("X-Shopify-Hmac-Sha256", "shopify-hmac-sha256", encoding="base64"),),
     event_type=first_of(header("X-Shopify-Topic"), header("shopify-topic")),
+    # The webhook id is that of one delivery and stays the same when Shopify retries; newer deliveries have an
+    # event id alone.
     idempotency_key=first_of(header("X-Shopify-Webhook-Id"), header("shopify-webhook-id"), header("shopify-event-id")),
     summary=join(
         " · ",

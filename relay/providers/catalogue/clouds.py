@@ -17,9 +17,12 @@ OKTA = Provider(
     ),
     challenges=OKTA_CHALLENGES,
     secret_env=("OKTA_EVENT_HOOK_TOKEN",),
+    # Only the handshake has a header of Okta's own; events carry Authorization.
     recognise=("X-Okta-Verification-Challenge",),
+    # Nothing is signed: the value is what the owner typed as the authentication field, whole.
     schemes=(SharedToken(place=InHeader("Authorization")),),
     event_type=body("data", "events", 0, "eventType"),
+    # One request may hold several events, of which each has a uuid of its own.
     items=ItemPaths((("data", "events", None),)),
     idempotency_key=body("eventId"),
     summary=body("data", "events", 0, "displayMessage"),
@@ -37,9 +40,13 @@ AWS_SNS = Provider(
     ),
     answer="2xx within 15 s; retried 3 times, then as the topic's policy says",
     challenges=SNS_CHALLENGES,
+    # A certificate, and so nothing secret: only Amazon can sign.
     secret_env=("AWS_SNS_CERTIFICATE",),
     recognise=("x-amz-sns-message-type",),
+    # The body is JSON all the same: https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
     content_type="text/plain; charset=UTF-8",
+    # Version 1 of the signature is SHA-1, version 2 SHA-256; the topic decides. sns-validator 0.3.5 fetches the
+    # certificate, relay fetches nothing that a request names.
     schemes=(Sns(),),
     event_type=body("Type"),
     idempotency_key=body("MessageId"),
@@ -64,6 +71,8 @@ CONTENTFUL = Provider(
     secret_env=("CONTENTFUL_WEBHOOK_SECRET",),
     recognise=("x-contentful-signature", "X-Contentful-Topic"),
     content_type="application/vnd.contentful.management.v1+json",
+    # The headers that count are listed in the request itself; the time is in milliseconds and may be 30 s old
+    # (apps-toolkit 3.16.1).
     schemes=(Contentful(),),
     event_type=header("X-Contentful-Topic"),
     idempotency_key=header("X-Contentful-Idempotency-Key"),
@@ -92,6 +101,7 @@ MSGRAPH = Provider(
     secret_env=("GRAPH_CLIENT_STATE",),
     # Every notification of a batch must show it: one forged among real ones would pass otherwise.
     schemes=(SharedToken(place=InEach("value", "clientState")),),
+    # A lifecycle notification (reauthorizationRequired, missed) has no change and no data.
     event_type=first_of(
         body("value", 0, "lifecycleEvent"),
         join(
@@ -121,6 +131,7 @@ BOX = Provider(
         "Generate both signature keys and set {secret} to the primary one.",
         'Name both under the source: secret = ["env:BOX_PRIMARY_KEY", "env:BOX_SECONDARY_KEY"].',
     ),
+    # Each of the two headers is signed with a key of its own, so that one can be rotated.
     secret_env=("BOX_PRIMARY_KEY", "BOX_SECONDARY_KEY"),
     recognise=("BOX-SIGNATURE-PRIMARY", "BOX-DELIVERY-ID"),
     schemes=(

@@ -44,6 +44,8 @@ LINEAR = Provider(
     secret_env=("LINEAR_WEBHOOK_SECRET",),
     other_credential=OtherCredential(("lin_api_", "lin_oauth_"), "an API key", "the signing secret of the webhook"),
     recognise=("Linear-Signature", "Linear-Event"),
+    # A body without webhookTimestamp, or with a text in its place, is refused, as the SDK does. A replay
+    # therefore gets a new time in its body before it is signed.
     schemes=(
         # The age comes from the body, not from Linear-Timestamp (linear-sdk 98.0.0).
         Hmac(
@@ -60,6 +62,7 @@ LINEAR = Provider(
         first_of(body("data", "title"), body("data", "body")),
     ),
     content_type="application/json; charset=utf-8",
+    # Linear-Timestamp is sent and not signed.
     companions=(
         ("User-Agent", "Linear-Webhook"),
         ("Linear-Delivery", "${uuid}"),
@@ -79,9 +82,13 @@ JIRA = Provider(
         "Enter a secret of your own, without which Jira does not sign, and set {secret} to the same.",
     ),
     secret_env=("JIRA_WEBHOOK_SECRET",),
+    # X-Hub-Signature is shared with Bitbucket and Intercom.
     recognise=("X-Atlassian-Webhook-Identifier",),
+    # Only webhooks with a secret are signed, and the form is WebSub's:
+    # https://developer.atlassian.com/cloud/jira/platform/webhooks/
     schemes=(body_hmac("X-Hub-Signature", prefix="sha256="),),
     event_type=body("webhookEvent"),
+    # The identifier stays the same on a retry, which X-Atlassian-Webhook-Retry counts.
     idempotency_key=header("X-Atlassian-Webhook-Identifier"),
     summary=join(" · ", body("issue", "key"), body("issue", "fields", "summary")),
     companions=(("User-Agent", "Atlassian Webhook HTTP Client"), ("X-Atlassian-Webhook-Identifier", "${uuid}")),
@@ -100,11 +107,14 @@ ASANA = Provider(
     challenges=ASANA_CHALLENGES,
     secret_env=("ASANA_WEBHOOK_SECRET",),
     recognise=("X-Hook-Signature", "X-Hook-Secret"),
+    # The key is the X-Hook-Secret that came with the handshake, one for each webhook:
+    # https://developers.asana.com/docs/webhooks-guide
     schemes=(body_hmac("X-Hook-Signature"),),
     # An empty list of events is a heartbeat.
     event_type=first_of(
         join(".", body("events", 0, "resource", "resource_type"), body("events", 0, "action")), constant("heartbeat")
     ),
+    # Events come in batches, with no id of the request: nothing says that one is a repetition.
     items=ItemPaths((("events", None),)),
     summary=body("events", 0, "resource", "gid"),
 )
@@ -120,6 +130,8 @@ TRELLO = Provider(
     ),
     challenges=HEAD_CHALLENGES,
     secret_env=("TRELLO_API_SECRET",),
+    # Body first, then the callback URL as it was given to the API; SHA-1 with the secret of the Power-Up as its
+    # key.
     schemes=(Hmac(algo="sha1", encoding="base64", signed=template("{body}{url}"), place=InHeader("X-Trello-Webhook")),),
     event_type=body("action", "type"),
     idempotency_key=body("action", "id"),
@@ -139,8 +151,10 @@ NOTION = Provider(
     challenges=NOTION_CHALLENGES,
     secret_env=("NOTION_WEBHOOK_VERIFICATION_TOKEN",),
     # notion-client 5.26.0 compares the digest in lower case.
+    # The key is the verification token of the first request, which was not signed itself.
     schemes=(body_hmac("X-Notion-Signature", prefix="sha256=", any_case=True),),
     event_type=body("type"),
+    # The id is the event's; attempt_number beside it counts up.
     idempotency_key=body("id"),
     summary=join(" · ", body("entity", "type"), body("entity", "id")),
 )
@@ -155,6 +169,7 @@ AIRTABLE = Provider(
         "Set {secret} to the macSecretBase64 of the answer.",
     ),
     secret_env=("AIRTABLE_WEBHOOK_SECRET",),
+    # The key is base64 that is decoded first (macSecretBase64), as in pyairtable 3.5.
     schemes=(
         Hmac(
             signed=template("{body}"),
@@ -163,6 +178,7 @@ AIRTABLE = Provider(
             key=KeyFormat(form="base64"),
         ),
     ),
+    # The request is a ping without data; the app has to ask for the changes.
     event_type=constant("changed"),
     idempotency_key=join("-", body("webhook", "id"), body("timestamp"), whole=True),
     summary=body("base", "id"),
@@ -184,7 +200,9 @@ FIGMA = Provider(
         source="https://developers.figma.com/docs/rest-api/webhooks/",
     ),
     secret_env=("FIGMA_WEBHOOK_PASSCODE",),
+    # Nothing is signed: the passcode is in the body, so a request that is seen once can be made again.
     schemes=(SharedToken(place=InJson(("passcode",))),),
+    # FILE_UPDATE, FILE_COMMENT and so on; PING is sent when a webhook is made.
     event_type=body("event_type"),
     # Several files and comments of a team may change within the second that the time tells; `retries` counts up.
     # https://developers.figma.com/docs/rest-api/webhooks-events/
@@ -214,7 +232,10 @@ DROPBOX = Provider(
     answer="2xx within 10 s; retried",
     challenges=DROPBOX_CHALLENGES,
     secret_env=("DROPBOX_APP_SECRET",),
+    # Bare hex of the body with the app's secret as its key, and no time.
     schemes=(body_hmac("X-Dropbox-Signature"),),
+    # The request names the accounts and says nothing of what changed:
+    # https://www.dropbox.com/developers/reference/webhooks
     event_type=constant("accounts.changed"),
     summary=body("list_folder", "accounts", 0),
 )
@@ -256,7 +277,11 @@ SLACK = Provider(
             time=Time(place=InHeader("X-Slack-Request-Timestamp"), past=300, future=300),
         ),
     ),
+    # Three kinds of requests share the address: events (JSON), commands (a form) and interactions (a form whose
+    # payload is JSON).
     event_type=first_of(body("event", "type"), text_if(form("command"), "command"), body("type")),
+    # Events have an id of their own; a command or an interaction is told apart by its trigger_id, which is used
+    # once.
     idempotency_key=first_of(body("event_id"), form("trigger_id"), body("trigger_id")),
     summary=first_of(
         join(" ", form("command"), form("text")),

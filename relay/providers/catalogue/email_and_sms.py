@@ -1,5 +1,7 @@
 """Who sends mail for others: SendGrid, Mailgun, Postmark, Mandrill, Customer.io, Brevo."""
 
+import dataclasses
+
 from relay.model.request_items import LIST, ItemPaths
 from relay.providers.catalogue.message_statuses import (
     MAILGUN_STATUSES,
@@ -52,6 +54,7 @@ SENDGRID = Provider(
     schedule=spread_schedule(
         10, DAY, source="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event"
     ),
+    # A public key: SPKI in base64.
     secret_env=("SENDGRID_WEBHOOK_PUBLIC_KEY", "SENDGRID_WEBHOOK_VERIFICATION_KEY"),
     schemes=(
         # No library checks the age (sendgrid 6.12.5, eventwebhook-js 8.0.0).
@@ -66,6 +69,7 @@ SENDGRID = Provider(
     idempotency_key=each_item((), ("sg_event_id",)),
     summary=join(" · ", body(0, "email"), first_of(body(0, "reason"), body(0, "url"))),
     companions=(("User-Agent", "SendGrid Event API"),),
+    # The body is an array with CRLF behind it, which is signed: what trims it breaks the signature.
     ending=b"\r\n",
     message_status=SENDGRID_STATUSES,
 )
@@ -88,7 +92,10 @@ MAILGUN = Provider(
         stop_statuses=frozenset({406}),
         source="https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhook-retries",
     ),
+    # The HTTP webhook signing key; on old accounts alone it is also the API key.
     secret_env=("MAILGUN_WEBHOOK_SIGNING_KEY",),
+    # Five minutes both ways is what mailgun 1.10.0 for Python checks; older libraries check no age at all.
+    # Forms are how webhooks came before 2018.
     schemes=(
         # The event itself is not signed: only the time and a token beside it are.
         Hmac(
@@ -133,10 +140,11 @@ POSTMARK = Provider(
         source="https://postmarkapp.com/support/article/understanding-inbound-webhook-retries-in-postmark",
     ),
     secret_env=("POSTMARK_WEBHOOK_AUTH",),
+    # Postmark signs nothing: user and password in the address are all that proves the sender.
     schemes=(Basic(),),
     event_type=body("RecordType"),
-    # Bounces and complaints alone have an id; what else is told of a message differs by its time, and clicks of one
-    # second by their link. https://postmarkapp.com/developer/webhooks/click-webhook
+    # Bounces and complaints alone have an id; the other reports differ by their time, clicks also by their link:
+    # https://postmarkapp.com/developer/webhooks/click-webhook
     idempotency_key=first_of(
         join("-", body("RecordType"), body("MessageID"), body("ID"), whole=True),
         join(
@@ -169,6 +177,8 @@ MANDRILL = Provider(
     challenges=MANDRILL_CHALLENGES,
     secret_env=("MANDRILL_WEBHOOK_KEY",),
     content_type="application/x-www-form-urlencoded",
+    # SHA-1 over the address as typed, user and password included, and the one field of the form with its name
+    # (anymail 15.2). Without a webhook, as while it is set up, the key is the text test-webhook.
     schemes=(
         Hmac(
             algo="sha1",
@@ -197,6 +207,8 @@ CUSTOMERIO = Provider(
         "Copy the signing key and set {secret} to it.",
     ),
     secret_env=("CUSTOMERIO_WEBHOOK_SIGNING_KEY",),
+    # Slack's text with its v0, but without the v0= before the hex in the header. How old a request may be is
+    # not documented, so nothing is limited: https://docs.customer.io/journeys/webhooks/
     schemes=(
         Hmac(
             signed=template("v0:{ts}:{body}"),
@@ -225,11 +237,12 @@ BREVO = Provider(
         source="https://developers.brevo.com/docs/retry-mechanism",
     ),
     secret_env=("BREVO_WEBHOOK_TOKEN",),
+    # Nothing is signed: a token, or user and password, whichever the webhook was made with.
     schemes=(Basic(name="basic"), SharedToken(name="token", place=InHeader("Authorization"), prefix="Bearer ")),
     # https://developers.brevo.com/docs/batched-webhooks
     event_type=first_of(body("event"), body(0, "event")),
     items=LIST,
-    # Brevo's id is that of the webhook. All recipients of a message share its message-id, and times are seconds.
+    # The id is the webhook's, recipients share a message-id, and times are seconds:
     # https://developers.brevo.com/docs/transactional-webhooks
     idempotency_key=join(
         "-", body("event"), body("message-id"), body("email"), body("ts_event"), optional(body("link")), whole=True
@@ -322,21 +335,16 @@ TWILIO = Provider(
 )
 
 # What some guides show in place of Twilio's real signature. Never accepted for a `twilio` source.
-TWILIO_SIMPLE = Provider(
+TWILIO_SIMPLE = dataclasses.replace(
+    TWILIO,
     name="twilio-simple",
     title="Twilio (simplified)",
-    monogram="Tw",
-    docs=TWILIO.docs,
     steps=("Only for senders that sign the body as X-Twilio-Signature: sha256=<hex>; Twilio itself does not.",),
-    secret_env=TWILIO.secret_env,
-    content_type=TWILIO.content_type,
+    answer="",
+    schedule=None,
+    answer_body="",
     recognise=(),
+    other_credential=None,
     schemes=(body_hmac("X-Twilio-Signature", prefix="sha256="),),
-    event_type=TWILIO.event_type,
-    items=LIST,
-    idempotency_key=TWILIO.idempotency_key,
-    summary=TWILIO.summary,
-    companions=TWILIO.companions,
     samples="twilio",
-    message_status=TWILIO_STATUSES,
 )

@@ -58,6 +58,9 @@ GITHUB = Provider(
         ("ghp_", "gho_", "ghs_", "github_pat_"), "an access token", "the webhook's own secret"
     ),
     recognise=("X-GitHub-Event", "X-GitHub-Delivery"),
+    # Octokit's webhooks-methods 6.0.0 and gidgethub 6.0.0 read X-Hub-Signature-256 alone. The SHA-1 header is
+    # legacy: it is sent along, but never enough. There is no time in it, so a copy of a request never expires.
+    # With the content type of a form the signature covers the form as sent, not the JSON in its field payload.
     schemes=(
         # The SHA-1 header is legacy: it is sent along, but never enough.
         Hmac(
@@ -68,6 +71,8 @@ GITHUB = Provider(
         ),
     ),
     event_type=join(".", header("X-GitHub-Event"), body("action")),
+    # A redelivery has the GUID of the first delivery:
+    # https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries
     idempotency_key=header("X-GitHub-Delivery"),
     summary=_GIT_SUMMARY,
     companions=(
@@ -99,7 +104,10 @@ GITEA = Provider(
         "Enter a secret of your own and set {secret} to the same.",
     ),
     secret_env=("GITEA_WEBHOOK_SECRET",),
+    # GitHub's event headers come along as well, so the catalogue asks for these first.
     recognise=("X-Gitea-Event", "X-Gitea-Signature"),
+    # Bare hex. The server writes all four headers in one place: https://github.com/go-gitea/gitea,
+    # services/webhook.
     schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Gitea-Signature"), layout=Raw(), echoes=_GITEA_ECHOES),),
     event_type=join(".", header("X-Gitea-Event"), body("action")),
     idempotency_key=header("X-Gitea-Delivery"),
@@ -128,6 +136,8 @@ FORGEJO = Provider(
     ),
     secret_env=("FORGEJO_WEBHOOK_SECRET",),
     recognise=("X-Forgejo-Event", "X-Forgejo-Signature"),
+    # A fork of Gitea that kept Gitea's headers, so five headers hold one HMAC: Forgejo's server source,
+    # services/webhook.
     schemes=(
         Hmac(
             signed=template("{body}"),
@@ -164,8 +174,11 @@ BITBUCKET = Provider(
     ),
     secret_env=("BITBUCKET_WEBHOOK_SECRET",),
     recognise=("X-Event-Key", "X-Hook-UUID"),
+    # Bitbucket's X-Hub-Signature holds SHA-256, where GitHub's header of that name holds SHA-1. Hooks without a
+    # secret are not signed at all, and the header is then missing.
     schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Hub-Signature"), layout=Prefix(b"sha256=")),),
     event_type=header("X-Event-Key"),
+    # X-Hook-UUID is the hook's and always the same; X-Attempt-Number counts the attempts of one request.
     idempotency_key=header("X-Request-UUID"),
     summary=join(
         " · ",
@@ -202,6 +215,7 @@ GITLAB = Provider(
         source="https://docs.gitlab.com/user/project/integrations/webhooks/",
     ),
     secret_env=("GITLAB_WEBHOOK_SIGNING_TOKEN", "GITLAB_WEBHOOK_TOKEN"),
+    # webhook-signature is any Standard Webhooks sender's, so it does not count here.
     recognise=("X-Gitlab-Event", "X-Gitlab-Token"),
     schemes=(
         # A signing token decides alone: both headers may come together, and the plain one proves less.

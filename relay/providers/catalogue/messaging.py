@@ -1,9 +1,8 @@
-"""Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch, Intercom, Zendesk."""
+"""Chat, calls and video: Discord, Telegram, Meta, WhatsApp, X, Zoom, Twitch."""
 
 from relay.model.request_items import ItemPaths
 from relay.providers.challenges import (
     DISCORD_CHALLENGES,
-    HEAD_CHALLENGES,
     META_CHALLENGES,
     TWITCH_CHALLENGES,
     X_CHALLENGES,
@@ -36,9 +35,13 @@ DISCORD = Provider(
         "Paste {url} as the interactions endpoint URL, or under Webhooks.",
         "Copy the public key from General Information and set {secret} to it.",
     ),
+    # https://docs.discord.com/developers/interactions/overview: 401 to a bad signature is checked when the
+    # address is saved.
     answer="200 or 204 within 3 s, 401 to a bad signature",
     challenges=DISCORD_CHALLENGES,
     secret_env=("DISCORD_PUBLIC_KEY",),
+    # The hex is decoded before it is compared, so its case does not matter. Discord sends bad signatures on
+    # purpose and unregisters an address that accepts one.
     schemes=(
         # No library checks the age (discord-interactions 0.4.0 for Python, 4.4.0 for JS).
         Ed25519(
@@ -48,6 +51,8 @@ DISCORD = Provider(
             time=Time(place=InHeader("X-Signature-Timestamp")),
         ),
     ),
+    # Interactions have a number for a type; Webhook Events, on the same keys, wrap a named event in an outer
+    # type 0 or 1.
     event_type=first_of(
         body("event", "type"),
         lookup(
@@ -74,9 +79,13 @@ TELEGRAM = Provider(
         "Call setWebhook of the Bot API with {url} and a secret_token of your own.",
         "Set {secret} to the same token.",
     ),
+    # The answer may call one method of the Bot API: https://core.telegram.org/bots/api#setwebhook
     answer="2xx, its body may hold one Bot API call; retried for a while",
     secret_env=("TELEGRAM_SECRET_TOKEN",),
+    # The token that setWebhook was given, 1 to 256 of A-Z, a-z, 0-9, _ and -; it is shown, nothing is signed
+    # (aiogram 3.31.0).
     schemes=(SharedToken(place=InHeader("X-Telegram-Bot-Api-Secret-Token")),),
+    # An update has its number and one further key, which says what it is: message, callback_query, and so on.
     event_type=first_key("update_id"),
     idempotency_key=body("update_id"),
     summary=first_of(body("message", "text"), body("callback_query", "data"), body("inline_query", "query")),
@@ -111,9 +120,14 @@ META = Provider(
     challenges=META_CHALLENGES,
     secret_env=("META_APP_SECRET",),
     verify_token_env=("META_VERIFY_TOKEN",),
+    # X-Hub-Signature-256 is GitHub's as well, so a request alone does not tell that it is Meta's.
     recognise=(),
+    # The text in the body comes \u-escaped, and that is what is signed: the bytes as sent, not the JSON written
+    # again (pywa 4.5.0).
     schemes=(body_hmac("X-Hub-Signature-256", prefix="sha256="),),
     event_type=_META_TYPE,
+    # One request may hold changes of several pages and accounts; each of the three lists is a product of its
+    # own.
     items=_META_ITEMS,
     summary=body("entry", 0, "id"),
     companions=(("User-Agent", "Webhooks/1.0 (https://fb.me/webhooks)"),),
@@ -133,6 +147,7 @@ WHATSAPP = Provider(
     challenges=META_CHALLENGES,
     secret_env=("WHATSAPP_APP_SECRET", "META_APP_SECRET"),
     verify_token_env=("WHATSAPP_VERIFY_TOKEN", "META_VERIFY_TOKEN"),
+    # As Meta: the header is GitHub's, too.
     recognise=(),
     schemes=META.schemes,
     event_type=_META_TYPE,
@@ -173,6 +188,7 @@ X = Provider(
     ),
     challenges=X_CHALLENGES,
     secret_env=("TWITTER_CONSUMER_SECRET", "X_CONSUMER_SECRET"),
+    # The consumer secret of the app signs, in base64 behind a prefix that announces hex elsewhere.
     schemes=(body_hmac("x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
     event_type=first_key(ending="_events"),
     # https://docs.x.com/x-api/account-activity/introduction
@@ -192,6 +208,7 @@ X = Provider(
             )
         )
     ),
+    # The id of the account whose activity was subscribed to.
     summary=body("for_user_id"),
 )
 
@@ -211,6 +228,8 @@ ZOOM = Provider(
     ),
     challenges=ZOOM_CHALLENGES,
     secret_env=("ZOOM_WEBHOOK_SECRET_TOKEN",),
+    # Zoom's sample signs JSON written again; Zoom sends it compact, so the raw bytes agree:
+    # https://developers.zoom.us/docs/api/webhooks/
     schemes=(
         # Neither Zoom's library (rivet 0.4.0) nor its sample looks at the age.
         Hmac(
@@ -248,6 +267,8 @@ TWITCH = Provider(
     answer="2xx within a few seconds; retried a few times, then revoked",
     challenges=TWITCH_CHALLENGES,
     secret_env=("TWITCH_EVENTSUB_SECRET",),
+    # Id, time and body without anything between them; the time is the RFC 3339 text as it came. Older than ten
+    # minutes is to be dropped (twurple 8.1.4, twitchAPI 4.5.0).
     schemes=(
         Hmac(
             signed=template("{id}{ts}{body}"),
@@ -257,9 +278,12 @@ TWITCH = Provider(
             time=Time(place=InHeader("Twitch-Eventsub-Message-Timestamp"), unit="iso", past=600),
         ),
     ),
+    # A revocation, too, names the subscription's type; Twitch-Eventsub-Message-Type tells it apart.
     event_type=header("Twitch-Eventsub-Subscription-Type"),
     # Of drops alone: https://dev.twitch.tv/docs/eventsub/eventsub-reference/#drop-entitlement-grant-event
     items=ItemPaths((("events", None),)),
+    # Twitch promises at least once, and the id stays the same:
+    # https://dev.twitch.tv/docs/eventsub/handling-webhook-events/
     idempotency_key=header("Twitch-Eventsub-Message-Id"),
     summary=body("event", "broadcaster_user_name"),
     companions=(
@@ -271,52 +295,4 @@ TWITCH = Provider(
     ),
 )
 
-INTERCOM = Provider(
-    name="intercom",
-    title="Intercom",
-    monogram="In",
-    docs="https://developers.intercom.com/docs/webhooks",
-    steps=(
-        "Open your app in the Intercom Developer Hub, Webhooks.",
-        "Paste {url} as the endpoint URL and choose the topics.",
-        "Set {secret} to the app's client secret.",
-    ),
-    answer="2xx within 5 s; retried once after 1 min",
-    schedule=Schedule(waits=(MINUTE,), limit=5.0, source="https://developers.intercom.com/docs/webhooks"),
-    challenges=HEAD_CHALLENGES,
-    secret_env=("INTERCOM_CLIENT_SECRET",),
-    recognise=(),
-    schemes=(body_hmac("X-Hub-Signature", algo="sha1", prefix="sha1="),),
-    event_type=body("topic"),
-    idempotency_key=body("id"),
-    summary=body("data", "item", "id"),
-    companions=(("User-Agent", "intercom-webhooks/1.0"),),
-)
-
-ZENDESK = Provider(
-    name="zendesk",
-    title="Zendesk",
-    monogram="Zd",
-    docs="https://developer.zendesk.com/documentation/webhooks/",
-    steps=(
-        "Open the Zendesk Admin Center, Apps and integrations, Webhooks, and create a webhook.",
-        "Paste {url} as the endpoint URL.",
-        "Reveal the signing secret and set {secret} to it.",
-    ),
-    secret_env=("ZENDESK_WEBHOOK_SECRET",),
-    schemes=(
-        # The secret looks like base64 and is used as text.
-        Hmac(
-            encoding="base64",
-            signed=template("{ts}{body}"),
-            place=InHeader("X-Zendesk-Webhook-Signature"),
-            time=Time(place=InHeader("X-Zendesk-Webhook-Signature-Timestamp"), unit="iso"),
-        ),
-    ),
-    event_type=body("type"),
-    idempotency_key=header("X-Zendesk-Webhook-Invocation-Id"),
-    summary=body("detail", "subject"),
-    companions=(("X-Zendesk-Webhook-Invocation-Id", "${id:26}"),),
-)
-
-MESSAGING = (DISCORD, TELEGRAM, META, WHATSAPP, X, ZOOM, TWITCH, INTERCOM, ZENDESK)
+MESSAGING = (DISCORD, TELEGRAM, META, WHATSAPP, X, ZOOM, TWITCH)

@@ -18,7 +18,9 @@ VERCEL = Provider(
     answer="2xx within 30 s; retried for 24 h",
     secret_env=("VERCEL_WEBHOOK_SECRET",),
     # SHA-1, though lists of such schemes tend to say SHA-256.
+    # No time is in it: https://vercel.com/docs/webhooks
     schemes=(body_hmac("x-vercel-signature", algo="sha1"),),
+    # deployment.created, deployment.ready and so on: https://vercel.com/docs/webhooks
     event_type=body("type"),
     idempotency_key=body("id"),
     summary=first_of(body("payload", "deployment", "name"), body("payload", "project", "id")),
@@ -31,7 +33,9 @@ HEROKU = Provider(
     docs="https://devcenter.heroku.com/articles/app-webhooks",
     steps=("Run heroku webhooks:add -u {url} with the entities you want.", "Set {secret} to the secret of the answer."),
     secret_env=("HEROKU_WEBHOOK_SECRET",),
+    # Base64 of the body: https://devcenter.heroku.com/articles/app-webhooks
     schemes=(body_hmac("Heroku-Webhook-Hmac-SHA256", encoding="base64"),),
+    # The entity (api:release) and what happened to it (create, update, destroy).
     event_type=join(".", body("resource"), body("action")),
     idempotency_key=body("id"),
     summary=first_of(body("data", "app", "name"), body("data", "name")),
@@ -49,6 +53,8 @@ CIRCLECI = Provider(
     ),
     secret_env=("CIRCLECI_WEBHOOK_SECRET",),
     recognise=("circleci-signature", "circleci-event-type"),
+    # A list of versions of which v1 counts; unknown ones such as v2 are skipped:
+    # https://circleci.com/docs/guides/integration/webhooks/
     schemes=(
         Hmac(
             signed=template("{body}"),
@@ -74,6 +80,8 @@ BUILDKITE = Provider(
     ),
     secret_env=("BUILDKITE_WEBHOOK_SECRET",),
     recognise=("X-Buildkite-Event", "X-Buildkite-Signature", "X-Buildkite-Token"),
+    # A webhook shows its token or signs with it, as chosen in its settings; where a signature comes, the token
+    # alone is not enough.
     schemes=(
         # How old a request may be is left to the receiver, so no limit is set here.
         Hmac(
@@ -87,6 +95,7 @@ BUILDKITE = Provider(
         ),
         SharedToken(name="token", place=InHeader("X-Buildkite-Token")),
     ),
+    # The header and the field event say the same: https://buildkite.com/docs/apis/webhooks
     event_type=first_of(header("X-Buildkite-Event"), body("event")),
     summary=join(" · ", body("pipeline", "name"), body("build", "state")),
     companions=(("User-Agent", "Buildkite-Request"), ("X-Buildkite-Event", "${type}")),
@@ -111,7 +120,11 @@ SENTRY = Provider(
     ),
     secret_env=("SENTRY_CLIENT_SECRET",),
     recognise=("Sentry-Hook-Signature", "Sentry-Hook-Resource"),
+    # The documentation signs JSON written again, which gives the same bytes only in JavaScript; relay takes the
+    # body as it came. Sentry-Hook-Timestamp is not signed, so it limits nothing:
+    # https://docs.sentry.io/organization/integrations/integration-platform/webhooks/
     schemes=(body_hmac("Sentry-Hook-Signature"),),
+    # The resource (issue, event_alert) with what happened to it, which the body says.
     event_type=join(".", header("Sentry-Hook-Resource"), body("action")),
     idempotency_key=header("Request-ID"),
     summary=first_of(body("data", "issue", "title"), body("data", "event", "title"), body("data", "error", "title")),
@@ -141,6 +154,8 @@ PAGERDUTY = Provider(
         source="https://developer.pagerduty.com/docs/webhooks-overview",
     ),
     secret_env=("PAGERDUTY_WEBHOOK_SECRET",),
+    # Several v1 come while a secret is changed, and any may match:
+    # https://developer.pagerduty.com/docs/webhooks-overview
     schemes=(
         Hmac(
             signed=template("{body}"),
@@ -165,7 +180,9 @@ LAUNCHDARKLY = Provider(
         "Copy the secret and set {secret} to it.",
     ),
     secret_env=("LAUNCHDARKLY_WEBHOOK_SECRET",),
+    # Bare hex of the body, and no time: https://launchdarkly.com/docs/integrations/webhooks
     schemes=(body_hmac("X-LD-Signature"),),
+    # kind alone (flag, project) would lump together what titleVerb tells apart.
     event_type=join(".", body("kind"), body("titleVerb")),
     idempotency_key=body("_id"),
     summary=body("name"),
@@ -182,6 +199,8 @@ WORKOS = Provider(
         "Copy the secret and set {secret} to it.",
     ),
     secret_env=("WORKOS_WEBHOOK_SECRET",),
+    # The Node library reads the body as JSON and writes it again before it compares (8.13.0); relay takes the
+    # bytes as they came, as the Python one does.
     schemes=(
         # Milliseconds, and a space after the comma. workos 10.8.0 limits the age both ways.
         Hmac(
@@ -207,8 +226,11 @@ AUTH0 = Provider(
         "Set {secret} to the same token.",
     ),
     secret_env=("AUTH0_LOG_STREAM_TOKEN",),
+    # The whole value of Authorization is the token, with whatever word the owner put before it.
     schemes=(SharedToken(place=InHeader("Authorization")),),
     event_type=body(0, "data", "type"),
+    # A stream sends its logs in batches, as a JSON array:
+    # https://auth0.com/docs/customize/log-streams/custom-log-streams
     items=LIST,
     idempotency_key=each_item((), ("log_id",)),
     summary=body(0, "data", "user_name"),

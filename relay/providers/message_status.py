@@ -32,7 +32,7 @@ class MessageStatuses:
     provider: str
     channel: str
     word: Extractor
-    words: Mapping[str, MessageStatus | None]
+    words: tuple[tuple[str, MessageStatus | None], ...]  # pairs, because a source is hashed
     external_ids: tuple[Extractor, ...]
     embedded: Extractor
     recipient: Extractor
@@ -71,9 +71,10 @@ class MessageStatuses:
         )
 
     def _status(self, word: str | None) -> MessageStatus | None:
+        known = dict(self.words)
         while word:
-            if word in self.words:
-                return self.words[word]
+            if word in known:
+                return known[word]
             word = word.rpartition(".")[0]
         return None
 
@@ -121,9 +122,9 @@ def text_list(*path: str | int) -> Extractor:
     return TextListExtractor(path)
 
 
-def status_words(words: Mapping[MessageStatus | None, str]) -> Mapping[str, MessageStatus | None]:
+def status_words(words: Mapping[MessageStatus | None, str]) -> tuple[tuple[str, MessageStatus | None], ...]:
     """Return what each of a provider's words means, from the words of each status; None is no status at all."""
-    return {word: status for status, listed in words.items() for word in listed.split()}
+    return tuple((word, status) for status, listed in words.items() for word in listed.split())
 
 
 def parse_moment(text: str | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""What a provider's API tells of past events, and what each provider's client has to do."""
+"""What a provider's API lists of past events, and what each provider's client has to do."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A provider's API asked politely: one call at a time, its rate limits kept, every refusal one sentence."""
+"""Calls of a provider's API: one at a time, within its rate limits, every refusal one message."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,7 +21,7 @@ LARGEST_RESPONSE = 64_000_000  # bytes of one answer, unpacked: GitHub's payload
 LONGEST_WAIT = 900.0  # seconds that a provider may ask to wait before relay gives up for now
 MOST_CALLS = 100_000
 _TRIES = 5
-_CONNECT_TRIES = 3  # tries where nobody answers at all
+_CONNECT_TRIES = 3  # tries where no answer comes at all
 _REDIRECTS = 3
 _LARGE_BODY = 256_000  # bytes from which on JSON is read beside the loop
 _CALL = aiohttp.ClientTimeout(total=120, sock_connect=10, sock_read=30)
@@ -109,7 +109,7 @@ class ListingApiClient:
         raise AssertionError("the last try returns or raises")
 
     async def _tried(self, url: URL, *, last: bool) -> _RawResponse | None:
-        """Make a call; None where nobody answered and it may be tried again."""
+        """Make a call; None where no answer came and it may be tried again."""
         try:
             return await self._call(url)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -1,4 +1,4 @@
-"""Every catch-up of one relay: begun by whoever asks, run in the background, one of a source at a time."""
+"""Every catch-up of one relay: started on request, run in the background, one of a source at a time."""
 
 import asyncio
 import logging

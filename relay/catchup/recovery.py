@@ -38,7 +38,7 @@ class CatchUpState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatchUpRequest:
-    """Which source is caught up with, and since when; `forward`: what is recovered owes what its routes say."""
+    """Which source is caught up with, and since when; `forward`: what is recovered is delivered as its routes say."""
 
     source: str
     since: datetime
@@ -87,7 +87,7 @@ class CatchUpProgress:
 
     @property
     def words(self) -> str:
-        """Return what came of it so far: `found 12, 9 were here, 3 recovered`."""
+        """Return the result so far: `found 12, 9 were here, 3 recovered`."""
         parts = [f"found {self.found}", f"{self.known} {'was' if self.known == 1 else 'were'} here"]
         if self.unlisted:
             parts.append(f"{self.unlisted} of types the source does not list")
@@ -214,8 +214,8 @@ class Recovery:
             progress.unlisted += 1
             progress.missed -= 1
             return
-        owed = self._owed(event) if progress.wanted.forward else ()
-        stored = await self._means.store.events.add(attach_status_reports(event, self._source), owed)
+        planned = self._plan_deliveries(event) if progress.wanted.forward else ()
+        stored = await self._means.store.events.add(attach_status_reports(event, self._source), planned)
         if stored.outcome is EventOutcome.DUPLICATE:
             progress.known += 1
             progress.missed -= 1
@@ -275,7 +275,7 @@ class Recovery:
             result=escape_unprintable(found.key, 60),
         )
 
-    def _owed(self, event: NewEvent) -> tuple[NewDelivery, ...]:
+    def _plan_deliveries(self, event: NewEvent) -> tuple[NewDelivery, ...]:
         return tuple(self._signed(new) for new in plan_deliveries(event, self._means.routes, self._means.targets))
 
     def _signed(self, new: NewDelivery) -> NewDelivery:

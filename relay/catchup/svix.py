@@ -9,7 +9,7 @@ from relay.catchup.base import Access, ListedEvent, ListingApi, RebuiltRequest, 
 from relay.model.event import Headers
 
 _PAGE = 100
-_EXPIRED = {"expired": True}  # what stands in place of a content that was deleted
+_EXPIRED = {"expired": True}  # what replaces a content that was deleted
 _REGIONS = frozenset({"us", "eu", "in", "ca", "au"})
 
 

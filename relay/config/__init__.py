@@ -1,4 +1,4 @@
-"""The room config/: relay.toml and the command line become frozen values; every mistake is said at once."""
+"""relay.toml and the command line become frozen values; every mistake is reported at once."""
 
 from relay.config.build import Config, Overrides, Server, load
 

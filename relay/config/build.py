@@ -154,7 +154,7 @@ def load(path: Path | None, overrides: Overrides = Overrides(), environ: Mapping
 
 
 def resolve_again(config: Config) -> Config:
-    """Return the configuration with every reference looked up anew: what its vault holds at this moment."""
+    """Return the configuration with every reference looked up again: what its vault holds at this moment."""
     file, known, vault = config.file, config.environ, config.vault
     sources = tuple(with_secrets(source, file.sources[source.name], known, vault) for source in config.sources)
     smtp, notices = build_smtp(file.smtp, known, vault)

@@ -197,7 +197,7 @@ def _iterate_tables(file: File) -> Iterator[tuple[str, BaseModel]]:
 
 
 def _find_lines(path: Path | None) -> Lines:
-    """Return where each key is set; a file that cannot be read any more tells of none."""
+    """Return where each key is set; a file that cannot be read any more yields none."""
     try:
         return find_key_lines(path.read_text(encoding="utf-8-sig")) if path else {}
     except (OSError, UnicodeDecodeError):

@@ -102,7 +102,7 @@ def _read_document(path: Path, name: str) -> object:
         return parse_json(raw, strict=True)
     except PayloadError as error:
         where = f", line {error.line}, column {error.column}" if error.line else ""
-        raise ConfigError(f"schema: {name} is not JSON: {error.message}{where}", hint="mend that place") from None
+        raise ConfigError(f"schema: {name} is not JSON: {error.message}{where}", hint="correct that place") from None
 
 
 def _validator_class(document: object, name: str) -> type[Validator]:
@@ -132,7 +132,7 @@ def _check_schema(document: Any, name: str) -> None:
         raise ConfigError(
             f"schema: {name} is no JSON Schema: at {escape_unprintable(place, 120)}, "
             f"{escape_unprintable(error.message, 160)}",
-            hint="mend that place",
+            hint="correct that place",
         )
 
 

@@ -77,14 +77,14 @@ def parse_tables(tables: Mapping[str, Any]) -> tuple[File, FileProblems]:
             return file, FileProblems(tuple(sentences), tuple(".".join(map(str, place)) for place in places))
         for detail in details:
             sentences[_describe_mistake(detail)] = None
-            places[_stand_in(left, detail["loc"])] = None
+            places[_find_placeholder(left, detail["loc"])] = None
 
 
 def _copy_table(table: Any) -> Any:
     return dict(table) if isinstance(table, dict) else list(table) if isinstance(table, list) else table
 
 
-def _stand_in(tables: dict[str, Any], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+def _find_placeholder(tables: dict[str, Any], location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """Replace the table that a mistake lies in, and return its place."""
     section, *rest = location
     named = _STAND_INS.get(str(section))
@@ -151,7 +151,7 @@ def _parse_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"there is no config at {path}", hint="relay init writes one") from None
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="mend its permissions") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="change its permissions") from None
     if len(raw) > MAX_FILE:
         raise ConfigError(f"{path} is too large to be a config", hint=f"at most {MAX_FILE} bytes")
     try:
@@ -160,7 +160,7 @@ def _parse_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not UTF-8 text", hint="save it as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
-            f"{path} is not TOML: {escape_unprintable(str(error), 200)}", hint="mend that place"
+            f"{path} is not TOML: {escape_unprintable(str(error), 200)}", hint="correct that place"
         ) from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply", hint="write it flatter") from None

@@ -38,7 +38,7 @@ def resolve_references(
 ) -> ResolvedSecrets:
     """Look every reference up; an empty variable counts as missing, because nothing verifies with it.
 
-    While the vault is locked nobody knows what it holds: its names are not vouched for before it is open.
+    While the vault is locked its content is unknown: its names are not vouched for before it is open.
     """
     found: list[Secret] = []
     missing: list[str] = []

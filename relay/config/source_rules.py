@@ -74,7 +74,7 @@ def _parse_networks(texts: list[str], problems: list[str]) -> Iterator[Network]:
 
 
 def _parse_network(text: str) -> Network:
-    """Return an address or a network; a mapped IPv6 one as the IPv4 one it stands for. Raises ValueError."""
+    """Return an address or a network; a mapped IPv6 one as the IPv4 one it maps. Raises ValueError."""
     if not _ADDRESS.fullmatch(text):
         raise ValueError("is not an address or a network; write 192.0.2.1, 10.0.0.0/24 or 2001:db8::/32")
     try:

@@ -87,7 +87,7 @@ def with_secrets(source: Source, table: SourceTable, environ: Mapping[str, str],
 
 
 def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) -> Callable[[str], Source]:
-    """Return what makes a source for a name nobody configured: verified where its usual secret is set."""
+    """Return what makes a source for a name that is not configured: verified where its usual secret is set."""
     known = (find_provider(source.provider) for source in configured)
     told = {provider.message_status for provider in known if provider is not None}
 
@@ -105,7 +105,7 @@ def make_inbox(environ: Mapping[str, str], configured: Iterable[Source] = ()) ->
                 configured=False,
             )
         source = with_secrets(_provider_source(name, provider), SourceTable(), environ, None)
-        # Where a configured source checks what this provider tells, an open door beside it moves no message.
+        # Where a configured source checks what this provider sends, an unchecked source beside it changes no message.
         statuses = None if source.statuses in told else source.statuses
         return replace(source, statuses=statuses, configured=False)
 
@@ -270,7 +270,7 @@ def _warn_without_secret(sources: list[Source], env_file: Path | None) -> Iterat
         if source.scheme is not None
         and not source.secrets
         and not source.locked_secrets
-        # What the vault lacks is told with the command that mends it.
+        # What the vault lacks is reported with the command that adds it.
         and not any(reference.startswith("vault:") for reference in source.missing_secrets)
         and source.verify is not VerifyMode.OFF
     ]

@@ -1,4 +1,4 @@
-"""What may stand in relay.toml, as pydantic models: the names and forms users rely on."""
+"""What relay.toml may contain, as pydantic models: the names and forms users rely on."""
 
 import re
 from typing import Annotated, Any, Literal

@@ -152,7 +152,7 @@ def build_smtp(
         sender=table.sender,
         allow_recipients=tuple(table.allow_recipients),
     )
-    # What the vault lacks, or is locked away, is told of the vault.
+    # What the vault lacks, or is locked away, is reported for the vault.
     in_file = [reference for reference in missing if not reference.startswith("vault:")]
     return options, [f"smtp: {blocked}; it waits until then"] if in_file and not locked else []
 
@@ -245,14 +245,14 @@ def build_retry_policy(table: RetryTable) -> RetryPolicy:
 
 
 def mail_notices(emails: Iterable[EmailOptions], smtp: SmtpTable | None) -> Iterator[str]:
-    """Yield what a person should know: mails that nobody could be sent."""
+    """Yield what a person should know: mails without a possible recipient."""
     if smtp is None or smtp.allow_recipients:
         return
     for email in emails:
         for key, texts in (("to", email.to), ("cc", email.cc), ("bcc", email.bcc)):
             if any("{" in text for text in texts):
                 yield (
-                    f"emails.{email.name}.{key} comes from events, and smtp.allow_recipients allows nobody, "
+                    f"emails.{email.name}.{key} comes from events, and smtp.allow_recipients allows no one, "
                     "so no such mail is sent"
                 )
 

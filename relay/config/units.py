@@ -37,7 +37,7 @@ def parse_positive_size(value: object) -> int:
 
 
 def parse_endpoint(value: object) -> tuple[str, int]:
-    """Return host and port of "127.0.0.1:8400"; port 0 stands for "auto". Raises ValueError."""
+    """Return host and port of "127.0.0.1:8400"; port 0 means "auto". Raises ValueError."""
     match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not host:port; write one such as 127.0.0.1:8400")

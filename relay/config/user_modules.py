@@ -37,7 +37,7 @@ def run_module(dotted: str, folder: Path, key: str) -> tuple[ModuleType, Path]:
     path = folder.joinpath(*dotted.split(".")).with_suffix(".py")
     if not path.is_file():
         raise ConfigError(f"{key}: there is no file {path}", hint="modules are looked for beside relay.toml")
-    # A name of its own: the user's `json.py` must not stand in for anybody else's.
+    # A name of its own: the user's `json.py` must not replace another module.
     name = f"relay_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

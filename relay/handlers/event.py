@@ -59,7 +59,7 @@ class Event:
     body; None when it is none of them. It belongs to this run alone. `raw` are the body's exact bytes.
     `timestamp` is when relay received it, in UTC. `verdict` compares equal to "verified", "invalid",
     "unsigned" or "unchecked". `id` is the number that relay shows, 0 outside relay. `items` are the events
-    of a request that holds several, such as SendGrid's, as they stand in its JSON, else the payload alone;
+    of a request that holds several, such as SendGrid's, as they are in its JSON, else the payload alone;
     `type` is then the first one's, and `types` all there are, each once.
     """
 

@@ -1,4 +1,4 @@
-"""The functions of one handlers file, and what came of running those that an event is for."""
+"""The functions of one handlers file, and the outcome of running those that an event is for."""
 
 import ast
 import asyncio
@@ -26,7 +26,7 @@ _LONGEST_DETAIL = 500  # characters of a detail
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlersResult:
-    """What came of one event: the outcome of all its functions together, and where they raised.
+    """The outcome of one event: the outcome of all its functions together, and where they raised.
 
     `reply` is the dict that one of them returned, as JSON: the answer to the sender, where that waits for it.
     """
@@ -75,7 +75,7 @@ class Handlers:
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
-                raise  # nobody waits for this run any more
+                raise  # no caller waits for this run any more
             return self._describe_exception(rule, error)
         except BaseException as error:  # noqa: BLE001 - sys.exit in a handler must end the attempt, not the program
             return self._describe_exception(rule, error)
@@ -99,7 +99,7 @@ async def _call_function(function: Callable[[Event], Any], event: Event) -> obje
 
 
 def _call_catching(function: Callable[[Event], Any], event: Event) -> tuple[Any, BaseException | None]:
-    # As a value: a StopIteration can never leave a future, and whoever waits would wait for ever.
+    # As a value: a StopIteration can never leave a future, and its waiter would wait for ever.
     try:
         return function(event), None
     except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
@@ -200,7 +200,7 @@ def _run_file(path: Path, home: ProjectFolders) -> list[Rule]:
     except BaseException as error:
         sys.modules.pop(name, None)
         if not isinstance(error, Exception | SystemExit):
-            raise  # Ctrl-C is for whoever loads this
+            raise  # Ctrl-C is for the program that loads this
         raise _load_error(error, path, home) from error
     return rules
 
@@ -233,7 +233,7 @@ def _imports_relatively(path: Path) -> bool:
 
 def _load_error(error: BaseException, path: Path, home: ProjectFolders) -> HandlersError:
     where = user_code.locate_error(error, home) or home.short(str(path))
-    hint = "mend that line"
+    hint = "correct that line"
     if isinstance(error, ModuleNotFoundError):
         hint = f"install it where relay is installed, {sys.prefix}, or correct its name"
     elif isinstance(error, ImportError) and "relative import" in str(error):

@@ -81,7 +81,7 @@ def encode_event(capture: Capture, judgement: EventMetadata) -> bytes:
 
 
 def decode_event(content: bytes, body: bytes) -> tuple[Capture, EventMetadata]:
-    """Return the event that `head` and its body stand for."""
+    """Return the event that `head` and its body represent."""
     value = decode_json(content)
     capture = Capture(
         source=value["source"],

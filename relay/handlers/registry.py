@@ -29,7 +29,7 @@ class Retry(Exception):  # noqa: N818 - an answer that may be raised; a handler 
 
 
 class Failed(Exception):  # noqa: N818 - an answer that may be raised; it says that trying again is no use
-    """Return or raise it when trying again will not mend this event."""
+    """Return or raise it when trying again will not help this event."""
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(detail)
@@ -60,7 +60,7 @@ class Rule:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
 
-# One list for each file that is being loaded: two files, or a file loaded anew, never see each other's.
+# One list for each file that is being loaded: two files, or a file loaded again, never see each other's.
 _collected: ContextVar[list[Rule] | None] = ContextVar("collected", default=None)
 
 

@@ -57,7 +57,7 @@ class FreshLoader(SourceFileLoader):
 
     def path_stats(self, path: str) -> Mapping[str, int]:
         """Say that there is nothing to compare bytecode with, so that none is used."""
-        raise OSError(f"{path} is always read anew")
+        raise OSError(f"{path} is always read from its file")
 
     def get_data(self, path: str) -> bytes:
         """Return what is in a file, and remember which state of it that was at first."""

@@ -31,7 +31,7 @@ _Reply = tuple[bytes, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerResult:
-    """What came of one event, what was printed on the way, and the JSON that answers its sender, if any."""
+    """The outcome of one event, what was printed on the way, and the JSON that answers its sender, if any."""
 
     outcome: Outcome
     output: HandlerOutput

@@ -173,7 +173,7 @@ class OutputCapture:
             select.select([self._fd], [], [])
             with self._lock:
                 if self._take() == 0:
-                    return  # nobody is left who could print
+                    return  # no reader is left
 
     def _take(self) -> int | None:
         try:

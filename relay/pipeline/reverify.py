@@ -122,7 +122,7 @@ class Reverifier:
         stored = await self.store.unchecked.settle(batch, self.clock.now())
         byid = {one.id: one for one in batch}
         for one in stored:
-            for new, delivery in zip(byid[one.id].owed, one.deliveries, strict=False):
+            for new, delivery in zip(byid[one.id].planned, one.deliveries, strict=False):
                 self.in_order(new.target, delivery)
         for one in stored:
             self.bus.publish(EventChanged(one.id))

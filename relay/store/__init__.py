@@ -1,4 +1,4 @@
-"""The room store/: the only room that speaks SQL."""
+"""The database: the only package that speaks SQL."""
 
 from relay.store.database import Store, build_busy_error, is_data_dir_held, open_store, prepare_data_dir
 from relay.store.deliveries import Deliveries

@@ -102,11 +102,11 @@ class Batches:
         return BatchActivity(under_way=under_way[0] if under_way else 0, failed=failed[0] if failed else None)
 
     async def advance(
-        self, id_: int, count: int, owe: Callable[[str], NewDelivery], now: datetime
+        self, id_: int, count: int, build_delivery: Callable[[str], NewDelivery], now: datetime
     ) -> ChangedDeliveries:
         """Turn the next steps into deliveries due now; return the id of each and of its event.
 
-        `owe` makes the delivery to a target. Nothing happens unless the batch goes on; a step whose
+        `build_delivery` makes the delivery to a target. Nothing happens unless the batch goes on; a step whose
         event is gone is passed over.
         """
 
@@ -124,7 +124,7 @@ class Batches:
             made: list[tuple[int, int]] = []
             for event_id, target, source in found:
                 if source is not None:
-                    values = delivery_values(event_id, source, owe(target), to_micros(now))
+                    values = delivery_values(event_id, source, build_delivery(target), to_micros(now))
                     made.append((connection.execute(sql, values).lastrowid or 0, event_id))
             return tuple(made)
 

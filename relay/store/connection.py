@@ -70,7 +70,7 @@ def explain_error(error: sqlite3.Error, path: Path) -> StoreError:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return StoreBusyError(f"{path} is in use by another program", hint="close it and try again")
     if name.startswith("SQLITE_FULL"):
-        return StoreError(f"the disk that holds {path} is full", hint="make room; senders will try again")
+        return StoreError(f"the disk that holds {path} is full", hint="free some space; senders will try again")
     if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return _damaged_error(path, str(error))
     if name.startswith("SQLITE_READONLY"):
@@ -233,15 +233,15 @@ def explain_outage(error: BaseException, path: Path) -> StoreError | None:
 
 
 def is_commit_at_risk(path: Path, inode: int) -> bool:
-    """Say, without writing, whether the next commit is likely to fail: moved away, read-only, no room."""
+    """Say, without writing, whether the next commit is likely to fail: moved away, read-only, no space."""
     try:
         status = path.stat()
         mounted = os.statvfs(path)
     except OSError:
         return True
     is_read_only = mounted.f_flag & os.ST_RDONLY or not os.access(path, os.W_OK)
-    has_room = mounted.f_bavail * mounted.f_frsize >= _MIN_FREE_BYTES
-    return status.st_ino != inode or bool(is_read_only) or not has_room
+    has_space = mounted.f_bavail * mounted.f_frsize >= _MIN_FREE_BYTES
+    return status.st_ino != inode or bool(is_read_only) or not has_space
 
 
 def _explain_full_disk(found: StoreError, error: sqlite3.Error, path: Path) -> StoreError:
@@ -254,12 +254,12 @@ def _explain_full_disk(found: StoreError, error: sqlite3.Error, path: Path) -> S
         return found
     if free < _MIN_FREE_BYTES:
         return StoreError(
-            f"the disk that holds {path} is full ({free:,} bytes free)", hint="make room; senders will try again"
+            f"the disk that holds {path} is full ({free:,} bytes free)", hint="free some space; senders will try again"
         )
     if _error_name(error).startswith("SQLITE_FULL"):
         return StoreError(
             f"{path} cannot grow: a quota or a limit on the size of files is reached",
-            hint="raise it (quota, ulimit -f), or make room; senders will try again",
+            hint="raise it (quota, ulimit -f), or free some space; senders will try again",
         )
     return found
 

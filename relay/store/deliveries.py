@@ -24,15 +24,15 @@ class Deliveries:
         self._readers = readers
 
     async def add(self, event_id: int, new: Iterable[NewDelivery], due_at: datetime) -> tuple[int, ...]:
-        """Owe deliveries of an event, due at `due_at`; return their ids. Raises NotFoundError."""
-        owed = tuple(new)
+        """Add deliveries of an event, due at `due_at`; return their ids. Raises NotFoundError."""
+        planned = tuple(new)
 
         def step(connection: sqlite3.Connection) -> tuple[int, ...]:
             found = connection.execute("SELECT source FROM events WHERE id = ?", (event_id,)).fetchone()
             if found is None:
                 raise NotFoundError(f"no event {event_id}", hint="relay events lists those that there are")
             sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
-            values = [delivery_values(event_id, found[0], one, to_micros(due_at)) for one in owed]
+            values = [delivery_values(event_id, found[0], one, to_micros(due_at)) for one in planned]
             return tuple(connection.execute(sql, row).lastrowid or 0 for row in values)
 
         return await self._writer.write(step)
@@ -187,7 +187,7 @@ class Deliveries:
     async def counts(
         self, *, event: int | None = None, target: str | None = None, batch: int | None = None, lab: bool = True
     ) -> dict[str, int]:
-        """Return how many deliveries stand in each state, of those that fit every filter given."""
+        """Return how many deliveries are in each state, of those that fit every filter given."""
         filters = {"event_id = ?": event, "target = ?": target, "batch = ?": batch}
         where = " AND ".join(clause for clause, value in filters.items() if value is not None) or "1"
         values = [value for value in filters.values() if value is not None]

@@ -21,7 +21,7 @@ class BlockedWork:
     """What must not be tried, however due: it needs secrets that are in the locked vault.
 
     Nothing at `targets`, nothing by `actions`, and at a target of `signing` nothing of the sources it
-    names, whose signature could not be made anew.
+    names, whose signature could not be made again.
     """
 
     targets: frozenset[str] = frozenset()
@@ -53,7 +53,7 @@ class ClaimLimits:
     `most` is how much may run at once at a target where that is not `each`. `held` names targets
     that are down: only what somebody waits to see tried is tried there. What is due more than
     `horizon` seconds ahead counts as due, for only a clock that jumped can put it there. `above`
-    leaves alone what an earlier run of relay owes (ids up to it), for commands that work without a
+    leaves alone what an earlier run of relay left pending (ids up to it), for commands that work without a
     running relay. `waits` says what needs the vault.
     """
 
@@ -67,7 +67,7 @@ class ClaimLimits:
     above: int = 0
     waits: BlockedWork = NOTHING_BLOCKED
 
-    def room(self, target: str) -> int:
+    def count_free(self, target: str) -> int:
         """Return how many more may run at a target."""
         return self.most.get(target, self.each) - self.running.get(target, 0)
 
@@ -89,10 +89,10 @@ def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimi
         for target in sorted(_list_targets(connection), key=lambda name: limits.running.get(name, 0)):
             if target in limits.waits.targets:
                 continue
-            room = min(limits.room(target), limits.total - len(claimed))
-            if room > 0:
+            free = min(limits.count_free(target), limits.total - len(claimed))
+            if free > 0:
                 pick = _find_queue_heads if target in limits.fifo else _find_due
-                claimed += pick(connection, target, now, limits)[:room]
+                claimed += pick(connection, target, now, limits)[:free]
         ids = [(row["id"],) for row in claimed]
         connection.executemany("UPDATE deliveries SET state = 'running' WHERE id = ?", ids)
         # In the same trip: asking for each event apart cost a quarter of all that a delivery costs.
@@ -131,7 +131,7 @@ def _find_due(connection: sqlite3.Connection, target: str, now: int, limits: Cla
     ready, values = limits.waits.clause(target)
     for when, moment in (("due_at <= ?", now), ("due_at > ?", _compute_max_due(now, limits))):
         sql = f"SELECT * FROM {queue} AND target = ? AND {when} AND id > ?{ready} ORDER BY due_at, id LIMIT ?"
-        found += connection.execute(sql, (target, moment, limits.above, *values, limits.room(target)))
+        found += connection.execute(sql, (target, moment, limits.above, *values, limits.count_free(target)))
     return found
 
 
@@ -188,22 +188,22 @@ class AwaitedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class EarlierTries:
-    """What the tries before came to: `awaited` is under way, `owed` is what has to be delivered again.
+    """The outcome of earlier tries: `awaited` is under way, `planned` is what has to be delivered again.
 
     Neither, where the target has taken the event already.
     """
 
     awaited: AwaitedDelivery | None = None
-    owed: tuple[NewDelivery, ...] = ()
+    planned: tuple[NewDelivery, ...] = ()
 
 
 def resolve_earlier_tries(
-    connection: sqlite3.Connection, event: int, owed: Iterable[NewDelivery], answerer: str, now: int
+    connection: sqlite3.Connection, event: int, planned: Iterable[NewDelivery], answerer: str, now: int
 ) -> EarlierTries:
     """Return the outcome of a further try of `event`, whose sender waits for the target `answerer`.
 
     What waits for that target is made due at `now` (microseconds since 1970). A target that took the
-    event, or still is to get it, is not owed it twice.
+    event, or still is to get it, does not get it twice.
     """
     by_target: dict[str, list[tuple[int, DeliveryState, int]]] = {}
     for id_, target, state, attempts in connection.execute(_EARLIER, (event,)):
@@ -218,5 +218,5 @@ def resolve_earlier_tries(
             return EarlierTries(awaited=AwaitedDelivery(id_, attempts))
     again = (DeliveryState.FAILED, DeliveryState.CANCELLED)
     return EarlierTries(
-        owed=tuple(new for new in owed if all(state in again for _, state, _ in by_target.get(new.target, ())))
+        planned=tuple(new for new in planned if all(state in again for _, state, _ in by_target.get(new.target, ())))
     )

@@ -1,4 +1,4 @@
-"""Events in the store: kept with what they owe in one transaction, listed by keyset, never changed."""
+"""Events in the store: stored with their deliveries in one transaction, listed by keyset, never changed."""
 
 import json
 import sqlite3
@@ -57,14 +57,14 @@ class Events:
         self._readers = readers
         self._indexer = indexer
 
-    async def add(self, event: NewEvent, owed: tuple[NewDelivery, ...] = (), *, answerer: str = "") -> StoredEvent:
-        """Keep an event and what it owes in one transaction; on return it is on disk.
+    async def add(self, event: NewEvent, planned: tuple[NewDelivery, ...] = (), *, answerer: str = "") -> StoredEvent:
+        """Store an event and its deliveries in one transaction; on return it is on disk.
 
-        A key seen before makes it a duplicate and drops what it owes, unless its source delivers
+        A key seen before makes it a duplicate and drops its deliveries, unless its source delivers
         duplicates, or its sender waits for the target `answerer`, which has not taken it yet. Raises
         StoreError when nothing could be kept.
         """
-        return await self._writer.write_together(insert_events, prepare_insert(event, owed, answerer))
+        return await self._writer.write_together(insert_events, prepare_insert(event, planned, answerer))
 
     async def get(self, id_: int) -> CapturedEvent:
         """Return an event whole. Raises NotFoundError."""

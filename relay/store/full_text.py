@@ -151,7 +151,7 @@ def contains_text(text: str, wanted: str) -> bool:
 
 
 def contains_phrase(text: str, wanted: str, *, closed: bool) -> bool:
-    """Say whether words and signs stand in a text one after the other; the last word may go on unless `closed`.
+    """Say whether words and signs follow each other in a text; the last word may go on unless `closed`.
 
     Between words alone there may be anything but words; JSON's quotes never count.
     """

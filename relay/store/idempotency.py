@@ -65,7 +65,7 @@ class SqliteKeyStore:
             make_private_folder(path.parent)
         except OSError as error:
             raise StoreError(
-                f"cannot make {path.parent}: {error.strerror}", hint="mend its permissions, or name another"
+                f"cannot make {path.parent}: {error.strerror}", hint="change its permissions, or name another"
             ) from error
         with self._opened():
             pass
@@ -106,7 +106,7 @@ class SqliteKeyStore:
     def _opened(self) -> Iterator[sqlite3.Connection]:
         if self._pid != os.getpid():
             # A fork has its parent's connection, which it must neither use nor close, and perhaps a lock
-            # that nobody will open.
+            # that is never opened.
             self._lock, self._pid = threading.Lock(), os.getpid()
             self._inherited, self._connection = self._connection, None
         with self._lock:

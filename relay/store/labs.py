@@ -108,7 +108,7 @@ class Labs:
         return await self._writer.write(step)
 
     async def record(self, id_: int, send: LabSend) -> None:
-        """Write down what came of a send."""
+        """Record the outcome of a send."""
         await self._writer.write_together(_update_sends, (id_, send))
 
     async def end(self, id_: int, state: LabState, now: datetime, detail: str = "") -> None:

@@ -1,4 +1,4 @@
-"""New messages: registered once for each id, and given what was told of them before anybody knew them."""
+"""New messages: registered once for each id, and given the statuses that arrived before they were."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def register_message(connection: sqlite3.Connection, new: NewMessage, created_at
     message = _insert_message(connection, new, created_at)
     if id_:
         remember_ids(connection, message, new.provider, (id_,), MatchWay.EXTERNAL_ID)
-    # Whoever was taken for this message may now be found to be another.
+    # What was taken for this message may now be found to be another.
     touched = [message] if mistaken is None else [message, mistaken]
     return MessageRegistration(
         id=message, created=True, moved=tuple(_apply_waiting(connection, one) for one in touched)
@@ -174,7 +174,7 @@ def _find_waiting(connection: sqlite3.Connection, known: _Known, way: MatchWay) 
 
 
 def _find_waiting_by_time(connection: sqlite3.Connection, known: _Known) -> list[tuple[int, str, str]]:
-    """Return the nearest waiting status to a message's recipient; what else was told of its id comes along."""
+    """Return the nearest waiting status to a message's recipient; other statuses of its id come along."""
     marks = ",".join("?" * len(known.recipients))
     rows = connection.execute(
         "SELECT h.id, h.provider, h.external_id FROM waiting_keys k JOIN history h ON h.id = k.history_id "

@@ -1,4 +1,4 @@
-"""What providers tell of messages: each status finds its message, or waits until somebody registers it."""
+"""Statuses of messages: each finds its message, or waits until that is registered."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from relay.model.signals import MessageChanged
 from relay.store.row_mappers import to_micros
 
 _COLUMNS = "event_id, status, at, received_at, code, detail, provider, external_id, ways, window"
-# Mails that relay sends itself: whoever carries them on tells what became of them.
+# Mails that relay sends itself: their carrier reports their statuses.
 OWN_PROVIDERS = ("smtp", "outbox")
 
 
@@ -80,7 +80,7 @@ def apply_statuses(
 
 
 def is_message_known(connection: sqlite3.Connection, received_at: int, tracked: MessageTracking) -> bool:
-    """Say whether any of the messages that an event tells of is there; changes nothing."""
+    """Say whether any of the messages that an event reports about is there; changes nothing."""
     arrivals = (
         _Arrival(report=report, event_id=0, received_at=received_at, tracked=tracked) for report in tracked.reports
     )
@@ -124,13 +124,13 @@ def attach_waiting(connection: sqlite3.Connection, message: int, waiting: Iterab
         sql = "UPDATE OR IGNORE history SET message_id = ?, way = ? WHERE id = ? AND message_id IS NULL"
         taken += connection.execute(sql, (message, way.value, id_)).rowcount
         connection.execute("DELETE FROM waiting_keys WHERE history_id = ?", (id_,))
-        # What is left was told of this message before.
+        # What is left was reported for this message before.
         connection.execute("DELETE FROM history WHERE id = ? AND message_id IS NULL", (id_,))
     return taken
 
 
 def find_waiting_under(connection: sqlite3.Connection, provider: str, ids: Iterable[str]) -> list[int]:
-    """Return the waiting statuses that a provider told of a message by one of these ids, the oldest first."""
+    """Return the waiting statuses that a provider reported for a message by one of these ids, the oldest first."""
     sql = "SELECT id FROM history WHERE external_id = ? AND provider = ? AND message_id IS NULL ORDER BY id"
     return [row[0] for id_ in ids for row in connection.execute(sql, (id_, provider))]
 
@@ -203,7 +203,7 @@ def _find_by_id(connection: sqlite3.Connection, arrival: _Arrival, id_: str) -> 
 
 
 def _find_by_time(connection: sqlite3.Connection, arrival: _Arrival) -> int | None:
-    """Return the message to the same recipient that was sent nearest in time, and is nobody else by its id."""
+    """Return the message to the same recipient that was sent nearest in time, and has no other id."""
     people = arrival.report.recipients
     if not people:
         return None
@@ -243,7 +243,7 @@ def _insert_status(connection: sqlite3.Connection, arrival: _Arrival, message: i
 
 
 def _insert_waiting(connection: sqlite3.Connection, arrival: _Arrival) -> None:
-    """Keep a status whose message nobody has registered, with what it may be found by."""
+    """Keep a status whose message is not registered, with what it may be found by."""
     report = arrival.report
     cursor = connection.execute(
         f"INSERT OR IGNORE INTO history ({_COLUMNS}) VALUES ({','.join('?' * 10)})", _status_values(arrival)

@@ -157,7 +157,7 @@ def _read_counts(numbers: list[int]) -> MessageCounts:
 
 _HOUR = timedelta(hours=1)
 _MAIL_COLUMNS = "delivery_id, event_id, template, recipients, kept, state, at"
-# A mail of this very delivery counts too: it was handed over, and what came of that was not written
+# A mail of this very delivery counts too: it was handed over, and the outcome was not written
 # down. Only a file of the outbox can be written again without anybody getting it twice.
 _FIND_SAME = (
     f"SELECT {_MAIL_COLUMNS} FROM sent_mails WHERE event_id = ?1 AND template = ?2 AND kept <= ?3 "

@@ -1,4 +1,4 @@
-"""New events on their way in: a whole batch, with what each owes, in a handful of statements."""
+"""New events on their way in: a whole batch with its deliveries, in a handful of statements."""
 
 import hashlib
 import json
@@ -25,13 +25,13 @@ _EVENT_COLUMNS = (
 )
 _BYTES_COLUMNS = "event_id, url, headers, body, checks, problems, batch"
 # Sizes a batch is cut into. Few, so that every statement stays prepared: one for each size of batch
-# would be parsed anew each time, which costs more than running it.
+# would be parsed again each time, which costs more than running it.
 _PORTIONS = (64, 16, 4, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
-    """What became of a new event, the deliveries it owes, and the messages it moved.
+    """The outcome of a new event, its deliveries, and the messages it moved.
 
     `id` is the older one's where it was not kept. `unknown` is the status to answer with where it told
     of no message that is known, 0 for anything else. `awaited` is the delivery whose answer the
@@ -64,7 +64,7 @@ class EventInsert:
     reason: str
     columns: tuple[Any, ...]
     stored: tuple[Any, ...]
-    owed: tuple[NewDelivery, ...]
+    planned: tuple[NewDelivery, ...]
     outcome: EventOutcome
     answerer: str = ""
     awaited: AwaitedDelivery | None = None
@@ -75,7 +75,7 @@ class EventInsert:
     id: int = 0
 
 
-def prepare_insert(event: NewEvent, owed: tuple[NewDelivery, ...], answerer: str = "") -> EventInsert:
+def prepare_insert(event: NewEvent, planned: tuple[NewDelivery, ...], answerer: str = "") -> EventInsert:
     """Return an event as the columns of its tables."""
     capture = event.capture
     received_at = to_micros(capture.received_at)
@@ -120,7 +120,7 @@ def prepare_insert(event: NewEvent, owed: tuple[NewDelivery, ...], answerer: str
             row_mappers.dump_problems(event.problems),
             row_mappers.dump_batch(batch),
         ),
-        owed=owed,
+        planned=planned,
         outcome=event.outcome,
         answerer=answerer,
         tracked=event.tracked,
@@ -140,7 +140,7 @@ def insert_events(connection: sqlite3.Connection, batch: list[EventInsert]) -> l
         if item.claim is not None:
             holder = taken.get(item.claim)
             if holder is not None and item.unless_known:
-                item.id, item.duplicate_of, item.owed = holder.id, holder.id, ()
+                item.id, item.duplicate_of, item.planned = holder.id, holder.id, ()
                 item.outcome = EventOutcome.DUPLICATE
                 continue
             if _take_key(connection, item, holder, stored_below=first_id):
@@ -162,7 +162,7 @@ def insert_events(connection: sqlite3.Connection, batch: list[EventInsert]) -> l
             id=item.id,
             outcome=item.outcome,
             duplicate_of=item.duplicate_of,
-            deliveries=made.get(item.id, ()) if item.owed else (),
+            deliveries=made.get(item.id, ()) if item.planned else (),
             moved=item.moved,
             unknown=item.unknown,
             awaited=item.awaited,
@@ -190,21 +190,21 @@ def _take_key(connection: sqlite3.Connection, item: EventInsert, holder: _Holder
     if not wanted:
         return False
     if item.answerer and holder.id < stored_below:
-        found = resolve_earlier_tries(connection, holder.id, item.owed, item.answerer, item.received_at)
-        item.awaited, item.owed = found.awaited, found.owed
-        if item.owed:
+        found = resolve_earlier_tries(connection, holder.id, item.planned, item.answerer, item.received_at)
+        item.awaited, item.planned = found.awaited, found.planned
+        if item.planned:
             return True
-    item.outcome, item.owed = EventOutcome.DUPLICATE, ()
+    item.outcome, item.planned = EventOutcome.DUPLICATE, ()
     return False
 
 
 def _find_awaited(kept: list[EventInsert], made: dict[int, tuple[int, ...]]) -> None:
     """Say whose answer a sender waits for: its own delivery's, or that of another try in the same batch."""
-    owed = {item.id: item.owed for item in kept if item.id in made}
+    planned = {item.id: item.planned for item in kept if item.id in made}
     for item in kept:
         event = item.duplicate_of if item.outcome is EventOutcome.DUPLICATE else item.id
         if item.answerer and event in made:
-            pairs = zip(owed[event], made[event], strict=True)
+            pairs = zip(planned[event], made[event], strict=True)
             found = (id_ for new, id_ in pairs if new.target == item.answerer)
             item.awaited = next((AwaitedDelivery(id_, 0) for id_ in found), None)
 
@@ -225,7 +225,7 @@ def _update_counters(connection: sqlite3.Connection, batch: list[EventInsert]) -
 
 
 def _apply_statuses(connection: sqlite3.Connection, kept: list[EventInsert]) -> None:
-    """Move the messages that events tell of, with the events themselves: a retry would be a duplicate."""
+    """Move the messages that events report about, with the events themselves: a retry would be a duplicate."""
     for item in kept:
         if item.tracked is None:
             continue
@@ -256,16 +256,18 @@ def _find_key_holders(connection: sqlite3.Connection, claims: list[tuple[str, st
 
 
 def _insert_deliveries(connection: sqlite3.Connection, batch: list[EventInsert]) -> dict[int, tuple[int, ...]]:
-    owed = [
-        (item.id, delivery_values(item.id, item.source, new, item.received_at)) for item in batch for new in item.owed
+    planned = [
+        (item.id, delivery_values(item.id, item.source, new, item.received_at))
+        for item in batch
+        for new in item.planned
     ]
-    if not owed:
+    if not planned:
         return {}
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'deliveries'").fetchone()
     first = (row[0] if row else 0) + 1
-    _insert_rows(connection, f"deliveries ({DELIVERY_COLUMNS})", [values for _, values in owed])
+    _insert_rows(connection, f"deliveries ({DELIVERY_COLUMNS})", [values for _, values in planned])
     made: dict[int, tuple[int, ...]] = {}
-    for delivery, (event, _) in enumerate(owed, start=first):
+    for delivery, (event, _) in enumerate(planned, start=first):
         made[event] = (*made.get(event, ()), delivery)
     return made
 

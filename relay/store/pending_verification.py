@@ -37,12 +37,12 @@ class CheckedEvent:
     deliver_duplicates: bool
     url: bytes
     checks: str
-    owed: tuple[NewDelivery, ...]
+    planned: tuple[NewDelivery, ...]
     received_at: int
     tracked: MessageTracking | None
 
 
-def build_checked_event(id_: int, event: NewEvent, owed: tuple[NewDelivery, ...]) -> CheckedEvent:
+def build_checked_event(id_: int, event: NewEvent, planned: tuple[NewDelivery, ...]) -> CheckedEvent:
     """Return what is written down of an event that was checked now."""
     return CheckedEvent(
         id=id_,
@@ -54,7 +54,7 @@ def build_checked_event(id_: int, event: NewEvent, owed: tuple[NewDelivery, ...]
         deliver_duplicates=event.deliver_duplicates,
         url=event.capture.url.encode("latin-1", "replace"),
         checks=row_mappers.dump_checks(event.verification),
-        owed=owed,
+        planned=planned,
         received_at=to_micros(event.capture.received_at),
         tracked=event.tracked,
     )
@@ -83,7 +83,7 @@ class PendingVerification:
         return int(row[0]) if row else 0
 
     async def settle(self, batch: list[CheckedEvent], now: datetime) -> tuple[StoredEvent, ...]:
-        """Write verdicts down, with the keys they claim and what they owe, in one transaction.
+        """Write verdicts down, with the keys they claim and their deliveries, in one transaction.
 
         A key that another event has makes the event its duplicate. An event that is gone, or does not
         wait any more, is passed over; the others come back as they stand now, in order.
@@ -98,10 +98,10 @@ def _record_verdict(connection: sqlite3.Connection, one: CheckedEvent, now: int)
     waits = connection.execute(f"SELECT 1 FROM events WHERE id = ? AND {_PENDING}", (one.id,)).fetchone()
     if waits is None:
         return None
-    outcome, owed = one.outcome, one.owed
+    outcome, planned = one.outcome, one.planned
     duplicate_of = _claim_key(connection, one)
     if duplicate_of is not None and not one.deliver_duplicates and outcome is EventOutcome.ACCEPTED:
-        outcome, owed = EventOutcome.DUPLICATE, ()
+        outcome, planned = EventOutcome.DUPLICATE, ()
     connection.execute(
         "UPDATE events SET verdict = ?, reason = ?, outcome = ?, duplicate_of = ? WHERE id = ?",
         (one.verdict.value, one.reason, outcome.value, duplicate_of, one.id),
@@ -110,7 +110,7 @@ def _record_verdict(connection: sqlite3.Connection, one: CheckedEvent, now: int)
     if outcome is EventOutcome.REJECTED:
         connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'rejected'")
     sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
-    made = [connection.execute(sql, delivery_values(one.id, one.source, new, now)).lastrowid or 0 for new in owed]
+    made = [connection.execute(sql, delivery_values(one.id, one.source, new, now)).lastrowid or 0 for new in planned]
     moved: tuple[MessageChanged, ...] = ()
     if one.tracked is not None and outcome is EventOutcome.ACCEPTED:
         moved = apply_statuses(connection, one.id, one.received_at, one.tracked).moved

@@ -12,7 +12,7 @@ from relay.store.readers import Readers
 from relay.store.writer import Writer
 
 RETENTION_RULES = ("age", "events", "size")
-# Neither what a person pinned nor what is still owed to a target.
+# Neither what a person pinned nor what is still waiting for a target.
 _PRUNABLE = (
     "pinned = 0 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event_id = events.id "
     "AND deliveries.state IN ('pending', 'running'))"

@@ -58,7 +58,7 @@ def text_matches(wanted: str, *columns: Any) -> bool:
 
 
 def phrase_matches(wanted: str, closed: int, *columns: Any) -> bool:
-    """Say whether words stand in an event one after the other; the last may go on unless `closed`."""
+    """Say whether words follow each other in an event; the last may go on unless `closed`."""
     return contains_phrase(build_searchable_text(*columns), wanted, closed=bool(closed))
 
 

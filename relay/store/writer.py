@@ -231,7 +231,7 @@ class Writer:
         except OSError:
             inode = 0
         if inode != self._inode:
-            # Never acknowledge into a file that nobody can find again.
+            # Never acknowledge into a file that cannot be found again.
             why = "was deleted or moved away" if inode == 0 else "was replaced"
             raise StoreMovedError(f"{self.path} {why} while relay runs", hint="put it back, or restart relay")
         return self._connection

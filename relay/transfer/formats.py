@@ -120,7 +120,7 @@ def _curl_header(name: str, value: str) -> str:
 
 
 def _quote_for_shell(text: str) -> str:
-    """Return latin-1 text, a character a byte, as a word of the shell that stands for those bytes."""
+    """Return latin-1 text, a character a byte, as a word of the shell that yields those bytes."""
     data = text.encode("latin-1")
     try:
         return shlex.quote(data.decode())
@@ -163,7 +163,7 @@ _HAR_HEAD = '{"log":{"version":"1.2","creator":{"name":"relay","version":' + jso
 def _curl_head(context: ExportContext) -> str:
     return dedent(f"""\
         #!/bin/sh
-        # Captured webhooks, sent again. Signatures are as they were received; relay replay signs anew.
+        # Captured webhooks, sent again. Signatures are as they were received; relay replay signs again.
         TARGET="${{TARGET:-{context.ingress_url}}}"
         """)
 

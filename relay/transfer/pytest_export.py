@@ -17,7 +17,7 @@ _HEAD = dedent('''\
         pip install webhook-relay pytest
         TARGET_URL=http://localhost:3000 pytest THIS_FILE
 
-    Each request is sent as it was captured. The last value of each row says what signs it anew first, as its
+    Each request is sent as it was captured. The last value of each row says what signs it again first, as its
     provider would, and which variable holds the secret: the one that the app verifies with. None: sent with
     the signature that it came with. A TARGET_URL with a path gets every request at that path.
     """
@@ -85,7 +85,7 @@ TAIL = dedent('''\
 
 
 def write_head(context: ExportContext) -> str:
-    """Return what stands before the requests: the target's own address is the default of TARGET_URL."""
+    """Return what precedes the requests: the target's own address is the default of TARGET_URL."""
     forwards = [target for target in context.targets.values() if target.action == "forward"]
     url = str(getattr(forwards[0].options, "url", "")) if forwards else "http://localhost:3000"
     scheme, _, rest = url.partition("://")

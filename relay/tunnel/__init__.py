@@ -1,4 +1,4 @@
-"""The room tunnel/: how the public side is reached from outside."""
+"""Tunnels: how the public port is reached from outside."""
 
 from relay.tunnel.base import Tunnel, TunnelOptions, TunnelState
 from relay.tunnel.supervisor import Supervisor, open_tunnel

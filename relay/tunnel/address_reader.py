@@ -129,7 +129,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;:]*m|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()
 # Further escapes move the cursor: what follows stands somewhere else on the screen.
 _MOVE = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]")
 _LINK = re.compile(r"""https://[^\s"'<>|()\[\]{},;`\\│┃║]+""", re.IGNORECASE)
-# Dates, times, levels and the borders of boxes, which stand before or around what a program says.
+# Dates, times, levels and the borders of boxes, which surround what a program prints.
 _FRAME = re.compile(
     r"\d{4}[-/]\d\d[-/]\d\d(?:T[\d:.,]+(?:Z|[+-]\d\d:?\d\d)?)?|\b(?:INF|INFO|info|DBG|WRN|LOG)\b|[^A-Za-z/\"'=?&]"
 )

@@ -84,7 +84,7 @@ class Tunnel(Protocol):
 
 
 class RefusedError(TunnelError):
-    """Something only a person can mend: worth trying again after `again` seconds, never if None."""
+    """Something only a person can fix: worth trying again after `again` seconds, never if None."""
 
     def __init__(self, sentence: str, *, hint: str = "", again: float | None = 60.0) -> None:
         super().__init__(sentence, hint=hint)

@@ -59,7 +59,7 @@ SCRIPT_COMMAND = (
 
 
 class NotInstalledError(RefusedError):
-    """There is no ngrok agent on this machine, and nobody said where one is."""
+    """There is no ngrok agent on this machine, and none is configured."""
 
     def __init__(self, script: Path | None = None) -> None:
         aside = f" ({escape_unprintable(str(script))} is pyngrok's script, not the agent)" if script else ""

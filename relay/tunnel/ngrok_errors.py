@@ -33,7 +33,7 @@ class NgrokFailure:
     """A failure of the agent: sentence and hint, and when to try again.
 
     `again` is in seconds; None means never, because nothing changes while relay runs. A `passing`
-    fault follows the usual backoff. `{domain}`, `{token}` and `{others}` stand for what the
+    fault follows the usual backoff. `{domain}`, `{token}` and `{others}` are replaced by what the
     configuration says.
     """
 

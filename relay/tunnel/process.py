@@ -72,7 +72,7 @@ class PidFile:
                 os.killpg(pid, number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
-                    while _command_digest(pid) == digest:  # noqa: ASYNC110 - not our child: nothing tells of its end
+                    while _command_digest(pid) == digest:  # noqa: ASYNC110 - not our child: nothing signals its end
                         await asyncio.sleep(0.02)
                 break
         self.remove()
@@ -146,7 +146,7 @@ class ChildProcess(asyncio.SubprocessProtocol):
         """End the whole group: TERM, and KILL for whatever is there after `grace` seconds."""
         self._signal(signal.SIGTERM)
         try:
-            # The silence tells of grandchildren: they share the pipe and may outlive the first process.
+            # A closed pipe counts grandchildren too: they share the pipe and may outlive the first process.
             await asyncio.wait({self.exited, self._silent}, timeout=grace)
         finally:
             self._signal(signal.SIGKILL)
@@ -187,7 +187,7 @@ class ChildProcess(asyncio.SubprocessProtocol):
             self._on_line(text)
 
     def _signal(self, number: signal.Signals) -> None:
-        # Nobody left in the group, or (macOS) nobody but zombies.
+        # No process left in the group, or (macOS) only zombies.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 

@@ -64,8 +64,8 @@ class Supervisor:
 
         First of all it ends what a killed relay left behind, also when there is no tunnel now.
         No failure of the tunnel is raised. What may pass is tried again after 1 s, doubling to
-        60 s; what a person must mend first (no agent, session limit, domain not reserved) once a
-        minute; what waiting cannot mend (a bad token) only after `reconnect()`.
+        60 s; what a person must fix first (no agent, session limit, domain not reserved) once a
+        minute; what waiting cannot fix (a bad token) only after `reconnect()`.
         """
         self._report = report
         left = await self._pid_file.end_leftover(LEFTOVER_SECONDS)

@@ -28,12 +28,12 @@ _KEYS = {"format", "version", "kdf", "salt", "cipher", "nonce", "names", "data"}
 
 
 class DamagedError(Exception):
-    """The bytes are no vault; its words say why, and never leave this room bare."""
+    """The bytes are no vault; its words say why, and are not shown as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedVault:
-    """A vault as it lies in its file: `names` can be read by anybody, `data` by whoever has the password."""
+    """A vault as it lies in its file: `names` can be read by anybody, `data` with the password."""
 
     kdf: Kdf
     nonce: bytes

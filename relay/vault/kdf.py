@@ -15,7 +15,7 @@ _MIB = 1024  # Argon2 counts memory in KiB
 
 
 class UnsafeKdfError(Exception):
-    """Parameters that nobody should use: too weak to protect, or made to exhaust this computer."""
+    """Parameters that are refused: too weak to protect, or made to exhaust this computer."""
 
 
 class Kdf(Protocol):
@@ -27,7 +27,7 @@ class Kdf(Protocol):
         ...
 
     def plain(self) -> dict[str, object]:
-        """Return name and numbers as the vault's file holds them; the salt stands beside them."""
+        """Return name and numbers as the vault's file holds them; the salt is beside them."""
         ...
 
     def salted(self) -> "Kdf":
@@ -98,7 +98,7 @@ def read_kdf(plain: Mapping[str, object], salt: bytes) -> Kdf:
     """Return what a file asks for.
 
     Raises UnsafeError for numbers out of range, before anything is computed with them: lowered, they
-    would be a gift to whoever guesses, and raised they would take all the memory there is.
+    would be a gift to an attacker, and raised they would take all the memory there is.
     """
     numbers = {name: value for name, value in plain.items() if name != "name"}
     kinds: dict[str, tuple[type[Argon2 | ScryptKdf], dict[str, tuple[int, int]]]] = {

@@ -27,7 +27,7 @@ class SecretNeed:
 
 
 def describe_missing_secrets(needs: Iterable[SecretNeed], names: Iterable[str]) -> tuple[str, ...]:
-    """Return a sentence for each need whose secret the vault does not hold, with the command that mends it."""
+    """Return a sentence for each need whose secret the vault does not hold, with the command that adds it."""
     held = frozenset(names)
     return tuple(
         f"{need.who} needs vault secret '{need.name}'; relay vault set {need.name}"

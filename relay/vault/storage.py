@@ -48,7 +48,7 @@ class Vault:
     """Secrets under a password: names can be read at any time, values only while it is unlocked.
 
     Unlocking and writing derive a key, which takes half a second and 256 MiB: call them beside the
-    event loop. While it is open the password stays in memory, for every write seals anew.
+    event loop. While it is open the password stays in memory, for every write encrypts all of it.
     """
 
     def __init__(self, path: Path, kdf: Kdf | None = None) -> None:
@@ -75,7 +75,7 @@ class Vault:
 
     @property
     def problem(self) -> str:
-        """Return why the file cannot be used, with what mends it; "" when nothing speaks against it."""
+        """Return why the file cannot be used, with what to do; "" when it can."""
         try:
             self._look()
         except VaultError as error:
@@ -84,7 +84,7 @@ class Vault:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names it holds, in order: nobody needs the password for those."""
+        """Return the names it holds, in order: the password is not needed for those."""
         if self._password is not None:
             return tuple(sorted(self._values))
         try:
@@ -118,7 +118,7 @@ class Vault:
             self._save({}, password, self._kdf or recommended_kdf())
 
     def unlock(self, password: Secret) -> None:
-        """Open it, or read it anew where it is open.
+        """Open it, or read it again where it is open.
 
         Raises NotFoundError where there is none, WrongPasswordError, and VaultError for a file that is
         damaged, asks for unsafe parameters, or is open to others.
@@ -195,7 +195,9 @@ class Vault:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise VaultError(f"cannot read vault {self.path}: {error.strerror}", hint="mend its permissions") from error
+            raise VaultError(
+                f"cannot read vault {self.path}: {error.strerror}", hint="change its permissions"
+            ) from error
         try:
             status = os.fstat(handle)
             stamp = (status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode)
@@ -248,7 +250,7 @@ def check_password(password: Secret) -> None:
     if length < SHORTEST_PASSWORD:
         raise UsageError(
             f"the password has {length} characters; at least {SHORTEST_PASSWORD} are needed",
-            hint="four or five words that nobody would say together do well",
+            hint="four or five words that do not belong together do well",
         )
     if length > _LONGEST_PASSWORD:
         raise UsageError(f"the password is longer than {_LONGEST_PASSWORD} characters")
@@ -279,7 +281,7 @@ def _read_sealed_file(path: Path, status: os.stat_result, handle: int) -> Sealed
     except DamagedError as error:
         return VaultError(f"vault {path} is damaged: {error}; it was left as it is", hint="put a copy of it back")
     except OSError as error:
-        return VaultError(f"cannot read vault {path}: {error.strerror}", hint="mend its permissions")
+        return VaultError(f"cannot read vault {path}: {error.strerror}", hint="change its permissions")
 
 
 def _write_file(path: Path, content: bytes) -> None:

@@ -174,7 +174,7 @@ def test_anybody_may_be_allowed_by_name(loaded):
 def test_a_mail_that_could_go_to_nobody_is_said_at_start(loaded):
     text = '[emails.w]\nto = "{{ payload.email }}"\nsubject = "x"\ntext = "x"\n'
     assert loaded(text + SMTP).notices == (
-        "emails.w.to comes from events, and smtp.allow_recipients allows nobody, so no such mail is sent",
+        "emails.w.to comes from events, and smtp.allow_recipients allows no one, so no such mail is sent",
     )
     assert loaded(text + SMTP + 'allow_recipients = ["*@example.com"]').notices == ()
     assert loaded(text).notices == ()

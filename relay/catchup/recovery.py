@@ -1,7 +1,7 @@
 """One catch-up from its first call to its last event: list, leave out what is here, fetch, judge, store, say so."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -11,17 +11,14 @@ from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest
 from relay.catchup.client import open_client
 from relay.clock import Clock
 from relay.errors import CatchUpError, RelayError
-from relay.model.delivery import DeliveryChanges, NewDelivery, Route, SignMode, Target, matches_type
-from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Verdict, Verification
-from relay.model.signals import DeliveryChanged, EventStored
+from relay.model.delivery import DeliveryChanges, NewDelivery, SignMode, matches_type
+from relay.model.event import Capture, Check, EventOutcome, Source, Verdict, Verification
 from relay.model.text import escape_unprintable
-from relay.pipeline.classify import attach_status_reports, classify_event, verify
-from relay.pipeline.routing import plan_deliveries
-from relay.pipeline.validate import validate_event
+from relay.pipeline.classify import verify
+from relay.pipeline.process import ProcessedRequest, RecoveredFacts, Routing, process_request, publish_stored
 from relay.providers.catalogue import find_provider
 from relay.providers.sender_urls import set_sender_url
 from relay.store import Store
-from relay.store.new_events import StoredEvent
 
 MOST_ITEMS = 1000  # events that a report names one by one
 
@@ -117,8 +114,7 @@ class RecoveryContext:
     store: Store
     bus: Bus
     clock: Clock
-    routes: tuple[Route, ...]
-    targets: Mapping[str, Target]
+    routing: Routing
     urls: Callable[[Source, Capture], tuple[str, ...]]
     most: int = 100_000
     heaviest: int = 256_000_000
@@ -180,25 +176,28 @@ class Recovery:
     async def _unknown(self, page: list[ListedEvent]) -> list[ListedEvent]:
         progress = self._progress
         progress.found += len(page)
-        keys = {found.key: self._key(found) for found in page}
-        asked = {key for key in keys.values() if key is not None}
-        here = await self._means.store.events.claimed(self._source.name, asked)
+        keys = {found.key: await self._key(found) for found in page}
+        known = {key for key in keys.values() if key is not None}
+        here = await self._means.store.events.claimed(self._source.name, known)
         unknown = [found for found in page if keys[found.key] not in here]
         progress.known += len(page) - len(unknown)
-        wanted = [found for found in unknown if not self._is_unlisted(found)]
+        wanted = [found for found in unknown if not await self._is_unlisted(found)]
         progress.unlisted += len(unknown) - len(wanted)
         return wanted
 
-    def _key(self, found: ListedEvent) -> str | None:
+    async def _key(self, found: ListedEvent) -> str | None:
         """Return the key it would be stored with; None where only the whole request says."""
         if self._usual_key:
             return escape_unprintable(found.key, _LONGEST_NAME)
-        return self._judged(found, found.request).idempotency_key if found.request else None
+        return (await self._process(found, found.request)).event.idempotency_key if found.request else None
 
-    def _is_unlisted(self, found: ListedEvent) -> bool:
-        if found.request is not None:
-            return self._judged(found, found.request).outcome is EventOutcome.IGNORED
-        return self._usual_type and bool(found.path) and not matches_type(found.type, self._source.events)
+    async def _is_unlisted(self, found: ListedEvent) -> bool:
+        if found.request is None:
+            return self._usual_type and bool(found.path) and not matches_type(found.type, self._source.events)
+        if self._usual_type and found.type:
+            return not matches_type(found.type, self._source.events)
+        # What was read here is read again when it is recovered: 100 000 parsed bodies would not fit into memory.
+        return (await self._process(found, found.request)).event.outcome is EventOutcome.IGNORED
 
     async def _fetch_request(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
         return await self._listing.fetch(api, found) if found.path else None
@@ -209,34 +208,27 @@ class Recovery:
         if request is None:
             progress.lost += 1
             return
-        event = self._judged(found, request)
+        processed = await self._process(found, request)
+        event = processed.event
         if event.outcome is EventOutcome.IGNORED:
             progress.unlisted += 1
             progress.missed -= 1
             return
-        planned = self._plan_deliveries(event) if progress.wanted.forward else ()
-        stored = await self._means.store.events.add(attach_status_reports(event, self._source), planned)
+        deliveries = map(self._sign, processed.deliveries) if progress.wanted.forward else ()
+        stored = await self._means.store.events.add(event, tuple(deliveries))
         if stored.outcome is EventOutcome.DUPLICATE:
             progress.known += 1
             progress.missed -= 1
             return
-        self._announce(stored)
+        publish_stored(self._means.bus, stored)
         progress.recovered += 1
         progress.note(MissedEvent(key=found.key, type=event.type, sent_at=found.sent_at, id=stored.id))
 
-    def _judged(self, found: ListedEvent, request: RebuiltRequest) -> NewEvent:
-        capture, verification = self._verified(found, self._captures(request))
-        event = validate_event(self._source, classify_event(self._source, capture, verification, sample=False))
-        return replace(
-            event,
-            # The provider's own id is what keeps a second run from storing it twice.
-            idempotency_key=event.idempotency_key or escape_unprintable(found.key, _LONGEST_NAME),
-            claims_key=True,
-            status=0,
-            recovered=True,
-            sent_at=found.sent_at,
-            unless_known=True,
-        )
+    async def _process(self, found: ListedEvent, request: RebuiltRequest) -> ProcessedRequest:
+        capture, verification = self._verify(found, self._captures(request))
+        key = escape_unprintable(found.key, _LONGEST_NAME)
+        facts = RecoveredFacts(key=key, sent_at=found.sent_at, verification=verification)
+        return await process_request(self._source, capture, (), self._means.routing, recovered=facts)
 
     def _captures(self, request: RebuiltRequest) -> list[Capture]:
         source = self._source
@@ -255,7 +247,7 @@ class Recovery:
         )
         return [set_sender_url(capture, self._means.urls(source, capture)) for capture in captures]
 
-    def _verified(self, found: ListedEvent, captures: list[Capture]) -> tuple[Capture, Verification]:
+    def _verify(self, found: ListedEvent, captures: list[Capture]) -> tuple[Capture, Verification]:
         """Return the spelling that the provider's own signature fits; the first, unchecked, where none does."""
         fetched = self._fetch_step(found)
         for capture in captures:
@@ -275,22 +267,12 @@ class Recovery:
             result=escape_unprintable(found.key, 60),
         )
 
-    def _plan_deliveries(self, event: NewEvent) -> tuple[NewDelivery, ...]:
-        return tuple(self._signed(new) for new in plan_deliveries(event, self._means.routes, self._means.targets))
-
-    def _signed(self, new: NewDelivery) -> NewDelivery:
+    def _sign(self, new: NewDelivery) -> NewDelivery:
         # What was not received has no signature of its own that an app would take.
-        options = self._means.targets[new.target].options
+        options = self._means.routing.targets[new.target].options
         if new.action != "forward" or getattr(options, "sign", None) is SignMode.FRESH:
             return new
         return replace(new, changes=DeliveryChanges(sign=SignMode.AUTO))
-
-    def _announce(self, stored: StoredEvent) -> None:
-        self._means.bus.publish(EventStored(stored.id))
-        for delivery in stored.deliveries:
-            self._means.bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
-        for moved in stored.moved:
-            self._means.bus.publish(moved)
 
 
 _SIGNATURE = Check(

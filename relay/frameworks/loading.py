@@ -13,6 +13,7 @@ from relay.handlers.file import Handlers, load_handlers
 from relay.model.admission import Network
 from relay.model.event import Source, VerifyMode
 from relay.model.secret import Secret
+from relay.pipeline.process import Routing
 from relay.pipeline.responses import SenderResponse
 from relay.pipeline.source_table import SourceRegistry
 from relay.receiver import HandlerRunner, KeyStore, Receiver, ReceiverRules
@@ -59,8 +60,7 @@ def receiver(
     return Receiver(
         table=SourceRegistry(read.sources, None),
         rules=ReceiverRules(
-            routes=read.routes,
-            targets=read.targets,
+            routing=Routing(read.routes, read.targets),
             runners=runners,
             max_body=read.server.max_body,
             proxies=networks,

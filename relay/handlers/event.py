@@ -7,6 +7,7 @@ from typing import Any
 
 from relay.model import event as model
 from relay.model.event import Capture, Verdict
+from relay.model.payload import Payload
 from relay.model.request_items import RequestItems
 from relay.model.text import decode_header_text
 
@@ -114,9 +115,9 @@ def event_metadata(event: model.CapturedEvent) -> EventMetadata:
     )
 
 
-def build_event(capture: Capture, judgement: EventMetadata) -> Event:
-    """Return what a handler is given of a request; its payload is read here."""
-    payload = capture.read_payload()
+def build_event(capture: Capture, judgement: EventMetadata, payload: Payload | None = None) -> Event:
+    """Return what a handler is given of a request; its payload is read here, unless it was read for this handler."""
+    payload = payload or capture.read_payload()
     split = judgement.batch.split(payload) if judgement.batch else None
     return Event(
         source=capture.source,

@@ -251,7 +251,7 @@ async def serve_ingress(listening: socket, door: IngressHandler) -> AsyncIterato
 def build_ingress_handler(ground: RelayContext) -> IngressHandler:
     """Return what the ingress hands requests to."""
     replies = SyncResponses(ground.store, ground.bus, ground.awaited)
-    ingest = Pipeline(ground.store, ground.bus, ground.config.routes, ground.config.targets, replies)
+    ingest = Pipeline(ground.store, ground.bus, ground.routing, replies)
     return IngressHandler(
         ingest=ingest,
         gate=RequestLimits(ground.clock),

@@ -66,9 +66,9 @@ class Capture:
         return Payload.of_request(self.headers, self.body, self.query)
 
     def called_at(self, url: str) -> "Capture":
-        """Return the same request as sent to another address."""
+        """Return the same request as sent to another address; both share what was read of the body."""
         made = replace(self, url=url)
-        object.__setattr__(made, "_payload", self._payload)
+        object.__setattr__(made, "_payload", self.payload)
         return made
 
 

@@ -64,6 +64,7 @@ class Payload:
         "_exact",
         "_fields",
         "_query",
+        "_strict",
         "_unpacked",
         "is_form",
         "media_type",
@@ -80,6 +81,7 @@ class Payload:
         self._unpacked: Unpacked | None = None
         self._fields: _Fields | None = None
         self._document: _Document | None = None
+        self._strict: _Document | None = None
         self.media_type = parse_media_type(content_type)
         self.is_form = self.media_type == FORM
 
@@ -115,9 +117,11 @@ class Payload:
         """Say whether reading it takes more than about a millisecond: then `load` it off the event loop."""
         return len(self._body) > LIGHT or bool(self._encoding)
 
-    def load(self) -> None:
-        """Read everything now, so that nothing is left to be read later."""
-        _ = self._read_document()
+    def load(self, *, strict: bool = False) -> None:
+        """Read everything now, so that nothing is left to be read later; `strict` for what a schema is to judge."""
+        if strict:
+            self._read_strictly()
+        self._read_document()
 
     @property
     def unpacked(self) -> Unpacked:
@@ -184,28 +188,15 @@ class Payload:
         """Return why the body has no value; None where it has one."""
         return self._read_document().error
 
-    def document(self, *, strict: bool = False) -> tuple[object, str | None]:
+    def strict_document(self) -> tuple[object, str | None]:
         """Return the value, and the JSON text it was read from; None for the text of fields.
 
-        `strict` as in parse_json. Raises PayloadError for a body that has no value.
+        Raises PayloadError for a body that has no value, or one that two readers would read differently.
         """
-        if not self._body and self._query:
-            return dict(self.fields), None
-        if not self.unpacked.readable:
-            raise PayloadError(self.unpacked.problem)
-        if self.is_form or self.media_type == MULTIPART:
-            return self._form_document(strict)
-        text = self._decoded()
-        if self.media_type in JSON_LINES:
-            return parse_json_lines(text, strict=strict, exact=self._exact)
-        try:
-            return parse_json(text, strict=strict, exact=self._exact), text
-        except PayloadError as error:
-            if strict or error.line < 2 or text[:1] not in "{[" or self.media_type not in _LINES_TOO:
-                raise
-            with suppress(PayloadError):
-                return parse_json_lines(text, exact=self._exact)
-            raise
+        found = self._read_strictly()
+        if found.error is not None:
+            raise found.error
+        return found.value, found.text
 
     def lines(self) -> list[str]:
         """Return the body as lines for a person: JSON indented, fields and files one by one, else as it is."""
@@ -248,12 +239,41 @@ class Payload:
 
     def _read_document(self) -> _Document:
         if self._document is None:
-            try:
-                value, text = self.document()
-                self._document = _Document(value=value, text=text)
-            except PayloadError as error:
-                self._document = _Document(error=error)
+            self._document = self._parse_document(strict=False)
         return self._document
+
+    def _read_strictly(self) -> _Document:
+        if self._strict is None:
+            self._strict = self._parse_document(strict=True)
+            if self._strict.error is None and self._document is None:
+                self._document = self._strict  # read one way alone, so there is no second parse
+        return self._strict
+
+    def _parse_document(self, *, strict: bool) -> _Document:
+        try:
+            value, text = self._parse(strict)
+        except PayloadError as error:
+            return _Document(error=error)
+        return _Document(value=value, text=text)
+
+    def _parse(self, strict: bool) -> tuple[object, str | None]:
+        if not self._body and self._query:
+            return dict(self.fields), None
+        if not self.unpacked.readable:
+            raise PayloadError(self.unpacked.problem)
+        if self.is_form or self.media_type == MULTIPART:
+            return self._form_document(strict)
+        text = self._decoded()
+        if self.media_type in JSON_LINES:
+            return parse_json_lines(text, strict=strict, exact=self._exact)
+        try:
+            return parse_json(text, strict=strict, exact=self._exact), text
+        except PayloadError as error:
+            if strict or error.line < 2 or text[:1] not in "{[" or self.media_type not in _LINES_TOO:
+                raise
+            with suppress(PayloadError):
+                return parse_json_lines(text, exact=self._exact)
+            raise
 
     def _form_document(self, strict: bool) -> tuple[object, str | None]:
         found = self._read_fields()

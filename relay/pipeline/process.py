@@ -1,18 +1,29 @@
-"""Capture -> verify -> shake hands -> identify -> examine -> owe -> store -> say so, then answer."""
+"""The one way from a captured request to an event and its deliveries, and what a live request goes through besides.
+
+Verify, answer a setup challenge, classify, validate, read status reports, plan deliveries: the same for live,
+embedded, recovered and re-verified requests. Nothing is sent from here.
+"""
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from relay.bus import Bus
 from relay.errors import RelayError
 from relay.model.admission import Answer
 from relay.model.delivery import NewDelivery, Route, Target
-from relay.model.event import Capture, EventOutcome, NewEvent, Source, Verdict, Verification
+from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent, Source, Verdict, Verification
 from relay.model.secret import Secret
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
-from relay.pipeline.classify import adopt_recognised_provider, attach_status_reports, classify_event, verify
+from relay.pipeline.classify import (
+    adopt_recognised_provider,
+    attach_status_reports,
+    classify_again,
+    classify_event,
+    verify,
+)
 from relay.pipeline.event_log import log_arrival, steps_are_logged
 from relay.pipeline.responses import (
     SenderResponse,
@@ -39,67 +50,164 @@ from relay.store.new_events import StoredEvent
 
 log = logging.getLogger(__name__)
 
-_INLINE_BODY = 8 * 1024  # bytes of a body that are examined on the loop itself: five milliseconds at the most
+_MAX_INLINE_BODY = 8 * 1024  # bytes of a body that is validated on the event loop: five milliseconds at the most
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Where events go: the routes in order, and the targets by name."""
+
+    routes: tuple[Route, ...]
+    targets: Mapping[str, Target]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveredFacts:
+    """What a provider's API says of an event that it sent before: its key, its time, how far it could be verified."""
+
+    key: str
+    sent_at: datetime
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessedRequest:
+    """What a request came to; `source` has the answer of the provider that was recognised, if any."""
+
+    source: Source
+    event: NewEvent
+    deliveries: tuple[NewDelivery, ...]
+    challenge: ChallengeOutcome | None = None
+
+
+async def process_request(
+    source: Source,
+    capture: Capture,
+    urls: tuple[str, ...],
+    routing: Routing,
+    *,
+    sample: bool = False,
+    stored: CapturedEvent | None = None,
+    recovered: RecoveredFacts | None = None,
+) -> ProcessedRequest:
+    """Return the event that a request is and the deliveries it leads to; nothing is kept or sent.
+
+    `urls` are the addresses that the sender may have signed. `stored` is the event a request became when it could
+    not be verified: its names, its status and what was validated then stay. What takes long runs in a thread, and the
+    body is parsed at most once.
+    """
+    validates = stored is None and has_rules(source)
+    strict = validates and source.admission.schema is not None
+    if capture.payload.is_heavy:
+        await asyncio.to_thread(capture.payload.load, strict=strict)
+    elif strict:
+        capture.payload.load(strict=True)
+    if recovered is None:
+        capture, verification = verify(source, capture, urls, capture.received_at)
+        challenge = answer_challenge(source, capture, verification, capture.received_at)
+        if challenge is not None:
+            event = build_challenge_event(source, capture, challenge)
+            event = event if stored is None else replace(event, status=stored.row.status)
+            planned = _plan(event, routing, source, stored) if source.deliver_handshakes else ()
+            return ProcessedRequest(source=source, event=event, deliveries=planned, challenge=challenge)
+    else:
+        verification = recovered.verification
+    if stored is None:
+        source = adopt_recognised_provider(source, capture)
+        event = classify_event(source, capture, verification, sample=sample)
+    else:
+        event = classify_again(source, replace(stored, capture=capture), verification)
+    if validates and len(capture.body) > _MAX_INLINE_BODY:
+        event = await asyncio.to_thread(validate_event, source, event)
+    elif validates:
+        event = validate_event(source, event)
+    if recovered is not None:
+        event = _mark_recovered(event, recovered)
+    event = attach_status_reports(event, source)
+    return ProcessedRequest(source=source, event=event, deliveries=_plan(event, routing, source, stored))
+
+
+def _mark_recovered(event: NewEvent, facts: RecoveredFacts) -> NewEvent:
+    return replace(
+        event,
+        # The provider's own id is what keeps a second run from storing it twice.
+        idempotency_key=event.idempotency_key or facts.key,
+        claims_key=True,
+        status=0,
+        recovered=True,
+        sent_at=facts.sent_at,
+        unless_known=True,
+    )
+
+
+def _plan(event: NewEvent, routing: Routing, source: Source, stored: CapturedEvent | None) -> tuple[NewDelivery, ...]:
+    if stored is not None:
+        # What was stored before is sent on only once it verifies, or where its source accepts what does not.
+        if event.verification.verdict not in (Verdict.VERIFIED, Verdict.INVALID):
+            return ()
+        if event.type == "handshake" and not source.deliver_handshakes:
+            return ()
+    return plan_deliveries(event, routing.routes, routing.targets)
+
+
+def publish_stored(bus: Bus, stored: StoredEvent) -> None:
+    """Announce a new event, its deliveries, and the messages whose status it changed."""
+    bus.publish(EventStored(stored.id))
+    for delivery in stored.deliveries:
+        bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
+    for moved in stored.moved:
+        bus.publish(moved)
 
 
 class Pipeline:
-    """Takes captures in. Nothing is sent from here: what matches is only owed, and perhaps waited for."""
+    """Takes live requests in: processes, stores and announces them, and says what their senders are answered."""
 
-    def __init__(
-        self, store: Store, bus: Bus, routes: tuple[Route, ...], targets: Mapping[str, Target], replies: SyncResponses
-    ) -> None:
+    def __init__(self, store: Store, bus: Bus, routing: Routing, sync_responses: SyncResponses) -> None:
         self._store = store
         self._bus = bus
-        self._routes = routes
-        self._targets = targets
-        self._replies = replies
+        self._routing = routing
+        self._sync_responses = sync_responses
 
     async def receive(self, capture: Capture, source: Source, urls: tuple[str, ...], *, sample: bool) -> SenderResponse:
-        """Judge, keep and announce one request; on return it is on disk.
+        """Process, store and announce one request; on return it is on disk.
 
-        `urls` are the addresses that the sender may have signed. Raises StoreError when it could not be kept.
+        `urls` are the addresses that the sender may have signed. Raises StoreError when it could not be stored.
         """
-        if capture.payload.is_heavy:
-            await asyncio.to_thread(capture.payload.load)
-        capture, verification = verify(source, capture, urls, capture.received_at)
-        handshake = answer_challenge(source, capture, verification, capture.received_at)
-        if handshake is not None:
-            return await self._shake(source, capture, handshake)
-        source = adopt_recognised_provider(source, capture)
-        event = classify_event(source, capture, verification, sample=sample)
-        if has_rules(source):
-            event = await _validate_if_needed(source, event)
-        event = attach_status_reports(event, source)
-        owed = plan_deliveries(event, self._routes, self._targets)
-        answerer = _find_response_target(owed) if source.answer.mode == "wait" else ""
-        stored = await self._keep(event, owed, answerer)
+        processed = await process_request(source, capture, urls, self._routing, sample=sample)
+        source, event = processed.source, processed.event
+        awaited = _find_response_target(processed) if source.answer.mode == "wait" else ""
+        stored = await self._store_event(event, processed.deliveries, awaited)
         if steps_are_logged():
-            log_arrival(stored.id, event, stored.outcome, self._routes, stored.duplicate_of)
+            log_arrival(stored.id, event, stored.outcome, self._routing.routes, stored.duplicate_of)
+        response = build_response(
+            source.answer.to_request(capture.content_type), event.status, stored.id, stored.outcome
+        )
+        if processed.challenge is not None:
+            return _answer_challenge(processed, processed.challenge, stored.id, response)
         if event.problems:
             return build_validation_response(event, stored.id)
         if stored.unknown:
             return build_unknown_message_response(stored.unknown, stored.id)
-        given = build_response(source.answer.to_request(capture.content_type), event.status, stored.id, stored.outcome)
         if stored.awaited is not None:
-            return await self._wait(source.answer, given, stored.awaited, stored.id)
-        return given
+            return await self._wait(source.answer, response, stored.awaited, stored.id)
+        return response
 
-    async def _keep(self, event: NewEvent, owed: tuple[NewDelivery, ...] = (), answerer: str = "") -> StoredEvent:
-        stored = await self._store.events.add(event, owed, answerer=answerer)
-        self._bus.publish(EventStored(stored.id))
-        for delivery in stored.deliveries:
-            self._bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
-        for moved in stored.moved:
-            self._bus.publish(moved)
+    async def _store_event(
+        self, event: NewEvent, deliveries: tuple[NewDelivery, ...] = (), answerer: str = ""
+    ) -> StoredEvent:
+        stored = await self._store.events.add(event, deliveries, answerer=answerer)
+        publish_stored(self._bus, stored)
         return stored
 
-    async def _wait(self, wanted: Answer, given: SenderResponse, awaited: AwaitedDelivery, id_: int) -> SenderResponse:
+    async def _wait(
+        self, answer: Answer, default: SenderResponse, awaited: AwaitedDelivery, id_: int
+    ) -> SenderResponse:
         """Return the answer of the target; 202 when it gives none in time, 502 when it will never give one.
 
         A handler that returned nothing has done its work: the source's own answer stands.
         """
         try:
-            response = await self._replies.answer(awaited, wanted.timeout)
+            response = await self._sync_responses.answer(awaited, answer.timeout)
         except NoResponseError:
             answered = replace(
                 build_error_response(502, "not_delivered", "the target gave no answer", "send it again"), event_id=id_
@@ -111,13 +219,13 @@ class Pipeline:
             )
         else:
             if response is None:
-                answered = replace(given, status=202)
+                answered = replace(default, status=202)
             elif response is NO_RESPONSE:
-                return given
+                return default
             else:
                 type_, headers = select_response_headers(response.headers)
                 answered = replace(
-                    given, status=response.status, body=response.body, content_type=type_, headers=headers
+                    default, status=response.status, body=response.body, content_type=type_, headers=headers
                 )
         await self._note_status(id_, answered.status)
         return answered
@@ -129,27 +237,8 @@ class Pipeline:
             log.warning("event %d was answered with %d, which could not be written down", id_, status)
         self._bus.publish(EventChanged(id_))
 
-    async def _shake(self, source: Source, capture: Capture, handshake: ChallengeOutcome) -> SenderResponse:
-        event = build_challenge_event(source, capture, handshake)
-        owed = plan_deliveries(event, self._routes, self._targets) if source.deliver_handshakes else ()
-        stored = await self._keep(event, owed)
-        if steps_are_logged():
-            log_arrival(stored.id, event, stored.outcome, self._routes)
-        reply = handshake.reply
-        if reply is None:
-            return build_rejection(handshake.status, stored.id)
-        if reply.todo:
-            log.warning("event %d for %s is a handshake: %s", stored.id, source.name, event.summary)
-        offered = Secret(f"handshake {stored.id}", reply.offered) if reply.offered else None
-        if reply.body is None:
-            given = build_response(
-                source.answer.to_request(capture.content_type), event.status, stored.id, stored.outcome
-            )
-            return replace(given, offered=offered)
-        return replace(build_challenge_response(reply, reply.body), event_id=stored.id, offered=offered)
-
     async def refuse_loop(self, capture: Capture, source: Source) -> SenderResponse:
-        """Keep a forward that came back, so that it can be seen, and tell its sender so."""
+        """Store a forward that came back, so that it can be seen, and answer its sender 508."""
         verification = Verification(verdict=Verdict.UNCHECKED, reason="loop")
         event = replace(
             classify_event(source, capture, verification, sample=False),
@@ -158,17 +247,27 @@ class Pipeline:
             reason="loop",
             claims_key=False,
         )
-        await self._keep(event)
+        await self._store_event(event)
         return build_error_response(508, "loop", "this request was forwarded by relay and came back")
 
 
-def _find_response_target(owed: tuple[NewDelivery, ...]) -> str:
+def _find_response_target(processed: ProcessedRequest) -> str:
     """Return the target whose answer goes to the sender: the first forwarded to, else the first handler."""
-    targets = (new.target for action in ("forward", "handler") for new in owed if new.action == action)
+    if processed.challenge is not None:
+        return ""
+    targets = (new.target for action in ("forward", "handler") for new in processed.deliveries if new.action == action)
     return next(targets, "")
 
 
-async def _validate_if_needed(source: Source, event: NewEvent) -> NewEvent:
-    if len(event.capture.body) <= _INLINE_BODY:
-        return validate_event(source, event)
-    return await asyncio.to_thread(validate_event, source, event)
+def _answer_challenge(
+    processed: ProcessedRequest, challenge: ChallengeOutcome, id_: int, default: SenderResponse
+) -> SenderResponse:
+    reply = challenge.reply
+    if reply is None:
+        return build_rejection(challenge.status, id_)
+    if reply.todo:
+        log.warning("event %d for %s is a handshake: %s", id_, processed.source.name, processed.event.summary)
+    offered = Secret(f"handshake {id_}", reply.offered) if reply.offered else None
+    if reply.body is None:
+        return replace(default, offered=offered)
+    return replace(build_challenge_response(reply, reply.body), event_id=id_, offered=offered)

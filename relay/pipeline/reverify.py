@@ -1,18 +1,16 @@
 """What came while the vault was locked: checked in order once it is open, and sent on if it verifies."""
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import NotFoundError
-from relay.model.delivery import NewDelivery, Route, Target
-from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent, Source, Verdict, Verification
+from relay.model.event import Capture, EventOutcome, Source, Verdict, Verification
 from relay.model.signals import DeliveryChanged, EventChanged
-from relay.pipeline.classify import attach_status_reports, classify_again, verify
-from relay.pipeline.routing import plan_deliveries
-from relay.providers.challenge_answers import answer_challenge, build_challenge_event
+from relay.pipeline.classify import classify_again
+from relay.pipeline.process import Routing, process_request
 from relay.store import Store
 from relay.store.pending_verification import CheckedEvent, build_checked_event
 
@@ -73,8 +71,7 @@ class Reverifier:
     store: Store
     bus: Bus
     clock: Clock
-    routes: tuple[Route, ...]
-    targets: Mapping[str, Target]
+    routing: Routing
     urls: Callable[[Source, Capture], tuple[str, ...]]
     in_order: Callable[[str, int], None]
 
@@ -84,39 +81,29 @@ class Reverifier:
         What belongs to a source that is still locked waits on. Every BATCH is one transaction, so a relay
         that is killed meanwhile goes on with the next. Raises StoreError, TimeoutError.
         """
-        found, after, last = ReverifyResult(), 0, await self.store.unchecked.last()
+        total, after, last = ReverifyResult(), 0, await self.store.unchecked.last()
         while waiting := await self.store.unchecked.page(after, last, BATCH):
             after = waiting[-1][0]
-            batch = [one for id_, name in waiting if (one := await self._judged(id_, named(name))) is not None]
-            found += await self._settled(batch)
-        return found
+            batch = [one for id_, name in waiting if (one := await self._process(id_, named(name))) is not None]
+            total += await self._store(batch)
+        return total
 
-    async def _judged(self, id_: int, source: Source | None) -> CheckedEvent | None:
+    async def _process(self, id_: int, source: Source | None) -> CheckedEvent | None:
         if source is not None and source.locked_secrets:
             return None
         try:
             event = await self.store.events.get(id_)
         except NotFoundError:
             return None  # deleted meanwhile
-        new, owed = self._again(source, event)
-        return build_checked_event(id_, new, owed)
-
-    def _again(self, source: Source | None, event: CapturedEvent) -> tuple[NewEvent, tuple[NewDelivery, ...]]:
         if source is None or not source.configured:
-            gone = Source(name=event.row.source, provider=event.row.provider, path=event.row.path)
+            removed = Source(name=event.row.source, provider=event.row.provider, path=event.row.path)
             unknown = Verification(verdict=Verdict.UNCHECKED, reason="no_source")
-            return classify_again(gone, event, unknown), ()
-        received = event.capture
-        urls = self.urls(source, received)
-        capture, verification = verify(source, received, urls, received.received_at)
-        handshake = answer_challenge(source, capture, verification, received.received_at)
-        if handshake is None:
-            new = attach_status_reports(classify_again(source, replace(event, capture=capture), verification), source)
-        else:
-            new = replace(build_challenge_event(source, capture, handshake), status=event.row.status)
-        return new, plan_deliveries(new, self.routes, self.targets) if _may_be_delivered(source, new) else ()
+            return build_checked_event(id_, classify_again(removed, event, unknown), ())
+        urls = self.urls(source, event.capture)
+        processed = await process_request(source, event.capture, urls, self.routing, stored=event)
+        return build_checked_event(id_, processed.event, processed.deliveries)
 
-    async def _settled(self, batch: list[CheckedEvent]) -> ReverifyResult:
+    async def _store(self, batch: list[CheckedEvent]) -> ReverifyResult:
         if not batch:
             return ReverifyResult()
         stored = await self.store.unchecked.settle(batch, self.clock.now())
@@ -141,10 +128,3 @@ class Reverifier:
             rejected=rejected,
             others=len(outcomes) - verified - duplicates - rejected,
         )
-
-
-def _may_be_delivered(source: Source, event: NewEvent) -> bool:
-    """Say whether an event may be sent on: it verifies, or its source takes in what does not."""
-    if event.type == "handshake" and not source.deliver_handshakes:
-        return False
-    return event.verification.verdict in (Verdict.VERIFIED, Verdict.INVALID)

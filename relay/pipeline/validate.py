@@ -72,7 +72,7 @@ def check_schema(schema: BodySchema, payload: Payload) -> tuple[Problem, ...]:
     if payload.is_empty:
         return (Problem(rule="schema", message="is empty"),)
     try:
-        value, text = payload.document(strict=True)
+        value, text = payload.strict_document()
     except PayloadError as error:
         where = f" (line {error.line}, column {error.column})" if error.line else ""
         said = escape_unprintable(error.message, 160)

@@ -1,4 +1,4 @@
-"""Capture -> verify -> shake hands -> identify -> examine -> claim -> handle -> settle, then answer."""
+"""What answers webhooks inside an app: the pipeline up to the event, then its idempotency key and its handlers."""
 
 import asyncio
 import logging
@@ -12,13 +12,14 @@ from relay.handlers.environment import FindSecret, find_in_environment, using_se
 from relay.handlers.event import EventMetadata, build_event
 from relay.handlers.file import Handlers
 from relay.model.admission import Claim, Network
-from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome, Route, Target
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.event import Capture, EventOutcome, NewEvent, Source
+from relay.model.payload import Payload
 from relay.model.request_items import RequestItems
 from relay.model.text import escape_unprintable
-from relay.pipeline.classify import classify_event, verify
 from relay.pipeline.event_log import log_arrival, log_handled, steps_are_logged
 from relay.pipeline.limits import RequestLimits
+from relay.pipeline.process import ProcessedRequest, Routing, process_request
 from relay.pipeline.responses import (
     SenderResponse,
     build_challenge_response,
@@ -28,9 +29,7 @@ from relay.pipeline.responses import (
     build_response,
     build_validation_response,
 )
-from relay.pipeline.routing import plan_deliveries
-from relay.pipeline.validate import has_rules, validate_event
-from relay.providers.challenge_answers import ChallengeOutcome, answer_challenge, build_challenge_event
+from relay.providers.challenge_answers import ChallengeOutcome
 from relay.providers.sender_urls import list_sender_urls
 from relay.receiver.background_loop import BackgroundLoop
 from relay.receiver.idempotency import KeyStore, call_store
@@ -75,8 +74,7 @@ class ReceiverRules:
     proxy of ours calls over a socket of this computer.
     """
 
-    routes: tuple[Route, ...]
-    targets: Mapping[str, Target]
+    routing: Routing
     runners: Mapping[str, HandlerRunner]
     max_body: int = 25_000_000
     proxies: tuple[Network, ...] = ()
@@ -163,33 +161,26 @@ class Receiver:
             received_at=self._clock.now(),
             url=request.url,
         )
-        return await self._judge(source, capture)
+        return await self._process(source, capture)
 
-    async def _judge(self, source: Source, capture: Capture) -> SenderResponse:
-        if capture.payload.is_heavy:
-            await asyncio.to_thread(capture.payload.load)
-        urls = list_sender_urls(source, capture)
-        capture, verification = verify(source, capture, urls, capture.received_at)
-        handshake = answer_challenge(source, capture, verification, capture.received_at)
-        if handshake is not None:
-            return await self._shake(source, capture, handshake)
-        event = classify_event(source, capture, verification, sample=False)
-        if has_rules(source):
-            event = await asyncio.to_thread(validate_event, source, event)
+    async def _process(self, source: Source, capture: Capture) -> SenderResponse:
+        processed = await process_request(source, capture, list_sender_urls(source, capture), self._rules.routing)
+        event = processed.event
+        if processed.challenge is not None:
+            return await self._answer_challenge(processed, processed.challenge)
         if steps_are_logged():
-            log_arrival(None, event, event.outcome, self._rules.routes)
+            log_arrival(None, event, event.outcome, self._rules.routing.routes)
         if event.outcome is EventOutcome.REJECTED:
             # For whoever runs the app: the sender is not told.
             log.warning("%s got %d: %s", _event_name(event), event.status, event.reason or "rejected")
         if event.problems:
             return build_validation_response(event)
         if event.outcome is not EventOutcome.ACCEPTED:
-            return build_response(
-                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
-            )
-        return await self._accept(source, event)
+            return _respond(processed, event.outcome)
+        return await self._accept(processed)
 
-    async def _accept(self, source: Source, event: NewEvent) -> SenderResponse:
+    async def _accept(self, processed: ProcessedRequest) -> SenderResponse:
+        source, event = processed.source, processed.event
         key = event.idempotency_key if event.claims_key and not event.deliver_duplicates else None
         if key is not None:
             try:
@@ -198,19 +189,15 @@ class Receiver:
                 log.exception("the key of %s cannot be claimed", _event_name(event))
                 return _retry_response(503, "not_kept", "the event could not be kept", _RETRY_SECONDS)
             if claim == Claim.DONE:
-                return build_response(
-                    source.answer.to_request(event.capture.content_type), event.status, None, EventOutcome.DUPLICATE
-                )
+                return _respond(processed, EventOutcome.DUPLICATE)
             if claim != Claim.MINE:
                 return _retry_response(503, "in_progress", "this event is being handled already", _RETRY_SECONDS)
-        outcome, reply = await self._handle(event)
+        outcome, reply = await self._handle(processed)
         if key is not None and not isinstance(outcome, _HandlerTimeout):
             await self._settle(source, key, done=isinstance(outcome, AttemptSucceeded))
         if isinstance(outcome, AttemptSucceeded):
-            given = build_response(
-                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
-            )
-            return given if reply is None else replace(given, body=reply, content_type="application/json")
+            response = _respond(processed, event.outcome)
+            return response if reply is None else replace(response, body=reply, content_type="application/json")
         log.error("%s was not handled: %s", _event_name(event), outcome.detail)
         return _failure_response(outcome)
 
@@ -221,44 +208,51 @@ class Receiver:
             # What was handled stays handled; the claim ends by itself.
             log.exception("a key of %s cannot be settled", source.name)
 
-    async def _handle(self, event: NewEvent) -> tuple[Outcome | _HandlerTimeout, bytes | None]:
+    async def _handle(self, processed: ProcessedRequest) -> tuple[Outcome | _HandlerTimeout, bytes | None]:
         """Call the handlers of every target a route leads to; the worst outcome counts, and the first reply."""
+        event, payload = processed.event, processed.event.capture.payload
         found: list[Outcome | _HandlerTimeout] = []
         replies: list[bytes] = []
-        for delivery in plan_deliveries(event, self._rules.routes, self._rules.targets):
-            runner = self._rules.runners.get(delivery.target)
-            if runner is not None:
-                outcome, reply = await _run_handlers(runner, event)
-                if steps_are_logged():
-                    log_handled(event, delivery.target, outcome.name)
-                found.append(outcome)
-                replies += [] if reply is None else [reply]
+        runners = [(new.target, self._rules.runners.get(new.target)) for new in processed.deliveries]
+        for target, runner in runners:
+            if runner is None:
+                continue
+            # Handlers may change the payload: the first gets what was parsed, each further one its own.
+            outcome, reply = await _run_handlers(runner, event, None if found else payload)
+            if steps_are_logged():
+                log_handled(event, target, outcome.name)
+            found.append(outcome)
+            replies += [] if reply is None else [reply]
         for kind in (_HandlerTimeout, AttemptRetry, AttemptFailed):
             bad = [outcome for outcome in found if isinstance(outcome, kind)]
             if bad:
                 return bad[0], None
         return AttemptSucceeded(), next(iter(replies), None)
 
-    async def _shake(self, source: Source, capture: Capture, handshake: ChallengeOutcome) -> SenderResponse:
-        event = build_challenge_event(source, capture, handshake)
-        reply = handshake.reply
+    async def _answer_challenge(self, processed: ProcessedRequest, challenge: ChallengeOutcome) -> SenderResponse:
+        source, event, reply = processed.source, processed.event, challenge.reply
         if reply is None:
-            log.warning("a handshake of %s got %d: %s", source.name, handshake.status, event.reason)
-            return build_rejection(handshake.status)
+            log.warning("a handshake of %s got %d: %s", source.name, challenge.status, event.reason)
+            return build_rejection(challenge.status)
         log.info("%s is a handshake, answered: %s", _event_name(event), event.summary)
         if source.deliver_handshakes:
-            outcome, _ = await self._handle(event)
+            outcome, _ = await self._handle(processed)
             if not isinstance(outcome, AttemptSucceeded):
                 log.error("%s was not handled: %s", _event_name(event), outcome.detail)
         if reply.body is None:
-            return build_response(
-                source.answer.to_request(event.capture.content_type), event.status, None, event.outcome
-            )
+            return _respond(processed, event.outcome)
         return build_challenge_response(reply, reply.body)
 
 
-async def _run_handlers(runner: HandlerRunner, event: NewEvent) -> tuple[Outcome | _HandlerTimeout, bytes | None]:
-    judgement = EventMetadata(
+def _respond(processed: ProcessedRequest, outcome: EventOutcome) -> SenderResponse:
+    answer = processed.source.answer.to_request(processed.event.capture.content_type)
+    return build_response(answer, processed.event.status, None, outcome)
+
+
+async def _run_handlers(
+    runner: HandlerRunner, event: NewEvent, payload: Payload | None
+) -> tuple[Outcome | _HandlerTimeout, bytes | None]:
+    metadata = EventMetadata(
         type=event.type,
         verdict=event.verification.verdict,
         provider=event.provider,
@@ -268,7 +262,7 @@ async def _run_handlers(runner: HandlerRunner, event: NewEvent) -> tuple[Outcome
     try:
         async with asyncio.timeout(runner.timeout) as patience:
             with using_secrets(runner.find_secret):
-                ran = await runner.handlers.run(build_event(event.capture, judgement))
+                ran = await runner.handlers.run(build_event(event.capture, metadata, payload))
     except TimeoutError:
         if not patience.expired():
             raise

@@ -19,6 +19,7 @@ from relay.errors import NotFoundError
 from relay.model.event import Capture, LocalKey, Source
 from relay.model.signals import RequestRefused, Signal, TunnelChanged
 from relay.model.text import escape_unprintable
+from relay.pipeline.process import Routing
 from relay.pipeline.source_table import SourceRegistry
 from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.local_keys import LocalKeyStore, find_pair_scheme, make_run_secret, trust_own_key
@@ -50,6 +51,7 @@ class RelayContext:
         self.store = store
         self.bus = Bus()
         self.awaited = AwaitedResponses()
+        self.routing = Routing(config.routes, config.targets)
         self.nonce = secrets.token_urlsafe(24)
         self.ingress_url = f"http://{format_address(ports.ingress)}"
         self.dashboard_url = f"http://{format_address(ports.dashboard)}"

@@ -98,8 +98,7 @@ def build_vault_session(
         store=ground.store,
         bus=ground.bus,
         clock=ground.clock,
-        routes=ground.config.routes,
-        targets=ground.config.targets,
+        routing=ground.routing,
         urls=ground.sender_urls,
         in_order=engine.in_order,
     )
@@ -131,14 +130,8 @@ def build_bulk_replays(ground: RelayContext, engine: Engine, above: int) -> Bulk
 
 def build_catch_ups(ground: RelayContext) -> CatchUpJobs:
     """Return what fetches from providers what was missed."""
-    config = ground.config
     means = RecoveryContext(
-        store=ground.store,
-        bus=ground.bus,
-        clock=ground.clock,
-        routes=config.routes,
-        targets=config.targets,
-        urls=ground.sender_urls,
+        store=ground.store, bus=ground.bus, clock=ground.clock, routing=ground.routing, urls=ground.sender_urls
     )
 
     def listing(source: Source) -> Listing:

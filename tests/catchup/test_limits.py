@@ -16,6 +16,7 @@ from relay.clock import SystemClock
 from relay.errors import CatchUpError
 from relay.model.event import Source
 from relay.model.secret import Secret
+from relay.pipeline.process import Routing
 from relay.store import open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -56,7 +57,7 @@ async def recover(tmp_path):
 
         async def go(*pages, **limits):
             means = RecoveryContext(
-                store=store, bus=Bus(), clock=SystemClock(), routes=(), targets={}, urls=lambda *_: ("",), **limits
+                store=store, bus=Bus(), clock=SystemClock(), routing=Routing((), {}), urls=lambda *_: ("",), **limits
             )
             source = Source(name="somebody", provider="custom", path="/webhooks/somebody")
             wanted = CatchUpRequest(source="somebody", since=NOW - timedelta(days=1))

@@ -170,7 +170,7 @@ def test_json_lines_are_a_list(kind):
     payload = Payload(b'{"a": 1}\r\n\n{"a": [2]}\n', kind)
     assert payload.value == [{"a": 1}, {"a": [2]}]
     assert payload.at(1, "a", 0) == 2
-    assert json.loads(payload.document()[1]) == payload.value
+    assert json.loads(payload.strict_document()[1]) == payload.value
 
 
 def test_json_text_sequences_are_a_list_and_a_bad_line_is_named():
@@ -185,9 +185,9 @@ def test_lines_that_are_not_all_json_are_no_list_where_nobody_said_so(body):
 
 
 def test_a_strict_reader_takes_json_lines_only_where_they_are_declared():
-    assert Payload(b"{}\n{}", "application/x-ndjson").document(strict=True)[0] == [{}, {}]
+    assert Payload(b"{}\n{}", "application/x-ndjson").strict_document()[0] == [{}, {}]
     with pytest.raises(ValueError, match="Extra data"):
-        Payload(b"{}\n{}", JSON).document(strict=True)
+        Payload(b"{}\n{}", JSON).strict_document()
 
 
 @pytest.mark.parametrize(

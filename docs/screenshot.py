@@ -90,7 +90,7 @@ async def _take(chromium: str) -> None:
                 viewport={"width": 1440, "height": 900}, device_scale_factor=1.5, reduced_motion="reduce"
             )
             await page.goto(relay.login_url)
-            await page.goto(f"{relay.setup.dashboard_url}/events/{chosen}")
+            await page.goto(f"{relay.dashboard_url}/events/{chosen}")
             await page.evaluate("document.fonts.ready.then(() => 1)")
             await asyncio.sleep(0.5)
             await page.screenshot(path=OUT)
@@ -105,13 +105,13 @@ async def _fill(relay: RunningRelay) -> int:
     async with aiohttp.ClientSession(headers=headers) as session:
         for number, (source, type_) in enumerate(SAMPLES):
             wanted = {"source": source, "type": type_}
-            async with session.post(f"{relay.setup.dashboard_url}/api/triggers", json=wanted) as answer:
+            async with session.post(f"{relay.dashboard_url}/api/triggers", json=wanted) as answer:
                 event = await answer.json()
                 chosen = event["id"] if type_ == CHOSEN else chosen
             if number == len(SAMPLES) // 2:
                 forged = {"Stripe-Signature": "t=1,v1=00", "Content-Type": "application/json"}
                 body = b'{"id": "evt_forged", "object": "event", "type": "charge.succeeded"}'
-                await session.post(f"{relay.setup.ingress_url}/webhooks/stripe", data=body, headers=forged)
+                await session.post(f"{relay.ingress_url}/webhooks/stripe", data=body, headers=forged)
             await asyncio.sleep(0.3)
     return chosen
 

@@ -16,8 +16,9 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
-from relay.app import RunningRelay, run_relay
+from relay.app import run_relay
 from relay.config import Overrides, load
+from relay.services.relay import RunningRelay
 
 SECRETS = {
     "STRIPE_WEBHOOK_SECRET": "whsec_test_stripe_secret",
@@ -106,11 +107,11 @@ class At:
 
     @property
     def ingress(self) -> str:
-        return self.relay.setup.ingress_url
+        return self.relay.ingress_url
 
     @property
     def dashboard(self) -> str:
-        return self.relay.setup.dashboard_url
+        return self.relay.dashboard_url
 
     @property
     def token(self) -> str:

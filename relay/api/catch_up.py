@@ -10,7 +10,7 @@ from relay.api.serializers import format_time as iso
 from relay.catchup.recovery import CatchUpProgress
 from relay.errors import RelayError, UsageError
 from relay.http import params
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
 from relay.http.responses import json_response
 
@@ -24,21 +24,21 @@ async def start_catch_up(request: web.Request) -> web.Response:
 
     202 says how far it is where it takes longer than `wait` seconds; GET /api/catch-up/{source} tells more.
     """
-    here = get_context(request)
+    relay = get_relay(request)
     given = await params.read_json_body(request)
     params.reject_unknown_keys(given, {"source", "since", "dry_run", "forward", "wait"})
     name = params.get_text(given, "source")
     if not name:
         raise UsageError("source is missing", hint='send {"source": "github", "since": "2h"}')
     wanted = parse_catch_up_request(
-        here,
+        relay,
         name,
         params.get_text(given, "since") or DEFAULT_SINCE,
         dry_run=_get_flag(given, "dry_run", otherwise=False),
         forward=_get_flag(given, "forward", otherwise=True),
     )
-    here.verbs.catch_ups.start(wanted)
-    progress = await here.verbs.catch_ups.settled(name, _get_wait_seconds(given))
+    relay.catch_ups.start(wanted)
+    progress = await relay.catch_ups.settled(name, _get_wait_seconds(given))
     if progress.error is not None:
         raise make_failure(progress, progress.error)
     return json_response(serialize_progress(progress), 200 if progress.over else 202)
@@ -46,15 +46,13 @@ async def start_catch_up(request: web.Request) -> web.Response:
 
 async def get_catch_up(request: web.Request) -> web.Response:
     """GET /api/catch-up/{source}: how far the newest one is."""
-    return json_response(
-        serialize_progress(get_context(request).verbs.catch_ups.progress(request.match_info["source"]))
-    )
+    return json_response(serialize_progress(get_relay(request).catch_ups.progress(request.match_info["source"])))
 
 
 async def cancel_catch_up(request: web.Request) -> web.Response:
     """POST /api/catch-up/{source}/cancel: what is stored stays."""
     name = request.match_info["source"]
-    catch_ups = get_context(request).verbs.catch_ups
+    catch_ups = get_relay(request).catch_ups
     catch_ups.cancel(name)
     return json_response(serialize_progress(await catch_ups.settled(name, _CANCEL_WAIT)))
 

@@ -9,7 +9,7 @@ from relay.api import serializers
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import UsageError
 from relay.http import params
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.responses import json_response
 from relay.model.mail import Rehearsal, RehearsedMail
 
@@ -28,7 +28,7 @@ async def run_dry_run(request: web.Request) -> web.Response:
         before=_get_number(given, "before", None),
         limit=min(_get_number(given, "limit", 100) or 100, params.MAX_LIMIT),
     )
-    return json_response(_serialize_dry_run(await get_context(request).verbs.rehearse(wanted)))
+    return json_response(_serialize_dry_run(await get_relay(request).email_dry_run.rehearse(wanted)))
 
 
 def _serialize_dry_run(found: Rehearsal) -> serializers.Json:

@@ -10,7 +10,7 @@ from relay.api.serializers import Json, format_time
 from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import UsageError
 from relay.http import params
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.responses import json_response
 from relay.model.lab import LabReport, LabRun, LabSend, LabTrial, Latency, NewLabRun, PlannedLabRun, TrialResult
 
@@ -20,7 +20,7 @@ _REQUEST_KEYS = {"experiments", "q", "events", "target", "url", "times", "seed",
 
 async def list_labs(request: web.Request) -> web.Response:
     """GET /api/labs?limit=&before=: runs, newest first; with what each experiment finds."""
-    found = await get_context(request).store.labs.page(
+    found = await get_relay(request).store.labs.page(
         limit=(wanted := params.parse_limit(request)), before=params.parse_number(request, "before", None)
     )
     last = found[-1].id if len(found) == wanted else None
@@ -48,7 +48,7 @@ async def start_lab(request: web.Request) -> web.Response:
     )
     if not new.events and "q" not in given:
         raise UsageError("a run needs events", hint='send {"events": [42]}, or {"q": "type:invoice.*"}')
-    lab = get_context(request).verbs.lab
+    lab = get_relay(request).lab
     if _get_compare_flag(given):
         return json_response({"dry_run": True} | serialize_planned_run(await lab.plan(new)))
     begun = await lab.start(new)
@@ -57,16 +57,14 @@ async def start_lab(request: web.Request) -> web.Response:
 
 async def get_lab(request: web.Request) -> web.Response:
     """GET /api/labs/{id}: the report so far."""
-    return json_response(
-        serialize_report(await get_context(request).verbs.lab.report(params.parse_id(request, "lab run")))
-    )
+    return json_response(serialize_report(await get_relay(request).lab.report(params.parse_id(request, "lab run"))))
 
 
 async def cancel_lab(request: web.Request) -> web.Response:
     """POST /api/labs/{id}/cancel."""
-    verbs, id_ = get_context(request).verbs, params.parse_id(request, "lab run")
-    await verbs.lab.cancel(id_)
-    return json_response(serialize_report(await verbs.lab.report(id_)))
+    relay, id_ = get_relay(request), params.parse_id(request, "lab run")
+    await relay.lab.cancel(id_)
+    return json_response(serialize_report(await relay.lab.report(id_)))
 
 
 def serialize_planned_run(item: PlannedLabRun) -> Json:

@@ -9,7 +9,7 @@ from aiohttp import web
 from relay.api import serializers
 from relay.errors import UsageError
 from relay.http import params
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.responses import json_response
 from relay.model.message import (
     CHANNELS,
@@ -37,7 +37,7 @@ _INITIAL_STATUSES = (MessageStatus.QUEUED, MessageStatus.SENT)
 async def list_messages(request: web.Request) -> web.Response:
     """GET /api/messages?channel=&provider=&status=&recipient=&since=&event=&before=&limit=: newest first."""
     wanted = params.parse_limit(request)
-    found = await get_context(request).store.messages.page(
+    found = await get_relay(request).store.messages.page(
         params.parse_message_filter(request), before=params.parse_number(request, "before", None), limit=wanted
     )
     last = found[-1].id if len(found) == wanted else None
@@ -46,7 +46,7 @@ async def list_messages(request: web.Request) -> web.Response:
 
 async def get_message(request: web.Request) -> web.Response:
     """GET /api/messages/{id}: with every status it was told, in the order received."""
-    store = get_context(request).store.messages
+    store = get_relay(request).store.messages
     item = await store.get(params.parse_id(request, "message"))
     told = await store.history(item.id)
     return json_response(
@@ -56,14 +56,14 @@ async def get_message(request: web.Request) -> web.Response:
 
 async def register_message(request: web.Request) -> web.Response:
     """POST /api/messages: register one sent elsewhere; 201, or 200 for one that is there under its id already."""
-    here = get_context(request)
+    relay = get_relay(request)
     given = await params.read_json_body(request)
     params.reject_unknown_keys(given, _REQUEST_KEYS)
-    made = await here.store.messages.register(_parse_new_message(given), here.clock.now())
+    made = await relay.store.messages.register(_parse_new_message(given), relay.clock.now())
     for moved in made.moved:
-        here.bus.publish(moved)
-    item = await here.store.messages.get(made.id)
-    told = await here.store.messages.history(item.id)
+        relay.bus.publish(moved)
+    item = await relay.store.messages.get(made.id)
+    told = await relay.store.messages.history(item.id)
     shape = serialize_message_row(item) | {"history": [serialize_history_entry(entry, item) for entry in told]}
     return json_response(shape, 201 if made.created else 200)
 
@@ -71,12 +71,12 @@ async def register_message(request: web.Request) -> web.Response:
 async def get_rates(request: web.Request) -> web.Response:
     """GET /api/messages/rates?days=30: sent, delivered, opened and clicked, by day (UTC) and channel."""
     span = params.parse_number(request, "days", MESSAGE_RATE_DAYS, _MAX_DAYS) or MESSAGE_RATE_DAYS
-    counted = await load_day_counts(get_context(request), span)
+    counted = await load_day_counts(get_relay(request), span)
     channels = {channel: add_up_counts(counted, channel) for channel in CHANNELS}
     return json_response(
         {
-            "since": find_first_day(get_context(request), span).isoformat(),
-            "unmatched": await get_context(request).store.messages.unmatched(),
+            "since": find_first_day(get_relay(request), span).isoformat(),
+            "unmatched": await get_relay(request).store.messages.unmatched(),
             "totals": {channel: serialize_counts(counts, channel) for channel, counts in channels.items()},
             "days": [
                 {"day": day.day.isoformat(), "channel": day.channel} | serialize_counts(day.counts, day.channel)

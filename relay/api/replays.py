@@ -8,7 +8,7 @@ from aiohttp import web
 from relay.api import serializers
 from relay.errors import UsageError
 from relay.http import params
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.responses import json_response
 from relay.model.batch import INCLUDABLE_OUTCOMES, NewBatch
 from relay.model.delivery import DeliveryState, SignMode
@@ -26,7 +26,9 @@ async def retry_deliveries(request: web.Request) -> web.Response:
     batch = given.get("batch")
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or not 0 < batch < 2**62):
         raise UsageError("batch must be the number of a replay", hint="GET /api/replays lists them")
-    count = await get_context(request).verbs.retry_all(DeliveryState(state), params.get_text(given, "target"), batch)
+    count = await get_relay(request).replays.retry_deliveries(
+        DeliveryState(state), params.get_text(given, "target"), batch
+    )
     return json_response({"retried": count}, 202)
 
 
@@ -34,7 +36,9 @@ async def cancel_deliveries(request: web.Request) -> web.Response:
     """POST /api/deliveries/cancel with `{target}`: all that wait are given up."""
     given = await params.read_json_body(request)
     params.reject_unknown_keys(given, {"target"})
-    return json_response({"cancelled": await get_context(request).verbs.cancel_all(params.get_text(given, "target"))})
+    return json_response(
+        {"cancelled": await get_relay(request).replays.cancel_deliveries(params.get_text(given, "target"))}
+    )
 
 
 async def start_replay(request: web.Request) -> web.Response:
@@ -55,7 +59,7 @@ async def start_replay(request: web.Request) -> web.Response:
         stop_on_failure=_get_flag(given, "stop_on_failure") or False,
         include=_parse_include(given),
     )
-    bulk = get_context(request).verbs.bulk
+    bulk = get_relay(request).bulk_replays
     plan = await bulk.plan(new)
     if _get_flag(given, "dry_run"):
         return json_response(serializers.serialize_plan(plan))
@@ -66,7 +70,7 @@ async def start_replay(request: web.Request) -> web.Response:
 
 async def list_replays(request: web.Request) -> web.Response:
     """GET /api/replays?limit=: newest first."""
-    found = await get_context(request).store.batches.page(params.parse_limit(request))
+    found = await get_relay(request).store.batches.page(params.parse_limit(request))
     return json_response({"replays": [serializers.serialize_batch(item) for item in found]})
 
 
@@ -78,7 +82,7 @@ async def get_replay(request: web.Request) -> web.Response:
 async def cancel_replay(request: web.Request) -> web.Response:
     """POST /api/replays/{id}/cancel."""
     id_ = params.parse_id(request, "replay")
-    await get_context(request).verbs.bulk.cancel(id_)
+    await get_relay(request).bulk_replays.cancel(id_)
     return await _answer_with_batch(request, id_, 200)
 
 
@@ -87,12 +91,12 @@ async def resume_replay(request: web.Request) -> web.Response:
     id_ = params.parse_id(request, "replay")
     given = await params.read_json_body(request)
     params.reject_unknown_keys(given, {"stop_on_failure"})
-    await get_context(request).verbs.bulk.resume(id_, stop_on_failure=_get_flag(given, "stop_on_failure"))
+    await get_relay(request).bulk_replays.resume(id_, stop_on_failure=_get_flag(given, "stop_on_failure"))
     return await _answer_with_batch(request, id_, 202)
 
 
 async def _answer_with_batch(request: web.Request, id_: int, status: int) -> web.Response:
-    return json_response(serializers.serialize_batch(*await get_context(request).verbs.bulk.progress(id_)), status)
+    return json_response(serializers.serialize_batch(*await get_relay(request).bulk_replays.progress(id_)), status)
 
 
 def _parse_include(given: Mapping[str, Any]) -> frozenset[EventOutcome]:

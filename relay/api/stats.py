@@ -4,13 +4,13 @@ from aiohttp import web
 
 from relay.api.messages import serialize_counts
 from relay.api.serializers import Json, format_time
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_window
 from relay.http.responses import json_response
 from relay.model.message import CHANNELS, MessageCounts
 from relay.providers.catalogue import PROVIDERS
 from relay.services.prometheus import MetricsSnapshot, render_metrics
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 from relay.services.stats import (
     DurationQuantiles,
     SourceStats,
@@ -25,50 +25,50 @@ from relay.services.stats import (
 
 async def get_stats(request: web.Request) -> web.Response:
     """GET /api/stats?window=15m|1h|24h|7d: volume, outcomes, durations, per source and target."""
-    here = get_context(request)
-    found = await load_stats(here, parse_window(request))
-    sent = await here.store.messages.counts(found.since)
+    relay = get_relay(request)
+    found = await load_stats(relay, parse_window(request))
+    sent = await relay.store.messages.counts(found.since)
     return json_response(
         _serialize_stats(found)
         | {
             "messages": {
                 channel: serialize_counts(sent.get(channel, MessageCounts()), channel) for channel in CHANNELS
             },
-            "queue": await _serialize_queue(here),
-            "dead_letters": await here.store.counters.dead_letters(),
-            "store": await _serialize_store(here),
+            "queue": await _serialize_queue(relay),
+            "dead_letters": await relay.store.counters.dead_letters(),
+            "store": await _serialize_store(relay),
         }
     )
 
 
 async def get_prometheus_metrics(request: web.Request) -> web.Response:
     """GET /metrics: the Prometheus text format."""
-    here = get_context(request)
-    await here.meter.flush()
-    counts = await here.store.events.counts()
+    relay = get_relay(request)
+    await relay.meter.flush()
+    counts = await relay.store.events.counts()
     reading = MetricsSnapshot(
-        version=here.setup.version,
-        totals=await here.store.counters.totals(),
-        sources=frozenset({*here.setup.sources, *PROVIDERS}),
-        refused=here.meter.refused,
-        queue=await load_queues(here),
-        dead_letters=dict.fromkeys(here.setup.targets, 0) | await here.store.counters.dead_letters(),
-        up={name: here.live.state_of(name)[0] == "up" for name in here.setup.targets},
-        tunnel_up=here.live.tunnel.state == "up",
-        store_bytes=measure_store_size(here),
-        store_writable=await here.store.writer.look() is None,
-        not_kept=here.live.unkept,
+        version=relay.version,
+        totals=await relay.store.counters.totals(),
+        sources=frozenset({*relay.sources.by_name, *PROVIDERS}),
+        refused=relay.meter.refused,
+        queue=await load_queues(relay),
+        dead_letters=dict.fromkeys(relay.config.targets, 0) | await relay.store.counters.dead_letters(),
+        up={name: relay.state.state_of(name)[0] == "up" for name in relay.config.targets},
+        tunnel_up=relay.state.tunnel.state == "up",
+        store_bytes=measure_store_size(relay),
+        store_writable=await relay.store.writer.look() is None,
+        not_kept=relay.state.unkept,
         store_events=counts.events,
-        messages=await here.store.messages.standing(),
-        today=await here.store.messages.counts(start_of_day(here.clock.now())),
+        messages=await relay.store.messages.standing(),
+        today=await relay.store.messages.counts(start_of_day(relay.clock.now())),
     )
     return web.Response(
         body=render_metrics(reading), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
 
 
-async def _serialize_queue(here: HandlerContext) -> Json:
-    queues = await load_queues(here)
+async def _serialize_queue(relay: RunningRelay) -> Json:
+    queues = await load_queues(relay)
     return {
         "waiting": sum(count for count, _ in queues.values()),
         "oldest_seconds": round(max((age for _, age in queues.values()), default=0.0), 3),
@@ -76,8 +76,8 @@ async def _serialize_queue(here: HandlerContext) -> Json:
     }
 
 
-async def _serialize_store(here: HandlerContext) -> Json:
-    return {"events": (await here.store.events.counts()).events, "bytes": measure_store_size(here)}
+async def _serialize_store(relay: RunningRelay) -> Json:
+    return {"events": (await relay.store.events.counts()).events, "bytes": measure_store_size(relay)}
 
 
 def _serialize_stats(found: Stats) -> Json:

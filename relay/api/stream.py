@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from relay.api import serializers
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.responses import error_response
 from relay.model.signals import (
     DeliveryChanged,
@@ -18,7 +18,7 @@ from relay.model.signals import (
     TunnelChanged,
     VaultChanged,
 )
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 from relay.store.deliveries import count_states
 
 MAX_VIEWERS = 64
@@ -30,7 +30,7 @@ API_VIEWERS = web.AppKey("feed_viewers", set[asyncio.Task[Any]])
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """GET /api/stream: `event`, `delivery`, `message`, `lab` and `status`; resumes with Last-Event-ID."""
-    here = get_context(request)
+    relay = get_relay(request)
     viewers = request.app[API_VIEWERS]
     task = asyncio.current_task()
     if len(viewers) >= MAX_VIEWERS or task is None:
@@ -39,9 +39,9 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     viewers.add(task)
     try:
         await response.prepare(request)
-        with here.bus.subscribe() as listening:
-            await response.write(_make_frame("status", _make_status_frame(here)))
-            await response.write(await _load_missed(here, request.headers.get("Last-Event-ID", "")))
+        with relay.bus.subscribe() as listening:
+            await response.write(_make_frame("status", _make_status_frame(relay)))
+            await response.write(await _load_missed(relay, request.headers.get("Last-Event-ID", "")))
             while True:
                 try:
                     async with asyncio.timeout(HEARTBEAT_INTERVAL):
@@ -49,7 +49,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
                 except TimeoutError:
                     await response.write(b": still here\n\n")
                     continue
-                await response.write(await _make_frames(here, signals))
+                await response.write(await _make_frames(relay, signals))
     except ConnectionError:
         return response
     finally:
@@ -63,17 +63,17 @@ async def close_api_streams(app: web.Application) -> None:
         task.cancel()
 
 
-async def _load_missed(here: HandlerContext, last: str) -> bytes:
+async def _load_missed(relay: RunningRelay, last: str) -> bytes:
     if not (last.isascii() and last.isdigit()) or len(last) > 18:
         return b""
-    page = await here.store.events.page(after=int(last), limit=_MAX_RESUMED)
-    return await _make_frames(here, tuple(EventStored(row.id) for row in reversed(page.rows)))
+    page = await relay.store.events.page(after=int(last), limit=_MAX_RESUMED)
+    return await _make_frames(relay, tuple(EventStored(row.id) for row in reversed(page.rows)))
 
 
-async def _make_frames(here: HandlerContext, signals: tuple[Signal, ...]) -> bytes:
+async def _make_frames(relay: RunningRelay, signals: tuple[Signal, ...]) -> bytes:
     stored = [signal.event_id for signal in signals if isinstance(signal, EventStored)]
-    rows = {row.id: row for row in await here.store.events.rows(stored)} if stored else {}
-    made = await here.store.deliveries.of_events(rows) if rows else {}
+    rows = {row.id: row for row in await relay.store.events.rows(stored)} if stored else {}
+    made = await relay.store.deliveries.of_events(rows) if rows else {}
     frames: list[bytes] = []
     for signal in signals:
         match signal:
@@ -90,21 +90,21 @@ async def _make_frames(here: HandlerContext, signals: tuple[Signal, ...]) -> byt
             case LabChanged():
                 frames.append(_make_frame("lab", {"lab": signal.run_id, "state": signal.state}))
             case TunnelChanged() | VaultChanged():
-                frames.append(_make_frame("status", _make_status_frame(here)))
+                frames.append(_make_frame("status", _make_status_frame(relay)))
             case _:
                 continue
     return b"".join(frames)
 
 
-def _make_status_frame(here: HandlerContext) -> serializers.Json:
-    tunnel = here.live.tunnel
+def _make_status_frame(relay: RunningRelay) -> serializers.Json:
+    tunnel = relay.state.tunnel
     return {
-        "boot": here.setup.boot,
-        "version": here.setup.version,
+        "boot": relay.boot_id,
+        "version": relay.version,
         "tunnel": tunnel.state,
-        "public_url": here.live.public_url,
+        "public_url": relay.state.public_url,
         "detail": tunnel.detail,
-        "vault": here.custody.standing.state,
+        "vault": relay.vault.status.state,
     }
 
 

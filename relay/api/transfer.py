@@ -7,10 +7,10 @@ from aiohttp import web
 
 from relay.errors import NotFoundError, UsageError
 from relay.http import params
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.responses import json_response
 from relay.model.signals import EventStored
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 from relay.store.events import ImportedEvent
 from relay.transfer.context import ExportContext
 from relay.transfer.formats import FORMATS
@@ -24,12 +24,12 @@ _MAX_LINE_FACTOR = 2  # times the size of the largest body: base64 and JSON arou
 
 async def export_events(request: web.Request) -> web.StreamResponse:
     """GET /api/export?q=&as=&raw=: what matches, oldest first; credentials are left out unless `raw=1`."""
-    here = get_context(request)
+    relay = get_relay(request)
     kind = FORMATS.get(request.query.get("as", "jsonl"))
     if kind is None:
         raise UsageError("as names no format", hint=f"use {', '.join(FORMATS)}")
     raw = request.query.get("raw", "") in ("1", "true")
-    ids = (await here.store.events.ids(params.parse_query(request)))[::-1]
+    ids = (await relay.store.events.ids(params.parse_query(request)))[::-1]
     response = web.StreamResponse(
         headers={
             "Content-Type": f"{kind.media_type}; charset=utf-8",
@@ -39,16 +39,16 @@ async def export_events(request: web.Request) -> web.StreamResponse:
     )
     await response.prepare(request)
     context = ExportContext(
-        ingress_url=here.setup.usual_ingress_url,
-        sources=here.setup.sources,
-        targets=here.setup.targets,
-        routes=here.setup.routes,
+        ingress_url=relay.usual_ingress_url,
+        sources=relay.sources.by_name,
+        targets=relay.config.targets,
+        routes=relay.config.routes,
     )
     await response.write(kind.head(context).encode())
     between = ""
     for id_ in ids:
         try:
-            event = await here.store.events.get(id_)
+            event = await relay.store.events.get(id_)
         except NotFoundError:
             continue  # deleted meanwhile
         text = between + kind.one(event if raw else redact_event(event), context)
@@ -64,12 +64,12 @@ async def import_events(request: web.Request) -> web.Response:
 
     What cannot be read is told with the number of its line and holds up nothing else.
     """
-    here = get_context(request)
+    relay = get_relay(request)
     counts = {"imported": 0, "known": 0, "refused": 0, "old": 0}
     problems: list[dict[str, object]] = []
     waiting: list[ImportedEvent] = []
     number = 0
-    async for line in _read_lines(request, _MAX_LINE_FACTOR * here.setup.max_body + 1_000_000):
+    async for line in _read_lines(request, _MAX_LINE_FACTOR * relay.config.server.max_body + 1_000_000):
         number += 1
         try:
             if line.strip():
@@ -78,25 +78,25 @@ async def import_events(request: web.Request) -> web.Response:
             counts["refused"] += 1
             problems += [{"line": number, "problem": error.message}] if len(problems) < _MAX_PROBLEMS else []
         if len(waiting) >= _BATCH_SIZE:
-            await _store_parcels(here, waiting, counts)
-    await _store_parcels(here, waiting, counts)
-    return json_response(counts | {"problems": problems, "retention": await _retention_notes(here, counts)})
+            await _store_parcels(relay, waiting, counts)
+    await _store_parcels(relay, waiting, counts)
+    return json_response(counts | {"problems": problems, "retention": await _retention_notes(relay, counts)})
 
 
-async def _retention_notes(here: HandlerContext, counts: dict[str, int]) -> list[str]:
+async def _retention_notes(relay: RunningRelay, counts: dict[str, int]) -> list[str]:
     """Say what retention makes of what was imported: until when it is kept, and what goes for want of room."""
-    keep, notes = here.setup.keep, []
+    keep, notes = relay.config.keep, []
     if counts["old"]:
         are, they = ("event is", "it is") if counts["old"] == 1 else ("events are", "they are")
         try:
-            until = f"{here.clock.now().astimezone() + timedelta(seconds=keep.max_age):%Y-%m-%d}"
+            until = f"{relay.clock.now().astimezone() + timedelta(seconds=keep.max_age):%Y-%m-%d}"
         except OverflowError:
             until = "for ever"
         notes.append(
             f"{counts['old']:,} {are} older than {keep.describe_rule('age')} (retention.max_age); {they} "
             f"kept until {until}"
         )
-    usage = await here.store.pruning.usage()
+    usage = await relay.store.pruning.usage()
     for rule, is_over in (("events", usage.events > keep.max_events), ("size", usage.used > keep.max_size)):
         if counts["imported"] and is_over:
             notes.append(
@@ -107,14 +107,14 @@ async def _retention_notes(here: HandlerContext, counts: dict[str, int]) -> list
     return notes
 
 
-async def _store_parcels(here: HandlerContext, waiting: list[ImportedEvent], counts: dict[str, int]) -> None:
-    now = here.clock.now()
-    for parcel_, id_ in zip(waiting, await here.store.imports.add(waiting, now), strict=True):
+async def _store_parcels(relay: RunningRelay, waiting: list[ImportedEvent], counts: dict[str, int]) -> None:
+    now = relay.clock.now()
+    for parcel_, id_ in zip(waiting, await relay.store.imports.add(waiting, now), strict=True):
         counts["known" if id_ is None else "imported"] += 1
         if id_ is not None:
             age = (now - parcel_.event.capture.received_at).total_seconds()
-            counts["old"] += age > here.setup.keep.max_age
-            here.bus.publish(EventStored(id_))
+            counts["old"] += age > relay.config.keep.max_age
+            relay.bus.publish(EventStored(id_))
     waiting.clear()
 
 

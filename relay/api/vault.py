@@ -6,18 +6,18 @@ from aiohttp import web
 
 from relay.errors import UsageError, VaultPausedError
 from relay.http import params
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.responses import error_response, json_response
 from relay.model.secret import Secret
 from relay.pipeline.reverify import ReverifyResult
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 Json = dict[str, Any]
 
 
 async def get_vault(request: web.Request) -> web.Response:
     """GET /api/vault: state, names, who needs which, what waits; no value, and no part of one."""
-    return json_response(await _serialize_vault(get_context(request)))
+    return json_response(await _serialize_vault(get_relay(request)))
 
 
 async def unlock_vault(request: web.Request) -> web.Response:
@@ -28,7 +28,7 @@ async def unlock_vault(request: web.Request) -> web.Response:
     if not password:
         raise UsageError("password is missing", hint='send {"password": "…"}')
     try:
-        checked = await get_context(request).custody.unlock(Secret("the password", password))
+        checked = await get_relay(request).vault.unlock(Secret("the password", password))
     except VaultPausedError as error:
         response = error_response(error.status, error.code, error.message, error.hint)
         response.headers["Retry-After"] = str(max(1, round(error.seconds)))
@@ -38,8 +38,8 @@ async def unlock_vault(request: web.Request) -> web.Response:
 
 async def lock_vault(request: web.Request) -> web.Response:
     """POST /api/vault/lock: forget every secret."""
-    await get_context(request).custody.lock()
-    return json_response(await _serialize_vault(get_context(request)))
+    await get_relay(request).vault.lock()
+    return json_response(await _serialize_vault(get_relay(request)))
 
 
 async def put_secret(request: web.Request) -> web.Response:
@@ -49,21 +49,21 @@ async def put_secret(request: web.Request) -> web.Response:
     value = params.get_text(given, "value")
     if value is None:
         raise UsageError("value is missing", hint='send {"value": "…"}')
-    return await _answer_change(request, await get_context(request).custody.put(request.match_info["name"], value))
+    return await _answer_change(request, await get_relay(request).vault.put(request.match_info["name"], value))
 
 
 async def remove_secret(request: web.Request) -> web.Response:
     """DELETE /api/vault/secrets/{name}, while the vault is unlocked."""
-    return await _answer_change(request, await get_context(request).custody.remove(request.match_info["name"]))
+    return await _answer_change(request, await get_relay(request).vault.remove(request.match_info["name"]))
 
 
-async def load_vault_summary(here: HandlerContext) -> Json:
+async def load_vault_summary(relay: RunningRelay) -> Json:
     """Return what /api/status says of the vault."""
-    return {"state": here.custody.standing.state, "unchecked": await here.store.unchecked.count()}
+    return {"state": relay.vault.status.state, "unchecked": await relay.store.unchecked.count()}
 
 
 async def _answer_change(request: web.Request, checked: ReverifyResult | None) -> web.Response:
-    shape = await _serialize_vault(get_context(request))
+    shape = await _serialize_vault(get_relay(request))
     counts = checked and {
         "events": checked.events,
         "verified": checked.verified,
@@ -76,8 +76,8 @@ async def _answer_change(request: web.Request, checked: ReverifyResult | None) -
     return json_response(shape | {"checked": counts}, 200 if checked else 202)
 
 
-async def _serialize_vault(here: HandlerContext) -> Json:
-    now = here.custody.standing
+async def _serialize_vault(relay: RunningRelay) -> Json:
+    now = relay.vault.status
     return {
         "state": now.state,
         "path": now.path,
@@ -89,5 +89,5 @@ async def _serialize_vault(here: HandlerContext) -> Json:
         "missing": list(now.missing),
         "problem": now.problem or None,
         "paused_seconds": round(now.paused, 1),
-        "unchecked": await here.store.unchecked.count(),
+        "unchecked": await relay.store.unchecked.count(),
     }

@@ -229,7 +229,7 @@ async def _open_relay(config: Config, stack: AsyncExitStack, *, secrets: bool) -
                 raise
             await asyncio.sleep(_POLL)
         else:
-            return relay.setup.dashboard_url, False
+            return relay.dashboard_url, False
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import toast_header
 from relay.dashboard.sources.context import ErrorPage
 from relay.errors import RelayError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.guard import LOGIN_STATIC_PREFIX
 from relay.http.responses import error_response
 from relay.model.text import escape_unprintable
@@ -103,7 +103,7 @@ def handle_page_errors(handler: PageHandler) -> PageHandler:
     """Return the handler with what it raises on purpose shown as HTML."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        TIME_ZONE.set(get_context(request).live.preferences.tz)
+        TIME_ZONE.set(get_relay(request).state.preferences.tz)
         try:
             return await handler(request)
         except RelayError as error:

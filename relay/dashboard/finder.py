@@ -11,10 +11,10 @@ from relay.dashboard.events.context import FinderForm, FinderHit
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import redirect
 from relay.dashboard.urls import build_events_url, encode_query, quote_path_part
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _MAX_HITS = 12
 _MAX_TEXT = 200
@@ -53,7 +53,7 @@ async def show_finder(request: web.Request) -> web.Response:
     """GET /find?find=: what that could mean, the likeliest first; `go` leads there at once."""
     text = request.query.get("find", "")[:_MAX_TEXT].strip()
     event = _find_direct_path(request)
-    hits = await _collect_hits(get_context(request), text, event)
+    hits = await _collect_hits(get_relay(request), text, event)
     if request.query.get("go") and hits:
         return redirect(hits[0].href)
     if get_target_id(request) == "found":
@@ -68,16 +68,16 @@ def _find_direct_path(request: web.Request) -> str:
     return shown[1] if shown else given if _EVENT_NUMBER.fullmatch(given) else ""
 
 
-async def _collect_hits(here: HandlerContext, text: str, event: str) -> tuple[FinderHit, ...]:
+async def _collect_hits(relay: RunningRelay, text: str, event: str) -> tuple[FinderHit, ...]:
     wanted = text.lower().split()
     hits: list[FinderHit] = []
     number = _EVENT_NUMBER.fullmatch(text)
-    row = await here.store.events.row(int(number[1])) if number else None
+    row = await relay.store.events.row(int(number[1])) if number else None
     if row is not None:
         hits += _build_event_hits(row)
     else:
-        shown = await here.store.events.row(int(event)) if event else None
-        everything = [*(_build_event_hits(shown) if shown else ()), *_PAGE_HITS, *_list_configured_hits(here)]
+        shown = await relay.store.events.row(int(event)) if event else None
+        everything = [*(_build_event_hits(shown) if shown else ()), *_PAGE_HITS, *_list_configured_hits(relay)]
         named_ = [hit for hit in everything if all(word in f"{hit.kind} {hit.name}".lower() for word in wanted)]
         hits += named_ if wanted else [hit for hit in named_ if hit.kind != "Sample"]
     if text:
@@ -101,17 +101,17 @@ def _build_event_hits(row: EventRow) -> Iterator[FinderHit]:
     yield FinderHit(name=f"Deliveries of {what}", href=f"{address}/deliveries", kind="Page", icon="send")
 
 
-def _list_configured_hits(here: HandlerContext) -> Iterator[FinderHit]:
-    for name in here.setup.sources:
+def _list_configured_hits(relay: RunningRelay) -> Iterator[FinderHit]:
+    for name in relay.sources.by_name:
         shown = escape_unprintable(name, 60)
         yield FinderHit(name=f"Source {shown}", href=f"/sources/{quote_path_part(name)}", kind="Source", icon="log-in")
         yield FinderHit(
             name=f"Events of {shown}", href=build_events_url(f"source:{name}"), kind="View", icon="list-filter"
         )
-    for name in here.setup.targets:
+    for name in relay.config.targets:
         href = f"/deliveries?{encode_query({'target': name})}"
         yield FinderHit(name=f"Deliveries to {escape_unprintable(name, 60)}", href=href, kind="Target", icon="route")
-    for name in here.setup.sources:
-        for type_ in here.verbs.samples(name):
+    for name in relay.sources.by_name:
+        for type_ in relay.list_sample_types(name):
             href = f"/trigger?{encode_query({'source': name, 'type': type_})}"
             yield FinderHit(name=f"Trigger {name} {type_}", href=href, kind="Sample", icon="zap")

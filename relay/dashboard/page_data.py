@@ -13,12 +13,12 @@ from relay.dashboard.events import list_view
 from relay.dashboard.events.list_view import EventList, ListFooter, SavedView
 from relay.dashboard.filters import event_avatar, format_count, format_day
 from relay.dashboard.urls import build_query_suffix
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.delivery import Delivery, Target
 from relay.model.event import EventRow
 from relay.model.search import Query, parse_query
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 from relay.store.events import EventCounts, EventPage
 
 COUNT_LIMIT = 10_000  # matches counted before the count line says "or more"
@@ -26,45 +26,45 @@ COUNT_LIMIT = 10_000  # matches counted before the count line says "or more"
 
 async def build_shell(request: web.Request, title: str, nav: str) -> layout.PageLayout:
     """Return what stands around a page."""
-    here = get_context(request)
+    relay = get_relay(request)
     theme = request.cookies.get("relay_theme", "")
     return layout.PageLayout(
         title=escape_unprintable(title, 120),
         nav=nav,
         theme=theme if theme in layout.THEMES else "",
-        boot=here.setup.boot,
-        address=here.setup.dashboard_url.partition("://")[2],
-        tunnel=layout.build_tunnel_status(here.live.tunnel, here.setup.ingress_url),
-        counts=await load_nav_counts(here),
-        banners=await load_banners(here),
-        vault=await build_vault_status(here),
+        boot=relay.boot_id,
+        address=relay.dashboard_url.partition("://")[2],
+        tunnel=layout.build_tunnel_status(relay.state.tunnel, relay.ingress_url),
+        counts=await load_nav_counts(relay),
+        banners=await load_banners(relay),
+        vault=await build_vault_status(relay),
         here=request.path_qs,
         # Going back makes htmx swap the whole body: the scripts must not run a second time then.
         scripts="HX-Request" not in request.headers,
-        keys=here.live.preferences.keys,
-        density=here.live.preferences.density,
-        announcements=here.live.preferences.announcements,
+        keys=relay.state.preferences.keys,
+        density=relay.state.preferences.density,
+        announcements=relay.state.preferences.announcements,
     )
 
 
-async def build_vault_status(here: HandlerContext) -> layout.VaultIndicator:
+async def build_vault_status(relay: RunningRelay) -> layout.VaultIndicator:
     """Return how the vault is shown, with how many events wait for it."""
-    now = here.custody.standing
-    count = await here.store.unchecked.count() if now.effects else 0
+    now = relay.vault.status
+    count = await relay.store.unchecked.count() if now.effects else 0
     waiting = (f"{format_count(count, 'event')} {'waits' if count == 1 else 'wait'} to be checked.",) if count else ()
     return layout.build_vault_indicator(
         now.state, " ".join((*now.effects, *waiting)), now.problem, needed=bool(now.needs)
     )
 
 
-async def load_nav_counts(here: HandlerContext) -> dict[str, layout.NavCount]:
+async def load_nav_counts(relay: RunningRelay) -> dict[str, layout.NavCount]:
     """Return the numbers of the navigation."""
-    counts = await here.store.events.counts()
-    messages = await here.store.messages.count()
+    counts = await relay.store.events.counts()
+    messages = await relay.store.messages.count()
     queued = f"{counts.queued:,}" if counts.queued else ""
     return {
         "events": layout.NavCount(text=f"{counts.events:,}"),
-        "deliveries": layout.NavCount(text=queued, warn=bool(here.live.down or here.live.gone)),
+        "deliveries": layout.NavCount(text=queued, warn=bool(relay.state.down or relay.state.gone)),
         "messages": layout.NavCount(text=f"{messages:,}" if messages else ""),
     }
 
@@ -72,7 +72,7 @@ async def load_nav_counts(here: HandlerContext) -> dict[str, layout.NavCount]:
 def parse_list_query(request: web.Request) -> Query:
     """Return the search of an address; several `q` are one, as the form sends its tokens."""
     text = " ".join(part.strip() for part in request.query.getall("q", []) if part.strip())
-    return parse_query(text, get_context(request).clock.now(), lenient=True)
+    return parse_query(text, get_relay(request).clock.now(), lenient=True)
 
 
 def parse_current_url(request: web.Request) -> tuple[str, str]:
@@ -81,27 +81,27 @@ def parse_current_url(request: web.Request) -> tuple[str, str]:
     return parts.path, " ".join(parse_qs(parts.query).get("q", []))
 
 
-async def load_rows(here: HandlerContext, events: Sequence[EventRow]) -> list[EventListRow]:
+async def load_rows(relay: RunningRelay, events: Sequence[EventRow]) -> list[EventListRow]:
     """Return the rows of events with what became of their deliveries."""
-    made = await here.store.deliveries.of_events(event.id for event in events) if events else {}
+    made = await relay.store.deliveries.of_events(event.id for event in events) if events else {}
     return [build_event_row(event, made[event.id], event_avatar(event)) for event in events]
 
 
 async def load_listing(
-    here: HandlerContext, query: Query, *, before: int | None = None, selected: int | None = None
+    relay: RunningRelay, query: Query, *, before: int | None = None, selected: int | None = None
 ) -> tuple[EventList, ListFooter, EventPage]:
     """Return the list for a query, newest first; a query that cannot be read lists everything."""
-    asked = parse_query("", here.clock.now()) if query.problems else query
-    page = await here.store.events.page(asked, limit=list_view.PAGE_SIZE, before=before)
-    shown, times = await load_rows(here, page.rows), [event.received_at for event in page.rows]
-    now = here.clock.now()
+    asked = parse_query("", relay.clock.now()) if query.problems else query
+    page = await relay.store.events.page(asked, limit=list_view.PAGE_SIZE, before=before)
+    shown, times = await load_rows(relay, page.rows), [event.received_at for event in page.rows]
+    now = relay.clock.now()
     listed = EventList(
         query=query.text,
         suffix=build_query_suffix(query.text),
         rows=list_view.build_list_lines(shown, times, now, selected=selected),
         full=list_view.build_full_footer(query.text, 0),
         day=format_day(times[0], now) if times else None,
-        count=await build_count_line(here, asked, page, complete=before is None),
+        count=await build_count_line(relay, asked, page, complete=before is None),
         selected=selected,
         problems=(*query.problems, *query.notes),
     )
@@ -110,16 +110,16 @@ async def load_listing(
 
 
 async def build_count_line(
-    here: HandlerContext, query: Query, page: EventPage | None = None, *, complete: bool = True
+    relay: RunningRelay, query: Query, page: EventPage | None = None, *, complete: bool = True
 ) -> str:
     """Return the count line; a page that holds every match needs no second query."""
     if not query.terms:
-        total = (await here.store.events.counts()).events
+        total = (await relay.store.events.counts()).events
     elif page is not None and page.next_before is None and complete:
         total = len(page.rows)
     else:
         try:
-            total = await here.store.events.count(query, COUNT_LIMIT)
+            total = await relay.store.events.count(query, COUNT_LIMIT)
         except TimeoutError:
             return "Many match"
     took = page.took if page else None
@@ -132,9 +132,9 @@ def build_saved_views(query: str, counts: EventCounts) -> tuple[SavedView, ...]:
     return list_view.build_saved_views(query, held)
 
 
-def format_addresses(here: HandlerContext) -> dict[str, str]:
+def format_addresses(relay: RunningRelay) -> dict[str, str]:
     """Return where each target leads, short enough for the hop line."""
-    return {name: format_target_address(url) for name, url in here.setup.addresses.items()}
+    return {name: format_target_address(url) for name, url in relay.target_addresses.items()}
 
 
 def parse_whole_number(request: web.Request, name: str) -> int | None:
@@ -150,15 +150,15 @@ def parse_seconds(text: str | None) -> datetime | None:
     return datetime.fromtimestamp(int(text), UTC)
 
 
-async def load_deliveries(here: HandlerContext, id_: int) -> tuple[Delivery, ...]:
+async def load_deliveries(relay: RunningRelay, id_: int) -> tuple[Delivery, ...]:
     """Return the deliveries of one event, oldest first."""
-    return (await here.store.deliveries.of_events([id_]))[id_]
+    return (await relay.store.deliveries.of_events([id_]))[id_]
 
 
-async def load_banners(here: HandlerContext) -> tuple[layout.Banner, ...]:
+async def load_banners(relay: RunningRelay) -> tuple[layout.Banner, ...]:
     """Return the banners as they stand at this moment."""
-    live, ingress = here.live, here.setup.ingress_url
-    told = here.custody.standing.told
+    live, ingress = relay.state, relay.ingress_url
+    told = relay.vault.status.report
     return (
         *((layout.build_store_outage_banner(live.outage, live.unkept),) if live.outage else ()),
         *((layout.build_vault_opened_banner(told),) if told else ()),
@@ -168,31 +168,31 @@ async def load_banners(here: HandlerContext) -> tuple[layout.Banner, ...]:
             else ()
         ),
         *(layout.build_broken_handlers_banner(name, why) for name, why in sorted(live.broken.items())),
-        *(await _load_blocked_mail_banners(here)),
-        *(await _load_down_banners(here)),
+        *(await _load_blocked_mail_banners(relay)),
+        *(await _load_down_banners(relay)),
         *(layout.build_target_gone_banner(name, why) for name, why in sorted(live.gone.items())),
         *((layout.build_retention_banner(live.retention),) if live.retention else ()),
     )
 
 
-async def _load_blocked_mail_banners(here: HandlerContext) -> tuple[layout.Banner, ...]:
+async def _load_blocked_mail_banners(relay: RunningRelay) -> tuple[layout.Banner, ...]:
     """Return what waits for a missing credential; a locked vault has a banner of its own."""
-    why = here.custody.standing.mail_blocked
+    why = relay.vault.status.mail_blocked
     if not why or why.startswith("the vault is locked"):
         return ()
-    waiting = await here.store.deliveries.waiting()
-    count = sum(waiting.get(name, 0) for name, target in here.setup.targets.items() if target.action == "email")
+    waiting = await relay.store.deliveries.waiting()
+    count = sum(waiting.get(name, 0) for name, target in relay.config.targets.items() if target.action == "email")
     return (layout.build_held_mail_banner(why, count),) if count else ()
 
 
-async def _load_down_banners(here: HandlerContext) -> list[layout.Banner]:
-    live, setup = here.live, here.setup
-    waiting = await here.store.deliveries.waiting() if live.down else {}
+async def _load_down_banners(relay: RunningRelay) -> list[layout.Banner]:
+    state = relay.state
+    waiting = await relay.store.deliveries.waiting() if state.down else {}
     shown: list[layout.Banner] = []
-    for name in sorted(live.down):
-        target = setup.targets.get(name) or Target(name=name, action="", options=None)
-        address = escape_unprintable(urlsplit(setup.addresses.get(name, "")).netloc, 80)
+    for name in sorted(state.down):
+        target = relay.config.targets.get(name) or Target(name=name, action="", options=None)
+        address = escape_unprintable(urlsplit(relay.target_addresses.get(name, "")).netloc, 80)
         # Handlers that are broken are told as that, not as a target that does not answer.
         if target.action != "handler":
-            shown.append(layout.build_target_down_banner(target, address, waiting.get(name, 0), live.next_try(name)))
+            shown.append(layout.build_target_down_banner(target, address, waiting.get(name, 0), state.next_try(name)))
     return shown

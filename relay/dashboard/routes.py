@@ -23,7 +23,7 @@ from relay.dashboard.sources import catch_up
 from relay.dashboard.sources import page as sources_page
 from relay.dashboard.targets import page as targets_page
 from relay.dashboard.vault import page as vault_page
-from relay.http.context import HANDLER_CONTEXT, REFUSAL_RENDERER
+from relay.http.context import REFUSAL_RENDERER, RELAY
 from relay.http.guard import Guard
 
 
@@ -32,7 +32,7 @@ def add_dashboard(app: web.Application, guard: Guard) -> None:
     assets = Assets()
     app[REFUSAL_RENDERER] = errors.error_response_for
     app[render.ASSETS] = assets
-    app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[HANDLER_CONTEXT].setup.dashboard_url)
+    app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[RELAY].dashboard_url)
     app[BODY_CACHE] = BodyCache()
     app[renderer.FRAME_CACHE] = renderer.FrameCache()
     app[live_stream.STREAM_VIEWERS] = {}

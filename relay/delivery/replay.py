@@ -54,7 +54,7 @@ class ReplayService:
         """Return what mails are made and sent with."""
         return self._email
 
-    async def replay(self, event_id: int, to: str, changes: DeliveryChanges) -> int:
+    async def replay_event(self, event_id: int, to: str, changes: DeliveryChanges) -> int:
         """Send an event again, to a configured target or an address typed in; return the delivery's id.
 
         Signed so that it verifies, unless `changes` says otherwise. Raises TargetError for an address
@@ -80,7 +80,7 @@ class ReplayService:
             )
         return await self._plan(event_id, new)
 
-    async def email(self, event_id: int, template: str, to: tuple[str, ...], force: bool = False) -> int:
+    async def email_event(self, event_id: int, template: str, to: tuple[str, ...], force: bool = False) -> int:
         """Mail an event with a template, to `to` or whom the template names; return the delivery's id.
 
         `force` sends it although it was sent before. Raises NotFoundError for an unknown template,
@@ -105,7 +105,7 @@ class ReplayService:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
         return await self._email.preview(await self._store.events.get(event_id), template, to)
 
-    async def retry(self, id_: int) -> Delivery:
+    async def retry_delivery(self, id_: int) -> Delivery:
         """Make a delivery due now, also one that was settled.
 
         Raises UsageError while it runs, SentAlreadyError for a mail that went out before.
@@ -116,11 +116,11 @@ class ReplayService:
             await self._email.check_not_sent(delivery.event_id, target.options, delivery)
         return self._say(await self._store.deliveries.retry(id_, self._clock.now()))
 
-    async def cancel(self, id_: int) -> Delivery:
+    async def cancel_delivery(self, id_: int) -> Delivery:
         """Give a waiting delivery up. Raises UsageError when it is not waiting."""
         return self._say(await self._store.deliveries.cancel(id_))
 
-    async def retry_all(self, state: DeliveryState, target: str | None, batch: int | None = None) -> int:
+    async def retry_deliveries(self, state: DeliveryState, target: str | None, batch: int | None = None) -> int:
         """Make all deliveries in that state (to that target, of that batch) due now; return how many those are.
 
         Each has its whole budget of attempts again. Raises UsageError for those that run.
@@ -130,7 +130,7 @@ class ReplayService:
         now = self._clock.now()
         return self._publish_all(await self._store.deliveries.retry_all(state, target, now, batch=batch))
 
-    async def cancel_all(self, target: str | None) -> int:
+    async def cancel_deliveries(self, target: str | None) -> int:
         """Give up all that waits (for that target); return how many deliveries those were."""
         return self._publish_all(await self._store.deliveries.cancel_all(target))
 

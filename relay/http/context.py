@@ -1,10 +1,10 @@
-"""What a handler finds in its app: the running relay, the token of its forms, how a refusal is shown."""
+"""What a handler finds in its app: the running relay, the token of its forms, how a refusal is rendered."""
 
 from typing import Protocol
 
 from aiohttp import web
 
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 
 class RefusalRenderer(Protocol):
@@ -15,11 +15,11 @@ class RefusalRenderer(Protocol):
         ...
 
 
-HANDLER_CONTEXT: web.AppKey[HandlerContext] = web.AppKey("context", HandlerContext)
+RELAY: web.AppKey[RunningRelay] = web.AppKey("relay", RunningRelay)
 CSRF_TOKEN: web.AppKey[str] = web.AppKey("csrf", str)
 REFUSAL_RENDERER: web.AppKey[RefusalRenderer] = web.AppKey("refusal")
 
 
-def get_context(request: web.Request) -> HandlerContext:
-    """Return what the handler of this request may use."""
-    return request.app[HANDLER_CONTEXT]
+def get_relay(request: web.Request) -> RunningRelay:
+    """Return the relay that this request asks something of."""
+    return request.app[RELAY]

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from relay.catchup.recovery import CatchUpRequest
 from relay.errors import NotFoundError, UsageError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.body_edit import edit_body
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import Capture, Headers
@@ -18,7 +18,7 @@ from relay.model.message import CHANNELS, MessageFilter, MessageStatus
 from relay.model.payload import PayloadError, parse_json
 from relay.model.search import Query, parse_moment, parse_query_strictly
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, StatsWindow
 
 MAX_LIMIT = 500
@@ -51,7 +51,7 @@ def parse_limit(request: web.Request, default: int = 50) -> int:
 
 def parse_query(request: web.Request) -> Query:
     """Return the query of the query string. Raises UsageError for what cannot be read of it."""
-    return parse_query_strictly(request.query.get("q", ""), get_context(request).clock.now())
+    return parse_query_strictly(request.query.get("q", ""), get_relay(request).clock.now())
 
 
 async def read_json_body(request: web.Request) -> Mapping[str, Any]:
@@ -136,7 +136,7 @@ def _parse_since(request: web.Request) -> datetime | None:
     text = request.query.get("since")
     if not text:
         return None
-    since = parse_moment(text, get_context(request).clock.now())
+    since = parse_moment(text, get_relay(request).clock.now())
     if since is None:
         raise UsageError("since is neither an age nor a time", hint="write since=2h or since=2026-01-31")
     return since
@@ -228,10 +228,10 @@ def _parse_header(pair: object) -> tuple[str, str]:
 
 
 def parse_catch_up_request(
-    here: HandlerContext, source: str, since: str, *, dry_run: bool, forward: bool
+    relay: RunningRelay, source: str, since: str, *, dry_run: bool, forward: bool
 ) -> CatchUpRequest:
     """Return what to catch up with. Raises UsageError for a `since` that is no time."""
-    when = parse_moment(since.strip(), here.clock.now())
+    when = parse_moment(since.strip(), relay.clock.now())
     if when is None:
         raise UsageError(
             "since is no time", hint="write an age such as 90m, 2h or 7d, or a time such as 2026-01-31T12:00"

@@ -6,21 +6,21 @@ from socket import socket
 
 from aiohttp import web
 
-from relay.http.context import CSRF_TOKEN, HANDLER_CONTEXT
+from relay.http.context import CSRF_TOKEN, RELAY
 from relay.http.guard import Guard, add_headers, make_guard_middleware
 from relay.http.sockets import BACKLOG, SHUTDOWN_TIMEOUT
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 MAX_REQUEST_BODY = 1024 * 1024  # bytes that a call may carry
 _KEEPALIVE = 15.0
 
 
 def build_app(
-    context: HandlerContext, guard: Guard, parts: Iterable[Callable[[web.Application, Guard], None]]
+    relay: RunningRelay, guard: Guard, parts: Iterable[Callable[[web.Application, Guard], None]]
 ) -> web.Application:
     """Return a guarded app; each of `parts` adds its routes and state to it."""
     app = web.Application(middlewares=[make_guard_middleware(guard)], client_max_size=MAX_REQUEST_BODY)
-    app[HANDLER_CONTEXT] = context
+    app[RELAY] = relay
     app[CSRF_TOKEN] = guard.csrf
     app.on_response_prepare.append(add_headers)
     for add in parts:

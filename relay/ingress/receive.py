@@ -1,17 +1,12 @@
-"""The door for webhooks: reads exact bytes within limits, makes a Capture and hands it in."""
+"""Receives webhooks: reads exact bytes within limits and hands a Capture to the pipeline."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from relay.actions.ingress_client import EVENT_HEADER, SAMPLE_HEADER
-from relay.bus import Bus
-from relay.clock import Clock
 from relay.errors import StoreError
 from relay.http.responses import make_closing_response, make_response
 from relay.ingress.request_parser import BodyReadError
@@ -21,11 +16,10 @@ from relay.model.text import decode_header_text, escape_unprintable
 from relay.pipeline.event_log import log_refusal, steps_are_logged
 from relay.pipeline.limits import RequestLimits, forwarded_for, is_loopback
 from relay.pipeline.process import Pipeline
-from relay.pipeline.responses import build_error_response
-from relay.pipeline.source_table import WEBHOOK_PREFIX, SourceRegistry
-from relay.providers.sender_urls import OwnAddresses, list_sender_urls, set_sender_url
-from relay.services.meter import Meter
-from relay.services.state import RuntimeState
+from relay.pipeline.responses import SenderResponse, build_error_response, build_health_response
+from relay.pipeline.source_table import WEBHOOK_PREFIX
+from relay.providers.sender_urls import list_sender_urls, set_sender_url
+from relay.services.relay import RunningRelay
 
 log = logging.getLogger(__name__)
 
@@ -42,62 +36,48 @@ class RequestBodyTooLargeError(Exception):
     """The body is larger than the limit."""
 
 
-@dataclass(slots=True, kw_only=True)
 class IngressHandler:
-    """Everything the ingress needs. `nonce` marks the requests that relay triggers itself.
+    """Receives webhooks for one relay, and counts what could not be taken in."""
 
-    `own` gives the addresses that are relay's at this moment. `believing` says that the tunnel tells in
-    X-Forwarded-For who called.
-    """
+    def __init__(self, relay: RunningRelay, pipeline: Pipeline, *, trusts_tunnel_header: bool) -> None:
+        self._relay = relay
+        self._pipeline = pipeline
+        self._limits = RequestLimits(relay.clock)
+        # The tunnel says in X-Forwarded-For who called.
+        self._trusts_tunnel_header = trusts_tunnel_header
+        self._unkept = 0
+        self._log_unkept_at = 0.0
+        self._turned_away = 0
+        self._log_turned_away_at = 0.0
+        self._large = asyncio.Semaphore(MAX_LARGE_BODIES)
 
-    ingest: Pipeline
-    gate: RequestLimits
-    table: SourceRegistry
-    bus: Bus
-    clock: Clock
-    live: RuntimeState
-    meter: Meter
-    max_body: int
-    nonce: str
-    own: Callable[[], OwnAddresses]
-    trusts_tunnel_header: bool = True
-    _unkept: int = 0
-    _log_unkept_at: float = 0.0
-    _turned_away: int = 0
-    _say_at: float = 0.0
-    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_LARGE_BODIES))
-
-    @property
-    def sources(self) -> Iterable[Source]:
-        """Return the configured sources."""
-        return self.table.configured
+    def check_health(self) -> SenderResponse:
+        """Return what `GET /webhooks/health` answers."""
+        relay = self._relay
+        return build_health_response(relay.sources.configured, relay.clock.now(), keeps=relay.state.outage is None)
 
     def count_unkept(self, error: StoreError) -> None:
         """Count a webhook that could not be kept; log it at most once a minute, with how many there were.
 
         While the store can keep nothing at all, its watch does the logging.
         """
-        self.live.unkept += 1
+        self._relay.state.unkept += 1
         if error.is_outage:
             return
         self._unkept += 1
-        now = self.clock.monotonic()
+        now = self._relay.clock.monotonic()
         if now >= self._log_unkept_at:
             self._log_unkept_at = now + LOG_INTERVAL
             log.error("could not keep %d webhook(s): %s", self._unkept, error.message)
             self._unkept = 0
 
-    def now(self) -> datetime:
-        """Return the time."""
-        return self.clock.now()
-
     async def receive(self, request: web.BaseRequest) -> web.StreamResponse:
         """Capture one request and answer it as its source says. Raises StoreError."""
-        began = self.clock.monotonic()
+        began = self._relay.clock.monotonic()
         path, mark, query = _parse_target(request.raw_path).partition("?")
-        source, caller = self.table.find(path), self._find_caller(request)
+        source, caller = self._relay.sources.find(path), self._find_caller(request)
         if source is None:
-            self._refused(
+            self._record_refusal(
                 "",
                 404,
                 f"no source answers at "
@@ -108,12 +88,12 @@ class IngressHandler:
                 build_error_response(404, "not_found", "no such hook", "paths begin with /webhooks/ and a name")
             )
         headers, sample = self._headers(request)
-        # The gate is for strangers: what relay triggers itself comes from here, and only when asked to.
-        turned = None if sample else self.gate.refuse(source, caller)
-        if turned is not None:
-            self._refused(source.name, turned.status, turned.detail, caller)
+        # Limits are for others: what relay triggers itself comes from here, and only when asked to.
+        refusal = None if sample else self._limits.refuse(source, caller)
+        if refusal is not None:
+            self._record_refusal(source.name, refusal.status, refusal.detail, caller)
             return make_closing_response(
-                build_error_response(turned.status, turned.code, turned.message, turned.hint), turned.headers
+                build_error_response(refusal.status, refusal.code, refusal.message, refusal.hint), refusal.headers
             )
         body = await self._read_or_refuse(request, source, caller)
         if isinstance(body, web.Response):
@@ -126,53 +106,57 @@ class IngressHandler:
             headers=headers,
             body=body,
             remote=caller,
-            received_at=self.clock.now(),
+            received_at=self._relay.clock.now(),
         )
-        urls = list_sender_urls(source, capture, self.own())
+        urls = list_sender_urls(source, capture, self._relay.own_addresses())
         if mark and not query:
             urls = tuple(url if "?" in url else f"{url}?" for url in urls)
         if HOP_HEADER in request.headers:
-            answered = await self.ingest.refuse_loop(set_sender_url(capture, urls), source)
+            response = await self._pipeline.refuse_loop(set_sender_url(capture, urls), source)
         else:
-            answered = await self.ingest.receive(capture, source, urls, sample=sample)
-            if answered.offered is not None:
-                self.table.learn(source.name, answered.offered)
-        self.meter.answered(source.name, self.clock.monotonic() - began)
+            response = await self._pipeline.receive(capture, source, urls, sample=sample)
+            if response.offered is not None:
+                self._relay.sources.learn(source.name, response.offered)
+        self._relay.meter.answered(source.name, self._relay.clock.monotonic() - began)
         # A sender learns no number of ours from the headers; relay's own trigger does.
-        return make_response(answered, {EVENT_HEADER: str(answered.event_id)} if sample else None)
+        return make_response(response, {EVENT_HEADER: str(response.event_id)} if sample else None)
 
     def _find_caller(self, request: web.BaseRequest) -> str:
         """Return who called: the peer, or, where that is the tunnel's agent, whom the tunnel names."""
         peer = request.remote or ""
-        told = self.trusts_tunnel_header and self.live.public_url is not None and FORWARDED_HEADER in request.headers
-        if not told or not is_loopback(peer):
+        names_caller = (
+            self._trusts_tunnel_header
+            and self._relay.state.public_url is not None
+            and FORWARDED_HEADER in request.headers
+        )
+        if not names_caller or not is_loopback(peer):
             return peer
         return forwarded_for(request.headers.getall(FORWARDED_HEADER))
 
     def _headers(self, request: web.BaseRequest) -> tuple[Headers, bool]:
         pairs = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers])
-        if request.headers.get(SAMPLE_HEADER) != self.nonce:
+        if request.headers.get(SAMPLE_HEADER) != self._relay.nonce:
             return pairs, False
         return tuple(pair for pair in pairs if pair[0] != SAMPLE_HEADER), True
 
     async def _read_or_refuse(self, request: web.BaseRequest, source: Source, caller: str) -> bytes | web.Response:
-        limit = source.admission.max_body or self.max_body
+        limit = source.admission.max_body or self._relay.config.server.max_body
         try:
             return await self._read(request, limit)
         except RequestBodyTooLargeError:
-            self._refused(source.name, 413, f"larger than the limit of {limit} bytes", caller)
+            self._record_refusal(source.name, 413, f"larger than the limit of {limit} bytes", caller)
             return make_closing_response(
                 build_error_response(413, "too_large", "the body is too large", f"at most {limit} bytes")
             )
         except TimeoutError:
-            self._refused(source.name, 408, f"no whole body in {BODY_SECONDS:g} s", caller)
+            self._record_refusal(source.name, 408, f"no whole body in {BODY_SECONDS:g} s", caller)
             return make_closing_response(build_error_response(408, "timeout", "the body did not arrive in time"))
         except (BodyReadError, RequestPayloadError) as error:
             reason = error.reason if isinstance(error, BodyReadError) else "the body cannot be read"
-            self._refused(source.name, 400, f"{reason}: {format_request_line(request)}", caller)
+            self._record_refusal(source.name, 400, f"{reason}: {format_request_line(request)}", caller)
             return make_closing_response(build_error_response(400, "bad_request", "the body cannot be read"))
         except ConnectionError:
-            self._refused(
+            self._record_refusal(
                 source.name, 400, f"hung up before the body was whole: {format_request_line(request)}", caller
             )
             raise
@@ -196,45 +180,45 @@ class IngressHandler:
         chunk = await request.content.readany()
         if request.content.at_eof():
             return _check_length(chunk, limit)
-        chunks, total, waits = [chunk], len(chunk), False
+        chunks, total, holds_slot = [chunk], len(chunk), False
         try:
             while chunk:
-                if total > LARGE_BODY and not waits:
+                if total > LARGE_BODY and not holds_slot:
                     await self._large.acquire()
-                    waits = True
+                    holds_slot = True
                 chunk = await request.content.readany()
                 chunks.append(chunk)
                 total += len(chunk)
                 if total > limit:
                     raise RequestBodyTooLargeError
         finally:
-            if waits:
+            if holds_slot:
                 self._large.release()
         return b"".join(chunks)
 
     def record_unread(self, status: int, reason: str, line: bytes, remote: str) -> None:
         """Show a request that was refused before its source was asked; `line` is its first line as it came."""
         target = line.split(b" ")[1] if line.count(b" ") else b""
-        source = self.table.find(target.partition(b"?")[0].decode("latin-1"))
+        source = self._relay.sources.find(target.partition(b"?")[0].decode("latin-1"))
         shown = f": {escape_unprintable(line, _MAX_LINE_SHOWN)}" if line else ""
-        self._refused(source.name if source else "", status, f"{reason}{shown}", remote)
+        self._record_refusal(source.name if source else "", status, f"{reason}{shown}", remote)
 
     def count_excess_connection(self, excess: int) -> None:
         """Count a connection above the limit, of which there are `excess` at this moment."""
-        self._refused("", 503, "too many connections", "")
-        now = self.clock.monotonic()
+        self._record_refusal("", 503, "too many connections", "")
+        now = self._relay.clock.monotonic()
         self._turned_away += 1
-        if now >= self._say_at:
-            self._say_at = now + LOG_INTERVAL
+        if now >= self._log_turned_away_at:
+            self._log_turned_away_at = now + LOG_INTERVAL
             log.warning(
                 "turned %d connection(s) away: too many at once (%d above the limit)", self._turned_away, excess
             )
             self._turned_away = 0
 
-    def _refused(self, source: str, status: int, detail: str, caller: str) -> None:
+    def _record_refusal(self, source: str, status: int, detail: str, caller: str) -> None:
         if steps_are_logged():
             log_refusal(source, status, detail)
-        self.bus.publish(RequestRefused(source, status, detail, caller, self.now()))
+        self._relay.bus.publish(RequestRefused(source, status, detail, caller, self._relay.clock.now()))
 
 
 def _check_length(body: bytes, limit: int) -> bytes:

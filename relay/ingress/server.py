@@ -19,11 +19,10 @@ from relay.http.sockets import BACKLOG, SHUTDOWN_TIMEOUT
 from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError
 from relay.ingress.receive import IngressHandler
 from relay.ingress.request_parser import RequestParser
-from relay.pipeline.limits import RequestLimits
 from relay.pipeline.process import Pipeline
-from relay.pipeline.responses import build_error_response, build_health_response
+from relay.pipeline.responses import build_error_response
 from relay.pipeline.sync_response import SyncResponses
-from relay.services.context import RelayContext
+from relay.services.relay import RunningRelay
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ _BUSY_RESPONSE = (
 class _IngressProtocol(RequestHandler):
     """Answers what is no HTTP without quoting it, and without a traceback for each."""
 
-    def __init__(self, server: "PublicServer", door: IngressHandler) -> None:
+    def __init__(self, server: "PublicServer", handler: IngressHandler) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(
             server,
@@ -54,7 +53,7 @@ class _IngressProtocol(RequestHandler):
             lingering_time=LINGER_SECONDS,
         )
         self._server = server
-        self._door = door
+        self._handler = handler
         self._sender_is_done = asyncio.Event()
         self._is_excess = False
         self._requests = RequestParser(
@@ -68,7 +67,7 @@ class _IngressProtocol(RequestHandler):
                 payload_exception=RequestPayloadError,
                 auto_decompress=False,
             ),
-            self._refused,
+            self._record_refusal,
         )
         self._parser = self._requests  # type: ignore[assignment]  # it has what is called of aiohttp's parser
 
@@ -78,7 +77,7 @@ class _IngressProtocol(RequestHandler):
         excess = self._server.count_excess()
         if excess > 0 and isinstance(transport, asyncio.Transport):
             self._is_excess = True
-            self._door.count_excess_connection(excess)
+            self._handler.count_excess_connection(excess)
             body = build_error_response(503, "busy", "too many connections", "try again later").body
             transport.write(_BUSY_RESPONSE % (len(body), body))
             if excess > EXCESS_MARGIN or not _send_eof(transport):
@@ -133,12 +132,12 @@ class _IngressProtocol(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was under way already")
         if not isinstance(exc, AmbiguousRequestError):
-            self._refused(status, f"not a request that can be read ({type(exc).__name__})", b"")
+            self._record_refusal(status, f"not a request that can be read ({type(exc).__name__})", b"")
         return make_closing_response(build_error_response(status, "bad_request", "the request cannot be read"))
 
-    def _refused(self, status: int, reason: str, line: bytes) -> None:
+    def _record_refusal(self, status: int, reason: str, line: bytes) -> None:
         peer = self.transport.get_extra_info("peername") if self.transport else None
-        self._door.record_unread(status, reason, line, str(peer[0]) if peer else "")
+        self._handler.record_unread(status, reason, line, str(peer[0]) if peer else "")
 
 
 def _send_eof(transport: asyncio.Transport) -> bool:
@@ -159,21 +158,21 @@ class PublicServer(web.Server):
     is captured the same way.
     """
 
-    def __init__(self, door: IngressHandler) -> None:
+    def __init__(self, handler: IngressHandler) -> None:
         super().__init__(self._handle)
-        self._door = door
+        self._handler = handler
         self._most = max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     def __call__(self) -> _IngressProtocol:
         """Return what speaks with one connection."""
-        return _IngressProtocol(self, self._door)
+        return _IngressProtocol(self, self._handler)
 
     def count_excess(self) -> int:
         """Return by how many connections the limit is exceeded; negative while there is room."""
         return len(self._connections) - self._most
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await _answer_request(request, self._door)
+        return await _answer_request(request, self._handler)
 
 
 def max_connections(descriptors: int) -> int:
@@ -184,20 +183,20 @@ def max_connections(descriptors: int) -> int:
     return max(1, min(MAX_CONNECTIONS, descriptors - spare - EXCESS_MARGIN))
 
 
-async def _answer_request(request: web.BaseRequest, door: IngressHandler) -> web.StreamResponse:
+async def _answer_request(request: web.BaseRequest, handler: IngressHandler) -> web.StreamResponse:
     refused = _find_malformation(request)
     if refused is not None:
         status, code, message = refused
         line = f"{request.method} {request.raw_path}".encode("utf-8", "surrogateescape")
-        door.record_unread(status, message, line, request.remote or "")
+        handler.record_unread(status, message, line, request.remote or "")
         return make_closing_response(build_error_response(status, code, message))
     try:
         path = request.raw_path.partition("?")[0]
         if path == "/webhooks/health" and request.method in ("GET", "HEAD"):
-            return make_response(build_health_response(door.sources, door.now(), keeps=door.live.outage is None))
-        return await door.receive(request)
+            return make_response(handler.check_health())
+        return await handler.receive(request)
     except StoreError as error:
-        door.count_unkept(error)
+        handler.count_unkept(error)
         return make_closing_response(
             build_error_response(503, "not_kept", "the event could not be kept", "try again"), {"Retry-After": "5"}
         )
@@ -231,12 +230,12 @@ _ACCEPT_BATCH = 8
 
 
 @asynccontextmanager
-async def serve_ingress(listening: socket, door: IngressHandler) -> AsyncIterator[None]:
+async def serve_ingress(listening: socket, handler: IngressHandler) -> AsyncIterator[None]:
     """Serve webhooks for as long as the block lasts."""
     if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
         # The pure-Python parser is where most of aiohttp's request-smuggling flaws were.
         raise PortError("aiohttp lacks its C parser", hint="install aiohttp from a wheel")
-    runner = web.ServerRunner(PublicServer(door), handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    runner = web.ServerRunner(PublicServer(handler), handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:
         # asyncio accepts as many at a time as wait to be accepted, before any of them can be told that there are
@@ -248,20 +247,8 @@ async def serve_ingress(listening: socket, door: IngressHandler) -> AsyncIterato
         await runner.cleanup()
 
 
-def build_ingress_handler(ground: RelayContext) -> IngressHandler:
+def build_ingress_handler(relay: RunningRelay) -> IngressHandler:
     """Return what the ingress hands requests to."""
-    replies = SyncResponses(ground.store, ground.bus, ground.awaited)
-    ingest = Pipeline(ground.store, ground.bus, ground.routing, replies)
-    return IngressHandler(
-        ingest=ingest,
-        gate=RequestLimits(ground.clock),
-        table=ground.table,
-        bus=ground.bus,
-        clock=ground.clock,
-        live=ground.live,
-        meter=ground.meter,
-        max_body=ground.config.server.max_body,
-        nonce=ground.nonce,
-        own=ground.own_addresses,
-        trusts_tunnel_header=tunnel_names_callers(ground.config.file.tunnel),
-    )
+    sync_responses = SyncResponses(relay.store, relay.bus, relay.awaited)
+    pipeline = Pipeline(relay.store, relay.bus, relay.routing, sync_responses)
+    return IngressHandler(relay, pipeline, trusts_tunnel_header=tunnel_names_callers(relay.config.file.tunnel))

@@ -249,3 +249,22 @@ def append_to_path(path: str, key: str, *, listed: bool) -> str:
 def append_to_pointer(pointer: str, key: str) -> str:
     """Return the JSON Pointer of a member below `pointer`."""
     return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+
+
+def find_below(value: object, keys: tuple[str | int, ...], missing: object = None) -> object:
+    """Return what stands below `keys` of a JSON value; `missing` where the way there does not exist."""
+    for key in keys:
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+            continue
+        position = _index(key) if isinstance(value, list) else None
+        if not isinstance(value, list) or position is None or position >= len(value):
+            return missing
+        value = value[position]
+    return value
+
+
+def _index(key: str | int) -> int | None:
+    if isinstance(key, int):
+        return key if key >= 0 else None
+    return int(key) if key.isascii() and key.isdigit() and len(key) < 10 else None

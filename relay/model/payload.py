@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 from relay.model.content_encoding import Unpacked, unpack
+from relay.model.json_paths import find_below
 from relay.model.parsing import (
     JSON_LINES,
     MultipartError,
@@ -34,7 +35,7 @@ MULTIPART = "multipart/form-data"
 _LINES_TOO = frozenset(("", "application/json", "text/json", "text/plain", "application/octet-stream"))  # may be too
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Document:
     value: object = None
     text: str | None = None
@@ -213,11 +214,11 @@ class Payload:
 
     def at(self, *keys: str | int, missing: object = None) -> object:
         """Return what stands below `keys` of the value; `missing` where the way there does not exist."""
-        return _below(self.value, keys, missing)
+        return find_below(self.value, keys, missing)
 
     def json_at(self, *keys: str | int) -> object:
         """Return what stands below `keys` of the JSON alone, never a form's field or a query's parameter."""
-        return _below(self.json, keys)
+        return find_below(self.json, keys)
 
     def pointer(self, path: str) -> object:
         """Return what stands at a JSON Pointer (RFC 6901) of the value, such as `/data/object/id`."""
@@ -251,10 +252,9 @@ class Payload:
 
     def _parse_document(self, *, strict: bool) -> _Document:
         try:
-            value, text = self._parse(strict)
+            return _Document(*self._parse(strict))
         except PayloadError as error:
             return _Document(error=error)
-        return _Document(value=value, text=text)
 
     def _parse(self, strict: bool) -> tuple[object, str | None]:
         if not self._body and self._query:
@@ -281,11 +281,9 @@ class Payload:
         if self.is_form and self.unpacked.content[:80].lstrip()[:1] in (b"{", b"["):
             texts = [self.text or ""]  # JSON called a form, as curl -d sends it unless told more
         for text in texts:
-            if strict and text.lstrip()[:1] in ("{", "["):
-                return parse_json(text, strict=True), text
-            value = _structure(text, exact=self._exact)
-            if value is not None:
-                return value, text
+            if text.lstrip()[:1] in ("{", "["):
+                with nullcontext() if strict else suppress(PayloadError):
+                    return parse_json(text, strict=strict, exact=self._exact), text
         if found.problem and not found.pairs and not found.files:
             raise PayloadError(found.problem)
         return {file.field: file.facts for file in found.files} | dict(found.pairs), None
@@ -341,30 +339,3 @@ def _by_charset(
         (read(name, charset, general), read(value, declared.get(name, charset), hints.get(name)))
         for name, value in pairs
     )
-
-
-def _structure(text: str, *, exact: bool) -> object:
-    """Return the object or list that a text is as JSON; None for any other text."""
-    if text.lstrip()[:1] not in ("{", "["):
-        return None
-    with suppress(PayloadError):
-        return parse_json(text, exact=exact)
-    return None
-
-
-def _below(value: object, keys: tuple[str | int, ...], missing: object = None) -> object:
-    for key in keys:
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-            continue
-        position = _index(key) if isinstance(value, list) else None
-        if not isinstance(value, list) or position is None or position >= len(value):
-            return missing
-        value = value[position]
-    return value
-
-
-def _index(key: str | int) -> int | None:
-    if isinstance(key, int):
-        return key if key >= 0 else None
-    return int(key) if key.isascii() and key.isdigit() and len(key) < 10 else None

@@ -38,7 +38,7 @@ class SignatureDoctor:
     urls: Callable[[Source, Capture], tuple[str, ...]]
     spare: Callable[[], tuple[Secret, ...]]
 
-    async def __call__(self, event: CapturedEvent) -> Diagnosis:
+    async def diagnose(self, event: CapturedEvent) -> Diagnosis:
         """Return why an event verifies or not, judged as if it came now; its time counts from its arrival."""
         source = self.table.named(event.row.source) or _make_removed_source(event)
         urls = self.urls(source, event.capture)

@@ -1,7 +1,6 @@
-"""The parts of one relay that do the work, each handed what it needs of the ground they stand on."""
+"""The parts of one relay that do the work, each handed what it needs of the relay they stand on."""
 
 import secrets
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,153 +22,161 @@ from relay.delivery.replay import ReplayService
 from relay.delivery.retention import Retention, RetentionNotice
 from relay.delivery.signing import RequestSigner
 from relay.model.event import Source
+from relay.pipeline.diagnosis import SignatureDoctor
 from relay.pipeline.reverify import Reverifier
 from relay.pipeline.routing import find_target_names
-from relay.services.context import RelayContext
+from relay.services.relay import RunningRelay
 from relay.services.vault_session import VaultSession, find_blocked_targets
 from relay.tunnel.supervisor import Supervisor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What people set to work."""
-
-    replays: ReplayService
-    bulk: BulkReplays
-    catch_ups: CatchUpJobs
-    lab: LabRunner
-    custody: VaultSession
-    tunnel: Supervisor | None
-
-
-def build_forward_action(ground: RelayContext) -> ForwardAction:
+def build_forward_action(relay: RunningRelay) -> ForwardAction:
     """Return the action that sends requests on."""
     return ForwardAction(
-        rules=ground.rules,
-        resign=RequestSigner(ground.table.named, ground.clock, ground.with_key_pair),
-        source_path=ground.path_of,
-        public_url=ground.public_url_of,
-        clock=ground.clock,
-        spoil=SignatureForger(ground.table.named, ground.clock, ground.with_key_pair),
-        awaited=ground.awaited,
+        rules=relay.egress_rules,
+        resign=RequestSigner(relay.sources.named, relay.clock, relay.with_key_pair),
+        source_path=relay.find_source_path,
+        public_url=relay.find_public_url,
+        clock=relay.clock,
+        spoil=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
+        awaited=relay.awaited,
     )
 
 
-def build_email_action(ground: RelayContext) -> EmailAction:
+def build_email_action(relay: RunningRelay) -> EmailAction:
     """Return the action that sends mails."""
     return EmailAction(
-        templates=ground.config.emails,
-        post=MailTransport(outbox=ground.config.server.data_dir / "outbox", smtp=ground.config.smtp),
-        messages=ground.store.messages,
-        sent=ground.store.mails,
-        publish=ground.bus.publish,
-        clock=ground.clock,
+        templates=relay.config.emails,
+        post=MailTransport(outbox=relay.config.server.data_dir / "outbox", smtp=relay.config.smtp),
+        messages=relay.store.messages,
+        sent=relay.store.mails,
+        publish=relay.bus.publish,
+        clock=relay.clock,
     )
 
 
-def build_handler_action(ground: RelayContext) -> HandlerAction:
+def build_handler_action(relay: RunningRelay) -> HandlerAction:
     """Return the action that calls the user's own functions."""
-    return HandlerAction(
-        broken=ground.live.broken, publish=ground.bus.publish, clock=ground.clock, awaited=ground.awaited
-    )
+    return HandlerAction(broken=relay.state.broken, publish=relay.bus.publish, clock=relay.clock, awaited=relay.awaited)
 
 
-def build_engine(ground: RelayContext, actions: tuple[Action[Any], ...], email: EmailAction, above: int) -> Engine:
+def build_engine(relay: RunningRelay, actions: tuple[Action[Any], ...], email: EmailAction, above: int) -> Engine:
     """Return what delivers; it leaves deliveries up to the id `above` alone."""
-    made = Engine(
-        store=ground.store,
-        bus=ground.bus,
-        clock=ground.clock,
-        targets=ground.targets,
+    engine = Engine(
+        store=relay.store,
+        bus=relay.bus,
+        clock=relay.clock,
+        targets=relay.targets,
         actions={action.name: action for action in actions},
         habits=EngineOptions(above=above),
-        waits=partial(find_blocked_targets, ground, email),
+        waits=partial(find_blocked_targets, relay, email),
     )
-    ground.live.down, ground.live.gone = made.ward.down, made.ward.gone
-    ground.live.next_try = lambda name: made.ward.next_try(name, ground.clock.monotonic())
-    return made
+    relay.state.down, relay.state.gone = engine.ward.down, engine.ward.gone
+    relay.state.next_try = lambda name: engine.ward.next_try(name, relay.clock.monotonic())
+    return engine
 
 
-def build_vault_session(
-    ground: RelayContext, email: EmailAction, engine: Engine, tunnel: Supervisor | None, *, checks: bool
-) -> VaultSession:
-    """Return what opens and locks the vault, and has checked what came while it was locked."""
-    recheck = Reverifier(
-        store=ground.store,
-        bus=ground.bus,
-        clock=ground.clock,
-        routing=ground.routing,
-        urls=ground.sender_urls,
+def connect_services(
+    relay: RunningRelay,
+    email: EmailAction,
+    engine: Engine,
+    tunnel: Supervisor | None,
+    *,
+    newest_batch: int,
+    quiet: bool,
+) -> None:
+    """Give a relay its services; batches up to the id `newest_batch` are left alone, and so is all when `quiet`."""
+    relay.tunnel = tunnel
+    relay.replays = ReplayService(
+        store=relay.store,
+        bus=relay.bus,
+        clock=relay.clock,
+        targets=relay.targets,
+        rules=relay.egress_rules,
+        email=email,
+    )
+    relay.bulk_replays = build_bulk_replays(relay, engine, above=newest_batch)
+    relay.catch_ups = build_catch_ups(relay)
+    relay.lab = build_lab(relay, engine)
+    relay.email_dry_run = build_email_dry_run(relay, email)
+    relay.signature_doctor = SignatureDoctor(
+        store=relay.store,
+        table=relay.sources,
+        public_url=lambda: relay.state.public_url,
+        ingress_url=relay.ingress_url,
+        clock=relay.clock,
+        urls=relay.list_sender_urls,
+        spare=lambda: relay.config.spare,
+    )
+    reverifier = Reverifier(
+        store=relay.store,
+        bus=relay.bus,
+        clock=relay.clock,
+        routing=relay.routing,
+        urls=relay.list_sender_urls,
         in_order=engine.in_order,
     )
-    return VaultSession(ground, recheck, email=email, engine=engine, tunnel=tunnel, checks=checks)
+    relay.vault = VaultSession(relay, reverifier, email=email, engine=engine, tunnel=tunnel, checks=not quiet)
 
 
-def build_replays(ground: RelayContext, email: EmailAction) -> ReplayService:
-    """Return what a person may ask of deliveries."""
-    return ReplayService(
-        store=ground.store, bus=ground.bus, clock=ground.clock, targets=ground.targets, rules=ground.rules, email=email
-    )
-
-
-def build_bulk_replays(ground: RelayContext, engine: Engine, above: int) -> BulkReplays:
+def build_bulk_replays(relay: RunningRelay, engine: Engine, above: int) -> BulkReplays:
     """Return what replays many events; it leaves batches up to the id `above` alone."""
-    routes = ground.config.routes
+    routes = relay.config.routes
     return BulkReplays(
-        store=ground.store,
-        bus=ground.bus,
-        clock=ground.clock,
-        targets=ground.targets,
+        store=relay.store,
+        bus=relay.bus,
+        clock=relay.clock,
+        targets=relay.targets,
         routes=routes,
         led=lambda event: find_target_names(event, routes),
-        rules=ground.rules,
+        rules=relay.egress_rules,
         in_order=engine.in_order,
         above=above,
     )
 
 
-def build_catch_ups(ground: RelayContext) -> CatchUpJobs:
+def build_catch_ups(relay: RunningRelay) -> CatchUpJobs:
     """Return what fetches from providers what was missed."""
     means = RecoveryContext(
-        store=ground.store, bus=ground.bus, clock=ground.clock, routing=ground.routing, urls=ground.sender_urls
+        store=relay.store, bus=relay.bus, clock=relay.clock, routing=relay.routing, urls=relay.list_sender_urls
     )
 
     def listing(source: Source) -> Listing:
         # Asked of the configuration as it is by then: a vault that was opened has changed it.
-        return ground.config.catch_up(source)
+        return relay.config.catch_up(source)
 
-    return CatchUpJobs(means, source=ground.source, listing=listing)
+    return CatchUpJobs(means, source=relay.find_source, listing=listing)
 
 
-def build_lab(ground: RelayContext, engine: Engine) -> LabRunner:
+def build_lab(relay: RunningRelay, engine: Engine) -> LabRunner:
     """Return what makes experiments on targets."""
     planner = Planner(
-        store=ground.store,
-        clock=ground.clock,
-        targets=ground.targets,
-        spoil=SignatureForger(ground.table.named, ground.clock, ground.with_key_pair),
-        rules=ground.rules,
+        store=relay.store,
+        clock=relay.clock,
+        targets=relay.targets,
+        spoil=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
+        rules=relay.egress_rules,
         seed=lambda: secrets.randbelow(1_000_000),
     )
-    return LabRunner(store=ground.store, bus=ground.bus, clock=ground.clock, planner=planner, attempt=engine.attempt)
+    return LabRunner(store=relay.store, bus=relay.bus, clock=relay.clock, planner=planner, attempt=engine.attempt)
 
 
-def build_retention(ground: RelayContext) -> Retention:
+def build_retention(relay: RunningRelay) -> Retention:
     """Return what forgets old events."""
 
     def report(notice: RetentionNotice | None) -> None:
-        ground.live.retention = notice
+        relay.state.retention = notice
 
-    return Retention(ground.store, ground.bus, ground.clock, ground.config.keep, report)
+    return Retention(relay.store, relay.bus, relay.clock, relay.config.keep, report)
 
 
-def build_email_dry_run(ground: RelayContext, email: EmailAction) -> EmailDryRun:
+def build_email_dry_run(relay: RunningRelay, email: EmailAction) -> EmailDryRun:
     """Return what says which mails would have gone out."""
-    config = ground.config
+    config = relay.config
     options = {name: target.options for name, target in config.targets.items()}
     return EmailDryRun(
-        store=ground.store,
-        clock=ground.clock,
+        store=relay.store,
+        clock=relay.clock,
         email=email,
         templates=config.emails,
         routes=config.routes,

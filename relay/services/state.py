@@ -1,115 +1,22 @@
-"""What the handlers of both apps may use, handed in by the composition root."""
+"""What changes while relay runs, and the watch that says whether the store can keep anything."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
 
-from relay.actions.mail.compose import Mail
 from relay.bus import Bus
-from relay.catchup.jobs import CatchUpJobs
 from relay.clock import Clock
-from relay.config.effective import ConfigFact
 from relay.config.preferences import Preferences
-from relay.delivery.bulk import BulkReplays
-from relay.delivery.email_dry_run import DryRunRequest
-from relay.delivery.lab.runner import LabRunner
-from relay.delivery.retention import RetentionLimits, RetentionNotice
+from relay.delivery.retention import RetentionNotice
 from relay.errors import StoreError
-from relay.model.delivery import Delivery, DeliveryChanges, DeliveryState, Route, SignMode, Target
-from relay.model.event import CapturedEvent, EventRow, LocalKey, Source
-from relay.model.mail import Rehearsal
-from relay.model.secret import Secret
-from relay.model.signals import TunnelChanged
+from relay.model.signals import StoreChanged, TunnelChanged
 from relay.pipeline.refusals import RefusalCounts
-from relay.pipeline.reverify import ReverifyResult
-from relay.pipeline.routing import RouteMatch
-from relay.providers.doctor import Diagnosis
-from relay.services.health import HealthFinding
-from relay.services.meter import Meter
 from relay.store import Store
-from relay.vault import SecretNeed
 
+log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VaultStatus:
-    """How the vault stands: `state` is none, locked or unlocked.
-
-    `effects` says what waits while it is locked, `missing` which secrets it lacks, `problem` why its file
-    cannot be used; each is a sentence for people. `paused` is in seconds, `left` counts wrong passwords
-    before a pause, `told` is what the latest check came to, for a while. `mail_blocked` says which credential mail
-    waits for, "" for none.
-    """
-
-    state: str
-    path: str
-    names: tuple[str, ...]
-    needs: tuple[SecretNeed, ...]
-    effects: tuple[str, ...]
-    missing: tuple[str, ...]
-    problem: str
-    paused: float
-    left: int
-    told: str
-    mail_blocked: str
-
-
-class VaultSessionProtocol(Protocol):
-    """The vault of a running relay. What cannot be done raises a RelayError with a sentence."""
-
-    @property
-    def standing(self) -> VaultStatus:
-        """Return how it stands."""
-        ...
-
-    def secret(self, name: str) -> Secret | None:
-        """Return a secret while the vault is open: for its last four characters, never to show."""
-        ...
-
-    async def unlock(self, password: Secret) -> ReverifyResult | None:
-        """Open it, and return what was checked; None while that goes on."""
-        ...
-
-    async def lock(self) -> None:
-        """Forget every secret."""
-        ...
-
-    async def put(self, name: str, value: str) -> ReverifyResult | None:
-        """Keep a secret under a name."""
-        ...
-
-    async def remove(self, name: str) -> ReverifyResult | None:
-        """Forget one secret."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedConfig:
-    """What relay.toml says, resolved.
-
-    `usual_ingress_url` is where relay listens when it runs for long: a command that opens the store for a moment
-    listens elsewhere. `emails` maps a template's name to where it usually goes,
-    `addresses` a target's name to the URL, mail or file it leads to; `max_body` is in bytes,
-    `keep` what retention goes by, `allow_recipients` are those of [smtp].
-    """
-
-    version: str
-    boot: str
-    ingress_url: str
-    usual_ingress_url: str
-    dashboard_url: str
-    data_dir: Path
-    config_path: Path | None
-    sources: Mapping[str, Source]
-    targets: Mapping[str, Target]
-    routes: tuple[Route, ...]
-    emails: Mapping[str, str]
-    smtp: str
-    addresses: Mapping[str, str]
-    max_body: int
-    facts: tuple[ConfigFact, ...]
-    keep: RetentionLimits
-    allow_recipients: tuple[str, ...] = ()
+CHECK_SECONDS = 1.0  # seconds between two looks: what is wrong is seen before the next webhook meets it
+REPEAT_SECONDS = 60.0  # seconds after which an outage that lasts is logged again
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,60 +53,50 @@ class RuntimeState:
         return self.tunnel.public_url if self.tunnel.state == "up" else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriggerRequest:
-    """A sample event somebody wants: `set` changes fields by path, `body` replaces the sample."""
+class StoreMonitor:
+    """Hears of an outage from the store itself, looks for the signs of one, and tries until it is over."""
 
-    source: str
-    type: str
-    set: Mapping[str, object] = field(default_factory=dict)
-    body: bytes | None = None
-    to: str | None = None
+    def __init__(self, store: Store, bus: Bus, clock: Clock, state: RuntimeState) -> None:
+        self._writer = store.writer
+        self._bus = bus
+        self._clock = clock
+        self._state = state
+        self._began = 0.0
+        self._say_at = 0.0
+        self._said = ""
+        self._is_said = False
+        self._unkept_before = 0
+        self._writer.outages.listen(self._changed)
 
+    async def run(self) -> None:
+        """Look every second, until cancelled."""
+        while True:
+            outage = await self._writer.look()
+            if outage is not None and self._clock.monotonic() >= self._say_at:
+                self._say(outage)
+            await self._clock.sleep(CHECK_SECONDS)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UseCases:
-    """What a person can ask for. Each raises a RelayError with a sentence when it cannot be done.
+    def _changed(self, outage: StoreError | None) -> None:
+        began, self._state.outage = self._state.outage is None, outage
+        if began:
+            self._began, self._unkept_before = self._clock.monotonic(), self._state.unkept
+        if outage is None:
+            self._say_end()
+        elif outage.message != self._said or self._clock.monotonic() >= self._say_at:
+            self._say(outage)
+        self._bus.publish(StoreChanged(outage.message if outage else ""))
 
-    `replay(event id, target name or URL, changes)` and `email(event id, template, recipients, force)` return
-    the id of the delivery they made; `check_email` raises what `email` would; `rehearse` gives what mails would
-    have gone out; `retry_all(state, target, batch)` and `cancel_all(target)` how many deliveries they changed, with
-    None for every one; `samples(source)` lists the event types that can be triggered,
-    `signing(event, mode)` says which signature it would go out with,
-    `local_key(source)` gives the key pair of relay's own that it is signed for with.
-    """
+    def _say(self, outage: StoreError) -> None:
+        self._say_at, self._said = self._clock.monotonic() + REPEAT_SECONDS, outage.message
+        self._is_said = True
+        log.error("no event can be kept: %s; %s%s", outage.message, outage.hint, self._unkept())
 
-    replay: Callable[[int, str, DeliveryChanges], Awaitable[int]]
-    email: Callable[[int, str, tuple[str, ...], bool], Awaitable[int]]
-    preview_email: Callable[[int, str, tuple[str, ...]], Awaitable[Mail]]
-    check_email: Callable[[int, str, tuple[str, ...], bool], Awaitable[None]]
-    rehearse: Callable[[DryRunRequest], Awaitable[Rehearsal]]
-    retry: Callable[[int], Awaitable[Delivery]]
-    cancel: Callable[[int], Awaitable[Delivery]]
-    retry_all: Callable[[DeliveryState, str | None, int | None], Awaitable[int]]
-    cancel_all: Callable[[str | None], Awaitable[int]]
-    bulk: BulkReplays
-    catch_ups: CatchUpJobs
-    lab: LabRunner
-    trigger: Callable[[TriggerRequest], Awaitable[EventRow]]
-    local_key: Callable[[str], LocalKey | None]
-    samples: Callable[[str], tuple[str, ...]]
-    explain: Callable[[CapturedEvent], tuple[RouteMatch, ...]]
-    signing: Callable[[CapturedEvent, SignMode], str]
-    diagnose: Callable[[CapturedEvent], Awaitable[Diagnosis]]
-    reconnect: Callable[[], None]
-    checkup: Callable[[], Awaitable[tuple[HealthFinding, ...]]]
+    def _say_end(self) -> None:
+        if self._is_said:
+            lasted = self._clock.monotonic() - self._began
+            log.warning("events are kept again, after %.0f s%s", lasted, self._unkept())
+        self._is_said = False
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerContext:
-    """Everything a handler may use."""
-
-    store: Store
-    bus: Bus
-    clock: Clock
-    setup: ResolvedConfig
-    live: RuntimeState
-    meter: Meter
-    verbs: UseCases
-    custody: VaultSessionProtocol
+    def _unkept(self) -> str:
+        count = self._state.unkept - self._unkept_before
+        return f" ({count} answered 503, which asks their senders to try again)" if count else ""

@@ -4,10 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from relay.model.counters import CounterValue, compute_quantile, count_buckets
 from relay.model.message import DayCounts
-from relay.services.state import HandlerContext
+
+if TYPE_CHECKING:  # its health checks read these statistics
+    from relay.services.relay import RunningRelay
 
 MESSAGE_RATE_DAYS = 30  # of the rates of messages where the request names no number
 
@@ -220,40 +223,40 @@ def _minute_to_datetime(minute: int) -> datetime:
     return datetime.fromtimestamp(minute * 60, UTC)
 
 
-async def load_stats(here: HandlerContext, window: StatsWindow) -> Stats:
+async def load_stats(relay: "RunningRelay", window: StatsWindow) -> Stats:
     """Return a window in numbers, up to this moment."""
-    await here.meter.flush()
-    now = here.clock.now()
+    await relay.meter.flush()
+    now = relay.clock.now()
     since = find_first_minute(window, now) - window.minutes
-    return compute_stats(window, now, await here.store.counters.since(since, window.step))
+    return compute_stats(window, now, await relay.store.counters.since(since, window.step))
 
 
-async def load_queues(here: HandlerContext) -> dict[str, tuple[int, float]]:
+async def load_queues(relay: "RunningRelay") -> dict[str, tuple[int, float]]:
     """Return for each target how many deliveries wait, and for how many seconds the oldest has."""
-    now: datetime = here.clock.now()
-    oldest = await here.store.deliveries.oldest()
-    counts = await here.store.deliveries.waiting()
-    known = {*here.setup.targets, *(name for name in counts if "://" not in name)}
+    now: datetime = relay.clock.now()
+    oldest = await relay.store.deliveries.oldest()
+    counts = await relay.store.deliveries.waiting()
+    known = {*relay.config.targets, *(name for name in counts if "://" not in name)}
     return {
         name: (counts.get(name, 0), (now - oldest[name]).total_seconds() if name in oldest else 0.0) for name in known
     }
 
 
-def measure_store_size(here: HandlerContext) -> int:
+def measure_store_size(relay: "RunningRelay") -> int:
     """Return the size of the store on disk, its log with it."""
-    path = here.store.path
+    path = relay.store.path
     files = (path, path.with_name(f"{path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())
 
 
-async def load_day_counts(here: HandlerContext, span: int) -> tuple[DayCounts, ...]:
+async def load_day_counts(relay: "RunningRelay", span: int) -> tuple[DayCounts, ...]:
     """Return the counts of the last `span` days, today included."""
-    return await here.store.messages.days(find_first_day(here, span))
+    return await relay.store.messages.days(find_first_day(relay, span))
 
 
-def find_first_day(here: HandlerContext, span: int) -> date:
+def find_first_day(relay: "RunningRelay", span: int) -> date:
     """Return the first of the last `span` days."""
-    return here.clock.now().astimezone(UTC).date() - timedelta(days=span - 1)
+    return relay.clock.now().astimezone(UTC).date() - timedelta(days=span - 1)
 
 
 def start_of_day(now: datetime) -> datetime:

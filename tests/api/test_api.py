@@ -286,7 +286,7 @@ async def test_a_mail_is_previewed_and_kept_in_the_outbox_without_smtp(start):
     assert (await settled(at, made["delivery"]))["state"] == "succeeded"
     [message] = (await at.api("/api/messages"))[1]["messages"]
     assert (message["status"], message["recipient"], message["event"]) == ("outbox", "ada@example.com", 1)
-    assert list((at.relay.setup.data_dir / "outbox").glob("*.eml"))
+    assert list((at.relay.config.server.data_dir / "outbox").glob("*.eml"))
     assert (await at.api("/api/events/1/email", "POST", json={"template": "no"}))[0] == 404
 
 

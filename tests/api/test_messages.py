@@ -532,7 +532,7 @@ async def test_a_mail_that_relay_sent_carries_its_id_and_is_followed(start):
             while not any(isinstance(signal, MessageChanged) for signal in await listening.next()):
                 pass
     messages = (await at.api("/api/messages"))[1]["messages"]
-    (kept,) = (at.relay.setup.data_dir / "outbox").glob("*.eml")
+    (kept,) = (at.relay.config.server.data_dir / "outbox").glob("*.eml")
     id_ = messages[0]["external_id"]
     assert f"X-Message-ID: {id_}" in kept.read_text()
     await resend(at, "opened", headers=[{"name": "X-Message-ID", "value": id_}])

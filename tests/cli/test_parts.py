@@ -292,7 +292,7 @@ async def test_what_came_before_anybody_listened_is_told_as_well(at):
     await at.send()
     voice = Heard(1, joins=False)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        telling = group.create_task(LiveFeed(at.relay, voice).run(at.relay.older))
+        telling = group.create_task(LiveFeed(at.relay, voice).run(at.relay.newest_before))
         await voice.all.wait()
         telling.cancel()
     assert voice.ids == [1]

@@ -102,7 +102,7 @@ async def test_a_dialog_that_cannot_open_is_a_dialog_that_says_why(at):
 
 async def test_a_server_error_is_a_page_or_a_message_in_place(at):
     await at.send()
-    database = at.relay.setup.data_dir / "relay.db"
+    database = at.relay.config.server.data_dir / "relay.db"
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ALTER TABLE events RENAME TO gone")
     status, headers, text = await ask(at, "/events", **HTML)

@@ -60,7 +60,7 @@ async def test_the_first_message_says_who_is_there_and_how_soon_to_return(at):
         first = await stream.next()
     assert (first["event"], first["retry"]) == ("status", "500")
     said = json.loads(first["data"])
-    assert said == {"boot": at.relay.setup.boot, "version": at.relay.setup.version, "tunnel": "none"}
+    assert said == {"boot": at.relay.boot_id, "version": at.relay.version, "tunnel": "none"}
 
 
 async def test_a_new_event_comes_as_the_row_that_the_page_itself_would_show(at):
@@ -165,7 +165,7 @@ async def test_stopping_does_not_wait_for_those_who_watch(tmp_path):
         async with run_relay(load(tmp_path / "relay.toml", ports, {})) as relay:
             token = relay.login_url.rpartition("=")[2]
             headers = {"Authorization": f"Bearer {token}"}
-            response = await session.get(relay.setup.dashboard_url + "/stream?q=", headers=headers)
+            response = await session.get(relay.dashboard_url + "/stream?q=", headers=headers)
             assert response.status == 200
         # The viewer is still there, and relay has cut it off.
         async with asyncio.timeout(60):

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 
 from relay.clock import SystemClock
-from relay.services.store_monitor import CHECK_SECONDS, REPEAT_SECONDS
+from relay.services.state import CHECK_SECONDS, REPEAT_SECONDS
 
 
 @contextmanager
@@ -143,7 +143,7 @@ async def test_an_outage_is_seen_before_a_webhook_meets_it_and_told_once_a_minut
     at = await start(clock=clock)
 
     async def is_shown():
-        return at.relay.live.outage is not None
+        return at.relay.state.outage is not None
 
     def told():
         return [record for record in caplog.records if "no event can be kept" in record.getMessage()]

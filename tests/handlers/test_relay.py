@@ -156,7 +156,7 @@ async def test_a_file_that_breaks_holds_its_events_and_mended_they_go_on(relay, 
 
     await eventually(held)
     why = "handlers.py, line 5: SyntaxError: invalid syntax"
-    assert at.relay.live.broken == {"app": why}
+    assert at.relay.state.broken == {"app": why}
     _, page = await at.api("/events")
     assert b"The handlers of app cannot be run." in page
     assert b"handlers.py, line 5: SyntaxError" in page
@@ -164,13 +164,13 @@ async def test_a_file_that_breaks_holds_its_events_and_mended_they_go_on(relay, 
     assert b"handlers.py, line 5: SyntaxError" in page
     # Another mistake is told in its place, as soon as it is there.
     write("\n1 / 0\n")
-    await eventually(lambda: "ZeroDivisionError" in at.relay.live.broken.get("app", ""))
+    await eventually(lambda: "ZeroDivisionError" in at.relay.state.broken.get("app", ""))
     write(good)
     for id_ in (2, 3, 4):
         found = await settled(at, id_)
         assert found["state"] == "succeeded"
         assert found["attempts"][-1]["output"] == f"n {id_}\n"
-    await eventually(lambda: at.relay.live.broken == {})
+    await eventually(lambda: at.relay.state.broken == {})
     told = [signal.detail for signal in signals if type(signal).__name__ == "HandlersChanged"]
     assert told == [why, "handlers.py, line 4: ZeroDivisionError: division by zero", ""]
     _, page = await at.api("/events")

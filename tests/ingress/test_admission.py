@@ -108,9 +108,9 @@ SPOOFED = [
 @pytest.mark.parametrize(("headers", "through_tunnel", "without"), SPOOFED)
 async def test_no_header_talks_its_way_past_the_list(start, headers, through_tunnel, without):
     at = await start(TUNNEL + GATED, no_tunnel=False)
-    assert at.relay.live.public_url
+    assert at.relay.state.public_url
     assert await raw_status(at, headers) == through_tunnel
-    at.relay.live.tunnel = type(at.relay.live.tunnel)("down", None, "gone")
+    at.relay.state.tunnel = type(at.relay.state.tunnel)("down", None, "gone")
     assert await raw_status(at, headers) == without
 
 
@@ -397,7 +397,7 @@ async def test_rates_hold_by_the_clock_that_is_handed_in(start):
     at = await start(
         '[sources.shop]\nprovider = "custom"\nrate_limit = { requests_per_minute = 6, burst = 1 }\n', clock=clock
     )
-    assert at.relay.setup.sources["shop"].admission.rate == Rate(per_minute=6, burst=1)
+    assert at.relay.sources.by_name["shop"].admission.rate == Rate(per_minute=6, burst=1)
     assert [(await at.send("/webhooks/shop"))[0] for _ in range(2)] == [200, 429]
     clock.at += 10.0
     assert [(await at.send("/webhooks/shop"))[0] for _ in range(2)] == [200, 429]

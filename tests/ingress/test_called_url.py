@@ -88,7 +88,7 @@ async def test_without_an_address_of_its_own_relay_takes_the_host_of_the_request
 
 async def test_a_tunnel_that_is_down_for_a_while_lets_no_host_in(start):
     at = await start(STATIC, ENVIRON, no_tunnel=False)
-    at.relay.live.tunnel = type(at.relay.live.tunnel)("down", None, "gone")
+    at.relay.state.tunnel = type(at.relay.state.tunnel)("down", None, "gone")
     assert await send(at, "evil.example", "http://evil.example/webhooks/twilio") == 401
 
 

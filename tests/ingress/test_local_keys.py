@@ -176,7 +176,7 @@ async def test_what_others_sign_is_judged_as_if_relay_had_no_key(start, app, env
 
 async def public_key(relay, session):
     headers = {"Authorization": f"Bearer {relay.login_url.rpartition('=')[2]}"}
-    async with session.get(relay.setup.dashboard_url + "/api/status", headers=headers) as response:
+    async with session.get(relay.dashboard_url + "/api/status", headers=headers) as response:
         return (await response.json())["sources"][0]["local_public_key"]
 
 
@@ -190,7 +190,7 @@ async def test_the_key_of_a_source_is_private_and_stays_the_same_over_restarts(t
             publics.append(await public_key(relay, session))
             headers = {"Authorization": f"Bearer {relay.login_url.rpartition('=')[2]}"}
             wanted = {"source": "discord", "type": "command"}
-            url = relay.setup.dashboard_url + "/api/triggers"
+            url = relay.dashboard_url + "/api/triggers"
             async with session.post(url, headers=headers, json=wanted) as response:
                 assert (await response.json())["verdict"] == "verified"
             publics.append(await public_key(relay, session))
@@ -222,7 +222,7 @@ async def test_a_source_with_a_shared_secret_gets_no_key(start, app, source, env
     _, event = await at.api("/api/triggers", "POST", json={"source": source, "type": type_})
     assert (event["verdict"], event["local_public_key"]) == (verdict, None)
     assert (event["run_secret"] is None) is bool(environ)
-    assert not (at.relay.setup.data_dir / "keys").exists()
+    assert not (at.relay.config.server.data_dir / "keys").exists()
 
 
 async def replayed(at, event, app, **edits):

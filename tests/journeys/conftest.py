@@ -87,11 +87,11 @@ class Site:
 
     @property
     def ingress(self):
-        return self.relay.setup.ingress_url
+        return self.relay.ingress_url
 
     @property
     def dashboard(self):
-        return self.relay.setup.dashboard_url
+        return self.relay.dashboard_url
 
     async def page(self, path="/events", **kind):
         """Open a tab that is signed in."""

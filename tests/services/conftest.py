@@ -143,7 +143,7 @@ def once(tmp_path):
         async with run_relay(config) as relay, aiohttp.ClientSession() as session:
 
             async def send(path, body, headers):
-                async with session.post(relay.setup.ingress_url + path, data=body, headers=headers) as answer:
+                async with session.post(relay.ingress_url + path, data=body, headers=headers) as answer:
                     return answer.status
 
             yield relay, send

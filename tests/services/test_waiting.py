@@ -168,7 +168,7 @@ async def test_opening_the_vault_opens_the_tunnel_and_locking_it_closes_none(
     monkeypatch.setenv("PATH", str(tmp_path))
     toml = "[tunnel]\nprovider = 'ngrok'\nauthtoken = 'vault:ngrok_token'\n"
     at = await start(toml, no_tunnel=False)
-    assert at.relay.live.tunnel.detail == "the ngrok authtoken is in the vault, which is locked"
+    assert at.relay.state.tunnel.detail == "the ngrok authtoken is in the vault, which is locked"
     assert any("The tunnel waits." in notice for notice in at.relay.notices)
     assert not log.exists()
     await unlock(at)

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 
-from relay.app import RunningRelay
 from relay.cli.output import Part, align_rows
 from relay.config import Config
 from relay.model.event import Source, VerifyMode
 from relay.model.text import escape_unprintable
 from relay.services.health import BRIEF_SECONDS, probe_target
+from relay.services.relay import RunningRelay
 
 _MAX_SOURCES = 4  # lines at most
 _MAX_TARGETS = 3
@@ -19,7 +19,7 @@ Row = Sequence[Part]
 
 async def build_banner(relay: RunningRelay, config: Config) -> list[list[Part]]:
     """Return the lines: dashboard, public URL, sources, targets, data, config, always in that order."""
-    sources = [format_source(source, relay) for source in relay.setup.sources.values()]
+    sources = [format_source(source, relay) for source in relay.sources.by_name.values()]
     targets = await format_targets(relay, config)
     blocks: list[tuple[str, list[Row]]] = [
         ("Dashboard", [[(relay.login_url, "bold")]]),
@@ -27,14 +27,14 @@ async def build_banner(relay: RunningRelay, config: Config) -> list[list[Part]]:
         ("Sources", _limit_rows(sources, _MAX_SOURCES) or [[_describe_inbox(relay, config)]]),
         ("Targets", _limit_rows(targets, _MAX_TARGETS) or [[("none: events are captured and kept", "dim")]]),
         ("Data", [[str(relay.store.path)]]),
-        ("Config", [[str(relay.setup.config_path or "none; relay init writes one")]]),
+        ("Config", [[str(relay.config.path or "none; relay init writes one")]]),
     ]
     return [line for title, rows in blocks for line in _format_block(title, rows)]
 
 
 def format_source(source: Source, relay: RunningRelay) -> Row:
     """Return a source: its name, its full address, whether its secret is set and from where."""
-    return [source.name, (relay.live.public_url or relay.setup.ingress_url) + source.path, _describe_secret(source)]
+    return [source.name, (relay.state.public_url or relay.ingress_url) + source.path, _describe_secret(source)]
 
 
 async def format_targets(relay: RunningRelay, config: Config) -> list[Row]:
@@ -44,7 +44,7 @@ async def format_targets(relay: RunningRelay, config: Config) -> list[Row]:
     return [
         [
             target.name,
-            relay.setup.addresses.get(target.name, ""),
+            relay.target_addresses.get(target.name, ""),
             (why or _READY_WORDS.get(target.action, "answers"), "yellow" if why else "green"),
         ]
         for target, why in zip(targets, answers, strict=True)
@@ -52,9 +52,9 @@ async def format_targets(relay: RunningRelay, config: Config) -> list[Row]:
 
 
 def _format_public_url(relay: RunningRelay, config: Config) -> Part:
-    if relay.live.public_url:
-        return (relay.live.public_url, "bold")
-    change = relay.live.tunnel
+    if relay.state.public_url:
+        return (relay.state.public_url, "bold")
+    change = relay.state.tunnel
     why = "the tunnel is not up yet" if change.state == "connecting" else change.detail
     return (f"none: {why or 'switched off'}", "dim" if config.tunnel.provider == "none" else "yellow")
 
@@ -77,7 +77,7 @@ def _describe_secret(source: Source) -> Part:
 def _describe_inbox(relay: RunningRelay, config: Config) -> Part:
     if config.inbox is None:
         return ("none: the inbox is off and relay.toml names no source", "yellow")
-    return f"any name at {relay.live.public_url or relay.setup.ingress_url}/webhooks/<name>"
+    return f"any name at {relay.state.public_url or relay.ingress_url}/webhooks/<name>"
 
 
 def _limit_rows(rows: list[Row], most: int) -> list[Row]:

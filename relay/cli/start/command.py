@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from relay import __version__
-from relay.app import RunningRelay, run_relay
+from relay.app import run_relay
 from relay.cli import log_output
 from relay.cli.client import find_running_relay
 from relay.cli.error_output import INTERRUPTED
@@ -33,6 +33,7 @@ from relay.config.handler_checks import check_handlers
 from relay.errors import StoreBusyError
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChanged
 from relay.resources import create_private
+from relay.services.relay import RunningRelay
 
 _TUNNEL_WAIT = 8.0  # seconds that the banner waits for the tunnel's address; ngrok takes one or two
 _STORE_WAIT = 5.0  # seconds that another command may hold the data
@@ -153,7 +154,7 @@ async def _wait_for_tunnel(relay: RunningRelay, config: Config, stop: StopReques
     known = asyncio.Event()
     stop.add_callback(known.set)
     relay.bus.on(lambda signal: known.set() if _is_tunnel_known(signal) else None)
-    if not _is_tunnel_known(relay.live.tunnel):
+    if not _is_tunnel_known(relay.state.tunnel):
         with suppress(TimeoutError):
             async with asyncio.timeout(_TUNNEL_WAIT):
                 await known.wait()
@@ -169,15 +170,15 @@ async def _print_greeting(call: Call, config: Config, relay: RunningRelay, voice
             {
                 "version": __version__,
                 "pid": os.getpid(),
-                "ingress_url": relay.setup.ingress_url,
-                "dashboard_url": relay.setup.dashboard_url,
+                "ingress_url": relay.ingress_url,
+                "dashboard_url": relay.dashboard_url,
                 "login_url": relay.login_url,
-                "public_url": relay.live.public_url,
-                "data_dir": str(relay.setup.data_dir),
+                "public_url": relay.state.public_url,
+                "data_dir": str(relay.config.server.data_dir),
             }
         )
-        if relay.live.tunnel.state == "down":  # it went down before anybody listened; a banner says it to a person
-            voice.tunnel(relay.live.tunnel)
+        if relay.state.tunnel.state == "down":  # it went down before anybody listened; a banner says it to a person
+            voice.tunnel(relay.state.tunnel)
     if isinstance(voice, LineReporter):
         for line in await build_banner(relay, config):
             call.terminal.line(*line)
@@ -188,7 +189,7 @@ async def _print_greeting(call: Call, config: Config, relay: RunningRelay, voice
 async def _report_until_stopped(stop: StopRequest, relay: RunningRelay, voice: LineReporter | JsonReporter) -> None:
     ticker = LiveFeed(relay, voice)
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(ticker.run(relay.older))
+        telling = group.create_task(ticker.run(relay.newest_before))
         await stop.wait()
         telling.cancel()
     await ticker.finish()

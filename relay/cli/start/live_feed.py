@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
-from relay.app import RunningRelay
 from relay.bus import Subscription
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.event import EventRow
@@ -19,6 +18,7 @@ from relay.model.signals import (
     TunnelChanged,
     VaultChanged,
 )
+from relay.services.relay import RunningRelay
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from relay.dashboard.responses import read_fields, redirect, toast_header
 from relay.dashboard.urls import build_deliveries_url, encode_query
 from relay.dashboard.widgets import NavLink
 from relay.errors import NotFoundError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _PAGE_SIZE = 50
 _STATES = ("pending", "running", "succeeded", "failed", "cancelled")
@@ -50,14 +50,14 @@ class DeliveryFilters:
 
 async def show_deliveries(request: web.Request) -> web.Response:
     """GET /deliveries?state=&target=&batch=&event=: newest first; /deliveries/{id}: one of them opened."""
-    here, filters = get_context(request), _parse_filters(request)
+    relay, filters = get_relay(request), _parse_filters(request)
     chosen = parse_id(request, "delivery") if "id" in request.match_info else None
     if chosen is not None and get_target_id(request) == f"row-{chosen}":
         return await _render_row(request, chosen, filters)
     before = parse_number(request, "before", None)
     if chosen is not None and before is None:
         before = chosen + 1
-    found = await here.store.deliveries.page(
+    found = await relay.store.deliveries.page(
         state=filters.state or None,
         target=filters.target or None,
         batch=filters.batch,
@@ -67,8 +67,8 @@ async def show_deliveries(request: web.Request) -> web.Response:
         lab=False,  # it has pages of its own, and much of what it sends is meant to fail
     )
     if chosen is not None and all(one.id != chosen for one in found):
-        found = (await here.store.deliveries.get(chosen), *found)
-    counts = await here.store.deliveries.counts(
+        found = (await relay.store.deliveries.get(chosen), *found)
+    counts = await relay.store.deliveries.counts(
         target=filters.target or None, batch=filters.batch, event=filters.event, lab=False
     )
     failed = counts["failed"] if filters.state in ("", "failed") else 0
@@ -76,8 +76,8 @@ async def show_deliveries(request: web.Request) -> web.Response:
         shell=await page_data.build_shell(request, "Deliveries", "deliveries"),
         views=_build_view_links(filters, counts),
         narrowed=_build_filter_links(filters),
-        targets=_build_target_links(here, filters),
-        rows=await _build_rows(here, found, filters, chosen, before),
+        targets=_build_target_links(relay, filters),
+        rows=await _build_rows(relay, found, filters, chosen, before),
         note=_DEAD_LETTER_NOTE if filters.state == "failed" else "",
         failed=f"{failed:,}" if failed else "",
         fields=tuple((name, str(value)) for name, value in filters.scope.items() if name != "event"),
@@ -94,7 +94,7 @@ async def retry_failed(request: web.Request) -> web.Response:
     """POST /deliveries/retry with `target` and `batch`: all that failed are due now."""
     form = await read_fields(request)
     batch = form.get("batch", "")
-    count = await get_context(request).verbs.retry_all(
+    count = await get_relay(request).replays.retry_deliveries(
         DeliveryState.FAILED,
         form.get("target") or None,
         int(batch) if batch.isascii() and batch.isdigit() and len(batch) <= 18 else None,
@@ -105,11 +105,11 @@ async def retry_failed(request: web.Request) -> web.Response:
     return web.Response(status=204, headers=toast_header(said))
 
 
-async def load_delivery_line(here: HandlerContext, id_: int) -> DeliveryLine:
+async def load_delivery_line(relay: RunningRelay, id_: int) -> DeliveryLine:
     """Return one delivery with its attempts. Raises NotFoundError."""
-    found = await here.store.deliveries.get(id_)
-    attempts = await here.store.deliveries.attempts(id_)
-    return build_delivery_line(found, here.clock.now(), attempts, held=found.target in here.live.down)
+    found = await relay.store.deliveries.get(id_)
+    attempts = await relay.store.deliveries.attempts(id_)
+    return build_delivery_line(found, relay.clock.now(), attempts, held=found.target in relay.state.down)
 
 
 def _parse_filters(request: web.Request) -> DeliveryFilters:
@@ -155,7 +155,7 @@ def _build_filter_links(filters: DeliveryFilters) -> tuple[NavLink, ...]:
     )
 
 
-def _build_target_links(here: HandlerContext, filters: DeliveryFilters) -> tuple[NavLink, ...]:
+def _build_target_links(relay: RunningRelay, filters: DeliveryFilters) -> tuple[NavLink, ...]:
     scope = {name: value for name, value in filters.scope.items() if name != "target"}
     every = [
         NavLink(name="Every target", href=build_deliveries_url(filters.state, **scope), current=not filters.target)
@@ -166,7 +166,7 @@ def _build_target_links(here: HandlerContext, filters: DeliveryFilters) -> tuple
             href=build_deliveries_url(filters.state, **scope, target=name),
             current=name == filters.target,
         )
-        for name in here.setup.targets
+        for name in relay.config.targets
     ]
     return tuple(every)
 
@@ -179,12 +179,12 @@ def _stream_query(filters: DeliveryFilters, found: tuple[Delivery, ...], before:
 
 
 async def _build_rows(
-    here: HandlerContext, found: tuple[Delivery, ...], filters: DeliveryFilters, chosen: int | None, before: int | None
+    relay: RunningRelay, found: tuple[Delivery, ...], filters: DeliveryFilters, chosen: int | None, before: int | None
 ) -> tuple[DeliveryRow, ...]:
-    events = {row.id: row for row in await here.store.events.rows({one.event_id for one in found})}
+    events = {row.id: row for row in await relay.store.events.rows({one.event_id for one in found})}
     return tuple(
         [
-            await _build_row(here, one, events[one.event_id], filters, (one.id == chosen, before))
+            await _build_row(relay, one, events[one.event_id], filters, (one.id == chosen, before))
             for one in found
             if one.event_id in events
         ]
@@ -192,10 +192,10 @@ async def _build_rows(
 
 
 async def _build_row(
-    here: HandlerContext, one: Delivery, event: EventRow, filters: DeliveryFilters, shown: tuple[bool, int | None]
+    relay: RunningRelay, one: Delivery, event: EventRow, filters: DeliveryFilters, shown: tuple[bool, int | None]
 ) -> DeliveryRow:
     opened, before = shown
-    attempts = await here.store.deliveries.attempts(one.id) if opened else ()
+    attempts = await relay.store.deliveries.attempts(one.id) if opened else ()
     keep = {"state": filters.state, **filters.scope, "before": before}
     query = encode_query({name: str(value) for name, value in keep.items() if value})
     is_replay = one.reason is DeliveryReason.REPLAY
@@ -205,7 +205,7 @@ async def _build_row(
         type=format_event_title(event),
         summary=escape_unprintable(event.summary, 80),
         received=format_moment(event.received_at),
-        line=build_delivery_line(one, here.clock.now(), attempts, held=one.target in here.live.down),
+        line=build_delivery_line(one, relay.clock.now(), attempts, held=one.target in relay.state.down),
         href=f"{place}?{query}" if query else place,
         open=opened,
         tags=tuple(tag for tag in list_event_tags(event, is_replayed=is_replay) if tag in ("replay", "sample")),
@@ -214,11 +214,11 @@ async def _build_row(
 
 
 async def _render_row(request: web.Request, id_: int, filters: DeliveryFilters) -> web.Response:
-    here = get_context(request)
-    one = await here.store.deliveries.get(id_)
-    event = await here.store.events.row(one.event_id)
+    relay = get_relay(request)
+    one = await relay.store.deliveries.get(id_)
+    event = await relay.store.events.row(one.event_id)
     if event is None:
         raise NotFoundError(f"no delivery {id_}", hint="the page Deliveries lists those that there are")
     shown = ("closed" not in request.query, parse_number(request, "before", None))
-    row = await _build_row(here, one, event, filters, shown)
+    row = await _build_row(relay, one, event, filters, shown)
     return html_response(request.app[RENDERER].part(row.template, row=row))

@@ -9,7 +9,7 @@ from relay.dashboard import page_data
 from relay.dashboard.filters import format_count
 from relay.dashboard.layout import PageLayout
 from relay.dashboard.render import RENDERER, html_response
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.text import escape_unprintable
 from relay.services.health import HealthFinding
 
@@ -40,8 +40,8 @@ class HealthCheckPage:
 
 async def show_health_check(request: web.Request) -> web.Response:
     """GET /doctor."""
-    here = get_context(request)
-    found = await here.verbs.checkup()
+    relay = get_relay(request)
+    found = await relay.check_health()
     failed, doubtful = (sum(one.state == state for one in found) for state in ("failed", "warning"))
     context = HealthCheckPage(
         shell=await page_data.build_shell(request, "Doctor", "doctor"),
@@ -56,7 +56,7 @@ async def show_health_check(request: web.Request) -> web.Response:
             )
             for one in found
         ),
-        report=f"relay {here.setup.version}\n" + "\n".join(_format_finding(one) for one in found),
+        report=f"relay {relay.version}\n" + "\n".join(_format_finding(one) for one in found),
     )
     return html_response(request.app[RENDERER].page(context))
 

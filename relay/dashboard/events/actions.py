@@ -15,12 +15,12 @@ from relay.dashboard.responses import format_error, read_fields, redirect, toast
 from relay.dashboard.sources import page as sources_page
 from relay.dashboard.urls import build_query_suffix, encode_query
 from relay.errors import RelayError, UsageError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_id
 from relay.model.search import format_spans, parse_query_strictly
 from relay.model.signals import EventChanged
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext, TriggerRequest
+from relay.services.relay import RunningRelay, TriggerRequest
 
 _MAX_NOTE = 2000  # characters of a note
 
@@ -39,10 +39,10 @@ async def save_note(request: web.Request) -> web.Response:
 
 async def delete_event(request: web.Request) -> web.Response:
     """POST /events/{id}/delete: the event goes with its deliveries."""
-    here = get_context(request)
+    relay = get_relay(request)
     id_ = parse_id(request)
-    await here.store.events.delete(id_)
-    here.bus.publish(EventChanged(id_))
+    await relay.store.events.delete(id_)
+    relay.bus.publish(EventChanged(id_))
     suffix = build_query_suffix(page_data.parse_list_query(request).text)
     if get_target_id(request) is None:
         return redirect(f"/events{suffix}")
@@ -53,14 +53,14 @@ async def delete_event(request: web.Request) -> web.Response:
 async def retry_delivery(request: web.Request) -> web.Response:
     """POST /deliveries/{id}/retry: due now, whatever its state."""
     id_ = parse_id(request, "delivery")
-    await get_context(request).verbs.retry(id_)
+    await get_relay(request).replays.retry_delivery(id_)
     return await _render_delivery(request, id_, "Trying now")
 
 
 async def cancel_delivery(request: web.Request) -> web.Response:
     """POST /deliveries/{id}/cancel: no further try."""
     id_ = parse_id(request, "delivery")
-    await get_context(request).verbs.cancel(id_)
+    await get_relay(request).replays.cancel_delivery(id_)
     return await _render_delivery(request, id_, "Cancelled")
 
 
@@ -74,7 +74,7 @@ async def trigger_sample(request: web.Request) -> web.Response:
         body=body.encode("utf-8", "replace") if body else None,
     )
     try:
-        row = await get_context(request).verbs.trigger(wanted)
+        row = await get_relay(request).trigger_sample(wanted)
     except RelayError as error:
         return await sources_page.show_trigger(request, error=format_error(error), typed=wanted.type, body=body)
     return redirect(f"/events/{row.id}")
@@ -83,20 +83,20 @@ async def trigger_sample(request: web.Request) -> web.Response:
 async def _render_annotated(
     request: web.Request, *, pinned: bool | None = None, note: str | None = None
 ) -> web.Response:
-    here = get_context(request)
+    relay = get_relay(request)
     id_ = parse_id(request)
-    await here.store.events.annotate(id_, pinned=pinned, note=note)
-    here.bus.publish(EventChanged(id_))
+    await relay.store.events.annotate(id_, pinned=pinned, note=note)
+    relay.bus.publish(EventChanged(id_))
     if get_target_id(request) is None:
         return redirect(f"/events/{id_}{build_query_suffix(page_data.parse_list_query(request).text)}")
-    event = await here.store.events.get(id_)
+    event = await relay.store.events.get(id_)
     return html_response(request.app[RENDERER].page(await events_page.build_detail(request, event, "payload")))
 
 
 async def _render_delivery(request: web.Request, id_: int, done: str) -> web.Response:
     if get_target_id(request) is None:
         return redirect(f"/deliveries/{id_}")
-    shown = await deliveries_page.load_delivery_line(get_context(request), id_)
+    shown = await deliveries_page.load_delivery_line(get_relay(request), id_)
     text = request.app[RENDERER].part("delivery.html", line=shown)
     return html_response(text + make_partial("#errors", "innerHTML", ""), headers=toast_header(done))
 
@@ -140,11 +140,11 @@ def _list_path(fields: MultiMapping[Any]) -> str:
 
 async def pin_selected(request: web.Request) -> web.Response:
     """POST /events/pin: pin what was selected."""
-    here = get_context(request)
+    relay = get_relay(request)
     fields = await request.post()
-    found = await _find_matching(here, build_selection_query(fields), None)
-    await here.store.events.annotate_all(found, pinned=True)
-    _publish_changes(here, found)
+    found = await _find_matching(relay, build_selection_query(fields), None)
+    await relay.store.events.annotate_all(found, pinned=True)
+    _publish_changes(relay, found)
     if get_target_id(request) is None:
         return redirect(_list_path(fields))
     return web.Response(status=204, headers=toast_header(f"Pinned {format_count(len(found), 'event')}"))
@@ -157,9 +157,9 @@ async def export_selected(request: web.Request) -> web.Response:
 
 async def confirm_delete(request: web.Request) -> web.Response:
     """GET /events/delete: how much would go, and the form that does it."""
-    here = get_context(request)
+    relay = get_relay(request)
     text = build_selection_query(request.query)
-    found = await _find_matching(here, text, None)
+    found = await _find_matching(relay, text, None)
     count = format_count(len(found), "event")
     ask = ConfirmDialog(
         title=f"Delete {count}?",
@@ -176,14 +176,14 @@ async def confirm_delete(request: web.Request) -> web.Response:
 
 async def delete_selected(request: web.Request) -> web.Response:
     """POST /events/delete with `q` and `upto`: what matched when it was asked goes with its deliveries."""
-    here = get_context(request)
+    relay = get_relay(request)
     fields = await request.post()
     upto = fields.get("upto")
     if not isinstance(upto, str) or not (upto.isascii() and upto.isdigit()) or len(upto) > 18:
         raise UsageError("deleting asks first", hint="select events and press Delete")
-    found = await _find_matching(here, build_selection_query(fields), int(upto) + 1)
-    await here.store.events.delete_all(found)
-    _publish_changes(here, found)
+    found = await _find_matching(relay, build_selection_query(fields), int(upto) + 1)
+    await relay.store.events.delete_all(found)
+    _publish_changes(relay, found)
     return redirect(f"/events{build_query_suffix(_read_search(fields, 'shown'))}")
 
 
@@ -193,15 +193,15 @@ def _describe_selection(text: str) -> str:
     return f"The events that match {escape_unprintable(text, 200)} go," if text else "Every event goes,"
 
 
-async def _find_matching(here: HandlerContext, text: str, before: int | None) -> tuple[int, ...]:
-    search = parse_query_strictly(text, here.clock.now())
-    found = await here.store.events.ids(search, before=before, most=_DELETE_LIMIT)
+async def _find_matching(relay: RunningRelay, text: str, before: int | None) -> tuple[int, ...]:
+    search = parse_query_strictly(text, relay.clock.now())
+    found = await relay.store.events.ids(search, before=before, most=_DELETE_LIMIT)
     if len(found) > _DELETE_LIMIT:
         raise UsageError(f"more than {_DELETE_LIMIT:,} events match", hint="narrow the search, by before: perhaps")
     return found
 
 
-def _publish_changes(here: HandlerContext, changed: tuple[int, ...]) -> None:
+def _publish_changes(relay: RunningRelay, changed: tuple[int, ...]) -> None:
     # The newest are what somebody sees; a thousand signals at once would only push others out.
     for id_ in changed[:_MAX_PUBLISHED]:
-        here.bus.publish(EventChanged(id_))
+        relay.bus.publish(EventChanged(id_))

@@ -20,7 +20,7 @@ from relay.dashboard.responses import redirect
 from relay.dashboard.urls import build_query_suffix
 from relay.dashboard.widgets import NavLink
 from relay.errors import UsageError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_number
 from relay.model.delivery import Delivery
 from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace, compare_events
@@ -48,9 +48,9 @@ async def show_comparison(request: web.Request) -> web.Response:
 
 
 async def _render_comparison(request: web.Request, one: int, other: int) -> web.Response:
-    here = get_context(request)
-    pair = await here.store.events.get(one), await here.store.events.get(other)
-    sent = await here.store.deliveries.of_events((one, other))
+    relay = get_relay(request)
+    pair = await relay.store.events.get(one), await relay.store.events.get(other)
+    sent = await relay.store.deliveries.of_events((one, other))
     every, reveal = bool(request.query.get("all")), bool(request.query.get("reveal"))
     sides = [_build_side(event, sent[event.id]) for event in pair]
     # Two large bodies take a while, and nobody else should wait meanwhile.
@@ -76,9 +76,9 @@ async def _render_comparison(request: web.Request, one: int, other: int) -> web.
 
 
 async def _render_choice(request: web.Request, id_: int) -> web.Response:
-    here = get_context(request)
-    event = await here.store.events.get(id_)
-    found = await here.store.events.page(_build_similar_query(event.row), limit=_MAX_CHOICES + 1)
+    relay = get_relay(request)
+    event = await relay.store.events.get(id_)
+    found = await relay.store.events.page(_build_similar_query(event.row), limit=_MAX_CHOICES + 1)
     others = [other for other in found.rows if other.id != id_][:_MAX_CHOICES]
     form = CompareForm(
         event=page.build_event_head(event),
@@ -86,7 +86,7 @@ async def _render_choice(request: web.Request, id_: int) -> web.Response:
         back_name=f"Event {id_}",
         rows=tuple(
             (_comparison_path(min(id_, shown.id), max(id_, shown.id)), shown)
-            for shown in await page_data.load_rows(here, others)
+            for shown in await page_data.load_rows(relay, others)
         ),
     )
     return await responses.render_dialog_form(request, form, f"Compare event {id_}")

@@ -9,7 +9,7 @@ from relay.dashboard.urls import encode_query
 from relay.errors import RelayError, SentAlreadyError
 from relay.model.event import CapturedEvent
 from relay.model.text import escape_unprintable, format_size
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _MAX_TEXT = 20_000  # characters of the plain part that are shown
 
@@ -25,18 +25,18 @@ def split_addresses(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
 
 
-def choose_template(here: HandlerContext, form: Mapping[str, str]) -> str:
+def choose_template(relay: RunningRelay, form: Mapping[str, str]) -> str:
     """Return the template that is asked for, else the first; "" when there is none."""
-    names = list(here.setup.emails)
+    names = list(relay.email_recipients)
     wanted = form.get("template", "")
     return wanted if wanted in names else (names[0] if names else "")
 
 
-async def build_preview(here: HandlerContext, event: CapturedEvent, form: Mapping[str, str]) -> MailPreview:
+async def build_preview(relay: RunningRelay, event: CapturedEvent, form: Mapping[str, str]) -> MailPreview:
     """Return how the mail would look, or why there is none."""
-    template, to = choose_template(here, form), form.get("to", "")
+    template, to = choose_template(relay, form), form.get("to", "")
     try:
-        mail = await here.verbs.preview_email(event.id, template, split_addresses(to))
+        mail = await relay.replays.preview_email(event.id, template, split_addresses(to))
     except RelayError as problem:
         return MailPreview(error=format_error(problem))
     fields = {"template": template, "to": to}
@@ -44,15 +44,15 @@ async def build_preview(here: HandlerContext, event: CapturedEvent, form: Mappin
         headers=tuple(_format_mail_headers(mail)),
         text=mail.text[:_MAX_TEXT],
         frame=f"/events/{event.id}/email/preview?{encode_query(fields)}",
-        **await _find_objections(here, event, form),
+        **await _find_objections(relay, event, form),
     )
 
 
-async def _find_objections(here: HandlerContext, event: CapturedEvent, form: Mapping[str, str]) -> dict[str, str]:
+async def _find_objections(relay: RunningRelay, event: CapturedEvent, form: Mapping[str, str]) -> dict[str, str]:
     """Return what would keep the mail from going out: `error`, or `notice` where force would help."""
-    template, to = choose_template(here, form), split_addresses(form.get("to", ""))
+    template, to = choose_template(relay, form), split_addresses(form.get("to", ""))
     try:
-        await here.verbs.check_email(event.id, template, to, bool(form.get("force")))
+        await relay.replays.check_email(event.id, template, to, bool(form.get("force")))
     except SentAlreadyError as problem:
         return {"notice": problem.message}
     except RelayError as problem:

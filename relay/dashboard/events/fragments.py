@@ -11,7 +11,7 @@ from relay.dashboard.events.bodies import BODY_CACHE
 from relay.dashboard.events.context import PayloadTab
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.urls import build_query_suffix, escape_html
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
 from relay.model.text import decode_header_text, is_sensitive
 from relay.providers.sender_urls import request_target
@@ -27,16 +27,16 @@ async def show_rows(request: web.Request) -> web.Response:
 
 
 async def _render_older_rows(request: web.Request) -> web.Response:
-    here, renderer = get_context(request), request.app[RENDERER]
+    relay, renderer = get_relay(request), request.app[RENDERER]
     query = page_data.parse_list_query(request)
     shown = parse_number(request, "shown", 0, list_view.MAX_ROWS) or 0
-    page = await here.store.events.page(query, limit=list_view.PAGE_SIZE, before=parse_number(request, "before", None))
+    page = await relay.store.events.page(query, limit=list_view.PAGE_SIZE, before=parse_number(request, "before", None))
     last = page_data.parse_seconds(request.query.get("last"))
-    made, times = await page_data.load_rows(here, page.rows), [event.received_at for event in page.rows]
+    made, times = await page_data.load_rows(relay, page.rows), [event.received_at for event in page.rows]
     listed = list_view.EventList(
         query=query.text,
         suffix=build_query_suffix(query.text),
-        rows=list_view.build_list_lines(made, times, here.clock.now(), after=last),
+        rows=list_view.build_list_lines(made, times, relay.clock.now(), after=last),
         full=list_view.build_full_footer(query.text, 0),
     )
     below = list_view.build_footer(
@@ -48,17 +48,17 @@ async def _render_older_rows(request: web.Request) -> web.Response:
 
 
 async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
-    here, renderer = get_context(request), request.app[RENDERER]
+    relay, renderer = get_relay(request), request.app[RENDERER]
     query = page_data.parse_list_query(request)
-    page = await here.store.events.page(query, limit=_MAX_NEW_ROWS, after=after)
+    page = await relay.store.events.page(query, limit=_MAX_NEW_ROWS, after=after)
     if not page.rows:
         return web.Response(status=204)
     if page.next_before is not None and page.next_before > after:
-        listed, foot, _ = await page_data.load_listing(here, query)
+        listed, foot, _ = await page_data.load_listing(relay, query)
         return html_response(
             make_partial("#list", "outerHTML", renderer.part("events/list.html", list=listed, foot=foot))
         )
-    made = await page_data.load_rows(here, page.rows)
+    made = await page_data.load_rows(relay, page.rows)
     listed = list_view.EventList(
         query=query.text,
         suffix=build_query_suffix(query.text),
@@ -67,14 +67,14 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     )
     reply = make_partial("#rows", "afterbegin", renderer.part("events/rows.html", list=listed))
     return html_response(
-        reply + make_partial("#count", "textContent", escape_html(await page_data.build_count_line(here, query)))
+        reply + make_partial("#count", "textContent", escape_html(await page_data.build_count_line(relay, query)))
     )
 
 
 async def show_head(request: web.Request) -> web.Response:
     """GET /events/{id}/head: the hop line and the counts of the tabs, and `tab` again where it is named."""
-    here, renderer = get_context(request), request.app[RENDERER]
-    event = await here.store.events.get(parse_id(request))
+    relay, renderer = get_relay(request), request.app[RENDERER]
+    event = await relay.store.events.get(parse_id(request))
     name = request.query.get("tab", "")
     shown = await events_page.build_detail(request, event, name if name in tabs.TAB_NAMES else "routing")
     reply = make_partial("#hops", "outerHTML", renderer.part("events/pipeline_bar.html", hops=shown.hops))
@@ -90,7 +90,7 @@ async def show_tree(request: web.Request) -> web.Response:
     """GET /events/{id}/tree?ptr=&from=: what belongs below a folded node."""
     if get_target_id(request) != "" or "ptr" not in request.query:
         return await events_page.render_event(request, "tree")
-    event = await get_context(request).store.events.get(parse_id(request))
+    event = await get_relay(request).store.events.get(parse_id(request))
     body = await request.app[BODY_CACHE].read(event)
     nodes = tabs.build_subtree(body.value, request)
     return html_response(request.app[RENDERER].part("events/tree.html", nodes=nodes, base=tabs.event_path(event)))
@@ -101,7 +101,7 @@ async def show_hits(request: web.Request) -> web.Response:
     if get_target_id(request) != "payload":
         return await events_page.render_event(request, "payload")
     renderer = request.app[RENDERER]
-    event = await get_context(request).store.events.get(parse_id(request))
+    event = await get_relay(request).store.events.get(parse_id(request))
     tab: PayloadTab = await tabs.build_payload_tab(request, event, "payload")
     hits = make_partial("#hits", "innerHTML", renderer.part("events/hits.html", tab=tab))
     return html_response(renderer.part("events/body.html", tab=tab) + hits)
@@ -109,7 +109,7 @@ async def show_hits(request: web.Request) -> web.Response:
 
 async def download_body(request: web.Request) -> web.Response:
     """GET /events/{id}/body: the exact bytes, as a download; `inline` shows a picture and nothing else."""
-    event = await get_context(request).store.events.get(parse_id(request))
+    event = await get_relay(request).store.events.get(parse_id(request))
     kind = event.capture.content_type
     inline = "inline" in request.query and kind in _IMAGE_TYPES
     name = f"event-{event.id}{'.json' if 'json' in kind else '.bin'}"
@@ -126,16 +126,11 @@ async def download_body(request: web.Request) -> web.Response:
 
 async def show_curl(request: web.Request) -> web.Response:
     """GET /events/{id}/curl: a command that sends the event again; headers with credentials are left out."""
-    here = get_context(request)
-    event = await here.store.events.get(parse_id(request))
+    relay = get_relay(request)
+    event = await relay.store.events.get(parse_id(request))
     capture = event.capture
     target = request_target(capture)
-    words = [
-        "curl",
-        "-X",
-        shlex.quote(capture.method),
-        shlex.quote(here.setup.ingress_url + decode_header_text(target)),
-    ]
+    words = ["curl", "-X", shlex.quote(capture.method), shlex.quote(relay.ingress_url + decode_header_text(target))]
     for name, value in capture.headers:
         if name.lower() in ("host", "content-length", "connection", "transfer-encoding", "accept-encoding"):
             continue

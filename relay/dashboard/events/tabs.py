@@ -24,7 +24,7 @@ from relay.dashboard.events.verification import build_verification_panel
 from relay.dashboard.filters import event_avatar, format_count
 from relay.dashboard.urls import build_query_suffix
 from relay.dashboard.widgets import NavLink, build_message_line
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.json_paths import format_dotted_path
 from relay.model.message import MessageFilter
@@ -49,7 +49,7 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> Ev
         case "verification":
             return await _build_verification_tab(request, event)
         case "routing":
-            matches = get_context(request).verbs.explain(event)
+            matches = get_relay(request).explain_routes(event)
             return RoutingTab(routes=tuple(_build_route_line(match) for match in matches))
         case "deliveries":
             return await _build_deliveries_tab(request, event)
@@ -210,14 +210,14 @@ def _describe_window(window: body_text.BodyWindow) -> str:
 
 
 async def _build_verification_tab(request: web.Request, event: CapturedEvent) -> VerificationTab:
-    here = get_context(request)
-    found = await here.verbs.diagnose(event) if needs_diagnosis(event) else None
-    source = here.setup.sources.get(event.row.source)
+    relay = get_relay(request)
+    found = await relay.signature_doctor.diagnose(event) if needs_diagnosis(event) else None
+    source = relay.sources.by_name.get(event.row.source)
     still = await find_rule_problems(event, source) if source and event.problems else None
     return VerificationTab(
         base=event_path(event),
         judged=build_verification_panel(event, source, event_avatar(event.row).title, found, still),
-        locked=event.row.reason == "vault_locked" and here.custody.standing.state == "locked",
+        locked=event.row.reason == "vault_locked" and relay.vault.status.state == "locked",
         refused=event.row.outcome is EventOutcome.REJECTED or event.row.verdict is Verdict.INVALID,
     )
 
@@ -230,12 +230,12 @@ def _build_route_line(match: RouteMatch) -> RouteLine:
 
 
 async def _build_deliveries_tab(request: web.Request, event: CapturedEvent) -> DeliveriesTab:
-    here = get_context(request)
-    made = await page_data.load_deliveries(here, event.id)
+    relay = get_relay(request)
+    made = await page_data.load_deliveries(relay, event.id)
     newest = list(reversed(made))[:_MAX_DELIVERIES]
-    now = here.clock.now()
+    now = relay.clock.now()
     lines = [
-        build_delivery_line(delivery, now, await here.store.deliveries.attempts(delivery.id)) for delivery in newest
+        build_delivery_line(delivery, now, await relay.store.deliveries.attempts(delivery.id)) for delivery in newest
     ]
-    messages = await here.store.messages.page(MessageFilter(event=event.id))
+    messages = await relay.store.messages.page(MessageFilter(event=event.id))
     return DeliveriesTab(lines=tuple(lines), messages=tuple(build_message_line(one, now) for one in messages))

@@ -14,11 +14,11 @@ from relay.dashboard.responses import format_error, read_fields, read_values, re
 from relay.dashboard.widgets import FormOption
 from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import RelayError, UsageError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
 from relay.model.lab import ENDED_STATES, LabRun, NewLabRun
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _MAX_RUNS = 20
 _EVENT_IDS = re.compile(r"(#?\d{1,18}[\s,;]*)+")
@@ -35,24 +35,24 @@ async def show_lab(request: web.Request) -> web.Response:
             request.app[RENDERER].part("parts/lab_runs.html", lines=lines, older=older, place=_parse_place(request))
         )
     given = {"what": request.query.get("event", "") or request.query.get("q", "")}
-    return await _render_lab(request, _build_form(get_context(request), given, ("duplicates",)))
+    return await _render_lab(request, _build_form(get_relay(request), given, ("duplicates",)))
 
 
 async def start_run(request: web.Request) -> web.Response:
     """POST /lab: begin a run and go to its report."""
-    here, given = get_context(request), await read_fields(request)
+    relay, given = get_relay(request), await read_fields(request)
     chosen = tuple(await read_values(request, "experiment"))
     try:
-        begun = await here.verbs.lab.start(_parse_new_run(given, chosen))
+        begun = await relay.lab.start(_parse_new_run(given, chosen))
     except RelayError as error:
-        return await _render_lab(request, _build_form(here, given, chosen, format_error(error)), 422)
+        return await _render_lab(request, _build_form(relay, given, chosen, format_error(error)), 422)
     return redirect(f"/lab/{begun.id}")
 
 
 async def show_run(request: web.Request) -> web.Response:
     """GET /lab/{id}?all=: the report of a run; the report alone for htmx."""
-    here = get_context(request)
-    report = await here.verbs.lab.report(parse_id(request, "lab run"))
+    relay = get_relay(request)
+    report = await relay.lab.report(parse_id(request, "lab run"))
     whole = bool(request.query.get("all"))
     shown = view.build_report_view(report, whole=whole)
     if get_target_id(request) == "report":
@@ -70,7 +70,7 @@ async def show_run(request: web.Request) -> web.Response:
 async def cancel_run(request: web.Request) -> web.Response:
     """POST /lab/{id}/cancel: no further send."""
     id_ = parse_id(request, "lab run")
-    await get_context(request).verbs.lab.cancel(id_)
+    await get_relay(request).lab.cancel(id_)
     return redirect(f"/lab/{id_}")
 
 
@@ -87,11 +87,11 @@ async def _render_lab(request: web.Request, form: LabForm, status: int = 200) ->
 
 
 async def _load_run_lines(request: web.Request) -> tuple[tuple[view.LabRunLine, ...], str]:
-    here = get_context(request)
-    runs = await here.store.labs.page(limit=_MAX_RUNS, before=parse_number(request, "before", None))
+    relay = get_relay(request)
+    runs = await relay.store.labs.page(limit=_MAX_RUNS, before=parse_number(request, "before", None))
     lines = []
     for one in runs:
-        found = (await here.verbs.lab.report(one.id)).finding if one.state in ENDED_STATES else None
+        found = (await relay.lab.report(one.id)).finding if one.state in ENDED_STATES else None
         lines.append(view.build_run_line(one, found))
     return tuple(lines), f"/lab?before={runs[-1].id}" if len(runs) == _MAX_RUNS else ""
 
@@ -101,8 +101,8 @@ def _parse_place(request: web.Request) -> str:
     return f"/lab?before={before}" if before else "/lab"
 
 
-def _build_form(here: HandlerContext, given: Mapping[str, str], chosen: tuple[str, ...], error: str = "") -> LabForm:
-    names = [name for name, target in here.setup.targets.items() if target.action == "forward"]
+def _build_form(relay: RunningRelay, given: Mapping[str, str], chosen: tuple[str, ...], error: str = "") -> LabForm:
+    names = [name for name, target in relay.config.targets.items() if target.action == "forward"]
     target = given.get("target") or (names[0] if names else _OTHER_TARGET)
     return LabForm(
         what=given.get("what", ""),
@@ -111,7 +111,7 @@ def _build_form(here: HandlerContext, given: Mapping[str, str], chosen: tuple[st
                 FormOption(
                     value=name,
                     name=name,
-                    help=format_target_address(here.setup.addresses.get(name, "")),
+                    help=format_target_address(relay.target_addresses.get(name, "")),
                     chosen=name == target,
                 )
                 for name in names

@@ -14,10 +14,10 @@ from relay.dashboard.filters import format_count
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, make_partial
 from relay.dashboard.urls import build_query_suffix, escape_html
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.event import EventOutcome, EventRow
 from relay.model.search import EVERYTHING, Query, parse_query
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 MAX_ROWS = 50  # rows in one message; when more wait, the page is told to ask for them
 _MAX_NEWEST = 20  # rows whose deliveries may settle between a page and its stream
@@ -74,25 +74,25 @@ class SseRenderer:
     """Draws frames for one search; `text` None is for pages without a list."""
 
     def __init__(self, request: web.Request, text: str | None) -> None:
-        self.here: HandlerContext = get_context(request)
+        self.relay: RunningRelay = get_relay(request)
         self.text = text
         self._renderer = request.app[RENDERER]
 
     async def rows(self, ids: Iterable[int]) -> bytes:
         """Return the rows of those events that fit the search, newest first, under the newest id."""
         wanted = list(ids)
-        found = await self.here.store.events.rows(wanted)
+        found = await self.relay.store.events.rows(wanted)
         query = self._query()
         if query.terms and found:
             low, high = found[-1].id - 1, found[0].id + 1
-            page = await self.here.store.events.page(query, after=low, before=high, limit=len(found))
+            page = await self.relay.store.events.page(query, after=low, before=high, limit=len(found))
             fitting = {row.id for row in page.rows}
             found = tuple(row for row in found if row.id in fitting)
         return await self._render_once(found, max(wanted)) if found else b""
 
     async def missed(self, last: int) -> bytes:
         """Return what came after the event `last`: its rows, or how to ask for them when there are many."""
-        page = await self.here.store.events.page(self._query(), after=last, limit=MAX_ROWS + 1)
+        page = await self.relay.store.events.page(self._query(), after=last, limit=MAX_ROWS + 1)
         if len(page.rows) > MAX_ROWS:
             return make_data_frame("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
         return await self._render_once(page.rows, page.rows[0].id) if page.rows else b""
@@ -101,62 +101,62 @@ class SseRenderer:
         """Return how the rows at the top of the list stand: events, or deliveries where it is `lined` with those."""
         if lined:
             return await self.lines(
-                one.id for one in await self.here.store.deliveries.page(limit=_MAX_NEWEST, lab=False)
+                one.id for one in await self.relay.store.deliveries.page(limit=_MAX_NEWEST, lab=False)
             )
-        page = await self.here.store.events.page(self._query(), limit=_MAX_NEWEST)
+        page = await self.relay.store.events.page(self._query(), limit=_MAX_NEWEST)
         return await self.cells([row.id for row in page.rows])
 
     async def render_crowd(self, ids: Iterable[int]) -> bytes:
         """Return how many wait, for a page that is to ask for them itself."""
         wanted = list(ids)
-        found = await self.here.store.events.rows(wanted)
+        found = await self.relay.store.events.rows(wanted)
         rejected = sum(row.outcome is EventOutcome.REJECTED for row in found)
         return make_data_frame("event", {"n": len(wanted), "rejected": rejected}, max(wanted))
 
     async def cells(self, ids: Iterable[int]) -> bytes:
         """Return result and shield of events, each for its own place."""
-        found = await self.here.store.events.rows(ids)
-        rows = await page_data.load_rows(self.here, found)
+        found = await self.relay.store.events.rows(ids)
+        rows = await page_data.load_rows(self.relay, found)
         return make_frame("".join(self._renderer.part("live/cells.html", row=row) for row in rows))
 
     async def counts(self) -> bytes:
         """Return every number around the list."""
-        nav = await page_data.load_nav_counts(self.here)
+        nav = await page_data.load_nav_counts(self.relay)
         if self.text is None:
             return make_frame(self._renderer.part("live/counts.html", counts=nav, views=()))
-        views = page_data.build_saved_views(self.text, await self.here.store.events.counts())
+        views = page_data.build_saved_views(self.text, await self.relay.store.events.counts())
         text = self._renderer.part("live/counts.html", counts=nav, views=views)
-        line = escape_html(await page_data.build_count_line(self.here, self._query()))
+        line = escape_html(await page_data.build_count_line(self.relay, self._query()))
         return make_frame(text + make_partial("#count", "textContent", line))
 
     def status(self) -> bytes:
         """Return who answers, and how the tunnel is."""
-        setup = self.here.setup
-        plain = {"boot": setup.boot, "version": setup.version, "tunnel": self.here.live.tunnel.state}
+        relay = self.relay
+        plain = {"boot": relay.boot_id, "version": relay.version, "tunnel": relay.state.tunnel.state}
         return make_data_frame("status", plain)
 
     async def around(self) -> bytes:
         """Return what may change in the frame of a page: tunnel, banners and vault."""
         around = _PageFrame(
-            tunnel=layout.build_tunnel_status(self.here.live.tunnel, self.here.setup.ingress_url),
-            banners=await load_banners(self.here),
-            vault=await page_data.build_vault_status(self.here),
+            tunnel=layout.build_tunnel_status(self.relay.state.tunnel, self.relay.ingress_url),
+            banners=await load_banners(self.relay),
+            vault=await page_data.build_vault_status(self.relay),
         )
         return make_frame(self._renderer.part("live/status.html", shell=around))
 
     async def banners(self) -> bytes:
         """Return the banners."""
-        shown = self._renderer.part("banners.html", banners=await load_banners(self.here))
+        shown = self._renderer.part("banners.html", banners=await load_banners(self.relay))
         return make_frame(make_partial("#banners", "outerHTML", shown))
 
     async def lines(self, ids: Iterable[int]) -> bytes:
         """Return how deliveries stand, each for its own place, and the counts of their views."""
-        now, down = self.here.clock.now(), self.here.live.down
-        found = await self.here.store.deliveries.rows(ids)
+        now, down = self.relay.clock.now(), self.relay.state.down
+        found = await self.relay.store.deliveries.rows(ids)
         drawn = [build_delivery_line(one, now, held=one.target in down) for one in found]
         # A million take 0.1 s to count, too long to do it four times a second.
-        few = await self.here.store.deliveries.newest() <= LIVE_COUNT_LIMIT
-        counts = delivery_rows.count_delivery_views(await self.here.store.deliveries.counts(lab=False)) if few else {}
+        few = await self.relay.store.deliveries.newest() <= LIVE_COUNT_LIMIT
+        counts = delivery_rows.count_delivery_views(await self.relay.store.deliveries.counts(lab=False)) if few else {}
         return make_frame(self._renderer.part("live/lines.html", lines=drawn, counts=counts))
 
     def fresh(self, count: int, href: str) -> bytes:
@@ -168,12 +168,12 @@ class SseRenderer:
 
     async def _render_once(self, found: tuple[EventRow, ...], newest: int) -> bytes:
         suffix = build_query_suffix(self.text or "")
-        rows = await page_data.load_rows(self.here, found)
+        rows = await page_data.load_rows(self.relay, found)
         text = "".join(self._renderer.render_macro("row", row, suffix) for row in rows)
         return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)
 
     def _query(self) -> Query:
-        query = parse_query(self.text, self.here.clock.now(), lenient=True) if self.text else EVERYTHING
+        query = parse_query(self.text, self.relay.clock.now(), lenient=True) if self.text else EVERYTHING
         # A search that cannot be read lists everything, here as in the page.
         return EVERYTHING if query.problems else query
 

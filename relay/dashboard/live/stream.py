@@ -49,7 +49,7 @@ async def stream_updates(request: web.Request) -> web.StreamResponse:
     try:
         await response.prepare(request)
         viewer = StreamViewer(request)
-        with viewer.drawer.here.bus.subscribe() as listening:
+        with viewer.drawer.relay.bus.subscribe() as listening:
             await response.write(RETRY_FRAME + viewer.drawer.status())
             await response.write(await viewer.missed(request.headers.get("Last-Event-ID", "")))
             await response.write(await viewer.settled())
@@ -105,7 +105,7 @@ class StreamViewer:
 
     def __init__(self, request: web.Request) -> None:
         self.drawer = SseRenderer(request, request.query.get("q"))
-        self._clock = self.drawer.here.clock
+        self._clock = self.drawer.relay.clock
         self._drawings = request.app[FRAME_CACHE]
         self._waiting = _PendingUpdates()
         # The page of deliveries says which is the newest it shows, and where it would show what is newer.
@@ -159,7 +159,7 @@ class StreamViewer:
     def _note(self, signal: Signal) -> None:
         if self._lined and isinstance(signal, DeliveryChanged):
             self._waiting.lines[signal.delivery_id] = signal
-        if isinstance(signal, TargetChanged) or self.drawer.here.live.down:
+        if isinstance(signal, TargetChanged) or self.drawer.relay.state.down:
             self._waiting.banners = signal
 
     def wait(self) -> float:
@@ -212,7 +212,7 @@ class StreamViewer:
         waiting, self._waiting.lines = self._waiting.lines, {}
         fresh = [id_ for id_ in waiting if id_ > self._top]
         if fresh:
-            found = await self.drawer.here.store.deliveries.rows(fresh)
+            found = await self.drawer.relay.store.deliveries.rows(fresh)
             self._fresh |= {one.id for one in found if one.lab is None}
         newest = next(reversed(waiting.values()))
         drawn = await self._drawings.get(newest, ("lines", *waiting), lambda: self.drawer.lines(waiting))

@@ -15,7 +15,7 @@ from relay.dashboard.widgets import NavLink
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
 from relay.http import params
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.mail import Rehearsal, RehearsalOutcome, RehearsedMail
 from relay.model.text import escape_unprintable
 
@@ -32,11 +32,11 @@ _STATE_CHIPS = {
 
 async def show_dry_run(request: web.Request) -> web.Response:
     """GET /emails/dry-run?q=&target=&template=&before=, /emails/{name}/dry-run?q=: the same, to look at."""
-    here = get_context(request)
+    relay = get_relay(request)
     template = request.match_info.get("name") or request.query.get("template", "")
     target = request.query.get("target", "")
     query = request.query.get("q", _DEFAULT_QUERY)
-    if template and template not in here.setup.emails:
+    if template and template not in relay.email_recipients:
         raise NotFoundError("no such mail template", hint="relay.toml names them under [emails]")
     wanted = DryRunRequest(
         query=query,
@@ -47,14 +47,14 @@ async def show_dry_run(request: web.Request) -> web.Response:
     )
     error, found = "", Rehearsal(mails=(), events=0, next_before=None)
     try:
-        found = await here.verbs.rehearse(wanted)
+        found = await relay.email_dry_run.rehearse(wanted)
     except RelayError as problem:
         error = format_error(problem)
     context = DryRunPage(
         shell=await page_data.build_shell(request, "Dry run of e-mails", "targets"),
         query=query,
         kept=tuple((name, value) for name, value in (("template", template), ("target", target)) if value),
-        views=tuple(_build_template_links(here.setup.emails, query, template, target)),
+        views=tuple(_build_template_links(relay.email_recipients, query, template, target)),
         summary=_format_summary(found),
         lines=tuple(_build_line(mail) for mail in found.mails),
         older=_older_path(wanted, found),

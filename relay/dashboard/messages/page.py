@@ -14,12 +14,12 @@ from relay.dashboard.messages.context import MessageDetail, MessagesPage, RatesV
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
 from relay.dashboard.urls import escape_html
 from relay.dashboard.widgets import MessageLine, NavLink, build_message_line
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_message_filter, parse_number
 from relay.model.message import LOST, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
 from relay.model.text import decode_text, escape_unprintable
 from relay.providers.message_status import explain_code
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
 
 _PAGE_SIZE = 50
@@ -37,24 +37,24 @@ _VIEWS = (
 
 async def show_messages(request: web.Request) -> web.Response:
     """GET /messages?channel=&status=…, /messages/rates, /messages/{id}: the list, and beside it rates or a message."""
-    here = get_context(request)
+    relay = get_relay(request)
     wanted = parse_message_filter(request)
     before = parse_number(request, "before", None)
-    found = await here.store.messages.page(wanted, before=before, limit=_PAGE_SIZE)
+    found = await relay.store.messages.page(wanted, before=before, limit=_PAGE_SIZE)
     chosen = parse_id(request, "message") if "id" in request.match_info else None
     kept = _keep_filters(request)
     context = MessagesPage(
         shell=await page_data.build_shell(request, "Messages", "messages"),
-        views=await _build_view_links(here, wanted),
-        lines=_build_lines(here, found),
+        views=await _build_view_links(relay, wanted),
+        lines=_build_lines(relay, found),
         suffix=f"?{kept}" if kept else "",
-        chosen=await _build_detail(here, await here.store.messages.get(chosen)) if chosen else None,
-        rates=None if chosen else await _load_rates(here),
-        unmatched=await _count_unmatched(here),
+        chosen=await _build_detail(relay, await relay.store.messages.get(chosen)) if chosen else None,
+        rates=None if chosen else await _load_rates(relay),
+        unmatched=await _count_unmatched(relay),
         detail_shown=request.path != "/messages",
         live=_live_path(chosen, kept) if before is None else "",
         older=_build_path({"before": found[-1].id}, kept) if len(found) == _PAGE_SIZE else "",
-        smtp=escape_unprintable(here.setup.smtp, 120),
+        smtp=escape_unprintable(relay.smtp_address, 120),
         empty="No message is like that." if kept else "",
     )
     return html_response(request.app[RENDERER].page(context))
@@ -62,11 +62,11 @@ async def show_messages(request: web.Request) -> web.Response:
 
 async def show_message_updates(request: web.Request) -> web.Response:
     """GET /messages/live?id=: what has changed, each for its own place on the page that asks."""
-    here, renderer = get_context(request), request.app[RENDERER]
-    found = await here.store.messages.page(parse_message_filter(request), limit=_PAGE_SIZE)
-    lines, kept = _build_lines(here, found), _keep_filters(request)
+    relay, renderer = get_relay(request), request.app[RENDERER]
+    found = await relay.store.messages.page(parse_message_filter(request), limit=_PAGE_SIZE)
+    lines, kept = _build_lines(relay, found), _keep_filters(request)
     chosen = parse_number(request, "id", None)
-    shown = await here.store.messages.get(chosen) if chosen else None
+    shown = await relay.store.messages.get(chosen) if chosen else None
     pieces = [
         (
             "#mlist",
@@ -75,17 +75,17 @@ async def show_message_updates(request: web.Request) -> web.Response:
         )
     ]
     if shown is not None:
-        detail = await _build_detail(here, shown)
+        detail = await _build_detail(relay, shown)
         pieces += [
             ("#mchip", "innerHTML", renderer.render_macro("chip", detail.line.chip)),
             ("#mwhy", "innerMorph", renderer.part("parts/message_why.html", message=detail)),
             ("#msteps", "innerMorph", renderer.part("parts/message_steps.html", message=detail)),
         ]
     else:
-        drawn = await _load_rates(here)
+        drawn = await _load_rates(relay)
         pieces += [
             ("#mplot", "innerMorph", renderer.part("parts/message_plot.html", rates=drawn)),
-            ("#munmatched", "textContent", escape_html(await _count_unmatched(here))),
+            ("#munmatched", "textContent", escape_html(await _count_unmatched(relay))),
             ("#mnumbers", "innerHTML", renderer.part("parts/message_numbers.html", rates=drawn)),
         ]
     return html_response("".join(make_partial(*piece) for piece in pieces))
@@ -93,7 +93,7 @@ async def show_message_updates(request: web.Request) -> web.Response:
 
 async def preview_message(request: web.Request) -> web.Response:
     """GET /messages/{id}/preview: the mail as it looks, in a sandbox of its own."""
-    source = await get_context(request).store.messages.source(parse_id(request, "message"))
+    source = await get_relay(request).store.messages.source(parse_id(request, "message"))
     mail = message_from_bytes(source, policy=policy.default)
     part = mail.get_body(("html", "plain")) if isinstance(mail, EmailMessage) else None
     if part is None:
@@ -103,8 +103,8 @@ async def preview_message(request: web.Request) -> web.Response:
     return sandboxed_response(shown if part.get_content_type() == "text/html" else f"<pre>{escape_html(shown)}</pre>")
 
 
-async def _build_detail(here: HandlerContext, message: Message) -> MessageDetail:
-    told = build_history_steps(message, await here.store.messages.history(message.id, limit=_MAX_STEPS + 1))
+async def _build_detail(relay: RunningRelay, message: Message) -> MessageDetail:
+    told = build_history_steps(message, await relay.store.messages.history(message.id, limit=_MAX_STEPS + 1))
     known = find_provider(message.provider)
     facts = (
         ("To", escape_unprintable(message.recipient, 500)),
@@ -113,22 +113,22 @@ async def _build_detail(here: HandlerContext, message: Message) -> MessageDetail
         ("Embedded id", escape_unprintable(message.embedded_id, 200)),
     )
     return MessageDetail(
-        line=build_message_line(message, here.clock.now()),
+        line=build_message_line(message, relay.clock.now()),
         facts=tuple((name, value) for name, value in facts if value),
         steps=told[-_MAX_STEPS:],
         hidden=max(0, len(told) - _MAX_STEPS),
         meaning=explain_code(message.provider, message.code),
-        rule=_find_refusing_rule(here, message),
+        rule=_find_refusing_rule(relay, message),
         delivery_id=message.delivery_id,
-        previewable=bool(await here.store.messages.source(message.id)),
+        previewable=bool(await relay.store.messages.source(message.id)),
     )
 
 
-def _find_refusing_rule(here: HandlerContext, message: Message) -> str:
+def _find_refusing_rule(relay: RunningRelay, message: Message) -> str:
     """Return the rule that refuses a recipient, as relay.toml has it now; "" for a message that was not refused."""
     if message.delivery_id is None or not message.detail.endswith(_REFUSED_TEXT):
         return ""
-    allowed = here.setup.allow_recipients
+    allowed = relay.allowed_recipients
     refused = [one for one in parse_addresses(message.recipient) if not is_permitted(one, allowed)]
     if not refused:
         return "allow_recipients under [smtp] allows it by now: try the delivery again."
@@ -143,25 +143,25 @@ def _find_refusing_rule(here: HandlerContext, message: Message) -> str:
     )
 
 
-def _build_lines(here: HandlerContext, found: Iterable[Message]) -> tuple[MessageLine, ...]:
-    now = here.clock.now()
+def _build_lines(relay: RunningRelay, found: Iterable[Message]) -> tuple[MessageLine, ...]:
+    now = relay.clock.now()
     return tuple(build_message_line(message, now) for message in found)
 
 
-async def _load_rates(here: HandlerContext) -> RatesView:
+async def _load_rates(relay: RunningRelay) -> RatesView:
     return build_rates(
-        await load_day_counts(here, MESSAGE_RATE_DAYS), find_first_day(here, MESSAGE_RATE_DAYS), MESSAGE_RATE_DAYS
+        await load_day_counts(relay, MESSAGE_RATE_DAYS), find_first_day(relay, MESSAGE_RATE_DAYS), MESSAGE_RATE_DAYS
     )
 
 
-async def _count_unmatched(here: HandlerContext) -> str:
-    count = await here.store.messages.unmatched()
+async def _count_unmatched(relay: RunningRelay) -> str:
+    count = await relay.store.messages.unmatched()
     told = "tells" if count == 1 else "tell"
     return f"{format_count(count, 'status', 'statuses')} {told} of messages that nobody has registered" if count else ""
 
 
-async def _build_view_links(here: HandlerContext, wanted: MessageFilter) -> tuple[NavLink, ...]:
-    standing = await here.store.messages.standing()
+async def _build_view_links(relay: RunningRelay, wanted: MessageFilter) -> tuple[NavLink, ...]:
+    standing = await relay.store.messages.standing()
     return tuple(
         NavLink(
             name=name,

@@ -20,12 +20,12 @@ from relay.dashboard.metrics.charts import (
 )
 from relay.dashboard.render import RENDERER, html_response
 from relay.dashboard.widgets import NavLink
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_window
 from relay.model.admission import describe_reason
 from relay.model.delivery import Delivery, DeliveryState
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow, load_queues, load_stats
 
 _MAX_SOURCES = 8
@@ -35,8 +35,8 @@ _STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
 
 async def show_metrics(request: web.Request) -> web.Response:
     """GET /stats?window=: the window in charts; an htmx request gets the part that changes."""
-    here, window = get_context(request), parse_window(request)
-    found = await load_stats(here, window)
+    relay, window = get_relay(request), parse_window(request)
+    found = await load_stats(relay, window)
     context = MetricsPage(
         shell=await page_data.build_shell(request, "Metrics", "stats"),
         window=window.name,
@@ -45,12 +45,12 @@ async def show_metrics(request: web.Request) -> web.Response:
             for each in WINDOWS.values()
         ),
         step=_STEP_NAMES[window.step],
-        kpis=(*_build_kpis(found), await _build_queue_kpi(here)),
+        kpis=(*_build_kpis(found), await _build_queue_kpi(relay)),
         volume=_build_volume_plot(found),
         latency=_build_latency_plot(found),
-        sources=_build_source_bars(here, found),
-        targets=_build_target_bars(here, found),
-        slow=await _build_slow_lines(here, found.since),
+        sources=_build_source_bars(relay, found),
+        targets=_build_target_bars(relay, found),
+        slow=await _build_slow_lines(relay, found.since),
         reasons=_build_reason_bars(found),
         numbers=tuple(_build_table_row(slot) for slot in found.slots if slot.events or slot.attempts),
     )
@@ -95,8 +95,8 @@ def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
     )
 
 
-async def _build_queue_kpi(here: HandlerContext) -> MetricFigure:
-    queues = await load_queues(here)
+async def _build_queue_kpi(relay: RunningRelay) -> MetricFigure:
+    queues = await load_queues(relay)
     count = sum(number for number, _ in queues.values())
     name, (_, age) = max(queues.items(), key=lambda item: item[1][1], default=("", (0, 0.0)))
     return MetricFigure(
@@ -105,7 +105,7 @@ async def _build_queue_kpi(here: HandlerContext) -> MetricFigure:
         unit="",
         note=f"oldest {_format_age(age)}, {escape_unprintable(name, 40)}" if count and age else "nothing waits",
         path="",
-        dot="warn" if here.live.down else "",
+        dot="warn" if relay.state.down else "",
     )
 
 
@@ -155,12 +155,12 @@ def _format_time_axis(slots: Sequence[StatsSlot], window: StatsWindow) -> tuple[
     return tuple(slots[place].at.astimezone(TIME_ZONE.get()).strftime(form) for place in places)
 
 
-def _build_source_bars(here: HandlerContext, found: Stats) -> tuple[SourceMetrics, ...]:
+def _build_source_bars(relay: RunningRelay, found: Stats) -> tuple[SourceMetrics, ...]:
     most = max((source.events for source in found.sources), default=1)
     return tuple(
         SourceMetrics(
             name=escape_unprintable(source.name, 60),
-            mark=named_avatar(source.name, here.setup.sources.get(source.name)),
+            mark=named_avatar(source.name, relay.sources.by_name.get(source.name)),
             share=f"{source.events / most * 100:.1f}",
             events=f"{source.events:,}",
             verified=f"{_format_percent(source.verified, source.checked)}%" if source.checked else "not checked",
@@ -171,15 +171,15 @@ def _build_source_bars(here: HandlerContext, found: Stats) -> tuple[SourceMetric
     )
 
 
-def _build_target_bars(here: HandlerContext, found: Stats) -> tuple[TargetMetrics, ...]:
+def _build_target_bars(relay: RunningRelay, found: Stats) -> tuple[TargetMetrics, ...]:
     shown = []
     for target in found.targets:
         good = target.succeeded / target.attempts * 100 if target.attempts else 100.0
         shown.append(
             TargetMetrics(
                 name=escape_unprintable(target.name, 60),
-                address=escape_unprintable(format_target_address(here.setup.addresses.get(target.name, "")), 60),
-                dot="err" if here.live.state_of(target.name)[0] != "up" else "ok" if good == 100 else "warn",
+                address=escape_unprintable(format_target_address(relay.target_addresses.get(target.name, "")), 60),
+                dot="err" if relay.state.state_of(target.name)[0] != "up" else "ok" if good == 100 else "warn",
                 share=f"{good:.1f}",
                 success=f"{_format_percent(target.succeeded, target.attempts)}%",
                 kind="f" if good == 100 else "w",
@@ -189,9 +189,9 @@ def _build_target_bars(here: HandlerContext, found: Stats) -> tuple[TargetMetric
     return tuple(shown)
 
 
-async def _build_slow_lines(here: HandlerContext, since: datetime) -> tuple[SlowDelivery, ...]:
-    found = await here.store.deliveries.slowest(since, _MAX_SLOW)
-    events = {row.id: row for row in await here.store.events.rows({one.event_id for one in found})}
+async def _build_slow_lines(relay: RunningRelay, since: datetime) -> tuple[SlowDelivery, ...]:
+    found = await relay.store.deliveries.slowest(since, _MAX_SLOW)
+    events = {row.id: row for row in await relay.store.events.rows({one.event_id for one in found})}
     return tuple(
         SlowDelivery(
             mark=event_avatar(events[one.event_id]),

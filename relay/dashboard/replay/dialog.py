@@ -27,13 +27,13 @@ from relay.dashboard.responses import format_error, read_fields, read_values, re
 from relay.dashboard.urls import build_query_suffix, escape_html
 from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
 from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import CapturedEvent
 from relay.model.signals import DeliveryChanged
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _RESULT_TIMEOUT = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
 _FINAL_STATES = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)
@@ -41,12 +41,12 @@ _FINAL_STATES = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CA
 
 async def show_replay_form(request: web.Request) -> web.Response:
     """GET /events/{id}/replay: the dialog, or the same as a page; `delivery` begins with that one's edits."""
-    here = get_context(request)
-    event = await here.store.events.get(parse_id(request))
+    relay = get_relay(request)
+    event = await relay.store.events.get(parse_id(request))
     edited_before = parse_number(request, "delivery", None)
     form: dict[str, str] = {}
     if edited_before is not None:
-        form = prefill_from_delivery(event, await here.store.deliveries.get(edited_before))
+        form = prefill_from_delivery(event, await relay.store.deliveries.get(edited_before))
     chosen = (form.get("target", ""),)
     return await _render_dialog(
         request, _build_replay_form(request, event, form, chosen=chosen), f"Replay {event.type}"
@@ -55,8 +55,8 @@ async def show_replay_form(request: web.Request) -> web.Response:
 
 async def replay_event(request: web.Request) -> web.Response:
     """POST /events/{id}/replay: a new delivery for each target chosen; shows what they answered."""
-    here = get_context(request)
-    event = await here.store.events.get(parse_id(request))
+    relay = get_relay(request)
+    event = await relay.store.events.get(parse_id(request))
     form = await read_fields(request)
     chosen = await read_values(request, "target")
     url = form.get("url", "").strip()
@@ -68,14 +68,14 @@ async def replay_event(request: web.Request) -> web.Response:
     made: list[int] = []
     if not errors:
         try:
-            made += [await here.verbs.replay(event.id, target, asked.changes) for target in targets]
+            made += [await relay.replays.replay_event(event.id, target, asked.changes) for target in targets]
         except RelayError as error:
             errors["target"] = format_error(error)
     if errors and not made:
         return await _render_refused_form(request, event, form, errors)
     if get_target_id(request) is None:
         return redirect(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
-    sent = await asyncio.gather(*(_build_sent_line(here, id_) for id_ in made))
+    sent = await asyncio.gather(*(_build_sent_line(relay, id_) for id_ in made))
     renderer = request.app[RENDERER]
     shown = "".join(renderer.part("replay/sent.html", sent=one) for one in sent)
     return html_response(
@@ -86,7 +86,7 @@ async def replay_event(request: web.Request) -> web.Response:
 
 async def preview_replay(request: web.Request) -> web.Response:
     """POST /events/{id}/replay/preview: what differs so far."""
-    event = await get_context(request).store.events.get(parse_id(request))
+    event = await get_relay(request).store.events.get(parse_id(request))
     asked = parse_replay_form(event, await read_fields(request))
     return html_response(
         request.app[RENDERER].part("replay/changes.html", changes=_render_changes(request, event, asked))
@@ -95,26 +95,26 @@ async def preview_replay(request: web.Request) -> web.Response:
 
 async def show_delivery_result(request: web.Request) -> web.Response:
     """GET /deliveries/{id}/result: what became of a delivery, for the dialog that waits for it."""
-    sent = await _build_sent_line(get_context(request), parse_id(request, "delivery"))
+    sent = await _build_sent_line(get_relay(request), parse_id(request, "delivery"))
     return html_response(request.app[RENDERER].part("replay/sent.html", sent=sent))
 
 
 async def show_email_form(request: web.Request) -> web.Response:
     """GET /events/{id}/email?template=&to=: the dialog with its preview, the preview alone, or both as a page."""
-    event = await get_context(request).store.events.get(parse_id(request))
+    event = await get_relay(request).store.events.get(parse_id(request))
     if get_target_id(request) == "em-preview":
-        shown = await events_email_form.build_preview(get_context(request), event, request.query)
+        shown = await events_email_form.build_preview(get_relay(request), event, request.query)
         return html_response(request.app[RENDERER].part("replay/email_preview.html", preview=shown))
     return await _render_dialog(request, await _build_email_form(request, event, request.query), f"Email {event.type}")
 
 
 async def send_email(request: web.Request) -> web.Response:
     """POST /events/{id}/email: one mail, as a delivery like any other."""
-    here = get_context(request)
-    event = await here.store.events.get(parse_id(request))
+    relay = get_relay(request)
+    event = await relay.store.events.get(parse_id(request))
     form = await read_fields(request)
     try:
-        made = await here.verbs.email(*events_email_form.parse_email_form(event, form))
+        made = await relay.replays.email_event(*events_email_form.parse_email_form(event, form))
     except RelayError as error:
         form["error"] = format_error(error)
         if get_target_id(request) is not None:
@@ -123,7 +123,7 @@ async def send_email(request: web.Request) -> web.Response:
         return await _render_dialog(request, page, f"Email {event.type}", 422)
     if get_target_id(request) is None:
         return redirect(f"/events/{event.id}/deliveries")
-    sent = await _build_sent_line(here, made)
+    sent = await _build_sent_line(relay, made)
     return html_response(
         request.app[RENDERER].part("replay/sent.html", sent=sent), headers=toast_header(_describe_sent(sent))
     )
@@ -131,9 +131,9 @@ async def send_email(request: web.Request) -> web.Response:
 
 async def preview_email(request: web.Request) -> web.Response:
     """GET /events/{id}/email/preview: the mail itself, in a sandbox of its own."""
-    here = get_context(request)
+    relay = get_relay(request)
     to = events_email_form.split_addresses(request.query.get("to", ""))
-    shown = await here.verbs.preview_email(parse_id(request), request.query.get("template", ""), to)
+    shown = await relay.replays.preview_email(parse_id(request), request.query.get("template", ""), to)
     return sandboxed_response(shown.html or f"<pre>{escape_html(shown.text)}</pre>")
 
 
@@ -144,9 +144,9 @@ def _build_replay_form(
     errors: Mapping[str, str] | None = None,
     chosen: tuple[str, ...] = (),
 ) -> ReplayForm:
-    here, start = get_context(request), build_original(event)
+    relay, start = get_relay(request), build_original(event)
     asked = parse_replay_form(event, dict(form))
-    names = list(here.setup.targets)
+    names = list(relay.config.targets)
     return ReplayForm(
         event=events_page.build_event_head(event),
         action=f"/events/{event.id}/replay",
@@ -155,7 +155,7 @@ def _build_replay_form(
             FormOption(
                 value=name,
                 name=name,
-                help=format_target_address(here.setup.addresses.get(name, "")),
+                help=format_target_address(relay.target_addresses.get(name, "")),
                 chosen=name in chosen if form else name == names[0],
             )
             for name in names
@@ -186,7 +186,7 @@ def _build_sign_choices(chosen: str) -> tuple[FormOption, ...]:
 
 
 def _render_changes(request: web.Request, event: CapturedEvent, asked: ReplayEdits) -> ReplayChanges:
-    source = get_context(request).setup.sources.get(event.row.source)
+    source = get_relay(request).sources.by_name.get(event.row.source)
     signed = source is not None and source.scheme is not None
     return ReplayChanges(
         words=format_change_count(asked.differences),
@@ -211,33 +211,36 @@ def _render_errors(request: web.Request, errors: Mapping[str, str]) -> str:
 
 
 async def _build_email_form(request: web.Request, event: CapturedEvent, form: Mapping[str, str]) -> EmailForm:
-    here = get_context(request)
-    template = events_email_form.choose_template(here, form)
+    relay = get_relay(request)
+    template = events_email_form.choose_template(relay, form)
     return EmailForm(
         event=events_page.build_event_head(event),
         action=f"/events/{event.id}/email",
         back=f"/events/{event.id}{build_query_suffix(page_data.parse_list_query(request).text)}",
         templates=tuple(
             FormOption(
-                value=name, name=name, help=escape_unprintable(here.setup.emails[name], 120), chosen=name == template
+                value=name,
+                name=name,
+                help=escape_unprintable(relay.email_recipients[name], 120),
+                chosen=name == template,
             )
-            for name in here.setup.emails
+            for name in relay.email_recipients
         ),
         to=form.get("to", ""),
         force=bool(form.get("force")),
-        preview=await events_email_form.build_preview(here, event, form) if template else None,
-        note=_describe_mail_block(here),
+        preview=await events_email_form.build_preview(relay, event, form) if template else None,
+        note=_describe_mail_block(relay),
         error=form.get("error", ""),
     )
 
 
-def _describe_mail_block(here: HandlerContext) -> str:
-    if blocked := here.custody.standing.mail_blocked:
+def _describe_mail_block(relay: RunningRelay) -> str:
+    if blocked := relay.vault.status.mail_blocked:
         if blocked.startswith("the vault is locked"):
             return "The vault is locked: the mail waits until it is open."
         return f"{blocked[:1].upper()}{blocked[1:]}. It waits until then."
-    if here.setup.smtp:
-        return f"Sent by {escape_unprintable(here.setup.smtp, 120)}."
+    if relay.smtp_address:
+        return f"Sent by {escape_unprintable(relay.smtp_address, 120)}."
     return "No [smtp]: it stays in the outbox."
 
 
@@ -253,19 +256,19 @@ async def _render_dialog(
     return html_response(renderer.page(page), status)
 
 
-async def _build_sent_line(here: HandlerContext, id_: int) -> DeliveryOutcomeView:
-    with here.bus.subscribe() as listening:
-        found = await here.store.deliveries.get(id_)
+async def _build_sent_line(relay: RunningRelay, id_: int) -> DeliveryOutcomeView:
+    with relay.bus.subscribe() as listening:
+        found = await relay.store.deliveries.get(id_)
         try:
             async with asyncio.timeout(_RESULT_TIMEOUT):
                 while found.state not in _FINAL_STATES and not found.attempts:
                     signals = await listening.next()
                     if any(isinstance(one, DeliveryChanged) and one.delivery_id == id_ for one in signals):
-                        found = await here.store.deliveries.get(id_)
+                        found = await relay.store.deliveries.get(id_)
         except TimeoutError:
             pass
     waiting = found.state not in _FINAL_STATES and not found.attempts
-    shown = build_delivery_line(found, here.clock.now(), await here.store.deliveries.attempts(id_))
+    shown = build_delivery_line(found, relay.clock.now(), await relay.store.deliveries.attempts(id_))
     last = shown.tries[-1] if shown.tries else None
     return DeliveryOutcomeView(
         chip=shown.chip,

@@ -24,11 +24,11 @@ from relay.dashboard.responses import format_error, read_fields, redirect
 from relay.dashboard.urls import build_events_url, escape_html
 from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError, UsageError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import parse_id
 from relay.model.batch import INCLUDABLE_OUTCOMES, NewBatch
 from relay.model.delivery import SignMode
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _PAGE_SIZE = 50
 
@@ -42,9 +42,9 @@ async def show_replays(request: web.Request) -> web.Response:
             planned = await _load_plan(request, text, asked)
             return html_response(request.app[RENDERER].part("replay/plan.html", planned=planned))
         return await _build_bulk_form(request, text, asked, {})
-    here = get_context(request)
-    found = await here.store.batches.page(_PAGE_SIZE)
-    counts = await asyncio.gather(*(here.store.batches.counts(batch) for batch in found))
+    relay = get_relay(request)
+    found = await relay.store.batches.page(_PAGE_SIZE)
+    counts = await asyncio.gather(*(relay.store.batches.counts(batch) for batch in found))
     page = BatchesPage(
         shell=await page_data.build_shell(request, "Bulk replays", "deliveries"),
         lines=tuple(batches.build_batch_line(batch, held) for batch, held in zip(found, counts, strict=True)),
@@ -57,7 +57,7 @@ async def start_replay(request: web.Request) -> web.Response:
     form = await read_fields(request)
     text = form.get("q", "")
     try:
-        begun = await get_context(request).verbs.bulk.start(_parse_new_batch(text, form))
+        begun = await get_relay(request).bulk_replays.start(_parse_new_batch(text, form))
     except RelayError as error:
         errors = {"target": format_error(error)}
         if get_target_id(request) is not None:
@@ -65,16 +65,14 @@ async def start_replay(request: web.Request) -> web.Response:
         return await _build_bulk_form(request, text, await request.post(), errors)
     if get_target_id(request) is None:
         return redirect(f"/replays/{begun.id}")
-    dialog = BatchStartedDialog(
-        batch=await _load_batch_line(get_context(request), begun.id), back=f"/replays/{begun.id}"
-    )
+    dialog = BatchStartedDialog(batch=await _load_batch_line(get_relay(request), begun.id), back=f"/replays/{begun.id}")
     return await responses.render_dialog_form(request, dialog, "Bulk replay")
 
 
 async def show_replay(request: web.Request) -> web.Response:
     """GET /replays/{id}: one of them; how far it is alone for whoever watches."""
     id_ = parse_id(request, "replay")
-    batch = await _load_batch_line(get_context(request), id_)
+    batch = await _load_batch_line(get_relay(request), id_)
     if get_target_id(request) is not None:
         return _render_progress(request, batch)
     title = f"Bulk replay {id_}"
@@ -85,21 +83,21 @@ async def show_replay(request: web.Request) -> web.Response:
 async def cancel_replay(request: web.Request) -> web.Response:
     """POST /replays/{id}/cancel: what is not sent yet stays so."""
     id_ = parse_id(request, "replay")
-    await get_context(request).verbs.bulk.cancel(id_)
+    await get_relay(request).bulk_replays.cancel(id_)
     return await _answer_change(request, id_)
 
 
 async def resume_replay(request: web.Request) -> web.Response:
     """POST /replays/{id}/resume: on from where it was."""
     id_ = parse_id(request, "replay")
-    await get_context(request).verbs.bulk.resume(id_)
+    await get_relay(request).bulk_replays.resume(id_)
     return await _answer_change(request, id_)
 
 
 async def _answer_change(request: web.Request, id_: int) -> web.Response:
     if get_target_id(request) is None:
         return redirect(f"/replays/{id_}")
-    batch = await _load_batch_line(get_context(request), id_)
+    batch = await _load_batch_line(get_relay(request), id_)
     return html_response(request.app[RENDERER].part("replay/batch.html", batch=batch))
 
 
@@ -114,17 +112,17 @@ def _render_progress(request: web.Request, batch: BatchLine) -> web.Response:
     return html_response(reply)
 
 
-async def _load_batch_line(here: HandlerContext, id_: int) -> BatchLine:
-    return batches.build_batch_line(*await here.verbs.bulk.progress(id_))
+async def _load_batch_line(relay: RunningRelay, id_: int) -> BatchLine:
+    return batches.build_batch_line(*await relay.bulk_replays.progress(id_))
 
 
 async def _build_bulk_form(
     request: web.Request, text: str, asked: MultiMapping[Any], errors: Mapping[str, str]
 ) -> web.Response:
-    here = get_context(request)
+    relay = get_relay(request)
     target, sign = asked.get("target", ""), asked.get("sign", SignMode.AUTO.value)
     ways = [("", "Where their routes lead", "")]
-    ways += [(name, name, format_target_address(here.setup.addresses.get(name, ""))) for name in here.setup.targets]
+    ways += [(name, name, format_target_address(relay.target_addresses.get(name, ""))) for name in relay.config.targets]
     form = BulkReplayForm(
         which=batches.describe_batch_query(text),
         query=text,
@@ -148,7 +146,7 @@ async def _build_bulk_form(
 async def _load_plan(request: web.Request, text: str, asked: Mapping[str, Any]) -> BatchPlanView:
     try:
         new = _parse_new_batch(text, asked)
-        return batches.build_plan_view(await get_context(request).verbs.bulk.plan(new), new)
+        return batches.build_plan_view(await get_relay(request).bulk_replays.plan(new), new)
     except RelayError as error:
         return BatchPlanView(count="Nothing", error=format_error(error))
 

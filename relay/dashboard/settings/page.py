@@ -12,9 +12,9 @@ from relay.dashboard.responses import read_fields, redirect
 from relay.dashboard.settings.context import SettingsPage, SettingsTable, SettingsValue
 from relay.dashboard.urls import dump_ascii_json
 from relay.errors import UsageError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _DENSITIES = ("comfortable", "compact")
 _ZONES = ("local", "utc")
@@ -22,33 +22,33 @@ _ZONES = ("local", "utc")
 
 async def show_settings(request: web.Request) -> web.Response:
     """GET /settings."""
-    here = get_context(request)
+    relay = get_relay(request)
     context = SettingsPage(
         shell=await page_data.build_shell(request, "Settings", "settings"),
-        preferences=here.live.preferences,
-        file=here.setup.config_path.name if here.setup.config_path else "",
-        tables=tuple(_build_tables(here)),
+        preferences=relay.state.preferences,
+        file=relay.config.path.name if relay.config.path else "",
+        tables=tuple(_build_tables(relay)),
     )
     return html_response(request.app[RENDERER].page(context))
 
 
 async def save_settings(request: web.Request) -> web.Response:
     """POST /settings: take what the form says and show the page again. Raises UsageError."""
-    here, form = get_context(request), await request.post()
+    relay, form = get_relay(request), await request.post()
     density, zone = form.get("density"), form.get("zone")
     if density not in _DENSITIES or zone not in _ZONES:
         raise UsageError("that is no setting", hint="choose one of those on the page")
-    here.live.preferences = Preferences(
+    relay.state.preferences = Preferences(
         density="compact" if density == "compact" else "comfortable",
         zone="utc" if zone == "utc" else "local",
         keys="keys" in form,
         announcements="announcements" in form,
     )
-    save_preferences(here.setup.data_dir, here.live.preferences)
+    save_preferences(relay.config.server.data_dir, relay.state.preferences)
     return web.Response(status=303, headers={"Location": "/settings"})
 
 
-def _build_tables(here: HandlerContext) -> list[SettingsTable]:
+def _build_tables(relay: RunningRelay) -> list[SettingsTable]:
     return [
         SettingsTable(
             name=_format_table_title(name),
@@ -59,7 +59,7 @@ def _build_tables(here: HandlerContext) -> list[SettingsTable]:
                 for fact in group
             ),
         )
-        for name, group in groupby(here.setup.facts, key=lambda fact: fact.table)
+        for name, group in groupby(relay.config_facts, key=lambda fact: fact.table)
     ]
 
 

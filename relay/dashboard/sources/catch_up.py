@@ -10,20 +10,20 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import format_error, read_fields, redirect
 from relay.dashboard.sources import context as view
 from relay.errors import NotFoundError, RelayError, UsageError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
 from relay.model.event import Source
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _PAGE_WAIT = 1.5  # seconds that a page waits
 
 
 def build_section(
-    here: HandlerContext, source: Source, form: Mapping[str, str] = MappingProxyType({}), problem: str = ""
+    relay: RunningRelay, source: Source, form: Mapping[str, str] = MappingProxyType({}), problem: str = ""
 ) -> view.CatchUpSection | None:
     """Return the section of a source's page, `form` as it was posted; None for a provider that gives out no list."""
     try:
-        listing = here.verbs.catch_ups.listing(source)
+        listing = relay.catch_ups.listing(source)
     except UsageError as error:
         if source.provider not in APIS:
             return None
@@ -34,7 +34,7 @@ def build_section(
         line = f"{variable}=" if kind == "env" else ""
         return view.build_unavailable_section(source.name, f"{access.absence}: it needs {access.needs}.", line)
     try:
-        progress = here.verbs.catch_ups.progress(source.name)
+        progress = relay.catch_ups.progress(source.name)
     except NotFoundError:
         progress = None
     return view.build_catch_up_section(source.name, access, progress, form, problem)
@@ -42,20 +42,20 @@ def build_section(
 
 async def begin_catch_up(request: web.Request) -> web.Response:
     """POST /sources/{name}/catch-up with `since`, `forward` and `look`: in place, or on the source's page."""
-    here = get_context(request)
+    relay = get_relay(request)
     source = _find_source(request)
     form = await read_fields(request)
     since = form.get("since", DEFAULT_SINCE)
     try:
-        here.verbs.catch_ups.start(
-            parse_catch_up_request(here, source.name, since, dry_run="look" in form, forward=bool(form.get("forward")))
+        relay.catch_ups.start(
+            parse_catch_up_request(relay, source.name, since, dry_run="look" in form, forward=bool(form.get("forward")))
         )
     except RelayError as error:
-        return _render_section(request, build_section(here, source, form, format_error(error)), 422)
-    await here.verbs.catch_ups.settled(source.name, _PAGE_WAIT)
+        return _render_section(request, build_section(relay, source, form, format_error(error)), 422)
+    await relay.catch_ups.settled(source.name, _PAGE_WAIT)
     if get_target_id(request) is None:
         return redirect(f"/sources/{source.name}#catch-up")
-    return _render_section(request, build_section(here, source, form))
+    return _render_section(request, build_section(relay, source, form))
 
 
 async def show_section(request: web.Request) -> web.Response:
@@ -63,7 +63,7 @@ async def show_section(request: web.Request) -> web.Response:
     source = _find_source(request)
     if get_target_id(request) is None:
         return redirect(f"/sources/{source.name}#catch-up")
-    return _render_section(request, build_section(get_context(request), source, request.query))
+    return _render_section(request, build_section(get_relay(request), source, request.query))
 
 
 def _render_section(request: web.Request, shown: view.CatchUpSection | None, status: int = 200) -> web.Response:
@@ -71,7 +71,7 @@ def _render_section(request: web.Request, shown: view.CatchUpSection | None, sta
 
 
 def _find_source(request: web.Request) -> Source:
-    source = get_context(request).setup.sources.get(request.match_info["name"])
+    source = get_relay(request).sources.by_name.get(request.match_info["name"])
     if source is None:
         raise NotFoundError("no such source", hint="the page Sources lists those in relay.toml")
     return source

@@ -12,38 +12,40 @@ from relay.dashboard.sources.context import SourceLine, SourcesPage, TargetLine,
 from relay.dashboard.sources.rules import build_secret_lines
 from relay.dashboard.widgets import FormOption
 from relay.errors import NotFoundError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.delivery import Target
 from relay.model.event import LocalKey, Source, VerifyMode
 from relay.model.text import escape_unprintable
-from relay.services.state import HandlerContext
+from relay.services.relay import RunningRelay
 
 _PAGE_SIZE = 50
 
 
 async def show_sources(request: web.Request) -> web.Response:
     """GET /sources, /sources/{name}: what may send, as configured."""
-    here = get_context(request)
+    relay = get_relay(request)
     name = request.match_info.get("name")
-    if name is not None and name not in here.setup.sources:
+    if name is not None and name not in relay.sources.by_name:
         raise NotFoundError("no such source", hint="the page Sources lists those in relay.toml")
-    made = {key: _build_source_line(here, source) for key, source in here.setup.sources.items()}
+    made = {key: _build_source_line(relay, source) for key, source in relay.sources.by_name.items()}
     context = SourcesPage(
         shell=await page_data.build_shell(request, "Sources", "sources"),
-        origin=f"from {here.setup.config_path.name}" if here.setup.config_path else "no relay.toml",
+        origin=f"from {relay.config.path.name}" if relay.config.path else "no relay.toml",
         lines=tuple(made.values()),
         chosen=made[name] if name else next(iter(made.values()), None),
         detail_shown=name is not None,
-        unclaimed=rules.describe_refusals(here.live.refused.list_others(here.setup.sources), None, here.setup.max_body),
+        unclaimed=rules.describe_refusals(
+            relay.state.refused.list_others(relay.sources.by_name), None, relay.config.server.max_body
+        ),
     )
     return html_response(request.app[RENDERER].page(context))
 
 
-def _build_source_line(here: HandlerContext, source: Source) -> SourceLine:
+def _build_source_line(relay: RunningRelay, source: Source) -> SourceLine:
     known = find_provider(source.provider)
-    url = (here.live.public_url or here.setup.ingress_url) + source.path
+    url = (relay.state.public_url or relay.ingress_url) + source.path
     state, kind = _describe_verification(source)
-    refused = here.live.refused.of(source.name)
+    refused = relay.state.refused.of(source.name)
     return SourceLine(
         name=source.name,
         mark=source_avatar(source),
@@ -51,11 +53,11 @@ def _build_source_line(here: HandlerContext, source: Source) -> SourceLine:
         url=url,
         state=state,
         kind=kind,
-        facts=(*_list_behaviour_facts(source), *rules.list_source_rules(source, here.setup.max_body)),
+        facts=(*_list_behaviour_facts(source), *rules.list_source_rules(source, relay.config.server.max_body)),
         secrets=build_secret_lines(source),
         steps=tuple(step.replace("{url}", url) for step in known.steps) if known else (),
-        catch_up=catch_up.build_section(here, source),
-        refused=rules.describe_refusals(refused, source, here.setup.max_body),
+        catch_up=catch_up.build_section(relay, source),
+        refused=rules.describe_refusals(refused, source, relay.config.server.max_body),
         turned_away=rules.summarize_refusals(refused),
     )
 
@@ -90,47 +92,47 @@ def _list_behaviour_facts(source: Source) -> tuple[tuple[str, str], ...]:
 
 async def show_targets(request: web.Request) -> web.Response:
     """GET /targets: where events go, and how that does."""
-    here = get_context(request)
-    waiting = await here.store.deliveries.waiting()
+    relay = get_relay(request)
+    waiting = await relay.store.deliveries.waiting()
     context = TargetsPage(
         shell=await page_data.build_shell(request, "Targets", "targets"),
         lines=tuple(
-            _build_target_line(here, target, waiting.get(target.name, 0)) for target in here.setup.targets.values()
+            _build_target_line(relay, target, waiting.get(target.name, 0)) for target in relay.config.targets.values()
         ),
     )
     return html_response(request.app[RENDERER].page(context))
 
 
-def _build_target_line(here: HandlerContext, target: Target, waiting: int) -> TargetLine:
+def _build_target_line(relay: RunningRelay, target: Target, waiting: int) -> TargetLine:
     retry = target.retry
-    routes = [route for route in here.setup.routes if target.name in route.targets]
+    routes = [route for route in relay.config.routes if target.name in route.targets]
     return TargetLine(
         name=target.name,
         action=target.action,
-        leads=escape_unprintable(here.setup.addresses.get(target.name, ""), 200),
+        leads=escape_unprintable(relay.target_addresses.get(target.name, ""), 200),
         facts=(
             ("Tries", f"{retry.attempts}, the first again after {retry.first:g} s, at most {retry.max:g} s apart"),
             ("Order", "strictly one after another, per source" if target.fifo else "any"),
         ),
         routes=tuple(", ".join((*(route.sources or ("any source",)), *route.events)) for route in routes),
         waiting=format_count(waiting, "delivery", "deliveries") if waiting else "",
-        down=escape_unprintable(here.live.state_of(target.name)[1], 300),
+        down=escape_unprintable(relay.state.state_of(target.name)[1], 300),
         rehearse=f"/emails/dry-run?{urlencode({'target': target.name})}" if target.action == "email" else "",
     )
 
 
 async def show_trigger(request: web.Request, *, error: str = "", typed: str = "", body: str = "") -> web.Response:
     """GET /trigger?source=&type=: a correctly signed sample to send."""
-    here = get_context(request)
-    names = list(here.setup.sources) or ["stripe"]
+    relay = get_relay(request)
+    names = list(relay.sources.by_name) or ["stripe"]
     wanted = request.query.get("source") or ""
     chosen = wanted if wanted in names else names[0]
-    types = here.verbs.samples(chosen)
+    types = relay.list_sample_types(chosen)
     context = TriggerPage(
         shell=await page_data.build_shell(request, "Trigger", "trigger"),
         sources=tuple(
-            FormOption(value=name, name=here.setup.sources[name].title or name, chosen=name == chosen)
-            if name in here.setup.sources
+            FormOption(value=name, name=relay.sources.by_name[name].title or name, chosen=name == chosen)
+            if name in relay.sources.by_name
             else FormOption(value=name, name=name, chosen=name == chosen)
             for name in names
         ),
@@ -139,7 +141,7 @@ async def show_trigger(request: web.Request, *, error: str = "", typed: str = ""
         type=typed or request.query.get("type", "") or (types[0] if types else ""),
         body=body,
         error=error,
-        signing=_describe_signing(here.verbs.local_key(chosen), here.setup.sources.get(chosen)),
+        signing=_describe_signing(relay.find_local_key(chosen), relay.sources.by_name.get(chosen)),
     )
     return html_response(request.app[RENDERER].page(context), 422 if error else 200)
 

@@ -10,36 +10,36 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import read_fields, redirect, toast_header
 from relay.dashboard.urls import encode_query
 from relay.errors import UsageError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.text import escape_unprintable
 
 
 async def show_banners(request: web.Request) -> web.Response:
     """GET /banners: the banners alone, for a page that counts down."""
-    part = request.app[RENDERER].part("banners.html", banners=await load_banners(get_context(request)))
+    part = request.app[RENDERER].part("banners.html", banners=await load_banners(get_relay(request)))
     return html_response(part)
 
 
 async def reconnect_tunnel(request: web.Request) -> web.Response:
     """POST /tunnel/reconnect: build the tunnel again now."""
-    get_context(request).verbs.reconnect()
+    get_relay(request).reconnect_tunnel()
     return _answer_done(request, "/events", "Reconnecting")
 
 
 async def retry_target(request: web.Request) -> web.Response:
     """POST /targets/try with `target`: send it what has waited longest, whether it is up or not."""
-    here, name = get_context(request), await _read_target_name(request)
-    oldest = await here.store.deliveries.first_waiting(name)
+    relay, name = get_relay(request), await _read_target_name(request)
+    oldest = await relay.store.deliveries.first_waiting(name)
     if oldest is None:
         return _answer_done(request, "/targets", f"Nothing waits for {name}")
-    await here.verbs.retry(oldest)
+    await relay.replays.retry_delivery(oldest)
     return _answer_done(request, f"/deliveries/{oldest}", f"Trying {name}")
 
 
 async def confirm_drop(request: web.Request) -> web.Response:
     """GET /targets/drop?target=: how much would be given up, and the form that does it."""
-    here, name = get_context(request), _check_target_name(request.query.get("target", ""))
-    waiting = (await here.store.deliveries.waiting()).get(name, 0)
+    relay, name = get_relay(request), _check_target_name(request.query.get("target", ""))
+    waiting = (await relay.store.deliveries.waiting()).get(name, 0)
     count = format_count(waiting, "delivery", "deliveries")
     back = f"/deliveries?{encode_query({'state': 'pending', 'target': name})}"
     ask = ConfirmDialog(
@@ -58,7 +58,7 @@ async def confirm_drop(request: web.Request) -> web.Response:
 async def drop_queue(request: web.Request) -> web.Response:
     """POST /targets/drop with `target`: what waits for it is given up."""
     name = await _read_target_name(request)
-    await get_context(request).verbs.cancel_all(name)
+    await get_relay(request).replays.cancel_deliveries(name)
     return redirect(f"/deliveries?{encode_query({'state': 'cancelled', 'target': name})}")
 
 

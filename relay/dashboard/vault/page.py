@@ -10,10 +10,10 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import format_error, read_fields, redirect
 from relay.dashboard.vault.context import VaultForm, VaultPage, VaultSecretLine
 from relay.errors import RelayError
-from relay.http.context import get_context
+from relay.http.context import get_relay
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.services.state import VaultStatus
+from relay.services.vault_session import VaultStatus
 from relay.vault.storage import LARGEST_VALUE
 
 _STATE_TITLES = {"none": "No vault yet", "locked": "The vault is locked", "unlocked": "The vault is unlocked"}
@@ -31,24 +31,24 @@ async def unlock_vault(request: web.Request) -> web.Response:
     password = Secret("the password", form.get("password", ""))
     if not password.reveal():
         return await _render_form(request, error="Type the password.", status=422)
-    return await _run_and_answer(request, lambda: get_context(request).custody.unlock(password))
+    return await _run_and_answer(request, lambda: get_relay(request).vault.unlock(password))
 
 
 async def lock_vault(request: web.Request) -> web.Response:
     """POST /vault/lock: forgets every secret."""
-    return await _run_and_answer(request, get_context(request).custody.lock)
+    return await _run_and_answer(request, get_relay(request).vault.lock)
 
 
 async def save_secret(request: web.Request) -> web.Response:
     """POST /vault/secrets: keeps the secret that was typed in; its value is never shown again."""
     form = await read_fields(request)
     name, value = form.get("name", "").strip(), form.get("value", "")[: LARGEST_VALUE + 1]
-    return await _run_and_answer(request, lambda: get_context(request).custody.put(name, value), name)
+    return await _run_and_answer(request, lambda: get_relay(request).vault.put(name, value), name)
 
 
 async def remove_secret(request: web.Request) -> web.Response:
     """POST /vault/secrets/{name}/remove: forgets one secret."""
-    return await _run_and_answer(request, lambda: get_context(request).custody.remove(request.match_info["name"]))
+    return await _run_and_answer(request, lambda: get_relay(request).vault.remove(request.match_info["name"]))
 
 
 async def _run_and_answer(request: web.Request, deed: Callable[[], Awaitable[object]], name: str = "") -> web.Response:
@@ -67,7 +67,7 @@ async def _render_form(request: web.Request, *, error: str = "", name: str = "",
     renderer = request.app[RENDERER]
     if error and get_target_id(request) is not None:
         return html_response(renderer.part("errors.html", errors={"": error}), status)
-    form = _build_form(get_context(request).custody.standing, name, error)
+    form = _build_form(get_relay(request).vault.status, name, error)
     if get_target_id(request) is not None:
         return html_response(renderer.part(form.template, form=form, standing=False))
     shell = await page_data.build_shell(request, form.title, "sources")

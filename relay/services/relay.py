@@ -1,0 +1,307 @@
+"""One running relay: what its parts share, its services by name, and what people and programs may ask of it."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+from urllib.parse import urlsplit
+
+from relay import __version__
+from relay.actions.base import AwaitedResponses
+from relay.actions.egress import EgressRules, check_syntax
+from relay.actions.ingress_client import post_sample
+from relay.actions.mail.compose import EmailOptions
+from relay.actions.outgoing_request import ForwardOptions
+from relay.bus import Bus
+from relay.catchup.jobs import CatchUpJobs
+from relay.clock import Clock
+from relay.config import Config
+from relay.config.effective import effective_facts
+from relay.config.preferences import load_preferences
+from relay.config.reading import find_slip
+from relay.delivery.bulk import BulkReplays
+from relay.delivery.email_dry_run import EmailDryRun
+from relay.delivery.lab.runner import LabRunner
+from relay.delivery.replay import ReplayService
+from relay.delivery.signing import describe_signing
+from relay.delivery.targets import Targets
+from relay.errors import NotFoundError
+from relay.handlers.environment import HandlerOptions
+from relay.model.delivery import NO_CHANGES, SignMode, Target
+from relay.model.event import Capture, CapturedEvent, EventRow, LocalKey, Source
+from relay.model.signals import RequestRefused, Signal, TunnelChanged
+from relay.model.text import escape_unprintable
+from relay.pipeline.diagnosis import SignatureDoctor
+from relay.pipeline.process import Routing
+from relay.pipeline.routing import RouteMatch, explain_routes
+from relay.pipeline.source_table import SourceRegistry
+from relay.providers.catalogue import PROVIDERS, find_provider
+from relay.providers.local_keys import LocalKeyStore, find_pair_scheme, make_run_secret, trust_own_key
+from relay.providers.samples import sample_types
+from relay.providers.sender_urls import OwnAddresses, list_sender_urls
+from relay.providers.trigger import prepare_sample
+from relay.services.health import HealthFinding
+from relay.services.health_checks import run_health_checks
+from relay.services.meter import Meter
+from relay.services.state import RuntimeState
+from relay.services.vault_session import VaultSession
+from relay.store import Store
+from relay.tunnel.supervisor import Supervisor
+
+HTTP_PORT = 80  # which a Host header leaves out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerRequest:
+    """A sample event to be posted: `set` changes fields by path, `body` replaces the sample."""
+
+    source: str
+    type: str
+    set: Mapping[str, object] = field(default_factory=dict)
+    body: bytes | None = None
+    to: str | None = None
+
+
+class RunningRelay:
+    """Everything of one relay; `quiet`: of a command that soon ends, at ports of its own.
+
+    Its services are set by `relay.services.factories` before anything uses them. `config` is replaced when the vault
+    is opened, locked or written to; its routes and targets stay. `login_url` leads into the dashboard,
+    `newest_before` is the id of the newest event from before the start, 0 for none.
+    """
+
+    replays: ReplayService
+    bulk_replays: BulkReplays
+    catch_ups: CatchUpJobs
+    lab: LabRunner
+    email_dry_run: EmailDryRun
+    signature_doctor: SignatureDoctor
+    vault: VaultSession
+    tunnel: Supervisor | None
+    login_url: str
+    newest_before: int = 0
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        sockets: tuple[socket.socket, socket.socket],
+        notices: tuple[str, ...],
+        clock: Clock,
+        store: Store,
+        quiet: bool,
+    ) -> None:
+        ingress, dashboard = sockets
+        self.config = config
+        self.notices = notices
+        self.clock = clock
+        self.store = store
+        self.bus = Bus()
+        self.version = __version__
+        self.boot_id = secrets.token_hex(8)
+        self.awaited = AwaitedResponses()
+        self.routing = Routing(config.routes, config.targets)
+        self.nonce = secrets.token_urlsafe(24)
+        self.ingress_url = f"http://{format_address(ingress)}"
+        self.dashboard_url = f"http://{format_address(dashboard)}"
+        # A command that opens the store for a moment listens elsewhere than a relay that runs for long.
+        self.usual_ingress_url = f"http://{join_host_port(*config.server.ingress)}" if quiet else self.ingress_url
+        self.config_facts = effective_facts(
+            config, {"ingress": format_address(ingress), "dashboard": format_address(dashboard)}
+        )
+        self._run_secrets: dict[str, LocalKey] = {}  # never written down: they end with this relay
+        self._keys = LocalKeyStore(config.server.data_dir / "keys")
+        self.sources = SourceRegistry(config.sources, config.inbox, self.trust_local_key)
+        by_hand = config.smtp.retry if config.smtp else None
+        self.targets = Targets(config.targets, config.emails, by_hand)
+        self.target_addresses = {name: _describe_address(target) for name, target in config.targets.items()}
+        self.email_recipients = {name: ", ".join(email.to) for name, email in config.emails.items()}
+        self.smtp_address = f"{config.smtp.host}:{config.smtp.port}" if config.smtp else ""
+        self.allowed_recipients = config.smtp.allow_recipients if config.smtp else ()
+        self.tunnel_spoke = asyncio.Event()
+        self._tunnel_url: str | None = None  # also while the tunnel is down: it may come back with it
+        self._ingress_hosts = _host_headers(ingress)
+        self.meter = Meter(store, self.bus, clock)
+        self.state = RuntimeState(
+            tunnel=TunnelChanged("none", None, "no tunnel"), preferences=load_preferences(config.server.data_dir)
+        )
+        self.bus.on(self._count_refusal)
+        forwards = (target.options for target in config.targets.values() if target.action == "forward")
+        places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
+        self._configured_places = frozenset((place.host, place.port) for place in places)
+        self._own_places = frozenset(
+            (host, listening.getsockname()[1])
+            for listening in sockets
+            for host in ("127.0.0.1", "localhost", "::1", str(listening.getsockname()[0]))
+        )
+
+    async def trigger_sample(self, request: TriggerRequest) -> EventRow:
+        """Post a signed sample through the real ingress and return the event it became.
+
+        With `to` it is sent there as well, to a target or an address typed in.
+        """
+        source = self.with_key_pair(self.find_source(request.source))
+        capture = prepare_sample(
+            source,
+            find_provider(source.provider),
+            request.type,
+            self.clock.now(),
+            random=Random(secrets.randbits(64)),  # noqa: S311 - fills made-up ids into a sample
+            set=request.set,
+            body=request.body,
+            url=source.public_url or self.ingress_url + source.path,
+        )
+        id_ = await post_sample(self._sign_sample(source, capture), self.ingress_url, self.nonce)
+        row = await self.store.events.row(id_)
+        if row is None:
+            raise NotFoundError(f"event {id_} is gone already", hint="trigger it again")
+        if request.to:
+            await self.replays.replay_event(id_, request.to, NO_CHANGES)
+        return row
+
+    def list_sample_types(self, name: str) -> tuple[str, ...]:
+        """Return the event types that can be triggered for a source. Raises NotFoundError."""
+        provider = find_provider(self.find_source(name).provider)
+        return sample_types(provider) if provider else ()
+
+    def explain_routes(self, event: CapturedEvent) -> tuple[RouteMatch, ...]:
+        """Say for each route whether it leads from an event to its targets, and why."""
+        return explain_routes(event, self.routing.routes)
+
+    def describe_signing(self, event: CapturedEvent, mode: SignMode) -> str:
+        """Say which signature an event would go out with."""
+        return describe_signing(event, self.sources.named(event.row.source), mode)
+
+    def reconnect_tunnel(self) -> None:
+        """Open the tunnel again, if there is one."""
+        if self.tunnel is not None:
+            self.tunnel.reconnect()
+
+    async def check_health(self) -> tuple[HealthFinding, ...]:
+        """Look at everything this relay needs."""
+        return await run_health_checks(self)
+
+    def find_source(self, name: str) -> Source:
+        """Return a source by name. Raises NotFoundError, also for a slip in the name of one that is known."""
+        found = self.sources.named(name)
+        if found is None or (not found.configured and find_provider(name) is None):
+            near = find_slip(name, (*self.sources.by_name, *(PROVIDERS if self.config.inbox else ())))
+            if near is not None or found is None:
+                hint = f"did you mean {near!r}?" if near else "relay start lists the sources"
+                raise NotFoundError(f"no source is called {escape_unprintable(repr(name), 100)}", hint=hint)
+        return found
+
+    def trust_local_key(self, source: Source) -> Source:
+        """Return the source with the key pair, or the secret for this run, that relay has for it, if any."""
+        made = self._run_secrets.get(source.name)
+        if made is not None and not source.secrets and not source.locked_secrets:
+            return replace(source, local=made)
+        scheme = find_pair_scheme(source)
+        pem = self._keys.find(source.name, scheme.pair_kind) if scheme else None
+        return trust_own_key(source, scheme, pem) if scheme and pem else source
+
+    def with_key_pair(self, source: Source) -> Source:
+        """Return the source with a key pair of relay's own where only its provider could sign.
+
+        It is made at the first need, and trusted from then on. Raises SigningError.
+        """
+        scheme = find_pair_scheme(source)
+        if scheme is None or source.local is not None:
+            return source
+        self._keys.make(source.name, scheme.pair_kind)
+        self.sources.trust(source.name)
+        return self.find_source(source.name)
+
+    def _sign_sample(self, source: Source, sample: Capture) -> Capture:
+        """Return an unsigned sample for a source without a secret, signed with one made for this run.
+
+        It is made at the first need and trusted besides what the source takes anyway, until relay ends; a sample
+        that no secret can sign is returned as it is.
+        """
+        now = self.clock.now()
+        if source.local is None:
+            made = make_run_secret(source, sample, now)
+            if made is None:
+                return sample
+            self._run_secrets[source.name] = made
+            self.sources.trust(source.name)
+            return made.scheme.sign(made.secret, sample, now)
+        return sample
+
+    def find_local_key(self, name: str) -> LocalKey | None:
+        """Return the key pair of relay's own that a source is signed for with, if any."""
+        source = self.sources.named(name)
+        return source.local if source else None
+
+    def egress_rules(self, typed: bool) -> EgressRules:
+        """Return what may be dialled at this moment."""
+        public = self.state.tunnel.public_url
+        return EgressRules(
+            typed=typed,
+            configured=self._configured_places,
+            allowed=self.config.server.allow_targets,
+            own=self._own_places,
+            own_names=frozenset({urlsplit(public).hostname or ""}) if public else frozenset(),
+        )
+
+    def note_tunnel_change(self, change: TunnelChanged) -> None:
+        """Remember how the tunnel is and say so."""
+        self.state.tunnel = change
+        if change.public_url is not None or change.state == "none":
+            self._tunnel_url = change.public_url
+        self.tunnel_spoke.set()
+        self.bus.publish(change)
+
+    def own_addresses(self) -> OwnAddresses:
+        """Return the addresses at which relay is reached at this moment."""
+        return OwnAddresses(tunnel=self._tunnel_url, ingress_url=self.ingress_url, ingress_hosts=self._ingress_hosts)
+
+    def list_sender_urls(self, source: Source, capture: Capture) -> tuple[str, ...]:
+        """Return the URLs that the sender of a stored request may have signed."""
+        return list_sender_urls(source, capture, self.own_addresses())
+
+    def _count_refusal(self, signal: Signal) -> None:
+        if isinstance(signal, RequestRefused):
+            self.state.refused.note(signal)
+
+    def find_source_path(self, name: str) -> str:
+        """Return where a source answers, also one that nobody configured."""
+        source = self.sources.named(name)
+        return source.path if source else f"/webhooks/{name}"
+
+    def find_public_url(self, name: str) -> str | None:
+        """Return the address a source is called at from outside, where relay.toml says."""
+        source = self.sources.named(name)
+        return source.public_url if source else None
+
+
+def _host_headers(listening: socket.socket) -> frozenset[str]:
+    """Return every `host:port` that names a listening socket on this computer, as in a Host header."""
+    port = listening.getsockname()[1]
+    names = {"127.0.0.1", "localhost", "[::1]", format_address(listening).rpartition(":")[0].lower()}
+    bare = names if port == HTTP_PORT else set()
+    return frozenset({*(f"{name}:{port}" for name in names), *bare})
+
+
+def format_address(listening: socket.socket) -> str:
+    """Return the address of a listening socket as `host:port`."""
+    host, port = listening.getsockname()[:2]
+    return join_host_port(host, port)
+
+
+def join_host_port(host: str, port: int) -> str:
+    """Return `host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _describe_address(target: Target) -> str:
+    match target.options:
+        case ForwardOptions(url=url):
+            return url
+        case EmailOptions(name=name):
+            return f"mail {name}"
+        case HandlerOptions(name=name):
+            return name
+    return target.action

@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import importlib.util
 import re
 import tomllib
 
@@ -207,3 +208,10 @@ def test_every_key_of_the_configuration_is_described():
 def test_the_page_of_the_configuration_is_the_one_that_the_code_prints():
     """`python -m relay.config.reference > docs/configuration.md` writes it."""
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == build_page()
+
+
+def test_the_picture_of_the_layers_is_drawn_from_the_contract():
+    spec = importlib.util.spec_from_file_location("diagram", ROOT / "docs" / "diagram.py")
+    diagram = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(diagram)
+    assert diagram.draw_layers() in (ROOT / "docs" / "architecture.md").read_text()

@@ -179,18 +179,18 @@ async def replay_event(request: web.Request) -> web.Response:
 async def email_event(request: web.Request) -> web.Response:
     """POST /api/events/{id}/email with `{template, to, force}`."""
     template, to, force = await params.read_email_request(request)
-    made = await get_relay(request).replays.email_event(params.parse_id(request), template, to, force)
+    relay = get_relay(request)
+    event = await relay.store.events.get(params.parse_id(request))
+    made = await relay.replays.email_event(event, template, to, force)
     return json_response({"delivery": made}, 202)
 
 
 async def preview_email(request: web.Request) -> web.Response:
     """POST /api/events/{id}/email/preview: renders and sends nothing."""
     template, to, _ = await params.read_email_request(request)
-    return json_response(
-        serializers.serialize_mail(
-            await get_relay(request).replays.preview_email(params.parse_id(request), template, to)
-        )
-    )
+    relay = get_relay(request)
+    event = await relay.store.events.get(params.parse_id(request))
+    return json_response(serializers.serialize_mail(await relay.replays.preview_email(event, template, to)))
 
 
 async def explain_routes(request: web.Request) -> web.Response:

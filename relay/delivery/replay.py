@@ -14,7 +14,7 @@ from relay.delivery.targets import Targets
 from relay.errors import NotFoundError, UsageError
 from relay.model import admission
 from relay.model.delivery import Delivery, DeliveryChanges, DeliveryReason, DeliveryState, NewDelivery, SignMode
-from relay.model.event import EventRow, Verdict
+from relay.model.event import CapturedEvent, EventRow, Verdict
 from relay.model.signals import DeliveryChanged
 from relay.model.text import escape_unprintable
 from relay.store import Store
@@ -28,7 +28,7 @@ _URL_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in 
 class ReplayService:
     """Plans the deliveries that a person asks for; the engine makes them.
 
-    Every verb raises NotFoundError for an event or delivery that is not there. `rules(typed)` says
+    Each method raises NotFoundError for an event or delivery that is not there. `rules(typed)` says
     what may be dialled at this moment.
     """
 
@@ -61,7 +61,6 @@ class ReplayService:
         that relay must not or cannot dial, UsageError for edits that no request can hold, SentAlreadyError
         for a mail that went out before.
         """
-        await self._store.events.get(event_id)
         changes = encode_changes(replace(changes, sign=changes.sign or SignMode.AUTO))
         to = self._targets.place(to)
         if "://" in to:
@@ -80,13 +79,13 @@ class ReplayService:
             )
         return await self._plan(event_id, new)
 
-    async def email_event(self, event_id: int, template: str, to: tuple[str, ...], force: bool = False) -> int:
+    async def email_event(self, event: CapturedEvent, template: str, to: tuple[str, ...], force: bool = False) -> int:
         """Mail an event with a template, to `to` or whom the template names; return the delivery's id.
 
         `force` sends it although it was sent before. Raises NotFoundError for an unknown template,
         MailError for a mail that would fail at once, SentAlreadyError for one that went out before.
         """
-        await self.check_email(event_id, template, to, force)
+        await self.check_email(event, template, to, force)
         new = NewDelivery(
             target=template,
             action="email",
@@ -94,16 +93,15 @@ class ReplayService:
             changes=DeliveryChanges(template=template, to=to, force=force or None),
             asked=True,
         )
-        return await self._plan(event_id, new)
+        return await self._plan(event.id, new)
 
-    async def check_email(self, event_id: int, template: str, to: tuple[str, ...], force: bool = False) -> None:
+    async def check_email(self, event: CapturedEvent, template: str, to: tuple[str, ...], force: bool = False) -> None:
         """Raise what `email` would, and plan nothing."""
-        event = await self._store.events.get(event_id)
         await self._email.check(event, template, to, force=force)
 
-    async def preview_email(self, event_id: int, template: str, to: tuple[str, ...]) -> Mail:
+    async def preview_email(self, event: CapturedEvent, template: str, to: tuple[str, ...]) -> Mail:
         """Return the mail as it would be sent; nothing is. Raises NotFoundError, MailError."""
-        return await self._email.preview(await self._store.events.get(event_id), template, to)
+        return await self._email.preview(event, template, to)
 
     async def retry_delivery(self, id_: int) -> Delivery:
         """Make a delivery due now, also one that was settled.
@@ -114,11 +112,11 @@ class ReplayService:
         target = self._targets.of(delivery)
         if target is not None and isinstance(target.options, EmailOptions):
             await self._email.check_not_sent(delivery.event_id, target.options, delivery)
-        return self._say(await self._store.deliveries.retry(id_, self._clock.now()))
+        return self._publish(await self._store.deliveries.retry(id_, self._clock.now()))
 
     async def cancel_delivery(self, id_: int) -> Delivery:
         """Give a waiting delivery up. Raises UsageError when it is not waiting."""
-        return self._say(await self._store.deliveries.cancel(id_))
+        return self._publish(await self._store.deliveries.cancel(id_))
 
     async def retry_deliveries(self, state: DeliveryState, target: str | None, batch: int | None = None) -> int:
         """Make all deliveries in that state (to that target, of that batch) due now; return how many those are.
@@ -137,7 +135,7 @@ class ReplayService:
     def _publish_all(self, deliveries: tuple[Delivery, ...]) -> int:
         # A listener shows the newest; a thousand lines at once would only push others out.
         for delivery in deliveries[-_LONGEST_QUOTE:]:
-            self._say(delivery)
+            self._publish(delivery)
         return len(deliveries)
 
     async def _plan(self, event_id: int, new: NewDelivery) -> int:
@@ -145,7 +143,7 @@ class ReplayService:
         self._bus.publish(DeliveryChanged(id_, event_id, "pending"))
         return id_
 
-    def _say(self, delivery: Delivery) -> Delivery:
+    def _publish(self, delivery: Delivery) -> Delivery:
         self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, delivery.state.value))
         return delivery
 

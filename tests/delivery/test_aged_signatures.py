@@ -96,7 +96,7 @@ async def test_a_second_attempt_within_the_limit_is_byte_for_byte(world, app, na
         stored = await it.event("app", body=BODY, source=name, headers=old)
         await it.until(stored.deliveries[0], lambda one: one.attempts == 1)
         clock.late = timedelta(0)
-        await it.replays.retry(stored.deliveries[0])
+        await it.replays.retry_delivery(stored.deliveries[0])
         await it.settled(stored.deliveries[0])
         attempts = await it.store.deliveries.attempts(stored.deliveries[0])
     assert [one.request.notes for one in attempts] == [(), ()]
@@ -112,7 +112,7 @@ async def test_a_failed_delivery_that_is_retried_is_signed_at_that_time(world, a
         stored = await it.event("app", body=BODY, headers=sign(source, clock.now()))
         await it.settled(stored.deliveries[0])
         clock.late = timedelta(0)
-        await it.replays.retry(stored.deliveries[0])
+        await it.replays.retry_delivery(stored.deliveries[0])
         delivery = await it.settled(stored.deliveries[0])
         *_, last = await it.store.deliveries.attempts(stored.deliveries[0])
     assert delivery.state == "succeeded"

@@ -77,7 +77,7 @@ async def test_a_delivery_that_failed_can_be_tried_once_more_by_hand(world, app)
     async with world() as it, it.running():
         stored = await it.event("app")
         await it.settled(stored.deliveries[0])
-        retried = await it.replays.retry(stored.deliveries[0])
+        retried = await it.replays.retry_delivery(stored.deliveries[0])
         assert retried.state == "pending"
         delivery = await it.until(retried.id, lambda one: one.attempts >= 3 and one.state == "succeeded")
     assert delivery.attempts == 3
@@ -131,7 +131,7 @@ async def test_a_head_that_waits_blocks_its_own_source_alone(world, app):
         await it.settled(elsewhere.deliveries[0])
         await it.settled(behind.deliveries[1])
         assert (await it.store.deliveries.get(behind.deliveries[0])).attempts == 0
-        await it.replays.cancel(head.deliveries[0])
+        await it.replays.cancel_delivery(head.deliveries[0])
         it.bus.publish(DeliveryChanged(behind.deliveries[0], behind.id, "pending"))
         await it.settled(behind.deliveries[0])
 
@@ -249,8 +249,8 @@ async def test_dead_letters_are_retried_together_with_a_fresh_budget(world, app,
         ids = [(await it.event("app")).deliveries[0] for _ in range(5)]
         for id_ in ids:
             assert (await it.settled(id_)).state == "failed"
-        assert await it.replays.retry_all(DeliveryState.FAILED, "other") == 0
-        assert await it.replays.retry_all(DeliveryState.FAILED, "app") == 5
+        assert await it.replays.retry_deliveries(DeliveryState.FAILED, "other") == 0
+        assert await it.replays.retry_deliveries(DeliveryState.FAILED, "app") == 5
         await eventually(lambda: len(app.got) == 13)
         for id_ in ids:
             assert (await it.settled(id_)).state == "succeeded"
@@ -262,8 +262,8 @@ async def test_all_that_waits_is_given_up_together(world, app, eventually):
         for _ in range(5):
             await it.event("app", "other")
         await eventually(lambda: len(engine.ward.down) == 2)
-        assert await it.replays.cancel_all("app") == 5
-        assert await it.replays.cancel_all(None) == 5
+        assert await it.replays.cancel_deliveries("app") == 5
+        assert await it.replays.cancel_deliveries(None) == 5
         assert (await it.store.deliveries.counts())["cancelled"] == 10
 
 
@@ -273,11 +273,11 @@ async def test_a_person_may_try_a_target_that_is_down_and_so_bring_it_up(world, 
     async with world({"app": {"retry": PATIENT}}) as it, it.running() as engine:
         waiting = [(await it.event("app")).deliveries[0] for _ in range(10)]
         await eventually(lambda: "app" in engine.ward.down)
-        asked = await it.replays.replay(1, "app", DeliveryChanges())
+        asked = await it.replays.replay_event(1, "app", DeliveryChanges())
         assert (await it.until(asked, lambda one: one.attempts == 1)).detail == "connection refused"
         app.port = port
         await app.start()
-        await it.replays.retry(asked)
+        await it.replays.retry_delivery(asked)
         for id_ in (asked, *waiting):
             assert (await it.settled(id_)).state == "succeeded"
         assert engine.ward.down == {}
@@ -382,7 +382,7 @@ async def test_an_address_typed_in_gets_one_attempt(world, app):
     app.answers = [500]
     async with world() as it, it.running():
         stored = await it.event()
-        id_ = await it.replays.replay(stored.id, f"http://localhost:{app.port}/elsewhere?a=1", DeliveryChanges())
+        id_ = await it.replays.replay_event(stored.id, f"http://localhost:{app.port}/elsewhere?a=1", DeliveryChanges())
         delivery = await it.settled(id_)
     assert (delivery.state, delivery.attempts, delivery.reason) == ("failed", 1, DeliveryReason.REPLAY)
     ((method, path, headers, _),) = app.got
@@ -392,7 +392,8 @@ async def test_an_address_typed_in_gets_one_attempt(world, app):
 async def test_a_mail_somebody_asked_for_is_sent(world, receipt):
     async with world(emails={"receipt": receipt}) as it, it.running():
         stored = await it.event()
-        id_ = await it.replays.email(stored.id, "receipt", ("bob@example.com",))
+        event = await it.store.events.get(stored.id)
+        id_ = await it.replays.email_event(event, "receipt", ("bob@example.com",))
         delivery = await it.settled(id_)
         (message,) = await it.store.messages.page()
     assert (delivery.state, delivery.detail, delivery.reason) == ("succeeded", "kept in the outbox", "manual")

@@ -444,7 +444,7 @@ async def test_what_the_lab_made_fail_is_neither_failing_nor_tried_again(world, 
         ids = await keep(lab, {"id": "event_1"})
         await found(lab, "duplicates", events=ids, to="refusing")
         assert (await lab.it.store.events.counts()).failing == 0
-        assert await lab.it.replays.retry_all(DeliveryState.FAILED, None) == 0
+        assert await lab.it.replays.retry_deliveries(DeliveryState.FAILED, None) == 0
         assert len(shop.got) == 3
 
 
@@ -577,7 +577,7 @@ async def test_a_person_may_send_one_of_a_run_again_and_the_report_stays(world, 
         ids = await keep(lab, {"id": "event_1"})
         report = await reported(lab, "duplicates", events=ids, to="counting")
         place = report.results[0].sends[0].delivery_id
-        await lab.it.replays.retry(place)
+        await lab.it.replays.retry_delivery(place)
         await lab.it.until(place, lambda one: one.attempts == 2 and one.state == "succeeded")
         assert (await lab.report(report.run.id)).results == report.results
     assert len(shop.got) == 4

@@ -65,16 +65,17 @@ async def test_a_route_a_click_and_a_replay_send_one_mail(world, receipt):
         stored = await it.event()
         routed = await it.owe(stored.id, "mail", "email")
         assert (await it.settled(routed)).detail == "kept in the outbox"
+        event = await it.store.events.get(stored.id)
         for asked in (
-            it.replays.email(stored.id, "receipt", ()),
-            it.replays.replay(stored.id, "mail", DeliveryChanges()),
-            it.replays.retry(routed),
+            it.replays.email_event(event, "receipt", ()),
+            it.replays.replay_event(stored.id, "mail", DeliveryChanges()),
+            it.replays.retry_delivery(routed),
         ):
             with pytest.raises(SentAlreadyError, match=f"#{stored.id} was kept in the outbox with receipt"):
                 await asked
         again = await it.settled(await it.owe(stored.id, "mail", "email"))
         assert (again.state, again.detail[:15]) == ("succeeded", "not sent again:")
-        forced = await it.replays.email(stored.id, "receipt", (), True)
+        forced = await it.replays.email_event(event, "receipt", (), True)
         assert (await it.settled(forced)).detail == "kept in the outbox"
         assert len(await it.store.messages.page()) == 2
 
@@ -93,7 +94,8 @@ async def test_the_guard_holds_over_a_restart(world, receipt):
 async def test_many_that_ask_at_once_are_sent_one(world, receipt):
     async with world(emails={"receipt": receipt}) as it, it.running():
         stored = await it.event()
-        asked = [it.replays.email(stored.id, "receipt", ()) for _ in range(12)]
+        event = await it.store.events.get(stored.id)
+        asked = [it.replays.email_event(event, "receipt", ()) for _ in range(12)]
         made = await asyncio.gather(*asked, return_exceptions=True)
         ids = [one for one in made if isinstance(one, int)]
         assert all(isinstance(one, SentAlreadyError) for one in made if not isinstance(one, int))
@@ -111,7 +113,7 @@ async def test_a_mail_that_failed_may_be_retried(world, receipt, tmp_path):
         id_ = await it.owe(stored.id, "mail", "email")
         assert (await it.settled(id_)).state == "failed"
         outbox.unlink()
-        await it.replays.retry(id_)
+        await it.replays.retry_delivery(id_)
         done = await it.until(id_, lambda one: one.state == "succeeded")
     assert done.detail == "kept in the outbox"
 

@@ -10,7 +10,7 @@ from relay.model.signals import DeliveryChanged
 async def test_a_replay_is_owed_and_rings_the_bell(world):
     async with world() as it:
         stored = await it.event()
-        id_ = await it.replays.replay(stored.id, "app", DeliveryChanges())
+        id_ = await it.replays.replay_event(stored.id, "app", DeliveryChanges())
         delivery = await it.store.deliveries.get(id_)
     assert (delivery.target, delivery.action, delivery.reason) == ("app", "forward", DeliveryReason.REPLAY)
     assert delivery.changes == DeliveryChanges(sign=SignMode.AUTO)
@@ -21,7 +21,7 @@ async def test_a_replay_to_an_address_keeps_the_address_and_the_edits(world):
     async with world() as it:
         stored = await it.event()
         edits = DeliveryChanges(sign=SignMode.ORIGINAL, method="PUT", body=b"x", headers=(("A", "b"),))
-        id_ = await it.replays.replay(stored.id, "http://localhost:9/x", edits)
+        id_ = await it.replays.replay_event(stored.id, "http://localhost:9/x", edits)
         delivery = await it.store.deliveries.get(id_)
     assert delivery.target == "http://localhost:9/x"
     assert delivery.changes == DeliveryChanges(
@@ -49,18 +49,16 @@ async def test_a_replay_to_nowhere_is_refused_at_once(world, to, error, words):
     async with world(rules=lambda typed: EgressRules(typed=typed, own=own)) as it:
         stored = await it.event()
         with pytest.raises(error, match=words):
-            await it.replays.replay(stored.id, to, DeliveryChanges())
+            await it.replays.replay_event(stored.id, to, DeliveryChanges())
         assert await it.store.deliveries.page() == ()
 
 
-async def test_what_is_not_there_cannot_be_replayed(world, receipt):
-    async with world(emails={"receipt": receipt}) as it:
+async def test_what_is_not_there_cannot_be_replayed(world):
+    async with world() as it:
         for asked in (
-            it.replays.replay(99, "app", DeliveryChanges()),
-            it.replays.email(99, "receipt", ()),
-            it.replays.preview_email(99, "receipt", ()),
-            it.replays.retry(99),
-            it.replays.cancel(99),
+            it.replays.replay_event(99, "app", DeliveryChanges()),
+            it.replays.retry_delivery(99),
+            it.replays.cancel_delivery(99),
         ):
             with pytest.raises(NotFoundError):
                 await asked
@@ -69,12 +67,13 @@ async def test_what_is_not_there_cannot_be_replayed(world, receipt):
 async def test_a_mail_that_would_fail_at_once_is_refused_at_once(world, receipt):
     async with world(emails={"receipt": receipt}) as it:
         stored = await it.event()
+        event = await it.store.events.get(stored.id)
         with pytest.raises(NotFoundError, match="no mail template 'welcome'"):
-            await it.replays.email(stored.id, "welcome", ())
+            await it.replays.email_event(event, "welcome", ())
         for to in ("a@b, c@d", "a@b\r\nBcc: c@d", "nobody"):
             with pytest.raises(MailError, match="is not one mail address"):
-                await it.replays.email(stored.id, "receipt", (to,))
-        mail = await it.replays.preview_email(stored.id, "receipt", ())
+                await it.replays.email_event(event, "receipt", (to,))
+        mail = await it.replays.preview_email(event, "receipt", ())
         assert (mail.to, mail.subject, mail.text) == (("ada@example.com",), "Paid", "#1")
         assert await it.store.deliveries.page() == ()
 
@@ -83,11 +82,11 @@ async def test_a_waiting_delivery_can_be_given_up_and_taken_up_again(world):
     async with world() as it:
         stored = await it.event("app")
         (id_,) = stored.deliveries
-        assert (await it.replays.cancel(id_)).state == "cancelled"
+        assert (await it.replays.cancel_delivery(id_)).state == "cancelled"
         assert it.signals[-1] == DeliveryChanged(id_, stored.id, "cancelled")
         with pytest.raises(UsageError, match="not waiting"):
-            await it.replays.cancel(id_)
-        assert (await it.replays.retry(id_)).state == "pending"
+            await it.replays.cancel_delivery(id_)
+        assert (await it.replays.retry_delivery(id_)).state == "pending"
         assert it.signals[-1] == DeliveryChanged(id_, stored.id, "pending")
 
 

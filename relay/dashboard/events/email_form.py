@@ -14,10 +14,10 @@ from relay.services.relay import RunningRelay
 _MAX_TEXT = 20_000  # characters of the plain part that are shown
 
 
-def parse_email_form(event: CapturedEvent, form: Mapping[str, str]) -> tuple[int, str, tuple[str, ...], bool]:
-    """Return what `Verbs.email` takes."""
+def parse_email_form(form: Mapping[str, str]) -> tuple[str, tuple[str, ...], bool]:
+    """Return template, recipients and whether it is sent although it was sent before."""
     to = split_addresses(form.get("to", ""))
-    return event.id, form.get("template", ""), to, bool(form.get("force"))
+    return form.get("template", ""), to, bool(form.get("force"))
 
 
 def split_addresses(text: str) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ async def build_preview(relay: RunningRelay, event: CapturedEvent, form: Mapping
     """Return how the mail would look, or why there is none."""
     template, to = choose_template(relay, form), form.get("to", "")
     try:
-        mail = await relay.replays.preview_email(event.id, template, split_addresses(to))
+        mail = await relay.replays.preview_email(event, template, split_addresses(to))
     except RelayError as problem:
         return MailPreview(error=format_error(problem))
     fields = {"template": template, "to": to}
@@ -52,7 +52,7 @@ async def _find_objections(relay: RunningRelay, event: CapturedEvent, form: Mapp
     """Return what would keep the mail from going out: `error`, or `notice` where force would help."""
     template, to = choose_template(relay, form), split_addresses(form.get("to", ""))
     try:
-        await relay.replays.check_email(event.id, template, to, bool(form.get("force")))
+        await relay.replays.check_email(event, template, to, bool(form.get("force")))
     except SentAlreadyError as problem:
         return {"notice": problem.message}
     except RelayError as problem:

@@ -114,7 +114,7 @@ async def send_email(request: web.Request) -> web.Response:
     event = await relay.store.events.get(parse_id(request))
     form = await read_fields(request)
     try:
-        made = await relay.replays.email_event(*events_email_form.parse_email_form(event, form))
+        made = await relay.replays.email_event(event, *events_email_form.parse_email_form(form))
     except RelayError as error:
         form["error"] = format_error(error)
         if get_target_id(request) is not None:
@@ -132,8 +132,9 @@ async def send_email(request: web.Request) -> web.Response:
 async def preview_email(request: web.Request) -> web.Response:
     """GET /events/{id}/email/preview: the mail itself, in a sandbox of its own."""
     relay = get_relay(request)
+    event = await relay.store.events.get(parse_id(request))
     to = events_email_form.split_addresses(request.query.get("to", ""))
-    shown = await relay.replays.preview_email(parse_id(request), request.query.get("template", ""), to)
+    shown = await relay.replays.preview_email(event, request.query.get("template", ""), to)
     return sandboxed_response(shown.html or f"<pre>{escape_html(shown.text)}</pre>")
 
 

@@ -19,12 +19,12 @@ from relay.http.guard import Guard, load_token, own_hosts
 from relay.http.server import build_app, serve_app
 from relay.http.sockets import open_listener
 from relay.ingress.server import build_ingress_handler, serve_ingress
-from relay.resources import write_private
+from relay.resources import is_data_dir_held, write_private
 from relay.services import factories
 from relay.services.health import check_data_folder
 from relay.services.relay import RunningRelay, format_address
 from relay.services.state import StoreMonitor
-from relay.store import Store, build_busy_error, is_data_dir_held, open_store, prepare_data_dir
+from relay.store import Store, build_busy_error, open_store, prepare_data_dir
 from relay.tunnel.supervisor import open_tunnel
 
 log = logging.getLogger(__name__)

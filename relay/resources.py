@@ -1,5 +1,6 @@
 """Where ui/ and static/ lie: beside the package in a wheel, one level up in a checkout."""
 
+import fcntl
 import os
 import pwd
 import stat
@@ -96,6 +97,21 @@ def is_of_another_user(path: Path) -> bool:
         return owner not in {os.geteuid(), 0, path.parent.stat().st_uid}
     except OSError:
         return False
+
+
+def is_data_dir_held(data_dir: Path) -> bool:
+    """Return whether a relay, or a command, holds the store of `data_dir` at this moment."""
+    try:
+        handle = os.open(data_dir / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def find_folder_risks(path: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The JSON API as commands use it: of the relay that runs, else of a quiet one opened for the moment."""
+"""Call the JSON API: of the relay that runs, else of a quiet one opened for the command."""
 
 import asyncio
 import gc
@@ -7,55 +7,46 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from yarl import URL
 
-from relay.config import Config
+from relay.cli.output import Json
 from relay.errors import RelayError, StoreBusyError
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable
-from relay.resources import is_of_another_user
-from relay.store import is_data_dir_held
+from relay.resources import is_data_dir_held, is_of_another_user
 
-Json = dict[str, Any]
-Bytes = bytes  # a method of that name stands in the way below
+if TYPE_CHECKING:
+    from relay.config import Config
+
+Bytes = bytes  # a method below has that name
 
 CONNECT_LIMIT = 10.0  # seconds that another command may hold the data, or a starting relay may take
 _POLL = 0.1
 _CALL_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=5)
 _TRANSFER_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
-_STREAM_TIMEOUT = aiohttp.ClientTimeout(
-    total=None, sock_connect=5, sock_read=45
-)  # the stream says something every 15 s
-_EXIT_CODES = {
-    "bad_request": 2,
-    "config": 2,
-    "target_refused": 2,
-    "tunnel": 3,
-    "no_token": 3,
-    "credential_refused": 3,
-    "media_type": 2,
-    "wrong_password": 3,
-    "vault_paused": 3,
-    "vault_locked": 3,
-}
+# The stream sends something every 15 s.
+_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=45)
+_EXIT_CODES = dict.fromkeys(("bad_request", "config", "target_refused", "media_type"), 2) | dict.fromkeys(
+    ("tunnel", "no_token", "credential_refused", "wrong_password", "vault_paused", "vault_locked"), 3
+)
 _MAX_MESSAGE_SIZE = 4 * 1024 * 1024
 
 
 class ApiError(RelayError):
-    """The API refused a call; the sentence and the hint are its own."""
+    """The API refused a call; message and hint are its own."""
 
-    def __init__(self, sentence: str, *, hint: str = "", code: str = "", status: int = 500) -> None:
-        super().__init__(sentence, hint=hint)
+    def __init__(self, message: str, *, hint: str = "", code: str = "", status: int = 500) -> None:
+        super().__init__(message, hint=hint)
         self.code = code
         self.status = status
         self.exit_code = _EXIT_CODES.get(code, 1)
 
 
 class ConnectionLostError(RelayError):
-    """The relay that a command spoke to went away."""
+    """The relay that a command was connected to went away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,48 +59,48 @@ class StreamMessage:
 
 
 class ApiClient:
-    """Calls of the JSON API. `lasting`: a relay of its own, rather than one opened for this command."""
+    """Calls of the JSON API; `is_persistent` unless its relay was opened for this command."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, *, lasting: bool) -> None:
+    def __init__(self, session: aiohttp.ClientSession, url: str, *, is_persistent: bool) -> None:
         self._session = session
         self._url = url
-        self.lasting = lasting
+        self.is_persistent = is_persistent
 
     async def get(self, path: str, **query: str | int | None) -> Any:
-        """Return what GET gives. Raises ApiError, and GoneError when relay went away."""
-        given = {name: str(value) for name, value in query.items() if value is not None}
-        return await self._json("GET", path, params=given)
+        """Return what GET returns. Raises ApiError, and ConnectionLostError when relay went away."""
+        params = {name: str(value) for name, value in query.items() if value is not None}
+        return await self._json("GET", path, params=params)
 
     async def post(self, path: str, body: Json | None = None) -> Any:
-        """Return what POST gives. Raises ApiError, and GoneError when relay went away."""
+        """Return what POST returns. Raises as `get` does."""
         return await self._json("POST", path, json=body or {})
 
     async def put(self, path: str, body: Json) -> Any:
-        """Return what PUT gives. Raises ApiError, and GoneError when relay went away."""
+        """Return what PUT returns. Raises as `get` does."""
         return await self._json("PUT", path, json=body)
 
     async def delete(self, path: str) -> Any:
-        """Return what DELETE gives. Raises ApiError, and GoneError when relay went away."""
+        """Return what DELETE returns. Raises as `get` does."""
         return await self._json("DELETE", path)
 
     async def bytes(self, path: str) -> bytes:
-        """Return the exact bytes that GET gives. Raises as `get` does."""
+        """Return the exact bytes that GET returns. Raises as `get` does."""
         async with self._call("GET", path) as response:
             return await response.read()
 
     @asynccontextmanager
     async def download(self, path: str, **query: str) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Give the answer to GET, its body yet to be read, however long it is. Raises as `get` does."""
+        """Return the response to GET, its body yet to be read. Raises as `get` does."""
         async with self._call("GET", path, params=query, timeout=_TRANSFER_TIMEOUT) as response:
             yield response
 
     async def upload(self, path: str, content: AsyncIterator[Bytes]) -> Any:
-        """Post JSON lines as they come and return what that gives. Raises as `get` does."""
+        """Post JSON lines as they come and return the answer. Raises as `get` does."""
         headers = {"Content-Type": "application/x-ndjson"}
         return await self._json("POST", path, data=content, headers=headers, timeout=_TRANSFER_TIMEOUT)
 
     async def stream(self, last: int | None = None) -> AsyncGenerator[StreamMessage, None]:
-        """Yield what happens from now on, after event `last` where given; ends when relay goes away."""
+        """Yield what happens from now on, or after event `last`; ends when relay goes away."""
         headers = {} if last is None else {"Last-Event-ID": str(last)}
         with suppress(ConnectionLostError):
             async with self._call("GET", "/api/stream", headers=headers, timeout=_STREAM_TIMEOUT) as response:
@@ -136,7 +127,7 @@ class ApiClient:
 
 
 async def fetch_url(url: str, seconds: float) -> tuple[int, bytes]:
-    """Return status and body of GET `url`, 0 and the reason where nothing answers; no redirect is followed."""
+    """Return status and body of GET `url`, 0 and the reason where nothing answers; follows no redirect."""
     timeout = aiohttp.ClientTimeout(total=seconds)
     try:
         async with (
@@ -149,31 +140,31 @@ async def fetch_url(url: str, seconds: float) -> tuple[int, bytes]:
 
 
 @asynccontextmanager
-async def connect(config: Config, *, secrets: bool = False, creates: bool = False) -> AsyncIterator[ApiClient]:
-    """Speak to the relay that runs on the config's data_dir, else to a quiet one until the block ends.
+async def connect(config: "Config", *, secrets: bool = False, creates: bool = False) -> AsyncIterator[ApiClient]:
+    """Connect to the relay that runs on the config's data_dir, else to a quiet one until the block ends.
 
     With `secrets` the quiet one opens the vault first, where its password is given and relay.toml needs it.
     `creates` is for commands that bring something new: only they make a database where there is none.
-    Raises StoreBusyError when something else holds the data for longer than PATIENCE.
+    Raises StoreBusyError when something else holds the data for longer than CONNECT_LIMIT.
     """
     async with AsyncExitStack() as stack:
         if not creates and has_no_data(config.server.data_dir):
-            config = _replace_data_dir(config, Path(stack.enter_context(TemporaryDirectory(prefix="relay-"))))
-        url, lasting = await _open_relay(config, stack, secrets=secrets)
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="relay-")))
+            config = replace(config, server=replace(config.server, data_dir=folder))
+        url, is_persistent = await _open_relay(config, stack, secrets=secrets)
         session = await stack.enter_async_context(_open_session(config.server.data_dir))
-        gc.enable()
-        yield ApiClient(session, url, lasting=lasting)
+        yield ApiClient(session, url, is_persistent=is_persistent)
 
 
 @asynccontextmanager
-async def connect_running(config: Config) -> AsyncIterator[ApiClient | None]:
-    """Speak to the relay that runs on the config's data_dir; None where none does."""
-    url = await find_running_relay(config.server.data_dir)
+async def connect_running(data_dir: Path) -> AsyncIterator[ApiClient | None]:
+    """Connect to the relay that runs on `data_dir`; None where none does."""
+    url = await find_running_relay(data_dir)
     if url is None:
         yield None
         return
-    async with _open_session(config.server.data_dir) as session:
-        yield ApiClient(session, url, lasting=True)
+    async with _open_session(data_dir) as session:
+        yield ApiClient(session, url, is_persistent=True)
 
 
 async def find_running_relay(data_dir: Path) -> str | None:
@@ -191,7 +182,8 @@ async def find_running_relay(data_dir: Path) -> str | None:
     url = noted.get("dashboard_url") if isinstance(noted, dict) else None
     if not isinstance(url, str) or not is_data_dir_held(data_dir):
         return None
-    return url.rstrip("/") if await _is_answering(url.rstrip("/")) else None
+    url = url.rstrip("/")
+    return url if (await fetch_url(f"{url}/healthz", 2))[0] == 200 else None
 
 
 def has_no_data(data_dir: Path) -> bool:
@@ -201,23 +193,19 @@ def has_no_data(data_dir: Path) -> bool:
     except FileNotFoundError:
         return not is_data_dir_held(data_dir)
     except OSError:
-        return False  # what is wrong with the folder is said when it is opened
+        return False  # opening the folder says what is wrong with it
     return False
 
 
-def _replace_data_dir(config: Config, data_dir: Path) -> Config:
-    return replace(config, server=replace(config.server, data_dir=data_dir))
-
-
-async def _open_relay(config: Config, stack: AsyncExitStack, *, secrets: bool) -> tuple[str, bool]:
+async def _open_relay(config: "Config", stack: AsyncExitStack, *, secrets: bool) -> tuple[str, bool]:
     loop = asyncio.get_running_loop()
     until = loop.time() + CONNECT_LIMIT
     while True:
         url = await find_running_relay(config.server.data_dir)
         if url is not None:
             return url, True
-        from relay.app import run_relay  # noqa: PLC0415 - 0.2 s of imports that a running relay saves us
-        from relay.cli.prompts import unlock_unattended  # noqa: PLC0415 - of no use to commands that ask for nothing
+        from relay.app import run_relay  # noqa: PLC0415 - 0.5 s of imports that a running relay saves us
+        from relay.cli.passwords import unlock_unattended  # noqa: PLC0415 - of no use to commands that ask for nothing
 
         if secrets:
             config = await unlock_unattended(config)
@@ -240,19 +228,8 @@ async def _open_session(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
         token = ""  # there is none with dashboard_auth = "off"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with aiohttp.ClientSession(headers=headers, timeout=_CALL_TIMEOUT, trust_env=False) as session:
+        gc.enable()
         yield session
-
-
-async def _is_answering(url: str) -> bool:
-    timeout = aiohttp.ClientTimeout(total=2)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-            session.get(f"{url}/healthz", allow_redirects=False) as response,
-        ):
-            return response.status == 200
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        return False
 
 
 async def _read_api_error(response: aiohttp.ClientResponse) -> ApiError:
@@ -261,11 +238,11 @@ async def _read_api_error(response: aiohttp.ClientResponse) -> ApiError:
     except PayloadError:
         value = None
     error = value.get("error") if isinstance(value, dict) else None
-    told = error if isinstance(error, dict) else {}
+    fields = error if isinstance(error, dict) else {}
     return ApiError(
-        escape_unprintable(str(told.get("message") or f"relay answered {response.status}"), 500),
-        hint=escape_unprintable(str(told.get("hint") or ""), 500),
-        code=str(told.get("code") or ""),
+        escape_unprintable(str(fields.get("message") or f"relay answered {response.status}"), 500),
+        hint=escape_unprintable(str(fields.get("hint") or ""), 500),
+        code=str(fields.get("code") or ""),
         status=response.status,
     )
 

@@ -1,16 +1,22 @@
-"""`relay deliveries`: what was sent and what is owed."""
+"""`relay deliveries`, `relay retry` and `relay cancel`; and waiting for a delivery, for commands that make one."""
 
 import asyncio
 from itertools import chain, repeat
 
 import click
 
-from relay.cli.client import ApiClient, Json, connect
+from relay.cli.client import ApiClient
 from relay.cli.error_output import NothingMatched
+from relay.cli.events import fetch_list
+from relay.cli.formatting import SETTLED_STATES, format_delivery, format_duration, format_moment
 from relay.cli.options import Call, parse_delivery_id, parse_event_id, parse_limit, shared_options
-from relay.cli.output import SETTLED_STATES, Part, format_delivery, format_duration, format_moment
-from relay.cli.search import fetch_list
+from relay.cli.output import Json, Part, strip_style
 from relay.model.delivery import DeliveryState
+
+WAIT_LIMIT = 120.0  # seconds: a target has 30 s to answer, and may have others before this one
+_PROBE_WAIT = 5.0  # seconds: a target that was down is probed within them, and may be back
+_PAUSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+_LAST_PAUSE = 0.25
 
 
 @click.command("deliveries")
@@ -21,28 +27,24 @@ from relay.model.delivery import DeliveryState
 @shared_options
 async def deliveries_command(call: Call, state: str | None, event: int | None, target: str | None, limit: int) -> int:
     """List deliveries, newest first."""
-    async with connect(call.load()) as api:
+    async with call.connect() as api:
         found = await fetch_list(api, "deliveries", limit, state=state, event=event, target=target)
-    for delivery in found if call.json else ():
-        call.terminal.json(delivery)
-    if not call.json:
-        call.terminal.table(_format_delivery_row(delivery) for delivery in found)
+    call.terminal.print_values(found, _format_delivery_row)
     if not found:
-        call.terminal.say("there are no such deliveries")
+        call.terminal.print_message("there are no such deliveries")
     return 0
 
 
 def _format_delivery_row(delivery: Json) -> list[Part]:
     parts = format_delivery(delivery)
     style = next((part[1] for part in parts if isinstance(part, tuple)), "dim")
-    text = "".join(part if isinstance(part, str) else part[0] for part in parts)
     return [
         (str(delivery["id"]), "bold"),
         format_moment(delivery["created_at"]),
         f"#{delivery['event']}",
         delivery["reason"],
         (delivery["state"], style),
-        text,
+        "".join(map(strip_style, parts)),
     ]
 
 
@@ -51,7 +53,7 @@ def _format_delivery_row(delivery: Json) -> list[Part]:
 @shared_options
 async def cancel_command(call: Call, delivery: int) -> int:
     """Give a waiting delivery up."""
-    async with connect(call.load()) as api:
+    async with call.connect() as api:
         after = await api.post(f"/api/deliveries/{delivery}/cancel")
     print_delivery(call, after)
     return 0
@@ -65,71 +67,73 @@ async def retry_command(call: Call, delivery: int) -> int:
 
     While no relay runs it becomes due, and relay start sends it.
     """
-    async with connect(call.load(), secrets=True) as api:
+    async with call.connect(secrets=True) as api:
         before = await api.get(f"/api/deliveries/{delivery}")
         await api.post(f"/api/deliveries/{delivery}/retry")
-        if not api.lasting:
+        if not api.is_persistent:
             # A quiet relay sends only what the command itself made.
-            call.terminal.say(f"delivery {delivery} is due now; it is sent as soon as relay start runs")
+            call.terminal.print_message(f"delivery {delivery} is due now; it is sent as soon as relay start runs")
             return 0
         after = await wait_for_delivery(api, delivery, before["attempts_made"])
     print_delivery(call, after)
     return 0 if has_succeeded(after) else 1
 
 
-WAIT_LIMIT = 120.0  # seconds: a target has 30 s to answer, and may have others before this one
-_PROBE_WAIT = 5.0  # seconds: a target that was down is knocked at within them, and may be back
-_PAUSES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
-_LAST_PAUSE = 0.25
-
-
-async def wait_for_delivery(api: ApiClient, id_: int, made: int = 0, patience: float = WAIT_LIMIT) -> Json:
+async def wait_for_delivery(api: ApiClient, id_: int, made: int = 0) -> Json:
     """Return a delivery once it has settled, or was tried more often than `made` times.
 
-    Raises NothingMatched when neither happened within `patience` seconds, or a target that is down stays so.
+    Raises NothingMatched when neither happened within WAIT_LIMIT, or a target that is down stays so.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    until = began + patience
     for pause in chain(_PAUSES, repeat(_LAST_PAUSE)):
         delivery: Json = await api.get(f"/api/deliveries/{id_}")
-        tried = delivery["attempts_made"] > made and delivery["state"] == "pending"
-        if delivery["state"] in SETTLED_STATES or tried:
+        was_tried = delivery["attempts_made"] > made and delivery["state"] == "pending"
+        if delivery["state"] in SETTLED_STATES or was_tried:
             return delivery
-        if loop.time() > until:
+        waited, target = loop.time() - began, delivery["target"]
+        if waited > WAIT_LIMIT:
             break
-        if pause == _PAUSES[-1] and (why := await _find_hindrance(api, delivery["target"], "locked")):
-            raise NothingMatched(f"delivery {id_} to {delivery['target']} waits: {why}")
-        if (
-            pause == _LAST_PAUSE
-            and loop.time() > began + _PROBE_WAIT
-            and not delivery["attempts_made"]
-            and (why := await _find_hindrance(api, delivery["target"], "down", "gone"))
-        ):
-            raise NothingMatched(f"delivery {id_} waits until {delivery['target']} answers: {why}")
+        if pause == _PAUSES[-1] and (why := await _find_obstacle(api, target, "locked")):
+            raise NothingMatched(f"delivery {id_} to {target} waits: {why}")
+        may_be_down = pause == _LAST_PAUSE and waited > _PROBE_WAIT and not delivery["attempts_made"]
+        if may_be_down and (why := await _find_obstacle(api, target, "down", "gone")):
+            raise NothingMatched(f"delivery {id_} waits until {target} answers: {why}")
         await asyncio.sleep(pause)
     raise NothingMatched(
-        f"delivery {id_} is still waiting after {format_duration(patience)}", hint="relay deliveries shows it"
+        f"delivery {id_} is still waiting after {format_duration(WAIT_LIMIT)}", hint="relay deliveries shows it"
     )
 
 
-async def _find_hindrance(api: ApiClient, target: str, *states: str) -> str:
-    """Return why a target is in one of these states, "" where it is not: nothing comes of waiting along with it."""
+async def _find_obstacle(api: ApiClient, target: str, *states: str) -> str:
+    """Return why a target is in one of these states, "" where it is not: waiting longer would be in vain."""
     targets = (await api.get("/api/status"))["targets"]
     return next((one["detail"] for one in targets if one["name"] == target and one["state"] in states), "")
 
 
 def print_delivery(call: Call, delivery: Json, event: Json | None = None) -> None:
     """Print how a delivery went."""
-    if call.json:
-        call.terminal.json(delivery)
-        return
     what = f"#{delivery['event']}" + (f" {event['type']}" if event else "")
-    call.terminal.line(f"{what}  ", *format_delivery(delivery))
-    if delivery["status"] and delivery["detail"] not in ("", str(delivery["status"])) and not has_succeeded(delivery):
-        call.terminal.say(f"relay: {delivery['target']}: {delivery['detail']}")
+    call.terminal.print_value(delivery, f"{what}  ", *format_delivery(delivery))
+    is_explained = not delivery["status"] or delivery["detail"] in ("", str(delivery["status"]))
+    if not (call.json or is_explained or has_succeeded(delivery)):
+        call.terminal.print_message(f"relay: {delivery['target']}: {delivery['detail']}")
 
 
-def has_succeeded(delivery: Json) -> bool:
-    """Say whether a delivery reached its target."""
-    return bool(delivery["state"] == "succeeded")
+async def report_delivery(
+    call: Call, api: ApiClient, id_: int, event: Json, *, failures_only: bool = False
+) -> Json | None:
+    """Wait for a delivery, print how it went and return it; None, with a message why, where it keeps waiting."""
+    try:
+        delivery = await wait_for_delivery(api, id_)
+    except NothingMatched as error:
+        call.terminal.print_message(f"relay: {error.full_text}")
+        return None
+    if not (failures_only and has_succeeded(delivery)):
+        print_delivery(call, delivery, event)
+    return delivery
+
+
+def has_succeeded(delivery: Json | None) -> bool:
+    """Return whether a delivery reached its target."""
+    return delivery is not None and delivery["state"] == "succeeded"

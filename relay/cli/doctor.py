@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 
 import click
 
-from relay.cli.client import Json, connect, find_running_relay, has_no_data
+from relay.cli.client import connect, find_running_relay, has_no_data
+from relay.cli.formatting import format_count
 from relay.cli.options import Call, shared_options
-from relay.cli.output import Part, format_count
-from relay.cli.prompts import unlock_unattended
+from relay.cli.output import Json
+from relay.cli.passwords import unlock_unattended
 from relay.config import Config
 from relay.config.build import resolve_again
 from relay.config.secrets import vault_notices
@@ -39,11 +41,12 @@ async def doctor_command(call: Call) -> int:
 
 async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
     yield report_ok("config", f"{config.path} is valid" if config.path else "no relay.toml; the defaults apply")
-    told_by_vault = vault_notices(config.needs, config.vault)
-    for notice in (notice for notice in config.notices if notice not in told_by_vault):
-        yield report_warning("config", notice)
+    vault_warnings = vault_notices(config.needs, config.vault)  # the check of the vault has them
+    for notice in config.notices:
+        if notice not in vault_warnings:
+            yield report_warning("config", notice)
     url = await find_running_relay(config.server.data_dir)
-    yield report_ok("relay", f"running, dashboard at {url}") if url else report_ok("relay", "not running")
+    yield report_ok("relay", f"running, dashboard at {url}" if url else "not running")
     if url is None:
         yield _check_port("ingress", config.server.ingress, named=config.server.ingress_named)
         yield _check_port("dashboard", config.server.dashboard, named=config.server.dashboard_named)
@@ -95,9 +98,9 @@ def _check_retention(config: Config, now: Json) -> HealthFinding:
 
 
 async def _check_vault(config: Config) -> list[HealthFinding]:
-    """Look at the vault, and open it where its password is given without anybody being asked."""
-    vault, wanted = config.vault, config.needs
-    if vault.state is VaultState.NONE and not wanted:
+    """Check the vault, and open it where its password is given without a prompt."""
+    vault, needs = config.vault, config.needs
+    if vault.state is VaultState.NONE and not needs:
         return [report_ok("vault", "none, and nothing needs one")]
     try:
         count = f"vault {vault.path} holds {format_count(len(vault.names), 'secret')}"
@@ -109,16 +112,12 @@ async def _check_vault(config: Config) -> list[HealthFinding]:
         found = report_failure("vault", error.message, error.hint)
     else:
         found = report_ok("vault", f"{count}; {'its password is right' if opened else 'locked'}")
-    told = (sentence.partition("; ") for sentence in describe_missing_secrets(wanted, vault.names))
-    return [found, *(report_failure("vault", what, fix) for what, _, fix in told)]
+    missing = (sentence.partition("; ") for sentence in describe_missing_secrets(needs, vault.names))
+    return [found, *(report_failure("vault", what, fix) for what, _, fix in missing)]
 
 
 def _print_finding(call: Call, finding: HealthFinding) -> None:
-    if call.json:
-        plain = {"name": finding.name, "state": finding.state, "detail": finding.detail, "fix": finding.fix}
-        call.terminal.json(plain)
-        return
     style = {"ok": "green", "warning": "yellow", "failed": "red"}[finding.state]
-    line: list[Part] = [(f"{finding.state:<8}", style), f"{finding.name:<12} ", finding.detail]
-    call.terminal.line(*line, f"; {finding.fix}" if finding.fix else "")
+    text = finding.detail + (f"; {finding.fix}" if finding.fix else "")
+    call.terminal.print_value(asdict(finding), (f"{finding.state:<8}", style), f"{finding.name:<12} ", text)
     call.terminal.flush()

@@ -1,9 +1,9 @@
-"""How whatever went wrong is told: one line for a person, an exit code for a program, never a traceback."""
+"""Print what went wrong: one line for a person, an exit code for a program, never a traceback."""
 
 import os
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,31 +34,27 @@ class Invocation:
 
 
 def run_guarded(invocation: Invocation, work: Callable[[], object]) -> int:
-    """Do the work and return the exit code, whatever happens."""
+    """Call `work` and return the exit code, whatever happens."""
     try:
-        code = _run_work(invocation, work)
+        try:
+            returned = work()
+        except (KeyboardInterrupt, click.Abort):
+            returned = INTERRUPTED
+        except BrokenPipeError:
+            raise OutputClosed from None
+        except BaseException as error:  # noqa: BLE001 - the outer guard: nothing may reach a person as a traceback
+            returned = print_error(invocation, _find_sole_error(error))
         invocation.terminal.flush()
     except OutputClosed:
-        invocation.terminal.discard_stdout()
+        # Nothing complains about the closed stdout when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    return code
-
-
-def _run_work(invocation: Invocation, work: Callable[[], object]) -> int:
-    try:
-        returned = work()
-    except (OutputClosed, BrokenPipeError) as closed:
-        raise OutputClosed from closed
-    except (KeyboardInterrupt, click.Abort):
-        return INTERRUPTED
-    except BaseException as error:  # noqa: BLE001 - the outer guard: nothing may reach a person as a traceback
-        return print_error(invocation, find_sole_error(error))
     return returned if isinstance(returned, int) else 0
 
 
 def print_error(invocation: Invocation, error: BaseException) -> int:
-    """Say what went wrong on stderr and return its exit code."""
-    say = invocation.terminal.say
+    """Print an error to stderr and return its exit code. Raises OutputClosed as it is."""
+    say = invocation.terminal.print_message
     match error:
         case OutputClosed():
             raise error
@@ -67,7 +63,7 @@ def print_error(invocation: Invocation, error: BaseException) -> int:
         case SystemExit(code=code):
             return code if isinstance(code, int) else 1
         case ConfigError() if error.problems != (error.message,):
-            for line in format_config_error(error):
+            for line in _format_config_error(error):
                 say(line)
             return error.exit_code
         case RelayError():
@@ -76,22 +72,28 @@ def print_error(invocation: Invocation, error: BaseException) -> int:
         case click.ClickException():
             say(f"relay: {_format_usage_error(error)}")
             return error.exit_code
-        case _:
-            return _print_unforeseen_error(invocation, error)
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    if invocation.debug:
+        for line in lines:
+            say(line)
+        return 1
+    path = _write_traceback(invocation.log, lines)
+    where = f"the traceback is in {path}" if path else "--debug shows the traceback"
+    say(f"relay: it failed in an unforeseen way ({type(error).__name__}); {where}")
+    return 1
 
 
-def format_config_error(error: ConfigError) -> list[str]:
-    """Return the mistakes of a relay.toml, one on its own or a list of them."""
+def _format_config_error(error: ConfigError) -> list[str]:
     head = error.message.removesuffix(": " + "; ".join(error.problems))
     if len(error.problems) == 1:
         return [f"relay: {head.removesuffix(' has one mistake')}: {error.problems[0]}"]
     return [f"relay: {head}:", *(f"  {problem}" for problem in error.problems)]
 
 
-def find_sole_error(error: BaseException) -> BaseException:
-    """Return the one error inside a group that holds but one; several stay what they are."""
+def _find_sole_error(error: BaseException) -> BaseException:
+    """Return the error of ours inside nested groups, else the first."""
     while isinstance(error, BaseExceptionGroup):
-        known = [inner for inner in error.exceptions if isinstance(find_sole_error(inner), RelayError | OutputClosed)]
+        known = [inner for inner in error.exceptions if isinstance(_find_sole_error(inner), RelayError | OutputClosed)]
         error = (known or list(error.exceptions))[0]
     return error
 
@@ -113,19 +115,7 @@ def _format_usage_error(error: click.ClickException) -> str:
     return f"{text}; {context.command_path} --help says how"
 
 
-def _print_unforeseen_error(invocation: Invocation, error: BaseException) -> int:
-    whole = "".join(traceback.format_exception(error))
-    if invocation.debug:
-        for line in whole.splitlines():
-            invocation.terminal.say(line)
-        return 1
-    kept = _write_traceback(invocation.log, whole)
-    where = f"the traceback is in {kept}" if kept else "--debug shows the traceback"
-    invocation.terminal.say(f"relay: it failed in an unforeseen way ({type(error).__name__}); {where}")
-    return 1
-
-
-def _write_traceback(log: Path | None, text: str) -> Path | None:
+def _write_traceback(log: Path | None, lines: Sequence[str]) -> Path | None:
     folder = log.parent if log else Path(tempfile.gettempdir())
     path = log if log and folder.is_dir() else Path(tempfile.gettempdir()) / f"relay-{os.getuid()}.log"
     try:
@@ -135,7 +125,7 @@ def _write_traceback(log: Path | None, text: str) -> Path | None:
         handle = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         with os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} relay failed\n")
-            file.writelines(f"    {escape_unprintable(line)}\n" for line in text.splitlines())
+            file.writelines(f"    {escape_unprintable(line)}\n" for line in lines)
     except OSError:
         return None
     return path

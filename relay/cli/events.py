@@ -1,18 +1,64 @@
-"""`relay events`: the events there are, newest first, or live as they arrive."""
+"""`relay events` and `relay wait`; and what other commands need to search: its words, pages and live results."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+import re
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import click
 
-from relay.cli.client import ApiClient, Json, connect
+from relay.cli.client import ApiClient, ConnectionLostError, connect_running
 from relay.cli.error_output import NothingMatched
+from relay.cli.formatting import format_duration, format_event, format_moment
 from relay.cli.options import Call, parse_limit, parse_seconds, shared_options
-from relay.cli.output import format_duration
-from relay.cli.search import SearchCommand, build_search, fetch_events, fetch_newest_id, follow_events, print_events
-from relay.model.text import escape_unprintable
+from relay.cli.output import Json, Part
+from relay.model.search import list_grammar, localize_moments
+from relay.model.text import escape_unprintable, format_size
+
+PAGE_SIZE = 500  # the most that the API lists in one answer
+_RECONNECT_PAUSE = 0.3  # seconds between two looks for a relay
+# -v and -vv are options; everything longer with one dash is a negated term.
+_NEGATED = re.compile(r"-(?!v+$)[^-].+", re.DOTALL)
+
+
+class SearchCommand(click.Command):
+    """A command whose words are a search; its help lists what can be written."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Tell negated terms from options: both begin with a dash."""
+        valued = {
+            name
+            for option in self.params
+            if isinstance(option, click.Option) and not (option.is_flag or option.count)
+            for name in option.opts
+        }
+        options: list[str] = []
+        words: list[str] = []
+        left = iter(args)
+        for arg in left:
+            if arg == "--":
+                words += left
+            elif arg in valued:
+                options += [arg, *([value] if (value := next(left, None)) is not None else [])]
+            elif arg.startswith("-") and not _is_term(arg, valued):
+                options.append(arg)
+            else:
+                words.append(arg)
+        return super().parse_args(ctx, [*options, "--", *words])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the grammar of a search."""
+        del ctx
+        with formatter.section("Search"):
+            formatter.write_dl(list(list_grammar()))
+
+
+def _is_term(arg: str, valued: Iterable[str]) -> bool:
+    # -oFILE is -o FILE.
+    short = {name for name in valued if not name.startswith("--")}
+    return _NEGATED.fullmatch(arg) is not None and (arg[:2] not in short or ":" in arg)
 
 
 @click.command("events", cls=SearchCommand)
@@ -25,19 +71,18 @@ async def events_command(call: Call, query: tuple[str, ...], following: bool, li
 
     QUERY is a search: source:stripe type:invoice.* has:failed after:2h -type:ping "card declined"
     """
-    config = call.load()
     text = build_search(query)
-    async with connect(config) as api:
+    async with call.connect() as api:
         last = await fetch_newest_id(api)
         found = await fetch_events(api, text, limit)
     widths: list[int] = []
     print_events(call, found[::-1] if following else found, widths)
     if following:
-        async with aclosing(follow_events(call, config, text, last)) as arriving:
+        async with aclosing(follow_events(call, text, last)) as arriving:
             async for event in arriving:
                 print_events(call, [event], widths)
     if not found:
-        call.terminal.say("no event matches" if text else "there are no events yet")
+        call.terminal.print_message("no event matches" if text else "there are no events yet")
     return 4 if text and not found else 0
 
 
@@ -57,36 +102,29 @@ async def wait_command(call: Call, query: tuple[str, ...], timeout: float, since
     match of the last minute, so that it does not matter which comes first, the event or this command.
     """
     oldest = None if since is None else datetime.now(UTC) - timedelta(seconds=since)
-    config = call.load()
     text = build_search(query)
-    listening = _CallOnce(lambda: call.terminal.say(f"relay: listening for {_describe_search(text)}"))
+    what = f"an event that matches {escape_unprintable(text, 200)}" if text else "any event"
+    announcements = iter([f"relay: listening for {what}"])  # once: a relay that restarts meanwhile is no news
+
+    def announce() -> None:
+        for line in announcements:
+            call.terminal.print_message(line)
+
     try:
         async with asyncio.timeout(timeout):
-            async with connect(config) as api:
+            async with call.connect() as api:
                 last = await fetch_newest_id(api)
                 found = await _find_recent(api, text, oldest)
             if found is not None:
                 print_events(call, [found])
                 return 0
-            async with aclosing(follow_events(call, config, text, last, listening)) as arriving:
+            async with aclosing(follow_events(call, text, last, announce)) as arriving:
                 async for event in arriving:
                     print_events(call, [event])
                     return 0
     except TimeoutError:
         raise NothingMatched(f"no matching event in {format_duration(timeout)}") from None
     return 4
-
-
-class _CallOnce:
-    """Does a thing the first time it is called: a relay that restarts meanwhile is no news."""
-
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act: Callable[[], None] | None = act
-
-    def __call__(self) -> None:
-        act, self._act = self._act, None
-        if act is not None:
-            act()
 
 
 async def _find_recent(api: ApiClient, query: str, oldest: datetime | None) -> Json | None:
@@ -97,5 +135,100 @@ async def _find_recent(api: ApiClient, query: str, oldest: datetime | None) -> J
     return next(iter(await fetch_events(api, f"after:{oldest.isoformat()} {query}", 1)), None)
 
 
-def _describe_search(query: str) -> str:
-    return f"an event that matches {escape_unprintable(query, 200)}" if query else "any event"
+def build_search(words: Iterable[str]) -> str:
+    """Return the words of a command line as one search; its times are those of this computer."""
+    return localize_moments(" ".join(words), datetime.now(UTC))
+
+
+def parse_search_option(text: str) -> str:
+    """Return the value of an option that is a search."""
+    return build_search([text])
+
+
+async def follow_events(
+    call: Call, query: str, last: int, on_open: Callable[[], None] = lambda: None
+) -> AsyncGenerator[Json, None]:
+    """Yield each event after number `last` that matches, in order, forever.
+
+    While no relay runs it waits for one, and goes on where it was: nothing can arrive without. `on_open` is
+    called each time the stream of a relay is open and what came before was looked at.
+    """
+    data_dir: Path = call.find_data_dir()
+    is_waiting = False
+    while True:
+        async with connect_running(data_dir) as api:
+            if api is not None:
+                is_waiting = False
+                with suppress(ConnectionLostError):
+                    async with aclosing(_follow_running(api, query, last, on_open)) as arriving:
+                        async for event in arriving:
+                            last = event["id"]
+                            yield event
+        if not is_waiting:
+            call.terminal.print_message("no relay is running here; waiting for one (relay start)")
+            is_waiting = True
+        await asyncio.sleep(_RECONNECT_PAUSE)
+
+
+async def _follow_running(
+    api: ApiClient, query: str, last: int, on_open: Callable[[], None]
+) -> AsyncGenerator[Json, None]:
+    seen, yielded, is_open = last, set[int](), False
+    # Whether an event matches `has:failed` is known only once it was delivered.
+    changes_later = "has:" in query
+    async with aclosing(api.stream()) as messages:
+        async for message in messages:
+            # The first one (`status`) says that the stream is open: what came before is fetched then.
+            is_news = message.name in ("status", "event") and (message.id is None or message.id > seen)
+            if not is_news and not (changes_later and message.name == "delivery"):
+                continue
+            after = last if changes_later else seen
+            for event in reversed(await fetch_events(api, query, after=after or None)):
+                seen = max(seen, event["id"])
+                if event["id"] not in yielded:
+                    yielded.add(event["id"])
+                    yield event
+            if message.name == "event":
+                seen = max(seen, message.id or 0)
+            if not is_open:
+                is_open = True
+                on_open()
+
+
+async def fetch_events(api: ApiClient, query: str, limit: int | None = None, after: int | None = None) -> list[Json]:
+    """Return matching events, newest first, up to `limit` and above number `after`."""
+    return await fetch_list(api, "events", limit, q=query, after=after)
+
+
+async def fetch_list(api: ApiClient, noun: str, limit: int | None = None, **filters: str | int | None) -> list[Json]:
+    """Return what `GET /api/<noun>` lists, newest first, up to `limit`."""
+    found: list[Json] = []
+    before: int | None = None
+    while limit is None or len(found) < limit:
+        count = PAGE_SIZE if limit is None else min(PAGE_SIZE, limit - len(found))
+        answer = await api.get(f"/api/{noun}", limit=count, before=before, **filters)
+        found += answer[noun]
+        before = answer["next_before"]
+        if before is None:
+            break
+    return found
+
+
+async def fetch_newest_id(api: ApiClient) -> int:
+    """Return the number of the newest event; 0 when there is none."""
+    found = await fetch_events(api, "", 1)
+    return int(found[0]["id"]) if found else 0
+
+
+def print_events(call: Call, events: list[Json], widths: list[int] | None = None) -> None:
+    """Print events, a line each; `widths` keeps the columns of one printing for the next."""
+    call.terminal.print_values(events, _format_event_row, widths)
+    call.terminal.flush()
+
+
+def _format_event_row(event: Json) -> list[Part]:
+    source, type_, number, verdict = format_event(event)
+    counts = [f"{event['deliveries'][state]} {state}" for state in ("succeeded", "failed", "running", "pending")]
+    sent = ", ".join(count for count in counts if not count.startswith("0 "))
+    details = sent or event["summary"] or format_size(event["size"])
+    return [number, format_moment(event["received_at"]), source, type_, verdict, (details, "dim")]

@@ -10,20 +10,26 @@ from typing import Any
 
 import click
 
-from relay.cli import bulk_replay, lab_report
-from relay.cli.client import ApiClient, ApiError, Json, connect, fetch_url
+from relay.cli.client import ApiClient, ApiError, fetch_url
 from relay.cli.error_output import NothingMatched
+from relay.cli.events import parse_search_option
+from relay.cli.formatting import format_count
+from relay.cli.lab_report import print_lab_plan, print_lab_report
 from relay.cli.options import Call, parse_event_id, parse_seconds, shared_options
-from relay.cli.output import format_count, quote
-from relay.cli.search import parse_search_option
+from relay.cli.output import Json, quote, show_progress
 from relay.delivery.lab.plan import EXPERIMENT_NAMES, EXPERIMENTS
 from relay.errors import UsageError
 from relay.model.text import escape_unprintable
 
 EXPERIMENT_FAILED = 5
 _NOTHING_TRIED = 4
-_PAUSE = 0.1
+_POLL_INTERVAL = 0.1
 _OPEN_STATES = ("waiting", "running")
+_CHECK_TIMEOUT = 60.0  # seconds that a check may take
+_MAX_OUTPUT = 200  # characters of its last line
+_NOT_FOUND_CODES = (126, 127)  # exit codes of a shell that found no such command
+_URL_PREFIXES = ("http://", "https://")
+_FORGED_ROLES = ("stale", "forged", "cut")  # what the app must not act on
 
 
 class LabCommand(click.Command):
@@ -96,30 +102,30 @@ async def lab_command(
         raise UsageError(
             "name events, or a --query", hint="relay lab duplicates 42, relay lab shuffle --query type:invoice.*"
         )
-    wanted = how | {"experiments": names, "target": how.pop("to")}
-    wanted |= {"events": list(ids)} if ids else {"q": query}
-    async with connect(call.load()) as api:
+    request = how | {"experiments": names, "target": how.pop("to")}
+    request |= {"events": list(ids)} if ids else {"q": query}
+    async with call.connect() as api:
         if dry_run:
-            lab_report.print_lab_plan(call, await _post_run(api, wanted | {"dry_run": True}))
+            print_lab_plan(call, await _post_run(api, request | {"dry_run": True}))
             return 0
         if check is not None:
-            return await _run_with_check(call, api, wanted, check, strict=strict)
-        report = await _follow_run(call, api, await _post_run(api, wanted))
-        lab_report.print_lab_report(call, report)
+            return await _run_with_check(call, api, request, check, strict=strict)
+        report = await _follow_run(call, api, await _post_run(api, request))
+        print_lab_report(call, report)
         return _find_exit_code(report, strict=strict)
 
 
-async def _run_with_check(call: Call, api: ApiClient, wanted: Json, check: str, *, strict: bool) -> int:
-    """Make a run of each experiment, ask the check around it, and return the exit code of all together."""
-    names = [name for name in EXPERIMENT_NAMES if name in wanted["experiments"] or "all" in wanted["experiments"]]
+async def _run_with_check(call: Call, api: ApiClient, request: Json, check: str, *, strict: bool) -> int:
+    """Make a run of each experiment, call the check before and after it, and return the exit code of all together."""
+    names = [name for name in EXPERIMENT_NAMES if name in request["experiments"] or "all" in request["experiments"]]
     codes: list[int] = []
     for name in names:
-        before = await ask_before(check)
-        report = await _follow_run(call, api, await _post_run(api, wanted | {"experiments": [name]}))
-        events = count_events(report["experiments"][0])
-        after = await ask_check(check, name, report["id"], events)
+        before = await _run_check_before(check)
+        report = await _follow_run(call, api, await _post_run(api, request | {"experiments": [name]}))
+        events = _count_events(report["experiments"][0])
+        after = await run_check(check, name, report["id"], events)
         report = apply_check(report, before, after)
-        lab_report.print_lab_report(call, report)
+        print_lab_report(call, report)
         codes.append(_find_exit_code(report, strict=strict))
     return next((code for code in (EXPERIMENT_FAILED, 1, 0) if code in codes), _NOTHING_TRIED)
 
@@ -143,9 +149,9 @@ def _parse_words(words: Sequence[str]) -> tuple[list[str], list[int]]:
     return names, ids
 
 
-async def _post_run(api: ApiClient, wanted: Json) -> Json:
+async def _post_run(api: ApiClient, request: Json) -> Json:
     try:
-        answer: Json = await api.post("/api/labs", wanted)
+        answer: Json = await api.post("/api/labs", request)
     except ApiError as error:
         if error.status == 404 and error.message == "no event matches":
             raise NothingMatched(error.message, hint=error.hint) from error
@@ -156,26 +162,26 @@ async def _post_run(api: ApiClient, wanted: Json) -> Json:
 async def _follow_run(call: Call, api: ApiClient, begun: Json) -> Json:
     """Watch a run until it is over and return its report; interrupted, cancel it."""
     id_ = begun["id"]
-    call.terminal.say(
+    call.terminal.print_message(
         f"lab run {id_}: {format_count(len(begun['experiments']), 'experiment')} on "
         f"{format_count(len(begun['events']), 'event')} to {begun['target']}, seed {begun['seed']}"
     )
     try:
-        with bulk_replay.show_progress(call, begun["sends"]["planned"], "sending") as bar:
+        with show_progress(call.terminal, begun["sends"]["planned"], "sending") as bar:
             while (run := await _fetch_run(api, id_))["state"] in _OPEN_STATES:
-                bar.reach(run["sends"]["made"])
-                await asyncio.sleep(_PAUSE)
+                bar.update(run["sends"]["made"])
+                await asyncio.sleep(_POLL_INTERVAL)
     except asyncio.CancelledError:
         with suppress(ApiError):
             await api.post(f"/api/labs/{id_}/cancel")
-        call.terminal.say("cancelled")
+        call.terminal.print_message("cancelled")
         raise
     report: Json = await api.get(f"/api/labs/{id_}")
     return report
 
 
 async def _fetch_run(api: ApiClient, id_: int) -> Json:
-    # Without its sends: asked for ten times a second, those of a burst would be a burst of their own.
+    # Without its sends: fetched ten times a second, those of a burst would be a burst of their own.
     found = await api.get("/api/labs", limit=1, before=id_ + 1)
     run: Json = found["labs"][0]
     return run
@@ -189,108 +195,91 @@ def _find_exit_code(report: Json, *, strict: bool) -> int:
     return _NOTHING_TRIED if report["finding"] == "skipped" else 0
 
 
-_CHECK_TIMEOUT = 60.0  # that a check may take
-_MAX_SAID = 200  # letters of its last line
-_NOT_FOUND_CODES = (126, 127)  # exit codes of a shell that found no such command
-_URL_PREFIXES = ("http://", "https://")
-# What the app must not act on.
-_FORGED_ROLES = ("stale", "forged", "cut")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """What a check came to: `code` is the exit code, or the HTTP status of a URL; `said` its last line."""
+    """What a check returned: `code` is the exit code, or the HTTP status of a URL; `output` its last line."""
 
     passed: bool
     code: int
-    said: str
+    output: str
 
     @property
     def number(self) -> int | None:
-        """Return what it said as a number: how often the app has acted."""
-        return int(self.said) if self.said.isascii() and self.said.isdigit() else None
+        """Its output as a number: how often the app has acted."""
+        return int(self.output) if self.output.isascii() and self.output.isdigit() else None
 
 
-async def ask_check(check: str, experiment: str = "", run: int = 0, events: int = 0) -> CheckResult:
-    """Run the command, or fetch the URL, and return what it came to.
+async def run_check(check: str, experiment: str = "", run: int = 0, events: int = 0) -> CheckResult:
+    """Run the command, or fetch the URL.
 
     A command learns from RELAY_LAB_EXPERIMENT, RELAY_LAB_RUN and RELAY_LAB_EVENTS what was tried just now, and how
     many events the app should have acted on.
     """
     if check.startswith(_URL_PREFIXES):
         status, body = await fetch_url(check, _CHECK_TIMEOUT)
-        return CheckResult(passed=200 <= status < 300, code=status, said=_read_last_line(body))
+        return CheckResult(passed=200 <= status < 300, code=status, output=_read_last_line(body))
+    facts = {"RELAY_LAB_EXPERIMENT": experiment, "RELAY_LAB_RUN": str(run), "RELAY_LAB_EVENTS": str(events)}
     process = await asyncio.create_subprocess_shell(
         check,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        env=os.environ
-        | {"RELAY_LAB_EXPERIMENT": experiment, "RELAY_LAB_RUN": str(run), "RELAY_LAB_EVENTS": str(events)},
+        env=os.environ | facts,
     )
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT):
             out, _ = await process.communicate()
     except TimeoutError:
-        return CheckResult(passed=False, code=-1, said=f"it took longer than {_CHECK_TIMEOUT:g} s")
+        return CheckResult(passed=False, code=-1, output=f"it took longer than {_CHECK_TIMEOUT:g} s")
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
     code = process.returncode or 0
-    return CheckResult(passed=code == 0, code=code, said=_read_last_line(out))
+    return CheckResult(passed=code == 0, code=code, output=_read_last_line(out))
 
 
-async def ask_before(check: str) -> CheckResult:
-    """Ask a check before anything is sent. Raises UsageError where it cannot be asked at all."""
-    found = await ask_check(check)
+async def _run_check_before(check: str) -> CheckResult:
+    """Run a check before anything is sent. Raises UsageError where it cannot be run at all."""
+    result = await run_check(check)
     is_url = check.startswith(_URL_PREFIXES)
-    if (found.code == 0 and is_url) or (found.code in _NOT_FOUND_CODES and not is_url):
+    if (result.code == 0 and is_url) or (result.code in _NOT_FOUND_CODES and not is_url):
         hint = "give a command of your shell, or a URL of your app"
-        raise UsageError(f"--check cannot be asked: {found.said}", hint=hint)
-    return found
+        raise UsageError(f"--check cannot be asked: {result.output}", hint=hint)
+    return result
 
 
-def count_events(result: Json) -> int:
-    """Return how many events an app should have acted on in an experiment: each once, and none that was spoilt."""
-    return len({(send["round"], send["event"]) for send in result["sends"] if send["role"] not in _FORGED_ROLES})
+def _count_events(experiment: Json) -> int:
+    """Return how many events an app should have acted on in an experiment: each once, and none that was forged."""
+    sends = (send for send in experiment["sends"] if send["role"] not in _FORGED_ROLES)
+    return len({(send["round"], send["event"]) for send in sends})
 
 
 def apply_check(report: Json, before: CheckResult, after: CheckResult) -> Json:
     """Return the report of one experiment with what its check showed."""
-    (result,) = report["experiments"]
-    if result["finding"] in (None, "skipped"):
+    (experiment,) = report["experiments"]
+    if experiment["finding"] in (None, "skipped"):
         return report
-    events = count_events(result)
-    problem = _find_problem(before, after, events)
-    check: Json = {"passed": not problem, "before": before.said, "after": after.said, "sentence": problem}
+    problem = _find_problem(before, after, _count_events(experiment))
+    check: Json = {"passed": not problem, "before": before.output, "after": after.output, "sentence": problem}
     if problem:
-        changed = {"finding": "failed", "sentence": f"{problem}; {result['sentence']}"}
-        return report | {"finding": "failed", "experiments": [result | changed | {"check": check}]}
-    # Now it has been seen what the answers alone do not show.
-    unseen = result["finding"] == "passed" and "--check" in result["advice"]
-    changed = {"advice": "" if unseen else result["advice"]}
-    return report | {"experiments": [result | changed | {"check": check}]}
+        changed = {"finding": "failed", "sentence": f"{problem}; {experiment['sentence']}", "check": check}
+        return report | {"finding": "failed", "experiments": [experiment | changed]}
+    # The check has shown what the answers alone do not show.
+    is_settled = experiment["finding"] == "passed" and "--check" in experiment["advice"]
+    changed = {"advice": "" if is_settled else experiment["advice"], "check": check}
+    return report | {"experiments": [experiment | changed]}
 
 
 def _find_problem(before: CheckResult, after: CheckResult, events: int) -> str:
     if not after.passed:
-        said = f": {after.said}" if after.said else ""
-        return f"the check failed ({after.code}){said}"
-    if before.number is None or after.number is None:
+        return f"the check failed ({after.code}){f': {after.output}' if after.output else ''}"
+    if before.number is None or after.number is None or after.number - before.number <= events:
         return ""
-    grown = after.number - before.number
-    if grown > events:
-        return (
-            f"the check went from {before.number} to {after.number}: the app should have acted {_format_times(events)}"
-        )
-    return ""
-
-
-def _format_times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+    times = "once" if events == 1 else f"{events} times"
+    return f"the check went from {before.number} to {after.number}: the app should have acted {times}"
 
 
 def _read_last_line(content: bytes) -> str:
     lines = content.decode("utf-8", "replace").strip().splitlines()
-    return escape_unprintable(lines[-1].strip(), _MAX_SAID) if lines else ""
+    return escape_unprintable(lines[-1].strip(), _MAX_OUTPUT) if lines else ""

@@ -1,4 +1,4 @@
-"""What keeps the log short while the same thing goes wrong again and again."""
+"""Configure logging: warnings as lines on stderr, repeats counted, everything with tracebacks in relay.log."""
 
 import json
 import logging
@@ -18,34 +18,25 @@ from typing import Any
 
 from relay.clock import Clock, SystemClock
 from relay.model.text import escape_unprintable
-from relay.pipeline import event_log
 from relay.resources import is_of_another_user, make_private_folder, open_private
 
+EVENT_LOGGER = "relay.events"  # that of relay.pipeline.event_log, not imported: it brings the whole pipeline
 REPEAT_INTERVAL = 60.0
-PASSES_MARK = "passes_repeats"  # what a record that was judged carries
+PASSES_MARK = "passes_repeats"  # a record's attribute once RepeatFilter has seen it
 _MAX_REMEMBERED = 256  # messages remembered
 _ACCEPT_MESSAGE = "socket.accept() out of system resource"  # what asyncio says where descriptors run out
 
 
-@dataclass(slots=True)
-class _Occurrence:
-    at: float
-    again: int = 0
-
-
 class RepeatFilter(logging.Filter):
-    """Lets a warning or an error through once a minute, with how often it came since.
-
-    One for all handlers: each record is judged once.
-    """
+    """Lets a warning or an error through once a minute, with how often it came since; shared by all handlers."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
-        self._said: OrderedDict[tuple[str, str], _Occurrence] = OrderedDict()
+        self._seen: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()  # when printed, repeats since
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a record passes; one that does counts those before it that did not."""
+        """Return whether a record passes, decided once for each."""
         if record.levelno < logging.WARNING:
             return True
         passes: bool | None = vars(record).get(PASSES_MARK)
@@ -55,83 +46,114 @@ class RepeatFilter(logging.Filter):
 
     def _passes(self, record: logging.LogRecord) -> bool:
         now, key = self._clock.monotonic(), (record.name, record.getMessage())
-        said = self._said.get(key)
-        if said is not None and now - said.at < REPEAT_INTERVAL:
-            said.again += 1
+        printed_at, repeats = self._seen.get(key, (-REPEAT_INTERVAL, 0))
+        if now - printed_at < REPEAT_INTERVAL:
+            self._seen[key] = (printed_at, repeats + 1)
             return False
-        self._said[key] = _Occurrence(now)
-        self._said.move_to_end(key)
-        while len(self._said) > _MAX_REMEMBERED:
-            self._said.popitem(last=False)
-        if said is not None and said.again:
-            record.msg, record.args = "%s (%d more since it was last said)", (key[1], said.again)
+        self._seen[key] = (now, 0)
+        self._seen.move_to_end(key)
+        while len(self._seen) > _MAX_REMEMBERED:
+            self._seen.popitem(last=False)
+        if repeats:
+            record.msg, record.args = "%s (%d more since it was last printed)", (key[1], repeats)
         return True
 
 
 class AcceptErrorFilter(logging.Filter):
-    """Turns asyncio's traceback for a connection that finds no free descriptor into one plain sentence."""
+    """Turns asyncio's traceback for a connection that finds no free descriptor into one sentence."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass."""
         if record.getMessage().startswith(_ACCEPT_MESSAGE):
-            record.msg = "a connection has to wait: too many files are open; `ulimit -n` says how many may be"
-            record.args = ()
-            record.exc_info = record.exc_text = None
-            record.levelno, record.levelname = logging.WARNING, "WARNING"
+            message = "a connection has to wait: too many files are open; `ulimit -n` says how many may be"
+            _replace_message(record, message)
         return True
+
+
+class MalformedRequestFilter(logging.Filter):
+    """Turns aiohttp's traceback for each malformed request into one counted line a minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._count = 0
+        self._printed_at: float | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record passes; one about a malformed request is shortened, most are counted."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is None or not type(error).__module__.startswith("aiohttp.http"):
+            return True
+        self._count += 1
+        now = self._clock.monotonic()
+        if self._printed_at is not None and now - self._printed_at < REPEAT_INTERVAL:
+            return False
+        _replace_message(record, "refused %d malformed request%s", self._count, "" if self._count == 1 else "s")
+        self._printed_at, self._count = now, 0
+        return True
+
+
+def _replace_message(record: logging.LogRecord, message: str, *args: object) -> None:
+    record.msg, record.args = message, args
+    record.exc_info = record.exc_text = None
+    record.levelno, record.levelname = logging.WARNING, "WARNING"
 
 
 FILE_SIZE = 1_000_000  # bytes of relay.log before it is set aside; one older file is kept
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
-Say = Callable[[str], None]
+PrintMessage = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verbosity:
-    """How the log speaks: `verbosity` 0 says warnings, 1 also the way of every event, 2 everything.
+    """What is logged: `level` 0 prints warnings, 1 also the way of every event, 2 everything.
 
-    `debug` says tracebacks too; `as_json` makes every line an object, in the file as well.
+    `debug` prints tracebacks too; `as_json` makes every line an object, in the file as well.
     """
 
-    verbosity: int = 0
+    level: int = 0
     debug: bool = False
     as_json: bool = False
 
 
-QUIET = Verbosity()
-
-
 def configure_logging(
-    say: Say, loudness: Verbosity = QUIET, *, log: Path | None = None, level: str = "info", untold: Sequence[str] = ()
+    print_message: PrintMessage,
+    verbosity: Verbosity = Verbosity(),
+    *,
+    log: Path | None = None,
+    level: str = "info",
+    file_only: Sequence[str] = (),
 ) -> None:
-    """Send log records to `say` as single lines, and to the file `log` with their tracebacks.
+    """Send log records to `print_message` as single lines, and to the file `log` with their tracebacks.
 
-    `level` is the one of `[log]`: what the file holds, and debug is also said. What the loggers `untold` have to
-    say goes to the file alone.
+    `level` is the one of `[log]`: what the file holds, and debug is also printed. What is logged to `file_only`
+    goes to the file alone.
     """
-    verbosity = max(loudness.verbosity, int(level == "debug"))
-    written = logging.DEBUG if verbosity else logging.getLevelNamesMapping()[level.upper()]
+    printed = max(verbosity.level, int(level == "debug"))
     root = logging.getLogger()
     for handler in tuple(root.handlers):
         root.removeHandler(handler)
         handler.close()
-    spoken = _TerminalHandler(say, loudness, log)
-    spoken.addFilter(lambda record: record.name not in untold and _is_printed(record, verbosity))
+    terminal = _TerminalHandler(print_message, verbosity, log)
+    terminal.addFilter(lambda record: record.name not in file_only and _is_printed(record, printed))
     repeats = RepeatFilter(SystemClock())
-    spoken.addFilter(repeats)
-    root.addHandler(spoken)
+    terminal.addFilter(repeats)
+    root.addHandler(terminal)
     if log is not None:
         try:
-            filed = _open_log_file(log, _JsonFormatter() if loudness.as_json else _FileFormatter(), written, say)
-            filed.addFilter(repeats)
-            root.addHandler(filed)
+            file = _open_log_file(log, print_message)
         except OSError as error:
-            say(f"relay: warning: there is no log: cannot write {log}: {error.strerror}")
-    root.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
-    # Off, they cost a request nothing but the question.
-    logging.getLogger(event_log.LOGGER_NAME).setLevel(logging.DEBUG if verbosity else logging.NOTSET)
-    for name in ("asyncio", "aiosqlite"):  # their DEBUG and INFO tell of every statement and socket
+            print_message(f"relay: warning: there is no log: cannot write {log}: {error.strerror}")
+        else:
+            file.setFormatter(_JsonFormatter() if verbosity.as_json else _FileFormatter())
+            file.setLevel(logging.DEBUG if printed else logging.getLevelNamesMapping()[level.upper()])
+            file.addFilter(repeats)
+            root.addHandler(file)
+    root.setLevel(logging.DEBUG if printed > 1 else logging.INFO)
+    # Switched off, they cost a request nothing but the question.
+    logging.getLogger(EVENT_LOGGER).setLevel(logging.DEBUG if printed else logging.NOTSET)
+    for name in ("asyncio", "aiosqlite"):  # they log every statement and socket at DEBUG and INFO
         logging.getLogger(name).setLevel(logging.WARNING)
     _replace_filter("aiohttp.server", MalformedRequestFilter(SystemClock()))
     _replace_filter("asyncio", AcceptErrorFilter())
@@ -144,62 +166,36 @@ def _replace_filter(name: str, only: logging.Filter) -> None:
     logger.addFilter(only)
 
 
-def _is_printed(record: logging.LogRecord, verbosity: int) -> bool:
-    """Say whether a record is for the terminal: warnings, with -v the way of events, with -vv everything."""
-    return record.levelno >= _LEVELS[min(verbosity, 2)] or (record.name == event_log.LOGGER_NAME and verbosity > 0)
-
-
-class MalformedRequestFilter(logging.Filter):
-    """Turns aiohttp's traceback for each malformed request into one counted line a minute."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-        self._count = 0
-        self._told: float | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a record passes; one about a malformed request is shortened, most are counted."""
-        error = record.exc_info[1] if record.exc_info else None
-        if error is None or not type(error).__module__.startswith("aiohttp.http"):
-            return True
-        self._count += 1
-        now = self._clock.monotonic()
-        if self._told is not None and now - self._told < REPEAT_INTERVAL:
-            return False
-        record.msg = "refused %d malformed request%s at the door"
-        record.args = (self._count, "" if self._count == 1 else "s")
-        record.exc_info = record.exc_text = None
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-        self._told, self._count = now, 0
-        return True
+def _is_printed(record: logging.LogRecord, level: int) -> bool:
+    """Return whether a record is for the terminal: warnings, with -v the way of events, with -vv everything."""
+    return record.levelno >= _LEVELS[min(level, 2)] or (record.name == EVENT_LOGGER and level > 0)
 
 
 class _TerminalHandler(logging.Handler):
-    def __init__(self, say: Say, loudness: Verbosity, log: Path | None) -> None:
+    def __init__(self, print_message: PrintMessage, verbosity: Verbosity, log: Path | None) -> None:
         super().__init__()
-        self._say = say
+        self._print_message = print_message
         self._log = log
-        self._debug = loudness.debug
-        self._json = _JsonFormatter(traced=loudness.debug) if loudness.as_json else None
+        self._debug = verbosity.debug
+        self._json = _JsonFormatter(traced=verbosity.debug) if verbosity.as_json else None
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._json is not None:
-            self._say(self._json.format(record))
+            self._print_message(self._json.format(record))
             return
         text = escape_unprintable(record.getMessage())
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and not self._debug:
             where = f"; the traceback is in {self._log}" if self._log else "; --debug shows the traceback"
             text += f" ({escape_unprintable(type(error).__name__)}{where})"
-        self._say(f"relay: {record.levelname.lower()}: {text}")
+        self._print_message(f"relay: {record.levelname.lower()}: {text}")
         if error is not None and self._debug:
             for line in logging.Formatter().formatException(record.exc_info or (None, None, None)).splitlines():
-                self._say(f"    {escape_unprintable(line)}")
+                self._print_message(f"    {escape_unprintable(line)}")
 
 
 class _JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message, the fields a record brought, and its error."""
+    """One object a line: time, level, logger, message, the extra fields of a record, and its error."""
 
     def __init__(self, *, traced: bool = True) -> None:
         super().__init__()
@@ -222,7 +218,7 @@ class _JsonFormatter(logging.Formatter):
         return json.dumps(plain, default=repr)
 
 
-# What every record has; whatever else one has, whoever logged gave it.
+# What every record has; anything else is an extra field.
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", PASSES_MARK}
 
 
@@ -237,21 +233,21 @@ class _FileFormatter(logging.Formatter):
 
 
 class _PrivateFileHandler(RotatingFileHandler):
-    """A file that only its owner reads, and that says once a minute where nothing can be written to it."""
+    """A file that only its owner reads, which prints a warning once a minute while it cannot be written."""
 
-    say: Say
-    _said_at: float | None = None
+    print_message: PrintMessage
+    _warned_at: float | None = None
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging calls
-        """Say what is wrong in a sentence; logging itself prints a traceback for each record."""
+        """Print what is wrong in a sentence; logging itself prints a traceback for each record."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
             return
         now = time.monotonic()
-        if self._said_at is None or now - self._said_at >= REPEAT_INTERVAL:
-            self._said_at = now
-            self.say(f"relay: warning: {self.baseFilename} cannot be written: {error.strerror}")
+        if self._warned_at is None or now - self._warned_at >= REPEAT_INTERVAL:
+            self._warned_at = now
+            self.print_message(f"relay: warning: {self.baseFilename} cannot be written: {error.strerror}")
 
     def close(self) -> None:
         """Close the file, also where what is left of it cannot be written."""
@@ -264,12 +260,10 @@ class _PrivateFileHandler(RotatingFileHandler):
         return TextIOWrapper(os.fdopen(handle, "ab"), encoding=self.encoding, errors=self.errors)
 
 
-def _open_log_file(log: Path, formatter: logging.Formatter, level: int, say: Say) -> logging.Handler:
+def _open_log_file(log: Path, print_message: PrintMessage) -> logging.Handler:
     make_private_folder(log.parent)
     if is_of_another_user(log):
         raise PermissionError(EPERM, "it belongs to another user")
     handler = _PrivateFileHandler(log, maxBytes=FILE_SIZE, backupCount=1, encoding="utf-8", errors="backslashreplace")
-    handler.say = say
-    handler.setFormatter(formatter)
-    handler.setLevel(level)
+    handler.print_message = print_message
     return handler

@@ -1,11 +1,11 @@
-"""`relay messages`: outgoing mail and SMS, what became of them, and those that an app sent itself."""
+"""`relay messages`: outgoing mail and SMS with their statuses, also those that an app sent itself."""
 
 import click
 
-from relay.cli.client import Json, connect
+from relay.cli.events import fetch_list
+from relay.cli.formatting import format_moment
 from relay.cli.options import Call, parse_event_id, parse_limit, parse_message_id, shared_options
-from relay.cli.output import Part, format_moment
-from relay.cli.search import fetch_list
+from relay.cli.output import Json, Part
 from relay.model.message import LOST, MessageStatus
 
 _GOOD_STATES = (MessageStatus.SENT, MessageStatus.DELIVERED, MessageStatus.OPENED, MessageStatus.CLICKED)
@@ -24,7 +24,7 @@ class MessagesGroup(click.Group):
 
 @click.group("messages", cls=MessagesGroup)
 def messages_command() -> None:
-    """List outgoing mail and SMS, show what became of one, or register one sent elsewhere."""
+    """List outgoing mail and SMS, show the statuses of one, or register one sent elsewhere."""
 
 
 @messages_command.command("list")
@@ -35,42 +35,20 @@ def messages_command() -> None:
     "statuses",
     type=click.Choice([status.value for status in MessageStatus]),
     multiple=True,
-    help="Standing there; may be given several times.",
+    help="In this status; may be given several times.",
 )
-@click.option("--to", metavar="ADDRESS", help="To one recipient.")
+@click.option("--to", "recipient", metavar="ADDRESS", help="To one recipient.")
 @click.option("--since", metavar="AGE|TIME", help="Sent since 2h, 7d or 2026-01-31.")
-@click.option("--event", type=parse_event_id, metavar="ID", help="That one event caused or tells of.")
+@click.option("--event", type=parse_event_id, metavar="ID", help="That one event caused or reports on.")
 @click.option("--limit", type=parse_limit, metavar="N", default=50, show_default=True, help="How many at most.")
 @shared_options
-async def list_messages(
-    call: Call,
-    /,
-    *,
-    channel: str | None,
-    provider: str | None,
-    statuses: tuple[str, ...],
-    to: str | None,
-    since: str | None,
-    event: int | None,
-    limit: int,
-) -> int:
+async def list_messages(call: Call, /, *, statuses: tuple[str, ...], limit: int, **filters: str | int | None) -> int:
     """List messages, newest first."""
-    filters: dict[str, str | int | None] = {
-        "channel": channel,
-        "provider": provider,
-        "status": ",".join(statuses) or None,
-        "recipient": to,
-        "since": since,
-        "event": event,
-    }
-    async with connect(call.load()) as api:
-        found = await fetch_list(api, "messages", limit, **filters)
-    for message in found if call.json else ():
-        call.terminal.json(message)
-    if not call.json:
-        call.terminal.table(_format_message_row(message) for message in found)
+    async with call.connect() as api:
+        found = await fetch_list(api, "messages", limit, status=",".join(statuses) or None, **filters)
+    call.terminal.print_values(found, _format_message_row)
     if not found:
-        call.terminal.say("there are no such messages")
+        call.terminal.print_message("there are no such messages")
     return 0
 
 
@@ -78,8 +56,8 @@ async def list_messages(
 @click.argument("id_", type=parse_message_id, metavar="MESSAGE")
 @shared_options
 async def show_message(call: Call, /, id_: int) -> int:
-    """Show a message with every status it was told."""
-    async with connect(call.load()) as api:
+    """Show a message with every status it was given."""
+    async with call.connect() as api:
         message = await api.get(f"/api/messages/{id_}")
     _print_message(call, message)
     return 0
@@ -95,14 +73,11 @@ async def show_message(call: Call, /, id_: int) -> int:
 @click.option("--sent-at", metavar="TIME", help="When it was sent; now where nothing is said.")
 @click.option("--status", type=click.Choice(["queued", "sent"]), help="Where it begins; sent by default.")
 @shared_options
-async def add_message(call: Call, /, **given: str | None) -> int:
+async def add_message(call: Call, /, **fields: str | None) -> int:
     """Register a message that something else sent, so that its statuses find it; once for each id."""
-    async with connect(call.load(), creates=True) as api:
-        message = await api.post("/api/messages", {name: value for name, value in given.items() if value is not None})
-    if call.json:
-        call.terminal.json(message)
-    else:
-        call.terminal.table([_format_message_row(message)])
+    async with call.connect(creates=True) as api:
+        message = await api.post("/api/messages", {name: value for name, value in fields.items() if value is not None})
+    call.terminal.print_values([message], _format_message_row)
     return 0
 
 
@@ -111,18 +86,18 @@ async def add_message(call: Call, /, **given: str | None) -> int:
 @shared_options
 async def show_rates(call: Call, /, days: int) -> int:
     """Show how many messages arrived, were opened and clicked, by day (UTC)."""
-    async with connect(call.load()) as api:
+    async with call.connect() as api:
         found = await api.get("/api/messages/rates", days=days)
     if call.json:
-        call.terminal.json(found)
+        call.terminal.print_json(found)
         return 0
     rows = [
         *({"day": f"since {found['since']}", "channel": name} | counts for name, counts in found["totals"].items()),
         *found["days"],
     ]
-    call.terminal.table(_format_rates(row) for row in rows if row["sent"])
+    call.terminal.print_table(_format_rates(row) for row in rows if row["sent"])
     if not found["days"]:
-        call.terminal.say("nothing was sent in that time")
+        call.terminal.print_message("nothing was sent in that time")
     return 0
 
 
@@ -143,18 +118,17 @@ def _format_status(status: str) -> tuple[str, str]:
     return status, style
 
 
-def _describe_reason(told: Json) -> str:
-    """Return a code with its words, and what else was told."""
-    words = told["code_meaning"]["words"] if told["code_meaning"] else ""
-    return ", ".join(part for part in (told["code"], words, told["detail"]) if part)
+def _describe_reason(status: Json) -> str:
+    words = status["code_meaning"]["words"] if status["code_meaning"] else ""
+    return ", ".join(filter(None, (status["code"], words, status["detail"])))
 
 
 def _print_message(call: Call, message: Json) -> None:
     if call.json:
-        call.terminal.json(message)
+        call.terminal.print_json(message)
         return
-    line = call.terminal.line
-    line((str(message["id"]), "bold"), f"  {message['channel']}  ", _format_status(message["status"]))
+    heading = (str(message["id"]), "bold"), f"  {message['channel']}  ", _format_status(message["status"])
+    call.terminal.print_line(*heading)
     facts = {
         "to": message["recipient"],
         "subject": message["subject"],
@@ -167,19 +141,13 @@ def _print_message(call: Call, message: Json) -> None:
         "code": _describe_reason(message | {"detail": ""}),
         "see": message["code_meaning"]["source"] if message["code_meaning"] else "",
     }
-    call.terminal.table([[(name, "dim"), str(value)] for name, value in facts.items() if value])
-    line()
-    line(("History", "bold"))
-    call.terminal.table(
-        [
-            "  ",
-            _format_status(entry["status"]),
-            entry["at"] or entry["received_at"],
-            f"#{entry['event']}" if entry["event"] else "",
-            _describe_reason(entry),
-        ]
-        for entry in message["history"]
-    )
+    call.terminal.print_facts(facts)
+    call.terminal.print_section("History", map(_format_history_row, message["history"]))
+
+
+def _format_history_row(entry: Json) -> list[Part]:
+    event = f"#{entry['event']}" if entry["event"] else ""
+    return [_format_status(entry["status"]), entry["at"] or entry["received_at"], event, _describe_reason(entry)]
 
 
 def _format_rates(row: Json) -> list[Part]:

@@ -1,19 +1,23 @@
-"""What every command takes: where config and data are, how to print, how much to say."""
+"""What every command takes: where config and data are, how to print, how much to log."""
 
-import asyncio
 import functools
 import re
-from collections.abc import Callable, Coroutine
+import tomllib
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
-from relay.cli import log_output
 from relay.cli.error_output import Invocation
 from relay.cli.output import Terminal, quote
-from relay.config import Config, Overrides, load
+
+if TYPE_CHECKING:
+    from relay.cli.client import ApiClient
+    from relay.cli.log_output import Verbosity
+    from relay.config import Config
 
 P = ParamSpec("P")
 Work = Coroutine[Any, Any, int | None]
@@ -28,20 +32,56 @@ class Call:
 
     invocation: Invocation
     path: Path | None
-    overrides: Overrides
-    json: bool
-    loudness: log_output.Verbosity
+    data_dir: str | None
+    verbosity: "Verbosity"
 
     @property
     def terminal(self) -> Terminal:
-        """Return where to print."""
+        """Where to print."""
         return self.invocation.terminal
 
-    def load(self, overrides: Overrides | None = None) -> Config:
-        """Read the configuration. Raises ConfigError with every mistake."""
-        config = load(self.path, overrides or self.overrides)
+    @property
+    def json(self) -> bool:
+        """Whether to print JSON lines."""
+        return self.invocation.terminal.as_json
+
+    def load(self, **overrides: Any) -> "Config":
+        """Read the configuration; `overrides` as for Overrides. Raises ConfigError with every mistake."""
+        # With all that a relay.toml may name this takes 0.5 s to import, which a running relay saves most commands.
+        from relay.config import Overrides, load  # noqa: PLC0415 - see above
+
+        config = load(self.path, Overrides(data_dir=self.data_dir, **overrides))
         self.invocation.log = config.server.data_dir / "relay.log"
         return config
+
+    def find_data_dir(self) -> Path:
+        """Return where the data is, reading no more of the configuration than that. Raises ConfigError."""
+        path = self.path or Path("relay.toml")
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8")) if self.path or path.is_file() else {}
+            text = table.get("server", {}).get("data_dir", ".relay")
+            folder = path.resolve().parent / Path(text).expanduser()
+            if self.data_dir is not None:
+                folder = Path.cwd() / Path(self.data_dir).expanduser()
+        except (OSError, ValueError, AttributeError, TypeError, RuntimeError):
+            return self.load().server.data_dir  # this says what is wrong
+        self.invocation.log = folder / "relay.log"
+        return folder
+
+    @asynccontextmanager
+    async def connect(self, *, secrets: bool = False, creates: bool = False) -> AsyncIterator["ApiClient"]:
+        """Connect to the relay that runs on the data folder, else to a quiet one opened for the block.
+
+        `secrets` and `creates` as for `client.connect`. Raises ConfigError where no relay runs.
+        """
+        from relay.cli.client import connect, connect_running  # noqa: PLC0415 - not every command speaks to a relay
+
+        async with connect_running(self.find_data_dir()) as api:
+            if api is not None:
+                yield api
+                return
+        async with connect(self.load(), secrets=secrets, creates=creates) as api:
+            yield api
 
 
 def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P, int | None]:
@@ -50,25 +90,25 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
     @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Instead of ./relay.toml.")
     @click.option("--data-dir", metavar="DIR", help="Instead of the config's data_dir.")
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-    @click.option("-v", "--verbose", "verbosity", count=True, help="Tell the way of every event; -vv says everything.")
+    @click.option("-v", "--verbose", "verbosity", count=True, help="Log the way of every event; -vv logs everything.")
     @click.option("--debug", is_flag=True, help="Show tracebacks.")
-    @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="How the log speaks.")
+    @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", help="The format of the log.")
     @click.pass_obj
     @functools.wraps(command)
     def wrapped(invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> int | None:
+        import asyncio  # noqa: PLC0415 - `relay --help` does without
+
+        from relay.cli.log_output import Verbosity, configure_logging  # noqa: PLC0415 - as above
+
         options: dict[str, Any] = kwargs
         invocation.debug = options.pop("debug")
-        loudness = log_output.Verbosity(
-            verbosity=options.pop("verbosity"), debug=invocation.debug, as_json=options.pop("log_format") == "json"
+        invocation.terminal.as_json = options.pop("as_json")
+        verbosity = Verbosity(
+            level=options.pop("verbosity"), debug=invocation.debug, as_json=options.pop("log_format") == "json"
         )
-        call = Call(
-            invocation=invocation,
-            path=options.pop("config"),
-            overrides=Overrides(data_dir=options.pop("data_dir")),
-            json=options.pop("as_json"),
-            loudness=loudness,
-        )
-        log_output.configure_logging(invocation.terminal.say, loudness)
+        path, data_dir = options.pop("config"), options.pop("data_dir")
+        configure_logging(invocation.terminal.print_message, verbosity)
+        call = Call(invocation=invocation, path=path, data_dir=data_dir, verbosity=verbosity)
         return asyncio.run(command(call, *args, **kwargs))
 
     return wrapped
@@ -90,7 +130,7 @@ def parse_message_id(text: str) -> int:
 
 
 def parse_limit(text: str | int) -> int:
-    """Return how many of something are wanted. Raises a usage error for anything but a number from 1 up."""
+    """Return a count. Raises a usage error for anything but a number from 1 up."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", str(text)):
         raise click.BadParameter(f"{quote(str(text))} is not a number from 1 up")
     return int(text)
@@ -104,8 +144,8 @@ def parse_seconds(text: str | float) -> float:
     return float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
 
 
-def _parse_number(text: str, noun: str, known_by: str) -> int:
+def _parse_number(text: str, noun: str, hint: str) -> int:
     match = _ID_PATTERN.fullmatch(str(text))
     if match is None:
-        raise click.UsageError(f"{quote(str(text))} is not {noun}; {known_by}")
+        raise click.UsageError(f"{quote(str(text))} is not {noun}; {hint}")
     return int(match[1])

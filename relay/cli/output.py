@@ -1,64 +1,107 @@
-"""Where a command prints: data to stdout, talk to stderr, captured text made harmless by construction."""
+"""Print what commands say: data to stdout, messages and progress to stderr, captured text made harmless."""
 
 import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import termios
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from relay.model.request_items import format_headline
 from relay.model.text import escape_unprintable
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+T = TypeVar("T")
+Json = dict[str, Any]
+"""An object of the API."""
+
 Part = str | tuple[str, str]
-"""A piece of a line: text, or text with a colour (`green`, `red`, `yellow`, `dim`, `bold`)."""
+"""A piece of a line: text, or text with a style (a colour of ANSI, `dim` or `bold`)."""
 
 _GAP = 2
-_STYLES: Mapping[str, Mapping[str, Any]] = {
-    "green": {"fg": "green"},
-    "red": {"fg": "red"},
-    "yellow": {"fg": "yellow"},
-    "dim": {"dim": True},
-    "bold": {"bold": True},
-}
 
 
-class OutputClosed(Exception):  # noqa: N818 - whoever read our output has left, which is no error of ours
-    """Nobody reads stdout any more."""
+class OutputClosed(Exception):  # noqa: N818 - the reader of our output has left, which is no error of ours
+    """Nothing reads stdout any more."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Terminal:
-    """Both streams of a command."""
+    """Both streams of a command; `as_json` prints values as JSON lines instead of tables."""
 
     out: TextIO
     err: TextIO
+    as_json: bool = False
 
     @property
     def is_terminal(self) -> bool:
-        """Say whether a person looks at stdout."""
+        """Whether a person looks at stdout."""
         return self.out.isatty()
 
     @property
-    def talks_to_terminal(self) -> bool:
-        """Say whether a person looks at stderr."""
+    def has_terminal_stderr(self) -> bool:
+        """Whether a person looks at stderr."""
         return self.err.isatty()
 
-    def line(self, *parts: Part) -> None:
+    def print_line(self, *parts: Part) -> None:
         """Print a line of data. Control characters in any part come out escaped."""
         self._write(format_line(parts, colour=has_colour(self.out)) + "\n")
 
-    def json(self, value: object) -> None:
+    def print_json(self, value: object) -> None:
         """Print a value as one line of ASCII JSON."""
         self._write(format_json(value) + "\n")
 
-    def raw(self, content: bytes) -> None:
-        """Print bytes exactly as they are."""
+    def print_value(self, value: object, *parts: Part) -> None:
+        """Print a value as JSON where that is wanted, else as a line of its own."""
+        if self.as_json:
+            self.print_json(value)
+        else:
+            self.print_line(*parts)
+
+    def print_values(
+        self, values: Iterable[T], format_row: Callable[[T], Sequence[Part]], widths: list[int] | None = None
+    ) -> None:
+        """Print each value as JSON where that is wanted, else as a row of a table; `widths` as for `align_rows`."""
+        if not self.as_json:
+            self.print_table(map(format_row, values), widths)
+            return
+        for value in values:
+            self.print_json(value)
+
+    def print_table(self, rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> None:
+        """Print rows with their columns aligned; `widths` as for `align_rows`."""
+        for row in align_rows(rows, widths):
+            self.print_line(*row)
+
+    def print_facts(self, facts: Mapping[str, object]) -> None:
+        """Print names and values as a table, without those that are empty."""
+        self.print_table([(name, "dim"), str(value)] for name, value in facts.items() if value)
+
+    def print_section(self, title: str, rows: Iterable[Sequence[Part]]) -> None:
+        """Print an empty line, a title and an indented table; nothing without rows."""
+        listed = [["  ", *row] for row in rows]
+        if listed:
+            self.print_title(title)
+            self.print_table(listed)
+
+    def print_title(self, title: str) -> None:
+        """Print a title below an empty line."""
+        self.print_line()
+        self.print_line((title, "bold"))
+
+    def print_text(self, text: str) -> None:
+        """Print text of several lines; control characters other than line feeds and tabs come out escaped."""
+        self._write(re.sub(r"[^\n\t]+", lambda match: escape_unprintable(match[0]), text))
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write bytes to stdout exactly as they are."""
         try:
             self.out.flush()
             self.out.buffer.write(content)
@@ -66,38 +109,25 @@ class Terminal:
         except BrokenPipeError:
             raise OutputClosed from None
 
-    def text(self, text: str) -> None:
-        """Print text of several lines; control characters other than line feeds and tabs come out escaped."""
-        self._write(re.sub(r"[^\n\t]+", lambda match: escape_unprintable(match[0]), text))
-
-    def table(self, rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> None:
-        """Print rows with their columns aligned; `widths` as for `aligned`."""
-        for row in align_rows(rows, widths):
-            self.line(*row)
-
-    def say(self, *parts: Part) -> None:
-        """Print a line of talk; nobody listening is no reason to stop."""
+    def print_message(self, *parts: Part) -> None:
+        """Print a line to stderr; a stderr that is closed is no reason to stop."""
         try:
             self.err.write(format_line(parts, colour=has_colour(self.err)) + "\n")
             self.err.flush()
         except (OSError, ValueError):
             return
 
-    def ask(self, prompt: str) -> None:
-        """Print what a person is asked for, and leave the cursor behind it."""
+    def print_prompt(self, prompt: str) -> None:
+        """Print a question to stderr, and leave the cursor behind it."""
         self.err.write(escape_unprintable(prompt))
         self.err.flush()
 
     def flush(self) -> None:
-        """Hand over what is still held back. Raises OutputClosed."""
+        """Flush stdout. Raises OutputClosed."""
         try:
             self.out.flush()
         except BrokenPipeError:
             raise OutputClosed from None
-
-    def discard_stdout(self) -> None:
-        """Let go of a stdout nobody reads, so that nothing complains when Python ends."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
     def _write(self, text: str) -> None:
         try:
@@ -115,13 +145,21 @@ def open_terminal() -> Terminal:
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Say whether a stream shows colours and its reader wants them (no-color.org)."""
+    """Return whether a stream shows colours and its reader wants them (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def format_line(parts: Iterable[Part], *, colour: bool) -> str:
     """Return parts as one line of text, every control character of theirs escaped."""
     return "".join(_format_part(part, colour=colour) for part in parts)
+
+
+def _format_part(part: Part, *, colour: bool) -> str:
+    text = escape_unprintable(strip_style(part))
+    if isinstance(part, str) or not colour:
+        return text
+    style = part[1]
+    return click.style(text, **{style: True} if style in ("dim", "bold") else {"fg": style})
 
 
 def align_rows(rows: Iterable[Sequence[Part]], widths: list[int] | None = None) -> list[list[Part]]:
@@ -158,7 +196,7 @@ def measure_width(text: str) -> int:
 
 
 def strip_style(part: Part) -> str:
-    """Return a part without its colour."""
+    """Return the text of a part."""
     return part if isinstance(part, str) else part[0]
 
 
@@ -168,111 +206,98 @@ def format_json(value: object) -> str:
 
 
 def quote(text: str) -> str:
-    """Return what a person typed in quotes, control characters escaped, cut where it is long."""
-    shown = escape_unprintable(text, 100)
-    return f"'{shown}'"
+    """Return typed text in quotes, control characters escaped, cut where it is long."""
+    return f"'{escape_unprintable(text, 100)}'"
 
 
-def _format_part(part: Part, *, colour: bool) -> str:
-    if isinstance(part, str):
-        return escape_unprintable(part)
-    text, style = part
-    return click.style(escape_unprintable(text), **_STYLES[style]) if colour else escape_unprintable(text)
+def can_ask(terminal: Terminal) -> bool:
+    """Return whether a person can answer a prompt: both stdin and stderr are the terminal."""
+    if sys.stdin is None or not sys.stdin.isatty() or not terminal.has_terminal_stderr:
+        return False
+    # A job in the background would be stopped for touching the terminal.
+    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
-JsonMapping = Mapping[str, Any]
+async def ask_line(terminal: Terminal, prompt: str) -> str | None:
+    """Return the line that a person types, without its end; None after Ctrl-D. Ctrl-C ends the wait."""
+    import asyncio  # noqa: PLC0415 - `relay --help` does without
 
-SETTLED_STATES = frozenset({"succeeded", "failed", "cancelled"})
-_VERDICT_STYLES = {"verified": "green", "invalid": "red", "unsigned": "dim", "unchecked": "yellow"}
-_STATE_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
-
-
-def format_event(event: JsonMapping) -> list[Part]:
-    """Return an event as columns: source, type, number, verdict."""
-    called = format_headline(event["type"], tuple(event["types"]), event["item_count"])
-    return [event["source"], called, (f"#{event['id']}", "bold"), *format_verdict(event)]
-
-
-def format_verdict(event: JsonMapping) -> list[Part]:
-    """Return what was thought of an event as one column."""
-    verdict = event["verdict"]
-    return [(verdict + _describe_outcome(event), _VERDICT_STYLES.get(verdict, "bold"))]
+    fd, loop = sys.stdin.fileno(), asyncio.get_running_loop()
+    ready = asyncio.Event()
+    terminal.print_prompt(prompt)
+    # A blocking read, such as that of click.prompt, would swallow Ctrl-C: asyncio.run has taken over SIGINT.
+    loop.add_reader(fd, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(fd)
+    line = os.read(fd, 4096)
+    return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape") if line else None
 
 
-def format_delivery(delivery: JsonMapping) -> list[Part]:
-    """Return a delivery as `-> app 200 38 ms`, or what keeps it."""
-    state = delivery["state"]
-    made = bool(delivery["attempts_made"])
-    if not made and state not in SETTLED_STATES:
-        why = f": {delivery['detail']}" if delivery["detail"] else ""
-        return [f"-> {delivery['target']} ", (f"waiting{why}", "dim")]
-    answer = str(delivery["status"] or "") or _describe_result(delivery)
-    took = "" if delivery["took_ms"] is None else f" {format_milliseconds(delivery['took_ms'])}"
-    style = _STATE_STYLES.get(state, "yellow")
-    parts: list[Part] = [f"-> {delivery['target']} ", (answer, style), took]
-    if state == "pending":
-        parts.append(f", attempt {delivery['attempts_made']}, {_format_next_try(delivery)}")
-    elif delivery["attempts_made"] > 1:
-        parts.append(f", attempt {delivery['attempts_made']}")
-    return parts
+async def ask_yes_no(terminal: Terminal, question: str, *, default: bool) -> bool:
+    """Return what a person answers: `default` for an empty line, False for all but y, yes and that."""
+    answer = await ask_line(terminal, f"{question} [{'Y/n' if default else 'y/N'}] ")
+    if answer is None:
+        terminal.print_message("")
+        return False
+    return answer.strip().lower() in (("y", "yes", "") if default else ("y", "yes"))
 
 
-def _format_next_try(delivery: JsonMapping) -> str:
-    """Return when a delivery is tried again; one whose target was not there waits for it, however due it is."""
-    when = format_time_left(delivery["due_at"])
-    return "waits until the target answers" if when == "now" and delivery["spared"] else f"again {when}"
+@contextmanager
+def hide_input() -> Iterator[None]:
+    """Switch the terminal's echo off until the block ends."""
+    fd = sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    # Not flushed, unlike getpass: what was typed, or pasted, while a key was derived is still meant.
+    termios.tcsetattr(fd, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
-def format_time_left(moment: str) -> str:
-    """Return how long it is until a moment, in words."""
-    seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
-    return f"in {format_duration(seconds)}" if seconds > 0.5 else "now"
+class ProgressBar:
+    """Counts something; without a task of rich's it shows nothing."""
+
+    def __init__(self, progress: "Progress | None" = None, task: "TaskID | None" = None) -> None:
+        self._progress = progress
+        self._task = task
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether a person sees it."""
+        return self._progress is not None
+
+    def advance(self, count: int = 1) -> None:
+        """Add `count` to what is done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, count)
+
+    def update(self, count: int) -> None:
+        """Set how much is done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=count)
 
 
-def format_duration(seconds: float) -> str:
-    """Return a duration as people say it: `12 s`, `4 min`, `3 h`, `2 d`."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+@contextmanager
+def show_progress(terminal: Terminal, total: int, task: str, *, in_bytes: bool = False) -> Iterator[ProgressBar]:
+    """Show a bar on stderr until the block ends, on a terminal and for more than one thing; lines print above it."""
+    if total < 2 or terminal.as_json or not (terminal.is_terminal and terminal.has_terminal_stderr):
+        yield ProgressBar()
+        return
+    # rich takes 80 ms to import, and only this needs it.
+    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.progress import DownloadColumn, MofNCompleteColumn, Progress  # noqa: PLC0415 - see above
 
-
-def format_milliseconds(took: float) -> str:
-    """Return how long something took."""
-    return f"{took:.0f} ms" if took < 10_000 else f"{took / 1000:.1f} s"
-
-
-def format_clock_time(moment: str) -> str:
-    """Return a moment's time of day where this computer is."""
-    return datetime.fromisoformat(moment).astimezone().strftime("%H:%M:%S")
-
-
-def format_moment(moment: str) -> str:
-    """Return a moment where this computer is: the time alone for the last hours, else with its day."""
-    local = datetime.fromisoformat(moment).astimezone()
-    recent = datetime.now(UTC) - local < timedelta(hours=20)
-    return local.strftime("%H:%M:%S" if recent else "%Y-%m-%d %H:%M")
-
-
-def format_count(count: int, noun: str) -> str:
-    """Return a count with its noun: `1 event`, `2 deliveries`."""
-    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"
-
-
-def _describe_outcome(event: JsonMapping) -> str:
-    match event["outcome"]:
-        case "rejected":
-            return f", rejected {event['status']} ({event['reason'] or 'no reason'})"
-        case "duplicate":
-            return f", duplicate of #{event['duplicate_of']}"
-        case "ignored":
-            return ", ignored"
-    return ", recovered" if event.get("recovered") else ""
-
-
-def _describe_result(delivery: JsonMapping) -> str:
-    detail = delivery["detail"] or ""
-    if delivery["state"] == "succeeded":
-        return detail or "done"
-    return f"{delivery['state']}: {detail}" if detail else str(delivery["state"])
+    kept = terminal.out, terminal.err
+    columns = (*Progress.get_default_columns(), DownloadColumn() if in_bytes else MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        # rich has put streams of its own in place of these, which know where the bar is.
+        terminal.out, terminal.err = sys.stdout, sys.stderr
+        try:
+            yield ProgressBar(progress, progress.add_task(task, total=total))
+        finally:
+            terminal.out, terminal.err = kept

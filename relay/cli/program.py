@@ -8,80 +8,62 @@ import click
 
 from relay import __version__
 from relay.cli.error_output import Invocation, run_guarded
-from relay.cli.output import open_terminal, quote
+from relay.cli.options import Call, shared_options
+from relay.cli.output import Json, Part, open_terminal, quote
+from relay.model.search import list_grammar
 
-# The sentences stand here too, so that `relay --help` imports no command; a test holds both alike.
+# Command -> its module, and its sentence here too, so that `relay --help` imports no command; a test compares them.
 COMMANDS = {
-    "start": "Capture webhooks, show them live, send them on.",
-    "init": "Write a relay.toml with every setting explained.",
-    "check": "Check relay.toml and list every mistake.",
-    "doctor": "Test ports, tunnel, targets, mail and disk.",
-    "events": "List events, newest first, or follow them live.",
-    "show": "Show one event whole.",
-    "replay": "Send events again, signed so that they verify.",
-    "lab": "Try an app with duplicates, bursts, other orders and forgeries.",
-    "trigger": "Send a signed sample event through the real ingress.",
-    "catch-up": "Fetch what a provider sent while relay was away.",
-    "samples": "List the sample events that can be triggered.",
-    "verify": "Say how an event's signature was checked.",
-    "explain": "Say which routes an event took, and why.",
-    "diff": "Compare two events.",
-    "email": "Mail an event, or preview the mail.",
-    "wait": "Wait for the next matching event.",
-    "deliveries": "List what was sent, and what is owed.",
-    "retry": "Try a delivery again now.",
-    "cancel": "Give a waiting delivery up.",
-    "messages": "List outgoing mail and SMS, and what became of them.",
-    "export": "Write events as JSON lines, HAR, curl, HTTP or pytest.",
-    "import": "Take in events that were exported, or a HAR file.",
-    "vault": "Keep secrets under a password.",
-    "tunnel": "Install the ngrok agent.",
-    "token": "Print the dashboard's token and its link.",
-    "providers": "List the providers that relay knows.",
-    "help": "Explain the search language, or a command.",
-}
-
-
-# Commands that live in another module than `relay.cli.<name>`.
-_MODULES = {
-    "start": "start.command",
-    "init": "config_file",
-    "check": "config_file",
-    "trigger": "providers",
-    "samples": "providers",
-    "catch-up": "catch_up",
-    "explain": "show",
-    "diff": "show",
-    "wait": "events",
-    "retry": "deliveries",
-    "cancel": "deliveries",
-    "export": "transfer",
-    "import": "transfer",
+    "start": ("start.command", "Capture webhooks, show them live, send them on."),
+    "init": ("config_file", "Write a relay.toml with every setting explained."),
+    "check": ("config_file", "Check relay.toml and list every mistake."),
+    "doctor": ("doctor", "Test ports, tunnel, targets, mail and disk."),
+    "events": ("events", "List events, newest first, or follow them live."),
+    "show": ("show", "Show one event whole."),
+    "replay": ("replay", "Send events again, signed so that they verify."),
+    "lab": ("lab", "Try an app with duplicates, bursts, other orders and forgeries."),
+    "trigger": ("providers", "Send a signed sample event through the real ingress."),
+    "catch-up": ("transfer", "Fetch what a provider sent while relay was away."),
+    "samples": ("providers", "List the sample events that can be triggered."),
+    "verify": ("show", "Say how an event's signature was checked."),
+    "explain": ("show", "Say which routes an event took, and why."),
+    "diff": ("show", "Compare two events."),
+    "email": ("email", "Mail an event, or preview the mail."),
+    "wait": ("events", "Wait for the next matching event."),
+    "deliveries": ("deliveries", "List what was sent, and what is still to be sent."),
+    "retry": ("deliveries", "Try a delivery again now."),
+    "cancel": ("deliveries", "Give a waiting delivery up."),
+    "messages": ("messages", "List outgoing mail and SMS with their statuses."),
+    "export": ("transfer", "Write events as JSON lines, HAR, curl, HTTP or pytest."),
+    "import": ("transfer", "Take in events that were exported, or a HAR file."),
+    "vault": ("vault", "Keep secrets under a password."),
+    "tunnel": ("tunnel", "Install the ngrok agent."),
+    "token": ("token", "Print the dashboard's token and its link."),
+    "providers": ("providers", "List the providers that relay knows."),
+    "help": ("program", "Explain the search language, or a command."),
 }
 
 
 def load_command(name: str) -> click.Command:
     """Import a command by its name."""
-    module = importlib.import_module(f"relay.cli.{_MODULES.get(name, name)}")
+    module = importlib.import_module(f"relay.cli.{COMMANDS[name][0]}")
     command = getattr(module, f"{name.replace('-', '_')}_command")
     assert isinstance(command, click.Command)
     return command
 
 
 class CommandGroup(click.Group):
-    """The group of all commands; it knows their names and looks for them by import."""
+    """The group of all commands, imported by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return every command in the order a person meets them."""
+        """Return every command in the order of COMMANDS."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command by name; None when there is none."""
         del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        return load_command(cmd_name)
+        return load_command(cmd_name) if cmd_name in COMMANDS else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -98,7 +80,7 @@ class CommandGroup(click.Group):
         """List the commands without importing any."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, sentence) for name, (_, sentence) in COMMANDS.items()])
 
 
 @click.group(
@@ -119,6 +101,36 @@ def program(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+@click.command("help")
+@click.argument("topic", required=False)
+@shared_options
+async def help_command(call: Call, topic: str | None) -> int:
+    """Explain the search language, or a command."""
+    if topic == "search":
+        call.terminal.print_values([{"term": term, "meaning": text} for term, text in list_grammar()], _format_term)
+        if not call.json:
+            call.terminal.print_line()
+            call.terminal.print_line("relay events source:stripe has:failed after:2h -type:ping")
+            call.terminal.print_line(
+                "relay replay --query '\"card declined\" type:charge.* OR type:refund.*' --dry-run"
+            )
+        return 0
+    context = click.get_current_context().find_root()
+    if topic is not None:
+        if topic not in COMMANDS:
+            near = get_close_matches(topic, ["search", *COMMANDS], n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "relay help search, or relay help COMMAND"
+            raise click.UsageError(f"there is no help on {quote(topic)}; {hint}")
+        context = click.Context(load_command(topic), info_name=topic, parent=context)
+    for line in context.get_help().splitlines():
+        call.terminal.print_line(line)
+    return 0
+
+
+def _format_term(entry: Json) -> list[Part]:
+    return [(entry["term"], "bold"), entry["meaning"]]
 
 
 def run(arguments: Sequence[str]) -> int:

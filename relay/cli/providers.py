@@ -1,20 +1,17 @@
-"""`relay providers`: whose webhooks relay knows, and how to set one of them up."""
+"""`relay providers`, `relay samples` and `relay trigger`: whose webhooks relay knows, and samples of them to send."""
 
-import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
-from pathlib import Path
 
 import click
 
-from relay.cli.client import ApiClient, ApiError, ConnectionLostError, Json, connect, connect_running
-from relay.cli.deliveries import has_succeeded, print_delivery, wait_for_delivery
-from relay.cli.error_output import NothingMatched
+from relay.cli.client import ApiError, ConnectionLostError, connect, connect_running
+from relay.cli.deliveries import has_succeeded, report_delivery
+from relay.cli.events import print_events
 from relay.cli.options import Call, shared_options
-from relay.cli.output import Part, quote
-from relay.cli.request_edits import parse_assignments
-from relay.cli.search import print_events
-from relay.cli.verify import UNVERIFIED
+from relay.cli.output import Json, Part, quote
+from relay.cli.request_edits import parse_assignments, read_body_file
+from relay.cli.show import UNVERIFIED
 from relay.config import Config
 from relay.errors import ConfigError, NotFoundError, UsageError
 from relay.providers.catalogue import PROVIDERS
@@ -32,12 +29,8 @@ async def providers_command(call: Call, name: str | None) -> int:
     if name is not None:
         await _print_provider(call, _find_provider(name))
         return 0
-    for provider in PROVIDERS.values() if call.json else ():
-        call.terminal.json(_summarize_provider(provider))
-    if not call.json:
-        call.terminal.table(
-            [provider.name, provider.title, ", ".join(provider.secret_env)] for provider in PROVIDERS.values()
-        )
+    summaries = map(_summarize_provider, PROVIDERS.values())
+    call.terminal.print_values(summaries, lambda one: [one["name"], one["title"], ", ".join(one["secret_env"])])
     return 0
 
 
@@ -53,13 +46,13 @@ def _find_provider(name: str) -> Provider:
 async def _print_provider(call: Call, provider: Provider) -> None:
     urls = await _find_urls(call, provider)
     if call.json:
-        call.terminal.json(_summarize_provider(provider) | _describe_setup(provider, urls))
+        call.terminal.print_json(_summarize_provider(provider) | _describe_setup(provider, urls))
         return
-    call.terminal.line((provider.title, "bold"), f"  {provider.docs}")
+    call.terminal.print_line((provider.title, "bold"), f"  {provider.docs}")
     for number, step in enumerate(provider.list_steps(urls[0]), start=1):
-        call.terminal.line(f"{number}. {step}")
-    call.terminal.line("")
-    call.terminal.table(_format_setup_rows(provider, urls))
+        call.terminal.print_line(f"{number}. {step}")
+    call.terminal.print_line()
+    call.terminal.print_table(_format_setup_rows(provider, urls))
 
 
 def _format_setup_rows(provider: Provider, urls: list[str]) -> list[list[Part]]:
@@ -96,7 +89,7 @@ async def _find_urls(call: Call, provider: Provider) -> list[str]:
     try:
         config = call.load()
     except ConfigError:
-        # What a provider wants is needed most while the config is not right yet.
+        # These steps are needed most while the config is not right yet.
         return [f"{_UNKNOWN_BASE}/webhooks/{provider.name}"]
     base = await _find_base_url(config)
     mine = [source for source in config.sources if source.provider == provider.name]
@@ -105,7 +98,7 @@ async def _find_urls(call: Call, provider: Provider) -> list[str]:
 
 async def _find_base_url(config: Config) -> str:
     try:
-        async with connect_running(config) as api:
+        async with connect_running(config.server.data_dir) as api:
             public = (await api.get("/api/status"))["public_url"] if api else None
     except (ApiError, ConnectionLostError):
         public = None
@@ -117,17 +110,14 @@ async def _find_base_url(config: Config) -> str:
 @shared_options
 async def samples_command(call: Call, source: str | None) -> int:
     """List the sample events of SOURCE, or of every source there is; without any, of every provider."""
-    async with connect(call.load()) as api:
+    async with call.connect() as api:
         found: dict[str, list[str]] = (await api.get("/api/samples", source=source))["samples"]
     if not found:
         found = {name: list(sample_types(provider)) for name, provider in PROVIDERS.items()}
-    rows = [(name, type_) for name, types in found.items() for type_ in types]
-    for name, type_ in rows if call.json else ():
-        call.terminal.json({"source": name, "type": type_})
-    if not call.json:
-        call.terminal.table([name, type_] for name, type_ in rows)
-    if not rows:
-        call.terminal.say("there are no samples; relay trigger takes any type with --body FILE")
+    samples = [{"source": name, "type": type_} for name, types in found.items() for type_ in types]
+    call.terminal.print_values(samples, lambda sample: [sample["source"], sample["type"]])
+    if not samples:
+        call.terminal.print_message("there are no samples; relay trigger takes any type with --body FILE")
     return 0
 
 
@@ -145,24 +135,25 @@ async def trigger_command(
 
     Exits 5 when the event was rejected, 1 when it did not reach a target.
     """
-    wanted: Json = {"source": source, "type": type_, "set": parse_assignments(changes)}
+    request: Json = {"source": source, "type": type_, "set": parse_assignments(changes)}
     if body is not None:
-        wanted["body"] = _read_body_text(body)
+        request["body"] = _read_body_text(body)
     if to is not None:
-        wanted["to"] = to
+        request["to"] = to
     config = call.load()
     async with connect(config, secrets=True, creates=True) as api:
-        event = await api.post("/api/triggers", wanted)
-        for told in _signing_notes(event, config):
-            call.terminal.say(f"relay: {told}")
+        event = await api.post("/api/triggers", request)
+        for note in _list_signing_notes(event, config):
+            call.terminal.print_message(f"relay: {note}")
         print_events(call, [event])
-        reached = [await _report_delivery(call, api, id_, event) for id_ in await _fetch_delivery_ids(api, event)]
+        whole = await api.get(f"/api/events/{event['id']}")
+        sent = [await report_delivery(call, api, id_, event) for id_ in whole["delivery_ids"]]
     if event["outcome"] == "rejected":
         return UNVERIFIED
-    return 0 if all(reached) else 1
+    return 0 if all(map(has_succeeded, sent)) else 1
 
 
-def _signing_notes(event: Json, config: Config) -> Iterator[str]:
+def _list_signing_notes(event: Json, config: Config) -> Iterator[str]:
     """Yield what the app needs so that the sample verifies there, where it was not signed with the source's secret."""
     if event["local_public_key"] is not None:
         public = event["local_public_key"].strip().replace("\n", "\\n")
@@ -189,26 +180,8 @@ def _locate_secret(config: Config, name: str) -> str:
     return rest or f'secret = "env:NAME" under [sources.{name}]'
 
 
-async def _fetch_delivery_ids(api: ApiClient, event: Json) -> list[int]:
-    whole = await api.get(f"/api/events/{event['id']}")
-    return list(whole["delivery_ids"])
-
-
-async def _report_delivery(call: Call, api: ApiClient, id_: int, event: Json) -> bool:
-    try:
-        delivery = await wait_for_delivery(api, id_)
-    except NothingMatched as error:
-        call.terminal.say(f"relay: {error.full_text}")
-        return False
-    print_delivery(call, delivery, event)
-    return has_succeeded(delivery)
-
-
 def _read_body_text(name: str) -> str:
     try:
-        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return content.decode()
-    except OSError as error:
-        raise UsageError(f"--body: cannot read {quote(name)}: {error.strerror}") from error
+        return read_body_file(name).decode()
     except UnicodeDecodeError as error:
         raise UsageError(f"--body: {quote(name)} is not UTF-8 text", hint="only text can be triggered") from error

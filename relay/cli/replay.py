@@ -1,38 +1,36 @@
-"""`relay replay`: events sent again, one or many."""
+"""`relay replay`: events sent again, one by one as named or edited, or in bulk by a search."""
 
+import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from relay.cli import bulk_replay
-from relay.cli.client import ApiClient, Json, connect
-from relay.cli.deliveries import has_succeeded, print_delivery, wait_for_delivery
+from relay.cli.client import ApiClient, ApiError
+from relay.cli.deliveries import has_succeeded, print_delivery, report_delivery
 from relay.cli.error_output import NothingMatched
+from relay.cli.events import fetch_events, fetch_list, parse_search_option
+from relay.cli.formatting import format_count, format_moment
 from relay.cli.options import Call, parse_event_id, shared_options
-from relay.cli.output import format_count, quote
+from relay.cli.output import Json, quote, show_progress
 from relay.cli.request_edits import add_edit_options, edit_body, read_edits
-from relay.cli.search import fetch_events, parse_search_option
 from relay.errors import UsageError
 from relay.model.batch import INCLUDABLE_OUTCOMES, find_exclusion
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome, Verdict
 from relay.model.text import escape_unprintable
 
-_LEFT_OUT_WORDS = {
+_POLL_INTERVAL = 0.1
+_MAX_LISTED = 10  # kinds of events, or events, that are left out one by one
+_EXCLUSION_WORDS = {
     EventOutcome.REJECTED: "was rejected",
     EventOutcome.DUPLICATE: "is a duplicate",
     EventOutcome.IGNORED: "was ignored",
 }
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayStep:
-    """One event to one target: a configured name, or a URL."""
-
-    event: Json
-    to: str
+ReplayStep = tuple[Json, str]
+"""An event, and where it goes: the name of a target, or a URL."""
 
 
 @click.command("replay")
@@ -68,12 +66,14 @@ async def replay_command(
     how["include"] = _parse_include(how["include"], query)
     if (how["rate"] or how["stop_on_failure"]) and (edits or query is None):
         raise UsageError("--rate and --stop-on-failure are for a --query without edits", hint="leave them out")
-    async with connect(call.load(), secrets=True) as api:
+    async with call.connect(secrets=True) as api:
         if resume is not None:
             await api.post(f"/api/replays/{resume}/resume")
-            return await bulk_replay.follow_bulk_replay(call, api, resume)
+            return await _follow_bulk_replay(call, api, resume)
         if query is not None and not edits:
-            return await _replay_search(call, api, query, how, dry_run=dry_run)
+            names = ("sign", "rate", "stop_on_failure", "include")
+            request = {"q": query, "target": how["to"]} | {name: how[name] for name in names}
+            return await (_print_bulk_plan if dry_run else _replay_in_bulk)(call, api, request)
         events = await _choose_events(call, api, ids, query, how["include"])
         steps = await _plan_steps(api, events, how["to"])
         if dry_run:
@@ -84,20 +84,15 @@ async def replay_command(
         return await _send_steps(call, api, steps, {"sign": how["sign"]} | edits)
 
 
-async def _replay_search(call: Call, api: ApiClient, query: str, how: Json, *, dry_run: bool) -> int:
-    wanted = {
-        "q": query,
-        "target": how["to"],
-        "sign": how["sign"],
-        "rate": how["rate"],
-        "stop_on_failure": how["stop_on_failure"],
-        "include": how["include"],
-    }
-    if dry_run:
-        return await bulk_replay.print_bulk_plan(call, api, wanted)
-    begun = await bulk_replay.start_bulk_replay(api, wanted)
-    bulk_replay.print_left_out(call, begun["left_out"])
-    return await bulk_replay.follow_bulk_replay(call, api, begun["id"])
+def _parse_include(text: str | None, query: str | None) -> list[str]:
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    unknown = next((name for name in names if name not in INCLUDABLE_OUTCOMES), None)
+    if unknown is not None:
+        hint = f"use {', '.join(INCLUDABLE_OUTCOMES)}"
+        raise UsageError(f"--include: {quote(unknown)} is no kind of event", hint=hint)
+    if names and query is None:
+        raise UsageError("--include is for a --query", hint="an event that is named is sent anyway")
+    return names
 
 
 async def _choose_events(
@@ -115,41 +110,27 @@ async def _choose_events(
             chosen.append(event)
         else:
             is_forged = event["verdict"] == Verdict.INVALID
-            words = f"#{event['id']} {'failed verification' if is_forged else _LEFT_OUT_WORDS[outcome]}"
+            words = f"#{event['id']} {'failed verification' if is_forged else _EXCLUSION_WORDS[outcome]}"
             left_out.append({"outcome": outcome.value, "words": words})
-    bulk_replay.print_left_out(call, left_out)
+    _print_left_out(call, left_out)
     if not chosen:
         raise NothingMatched("no event to replay", hint="--include sends what was left out")
     return chosen
 
 
-def _parse_include(text: str | None, query: str | None) -> list[str]:
-    """Return the outcomes that `--include` names. Raises UsageError for what is none."""
-    names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    known = ", ".join(INCLUDABLE_OUTCOMES)
-    strange = next((name for name in names if name not in INCLUDABLE_OUTCOMES), None)
-    if strange is not None:
-        raise UsageError(f"--include: {quote(strange)} is no kind of event", hint=f"use {known}")
-    if names and query is None:
-        raise UsageError("--include is for a --query", hint="an event that is named is sent anyway")
-    return names
-
-
 async def _plan_steps(api: ApiClient, events: list[Json], to: str | None) -> list[ReplayStep]:
     if to is not None:
-        return [ReplayStep(event=event, to=to) for event in events]
+        return [(event, to) for event in events]
     targets = {target["name"]: target for target in (await api.get("/api/status"))["targets"]}
-    return [
-        ReplayStep(event=event, to=name) for event in events for name in await _find_usual_targets(api, event, targets)
-    ]
+    return [(event, name) for event in events for name in await _find_usual_targets(api, event, targets)]
 
 
 async def _find_usual_targets(api: ApiClient, event: Json, targets: dict[str, Json]) -> list[str]:
-    """Return where an event's routes lead, e-mail apart: nobody gets a mail twice unless it is named."""
+    """Return where an event's routes lead, except to e-mail: no mail goes out twice unless its target is named."""
     routes = (await api.get(f"/api/events/{event['id']}/routes"))["routes"]
-    led = dict.fromkeys(name for route in routes if route["matched"] for name in route["to"])
+    routed = dict.fromkeys(name for route in routes if route["matched"] for name in route["to"])
     sending = [name for name in targets if targets[name]["action"] != "email"]
-    found = [name for name in led if name in sending] or (sending if len(sending) == 1 else [])
+    found = [name for name in routed if name in sending] or (sending if len(sending) == 1 else [])
     if not found:
         named = f"one of {', '.join(targets)}" if targets else "http://localhost:3000/webhooks"
         raise UsageError(f"no route leads from #{event['id']} to a target", hint=f"name it with --to: {named}")
@@ -157,47 +138,120 @@ async def _find_usual_targets(api: ApiClient, event: Json, targets: dict[str, Js
 
 
 def _print_plan(call: Call, steps: list[ReplayStep]) -> None:
-    for step in steps:
-        if step.event["verdict"] == Verdict.INVALID:
-            call.terminal.say(f"relay: event {step.event['id']} failed verification")
-    for step in steps if call.json else ():
-        call.terminal.json({"event": step.event["id"], "to": step.to, "dry_run": True})
-    if not call.json:
-        call.terminal.table([f"#{step.event['id']}", step.event["type"], f"-> {step.to}"] for step in steps)
-    call.terminal.say(f"{format_count(len(steps), 'delivery')} would be made; nothing was sent")
+    for event, _ in steps:
+        if event["verdict"] == Verdict.INVALID:
+            call.terminal.print_message(f"relay: event {event['id']} failed verification")
+    if call.json:
+        for event, to in steps:
+            call.terminal.print_json({"event": event["id"], "to": to, "dry_run": True})
+    else:
+        call.terminal.print_table([f"#{event['id']}", event["type"], f"-> {to}"] for event, to in steps)
+    call.terminal.print_message(f"{format_count(len(steps), 'delivery')} would be made; nothing was sent")
 
 
 async def _send_steps(call: Call, api: ApiClient, steps: list[ReplayStep], how: Json) -> int:
     failed = 0
-    with bulk_replay.show_progress(call, len(steps)) as bar:
+    with show_progress(call.terminal, len(steps), "replaying") as bar:
         for step in steps:
-            failed += not await _send_step(call, api, step, how, quiet=bar.shown)
+            failed += not await _send_step(call, api, step, how, failures_only=bar.is_visible)
             bar.advance()
     if len(steps) > 1:
         reached = len(steps) - failed
-        call.terminal.say(f"{format_count(len(steps), 'delivery')}: {reached} reached the target, {failed} failed")
+        total = format_count(len(steps), "delivery")
+        call.terminal.print_message(f"{total}: {reached} reached the target, {failed} failed")
     return 1 if failed else 0
 
 
-async def _send_step(call: Call, api: ApiClient, step: ReplayStep, how: Json, *, quiet: bool) -> bool:
-    place = {"url": step.to} if "://" in step.to else {"target": step.to}
-    made = await api.post(f"/api/events/{step.event['id']}/replay", how | place)
+async def _send_step(call: Call, api: ApiClient, step: ReplayStep, how: Json, *, failures_only: bool) -> bool:
+    event, to = step
+    made = await api.post(f"/api/events/{event['id']}/replay", how | {"url" if "://" in to else "target": to})
     if made.get("warning"):
-        call.terminal.say(f"relay: {made['warning']}")
-    try:
-        delivery = await wait_for_delivery(api, made["delivery"])
-    except NothingMatched as error:
-        call.terminal.say(f"relay: {error.full_text}")
-        return False
-    if not quiet or not has_succeeded(delivery):
-        print_delivery(call, delivery, step.event)
-        for note in _collect_notes(delivery) if not call.json else ():
-            call.terminal.say(f"relay: {escape_unprintable(note, 300)}")
+        call.terminal.print_message(f"relay: {made['warning']}")
+    delivery = await report_delivery(call, api, made["delivery"], event, failures_only=failures_only)
+    if delivery and not call.json and not (failures_only and has_succeeded(delivery)):
+        # What the last attempt sent otherwise than it came, and what was odd about its answer.
+        for attempt in delivery["attempts"][-1:]:
+            for part in filter(None, (attempt["request"], attempt["response"])):
+                for note in part["notes"]:
+                    call.terminal.print_message(f"relay: {escape_unprintable(note, 300)}")
     return has_succeeded(delivery)
 
 
-def _collect_notes(delivery: Json) -> list[str]:
-    """Return what the last attempt sent otherwise than it came, and what was odd about its answer."""
-    last = delivery["attempts"][-1:]
-    parts = [part for attempt in last for part in (attempt["request"], attempt["response"]) if part]
-    return [note for part in parts for note in part["notes"]]
+async def _print_bulk_plan(call: Call, api: ApiClient, request: Json) -> int:
+    plan: Json = await api.post("/api/replays", request | {"dry_run": True})
+    if not plan["events"] and not plan["skipped"] and not plan["left_out"]:
+        raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
+    if call.json:
+        call.terminal.print_json(plan)
+    else:
+        call.terminal.print_table(
+            [f"-> {target['name']}", format_count(target["count"], "delivery")] for target in plan["targets"]
+        )
+    _print_left_out(call, plan["left_out"])
+    if not plan["events"] and not plan["skipped"]:
+        raise NothingMatched("no event to replay", hint="--include sends what was left out")
+    made = f"{format_count(plan['count'], 'delivery')} of {format_count(plan['events'], 'event')}"
+    span = f"received {format_moment(plan['oldest'])} to {format_moment(plan['newest'])}"
+    skipped = f"; {format_count(plan['skipped'], 'event')} would go nowhere" if plan["skipped"] else ""
+    call.terminal.print_message(f"{made}, {span}, would be made{skipped}; nothing was sent")
+    return 0
+
+
+def _print_left_out(call: Call, left_out: list[Json]) -> None:
+    """Print what a bulk replay leaves out, why, and how it is included."""
+    if left_out:
+        more = f", and {len(left_out) - _MAX_LISTED:,} more" if len(left_out) > _MAX_LISTED else ""
+        include = ",".join(dict.fromkeys(one["outcome"] for one in left_out))
+        listed = ", ".join(one["words"] for one in left_out[:_MAX_LISTED])
+        call.terminal.print_message(f"left out: {listed}{more}; --include {include} sends them too")
+
+
+async def _replay_in_bulk(call: Call, api: ApiClient, request: Json) -> int:
+    try:
+        begun: Json = await api.post("/api/replays", request)
+    except ApiError as error:
+        if error.status != 404 or not error.message.startswith("no event to replay"):
+            raise
+        if "no route" in error.message:
+            raise UsageError(error.message, hint="name a target with --to") from error
+        if "left out" in error.message:
+            raise NothingMatched(error.message, hint="--include sends what was left out") from error
+        raise NothingMatched("no event matches", hint="relay events QUERY shows what does") from error
+    _print_left_out(call, begun["left_out"])
+    return await _follow_bulk_replay(call, api, begun["id"])
+
+
+async def _follow_bulk_replay(call: Call, api: ApiClient, id_: int) -> int:
+    """Watch a bulk replay until it is over and print how it went; interrupted, cancel it."""
+    batch: Json = await api.get(f"/api/replays/{id_}")
+    try:
+        with show_progress(call.terminal, batch["total"], "replaying") as bar:
+            while batch["state"] == "running":
+                bar.update(sum(batch["counts"][state] for state in ("succeeded", "failed", "gone")))
+                await asyncio.sleep(_POLL_INTERVAL)
+                batch = await api.get(f"/api/replays/{id_}")
+    except asyncio.CancelledError:
+        with suppress(ApiError):
+            await api.post(f"/api/replays/{id_}/cancel")
+        call.terminal.print_message(f"cancelled; relay replay --resume {id_} goes on where it was")
+        raise
+    for delivery in reversed(await fetch_list(api, "deliveries", batch=id_)):
+        if delivery["attempts_made"] and not (bar.is_visible and has_succeeded(delivery)):
+            print_delivery(call, delivery)
+    _print_result(call, batch)
+    return 1 if batch["counts"]["failed"] or batch["state"] != "done" else 0
+
+
+def _print_result(call: Call, batch: Json) -> None:
+    counts = batch["counts"]
+    left = counts["waiting"] + counts["cancelled"] + counts["pending"]
+    total = format_count(batch["total"], "delivery")
+    words = f"{total}: {counts['succeeded']} reached the target, {counts['failed']} failed"
+    if left:
+        words += f", {left} not sent"
+    if counts["gone"]:
+        words += f", {counts['gone']} of events that are gone"
+    if batch["state"] in ("cancelled", "stopped"):
+        why = f" by {batch['detail']}" if batch["detail"] else ""
+        words += f"; {batch['state']}{why}; relay replay --resume {batch['id']} goes on"
+    call.terminal.print_message(words)

@@ -1,4 +1,4 @@
-"""What `relay replay` changes in a request: its method, path, query, headers and body, also in an editor."""
+"""What `relay replay` changes in a request: method, path, query, headers and body, also in an editor."""
 
 import asyncio
 import base64
@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from relay.cli.client import ApiClient, Json
+from relay.cli.client import ApiClient
 from relay.cli.options import Call
-from relay.cli.output import quote
+from relay.cli.output import Json, ask_line, quote
 from relay.errors import UsageError
 from relay.model.payload import PayloadError, parse_json
 
@@ -49,16 +49,16 @@ def read_edits(how: Json) -> Json:
         "remove_headers": list(how["gone"]),
     }
     if how["body"] is not None:
-        edits["body_base64"] = base64.b64encode(_read_content(how["body"])).decode()
+        edits["body_base64"] = base64.b64encode(read_body_file(how["body"])).decode()
     return {name: value for name, value in edits.items() if value not in (None, {}, [])}
 
 
 async def edit_body(call: Call, api: ApiClient, event: Json, edits: Json) -> Json:
     """Return the edits with the body as it was left in the editor. Raises UsageError where nothing was changed."""
-    given = edits.get("body_base64")
-    body = base64.b64decode(given) if given else await api.bytes(f"/api/events/{event['id']}/body")
+    encoded = edits.get("body_base64")
+    body = base64.b64decode(encoded) if encoded else await api.bytes(f"/api/events/{event['id']}/body")
     new = await _edit_until_valid(call, body)
-    if new == body and given is None:
+    if new == body and encoded is None:
         raise UsageError("nothing was changed in the editor, so nothing is sent", hint="leave --edit out")
     return edits | {"body_base64": base64.b64encode(new).decode()}
 
@@ -72,13 +72,12 @@ async def _edit_until_valid(call: Call, body: bytes) -> bytes:
             problem = _find_json_problem(new) if is_json else ""
             if not problem:
                 return new
-            refused = UsageError(f"the edited body is not JSON: {problem}", hint="edit it again")
+            refusal = UsageError(f"the edited body is not JSON: {problem}", hint="edit it again")
             if not (sys.stdin.isatty() and sys.stderr.isatty()):
-                raise refused
-            call.terminal.say(f"relay: {refused.message}")
-            call.terminal.ask("Enter edits it again, Ctrl-C gives up. ")
-            if not await _read_line():
-                raise refused
+                raise refusal
+            call.terminal.print_message(f"relay: {refusal.message}")
+            if await ask_line(call.terminal, "Enter edits it again, Ctrl-C gives up. ") is None:
+                raise refusal
 
 
 @contextmanager
@@ -99,18 +98,6 @@ def _read_draft(path: Path, body: bytes) -> bytes:
     new = path.read_bytes()
     added = not body.endswith(b"\n") and new.endswith(b"\n") and not new[:-1].endswith(b"\n")
     return new[:-1] if added else new
-
-
-async def _read_line() -> str:
-    """Return the next line of the terminal; unlike a blocking read, Ctrl-C ends it."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_reader(sys.stdin, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(sys.stdin)
-    return sys.stdin.readline()
 
 
 async def _run_editor(path: Path) -> None:
@@ -146,17 +133,18 @@ def _parse_header(text: str) -> list[str]:
     return [name.strip(), value.strip()]
 
 
-def _read_content(name: str) -> bytes:
+def read_body_file(name: str) -> bytes:
+    """Return what the file of --body holds; - is stdin. Raises UsageError."""
     try:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise UsageError(f"--body: cannot read {quote(name)}: {error.strerror}") from error
 
 
-def parse_assignments(given: tuple[str, ...]) -> dict[str, str]:
+def parse_assignments(texts: tuple[str, ...]) -> dict[str, str]:
     """Return `path=value` texts as paths with values. Raises UsageError for a text without `=`."""
     found: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         path, equals, value = text.partition("=")
         if not equals or not path.strip():
             raise UsageError(f"--set: {quote(text)} is not path=value", hint="write data.object.amount=500")

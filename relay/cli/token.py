@@ -1,4 +1,4 @@
-"""`relay token`: what the dashboard and the API ask for."""
+"""`relay token`: the secret of dashboard and API."""
 
 import click
 
@@ -21,13 +21,12 @@ async def token_command(call: Call, *, rotate: bool) -> int:
     prepare_data_dir(config.server.data_dir)
     token = load_token(config.server.data_dir, rotate=rotate)
     link = f"{url}/login?token={token}" if url else None
+    call.terminal.print_value({"token": token, "login_url": link}, token)
     if call.json:
-        call.terminal.json({"token": token, "login_url": link})
         return 0
-    call.terminal.line(token)
     call.terminal.flush()
     if link:
-        call.terminal.say("log in at ", link)
+        call.terminal.print_message("log in at ", link)
     if not config.server.auth:
-        call.terminal.say('dashboard_auth is "off", so nothing asks for it')
+        call.terminal.print_message('dashboard_auth is "off", so nothing needs it')
     return 0

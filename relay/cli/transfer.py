@@ -1,30 +1,36 @@
-"""`relay export`: events as text that other tools read."""
+"""`relay export`, `relay import` and `relay catch-up`: events into files, out of files and from a provider's API."""
 
+import asyncio
 import codecs
 import json
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 import aiohttp
 import click
 
-from relay.cli import bulk_replay
-from relay.cli.client import connect
+from relay.cli.client import ApiClient, ApiError, ConnectionLostError
 from relay.cli.error_output import NothingMatched
+from relay.cli.events import SearchCommand, build_search
+from relay.cli.formatting import format_count, format_moment
 from relay.cli.options import Call, shared_options
-from relay.cli.output import Terminal, format_count
-from relay.cli.search import SearchCommand, build_search
-from relay.errors import UsageError
-from relay.model.text import format_size
+from relay.cli.output import Json, Part, ProgressBar, Terminal, show_progress
+from relay.errors import CatchUpError, UsageError
+from relay.model.text import escape_unprintable, format_size
 from relay.resources import create_private
 from relay.transfer.har_import import is_har, read_records
 
 EXPORT_KINDS = ("jsonl", "har", "curl", "http", "pytest")
 _COUNT_HEADER = "X-Relay-Count"
+_CHUNK_SIZE = 256 * 1024
+_MAX_HAR_SIZE = 500_000_000  # bytes: a HAR file has to be read whole
+_POLL_INTERVAL = 0.1
+_MAX_QUEUE_POLLS = 30  # while a quiet relay sends what was fetched
 
 
 @click.command("export", cls=SearchCommand)
@@ -41,44 +47,43 @@ async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, ra
     """
     if call.json and kind != "jsonl":
         raise UsageError(f"--json and --as {kind} contradict each other", hint="leave one out")
-    async with connect(call.load()) as api:
-        asked = {"q": build_search(query), "as": kind, "raw": str(int(raw))}
-        async with api.download("/api/export", **asked) as response:
+    async with call.connect() as api:
+        options = {"q": build_search(query), "as": kind, "raw": str(int(raw))}
+        async with api.download("/api/export", **options) as response:
             count = int(response.headers.get(_COUNT_HEADER, "0"))
             if not count:
                 raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
             if output is None:
-                await _copy_response(response, _build_stdout_writer(call.terminal), bulk_replay.HiddenProgressBar())
+                await _copy_response(response, _build_stdout_writer(call.terminal), ProgressBar())
                 return 0
-            with _replace_file(output) as file, bulk_replay.show_progress(call, count, "exporting") as bar:
-                taken = await _copy_response(response, file.write, bar)
-    call.terminal.say(f"{format_count(count, 'event')}, {format_size(taken)}, written to {output}")
+            with _replace_file(output) as file, show_progress(call.terminal, count, "exporting") as bar:
+                size = await _copy_response(response, file.write, bar)
+    call.terminal.print_message(f"{format_count(count, 'event')}, {format_size(size)}, written to {output}")
     return 0
 
 
 def _build_stdout_writer(terminal: Terminal) -> Callable[[bytes], object]:
-    """Return what writes to stdout: exact bytes into a file or pipe, made harmless where a person looks."""
+    """Return what writes to stdout: exact bytes into a file or pipe, escaped text on a terminal."""
     if not terminal.is_terminal:
-        return terminal.raw
+        return terminal.write_bytes
     decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-    return lambda content: terminal.text(decoder.decode(content))
+    return lambda content: terminal.print_text(decoder.decode(content))
 
 
-async def _copy_response(
-    response: aiohttp.ClientResponse, write: Callable[[bytes], object], bar: bulk_replay.ProgressBar
-) -> int:
-    taken = 0
+async def _copy_response(response: aiohttp.ClientResponse, write: Callable[[bytes], object], bar: ProgressBar) -> int:
+    """Write the response piece by piece and return its size."""
+    size = 0
     async for piece, is_whole in response.content.iter_chunks():
         write(piece)
-        taken += len(piece)
+        size += len(piece)
         if is_whole:  # relay sends each event as a chunk
             bar.advance()
-    return taken
+    return size
 
 
 @contextmanager
 def _replace_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes its place whole, or not at all; only its owner may read it."""
+    """Open a file that takes its place whole, or not at all; only its owner may read it."""
     half = path.with_name(f".{path.name}.part")
     try:
         with os.fdopen(create_private(half), "wb") as file:
@@ -88,10 +93,6 @@ def _replace_file(path: Path) -> Iterator[BinaryIO]:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another file with -o") from error
     finally:
         half.unlink(missing_ok=True)
-
-
-_CHUNK_SIZE = 256 * 1024
-_MAX_HAR_SIZE = 500_000_000  # bytes: a HAR file has to be read whole
 
 
 @click.command("import")
@@ -106,23 +107,25 @@ async def import_command(call: Call, /, file: Path) -> int:
     """
     with _open_input(file) as source:
         total = 0 if source is sys.stdin.buffer else os.fstat(source.fileno()).st_size
-        async with connect(call.load(), creates=True) as api:
-            with bulk_replay.show_progress(call, total, "importing", sizes=True) as bar:
+        async with call.connect(creates=True) as api:
+            with show_progress(call.terminal, total, "importing", in_bytes=True) as bar:
                 found = await api.upload("/api/import", _read_pieces(source, bar))
     if call.json:
-        call.terminal.json(found)
+        call.terminal.print_json(found)
     for item in found["problems"]:
-        call.terminal.say(f"relay: line {item['line']}: {item['problem']}")
+        call.terminal.print_message(f"relay: line {item['line']}: {item['problem']}")
     if not found["imported"] + found["known"] + found["refused"]:
         raise NothingMatched(f"{file} holds no event", hint="relay export writes such files")
     refused = f", {format_count(found['refused'], 'line')} could not be read" if found["refused"] else ""
-    call.terminal.say(f"{format_count(found['imported'], 'event')} imported, {found['known']} were here{refused}")
+    call.terminal.print_message(
+        f"{format_count(found['imported'], 'event')} imported, {found['known']} were here{refused}"
+    )
     for note in found["retention"]:
-        call.terminal.say(f"relay: {note}")
+        call.terminal.print_message(f"relay: {note}")
     return 1 if found["refused"] else 0
 
 
-async def _read_pieces(source: BinaryIO, bar: bulk_replay.ProgressBar) -> AsyncIterator[bytes]:
+async def _read_pieces(source: BinaryIO, bar: ProgressBar) -> AsyncIterator[bytes]:
     piece = source.read(_CHUNK_SIZE)
     if is_har(piece):
         for record in read_records(piece + source.read(_MAX_HAR_SIZE)):
@@ -144,3 +147,92 @@ def _open_input(path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint="name a file that is there") from error
+
+
+@click.command("catch-up")
+@click.argument("source")
+@click.option("--since", metavar="AGE|TIME", default="24h", show_default=True, help="2h, 7d or 2026-01-31T12:00.")
+@click.option("--dry-run", is_flag=True, help="Say what was missed, and store nothing.")
+@click.option("--no-forward", is_flag=True, help="Store what was missed, and send it nowhere.")
+@shared_options
+async def catch_up_command(call: Call, source: str, *, since: str, dry_run: bool, no_forward: bool) -> int:
+    """Fetch what SOURCE's provider sent and relay missed; what is here already is not stored twice.
+
+    Works for GitHub, Stripe and Svix. 0 also when nothing was missed, 3 when the provider refuses the credential.
+    """
+    request = {"source": source, "since": since, "dry_run": dry_run, "forward": not no_forward, "wait": 0}
+    async with call.connect(creates=True) as api:
+        queued_before = await _count_queued(api)
+        begun: Json = await api.post("/api/catch-up", request)
+        result = await _follow_catch_up(call, api, begun)
+        queued = 0 if api.is_persistent else await _wait_for_queue(api, queued_before)
+    say = call.terminal.print_message
+    if call.json:
+        call.terminal.print_json(result)
+    else:
+        call.terminal.print_table(map(_format_missed_event, result["events"]))
+        hidden = (result["missed"] - result["lost"] if dry_run else result["recovered"]) - len(result["events"])
+        if hidden > 0:
+            say(f"and {format_count(hidden, 'event')} more")
+    error = result["error"]
+    if result["state"] != "done" and result["found"]:
+        say(f"stopped: {result['summary']}; running it again goes on where it stopped")
+    if error:
+        raise ApiError(error["message"], hint=error["hint"], code=error["code"])
+    if result["state"] != "done":
+        raise CatchUpError(f"the catch-up of {source} was {result['state']}", hint="run it again")
+    nothing = result["found"] and result["missed"] == result["lost"]
+    say(f"{result['summary']}{'; nothing was missed' if nothing else ''}")
+    if queued:
+        say(f"{format_count(queued, 'delivery')} still queued; relay start sends what is")
+    return 0
+
+
+async def _count_queued(api: ApiClient) -> int:
+    queue = (await api.get("/api/status"))["queue"]
+    return int(queue["pending"] + queue["running"])
+
+
+async def _wait_for_queue(api: ApiClient, queued_before: int) -> int:
+    """Return how many deliveries are left of those made since; a quiet relay ends with its command."""
+    for _ in range(_MAX_QUEUE_POLLS):
+        left = await _count_queued(api) - queued_before
+        if left <= 0:
+            return 0
+        await asyncio.sleep(_POLL_INTERVAL)
+    return left
+
+
+async def _follow_catch_up(call: Call, api: ApiClient, begun: Json) -> Json:
+    """Return a catch-up once it is over; interrupted, cancel it."""
+    path = f"/api/catch-up/{quote(begun['source'], safe='')}"
+    try:
+        state = await _poll_until(call, api, path, begun, lambda now: bool(now["missed"]))
+        with show_progress(call.terminal, state["missed"], "recovering") as bar:
+            return await _poll_until(call, api, path, state, lambda now: bar.update(now["recovered"] + now["lost"]))
+    except asyncio.CancelledError:
+        with suppress(ApiError, ConnectionLostError):
+            ended = await api.post(f"{path}/cancel")
+            message = f"cancelled: {ended['summary']}; running it again goes on where it stopped"
+            call.terminal.print_message(message)
+        raise
+
+
+async def _poll_until(
+    call: Call, api: ApiClient, path: str, state: Json, is_reached: Callable[[Json], bool | None]
+) -> Json:
+    """Return a catch-up once it is over or `is_reached`, printing meanwhile why it waits."""
+    printed = ""
+    while not state["finished_at"] and not is_reached(state):
+        if state["detail"] != printed and state["detail"]:
+            call.terminal.print_message(f"relay: {escape_unprintable(state['detail'], 200)}")
+        printed = state["detail"]
+        await asyncio.sleep(_POLL_INTERVAL)
+        state = await api.get(path)
+    return state
+
+
+def _format_missed_event(event: Json) -> list[Part]:
+    number = f"#{event['id']}" if event["id"] is not None else "-"
+    sent = f"sent {format_moment(event['sent_at'])}"
+    return [(number, "bold"), event["type"] or "unknown", event["key"], (sent, "dim")]

@@ -1,4 +1,4 @@
-"""`relay tunnel install`: the ngrok agent, downloaded when a person wants it."""
+"""`relay tunnel install`: download the ngrok agent, on consent."""
 
 import os
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import click
 
 from relay.cli.options import Call, shared_options
-from relay.cli.prompts import ask_yes_no, can_ask
+from relay.cli.output import ask_yes_no, can_ask
 from relay.config import Config
 from relay.errors import TunnelError
 from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, download_agent, find_agent
@@ -27,21 +27,18 @@ async def install_agent(call: Call) -> int:
     default = default_agent()
     try:
         path = find_agent(None, os.environ, default)
-        told = f"the ngrok agent is installed already: {path}"
+        message = f"the ngrok agent is installed already: {path}"
     except NotInstalledError:
-        path = await download_agent(default, os.environ, call.terminal.say)
-        told = f"installed the ngrok agent: {path}; a relay that runs finds it within a minute"
-    if call.json:
-        call.terminal.json({"path": str(path)})
-    else:
-        call.terminal.line(told)
+        path = await download_agent(default, os.environ, call.terminal.print_message)
+        message = f"installed the ngrok agent: {path}; a relay that runs finds it within a minute"
+    call.terminal.print_value({"path": str(path)}, message)
     return 0
 
 
 async def offer_agent(call: Call, config: Config) -> Config:
-    """Return the configuration, with consent to a download where the agent is missing and a person says yes.
+    """Return the configuration, with consent to a download where an agent is needed, missing and a person says yes.
 
-    No question off a terminal, or where the tunnel needs no agent.
+    Off a terminal it asks nothing.
     """
     options = config.tunnel
     has_token = options.authtoken is not None and bool(options.authtoken.reveal().strip())

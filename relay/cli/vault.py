@@ -5,11 +5,10 @@ from pathlib import Path
 
 import click
 
-from relay.cli import prompts
-from relay.cli.client import ApiClient, Json, connect_running
+from relay.cli.client import ApiClient, connect_running
 from relay.cli.options import Call, shared_options
-from relay.cli.output import Part, format_json, quote
-from relay.cli.prompts import password_fd
+from relay.cli.output import Json, Part, format_json, quote
+from relay.cli.passwords import ask_password, choose_password, find_password, open_vault, password_fd, read_secret_value
 from relay.config import Config
 from relay.errors import NotFoundError, UsageError, VaultError
 from relay.model.secret import Secret
@@ -38,10 +37,10 @@ async def create_vault(call: Call, *, password_fd: int | None) -> int:
     config = call.load()
     vault = config.vault
     if vault.state is not VaultState.NONE:
-        vault.content()  # a damaged one is told as that
+        vault.content()  # raises for a damaged one
         raise VaultError(f"there is a vault already: {vault.path}", hint="relay vault list says what is in it")
-    password = prompts.find_password(config, password_fd, keyring=False)
-    vault.create(password or await prompts.choose_password(call, None))
+    password = find_password(config, password_fd, keyring=False)
+    vault.create(password or await choose_password(call, None))
     _print_done(call, {"created": str(vault.path)}, f"made {vault.path}; there is no way into it without its password")
     return 0
 
@@ -54,18 +53,18 @@ async def set_secret(call: Call, name: str, *, password_fd: int | None) -> int:
     """Keep a secret as NAME: its value is asked for, or read from stdin off a terminal; never an argument."""
     check_name(name)
     config = call.load()
-    async with connect_running(config) as api:
+    async with connect_running(config.server.data_dir) as api:
         opened = await _is_unlocked(api)
         if not opened:
-            await prompts.open_vault(call, config, password_fd)
-        value = await prompts.read_secret_value(call, name, stdin_taken=password_fd == 0)
+            await open_vault(call, config, password_fd)
+        value = await read_secret_value(call, name, stdin_taken=password_fd == 0)
         if opened and api is not None:
             # The running relay has it open already, and uses the secret from now on.
-            told = await api.put(f"/api/vault/secrets/{name}", {"value": value})
+            answer = await api.put(f"/api/vault/secrets/{name}", {"value": value})
         else:
             config.vault.put(name, value)
-            told = {}
-    _print_done(call, {"set": name}, f"kept {name}; relay.toml names it as vault:{name}", _describe_checked(told))
+            answer = {}
+    _print_done(call, {"set": name}, f"kept {name}; relay.toml names it as vault:{name}", _describe_checked(answer))
     return 0
 
 
@@ -77,14 +76,14 @@ async def print_secret(call: Call, name: str, *, password_fd: int | None) -> int
     """Print the value of NAME to stdout, and nothing else."""
     check_name(name)
     config = call.load()
-    await prompts.open_vault(call, config, password_fd)
+    await open_vault(call, config, password_fd)
     secret = config.vault.find(name)
     if secret is None:
         raise _build_missing_error(config, name)
     if call.json:
-        call.terminal.json({"name": name, "value": secret.reveal()})
+        call.terminal.print_json({"name": name, "value": secret.reveal()})
     else:
-        call.terminal.raw(secret.reveal().encode() + b"\n")
+        call.terminal.write_bytes(secret.reveal().encode() + b"\n")
     return 0
 
 
@@ -98,18 +97,16 @@ async def list_secrets(call: Call) -> int:
     needed: dict[str, list[str]] = {name: [] for name in vault.names}
     for need in config.needs:
         needed.setdefault(need.name, []).append(need.who)
-    rows: list[list[Part]] = []
-    for name, who in needed.items():
-        held = name in vault.names
-        if call.json:
-            call.terminal.json({"name": name, "held": held, "needed_by": who})
-        fix: Part = "" if held else (f"missing: relay vault set {name}", "yellow")
-        rows.append([name, ", ".join(who) or ("nothing needs it", "dim"), fix])
-    if not call.json:
-        call.terminal.table(rows)
-        if not rows:
-            call.terminal.say("the vault is empty; relay vault set NAME keeps a secret in it")
+    secrets = [{"name": name, "held": name in vault.names, "needed_by": who} for name, who in needed.items()]
+    call.terminal.print_values(secrets, _format_secret_row)
+    if not secrets and not call.json:
+        call.terminal.print_message("the vault is empty; relay vault set NAME keeps a secret in it")
     return 0
+
+
+def _format_secret_row(secret: Json) -> list[Part]:
+    fix: Part = "" if secret["held"] else (f"missing: relay vault set {secret['name']}", "yellow")
+    return [secret["name"], ", ".join(secret["needed_by"]) or ("nothing needs it", "dim"), fix]
 
 
 @vault_command.command("remove")
@@ -120,14 +117,14 @@ async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> in
     """Forget the secret NAME."""
     check_name(name)
     config = call.load()
-    async with connect_running(config) as api:
+    async with connect_running(config.server.data_dir) as api:
         if api is not None and await _is_unlocked(api):
             await api.delete(f"/api/vault/secrets/{name}")
         else:
             config.vault.content()
             if name not in config.vault.names:
                 raise _build_missing_error(config, name)
-            await prompts.open_vault(call, config, password_fd)
+            await open_vault(call, config, password_fd)
             config.vault.remove(name)
     _print_done(call, {"removed": name}, f"removed {name}")
     return 0
@@ -140,13 +137,13 @@ async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> in
 async def change_password(call: Call, *, password_fd: int | None, new_password_fd: int | None) -> int:
     """Change the password; the secrets stay."""
     config = call.load()
-    await prompts.open_vault(call, config, password_fd)
-    new = await prompts.choose_password(call, new_password_fd, "--new-password-fd")
+    await open_vault(call, config, password_fd)
+    new = await choose_password(call, new_password_fd, "--new-password-fd")
     config.vault.change_password(new)
     remembered = KeyringPassword(config.vault.path)
     if remembered.wanted:
         remembered.keep(new)
-    async with connect_running(config) as api:
+    async with connect_running(config.server.data_dir) as api:
         if api is not None and await _is_unlocked(api):
             await _post_unlock(api, new)
     _print_done(call, {"changed": str(config.vault.path)}, "the password is changed")
@@ -162,14 +159,14 @@ async def export_vault(call: Call, file: Path | None, *, plain: bool, password_f
     """Copy the vault to FILE, else stdout, sealed under its password; put back as it is to restore it."""
     config = call.load()
     if plain:
-        await prompts.open_vault(call, config, password_fd)
+        await open_vault(call, config, password_fd)
         vault = config.vault
         held = {name: secret.reveal() for name, secret in zip(vault.names, vault.secrets, strict=True)}
         content = f"{format_json(held)}\n".encode("ascii")
     else:
         content = config.vault.content()
     if file is None:
-        call.terminal.raw(content)
+        call.terminal.write_bytes(content)
         return 0
     try:
         # Never over a file that is there, and for its owner alone from the first byte on.
@@ -187,17 +184,17 @@ async def export_vault(call: Call, file: Path | None, *, plain: bool, password_f
 async def unlock_vault(call: Call, *, password_fd: int | None) -> int:
     """Open the vault of the running relay: it checks what came meanwhile and sends on what verifies."""
     config = call.load()
-    async with connect_running(config) as api:
+    async with connect_running(config.server.data_dir) as api:
         if api is None:
             raise _build_not_running_error(config)
         config.vault.content()
-        password = prompts.find_password(config, password_fd)
+        password = find_password(config, password_fd)
         if password is not None:
-            told = await _post_unlock(api, password)
+            answer = await _post_unlock(api, password)
         else:
             prompt = f"Password of vault {config.vault.path}: "
-            told = await prompts.ask_password(call, prompt, lambda typed: _post_unlock(api, typed))
-    _print_done(call, told, "the vault is unlocked", _describe_checked(told))
+            answer = await ask_password(call, prompt, lambda typed: _post_unlock(api, typed))
+    _print_done(call, answer, "the vault is unlocked", _describe_checked(answer))
     return 0
 
 
@@ -206,11 +203,11 @@ async def unlock_vault(call: Call, *, password_fd: int | None) -> int:
 async def lock_vault(call: Call) -> int:
     """Lock the vault of the running relay: it forgets every secret."""
     config = call.load()
-    async with connect_running(config) as api:
+    async with connect_running(config.server.data_dir) as api:
         if api is None:
             raise _build_not_running_error(config)
-        told = await api.post("/api/vault/lock")
-    _print_done(call, told, "the vault is locked", " ".join(told["waits"]))
+        answer = await api.post("/api/vault/lock")
+    _print_done(call, answer, "the vault is locked", " ".join(answer["waits"]))
     return 0
 
 
@@ -220,7 +217,7 @@ async def lock_vault(call: Call) -> int:
 async def remember_password(call: Call, *, password_fd: int | None) -> int:
     """Put the password into the system's keyring: relay looks there from now on, before it asks."""
     config = call.load()
-    password = await prompts.open_vault(call, config, password_fd)
+    password = await open_vault(call, config, password_fd)
     KeyringPassword(config.vault.path).keep(password)
     _print_done(call, {"remembered": True}, "the system's keyring holds the password now")
     return 0
@@ -240,20 +237,17 @@ async def _is_unlocked(api: ApiClient | None) -> bool:
 
 
 async def _post_unlock(api: ApiClient, password: Secret) -> Json:
-    told: Json = await api.post("/api/vault/unlock", {"password": password.reveal()})
-    return told
+    answer: Json = await api.post("/api/vault/unlock", {"password": password.reveal()})
+    return answer
 
 
-def _describe_checked(told: Json) -> str:
-    checked = told.get("checked")
+def _describe_checked(answer: Json) -> str:
+    checked = answer.get("checked")
     return str(checked["sentence"]) if checked else ""
 
 
-def _print_done(call: Call, value: Json, *words: str) -> None:
-    if call.json:
-        call.terminal.json(value)
-    else:
-        call.terminal.line(". ".join(filter(None, words)))
+def _print_done(call: Call, value: Json, *sentences: str) -> None:
+    call.terminal.print_value(value, ". ".join(filter(None, sentences)))
 
 
 def _build_missing_error(config: Config, name: str) -> NotFoundError:

@@ -1,6 +1,6 @@
 """The database: the only package that speaks SQL."""
 
-from relay.store.database import Store, build_busy_error, is_data_dir_held, open_store, prepare_data_dir
+from relay.store.database import Store, build_busy_error, open_store, prepare_data_dir
 from relay.store.deliveries import Deliveries
 from relay.store.delivery_queue import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits
 from relay.store.events import EventCounts, EventPage, Events
@@ -23,7 +23,6 @@ __all__ = [
     "Store",
     "StoredEvent",
     "build_busy_error",
-    "is_data_dir_held",
     "open_store",
     "prepare_data_dir",
 ]

@@ -99,21 +99,6 @@ def build_busy_error(data_dir: Path) -> StoreBusyError:
     return StoreBusyError(f"another relay (pid {holder}) uses {data_dir}", hint="stop it, or name another data_dir")
 
 
-def is_data_dir_held(data_dir: Path) -> bool:
-    """Say whether a relay, or a command, holds the store of `data_dir` at this moment."""
-    try:
-        handle = os.open(data_dir / "lock", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
-
-
 @contextmanager
 def _hold_data_dir(data_dir: Path) -> Iterator[None]:
     # flock dies with its process, so no lock is ever stale; the pid inside is for the message only.

@@ -36,10 +36,10 @@ def terminal():
 def told(capsys, voice, clock):
     fast = RequestRefused("shop", 429, "faster than 60 a minute, 10 at once", "203.0.113.7")
     for _ in range(500):
-        voice.refused(fast)
-    voice.refused(RequestRefused("shop", 403, "203.0.113.7 is not in allow_ips", "203.0.113.7"))
+        voice.report_refusal(fast)
+    voice.report_refusal(RequestRefused("shop", 403, "203.0.113.7 is not in allow_ips", "203.0.113.7"))
     clock.at += 10.5
-    voice.refused(fast)
+    voice.report_refusal(fast)
     return capsys.readouterr()
 
 

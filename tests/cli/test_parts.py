@@ -18,20 +18,13 @@ from hypothesis import strategies as st
 
 from relay.cli import log_output
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
+from relay.cli.formatting import format_delivery, format_duration, format_time_left
 from relay.cli.log_output import MalformedRequestFilter
-from relay.cli.output import (
-    Terminal,
-    align_rows,
-    format_delivery,
-    format_duration,
-    format_json,
-    format_line,
-    format_time_left,
-)
+from relay.cli.output import Terminal, align_rows, format_json, format_line
 from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
+from relay.cli.start.interruption import QUEUE_DEPTH, print_in_background
 from relay.cli.start.live_feed import MAX_EVENTS_SHOWN, LiveFeed
-from relay.cli.start.nonblocking_output import QUEUE_DEPTH, print_in_background
 from relay.errors import ConfigError, StoreError, UsageError
 from relay.model.text import format_size
 
@@ -61,7 +54,7 @@ def test_no_text_gets_a_control_character_onto_a_line(texts, colour):
 
 def test_text_of_several_lines_keeps_its_lines_and_tabs_and_loses_its_escape_sequences():
     out = io.StringIO()
-    Terminal(out=out, err=out).text("a\t\x1b[31mred\r\n\x9b2Jcaf\u00e9\n")
+    Terminal(out=out, err=out).print_text("a\t\x1b[31mred\r\n\x9b2Jcaf\u00e9\n")
     assert out.getvalue() == "a\t\\x1b[31mred\\x0d\n\\x9b2Jcaf\u00e9\n"
 
 
@@ -85,12 +78,12 @@ def test_a_held_terminal_stops_nobody_and_what_is_dropped_is_counted():
         with print_in_background(terminal, lambda: None):
             # Nothing reads yet: were anything written here, this loop would never end.
             for number in range(QUEUE_DEPTH + 2000):
-                terminal.line(f"line {number} " + "x" * 100)
+                terminal.print_line(f"line {number} " + "x" * 100)
             read = b""
             while b"line 4000 " not in read:
                 read += os.read(reading, 1 << 20)
             time.sleep(0.1)
-            terminal.line("the last")
+            terminal.print_line("the last")
             while b"the last" not in read:
                 read += os.read(reading, 1 << 20)
         assert b"lines were dropped, nobody read them" in read
@@ -104,7 +97,7 @@ def test_a_reader_that_left_is_noticed():
     with os.fdopen(writing, "w", encoding="utf-8") as out:
         terminal = Terminal(out=out, err=out)
         with print_in_background(terminal, left.set):
-            terminal.line("x")
+            terminal.print_line("x")
             assert left.wait(60)
 
 
@@ -143,12 +136,12 @@ def test_malformed_requests_are_one_counted_line_a_minute():
         return logging.LogRecord("aiohttp.server", logging.ERROR, "", 0, "Error handling request", (), info)
 
     passed = [one for one in (record() for _ in range(5)) if only.filter(one)]
-    assert [one.getMessage() for one in passed] == ["refused 1 malformed request at the door"]
+    assert [one.getMessage() for one in passed] == ["refused 1 malformed request"]
     assert passed[0].exc_info is None
     clock.at = 61.0
     later = record()
     assert only.filter(later)
-    assert later.getMessage() == "refused 5 malformed requests at the door"
+    assert later.getMessage() == "refused 5 malformed requests"
 
 
 @contextmanager
@@ -187,7 +180,7 @@ def test_a_log_for_programs_is_an_object_a_line_with_the_fields_it_was_given(tmp
 
 def test_the_log_file_holds_what_a_person_is_spared(tmp_path):
     said = []
-    with speaking(said.append, log=tmp_path / "relay.log", untold=("relay.secretive",)):
+    with speaking(said.append, log=tmp_path / "relay.log", file_only=("relay.secretive",)):
         logging.getLogger("relay.secretive").warning("for the file")
         logging.getLogger("relay.other").error("it broke\x1b", exc_info=ValueError("a\nforged line"))
     assert said == [f"relay: error: it broke\\x1b (ValueError; the traceback is in {tmp_path / 'relay.log'})"]
@@ -252,19 +245,19 @@ def test_what_targets_answered_is_compared_by_its_last_delivery():
 
 
 class Heard:
-    """Keeps what a ticker tells, until it has told of `wanted` events."""
+    """Keeps what a feed reports, until it has reported `wanted` events."""
 
     def __init__(self, wanted, *, joins):
-        self.joins = joins
+        self.joins_deliveries = joins
         self.ids = []
         self.all = asyncio.Event()
         self._left = wanted
 
-    def event(self, row, made, told):
+    def report_event(self, row, made, reported):
         self.ids.append(row.id)
         self._count(1)
 
-    def flood(self, count, last):
+    def report_flood(self, count, last):
         self._count(count)
 
     def _count(self, count):

@@ -48,7 +48,7 @@ def test_a_warning_that_comes_again_is_said_once_a_minute_with_how_often():
     assert passed("full") == ["no store: full"]
     assert passed("gone", level=logging.INFO) == ["no store: gone"]
     clock.at = 60.0
-    assert passed("gone") == ["no store: gone (5 more since it was last said)"]
+    assert passed("gone") == ["no store: gone (5 more since it was last printed)"]
     clock.at = 120.0
     assert passed("gone") == ["no store: gone"]
 

@@ -21,7 +21,7 @@ def test_an_unknown_command_names_the_nearest(command):
 def test_help_lists_every_command_without_importing_any(command):
     done = command("--help", env={"PYTHONPROFILEIMPORTTIME": "1"})
     assert done.code == 0
-    for name, sentence in COMMANDS.items():
+    for name, (_, sentence) in COMMANDS.items():
         assert f"  {name} " in done.out
         assert sentence in done.out
     imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
@@ -30,7 +30,7 @@ def test_help_lists_every_command_without_importing_any(command):
 
 
 def test_the_sentences_of_help_are_those_of_the_commands():
-    for name, sentence in COMMANDS.items():
+    for name, (_, sentence) in COMMANDS.items():
         command = load_command(name)
         assert command.name == name
         assert command.help

@@ -1,1 +1,1 @@
-"""`relay start`: the command, its banner and the live feed of the terminal."""
+"""The live terminal of `relay start`: it runs a relay, reports what happens and stops it on Ctrl-C."""

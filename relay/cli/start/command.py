@@ -12,23 +12,22 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from relay import __version__
 from relay.app import run_relay
-from relay.cli import log_output
 from relay.cli.client import find_running_relay
 from relay.cli.error_output import INTERRUPTED
+from relay.cli.log_output import configure_logging
 from relay.cli.options import Call, shared_options
-from relay.cli.prompts import password_fd, unlock_for_start
-from relay.cli.start.banner import build_banner
+from relay.cli.passwords import password_fd, unlock_for_start
+from relay.cli.start.interruption import StopRequest, print_in_background, stop_on_signals
 from relay.cli.start.live_feed import LiveFeed
-from relay.cli.start.nonblocking_output import print_in_background
-from relay.cli.start.reporters import JsonReporter, LineReporter, Totals
-from relay.cli.start.shutdown import StopRequest, stop_on_signals
+from relay.cli.start.reporters import JsonReporter, LineReporter, Reporter, Totals, build_banner
 from relay.cli.tunnel import offer_agent
-from relay.config import Config, Overrides
+from relay.config import Config
 from relay.config.handler_checks import check_handlers
 from relay.errors import StoreBusyError
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChanged
@@ -51,59 +50,43 @@ _POLL = 0.05
 @password_fd
 @shared_options
 async def start_command(
-    call: Call,
-    *,
-    forward: tuple[str, ...],
-    handlers: str | None,
-    no_tunnel: bool,
-    in_browser: bool,
-    ingress: str | None,
-    dashboard: str | None,
-    locked: bool,
-    password_fd: int | None,
+    call: Call, /, *, in_browser: bool, locked: bool, password_fd: int | None, **overrides: Any
 ) -> int:
     """Capture webhooks, verify them, show them live and send them on, until Ctrl-C.
 
     The first Ctrl-C finishes what is in flight (0), a second one stops at once (130).
     """
-    config = call.load(
-        Overrides(
-            forward=forward,
-            handlers=handlers,
-            no_tunnel=no_tunnel,
-            ingress=ingress,
-            dashboard=dashboard,
-            data_dir=call.overrides.data_dir,
-        )
-    )
+    config = call.load(**overrides)
     config = await unlock_for_start(call, config, password_fd, locked=locked)
     config = await offer_agent(call, config)
-    # A file that cannot be run is told now, not when the first event comes.
+    # A file that cannot be run is reported now, not when the first event comes.
     config = replace(config, notices=(*config.notices, *await check_handlers(config)))
-    async with stop_on_signals(call.terminal.say) as stop:
-        with print_in_background(call.terminal, stop.ask_from_thread):
+    async with stop_on_signals(call.terminal.print_message) as stop:
+        with print_in_background(call.terminal, stop.request_from_thread):
             return await _run_until_stopped(call, config, stop, in_browser=in_browser)
 
 
 async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, in_browser: bool) -> int:
     started = time.monotonic()
-    voice = JsonReporter(call.terminal) if call.json else LineReporter(call.terminal, time.monotonic)
-    tally: Totals = {"events": 0, "succeeded": 0, "failed": 0, "waiting": 0}
+    reporter: Reporter = JsonReporter(call.terminal) if call.json else LineReporter(call.terminal)
+    totals: Totals = {"events": 0, "succeeded": 0, "failed": 0, "waiting": 0}
     try:
         async with _open_relay(call, config) as relay:
-            relay.bus.on(lambda signal: _count_signal(tally, signal))
+            relay.bus.on(lambda signal: _count_signal(totals, signal))
             _tune_interpreter()
             await _wait_for_tunnel(relay, config, stop)
-            await _print_greeting(call, config, relay, voice)
+            await _print_greeting(call, config, relay, reporter)
             if in_browser:
-                open_dashboard(relay.login_url, config.server.data_dir, call.terminal.say)
-            await _report_until_stopped(stop, relay, voice)
-            tally["waiting"] = await _count_waiting(relay)
+                open_dashboard(relay.login_url, config.server.data_dir, call.terminal.print_message)
+            await _report_until_stopped(stop, relay, reporter)
+            totals["waiting"] = await _count_waiting(relay)
     except asyncio.CancelledError:
-        if not stop.hurried:
+        if not stop.is_hurried:
             raise
-    voice.summary(tally | {"waiting": max(tally["waiting"], 0), "seconds": round(time.monotonic() - started, 3)})
-    return INTERRUPTED if stop.impatient else 0
+    reporter.report_summary(
+        totals | {"waiting": max(totals["waiting"], 0), "seconds": round(time.monotonic() - started, 3)}
+    )
+    return INTERRUPTED if stop.is_repeated else 0
 
 
 def _tune_interpreter() -> None:
@@ -136,13 +119,8 @@ async def _open_relay(call: Call, config: Config) -> AsyncIterator[RunningRelay]
 
 
 def _configure_log(call: Call, log: Path | None, level: str) -> None:
-    log_output.configure_logging(
-        call.terminal.say,
-        call.loudness,
-        log=log,
-        level=level,
-        untold=("relay.tunnel.supervisor",),  # the ticker tells of the tunnel
-    )
+    supervisor = "relay.tunnel.supervisor"  # the live feed reports the tunnel
+    configure_logging(call.terminal.print_message, call.verbosity, log=log, level=level, file_only=(supervisor,))
 
 
 async def _wait_for_tunnel(relay: RunningRelay, config: Config, stop: StopRequest) -> None:
@@ -150,7 +128,7 @@ async def _wait_for_tunnel(relay: RunningRelay, config: Config, stop: StopReques
     if provider == "none" or (provider == "auto" and config.tunnel.authtoken is None):
         return
     if config.tunnel.download:
-        return  # it takes a while, and tells its progress
+        return  # it takes a while, and prints its progress
     known = asyncio.Event()
     stop.add_callback(known.set)
     relay.bus.on(lambda signal: known.set() if _is_tunnel_known(signal) else None)
@@ -164,9 +142,9 @@ def _is_tunnel_known(signal: Signal) -> bool:
     return isinstance(signal, TunnelChanged) and signal.state in ("up", "down")
 
 
-async def _print_greeting(call: Call, config: Config, relay: RunningRelay, voice: LineReporter | JsonReporter) -> None:
-    if isinstance(voice, JsonReporter):
-        voice.ready(
+async def _print_greeting(call: Call, config: Config, relay: RunningRelay, reporter: Reporter) -> None:
+    if isinstance(reporter, JsonReporter):
+        reporter.report_ready(
             {
                 "version": __version__,
                 "pid": os.getpid(),
@@ -177,22 +155,22 @@ async def _print_greeting(call: Call, config: Config, relay: RunningRelay, voice
                 "data_dir": str(relay.config.server.data_dir),
             }
         )
-        if relay.state.tunnel.state == "down":  # it went down before anybody listened; a banner says it to a person
-            voice.tunnel(relay.state.tunnel)
-    if isinstance(voice, LineReporter):
+        if relay.state.tunnel.state == "down":  # before the feed listened; for a person the banner says it
+            reporter.report_tunnel(relay.state.tunnel)
+    else:
         for line in await build_banner(relay, config):
-            call.terminal.line(*line)
+            call.terminal.print_line(*line)
     for notice in relay.notices:
-        voice.notice(notice)
+        reporter.report_notice(notice)
 
 
-async def _report_until_stopped(stop: StopRequest, relay: RunningRelay, voice: LineReporter | JsonReporter) -> None:
-    ticker = LiveFeed(relay, voice)
+async def _report_until_stopped(stop: StopRequest, relay: RunningRelay, reporter: Reporter) -> None:
+    feed = LiveFeed(relay, reporter)
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(ticker.run(relay.newest_before))
+        reporting = group.create_task(feed.run(relay.newest_before))
         await stop.wait()
-        telling.cancel()
-    await ticker.finish()
+        reporting.cancel()
+    await feed.finish()
 
 
 async def _count_waiting(relay: RunningRelay) -> int:
@@ -200,20 +178,20 @@ async def _count_waiting(relay: RunningRelay) -> int:
     return counts["pending"] + counts["running"]
 
 
-def _count_signal(tally: Totals, signal: Signal) -> None:
-    # In the publisher's own turn, so that nothing is missed; what settles while relay stops waits no more.
+def _count_signal(totals: Totals, signal: Signal) -> None:
+    # Called by the publisher itself, so that nothing is missed; what settles while relay stops waits no more.
     match signal:
         case EventStored():
-            tally["events"] += 1
+            totals["events"] += 1
         case DeliveryChanged(state="succeeded" | "failed" as state):
-            tally[state] += 1
-            tally["waiting"] -= 1
+            totals[state] += 1
+            totals["waiting"] -= 1
         case _:
             return
 
 
-def open_dashboard(login_url: str, data_dir: Path, say: Callable[[str], None]) -> None:
-    """Open the login link through a file of our own (0600): anybody may read a browser's arguments.
+def open_dashboard(login_url: str, data_dir: Path, print_message: Callable[[str], None]) -> None:
+    """Open the login link through a file of our own (0600): every user may read a browser's arguments.
 
     Returns at once; some browsers only return when they are closed.
     """
@@ -221,8 +199,8 @@ def open_dashboard(login_url: str, data_dir: Path, say: Callable[[str], None]) -
     with os.fdopen(create_private(page), "w", encoding="utf-8") as file:
         file.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(login_url)}">\n')
 
-    def go() -> None:
+    def open_page() -> None:
         if not webbrowser.open(page.resolve().as_uri()):
-            say("no browser could be opened; use the link above")
+            print_message("no browser could be opened; use the link above")
 
-    threading.Thread(target=go, name="browser", daemon=True).start()
+    threading.Thread(target=open_page, name="browser", daemon=True).start()

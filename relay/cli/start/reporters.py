@@ -1,174 +1,240 @@
-"""How `relay start` tells what happens: lines for a person, objects for a program."""
+"""Print what happens while relay runs: lines for a person, JSON objects for a program."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from relay.api import serializers
-from relay.cli.output import (
-    Part,
-    Terminal,
-    format_clock_time,
-    format_count,
-    format_delivery,
-    format_duration,
-    format_event,
-    pad_part,
-    strip_style,
-)
+from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
+from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
+from relay.config import Config
 from relay.model.delivery import Delivery
-from relay.model.event import EventRow
+from relay.model.event import EventRow, Source, VerifyMode
 from relay.model.signals import RequestRefused, TunnelChanged
+from relay.model.text import escape_unprintable
+from relay.services.health import BRIEF_SECONDS, probe_target
+from relay.services.relay import RunningRelay
 from relay.store.deliveries import count_states
 
 _MAX_WIDTHS = (16, 34, 8, 30)  # source, type, number, verdict: columns grow no further
-_MAX_KINDS = 1000  # of refusals counted apart
-_QUIET_TIME = 10.0  # seconds in which refusals of one kind are counted rather than told
+_MAX_KINDS = 1000  # of refusals that are counted separately
+_QUIET_TIME = 10.0  # seconds in which further refusals of one kind are counted rather than printed
+_MAX_SOURCES = 4  # lines of the banner
+_MAX_TARGETS = 3
+_READY_WORDS = {"handler": "can be run"}  # it was loaded just before
 
 Totals = dict[str, Any]
-
-
-class RefusalThrottle:
-    """Hears of refusals and lets one of a kind through, then only counts for a while."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._heard: dict[tuple[str, int], tuple[float, int]] = {}
-
-    def hear(self, refused: RequestRefused) -> int | None:
-        """Return how many of its kind were only counted since the last one told; None to count this one too."""
-        key, now = (refused.source, refused.status), self._monotonic()
-        since, count = self._heard.get(key, (-_QUIET_TIME, 0))
-        if now - since < _QUIET_TIME:
-            self._heard[key] = (since, count + 1)
-            return None
-        if len(self._heard) > _MAX_KINDS:
-            self._heard.clear()
-        self._heard[key] = (now, 0)
-        return count
+Row = Sequence[Part]
 
 
 class LineReporter:
-    """Tells a person, one line each."""
+    """Prints lines for a person; quick deliveries stand on the line of their event (`joins_deliveries`)."""
 
-    joins = True
+    joins_deliveries = True
 
-    def __init__(self, terminal: Terminal, monotonic: Callable[[], float]) -> None:
+    def __init__(self, terminal: Terminal, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
-        self._bursts = RefusalThrottle(monotonic)
+        self._refusals = RefusalThrottle(monotonic)
         self._widths = [6, 12, 3, 8]
 
-    def event(self, row: EventRow, made: Sequence[Delivery], told: Sequence[Delivery]) -> None:
-        """Tell an event with its deliveries; those still on their way say so."""
+    def report_event(self, row: EventRow, made: Sequence[Delivery], reported: Sequence[Delivery]) -> None:
+        """Print an event with its deliveries: those that are `reported` with it, and those that were not tried."""
         plain = serializers.serialize_event_row(row, count_states(made))
-        columns = self._columns(format_event(plain))
-        parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *columns]
-        known = {delivery.id for delivery in told}
+        parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *self._pad_columns(format_event(plain))]
+        ids = {delivery.id for delivery in reported}
         for delivery in made:
-            if delivery.id in known or not delivery.attempts:
+            if delivery.id in ids or not delivery.attempts:
                 parts += ["  ", *format_delivery(serializers.serialize_delivery(delivery))]
-        self._terminal.line(*parts)
+        self._terminal.print_line(*parts)
 
-    def delivery(self, row: EventRow, delivery: Delivery) -> None:
-        """Tell how a delivery went."""
-        source, type_, number, *_ = format_event(serializers.serialize_event_row(row, count_states(())))
-        columns = self._columns([source, type_, number, (delivery.reason.value, "dim")])
-        now = datetime.now(UTC).isoformat()
-        self._terminal.line(
-            format_clock_time(now), "  ", *columns, "  ", *format_delivery(serializers.serialize_delivery(delivery))
-        )
+    def report_delivery(self, row: EventRow, delivery: Delivery) -> None:
+        """Print how a delivery went, after its event was reported."""
+        event = format_event(serializers.serialize_event_row(row, count_states(())))
+        columns = self._pad_columns([*event[:3], (delivery.reason.value, "dim")])
+        now = format_clock_time(datetime.now(UTC).isoformat())
+        self._terminal.print_line(now, "  ", *columns, "  ", *format_delivery(serializers.serialize_delivery(delivery)))
 
-    def tunnel(self, change: TunnelChanged) -> None:
-        """Tell what became of the tunnel."""
+    def report_tunnel(self, change: TunnelChanged) -> None:
+        """Print the new state of the tunnel."""
         style = {"up": "green", "down": "red"}.get(change.state, "yellow")
-        told = "  ".join(filter(None, (change.public_url, change.detail)))
-        self._terminal.say(("tunnel ", "dim"), (change.state, style), "  ", told)
+        details = "  ".join(filter(None, (change.public_url, change.detail)))
+        self._terminal.print_message(("tunnel ", "dim"), (change.state, style), "  ", details)
 
-    def flood(self, count: int, last: int) -> None:
-        """Tell how many events came too fast to be read."""
-        self._terminal.line((f"and {format_count(count, 'event')} more, up to #{last}", "dim"))
+    def report_flood(self, count: int, last: int) -> None:
+        """Print how many events came at once beyond those reported, up to number `last`."""
+        self._terminal.print_line((f"and {format_count(count, 'event')} more, up to #{last}", "dim"))
 
-    def refused(self, refused: RequestRefused) -> None:
-        """Tell of a refusal, and of those like it only now and then."""
-        before = self._bursts.hear(refused)
-        if before is None:
-            return
-        more = f", and {before} before it" if before else ""
-        self._terminal.say(f"{_describe_refusal(refused)}{more}")
+    def report_refusal(self, refused: RequestRefused) -> None:
+        """Print a refusal, and those like it only now and then."""
+        before = self._refusals.count_refusal(refused)
+        if before is not None:
+            more = f", and {before} before it" if before else ""
+            self._terminal.print_message(f"{_describe_refusal(refused)}{more}")
 
-    def notice(self, text: str) -> None:
-        """Tell what a person should know."""
-        self._terminal.say(("notice: ", "yellow"), text)
+    def report_notice(self, text: str) -> None:
+        """Print what a person should know."""
+        self._terminal.print_message(("notice: ", "yellow"), text)
 
-    def summary(self, tally: Totals) -> None:
-        """Tell how it was, at the end."""
-        parts = [f"stopped after {format_duration(tally['seconds'])}: {format_count(tally['events'], 'event')}"]
-        if tally["succeeded"]:
-            parts.append(f"{format_count(tally['succeeded'], 'delivery')} reached the target")
-        parts += [f"{tally['failed']} failed"] if tally["failed"] else []
-        parts += [f"{tally['waiting']} wait for the next start"] if tally["waiting"] else []
-        self._terminal.line(", ".join(parts))
+    def report_summary(self, totals: Totals) -> None:
+        """Print the totals at the end."""
+        parts = [f"stopped after {format_duration(totals['seconds'])}: {format_count(totals['events'], 'event')}"]
+        if totals["succeeded"]:
+            parts.append(f"{format_count(totals['succeeded'], 'delivery')} reached the target")
+        parts += [f"{totals['failed']} failed"] if totals["failed"] else []
+        parts += [f"{totals['waiting']} wait for the next start"] if totals["waiting"] else []
+        self._terminal.print_line(", ".join(parts))
 
-    def _columns(self, parts: Sequence[Part]) -> list[Part]:
+    def _pad_columns(self, parts: Sequence[Part]) -> list[Part]:
         columns: list[Part] = []
-        for place, part in enumerate(parts):
-            wide = min(len(strip_style(part)), _MAX_WIDTHS[place])
-            self._widths[place] = max(self._widths[place], wide)
-            columns.append(pad_part(part, self._widths[place] + 2))
+        for number, part in enumerate(parts):
+            wide = min(len(strip_style(part)), _MAX_WIDTHS[number])
+            self._widths[number] = max(self._widths[number], wide)
+            columns.append(pad_part(part, self._widths[number] + 2))
         return columns
 
 
 class JsonReporter:
-    """Tells a program, one JSON object a line, each with its `kind`."""
+    """Prints JSON objects for a program, each with its `kind`; every delivery is one of its own."""
 
-    joins = False
+    joins_deliveries = False
 
     def __init__(self, terminal: Terminal, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
-        self._bursts = RefusalThrottle(monotonic)
+        self._refusals = RefusalThrottle(monotonic)
 
-    def event(self, row: EventRow, made: Sequence[Delivery], told: Sequence[Delivery]) -> None:
-        """Tell an event."""
-        del told
-        self._tell("event", serializers.serialize_event_row(row, count_states(made)))
+    def report_event(self, row: EventRow, made: Sequence[Delivery], reported: Sequence[Delivery]) -> None:
+        """Print an event."""
+        del reported
+        self._print("event", serializers.serialize_event_row(row, count_states(made)))
 
-    def delivery(self, row: EventRow, delivery: Delivery) -> None:
-        """Tell how a delivery went."""
+    def report_delivery(self, row: EventRow, delivery: Delivery) -> None:
+        """Print how a delivery went."""
         del row
-        self._tell("delivery", serializers.serialize_delivery(delivery))
+        self._print("delivery", serializers.serialize_delivery(delivery))
 
-    def tunnel(self, change: TunnelChanged) -> None:
-        """Tell what became of the tunnel."""
-        self._tell("tunnel", {"state": change.state, "public_url": change.public_url, "detail": change.detail})
+    def report_tunnel(self, change: TunnelChanged) -> None:
+        """Print the new state of the tunnel."""
+        self._print("tunnel", {"state": change.state, "public_url": change.public_url, "detail": change.detail})
 
-    def flood(self, count: int, last: int) -> None:
-        """Tell nothing: a program is told every event."""
+    def report_flood(self, count: int, last: int) -> None:
+        """Print nothing: a program gets every event."""
 
-    def refused(self, refused: RequestRefused) -> None:
-        """Tell of a refusal, and how many of its kind there were that were not told."""
-        before = self._bursts.hear(refused)
+    def report_refusal(self, refused: RequestRefused) -> None:
+        """Print a refusal, and how many of its kind there were that were not printed."""
+        before = self._refusals.count_refusal(refused)
         if before is not None:
-            text = _describe_refusal(refused)
             about = {"source": refused.source, "status": refused.status, "remote": refused.remote}
-            self._tell("notice", {"text": text} | about | {"before": before})
+            self._print("notice", {"text": _describe_refusal(refused)} | about | {"before": before})
 
-    def notice(self, text: str) -> None:
-        """Tell what a person should know."""
-        self._tell("notice", {"text": text})
+    def report_notice(self, text: str) -> None:
+        """Print what a person should know."""
+        self._print("notice", {"text": text})
 
-    def summary(self, tally: Totals) -> None:
-        """Tell how it was, at the end."""
-        self._tell("summary", tally)
+    def report_summary(self, totals: Totals) -> None:
+        """Print the totals at the end."""
+        self._print("summary", totals)
 
-    def ready(self, facts: Totals) -> None:
-        """Tell that relay listens: the first line of all."""
-        self._tell("ready", facts)
+    def report_ready(self, facts: Totals) -> None:
+        """Print that relay listens: the first line of all."""
+        self._print("ready", facts)
 
-    def _tell(self, kind: str, value: Totals) -> None:
-        self._terminal.json({"kind": kind} | value)
+    def _print(self, kind: str, value: Totals) -> None:
+        self._terminal.print_json({"kind": kind} | value)
+
+
+Reporter = LineReporter | JsonReporter
+
+
+class RefusalThrottle:
+    """Lets one refusal of a kind through, then only counts for a while."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._counts: dict[tuple[str, int], tuple[float, int]] = {}  # when one was let through, how many since
+
+    def count_refusal(self, refused: RequestRefused) -> int | None:
+        """Return how many of its kind were only counted since the last one let through; None to count this one too."""
+        key, now = (refused.source, refused.status), self._monotonic()
+        since, count = self._counts.get(key, (-_QUIET_TIME, 0))
+        if now - since < _QUIET_TIME:
+            self._counts[key] = (since, count + 1)
+            return None
+        if len(self._counts) > _MAX_KINDS:
+            self._counts.clear()
+        self._counts[key] = (now, 0)
+        return count
 
 
 def _describe_refusal(refused: RequestRefused) -> str:
     source = f" for {refused.source}" if refused.source else ""
     return f"turned away with {refused.status}{source}: {refused.detail}"
+
+
+async def build_banner(relay: RunningRelay, config: Config) -> list[list[Part]]:
+    """Return where everything is, in eleven lines at most: dashboard, public URL, sources, targets, data, config."""
+    base = relay.state.public_url or relay.ingress_url
+    sources = [[source.name, base + source.path, _describe_secret(source)] for source in relay.sources.by_name.values()]
+    inbox: Part = f"any name at {base}/webhooks/<name>"
+    if config.inbox is None:
+        inbox = ("none: the inbox is off and relay.toml names no source", "yellow")
+    targets = await _format_targets(relay, config)
+    blocks: list[tuple[str, list[Row]]] = [
+        ("Dashboard", [[(relay.login_url, "bold")]]),
+        ("Public", [[_format_public_url(relay, config)]]),
+        ("Sources", _limit_rows(sources, _MAX_SOURCES) or [[inbox]]),
+        ("Targets", _limit_rows(targets, _MAX_TARGETS) or [[("none: events are captured and kept", "dim")]]),
+        ("Data", [[str(relay.store.path)]]),
+        ("Config", [[str(relay.config.path or "none; relay init writes one")]]),
+    ]
+    return [line for title, rows in blocks for line in _format_block(title, rows)]
+
+
+def _describe_secret(source: Source) -> Part:
+    if source.verify is VerifyMode.OFF:
+        return ("verification is off", "yellow")
+    if source.locked_secrets:
+        return (f"{', '.join(source.locked_secrets)}: the vault is locked", "yellow")
+    if source.scheme is None and (source.secrets or source.missing_secrets):
+        return ("not verified: nothing says how it signs", "yellow")
+    if source.secrets:
+        return (f"secret from {', '.join(secret.reference for secret in source.secrets)}", "green")
+    if source.scheme is None:
+        return ("unsigned", "dim")
+    missing = ", ".join(source.missing_secrets)
+    return (f"no secret: {missing} is not set" if missing else "no secret: none is named", "yellow")
+
+
+async def _format_targets(relay: RunningRelay, config: Config) -> list[Row]:
+    targets = list(config.targets.values())
+    problems = await asyncio.gather(*(probe_target(target, config.smtp, BRIEF_SECONDS) for target in targets))
+    return [
+        [
+            target.name,
+            relay.target_addresses.get(target.name, ""),
+            (why or _READY_WORDS.get(target.action, "answers"), "yellow" if why else "green"),
+        ]
+        for target, why in zip(targets, problems, strict=True)
+    ]
+
+
+def _format_public_url(relay: RunningRelay, config: Config) -> Part:
+    if relay.state.public_url:
+        return (relay.state.public_url, "bold")
+    change = relay.state.tunnel
+    why = "the tunnel is not up yet" if change.state == "connecting" else change.detail
+    return (f"none: {why or 'switched off'}", "dim" if config.tunnel.provider == "none" else "yellow")
+
+
+def _limit_rows(rows: Sequence[Row], most: int) -> list[Row]:
+    if len(rows) <= most:
+        return list(rows)
+    rest = rows[most - 1 :]
+    names = escape_unprintable(", ".join(str(row[0]) for row in rest), 100)
+    return [*rows[: most - 1], [f"and {len(rest)} more: {names}"]]
+
+
+def _format_block(title: str, rows: list[Row]) -> list[list[Part]]:
+    lines = [*align_rows(row for row in rows if len(row) > 1), *(list(row) for row in rows if len(row) == 1)]
+    return [[(f"{'' if number else title:<11}", "dim"), *line] for number, line in enumerate(lines)]

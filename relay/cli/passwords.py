@@ -1,18 +1,16 @@
-"""Where the vault's password comes from: a file descriptor, the environment, the keyring, or a person."""
+"""Get the vault's password from a file descriptor, the environment, the keyring or a prompt, and open the vault."""
 
 import asyncio
 import os
 import sys
-import termios
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
 from relay.cli.options import Call
-from relay.cli.output import Terminal, quote
+from relay.cli.output import Terminal, ask_line, can_ask, hide_input, quote
 from relay.clock import SystemClock
 from relay.config import Config
 from relay.config.build import resolve_again
@@ -35,11 +33,11 @@ password_fd = click.option(
 
 
 def find_password(config: Config, fd: int | None, *, keyring: bool = True) -> Secret | None:
-    """Return the password that nobody need be asked for; its reference says where it came from.
+    """Return the password where it is available without a prompt; its reference says where it came from.
 
     Raises UsageError and VaultError for a place that was named and holds none.
     """
-    # Neither what relay starts nor what it loads has any business with it.
+    # Neither what relay starts nor what it loads may see it.
     os.environ.pop(PASSWORD_VARIABLE, None)
     if fd is not None:
         return read_password_fd(fd)
@@ -51,18 +49,17 @@ def find_password(config: Config, fd: int | None, *, keyring: bool = True) -> Se
 
 
 def read_password_fd(fd: int, option: str = "--password-fd") -> Secret:
-    """Return the first line that a file descriptor gives. Raises UsageError."""
+    """Return the first line of a file descriptor. Raises UsageError."""
     return _read_first_line(f"{option} {fd}", fd)
 
 
 async def ask_password(call: Call, prompt: str, attempt: Callable[[Secret], Awaitable[T]]) -> T:
-    """Ask a person for a password until `attempt` takes it: three tries, then WrongPasswordError.
+    """Prompt for a password until `attempt` takes it: three tries, then WrongPasswordError.
 
-    Raises VaultLockedError where nobody can be asked.
+    Raises VaultLockedError without a terminal.
     """
-    if not can_ask(call.terminal):
-        raise VaultLockedError("no terminal to ask for the password", hint=_HINT)
-    with _hide_input():
+    _check_terminal(call)
+    with hide_input():
         for left in range(FREE_TRIES - 1, -1, -1):
             password = Secret("the password", await _ask_hidden_line(call.terminal, prompt))
             try:
@@ -72,25 +69,26 @@ async def ask_password(call: Call, prompt: str, attempt: Callable[[Secret], Awai
                     raise
                 if not left:
                     raise WrongPasswordError(error.message, hint="that was the third try") from None
-                call.terminal.say(f"relay: {error.message}; {left} {'try is' if left == 1 else 'tries are'} left")
+                call.terminal.print_message(
+                    f"relay: {error.message}; {left} {'try is' if left == 1 else 'tries are'} left"
+                )
     raise AssertionError
 
 
 async def open_vault(call: Call, config: Config, fd: int | None) -> Secret:
-    """Open the vault with the password that is given, else ask for it; return the password.
+    """Open the vault with the password that is given, else prompt for it; return the password.
 
-    Raises as Vault.unlock does, and VaultLockedError where there is neither.
+    Raises as Vault.unlock does, and VaultLockedError without a password and a terminal.
     """
-    config.vault.content()  # what cannot be opened at all is told before anybody is asked
+    config.vault.content()  # raises for a damaged one, before any prompt
     return await _unlock_vault(call, config, _find_password(call, config, fd))
 
 
 async def unlock_for_start(call: Call, config: Config, fd: int | None, *, locked: bool) -> Config:
     """Return the configuration with its vault open, for `relay start`.
 
-    Off a terminal without a password it comes back locked, as it does where that is asked for (`locked`) or
-    nothing needs it. Raises VaultError where the vault that is needed cannot be used, WrongPasswordError
-    after a wrong password.
+    The vault stays locked without password and terminal, with `locked`, or where nothing needs it. Raises
+    VaultError where the vault that is needed cannot be used, WrongPasswordError after a wrong password.
     """
     password = _find_password(call, config, fd)
     if locked or config.vault.state is VaultState.NONE:
@@ -104,7 +102,7 @@ async def unlock_for_start(call: Call, config: Config, fd: int | None, *, locked
 
 
 async def unlock_unattended(config: Config) -> Config:
-    """Return the configuration with its vault open where nobody need be asked, for a relay of the moment."""
+    """Return the configuration with its vault open where that needs no prompt."""
     if config.needs and config.vault.state is VaultState.LOCKED:
         password = find_password(config, None)
         if password is not None:
@@ -114,43 +112,47 @@ async def unlock_unattended(config: Config) -> Config:
 
 
 async def choose_password(call: Call, fd: int | None, option: str = "--password-fd") -> Secret:
-    """Return a password for a vault to be made with: from a file descriptor, or asked for twice.
+    """Return a new password: from a file descriptor, or from a prompt that asks for it twice.
 
-    Raises UsageError for one that is too short, VaultLockedError where nobody can be asked.
+    Raises UsageError for one that is too short, VaultLockedError without a terminal.
     """
     if fd is not None:
         password = read_password_fd(fd, option)
         check_password(password)
         return password
-    if not can_ask(call.terminal):
-        raise VaultLockedError("no terminal to ask for the password", hint=_HINT)
-    with _hide_input():
+    _check_terminal(call)
+    with hide_input():
         for left in range(FREE_TRIES - 1, -1, -1):
             try:
                 return await _ask_twice(call.terminal)
             except UsageError as error:
                 if not left:
                     raise
-                call.terminal.say(f"relay: {error.full_text}")
+                call.terminal.print_message(f"relay: {error.full_text}")
     raise AssertionError
 
 
 async def read_secret_value(call: Call, name: str, *, stdin_taken: bool) -> str:
-    """Return a secret's value: asked for without being shown, or all of stdin off a terminal.
+    """Return a secret's value: from a hidden prompt, or all of stdin off a terminal.
 
-    Raises UsageError for what is no text, and where stdin gives the password already.
+    Raises UsageError for what is no text, and where the password comes from stdin.
     """
     if can_ask(call.terminal):
-        with _hide_input():
+        with hide_input():
             return await _ask_hidden_line(call.terminal, f"Value of {name}: ")
     if stdin_taken or sys.stdin is None:
         raise UsageError("there is no stdin to read the value from", hint="pipe it in, or run this on a terminal")
     content: bytes = await asyncio.to_thread(sys.stdin.buffer.read, _MAX_PASSWORD_BYTES * 2)
     try:
-        # The line end that echo and editors put behind it is none of its own.
+        # Without the line end that echo and editors add.
         return content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise UsageError("the value is not text in UTF-8", hint="encode it first: base64 < file") from None
+
+
+def _check_terminal(call: Call) -> None:
+    if not can_ask(call.terminal):
+        raise VaultLockedError("no terminal to ask for the password", hint=_HINT)
 
 
 def _find_password(call: Call, config: Config, fd: int | None) -> Secret | None:
@@ -160,7 +162,7 @@ def _find_password(call: Call, config: Config, fd: int | None) -> Secret | None:
         # A keyring that does not answer is no reason to give up where a person can be asked.
         if not can_ask(call.terminal):
             raise
-        call.terminal.say(f"relay: {error.full_text}")
+        call.terminal.print_message(f"relay: {error.full_text}")
         return None
 
 
@@ -178,7 +180,7 @@ async def _unlock_vault(call: Call, config: Config, password: Secret | None) -> 
     except WrongPasswordError as error:
         if password.reference != KEYRING or not can_ask(call.terminal):
             raise WrongPasswordError(error.message, hint=f"it came from {password.reference}") from None
-        call.terminal.say(f"relay: {error.message}; it came from {KEYRING}")
+        call.terminal.print_message(f"relay: {error.message}; it came from {KEYRING}")
     return await _unlock_vault(call, config, None)
 
 
@@ -203,62 +205,9 @@ def _read_first_line(name: str, where: Path | int) -> Secret:
     return Secret(name, line)
 
 
-@contextmanager
-def _hide_input() -> Iterator[None]:
-    """Let what is typed not be shown; however this ends, the terminal is as it was."""
-    fd = sys.stdin.fileno()
-    before = termios.tcgetattr(fd)
-    silent = [*before]
-    silent[3] &= ~termios.ECHO
-    # Not flushed: what was typed, or pasted, while a key was derived is still meant.
-    termios.tcsetattr(fd, termios.TCSADRAIN, silent)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
-
-
 async def _ask_hidden_line(terminal: Terminal, prompt: str) -> str:
-    """Return a line that is typed unseen. Ctrl-C ends the wait; Ctrl-D raises VaultLockedError."""
     line = await ask_line(terminal, prompt)
-    terminal.say("")  # after Ctrl-C click ends the line
+    terminal.print_message("")  # the line end that was typed is not shown; after Ctrl-C click prints one
     if line is None:
         raise VaultLockedError("no password was given")
     return line
-
-
-def can_ask(terminal: Terminal) -> bool:
-    """Say whether a person is there to be asked: who types into a terminal, and sees the question on it."""
-    if sys.stdin is None or not sys.stdin.isatty() or not terminal.talks_to_terminal:
-        return False
-    # A job in the background would be stopped for touching the terminal.
-    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-
-
-async def ask_line(terminal: Terminal, prompt: str) -> str | None:
-    """Return the line that a person types, without its end; None after Ctrl-D. Ctrl-C ends the wait."""
-    fd, loop = sys.stdin.fileno(), asyncio.get_running_loop()
-    typed: asyncio.Future[bytes] = loop.create_future()
-
-    def read() -> None:
-        loop.remove_reader(fd)
-        if not typed.done():
-            typed.set_result(os.read(fd, 4096))
-
-    terminal.ask(prompt)
-    # A blocking read would not let go of Ctrl-C: the loop has taken SIGINT for itself.
-    loop.add_reader(fd, read)
-    try:
-        line = await typed
-    finally:
-        loop.remove_reader(fd)
-    return line.rstrip(b"\r\n").decode("utf-8", "surrogateescape") if line else None
-
-
-async def ask_yes_no(terminal: Terminal, question: str, *, default: bool) -> bool:
-    """Return what a person answers: `default` for an empty line, False for all but y, yes and that."""
-    answer = await ask_line(terminal, f"{question} [{'Y/n' if default else 'y/N'}] ")
-    if answer is None:
-        terminal.say("")
-        return False
-    return answer.strip().lower() in (("y", "yes", "") if default else ("y", "yes"))

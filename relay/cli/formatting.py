@@ -1,0 +1,104 @@
+"""Format events, deliveries, durations and moments for people."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from relay.cli.output import Part
+from relay.model.request_items import format_headline
+
+Json = Mapping[str, Any]
+SETTLED_STATES = frozenset({"succeeded", "failed", "cancelled"})
+_VERDICT_STYLES = {"verified": "green", "invalid": "red", "unsigned": "dim", "unchecked": "yellow"}
+_STATE_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+
+
+def format_event(event: Json) -> list[Part]:
+    """Return an event as columns: source, type, number, verdict."""
+    called = format_headline(event["type"], tuple(event["types"]), event["item_count"])
+    return [event["source"], called, (f"#{event['id']}", "bold"), *format_verdict(event)]
+
+
+def format_verdict(event: Json) -> list[Part]:
+    """Return what was thought of an event as one column."""
+    verdict = event["verdict"]
+    return [(verdict + _describe_outcome(event), _VERDICT_STYLES.get(verdict, "bold"))]
+
+
+def format_delivery(delivery: Json) -> list[Part]:
+    """Return a delivery as `-> app 200 38 ms`, or what keeps it."""
+    state = delivery["state"]
+    made = bool(delivery["attempts_made"])
+    if not made and state not in SETTLED_STATES:
+        why = f": {delivery['detail']}" if delivery["detail"] else ""
+        return [f"-> {delivery['target']} ", (f"waiting{why}", "dim")]
+    answer = str(delivery["status"] or "") or _describe_result(delivery)
+    took = "" if delivery["took_ms"] is None else f" {format_milliseconds(delivery['took_ms'])}"
+    style = _STATE_STYLES.get(state, "yellow")
+    parts: list[Part] = [f"-> {delivery['target']} ", (answer, style), took]
+    if state == "pending":
+        parts.append(f", attempt {delivery['attempts_made']}, {_format_next_try(delivery)}")
+    elif delivery["attempts_made"] > 1:
+        parts.append(f", attempt {delivery['attempts_made']}")
+    return parts
+
+
+def _format_next_try(delivery: Json) -> str:
+    """Return when a delivery is tried again; one whose target was not there waits for it, however due it is."""
+    when = format_time_left(delivery["due_at"])
+    return "waits until the target answers" if when == "now" and delivery["spared"] else f"again {when}"
+
+
+def format_time_left(moment: str) -> str:
+    """Return how long it is until a moment, in words."""
+    seconds = (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
+    return f"in {format_duration(seconds)}" if seconds > 0.5 else "now"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as people say it: `12 s`, `4 min`, `3 h`, `2 d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+
+
+def format_milliseconds(took: float) -> str:
+    """Return how long something took."""
+    return f"{took:.0f} ms" if took < 10_000 else f"{took / 1000:.1f} s"
+
+
+def format_clock_time(moment: str) -> str:
+    """Return a moment's time of day where this computer is."""
+    return datetime.fromisoformat(moment).astimezone().strftime("%H:%M:%S")
+
+
+def format_moment(moment: str) -> str:
+    """Return a moment where this computer is: the time alone for the last hours, else with its day."""
+    local = datetime.fromisoformat(moment).astimezone()
+    recent = datetime.now(UTC) - local < timedelta(hours=20)
+    return local.strftime("%H:%M:%S" if recent else "%Y-%m-%d %H:%M")
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 event`, `2 deliveries`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
+def _describe_outcome(event: Json) -> str:
+    match event["outcome"]:
+        case "rejected":
+            return f", rejected {event['status']} ({event['reason'] or 'no reason'})"
+        case "duplicate":
+            return f", duplicate of #{event['duplicate_of']}"
+        case "ignored":
+            return ", ignored"
+    return ", recovered" if event.get("recovered") else ""
+
+
+def _describe_result(delivery: Json) -> str:
+    detail = delivery["detail"] or ""
+    if delivery["state"] == "succeeded":
+        return detail or "done"
+    return f"{delivery['state']}: {detail}" if detail else str(delivery["state"])

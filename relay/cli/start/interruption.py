@@ -1,0 +1,163 @@
+"""What may interrupt `relay start`: Ctrl-C, a stdout that is closed, and a terminal that is held (Ctrl-S)."""
+
+import asyncio
+import io
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from queue import Empty, Full, Queue
+from typing import TextIO, cast
+
+from relay.cli.error_output import INTERRUPTED
+from relay.cli.output import Terminal
+
+FINISH_TIME = 8.0  # seconds that what is in flight has; what it does not finish is tried again at the next start
+_FORCED_EXIT_DELAY = 1.0
+QUEUE_DEPTH = 5000  # pieces of text that may wait for a slow reader before new ones are dropped
+_DRAIN_TIME = 1.0  # seconds that the rest has to be read when relay ends
+
+_Pieces = Queue[tuple[int, bytes] | None]  # file descriptor and text; None ends it
+
+
+class StopRequest:
+    """Whether relay was asked to stop, and how urgently: `is_hurried` cuts short, `is_repeated` by a second Ctrl-C."""
+
+    def __init__(self, print_message: Callable[[str], None]) -> None:
+        self._print_message = print_message
+        self._loop = asyncio.get_running_loop()
+        self._main = asyncio.current_task()
+        self._requested = asyncio.Event()
+        self._callbacks: list[Callable[[], None]] = []
+        self.is_hurried = False
+        self.is_repeated = False
+
+    async def wait(self) -> None:
+        """Wait until relay is asked to stop."""
+        await self._requested.wait()
+
+    def add_callback(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when relay is asked to stop."""
+        self._callbacks.append(callback)
+
+    def request(self) -> None:
+        """Ask relay to stop; a second time it stops at once."""
+        if self._requested.is_set():
+            self.is_repeated = True
+            self._hurry()
+            return
+        self._stop()
+        self._print_message("stopping: finishing what is in flight; Ctrl-C again stops at once")
+        self._loop.call_later(FINISH_TIME, self._hurry)
+
+    def request_from_thread(self) -> None:
+        """Ask relay to stop, from another thread; a second time this changes nothing."""
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self._requested.set()
+        for callback in self._callbacks:
+            callback()
+
+    def _hurry(self) -> None:
+        if self.is_hurried:
+            os._exit(INTERRUPTED)
+        self.is_hurried = True
+        # However long cleaning up still takes, it ends after that.
+        last = threading.Timer(_FORCED_EXIT_DELAY, os._exit, (INTERRUPTED if self.is_repeated else 0,))
+        last.daemon = True
+        last.start()
+        if self._main is not None:
+            self._main.cancel()
+
+
+@asynccontextmanager
+async def stop_on_signals(print_message: Callable[[str], None]) -> AsyncIterator[StopRequest]:
+    """Take SIGINT, SIGTERM and SIGHUP as requests to stop until the block ends."""
+    stop = StopRequest(print_message)
+    loop = asyncio.get_running_loop()
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it, and means it
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, stop.request)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+class NonBlockingStream(io.TextIOBase):
+    """A stream whose writing never blocks: what is written waits for the printing thread."""
+
+    def __init__(self, real: TextIO, pieces: _Pieces) -> None:
+        self._real = real
+        self._pieces = pieces
+        self._encoding = real.encoding or "utf-8"
+        self.dropped = 0
+
+    def write(self, text: str, /) -> int:
+        """Queue a text; drop it when too much waits already."""
+        try:
+            if self.dropped:
+                note = f"relay: {self.dropped} lines were dropped, nobody read them\n"
+                self._pieces.put_nowait((self._real.fileno(), note.encode()))
+                self.dropped = 0
+            self._pieces.put_nowait((self._real.fileno(), text.encode(self._encoding, "backslashreplace")))
+        except Full:
+            self.dropped += 1
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Return whether a person looks at it."""
+        return self._real.isatty()
+
+
+@contextmanager
+def print_in_background(terminal: Terminal, on_closed: Callable[[], None]) -> Iterator[None]:
+    """Print both streams of a terminal from a thread of its own until the block ends: a slow reader stops nothing.
+
+    `on_closed` is called, from that thread, when stdout has no reader any more.
+    """
+    kept = terminal.out, terminal.err
+    terminal.flush()
+    pieces: _Pieces = Queue(QUEUE_DEPTH)
+    arguments = (pieces, kept[0].fileno(), on_closed)
+    writer = threading.Thread(target=_write_pieces, args=arguments, name="printer", daemon=True)
+    writer.start()
+    terminal.out, terminal.err = (cast("TextIO", NonBlockingStream(stream, pieces)) for stream in kept)
+    try:
+        yield
+    finally:
+        terminal.out, terminal.err = kept
+        _end_queue(pieces)
+        writer.join(_DRAIN_TIME)
+
+
+def _write_pieces(pieces: _Pieces, out: int, on_closed: Callable[[], None]) -> None:
+    closed: set[int] = set()
+    while (piece := pieces.get()) is not None:
+        stream, text = piece
+        if stream in closed:
+            continue
+        try:
+            # Past Python's buffers: a thread blocked inside one would make the interpreter's end fail.
+            while text:
+                text = text[os.write(stream, text) :]
+        except OSError:
+            closed.add(stream)
+            if stream == out:
+                on_closed()
+
+
+def _end_queue(pieces: _Pieces) -> None:
+    while True:
+        try:
+            pieces.put_nowait(None)
+        except Full:
+            with suppress(Empty):
+                pieces.get_nowait()
+        else:
+            return

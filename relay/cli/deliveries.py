@@ -9,7 +9,7 @@ from relay.cli.client import ApiClient
 from relay.cli.error_output import NothingMatched
 from relay.cli.events import fetch_list
 from relay.cli.formatting import SETTLED_STATES, format_delivery, format_duration, format_moment
-from relay.cli.options import Call, parse_delivery_id, parse_event_id, parse_limit, shared_options
+from relay.cli.options import Call, delivery_argument, limit_option, parse_event_id, shared_options
 from relay.cli.output import Json, Part, strip_style
 from relay.model.delivery import DeliveryState
 
@@ -23,7 +23,7 @@ _LAST_PAUSE = 0.25
 @click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="Only these.")
 @click.option("--event", type=parse_event_id, metavar="ID", help="Of one event.")
 @click.option("--target", help="To one target.")
-@click.option("--limit", type=parse_limit, metavar="N", default=50, show_default=True, help="How many at most.")
+@limit_option
 @shared_options
 async def deliveries_command(call: Call, state: str | None, event: int | None, target: str | None, limit: int) -> int:
     """List deliveries, newest first."""
@@ -49,7 +49,7 @@ def _format_delivery_row(delivery: Json) -> list[Part]:
 
 
 @click.command("cancel")
-@click.argument("delivery", type=parse_delivery_id, metavar="DELIVERY")
+@delivery_argument
 @shared_options
 async def cancel_command(call: Call, delivery: int) -> int:
     """Give a waiting delivery up."""
@@ -60,7 +60,7 @@ async def cancel_command(call: Call, delivery: int) -> int:
 
 
 @click.command("retry")
-@click.argument("delivery", type=parse_delivery_id, metavar="DELIVERY")
+@delivery_argument
 @shared_options
 async def retry_command(call: Call, delivery: int) -> int:
     """Try a delivery again now, whatever its schedule says; 1 when it fails again.

@@ -1,6 +1,5 @@
 """`relay email`: an event as a mail, sent or only shown; or what many events would have sent."""
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ import click
 from relay.cli.client import ApiClient
 from relay.cli.deliveries import has_succeeded, print_delivery, wait_for_delivery
 from relay.cli.error_output import NothingMatched
-from relay.cli.events import parse_search_option
+from relay.cli.events import query_option
 from relay.cli.formatting import format_count, format_moment
 from relay.cli.options import Call, parse_event_id, shared_options
-from relay.cli.output import Json, Part, quote
+from relay.cli.output import Json, Part, open_private_output
 from relay.errors import UsageError
 from relay.model.text import format_size
 
@@ -24,12 +23,7 @@ from relay.model.text import format_size
 @click.option("--preview", is_flag=True, help="Render it and send nothing.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write its HTML to FILE instead.")
 @click.option("--force", is_flag=True, help="Send it although it was sent before.")
-@click.option(
-    "--query",
-    type=parse_search_option,
-    metavar="QUERY",
-    help="With --dry-run: every event that matches; see relay help search.",
-)
+@query_option("With --dry-run: every event that matches; see relay help search.")
 @click.option("--target", help="With --dry-run: only what routes lead to this target.")
 @click.option("--dry-run", is_flag=True, help="Say what routes, or TEMPLATE, would have sent; send nothing.")
 @shared_options
@@ -71,7 +65,10 @@ async def _dry_run(call: Call, words: tuple[str, ...], *, dry_run: bool, **how: 
 def _print_mail(call: Call, mail: Json, path: Path | None) -> None:
     line = call.terminal.print_line
     if path is not None:
-        _write_html(path, mail["html"])
+        if not mail["html"]:
+            raise UsageError("this mail has no HTML, only text", hint="leave --html out")
+        with open_private_output(path, replaces=True) as file:
+            file.write(mail["html"].encode("utf-8", "replace"))
     if call.json:
         call.terminal.print_json(mail)
         return
@@ -86,18 +83,6 @@ def _print_mail(call: Call, mail: Json, path: Path | None) -> None:
         line(text)
     if path is not None:
         call.terminal.print_message(f"its HTML is in {path}")
-
-
-def _write_html(path: Path, html: str) -> None:
-    if not html:
-        raise UsageError("this mail has no HTML, only text", hint="leave --html out")
-    try:
-        # A mail may be confidential; a file that is there keeps its rights.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            file.write(html)
-    except OSError as error:
-        raise UsageError(f"cannot write {quote(str(path))}: {error.strerror}", hint="name another file") from None
 
 
 _OUTCOME_WORDS = {

@@ -6,16 +6,19 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from relay.cli.client import ApiClient, ConnectionLostError, connect_running
 from relay.cli.error_output import NothingMatched
 from relay.cli.formatting import format_duration, format_event, format_moment
-from relay.cli.options import Call, parse_limit, parse_seconds, shared_options
+from relay.cli.options import Call, limit_option, parse_seconds, shared_options
 from relay.cli.output import Json, Part
 from relay.model.search import list_grammar, localize_moments
 from relay.model.text import escape_unprintable, format_size
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 PAGE_SIZE = 500  # the most that the API lists in one answer
 _RECONNECT_PAUSE = 0.3  # seconds between two looks for a relay
@@ -64,7 +67,7 @@ def _is_term(arg: str, valued: Iterable[str]) -> bool:
 @click.command("events", cls=SearchCommand)
 @click.argument("query", nargs=-1)
 @click.option("--follow", "following", is_flag=True, help="Go on with what arrives, until Ctrl-C.")
-@click.option("--limit", type=parse_limit, metavar="N", default=50, show_default=True, help="How many at most.")
+@limit_option
 @shared_options
 async def events_command(call: Call, query: tuple[str, ...], following: bool, limit: int) -> int:
     """List events, newest first; with --follow oldest first, and then live.
@@ -140,9 +143,9 @@ def build_search(words: Iterable[str]) -> str:
     return localize_moments(" ".join(words), datetime.now(UTC))
 
 
-def parse_search_option(text: str) -> str:
-    """Return the value of an option that is a search."""
-    return build_search([text])
+def query_option(text: str) -> Callable[[F], F]:
+    """Return the option --query, a search; `text` is its help."""
+    return click.option("--query", type=lambda value: build_search([value]), metavar="QUERY", help=text)
 
 
 async def follow_events(

@@ -12,7 +12,7 @@ import click
 
 from relay.cli.client import ApiClient, ApiError, fetch_url
 from relay.cli.error_output import NothingMatched
-from relay.cli.events import parse_search_option
+from relay.cli.events import query_option
 from relay.cli.formatting import format_count
 from relay.cli.lab_report import print_lab_plan, print_lab_report
 from relay.cli.options import Call, parse_event_id, parse_seconds, shared_options
@@ -45,12 +45,7 @@ class LabCommand(click.Command):
 
 @click.command("lab", cls=LabCommand)
 @click.argument("words", nargs=-1, metavar="EXPERIMENT... [EVENT]...")
-@click.option(
-    "--query",
-    type=parse_search_option,
-    metavar="QUERY",
-    help="On every event that matches, oldest first; see relay help search.",
-)
+@query_option("On every event that matches, oldest first; see relay help search.")
 @click.option("--to", metavar="TARGET|URL", help="The app to try; may be left out where there is one target.")
 @click.option("--times", type=click.IntRange(2, 200), metavar="N", help="Copies of each event, or orders of a shuffle.")
 @click.option("--seed", type=click.IntRange(0), metavar="S", help="Shuffle as the run that printed it did.")

@@ -101,10 +101,8 @@ def _format_numbers(one: Json) -> str:
     latency = one["latency_ms"]
     if latency is None:
         return f"answers: {answers}"
-    words = (
-        f"answers: {answers}; latency {format_milliseconds(latency['least'])} to "
-        f"{format_milliseconds(latency['most'])}, median {format_milliseconds(latency['median'])}, p95 {format_milliseconds(latency['p95'])}"
-    )
+    least, most, median, p95 = (format_milliseconds(latency[name]) for name in ("least", "most", "median", "p95"))
+    words = f"answers: {answers}; latency {least} to {most}, median {median}, p95 {p95}"
     return words + (f"; {one['at_once']} at once" if one["at_once"] > 1 else "")
 
 

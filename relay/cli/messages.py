@@ -4,7 +4,7 @@ import click
 
 from relay.cli.events import fetch_list
 from relay.cli.formatting import format_moment
-from relay.cli.options import Call, parse_event_id, parse_limit, parse_message_id, shared_options
+from relay.cli.options import Call, limit_option, parse_event_id, parse_limit, parse_message_id, shared_options
 from relay.cli.output import Json, Part
 from relay.model.message import LOST, MessageStatus
 
@@ -40,7 +40,7 @@ def messages_command() -> None:
 @click.option("--to", "recipient", metavar="ADDRESS", help="To one recipient.")
 @click.option("--since", metavar="AGE|TIME", help="Sent since 2h, 7d or 2026-01-31.")
 @click.option("--event", type=parse_event_id, metavar="ID", help="That one event caused or reports on.")
-@click.option("--limit", type=parse_limit, metavar="N", default=50, show_default=True, help="How many at most.")
+@limit_option
 @shared_options
 async def list_messages(call: Call, /, *, statuses: tuple[str, ...], limit: int, **filters: str | int | None) -> int:
     """List messages, newest first."""

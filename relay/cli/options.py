@@ -114,21 +114,6 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
     return wrapped
 
 
-def parse_event_id(text: str) -> int:
-    """Return an event's number, typed as 42 or #42. Raises a usage error that quotes what was typed."""
-    return _parse_number(text, "an event id", "relay events lists them")
-
-
-def parse_delivery_id(text: str) -> int:
-    """Return a delivery's number. Raises a usage error that quotes what was typed."""
-    return _parse_number(text, "a delivery id", "relay deliveries lists them")
-
-
-def parse_message_id(text: str) -> int:
-    """Return a message's number. Raises a usage error that quotes what was typed."""
-    return _parse_number(text, "a message id", "relay messages lists them")
-
-
 def parse_limit(text: str | int) -> int:
     """Return a count. Raises a usage error for anything but a number from 1 up."""
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", str(text)):
@@ -144,8 +129,24 @@ def parse_seconds(text: str | float) -> float:
     return float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
 
 
-def _parse_number(text: str, noun: str, hint: str) -> int:
-    match = _ID_PATTERN.fullmatch(str(text))
-    if match is None:
-        raise click.UsageError(f"{quote(str(text))} is not {noun}; {hint}")
-    return int(match[1])
+def _build_id_parser(noun: str, hint: str) -> Callable[[str], int]:
+    """Return a function that parses 42 or #42, and raises a usage error that quotes what was typed."""
+
+    def parse_id(text: str) -> int:
+        match = _ID_PATTERN.fullmatch(str(text))
+        if match is None:
+            raise click.UsageError(f"{quote(str(text))} is not {noun}; {hint}")
+        return int(match[1])
+
+    return parse_id
+
+
+parse_event_id = _build_id_parser("an event id", "relay events lists them")
+parse_delivery_id = _build_id_parser("a delivery id", "relay deliveries lists them")
+parse_message_id = _build_id_parser("a message id", "relay messages lists them")
+
+event_argument = click.argument("event", type=parse_event_id, metavar="EVENT")
+delivery_argument = click.argument("delivery", type=parse_delivery_id, metavar="DELIVERY")
+limit_option = click.option(
+    "--limit", type=parse_limit, metavar="N", default=50, show_default=True, help="How many at most."
+)

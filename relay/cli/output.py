@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
 
 import click
 
+from relay.errors import UsageError
 from relay.model.text import escape_unprintable
 
 if TYPE_CHECKING:
@@ -198,6 +200,17 @@ def measure_width(text: str) -> int:
 def strip_style(part: Part) -> str:
     """Return the text of a part."""
     return part if isinstance(part, str) else part[0]
+
+
+@contextmanager
+def open_private_output(path: Path, *, replaces: bool) -> Iterator[BinaryIO]:
+    """Open a file that only its owner may read; unless it `replaces` one, none may be there. Raises UsageError."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if replaces else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            yield file
+    except OSError as error:
+        raise UsageError(f"cannot write {quote(str(path))}: {error.strerror}", hint="name another file") from None
 
 
 def format_json(value: object) -> str:

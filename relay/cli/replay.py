@@ -10,7 +10,7 @@ import click
 from relay.cli.client import ApiClient, ApiError
 from relay.cli.deliveries import has_succeeded, print_delivery, report_delivery
 from relay.cli.error_output import NothingMatched
-from relay.cli.events import fetch_events, fetch_list, parse_search_option
+from relay.cli.events import fetch_events, fetch_list, query_option
 from relay.cli.formatting import format_count, format_moment
 from relay.cli.options import Call, parse_event_id, shared_options
 from relay.cli.output import Json, quote, show_progress
@@ -35,12 +35,7 @@ ReplayStep = tuple[Json, str]
 
 @click.command("replay")
 @click.argument("ids", type=parse_event_id, nargs=-1, metavar="[EVENT]...")
-@click.option(
-    "--query",
-    type=parse_search_option,
-    metavar="QUERY",
-    help="Every event that matches, oldest first; see relay help search.",
-)
+@query_option("Every event that matches, oldest first; see relay help search.")
 @click.option("--to", metavar="TARGET|URL", help="Where to; by default where its routes lead.")
 @click.option("--sign", type=click.Choice([mode.value for mode in SignMode]), default="auto", show_default=True)
 @add_edit_options

@@ -7,7 +7,7 @@ import click
 
 from relay.cli.client import ApiClient
 from relay.cli.formatting import format_delivery, format_event
-from relay.cli.options import Call, parse_event_id, shared_options
+from relay.cli.options import Call, event_argument, parse_event_id, shared_options
 from relay.cli.output import Json, Part, format_json
 from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace, compare_events
 from relay.model.payload import Payload
@@ -22,7 +22,7 @@ _CHECK_MARKS: dict[bool | None, Part] = {True: ("ok", "green"), False: ("FAILED"
 
 
 @click.command("show")
-@click.argument("event", type=parse_event_id, metavar="EVENT")
+@event_argument
 @click.option("--body", "body_only", is_flag=True, help="Print the body's exact bytes and nothing else.")
 @click.option("--reveal", is_flag=True, help="Show header values that are usually secret.")
 @shared_options
@@ -136,7 +136,7 @@ def _print_handler_output(call: Call, delivery: Json) -> None:
 
 
 @click.command("verify")
-@click.argument("event", type=parse_event_id, metavar="EVENT")
+@event_argument
 @shared_options
 async def verify_command(call: Call, event: int) -> int:
     """Check an event's signature again with today's secrets, and say why it fails; 5 unless it verifies."""
@@ -195,7 +195,7 @@ def _print_evidence(call: Call, again: Json) -> None:
 
 
 @click.command("explain")
-@click.argument("event", type=parse_event_id, metavar="EVENT")
+@event_argument
 @shared_options
 async def explain_command(call: Call, event: int) -> int:
     """Say for each route of relay.toml whether an event takes it and why, and what signature its targets get."""

@@ -1,16 +1,15 @@
 """`relay vault`: secrets under a password, for relay.toml to name as vault:NAME."""
 
-import os
 from pathlib import Path
 
 import click
 
 from relay.cli.client import ApiClient, connect_running
 from relay.cli.options import Call, shared_options
-from relay.cli.output import Json, Part, format_json, quote
+from relay.cli.output import Json, Part, format_json, open_private_output
 from relay.cli.passwords import ask_password, choose_password, find_password, open_vault, password_fd, read_secret_value
 from relay.config import Config
-from relay.errors import NotFoundError, UsageError, VaultError
+from relay.errors import NotFoundError, VaultError
 from relay.model.secret import Secret
 from relay.vault import VaultState
 from relay.vault.storage import check_name
@@ -168,12 +167,8 @@ async def export_vault(call: Call, file: Path | None, *, plain: bool, password_f
     if file is None:
         call.terminal.write_bytes(content)
         return 0
-    try:
-        # Never over a file that is there, and for its owner alone from the first byte on.
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            out.write(content)
-    except OSError as error:
-        raise UsageError(f"cannot write {quote(str(file))}: {error.strerror}", hint="name another file") from None
+    with open_private_output(file, replaces=False) as out:
+        out.write(content)
     _print_done(call, {"exported": str(file)}, f"wrote {file}{', readable by whoever reads the file' if plain else ''}")
     return 0
 

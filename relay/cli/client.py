@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,6 @@ from relay.resources import is_data_dir_held, is_of_another_user
 
 if TYPE_CHECKING:
     from relay.config import Config
-
-Bytes = bytes  # a method below has that name
 
 CONNECT_LIMIT = 10.0  # seconds that another command may hold the data, or a starting relay may take
 _POLL = 0.1
@@ -49,15 +47,6 @@ class ConnectionLostError(RelayError):
     """The relay that a command was connected to went away."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamMessage:
-    """One message of the stream: its name, its JSON, and the id to resume after."""
-
-    name: str
-    value: Json
-    id: int | None
-
-
 class ApiClient:
     """Calls of the JSON API; `is_persistent` unless its relay was opened for this command."""
 
@@ -83,7 +72,7 @@ class ApiClient:
         """Return what DELETE returns. Raises as `get` does."""
         return await self._json("DELETE", path)
 
-    async def bytes(self, path: str) -> bytes:
+    async def get_bytes(self, path: str) -> bytes:
         """Return the exact bytes that GET returns. Raises as `get` does."""
         async with self._call("GET", path) as response:
             return await response.read()
@@ -94,18 +83,17 @@ class ApiClient:
         async with self._call("GET", path, params=query, timeout=_TRANSFER_TIMEOUT) as response:
             yield response
 
-    async def upload(self, path: str, content: AsyncIterator[Bytes]) -> Any:
+    async def upload(self, path: str, content: AsyncIterator[bytes]) -> Any:
         """Post JSON lines as they come and return the answer. Raises as `get` does."""
         headers = {"Content-Type": "application/x-ndjson"}
         return await self._json("POST", path, data=content, headers=headers, timeout=_TRANSFER_TIMEOUT)
 
-    async def stream(self, last: int | None = None) -> AsyncGenerator[StreamMessage, None]:
-        """Yield what happens from now on, or after event `last`; ends when relay goes away."""
-        headers = {} if last is None else {"Last-Event-ID": str(last)}
+    async def stream(self) -> AsyncGenerator[tuple[str, int | None], None]:
+        """Yield name and event number of each message from now on; ends when relay goes away."""
         with suppress(ConnectionLostError):
-            async with self._call("GET", "/api/stream", headers=headers, timeout=_STREAM_TIMEOUT) as response:
-                async for frame in _read_messages(response.content):
-                    yield frame
+            async with self._call("GET", "/api/stream", timeout=_STREAM_TIMEOUT) as response:
+                async for message in _read_messages(response.content):
+                    yield message
 
     async def _json(self, method: str, path: str, **options: Any) -> Any:
         async with self._call(method, path, **options) as response:
@@ -247,7 +235,8 @@ async def _read_api_error(response: aiohttp.ClientResponse) -> ApiError:
     )
 
 
-async def _read_messages(content: aiohttp.StreamReader) -> AsyncGenerator[StreamMessage, None]:
+async def _read_messages(content: aiohttp.StreamReader) -> AsyncGenerator[tuple[str, int | None], None]:
+    """Yield name and id of each server-sent event that has data."""
     fields: dict[str, str] = {}
     waiting = b""
     async for chunk in content.iter_any():
@@ -260,15 +249,6 @@ async def _read_messages(content: aiohttp.StreamReader) -> AsyncGenerator[Stream
                 fields[name] = value
                 continue
             if "data" in fields:
-                yield _parse_message(fields)
+                number = fields.get("id", "")
+                yield fields.get("event", ""), int(number) if number.isdigit() else None
             fields = {}
-
-
-def _parse_message(fields: dict[str, str]) -> StreamMessage:
-    value = parse_json(fields["data"])
-    number = fields.get("id", "")
-    return StreamMessage(
-        name=fields.get("event", ""),
-        value=value if isinstance(value, dict) else {},
-        id=int(number) if number.isdigit() else None,
-    )

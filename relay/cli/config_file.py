@@ -21,7 +21,7 @@ TEMPLATE = Path(__file__).with_name("template.toml").read_text(encoding="utf-8")
 
 @click.command("init")
 @shared_options
-async def init_command(call: Call) -> int:
+async def init_command(call: Call) -> None:
     """Write a commented relay.toml here; one that is there already stays as it is."""
     path = call.path or Path(DEFAULT_FILE)
     try:
@@ -32,7 +32,6 @@ async def init_command(call: Call) -> int:
     except OSError as error:
         raise ConfigError(f"cannot write {quote(str(path))}: {error.strerror}", hint="--config names another") from None
     call.terminal.print_value({"written": str(path)}, f"wrote {path}; relay check checks it, relay start uses it")
-    return 0
 
 
 @click.command("check")

@@ -25,14 +25,13 @@ _LAST_PAUSE = 0.25
 @click.option("--target", help="To one target.")
 @limit_option
 @shared_options
-async def deliveries_command(call: Call, state: str | None, event: int | None, target: str | None, limit: int) -> int:
+async def deliveries_command(call: Call, state: str | None, event: int | None, target: str | None, limit: int) -> None:
     """List deliveries, newest first."""
     async with call.connect() as api:
         found = await fetch_list(api, "deliveries", limit, state=state, event=event, target=target)
     call.terminal.print_values(found, _format_delivery_row)
     if not found:
         call.terminal.print_message("there are no such deliveries")
-    return 0
 
 
 def _format_delivery_row(delivery: Json) -> list[Part]:
@@ -51,12 +50,11 @@ def _format_delivery_row(delivery: Json) -> list[Part]:
 @click.command("cancel")
 @delivery_argument
 @shared_options
-async def cancel_command(call: Call, delivery: int) -> int:
+async def cancel_command(call: Call, delivery: int) -> None:
     """Give a waiting delivery up."""
     async with call.connect() as api:
         after = await api.post(f"/api/deliveries/{delivery}/cancel")
     print_delivery(call, after)
-    return 0
 
 
 @click.command("retry")

@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -156,7 +155,7 @@ async def follow_events(
     While no relay runs it waits for one, and goes on where it was: nothing can arrive without. `on_open` is
     called each time the stream of a relay is open and what came before was looked at.
     """
-    data_dir: Path = call.find_data_dir()
+    data_dir = call.find_data_dir()
     is_waiting = False
     while True:
         async with connect_running(data_dir) as api:
@@ -180,10 +179,10 @@ async def _follow_running(
     # Whether an event matches `has:failed` is known only once it was delivered.
     changes_later = "has:" in query
     async with aclosing(api.stream()) as messages:
-        async for message in messages:
+        async for name, number in messages:
             # The first one (`status`) says that the stream is open: what came before is fetched then.
-            is_news = message.name in ("status", "event") and (message.id is None or message.id > seen)
-            if not is_news and not (changes_later and message.name == "delivery"):
+            is_news = name in ("status", "event") and (number is None or number > seen)
+            if not is_news and not (changes_later and name == "delivery"):
                 continue
             after = last if changes_later else seen
             for event in reversed(await fetch_events(api, query, after=after or None)):
@@ -191,8 +190,8 @@ async def _follow_running(
                 if event["id"] not in yielded:
                     yielded.add(event["id"])
                     yield event
-            if message.name == "event":
-                seen = max(seen, message.id or 0)
+            if name == "event":
+                seen = max(seen, number or 0)
             if not is_open:
                 is_open = True
                 on_open()

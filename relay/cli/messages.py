@@ -42,25 +42,23 @@ def messages_command() -> None:
 @click.option("--event", type=parse_event_id, metavar="ID", help="That one event caused or reports on.")
 @limit_option
 @shared_options
-async def list_messages(call: Call, /, *, statuses: tuple[str, ...], limit: int, **filters: str | int | None) -> int:
+async def list_messages(call: Call, /, *, statuses: tuple[str, ...], limit: int, **filters: str | int | None) -> None:
     """List messages, newest first."""
     async with call.connect() as api:
         found = await fetch_list(api, "messages", limit, status=",".join(statuses) or None, **filters)
     call.terminal.print_values(found, _format_message_row)
     if not found:
         call.terminal.print_message("there are no such messages")
-    return 0
 
 
 @messages_command.command("show")
 @click.argument("id_", type=parse_message_id, metavar="MESSAGE")
 @shared_options
-async def show_message(call: Call, /, id_: int) -> int:
+async def show_message(call: Call, /, id_: int) -> None:
     """Show a message with every status it was given."""
     async with call.connect() as api:
         message = await api.get(f"/api/messages/{id_}")
     _print_message(call, message)
-    return 0
 
 
 @messages_command.command("add")
@@ -73,24 +71,23 @@ async def show_message(call: Call, /, id_: int) -> int:
 @click.option("--sent-at", metavar="TIME", help="When it was sent; now where nothing is said.")
 @click.option("--status", type=click.Choice(["queued", "sent"]), help="Where it begins; sent by default.")
 @shared_options
-async def add_message(call: Call, /, **fields: str | None) -> int:
+async def add_message(call: Call, /, **fields: str | None) -> None:
     """Register a message that something else sent, so that its statuses find it; once for each id."""
     async with call.connect(creates=True) as api:
         message = await api.post("/api/messages", {name: value for name, value in fields.items() if value is not None})
     call.terminal.print_values([message], _format_message_row)
-    return 0
 
 
 @messages_command.command("rates")
 @click.option("--days", type=parse_limit, metavar="N", default=30, show_default=True, help="How many days.")
 @shared_options
-async def show_rates(call: Call, /, days: int) -> int:
+async def show_rates(call: Call, /, days: int) -> None:
     """Show how many messages arrived, were opened and clicked, by day (UTC)."""
     async with call.connect() as api:
         found = await api.get("/api/messages/rates", days=days)
     if call.json:
         call.terminal.print_json(found)
-        return 0
+        return
     rows = [
         *({"day": f"since {found['since']}", "channel": name} | counts for name, counts in found["totals"].items()),
         *found["days"],
@@ -98,7 +95,6 @@ async def show_rates(call: Call, /, days: int) -> int:
     call.terminal.print_table(_format_rates(row) for row in rows if row["sent"])
     if not found["days"]:
         call.terminal.print_message("nothing was sent in that time")
-    return 0
 
 
 def _format_message_row(message: Json) -> list[Part]:

@@ -106,7 +106,7 @@ def program(context: click.Context) -> None:
 @click.command("help")
 @click.argument("topic", required=False)
 @shared_options
-async def help_command(call: Call, topic: str | None) -> int:
+async def help_command(call: Call, topic: str | None) -> None:
     """Explain the search language, or a command."""
     if topic == "search":
         call.terminal.print_values([{"term": term, "meaning": text} for term, text in list_grammar()], _format_term)
@@ -116,7 +116,7 @@ async def help_command(call: Call, topic: str | None) -> int:
             call.terminal.print_line(
                 "relay replay --query '\"card declined\" type:charge.* OR type:refund.*' --dry-run"
             )
-        return 0
+        return
     context = click.get_current_context().find_root()
     if topic is not None:
         if topic not in COMMANDS:
@@ -126,7 +126,6 @@ async def help_command(call: Call, topic: str | None) -> int:
         context = click.Context(load_command(topic), info_name=topic, parent=context)
     for line in context.get_help().splitlines():
         call.terminal.print_line(line)
-    return 0
 
 
 def _format_term(entry: Json) -> list[Part]:

@@ -24,14 +24,13 @@ _UNKNOWN_BASE = "https://<the public address that relay start prints>"
 @click.command("providers")
 @click.argument("name", required=False)
 @shared_options
-async def providers_command(call: Call, name: str | None) -> int:
+async def providers_command(call: Call, name: str | None) -> None:
     """List the providers that relay knows, or show how to set NAME up: steps, variable, address to paste."""
     if name is not None:
         await _print_provider(call, _find_provider(name))
-        return 0
+        return
     summaries = map(_summarize_provider, PROVIDERS.values())
     call.terminal.print_values(summaries, lambda one: [one["name"], one["title"], ", ".join(one["secret_env"])])
-    return 0
 
 
 def _find_provider(name: str) -> Provider:
@@ -108,7 +107,7 @@ async def _find_base_url(config: Config) -> str:
 @click.command("samples")
 @click.argument("source", required=False)
 @shared_options
-async def samples_command(call: Call, source: str | None) -> int:
+async def samples_command(call: Call, source: str | None) -> None:
     """List the sample events of SOURCE, or of every source there is; without any, of every provider."""
     async with call.connect() as api:
         found: dict[str, list[str]] = (await api.get("/api/samples", source=source))["samples"]
@@ -118,7 +117,6 @@ async def samples_command(call: Call, source: str | None) -> int:
     call.terminal.print_values(samples, lambda sample: [sample["source"], sample["type"]])
     if not samples:
         call.terminal.print_message("there are no samples; relay trigger takes any type with --body FILE")
-    return 0
 
 
 @click.command("trigger")

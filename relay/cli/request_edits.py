@@ -56,7 +56,7 @@ def read_edits(how: Json) -> Json:
 async def edit_body(call: Call, api: ApiClient, event: Json, edits: Json) -> Json:
     """Return the edits with the body as it was left in the editor. Raises UsageError where nothing was changed."""
     encoded = edits.get("body_base64")
-    body = base64.b64decode(encoded) if encoded else await api.bytes(f"/api/events/{event['id']}/body")
+    body = base64.b64decode(encoded) if encoded else await api.get_bytes(f"/api/events/{event['id']}/body")
     new = await _edit_until_valid(call, body)
     if new == body and encoded is None:
         raise UsageError("nothing was changed in the editor, so nothing is sent", hint="leave --edit out")

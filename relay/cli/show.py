@@ -26,19 +26,18 @@ _CHECK_MARKS: dict[bool | None, Part] = {True: ("ok", "green"), False: ("FAILED"
 @click.option("--body", "body_only", is_flag=True, help="Print the body's exact bytes and nothing else.")
 @click.option("--reveal", is_flag=True, help="Show header values that are usually secret.")
 @shared_options
-async def show_command(call: Call, event: int, *, body_only: bool, reveal: bool) -> int:
+async def show_command(call: Call, event: int, *, body_only: bool, reveal: bool) -> None:
     """Show an event: its request, how its signature was checked, its deliveries."""
     async with call.connect() as api:
         if body_only:
-            _print_body(call, await api.bytes(f"/api/events/{event}/body"))
-            return 0
+            _print_body(call, await api.get_bytes(f"/api/events/{event}/body"))
+            return
         whole = await api.get(f"/api/events/{event}")
         sent = await _fetch_deliveries(api, whole)
     if call.json:
         call.terminal.print_json(whole | {"sent": sent})
     else:
         _print_event(call, whole, sent, reveal=reveal)
-    return 0
 
 
 async def _fetch_deliveries(api: ApiClient, whole: Json) -> list[Json]:
@@ -197,7 +196,7 @@ def _print_evidence(call: Call, again: Json) -> None:
 @click.command("explain")
 @event_argument
 @shared_options
-async def explain_command(call: Call, event: int) -> int:
+async def explain_command(call: Call, event: int) -> None:
     """Say for each route of relay.toml whether an event takes it and why, and what signature its targets get."""
     async with call.connect() as api:
         routes = (await api.get(f"/api/events/{event}/routes"))["routes"]
@@ -207,7 +206,6 @@ async def explain_command(call: Call, event: int) -> int:
             call.terminal.print_message("there are no routes; name a target with --forward or in relay.toml")
         signing = {name: text for route in routes for name, text in route["signing"].items()}
         call.terminal.print_table(["signature", f"-> {name}", (text, "dim")] for name, text in signing.items())
-    return 0
 
 
 def _format_route(route: Json) -> list[Part]:
@@ -221,7 +219,7 @@ def _format_route(route: Json) -> list[Part]:
 @click.argument("right", type=parse_event_id, metavar="B")
 @click.option("--reveal", is_flag=True, help="Show header values that are usually secret.")
 @shared_options
-async def diff_command(call: Call, left: int, right: int, *, reveal: bool) -> int:
+async def diff_command(call: Call, left: int, right: int, *, reveal: bool) -> None:
     """Say what differs between two events: facts, headers, the body place by place, what targets answered."""
     async with call.connect() as api:
         one, other = await api.get(f"/api/events/{left}"), await api.get(f"/api/events/{right}")
@@ -233,7 +231,6 @@ async def diff_command(call: Call, left: int, right: int, *, reveal: bool) -> in
             _print_difference(call, place, reveal=reveal)
     if not found:
         call.terminal.print_message(f"#{left} and #{right} differ in nothing but number and time")
-    return 0
 
 
 def _print_difference(call: Call, place: ComparedPlace, *, reveal: bool) -> None:

@@ -12,7 +12,7 @@ from relay.store import prepare_data_dir
 @click.command("token")
 @click.option("--rotate", is_flag=True, help="Make a new one; every open dashboard must log in again.")
 @shared_options
-async def token_command(call: Call, *, rotate: bool) -> int:
+async def token_command(call: Call, *, rotate: bool) -> None:
     """Print the token, for `Authorization: Bearer`; where a relay runs, its login link goes to stderr."""
     config = call.load()
     url = await find_running_relay(config.server.data_dir)
@@ -23,10 +23,9 @@ async def token_command(call: Call, *, rotate: bool) -> int:
     link = f"{url}/login?token={token}" if url else None
     call.terminal.print_value({"token": token, "login_url": link}, token)
     if call.json:
-        return 0
+        return
     call.terminal.flush()
     if link:
         call.terminal.print_message("log in at ", link)
     if not config.server.auth:
         call.terminal.print_message('dashboard_auth is "off", so nothing needs it')
-    return 0

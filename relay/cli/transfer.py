@@ -39,7 +39,7 @@ _MAX_QUEUE_POLLS = 30  # while a quiet relay sends what was fetched
 @click.option("--raw", is_flag=True, help="Leave credentials in: cookies, tokens, signatures.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Instead of stdout.")
 @shared_options
-async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, raw: bool, output: Path | None) -> int:
+async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, raw: bool, output: Path | None) -> None:
     """Write events as JSON lines, HAR, curl, HTTP or pytest.
 
     Those that match, oldest first; 4 when none does. JSON lines are what relay import reads.
@@ -55,11 +55,10 @@ async def export_command(call: Call, /, query: tuple[str, ...], *, kind: str, ra
                 raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
             if output is None:
                 await _copy_response(response, _build_stdout_writer(call.terminal), ProgressBar())
-                return 0
+                return
             with _replace_file(output) as file, show_progress(call.terminal, count, "exporting") as bar:
                 size = await _copy_response(response, file.write, bar)
     call.terminal.print_message(f"{format_count(count, 'event')}, {format_size(size)}, written to {output}")
-    return 0
 
 
 def _build_stdout_writer(terminal: Terminal) -> Callable[[bytes], object]:
@@ -155,7 +154,7 @@ def _open_input(path: Path) -> Iterator[BinaryIO]:
 @click.option("--dry-run", is_flag=True, help="Say what was missed, and store nothing.")
 @click.option("--no-forward", is_flag=True, help="Store what was missed, and send it nowhere.")
 @shared_options
-async def catch_up_command(call: Call, source: str, *, since: str, dry_run: bool, no_forward: bool) -> int:
+async def catch_up_command(call: Call, source: str, *, since: str, dry_run: bool, no_forward: bool) -> None:
     """Fetch what SOURCE's provider sent and relay missed; what is here already is not stored twice.
 
     Works for GitHub, Stripe and Svix. 0 also when nothing was missed, 3 when the provider refuses the credential.
@@ -185,7 +184,6 @@ async def catch_up_command(call: Call, source: str, *, since: str, dry_run: bool
     say(f"{result['summary']}{'; nothing was missed' if nothing else ''}")
     if queued:
         say(f"{format_count(queued, 'delivery')} still queued; relay start sends what is")
-    return 0
 
 
 async def _count_queued(api: ApiClient) -> int:

@@ -22,7 +22,7 @@ def tunnel_command(context: click.Context) -> None:
 
 @tunnel_command.command("install")
 @shared_options
-async def install_agent(call: Call) -> int:
+async def install_agent(call: Call) -> None:
     """Download the ngrok agent through pyngrok, where there is none yet. It asks nothing."""
     default = default_agent()
     try:
@@ -32,7 +32,6 @@ async def install_agent(call: Call) -> int:
         path = await download_agent(default, os.environ, call.terminal.print_message)
         message = f"installed the ngrok agent: {path}; a relay that runs finds it within a minute"
     call.terminal.print_value({"path": str(path)}, message)
-    return 0
 
 
 async def offer_agent(call: Call, config: Config) -> Config:

@@ -31,7 +31,7 @@ def vault_command(context: click.Context) -> None:
 @vault_command.command("init")
 @password_fd
 @shared_options
-async def create_vault(call: Call, *, password_fd: int | None) -> int:
+async def create_vault(call: Call, *, password_fd: int | None) -> None:
     """Make an empty vault, and choose its password: 10 characters at least."""
     config = call.load()
     vault = config.vault
@@ -41,14 +41,13 @@ async def create_vault(call: Call, *, password_fd: int | None) -> int:
     password = find_password(config, password_fd, keyring=False)
     vault.create(password or await choose_password(call, None))
     _print_done(call, {"created": str(vault.path)}, f"made {vault.path}; there is no way into it without its password")
-    return 0
 
 
 @vault_command.command("set")
 @click.argument("name")
 @password_fd
 @shared_options
-async def set_secret(call: Call, name: str, *, password_fd: int | None) -> int:
+async def set_secret(call: Call, name: str, *, password_fd: int | None) -> None:
     """Keep a secret as NAME: its value is asked for, or read from stdin off a terminal; never an argument."""
     check_name(name)
     config = call.load()
@@ -64,14 +63,13 @@ async def set_secret(call: Call, name: str, *, password_fd: int | None) -> int:
             config.vault.put(name, value)
             answer = {}
     _print_done(call, {"set": name}, f"kept {name}; relay.toml names it as vault:{name}", _describe_checked(answer))
-    return 0
 
 
 @vault_command.command("get")
 @click.argument("name")
 @password_fd
 @shared_options
-async def print_secret(call: Call, name: str, *, password_fd: int | None) -> int:
+async def print_secret(call: Call, name: str, *, password_fd: int | None) -> None:
     """Print the value of NAME to stdout, and nothing else."""
     check_name(name)
     config = call.load()
@@ -83,12 +81,11 @@ async def print_secret(call: Call, name: str, *, password_fd: int | None) -> int
         call.terminal.print_json({"name": name, "value": secret.reveal()})
     else:
         call.terminal.write_bytes(secret.reveal().encode() + b"\n")
-    return 0
 
 
 @vault_command.command("list")
 @shared_options
-async def list_secrets(call: Call) -> int:
+async def list_secrets(call: Call) -> None:
     """List the names: what needs each, and which are missing. Needs no password, and shows no value."""
     config = call.load()
     vault = config.vault
@@ -100,7 +97,6 @@ async def list_secrets(call: Call) -> int:
     call.terminal.print_values(secrets, _format_secret_row)
     if not secrets and not call.json:
         call.terminal.print_message("the vault is empty; relay vault set NAME keeps a secret in it")
-    return 0
 
 
 def _format_secret_row(secret: Json) -> list[Part]:
@@ -112,7 +108,7 @@ def _format_secret_row(secret: Json) -> list[Part]:
 @click.argument("name")
 @password_fd
 @shared_options
-async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> int:
+async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> None:
     """Forget the secret NAME."""
     check_name(name)
     config = call.load()
@@ -126,14 +122,13 @@ async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> in
             await open_vault(call, config, password_fd)
             config.vault.remove(name)
     _print_done(call, {"removed": name}, f"removed {name}")
-    return 0
 
 
 @vault_command.command("passwd")
 @password_fd
 @click.option("--new-password-fd", type=int, metavar="N", help="Read the new password from this descriptor.")
 @shared_options
-async def change_password(call: Call, *, password_fd: int | None, new_password_fd: int | None) -> int:
+async def change_password(call: Call, *, password_fd: int | None, new_password_fd: int | None) -> None:
     """Change the password; the secrets stay."""
     config = call.load()
     await open_vault(call, config, password_fd)
@@ -146,7 +141,6 @@ async def change_password(call: Call, *, password_fd: int | None, new_password_f
         if api is not None and await _is_unlocked(api):
             await _post_unlock(api, new)
     _print_done(call, {"changed": str(config.vault.path)}, "the password is changed")
-    return 0
 
 
 @vault_command.command("export")
@@ -154,7 +148,7 @@ async def change_password(call: Call, *, password_fd: int | None, new_password_f
 @click.option("--plain", is_flag=True, help="As readable JSON, not sealed: needs the password.")
 @password_fd
 @shared_options
-async def export_vault(call: Call, file: Path | None, *, plain: bool, password_fd: int | None) -> int:
+async def export_vault(call: Call, file: Path | None, *, plain: bool, password_fd: int | None) -> None:
     """Copy the vault to FILE, else stdout, sealed under its password; put back as it is to restore it."""
     config = call.load()
     if plain:
@@ -166,17 +160,16 @@ async def export_vault(call: Call, file: Path | None, *, plain: bool, password_f
         content = config.vault.content()
     if file is None:
         call.terminal.write_bytes(content)
-        return 0
+        return
     with open_private_output(file, replaces=False) as out:
         out.write(content)
     _print_done(call, {"exported": str(file)}, f"wrote {file}{', readable by whoever reads the file' if plain else ''}")
-    return 0
 
 
 @vault_command.command("unlock")
 @password_fd
 @shared_options
-async def unlock_vault(call: Call, *, password_fd: int | None) -> int:
+async def unlock_vault(call: Call, *, password_fd: int | None) -> None:
     """Open the vault of the running relay: it checks what came meanwhile and sends on what verifies."""
     config = call.load()
     async with connect_running(config.server.data_dir) as api:
@@ -190,12 +183,11 @@ async def unlock_vault(call: Call, *, password_fd: int | None) -> int:
             prompt = f"Password of vault {config.vault.path}: "
             answer = await ask_password(call, prompt, lambda typed: _post_unlock(api, typed))
     _print_done(call, answer, "the vault is unlocked", _describe_checked(answer))
-    return 0
 
 
 @vault_command.command("lock")
 @shared_options
-async def lock_vault(call: Call) -> int:
+async def lock_vault(call: Call) -> None:
     """Lock the vault of the running relay: it forgets every secret."""
     config = call.load()
     async with connect_running(config.server.data_dir) as api:
@@ -203,28 +195,25 @@ async def lock_vault(call: Call) -> int:
             raise _build_not_running_error(config)
         answer = await api.post("/api/vault/lock")
     _print_done(call, answer, "the vault is locked", " ".join(answer["waits"]))
-    return 0
 
 
 @vault_command.command("remember")
 @password_fd
 @shared_options
-async def remember_password(call: Call, *, password_fd: int | None) -> int:
+async def remember_password(call: Call, *, password_fd: int | None) -> None:
     """Put the password into the system's keyring: relay looks there from now on, before it asks."""
     config = call.load()
     password = await open_vault(call, config, password_fd)
     KeyringPassword(config.vault.path).keep(password)
     _print_done(call, {"remembered": True}, "the system's keyring holds the password now")
-    return 0
 
 
 @vault_command.command("forget")
 @shared_options
-async def forget_password(call: Call) -> int:
+async def forget_password(call: Call) -> None:
     """Take the password out of the system's keyring."""
     KeyringPassword(call.load().vault.path).forget()
     _print_done(call, {"remembered": False}, "the system's keyring does not hold the password any more")
-    return 0
 
 
 async def _is_unlocked(api: ApiClient | None) -> bool:

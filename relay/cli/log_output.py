@@ -24,7 +24,11 @@ EVENT_LOGGER = "relay.events"  # that of relay.pipeline.event_log, not imported:
 REPEAT_INTERVAL = 60.0
 PASSES_MARK = "passes_repeats"  # a record's attribute once RepeatFilter has seen it
 _MAX_REMEMBERED = 256  # messages remembered
-_ACCEPT_MESSAGE = "socket.accept() out of system resource"  # what asyncio says where descriptors run out
+FILE_SIZE = 1_000_000  # bytes of relay.log before it is set aside; one older file is kept
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+_ACCEPT_MESSAGE = "socket.accept() out of system resource"  # what asyncio logs where descriptors run out
+
+PrintMessage = Callable[[str], None]
 
 
 class RepeatFilter(logging.Filter):
@@ -59,50 +63,25 @@ class RepeatFilter(logging.Filter):
         return True
 
 
-class AcceptErrorFilter(logging.Filter):
-    """Turns asyncio's traceback for a connection that finds no free descriptor into one sentence."""
+class BriefErrorFilter(logging.Filter):
+    """Turns tracebacks of the HTTP server into a sentence: malformed requests, and no free file descriptor."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass."""
-        if record.getMessage().startswith(_ACCEPT_MESSAGE):
-            message = "a connection has to wait: too many files are open; `ulimit -n` says how many may be"
-            _replace_message(record, message)
-        return True
-
-
-class MalformedRequestFilter(logging.Filter):
-    """Turns aiohttp's traceback for each malformed request into one counted line a minute."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
-        self._clock = clock
-        self._count = 0
-        self._printed_at: float | None = None
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record passes; one about a malformed request is shortened, most are counted."""
+        """Let every record pass; RepeatFilter counts those that come again."""
         error = record.exc_info[1] if record.exc_info else None
-        if error is None or not type(error).__module__.startswith("aiohttp.http"):
+        if type(error).__module__.startswith("aiohttp.http"):
+            record.msg = "refused a malformed request"
+        elif record.getMessage().startswith(_ACCEPT_MESSAGE):
+            record.msg = "a connection has to wait: too many files are open; `ulimit -n` says how many may be"
+        else:
             return True
-        self._count += 1
-        now = self._clock.monotonic()
-        if self._printed_at is not None and now - self._printed_at < REPEAT_INTERVAL:
-            return False
-        _replace_message(record, "refused %d malformed request%s", self._count, "" if self._count == 1 else "s")
-        self._printed_at, self._count = now, 0
+        record.args = ()
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 
 
-def _replace_message(record: logging.LogRecord, message: str, *args: object) -> None:
-    record.msg, record.args = message, args
-    record.exc_info = record.exc_text = None
-    record.levelno, record.levelname = logging.WARNING, "WARNING"
-
-
-FILE_SIZE = 1_000_000  # bytes of relay.log before it is set aside; one older file is kept
-_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
-
-PrintMessage = Callable[[str], None]
+_BRIEF_ERRORS = BriefErrorFilter()  # one, so that a second call of configure_logging adds no second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,15 +134,8 @@ def configure_logging(
     logging.getLogger(EVENT_LOGGER).setLevel(logging.DEBUG if printed else logging.NOTSET)
     for name in ("asyncio", "aiosqlite"):  # they log every statement and socket at DEBUG and INFO
         logging.getLogger(name).setLevel(logging.WARNING)
-    _replace_filter("aiohttp.server", MalformedRequestFilter(SystemClock()))
-    _replace_filter("asyncio", AcceptErrorFilter())
-
-
-def _replace_filter(name: str, only: logging.Filter) -> None:
-    logger = logging.getLogger(name)
-    for known in [known for known in logger.filters if isinstance(known, type(only))]:
-        logger.removeFilter(known)
-    logger.addFilter(only)
+    for name in ("aiohttp.server", "asyncio"):
+        logging.getLogger(name).addFilter(_BRIEF_ERRORS)
 
 
 def _is_printed(record: logging.LogRecord, level: int) -> bool:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from relay.cli import log_output
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
 from relay.cli.formatting import format_delivery, format_duration, format_time_left
-from relay.cli.log_output import MalformedRequestFilter
+from relay.cli.log_output import BriefErrorFilter, RepeatFilter
 from relay.cli.output import Terminal, align_rows, format_json, format_line
 from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
@@ -128,20 +128,20 @@ def test_an_error_is_one_line_and_its_own_code(error, code, told):
 
 def test_malformed_requests_are_one_counted_line_a_minute():
     clock = StandingClock()
-    only = MalformedRequestFilter(clock)
+    filters = BriefErrorFilter(), RepeatFilter(clock)
 
-    def record():
+    def passed(count):
         error = BadStatusLine("\x1b[31m")
         info = (type(error), error, None)
-        return logging.LogRecord("aiohttp.server", logging.ERROR, "", 0, "Error handling request", (), info)
+        made = ("aiohttp.server", logging.ERROR, "", 0, "Error handling request", (), info)
+        records = [logging.LogRecord(*made) for _ in range(count)]
+        return [one for one in records if all(only.filter(one) for only in filters)]
 
-    passed = [one for one in (record() for _ in range(5)) if only.filter(one)]
-    assert [one.getMessage() for one in passed] == ["refused 1 malformed request"]
-    assert passed[0].exc_info is None
+    (first,) = passed(5)
+    assert (first.getMessage(), first.exc_info, first.levelname) == ("refused a malformed request", None, "WARNING")
     clock.at = 61.0
-    later = record()
-    assert only.filter(later)
-    assert later.getMessage() == "refused 5 malformed requests"
+    (later,) = passed(1)
+    assert later.getMessage() == "refused a malformed request (4 more since it was last printed)"
 
 
 @contextmanager

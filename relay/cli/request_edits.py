@@ -3,11 +3,8 @@
 import asyncio
 import base64
 import os
-import shlex
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,55 +62,36 @@ async def edit_body(call: Call, api: ApiClient, event: Json, edits: Json) -> Jso
 
 async def _edit_until_valid(call: Call, body: bytes) -> bytes:
     is_json = _find_json_problem(body) == ""
-    with _write_draft(body, ".json" if is_json else ".txt") as path:
-        while True:
-            await _run_editor(path)
-            new = _read_draft(path, body)
-            problem = _find_json_problem(new) if is_json else ""
-            if not problem:
-                return new
-            refusal = UsageError(f"the edited body is not JSON: {problem}", hint="edit it again")
-            if not (sys.stdin.isatty() and sys.stderr.isatty()):
-                raise refusal
-            call.terminal.print_message(f"relay: {refusal.message}")
-            if await ask_line(call.terminal, "Enter edits it again, Ctrl-C gives up. ") is None:
-                raise refusal
+    draft = body
+    while True:
+        draft = await _open_editor(draft, ".json" if is_json else ".txt")
+        if not body.endswith(b"\n") and not draft.endswith(b"\n\n"):
+            draft = draft.removesuffix(b"\n")  # the line end that editors put behind the last line
+        problem = _find_json_problem(draft) if is_json else ""
+        if not problem:
+            return draft
+        refusal = UsageError(f"the edited body is not JSON: {problem}", hint="edit it again")
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise refusal
+        call.terminal.print_message(f"relay: {refusal.message}")
+        if await ask_line(call.terminal, "Enter edits it again, Ctrl-C gives up. ") is None:
+            raise refusal
 
 
-@contextmanager
-def _write_draft(body: bytes, suffix: str) -> Iterator[Path]:
-    """Keep a body in a file that only its owner can read, for as long as the block lasts."""
-    handle, name = tempfile.mkstemp(prefix="relay-", suffix=suffix)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-        yield Path(name)
-    finally:
-        with suppress(OSError):
-            Path(name).unlink()
-
-
-def _read_draft(path: Path, body: bytes) -> bytes:
-    """Return what an editor left, without the line end that it put behind the last line."""
-    new = path.read_bytes()
-    added = not body.endswith(b"\n") and new.endswith(b"\n") and not new[:-1].endswith(b"\n")
-    return new[:-1] if added else new
-
-
-async def _run_editor(path: Path) -> None:
+async def _open_editor(content: bytes, suffix: str) -> bytes:
+    """Return content as it was left in the editor."""
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     if not editor and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("--edit opens vi, and there is no terminal", hint="set EDITOR to a command that edits a file")
     editor = editor or "vi"
     try:
-        done = await asyncio.create_subprocess_exec(*shlex.split(editor), str(path))
-        status = await done.wait()
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"--edit: {quote(editor)} cannot be started: {error}", hint="set EDITOR to your editor"
-        ) from error
-    if status:
-        raise UsageError(f"--edit: {quote(editor)} ended with {status}", hint="nothing was sent")
+        edited = await asyncio.to_thread(
+            lambda: click.edit(content, editor=editor, require_save=False, extension=suffix)
+        )
+    except (click.ClickException, ValueError) as error:
+        reason = error.message if isinstance(error, click.ClickException) else f"{editor}: {error}"
+        raise UsageError(f"--edit: {reason}", hint="nothing was sent; set EDITOR to your editor") from error
+    return edited or b""
 
 
 def _find_json_problem(body: bytes) -> str:

@@ -14,7 +14,7 @@ from zlib import crc32
 from markupsafe import Markup
 
 from relay.model.event import EventRow, Source
-from relay.model.text import decode_header_text, escape_unprintable, format_size
+from relay.model.text import decode_header_text, escape_unprintable, format_size, is_sensitive
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
 
@@ -166,6 +166,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "duration": format_duration,
     "event_avatar": event_avatar,
     "header_text": decode_header_text,
+    "is_sensitive": is_sensitive,
     "moment": format_moment,
     "number": "{:,}".format,
     "printable": escape_unprintable,  # name | printable(80)

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
-from relay.dashboard import page_data, responses
+from relay.dashboard.event_list import parse_current_url
 from relay.dashboard.event_rows import format_event_title
-from relay.dashboard.events.context import FinderForm, FinderHit
-from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.responses import redirect
+from relay.dashboard.render import get_target_id
+from relay.dashboard.responses import redirect, render_dialog, render_part
 from relay.dashboard.urls import build_events_url, encode_query, quote_path_part
 from relay.http.context import get_relay
 from relay.model.event import EventRow
@@ -19,6 +20,19 @@ from relay.services.relay import RunningRelay
 _MAX_HITS = 12
 _MAX_TEXT = 200
 _EVENT_NUMBER = re.compile(r"#?(\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinderHit:
+    """One thing that was found. `keys` open it without looking, `dialog` says that it opens over the page."""
+
+    name: str
+    href: str
+    kind: str
+    icon: str
+    keys: tuple[str, ...] = ()
+    dialog: bool = False
+
 
 _PAGE_HITS = (
     FinderHit(name="Events", href="/events", kind="Page", icon="webhook", keys=("G", "E")),
@@ -57,19 +71,19 @@ async def show_finder(request: web.Request) -> web.Response:
     if request.query.get("go") and hits:
         return redirect(hits[0].href)
     if get_target_id(request) == "found":
-        return html_response(request.app[RENDERER].part("finder_hits.html", hits=hits))
-    form = FinderForm(text=text, event=event, hits=hits)
-    return await responses.render_dialog_form(request, form, "Find anything", "")
+        return render_part(request, "finder_hits.html", hits=hits)
+    values: dict[str, Any] = {"text": text, "event": event, "hits": hits}
+    return await render_dialog(request, "finder.html", "Find anything", ("/events", "Events"), nav="", **values)
 
 
 def _find_direct_path(request: web.Request) -> str:
-    shown = re.match(r"/events/(\d{1,18})(?:/|$)", page_data.parse_current_url(request)[0])
+    shown = re.match(r"/events/(\d{1,18})(?:/|$)", parse_current_url(request)[0])
     given = request.query.get("event", "")
     return shown[1] if shown else given if _EVENT_NUMBER.fullmatch(given) else ""
 
 
 async def _collect_hits(relay: RunningRelay, text: str, event: str) -> tuple[FinderHit, ...]:
-    wanted = text.lower().split()
+    words = text.lower().split()
     hits: list[FinderHit] = []
     number = _EVENT_NUMBER.fullmatch(text)
     row = await relay.store.events.row(int(number[1])) if number else None
@@ -78,8 +92,8 @@ async def _collect_hits(relay: RunningRelay, text: str, event: str) -> tuple[Fin
     else:
         shown = await relay.store.events.row(int(event)) if event else None
         everything = [*(_build_event_hits(shown) if shown else ()), *_PAGE_HITS, *_list_configured_hits(relay)]
-        named_ = [hit for hit in everything if all(word in f"{hit.kind} {hit.name}".lower() for word in wanted)]
-        hits += named_ if wanted else [hit for hit in named_ if hit.kind != "Sample"]
+        found = [hit for hit in everything if all(word in f"{hit.kind} {hit.name}".lower() for word in words)]
+        hits += found if words else [hit for hit in found if hit.kind != "Sample"]
     if text:
         # Last, so that it never stands where something better was found.
         name = f"Search events for {escape_unprintable(text, 60)}"

@@ -1,25 +1,16 @@
 """What pages ask of the store, turned into what they show."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from relay.dashboard import layout
-from relay.dashboard.delivery_rows import format_target_address
-from relay.dashboard.event_rows import EventListRow, build_event_row
-from relay.dashboard.events import list_view
-from relay.dashboard.events.list_view import EventList, ListFooter, SavedView
-from relay.dashboard.filters import event_avatar, format_count, format_day
-from relay.dashboard.urls import build_query_suffix
+from relay.dashboard.filters import format_count
 from relay.http.context import get_relay
 from relay.model.delivery import Delivery, Target
-from relay.model.event import EventRow
-from relay.model.search import Query, parse_query
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
-from relay.store.events import EventCounts, EventPage
 
 COUNT_LIMIT = 10_000  # matches counted before the count line says "or more"
 
@@ -67,74 +58,6 @@ async def load_nav_counts(relay: RunningRelay) -> dict[str, layout.NavCount]:
         "deliveries": layout.NavCount(text=queued, warn=bool(relay.state.down or relay.state.gone)),
         "messages": layout.NavCount(text=f"{messages:,}" if messages else ""),
     }
-
-
-def parse_list_query(request: web.Request) -> Query:
-    """Return the search of an address; several `q` are one, as the form sends its tokens."""
-    text = " ".join(part.strip() for part in request.query.getall("q", []) if part.strip())
-    return parse_query(text, get_relay(request).clock.now(), lenient=True)
-
-
-def parse_current_url(request: web.Request) -> tuple[str, str]:
-    """Return the path and the search of the page an htmx request comes from."""
-    parts = urlsplit(request.headers.get("HX-Current-URL", ""))
-    return parts.path, " ".join(parse_qs(parts.query).get("q", []))
-
-
-async def load_rows(relay: RunningRelay, events: Sequence[EventRow]) -> list[EventListRow]:
-    """Return the rows of events with what became of their deliveries."""
-    made = await relay.store.deliveries.of_events(event.id for event in events) if events else {}
-    return [build_event_row(event, made[event.id], event_avatar(event)) for event in events]
-
-
-async def load_listing(
-    relay: RunningRelay, query: Query, *, before: int | None = None, selected: int | None = None
-) -> tuple[EventList, ListFooter, EventPage]:
-    """Return the list for a query, newest first; a query that cannot be read lists everything."""
-    asked = parse_query("", relay.clock.now()) if query.problems else query
-    page = await relay.store.events.page(asked, limit=list_view.PAGE_SIZE, before=before)
-    shown, times = await load_rows(relay, page.rows), [event.received_at for event in page.rows]
-    now = relay.clock.now()
-    listed = EventList(
-        query=query.text,
-        suffix=build_query_suffix(query.text),
-        rows=list_view.build_list_lines(shown, times, now, selected=selected),
-        full=list_view.build_full_footer(query.text, 0),
-        day=format_day(times[0], now) if times else None,
-        count=await build_count_line(relay, asked, page, complete=before is None),
-        selected=selected,
-        problems=(*query.problems, *query.notes),
-    )
-    last = times[-1] if times else None
-    return (listed, list_view.build_footer(query.text, len(shown), page.next_before, last, page.searched_to), page)
-
-
-async def build_count_line(
-    relay: RunningRelay, query: Query, page: EventPage | None = None, *, complete: bool = True
-) -> str:
-    """Return the count line; a page that holds every match needs no second query."""
-    if not query.terms:
-        total = (await relay.store.events.counts()).events
-    elif page is not None and page.next_before is None and complete:
-        total = len(page.rows)
-    else:
-        try:
-            total = await relay.store.events.count(query, COUNT_LIMIT)
-        except TimeoutError:
-            return "Many match"
-    took = page.took if page else None
-    return list_view.format_count_line(query, total, COUNT_LIMIT, took, page.searched_to if page else None)
-
-
-def build_saved_views(query: str, counts: EventCounts) -> tuple[SavedView, ...]:
-    """Return the saved views with their counts."""
-    held = {"All": counts.events, "Failing": counts.failing, "Rejected": counts.rejected, "Queued": counts.queued}
-    return list_view.build_saved_views(query, held)
-
-
-def format_addresses(relay: RunningRelay) -> dict[str, str]:
-    """Return where each target leads, short enough for the hop line."""
-    return {name: format_target_address(url) for name, url in relay.target_addresses.items()}
 
 
 def parse_whole_number(request: web.Request, name: str) -> int | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.dashboard.event_rows import StatusChip
-from relay.dashboard.filters import Avatar, DisplayTime, find_provider, format_day, format_moment
+from relay.dashboard.filters import DisplayTime, find_provider, format_day, format_moment
 from relay.model.message import LOST, Message, MessageStatus
 from relay.model.text import escape_unprintable
 from relay.providers.message_status import explain_code
@@ -38,21 +38,6 @@ class MessageLine:
     time: DisplayTime
     when: str
     event_id: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventHeader:
-    """The title of an event; `sent` is when its provider sent one that was recovered afterwards."""
-
-    id: int
-    type: str
-    mark: Avatar
-    time: DisplayTime
-    size: str
-    pinned: bool
-    note: str
-    sent: DisplayTime | None = None
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

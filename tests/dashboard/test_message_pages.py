@@ -194,7 +194,7 @@ def test_every_status_has_a_word_and_an_icon_that_is_there():
     from relay.dashboard.messages.context import _STATUS_ICONS, format_message_status  # noqa: PLC0415 - as above
     from relay.resources import find_resource_folder  # noqa: PLC0415 - only this test reads the sprite
 
-    sprite = (find_resource_folder("ui") / "parts" / "sprite.html").read_text()
+    sprite = (find_resource_folder("ui") / "sprite.html").read_text()
     for status in MessageStatus:
         assert format_message_status(status)[0].isupper()
         assert f'id="i-{_STATUS_ICONS.get(status, "circle-x")}"' in sprite

@@ -5,13 +5,14 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard import page_data, responses
+from relay.dashboard import responses
 from relay.dashboard.deliveries import page as deliveries_page
+from relay.dashboard.event_list import parse_list_query
 from relay.dashboard.events import page as events_page
 from relay.dashboard.filters import format_count
 from relay.dashboard.layout import ConfirmDialog
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.responses import format_error, read_fields, redirect, toast_header
+from relay.dashboard.responses import format_error, read_fields, redirect, render_part, toast_header
 from relay.dashboard.sources import page as sources_page
 from relay.dashboard.urls import build_query_suffix, encode_query
 from relay.errors import RelayError, UsageError
@@ -43,7 +44,7 @@ async def delete_event(request: web.Request) -> web.Response:
     id_ = parse_id(request)
     await relay.store.events.delete(id_)
     relay.bus.publish(EventChanged(id_))
-    suffix = build_query_suffix(page_data.parse_list_query(request).text)
+    suffix = build_query_suffix(parse_list_query(request).text)
     if get_target_id(request) is None:
         return redirect(f"/events{suffix}")
     gone = request.app[RENDERER].part("events/missing.html", gone=f"Event {id_} was deleted.", suffix=suffix)
@@ -88,9 +89,9 @@ async def _render_annotated(
     await relay.store.events.annotate(id_, pinned=pinned, note=note)
     relay.bus.publish(EventChanged(id_))
     if get_target_id(request) is None:
-        return redirect(f"/events/{id_}{build_query_suffix(page_data.parse_list_query(request).text)}")
+        return redirect(f"/events/{id_}{build_query_suffix(parse_list_query(request).text)}")
     event = await relay.store.events.get(id_)
-    return html_response(request.app[RENDERER].page(await events_page.build_detail(request, event, "payload")))
+    return render_part(request, "events/detail.html", **await events_page.build_detail(request, event, "payload"))
 
 
 async def _render_delivery(request: web.Request, id_: int, done: str) -> web.Response:

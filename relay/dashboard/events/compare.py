@@ -3,21 +3,19 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from relay.dashboard import page_data, responses
-from relay.dashboard.body_text import highlight_differences
+from relay.dashboard.body_text import TextPiece, highlight_differences
 from relay.dashboard.delivery_rows import HIDDEN_VALUE
-from relay.dashboard.event_rows import EventListRow, build_delivery_chip, build_event_row, select_latest_deliveries
-from relay.dashboard.events import actions, page
-from relay.dashboard.events.context import CompareForm, CompareGroup, ComparePage, ComparePair
+from relay.dashboard.event_list import load_rows, parse_list_suffix
+from relay.dashboard.event_rows import build_delivery_chip, build_event_row, select_latest_deliveries
+from relay.dashboard.events import actions
 from relay.dashboard.filters import event_avatar, format_count, format_duration, format_status
-from relay.dashboard.render import RENDERER, html_response
-from relay.dashboard.responses import redirect
-from relay.dashboard.urls import build_query_suffix
+from relay.dashboard.responses import redirect, render_dialog, render_page
 from relay.dashboard.widgets import NavLink
 from relay.errors import UsageError
 from relay.http.context import get_relay
@@ -34,8 +32,18 @@ _MAX_CHOICES = 20  # events to choose the other one from
 _PART_TITLES = {"fact": "Event", "header": "Headers", "body": "Body"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparePair:
+    """One place on both sides; no pieces where there is nothing."""
+
+    path: str
+    left: tuple[TextPiece, ...]
+    right: tuple[TextPiece, ...]
+    differs: bool
+
+
 async def show_comparison(request: web.Request) -> web.Response:
-    """GET /compare?a=&b=&all=: two events; with one only, a choice of the other. A selection of two leads here."""
+    """GET /compare?a=&b=&all=: two events; with one only, a choice of the other. A selection of two leads relay."""
     one, other = parse_number(request, "a", None), parse_number(request, "b", None)
     if one is None:
         numbers = actions.parse_selected_ids(request.query)
@@ -50,46 +58,42 @@ async def show_comparison(request: web.Request) -> web.Response:
 async def _render_comparison(request: web.Request, one: int, other: int) -> web.Response:
     relay = get_relay(request)
     pair = await relay.store.events.get(one), await relay.store.events.get(other)
-    sent = await relay.store.deliveries.of_events((one, other))
+    deliveries = await relay.store.deliveries.of_events((one, other))
     every, reveal = bool(request.query.get("all")), bool(request.query.get("reveal"))
-    sides = [_build_side(event, sent[event.id]) for event in pair]
-    # Two large bodies take a while, and nobody else should wait meanwhile.
+    sides = [_build_side(event, deliveries[event.id]) for event in pair]
+    # Two large bodies take a while, and other requests should not wait for them.
     found = await asyncio.to_thread(lambda: tuple(compare_events(sides[0], sides[1], _format_value)))
     differing = [place for place in found if place.differs]
-    shown = found if every else differing
-    context = ComparePage(
-        shell=await page_data.build_shell(request, f"Compare {one} and {other}", "events"),
-        sides=(_build_side_head(pair[0].row, sent[one]), _build_side_head(pair[1].row, sent[other])),
+    listed = found if every else differing
+    kept = {"all": 1} if every else {}
+    has_hidden = not reveal and any(_is_hidden(place) for place in listed)
+    return await render_page(
+        request,
+        "events/compare.html",
+        f"Compare {one} and {other}",
+        "events",
+        sides=[build_event_row(event.row, deliveries[event.id], event_avatar(event.row)) for event in pair],
         count=format_count(len(differing), "difference"),
-        groups=await asyncio.to_thread(_build_groups, shown[:_MAX_PLACES], reveal=reveal),
+        groups=await asyncio.to_thread(_build_groups, listed[:_MAX_PLACES], reveal=reveal),
         views=(
             NavLink(name="Only differences", href=_comparison_path(one, other), current=not every),
             NavLink(name="Everything", href=_comparison_path(one, other, all=1), current=every),
         ),
-        swap=_comparison_path(other, one, **({"all": 1} if every else {})),
-        reveal=_comparison_path(one, other, reveal=1, **({"all": 1} if every else {}))
-        if not reveal and any(_is_hidden(place) for place in shown)
-        else "",
-        cut=f"{len(shown) - _MAX_PLACES:,} more are not shown." if len(shown) > _MAX_PLACES else "",
+        swap=_comparison_path(other, one, **kept),
+        reveal=_comparison_path(one, other, reveal=1, **kept) if has_hidden else "",
+        cut=f"{len(listed) - _MAX_PLACES:,} more are not shown." if len(listed) > _MAX_PLACES else "",
     )
-    return html_response(request.app[RENDERER].page(context))
 
 
 async def _render_choice(request: web.Request, id_: int) -> web.Response:
     relay = get_relay(request)
     event = await relay.store.events.get(id_)
-    found = await relay.store.events.page(_build_similar_query(event.row), limit=_MAX_CHOICES + 1)
-    others = [other for other in found.rows if other.id != id_][:_MAX_CHOICES]
-    form = CompareForm(
-        event=page.build_event_head(event),
-        back=f"/events/{id_}{build_query_suffix(page_data.parse_list_query(request).text)}",
-        back_name=f"Event {id_}",
-        rows=tuple(
-            (_comparison_path(min(id_, shown.id), max(id_, shown.id)), shown)
-            for shown in await page_data.load_rows(relay, others)
-        ),
-    )
-    return await responses.render_dialog_form(request, form, f"Compare event {id_}")
+    page = await relay.store.events.page(_build_similar_query(event.row), limit=_MAX_CHOICES + 1)
+    rows = await load_rows(relay, [row for row in page.rows if row.id != id_][:_MAX_CHOICES])
+    back = (f"/events/{id_}{parse_list_suffix(request)}", f"Event {id_}")
+    choices = [(_comparison_path(min(id_, row.id), max(id_, row.id)), row) for row in rows]
+    title = f"Compare event {id_}"
+    return await render_dialog(request, "events/compare_form.html", title, back, event=event.row, rows=choices)
 
 
 def _build_similar_query(event: EventRow) -> Query:
@@ -97,11 +101,7 @@ def _build_similar_query(event: EventRow) -> Query:
     return Query(text="", terms=tuple(Term(text="", key=key, value=name) for key, name in names.items()))
 
 
-def _build_side_head(event: EventRow, sent: Sequence[Delivery]) -> EventListRow:
-    return build_event_row(event, sent, event_avatar(event))
-
-
-def _build_side(event: CapturedEvent, sent: Sequence[Delivery]) -> ComparedEvent:
+def _build_side(event: CapturedEvent, deliveries: Sequence[Delivery]) -> ComparedEvent:
     facts = {name: getattr(event.row, name) for name in COMPARED_FACTS}
     return ComparedEvent(
         facts={
@@ -112,32 +112,29 @@ def _build_side(event: CapturedEvent, sent: Sequence[Delivery]) -> ComparedEvent
         content=event.capture.body,
         answers={
             escape_unprintable(delivery.target, 60): _format_response(delivery)
-            for delivery in select_latest_deliveries(sent)
+            for delivery in select_latest_deliveries(deliveries)
         },
     )
 
 
 def _format_response(delivery: Delivery) -> dict[str, str]:
-    answer = {
+    response = {
         "result": format_status(delivery.status)
         if delivery.status
         else delivery.detail or build_delivery_chip(delivery).text,
         "attempts": str(delivery.attempts),
         "took": format_duration(delivery.took),
     }
-    return {name: value for name, value in answer.items() if value}
+    return {name: value for name, value in response.items() if value}
 
 
 def _format_value(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _build_groups(found: Sequence[ComparedPlace], *, reveal: bool) -> tuple[CompareGroup, ...]:
+def _build_groups(found: Sequence[ComparedPlace], *, reveal: bool) -> list[tuple[str, list[ComparePair]]]:
     grouped = groupby(found, key=lambda place: _PART_TITLES.get(place.part, f"Delivery to {place.target}"))
-    return tuple(
-        CompareGroup(title=title, pairs=tuple(_build_pair(place, reveal=reveal) for place in group))
-        for title, group in grouped
-    )
+    return [(title, [_build_pair(place, reveal=reveal) for place in places]) for title, places in grouped]
 
 
 def _build_pair(place: ComparedPlace, *, reveal: bool) -> ComparePair:

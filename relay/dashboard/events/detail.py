@@ -6,10 +6,10 @@ from datetime import datetime
 from urllib.parse import parse_qsl
 
 from relay.dashboard.event_rows import build_delivery_chip, select_latest_deliveries
-from relay.dashboard.filters import Avatar, format_count, format_due, format_moment, format_status
+from relay.dashboard.filters import Avatar, format_due, format_moment, format_status
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
-from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
+from relay.model.text import decode_header_text, escape_unprintable
 from relay.providers.sender_urls import request_target
 
 
@@ -97,10 +97,10 @@ def _build_check_segment(event: EventRow) -> PipelineSegment:
         return PipelineSegment(kind="err", text=words or "Mismatch", icon="shield-x")
     if event.outcome is EventOutcome.REJECTED:
         # What its source's rules have against an event stands in its summary.
-        said = {"schema": f"Schema: {event.summary}"}.get(event.reason, event.summary)
-        told = escape_unprintable(said, 300) if event.reason in _RULE_REASONS else words
+        summary = f"Schema: {event.summary}" if event.reason == "schema" else event.summary
+        title = escape_unprintable(summary, 300) if event.reason in _RULE_REASONS else words
         return PipelineSegment(
-            kind="err", text=escape_unprintable(told, _MAX_SEGMENT_TEXT) or "Rejected", icon="ban", title=told
+            kind="err", text=escape_unprintable(title, _MAX_SEGMENT_TEXT) or "Rejected", icon="ban", title=title
         )
     if event.verdict is Verdict.VERIFIED:
         return PipelineSegment(kind="ok", text="Verified", icon="shield-check")
@@ -146,27 +146,8 @@ def _build_unsent_target(event: EventRow, addresses: Mapping[str, str]) -> Pipel
     return PipelineTarget(wire=PipelineSegment(kind="off", text="No target"), target="Your app")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderLine:
-    """One header as received. A hidden value is not part of the page: `value` then says how long it is."""
-
-    number: int
-    name: str
-    value: str
-    hidden: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestDetails:
-    """The request without its body."""
-
-    request: tuple[tuple[str, str], ...]
-    query: tuple[tuple[str, str], ...]
-    headers: tuple[HeaderLine, ...]
-
-
-def build_request_details(event: CapturedEvent, reveal: int | None = None) -> RequestDetails:
-    """Return it; the value of a header that usually holds a credential only when `reveal` is its number."""
+def list_request_facts(event: CapturedEvent) -> list[tuple[str, str]]:
+    """Return what is known of the request besides its headers and its body."""
     row = event.row
     facts = [
         ("Request", f"{row.method} {escape_unprintable(decode_header_text(request_target(event.capture)), 2000)}"),
@@ -180,23 +161,11 @@ def build_request_details(event: CapturedEvent, reveal: int | None = None) -> Re
         facts.append(("Sent", format_moment(row.sent_at).full))
     if row.duplicate_of is not None:
         facts.append(("Duplicate of", f"event {row.duplicate_of}"))
-    return RequestDetails(
-        request=tuple(facts),
-        query=_parse_query_pairs(row.query),
-        headers=tuple(
-            _build_header_line(number, name, value, reveal)
-            for number, (name, value) in enumerate(event.capture.headers)
-        ),
-    )
+    return facts
 
 
-def _build_header_line(number: int, name: str, value: str, reveal: int | None) -> HeaderLine:
-    hidden = is_sensitive(name) and number != reveal
-    shown = format_count(len(value), "character") if hidden else escape_unprintable(decode_header_text(value), 8192)
-    return HeaderLine(number=number, name=escape_unprintable(decode_header_text(name), 200), value=shown, hidden=hidden)
-
-
-def _parse_query_pairs(query: str) -> tuple[tuple[str, str], ...]:
+def parse_query_pairs(query: str) -> tuple[tuple[str, str], ...]:
+    """Return the parameters of a query as they were written; the whole of it where there are too many."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="replace", max_num_fields=500)
     except ValueError:

@@ -1,16 +1,16 @@
-"""Pieces that a page asks for later: more rows, folded nodes, hits, hop line, bodies."""
+"""Pieces that a page asks for later: more rows, folded nodes, hits, pipeline bar, bodies."""
 
 import shlex
 
 from aiohttp import web
 
-from relay.dashboard import page_data
-from relay.dashboard.events import list_view, tabs
+from relay.dashboard import event_list, page_data
+from relay.dashboard.event_list import build_count_line, load_listing, load_rows, parse_list_query
 from relay.dashboard.events import page as events_page
+from relay.dashboard.events import tabs
 from relay.dashboard.events.bodies import BODY_CACHE
-from relay.dashboard.events.context import PayloadTab
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.urls import build_query_suffix, escape_html
+from relay.dashboard.urls import escape_html
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
 from relay.model.text import decode_header_text, is_sensitive
@@ -28,18 +28,17 @@ async def show_rows(request: web.Request) -> web.Response:
 
 async def _render_older_rows(request: web.Request) -> web.Response:
     relay, renderer = get_relay(request), request.app[RENDERER]
-    query = page_data.parse_list_query(request)
-    shown = parse_number(request, "shown", 0, list_view.MAX_ROWS) or 0
-    page = await relay.store.events.page(query, limit=list_view.PAGE_SIZE, before=parse_number(request, "before", None))
-    last = page_data.parse_seconds(request.query.get("last"))
-    made, times = await page_data.load_rows(relay, page.rows), [event.received_at for event in page.rows]
-    listed = list_view.EventList(
-        query=query.text,
-        suffix=build_query_suffix(query.text),
-        rows=list_view.build_list_lines(made, times, relay.clock.now(), after=last),
-        full=list_view.build_full_footer(query.text, 0),
+    query = parse_list_query(request)
+    shown = parse_number(request, "shown", 0, event_list.MAX_ROWS) or 0
+    page = await relay.store.events.page(
+        query, limit=event_list.PAGE_SIZE, before=parse_number(request, "before", None)
     )
-    below = list_view.build_footer(
+    last = page_data.parse_seconds(request.query.get("last"))
+    made, times = await load_rows(relay, page.rows), [event.received_at for event in page.rows]
+    listed = event_list.EventList(
+        query=query.text, rows=event_list.build_list_lines(made, times, relay.clock.now(), after=last)
+    )
+    below = event_list.build_footer(
         query.text, shown + len(made), page.next_before, times[-1] if times else last, page.searched_to
     )
     return html_response(
@@ -49,40 +48,35 @@ async def _render_older_rows(request: web.Request) -> web.Response:
 
 async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
     relay, renderer = get_relay(request), request.app[RENDERER]
-    query = page_data.parse_list_query(request)
+    query = parse_list_query(request)
     page = await relay.store.events.page(query, limit=_MAX_NEW_ROWS, after=after)
     if not page.rows:
         return web.Response(status=204)
     if page.next_before is not None and page.next_before > after:
-        listed, foot, _ = await page_data.load_listing(relay, query)
+        listed, foot, _ = await load_listing(relay, query)
         return html_response(
             make_partial("#list", "outerHTML", renderer.part("events/list.html", list=listed, foot=foot))
         )
-    made = await page_data.load_rows(relay, page.rows)
-    listed = list_view.EventList(
-        query=query.text,
-        suffix=build_query_suffix(query.text),
-        rows=tuple(list_view.EventListLine(row=row) for row in made),
-        full=list_view.build_full_footer(query.text, 0),
-    )
+    made = await load_rows(relay, page.rows)
+    listed = event_list.EventList(query=query.text, rows=tuple(event_list.EventListLine(row=row) for row in made))
     reply = make_partial("#rows", "afterbegin", renderer.part("events/rows.html", list=listed))
     return html_response(
-        reply + make_partial("#count", "textContent", escape_html(await page_data.build_count_line(relay, query)))
+        reply + make_partial("#count", "textContent", escape_html(await build_count_line(relay, query)))
     )
 
 
 async def show_head(request: web.Request) -> web.Response:
-    """GET /events/{id}/head: the hop line and the counts of the tabs, and `tab` again where it is named."""
+    """GET /events/{id}/head: the pipeline bar and the counts of the tabs, and `tab` again where it is named."""
     relay, renderer = get_relay(request), request.app[RENDERER]
     event = await relay.store.events.get(parse_id(request))
     name = request.query.get("tab", "")
-    shown = await events_page.build_detail(request, event, name if name in tabs.TAB_NAMES else "routing")
-    reply = make_partial("#hops", "outerHTML", renderer.part("events/pipeline_bar.html", hops=shown.hops))
-    reply += make_partial("#marks", "innerHTML", renderer.part("events/tags.html", event=shown.event))
-    sent = next((link.count for link in shown.tabs if link.key == "deliveries"), "")
-    reply += make_partial("#tab-deliveries", "textContent", escape_html(sent))
+    detail = await events_page.build_detail(request, event, name if name in tabs.TAB_NAMES else "routing")
+    reply = make_partial("#hops", "outerHTML", renderer.part("events/pipeline_bar.html", hops=detail["hops"]))
+    reply += make_partial("#marks", "innerHTML", renderer.part("events/tags.html", **detail))
+    count = next((link.count for link in detail["tabs"] if link.key == "deliveries"), "")
+    reply += make_partial("#tab-deliveries", "textContent", escape_html(count))
     if name == "deliveries":
-        reply += make_partial("#tab", "innerHTML", renderer.part(shown.tab.template, tab=shown.tab))
+        reply += make_partial("#tab", "innerHTML", renderer.part(detail["tab_template"], tab=detail["tab"]))
     return html_response(reply)
 
 
@@ -102,7 +96,7 @@ async def show_hits(request: web.Request) -> web.Response:
         return await events_page.render_event(request, "payload")
     renderer = request.app[RENDERER]
     event = await get_relay(request).store.events.get(parse_id(request))
-    tab: PayloadTab = await tabs.build_payload_tab(request, event, "payload")
+    tab = await tabs.build_payload_tab(request, event, "payload")
     hits = make_partial("#hits", "innerHTML", renderer.part("events/hits.html", tab=tab))
     return html_response(renderer.part("events/body.html", tab=tab) + hits)
 

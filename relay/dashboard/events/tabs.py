@@ -1,28 +1,19 @@
 """The tabs of an event: each built from the event and what the address asks for."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from aiohttp import web
 
 from relay.dashboard import body_text, page_data
 from relay.dashboard.delivery_rows import build_delivery_line
+from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import body_tree
 from relay.dashboard.events.bodies import BODY_CACHE, ParsedBody
-from relay.dashboard.events.context import (
-    DeliveriesTab,
-    EventTab,
-    HeadersTab,
-    PayloadSearch,
-    PayloadTab,
-    RouteLine,
-    RoutingTab,
-    VerificationTab,
-)
-from relay.dashboard.events.detail import build_request_details
+from relay.dashboard.events.detail import list_request_facts, parse_query_pairs
 from relay.dashboard.events.verification import build_verification_panel
-from relay.dashboard.filters import event_avatar, format_count
-from relay.dashboard.urls import build_query_suffix
+from relay.dashboard.filters import event_avatar
 from relay.dashboard.widgets import NavLink, build_message_line
 from relay.http.context import get_relay
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
@@ -30,36 +21,68 @@ from relay.model.json_paths import format_dotted_path
 from relay.model.message import MessageFilter
 from relay.model.text import escape_unprintable, format_size
 from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
-from relay.pipeline.routing import RouteMatch
+from relay.services.relay import RunningRelay
 
 TAB_NAMES = ("payload", "headers", "verification", "routing", "deliveries")
 PAYLOAD_VIEWS = ("tree", "form", "raw", "hex")
 _LARGE_TREE = 1_000_000  # bytes past which a tree opens one level only
-_MAX_DELIVERIES = 20  # deliveries shown with all their attempts
+_MAX_DELIVERIES = 20  # deliveries tab with all their attempts
 
 
-async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> EventTab:
-    """Return a tab of an event by its name in the address; one of VIEWS is the payload seen that way."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadSearch:
+    """What a search in a payload came to: the hit stood on (from 0) of `total`, `words` saying the latter."""
+
+    text: str = ""
+    at: int = 0
+    total: int = 0
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadTab:
+    """A body. `kind` is tree, form, raw, hex, image or empty; `base` the event's address; `mark` the piece stood on."""
+
+    base: str
+    kind: str
+    views: tuple[NavLink, ...]
+    size: int
+    content_type: str
+    step: str = ""
+    problem: str = ""
+    find: PayloadSearch = PayloadSearch()
+    nodes: tuple[body_tree.TreeNode, ...] = ()
+    back: bool = False
+    fields: tuple[tuple[str, str], ...] = ()
+    window: body_text.BodyWindow | None = None
+    mark: int = -1
+
+
+async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tuple[str, object]:
+    """Return the template of a tab and what it shows; the name may be one of PAYLOAD_VIEWS."""
+    relay = get_relay(request)
     match name:
         case "headers":
-            return HeadersTab(
-                base=event_path(event),
-                envelope=build_request_details(event, page_data.parse_whole_number(request, "reveal")),
-            )
+            values: dict[str, Any] = {
+                "facts": list_request_facts(event),
+                "query": parse_query_pairs(event.row.query),
+                "headers": event.capture.headers,
+                "reveal": page_data.parse_whole_number(request, "reveal"),
+            }
         case "verification":
-            return await _build_verification_tab(request, event)
+            values = await _load_verification(relay, event)
         case "routing":
-            matches = get_relay(request).explain_routes(event)
-            return RoutingTab(routes=tuple(_build_route_line(match) for match in matches))
+            values = {"matches": relay.explain_routes(event)}
         case "deliveries":
-            return await _build_deliveries_tab(request, event)
+            values = await _load_deliveries(relay, event)
         case _:
-            return await build_payload_tab(request, event, name)
+            return "events/payload.html", await build_payload_tab(request, event, name)
+    return f"events/{name}.html", {"base": event_path(event), **values}
 
 
 def build_tab_links(request: web.Request, event: CapturedEvent, current: str, sent: int) -> tuple[NavLink, ...]:
     """Return the row of tabs; `sent` is how many deliveries there are."""
-    keep = build_query_suffix(page_data.parse_list_query(request).text)
+    keep = parse_list_suffix(request)
     signs = {Verdict.VERIFIED: "ok", Verdict.INVALID: "err"}
     sign = signs.get(event.row.verdict, "warn" if event.row.reason == "vault_locked" else "")
     counts = {"headers": str(len(event.capture.headers)), "deliveries": str(sent)}
@@ -88,66 +111,65 @@ async def build_payload_tab(request: web.Request, event: CapturedEvent, name: st
     kind = name if name in PAYLOAD_VIEWS else body.best
     if (kind == "tree" and not body.is_json) or (kind == "form" and not body.form):
         kind = body.best
-    shown = PayloadTab(
+    tab = PayloadTab(
         base=event_path(event),
         kind=kind,
         views=_build_view_links(request, event, body, kind),
         size=len(event.capture.body),
-        bytes=format_count(len(event.capture.body), "byte"),
-        content_type=escape_unprintable(event.row.content_type, 100),
+        content_type=event.row.content_type,
         problem=" ".join(part for part in (body.note, body.problem if kind == "raw" else "") if part),
     )
-    wanted = request.query.get("find", "")[:200].strip()
-    return _find_in_body(request, body, shown, wanted) if wanted else _fill_payload_tab(request, event, body, shown)
+    text = request.query.get("find", "")[:200].strip()
+    return _find_in_body(request, body, tab, text) if text else _fill_payload_tab(request, event, body, tab)
 
 
-def _fill_payload_tab(request: web.Request, event: CapturedEvent, body: ParsedBody, shown: PayloadTab) -> PayloadTab:
+def _fill_payload_tab(request: web.Request, event: CapturedEvent, body: ParsedBody, tab: PayloadTab) -> PayloadTab:
     data, offset = body.content, page_data.parse_whole_number(request, "offset") or 0
-    match shown.kind:
+    match tab.kind:
         case "tree" if "ptr" in request.query:
-            return replace(shown, nodes=build_subtree(body.value, request), back=True)
+            return replace(tab, nodes=build_subtree(body.value, request), back=True)
         case "tree":
-            return replace(shown, nodes=body_tree.build_tree(body.value, levels=_choose_depth(data)))
+            return replace(tab, nodes=body_tree.build_tree(body.value, levels=_choose_depth(data)))
         case "form":
-            return replace(shown, fields=_list_form_fields(body))
+            return replace(tab, fields=body.form)
         case "raw":
             window = body_text.build_text_window(data, offset)
             return replace(
-                shown, window=window, step="256 KB", problem=f"{shown.problem} {_describe_window(window)}".strip()
+                tab, window=window, step="256 KB", problem=f"{tab.problem} {_describe_window(window)}".strip()
             )
         case "hex":
             window = body_text.build_hex_window(event.capture.body, offset)
-            return replace(shown, window=window, step="4 KB")
+            return replace(tab, window=window, step="4 KB")
         case _:
-            return shown
+            return tab
 
 
-def _find_in_body(request: web.Request, body: ParsedBody, shown: PayloadTab, wanted: str) -> PayloadTab:
+def _find_in_body(request: web.Request, body: ParsedBody, tab: PayloadTab, text: str) -> PayloadTab:
     if body.is_json:
-        hits = body_tree.find_in_tree(body.value, wanted)
-        found = _parse_hit_position(request, wanted, len(hits))
-        here = body_tree.TreeHits(at=hits[found.at] if hits else "", marks=frozenset(hits))
-        nodes = body_tree.build_tree(body.value, levels=_choose_depth(body.content), wanted=here)
-        return replace(shown, kind="tree", find=found, nodes=nodes)
-    offsets = body_tree.find_in_text(body.content, wanted)
-    found = _parse_hit_position(request, wanted, len(offsets))
+        hits = body_tree.find_in_tree(body.value, text)
+        found = _parse_hit_position(request, text, len(hits))
+        hits_shown = body_tree.TreeHits(at=hits[found.at] if hits else "", marks=frozenset(hits))
+        nodes = body_tree.build_tree(body.value, levels=_choose_depth(body.content), wanted=hits_shown)
+        return replace(tab, kind="tree", find=found, nodes=nodes)
+    offsets = body_tree.find_in_text(body.content, text)
+    found = _parse_hit_position(request, text, len(offsets))
     start = 0
     if offsets and offsets[found.at] >= body_text.RAW_WINDOW:
         start = body.content.rfind(b"\n", 0, offsets[found.at]) + 1
         start = max(start, offsets[found.at] - body_text.RAW_WINDOW // 2)
-    window = body_text.build_text_window(body.content, start, wanted)
+    window = body_text.build_text_window(body.content, start, text)
     before = sum(offset < start for offset in offsets)
     nth = [index for index, piece in enumerate(window.pieces) if piece.hit]
     mark = nth[found.at - before] if 0 <= found.at - before < len(nth) else -1
-    return replace(shown, kind="raw", find=found, window=window, step="256 KB", mark=mark)
+    return replace(tab, kind="raw", find=found, window=window, step="256 KB", mark=mark)
 
 
-def _parse_hit_position(request: web.Request, wanted: str, total: int) -> PayloadSearch:
+def _parse_hit_position(request: web.Request, text: str, total: int) -> PayloadSearch:
     # The same word asked for again is Enter: one hit on, or back.
     step = -1 if request.query.get("step") == "-1" else 1
-    at = (page_data.parse_whole_number(request, "at") or 0) + step if request.query.get("was") == wanted else 0
+    at = (page_data.parse_whole_number(request, "at") or 0) + step if request.query.get("was") == text else 0
     words = f"{total:,} or more" if total >= body_tree.MAX_HITS else f"{total:,}"
-    return PayloadSearch(text=wanted, at=at % total if total else 0, total=total, words=words)
+    return PayloadSearch(text=text, at=at % total if total else 0, total=total, words=words)
 
 
 def build_subtree(value: object, request: web.Request) -> tuple[body_tree.TreeNode, ...]:
@@ -183,7 +205,7 @@ def _build_view_links(
 ) -> tuple[NavLink, ...]:
     fits = {"image": body.best == "image", "form": bool(body.form), "tree": body.is_json}
     fits |= dict.fromkeys(("raw", "hex"), bool(event.capture.body))
-    keep = build_query_suffix(page_data.parse_list_query(request).text)
+    keep = parse_list_suffix(request)
     return tuple(
         NavLink(
             name=name.capitalize(),
@@ -193,10 +215,6 @@ def _build_view_links(
         for name, fitting in fits.items()
         if fitting
     )
-
-
-def _list_form_fields(body: ParsedBody) -> tuple[tuple[str, str], ...]:
-    return tuple((escape_unprintable(name, 200), escape_unprintable(value, 20_000)) for name, value in body.form)
 
 
 def _choose_depth(data: bytes) -> int:
@@ -209,33 +227,23 @@ def _describe_window(window: body_text.BodyWindow) -> str:
     return f"{format_size(window.size)}. Showing bytes {window.offset:,} to {window.end:,}."
 
 
-async def _build_verification_tab(request: web.Request, event: CapturedEvent) -> VerificationTab:
-    relay = get_relay(request)
-    found = await relay.signature_doctor.diagnose(event) if needs_diagnosis(event) else None
+async def _load_verification(relay: RunningRelay, event: CapturedEvent) -> dict[str, Any]:
+    diagnosis = await relay.signature_doctor.diagnose(event) if needs_diagnosis(event) else None
     source = relay.sources.by_name.get(event.row.source)
-    still = await find_rule_problems(event, source) if source and event.problems else None
-    return VerificationTab(
-        base=event_path(event),
-        judged=build_verification_panel(event, source, event_avatar(event.row).title, found, still),
-        locked=event.row.reason == "vault_locked" and relay.vault.status.state == "locked",
-        refused=event.row.outcome is EventOutcome.REJECTED or event.row.verdict is Verdict.INVALID,
-    )
+    problems_now = await find_rule_problems(event, source) if source and event.problems else None
+    return {
+        "diagnosis": diagnosis,
+        "panel": build_verification_panel(event, source, event_avatar(event.row).title, diagnosis, problems_now),
+        "locked": event.row.reason == "vault_locked" and relay.vault.status.state == "locked",
+        "refused": event.row.outcome is EventOutcome.REJECTED or event.row.verdict is Verdict.INVALID,
+    }
 
 
-def _build_route_line(match: RouteMatch) -> RouteLine:
-    route = match.route
-    sources, types = ", ".join(route.sources) or "any source", ", ".join(route.events)
-    name = f"{sources}{f', {types}' if types else ''} to {', '.join(route.targets)}"
-    return RouteLine(name=escape_unprintable(name, 300), matched=match.matched, why=escape_unprintable(match.why, 300))
-
-
-async def _build_deliveries_tab(request: web.Request, event: CapturedEvent) -> DeliveriesTab:
-    relay = get_relay(request)
-    made = await page_data.load_deliveries(relay, event.id)
-    newest = list(reversed(made))[:_MAX_DELIVERIES]
-    now = relay.clock.now()
-    lines = [
-        build_delivery_line(delivery, now, await relay.store.deliveries.attempts(delivery.id)) for delivery in newest
-    ]
+async def _load_deliveries(relay: RunningRelay, event: CapturedEvent) -> dict[str, Any]:
+    deliveries, now = relay.store.deliveries, relay.clock.now()
+    newest = list(reversed(await page_data.load_deliveries(relay, event.id)))[:_MAX_DELIVERIES]
     messages = await relay.store.messages.page(MessageFilter(event=event.id))
-    return DeliveriesTab(lines=tuple(lines), messages=tuple(build_message_line(one, now) for one in messages))
+    return {
+        "lines": [build_delivery_line(one, now, await deliveries.attempts(one.id)) for one in newest],
+        "messages": [build_message_line(message, now) for message in messages],
+    }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from relay.dashboard.filters import format_count
+from relay.dashboard.filters import capitalize_first, format_count
 from relay.model import admission
 from relay.model.admission import Problem
 from relay.model.event import CapturedEvent, Check, EventOutcome, Source, Verdict, VerifyMode
@@ -22,46 +22,14 @@ class CheckStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SuggestedFix:
-    """What to do: a sentence, and the line to copy where there is one."""
-
-    text: str
-    line: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpectedSignature:
-    """The signature that one secret gives; `kind` is ok where it is the one received."""
-
-    secret: str
-    signature: str
-    kind: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretTrial:
-    """One secret with one kind of variant of the body."""
-
-    secret: str
-    what: str
-    matched: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationPanel:
-    """The verdict as a panel. `kind` is ok, err, warn or quiet; `others` are further causes, less likely."""
+    """The verdict as a panel. `kind` is ok, err, warn or quiet."""
 
     kind: str
     title: str
     text: str
     steps: tuple[CheckStep, ...]
     scheme: str
-    fixes: tuple[SuggestedFix, ...] = ()
-    others: tuple[SuggestedFix, ...] = ()
-    received: tuple[str, ...] = ()
-    expected: tuple[ExpectedSignature, ...] = ()
-    trials: tuple[SecretTrial, ...] = ()
-    cut: bool = False
 
 
 _TITLES = {
@@ -101,7 +69,6 @@ def build_verification_panel(
     kind, title, text = (
         _describe_rule_refusal(event, still) if event.problems else _describe_verdict(event, provider, found)
     )
-    first, *others = found.findings if found and found.findings else (None,)
     return VerificationPanel(
         kind=kind,
         title=title,
@@ -113,25 +80,6 @@ def build_verification_panel(
             _build_answer_step(event, provider),
         ),
         scheme=source.scheme.title if source and source.scheme else "",
-        fixes=(SuggestedFix(text=escape_unprintable(first.fix, 400), line=first.line),)
-        if first and (first.fix or first.line)
-        else (),
-        others=tuple(
-            SuggestedFix(text=escape_unprintable(f"{one.title}. {one.sentence}", 500), line=one.line)
-            for one in others
-            if one
-        ),
-        received=tuple(escape_unprintable(one, 600) for one in found.received) if found else (),
-        expected=_build_expected_signatures(found) if found else (),
-        trials=tuple(
-            SecretTrial(
-                secret=escape_unprintable(one.secret, 80), what=escape_unprintable(one.what, 120), matched=one.matched
-            )
-            for one in found.tried
-        )
-        if found
-        else (),
-        cut=bool(found and found.cut),
     )
 
 
@@ -139,10 +87,10 @@ def _describe_rule_refusal(event: CapturedEvent, still: tuple[Problem, ...] | No
     if still == ():
         text = "It did not when it came. Replay it, or ask the sender to send it again."
         return "ok", "With today's rules the request would come in", text
-    said = admission.describe_reason(event.row.reason)
+    reason = admission.describe_reason(event.row.reason)
     more = f"; {format_count(len(event.problems) - 1, 'more problem')} below" if len(event.problems) > 1 else ""
-    told = escape_unprintable(event.problems[0].sentence, 400)
-    return "err", _TITLES.get(event.row.reason, "Refused"), f"{said} {told[:1].upper()}{told[1:]}{more}."
+    problem = capitalize_first(escape_unprintable(event.problems[0].sentence, 400))
+    return "err", _TITLES.get(event.row.reason, "Refused"), f"{reason} {problem}{more}."
 
 
 def _build_problem_steps(problems: tuple[Problem, ...]) -> tuple[CheckStep, ...]:
@@ -190,17 +138,6 @@ def _get_panel_kind(event: CapturedEvent) -> str:
     if row.verdict is Verdict.VERIFIED:
         return "ok"
     return "warn" if row.reason in ("vault_locked", "secret_missing", "secret_unusable") else "quiet"
-
-
-def _build_expected_signatures(found: Diagnosis) -> tuple[ExpectedSignature, ...]:
-    return tuple(
-        ExpectedSignature(
-            secret=escape_unprintable(f"{one.secret}, which ends in {one.tail}" if one.tail else one.secret, 120),
-            signature=escape_unprintable(one.expected or "only the provider can make it", 600),
-            kind="ok" if one.matches else "err",
-        )
-        for one in found.compared
-    )
 
 
 def _build_check_steps(checks: tuple[Check, ...]) -> tuple[CheckStep, ...]:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from relay.dashboard import delivery_rows, layout, page_data
 from relay.dashboard.delivery_rows import build_delivery_line
+from relay.dashboard.event_list import build_count_line, build_saved_views, load_rows
 from relay.dashboard.filters import format_count
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, make_partial
@@ -116,7 +117,7 @@ class SseRenderer:
     async def cells(self, ids: Iterable[int]) -> bytes:
         """Return result and shield of events, each for its own place."""
         found = await self.relay.store.events.rows(ids)
-        rows = await page_data.load_rows(self.relay, found)
+        rows = await load_rows(self.relay, found)
         return make_frame("".join(self._renderer.part("live/cells.html", row=row) for row in rows))
 
     async def counts(self) -> bytes:
@@ -124,9 +125,9 @@ class SseRenderer:
         nav = await page_data.load_nav_counts(self.relay)
         if self.text is None:
             return make_frame(self._renderer.part("live/counts.html", counts=nav, views=()))
-        views = page_data.build_saved_views(self.text, await self.relay.store.events.counts())
+        views = build_saved_views(self.text, await self.relay.store.events.counts())
         text = self._renderer.part("live/counts.html", counts=nav, views=views)
-        line = escape_html(await page_data.build_count_line(self.relay, self._query()))
+        line = escape_html(await build_count_line(self.relay, self._query()))
         return make_frame(text + make_partial("#count", "textContent", line))
 
     def status(self) -> bytes:
@@ -168,7 +169,7 @@ class SseRenderer:
 
     async def _render_once(self, found: tuple[EventRow, ...], newest: int) -> bytes:
         suffix = build_query_suffix(self.text or "")
-        rows = await page_data.load_rows(self.relay, found)
+        rows = await load_rows(self.relay, found)
         text = "".join(self._renderer.render_macro("row", row, suffix) for row in rows)
         return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)
 

@@ -7,8 +7,8 @@ from aiohttp import web
 
 from relay.dashboard import page_data
 from relay.dashboard.delivery_rows import build_delivery_line, format_target_address
+from relay.dashboard.event_list import parse_list_query
 from relay.dashboard.events import email_form as events_email_form
-from relay.dashboard.events import page as events_page
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
 from relay.dashboard.replay.edits import (
     DeliveryOutcomeView,
@@ -149,9 +149,9 @@ def _build_replay_form(
     asked = parse_replay_form(event, dict(form))
     names = list(relay.config.targets)
     return ReplayForm(
-        event=events_page.build_event_head(event),
+        event=event.row,
         action=f"/events/{event.id}/replay",
-        back=f"/events/{event.id}{build_query_suffix(page_data.parse_list_query(request).text)}",
+        back=f"/events/{event.id}{build_query_suffix(parse_list_query(request).text)}",
         targets=tuple(
             FormOption(
                 value=name,
@@ -215,9 +215,9 @@ async def _build_email_form(request: web.Request, event: CapturedEvent, form: Ma
     relay = get_relay(request)
     template = events_email_form.choose_template(relay, form)
     return EmailForm(
-        event=events_page.build_event_head(event),
+        event=event.row,
         action=f"/events/{event.id}/email",
-        back=f"/events/{event.id}{build_query_suffix(page_data.parse_list_query(request).text)}",
+        back=f"/events/{event.id}{build_query_suffix(parse_list_query(request).text)}",
         templates=tuple(
             FormOption(
                 value=name,

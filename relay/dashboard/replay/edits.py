@@ -11,10 +11,10 @@ from relay.dashboard.body_text import is_binary
 from relay.dashboard.delivery_rows import HIDDEN_VALUE
 from relay.dashboard.event_rows import StatusChip
 from relay.dashboard.layout import PageLayout
-from relay.dashboard.widgets import EventHeader, FormOption
+from relay.dashboard.widgets import FormOption
 from relay.model.delivery import Delivery, DeliveryChanges, SignMode
 from relay.model.differences import MISSING, compare_json, is_same_value
-from relay.model.event import CapturedEvent, Headers, Verdict
+from relay.model.event import CapturedEvent, EventRow, Headers, Verdict
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
@@ -260,7 +260,7 @@ class ReplayForm:
     """A replay as edited so far; `changes` says what differs and `warning` what will go wrong."""
 
     template: ClassVar[str] = "replay/dialog.html"
-    event: EventHeader
+    event: EventRow
     action: str
     back: str
     targets: tuple[FormOption, ...]
@@ -292,7 +292,7 @@ class EmailForm:
     """An e-mail from an event; `preview` is the address of its sandboxed preview."""
 
     template: ClassVar[str] = "replay/email.html"
-    event: EventHeader
+    event: EventRow
     action: str
     back: str
     templates: tuple[FormOption, ...]

@@ -182,7 +182,7 @@ def _build_provider_pick(provider: Provider, url: str, chosen: str) -> dict[str,
         "current": provider.name == chosen,
         "url": webhook_url,
         "variable": provider.secret_env[0] if provider.secret_env else "",
-        "steps": [step.replace("{url}", webhook_url) for step in provider.steps],
+        "steps": provider.list_steps(webhook_url),
     }
 
 

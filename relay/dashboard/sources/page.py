@@ -55,7 +55,7 @@ def _build_source_line(relay: RunningRelay, source: Source) -> SourceLine:
         kind=kind,
         facts=(*_list_behaviour_facts(source), *rules.list_source_rules(source, relay.config.server.max_body)),
         secrets=build_secret_lines(source),
-        steps=tuple(step.replace("{url}", url) for step in known.steps) if known else (),
+        steps=known.list_steps(url) if known else (),
         catch_up=catch_up.build_section(relay, source),
         refused=rules.describe_refusals(refused, source, relay.config.server.max_body),
         turned_away=rules.summarize_refusals(refused),

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from builders import build_capture, build_delivery, build_event
 from relay.actions.egress import EgressRules
 from relay.actions.forward import ForwardAction
 from relay.clock import SystemClock
-from relay.model.delivery import NO_CHANGES, Delivery, DeliveryReason, DeliveryState
-from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
+from relay.model.delivery import Delivery, DeliveryState
+from relay.model.event import CapturedEvent
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -86,37 +87,9 @@ def make_event():
 
 
 def _event(**changes) -> CapturedEvent:
-    fields = {
-        "source": "stripe",
-        "method": "POST",
-        "path": "/webhooks/stripe",
-        "query": "",
-        "headers": (("Host", "hooks.example"), ("Content-Type", "application/json"), ("Content-Length", "2")),
-        "body": b"{}",
-        "remote": "203.0.113.7",
-        "received_at": NOW,
-    }
-    capture = Capture(**fields | changes)
-    row = EventRow(
-        id=42,
-        received_at=NOW,
-        source=capture.source,
-        provider="stripe",
-        type="invoice.paid",
-        idempotency_key="evt_1",
-        outcome=EventOutcome.ACCEPTED,
-        verdict=Verdict.VERIFIED,
-        reason="",
-        method=capture.method,
-        path=capture.path,
-        query=capture.query,
-        content_type="application/json",
-        size=len(capture.body),
-        sha256="",
-        remote=capture.remote,
-        status=200,
-    )
-    return CapturedEvent(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
+    headers = (("Host", "hooks.example"), ("Content-Type", "application/json"), ("Content-Length", "2"))
+    capture = build_capture(**{"headers": headers, "remote": "203.0.113.7", "received_at": NOW} | changes)
+    return build_event(capture, id=42, provider="stripe", type="invoice.paid", idempotency_key="evt_1", received_at=NOW)
 
 
 @pytest.fixture
@@ -124,22 +97,9 @@ def make_delivery():
     return _delivery
 
 
-def _delivery(changes=NO_CHANGES, reason=DeliveryReason.ROUTED, **fields) -> Delivery:
-    return Delivery(
-        **{
-            "id": 7,
-            "event_id": 42,
-            "source": "stripe",
-            "target": "app",
-            "action": "forward",
-            "reason": reason,
-            "changes": changes,
-            "state": DeliveryState.RUNNING,
-            "created_at": NOW,
-            "due_at": NOW,
-        }
-        | fields
-    )
+def _delivery(**fields) -> Delivery:
+    running = {"id": 7, "event_id": 42, "state": DeliveryState.RUNNING, "created_at": NOW, "due_at": NOW}
+    return build_delivery(**running | fields)
 
 
 def _as_received(event, capture, mode):

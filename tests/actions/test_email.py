@@ -10,6 +10,7 @@ from email.policy import default
 import pytest
 from aiosmtpd import smtp as sinks
 
+from builders import build_capture, build_new_event
 from relay.actions.email import EmailAction, EmailOptions, MailTransport
 from relay.actions.mail.smtp import SmtpOptions
 from relay.clock import SystemClock
@@ -23,7 +24,7 @@ from relay.model.delivery import (
     NewDelivery,
     SentRequest,
 )
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import NewEvent
 from relay.model.message import MessageStatus
 from relay.model.signals import MessageChanged
 from relay.store import open_store
@@ -107,28 +108,13 @@ class Desk:
 @asynccontextmanager
 async def desk(tmp_path, *, changes=None, payload=None, **smtp):
     payload = payload or {"email": "ada@example.com", "number": "Ä-1"}
-    capture = Capture(
-        source="stripe",
-        method="POST",
-        path="/webhooks/stripe",
-        query="",
+    capture = build_capture(
         headers=(("Content-Type", "application/json"),),
         body=json.dumps(payload).encode(),
         remote="203.0.113.7",
         received_at=NOW,
     )
-    new = NewEvent(
-        capture=capture,
-        provider="stripe",
-        type="invoice.paid",
-        idempotency_key=None,
-        claims_key=False,
-        deliver_duplicates=False,
-        outcome=EventOutcome.ACCEPTED,
-        verification=Verification(verdict=Verdict.VERIFIED),
-        reason="",
-        status=200,
-    )
+    new = build_new_event(capture, provider="stripe", type="invoice.paid")
     signals, clock = [], StillClock()
     async with open_store(tmp_path / "data") as store:
         stored = await store.events.add(new, (owed(changes or DeliveryChanges()),))

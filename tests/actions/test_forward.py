@@ -53,7 +53,7 @@ def sent(forwarding, raw_server, make_event, make_delivery):
         async with raw_server(capture.pop("answer", OK)) as server, forwarding(**action) as forward:
             options = ForwardOptions(url=url.format(base=server.url), **options)
             event = make_event(**capture)
-            result = await forward.run(event, make_delivery(changes, reason), options)
+            result = await forward.run(event, make_delivery(changes=changes, reason=reason), options)
         return server, result
 
     return send
@@ -493,7 +493,7 @@ async def test_relay_itself_is_never_forwarded_to(forwarding, raw_server, make_e
 
 async def test_a_typed_in_url_is_judged_by_the_stricter_rules(forwarding, make_event, make_delivery):
     async with forwarding() as forward:
-        delivery = make_delivery(DeliveryChanges(url="http://10.0.0.1/"), DeliveryReason.REPLAY)
+        delivery = make_delivery(changes=DeliveryChanges(url="http://10.0.0.1/"), reason=DeliveryReason.REPLAY)
         result = await forward.run(make_event(), delivery, ForwardOptions(url="http://10.0.0.1/"))
     assert isinstance(result.outcome, AttemptFailed)
     assert "neither on this computer nor a configured target" in result.outcome.detail

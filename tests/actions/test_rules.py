@@ -21,7 +21,9 @@ def sent(forwarding, raw_server, make_event, make_delivery):
         more = {"resign": resign} if resign else {}
         async with raw_server(OK) as server, forwarding(**more) as forward:
             target = ForwardOptions(url=f"{server.url}/hooks", **options)
-            result = await forward.run(make_event(**capture), make_delivery(changes or DeliveryChanges()), target)
+            result = await forward.run(
+                make_event(**capture), make_delivery(changes=changes or DeliveryChanges()), target
+            )
         lines = [line.decode("latin-1") for line in server.head]
         return lines[0], dict(line.split(": ", 1) for line in lines[1:] if line), result.request.notes
 

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import build_source
 from relay.bus import Bus
 from relay.catchup.base import Access, ListedEvent, RebuiltRequest
 from relay.catchup.github import _uppercase_escapes
 from relay.catchup.recovery import CatchUpProgress, CatchUpRequest, Recovery, RecoveryContext
 from relay.clock import SystemClock
 from relay.errors import CatchUpError
-from relay.model.event import Source
 from relay.model.secret import Secret
 from relay.pipeline.process import Routing
 from relay.store import open_store
@@ -59,7 +59,7 @@ async def recover(tmp_path):
             means = RecoveryContext(
                 store=store, bus=Bus(), clock=SystemClock(), routing=Routing((), {}), urls=lambda *_: ("",), **limits
             )
-            source = Source(name="somebody", provider="custom", path="/webhooks/somebody")
+            source = build_source("somebody", provider="custom")
             wanted = CatchUpRequest(source="somebody", since=NOW - timedelta(days=1))
             progress = CatchUpProgress(wanted=wanted, title="Somebody", started_at=NOW)
             try:

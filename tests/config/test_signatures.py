@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from builders import build_capture
 from relay.config import Overrides, load
 from relay.errors import ConfigError, SigningError
-from relay.model.event import Capture, Verdict
+from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 
@@ -61,17 +62,7 @@ class Picky:
 
 
 def capture(*headers, body=b"{}"):
-    return Capture(
-        source="x",
-        method="POST",
-        path="/webhooks/x",
-        query="",
-        headers=headers,
-        body=body,
-        remote="",
-        received_at=NOW,
-        url="https://x.example/webhooks/x",
-    )
+    return build_capture("x", headers=headers, body=body, received_at=NOW, url="https://x.example/webhooks/x")
 
 
 def configure(folder, text, **environ):

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
+from builders import build_capture, build_new_event
 from relay.actions.egress import EgressRules
 from relay.actions.email import EmailAction, EmailOptions, MailTransport
 from relay.actions.forward import ForwardAction, ForwardOptions
@@ -18,7 +19,7 @@ from relay.delivery.replay import ReplayService
 from relay.delivery.signing import RequestSigner
 from relay.delivery.targets import Targets
 from relay.model.delivery import NO_CHANGES, DeliveryReason, NewDelivery, RetryPolicy, Target
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.signals import EventStored
 from relay.store import open_store
 
@@ -137,29 +138,14 @@ class World:
         outcome=EventOutcome.ACCEPTED,
     ):
         """Keep an event that is owed to these targets and say so, as ingest does."""
-        capture = Capture(
-            source=source,
-            method="POST",
-            path=f"/webhooks/{source}",
-            query="",
+        capture = build_capture(
+            source,
             headers=(("Content-Type", media), *headers),
             body=body,
-            remote="127.0.0.1",
             received_at=self.clock.now(),
             url=f"https://hooks.example/webhooks/{source}",
         )
-        new = NewEvent(
-            capture=capture,
-            provider=source,
-            type="ping",
-            idempotency_key=None,
-            claims_key=False,
-            deliver_duplicates=False,
-            outcome=outcome,
-            verification=Verification(verdict=verdict),
-            reason="",
-            status=200,
-        )
+        new = build_new_event(capture, provider=source, outcome=outcome, verification=Verification(verdict=verdict))
         stored = await self.store.events.add(new, tuple(NewDelivery(target=name, action="forward") for name in targets))
         self.bus.publish(EventStored(stored.id))
         return stored

@@ -14,11 +14,11 @@ from aiohttp import web
 from slack_sdk.signature import SignatureVerifier
 from svix.webhooks import Webhook
 
+from builders import build_capture, build_source
 from relay.actions.outgoing_request import ForwardOptions
 from relay.clock import SystemClock
 from relay.model.delivery import DeliveryChanges, DeliveryReason, RetryPolicy, SignMode
-from relay.model.event import Capture, EventOutcome, Source, Verdict
-from relay.model.secret import Secret
+from relay.model.event import EventOutcome, Verdict
 from relay.providers.catalogue import find_provider
 from relay.providers.schemes import with_tolerance
 
@@ -55,15 +55,12 @@ SDKS = [("stripe", "whsec_x", by_stripe), ("slack", "8f742231b10e", by_slack), (
 
 
 def make_source(name, secret, **fields):
-    made = {"name": name, "provider": name, "path": f"/webhooks/{name}", "scheme": find_provider(name).scheme}
-    return Source(**made | {"secrets": (Secret(f"env:{name}", secret),)} | fields)
+    return build_source(name, secret, **{"scheme": find_provider(name).scheme} | fields)
 
 
 def sign(source, when, body=BODY):
     """Return the headers that the provider sends at that time."""
-    capture = Capture(
-        source=source.name, method="POST", path="/", query="", headers=(), body=body, remote="", received_at=when
-    )
+    capture = build_capture(source.name, path="/", body=body, received_at=when)
     return source.scheme.sign(source.secrets[0], capture, when).headers
 
 
@@ -168,14 +165,10 @@ FORM = (("Content-Type", "application/x-www-form-urlencoded"),)
 
 async def test_a_live_request_keeps_the_signature_for_the_address_the_provider_called(notes_of):
     source = make_source("twilio", "hush")
-    capture = Capture(
-        source="twilio",
-        method="POST",
-        path="/webhooks/twilio",
-        query="",
+    capture = build_capture(
+        "twilio",
         headers=FORM,
         body=b"From=%2B1",
-        remote="",
         received_at=SystemClock().now(),
         url="https://hooks.example/webhooks/twilio",
     )

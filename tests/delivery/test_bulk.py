@@ -3,12 +3,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from builders import build_source
 from relay.actions.egress import EgressRules
 from relay.delivery.bulk import BulkReplays
 from relay.errors import NotFoundError, TargetError, UsageError
 from relay.model.batch import BatchCounts, BatchState, NewBatch
 from relay.model.delivery import RetryPolicy, Route, SignMode
-from relay.model.event import EventOutcome, Source, Verdict
+from relay.model.event import EventOutcome, Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import find_provider
 
@@ -266,13 +267,7 @@ async def test_what_was_forged_repeated_or_ignored_is_left_out_and_counted(world
 )
 @pytest.mark.parametrize("target", ["app", None])
 async def test_what_is_included_goes_out_too_and_no_forgery_is_signed(world, app, ended, include, bodies, target):
-    source = Source(
-        name="stripe",
-        provider="stripe",
-        path="/webhooks/stripe",
-        scheme=find_provider("stripe").scheme,
-        secrets=(Secret("env:STRIPE", STRIPE),),
-    )
+    source = build_source(scheme=find_provider("stripe").scheme, secrets=(Secret("env:STRIPE", STRIPE),))
     async with world(source=source) as it:
         await keep_every_kind(it)
         async with it.running() as engine, feeding(it, engine) as bulk:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from builders import build_capture, build_source
 from relay.actions.egress import EgressRules
 from relay.actions.forward import ForwardAction
 from relay.delivery.forge import SignatureForger
@@ -16,7 +17,6 @@ from relay.delivery.lab.runner import LabRunner
 from relay.delivery.signing import RequestSigner
 from relay.errors import NotFoundError, TargetError, UsageError
 from relay.model.delivery import DeliveryState
-from relay.model.event import Capture, Source
 from relay.model.lab import ENDED_STATES, LabFinding, LabState, NewLabRun
 from relay.model.secret import Secret
 from relay.providers.catalogue import find_provider
@@ -26,11 +26,12 @@ SECRET = "whsec_test_stripe_secret"
 
 def source(name="stripe", secret=SECRET, **fields):
     secrets = (Secret("env:STRIPE_WEBHOOK_SECRET", secret),) if secret else ()
-    made = {"name": name, "provider": name, "path": f"/webhooks/{name}", "title": name, "secrets": secrets}
-    return Source(**made | {"scheme": find_provider(name).scheme if find_provider(name) else None} | fields)
+    provider = find_provider(name)
+    made = {"title": name, "secrets": secrets, "scheme": provider.scheme if provider else None}
+    return build_source(name, **made | fields)
 
 
-PLAIN = Source(name="plain", provider="plain", path="/webhooks/plain")
+PLAIN = build_source("plain")
 
 
 @asynccontextmanager
@@ -80,16 +81,7 @@ async def _kept(lab, value, name):
     known = lab._planner.spoil._source(name)
     headers = ()
     if known is not None and known.scheme is not None and known.secrets:
-        capture = Capture(
-            source=name,
-            method="POST",
-            path=f"/webhooks/{name}",
-            query="",
-            headers=(),
-            body=body,
-            remote="",
-            received_at=lab.it.clock.now(),
-        )
+        capture = build_capture(name, body=body, received_at=lab.it.clock.now())
         signed = known.scheme.sign(known.secrets[0], capture, lab.it.clock.now() - timedelta(hours=1))
         headers = signed.headers
     return (await lab.it.event(body=body, source=name, headers=headers)).id
@@ -311,15 +303,8 @@ async def test_a_stale_signature_is_a_valid_one(world, shop):
         ids = await keep(lab, {"id": "evt_1"}, name="stripe")
         result = await found(lab, "stale", events=ids, to="verifying")
         (attempt,) = await lab.it.store.deliveries.attempts(result.sends[1].delivery_id)
-        sent = Capture(
-            source="stripe",
-            method="POST",
-            path="/",
-            query="",
-            headers=attempt.request.headers,
-            body=attempt.request.body,
-            remote="",
-            received_at=lab.it.clock.now(),
+        sent = build_capture(
+            path="/", headers=attempt.request.headers, body=attempt.request.body, received_at=lab.it.clock.now()
         )
         known = source()
         then = lab.it.clock.now() - timedelta(seconds=900)

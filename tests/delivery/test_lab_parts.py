@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import build_capture, build_event
 from relay.delivery.lab.experiment import worst_judgement
 from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
 from relay.delivery.lab.plan import EXPERIMENT_NAMES, EXPERIMENTS, find_experiment
@@ -15,36 +16,15 @@ from relay.delivery.lab.report import max_concurrency, summarise_latency
 from relay.delivery.lab.retries import format_span
 from relay.delivery.lab.sequence import Shuffle
 from relay.model.delivery import DeliveryChanges
-from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
+from relay.model.event import Verdict
 from relay.model.lab import LabFinding, LabSend, LabSettings, TrialVerdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def event(key, body, headers=(), id_=1):
-    capture = Capture(
-        source="test", method="POST", path="/", query="", headers=headers, body=body, remote="", received_at=NOW
-    )
-    row = EventRow(
-        id=id_,
-        received_at=NOW,
-        source="test",
-        provider="test",
-        type="test",
-        idempotency_key=key,
-        outcome=EventOutcome.ACCEPTED,
-        verdict=Verdict.UNSIGNED,
-        reason="",
-        method="POST",
-        path="/",
-        query="",
-        content_type="",
-        size=0,
-        sha256="",
-        remote="",
-        status=200,
-    )
-    return CapturedEvent(row=row, capture=capture, verification=Verification(verdict=Verdict.UNSIGNED))
+    capture = build_capture("test", path="/", headers=headers, body=body, received_at=NOW)
+    return build_event(capture, id=id_, type="test", idempotency_key=key, verdict=Verdict.UNSIGNED)
 
 
 def renew(one, seed="1", changes=None):

@@ -4,16 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import build_delivery
 from relay.delivery.circuit_breaker import LONGEST_PROBE_WAIT, PROBE_SECONDS, CircuitBreaker
 from relay.delivery.scheduler import LINE_LENGTH, QUICK_SECONDS, STAGGER, Scheduler, longest_wait, next_state
 from relay.model.delivery import (
-    NO_CHANGES,
     ActionResult,
     AttemptFailed,
     AttemptRetry,
     AttemptSucceeded,
-    Delivery,
-    DeliveryReason,
     DeliveryState,
     ReceivedResponse,
     RetryPolicy,
@@ -138,17 +136,8 @@ def test_a_410_marks_its_target_until_another_answer():
 
 
 def owed(number, target="app"):
-    delivery = Delivery(
-        id=number,
-        event_id=number,
-        source="stripe",
-        target=target,
-        action="forward",
-        reason=DeliveryReason.ROUTED,
-        changes=NO_CHANGES,
-        state=DeliveryState.RUNNING,
-        created_at=NOW,
-        due_at=NOW,
+    delivery = build_delivery(
+        id=number, event_id=number, target=target, state=DeliveryState.RUNNING, created_at=NOW, due_at=NOW
     )
     return ClaimedDelivery(delivery=delivery, event=None)
 

@@ -5,11 +5,10 @@ import pytest
 import stripe
 from twilio.request_validator import RequestValidator
 
+from builders import build_capture, build_source
 from relay.actions.outgoing_request import ForwardOptions
 from relay.clock import SystemClock
 from relay.model.delivery import DeliveryChanges, DeliveryReason, SignMode
-from relay.model.event import Capture, Source
-from relay.model.secret import Secret
 from relay.providers.catalogue import find_provider
 
 SECRET = "whsec_of_these_tests"
@@ -17,10 +16,7 @@ SECRET = "whsec_of_these_tests"
 
 def source(name, *secrets, **fields):
     scheme = find_provider(name).scheme
-    made = tuple(Secret(f"env:{name}", value) for value in secrets)
-    return Source(
-        **{"name": name, "provider": name, "path": f"/webhooks/{name}", "scheme": scheme, "secrets": made} | fields
-    )
+    return build_source(name, *secrets, **{"scheme": scheme} | fields)
 
 
 @pytest.fixture
@@ -43,19 +39,8 @@ def forwarded(world, app):
 
 def signed(source, clock, **fields):
     """Return the headers of a request as its sender would have signed it at that time."""
-    capture = Capture(
-        **{
-            "source": source.name,
-            "method": "POST",
-            "path": "/",
-            "query": "",
-            "headers": (),
-            "body": b'{"id": "evt_1"}',
-            "remote": "",
-            "received_at": clock,
-        }
-        | fields
-    )
+    made = {"path": "/", "body": b'{"id": "evt_1"}', "received_at": clock}
+    capture = build_capture(source.name, **made | fields)
     return source.scheme.sign(source.secrets[0], capture, clock).headers
 
 

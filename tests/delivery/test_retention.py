@@ -10,13 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from builders import build_capture, build_new_event
 from relay.bus import Bus
 from relay.clock import SystemClock
 from relay.delivery.retention import BATCH, PAUSE, Retention, RetentionLimits
 from relay.errors import ConfigError
 from relay.model.batch import BatchState, BatchStep, NewBatch
 from relay.model.delivery import Attempt, DeliveryState, NewDelivery, SignMode
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.search import parse_query
 from relay.model.signals import EventChanged, EventStored
 from relay.store import ClaimLimits, open_store, prepare_data_dir
@@ -49,26 +50,16 @@ class Stood:
 
 
 def new_event(days_old=0.0, body=b"{}", key=None, rejected=False):
-    return NewEvent(
-        capture=Capture(
-            source="shop",
-            method="POST",
-            path="/webhooks/shop",
-            query="",
-            headers=(("X-Word", f"word{key}"),),
-            body=body,
-            remote="127.0.0.1",
-            received_at=NOW - timedelta(days=days_old),
+    return build_new_event(
+        build_capture(
+            "shop", headers=(("X-Word", f"word{key}"),), body=body, received_at=NOW - timedelta(days=days_old)
         ),
         provider="custom",
         type="a.b",
         idempotency_key=key,
         claims_key=True,
-        deliver_duplicates=False,
         outcome=EventOutcome.REJECTED if rejected else EventOutcome.ACCEPTED,
         verification=Verification(verdict=Verdict.UNSIGNED),
-        reason="",
-        status=200,
     )
 
 

@@ -11,12 +11,13 @@ from textwrap import dedent
 
 import pytest
 
+from builders import build_capture
 from relay.clock import SystemClock
 from relay.handlers import Event, load_handlers
 from relay.handlers.environment import HandlerOptions
 from relay.handlers.event import EventMetadata
 from relay.handlers.worker_pool import WorkerPool
-from relay.model.event import Capture, Verdict
+from relay.model.event import Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HEAD = "import relay\nfrom relay import Event, Failed, Retry, on, use\n"
@@ -72,15 +73,8 @@ def run():
     """Run an event with a crew."""
 
     async def go(crew, body=b"{}", type_="invoice.paid", source="stripe", headers=(), **more):
-        capture = Capture(
-            source=source,
-            method="POST",
-            path=f"/webhooks/{source}",
-            query="",
-            headers=(("Content-Type", "application/json"), *headers),
-            body=body,
-            remote="127.0.0.1",
-            received_at=NOW,
+        capture = build_capture(
+            source, headers=(("Content-Type", "application/json"), *headers), body=body, received_at=NOW
         )
         known = {"verdict": Verdict.VERIFIED, "id": 42, "provider": source} | more
         return await crew.run(capture, EventMetadata(type=type_, **known))

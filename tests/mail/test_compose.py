@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import build_capture, build_event
 from relay.actions.mail.compose import Attachment, EmailOptions, Mail, MailMetadata, check_headers, compose_mail
 from relay.actions.mail.rendering import check_template, html_to_text, render_mail
 from relay.errors import MailError
-from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
+from relay.model.event import CapturedEvent
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STAMP = MailMetadata(
@@ -23,38 +24,14 @@ OPTIONS = EmailOptions(name="receipt", to=("ops@example.com",), subject="Paid", 
 
 def event(payload=INVOICE, **changes) -> CapturedEvent:
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    capture = Capture(
-        source="stripe",
-        method="POST",
-        path="/webhooks/stripe",
-        query="",
+    capture = build_capture(
         headers=(("Content-Type", "application/json"), ("X-Name", "caf\xc3\xa9")),
         body=body,
         remote="203.0.113.7",
         received_at=NOW,
     )
-    row = EventRow(
-        id=42,
-        received_at=NOW,
-        source="stripe",
-        provider="stripe",
-        type="invoice.paid",
-        idempotency_key="evt_1",
-        outcome=EventOutcome.ACCEPTED,
-        verdict=Verdict.VERIFIED,
-        reason="",
-        method="POST",
-        path=capture.path,
-        query="",
-        content_type="application/json",
-        size=len(body),
-        sha256="",
-        remote=capture.remote,
-        status=200,
-    )
-    return CapturedEvent(
-        row=row, capture=replace(capture, **changes), verification=Verification(verdict=Verdict.VERIFIED)
-    )
+    event = build_event(capture, id=42, type="invoice.paid", idempotency_key="evt_1")
+    return replace(event, capture=replace(capture, **changes))
 
 
 def rendered(payload=INVOICE, **options) -> Mail:

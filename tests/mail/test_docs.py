@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from builders import build_capture
 from relay.actions.mail.rendering import _template_context
 from relay.actions.mail.sandbox import TIME_LIMIT
 from relay.actions.mail.smtp import LAST_STEP, STEP_SECONDS
 from relay.config import Overrides, load
 from relay.config.tables import EmailTable, SmtpTable
-from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
+from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict, Verification
 
 DOCS = (Path(__file__).parents[2] / "docs/emails.md").read_text()
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -33,9 +34,7 @@ def test_every_key_is_told(key):
 
 
 def test_every_fact_is_told():
-    capture = Capture(
-        source="app", method="POST", path="/", query="", headers=(), body=b"", remote="", received_at=None
-    )
+    capture = build_capture("app", path="/", body=b"", received_at=None)
     row = EventRow(
         **dict.fromkeys(EventRow.__dataclass_fields__, "")
         | {"verdict": Verdict.VERIFIED, "outcome": EventOutcome.ACCEPTED, "received_at": Moment()}

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from builders import build_capture
 from relay.config import load
-from relay.model.event import Capture
 
 MODELS = """
 from __future__ import annotations
@@ -85,14 +85,11 @@ def capture():
 
     def make(body=b"{}", kind="application/json", query="", **headers):
         named = (("Content-Type", kind),) if kind else ()
-        return Capture(
-            source="any",
-            method="POST",
-            path="/webhooks/any",
+        return build_capture(
+            "any",
             query=query,
             headers=(*named, *((name.replace("_", "-"), value) for name, value in headers.items())),
             body=body,
-            remote="127.0.0.1",
             received_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         )
 

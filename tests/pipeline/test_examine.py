@@ -8,9 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from builders import build_new_event
 from relay.actions.mail.addresses import parse_address
 from relay.config import load
-from relay.model.event import EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.json_paths import format_dotted_path
 from relay.pipeline.validate import MOST_PROBLEMS, find_problems, validate_event
 
@@ -349,11 +350,8 @@ def test_a_field_is_named_once_although_two_rules_are_about_it(source, capture):
 
 
 def event(capture, **more):
-    given = {"verification": Verification(verdict=Verdict.UNSIGNED), "outcome": EventOutcome.ACCEPTED} | more
-    return NewEvent(
-        capture=capture, provider="custom", type="a", idempotency_key="k", claims_key=True,
-        deliver_duplicates=False, reason="", status=200, summary="before", **given,
-    )  # fmt: skip
+    facts = {"provider": "custom", "type": "a", "idempotency_key": "k", "claims_key": True, "summary": "before"}
+    return build_new_event(capture, **facts | {"verification": Verification(verdict=Verdict.UNSIGNED)} | more)
 
 
 def test_an_event_that_breaks_rules_is_rejected_and_claims_no_key(shop, capture):

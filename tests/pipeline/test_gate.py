@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import build_source
 from relay.model.admission import Admission, Rate
-from relay.model.event import Source
 from relay.pipeline.limits import RequestLimits
 
 
@@ -22,7 +22,7 @@ class Stood:
 
 
 def source(name="any", **rules):
-    return Source(name=name, provider="custom", path=f"/webhooks/{name}", admission=Admission(**rules))
+    return build_source(name, provider="custom", admission=Admission(**rules))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from builders import build_capture
 from relay.actions.base import AwaitedResponses
 from relay.bus import Bus
 from relay.catchup.base import Access, ListedEvent, RebuiltRequest
@@ -15,7 +16,7 @@ from relay.handlers.file import load_handlers
 from relay.model import parsing
 from relay.model.admission import Admission
 from relay.model.delivery import Route, Target
-from relay.model.event import Capture, Source
+from relay.model.event import Source
 from relay.model.message import MessageStatus, StatusReport
 from relay.model.secret import Secret
 from relay.pipeline.process import Pipeline, Routing
@@ -86,16 +87,7 @@ async def store(tmp_path):
 
 
 async def receive(store, body=BODY, sign=lambda capture: capture, **more):
-    capture = Capture(
-        source="acme",
-        method="POST",
-        path="/webhooks/acme",
-        query="",
-        headers=HEADERS,
-        body=body,
-        remote="::1",
-        received_at=NOW,
-    )
+    capture = build_capture("acme", headers=HEADERS, body=body, remote="::1", received_at=NOW)
     bus = Bus()
     pipeline = Pipeline(store, bus, ROUTING, SyncResponses(store, bus, AwaitedResponses()))
     return await pipeline.receive(sign(capture), acme(**more), ("http://a", "http://b"), sample=False)

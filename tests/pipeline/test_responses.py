@@ -5,32 +5,21 @@ from datetime import UTC, datetime
 
 import pytest
 
+from builders import build_capture, build_new_event
 from relay.model.admission import Problem
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import EventOutcome, Verdict, Verification
 from relay.pipeline.responses import build_validation_response
 
 
 def event(verdict, reason="", count=1):
-    capture = Capture(
-        source="shop",
-        method="POST",
-        path="/webhooks/shop",
-        query="",
-        headers=(),
-        body=b"{}",
-        remote="127.0.0.1",
-        received_at=datetime(2026, 1, 2, tzinfo=UTC),
-    )
+    capture = build_capture("shop", received_at=datetime(2026, 1, 2, tzinfo=UTC))
     problems = tuple(
         Problem(rule="schema", field=f"private{n}", pointer=f"/private{n}", message="is missing") for n in range(count)
     )
-    return NewEvent(
-        capture=capture,
+    return build_new_event(
+        capture,
         provider="custom",
         type="a",
-        idempotency_key=None,
-        claims_key=False,
-        deliver_duplicates=False,
         outcome=EventOutcome.REJECTED,
         verification=Verification(verdict=verdict, reason=reason),
         reason="schema",

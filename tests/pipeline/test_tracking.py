@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.model.event import Capture, EventOutcome, Source, Verdict, Verification, VerifyMode
+from builders import build_capture, build_source
+from relay.model.event import EventOutcome, Verdict, Verification, VerifyMode
 from relay.model.message import Matching, MatchWay, MessageStatus, NewMessage
 from relay.pipeline.classify import attach_status_reports, classify_event
 from relay.providers.catalogue import PROVIDERS
@@ -13,11 +14,8 @@ from relay.store import open_store
 from relay.store.pending_verification import build_checked_event
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-CAPTURE = Capture(
-    source="twilio",
-    method="POST",
-    path="/webhooks/twilio",
-    query="",
+CAPTURE = build_capture(
+    "twilio",
     headers=(("Content-Type", "application/x-www-form-urlencoded"),),
     body=b"MessageSid=SM1&MessageStatus=delivered&To=%2B491511",
     remote="203.0.113.7",
@@ -27,14 +25,7 @@ CAPTURE = Capture(
 
 def source(**more):
     provider = PROVIDERS["twilio"]
-    given = {
-        "name": "twilio",
-        "provider": "twilio",
-        "path": "/webhooks/twilio",
-        "event_type": provider.event_type,
-        "statuses": provider.message_status,
-    }
-    return Source(**given | more)
+    return build_source("twilio", **{"event_type": provider.event_type, "statuses": provider.message_status} | more)
 
 
 def tracked(verdict, reason="", given=None, capture=CAPTURE):

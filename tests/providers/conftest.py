@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_priva
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from relay.model.event import Capture
+from builders import build_capture
 from relay.model.secret import Secret
 from relay.providers.schemes import Basic, Ecdsa, Ed25519, Jwt, Rsa, SharedToken
 
@@ -21,14 +21,10 @@ NOW = datetime.fromtimestamp(1_795_356_346, UTC)
 
 def make_capture(body=b'{"id":"evt_1","type":"test"}', headers=(), **changes):
     typed = () if "Content-Type" in dict(headers) else (("Content-Type", "application/json"),)
-    capture = Capture(
-        source="test",
-        method="POST",
-        path="/webhooks/test",
-        query="",
+    capture = build_capture(
+        "test",
         headers=(("Host", "relay.example"), *typed, *headers),
         body=body,
-        remote="127.0.0.1",
         received_at=NOW,
         url="https://relay.example/webhooks/test",
     )

@@ -19,7 +19,8 @@ from razorpay.errors import SignatureVerificationError
 from square.utils.webhooks_helper import verify_signature
 from workos.webhooks._verification import verify_header
 
-from relay.model.event import Source, Verdict
+from builders import build_source
+from relay.model.event import Verdict
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
@@ -32,13 +33,8 @@ HMAC_KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
 
 def trigger(name, type_, secret="s3cret", scheme=None):
     provider = PROVIDERS[name]
-    source = Source(
-        name=name,
-        provider=name,
-        path=f"/webhooks/{name}",
-        scheme=provider.select_scheme(scheme) if scheme else provider.scheme,
-        secrets=(Secret("env:TEST", secret),),
-    )
+    selected = provider.select_scheme(scheme) if scheme else provider.scheme
+    source = build_source(name, scheme=selected, secrets=(Secret("env:TEST", secret),))
     return prepare_sample(source, provider, type_, datetime.now(UTC), random=Random(3), url=URL)
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import build_capture
 from relay.errors import ConfigError
-from relay.model.event import Capture
 from relay.model.payload import Payload
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import PROVIDERS
@@ -168,13 +168,11 @@ def test_wild_requests_give_safe_text_or_nothing(content, is_form, text):
 
 def _capture(content, is_form, text):
     names = ("X-GitHub-Event", "X-Shopify-Topic", "svix-id", "X-Event-Key", "X-Gitlab-Event")
-    return Capture(
-        source="wild",
-        method="POST",
+    return build_capture(
+        "wild",
         path="/",
         query=text,
         headers=(FORM if is_form else ()) + tuple((name, text) for name in names),
         body=content,
-        remote="",
         received_at=datetime(2026, 1, 1, tzinfo=UTC),
     )

@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
+from builders import build_source
 from relay.errors import NotFoundError
-from relay.model.event import Source, Verdict, Verification
+from relay.model.event import Verdict, Verification
 from relay.model.payload import Payload
 from relay.pipeline.classify import classify_event
 from relay.providers.catalogue import PROVIDERS
@@ -74,9 +75,7 @@ def test_no_provider_falls_back_to_the_plain_event(name):
 def test_every_sample_verifies_and_is_identified(name, type_, now, secret_for):
     provider = PROVIDERS[name]
     scheme = next((scheme for scheme in provider.schemes if scheme.name != "platform"), provider.schemes[0])
-    source = Source(
-        name=name, provider=name, path=f"/webhooks/{name}", scheme=provider.scheme, secrets=(secret_for(scheme),)
-    )
+    source = build_source(name, scheme=provider.scheme, secrets=(secret_for(scheme),))
     url = f"https://hooks.example/webhooks/{name}"
     made = prepare_sample(source, provider, type_, now, random=Random(7), url=url)
     payload = Payload(made.body, made.content_type)

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import build_capture
 from relay.errors import ConfigError, SigningError
 from relay.model.admission import REASONS
-from relay.model.event import Capture, Verdict
+from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.schemes import (
@@ -279,14 +280,12 @@ WILD_BODIES = [
     name=st.sampled_from(sorted(PROVIDERS)),
 )
 def test_wild_requests_are_judged_and_never_raise(body, headers, query, secret, name):
-    made = Capture(
-        source="wild",
-        method="POST",
+    made = build_capture(
+        "wild",
         path="/",
         query=query,
         headers=tuple(headers),
         body=body,
-        remote="",
         received_at=NOW,
         url=f"https://x.example/?{query}",
     )

@@ -14,7 +14,8 @@ import stripe
 import svix
 from twilio.request_validator import RequestValidator, get_signature_algorithm
 
-from relay.model.event import Source, Verdict
+from builders import build_source
+from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.samples import sample_types
@@ -26,13 +27,7 @@ URL = "https://hooks.example/webhooks/test?a=1&b=%20x"
 
 
 def trigger(name, type_, secret, **options):
-    source = Source(
-        name=name,
-        provider=name,
-        path=f"/webhooks/{name}",
-        scheme=PROVIDERS[name].scheme,
-        secrets=(Secret("env:TEST", secret),),
-    )
+    source = build_source(name, scheme=PROVIDERS[name].scheme, secrets=(Secret("env:TEST", secret),))
     options.setdefault("url", URL)
     return prepare_sample(source, PROVIDERS[name], type_, datetime.now(UTC), random=Random(3), **options)
 

@@ -4,15 +4,15 @@ import dataclasses
 
 import pytest
 
-from relay.model.event import Source
+from builders import build_source
 from relay.providers.sender_urls import OwnAddresses, build_public_url, list_sender_urls
 
 TUNNEL = "https://quick-cat.example"
 HOSTS = frozenset({"127.0.0.1:8400", "localhost:8400", "[::1]:8400"})
 KNOWN = OwnAddresses(tunnel=TUNNEL, ingress_url="http://127.0.0.1:8400", ingress_hosts=HOSTS)
 UNKNOWN = OwnAddresses(ingress_url="http://127.0.0.1:8400", ingress_hosts=HOSTS)
-SOURCE = Source(name="test", provider="twilio", path="/webhooks/test")
-PUBLIC = Source(name="test", provider="twilio", path="/webhooks/test", public_url="https://a.example/hook")
+SOURCE = build_source("test", provider="twilio")
+PUBLIC = build_source("test", provider="twilio", public_url="https://a.example/hook")
 
 
 @pytest.fixture

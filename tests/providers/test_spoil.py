@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import build_event, build_source
 from relay.delivery.forge import SignatureForger, alter_secret
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges
-from relay.model.event import CapturedEvent, EventOutcome, EventRow, Source, Verdict, Verification
+from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.samples import sample_types
@@ -37,47 +38,19 @@ def spoilt(now, secret_for):
 
     def make(name, **fields):
         provider = PROVIDERS[name]
-        source = Source(
-            **{
-                "name": name,
-                "provider": name,
-                "path": f"/webhooks/{name}",
-                "title": provider.title,
-                "scheme": provider.scheme,
-                "secrets": (secret_for(provider.schemes[0]),),
-            }
-            | fields
-        )
+        secrets = (secret_for(provider.schemes[0]),)
+        source = build_source(name, **{"title": provider.title, "scheme": provider.scheme, "secrets": secrets} | fields)
         url = f"https://relay.example/webhooks/{name}"
         type_ = sample_types(provider)[0] if sample_types(provider) else "test"
-        signer = replace(source, secrets=source.secrets or (secret_for(provider.schemes[0]),))
+        signer = replace(source, secrets=source.secrets or secrets)
         capture = prepare_sample(signer, provider, type_, now, random=Random(1), url=url)
-        return source, _event(source, capture, now), SignatureForger(lambda _: source, Clock(now))
+        return (
+            source,
+            build_event(capture, received_at=now, source=source.name, provider=source.provider),
+            SignatureForger(lambda _: source, Clock(now)),
+        )
 
     return make
-
-
-def _event(source, capture, now):
-    row = EventRow(
-        id=1,
-        received_at=now,
-        source=source.name,
-        provider=source.provider,
-        type="test",
-        idempotency_key=None,
-        outcome=EventOutcome.ACCEPTED,
-        verdict=Verdict.VERIFIED,
-        reason="",
-        method=capture.method,
-        path=capture.path,
-        query=capture.query,
-        content_type=capture.content_type,
-        size=len(capture.body),
-        sha256="",
-        remote="127.0.0.1",
-        status=200,
-    )
-    return CapturedEvent(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
 
 
 @pytest.mark.parametrize("name", [name for name in SIGNING if name not in UNFORGEABLE])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.model.event import Capture, Source
+from builders import build_capture, build_source
 from relay.model.message import MessageStatus
 from relay.model.payload import Payload
 from relay.model.request_items import MAX_ITEMS
@@ -58,16 +58,7 @@ SILENT = ["call.completed", "message.received", "recording.completed", "onMessag
 
 
 def make_capture(body, headers=(("Content-Type", "application/json"),), query=""):
-    return Capture(
-        source="test",
-        method="POST",
-        path="/webhooks/test",
-        query=query,
-        headers=headers,
-        body=body,
-        remote="127.0.0.1",
-        received_at=datetime(2026, 3, 1, tzinfo=UTC),
-    )
+    return build_capture("test", query=query, headers=headers, body=body, received_at=datetime(2026, 3, 1, tzinfo=UTC))
 
 
 def read(name, capture):
@@ -79,7 +70,7 @@ def sent(name, value):
 
 
 def triggered(name, type_):
-    source = Source(name=name, provider=name, path=f"/webhooks/{name}")
+    source = build_source(name)
     url = f"https://hooks.example/webhooks/{name}"
     return prepare_sample(source, PROVIDERS[name], type_, datetime.now(UTC), random=Random(7), url=url)
 

@@ -10,8 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from builders import build_source
 from relay.errors import NotFoundError, SigningError, UsageError
-from relay.model.event import Source, Verdict, VerifyMode
+from relay.model.event import Verdict, VerifyMode
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.pipeline.classify import verify
@@ -40,13 +41,7 @@ def secret_text(provider):
 def source_of(name, secret=None):
     provider = PROVIDERS[name]
     text = secret_text(provider) if secret is None else secret
-    return Source(
-        name=name,
-        provider=name,
-        path=f"/webhooks/{name}",
-        scheme=provider.scheme,
-        secrets=(Secret("env:TEST", text),) if text else (),
-    )
+    return build_source(name, scheme=provider.scheme, secrets=(Secret("env:TEST", text),) if text else ())
 
 
 def made(name, type_, *, secret=None, **options):
@@ -191,7 +186,7 @@ def test_an_unknown_type_is_named_with_what_there_is():
 
 
 def test_a_source_without_a_provider_gets_a_plain_event():
-    source = Source(name="billing", provider="custom", path="/webhooks/billing")
+    source = build_source("billing", provider="custom")
     capture = prepare_sample(source, None, "invoice.paid", NOW, random=Random(1), url="")
     assert payload(capture).at("type") == "invoice.paid"
     assert capture.path == "/webhooks/billing"

@@ -2,8 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from builders import build_capture, build_new_event
 from relay.model.delivery import Attempt, DeliveryReason, DeliveryState, NewDelivery
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import Verdict, Verification
 from relay.store import ClaimLimits
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -15,28 +16,8 @@ def owe(store):
     """Keep an event of a source and owe a delivery of it; return the delivery's id."""
 
     async def add(target="app", source="stripe", reason=DeliveryReason.ROUTED, after=0.0) -> int:
-        capture = Capture(
-            source=source,
-            method="POST",
-            path=f"/webhooks/{source}",
-            query="",
-            headers=(),
-            body=b"{}",
-            remote="127.0.0.1",
-            received_at=NOW,
-        )
-        event = NewEvent(
-            capture=capture,
-            provider=source,
-            type="ping",
-            idempotency_key=None,
-            claims_key=False,
-            deliver_duplicates=False,
-            outcome=EventOutcome.ACCEPTED,
-            verification=Verification(verdict=Verdict.UNSIGNED),
-            reason="",
-            status=200,
-        )
+        capture = build_capture(source, received_at=NOW)
+        event = build_new_event(capture, provider=source, verification=Verification(verdict=Verdict.UNSIGNED))
         stored = await store.events.add(event)
         new = NewDelivery(target=target, action="forward", reason=reason, asked=reason is not DeliveryReason.ROUTED)
         (id_,) = await store.deliveries.add(stored.id, [new], NOW + timedelta(seconds=after))

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from builders import build_capture, build_new_event
+from relay.model.event import Verdict, Verification
 from relay.model.mail import MailClaim, MailLimitReached, MailState, SentMail
 from relay.store import open_store
 
@@ -30,28 +31,8 @@ async def store(tmp_path):
 
 
 def new_event():
-    capture = Capture(
-        source="app",
-        method="POST",
-        path="/webhooks/app",
-        query="",
-        headers=(),
-        body=b"{}",
-        remote="127.0.0.1",
-        received_at=NOW,
-    )
-    return NewEvent(
-        capture=capture,
-        provider="app",
-        type="x",
-        idempotency_key=None,
-        claims_key=False,
-        deliver_duplicates=False,
-        outcome=EventOutcome.ACCEPTED,
-        verification=Verification(verdict=Verdict.UNSIGNED),
-        reason="",
-        status=200,
-    )
+    capture = build_capture("app", received_at=NOW)
+    return build_new_event(capture, provider="app", type="x", verification=Verification(verdict=Verdict.UNSIGNED))
 
 
 async def sent(store, claim, now=NOW):

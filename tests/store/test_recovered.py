@@ -4,8 +4,9 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from builders import build_capture, build_new_event
 from relay.model.delivery import NewDelivery
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import EventOutcome
 from relay.model.search import parse_query
 
 NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
@@ -13,28 +14,8 @@ APP = NewDelivery(target="app", action="forward")
 
 
 def live(key):
-    capture = Capture(
-        source="stripe",
-        method="POST",
-        path="/webhooks/stripe",
-        query="",
-        headers=(),
-        body=b"{}",
-        remote="127.0.0.1",
-        received_at=NOW,
-    )
-    return NewEvent(
-        capture=capture,
-        provider="stripe",
-        type="invoice.paid",
-        idempotency_key=key,
-        claims_key=True,
-        deliver_duplicates=False,
-        outcome=EventOutcome.ACCEPTED,
-        verification=Verification(verdict=Verdict.VERIFIED),
-        reason="",
-        status=200,
-    )
+    capture = build_capture(received_at=NOW)
+    return build_new_event(capture, provider="stripe", type="invoice.paid", idempotency_key=key, claims_key=True)
 
 
 def recovered(key):

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from builders import build_capture, build_new_event
 from relay.model.delivery import NewDelivery
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import Verdict, Verification
 from relay.model.search import parse_query
 from relay.store.database import open_store
 
@@ -17,27 +18,16 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def new_event(body=b"{}", content_type="application/json", *, path="/webhooks/shop", query="", **headers):
-    capture = Capture(
-        source="shop",
-        method="POST",
+    capture = build_capture(
+        "shop",
         path=path,
         query=query,
         headers=(("Content-Type", content_type), *((name.replace("_", "-"), value) for name, value in headers.items())),
         body=body,
-        remote="127.0.0.1",
         received_at=NOW,
     )
-    return NewEvent(
-        capture=capture,
-        provider="custom",
-        type="order.paid",
-        idempotency_key=None,
-        claims_key=False,
-        deliver_duplicates=False,
-        outcome=EventOutcome.ACCEPTED,
-        verification=Verification(verdict=Verdict.UNSIGNED),
-        reason="",
-        status=200,
+    return build_new_event(
+        capture, provider="custom", type="order.paid", verification=Verification(verdict=Verdict.UNSIGNED)
     )
 
 

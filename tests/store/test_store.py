@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import build_capture, build_new_event
 from relay.errors import NotFoundError, StoreBusyError, StoreError, UsageError
 from relay.model.delivery import (
     Attempt,
@@ -21,7 +22,7 @@ from relay.model.delivery import (
     SentRequest,
     SignMode,
 )
-from relay.model.event import Capture, Check, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import Check, EventOutcome, Verdict, Verification
 from relay.model.search import format_spans, parse_query, parse_spans
 from relay.store import ClaimLimits, open_store
 from relay.store.delivery_queue import AwaitedDelivery
@@ -31,28 +32,23 @@ NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
 
 
 def new_event(body=b'{"id": "evt_1"}', key=None, claims=True, **changes):
-    capture = Capture(
-        source=changes.pop("source", "stripe"),
+    capture = build_capture(
+        changes.pop("source", "stripe"),
         method=changes.pop("method", "POST"),
         path=changes.pop("path", "/webhooks/stripe"),
         query=changes.pop("query", ""),
         headers=changes.pop("headers", (("Content-Type", "application/json"),)),
         body=body,
-        remote="127.0.0.1",
         received_at=changes.pop("received_at", NOW),
         url="https://x.example/webhooks/stripe",
     )
-    event = NewEvent(
-        capture=capture,
+    event = build_new_event(
+        capture,
         provider="stripe",
         type="invoice.paid",
         idempotency_key=key,
         claims_key=claims,
-        deliver_duplicates=False,
-        outcome=EventOutcome.ACCEPTED,
         verification=Verification(verdict=Verdict.VERIFIED, checks=(Check(name="HMAC", passed=True, detail="fits"),)),
-        reason="",
-        status=200,
     )
     return replace(event, **changes)
 

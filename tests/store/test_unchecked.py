@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from builders import build_capture, build_new_event
 from relay.model.delivery import NewDelivery
-from relay.model.event import Capture, EventOutcome, NewEvent, Verdict, Verification
+from relay.model.event import EventOutcome, Verdict, Verification
 from relay.store import BlockedWork, ClaimLimits
 from relay.store.pending_verification import build_checked_event
 
@@ -16,28 +17,9 @@ VERIFIED = Verification(verdict=Verdict.VERIFIED)
 
 
 def event(key, source="stripe", outcome=EventOutcome.ACCEPTED):
-    capture = Capture(
-        source=source,
-        method="POST",
-        path=f"/webhooks/{source}",
-        query="",
-        headers=(),
-        body=b"{}",
-        remote="127.0.0.1",
-        received_at=NOW,
-        url="http://127.0.0.1/webhooks/stripe",
-    )
-    return NewEvent(
-        capture=capture,
-        provider=source,
-        type="ping",
-        idempotency_key=key,
-        claims_key=False,
-        deliver_duplicates=False,
-        outcome=outcome,
-        verification=LOCKED,
-        reason="vault_locked",
-        status=200,
+    capture = build_capture(source, received_at=NOW, url="http://127.0.0.1/webhooks/stripe")
+    return build_new_event(
+        capture, provider=source, idempotency_key=key, outcome=outcome, verification=LOCKED, reason="vault_locked"
     )
 
 

@@ -3,44 +3,24 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.model.delivery import NO_CHANGES, Delivery, DeliveryReason, DeliveryState
-from relay.model.event import Capture, CapturedEvent, EventOutcome, EventRow, Verdict, Verification
+from builders import build_capture, build_delivery, build_row
+from relay.model.delivery import DeliveryState
+from relay.model.event import CapturedEvent, Verification
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 482_000, tzinfo=UTC)
-ROW = EventRow(
+ROW = build_row(
     id=7,
     received_at=NOON,
-    source="stripe",
-    provider="stripe",
     type="invoice.paid",
     idempotency_key="evt_1",
-    outcome=EventOutcome.ACCEPTED,
-    verdict=Verdict.VERIFIED,
-    reason="",
-    method="POST",
-    path="/webhooks/stripe",
-    query="",
     content_type="application/json",
     size=2,
     sha256="00",
     remote="203.0.113.7",
-    status=200,
     summary="€48.00",
 )
-DELIVERY = Delivery(
-    id=1,
-    event_id=7,
-    source="stripe",
-    target="app",
-    action="forward",
-    reason=DeliveryReason.ROUTED,
-    changes=NO_CHANGES,
-    state=DeliveryState.SUCCEEDED,
-    created_at=NOON,
-    due_at=NOON,
-    attempts=1,
-    status=200,
-    took=0.038,
+DELIVERY = build_delivery(
+    id=1, event_id=7, state=DeliveryState.SUCCEEDED, created_at=NOON, due_at=NOON, attempts=1, status=200, took=0.038
 )
 
 
@@ -63,8 +43,8 @@ def sent():
 def event_of():
     def make(body=b"{}", headers=(("Content-Type", "application/json"),), **changes):
         row = replace(ROW, size=len(body), **changes)
-        capture = Capture(
-            source=row.source,
+        capture = build_capture(
+            row.source,
             method=row.method,
             path=row.path,
             query=row.query,

@@ -5,19 +5,18 @@ from datetime import UTC, datetime
 
 import pytest
 
+from builders import build_source
 from relay.dashboard.events.detail import build_pipeline_bar
 from relay.dashboard.events.verification import build_verification_panel
 from relay.dashboard.filters import make_avatar
 from relay.dashboard.sources import rules
 from relay.model.admission import Admission, Problem, Rate
-from relay.model.event import EventOutcome, Source
+from relay.model.event import EventOutcome
 from relay.model.signals import RequestRefused
 from relay.pipeline.refusals import RefusalCounts
 
 AT = datetime(2026, 11, 22, 14, 2, 12, tzinfo=UTC)
-SHOP = Source(
-    name="shop", provider="custom", path="/webhooks/shop", admission=Admission(rate=Rate(per_minute=60, burst=10))
-)
+SHOP = build_source("shop", provider="custom", admission=Admission(rate=Rate(per_minute=60, burst=10)))
 PROBLEM = Problem(rule="schema", field="data.amount", pointer="/data/amount", message="is missing")
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from relay.model.event import Source
+from builders import build_source
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.doctor import SignatureCase, diagnose
 from relay.providers.schemes import Ecdsa, Ed25519, Hmac, InEveryHeader, InHeader, OneOf, Rsa, Sns
@@ -47,10 +47,9 @@ def signed(capture, now, secret_for):
 @pytest.fixture
 def examine(secret_for):
     def examine(provider, scheme, capture):
-        source = Source(
-            name="here",
+        source = build_source(
+            "here",
             provider=provider.name,
-            path="/webhooks/here",
             title=provider.title,
             scheme=OneOf(schemes=(scheme,)),
             secrets=(secret_for(scheme),),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.model.event import Capture, Source, Verdict, Verification
+from builders import build_capture, build_source
+from relay.model.event import Verdict, Verification
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.doctor import KnownSecret, SignatureCase, diagnose
@@ -28,13 +29,8 @@ SHARED = {
 
 
 def source_of(provider, scheme, *secrets):
-    return Source(
-        name="here",
-        provider=provider.name,
-        path="/webhooks/here",
-        title=provider.title,
-        scheme=OneOf(schemes=(scheme,)),
-        secrets=secrets,
+    return build_source(
+        "here", provider=provider.name, title=provider.title, scheme=OneOf(schemes=(scheme,)), secrets=secrets
     )
 
 
@@ -133,13 +129,8 @@ def test_whatever_arrives_the_doctor_says_something_and_never_fails(provider, bo
     entry = PROVIDERS[provider]
     names = [name for scheme in entry.schemes for name in getattr(getattr(scheme, "place", None), "names", ())]
     capture = made(body, tuple((name, value) for name in names))
-    source = Source(
-        name="x",
-        provider=provider,
-        path="/webhooks/x",
-        title=entry.title,
-        scheme=entry.scheme,
-        secrets=(Secret("env:X", secret),),
+    source = build_source(
+        "x", provider=provider, title=entry.title, scheme=entry.scheme, secrets=(Secret("env:X", secret),)
     )
     if source.scheme is None:
         return
@@ -172,14 +163,10 @@ def test_a_secret_too_short_shows_none_of_itself(capture, now):
 
 
 def made(body, headers):
-    return Capture(
-        source="x",
-        method="POST",
-        path="/webhooks/x",
-        query="",
+    return build_capture(
+        "x",
         headers=(("Content-Type", "application/json"), *headers),
         body=body,
-        remote="",
         received_at=datetime(2026, 11, 22, tzinfo=UTC),
         url="https://relay.example/webhooks/x",
     )

@@ -12,7 +12,8 @@ from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
 from relay.config.reading import did_you_mean
 from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
-from relay.config.tables import CatchUpTable, File
+from relay.config.source_tables import CatchUpTable
+from relay.config.tables import File
 from relay.errors import ConfigError, UsageError
 from relay.model.event import Headers, Source
 from relay.providers.catalogue import find_provider

@@ -11,7 +11,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from relay.config.tables import ConfigTable, File
+from relay.config.tables import File
+from relay.config.types import ConfigTable
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from relay.config.descriptions import DESCRIPTIONS
-from relay.config.tables import REFERENCE_SCHEMA, TOLERANCE_SCHEMA, File
+from relay.config.tables import File
+from relay.config.types import REFERENCE_SCHEMA, TOLERANCE_SCHEMA
 from relay.config.units import DURATION_SCHEMA, ENDPOINT_SCHEMA, SIZE_SCHEMA, format_duration, format_size
 
 _INTRODUCTION = """\
@@ -37,9 +37,9 @@ def build_schema() -> dict[str, Any]:
     """Return the JSON Schema of relay.toml: every key with its description, and its default as one writes it."""
     schema = _toml_schema()
     for table in (schema, *schema["$defs"].values()):
-        for key, found in table["properties"].items():
+        for found in table["properties"].values():
             found.pop("title", None)
-            found["description"] = describe_key(table["title"], key).replace("`", "")
+            found["description"] = found["description"].replace("`", "")
             if isinstance(found.get("default"), dict):
                 del found["default"]  # the table says it of each of its keys
         table["description"] = table["description"].replace("`", "")
@@ -70,21 +70,16 @@ def _toml_schema() -> dict[str, Any]:
     return schema
 
 
-def describe_key(table: str, key: str) -> str:
-    """Return what a key of a table means, both by their names in the code; "" where nothing says so."""
-    return DESCRIPTIONS.get(table, {}).get(key, "")
-
-
 def _iterate_sections(path: str, table: dict[str, Any], tables: dict[str, Any]) -> Iterator[str]:
     """Yield the section of a table, and those of the tables below it."""
-    title, needed = table["title"], table.get("required", ())
+    needed = table.get("required", ())
     below: list[tuple[str, str]] = []
     rows: list[str] = []
     for key, found in table["properties"].items():
         inner = _table_in(found)
         if inner is not None:
             below.append((_path_below(path, key, found), inner))
-        rows.append(_format_row(key, found, describe_key(title, key), needed=key in needed))
+        rows.append(_format_row(key, found, found.get("description", ""), needed=key in needed))
     if path:
         yield (f"## `{path}`\n\n| key | value | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     for place, inner in below:

@@ -7,7 +7,8 @@ from ipaddress import IPv6Network, ip_network
 from pathlib import Path
 
 from relay.config.reading import collect_problems
-from relay.config.tables import AnswerTable, MessagesTable, SourceTable, TunnelTable
+from relay.config.source_tables import AnswerTable, MessagesTable, SourceTable
+from relay.config.tables import TunnelTable
 from relay.config.user_modules import is_model, load_model
 from relay.errors import ConfigError
 from relay.model.admission import Admission, Answer, BodySchema, EmailField, Network, Rate

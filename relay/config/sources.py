@@ -8,7 +8,8 @@ from pathlib import Path
 from relay.config.reading import collect_problems, did_you_mean, find_slip
 from relay.config.secrets import ResolvedSecrets, explain_missing, resolve_default_variables, resolve_references
 from relay.config.source_rules import admission_reader, build_answer, with_message_matching
-from relay.config.tables import File, SignatureTable, SourceTable
+from relay.config.source_tables import SignatureTable, SourceTable
+from relay.config.tables import File
 from relay.config.user_modules import verifier_loader
 from relay.errors import ConfigError
 from relay.model.admission import NO_RULES

@@ -1,302 +1,227 @@
-"""What relay.toml may contain, as pydantic models: the names and forms users rely on."""
+"""relay.toml as pydantic models: each key with its type, default and meaning, for validation, editors and the docs."""
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field
 
-from relay.config.units import DURATION_SCHEMA, BodyLimit, Duration, Endpoint, Size, parse_duration, parse_endpoint
-from relay.vault.file_format import NAME, NAME_RULE
-
-
-def _check_reference(value: object) -> object:
-    if isinstance(value, str) and not value.startswith(("env:", "vault:")):
-        raise ValueError(
-            'must be a reference, never the value itself: write "env:NAME", or "vault:name" and relay vault set name'
-        )
-    if isinstance(value, str) and not value.partition(":")[2]:
-        raise ValueError(f'{value!r} names nothing; write "env:NAME" or "vault:name"')
-    if isinstance(value, str) and value.startswith("vault:") and not NAME.fullmatch(value.partition(":")[2]):
-        raise ValueError(NAME_RULE)
-    return value
-
-
-def _parse_tolerance(value: object) -> object:
-    return value if value == "off" else parse_duration(value)
-
-
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-def _check_pattern(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"is not a regular expression: {error}") from error
-    return value
-
-
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-REFERENCE_SCHEMA = {"type": "string", "pattern": "^(env|vault):.+$", "examples": ["env:NAME", "vault:name"]}
-TOLERANCE_SCHEMA = {"type": "string", "pattern": f"^off$|{DURATION_SCHEMA['pattern']}", "examples": ["5m", "off"]}
-
-
-def _schema_or_list(item: dict[str, Any]) -> WithJsonSchema:
-    """Return for editors that a list of one may be written without its brackets."""
-    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item}]})
-
-
-Reference = Annotated[str, BeforeValidator(_check_reference), WithJsonSchema(REFERENCE_SCHEMA)]
-References = Annotated[list[Reference], BeforeValidator(_as_list), _schema_or_list(REFERENCE_SCHEMA)]
-Names = Annotated[list[str], BeforeValidator(_as_list), _schema_or_list({"type": "string"})]
-Pattern = Annotated[str, BeforeValidator(_check_pattern)]
-Tolerance = Annotated[float | Literal["off"], BeforeValidator(_parse_tolerance), WithJsonSchema(TOLERANCE_SCHEMA)]
-
-
-class ConfigTable(BaseModel):
-    """A table of relay.toml: nothing unknown, no silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+from relay.config.source_tables import SourceTable
+from relay.config.types import ConfigTable, Name, Names, Pattern, Reference, as_list, schema_or_list
+from relay.config.units import BodyLimit, Duration, Endpoint, Size, parse_endpoint
 
 
 class ServerTable(ConfigTable):
     """`[server]`: where relay listens and what it keeps."""
 
-    ingress: Endpoint = Field(default=parse_endpoint("127.0.0.1:8400"))
-    dashboard: Endpoint = Field(default=parse_endpoint("127.0.0.1:8401"))
-    dashboard_auth: Literal["token", "off"] = "token"
-    allowed_hosts: list[str] = []
-    allow_targets: list[str] = []
-    data_dir: str = ".relay"
-    max_body: BodyLimit = 25_000_000
-    inbox: bool = True
+    ingress: Endpoint = Field(
+        default=parse_endpoint("127.0.0.1:8400"),
+        description="Where webhooks arrive, the only port a tunnel exposes; port `auto` is any free one.",
+    )
+    dashboard: Endpoint = Field(
+        default=parse_endpoint("127.0.0.1:8401"), description="Where dashboard, API and metrics are, for you alone."
+    )
+    dashboard_auth: Literal["token", "off"] = Field(
+        default="token", description="`off` asks for no token; only for a dashboard on loopback."
+    )
+    allowed_hosts: list[str] = Field(
+        default=[], description="Further names that the dashboard answers to where it is bound elsewhere than loopback."
+    )
+    allow_targets: list[str] = Field(
+        default=[], description="Further `host:port` that a typed-in URL may reach, besides loopback and the targets."
+    )
+    data_dir: str = Field(
+        default=".relay",
+        description="The folder for events, vault, outbox and log, counted from the folder of relay.toml.",
+    )
+    max_body: BodyLimit = Field(
+        default=25_000_000, description="The largest body that is taken; a larger one gets 413."
+    )
+    inbox: bool = Field(
+        default=True,
+        description="Whether `/webhooks/<any other name>` is captured too, unchecked; `false` answers 404.",
+    )
 
 
 class TunnelTable(ConfigTable):
     """`[tunnel]`: how the public side is reached from outside."""
 
-    provider: Literal["auto", "ngrok", "command", "static", "none"] = "auto"
-    authtoken: Reference = "env:NGROK_AUTHTOKEN"
-    domain: str | None = None
-    command: str | None = None
-    url_pattern: Pattern | None = None
-    public_url: str | None = None
-    forwarded_for: bool | None = None
-
-
-class SignatureTable(ConfigTable):
-    """`[sources.NAME.signature]`: a scheme of the user's own."""
-
-    scheme: Literal[
-        "hmac", "digest", "ed25519", "ecdsa", "rsa", "token", "basic", "standard-webhooks", "jwt", "python"
-    ] = "hmac"
-    header: Names = []
-    query: str | None = None
-    json_path: str | None = Field(default=None, alias="json")
-    form: str | None = None
-    repeated: bool = False
-    digest: str = "sha256"
-    encoding: str | None = None
-    any_case: bool = False
-    prefix: str = ""
-    item: str | None = None
-    separator: str | None = None
-    equals: str = "="
-    key: str | None = None
-    key_prefix: str = ""
-    content: str | None = None
-    distinct: bool = False
-    urls: Names = []
-    body_hash: str | None = None
-    id: str | None = None
-    timestamp: str | None = None
-    timestamp_unit: Literal["s", "ms", "iso"] = "s"
-    past: Tolerance = 300.0
-    future: Tolerance = 300.0
-    claim: str = "request_body_sha256"
-    verifier: str | None = None
-
-
-class AnswerTable(ConfigTable):
-    """`answer = {…}`: what the provider gets back."""
-
-    mode: Literal["ack", "wait"] = "ack"
-    status: Annotated[int, Field(ge=200, le=599)] = 200
-    body: str | None = None
-    content_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+( *;[ -~]*)?$", max_length=200)] | None = None
-    timeout: Annotated[Duration, Field(gt=0, le=120)] = 10.0
-
-
-class RateLimit(ConfigTable):
-    """`rate_limit = {…}`."""
-
-    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)]
-    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 10
-
-
-class MessagesTable(ConfigTable):
-    """`[sources.NAME.messages]`: how the statuses a provider tells find their messages."""
-
-    match: Annotated[
-        list[Literal["external_id", "embedded", "timestamp"]],
-        Field(min_length=1),
-        BeforeValidator(_as_list),
-        _schema_or_list({"enum": ["external_id", "embedded", "timestamp"]}),
-    ] = ["external_id", "embedded", "timestamp"]
-    window: Annotated[Duration, Field(gt=0, le=604800)] = 600.0
-    unknown: Literal[200, 404] = 200
-    id: str | None = None
-
-
-class CatchUpTable(ConfigTable):
-    """`[sources.NAME.catch_up]`: how past events are asked for; which keys there are depends on `api`."""
-
-    api: Literal["github", "stripe", "svix"] | None = None
-    base_url: str | None = None
-    token: Reference | None = None
-    key: Reference | None = None
-    repository: str | None = None
-    organization: str | None = None
-    hook: Annotated[int, Field(ge=1)] | None = None
-    app: str | int | None = None
-    endpoint: str | None = None
-    account: str | None = None
-    undelivered: bool | None = None
-
-
-class SourceTable(ConfigTable):
-    """`[sources.NAME]`: one address events arrive at."""
-
-    provider: str | None = None
-    path: str | None = None
-    secret: References = []
-    verify_token: References = []
-    scheme: str | None = None
-    verify: Literal["enforce", "report", "off"] = "enforce"
-    tolerance: Tolerance | None = None
-    public_url: str | None = None
-    events: Names = []
-    duplicates: Literal["drop", "deliver"] = "drop"
-    require_idempotency_key: bool = False
-    deliver_handshakes: bool = False
-    idempotency_key: str | None = None
-    event_type: str | None = None
-    email_field: str | None = None
-    json_schema: str | None = Field(default=None, alias="schema")
-    allow_ips: list[str] = []
-    rate_limit: RateLimit | None = None
-    content_types: Names = []
-    max_body: BodyLimit | None = None
-    answer: AnswerTable = AnswerTable()
-    signature: SignatureTable | None = None
-    messages: MessagesTable | None = None
-    catch_up: CatchUpTable | None = None
+    provider: Literal["auto", "ngrok", "command", "static", "none"] = Field(
+        default="auto",
+        description="`auto` is ngrok where an authtoken is set, else none; `static` is a tunnel that you run yourself.",
+    )
+    authtoken: Reference = Field(default="env:NGROK_AUTHTOKEN", description="The token of ngrok.")
+    domain: str | None = Field(default=None, description="A fixed domain of your ngrok account.")
+    command: str | None = Field(
+        default=None,
+        description='The command of `provider = "command"`, such as `cloudflared tunnel --url {ingress_url}`.',
+    )
+    url_pattern: Pattern | None = Field(
+        default=None,
+        description="A regular expression for the address in what `command` prints; its first group, if it has one.",
+    )
+    public_url: str | None = Field(default=None, description='The address of the tunnel where `provider = "static"`.')
+    forwarded_for: bool | None = Field(
+        default=None,
+        description="Whether `X-Forwarded-For` says who called; by default where the tunnel is known to write it.",
+    )
 
 
 class RetryTable(ConfigTable):
     """`retry = {…}`: how often and how far apart."""
 
-    attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    first: Duration = 2.0
-    factor: Annotated[float, Field(ge=1, le=100, strict=False)] = 3.0
-    max: Duration = 3600.0
-    jitter: Annotated[float, Field(ge=0, le=1, strict=False)] = 0.2
+    attempts: Annotated[int, Field(ge=1, le=100)] = Field(default=6, description="How often it is tried at most.")
+    first: Duration = Field(default=2.0, description="How long to wait before the second attempt.")
+    factor: Annotated[float, Field(ge=1, le=100, strict=False)] = Field(
+        default=3.0, description="By what each wait is longer than the one before."
+    )
+    max: Duration = Field(default=3600.0, description="The longest wait.")
+    jitter: Annotated[float, Field(ge=0, le=1, strict=False)] = Field(
+        default=0.2, description="By how much of itself a wait is changed at random."
+    )
 
 
 class HeaderRules(ConfigTable):
     """`headers = {…}`: what to set on and take off what is forwarded."""
 
-    set: dict[str, str] = {}
-    remove: list[str] = []
+    set: dict[str, str] = Field(default={}, description="Headers that are added or replaced.")
+    remove: list[str] = Field(default=[], description="Headers that are left out.")
 
 
 class TargetTable(ConfigTable):
     """`[targets.NAME]`: where events go."""
 
-    forward: str | None = None
-    email: str | None = None
-    handler: str | None = None
-    timeout: Annotated[Duration, Field(gt=0, le=600)] = 30.0
-    order: Literal["any", "fifo"] = "any"
-    concurrency: Annotated[int, Field(ge=1, le=16)] = 4
-    retry: RetryTable = RetryTable()
-    sign: Literal["auto", "original", "fresh"] = "auto"
-    sign_url: Literal["target", "public"] | None = None
-    headers: HeaderRules = HeaderRules()
-    verify_tls: bool = True
-    path: Literal["join", "fixed"] = "join"
-    host: Literal["target", "original"] = "target"
-    forwarded: bool = False
+    forward: str | None = Field(default=None, description="The URL that events are sent to.")
+    email: str | None = Field(default=None, description="The table of `[emails]` that events are mailed with.")
+    handler: str | None = Field(default=None, description="A Python file whose functions are called with events.")
+    timeout: Annotated[Duration, Field(gt=0, le=600)] = Field(default=30.0, description="How long an answer may take.")
+    order: Literal["any", "fifo"] = Field(
+        default="any", description="`fifo` sends the events of a source strictly one after another."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=16)] = Field(
+        default=4, description="How many events go there at the same time; 2 for a handler."
+    )
+    retry: RetryTable = Field(default=RetryTable(), description="How often and how far apart deliveries are tried.")
+    sign: Literal["auto", "original", "fresh"] = Field(
+        default="auto",
+        description="`auto` signs again what would not verify any more, `fresh` everything, `original` nothing.",
+    )
+    sign_url: Literal["target", "public"] | None = Field(
+        default=None,
+        description="Which URL is signed where a provider signs one: the one that is called, or the public one.",
+    )
+    headers: HeaderRules = Field(default=HeaderRules(), description="What to change in the headers.")
+    verify_tls: bool = Field(default=True, description="Whether the certificate of an https target must be valid.")
+    path: Literal["join", "fixed"] = Field(
+        default="join",
+        description="`join` appends what stands below the source's path, `fixed` sends everything to the one URL.",
+    )
+    host: Literal["target", "original"] = Field(
+        default="target", description="`original` keeps the Host header that the provider sent."
+    )
+    forwarded: bool = Field(default=False, description="Whether `X-Forwarded-*` headers are added.")
 
 
 class RouteTable(ConfigTable):
     """`[[routes]]`: which events go where."""
 
-    source: Names = ["*"]
-    events: Names = []
-    when: str = ""
-    to: Names
+    source: Names = Field(default=["*"], description='The sources of the events, or `"*"` for every one.')
+    events: Names = Field(
+        default=[],
+        description="The types of the events, with `*`, one of which a request must hold; every type by default.",
+    )
+    when: str = Field(
+        default="",
+        description="A condition on `event` and `payload`, a Jinja expression; of a request that holds "
+        "several events, on `item` too, which is each of them, and on `items`. It holds if it "
+        "does for one.",
+    )
+    to: Names = Field(description="The targets.")
 
 
 class EmailTable(ConfigTable):
     """`[emails.NAME]`: a mail rendered from an event."""
 
-    to: Names
-    cc: Names = []
-    bcc: Names = []
-    reply_to: Names = []
-    subject: str
-    template: str | None = None
-    text: str | None = None
+    to: Names = Field(description="The recipients: addresses or templates, which may give a list.")
+    cc: Names = Field(default=[], description="Who gets a copy.")
+    bcc: Names = Field(default=[], description="Who gets a copy that the others do not see.")
+    reply_to: Names = Field(default=[], description="Where answers go.")
+    subject: str = Field(description="The subject, a template.")
+    template: str | None = Field(
+        default=None, description="A file with the HTML, a template; a `.txt` beside it is the plain part."
+    )
+    text: str | None = Field(default=None, description="The plain text, a template, instead of a file.")
     attach: Annotated[
-        list[Literal["payload", "body"]], BeforeValidator(_as_list), _schema_or_list({"enum": ["payload", "body"]})
-    ] = []
-    once: bool = True
-    per_hour: Annotated[int, Field(ge=1, le=100_000)] = 30
+        list[Literal["payload", "body"]], BeforeValidator(as_list), schema_or_list({"enum": ["payload", "body"]})
+    ] = Field(default=[], description="What of the event goes with the mail.")
+    once: bool = Field(
+        default=True, description="Whether an event is mailed once by this template, unless it is forced."
+    )
+    per_hour: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=30, description="How many leave within an hour; the others wait."
+    )
 
 
 class SmtpTable(ConfigTable):
     """`[smtp]`: the server that takes our mail."""
 
-    host: str
-    port: Annotated[int, Field(ge=1, le=65535)] = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    username: Reference | None = None
-    password: Reference | None = None
-    sender: str
-    allow_recipients: list[str] = []
-    insecure: bool = False
-    ca_file: str | None = None
-    verify_tls: bool = True
-    timeout: Annotated[Duration, Field(gt=0, le=600)] = 10.0
-    retry: RetryTable = RetryTable()
+    host: str = Field(description="The name of the server.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=587, description="Its port.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the connection is encrypted."
+    )
+    username: Reference | None = Field(default=None, description="Who logs in. While it is missing, mail waits.")
+    password: Reference | None = Field(default=None, description="The password. While it is missing, mail waits.")
+    sender: str = Field(description="Who the mail is from: `Shop <shop@example.com>`.")
+    allow_recipients: list[str] = Field(
+        default=[], description="Who may get mail, with `*`; without it only addresses that relay.toml names."
+    )
+    insecure: bool = Field(
+        default=False, description="Whether a server that is not on this computer may lack encryption."
+    )
+    ca_file: str | None = Field(default=None, description="A file with the certificates that vouch for the server's.")
+    verify_tls: bool = Field(default=True, description="Whether the server's certificate must be valid.")
+    timeout: Annotated[Duration, Field(gt=0, le=600)] = Field(default=10.0, description="How long each step may take.")
+    retry: RetryTable = Field(default=RetryTable(), description="How often and how far apart mails are tried.")
 
 
 class LogTable(ConfigTable):
     """`[log]`: what relay writes down of its own work."""
 
-    level: Literal["error", "warning", "info", "debug"] = "info"
+    level: Literal["error", "warning", "info", "debug"] = Field(
+        default="info",
+        description="What `relay.log` in `data_dir` holds; `debug` tells the way of every event, a line for each step.",
+    )
 
 
 class RetentionTable(ConfigTable):
     """`[retention]`: how much is kept."""
 
-    max_age: Annotated[Duration, Field(gt=0)] = 30 * 86400.0
-    max_events: Annotated[int, Field(ge=1)] = 1_000_000
-    max_size: Annotated[Size, Field(ge=1_000_000)] = 5_000_000_000
+    max_age: Annotated[Duration, Field(gt=0)] = Field(default=30 * 86400.0, description="How long events are kept.")
+    max_events: Annotated[int, Field(ge=1)] = Field(default=1_000_000, description="How many events are kept.")
+    max_size: Annotated[Size, Field(ge=1_000_000)] = Field(
+        default=5_000_000_000, description="How much disk the events may take."
+    )
 
 
 class File(ConfigTable):
     """The whole of relay.toml."""
 
-    server: ServerTable = ServerTable()
-    tunnel: TunnelTable = TunnelTable()
-    sources: dict[Name, SourceTable] = {}
-    targets: dict[Name, TargetTable] = {}
-    routes: list[RouteTable] = []
-    emails: dict[Name, EmailTable] = {}
-    smtp: SmtpTable | None = None
-    log: LogTable = LogTable()
-    retention: RetentionTable = RetentionTable()
+    server: ServerTable = Field(default=ServerTable(), description="Where relay listens and what it keeps.")
+    tunnel: TunnelTable = Field(default=TunnelTable(), description="How the public side is reached from outside.")
+    sources: dict[Name, SourceTable] = Field(default={}, description="Where events come from, by name.")
+    targets: dict[Name, TargetTable] = Field(
+        default={}, description="Where events go, by name. With one target and no routes everything goes there."
+    )
+    routes: list[RouteTable] = Field(
+        default=[], description="Which events go to which targets, in order; an event goes to each target once."
+    )
+    emails: dict[Name, EmailTable] = Field(default={}, description="Mails that are rendered from events, by name.")
+    smtp: SmtpTable | None = Field(
+        default=None,
+        description="The server that takes the mail. Without it mails are kept in the outbox and shown in "
+        "the dashboard.",
+    )
+    log: LogTable = Field(default=LogTable(), description="What relay writes down of its own work.")
+    retention: RetentionTable = Field(
+        default=RetentionTable(),
+        description="How much is kept. The oldest events go first; what is pinned or still waits for a target stays.",
+    )

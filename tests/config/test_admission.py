@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from relay.config import load
 from relay.config.source_rules import admission_reader, tunnel_names_callers
-from relay.config.tables import SourceTable, TunnelTable
+from relay.config.source_tables import SourceTable
+from relay.config.tables import TunnelTable
 from relay.errors import ConfigError
 from relay.model.admission import EmailField, Rate
 

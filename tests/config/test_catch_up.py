@@ -10,7 +10,7 @@ from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
 from relay.config import Overrides, load
 from relay.config.effective import file_facts
-from relay.config.tables import CatchUpTable
+from relay.config.source_tables import CatchUpTable
 from relay.errors import ConfigError, UsageError
 
 ENVIRON = {"GITHUB_TOKEN": "a", "STRIPE_API_KEY": "b", "SVIX_AUTH_TOKEN": "testsk_1.eu", "MINE": "c"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import load
-from relay.config.tables import SignatureTable
+from relay.config.source_tables import SignatureTable
 from relay.model.event import Verdict
 from relay.model.payload import Payload
 from relay.providers import provider, schemes

@@ -1,0 +1,228 @@
+"""`[sources]` of relay.toml as pydantic models: each key with its type, default and meaning."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from relay.config.types import LOCATIONS, ConfigTable, Names, Reference, References, Tolerance, as_list, schema_or_list
+from relay.config.units import BodyLimit, Duration
+
+
+class SignatureTable(ConfigTable):
+    """`[sources.NAME.signature]`: a scheme of the user's own."""
+
+    scheme: Literal[
+        "hmac", "digest", "ed25519", "ecdsa", "rsa", "token", "basic", "standard-webhooks", "jwt", "python"
+    ] = Field(
+        default="hmac",
+        description="The kind of signature; `digest` hashes a text with the secret in it, `python` is a "
+        "class of yours.",
+    )
+    header: Names = Field(
+        default=[], description="The header of the signature or token; of several the first that a request has."
+    )
+    query: str | None = Field(default=None, description="The parameter of the query that holds it instead.")
+    json_path: str | None = Field(
+        default=None,
+        alias="json",
+        description="The place in a JSON body that holds it instead: `data.token`, or `value[].token` for each item.",
+    )
+    form: str | None = Field(default=None, description="The field of a form that holds it instead.")
+    repeated: bool = Field(
+        default=False, description="Whether the header may be there several times, any of which may fit."
+    )
+    digest: str = Field(default="sha256", description="`sha1`, `sha256` or `sha512`.")
+    encoding: str | None = Field(default=None, description="How the signature is written, such as `hex` or `base64`.")
+    any_case: bool = Field(default=False, description="Whether hex may be in capital letters.")
+    prefix: str = Field(default="", description='What precedes the signature, such as `"sha256="`.')
+    item: str | None = Field(default=None, description="The name of the signature in a list such as `t=1699,v1=ab`.")
+    separator: str | None = Field(default=None, description="What separates the items of that list.")
+    equals: str = Field(default="=", description="What separates name and value of an item.")
+    key: str | None = Field(default=None, description="How the secret is written: `text`, `base64` or `hex`.")
+    key_prefix: str = Field(
+        default="", description='What the secret begins with and the key does not, such as `"whsec_"`.'
+    )
+    content: str | None = Field(
+        default=None,
+        description="The signed text: `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}`, `{path}` and others.",
+    )
+    distinct: bool = Field(
+        default=False, description="Whether fields of a form that are sent twice count once in the signed text."
+    )
+    urls: Names = Field(
+        default=[],
+        description="Further spellings of the URL that may be signed: `as_given`, `no_port`, `with_port`, `unescaped`.",
+    )
+    body_hash: str | None = Field(
+        default=None,
+        description="The parameter of the signed URL that holds a hash of the body, such as `query:bodySHA256`.",
+    )
+    id: str | None = Field(
+        default=None, description="Where the id of the delivery stands: `header:Name`, `json:a.b` or `form:name`."
+    )
+    timestamp: str | None = Field(
+        default=None,
+        description="Where its time stands: `header:Name`, `json:a.b`, `form:name`, `query:name` or `item:t`.",
+    )
+    timestamp_unit: Literal["s", "ms", "iso"] = Field(
+        default="s", description="Seconds, milliseconds, or a date as text."
+    )
+    past: Tolerance = Field(default=300.0, description="How old a signature may be; `off` checks no age.")
+    future: Tolerance = Field(default=300.0, description="How far ahead of this computer's clock it may be.")
+    claim: str = Field(default="request_body_sha256", description="The claim of a JWT that holds the hash of the body.")
+    verifier: str | None = Field(
+        default=None, description='The class that checks, in a file beside relay.toml: `"verifiers:MyVerifier"`.'
+    )
+
+
+class AnswerTable(ConfigTable):
+    """`answer = {…}`: what the provider gets back."""
+
+    mode: Literal["ack", "wait"] = Field(
+        default="ack",
+        description="`ack` answers at once; `wait` passes on the answer of the first target that is forwarded to.",
+    )
+    status: Annotated[int, Field(ge=200, le=599)] = Field(default=200, description="The status of the answer.")
+    body: str | None = Field(
+        default=None, description="The body of the answer, instead of relay's own JSON or what the provider expects."
+    )
+    content_type: Annotated[str, Field(pattern=r"^[\w.+-]+/[\w.+-]+( *;[ -~]*)?$", max_length=200)] | None = Field(
+        default=None,
+        description="The content type of the body; by default what it looks like: JSON, XML or plain text.",
+    )
+    timeout: Annotated[Duration, Field(gt=0, le=120)] = Field(
+        default=10.0, description="How long `wait` waits before it answers 202."
+    )
+
+
+class RateLimit(ConfigTable):
+    """`rate_limit = {…}`."""
+
+    requests_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        description="How many requests a minute are taken from all callers together."
+    )
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = Field(default=10, description="How many may come at once.")
+
+
+class MessagesTable(ConfigTable):
+    """`[sources.NAME.messages]`: how the statuses a provider tells find their messages."""
+
+    match: Annotated[
+        list[Literal["external_id", "embedded", "timestamp"]],
+        Field(min_length=1),
+        BeforeValidator(as_list),
+        schema_or_list({"enum": ["external_id", "embedded", "timestamp"]}),
+    ] = Field(
+        default=["external_id", "embedded", "timestamp"],
+        description="By what a status finds its message, any of them in this order.",
+    )
+    window: Annotated[Duration, Field(gt=0, le=604800)] = Field(
+        default=600.0, description="How far from the sending a status of `timestamp` may lie."
+    )
+    unknown: Literal[200, 404] = Field(
+        default=200, description='`404` answers "message not found" for a status that belongs to no message.'
+    )
+    id: str | None = Field(
+        default=None, description=f"Where the embedded id stands, if not at a usual place: {LOCATIONS}."
+    )
+
+
+class CatchUpTable(ConfigTable):
+    """`[sources.NAME.catch_up]`: how past events are asked for; which keys there are depends on `api`."""
+
+    api: Literal["github", "stripe", "svix"] | None = Field(
+        default=None, description="Whose API is asked; by default the source's provider."
+    )
+    base_url: str | None = Field(default=None, description="The address of that API, where it is not the usual one.")
+    token: Reference | None = Field(default=None, description="The token for GitHub or Svix.")
+    key: Reference | None = Field(default=None, description="The key for Stripe.")
+    repository: str | None = Field(
+        default=None, description="The repository on GitHub whose hook is asked: `owner/name`."
+    )
+    organization: str | None = Field(default=None, description="The organization on GitHub whose hook is asked.")
+    hook: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="The number of the hook on GitHub; by default the one that leads to this source's path.",
+    )
+    app: str | int | None = Field(default=None, description="The id of the GitHub app, or of the application at Svix.")
+    endpoint: str | None = Field(
+        default=None, description="The endpoint at Svix; by default all messages of the application."
+    )
+    account: str | None = Field(default=None, description="A connected account at Stripe.")
+    undelivered: bool | None = Field(
+        default=None, description="Whether Stripe is asked only for what not every endpoint took."
+    )
+
+
+class SourceTable(ConfigTable):
+    """`[sources.NAME]`: one address events arrive at."""
+
+    provider: str | None = Field(
+        default=None,
+        description="Who sends: by default the provider of the table's name, else `custom`, a scheme of your own.",
+    )
+    path: str | None = Field(
+        default=None, description="Where it answers; `/webhooks/<name>` by default, and everything below."
+    )
+    secret: References = Field(
+        default=[], description="What signatures are checked with; several while a secret is rotated."
+    )
+    verify_token: References = Field(
+        default=[], description="The token that Meta and others send in their setup handshake."
+    )
+    scheme: str | None = Field(default=None, description="Pins one of the provider's schemes where it has several.")
+    verify: Literal["enforce", "report", "off"] = Field(
+        default="enforce",
+        description="`enforce` answers 401 to what fails, `report` accepts and flags it, `off` checks nothing.",
+    )
+    tolerance: Tolerance | None = Field(
+        default=None,
+        description="How old a signature may be; the provider's own limit by default. `off` checks no age.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="The URL the provider calls, where it signs it: no other counts then. The tunnel's by default.",
+    )
+    events: Names = Field(
+        default=[],
+        description="The types that are taken, with `*`; what has none of them is stored, answered 200, "
+        "marked ignored.",
+    )
+    duplicates: Literal["drop", "deliver"] = Field(
+        default="drop", description="`drop` stores a repeated key and does not deliver it, `deliver` delivers it again."
+    )
+    require_idempotency_key: bool = Field(default=False, description="Whether an event without a key gets 400.")
+    deliver_handshakes: bool = Field(default=False, description="Whether setup handshakes go to targets as well.")
+    idempotency_key: str | None = Field(
+        default=None, description=f"Where the key of an event stands, instead of the provider's own place: {LOCATIONS}."
+    )
+    event_type: str | None = Field(default=None, description=f"Where the type of an event stands: {LOCATIONS}.")
+    email_field: str | None = Field(
+        default=None,
+        description="What must hold one mail address, else 400: `user.email`, or the forms of `event_type`.",
+    )
+    json_schema: str | None = Field(
+        default=None,
+        alias="schema",
+        description='What a body must fit, else 400: a JSON Schema file, or a Pydantic model as `"models:Payment"`.',
+    )
+    allow_ips: list[str] = Field(default=[], description="The addresses and networks that may call; others get 403.")
+    rate_limit: RateLimit | None = Field(
+        default=None, description="How fast the source may be called; what is faster gets 429 with `Retry-After`."
+    )
+    content_types: Names = Field(
+        default=[], description='The content types that are taken, such as `"application/*"`; others get 400.'
+    )
+    max_body: BodyLimit | None = Field(
+        default=None, description="The largest body of this source, instead of the one of `[server]`."
+    )
+    answer: AnswerTable = Field(default=AnswerTable(), description="What the provider gets back.")
+    signature: SignatureTable | None = Field(
+        default=None, description="How requests are signed, where no provider's scheme says so."
+    )
+    messages: MessagesTable | None = Field(
+        default=None, description="How statuses of mail and SMS find the messages they belong to."
+    )
+    catch_up: CatchUpTable | None = Field(
+        default=None, description="How events that relay missed are fetched from the provider's API."
+    )

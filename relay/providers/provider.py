@@ -34,6 +34,7 @@ from relay.providers.schemes import OneOf, Scheme, SignedText
 __all__ = [
     "OtherCredential",
     "Provider",
+    "Schedule",
     "add_prefix",
     "body",
     "body_digest",

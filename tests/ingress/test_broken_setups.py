@@ -563,7 +563,7 @@ SIGNED = b'{"zone":"eu","amount":10.50,"items":[1,2],"note":"a b"}'
     [
         (b"", "body_empty", "is empty"),
         (SIGNED[:-20], "body_cut", "cut short"),
-        (b'{"amount":10.50,"items":[1,2],"note":"a b","zone":"eu"}', "body_changed", "read and written anew"),
+        (b'{"amount":10.50,"items":[1,2],"note":"a b","zone":"eu"}', "body_changed", "read and written again"),
         (b'{"zone":"us"}', "signature_of_another_event", "signature of event 1"),
     ],
 )

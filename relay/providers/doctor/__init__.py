@@ -1,4 +1,4 @@
-"""Why a signature failed: hypotheses tried in turn, each a small function, none in the way of a request."""
+"""The signature doctor: why a signature failed, by hypotheses tried in turn, never while a request waits."""
 
 from relay.providers.doctor.case import (
     ComparedSignature,

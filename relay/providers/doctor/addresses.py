@@ -2,10 +2,9 @@
 
 import dataclasses
 from collections.abc import Iterator
-from itertools import product
+from itertools import islice, product
 from urllib.parse import unquote, urlsplit
 
-from relay.model.event import Capture
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
 from relay.providers.doctor.variant_tester import VariantTester, list_schemes
@@ -23,19 +22,17 @@ _ORIGINAL_URL_HEADERS = (
 )
 
 
-def try_other_addresses(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_addresses(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try the addresses the sender may have called, where the scheme signs the address."""
-    case = bench.case
+    case = tester.case
     if not is_address_signed(case):
         return
     checked = sender_address(case.capture)
-    for number, url in enumerate(list_addresses(case)):
-        if number >= _MAX_ADDRESSES:
-            return
-        for secret in bench.own:
-            if url != checked and bench.fits(secret, _KIND, capture=_with_url(case, url)):
-                yield _build_finding(case, format_secret_name(secret), url, checked)
-                return
+    urls = (url for url in islice(list_addresses(case), _MAX_ADDRESSES) if url != checked)
+    found = tester.find_match(_KIND, ((url, dataclasses.replace(case.capture, url=url)) for url in urls))
+    if found is not None:
+        url, secret = found
+        yield _build_finding(case, format_secret_name(secret), url, checked)
 
 
 def list_addresses(case: SignatureCase) -> Iterator[str]:
@@ -91,10 +88,6 @@ def is_address_signed(case: SignatureCase) -> bool:
     return any(
         bool(getattr(getattr(leaf, "signed", None), "uses_address", False)) for leaf in list_schemes(case.source.scheme)
     )
-
-
-def _with_url(case: SignatureCase, url: str) -> Capture:
-    return dataclasses.replace(case.capture, url=url)
 
 
 def _build_finding(case: SignatureCase, secret: str, signed: str, checked: str) -> SignatureFinding:

@@ -1,4 +1,4 @@
-"""The body changed on its way: laid out anew, its ends, its letters, its packing."""
+"""The body changed on its way: laid out again, its ends, its letters, its packing."""
 
 import gzip
 import zlib
@@ -34,30 +34,34 @@ class BodyVariant(NamedTuple):
     body: bytes
 
 
-def try_body_variants(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_body_variants(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try the body as it may have been sent, with every secret of the source."""
-    received = bench.case.capture.body
-    seen = {received}
-    coding = (bench.case.capture.header("Content-Encoding") or "").strip().lower()
-    for change in chain(_compression_variants(received, coding), list_body_variants(received, is_form=_is_form(bench))):
-        if bench.is_late():
+    capture = tester.case.capture
+    seen = {capture.body}
+    coding = (capture.header("Content-Encoding") or "").strip().lower()
+    is_form = capture.content_type == "application/x-www-form-urlencoded"
+    for change in chain(_compression_variants(capture.body, coding), list_body_variants(capture.body, is_form=is_form)):
+        if tester.is_late():
             return
         if change.body in seen:
             continue
         seen.add(change.body)
-        for secret in bench.own:
-            if bench.fits(secret, change.kind, capture=replace_body(bench.case.capture, change.body)):
-                yield SignatureFinding(
-                    cause="body_changed",
-                    title=f"The body changed before it reached relay: {change.happened}",
-                    sentence=f"The signature fits {format_secret_name(secret)} with {len(change.body):,} "
-                    f"bytes; {len(received):,} "
-                    f"arrived. {_describe_difference(change.body, received)}",
-                    fix="Let whatever stands between the provider and relay pass the body on byte for byte: no parsed "
-                    "JSON, no other encoding.",
-                    certain=True,
-                )
-                return
+        found = tester.find_match(change.kind, [(change, replace_body(capture, change.body))])
+        if found is not None:
+            yield _explain_changed_body(capture.body, *found)
+            return
+
+
+def _explain_changed_body(received: bytes, change: BodyVariant, secret: Secret) -> SignatureFinding:
+    return SignatureFinding(
+        cause="body_changed",
+        title=f"The body changed before it reached relay: {change.happened}",
+        sentence=f"The signature fits {format_secret_name(secret)} with {len(change.body):,} bytes; "
+        f"{len(received):,} arrived. {_describe_difference(change.body, received)}",
+        fix="Let every proxy between the provider and relay pass the body on byte for byte: no parsed "
+        "JSON, no other encoding.",
+        certain=True,
+    )
 
 
 def list_body_variants(body: bytes, *, is_form: bool = False) -> Iterator[BodyVariant]:
@@ -167,42 +171,37 @@ def _charset_variants(body: bytes) -> Iterator[BodyVariant]:
             yield BodyVariant("Charset", f"charset changed from UTF-8 to {charset}", body.decode(charset).encode())
 
 
-def _is_form(bench: VariantTester) -> bool:
-    return bench.case.capture.content_type == "application/x-www-form-urlencoded"
-
-
 def _describe_difference(sent: bytes, received: bytes) -> str:
-    # Positions only: the bytes themselves stand in the Payload tab.
+    # Positions only: the bytes themselves are in the Payload tab.
     length = min(len(sent), len(received))
     at = next((index for index in range(length) if sent[index] != received[index]), length)
     return f"They differ from byte {at + 1:,} on."
 
 
-def try_earlier_bodies(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_earlier_bodies(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try the bodies of earlier events under the headers of this one."""
-    if _is_signature_in_body(bench):
+    if _is_signature_in_body(tester):
         # An earlier body would bring its own signature along, and fit whatever the headers are.
         return
-    for number, body in bench.case.recent:
-        for secret in bench.own:
-            if body != bench.case.capture.body and bench.fits(
-                secret, "Bodies of earlier events", capture=replace_body(bench.case.capture, body)
-            ):
-                yield _explain_damage(bench.case, secret, number, body) or SignatureFinding(
-                    cause="signature_of_another_event",
-                    title=f"This is the signature of event {number}",
-                    sentence=f"The headers fit {format_secret_name(secret)} with the body of event "
-                    f"{number}, not with this body.",
-                    fix="Whatever sent this put an old signature on another body: sign every request anew, or use",
-                    line=f"relay replay {number}",
-                    certain=True,
-                )
-                return
+    case = tester.case
+    earlier = ((one, replace_body(case.capture, one[1])) for one in case.recent if one[1] != case.capture.body)
+    found = tester.find_match("Bodies of earlier events", earlier)
+    if found is None:
+        return
+    (number, body), secret = found
+    yield _explain_damage(case, secret, number, body) or SignatureFinding(
+        cause="signature_of_another_event",
+        title=f"This is the signature of event {number}",
+        sentence=f"The headers fit {format_secret_name(secret)} with the body of event {number}, not with this body.",
+        fix="Whatever sent this put an old signature on another body: sign every request again, or use",
+        line=f"relay replay {number}",
+        certain=True,
+    )
 
 
-def _is_signature_in_body(bench: VariantTester) -> bool:
-    schemes = list_schemes(bench.case.source.scheme)
-    chosen = choose_scheme(schemes, bench.case.capture, bench.own) if schemes else None
+def _is_signature_in_body(tester: VariantTester) -> bool:
+    schemes = list_schemes(tester.case.source.scheme)
+    chosen = choose_scheme(schemes, tester.case.capture, tester.own) if schemes else None
     return isinstance(chosen, Sns) or isinstance(getattr(chosen, "place", None), InJson | InEach | InForm)
 
 
@@ -213,15 +212,15 @@ def _explain_damage(case: SignatureCase, secret: Secret, number: int, body: byte
     if not received:
         cause, title = "body_empty", "The body is empty"
         sentence = f"{fits}, which has {len(body):,} bytes; none of them arrived with this request."
-        fix = "Let whatever stands between the provider and relay pass the body on; a body can be read once only."
+        fix = "Let every proxy between the provider and relay pass the body on; a body can be read once only."
     elif body.startswith(received):
         cause, title = "body_cut", "The body was cut short"
         sentence = f"{fits}, which has {len(body):,} bytes; the first {len(received):,} of them arrived."
-        fix = "Look for a limit on the size of bodies in whatever stands between the provider and relay."
+        fix = "Look for a limit on the size of bodies in every proxy between the provider and relay."
     elif _is_same_content(case, body):
-        cause, title = ("body_changed", "The body changed before it reached relay: it was read and written anew")
+        cause, title = ("body_changed", "The body changed before it reached relay: it was read and written again")
         sentence = f"{fits}, which holds the same values in another order or spelling."
-        fix = "Let whatever stands between the provider and relay pass the body on byte for byte: no parsed JSON."
+        fix = "Let every proxy between the provider and relay pass the body on byte for byte: no parsed JSON."
     else:
         return None
     return SignatureFinding(cause=cause, title=title, sentence=sentence, fix=fix, certain=True)

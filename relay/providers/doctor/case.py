@@ -1,4 +1,4 @@
-"""What the doctor is given and what it gives back."""
+"""What the signature doctor takes and what it returns."""
 
 import json
 import re

@@ -65,33 +65,33 @@ def diagnose(
     Computes alone and never raises for whatever the request holds; takes `deadline` seconds at
     most, and says so where that was not enough.
     """
-    bench = VariantTester(case, monotonic, deadline)
-    findings = tuple(_find_causes(bench, verification))
-    received, compared = compare_signatures(bench)
+    tester = VariantTester(case, monotonic, deadline)
+    findings = tuple(_find_causes(tester, verification))
+    received, compared = compare_signatures(tester)
     return Diagnosis(
         verification=verification,
         findings=findings,
-        tried=bench.tried,
+        tried=tester.tried,
         received=received,
         compared=compared,
-        cut=bench.cut,
+        cut=tester.cut,
     )
 
 
-def _find_causes(bench: VariantTester, verification: Verification) -> Iterator[SignatureFinding]:
-    if bench.case.reason == "loop":
+def _find_causes(tester: VariantTester, verification: Verification) -> Iterator[SignatureFinding]:
+    if tester.case.reason == "loop":
         return
-    shaken = tuple(unverified.explain_handshake(bench.case, verification))
-    if shaken or verification.verdict is Verdict.UNSIGNED:
-        yield from shaken
+    handshake = tuple(unverified.explain_handshake(tester.case, verification))
+    if handshake or verification.verdict is Verdict.UNSIGNED:
+        yield from handshake
     elif verification.verdict is Verdict.VERIFIED:
-        yield from _explain_verified_now(bench.case)
+        yield from _explain_verified_now(tester.case)
     elif verification.verdict is Verdict.UNCHECKED:
-        yield from unverified.explain_unchecked(bench, verification)
-    elif broken := tuple(unverified.explain_broken_verifier(bench.case, verification)):
+        yield from unverified.explain_unchecked(tester, verification)
+    elif broken := tuple(unverified.explain_broken_verifier(tester.case, verification)):
         yield from broken
     else:
-        yield from _explain_invalid(bench, verification)
+        yield from _explain_invalid(tester, verification)
 
 
 def _explain_verified_now(case: SignatureCase) -> Iterator[SignatureFinding]:
@@ -100,45 +100,45 @@ def _explain_verified_now(case: SignatureCase) -> Iterator[SignatureFinding]:
             cause="verifies_now",
             title="It verifies with today's configuration",
             sentence="The signature did not fit when it came, and fits what relay checks with now.",
-            fix="Nothing is left to mend; replay it to hand it to the app.",
+            fix="Nothing is left to correct; replay it to deliver it to the app.",
         )
 
 
-def _explain_invalid(bench: VariantTester, verification: Verification) -> Iterator[SignatureFinding]:
-    case = bench.case
+def _explain_invalid(tester: VariantTester, verification: Verification) -> Iterator[SignatureFinding]:
+    case = tester.case
     absent = verification.reason == "signature_missing"
     found: list[SignatureFinding] = []
     for hypothesis in WITHOUT_SIGNATURE if absent else WITH_SIGNATURE:
-        bench.begin_share()
-        found += hypothesis(bench)
+        tester.begin_share()
+        found += hypothesis(tester)
         if any(finding.certain for finding in found):
             break
     if not any(finding.certain for finding in found):
         # What a body lacks is explained by where the rest of it went.
-        found += find_symptoms(bench) if verification.reason == "body_malformed" else ()
+        found += find_symptoms(tester) if verification.reason == "body_malformed" else ()
         found += headers.explain_missing_signature(case, verification)
         found += headers.explain_malformed_signature(case, verification)
-        found += () if absent else secrets.explain_unreadable_secret(bench)
-        found += () if absent else secrets.explain_wrong_credential(bench)
+        found += () if absent else secrets.explain_unreadable_secret(tester)
+        found += () if absent else secrets.explain_wrong_credential(tester)
         # A signature that cannot be read, or is not there, says more than what a body looks like.
-        found += () if found else find_symptoms(bench)
+        found += () if found else find_symptoms(tester)
     # Age alone explains no signature that does not fit, so it never comes first.
-    yield from found or (explain_unknown_cause(bench),)
+    yield from found or (explain_unknown_cause(tester),)
     causes = {finding.cause for finding in found}
     if not causes & {"timestamp_stale", "timestamp_unit", "clock_behind"}:
         yield from times.explain_age(case, "Besides, it is")
 
 
-def explain_unknown_cause(bench: VariantTester) -> SignatureFinding:
+def explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
     """Return what to say when no cause is proven: that it is not known, and where to begin."""
-    case = bench.case
-    if is_token_request(bench):
-        return explain_other_token(bench)
-    kinds = dict.fromkeys(_RULED_OUT_WORDS.get(row.what, "") for row in bench.tried)
+    case = tester.case
+    if is_token_request(tester):
+        return explain_other_token(tester)
+    kinds = dict.fromkeys(_RULED_OUT_WORDS.get(row.what, "") for row in tester.tried)
     ruled_out = "".join(f", {kind}" for kind in kinds if kind)
-    secrets_tried = len({row.secret for row in bench.tried if row.what == AS_RECEIVED})
+    secrets_tried = len({row.secret for row in tester.tried if row.what == AS_RECEIVED})
     named = f"{secrets_tried} secret{'s' if secrets_tried != 1 else ''} as saved and as they may have been misspelt"
-    cut = " Not everything could be tried in time." if bench.cut else ""
+    cut = " Not everything could be tried in time." if tester.cut else ""
     # What is likeliest comes first: another address cannot be guessed, and is part of what is signed.
     called = (
         f"Compare the address that {case.title} calls with "
@@ -157,28 +157,28 @@ def explain_unknown_cause(bench: VariantTester) -> SignatureFinding:
     )
 
 
-def is_token_request(bench: VariantTester) -> bool:
+def is_token_request(tester: VariantTester) -> bool:
     """Say whether the request is checked by a token that it shows, so that nothing is signed."""
-    schemes = list_schemes(bench.case.source.scheme)
-    return bool(schemes) and isinstance(choose_scheme(schemes, bench.case.capture, bench.own), SharedToken)
+    schemes = list_schemes(tester.case.source.scheme)
+    return bool(schemes) and isinstance(choose_scheme(schemes, tester.case.capture, tester.own), SharedToken)
 
 
-def explain_other_token(bench: VariantTester) -> SignatureFinding:
+def explain_other_token(tester: VariantTester) -> SignatureFinding:
     """Return what to say of a token that is none of those known: it does not depend on anything else."""
-    case = bench.case
-    known = " or ".join(format_secret_name(secret) for secret in bench.own)
+    case = tester.case
+    known = " or ".join(format_secret_name(secret) for secret in tester.own)
     return SignatureFinding(
         cause="other_token",
         title="The token that came is another one",
-        sentence=f"It is not {known}, and no other secret within reach. A token covers nothing of the request, so what "
-        "stood between cannot be the cause.",
-        fix=f"Enter the same token at {case.title} and in {describe_secret_place(bench.own[0])}, and restart relay.",
+        sentence=f"It is not {known}, and no other secret within reach. A token covers nothing of the request, so a "
+        "proxy cannot be the cause.",
+        fix=f"Enter the same token at {case.title} and in {describe_secret_place(tester.own[0])}, and restart relay.",
     )
 
 
 _RULED_OUT_WORDS = {
     "Signature written differently": "the signature in another encoding or cut short",
-    "Signature header mended": "its header rewritten",
+    "Signature header corrected": "its header rewritten",
     "Other addresses": "other spellings of the address",
     "Ends and line breaks": "line breaks",
     "Packing": "packing",

@@ -20,7 +20,7 @@ _LEGACY = {
     "x-hubspot-signature-v3": ("X-HubSpot-Signature", "the first versions"),
     "webhook-signature": ("X-Gitlab-Token", "a plain token"),
 }
-_VARIANT_KIND = "Signature header mended"
+_VARIANT_KIND = "Signature header corrected"
 
 
 class HeaderVariant(NamedTuple):
@@ -30,16 +30,16 @@ class HeaderVariant(NamedTuple):
     happened: str
 
 
-def find_legacy_signature(bench: VariantTester) -> Iterator[SignatureFinding]:
+def find_legacy_signature(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Say when only the older signature of the provider came, and whether it is right."""
-    case = bench.case
+    case = tester.case
     for name in _missing_headers(case):
         old, kind = _LEGACY.get(name.lower(), ("", ""))
         value = case.capture.header(old) if old else None
         if value is None:
             continue
         older = body_hmac(old, algo="sha1", prefix="sha1=") if kind == _SHA1 else None
-        fits = next((secret for secret in bench.own if older and bench.fits(secret, kind, scheme=older)), None)
+        fits = next((secret for secret in tester.own if older and tester.fits(secret, kind, scheme=older)), None)
         fit = f" It fits {format_secret_name(fits)}, so the secret is right." if fits else ""
         yield SignatureFinding(
             cause="signature_missing",
@@ -52,63 +52,59 @@ def find_legacy_signature(bench: VariantTester) -> Iterator[SignatureFinding]:
         return
 
 
-def try_other_headers(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_headers(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try every other header as the signature's, where that one is missing."""
-    case = bench.case
+    case = tester.case
     for name in _missing_headers(case):
-        for other, value in case.capture.headers[:_MAX_HEADERS]:
-            if not _MIN_SIGNATURE <= len(value) <= _MAX_SIGNATURE:
-                continue
-            for mending in (HeaderVariant(value, ""), *list_header_variants(value)):
-                for secret in bench.own:
-                    moved = with_header(case.capture, (name,), mending.value)
-                    if bench.fits(secret, "Other headers", capture=moved):
-                        yield _explain_moved_signature(case, name, other, format_secret_name(secret))
-                        return
+        moved = (
+            (other, with_header(case.capture, (name,), variant.value))
+            for other, value in case.capture.headers[:_MAX_HEADERS]
+            if _MIN_SIGNATURE <= len(value) <= _MAX_SIGNATURE
+            for variant in (HeaderVariant(value, ""), *list_header_variants(value))
+        )
+        found = tester.find_match("Other headers", moved)
+        if found is not None:
+            yield _explain_moved_signature(case, name, found[0], format_secret_name(found[1]))
 
 
-def try_repeated_headers(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_repeated_headers(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try each value of a signature header that came more than once, or was joined of several."""
-    case = bench.case
+    case = tester.case
     name = next(iter(list_header_names(case.source.scheme)), "")
     values = case.capture.header_values(name) if name else ()
-    parts = [part.strip() for value in values for part in (value, *value.split(","), *value.split(", "))]
-    for part in dict.fromkeys(parts) if len(values) > 1 or "," in "".join(values) else ():
-        for secret in bench.own:
-            if bench.fits(secret, _VARIANT_KIND, capture=with_header(case.capture, (name,), part)):
-                yield SignatureFinding(
-                    cause="header_repeated",
-                    title=f"{name} came more than once, with different values",
-                    sentence=f"One of them fits {format_secret_name(secret)}. relay takes a request only "
-                    f"where they agree, for "
-                    "the app may read another one.",
-                    fix=f"Let {name} be sent once: something between {case.title} and relay adds one of its own.",
-                    certain=True,
-                )
-                return
+    if len(values) < 2 and "," not in "".join(values):
+        return
+    parts = dict.fromkeys(part.strip() for value in values for part in (value, *value.split(","), *value.split(", ")))
+    found = tester.find_match(_VARIANT_KIND, ((part, with_header(case.capture, (name,), part)) for part in parts))
+    if found is not None:
+        yield SignatureFinding(
+            cause="header_repeated",
+            title=f"{name} came more than once, with different values",
+            sentence=f"One of them fits {format_secret_name(found[1])}. relay takes a request only where they agree, "
+            "for the app may read another one.",
+            fix=f"Let {name} be sent once: something between {case.title} and relay adds one of its own.",
+            certain=True,
+        )
 
 
-def try_other_ids(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_ids(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try other ids of the request, where the signature covers one."""
-    case = bench.case
-    for leaf in list_schemes(case.source.scheme):
-        place = getattr(leaf, "ident", None)
-        if place is None:
-            continue
-        for name, value in case.capture.headers[:_MAX_HEADERS]:
-            if "id" not in name.lower() or not value:
-                continue
-            for secret in bench.own:
-                if bench.fits(secret, "Other ids", capture=place.write(case.capture, value.encode("latin-1"))):
-                    yield SignatureFinding(
-                        cause="id_replaced",
-                        title=f"{place.title} is not the id that was signed",
-                        sentence=f"The signature fits {format_secret_name(secret)} with the id in "
-                        f"{escape_unprintable(name, 60)}.",
-                        fix=f"Let {place.title} through as {case.title} sends it.",
-                        certain=True,
-                    )
-                    return
+    case = tester.case
+    named = [(name, value) for name, value in case.capture.headers[:_MAX_HEADERS] if "id" in name.lower() and value]
+    for place in [place for leaf in list_schemes(case.source.scheme) if (place := getattr(leaf, "ident", None))]:
+        changed = ((name, place.write(case.capture, value.encode("latin-1"))) for name, value in named)
+        found = tester.find_match("Other ids", changed)
+        if found is not None:
+            name, secret = found
+            yield SignatureFinding(
+                cause="id_replaced",
+                title=f"{place.title} is not the id that was signed",
+                sentence=f"The signature fits {format_secret_name(secret)} with the id in "
+                f"{escape_unprintable(name, 60)}.",
+                fix=f"Let {place.title} through as {case.title} sends it.",
+                certain=True,
+            )
+            return
 
 
 def _explain_moved_signature(case: SignatureCase, name: str, other: str, secret: str) -> SignatureFinding:
@@ -124,26 +120,23 @@ def _explain_moved_signature(case: SignatureCase, name: str, other: str, secret:
     )
 
 
-def try_similar_headers(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_similar_headers(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try a header of nearly the same name, where the signature's own is missing."""
-    case = bench.case
+    case = tester.case
     for name in _missing_headers(case):
-        for other, value in case.capture.headers:
-            if not _is_similar(name, other):
-                continue
-            mended = with_header(case.capture, (name,), value)
-            for secret in bench.own:
-                if bench.fits(secret, "Header of a similar name", capture=mended):
-                    yield SignatureFinding(
-                        cause="header_renamed",
-                        title=f"The signature came as {escape_unprintable(other, 60)} instead of {name}",
-                        sentence=f"Its value fits {format_secret_name(secret)}: something between "
-                        f"{case.title} and relay renames "
-                        "headers.",
-                        fix=f"Let whatever stands between pass the header {name} on under its own name.",
-                        certain=True,
-                    )
-                    return
+        similar = [(other, value) for other, value in case.capture.headers if _is_similar(name, other)]
+        renamed = ((other, with_header(case.capture, (name,), value)) for other, value in similar)
+        found = tester.find_match("Header of a similar name", renamed)
+        if found is not None:
+            other, secret = found
+            yield SignatureFinding(
+                cause="header_renamed",
+                title=f"The signature came as {escape_unprintable(other, 60)} instead of {name}",
+                sentence=f"Its value fits {format_secret_name(secret)}: something between {case.title} and relay "
+                "renames headers.",
+                fix=f"Let every proxy pass the header {name} on under its own name.",
+                certain=True,
+            )
 
 
 def explain_missing_signature(case: SignatureCase, verification: Verification) -> Iterator[SignatureFinding]:
@@ -162,26 +155,25 @@ def explain_missing_signature(case: SignatureCase, verification: Verification) -
     )
 
 
-def try_header_variants(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_header_variants(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try the signature header as it may have been written."""
-    case = bench.case
+    case = tester.case
     name = next(iter(list_header_names(case.source.scheme)), "")
     value = case.capture.header(name) if name else None
     if value is None:
         return
-    for mending in list_header_variants(value):
-        if mending.value == value:
-            continue
-        for secret in bench.own:
-            if bench.fits(secret, _VARIANT_KIND, capture=with_header(case.capture, (name,), mending.value)):
-                yield SignatureFinding(
-                    cause="header_malformed",
-                    title=f"The signature header was changed: {mending.happened}",
-                    sentence=f"{name} fits {format_secret_name(secret)} once that is undone.",
-                    fix=f"Send {name} exactly as {case.title} writes it, and let nothing between rewrite it.",
-                    certain=True,
-                )
-                return
+    variants = (variant for variant in list_header_variants(value) if variant.value != value)
+    changed = ((variant, with_header(case.capture, (name,), variant.value)) for variant in variants)
+    found = tester.find_match(_VARIANT_KIND, changed)
+    if found is not None:
+        variant, secret = found
+        yield SignatureFinding(
+            cause="header_malformed",
+            title=f"The signature header was changed: {variant.happened}",
+            sentence=f"{name} fits {format_secret_name(secret)} once that is undone.",
+            fix=f"Send {name} exactly as {case.title} writes it, and let nothing between rewrite it.",
+            certain=True,
+        )
 
 
 def explain_malformed_signature(case: SignatureCase, verification: Verification) -> Iterator[SignatureFinding]:
@@ -231,7 +223,7 @@ def _find_failed_check(verification: Verification) -> Check | None:
 
 
 def _outline_header(capture: Capture, name: str) -> str:
-    # The outline alone: what stands after each name may be a signature that is still good.
+    # The outline alone: what follows each name may be a signature that is still good.
     value = capture.header(name) or ""
     outline = re.sub(r"(?<![^=,; ])([\w+/.-]{5,}=*)(?![^,; ])", lambda match: f"{match[1][:2]}…", value)
     return escape_unprintable(outline, 100) or "nothing"

@@ -1,4 +1,4 @@
-"""Somebody else sent this: another provider, or the same one signing in another way."""
+"""Another sender: another provider, or the same one signing in another way."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -13,13 +13,14 @@ from relay.providers.schemes import Algo, Encoding, Hmac, KeyForm, KeyFormat, te
 _COMMON_HEADERS = frozenset({"user-agent", "accept", "accept-encoding", "content-type", "connection", "cache-control"})
 
 
-def find_other_provider(bench: VariantTester) -> Iterator[SignatureFinding]:
+def find_other_provider(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Say whose headers these are, when they are not those of the source's provider."""
-    case = bench.case
+    case = tester.case
     sender = recognise_other_provider(case)
     if sender is None:
         return
-    fitting = _find_fitting_secret(bench, sender)
+    own = (KnownSecret(secret=secret) for secret in tester.own)
+    fitting = tester.find_fitting_secret((*case.others, *own), sender)
     sign = next((name for name in sender.own_headers if case.capture.header(name) is not None), "")
     fits = f" The signature fits {format_secret_name(fitting.secret)}." if fitting else ""
     place = f" of source {fitting.source}" if fitting and fitting.source else ""
@@ -47,10 +48,9 @@ def recognise_other_provider(case: SignatureCase) -> Provider | None:
     return None if any(name.lower() in expected for name in sender.own_headers if name.lower() in came) else sender
 
 
-def try_other_schemes(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_schemes(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try every way of signing in the catalogue that the request could be of."""
-    case = bench.case
-    known = tuple(KnownSecret(secret=secret, source=case.source.name) for secret in bench.own)
+    case = tester.case
     identified = _is_identified(case)
     for provider in PROVIDERS.values():
         if provider.name == case.source.provider or (identified and not _is_related(case, provider)):
@@ -58,14 +58,13 @@ def try_other_schemes(bench: VariantTester) -> Iterator[SignatureFinding]:
         for scheme in provider.schemes:
             if not scheme.presented(case.capture):
                 continue
-            for item in known:
-                if bench.fits(item.secret, "Other providers' ways to sign", scheme=scheme):
+            for secret in tester.own:
+                if tester.fits(secret, "Other providers' ways to sign", scheme=scheme):
                     yield SignatureFinding(
                         cause="other_scheme",
                         title=f"Signed the way {provider.title} does, not the way {case.title} does",
-                        sentence=f"{format_secret_name(item.secret)} gives this signature by {scheme.title} "
-                        f"as {provider.title} "
-                        "uses it.",
+                        sentence=f"{format_secret_name(secret)} gives this signature by {scheme.title} "
+                        f"as {provider.title} uses it.",
                         fix=f"If that is what sends here, say so under {case.header}, and restart relay:",
                         line=f'provider = "{provider.name}"',
                         certain=True,
@@ -93,15 +92,6 @@ def _is_related(case: SignatureCase, provider: Provider) -> bool:
     )
 
 
-def _find_fitting_secret(bench: VariantTester, sender: Provider) -> KnownSecret | None:
-    own = tuple(KnownSecret(secret=secret) for secret in bench.own)
-    for known in (*bench.case.others, *own):
-        for scheme in list_schemes(sender.scheme):
-            if bench.fits(known.secret, f"As {sender.title} signs", scheme=scheme):
-                return known
-    return None
-
-
 _DIGEST_NAMES: tuple[Algo, ...] = ("sha256", "sha1", "sha512")
 _ENCODINGS: tuple[Encoding, ...] = ("hex", "base64", "base64url")
 _KEY_FORMS: tuple[KeyForm, ...] = ("text", "base64", "base64url", "hex")
@@ -123,22 +113,22 @@ _TIMED_CONTENTS = (
 _CONTENTS_WITH_ID = ("{id}.{timestamp}.{body}", "{id}{timestamp}{body}", "{id}.{body}")
 
 
-def try_other_declarations(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_declarations(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try the neighbours of a declared HMAC: digest, encoding, key and content, one or more of them."""
-    if bench.case.source.provider != "custom":
+    if tester.case.source.provider != "custom":
         return
-    for declared in list_schemes(bench.case.source.scheme):
+    for declared in list_schemes(tester.case.source.scheme):
         if not isinstance(declared, Hmac):
             continue
         for variant, lines in list_neighbours(declared):
-            for secret in bench.own:
-                if bench.fits(secret, "Other declarations", scheme=variant):
+            for secret in tester.own:
+                if tester.fits(secret, "Other declarations", scheme=variant):
                     named = ", ".join(line.partition(" ")[0] for line in lines)
                     yield SignatureFinding(
                         cause="other_declaration",
                         title=f"The declared scheme differs from the sender's: {named}",
                         sentence=f"{format_secret_name(secret)} gives this signature with {' and '.join(lines)}.",
-                        fix=f"Correct [sources.{bench.case.source.name}.signature], and restart relay:",
+                        fix=f"Correct [sources.{tester.case.source.name}.signature], and restart relay:",
                         line="\n".join(lines),
                         certain=True,
                     )

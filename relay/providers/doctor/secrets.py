@@ -34,7 +34,7 @@ _WITHOUT_SEPARATORS = "Hex without its marks"
 
 
 class SecretVariant(NamedTuple):
-    """A secret as it may have been meant: what was wrong with the saved one, and what mends it."""
+    """A secret as it may have been meant: what was wrong with the saved one, and what corrects it."""
 
     text: str
     what: str
@@ -42,15 +42,15 @@ class SecretVariant(NamedTuple):
     fix: str
 
 
-def try_misspelt_secrets(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_misspelt_secrets(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try every secret of the source as it may have been meant."""
-    for secret in bench.own:
+    for secret in tester.own:
         for variant in list_secret_variants(secret.reveal()):
-            if bench.fits(Secret(secret.reference, variant.text), variant.what):
+            if tester.fits(Secret(secret.reference, variant.text), variant.what):
                 yield SignatureFinding(
                     cause="secret_spoiled",
                     title=variant.title,
-                    sentence=f"The signature fits {format_secret_name(secret)} once that is mended: "
+                    sentence=f"The signature fits {format_secret_name(secret)} once that is corrected: "
                     f"{variant.what.lower()}.",
                     fix=f"{variant.fix} in {describe_secret_place(secret)} for "
                     f"{format_secret_name(secret)}, and restart relay.",
@@ -151,7 +151,7 @@ def _spelling_variants(text: str) -> Iterator[SecretVariant]:
 def _encoding_variants(text: str) -> Iterator[SecretVariant]:
     for name, raw in (("base64", decode_base64(text) or decode_base64url(text)), ("hex", _decode_hex(text))):
         if raw:
-            title, fix = f"The saved secret is still {name}", f"Save what the {name} stands for"
+            title, fix = f"The saved secret is still {name}", f"Save what the {name} decodes to"
             yield SecretVariant(_decode_text(raw), f"{name} decoded".capitalize(), title, fix)
             other = "hex" if name == "base64" else "base64"
             again = raw.hex() if name == "base64" else b64encode(raw).decode()
@@ -163,12 +163,12 @@ def _encoding_variants(text: str) -> Iterator[SecretVariant]:
     yield SecretVariant(raw.hex(), "Encoded as hex", title, fix)
 
 
-def try_other_secrets(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_secrets(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try the secrets of other sources and those that only lie in the environment."""
-    own = {secret.reveal() for secret in bench.own}
-    for known in bench.case.others:
-        if known.secret.reveal() not in own and bench.fits(known.secret, AS_RECEIVED):
-            yield _explain_other_secret(bench.case, known)
+    own = {secret.reveal() for secret in tester.own}
+    for known in tester.case.others:
+        if known.secret.reveal() not in own and tester.fits(known.secret, AS_RECEIVED):
+            yield _explain_other_secret(tester.case, known)
             return
 
 
@@ -234,10 +234,10 @@ def _find_mode(reference: str) -> str:
     return next((mode for mode, pattern in _MODES if pattern.search(reference.partition(":")[2])), "")
 
 
-def explain_unreadable_secret(bench: VariantTester) -> Iterator[SignatureFinding]:
+def explain_unreadable_secret(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Say which secrets are no key of the scheme: with them no signature ever fits, whatever was sent."""
-    case = bench.case
-    for secret in bench.own:
+    case = tester.case
+    for secret in tester.own:
         problem = find_key_problem(case.source.scheme, secret) if case.source.scheme is not None else ""
         if problem:
             yield SignatureFinding(
@@ -253,19 +253,19 @@ def explain_unreadable_secret(bench: VariantTester) -> Iterator[SignatureFinding
             return
 
 
-def explain_wrong_credential(bench: VariantTester) -> Iterator[SignatureFinding]:
+def explain_wrong_credential(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Say when what is saved is another credential of the same provider, by how it starts."""
-    provider = find_provider(bench.case.source.provider)
+    provider = find_provider(tester.case.source.provider)
     other = provider.other_credential if provider else None
     if other is None:
         return
-    for secret in bench.own:
+    for secret in tester.own:
         start = next((prefix for prefix in other.prefixes if secret.reveal().startswith(prefix)), "")
         if start:
             yield SignatureFinding(
                 cause="secret_is_another_credential",
                 title=f"{format_secret_name(secret)} holds {other.title}, not a signing secret",
-                sentence=f"It starts with {escape_unprintable(start)}, as {other.title} of {bench.case.title} does.",
+                sentence=f"It starts with {escape_unprintable(start)}, as {other.title} of {tester.case.title} does.",
                 fix=f"Save {other.signing_secret} in its place, and restart relay:",
                 line=f"{format_secret_name(secret)}=",
             )

@@ -133,30 +133,29 @@ _PROTECTED_NUMBER = re.compile(r'"\\u0000(-?[0-9][0-9.eE+-]*)"')
 KeyOrder = Mapping[frozenset[str], tuple[str, ...]]
 
 
-def try_key_orders(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_key_orders(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try the keys of the JSON in the order of earlier events, of the provider's samples, and in every order."""
-    received = bench.case.capture.body
+    received = tester.case.capture.body
     value = _parse_object(_NUMBERS.sub(_protect_number, received))
     if value is None:
         return
     seen = {received}
-    for body in _order_variants(bench.case, value):
+    for body in _order_variants(tester.case, value):
         if body in seen:
             continue
         seen.add(body)
-        for secret in bench.own:
-            if bench.fits(secret, _ORDER_KIND, capture=replace_body(bench.case.capture, body)):
-                yield SignatureFinding(
-                    cause="body_changed",
-                    title="The body changed before it reached relay: its keys were put in another order",
-                    sentence=f"The signature fits {format_secret_name(secret)} with its keys in this order: "
-                    f"{_format_keys(body)}.",
-                    fix="Let whatever stands between the provider and relay pass the body on byte for byte: no parsed "
-                    "JSON.",
-                    certain=True,
-                )
-                return
-        if bench.is_late():
+        found = tester.find_match(_ORDER_KIND, [(body, replace_body(tester.case.capture, body))])
+        if found is not None:
+            yield SignatureFinding(
+                cause="body_changed",
+                title="The body changed before it reached relay: its keys were put in another order",
+                sentence=f"The signature fits {format_secret_name(found[1])} with its keys in this order: "
+                f"{_format_keys(body)}.",
+                fix="Let every proxy between the provider and relay pass the body on byte for byte: no parsed JSON.",
+                certain=True,
+            )
+            return
+        if tester.is_late():
             return
 
 

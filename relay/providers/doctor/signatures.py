@@ -28,22 +28,22 @@ class SignatureLikeness(NamedTuple):
     declare: str = ""
 
 
-def try_rewritten_signature(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_rewritten_signature(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Compare what came with the signature that each secret of the source gives, beyond equal texts."""
-    scheme = find_text_scheme(bench)
+    scheme = find_text_scheme(tester)
     if not isinstance(scheme, Hmac | Digest):
         return
-    received = tuple(_list_received(bench, scheme))
+    received = tuple(_list_received(tester, scheme))
     if not received:
         return
-    for secret in bench.own:
-        for expected in _list_expected(bench, scheme, secret):
-            if bench.is_late():
+    for secret in tester.own:
+        for expected in _list_expected(tester, scheme, secret):
+            if tester.is_late():
                 return
             found = next((like for text in received if (like := _find_likeness(scheme, expected, text))), None)
-            bench.note(secret, _KIND, fits=found is not None)
+            tester.record_trial(secret, _KIND, fits=found is not None)
             if found is not None:
-                yield _build_finding(bench.case, secret, found)
+                yield _build_finding(tester.case, secret, found)
                 return
 
 
@@ -70,9 +70,9 @@ class ReceivedSignature(NamedTuple):
     part: bytes
 
 
-def _list_received(bench: VariantTester, scheme: SignedText) -> Iterator[ReceivedSignature]:
+def _list_received(tester: VariantTester, scheme: SignedText) -> Iterator[ReceivedSignature]:
     """Return the signatures that came, also where their header cannot be read as it should be."""
-    capture = bench.case.capture
+    capture = tester.case.capture
     values = scheme.place.read(capture, capture.payload)
     for whole in values if len(values) == 1 else ():
         bare = whole.strip(_MARKS)
@@ -93,13 +93,13 @@ def _split_header(text: bytes) -> Iterator[bytes]:
         yield part
 
 
-def _list_expected(bench: VariantTester, scheme: Hmac | Digest, secret: Secret) -> Iterator[bytes]:
+def _list_expected(tester: VariantTester, scheme: Hmac | Digest, secret: Secret) -> Iterator[bytes]:
     key = scheme.read_key(secret)
     if key is None:
         return
-    for text in build_signed_texts(scheme, bench.case.capture, key):
+    for text in build_signed_texts(scheme, tester.case.capture, key):
         try:
-            yield scheme.make(key, text, bench.case.capture)
+            yield scheme.make(key, text, tester.case.capture)
         except SigningError:
             return
 

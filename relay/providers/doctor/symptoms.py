@@ -1,4 +1,4 @@
-"""What a request shows of its own state where no variant fits: cut short, unpacked, empty, led round by a redirect."""
+"""What a request shows of its own state where no variant fits: cut short, unpacked, empty, sent on by a redirect."""
 
 from collections.abc import Iterator
 
@@ -15,9 +15,9 @@ _MAX_READ = 1_000_000  # bytes up to which a body is read whole
 _TOO_SHORT = ("Expecting", "Unterminated", "end of")
 
 
-def find_symptoms(bench: VariantTester) -> Iterator[SignatureFinding]:
+def find_symptoms(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Say what is plainly wrong with the request, the likeliest cause first; nothing here is proven by a signature."""
-    case = bench.case
+    case = tester.case
     for look in (_check_redirect, _check_empty, _check_unpacked, _check_cut, _check_sorted):
         found = look(case)
         if found is not None:
@@ -45,7 +45,7 @@ def _check_empty(case: SignatureCase) -> SignatureFinding | None:
         cause="body_empty",
         title="The body is empty",
         sentence="The signature covers a body, and none of it arrived: something in front of relay has read it.",
-        fix="Let whatever stands between the provider and relay pass the body on; a body can be read once only.",
+        fix="Let every proxy between the provider and relay pass the body on; a body can be read once only.",
     )
 
 
@@ -58,7 +58,7 @@ def _check_unpacked(case: SignatureCase) -> SignatureFinding | None:
         cause="body_unpacked",
         title=f"The body was unpacked on its way: Content-Encoding still says {escape_unprintable(coding)}",
         sentence=f"{case.title} signed the packed bytes, and what arrived is not packed.",
-        fix="Let whatever stands between the provider and relay pass the body on as it is, without unpacking it.",
+        fix="Let every proxy between the provider and relay pass the body on as it is, without unpacking it.",
     )
 
 
@@ -73,10 +73,12 @@ def _is_packed(coding: str, body: bytes) -> bool:
 def _check_cut(case: SignatureCase) -> SignatureFinding | None:
     capture = case.capture
     size = len(capture.body)
-    told = capture.header("Content-Length") or ""
-    if told.isascii() and told.isdigit() and int(told[:15]) > size:
-        missing = int(told[:15]) - size
-        return _explain_cut(case, f"Content-Length says {int(told[:15]):,} bytes, and {missing:,} of them are missing.")
+    declared = capture.header("Content-Length") or ""
+    if declared.isascii() and declared.isdigit() and int(declared[:15]) > size:
+        missing = int(declared[:15]) - size
+        return _explain_cut(
+            case, f"Content-Length says {int(declared[:15]):,} bytes, and {missing:,} of them are missing."
+        )
     if _is_unfinished(capture):
         return _explain_cut(case, f"It is JSON that stops in the middle, after {size:,} bytes.")
     return None
@@ -87,7 +89,7 @@ def _explain_cut(case: SignatureCase, evidence: str) -> SignatureFinding:
         cause="body_cut",
         title="The body was cut short",
         sentence=f"{evidence} {case.title} signed all of it.",
-        fix="Look for a limit on the size of bodies in whatever stands between the provider and relay, or for a read "
+        fix="Look for a limit on the size of bodies in every proxy between the provider and relay, or for a read "
         "that took only the first part.",
     )
 
@@ -145,5 +147,5 @@ def _check_sorted(case: SignatureCase) -> SignatureFinding | None:
         cause="body_reordered",
         title="The keys of the body are in alphabetical order",
         sentence=f"{case.title} sends them in another order: something may have parsed and serialised the JSON.",
-        fix="Let whatever stands between the provider and relay pass the body on byte for byte.",
+        fix="Let every proxy between the provider and relay pass the body on byte for byte.",
     )

@@ -24,34 +24,34 @@ _EXTRA_DIGITS = (("milliseconds", 3), ("microseconds", 6), ("nanoseconds", 9))  
 _SPARE_SECONDS = 600  # seconds that a proposed limit leaves
 
 
-def check_age(bench: VariantTester) -> Iterator[SignatureFinding]:
+def check_age(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Say that only the age is wrong, when a secret of the source fits the request as it came."""
-    for secret in bench.own:
-        if bench.fits(secret, AS_RECEIVED):
-            yield from explain_age(bench.case, "Signature fits, but it is", certain=True)
+    for secret in tester.own:
+        if tester.fits(secret, AS_RECEIVED):
+            yield from explain_age(tester.case, "Signature fits, but it is", certain=True)
             return
 
 
-def try_other_times(bench: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_times(tester: VariantTester) -> Iterator[SignatureFinding]:
     """Try each second that the source's limits allow: something may have put another time into the header."""
-    scheme = find_text_scheme(bench)
+    scheme = find_text_scheme(tester)
     if scheme is None or scheme.time is None or scheme.time.unit != "s" or "{t" not in scheme.signed.text:
         return
-    found = read_signature(bench, any_time=True)
-    keys = [(secret, key) for secret in bench.own if (key := scheme.read_key(secret)) is not None]
+    found = read_signature(tester, any_time=True)
+    keys = [(secret, key) for secret in tester.own if (key := scheme.read_key(secret)) is not None]
     if found is None or not keys:
         return
     _, reading, received = found
-    came, arrived = reading.ts, int(bench.case.capture.received_at.timestamp())
+    came, arrived = reading.ts, int(tester.case.capture.received_at.timestamp())
     for second in _list_seconds(arrived, scheme.time):
         reading.ts = str(second).encode()
-        if bench.is_late():
+        if tester.is_late():
             return
         for secret, key in keys:
             reading.secret = scheme.shared_text(key)
             fits = scheme.matches(key, scheme.content(reading), received, reading.capture)
-            if bench.note(secret, "Other times", fits=fits):
-                yield _explain_replaced_time(bench.case, scheme.time, secret, (came, second, arrived))
+            if tester.record_trial(secret, "Other times", fits=fits):
+                yield _explain_replaced_time(tester.case, scheme.time, secret, (came, second, arrived))
                 return
 
 
@@ -90,7 +90,7 @@ def _explain_replaced_time(
         cause="timestamp_replaced",
         title=f"{title} is not the time that was signed" if came else f"{title} was removed on the way",
         sentence=f"The signature fits {format_secret_name(secret)} for the time {signed}, {age}; {held}.",
-        fix=f"Let whatever stands between {case.title} and relay pass that header on as it came.",
+        fix=f"Let every proxy between {case.title} and relay pass that header on as it came.",
         certain=True,
     )
 
@@ -185,7 +185,7 @@ def _suggest_tolerance(check: Check) -> str:
     """Return a limit that takes the request, with some time to spare: never none at all."""
     age = re.match(r"([0-9,]+) (s|min|h|days) ", check.detail)
     size = {"s": 1, "min": 60, "h": 3600, "days": 86_400}
-    # The age is told rounded, and the next request may be somewhat older.
+    # The age is rounded, and the next request may be somewhat older.
     seconds = (int(age[1].replace(",", "")) + 1) * size[age[2]] + _SPARE_SECONDS if age else 3600
     if seconds <= 3600:
         return "1h"

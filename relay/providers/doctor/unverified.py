@@ -15,9 +15,9 @@ from relay.providers.provider import Provider
 from relay.providers.schemes.python_verifier import VerifierScheme
 
 
-def explain_unchecked(bench: VariantTester, verification: Verification) -> Iterator[SignatureFinding]:
+def explain_unchecked(tester: VariantTester, verification: Verification) -> Iterator[SignatureFinding]:
     """Say why nothing was checked, and what to do so that the next one is."""
-    case = bench.case
+    case = tester.case
     if case.source.verify is VerifyMode.OFF:
         yield SignatureFinding(
             cause="verification_off",
@@ -27,9 +27,9 @@ def explain_unchecked(bench: VariantTester, verification: Verification) -> Itera
             line='verify = "enforce"',
         )
     elif verification.reason == "no_source":
-        yield from _explain_no_source(bench)
+        yield from _explain_no_source(tester)
     elif verification.reason == "secret_missing":
-        yield from _explain_no_secret(bench)
+        yield from _explain_no_secret(tester)
     elif verification.reason == "vault_locked":
         yield SignatureFinding(
             cause="vault_locked",
@@ -40,19 +40,19 @@ def explain_unchecked(bench: VariantTester, verification: Verification) -> Itera
         )
 
 
-def _explain_no_source(bench: VariantTester) -> Iterator[SignatureFinding]:
-    case, sender = bench.case, bench.case.sender
+def _explain_no_source(tester: VariantTester) -> Iterator[SignatureFinding]:
+    case, sender = tester.case, tester.case.sender
     if sender is None:
         yield SignatureFinding(
             cause="no_source",
             title="No source is configured for this path",
-            sentence=f"Nothing says who sends to {case.source.path}, and its headers are nobody's that relay knows.",
+            sentence=f"Nothing says who sends to {case.source.path}, and its headers are those of no provider that relay knows.",
             fix="Name a provider, or declare the scheme, in relay.toml:",
             line=f'{case.header}\nprovider = "custom"',
         )
         return
     variable = sender.secret_variable or "its secret"
-    fitting = _find_fitting_secret(bench, sender)
+    fitting = tester.find_fitting_secret(case.others, sender)
     saved = fitting or next((known for known in case.others if _is_usual_variable(known, sender)), None)
     proof = f" Its signature fits {format_secret_name(fitting.secret)}." if fitting else ""
     if saved is None:
@@ -75,14 +75,14 @@ def _explain_no_source(bench: VariantTester) -> Iterator[SignatureFinding]:
     )
 
 
-def _explain_no_secret(bench: VariantTester) -> Iterator[SignatureFinding]:
-    case = bench.case
+def _explain_no_secret(tester: VariantTester) -> Iterator[SignatureFinding]:
+    case = tester.case
     provider = find_provider(case.source.provider)
     named = next((reference for reference in case.source.missing_secrets), "")
     usual = (provider.secret_variable if provider else "") or _make_variable_name(case)
     variable = named.removeprefix("env:") if named.startswith("env:") else usual
     for known in case.others:
-        if bench.fits(known.secret, AS_RECEIVED):
+        if tester.fits(known.secret, AS_RECEIVED):
             yield explain_handshake_secret(case, known) or SignatureFinding(
                 cause="secret_elsewhere",
                 title=f"The secret is there, under another name: {format_secret_name(known.secret)}",
@@ -110,14 +110,6 @@ def _explain_no_secret(bench: VariantTester) -> Iterator[SignatureFinding]:
     )
 
 
-def _find_fitting_secret(bench: VariantTester, sender: Provider) -> KnownSecret | None:
-    for known in bench.case.others:
-        for scheme in list_schemes(sender.scheme):
-            if bench.fits(known.secret, f"As {sender.title} signs", scheme=scheme):
-                return known
-    return None
-
-
 def _is_usual_variable(known: KnownSecret, sender: Provider) -> bool:
     return known.secret.reference.removeprefix("env:") in sender.secret_env
 
@@ -127,7 +119,7 @@ def _make_variable_name(case: SignatureCase) -> str:
 
 
 def explain_handshake(case: SignatureCase, verification: Verification) -> Iterator[SignatureFinding]:
-    """Say what a handshake still wants, nothing where the request is none or its signature failed."""
+    """Say what a handshake still needs, nothing where the request is none or its signature failed."""
     found = find_challenge(case.source.provider, case.capture)
     if found is None:
         return

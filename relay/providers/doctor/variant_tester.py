@@ -1,14 +1,16 @@
 """Where variants are tried: with the age left aside, within a time that a person will wait."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import TypeVar
 
 from relay.errors import SigningError
 from relay.model.event import Capture, SignatureScheme, Verdict
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import ComparedSignature, SignatureCase, TriedVariant, format_secret_name
+from relay.providers.doctor.case import ComparedSignature, KnownSecret, SignatureCase, TriedVariant, format_secret_name
+from relay.providers.provider import Provider
 from relay.providers.schemes import OneOf, Scheme, SignedText, choose_scheme, with_tolerance
 from relay.providers.schemes.base import SignatureInput, UnreadableError
 from relay.providers.schemes.content import sender_address, spell_url
@@ -17,6 +19,8 @@ from relay.providers.schemes.locations import read_single
 DEADLINE = 1.5  # seconds of work
 _HYPOTHESIS_SHARE = 0.5  # of the time that is left, which one hypothesis may take
 AS_RECEIVED = "As received"
+
+Variant = TypeVar("Variant")
 
 
 class VariantTester:
@@ -49,7 +53,7 @@ class VariantTester:
         now = self._monotonic()
         self._share_until = min(now + (self._until - now) * _HYPOTHESIS_SHARE, self._until)
 
-    def note(self, secret: Secret, what: str, *, fits: bool) -> bool:
+    def record_trial(self, secret: Secret, what: str, *, fits: bool) -> bool:
         """Remember that a variant was tried with a secret, and return whether it fits."""
         key = (secret.reference, what)
         self._tried[key] = self._tried.get(key, False) or fits
@@ -67,7 +71,23 @@ class VariantTester:
         given = self.case.capture if capture is None else capture
         ageless = with_tolerance(scheme, None, None)
         verdict = ageless.verify((secret,), given, given.received_at).verdict
-        return self.note(secret, what, fits=verdict is Verdict.VERIFIED)
+        return self.record_trial(secret, what, fits=verdict is Verdict.VERIFIED)
+
+    def find_match(self, what: str, variants: Iterable[tuple[Variant, Capture]]) -> tuple[Variant, Secret] | None:
+        """Return the first variant whose request fits a secret of the source, with that secret."""
+        for variant, capture in variants:
+            for secret in self.own:
+                if self.fits(secret, what, capture=capture):
+                    return variant, secret
+        return None
+
+    def find_fitting_secret(self, known: Iterable[KnownSecret], sender: Provider) -> KnownSecret | None:
+        """Return the first secret that gives the signature in one of a provider's ways."""
+        for item in known:
+            for scheme in list_schemes(sender.scheme):
+                if self.fits(item.secret, f"As {sender.title} signs", scheme=scheme):
+                    return item
+        return None
 
     def is_late(self) -> bool:
         """Say whether the time of this hypothesis is up, and remember it."""
@@ -103,14 +123,14 @@ _MIN_TAIL_LENGTH = 16  # characters a secret has before its last four may be sho
 _MAX_SHOWN = 600
 
 
-def compare_signatures(bench: VariantTester) -> tuple[tuple[str, ...], tuple[ComparedSignature, ...]]:
+def compare_signatures(tester: VariantTester) -> tuple[tuple[str, ...], tuple[ComparedSignature, ...]]:
     """Return the signatures received, and the one that each secret of the source gives."""
-    found = read_signature(bench)
+    found = read_signature(tester)
     if found is None:
         return (), ()
     scheme, reading, received = found
     # A secret that is no key makes no signature that could be shown.
-    secrets = [secret for secret in dict.fromkeys((*bench.own, *bench.matched)) if scheme.usable(secret)]
+    secrets = [secret for secret in dict.fromkeys((*tester.own, *tester.matched)) if scheme.usable(secret)]
     compared = tuple(_compare_secret(scheme, secret, reading, received) for secret in secrets)
     return tuple(escape_unprintable(text, _MAX_SHOWN) for text in received), compared
 
@@ -122,26 +142,26 @@ def secret_tail(secret: Secret) -> str:
 
 
 def read_signature(
-    bench: VariantTester, *, any_time: bool = False
+    tester: VariantTester, *, any_time: bool = False
 ) -> tuple[SignedText, SignatureInput, tuple[bytes, ...]] | None:
     """Return the scheme a request is checked by, its reading, and the signatures it presents; None if unreadable.
 
     `any_time` reads it also where its time is missing.
     """
-    scheme = find_text_scheme(bench)
+    scheme = find_text_scheme(tester)
     if scheme is None:
         return None
     try:
-        return scheme, *_read_input(scheme, bench.case.capture, any_time=any_time)
+        return scheme, *_read_input(scheme, tester.case.capture, any_time=any_time)
     except UnreadableError:
         return None
 
 
-def find_text_scheme(bench: VariantTester) -> SignedText | None:
+def find_text_scheme(tester: VariantTester) -> SignedText | None:
     """Return the one scheme that a request is checked by; None where it signs no text."""
-    scheme: SignatureScheme | None = bench.case.source.scheme
+    scheme: SignatureScheme | None = tester.case.source.scheme
     if isinstance(scheme, OneOf):
-        scheme = choose_scheme(list_schemes(scheme), bench.case.capture, bench.own)
+        scheme = choose_scheme(list_schemes(scheme), tester.case.capture, tester.own)
     return scheme if isinstance(scheme, SignedText) else None
 
 

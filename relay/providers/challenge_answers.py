@@ -56,11 +56,13 @@ def answer_challenge(
         return None
     challenge, asked = found
     verification = _check_proof(challenge, source, capture, verification)
+    # Meta wants 403 for a wrong verify token; a wrong signature is 401 as for events.
     if verification.verdict is Verdict.INVALID:
         status = 403 if challenge.proof is Proof.TOKEN else 401
         return ChallengeOutcome(name=challenge.name, verification=verification, status=status)
     if verification.verdict is Verdict.UNCHECKED and challenge.proof is Proof.TOKEN:
         return ChallengeOutcome(name=challenge.name, verification=verification, status=403)
+    # The challenge is answered with the secret that signed it, in case two are accepted.
     reply = challenge.reply(asked, _find_signing_secret(source, capture, now))
     if reply is None:
         return ChallengeOutcome(

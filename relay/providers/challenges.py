@@ -35,28 +35,39 @@ def find_subscription_link(capture: Capture) -> str | None:
     return link if isinstance(link, str) and _SNS_HOST.match(link) and visible_text(link) else None
 
 
+# The verify token is a second secret, which the owner typed beside the address; the app secret signs nothing
+# here: https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 def _read_meta(capture: Capture) -> str | None:
     if capture.method != "GET" or find_query_value(capture, "hub.mode") != "subscribe":
         return None
     return find_query_value(capture, "hub.challenge")
 
 
+# The answer must be the challenge alone, as plain text; anything else and Twitch gives the subscription up
+# (twurple 8.1.4, https://dev.twitch.tv/docs/eventsub/handling-webhook-events/).
 def _read_twitch(capture: Capture) -> str | None:
     if capture.header("Twitch-Eventsub-Message-Type") != "webhook_callback_verification":
         return None
     return visible_text(capture.payload.json_at("challenge"))
 
 
+# A GET, once, when the hook is verified; events come by POST with the owner's Authorization:
+# https://developer.okta.com/docs/concepts/event-hooks/
 def _read_okta(capture: Capture) -> str | None:
     return visible_text(capture.header("X-Okta-Verification-Challenge")) if capture.method == "GET" else None
 
 
+# Asana sends it before its API answers the call that makes the webhook, and wants the same header back; from then
+# on the value signs. An event has X-Hook-Signature beside it, and then nothing is given away:
+# https://developers.asana.com/docs/webhooks-guide
 def _read_asana(capture: Capture) -> str | None:
     if capture.header("X-Hook-Signature") is not None:
         return None
     return visible_text(capture.header("X-Hook-Secret"))
 
 
+# Unsigned, for the token is the key: the owner pastes it into Notion, and later requests are signed with it
+# (notion-client 5.26.0, https://developers.notion.com/reference/webhooks).
 def _read_notion(capture: Capture) -> str | None:
     if b"verification_token" not in capture.body or capture.header("X-Notion-Signature") is not None:
         return None
@@ -64,6 +75,8 @@ def _read_notion(capture: Capture) -> str | None:
     return visible_text(payload.json_at("verification_token")) if payload.json_at("type") is None else None
 
 
+# Interactions ping with type 1 and want it back; Webhook Events ping with type 0 and want 204. Both are signed
+# with the same key: https://docs.discord.com/developers/interactions/overview
 def _read_discord(kind: int) -> Callable[[Capture], str | None]:
     def asked(capture: Capture) -> str | None:
         # Every event has a type; pings are small, and only what may be one is read here.
@@ -77,6 +90,8 @@ def _read_discord(kind: int) -> Callable[[Capture], str | None]:
     return asked
 
 
+# When a webhook is activated WooCommerce posts its number as a form, without topic or signature, and wants any
+# 2xx: https://woocommerce.com/document/webhooks/
 def _read_woocommerce(capture: Capture) -> str | None:
     if capture.header("X-WC-Webhook-Signature") is not None or not capture.body.startswith(b"webhook_id="):
         return None
@@ -103,10 +118,14 @@ def _read_mandrill(capture: Capture) -> str | None:
     return "ping" if capture.body in (b"mandrill_events=%5B%5D", b"mandrill_events=[]") else None
 
 
+# Trello looks for an answer to HEAD before it saves a callback, and so do Mandrill and Intercom:
+# https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/
 def _read_head(capture: Capture) -> str | None:
     return "HEAD" if capture.method == "HEAD" else None
 
 
+# The content type is text/plain, and the link in the body is what confirms: a person opens it, relay does not.
+# https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 def _read_sns(capture: Capture) -> str | None:
     if b"SubscriptionConfirmation" not in capture.body:
         return None
@@ -118,6 +137,8 @@ def _empty_reply(_: str, __: Secret | None) -> ChallengeReply:
     return ChallengeReply()
 
 
+# Hex of an HMAC of the token, within three seconds (Zoom's rivet 0.4.0 and its sample,
+# https://developers.zoom.us/docs/api/webhooks/).
 def _zoom_reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
     if secret is None or not _PLAIN.fullmatch(asked):
         return None
@@ -125,6 +146,7 @@ def _zoom_reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
     return json_reply({"plainToken": asked, "encryptedToken": digest})
 
 
+# X asks at least once a day: https://docs.x.com/x-api/webhooks/introduction
 def _crc_reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
     if secret is None or not _PLAIN.fullmatch(asked):
         return None
@@ -132,6 +154,7 @@ def _crc_reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
     return json_reply({"response_token": f"sha256={b64encode(digest).decode()}"})
 
 
+# The header goes back as it came, with an empty body; what Asana's server compares is the header.
 def _hook_secret_reply(asked: str, _: Secret | None) -> ChallengeReply:
     return ChallengeReply(
         body=b"",
@@ -147,6 +170,7 @@ def _verification_token_reply(asked: str, _: Secret | None) -> ChallengeReply:
     )
 
 
+# Anyone can post a link; following it would make a request to an address of their choice.
 def _confirm_by_hand_reply(_: str, __: Secret | None) -> ChallengeReply:
     return ChallengeReply(todo="open the SubscribeURL of its body to confirm the subscription")
 

@@ -6,7 +6,6 @@ from difflib import get_close_matches
 
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable
-from relay.providers import signature_options
 from relay.providers.catalogue.standard_webhooks import standard_ed25519, standard_hmac
 from relay.providers.schemes import (
     Basic,
@@ -24,7 +23,19 @@ from relay.providers.schemes import (
     Time,
 )
 from relay.providers.schemes.python_verifier import Verifier, VerifierScheme
-from relay.providers.signature_options import SignatureOptions
+from relay.providers.signature_options import (
+    SignatureOptions,
+    build_parts,
+    parse_age_limits,
+    parse_digest,
+    parse_encoding,
+    parse_header_names,
+    parse_key_encoding,
+    parse_key_form,
+    parse_location,
+    require_choice,
+    unknown_value_error,
+)
 
 __all__ = ["SCHEMES", "SignatureOptions", "VerifierLoader", "build_custom_scheme", "read_options"]
 
@@ -58,7 +69,7 @@ def build_custom_scheme(options: Mapping[str, object] | SignatureOptions, load: 
     """
     given = options if isinstance(options, SignatureOptions) else read_options(options)
     if given.scheme not in _MAKERS and given.scheme != "python":
-        raise signature_options.unknown_value_error("scheme", given.scheme, "a scheme", SCHEMES)
+        raise unknown_value_error("scheme", given.scheme, "a scheme", SCHEMES)
     if given.scheme == "python":
         return _make_python(given, load)
     return _MAKERS[given.scheme](given)
@@ -112,11 +123,11 @@ def _check_keys(scheme: str, given: Mapping[str, object]) -> None:
 def _make_hmac(options: SignatureOptions) -> Scheme:
     strip = (options.key_prefix,) if options.key_prefix else ()
     return Hmac(
-        algo=signature_options.parse_digest(options),
-        encoding=signature_options.parse_encoding(options, "hex"),
+        algo=parse_digest(options),
+        encoding=parse_encoding(options, "hex"),
         any_case=options.any_case,
-        key=KeyFormat(form=signature_options.parse_key_form(options, "text"), strip=strip),
-        **signature_options.build_parts(options),
+        key=KeyFormat(form=parse_key_form(options, "text"), strip=strip),
+        **build_parts(options),
     )
 
 
@@ -125,59 +136,50 @@ def _make_digest(options: SignatureOptions) -> Scheme:
         raise ConfigError(
             "signature.content: a digest without {secret} proves nothing", hint='write content = "{secret}{body}"'
         )
-    return Digest(
-        algo=signature_options.parse_digest(options),
-        encoding=signature_options.parse_encoding(options, "hex"),
-        **signature_options.build_parts(options),
-    )
+    return Digest(algo=parse_digest(options), encoding=parse_encoding(options, "hex"), **build_parts(options))
 
 
+# whpk_ is the prefix of Standard Webhooks, which senders use for raw keys too.
 def _make_ed25519(options: SignatureOptions) -> Scheme:
     strip = ("whpk_", options.key_prefix) if options.key_prefix else ("whpk_",)
     return Ed25519(
-        encoding=signature_options.parse_encoding(options, "hex"),
-        key=KeyFormat(form=signature_options.parse_key_encoding(options), strip=strip),
-        **signature_options.build_parts(options),
+        encoding=parse_encoding(options, "hex"),
+        key=KeyFormat(form=parse_key_encoding(options), strip=strip),
+        **build_parts(options),
     )
 
 
 def _make_ecdsa(options: SignatureOptions) -> Scheme:
-    return Ecdsa(encoding=signature_options.parse_encoding(options, "base64"), **signature_options.build_parts(options))
+    return Ecdsa(encoding=parse_encoding(options, "base64"), **build_parts(options))
 
 
 def _make_rsa(options: SignatureOptions) -> Scheme:
-    return Rsa(
-        digest=signature_options.parse_digest(options),
-        encoding=signature_options.parse_encoding(options, "base64"),
-        **signature_options.build_parts(options),
-    )
+    return Rsa(digest=parse_digest(options), encoding=parse_encoding(options, "base64"), **build_parts(options))
 
 
 def _make_token(options: SignatureOptions) -> Scheme:
-    return SharedToken(place=signature_options.parse_location(options, "a token"), prefix=options.prefix)
+    return SharedToken(place=parse_location(options, "a token"), prefix=options.prefix)
 
 
+# `header` is for gateways that keep Authorization to themselves.
 def _make_basic(options: SignatureOptions) -> Scheme:
-    names = signature_options.parse_header_names(options) if options.header else ("Authorization",)
+    names = parse_header_names(options) if options.header else ("Authorization",)
     return Basic(place=InHeader(*names))
 
 
+# v1a first: a public key shows that its owner meant it, see OneOf.
 def _make_standard_webhooks(options: SignatureOptions) -> Scheme:
     schemes = {"v1a": standard_ed25519("webhook", "svix"), "v1": standard_hmac("webhook", "svix")}
-    past, future = signature_options.parse_age_limits(options)
+    past, future = parse_age_limits(options)
     if options.item is not None:
-        version = signature_options.require_choice("item", options.item, "a version", ("v1", "v1a"))
+        version = require_choice("item", options.item, "a version", ("v1", "v1a"))
         return schemes[version].tolerating(past, future)
     return OneOf(schemes=tuple(schemes.values())).tolerating(past, future)
 
 
 def _make_jwt(options: SignatureOptions) -> Scheme:
-    past, future = signature_options.parse_age_limits(options)
-    return Jwt(
-        place=signature_options.parse_location(options, "a token"),
-        claim=options.claim,
-        time=Time(past=past, future=future),
-    )
+    past, future = parse_age_limits(options)
+    return Jwt(place=parse_location(options, "a token"), claim=options.claim, time=Time(past=past, future=future))
 
 
 def _make_python(options: SignatureOptions, load: VerifierLoader | None) -> Scheme:

@@ -9,6 +9,7 @@ from relay.model.request_items import ItemPaths
 from relay.providers.extractors import body, first_of, header, join
 from relay.providers.key_extractors import each_item, only_with
 
+# https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/http-protocol-binding.md, section 3.3.
 _BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
 
 
@@ -59,6 +60,7 @@ cloudevent_key = first_of(
 """The key of a CloudEvent, or of a whole batch of them: source and id."""
 
 
+# What the senders of the catalogue call the type, the commonest first; a nested one counts before its object.
 _TYPE_NAMES = (
     ("type",),
     ("event_type",),

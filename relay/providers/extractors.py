@@ -18,9 +18,11 @@ from relay.model.text import decode_header_text, escape_unprintable
 Path = tuple[str | int, ...]
 """A way into JSON, by keys and list positions."""
 
+# An idempotency key is a column with an index; longer ones keep their beginning and a digest.
 MAX_LENGTH = 200
 
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+# Prefixed ids (pi_, cus_, txn_) are recognised by their kind and first characters, as dashboards shorten them.
 _ID = re.compile(r"(?:.*_)?[^_]{1,4}")
 _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,4})?")
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}

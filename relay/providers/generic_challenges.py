@@ -12,6 +12,7 @@ from relay.model.event import Capture, Headers
 from relay.model.payload import PayloadError, parse_form
 from relay.model.secret import Secret
 
+# Control characters in an echoed text would let its sender write headers or lines of a log.
 _VISIBLE = re.compile(r"[\x20-\x7e]{1,2048}")
 
 
@@ -55,6 +56,7 @@ class Challenge:
     token: Callable[[Capture], str] = lambda _: ""
 
 
+# Slack and Zoom send their challenge as an ordinary event of a type of its own.
 def read_json_where(key: str, value: str, *path: str) -> Callable[[Capture], str | None]:
     """Return what reads the text at `path` of a JSON body whose `key` says `value`."""
     needle = value.encode()
@@ -101,6 +103,7 @@ def find_query_value(capture: Capture, name: str) -> str | None:
     return next((visible_text(value) for key, value in pairs if key == name), None)
 
 
+# A repeated field is read differently by different frameworks, so it makes no handshake.
 def parse_form_fields(capture: Capture) -> Mapping[str, str]:
     """Return the fields of a form body, none where it is no form or has one of them twice."""
     try:
@@ -113,6 +116,7 @@ def parse_form_fields(capture: Capture) -> Mapping[str, str]:
 WITHOUT_PROVIDER = frozenset({"unknown", "custom"})
 """What sources without a provider of the catalogue have in its place."""
 
+# A challenge is small everywhere; a larger body is an event, whatever it looks like.
 _MAX_BODY = 4_000  # bytes of a body with nothing but a challenge in it
 _ORIGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?")
 _EVENT_GRID = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -142,6 +146,8 @@ def _read_cloudevents(capture: Capture) -> str | None:
     return origin
 
 
+# https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md, section 4.2: the rate is requests a
+# minute, or an asterisk for no limit.
 def _cloudevents_reply(origin: str, _: Secret | None) -> ChallengeReply:
     # A callback that the request names is never called: the caller would choose where relay connects to.
     headers = (("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*"), ("Allow", "POST, OPTIONS"))
@@ -184,6 +190,7 @@ def _read_smartsheet(capture: Capture) -> str | None:
     return visible_text(challenge) if is_check and asked["challenge"] == challenge else None
 
 
+# The challenge goes back in a header and in the body, either of which may be what is compared.
 def _smartsheet_reply(challenge: str, _: Secret | None) -> ChallengeReply:
     reply = json_reply({"smartsheetHookResponse": challenge})
     return ChallengeReply(

@@ -9,6 +9,7 @@ from relay.model.text import escape_unprintable
 from relay.providers.extractors import Path
 
 _MAX_LENGTH = 160
+# SendGrid and HubSpot send many events at once; a list beyond this is no batch of events.
 _MAX_ITEMS = 10_000
 
 

@@ -34,6 +34,8 @@ _CLASSES: dict[KeyKind, type[_Private]] = {
 }
 
 
+# A replay to an app of one's own can then be signed by SendGrid's, Discord's or PayPal's scheme: the app is given
+# the public half in place of the provider's.
 class LocalKeyStore:
     """Private keys in a folder, `<source>.pem` in PKCS #8: the folder 0700, each file 0600."""
 
@@ -79,8 +81,10 @@ def _generate_key(kind: KeyKind) -> _Private:
         case "ed25519":
             return Ed25519PrivateKey.generate()
         case "p256":
+            # P-256 is the one curve of SendGrid and Plaid.
             return generate_private_key(SECP256R1())
         case "rsa":
+            # 2048 bits: enough for a key that signs tests, and quick enough to make at start.
             return generate_rsa(public_exponent=65537, key_size=2048)
 
 

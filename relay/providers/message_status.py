@@ -12,10 +12,12 @@ from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
 from relay.providers.extractors import Path, header, query
 
+# A bounce may quote a whole SMTP dialogue.
 _MAX_DETAIL = 400
 
 _HEADER = "X-Message-ID"
 # How people write that name as a tag, a custom argument or a query parameter: X-Message-ID, message_id, messageId.
+# Mail providers write custom headers, tags and arguments back in their own case, some without the X.
 _NAMES = ("xmessageid", "messageid")
 
 
@@ -127,6 +129,7 @@ def status_words(words: Mapping[MessageStatus | None, str]) -> tuple[tuple[str, 
     return tuple((word, status) for status, listed in words.items() for word in listed.split())
 
 
+# Twilio tells no time, SendGrid and Mailgun seconds (Mailgun with a fraction), Resend and Postmark ISO 8601.
 def parse_moment(text: str | None) -> datetime | None:
     """Return the time that a text means: ISO 8601, or seconds since 1970; None for anything else."""
     if not text:
@@ -216,6 +219,7 @@ _SMTP_CODES = {
     "7.1": "the recipient's server refuses mail from this sender",
     "7.26": "neither SPF nor DKIM vouches for the sender",
 }
+# https://postmarkapp.com/developer/api/bounce-api#bounce-types
 _POSTMARK_CODES = {
     "HardBounce": "there is no such mailbox",
     "Transient": "the recipient's server had a passing trouble",
@@ -228,6 +232,8 @@ _POSTMARK_CODES = {
     "ManuallyDeactivated": "the address was switched off in Postmark",
     "SpamComplaint": "the recipient marked it as spam",
 }
+# Resend sends through Amazon SES and passes its bounce types on:
+# https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types
 _RESEND_CODES = {
     "Permanent": "the recipient's server refused it for good",
     "Permanent General": "the recipient's server refused it for good",
@@ -242,6 +248,7 @@ _RESEND_CODES = {
     "Transient AttachmentRejected": "an attachment was not accepted",
 }
 _RFC_URL = "https://www.rfc-editor.org/rfc/rfc3463#section-3"
+# Only the class of the first number is fixed: 2 is success, 4 is tried again, 5 is final. The rest is looked up.
 _ENHANCED_CODE = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})")
 
 

@@ -155,7 +155,7 @@ class Provider:
             known = [scheme.name for scheme in self.schemes if scheme.name]
             hint = f"use {' or '.join(known)}" if known else f"leave it out: {self.title} signs in one way only"
             raise ConfigError(f"scheme: {self.title} has no scheme '{escape_unprintable(name, 40)}'", hint=hint)
+        # A source that names its scheme takes secrets of any form for it, with or without their prefix.
         if isinstance(scheme, SignedText) and scheme.key.exclusive:
-            # The prefix only told the schemes apart, which the name does now.
             return dataclasses.replace(scheme, key=dataclasses.replace(scheme.key, exclusive=False))
         return scheme

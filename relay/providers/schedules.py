@@ -7,6 +7,7 @@ from relay.model.event import Headers
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 _SUCCESS = frozenset(range(200, 300))
 ONLY_200 = frozenset({200})
+# 429 asks for a later attempt, so it does not end the retries of providers that give up on other 4xx.
 CLIENT_ERRORS = frozenset(range(400, 500)) - {429}
 
 
@@ -63,6 +64,7 @@ def spread_schedule(
     )
 
 
+# The defaults of Svix's server, which Resend and Clerk run on; the first attempt comes at once and is not listed.
 SVIX_WAITS = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR)
 SVIX_SCHEDULE = Schedule(
     waits=SVIX_WAITS,
@@ -73,6 +75,7 @@ SVIX_SCHEDULE = Schedule(
 )
 
 # The table of the specification, which is advice: who signs this way may do otherwise.
+# 410 means that the endpoint is gone, so the sender disables it.
 STANDARD_SCHEDULE = Schedule(
     waits=(5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
     limit=15.0,

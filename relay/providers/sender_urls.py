@@ -12,17 +12,17 @@ from relay.model.event import Capture, Source
 # What proxies and tunnel agents add, and no caller behind them can take away.
 _ADDED_BY_PROXIES = frozenset(
     {
-        "forwarded",
-        "via",
+        "forwarded",  # RFC 7239
+        "via",  # RFC 9110, 7.6.3
         "x-forwarded-for",
         "x-forwarded-host",
         "x-forwarded-proto",
         "x-original-host",
-        "x-real-ip",
-        "cf-connecting-ip",
+        "x-real-ip",  # nginx, by convention
+        "cf-connecting-ip",  # Cloudflare, also of its tunnels
         "cf-ray",
-        "true-client-ip",
-        "tailscale-funnel-request",
+        "true-client-ip",  # Akamai, and Cloudflare for some customers
+        "tailscale-funnel-request",  # Tailscale Funnel
     }
 )
 
@@ -55,6 +55,7 @@ def list_sender_urls(source: Source, capture: Capture, own: OwnAddresses | None 
         return (capture.url or _url_by_host(capture, own),)
     tail = f"{capture.path}?{capture.query}" if capture.query else capture.path
     found = [_url_by_host(capture, own)] if is_direct(capture, own) else []
+    # A provider calls the tunnel; only a person at this computer calls the ingress itself.
     found.append(own.tunnel + tail)
     if capture.url.startswith("https://"):
         # The tunnel had another address when this came. One by the Host of a request is always http.

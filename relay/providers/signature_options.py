@@ -34,6 +34,7 @@ _DIGESTS: tuple[Algo, ...] = ("sha1", "sha256", "sha512")
 _ENCODINGS: tuple[Encoding, ...] = ("hex", "base64", "base64url")
 _FORMS: tuple[KeyForm, ...] = ("text", "base64", "base64url", "hex")
 _UNITS: tuple[Unit, ...] = ("s", "ms", "iso")
+# The spellings that Twilio's and HubSpot's signers use, see schemes/content.py.
 _URLS: tuple[UrlForm, ...] = ("as_given", "no_port", "with_port", "unescaped")
 
 
@@ -199,6 +200,7 @@ def _parse_field_location(key: str, text: str, kinds: tuple[str, ...]) -> Locati
     return InForm(name) if kind == "form" else InQuery(name)
 
 
+# Two families: one text with a prefix (GitHub, Slack) or a list of named items (Stripe, Paddle, Svix).
 def _parse_layout(options: SignatureOptions) -> Raw | Prefix | Items:
     kind, _, name = (options.timestamp or "").partition(":")
     stamp = name.encode() if kind == "item" else None
@@ -269,6 +271,7 @@ def _check_consistency(options: SignatureOptions, content: Template) -> None:
             "signature.timestamp: missing, though content has {timestamp}",
             hint='say where it stands: timestamp = "header:X-Timestamp"',
         )
+    # A time inside a signed body is signed with it, as Linear's is.
     in_body = (options.timestamp or "").startswith(("json:", "form:")) and ("{body}" in text or "{form" in text)
     if options.timestamp is not None and not (stamped or in_body or _signs_time(options, text)):
         raise ConfigError(

@@ -18,6 +18,7 @@ from relay.providers.provider import Provider
 
 __all__ = ["PROVIDERS", "find_provider", "recognise_provider"]
 
+# The order is that of `relay providers`, and decides between providers where a request has headers of several.
 _ENTRIES = (
     STRIPE,
     *GIT_HOSTS,
@@ -56,5 +57,6 @@ def find_provider(name: str) -> Provider | None:
 
 def recognise_provider(capture: Capture) -> Provider | None:
     """Return the provider whose own headers a request carries, None when it carries none."""
+    # One dictionary look-up a header: this runs for every request of a source that is not configured.
     ranks = [_RANKS[lower] for name, _ in capture.headers if (lower := name.lower()) in _RANKS]
     return PROVIDERS[_ORDER[min(ranks)]] if ranks else None

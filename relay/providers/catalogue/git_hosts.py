@@ -22,6 +22,7 @@ def _format_subject(number: Extractor, title: Extractor) -> Extractor:
     return join(" ", add_prefix("#", number), title)
 
 
+# Gitea and Forgejo shaped their bodies after GitHub's, so one summary serves all three.
 _GIT_SUMMARY = join(
     " · ",
     body("repository", "name"),

@@ -31,6 +31,7 @@ TWILIO_STATUSES = MessageStatuses(
 
 # https://resend.com/docs/webhooks/event-types. `created_at` is the event's time, `data.created_at` the
 # mail's. A mail to several people has one id; which of them an event is of is not told.
+# Opened and clicked come only for domains that track them.
 RESEND_STATUSES = MessageStatuses(
     provider="resend",
     channel="email",
@@ -96,6 +97,7 @@ SENDGRID_STATUSES = MessageStatuses(
 # https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-types. A failure for good may be a
 # bounce, or a mail that was never tried because of an earlier one (`suppress-…`). Forms are how it was
 # sent before 2018.
+# `failed` without a severity is taken for a permanent failure.
 MAILGUN_STATUSES = MessageStatuses(
     provider="mailgun",
     channel="email",

@@ -92,6 +92,8 @@ TELEGRAM = Provider(
 )
 
 _META_CHANGE = ("entry", 0, "changes", 0)
+# Pages and Instagram send messaging for a conversation that is the app's, standby for one of another app:
+# https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 _META_TYPE = join(
     ".",
     body("object"),

@@ -18,6 +18,8 @@ from relay.providers.provider import (
 from relay.providers.schedules import HOUR, STANDARD_SCHEDULE, SVIX_SCHEDULE, SVIX_WAITS, Schedule, spread_schedule
 from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, KeyFormat, SharedToken, Time, body_hmac, template
 
+# The prefix is for people: the libraries strip it and decode the rest, which is 24 to 64 bytes by the
+# specification.
 WHSEC_KEY = KeyFormat(form="base64", strip=("whsec_",), claims=("whsec_",))
 
 
@@ -56,6 +58,7 @@ def _family_headers(families: tuple[str, ...], part: str) -> InHeader:
     return InHeader(*(f"{family}-{part}" for family in families))
 
 
+# The specification leaves data to the sender; an id or an object with one is the commonest.
 _SUMMARY = short_id(first_of(body("data", "id"), body("data", "object", "id")))
 
 STANDARD_WEBHOOKS = Provider(

@@ -14,11 +14,11 @@ _KIND = "Other addresses"
 _MAX_ADDRESSES = 600
 # Where proxies that rewrite the path write down what was called: nginx, Traefik, Envoy and IIS.
 _ORIGINAL_URL_HEADERS = (
-    "X-Original-URI",
-    "X-Forwarded-Uri",
-    "X-Envoy-Original-Path",
-    "X-Original-URL",
-    "X-Rewrite-URL",
+    "X-Original-URI",  # nginx, in the usual set-up of auth_request
+    "X-Forwarded-Uri",  # Traefik
+    "X-Envoy-Original-Path",  # Envoy, and so Istio
+    "X-Original-URL",  # IIS with URL Rewrite
+    "X-Rewrite-URL",  # ISAPI rewriters of IIS
 )
 
 
@@ -55,6 +55,7 @@ def _list_hosts(case: SignatureCase) -> tuple[str, ...]:
     return tuple(host.partition(",")[0].strip() for host in (*named, *known))
 
 
+# Twilio's products differ in whether they write the default port.
 def _list_ports(host: str, scheme: str) -> tuple[str, ...]:
     bare, colon, port = host.rpartition(":")
     if not colon or not port.isdigit():
@@ -62,6 +63,7 @@ def _list_ports(host: str, scheme: str) -> tuple[str, ...]:
     return (host, bare)
 
 
+# Routers drop a last slash, and proxies rewrite paths or strip prefixes before the app sees them.
 def _list_paths(case: SignatureCase, path: str) -> tuple[str, ...]:
     """Return the path with and without its slash, its escapes, and the part that a proxy may have put before it."""
     toggled = path.removesuffix("/") if path.endswith("/") else f"{path}/"

@@ -22,7 +22,9 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_UNPACKED = 4_000_000  # bytes that a packed body may become
 _MAX_PACKED = 200_000  # bytes up to which a body is packed or escaped again
 _MAX_COMPLETIONS = 8
+# Names that API gateways and message queues give the body that they carry.
 _ENVELOPES = ("body", "rawbody", "raw_body", "payload", "data", "message", "content", "event", "raw")
+# Java and .NET servers that read a body without a charset take it for one of these.
 _CHARSETS = ("latin-1", "cp1252", "utf-16")
 
 
@@ -137,6 +139,7 @@ def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
                 )
 
 
+# A gzip header holds the level and the system it was made on, so one body has many packed forms.
 def _compression_variants(body: bytes, coding: str) -> Iterator[BodyVariant]:
     """Return the body packed as senders pack it, where only its header says still that it was."""
     if coding not in ("gzip", "x-gzip", "deflate") or len(body) > _MAX_PACKED or not body:

@@ -30,29 +30,29 @@ from relay.providers.schemes.content import sender_address
 Hypothesis = Callable[[VariantTester], Iterator[SignatureFinding]]
 
 WITH_SIGNATURE: tuple[Hypothesis, ...] = (
-    times.check_age,
-    signatures.try_rewritten_signature,
-    other_schemes.try_other_declarations,
-    secrets.try_misspelt_secrets,
-    other_schemes.find_other_provider,
-    secrets.try_other_secrets,
-    headers.try_header_variants,
-    headers.try_repeated_headers,
-    other_schemes.try_other_schemes,
-    addresses.try_other_addresses,
-    bodies.try_body_variants,
-    bodies.try_earlier_bodies,
-    headers.try_other_ids,
-    serialization.try_key_orders,
-    times.try_other_times,
+    times.check_age,  # one verification a secret: everything but the age is right
+    signatures.try_rewritten_signature,  # compares texts, and hashes once a secret
+    other_schemes.try_other_declarations,  # of a declared scheme alone, whose table is likelier wrong than its secret
+    secrets.try_misspelt_secrets,  # about thirty spellings a secret, quotes and line breaks first
+    other_schemes.find_other_provider,  # decided by headers, so it costs nothing
+    secrets.try_other_secrets,  # a source with two environments is often given the other one's secret
+    headers.try_header_variants,  # quotes, spaces and prefixes around a right signature
+    headers.try_repeated_headers,  # a proxy that signs as well, or joins two headers
+    other_schemes.try_other_schemes,  # every scheme of the catalogue that the request could be of
+    addresses.try_other_addresses,  # up to 600 addresses, so after everything that is cheaper
+    bodies.try_body_variants,  # each variant hashes the whole body
+    bodies.try_earlier_bodies,  # an old signature on a new body, or a body that arrived whole before
+    headers.try_other_ids,  # a proxy that sets a request id of its own
+    serialization.try_key_orders,  # up to 6,000 orders: the most expensive of all
+    times.try_other_times,  # up to 7,200 seconds
 )
 WITHOUT_SIGNATURE: tuple[Hypothesis, ...] = (
     other_schemes.find_other_provider,
-    headers.try_similar_headers,
-    headers.find_legacy_signature,
+    headers.try_similar_headers,  # X-Signature for Signature, dashes for underscores
+    headers.find_legacy_signature,  # the older header alone came
     other_schemes.try_other_schemes,
     times.try_other_times,
-    headers.try_other_headers,
+    headers.try_other_headers,  # any header as the signature's
 )
 """Hypotheses that a fitting signature proves, the cheap and likely first."""
 

@@ -15,6 +15,7 @@ from relay.providers.schemes.locations import with_header
 _SHA1 = "SHA-1"
 _MAX_HEADERS = 60
 _MIN_SIGNATURE, _MAX_SIGNATURE = 16, 1000  # characters of a header that may be a signature
+# Older headers that prove less, by the one that counts: each comes alone from an old server.
 _LEGACY = {
     "x-hub-signature-256": ("X-Hub-Signature", _SHA1),
     "x-hubspot-signature-v3": ("X-HubSpot-Signature", "the first versions"),

@@ -10,6 +10,7 @@ from relay.providers.doctor.variant_tester import VariantTester, list_header_nam
 from relay.providers.provider import Provider
 from relay.providers.schemes import Algo, Encoding, Hmac, KeyForm, KeyFormat, template
 
+# Headers that any client sends say nothing of who it is.
 _COMMON_HEADERS = frozenset({"user-agent", "accept", "accept-encoding", "content-type", "connection", "cache-control"})
 
 

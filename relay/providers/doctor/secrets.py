@@ -21,9 +21,11 @@ from relay.providers.doctor.variant_tester import AS_RECEIVED, VariantTester
 from relay.providers.schemes import find_key_problem
 from relay.providers.schemes.encoding import decode_base64, decode_base64url
 
+# What is copied along with a secret, or left behind, at Svix, Supabase and in Authorization.
 _PREFIXES = ("v1,whsec_", "whsec_", "whsk_", "v1,", "sha256=", "Bearer ", "bearer ")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*(?=\S)")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+# Names that people give to what a rotation replaced.
 _RETIRED = re.compile(r"(?:^|[_.-])(?:OLD|PREV|PREVIOUS|RETIRED|FORMER|LAST)(?:[_.-]|$)", re.IGNORECASE)
 _MODES = (
     ("test", re.compile(r"(?:^|[_.-])(?:TEST|SANDBOX)(?:[_.-]|$)", re.IGNORECASE)),
@@ -148,6 +150,7 @@ def _spelling_variants(text: str) -> Iterator[SecretVariant]:
         )
 
 
+# Svix's secrets are base64 to decode, Zendesk's look like it and are text: either is easily taken for the other.
 def _encoding_variants(text: str) -> Iterator[SecretVariant]:
     for name, raw in (("base64", decode_base64(text) or decode_base64url(text)), ("hex", _decode_hex(text))):
         if raw:
@@ -225,6 +228,7 @@ def _classify_secret(case: SignatureCase, known: KnownSecret) -> tuple[str, str,
     if mode and mode not in other and (other - {""} or mode == "test"):
         more = " The provider keeps one secret for test mode and one for live mode."
         return "secret_of_other_mode", f"Signed with the {mode} mode secret", more
+    # The CLI signs with a secret of its own, printed when it starts: https://docs.stripe.com/webhooks
     listens = case.source.provider == "stripe" and "CLI" in reference.upper()
     more = " You probably have stripe listen running while relay has the Dashboard secret." if listens else ""
     return "secret_of_other_source", "Signed with a different secret", more

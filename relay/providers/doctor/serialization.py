@@ -28,11 +28,12 @@ class JsonLayout(NamedTuple):
     indent: int | str | None = None
 
 
+# JSON.stringify, json.dumps, pretty printers of two and four spaces, and of a tab.
 _JSON_LAYOUTS = (
-    JsonLayout("compact", (",", ":")),
-    JsonLayout("spaced", (", ", ": ")),
-    JsonLayout("two-space indented", (",", ": "), 2),
-    JsonLayout("four-space indented", (",", ": "), 4),
+    JsonLayout("compact", (",", ":")),  # JSON.stringify, Go, most senders
+    JsonLayout("spaced", (", ", ": ")),  # json.dumps of Python
+    JsonLayout("two-space indented", (",", ": "), 2),  # Stripe, Plaid, Ruby's pretty_generate
+    JsonLayout("four-space indented", (",", ": "), 4),  # PHP's JSON_PRETTY_PRINT
     JsonLayout("tab indented", (",", ": "), "\t"),
 )
 
@@ -101,7 +102,9 @@ def list_form_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
     except PayloadError:
         return
     ways: tuple[tuple[str, Callable[[str], str]], ...] = (
+        # Python's urlencode, Java's URLEncoder and PHP's http_build_query.
         ("spaces as +", lambda text: quote_plus(text, safe="", errors="surrogateescape")),
+        # encodeURIComponent, which leaves a few more marks as they are.
         ("spaces as %20", lambda text: quote(text, safe="", errors="surrogateescape")),
         ("as browsers do", _quote_as_browser),
         ("escapes in lower case", lambda text: _lower_escapes(quote_plus(text, safe="", errors="surrogateescape"))),

@@ -15,6 +15,7 @@ from relay.providers.schemes.encoding import decode_text
 
 _KIND = "Signature written differently"
 _MIN_LENGTH = 10  # characters of a signature that cannot be there by chance
+# What quoting in a shell, in YAML or in a log viewer leaves around a value.
 _MARKS = b"\"'<>[](){} \t"
 _PREFIXES = (b"sha256=", b"sha1=", b"sha512=", b"hmac-sha256=", b"v0=", b"v1=", b"v1,")
 

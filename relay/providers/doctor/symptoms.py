@@ -24,6 +24,7 @@ def find_symptoms(tester: VariantTester) -> Iterator[SignatureFinding]:
             yield found
 
 
+# RFC 9110, 15.4: a client may change POST to GET on 301 and 302, and nearly all do.
 def _check_redirect(case: SignatureCase) -> SignatureFinding | None:
     capture = case.capture
     if capture.method not in ("GET", "HEAD") or capture.body:

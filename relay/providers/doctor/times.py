@@ -17,6 +17,7 @@ from relay.providers.doctor.variant_tester import (
 from relay.providers.schemes import SignedText, Time
 from relay.providers.schemes.timestamps import TIMESTAMP_STEP
 
+# Some proxies and replays put their own time into the header.
 _MAX_OFFSET = 3600  # seconds around the arrival that are tried
 _FAR_DAYS = 20_000  # days: 55 years, more than any event's age or any clock's error
 _FINER_UNITS = (("nanoseconds", 10**12), ("microseconds", 10**9), ("milliseconds", 0))
@@ -181,6 +182,7 @@ def _format_minutes(text: str) -> str:
     return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
+# Never "off": with it a copy of a request would be valid for ever.
 def _suggest_tolerance(check: Check) -> str:
     """Return a limit that takes the request, with some time to spare: never none at all."""
     age = re.match(r"([0-9,]+) (s|min|h|days) ", check.detail)

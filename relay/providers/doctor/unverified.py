@@ -46,7 +46,7 @@ def _explain_no_source(tester: VariantTester) -> Iterator[SignatureFinding]:
         yield SignatureFinding(
             cause="no_source",
             title="No source is configured for this path",
-            sentence=f"Nothing says who sends to {case.source.path}, and its headers are those of no provider that relay knows.",
+            sentence=f"Nothing says who sends to {case.source.path}, and no provider known to relay sends its headers.",
             fix="Name a provider, or declare the scheme, in relay.toml:",
             line=f'{case.header}\nprovider = "custom"',
         )

@@ -16,6 +16,7 @@ from relay.providers.schemes.base import SignatureInput, UnreadableError
 from relay.providers.schemes.content import sender_address, spell_url
 from relay.providers.schemes.locations import read_single
 
+# Counted as work of the thread, so that a busy computer does not find less.
 DEADLINE = 1.5  # seconds of work
 _HYPOTHESIS_SHARE = 0.5  # of the time that is left, which one hypothesis may take
 AS_RECEIVED = "As received"

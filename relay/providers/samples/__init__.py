@@ -29,6 +29,7 @@ _FOLDER = Path(__file__).parent
 _KINDS = {".json": "application/json", ".form": "application/x-www-form-urlencoded"}
 _KINDS[".payload"] = _KINDS[".form"]
 
+# The alphabet of base62, which Stripe, Svix and others draw their ids from.
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PLACEHOLDER = re.compile(r"([$#])\{([a-z_]+)([+-][0-9]+)?(?::([0-9]*))?(?::([a-z_]+))?\}")
 _NUMBER = re.compile(r'"(#\{[^{}"]+\})"')
@@ -82,6 +83,7 @@ def fill_sample(sample: Sample, filler: "Filler") -> object:
     if sample.kind == "form":
         pairs = (line.partition("=") for line in sample.text.splitlines() if line.strip())
         return {name: filler.fill(text) for name, _, text in pairs}
+    # Samples are read as JSON after filling, so that a broken one fails at its first trigger.
     return json.loads(filler.fill(_NUMBER.sub(r"\1", sample.text)))
 
 

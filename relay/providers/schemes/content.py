@@ -145,6 +145,8 @@ _PLACEHOLDERS = {
 }
 
 
+# Twilio's and Mandrill's libraries sort by code point, keep blank values and decode before they join; Twilio's
+# counts equal values of a field once (twilio 9.13.0), Mandrill's does not.
 def _sort_form(reading: SignatureInput, distinct: bool) -> tuple[bytes, int]:
     """Return every field name, sorted by code point, each followed by its values; and how many fields.
 
@@ -193,6 +195,7 @@ _ESCAPED = re.compile(rb"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECAS
 _PORT = re.compile(rb"(?<=[^:/@]):[0-9]+\Z")
 
 
+# An address that is signed is the one typed at the provider: behind a tunnel it is not what the socket says.
 def sender_address(capture: Capture) -> str:
     """Return the URL as the sender believes it; from the Host header where nobody said better."""
     if capture.url:
@@ -218,6 +221,7 @@ def spell_url(url: str, forms: tuple[UrlForm, ...]) -> tuple[bytes, ...]:
 
 def _spell_as(url: bytes, form: UrlForm) -> bytes:
     match = _URL.fullmatch(url)
+    # HubSpot's documentation decodes these escapes before it signs, its libraries do not: both are tried.
     if form == "unescaped":
         return _ESCAPED.sub(lambda found: bytes.fromhex(found[0][1:].decode()), url)
     if form == "as_given" or match is None:
@@ -226,6 +230,7 @@ def _spell_as(url: bytes, form: UrlForm) -> bytes:
     has_port = _PORT.search(host) is not None
     if form == "no_port":
         return scheme + _PORT.sub(b"", host) + rest
+    # Twilio signs some products' addresses with the default port written out.
     return url if has_port else scheme + host + (b":443" if scheme.lower() == b"https" else b":80") + rest
 
 

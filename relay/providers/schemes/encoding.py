@@ -67,6 +67,7 @@ def decode_base64url(text: str) -> bytes | None:
     return decode_base64(text.translate(_TO_STANDARD)) if _BASE64URL.fullmatch(text) else None
 
 
+# Strict: letters outside the alphabet, which most decoders skip, would make many texts for one signature.
 def decode_base64(text: str) -> bytes | None:
     """Return decoded standard base64, padded or not; None when it is anything else."""
     if not _BASE64.fullmatch(text):
@@ -78,6 +79,7 @@ def decode_base64(text: str) -> bytes | None:
         return None
 
 
+# Nearly every library compares the written form, so upper-case hex is refused: a digest is written in one way.
 def encode_digest(digest: bytes, encoding: Encoding) -> bytes:
     """Return a digest as lower-case hex, standard base64, or base64url without padding."""
     if encoding == "hex":
@@ -86,6 +88,8 @@ def encode_digest(digest: bytes, encoding: Encoding) -> bytes:
     return text.translate(_TO_URL).rstrip(b"=") if encoding == "base64url" else text
 
 
+# hmac.compare_digest takes the same time wherever two texts differ, so that a signature cannot be guessed byte by
+# byte.
 def is_same_text(expected: bytes, received: bytes, encoding: Encoding) -> bool:
     """Compare two written digests in constant time; base64url is the same with and without its padding."""
     if encoding == "base64url":
@@ -134,6 +138,7 @@ class Raw:
 
 
 @dataclass(frozen=True, slots=True)
+# GitHub, Slack and others: without the prefix the value is not theirs, even if the digest behind it were right.
 class Prefix:
     """The signature after a fixed text, such as `sha256=`; with `optional` the text may be missing."""
 
@@ -174,6 +179,7 @@ class Items:
     def read(self, text: bytes) -> ParsedSignature:
         signatures: list[bytes] = []
         ts: bytes | None = None
+        # Stripe's and Paddle's libraries split without trimming, WorkOS's trims: hence `trim`.
         for item in text.split(self.separator):
             name, equals, value = (item.strip() if self.trim else item).partition(self.equals)
             if equals and name == self.sig:

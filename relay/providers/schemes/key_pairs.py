@@ -30,6 +30,7 @@ PairKind = Literal["ed25519", "p256", "rsa"]
 ONLY_THE_PROVIDER = "Only the provider can make this signature: relay holds its public key, not the private one."
 
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+# 1024 bits is short today, and still in use; shorter keys can be factored.
 _LEAST_RSA = 1024
 
 # OpenSSL's own errors come through for some spoiled keys.
@@ -66,6 +67,7 @@ class PairScheme(SignatureScheme, Protocol):
         ...
 
 
+# SendGrid shows its key as bare base64, dashboards and .env files squeeze PEM into one line.
 def parse_der(text: str) -> bytes | None:
     r"""Return the DER of the first PEM block in a text, or of bare base64; None when it is neither.
 
@@ -89,6 +91,7 @@ def export_spki(pem: str, encoding: Encoding = Encoding.PEM) -> bytes:
     return load_private_key(pem).public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
 
 
+# PayPal and Amazon SNS hand out certificates, so an app that checks them expects one of relay's, too.
 def make_certificate(pem: str) -> str:
     """Return a certificate (PEM) that a private RSA key gives itself; the same key always gives the same."""
     key = load_private_key(pem)

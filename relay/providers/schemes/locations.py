@@ -55,6 +55,7 @@ class InHeader:
 
 
 @dataclass(frozen=True, slots=True, init=False)
+# Mollie repeats its header while a secret is changed, Box has two names, DocuSign numbers them.
 class InEveryHeader:
     """Headers that each hold a signature, perhaps repeated; any of them may match.
 
@@ -105,6 +106,7 @@ class InJson:
         return ()
 
     def write(self, capture: Capture, text: bytes) -> Capture:
+        # Mailgun's time is a text, Linear's a number.
         # What stood there as a number stays one: Linear refuses its time as a text.
         numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
         body = set_json_value(capture.body, self.path, int(text) if numeric else _decode_value(text))
@@ -220,6 +222,7 @@ def read_single(place: Location, capture: Capture, payload: Payload) -> bytes:
         raise UnreadableError(
             "body_malformed" if in_body else "signature_missing", f"{place.title} is missing", result="Missing"
         )
+    # Frameworks differ in which of several equal headers they read, so relay accepts none of them.
     if len(values) > 1:
         raise UnreadableError("header_malformed", f"{place.title} is there {len(values)} times, each different")
     return values[0]

@@ -17,6 +17,7 @@ Algo = Literal["sha1", "sha256", "sha512"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+# Twilio's shared keys, in public beta: twilio 9.13.0 for Python reads the header, the Node library not yet.
 class AnnouncedAlgorithm:
     """A header that names the algorithm: `key=...,algorithm=HMAC_SHA256`; without it the default holds."""
 
@@ -42,6 +43,7 @@ class AnnouncedAlgorithm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+# GitHub's SHA-1 beside SHA-256, Gitea's and Forgejo's copies for receivers made for GitHub or Gogs.
 class EchoHeader:
     """A further header with an HMAC of the same text that the provider sends and relay never trusts."""
 
@@ -87,6 +89,7 @@ class Hmac(SignedText):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+# The secret is part of a text that is only hashed; SHA-256 can be extended, which is why newer schemes use HMAC.
 class Digest(SignedText):
     """A plain hash of a text that holds `{secret}`; HubSpot's first two versions."""
 

@@ -54,6 +54,8 @@ def choose_scheme(schemes: tuple[Scheme, ...], capture: Capture, secrets: tuple[
     out never falls back to a token. Otherwise the strongest scheme counts that takes one of the
     secrets and whose signature is there; without any signature, the strongest that takes one.
     """
+    # GitLab may send a signature and a token at once, Buildkite either: the stronger one must not be left out at
+    # will.
     claiming = [scheme for scheme in schemes if any(scheme.claims_secret(secret) for secret in secrets)]
     usable = [scheme for scheme in schemes if any(scheme.usable(secret) for secret in secrets)]
     eligible = claiming or usable or list(schemes)

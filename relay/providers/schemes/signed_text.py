@@ -107,6 +107,8 @@ class SignedText(SteppedScheme):
         del key, text
         return capture
 
+    # The order is that of the steps a person reads: header, age, content, comparison. A wrong signature outweighs a
+    # wrong age, for nothing in an unsigned request says anything.
     def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
         payload = capture.payload
         presented = self._present(capture, payload)
@@ -207,6 +209,7 @@ class SignedText(SteppedScheme):
         if self.time is not None and self.time.place is not None:
             capture = self.time.place.write(capture, ts)
         if self.ident is not None:
+            # The delivery id stays on a replay, so that the app's own check for duplicates is exercised.
             kept = next(iter(self.ident.read(capture, payload)), b"").strip()
             capture = self.ident.write(capture, kept or _make_id(capture, ts))
         if self.body_hash is not None:
@@ -225,6 +228,7 @@ class SignedText(SteppedScheme):
         return self.content(reading)
 
 
+# Apps drop a delivery id that they have seen; the same request must therefore not get a random one.
 def _make_id(capture: Capture, ts: bytes) -> bytes:
     """Return an id in the manner of Standard Webhooks; the same request at the same time gets the same."""
     digest = hashlib.sha256(b"\0".join((capture.source.encode("utf-8", "replace"), ts, capture.body)))

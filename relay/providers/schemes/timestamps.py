@@ -31,6 +31,8 @@ class Time:
 
     place: Location | None = None
     unit: Unit = "s"
+    # The limits are the providers' own: Stripe looks at the past alone, Box allows no second of the future, Zoom
+    # none.
     past: float | None = None
     future: float | None = None
 
@@ -48,6 +50,7 @@ class Time:
             return "timestamp_future", _build_check(
                 False, f"{format_age(age)}, limit {self.future:g} s", "From the future", age
             )
+        # Captured and replayed requests are old by nature: the age is shown even where nothing limits it.
         if self.past is None and self.future is None:
             return "", _build_check(None, f"{format_age(age)}, which is not limited", "Not checked", age)
         if self.past is None or (age < 0 and self.future is None):

@@ -44,6 +44,7 @@ _ADYEN_SIGNATURE = ("additionalData", "hmacSignature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+# https://docs.adyen.com/development-resources/webhooks/
 class AdyenItems(SteppedScheme):
     """HMAC-SHA256 in base64 inside each item; all of them must be right. The key is hex."""
 
@@ -136,6 +137,7 @@ def _build_item_text(item: Payload) -> bytes:
     return ":".join(_format_field(item.json_at(*path)) for path in _ADYEN_FIELDS).encode("utf-8", "surrogatepass")
 
 
+# Booleans come as the texts true and false in Adyen's samples, numbers as numbers.
 def _format_field(value: object) -> str:
     if value is None:
         return ""
@@ -215,6 +217,7 @@ def _read_signed_path(capture: Capture) -> str:
     return (path + b"?" + query if query else path).decode("latin-1")
 
 
+# As @contentful/node-apps-toolkit 3.16.1 does; a library of another language may not.
 def _escape_path(path: str) -> str:
     name, mark, search = path.partition("?")
     escaped = f"{name}?{_escape(search, _IN_SEARCH)}" if mark and search else name
@@ -235,6 +238,7 @@ _SNS_FIELDS = {
     "SubscriptionConfirmation": _CONFIRMATION,
     "UnsubscribeConfirmation": _CONFIRMATION,
 }
+# The pattern of sns-validator 0.3.5: an address on another host could hand out a certificate of its owner's.
 _SNS_HOST = re.compile(r"sns\.[a-zA-Z0-9-]{3,}\.amazonaws\.com(\.cn)?")
 _SNS_DIGESTS: dict[str, RsaDigest] = {"1": "sha1", "2": "sha256"}
 
@@ -287,6 +291,7 @@ def _read_signed_fields(payload: Payload) -> list[tuple[str, str]]:
         value = payload.json_at(name)
         if isinstance(value, str):
             found.append((name, value))
+        # Subject is optional, and left out of the text when it is.
         elif name != "Subject" or value is not None:
             raise UnreadableError("body_malformed", f"{name} is missing", step=CONTENT_STEP)
     return found

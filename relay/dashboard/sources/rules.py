@@ -12,7 +12,7 @@ from relay.model.json_paths import format_dotted_path
 from relay.model.text import escape_unprintable, format_size
 from relay.pipeline.refusals import RefusalKind
 from relay.pipeline.validate import describe_location
-from relay.providers.doctor.variant_tester import secret_tail
+from relay.providers.doctor.case import secret_tail
 
 _MAX_DETAIL = 400  # characters
 # Refused for what they are, not for a rule of their source: only their path or first line says what to put right.

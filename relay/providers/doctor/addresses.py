@@ -6,8 +6,7 @@ from itertools import islice, product
 from urllib.parse import unquote, urlsplit
 
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
-from relay.providers.doctor.variant_tester import VariantTester, list_schemes
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, VariantTester, format_secret_name, list_schemes
 from relay.providers.schemes.content import sender_address
 
 _KIND = "Other addresses"

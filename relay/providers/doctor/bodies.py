@@ -12,10 +12,16 @@ from urllib.parse import quote, quote_plus
 from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
+from relay.providers.doctor.case import (
+    SignatureCase,
+    SignatureFinding,
+    VariantTester,
+    format_secret_name,
+    list_schemes,
+    replace_body,
+)
 from relay.providers.doctor.serialization import MAX_BODY, list_form_variants, list_json_variants
 from relay.providers.doctor.symptoms import complete_json
-from relay.providers.doctor.variant_tester import VariantTester, list_schemes, replace_body
 from relay.providers.schemes import InEach, InForm, InJson, Sns, choose_scheme
 
 _BOM = b"\xef\xbb\xbf"

@@ -1,12 +1,22 @@
-"""What the signature doctor takes and what it returns."""
+"""What the signature doctor takes, tries and returns."""
 
+import dataclasses
 import json
 import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
-from relay.model.event import Capture, Source, Verification
+from relay.errors import SigningError
+from relay.model.event import Capture, SignatureScheme, Source, Verdict, Verification
 from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
 from relay.providers.provider import Provider
+from relay.providers.schemes import OneOf, Scheme, SignedText, choose_scheme, with_tolerance
+from relay.providers.schemes.base import SignatureInput, UnreadableError
+from relay.providers.schemes.content import sender_address, spell_url
+from relay.providers.schemes.locations import read_single
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -116,3 +126,205 @@ def describe_secret_place(secret: Secret) -> str:
     """Return where a secret can be changed."""
     places = {"env": ".env or the environment", "vault": "the vault"}
     return places.get(secret.reference.partition(":")[0], "its place")
+
+
+# Counted as work of the thread, so that a busy computer does not find less.
+DEADLINE = 1.5  # seconds of work
+_HYPOTHESIS_SHARE = 0.5  # of the time that is left, which one hypothesis may take
+AS_RECEIVED = "As received"
+
+Variant = TypeVar("Variant")
+
+
+class VariantTester:
+    """Tries variants of one case until one fits or the time is up, and remembers what it tried."""
+
+    def __init__(self, case: SignatureCase, monotonic: Callable[[], float], deadline: float = DEADLINE) -> None:
+        self.case = case
+        self.cut = False
+        self.matched: list[Secret] = []
+        self._monotonic = monotonic
+        self._until = monotonic() + deadline
+        self._share_until = self._until
+        self._tried: dict[tuple[str, str], bool] = {}
+
+    @property
+    def own(self) -> tuple[Secret, ...]:
+        """Return the secrets that the source checks with."""
+        return self.case.source.secrets
+
+    @property
+    def tried(self) -> tuple[TriedVariant, ...]:
+        """Return what was tried, matches first."""
+        rows = [
+            TriedVariant(secret=secret, what=what, matched=matched) for (secret, what), matched in self._tried.items()
+        ]
+        return tuple(sorted(rows, key=lambda row: not row.matched))
+
+    def begin_share(self) -> None:
+        """Give the next hypothesis its share of the time, so that a costly one leaves some for the others."""
+        now = self._monotonic()
+        self._share_until = min(now + (self._until - now) * _HYPOTHESIS_SHARE, self._until)
+
+    def record_trial(self, secret: Secret, what: str, *, fits: bool) -> bool:
+        """Remember that a variant was tried with a secret, and return whether it fits."""
+        key = (secret.reference, what)
+        self._tried[key] = self._tried.get(key, False) or fits
+        if fits:
+            self.matched.append(secret)
+        return fits
+
+    def fits(
+        self, secret: Secret, what: str, *, capture: Capture | None = None, scheme: SignatureScheme | None = None
+    ) -> bool:
+        """Say whether a secret gives the signature of a request, however old; False when time is up."""
+        scheme = scheme or self.case.source.scheme
+        if scheme is None or self.is_late():
+            return False
+        given = self.case.capture if capture is None else capture
+        ageless = with_tolerance(scheme, None, None)
+        verdict = ageless.verify((secret,), given, given.received_at).verdict
+        return self.record_trial(secret, what, fits=verdict is Verdict.VERIFIED)
+
+    def find_match(self, what: str, variants: Iterable[tuple[Variant, Capture]]) -> tuple[Variant, Secret] | None:
+        """Return the first variant whose request fits a secret of the source, with that secret."""
+        for variant, capture in variants:
+            for secret in self.own:
+                if self.fits(secret, what, capture=capture):
+                    return variant, secret
+        return None
+
+    def find_fitting_secret(self, known: Iterable[KnownSecret], sender: Provider) -> KnownSecret | None:
+        """Return the first secret that gives the signature in one of a provider's ways."""
+        for item in known:
+            for scheme in list_schemes(sender.scheme):
+                if self.fits(item.secret, f"As {sender.title} signs", scheme=scheme):
+                    return item
+        return None
+
+    def is_late(self) -> bool:
+        """Say whether the time of this hypothesis is up, and remember it."""
+        late = self._monotonic() > self._share_until
+        self.cut = self.cut or late
+        return late
+
+
+def list_schemes(scheme: SignatureScheme | None) -> tuple[Scheme, ...]:
+    """Return the single schemes that a source may be checked by."""
+    if isinstance(scheme, OneOf):
+        return scheme.schemes
+    return () if scheme is None else (scheme,)  # type: ignore[return-value]  # all that relay makes are Schemes
+
+
+def list_header_names(scheme: SignatureScheme | None) -> tuple[str, ...]:
+    """Return the headers a scheme reads, the signature's own first."""
+    names: dict[str, None] = {}
+    for leaf in list_schemes(scheme):
+        time = getattr(leaf, "time", None)
+        for place in (getattr(leaf, "place", None), getattr(time, "place", None), getattr(leaf, "ident", None)):
+            named = getattr(place, "names", ())
+            names.update(dict.fromkeys(name for name in named if isinstance(name, str)))
+    return tuple(names)
+
+
+def replace_body(capture: Capture, body: bytes) -> Capture:
+    """Return the request with another body."""
+    return dataclasses.replace(capture, body=body)
+
+
+_MIN_TAIL_LENGTH = 16  # characters a secret has before its last four may be shown
+_MAX_SHOWN = 600
+
+
+def compare_signatures(tester: VariantTester) -> tuple[tuple[str, ...], tuple[ComparedSignature, ...]]:
+    """Return the signatures received, and the one that each secret of the source gives."""
+    found = read_signature(tester)
+    if found is None:
+        return (), ()
+    scheme, reading, received = found
+    # A secret that is no key makes no signature that could be shown.
+    secrets = [secret for secret in dict.fromkeys((*tester.own, *tester.matched)) if scheme.usable(secret)]
+    compared = tuple(_compare_secret(scheme, secret, reading, received) for secret in secrets)
+    return tuple(escape_unprintable(text, _MAX_SHOWN) for text in received), compared
+
+
+def secret_tail(secret: Secret) -> str:
+    """Return the last four characters of a secret; "" for one too short to show any of."""
+    text = secret.reveal().strip()
+    return escape_unprintable(text[-4:]) if len(text) >= _MIN_TAIL_LENGTH else ""
+
+
+def read_signature(
+    tester: VariantTester, *, any_time: bool = False
+) -> tuple[SignedText, SignatureInput, tuple[bytes, ...]] | None:
+    """Return the scheme a request is checked by, its reading, and the signatures it presents; None if unreadable.
+
+    `any_time` reads it also where its time is missing.
+    """
+    scheme = find_text_scheme(tester)
+    if scheme is None:
+        return None
+    try:
+        return scheme, *_read_input(scheme, tester.case.capture, any_time=any_time)
+    except UnreadableError:
+        return None
+
+
+def find_text_scheme(tester: VariantTester) -> SignedText | None:
+    """Return the one scheme that a request is checked by; None where it signs no text."""
+    scheme: SignatureScheme | None = tester.case.source.scheme
+    if isinstance(scheme, OneOf):
+        scheme = choose_scheme(list_schemes(scheme), tester.case.capture, tester.own)
+    return scheme if isinstance(scheme, SignedText) else None
+
+
+def _read_input(scheme: SignedText, capture: Capture, *, any_time: bool) -> tuple[SignatureInput, tuple[bytes, ...]]:
+    payload = capture.payload
+    presented = [scheme.layout.read(text) for text in scheme.place.read(capture, payload)]
+    ts = next((one.ts for one in presented if one.ts), b"")
+    if scheme.time is not None and scheme.time.place is not None:
+        values = scheme.time.place.read(capture, payload)
+        ts = next(iter(values), b"") if any_time else read_single(scheme.time.place, capture, payload)
+    ident = read_single(scheme.ident, capture, payload) if scheme.ident else b""
+    reading = SignatureInput(capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None)
+    reading.url = spell_url(sender_address(capture), scheme.urls)[0]
+    return reading, tuple(text for one in presented for text in one.signatures)
+
+
+def build_signed_texts(scheme: SignedText, capture: Capture, key: bytes) -> tuple[bytes, ...]:
+    """Return the texts that a key may have signed, also where the signature itself cannot be read."""
+    payload = capture.payload
+    ts = b""
+    for text in scheme.place.read(capture, payload):
+        with suppress(UnreadableError):
+            ts = ts or scheme.layout.read(text).ts or b""
+    try:
+        if scheme.time is not None and scheme.time.place is not None:
+            ts = read_single(scheme.time.place, capture, payload)
+        ident = read_single(scheme.ident, capture, payload) if scheme.ident else b""
+        reading = SignatureInput(
+            capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None
+        )
+        reading.url = spell_url(sender_address(capture), ("as_given",))[0]
+        return tuple(scheme.texts(key, reading))
+    except UnreadableError:
+        return ()
+
+
+def _compare_secret(
+    scheme: SignedText, secret: Secret, reading: SignatureInput, received: tuple[bytes, ...]
+) -> ComparedSignature:
+    key = scheme.read_key(secret)
+    expected: str | None = None
+    matches = False
+    if key is not None:
+        reading.secret = scheme.shared_text(key)
+        try:
+            text = scheme.content(reading)
+            matches = scheme.matches(key, text, received, reading.capture)
+            expected = scheme.make(key, text, reading.capture).decode("latin-1")
+        except (UnreadableError, SigningError):
+            expected = None
+    return ComparedSignature(
+        secret=format_secret_name(secret), expected=expected, matches=matches, tail=secret_tail(secret)
+    )

@@ -16,14 +16,18 @@ from relay.providers.doctor import (
     unverified,
 )
 from relay.providers.doctor.case import (
+    AS_RECEIVED,
+    DEADLINE,
     Diagnosis,
     SignatureCase,
     SignatureFinding,
+    VariantTester,
+    compare_signatures,
     describe_secret_place,
     format_secret_name,
+    list_schemes,
 )
 from relay.providers.doctor.symptoms import find_symptoms
-from relay.providers.doctor.variant_tester import AS_RECEIVED, DEADLINE, VariantTester, compare_signatures, list_schemes
 from relay.providers.schemes import SharedToken, choose_scheme
 from relay.providers.schemes.content import sender_address
 

@@ -7,8 +7,14 @@ from urllib.parse import unquote
 
 from relay.model.event import Capture, Check, Verification
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
-from relay.providers.doctor.variant_tester import VariantTester, list_header_names, list_schemes
+from relay.providers.doctor.case import (
+    SignatureCase,
+    SignatureFinding,
+    VariantTester,
+    format_secret_name,
+    list_header_names,
+    list_schemes,
+)
 from relay.providers.schemes import body_hmac
 from relay.providers.schemes.locations import with_header
 

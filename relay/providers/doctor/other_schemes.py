@@ -5,8 +5,15 @@ from collections.abc import Iterator
 from itertools import product
 
 from relay.providers.catalogue import PROVIDERS, recognise_provider
-from relay.providers.doctor.case import KnownSecret, SignatureCase, SignatureFinding, format_secret_name
-from relay.providers.doctor.variant_tester import VariantTester, list_header_names, list_schemes
+from relay.providers.doctor.case import (
+    KnownSecret,
+    SignatureCase,
+    SignatureFinding,
+    VariantTester,
+    format_secret_name,
+    list_header_names,
+    list_schemes,
+)
 from relay.providers.provider import Provider
 from relay.providers.schemes import Algo, Encoding, Hmac, KeyForm, KeyFormat, template
 

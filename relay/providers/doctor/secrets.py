@@ -11,13 +11,14 @@ from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
 from relay.providers.doctor.case import (
+    AS_RECEIVED,
     KnownSecret,
     SignatureCase,
     SignatureFinding,
+    VariantTester,
     describe_secret_place,
     format_secret_name,
 )
-from relay.providers.doctor.variant_tester import AS_RECEIVED, VariantTester
 from relay.providers.schemes import find_key_problem
 from relay.providers.schemes.encoding import decode_base64, decode_base64url
 

@@ -11,8 +11,7 @@ from urllib.parse import quote, quote_plus
 from relay.model.payload import PayloadError, parse_form, parse_json
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
-from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
-from relay.providers.doctor.variant_tester import VariantTester, replace_body
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, VariantTester, format_secret_name, replace_body
 from relay.providers.samples import load_sample, sample_types
 
 MAX_BODY = 1_000_000  # bytes past which a body is not read and written again

@@ -7,8 +7,14 @@ from typing import NamedTuple
 
 from relay.errors import SigningError
 from relay.model.secret import Secret
-from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
-from relay.providers.doctor.variant_tester import VariantTester, build_signed_texts, find_text_scheme
+from relay.providers.doctor.case import (
+    SignatureCase,
+    SignatureFinding,
+    VariantTester,
+    build_signed_texts,
+    find_text_scheme,
+    format_secret_name,
+)
 from relay.providers.schemes import Digest, Hmac, SignedText
 from relay.providers.schemes.base import UnreadableError
 from relay.providers.schemes.encoding import decode_text

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from relay.model.event import Capture
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import SignatureCase, SignatureFinding
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, VariantTester
 from relay.providers.doctor.serialization import is_sorted, list_known_orders
-from relay.providers.doctor.variant_tester import VariantTester
 
 _MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 _PACKINGS = ("gzip", "x-gzip", "deflate", "br", "zstd")

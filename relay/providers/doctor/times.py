@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from relay.model.event import Capture, Check, SignatureScheme
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import SignatureCase, SignatureFinding, format_secret_name
-from relay.providers.doctor.variant_tester import (
+from relay.providers.doctor.case import (
     AS_RECEIVED,
+    SignatureCase,
+    SignatureFinding,
     VariantTester,
     find_text_scheme,
+    format_secret_name,
     list_schemes,
     read_signature,
 )

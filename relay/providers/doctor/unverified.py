@@ -7,9 +7,16 @@ from relay.model.event import Verdict, Verification, VerifyMode
 from relay.providers.catalogue import find_provider
 from relay.providers.challenge_answers import find_challenge
 from relay.providers.challenges import find_subscription_link
-from relay.providers.doctor.case import KnownSecret, SignatureCase, SignatureFinding, format_secret_name
+from relay.providers.doctor.case import (
+    AS_RECEIVED,
+    KnownSecret,
+    SignatureCase,
+    SignatureFinding,
+    VariantTester,
+    format_secret_name,
+    list_schemes,
+)
 from relay.providers.doctor.secrets import explain_handshake_secret
-from relay.providers.doctor.variant_tester import AS_RECEIVED, VariantTester, list_schemes
 from relay.providers.generic_challenges import Challenge, Proof
 from relay.providers.provider import Provider
 from relay.providers.schemes.python_verifier import VerifierScheme

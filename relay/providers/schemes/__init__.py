@@ -6,12 +6,20 @@ from relay.providers.schemes.encoding import Encoding, Items, KeyForm, KeyFormat
 from relay.providers.schemes.jwt import Jwt
 from relay.providers.schemes.key_pairs import PairScheme
 from relay.providers.schemes.locations import InEach, InEveryHeader, InForm, InHeader, InJson, InQuery, Location
-from relay.providers.schemes.mac import Algo, AnnouncedAlgorithm, Digest, EchoHeader, Hmac, body_hmac
 from relay.providers.schemes.one_of import OneOf, choose_scheme, find_key_problem, with_tolerance
 from relay.providers.schemes.public_key import Ecdsa, Ed25519, Rsa, RsaDigest
+from relay.providers.schemes.shared_secret import (
+    Algo,
+    AnnouncedAlgorithm,
+    Basic,
+    Digest,
+    EchoHeader,
+    Hmac,
+    SharedToken,
+    body_hmac,
+)
 from relay.providers.schemes.signed_text import SignedText
 from relay.providers.schemes.timestamps import Time, Unit
-from relay.providers.schemes.tokens import Basic, SharedToken
 from relay.providers.schemes.vendor_schemes import AdyenItems, Contentful, Sns
 
 __all__ = [

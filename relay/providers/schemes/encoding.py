@@ -137,8 +137,8 @@ class Raw:
         return signature
 
 
-@dataclass(frozen=True, slots=True)
 # GitHub, Slack and others: without the prefix the value is not theirs, even if the digest behind it were right.
+@dataclass(frozen=True, slots=True)
 class Prefix:
     """The signature after a fixed text, such as `sha256=`; with `optional` the text may be missing."""
 

@@ -54,8 +54,8 @@ class InHeader:
         return with_header(capture, self.names, text.decode("latin-1"))
 
 
-@dataclass(frozen=True, slots=True, init=False)
 # Mollie repeats its header while a secret is changed, Box has two names, DocuSign numbers them.
+@dataclass(frozen=True, slots=True, init=False)
 class InEveryHeader:
     """Headers that each hold a signature, perhaps repeated; any of them may match.
 

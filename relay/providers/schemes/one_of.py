@@ -10,7 +10,7 @@ from relay.model.secret import Secret
 from relay.providers.schemes.base import Scheme, build_unchecked
 from relay.providers.schemes.encoding import KeyFormat
 from relay.providers.schemes.key_pairs import PairScheme
-from relay.providers.schemes.tokens import Basic
+from relay.providers.schemes.shared_secret import Basic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,9 +28,9 @@ class Verifier(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 # What no table expresses, see docs/add-a-provider.md. The class is the user's, so whatever happens in it, a
 # request gets an answer.
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerifierScheme(Scheme):
     """A verifier of the user's own, kept from ever failing a request; `reference` is what relay.toml calls it."""
 

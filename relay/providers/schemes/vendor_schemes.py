@@ -23,8 +23,8 @@ from relay.providers.schemes.content import CONTENT_STEP, Template, sender_addre
 from relay.providers.schemes.encoding import KeyFormat, encode_digest
 from relay.providers.schemes.key_pairs import make_certificate
 from relay.providers.schemes.locations import InHeader, InJson, Location, set_json_value, with_body, with_header
-from relay.providers.schemes.mac import Hmac
 from relay.providers.schemes.public_key import Rsa, RsaDigest
+from relay.providers.schemes.shared_secret import Hmac
 from relay.providers.schemes.signed_text import SignedText
 from relay.providers.schemes.timestamps import Time
 
@@ -43,8 +43,8 @@ _ADYEN_LIST, _ADYEN_ITEM = "notificationItems", "NotificationRequestItem"
 _ADYEN_SIGNATURE = ("additionalData", "hmacSignature")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 # https://docs.adyen.com/development-resources/webhooks/
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AdyenItems(SteppedScheme):
     """HMAC-SHA256 in base64 inside each item; all of them must be right. The key is hex."""
 

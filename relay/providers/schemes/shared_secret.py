@@ -1,0 +1,233 @@
+"""Schemes with a shared secret: HMAC, the digest of a text that holds the secret, and the secret shown as it is."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from relay.errors import ConfigError, SigningError
+from relay.model.event import Capture, Check
+from relay.model.secret import Secret
+from relay.providers.schemes.base import SteppedScheme, UnreadableError, format_reference
+from relay.providers.schemes.content import template
+from relay.providers.schemes.encoding import Encoding, KeyFormat, Prefix, Raw, encode_digest, is_same_text
+from relay.providers.schemes.locations import InHeader, Location, read_single, with_header
+from relay.providers.schemes.signed_text import SignedText
+
+Algo = Literal["sha1", "sha256", "sha512"]
+
+
+# Twilio's shared keys, in public beta: twilio 9.13.0 for Python reads the header, the Node library not yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnouncedAlgorithm:
+    """A header that names the algorithm: `key=...,algorithm=HMAC_SHA256`; without it the default holds."""
+
+    header: str
+    item: str
+    algos: tuple[tuple[str, Algo], ...]
+
+    def read(self, capture: Capture) -> Algo | None:
+        """Return the algorithm a request names, None for none. Raises UnreadableError for an unknown one."""
+        values = dict.fromkeys(capture.header_values(self.header))
+        named = [
+            value.strip().upper()
+            for text in values
+            for name, _, value in (part.partition("=") for part in text.split(","))
+            if name.strip() == self.item and value.strip()
+        ]
+        if not named:
+            return None
+        known = dict(self.algos)
+        if len(set(named)) > 1 or named[0] not in known:
+            raise UnreadableError("header_malformed", f"{self.header} names an algorithm that is not known")
+        return known[named[0]]
+
+
+# GitHub's SHA-1 beside SHA-256, Gitea's and Forgejo's copies for receivers made for GitHub or Gogs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoHeader:
+    """A further header with an HMAC of the same text that the provider sends and relay never trusts."""
+
+    header: str
+    algo: Algo = "sha256"
+    prefix: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hmac(SignedText):
+    """HMAC of a text, compared as text: lower-case hex or standard base64, unless `any_case`."""
+
+    algo: Algo = "sha256"
+    encoding: Encoding = "hex"
+    any_case: bool = False
+    announced: AnnouncedAlgorithm | None = None
+    echoes: tuple[EchoHeader, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"HMAC-{self.algo.upper()}"
+
+    def step(self, capture: Capture) -> str:
+        return f"HMAC-{self._algo(capture).upper()}"
+
+    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
+        expected = self.make(key, text, capture)
+        received = [item.lower() for item in signatures] if self.any_case else signatures
+        return any(is_same_text(expected, item, self.encoding) for item in received)
+
+    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
+        return encode_digest(hmac.digest(key, text, self._algo(capture)), self.encoding)
+
+    def finish(self, key: bytes, text: bytes, capture: Capture) -> Capture:
+        """Return the capture with the further signature headers renewed."""
+        for echo in self.echoes:
+            value = echo.prefix + encode_digest(hmac.digest(key, text, echo.algo), "hex")
+            capture = with_header(capture, (echo.header,), value.decode())
+        return capture
+
+    def _algo(self, capture: Capture) -> Algo:
+        return (self.announced.read(capture) if self.announced else None) or self.algo
+
+
+# The secret is part of a text that is only hashed; SHA-256 can be extended, which is why newer schemes use HMAC.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digest(SignedText):
+    """A plain hash of a text that holds `{secret}`; HubSpot's first two versions."""
+
+    algo: Algo = "sha256"
+    encoding: Encoding = "hex"
+
+    def __post_init__(self) -> None:
+        if not self.signed.uses_secret:
+            raise ConfigError("a digest of a text without {secret} proves nothing")
+
+    @property
+    def title(self) -> str:
+        return self.algo.upper()
+
+    def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
+        expected = self.make(key, text, capture)
+        return any(is_same_text(expected, item, self.encoding) for item in signatures)
+
+    def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
+        del key, capture
+        return encode_digest(hashlib.new(self.algo, text).digest(), self.encoding)
+
+
+def body_hmac(
+    *headers: str, algo: Algo = "sha256", encoding: Encoding = "hex", prefix: str = "", any_case: bool = False
+) -> Hmac:
+    """Return the commonest scheme of all: an HMAC of the body in one header."""
+    return Hmac(
+        signed=template("{body}"),
+        place=InHeader(*headers),
+        layout=Prefix(prefix.encode()) if prefix else Raw(),
+        algo=algo,
+        encoding=encoding,
+        any_case=any_case,
+    )
+
+
+_BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedToken(SteppedScheme):
+    """The secret itself at a place, perhaps after a prefix such as `Bearer `, which with `bare` may be missing.
+
+    `refuses` are prefixes of secrets that are keys of another scheme and no tokens.
+    """
+
+    place: Location
+    prefix: str = ""
+    bare: bool = False
+    refuses: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return "Shared token"
+
+    def presented(self, capture: Capture) -> bool:
+        values = self.place.read(capture, capture.payload)
+        return any(value.strip() and self._is_kind(value) for value in values)
+
+    def usable(self, secret: Secret) -> bool:
+        """Say whether the secret is a token: not empty, and not the key of another scheme."""
+        return self._read(secret) is not None
+
+    def check(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime, checks: list[Check]) -> str:
+        del now
+        received = self._strip_prefix(read_single(self.place, capture, capture.payload))
+        checks.append(Check(name="Token", passed=True, detail=self.place.title, result="Present"))
+        tokens = [(secret, token) for secret in secrets if (token := self._read(secret)) is not None]
+        if not tokens:
+            detail = "no secret can be a token here"
+            checks.append(Check(name=self.title, passed=False, detail=detail, result="Unusable"))
+            return "secret_unusable"
+        for secret, token in tokens:
+            if hmac.compare_digest(token, received):
+                detail = f"{format_reference(secret)} fits"
+                checks.append(Check(name=self.title, passed=True, detail=detail, result="Match"))
+                return ""
+        checks.append(Check(name=self.title, passed=False, detail="it is another token", result="No match"))
+        return "signature_mismatch"
+
+    def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
+        """Return the capture with the configured token in it. Raises SigningError for an empty one."""
+        del now
+        token = self._read(secret)
+        if token is None:
+            raise SigningError(
+                f"{secret.reference or 'The secret'} is no token that this source could send.",
+                hint="set it to the token you gave the provider",
+            )
+        return self.place.write(capture, self._write(token))
+
+    def _read(self, secret: Secret) -> bytes | None:
+        if self.refuses and secret.reveal().startswith(self.refuses):
+            return None
+        return KeyFormat().read(secret)
+
+    def _is_kind(self, text: bytes) -> bool:
+        return self.bare or text.startswith(self.prefix.encode())
+
+    def _strip_prefix(self, text: bytes) -> bytes:
+        if not self._is_kind(text):
+            raise UnreadableError("header_malformed", f"{self.place.title} does not start with {self.prefix.strip()}")
+        return text.removeprefix(self.prefix.encode())
+
+    def _write(self, token: bytes) -> bytes:
+        return self.prefix.encode() + token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basic(SharedToken):
+    """HTTP basic (RFC 7617): the secret is `user:password`, where the password may hold colons."""
+
+    place: Location = field(default_factory=lambda: InHeader("Authorization"))
+
+    @property
+    def title(self) -> str:
+        return "HTTP basic"
+
+    def _is_kind(self, text: bytes) -> bool:
+        return text[:6].lower() == b"basic "
+
+    def _read(self, secret: Secret) -> bytes | None:
+        return KeyFormat().read(secret) if ":" in secret.reveal() else None
+
+    def _strip_prefix(self, text: bytes) -> bytes:
+        match = _BASIC.fullmatch(text)
+        try:
+            if match:
+                return binascii.a2b_base64(match[1], strict_mode=True)
+        except binascii.Error:
+            pass
+        raise UnreadableError("header_malformed", f"{self.place.title} is not HTTP basic")
+
+    def _write(self, token: bytes) -> bytes:
+        return b"Basic " + base64.b64encode(token)

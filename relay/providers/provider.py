@@ -9,53 +9,73 @@ from relay.model.admission import Answer
 from relay.model.event import Extractor, Headers, SignatureScheme, StatusReader
 from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
-from relay.providers.extractors import (
-    add_prefix,
-    body,
-    constant,
-    first_of,
-    form,
-    format_amount,
-    header,
-    join,
-    lookup,
-    optional,
-    parse_extractor,
-    query,
-    short_id,
-    strip_prefix,
-    text_if,
-)
 from relay.providers.generic_challenges import Challenge
-from relay.providers.key_extractors import body_digest, each_item, first_key, only_single, only_with
-from relay.providers.schedules import Schedule
 from relay.providers.schemes import OneOf, Scheme, SignedText
 
-__all__ = [
-    "OtherCredential",
-    "Provider",
-    "Schedule",
-    "add_prefix",
-    "body",
-    "body_digest",
-    "constant",
-    "each_item",
-    "first_key",
-    "first_of",
-    "form",
-    "format_amount",
-    "header",
-    "join",
-    "lookup",
-    "only_single",
-    "only_with",
-    "optional",
-    "parse_extractor",
-    "query",
-    "short_id",
-    "strip_prefix",
-    "text_if",
-]
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+_SUCCESS = frozenset(range(200, 300))
+ONLY_200 = frozenset({200})
+# 429 asks for a later attempt, so it does not end the retries of providers that give up on other 4xx.
+CLIENT_ERRORS = frozenset(range(400, 500)) - {429}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How one provider retries an event that was not accepted.
+
+    `waits` are the seconds before each retry. Where only their number and the span of all are published, relay
+    spreads them: `spread` is both, and how many times as long as the one before each is (2 if left out).
+    `limit` is how many seconds an answer may take, None where it is not documented. `success_statuses` count
+    as delivered, `stop_statuses` end the retries, and so does `stop_header` in an answer. `retry_headers` are
+    added to each retry, with `{n}` for its number and `{reason}` for why. `then` says what follows the last
+    failure, `source` is the page that documents all this.
+    """
+
+    source: str
+    waits: tuple[float, ...] = ()
+    spread: tuple[int, float] | tuple[int, float, float] | None = None
+    limit: float | None = None
+    success_statuses: frozenset[int] = _SUCCESS
+    stop_statuses: frozenset[int] = frozenset()
+    stop_header: tuple[str, str] | None = None
+    retry_headers: Headers = ()
+    then: str = ""
+
+    def __post_init__(self) -> None:
+        if self.spread is not None:
+            count, span, growth = self.spread if len(self.spread) == 3 else (*self.spread, 2.0)
+            shares = [growth**number for number in range(count)]
+            object.__setattr__(self, "waits", tuple(span * share / sum(shares) for share in shares))
+
+    @property
+    def published(self) -> bool:
+        """Say whether the provider publishes when it retries."""
+        return self.spread is None
+
+    @property
+    def span(self) -> float:
+        """Return the seconds from the first attempt to the last."""
+        return sum(self.waits)
+
+
+# The defaults of Svix's server, which Resend and Clerk run on; the first attempt comes at once and is not listed.
+SVIX_WAITS = (5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR)
+SVIX_SCHEDULE = Schedule(
+    waits=SVIX_WAITS,
+    limit=15.0,
+    stop_header=("webhook-delivery", "abort-message"),
+    then="the endpoint is disabled after 5 days of failures",
+    source="https://docs.svix.com/retries",
+)
+
+# The table of the specification, which is advice: who signs this way may do otherwise.
+# 410 means that the endpoint is gone, so the sender disables it.
+STANDARD_SCHEDULE = Schedule(
+    waits=(5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
+    limit=15.0,
+    stop_statuses=frozenset({410}),
+    source="https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md",
+)
 
 
 class OtherCredential(NamedTuple):

@@ -9,7 +9,7 @@ from relay.config import load
 from relay.config.source_tables import SignatureTable
 from relay.model.event import Verdict
 from relay.model.payload import Payload
-from relay.providers import provider, schemes
+from relay.providers import extractors, provider, schemes
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.custom_schemes import SCHEMES
 
@@ -55,7 +55,7 @@ def test_the_pins_of_the_documentation_are_those_there_are():
 
 def test_the_entry_of_the_documentation_is_complete(capture, now, secret_for):
     entry = re.search(r"```python\n(ACME = .*?)```", TEXT, re.DOTALL)[1]
-    names = {**vars(provider), **vars(schemes)}
+    names = {**vars(extractors), **vars(provider), **vars(schemes)}
     exec(entry, names)
     acme = names["ACME"]
     secret = secret_for(acme.schemes[0])

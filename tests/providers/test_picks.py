@@ -11,7 +11,7 @@ from relay.errors import ConfigError
 from relay.model.payload import Payload
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.provider import (
+from relay.providers.extractors import (
     add_prefix,
     body,
     constant,

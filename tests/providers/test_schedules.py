@@ -3,7 +3,7 @@ import re
 import pytest
 
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.schedules import STANDARD_SCHEDULE
+from relay.providers.provider import STANDARD_SCHEDULE
 
 HOUR = 3600.0
 SCHEDULES = {name: entry.schedule for name, entry in PROVIDERS.items() if entry.schedule}

@@ -8,7 +8,7 @@ from relay.model.delivery import DeliveryChanges
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import LabFinding, LabSend, LabSettings, LabTrial, PlannedSend, SendRound, TrialVerdict
 from relay.providers.catalogue import find_provider
-from relay.providers.schedules import STANDARD_SCHEDULE, Schedule
+from relay.providers.provider import STANDARD_SCHEDULE, Schedule
 
 _LATE = "too late"
 _STOP_NOTE = "the provider stops here"

@@ -1,8 +1,9 @@
 """Payments that are signed in ways of their own: Adyen, PayPal, Plaid, Mollie."""
 
 from relay.model.request_items import ItemPaths
-from relay.providers.provider import Provider, body, each_item, first_of, format_amount, header, join, short_id
-from relay.providers.schedules import DAY, HOUR, ONLY_200, spread_schedule
+from relay.providers.extractors import body, first_of, format_amount, header, join, short_id
+from relay.providers.key_extractors import each_item
+from relay.providers.provider import DAY, HOUR, ONLY_200, Provider, Schedule
 from relay.providers.schemes import (
     AdyenItems,
     Hmac,
@@ -77,7 +78,7 @@ PAYPAL = Provider(
         "Set {secret} to the webhook id, followed by that certificate (PEM).",
     ),
     answer="2xx; retried 25 times over 3 days",
-    schedule=spread_schedule(25, 3 * DAY, 1.3, source="https://developer.paypal.com/api/rest/webhooks/"),
+    schedule=Schedule(spread=(25, 3 * DAY, 1.3), source="https://developer.paypal.com/api/rest/webhooks/"),
     # The webhook's id is part of what is signed; PayPal's own certificate checks the signature.
     secret_env=("PAYPAL_WEBHOOK_ID",),
     recognise=("PAYPAL-TRANSMISSION-SIG", "PAYPAL-TRANSMISSION-ID"),
@@ -142,8 +143,11 @@ MOLLIE = Provider(
         "Copy the signing secret and set {secret} to it.",
     ),
     answer="200 within 15 s; retried 10 times over 26 h",
-    schedule=spread_schedule(
-        10, 26 * HOUR, limit=15.0, success_statuses=ONLY_200, source="https://docs.mollie.com/reference/webhooks"
+    schedule=Schedule(
+        spread=(10, 26 * HOUR),
+        limit=15.0,
+        success_statuses=ONLY_200,
+        source="https://docs.mollie.com/reference/webhooks",
     ),
     secret_env=("MOLLIE_WEBHOOK_SECRET",),
     schemes=(

@@ -2,19 +2,9 @@
 
 from relay.model.request_items import LIST
 from relay.providers.challenges import HEAD_CHALLENGES, WOOCOMMERCE_CHALLENGES
-from relay.providers.provider import (
-    OtherCredential,
-    Provider,
-    body,
-    body_digest,
-    each_item,
-    first_of,
-    format_amount,
-    header,
-    join,
-    optional,
-)
-from relay.providers.schedules import DAY, HOUR, MINUTE, Schedule, spread_schedule
+from relay.providers.extractors import body, first_of, format_amount, header, join, optional
+from relay.providers.key_extractors import body_digest, each_item
+from relay.providers.provider import DAY, HOUR, MINUTE, OtherCredential, Provider, Schedule
 from relay.providers.schemes import Digest, Hmac, InEveryHeader, InHeader, Items, KeyFormat, Time, body_hmac, template
 
 TYPEFORM = Provider(
@@ -94,7 +84,7 @@ HUBSPOT = Provider(
         'Write scheme = "v3" under the source, where the app signs so, to refuse the older two, which never expire.',
     ),
     answer="2xx within 5 s; retried 10 times over 24 h",
-    schedule=spread_schedule(10, DAY, limit=5.0, source="https://developers.hubspot.com/docs/api/webhooks"),
+    schedule=Schedule(spread=(10, DAY), limit=5.0, source="https://developers.hubspot.com/docs/api/webhooks"),
     secret_env=("HUBSPOT_CLIENT_SECRET",),
     # v3 alone has a time, in milliseconds and limited towards the past only. v1 and v2 are plain SHA-256 with
     # the secret in the text, and X-HubSpot-Signature-Version tells them apart.
@@ -304,9 +294,8 @@ SHOPIFY = Provider(
         "Set {secret} to the app's client secret, or to the key shown below the shop's webhooks.",
     ),
     answer="2xx within 5 s, no redirect; retried 8 times over 4 h",
-    schedule=spread_schedule(
-        8,
-        4 * HOUR,
+    schedule=Schedule(
+        spread=(8, 4 * HOUR),
         limit=5.0,
         then="after 8 failures in a row a subscription made through the API is deleted",
         source="https://shopify.dev/changelog/updates-to-webhook-retry-mechanism",

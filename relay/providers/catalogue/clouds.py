@@ -2,7 +2,9 @@
 
 from relay.model.request_items import ItemPaths
 from relay.providers.challenges import GRAPH_CHALLENGES, OKTA_CHALLENGES, SNS_CHALLENGES
-from relay.providers.provider import Provider, body, each_item, first_of, header, join, strip_prefix
+from relay.providers.extractors import body, first_of, header, join, strip_prefix
+from relay.providers.key_extractors import each_item
+from relay.providers.provider import Provider
 from relay.providers.schemes import Contentful, Hmac, InEach, InEveryHeader, InHeader, SharedToken, Sns, Time, template
 
 OKTA = Provider(

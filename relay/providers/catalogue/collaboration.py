@@ -8,19 +8,8 @@ from relay.providers.challenges import (
     NOTION_CHALLENGES,
     SLACK_CHALLENGES,
 )
-from relay.providers.provider import (
-    OtherCredential,
-    Provider,
-    body,
-    constant,
-    first_of,
-    form,
-    header,
-    join,
-    optional,
-    text_if,
-)
-from relay.providers.schedules import HOUR, MINUTE, ONLY_200, Schedule
+from relay.providers.extractors import body, constant, first_of, form, header, join, optional, text_if
+from relay.providers.provider import HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
 from relay.providers.schemes import Hmac, InHeader, InJson, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
 
 LINEAR = Provider(

@@ -10,21 +10,9 @@ from relay.providers.catalogue.message_statuses import (
     TWILIO_STATUSES,
 )
 from relay.providers.challenges import MANDRILL_CHALLENGES
-from relay.providers.provider import (
-    OtherCredential,
-    Provider,
-    add_prefix,
-    body,
-    each_item,
-    first_of,
-    form,
-    header,
-    join,
-    optional,
-    short_id,
-    text_if,
-)
-from relay.providers.schedules import CLIENT_ERRORS, DAY, HOUR, MINUTE, ONLY_200, Schedule, spread_schedule
+from relay.providers.extractors import add_prefix, body, first_of, form, header, join, optional, short_id, text_if
+from relay.providers.key_extractors import each_item
+from relay.providers.provider import CLIENT_ERRORS, DAY, HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
 from relay.providers.schemes import (
     AnnouncedAlgorithm,
     Basic,
@@ -51,8 +39,8 @@ SENDGRID = Provider(
         "Copy the verification key and set {secret} to it.",
     ),
     answer="2xx; retried for 24 h",
-    schedule=spread_schedule(
-        10, DAY, source="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event"
+    schedule=Schedule(
+        spread=(10, DAY), source="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event"
     ),
     # A public key: SPKI in base64.
     secret_env=("SENDGRID_WEBHOOK_PUBLIC_KEY", "SENDGRID_WEBHOOK_VERIFICATION_KEY"),

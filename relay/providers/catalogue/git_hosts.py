@@ -2,19 +2,9 @@
 
 from relay.model.event import Extractor
 from relay.providers.catalogue.standard_webhooks import standard_hmac
-from relay.providers.provider import (
-    OtherCredential,
-    Provider,
-    add_prefix,
-    body,
-    body_digest,
-    first_of,
-    header,
-    join,
-    short_id,
-    strip_prefix,
-)
-from relay.providers.schedules import MINUTE, Schedule, spread_schedule
+from relay.providers.extractors import add_prefix, body, first_of, header, join, short_id, strip_prefix
+from relay.providers.key_extractors import body_digest
+from relay.providers.provider import MINUTE, OtherCredential, Provider, Schedule
 from relay.providers.schemes import EchoHeader, Hmac, InHeader, KeyFormat, Prefix, Raw, SharedToken, template
 
 
@@ -170,8 +160,8 @@ BITBUCKET = Provider(
         "Enter a secret of your own and set {secret} to the same.",
     ),
     answer="2xx within 10 s; retried 2 times",
-    schedule=spread_schedule(
-        2, MINUTE, limit=10.0, source="https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/"
+    schedule=Schedule(
+        spread=(2, MINUTE), limit=10.0, source="https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/"
     ),
     secret_env=("BITBUCKET_WEBHOOK_SECRET",),
     recognise=("X-Event-Key", "X-Hook-UUID"),

@@ -8,21 +8,9 @@ from relay.providers.challenges import (
     X_CHALLENGES,
     ZOOM_CHALLENGES,
 )
-from relay.providers.provider import (
-    Provider,
-    add_prefix,
-    body,
-    each_item,
-    first_key,
-    first_of,
-    header,
-    join,
-    lookup,
-    only_single,
-    optional,
-    text_if,
-)
-from relay.providers.schedules import MINUTE, Schedule
+from relay.providers.extractors import add_prefix, body, first_of, header, join, lookup, optional, text_if
+from relay.providers.key_extractors import each_item, first_key, only_single
+from relay.providers.provider import MINUTE, Provider, Schedule
 from relay.providers.schemes import Ed25519, Hmac, InHeader, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
 
 DISCORD = Provider(

@@ -1,17 +1,8 @@
 """Payments: Stripe, Paddle, Lemon Squeezy, Razorpay, Square, Paystack, Coinbase."""
 
-from relay.providers.provider import (
-    OtherCredential,
-    Provider,
-    body,
-    body_digest,
-    first_of,
-    format_amount,
-    header,
-    join,
-    short_id,
-)
-from relay.providers.schedules import DAY, HOUR, MINUTE, ONLY_200, Schedule, spread_schedule
+from relay.providers.extractors import body, first_of, format_amount, header, join, short_id
+from relay.providers.key_extractors import body_digest
+from relay.providers.provider import DAY, HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
 from relay.providers.schemes import Hmac, InHeader, Items, Time, body_hmac, template
 
 _OBJECT = ("data", "object")
@@ -27,7 +18,7 @@ STRIPE = Provider(
         "Reveal the signing secret (whsec_...) and set {secret} to it.",
     ),
     answer="2xx at once; retried for 3 days",
-    schedule=spread_schedule(12, 3 * DAY, source="https://docs.stripe.com/webhooks#automatic-retries"),
+    schedule=Schedule(spread=(12, 3 * DAY), source="https://docs.stripe.com/webhooks#automatic-retries"),
     secret_env=("STRIPE_WEBHOOK_SECRET", "STRIPE_WEBHOOK_SIGNING_SECRET"),
     other_credential=OtherCredential(("sk_", "rk_"), "an API key", "the signing secret (whsec_...) of the endpoint"),
     content_type="application/json; charset=utf-8",
@@ -80,10 +71,8 @@ PADDLE = Provider(
         "Copy the secret key (pdl_ntfset_...) and set {secret} to it.",
     ),
     answer="200 within 5 s; retried 60 times over 3 days",
-    schedule=spread_schedule(
-        60,
-        3 * DAY,
-        1.12,
+    schedule=Schedule(
+        spread=(60, 3 * DAY, 1.12),
         limit=5.0,
         success_statuses=ONLY_200,
         source="https://developer.paddle.com/webhooks/about/respond-to-webhooks",
@@ -188,9 +177,8 @@ SQUARE = Provider(
         "Copy the signature key and set {secret} to it.",
     ),
     answer="2xx within 10 s; retried 11 times over 24 h",
-    schedule=spread_schedule(
-        11,
-        DAY,
+    schedule=Schedule(
+        spread=(11, DAY),
         limit=10.0,
         retry_headers=(("square-retry-number", "{n}"), ("square-retry-reason", "{reason}")),
         source="https://developer.squareup.com/docs/webhooks/overview",

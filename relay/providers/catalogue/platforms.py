@@ -1,8 +1,9 @@
 """Where programs run and are watched: Vercel, Heroku, CircleCI, Buildkite, Sentry, PagerDuty, WorkOS and more."""
 
 from relay.model.request_items import LIST
-from relay.providers.provider import Provider, body, each_item, first_of, header, join
-from relay.providers.schedules import CLIENT_ERRORS, MINUTE, Schedule, spread_schedule
+from relay.providers.extractors import body, first_of, header, join
+from relay.providers.key_extractors import each_item
+from relay.providers.provider import CLIENT_ERRORS, MINUTE, Provider, Schedule
 from relay.providers.schemes import Hmac, InHeader, Items, SharedToken, Time, body_hmac, template
 
 VERCEL = Provider(
@@ -146,9 +147,8 @@ PAGERDUTY = Provider(
         "Copy the secret shown once and set {secret} to it.",
     ),
     answer="2xx within 5 s, 4xx but 429 is final; retried 4 times over 20 min",
-    schedule=spread_schedule(
-        4,
-        20 * MINUTE,
+    schedule=Schedule(
+        spread=(4, 20 * MINUTE),
         limit=5.0,
         stop_statuses=CLIENT_ERRORS,
         source="https://developer.pagerduty.com/docs/webhooks-overview",

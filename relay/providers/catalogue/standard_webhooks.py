@@ -3,19 +3,16 @@
 import dataclasses
 
 from relay.providers.catalogue.message_statuses import RESEND_STATUSES
+from relay.providers.extractors import add_prefix, body, first_of, header, join, optional, short_id, text_if
 from relay.providers.provider import (
+    HOUR,
+    STANDARD_SCHEDULE,
+    SVIX_SCHEDULE,
+    SVIX_WAITS,
     OtherCredential,
     Provider,
-    add_prefix,
-    body,
-    first_of,
-    header,
-    join,
-    optional,
-    short_id,
-    text_if,
+    Schedule,
 )
-from relay.providers.schedules import HOUR, STANDARD_SCHEDULE, SVIX_SCHEDULE, SVIX_WAITS, Schedule, spread_schedule
 from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, KeyFormat, SharedToken, Time, body_hmac, template
 
 # The prefix is for people: the libraries strip it and decode the rest, which is 24 to 64 bytes by the
@@ -190,7 +187,7 @@ OPENAI = Provider(
         "Copy the signing secret (whsec_...) and set {secret} to it.",
     ),
     answer="2xx within a few seconds; retried for 72 h",
-    schedule=spread_schedule(12, 72 * HOUR, source="https://platform.openai.com/docs/guides/webhooks"),
+    schedule=Schedule(spread=(12, 72 * HOUR), source="https://platform.openai.com/docs/guides/webhooks"),
     secret_env=("OPENAI_WEBHOOK_SECRET",),
     other_credential=OtherCredential(("sk-",), "an API key", "the signing secret (whsec_...) of the webhook"),
     # The headers are those of Standard Webhooks, which others send as well.

@@ -5,12 +5,10 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from relay.dashboard import page_data
 from relay.dashboard.assets import STATIC_PREFIX
 from relay.dashboard.filters import TIME_ZONE
 from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.responses import toast_header
-from relay.dashboard.sources.context import ErrorPage
+from relay.dashboard.responses import render_page, toast_header
 from relay.errors import RelayError
 from relay.http.context import get_relay
 from relay.http.guard import LOGIN_STATIC_PREFIX
@@ -117,10 +115,5 @@ async def _render_error_page(request: web.Request, error: RelayError) -> web.Res
     if get_target_id(request) is not None:
         said = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
         return render_error_part(request, said, error.status)
-    page = ErrorPage(
-        shell=await page_data.build_shell(request, "That did not work", ""),
-        title="That did not work",
-        sentence=f"{sentence[:1].upper()}{sentence[1:]}.",
-        hint=hint,
-    )
-    return html_response(request.app[RENDERER].page(page), error.status)
+    sentence = f"{sentence[:1].upper()}{sentence[1:]}."
+    return await render_page(request, "error.html", "That did not work", "", error.status, sentence=sentence, hint=hint)

@@ -2,10 +2,9 @@
 
 from aiohttp import web
 
-from relay.dashboard import errors, finder, render
+from relay.dashboard import doctor, errors, finder, render, settings, trigger, vault
 from relay.dashboard.assets import Assets
 from relay.dashboard.deliveries import page as deliveries_page
-from relay.dashboard.doctor import page as doctor_page
 from relay.dashboard.events import actions, compare, fragments
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events.bodies import BODY_CACHE, BodyCache
@@ -17,12 +16,10 @@ from relay.dashboard.messages.dry_run import show_dry_run
 from relay.dashboard.metrics import page as metrics_page
 from relay.dashboard.replay import dialog
 from relay.dashboard.replay import page as replay_page
-from relay.dashboard.settings import page as settings_page
 from relay.dashboard.sign_in import handle_login
 from relay.dashboard.sources import catch_up
 from relay.dashboard.sources import page as sources_page
 from relay.dashboard.targets import page as targets_page
-from relay.dashboard.vault import page as vault_page
 from relay.http.context import REFUSAL_RENDERER, RELAY
 from relay.http.guard import Guard
 
@@ -90,8 +87,8 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/deliveries/retry", deliveries_page.retry_failed),
     web.get(f"/deliveries/{_ID_PATTERN}", deliveries_page.show_deliveries),
     web.get(f"/deliveries/{_ID_PATTERN}/result", dialog.show_delivery_result),
-    web.post(f"/deliveries/{_ID_PATTERN}/retry", actions.retry_delivery),
-    web.post(f"/deliveries/{_ID_PATTERN}/cancel", actions.cancel_delivery),
+    web.post(f"/deliveries/{_ID_PATTERN}/retry", deliveries_page.retry_delivery),
+    web.post(f"/deliveries/{_ID_PATTERN}/cancel", deliveries_page.cancel_delivery),
     web.get("/messages", messages_page.show_messages),
     web.get("/messages/rates", messages_page.show_messages),
     web.get("/messages/live", messages_page.show_message_updates),
@@ -101,12 +98,12 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/sources/{name}", sources_page.show_sources),
     web.get("/sources/{name}/catch-up", catch_up.show_section),
     web.post("/sources/{name}/catch-up", catch_up.begin_catch_up),
-    web.get("/vault", vault_page.show_vault_form),
-    web.post("/vault/unlock", vault_page.unlock_vault),
-    web.post("/vault/lock", vault_page.lock_vault),
-    web.post("/vault/secrets", vault_page.save_secret),
-    web.post("/vault/secrets/{name}/remove", vault_page.remove_secret),
-    web.get("/targets", sources_page.show_targets),
+    web.get("/vault", vault.show_vault_form),
+    web.post("/vault/unlock", vault.unlock_vault),
+    web.post("/vault/lock", vault.lock_vault),
+    web.post("/vault/secrets", vault.save_secret),
+    web.post("/vault/secrets/{name}/remove", vault.remove_secret),
+    web.get("/targets", targets_page.show_targets),
     web.get("/banners", targets_page.show_banners),
     web.post("/tunnel/reconnect", targets_page.reconnect_tunnel),
     web.post("/targets/try", targets_page.retry_target),
@@ -114,16 +111,16 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/targets/drop", targets_page.drop_queue),
     web.get("/emails/dry-run", show_dry_run),
     web.get("/emails/{name}/dry-run", show_dry_run),
-    web.get("/trigger", sources_page.show_trigger),
-    web.post("/trigger", actions.trigger_sample),
-    web.post("/theme", settings_page.switch_theme),
+    web.get("/trigger", trigger.show_trigger),
+    web.post("/trigger", trigger.trigger_sample),
+    web.post("/theme", settings.switch_theme),
     web.get("/find", finder.show_finder),
     web.get("/stats", metrics_page.show_metrics),
     web.get("/lab", lab_page.show_lab),
     web.post("/lab", lab_page.start_run),
     web.get(f"/lab/{_ID_PATTERN}", lab_page.show_run),
     web.post(f"/lab/{_ID_PATTERN}/cancel", lab_page.cancel_run),
-    web.get("/doctor", doctor_page.show_health_check),
-    web.get("/settings", settings_page.show_settings),
-    web.post("/settings", settings_page.save_settings),
+    web.get("/doctor", doctor.show_health_check),
+    web.get("/settings", settings.show_settings),
+    web.post("/settings", settings.save_settings),
 )

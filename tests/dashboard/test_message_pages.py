@@ -7,9 +7,12 @@ from datetime import date, timedelta
 
 import pytest
 
-from relay.dashboard.messages.context import build_rates
+from relay.dashboard.messages.page import _STATUS_ICONS
+from relay.dashboard.messages.rates import build_rates
+from relay.dashboard.widgets import format_message_status
 from relay.model.message import DayCounts, MessageCounts, MessageStatus
 from relay.model.signals import MessageChanged
+from relay.resources import find_resource_folder
 
 SMS = {"channel": "sms", "provider": "twilio", "recipient": "+49 151 1"}
 RULES = (
@@ -104,14 +107,14 @@ async def test_a_code_is_told_in_words_with_its_source(at):
 
 async def test_what_waits_for_its_message_is_said(at):
     await callback(at, "SM9", "sent")
-    assert "1 status tells of messages that nobody has registered; they wait" in (await page(at, "/messages"))[1]
+    assert "1 status is about messages that are not registered; they wait" in (await page(at, "/messages"))[1]
     await callback(at, "SM9", "delivered")
     await add(at, external_id="SM1", recipient="+1 9")
-    told = "2 statuses tell of messages that nobody has registered"
+    told = "2 statuses are about messages that are not registered"
     assert told in (await page(at, "/messages"))[1]
     assert told in (await page(at, "/messages/live"))[1]
     await add(at, external_id="SM9")
-    assert "nobody has registered" not in (await page(at, "/messages"))[1]
+    assert "not registered" not in (await page(at, "/messages"))[1]
 
 
 async def test_an_event_names_the_messages_it_told_of(at):
@@ -172,7 +175,7 @@ async def test_an_unknown_number_of_days_draws_whole_bars():
     assert drawn.top[0] == "16"
     heights = [float(height) for _, _, height in drawn.bars[0].parts]
     assert sum(heights) == pytest.approx(7 / 16 * 100, abs=0.02)
-    assert [row.day for row in drawn.rows] == ["2026-03-02", "2026-03-01"]
+    assert [day.day.isoformat() for day in drawn.days] == ["2026-03-02", "2026-03-01"]
     assert "16 messages sent, 13 delivered, 1 failed, 2 under way" in drawn.sentence
 
 
@@ -191,9 +194,6 @@ async def test_what_changed_is_sent_piece_by_piece(at):
 
 
 def test_every_status_has_a_word_and_an_icon_that_is_there():
-    from relay.dashboard.messages.context import _STATUS_ICONS, format_message_status  # noqa: PLC0415 - as above
-    from relay.resources import find_resource_folder  # noqa: PLC0415 - only this test reads the sprite
-
     sprite = (find_resource_folder("ui") / "sprite.html").read_text()
     for status in MessageStatus:
         assert format_message_status(status)[0].isupper()

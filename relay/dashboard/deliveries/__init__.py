@@ -1,1 +1,1 @@
-"""The page of deliveries, and how their attempts are shown."""
+"""The page of deliveries, each with its attempts."""

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from relay.dashboard import page_data
-from relay.dashboard.deliveries.context import DeliveriesPage, DeliveryRow
 from relay.dashboard.delivery_rows import DeliveryLine, build_delivery_line, count_delivery_views
-from relay.dashboard.event_rows import format_event_title, get_shield_kind, list_event_tags
-from relay.dashboard.filters import event_avatar, format_count, format_moment
-from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.responses import read_fields, redirect, toast_header
+from relay.dashboard.event_rows import list_event_tags
+from relay.dashboard.filters import format_count
+from relay.dashboard.page_data import parse_whole_number
+from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.dashboard.responses import read_fields, redirect, render_page, render_part, toast_header
 from relay.dashboard.urls import build_deliveries_url, encode_query
 from relay.dashboard.widgets import NavLink
 from relay.errors import NotFoundError
@@ -44,8 +43,19 @@ class DeliveryFilters:
     @property
     def scope(self) -> dict[str, object]:
         """Return the filters apart from the state, those that are set."""
-        named_ = {"target": self.target, "batch": self.batch, "event": self.event}
-        return {name: value for name, value in named_.items() if value}
+        named = {"target": self.target, "batch": self.batch, "event": self.event}
+        return {name: value for name, value in named.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """One delivery with its event; `href` opens it, or closes it where it is `open`. `tags` are replay and sample."""
+
+    event: EventRow
+    line: DeliveryLine
+    href: str
+    open: bool
+    tags: tuple[str, ...]
 
 
 async def show_deliveries(request: web.Request) -> web.Response:
@@ -72,8 +82,11 @@ async def show_deliveries(request: web.Request) -> web.Response:
         target=filters.target or None, batch=filters.batch, event=filters.event, lab=False
     )
     failed = counts["failed"] if filters.state in ("", "failed") else 0
-    context = DeliveriesPage(
-        shell=await page_data.build_shell(request, "Deliveries", "deliveries"),
+    return await render_page(
+        request,
+        "deliveries/page.html",
+        "Deliveries",
+        "deliveries",
         views=_build_view_links(filters, counts),
         narrowed=_build_filter_links(filters),
         targets=_build_target_links(relay, filters),
@@ -85,9 +98,8 @@ async def show_deliveries(request: web.Request) -> web.Response:
         older=_list_path(filters, before=found[-1].id) if len(found) >= _PAGE_SIZE else "",
         empty=_EMPTY_TEXTS.get(filters.state, "Nothing was sent yet.")
         if not filters.scope
-        else "Nothing is left here.",
+        else "Nothing is left relay.",
     )
-    return html_response(request.app[RENDERER].page(context))
 
 
 async def retry_failed(request: web.Request) -> web.Response:
@@ -101,15 +113,33 @@ async def retry_failed(request: web.Request) -> web.Response:
     )
     if get_target_id(request) is None:
         return redirect(build_deliveries_url("", target=form.get("target"), batch=batch))
-    said = f"Trying {format_count(count, 'delivery', 'deliveries')} again"
-    return web.Response(status=204, headers=toast_header(said))
+    text = f"Trying {format_count(count, 'delivery', 'deliveries')} again"
+    return web.Response(status=204, headers=toast_header(text))
 
 
-async def load_delivery_line(relay: RunningRelay, id_: int) -> DeliveryLine:
-    """Return one delivery with its attempts. Raises NotFoundError."""
+async def retry_delivery(request: web.Request) -> web.Response:
+    """POST /deliveries/{id}/retry: due now, whatever its state."""
+    id_ = parse_id(request, "delivery")
+    await get_relay(request).replays.retry_delivery(id_)
+    return await _render_delivery(request, id_, "Trying now")
+
+
+async def cancel_delivery(request: web.Request) -> web.Response:
+    """POST /deliveries/{id}/cancel: no further try."""
+    id_ = parse_id(request, "delivery")
+    await get_relay(request).replays.cancel_delivery(id_)
+    return await _render_delivery(request, id_, "Cancelled")
+
+
+async def _render_delivery(request: web.Request, id_: int, done: str) -> web.Response:
+    if get_target_id(request) is None:
+        return redirect(f"/deliveries/{id_}")
+    relay = get_relay(request)
     found = await relay.store.deliveries.get(id_)
     attempts = await relay.store.deliveries.attempts(id_)
-    return build_delivery_line(found, relay.clock.now(), attempts, held=found.target in relay.state.down)
+    line = build_delivery_line(found, relay.clock.now(), attempts, held=found.target in relay.state.down)
+    text = request.app[RENDERER].part("delivery.html", line=line)
+    return html_response(text + make_partial("#errors", "innerHTML", ""), headers=toast_header(done))
 
 
 def _parse_filters(request: web.Request) -> DeliveryFilters:
@@ -117,8 +147,8 @@ def _parse_filters(request: web.Request) -> DeliveryFilters:
     return DeliveryFilters(
         state=state if state in _STATES else "",
         target=request.query.get("target", "")[:500],
-        batch=page_data.parse_whole_number(request, "batch"),
-        event=page_data.parse_whole_number(request, "event"),
+        batch=parse_whole_number(request, "batch"),
+        event=parse_whole_number(request, "event"),
     )
 
 
@@ -127,14 +157,14 @@ def _list_path(filters: DeliveryFilters, *, state: str | None = None, **more: ob
 
 
 def _build_view_links(filters: DeliveryFilters, counts: Mapping[str, int]) -> tuple[NavLink, ...]:
-    shown = count_delivery_views(counts)
+    labels = count_delivery_views(counts)
     return tuple(
         NavLink(
             name=name.capitalize(),
             href=_list_path(filters, state=state),
             current=state == filters.state,
             key=name,
-            count=shown[name],
+            count=labels[name],
         )
         for state, name in _VIEWS.items()
     )
@@ -174,8 +204,8 @@ def _build_target_links(relay: RunningRelay, filters: DeliveryFilters) -> tuple[
 def _stream_query(filters: DeliveryFilters, found: tuple[Delivery, ...], before: int | None) -> str:
     # Only a page that begins with the newest can say that there are newer ones.
     newest = not filters.scope and filters.state in ("", "pending") and before is None
-    asked = {"of": "deliveries", "state": filters.state}
-    return encode_query(asked | ({"top": str(found[0].id if found else 0)} if newest else {}))
+    fields = {"of": "deliveries", "state": filters.state}
+    return encode_query(fields | ({"top": str(found[0].id if found else 0)} if newest else {}))
 
 
 async def _build_rows(
@@ -192,24 +222,20 @@ async def _build_rows(
 
 
 async def _build_row(
-    relay: RunningRelay, one: Delivery, event: EventRow, filters: DeliveryFilters, shown: tuple[bool, int | None]
+    relay: RunningRelay, one: Delivery, event: EventRow, filters: DeliveryFilters, state: tuple[bool, int | None]
 ) -> DeliveryRow:
-    opened, before = shown
+    opened, before = state
     attempts = await relay.store.deliveries.attempts(one.id) if opened else ()
     keep = {"state": filters.state, **filters.scope, "before": before}
     query = encode_query({name: str(value) for name, value in keep.items() if value})
     is_replay = one.reason is DeliveryReason.REPLAY
     place = "/deliveries" if opened else f"/deliveries/{one.id}"
     return DeliveryRow(
-        mark=event_avatar(event),
-        type=format_event_title(event),
-        summary=escape_unprintable(event.summary, 80),
-        received=format_moment(event.received_at),
+        event=event,
         line=build_delivery_line(one, relay.clock.now(), attempts, held=one.target in relay.state.down),
         href=f"{place}?{query}" if query else place,
         open=opened,
         tags=tuple(tag for tag in list_event_tags(event, is_replayed=is_replay) if tag in ("replay", "sample")),
-        shield=get_shield_kind(event),
     )
 
 
@@ -219,6 +245,6 @@ async def _render_row(request: web.Request, id_: int, filters: DeliveryFilters) 
     event = await relay.store.events.row(one.event_id)
     if event is None:
         raise NotFoundError(f"no delivery {id_}", hint="the page Deliveries lists those that there are")
-    shown = ("closed" not in request.query, parse_number(request, "before", None))
-    row = await _build_row(relay, one, event, filters, shown)
-    return html_response(request.app[RENDERER].part(row.template, row=row))
+    state = ("closed" not in request.query, parse_number(request, "before", None))
+    row = await _build_row(relay, one, event, filters, state)
+    return render_part(request, "deliveries/row.html", row=row)

@@ -1,4 +1,4 @@
-"""What a person does to an event or a delivery: pin, note, delete, retry, cancel, trigger."""
+"""What a person does to events: pin, note, delete."""
 
 from typing import Any
 
@@ -6,22 +6,20 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from relay.dashboard import responses
-from relay.dashboard.deliveries import page as deliveries_page
 from relay.dashboard.event_list import parse_list_query
 from relay.dashboard.events import page as events_page
 from relay.dashboard.filters import format_count
 from relay.dashboard.layout import ConfirmDialog
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.responses import format_error, read_fields, redirect, render_part, toast_header
-from relay.dashboard.sources import page as sources_page
+from relay.dashboard.responses import read_fields, redirect, render_part, toast_header
 from relay.dashboard.urls import build_query_suffix, encode_query
-from relay.errors import RelayError, UsageError
+from relay.errors import UsageError
 from relay.http.context import get_relay
 from relay.http.params import parse_id
 from relay.model.search import format_spans, parse_query_strictly
 from relay.model.signals import EventChanged
 from relay.model.text import escape_unprintable
-from relay.services.relay import RunningRelay, TriggerRequest
+from relay.services.relay import RunningRelay
 
 _MAX_NOTE = 2000  # characters of a note
 
@@ -51,36 +49,6 @@ async def delete_event(request: web.Request) -> web.Response:
     return html_response(gone + make_partial(f"#e-{id_}", "delete", ""), headers=toast_header(f"Deleted event {id_}"))
 
 
-async def retry_delivery(request: web.Request) -> web.Response:
-    """POST /deliveries/{id}/retry: due now, whatever its state."""
-    id_ = parse_id(request, "delivery")
-    await get_relay(request).replays.retry_delivery(id_)
-    return await _render_delivery(request, id_, "Trying now")
-
-
-async def cancel_delivery(request: web.Request) -> web.Response:
-    """POST /deliveries/{id}/cancel: no further try."""
-    id_ = parse_id(request, "delivery")
-    await get_relay(request).replays.cancel_delivery(id_)
-    return await _render_delivery(request, id_, "Cancelled")
-
-
-async def trigger_sample(request: web.Request) -> web.Response:
-    """POST /trigger: a signed sample through the real ingress, then the event it made."""
-    form = await read_fields(request)
-    body = form.get("body", "").replace("\r\n", "\n").strip()
-    wanted = TriggerRequest(
-        source=form.get("source", ""),
-        type=form.get("type", "").strip(),
-        body=body.encode("utf-8", "replace") if body else None,
-    )
-    try:
-        row = await get_relay(request).trigger_sample(wanted)
-    except RelayError as error:
-        return await sources_page.show_trigger(request, error=format_error(error), typed=wanted.type, body=body)
-    return redirect(f"/events/{row.id}")
-
-
 async def _render_annotated(
     request: web.Request, *, pinned: bool | None = None, note: str | None = None
 ) -> web.Response:
@@ -92,14 +60,6 @@ async def _render_annotated(
         return redirect(f"/events/{id_}{build_query_suffix(parse_list_query(request).text)}")
     event = await relay.store.events.get(id_)
     return render_part(request, "events/detail.html", **await events_page.build_detail(request, event, "payload"))
-
-
-async def _render_delivery(request: web.Request, id_: int, done: str) -> web.Response:
-    if get_target_id(request) is None:
-        return redirect(f"/deliveries/{id_}")
-    shown = await deliveries_page.load_delivery_line(get_relay(request), id_)
-    text = request.app[RENDERER].part("delivery.html", line=shown)
-    return html_response(text + make_partial("#errors", "innerHTML", ""), headers=toast_header(done))
 
 
 _MAX_SELECTED = 300  # rows that a page holds, and so numbers that a selection may have

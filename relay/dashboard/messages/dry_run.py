@@ -1,22 +1,19 @@
-"""Dry runs of mails, as JSON and as a page: what would have gone out for events of the past."""
+"""Dry runs of mails as a page: what would have gone out for events of the past."""
 
 from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
-from relay.dashboard import page_data
-from relay.dashboard.event_rows import StatusChip, format_event_title
-from relay.dashboard.filters import event_avatar, format_count, format_moment
-from relay.dashboard.messages.context import DryRunLine, DryRunPage
-from relay.dashboard.render import RENDERER, html_response
-from relay.dashboard.responses import format_error
+from relay.dashboard.event_rows import StatusChip
+from relay.dashboard.filters import format_count
+from relay.dashboard.responses import format_error, render_page
 from relay.dashboard.urls import encode_query
 from relay.dashboard.widgets import NavLink
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
 from relay.http import params
 from relay.http.context import get_relay
-from relay.model.mail import Rehearsal, RehearsalOutcome, RehearsedMail
+from relay.model.mail import Rehearsal, RehearsalOutcome
 from relay.model.text import escape_unprintable
 
 _PAGE_SIZE = 50
@@ -38,7 +35,7 @@ async def show_dry_run(request: web.Request) -> web.Response:
     query = request.query.get("q", _DEFAULT_QUERY)
     if template and template not in relay.email_recipients:
         raise NotFoundError("no such mail template", hint="relay.toml names them under [emails]")
-    wanted = DryRunRequest(
+    dry_run = DryRunRequest(
         query=query,
         template=template or None,
         target=target or None,
@@ -47,20 +44,24 @@ async def show_dry_run(request: web.Request) -> web.Response:
     )
     error, found = "", Rehearsal(mails=(), events=0, next_before=None)
     try:
-        found = await relay.email_dry_run.rehearse(wanted)
+        found = await relay.email_dry_run.rehearse(dry_run)
     except RelayError as problem:
         error = format_error(problem)
-    context = DryRunPage(
-        shell=await page_data.build_shell(request, "Dry run of e-mails", "targets"),
+    return await render_page(
+        request,
+        "messages/dry_run.html",
+        "Dry run of e-mails",
+        "targets",
+        422 if error else 200,
         query=query,
         kept=tuple((name, value) for name, value in (("template", template), ("target", target)) if value),
         views=tuple(_build_template_links(relay.email_recipients, query, template, target)),
         summary=_format_summary(found),
-        lines=tuple(_build_line(mail) for mail in found.mails),
-        older=_older_path(wanted, found),
+        mails=found.mails,
+        chips=_STATE_CHIPS,
+        older=_older_path(dry_run, found),
         error=error,
     )
-    return html_response(request.app[RENDERER].page(context), 422 if error else 200)
 
 
 def _build_template_links(names: Mapping[str, str], query: str, template: str, target: str) -> Iterator[NavLink]:
@@ -82,34 +83,17 @@ def _format_summary(found: Rehearsal) -> str:
         RehearsalOutcome.UNTAKEN: "on no route",
     }
     counts = found.counts
-    told = [f"{counts[outcome]} {text}" for outcome, text in words.items() if counts[outcome]]
-    return f"{format_count(found.events, 'event')}: {', '.join(told) or 'no mail'}. Nothing was sent."
+    parts = [f"{counts[outcome]} {text}" for outcome, text in words.items() if counts[outcome]]
+    return f"{format_count(found.events, 'event')}: {', '.join(parts) or 'no mail'}. Nothing was sent."
 
 
-def _build_line(mail: RehearsedMail) -> DryRunLine:
-    fields = encode_query({"template": mail.template})
-    return DryRunLine(
-        mark=event_avatar(mail.event),
-        type=format_event_title(mail.event),
-        event_id=mail.event.id,
-        received=format_moment(mail.event.received_at),
-        template=mail.template,
-        target=escape_unprintable(mail.target, 80),
-        chip=_STATE_CHIPS[mail.outcome],
-        to=escape_unprintable(", ".join(mail.recipients), 300),
-        subject=escape_unprintable(mail.subject, 200),
-        why=escape_unprintable(mail.why, 400),
-        preview=f"/events/{mail.event.id}/email?{fields}" if mail.outcome is not RehearsalOutcome.FAILED else "",
-    )
-
-
-def _older_path(wanted: DryRunRequest, found: Rehearsal) -> str:
+def _older_path(dry_run: DryRunRequest, found: Rehearsal) -> str:
     if found.next_before is None:
         return ""
     fields = {
-        "q": wanted.query,
-        "template": wanted.template or "",
-        "target": wanted.target or "",
+        "q": dry_run.query,
+        "template": dry_run.template or "",
+        "target": dry_run.target or "",
         "before": str(found.next_before),
     }
     return f"/emails/dry-run?{encode_query({name: value for name, value in fields.items() if value})}"

@@ -1,6 +1,7 @@
 """The page Messages: the list, one message with its history and its mail, and the rates; live while it is open."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from urllib.parse import urlencode
@@ -8,17 +9,17 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from relay.actions.mail.addresses import is_permitted
-from relay.dashboard import page_data
 from relay.dashboard.filters import find_provider, format_count
-from relay.dashboard.messages.context import MessageDetail, MessagesPage, RatesView, build_history_steps, build_rates
+from relay.dashboard.messages.rates import RatesView, build_rates
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
+from relay.dashboard.responses import render_page
 from relay.dashboard.urls import escape_html
-from relay.dashboard.widgets import MessageLine, NavLink, build_message_line
+from relay.dashboard.widgets import BAD_STATUSES, MessageLine, NavLink, build_message_line, format_message_status
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_message_filter, parse_number
-from relay.model.message import LOST, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
+from relay.model.message import LOST, HistoryEntry, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
 from relay.model.text import decode_text, escape_unprintable
-from relay.providers.message_status import explain_code
+from relay.providers.message_status import CodeMeaning, explain_code
 from relay.services.relay import RunningRelay
 from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
 
@@ -35,17 +36,60 @@ _VIEWS = (
 )
 
 
+_STATUS_ICONS = {
+    MessageStatus.OUTBOX: "inbox",
+    MessageStatus.QUEUED: "clock",
+    MessageStatus.SENT: "send",
+    MessageStatus.DELAYED: "clock",
+    MessageStatus.DELIVERED: "circle-check",
+    MessageStatus.OPENED: "eye",
+    MessageStatus.CLICKED: "external-link",
+    MessageStatus.COMPLAINED: "ban",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryStep:
+    """One status of a history as people read it; `kind` is ok, err or skip-step."""
+
+    entry: HistoryEntry
+    kind: str
+    icon: str
+    title: str
+    meaning: CodeMeaning | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDetail:
+    """One message in full: `facts` are names and values, `rule` is what refused a recipient, "" for none.
+
+    `hidden` counts the oldest steps that are left out.
+    """
+
+    line: MessageLine
+    facts: tuple[tuple[str, str], ...]
+    steps: list[HistoryStep]
+    hidden: int
+    meaning: CodeMeaning | None
+    rule: str
+    delivery_id: int | None
+    previewable: bool
+
+
 async def show_messages(request: web.Request) -> web.Response:
     """GET /messages?channel=&status=…, /messages/rates, /messages/{id}: the list, and beside it rates or a message."""
     relay = get_relay(request)
-    wanted = parse_message_filter(request)
+    filters = parse_message_filter(request)
     before = parse_number(request, "before", None)
-    found = await relay.store.messages.page(wanted, before=before, limit=_PAGE_SIZE)
+    found = await relay.store.messages.page(filters, before=before, limit=_PAGE_SIZE)
     chosen = parse_id(request, "message") if "id" in request.match_info else None
     kept = _keep_filters(request)
-    context = MessagesPage(
-        shell=await page_data.build_shell(request, "Messages", "messages"),
-        views=await _build_view_links(relay, wanted),
+    return await render_page(
+        request,
+        "messages/page.html",
+        "Messages",
+        "messages",
+        views=await _build_view_links(relay, filters),
         lines=_build_lines(relay, found),
         suffix=f"?{kept}" if kept else "",
         chosen=await _build_detail(relay, await relay.store.messages.get(chosen)) if chosen else None,
@@ -57,7 +101,6 @@ async def show_messages(request: web.Request) -> web.Response:
         smtp=escape_unprintable(relay.smtp_address, 120),
         empty="No message is like that." if kept else "",
     )
-    return html_response(request.app[RENDERER].page(context))
 
 
 async def show_message_updates(request: web.Request) -> web.Response:
@@ -66,27 +109,27 @@ async def show_message_updates(request: web.Request) -> web.Response:
     found = await relay.store.messages.page(parse_message_filter(request), limit=_PAGE_SIZE)
     lines, kept = _build_lines(relay, found), _keep_filters(request)
     chosen = parse_number(request, "id", None)
-    shown = await relay.store.messages.get(chosen) if chosen else None
+    message = await relay.store.messages.get(chosen) if chosen else None
     pieces = [
         (
             "#mlist",
             "innerMorph",
-            renderer.part("parts/message_list.html", lines=lines, suffix=f"?{kept}" if kept else "", current=chosen),
+            renderer.part("messages/list.html", lines=lines, suffix=f"?{kept}" if kept else "", current=chosen),
         )
     ]
-    if shown is not None:
-        detail = await _build_detail(relay, shown)
+    if message is not None:
+        detail = await _build_detail(relay, message)
         pieces += [
             ("#mchip", "innerHTML", renderer.render_macro("chip", detail.line.chip)),
-            ("#mwhy", "innerMorph", renderer.part("parts/message_why.html", message=detail)),
-            ("#msteps", "innerMorph", renderer.part("parts/message_steps.html", message=detail)),
+            ("#mwhy", "innerMorph", renderer.part("messages/why.html", message=detail)),
+            ("#msteps", "innerMorph", renderer.part("messages/steps.html", message=detail)),
         ]
     else:
         drawn = await _load_rates(relay)
         pieces += [
-            ("#mplot", "innerMorph", renderer.part("parts/message_plot.html", rates=drawn)),
+            ("#mplot", "innerMorph", renderer.part("messages/plot.html", rates=drawn)),
             ("#munmatched", "textContent", escape_html(await _count_unmatched(relay))),
-            ("#mnumbers", "innerHTML", renderer.part("parts/message_numbers.html", rates=drawn)),
+            ("#mnumbers", "innerHTML", renderer.part("messages/numbers.html", rates=drawn)),
         ]
     return html_response("".join(make_partial(*piece) for piece in pieces))
 
@@ -99,12 +142,14 @@ async def preview_message(request: web.Request) -> web.Response:
     if part is None:
         return sandboxed_response("")
     text = part.get_payload(decode=True)
-    shown = decode_text(text) if isinstance(text, bytes) else ""
-    return sandboxed_response(shown if part.get_content_type() == "text/html" else f"<pre>{escape_html(shown)}</pre>")
+    body = decode_text(text) if isinstance(text, bytes) else ""
+    return sandboxed_response(body if part.get_content_type() == "text/html" else f"<pre>{escape_html(body)}</pre>")
 
 
 async def _build_detail(relay: RunningRelay, message: Message) -> MessageDetail:
-    told = build_history_steps(message, await relay.store.messages.history(message.id, limit=_MAX_STEPS + 1))
+    history = await relay.store.messages.history(message.id, limit=_MAX_STEPS + 1)
+    # In the order in which it happened, which need not be the order in which providers reported it.
+    ordered = sorted(history, key=lambda entry: (entry.at or entry.received_at, entry.status.rank))
     known = find_provider(message.provider)
     facts = (
         ("To", escape_unprintable(message.recipient, 500)),
@@ -115,12 +160,23 @@ async def _build_detail(relay: RunningRelay, message: Message) -> MessageDetail:
     return MessageDetail(
         line=build_message_line(message, relay.clock.now()),
         facts=tuple((name, value) for name, value in facts if value),
-        steps=told[-_MAX_STEPS:],
-        hidden=max(0, len(told) - _MAX_STEPS),
+        steps=[_build_history_step(message, entry) for entry in ordered[-_MAX_STEPS:]],
+        hidden=max(0, len(ordered) - _MAX_STEPS),
         meaning=explain_code(message.provider, message.code),
         rule=_find_refusing_rule(relay, message),
         delivery_id=message.delivery_id,
         previewable=bool(await relay.store.messages.source(message.id)),
+    )
+
+
+def _build_history_step(message: Message, entry: HistoryEntry) -> HistoryStep:
+    good = entry.status.arrived and entry.status is not MessageStatus.COMPLAINED
+    return HistoryStep(
+        entry=entry,
+        kind="err" if entry.status in BAD_STATUSES else "ok" if good else "skip-step",
+        icon=_STATUS_ICONS.get(entry.status, "circle-x"),
+        title=format_message_status(entry.status),
+        meaning=explain_code(message.provider, entry.code),
     )
 
 
@@ -156,17 +212,17 @@ async def _load_rates(relay: RunningRelay) -> RatesView:
 
 async def _count_unmatched(relay: RunningRelay) -> str:
     count = await relay.store.messages.unmatched()
-    told = "tells" if count == 1 else "tell"
-    return f"{format_count(count, 'status', 'statuses')} {told} of messages that nobody has registered" if count else ""
+    verb = "is" if count == 1 else "are"
+    return f"{format_count(count, 'status', 'statuses')} {verb} about messages that are not registered" if count else ""
 
 
-async def _build_view_links(relay: RunningRelay, wanted: MessageFilter) -> tuple[NavLink, ...]:
+async def _build_view_links(relay: RunningRelay, filters: MessageFilter) -> tuple[NavLink, ...]:
     standing = await relay.store.messages.standing()
     return tuple(
         NavLink(
             name=name,
             href=f"/messages?{query}" if query else "/messages",
-            current=(wanted.channel, wanted.statuses) == (channel, statuses),
+            current=(filters.channel, filters.statuses) == (channel, statuses),
             count=f"{sum(one.count for one in standing if _matches_view(one, channel, statuses)):,}",
         )
         for name, query, channel, statuses in _VIEWS

@@ -2,13 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
-from relay.dashboard.filters import Avatar, DisplayTime
-from relay.dashboard.layout import PageLayout
-from relay.dashboard.widgets import NavLink
-
-_BAR_GAP = 0.28  # of a bar's room
+_BAR_GAP = 0.28  # of a bar's width
 _ROUND_STEPS = (1, 2, 2.5, 4, 5, 8, 10)
 _GRID_LINES = 4  # lines of the grid above its floor
 
@@ -55,14 +50,14 @@ def round_up_scale(values: Sequence[float]) -> float:
 
 
 def build_scale_labels(top: float, unit: str = "") -> tuple[str, ...]:
-    """Return the words beside a scale, from its top down; the unit stands with the first alone."""
+    """Return the words beside a scale, from its top down; only the first has the unit."""
     steps = [top * (_GRID_LINES - place) / _GRID_LINES for place in range(_GRID_LINES + 1)]
     return tuple(f"{step:,.4g}{unit if place == 0 else ''}" for place, step in enumerate(steps))
 
 
 def build_bars(columns: Sequence[Sequence[tuple[str, int]]], top: float) -> tuple[ChartBar, ...]:
     """Return stacked bars: each column holds its pieces from the floor up, as class and number."""
-    room = 100 / max(len(columns), 1)
+    pitch = 100 / max(len(columns), 1)
     made: list[ChartBar] = []
     for place, column in enumerate(columns):
         floor = 100.0
@@ -72,9 +67,9 @@ def build_bars(columns: Sequence[Sequence[tuple[str, int]]], top: float) -> tupl
                 made.append(
                     ChartBar(
                         kind=kind,
-                        x=f"{place * room:.2f}",
+                        x=f"{place * pitch:.2f}",
                         y=f"{floor - height:.2f}",
-                        width=f"{room * (1 - _BAR_GAP):.2f}",
+                        width=f"{pitch * (1 - _BAR_GAP):.2f}",
                         height=f"{height:.2f}",
                     )
                 )
@@ -105,98 +100,3 @@ def build_sparkline(values: Sequence[float]) -> str:
     low, high = min(values, default=0.0), max(values, default=0.0)
     span = high - low or 1.0
     return build_line("", [value - low for value in values], span, 22).path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricFigure:
-    """One number with its unit, a word beside it and its little line; `dot` is the class of a dot, "" for none."""
-
-    label: str
-    value: str
-    unit: str
-    note: str
-    path: str
-    dot: str = ""
-    bad: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceMetrics:
-    """A source: its share of the busiest one's events as 0 to 100."""
-
-    name: str
-    mark: Avatar
-    share: str
-    events: str
-    verified: str
-    bad: bool
-    p95: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetMetrics:
-    """A target: its share of attempts that succeeded as 0 to 100."""
-
-    name: str
-    address: str
-    dot: str
-    share: str
-    success: str
-    kind: str
-    p95: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlowDelivery:
-    """One of the slowest deliveries."""
-
-    mark: Avatar
-    type: str
-    href: str
-    target: str
-    result: str
-    bad: bool
-    took: str
-    at: DisplayTime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalReason:
-    """Why requests were refused or did not verify, with its share of the most frequent reason as 0 to 100."""
-
-    sentence: str
-    href: str
-    share: str
-    count: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsRow:
-    """One step of the window, for the table behind the charts."""
-
-    at: DisplayTime
-    events: str
-    rejected: str
-    failed: str
-    p50: str
-    p95: str
-    p99: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricsPage:
-    """The window in numbers and charts. `step` names what one bar is: minute, 15 minutes, 2 hours."""
-
-    template: ClassVar[str] = "pages/stats.html"
-    shell: PageLayout
-    window: str
-    windows: tuple[NavLink, ...]
-    step: str
-    kpis: tuple[MetricFigure, ...]
-    volume: ChartView
-    latency: ChartView
-    sources: tuple[SourceMetrics, ...]
-    targets: tuple[TargetMetrics, ...]
-    slow: tuple[SlowDelivery, ...]
-    reasons: tuple[RefusalReason, ...]
-    numbers: tuple[MetricsRow, ...]

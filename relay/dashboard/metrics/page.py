@@ -1,29 +1,17 @@
 """The Metrics page: the same numbers as /api/stats, drawn."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
 
 from aiohttp import web
 
-from relay.dashboard import page_data
 from relay.dashboard.delivery_rows import format_target_address
-from relay.dashboard.filters import TIME_ZONE, event_avatar, format_count, format_duration, format_moment, named_avatar
+from relay.dashboard.filters import TIME_ZONE, format_count, format_duration, named_avatar
 from relay.dashboard.metrics import charts
-from relay.dashboard.metrics.charts import (
-    MetricFigure,
-    MetricsPage,
-    MetricsRow,
-    RefusalReason,
-    SlowDelivery,
-    SourceMetrics,
-    TargetMetrics,
-)
-from relay.dashboard.render import RENDERER, html_response
-from relay.dashboard.widgets import NavLink
+from relay.dashboard.responses import render_page
 from relay.http.context import get_relay
 from relay.http.params import parse_window
 from relay.model.admission import describe_reason
-from relay.model.delivery import Delivery, DeliveryState
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow, load_queues, load_stats
@@ -33,28 +21,48 @@ _MAX_SLOW = 6
 _STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricFigure:
+    """One number with its unit, a word beside it and its sparkline; `dot` is the class of a dot, "" for none."""
+
+    label: str
+    value: str
+    unit: str = ""
+    note: str
+    path: str = ""
+    dot: str = ""
+    bad: bool = False
+
+
 async def show_metrics(request: web.Request) -> web.Response:
     """GET /stats?window=: the window in charts; an htmx request gets the part that changes."""
     relay, window = get_relay(request), parse_window(request)
     found = await load_stats(relay, window)
-    context = MetricsPage(
-        shell=await page_data.build_shell(request, "Metrics", "stats"),
-        window=window.name,
-        windows=tuple(
-            NavLink(name=each.title, href=f"/stats?window={each.name}", current=each == window, count="")
-            for each in WINDOWS.values()
-        ),
+    slowest = await relay.store.deliveries.slowest(found.since, _MAX_SLOW)
+    events = {row.id: row for row in await relay.store.events.rows({one.event_id for one in slowest})}
+    return await render_page(
+        request,
+        "metrics/page.html",
+        "Metrics",
+        "stats",
+        window=window,
+        windows=WINDOWS.values(),
         step=_STEP_NAMES[window.step],
         kpis=(*_build_kpis(found), await _build_queue_kpi(relay)),
         volume=_build_volume_plot(found),
         latency=_build_latency_plot(found),
-        sources=_build_source_bars(relay, found),
-        targets=_build_target_bars(relay, found),
-        slow=await _build_slow_lines(relay, found.since),
-        reasons=_build_reason_bars(found),
-        numbers=tuple(_build_table_row(slot) for slot in found.slots if slot.events or slot.attempts),
+        sources=found.sources[:_MAX_SOURCES],
+        most_events=max((source.events for source in found.sources), default=1),
+        avatars={one.name: named_avatar(one.name, relay.sources.by_name.get(one.name)) for one in found.sources},
+        targets=found.targets,
+        addresses={name: format_target_address(url) for name, url in relay.target_addresses.items()},
+        down=[target.name for target in found.targets if relay.state.state_of(target.name)[0] != "up"],
+        slow=[(one, events[one.event_id]) for one in slowest if one.event_id in events],
+        reasons=[_describe_reason_count(*item) for item in found.reasons.items()],
+        most_reasons=max(found.reasons.values(), default=1),
+        slots=[slot for slot in found.slots if slot.events or slot.attempts],
+        format_percent=_format_percent,
     )
-    return html_response(request.app[RENDERER].page(context))
 
 
 def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
@@ -65,7 +73,6 @@ def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
         MetricFigure(
             label="Events",
             value=f"{found.events:,}",
-            unit="",
             note=f"{found.events / found.window.minutes:.3g} per min{_format_change(found)}",
             path=charts.build_sparkline([slot.events for slot in slots]),
         ),
@@ -102,9 +109,7 @@ async def _build_queue_kpi(relay: RunningRelay) -> MetricFigure:
     return MetricFigure(
         label="Queued now",
         value=f"{count:,}",
-        unit="",
         note=f"oldest {_format_age(age)}, {escape_unprintable(name, 40)}" if count and age else "nothing waits",
-        path="",
         dot="warn" if relay.state.down else "",
     )
 
@@ -155,88 +160,11 @@ def _format_time_axis(slots: Sequence[StatsSlot], window: StatsWindow) -> tuple[
     return tuple(slots[place].at.astimezone(TIME_ZONE.get()).strftime(form) for place in places)
 
 
-def _build_source_bars(relay: RunningRelay, found: Stats) -> tuple[SourceMetrics, ...]:
-    most = max((source.events for source in found.sources), default=1)
-    return tuple(
-        SourceMetrics(
-            name=escape_unprintable(source.name, 60),
-            mark=named_avatar(source.name, relay.sources.by_name.get(source.name)),
-            share=f"{source.events / most * 100:.1f}",
-            events=f"{source.events:,}",
-            verified=f"{_format_percent(source.verified, source.checked)}%" if source.checked else "not checked",
-            bad=source.verified < source.checked,
-            p95=format_duration(source.p95),
-        )
-        for source in found.sources[:_MAX_SOURCES]
-    )
-
-
-def _build_target_bars(relay: RunningRelay, found: Stats) -> tuple[TargetMetrics, ...]:
-    shown = []
-    for target in found.targets:
-        good = target.succeeded / target.attempts * 100 if target.attempts else 100.0
-        shown.append(
-            TargetMetrics(
-                name=escape_unprintable(target.name, 60),
-                address=escape_unprintable(format_target_address(relay.target_addresses.get(target.name, "")), 60),
-                dot="err" if relay.state.state_of(target.name)[0] != "up" else "ok" if good == 100 else "warn",
-                share=f"{good:.1f}",
-                success=f"{_format_percent(target.succeeded, target.attempts)}%",
-                kind="f" if good == 100 else "w",
-                p95=format_duration(target.speed.p95),
-            )
-        )
-    return tuple(shown)
-
-
-async def _build_slow_lines(relay: RunningRelay, since: datetime) -> tuple[SlowDelivery, ...]:
-    found = await relay.store.deliveries.slowest(since, _MAX_SLOW)
-    events = {row.id: row for row in await relay.store.events.rows({one.event_id for one in found})}
-    return tuple(
-        SlowDelivery(
-            mark=event_avatar(events[one.event_id]),
-            type=escape_unprintable(events[one.event_id].type, 80),
-            href=f"/events/{one.event_id}/deliveries",
-            target=escape_unprintable(one.target, 60),
-            result=_format_result(one),
-            bad=one.state is not DeliveryState.SUCCEEDED,
-            took=format_duration(one.took),
-            at=format_moment(one.created_at),
-        )
-        for one in found
-        if one.event_id in events
-    )
-
-
-def _format_result(delivery: Delivery) -> str:
-    if delivery.status is not None:
-        return str(delivery.status)
-    return escape_unprintable(delivery.detail, 40) or delivery.state.value
-
-
-def _build_reason_bars(found: Stats) -> tuple[RefusalReason, ...]:
-    most = max(found.reasons.values(), default=1)
-    return tuple(
-        RefusalReason(
-            sentence=describe_reason(reason).partition(":")[0].rstrip(".") if reason else "No reason given",
-            href=f"/events?q=reason:{reason}" if reason else "/events?q=outcome:rejected",
-            share=f"{count / most * 100:.1f}",
-            count=f"{count:,}",
-        )
-        for reason, count in found.reasons.items()
-    )
-
-
-def _build_table_row(slot: StatsSlot) -> MetricsRow:
-    return MetricsRow(
-        at=format_moment(slot.at),
-        events=f"{slot.events:,}",
-        rejected=f"{slot.rejected:,}",
-        failed=f"{slot.failed:,}",
-        p50=format_duration(slot.speed.p50),
-        p95=format_duration(slot.speed.p95),
-        p99=format_duration(slot.speed.p99),
-    )
+def _describe_reason_count(reason: str, count: int) -> tuple[str, str, int]:
+    """Return why requests were refused, the address that lists them, and how many they were."""
+    if not reason:
+        return "No reason given", "/events?q=outcome:rejected", count
+    return describe_reason(reason).partition(":")[0].rstrip("."), f"/events?q=reason:{reason}", count
 
 
 def _format_change(found: Stats) -> str:

@@ -1,49 +1,107 @@
-"""The catch-up section of a source's page."""
+"""The catch-up section of a source's page: the form, how far it is, what came of it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from aiohttp import web
 
 from relay.catchup.base import APIS
-from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.responses import format_error, read_fields, redirect
-from relay.dashboard.sources import context as view
+from relay.catchup.recovery import CatchUpProgress, CatchUpState
+from relay.dashboard.filters import capitalize_first
+from relay.dashboard.render import get_target_id
+from relay.dashboard.responses import format_error, read_fields, redirect, render_part
+from relay.dashboard.urls import build_events_url, encode_query
 from relay.errors import NotFoundError, RelayError, UsageError
 from relay.http.context import get_relay
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
 from relay.model.event import Source
+from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
 
 _PAGE_WAIT = 1.5  # seconds that a page waits
+_PERIODS = {"2h": "2 hours", "24h": "A day", "3d": "3 days", "7d": "A week"}
+_STOPPED_WORDS = {CatchUpState.FAILED: "Stopped", CatchUpState.CANCELLED: "Cancelled"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatchUpSection:
+    """The section of a source's page; `problem` says why it cannot be caught up with, `line` what would help.
+
+    `poll_url` is where the section is asked for while a catch-up runs, the form as it is. `kind` is how `progress`
+    is shown: "", warn or err; `events_url` lists what was recovered.
+    """
+
+    back: str
+    action: str = ""
+    asks: str = ""
+    periods: Mapping[str, str]
+    since: str = ""
+    forward: bool = True
+    poll_url: str = ""
+    problem: str = ""
+    line: str = ""
+    progress: CatchUpProgress | None = None
+    kind: str = ""
+    words: str = ""
+    events_url: str = ""
 
 
 def build_section(
     relay: RunningRelay, source: Source, form: Mapping[str, str] = MappingProxyType({}), problem: str = ""
-) -> view.CatchUpSection | None:
-    """Return the section of a source's page, `form` as it was posted; None for a provider that gives out no list."""
+) -> CatchUpSection | None:
+    """Return the section of a source's page; None for a provider that gives out no list.
+
+    `form` is what was chosen, as posted; nothing chosen means what most people want.
+    """
+    back = f"/sources/{source.name}"
     try:
-        listing = relay.catch_ups.listing(source)
+        access = relay.catch_ups.listing(source).access
     except UsageError as error:
         if source.provider not in APIS:
             return None
-        return view.build_unavailable_section(source.name, format_error(error), f"[sources.{source.name}.catch_up]")
-    access = listing.access
+        line = f"[sources.{source.name}.catch_up]"
+        return CatchUpSection(back=back, periods={}, problem=escape_unprintable(format_error(error), 300), line=line)
     if access.credential is None:
         kind, _, variable = access.reference.partition(":")
-        line = f"{variable}=" if kind == "env" else ""
-        return view.build_unavailable_section(source.name, f"{access.absence}: it needs {access.needs}.", line)
+        absence = escape_unprintable(f"{access.absence}: it needs {access.needs}.", 300)
+        return CatchUpSection(back=back, periods={}, problem=absence, line=f"{variable}=" if kind == "env" else "")
     try:
         progress = relay.catch_ups.progress(source.name)
     except NotFoundError:
         progress = None
-    return view.build_catch_up_section(source.name, access, progress, form, problem)
+    since = form.get("since", "")
+    chosen = since if since in _PERIODS else "24h"
+    forward = bool(form.get("forward")) or "since" not in form
+    failed = progress is not None and progress.error is not None
+    stopped = progress is not None and progress.state in _STOPPED_WORDS
+    return CatchUpSection(
+        back=back,
+        action=f"{back}/catch-up",
+        asks=escape_unprintable(f"Asks {access.host} with {access.reference} for what it sent.", 200),
+        periods=_PERIODS,
+        since=chosen,
+        forward=forward,
+        poll_url=f"{back}/catch-up?{encode_query({'since': chosen, 'forward': '1' if forward else ''})}",
+        problem=escape_unprintable(problem, 400),
+        progress=progress,
+        kind="err" if failed else "warn" if stopped else "",
+        words=_describe_progress(progress) if progress else "",
+        events_url=build_events_url(f"source:{source.name} is:recovered") if progress and progress.recovered else "",
+    )
+
+
+def _describe_progress(progress: CatchUpProgress) -> str:
+    words = progress.words
+    if not progress.over:
+        words = f"{progress.recovered} of {progress.missed} recovered" if progress.missed else f"Listing: {words}"
+    stopped = _STOPPED_WORDS.get(progress.state)
+    return escape_unprintable(f"{stopped}: {words}" if stopped else capitalize_first(words), 300)
 
 
 async def begin_catch_up(request: web.Request) -> web.Response:
     """POST /sources/{name}/catch-up with `since`, `forward` and `look`: in place, or on the source's page."""
-    relay = get_relay(request)
-    source = _find_source(request)
+    relay, source = get_relay(request), _find_source(request)
     form = await read_fields(request)
     since = form.get("since", DEFAULT_SINCE)
     try:
@@ -66,8 +124,8 @@ async def show_section(request: web.Request) -> web.Response:
     return _render_section(request, build_section(get_relay(request), source, request.query))
 
 
-def _render_section(request: web.Request, shown: view.CatchUpSection | None, status: int = 200) -> web.Response:
-    return html_response(request.app[RENDERER].part("parts/catch_up.html", catch_up=shown), status)
+def _render_section(request: web.Request, section: CatchUpSection | None, status: int = 200) -> web.Response:
+    return render_part(request, "sources/catch_up.html", status, catch_up=section)
 
 
 def _find_source(request: web.Request) -> Source:

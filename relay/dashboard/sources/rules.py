@@ -1,4 +1,4 @@
-"""What a source asks of whoever sends to it, and who was turned away at its door, in words."""
+"""What a source requires of its senders, and which requests were refused, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,9 +93,9 @@ def _describe_refusal(kind: RefusalKind, source: Source | None, max_body: int, z
     latest = kind.latest
     when = format_moment(latest.at, zone).clock if latest.at else ""
     caller = f"from {escape_unprintable(latest.remote, 60)}" if latest.remote else ""
-    told = " ".join(filter(None, (when, caller)))
-    said = format_count(kind.count, *_get_words(_REFUSAL_WORDS, kind)) + (f" (limit {limit})" if limit else "")
-    return f"{said}. The latest: {told}" if told else f"{said}."
+    latest_words = " ".join(filter(None, (when, caller)))
+    summary = format_count(kind.count, *_get_words(_REFUSAL_WORDS, kind)) + (f" (limit {limit})" if limit else "")
+    return f"{summary}. The latest: {latest_words}" if latest_words else f"{summary}."
 
 
 def _get_words(words: Mapping[int, tuple[str, str]], kind: RefusalKind) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a person does about a target that is down: try it now, drop its queue; and about a tunnel that dropped."""
+"""The page Targets, and what to do about one that is down: try it now, drop its queue; reconnect the tunnel."""
 
 from aiohttp import web
 
@@ -7,11 +7,35 @@ from relay.dashboard.filters import format_count
 from relay.dashboard.layout import ConfirmDialog
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.responses import read_fields, redirect, toast_header
+from relay.dashboard.responses import read_fields, redirect, render_page, toast_header
 from relay.dashboard.urls import encode_query
 from relay.errors import UsageError
 from relay.http.context import get_relay
 from relay.model.text import escape_unprintable
+
+
+async def show_targets(request: web.Request) -> web.Response:
+    """GET /targets: where events go, and how that does."""
+    relay = get_relay(request)
+    targets = tuple(relay.config.targets.values())
+    return await render_page(
+        request,
+        "targets/page.html",
+        "Targets",
+        "targets",
+        targets=targets,
+        addresses=relay.target_addresses,
+        waiting=await relay.store.deliveries.waiting(),
+        down={target.name: relay.state.state_of(target.name)[1] for target in targets},
+        routes={
+            target.name: "; ".join(
+                ", ".join((*(route.sources or ("any source",)), *route.events))
+                for route in relay.config.routes
+                if target.name in route.targets
+            )
+            for target in targets
+        },
+    )
 
 
 async def show_banners(request: web.Request) -> web.Response:
@@ -72,7 +96,7 @@ def _check_target_name(name: str) -> str:
     return name
 
 
-def _answer_done(request: web.Request, where: str, said: str) -> web.Response:
+def _answer_done(request: web.Request, where: str, text: str) -> web.Response:
     if get_target_id(request) is None:
         return redirect(where)
-    return web.Response(status=204, headers=toast_header(said))
+    return web.Response(status=204, headers=toast_header(text))

@@ -1,1 +1,0 @@
-"""The page that shows what `relay doctor` checks."""

@@ -1,0 +1,72 @@
+"""The Settings page: how the dashboard behaves, and what relay.toml says."""
+
+import re
+from itertools import groupby
+
+from aiohttp import web
+
+from relay.config.preferences import Preferences, save_preferences
+from relay.dashboard.render import get_target_id
+from relay.dashboard.responses import read_fields, redirect, render_page
+from relay.dashboard.urls import dump_ascii_json
+from relay.errors import UsageError
+from relay.http.context import get_relay
+
+_DENSITIES = ("comfortable", "compact")
+_ZONES = ("local", "utc")
+THEME_COOKIE = "relay_theme"
+_NEXT_THEME = {"": "light", "light": "dark", "dark": ""}
+_COOKIE_AGE = 365 * 86400
+_LOCAL_PATH = re.compile(r"/(?![/\\])[!-~]*")
+
+
+async def show_settings(request: web.Request) -> web.Response:
+    """GET /settings."""
+    relay = get_relay(request)
+    return await render_page(
+        request,
+        "settings.html",
+        "Settings",
+        "settings",
+        preferences=relay.state.preferences,
+        file=relay.config.path.name if relay.config.path else "",
+        tables=[
+            (_format_table_title(name), list(facts))
+            for name, facts in groupby(relay.config_facts, key=lambda fact: fact.table)
+        ],
+    )
+
+
+async def save_settings(request: web.Request) -> web.Response:
+    """POST /settings: save what the form says and show the page again. Raises UsageError."""
+    relay, form = get_relay(request), await request.post()
+    density, zone = form.get("density"), form.get("zone")
+    if density not in _DENSITIES or zone not in _ZONES:
+        raise UsageError("that is no setting", hint="choose one of those on the page")
+    relay.state.preferences = Preferences(
+        density="compact" if density == "compact" else "comfortable",
+        zone="utc" if zone == "utc" else "local",
+        keys="keys" in form,
+        announcements="announcements" in form,
+    )
+    save_preferences(relay.config.server.data_dir, relay.state.preferences)
+    return redirect("/settings")
+
+
+def _format_table_title(table: str) -> str:
+    if table.startswith("routes "):
+        return f"[[routes]], number {table.split()[1]}"
+    return f"[{table}]" if " " not in table else table.capitalize()
+
+
+async def switch_theme(request: web.Request) -> web.Response:
+    """POST /theme: the next one; a browser without script goes back to the page named by `back`."""
+    theme = _NEXT_THEME.get(request.cookies.get(THEME_COOKIE, ""), "light")
+    if get_target_id(request) is None:
+        back = (await read_fields(request)).get("back", "")
+        response = redirect(back if _LOCAL_PATH.fullmatch(back) else "/events")
+    else:
+        signals = {"relay:theme": {"theme": theme}, "relay:toast": {"text": f"Theme: {theme or 'system'}"}}
+        response = web.Response(status=204, headers={"HX-Trigger": dump_ascii_json(signals)})
+    response.set_cookie(THEME_COOKIE, theme, max_age=_COOKIE_AGE, path="/", samesite="Strict")
+    return response

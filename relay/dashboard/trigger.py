@@ -1,0 +1,58 @@
+"""The Trigger page: a correctly signed sample to send."""
+
+from aiohttp import web
+
+from relay.dashboard.responses import format_error, read_fields, redirect, render_page
+from relay.errors import RelayError
+from relay.http.context import get_relay
+from relay.model.event import LocalKey, Source
+from relay.services.relay import TriggerRequest
+
+
+async def show_trigger(request: web.Request, *, error: str = "", typed: str = "", body: str = "") -> web.Response:
+    """GET /trigger?source=&type=: a correctly signed sample to send."""
+    relay = get_relay(request)
+    sources = relay.sources.by_name
+    names = list(sources) or ["stripe"]
+    requested = request.query.get("source") or ""
+    chosen = requested if requested in names else names[0]
+    types = relay.list_sample_types(chosen)
+    return await render_page(
+        request,
+        "trigger.html",
+        "Trigger",
+        "trigger",
+        422 if error else 200,
+        titles={name: (sources[name].title if name in sources else "") or name for name in names},
+        types=types,
+        source=chosen,
+        type=typed or request.query.get("type", "") or (types[0] if types else ""),
+        body=body,
+        error=error,
+        signing=_describe_signing(relay.find_local_key(chosen), sources.get(chosen)),
+    )
+
+
+async def trigger_sample(request: web.Request) -> web.Response:
+    """POST /trigger: a signed sample through the real ingress, then the event it made."""
+    form = await read_fields(request)
+    body = form.get("body", "").replace("\r\n", "\n").strip()
+    sample = TriggerRequest(
+        source=form.get("source", ""),
+        type=form.get("type", "").strip(),
+        body=body.encode("utf-8", "replace") if body else None,
+    )
+    try:
+        row = await get_relay(request).trigger_sample(sample)
+    except RelayError as error:
+        return await show_trigger(request, error=format_error(error), typed=sample.type, body=body)
+    return redirect(f"/events/{row.id}")
+
+
+def _describe_signing(local: LocalKey | None, source: Source | None) -> str:
+    """Return what signs samples where that is not the source's own secret, "" where it is."""
+    if local is not None and local.is_run_secret:
+        return f"It has no secret. relay signs samples with one that it made for this run: {local.secret.reveal()}"
+    if local is not None or source is None or source.scheme is None or source.secrets:
+        return ""
+    return "It has no secret. relay makes one for this run with the first sample, and shows it relay."

@@ -1,0 +1,84 @@
+"""The vault's dialog: unlock and lock it, save and remove secrets; without JavaScript it is a page."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from relay.dashboard.filters import capitalize_first
+from relay.dashboard.render import get_target_id, html_response
+from relay.dashboard.responses import format_error, read_fields, redirect, render_page, render_part
+from relay.errors import RelayError
+from relay.http.context import get_relay
+from relay.model.secret import Secret
+from relay.model.text import escape_unprintable
+from relay.vault.storage import LARGEST_VALUE
+
+_STATE_TITLES = {"none": "No vault yet", "locked": "The vault is locked", "unlocked": "The vault is unlocked"}
+_AFTER_PATH = "/sources"
+
+
+async def show_vault_form(request: web.Request) -> web.Response:
+    """GET /vault?name=: the password to type in, or what the vault holds; `name` is the secret to save."""
+    return await _render_form(request, name=request.query.get("name", ""))
+
+
+async def unlock_vault(request: web.Request) -> web.Response:
+    """POST /vault/unlock: the page behind then shows what was checked."""
+    password = Secret("the password", (await read_fields(request)).get("password", ""))
+    if not password.reveal():
+        return await _render_form(request, error="Type the password.", status=422)
+    return await _run_and_answer(request, lambda: get_relay(request).vault.unlock(password))
+
+
+async def lock_vault(request: web.Request) -> web.Response:
+    """POST /vault/lock: forgets every secret."""
+    return await _run_and_answer(request, get_relay(request).vault.lock)
+
+
+async def save_secret(request: web.Request) -> web.Response:
+    """POST /vault/secrets: saves the secret that was typed in; its value is never shown again."""
+    form = await read_fields(request)
+    name, value = form.get("name", "").strip(), form.get("value", "")[: LARGEST_VALUE + 1]
+    return await _run_and_answer(request, lambda: get_relay(request).vault.put(name, value), name)
+
+
+async def remove_secret(request: web.Request) -> web.Response:
+    """POST /vault/secrets/{name}/remove: forgets one secret."""
+    return await _run_and_answer(request, lambda: get_relay(request).vault.remove(request.match_info["name"]))
+
+
+async def _run_and_answer(
+    request: web.Request, change: Callable[[], Awaitable[object]], name: str = ""
+) -> web.Response:
+    try:
+        await change()
+    except RelayError as error:
+        sentence = f"{capitalize_first(format_error(error))}."
+        return await _render_form(request, error=sentence, status=error.status, name=name)
+    if get_target_id(request) is None:
+        return redirect(_AFTER_PATH)
+    # Rows, results and sources may all have changed: the browser loads the page again, at its own address.
+    return html_response("", headers={"HX-Refresh": "true"})
+
+
+async def _render_form(request: web.Request, *, error: str = "", name: str = "", status: int = 200) -> web.Response:
+    is_part = get_target_id(request) is not None
+    if error and is_part:
+        return render_part(request, "errors.html", status, errors={"": error})
+    vault = get_relay(request).vault.status
+    users: dict[str, list[str]] = {}
+    for need in vault.needs:
+        users.setdefault(need.name, []).append(need.who)
+    values: dict[str, Any] = {
+        "vault": vault,
+        "heading": _STATE_TITLES[vault.state],
+        "lines": (vault.problem,) if vault.problem else (*vault.effects, *vault.missing),
+        "users": users,
+        "name": escape_unprintable(name, 64),
+        "back": _AFTER_PATH,
+        "error": error,
+    }
+    if is_part:
+        return render_part(request, "vault/dialog.html", standing=False, **values)
+    return await render_page(request, "vault/page.html", values["heading"], "sources", status, **values)

@@ -1,1 +1,0 @@
-"""The page of the vault: unlock it, lock it, change its secrets."""

@@ -282,6 +282,12 @@ async def test_no_page_holds_a_secret(start):
     assert "env:STRIPE_WEBHOOK_SECRET" in html
 
 
+async def test_a_source_says_how_to_set_its_provider_up(start):
+    _, html = await page(await start(STRIPE), "/sources/stripe")
+    assert "set STRIPE_WEBHOOK_SECRET to it." in html
+    assert "{secret}" not in html
+
+
 @pytest.mark.parametrize("path", ["/sources/none", "/deliveries/9", "/messages/9", "/events/1/replay"])
 async def test_what_is_not_there_is_a_page_with_a_sentence(at, path):
     status, html = await page(at, path)

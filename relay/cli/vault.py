@@ -163,7 +163,7 @@ async def export_vault(call: Call, file: Path | None, *, plain: bool, password_f
         return
     with open_private_output(file, replaces=False) as out:
         out.write(content)
-    _print_done(call, {"exported": str(file)}, f"wrote {file}{', readable by whoever reads the file' if plain else ''}")
+    _print_done(call, {"exported": str(file)}, f"wrote {file}{', with every secret in plain text' if plain else ''}")
 
 
 @vault_command.command("unlock")

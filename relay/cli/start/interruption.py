@@ -102,7 +102,7 @@ class NonBlockingStream(io.TextIOBase):
         """Queue a text; drop it when too much waits already."""
         try:
             if self.dropped:
-                note = f"relay: {self.dropped} lines were dropped, nobody read them\n"
+                note = f"relay: {self.dropped} lines were dropped because nothing read them\n"
                 self._pieces.put_nowait((self._real.fileno(), note.encode()))
                 self.dropped = 0
             self._pieces.put_nowait((self._real.fileno(), text.encode(self._encoding, "backslashreplace")))

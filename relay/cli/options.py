@@ -59,12 +59,14 @@ class Call:
         path = self.path or Path("relay.toml")
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8")) if self.path or path.is_file() else {}
-            text = table.get("server", {}).get("data_dir", ".relay")
-            folder = path.resolve().parent / Path(text).expanduser()
+            text, base = table.get("server", {}).get("data_dir", ".relay"), path.resolve().parent
             if self.data_dir is not None:
-                folder = Path.cwd() / Path(self.data_dir).expanduser()
+                text, base = self.data_dir, Path.cwd()
+            if not text.strip() or any(ord(sign) < 32 for sign in text):
+                return self.load().server.data_dir  # this says what is wrong
+            folder = base / Path(text).expanduser()
         except (OSError, ValueError, AttributeError, TypeError, RuntimeError):
-            return self.load().server.data_dir  # this says what is wrong
+            return self.load().server.data_dir  # as above
         self.invocation.log = folder / "relay.log"
         return folder
 

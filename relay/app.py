@@ -16,8 +16,7 @@ from relay.config import Config
 from relay.dashboard.routes import add_dashboard
 from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, load_token, own_hosts
-from relay.http.server import build_app, serve_app
-from relay.http.sockets import open_listener
+from relay.http.server import build_app, open_listener, serve_app
 from relay.ingress.server import build_ingress_handler, serve_ingress
 from relay.resources import is_data_dir_held, write_private
 from relay.services import factories

@@ -13,7 +13,7 @@ from relay.model.delivery import Attempt, Delivery, DeliveryCounts, ReceivedResp
 from relay.model.event import CapturedEvent, EventRow, Headers, Source, Verification
 from relay.model.message import Message
 from relay.model.text import decode_header_text, escape_unprintable
-from relay.pipeline.refusals import RefusalCounts, RefusalKind
+from relay.pipeline.limits import RefusalCounts, RefusalKind
 from relay.pipeline.responses import problem_as_json
 from relay.pipeline.routing import RouteMatch
 from relay.providers.doctor import Diagnosis

@@ -15,7 +15,7 @@ from relay.config import Config
 from relay.config.build import resolve_again
 from relay.config.secrets import vault_notices
 from relay.errors import ConfigError, NotFoundError, PortError, RelayError, VaultError
-from relay.http.sockets import open_listener
+from relay.http.server import open_listener
 from relay.model.text import format_size
 from relay.services import health
 from relay.services.health import HealthFinding, report_failure, report_ok, report_warning

@@ -21,7 +21,7 @@ from relay.config.user_modules import build_handler_environment, build_handler_o
 from relay.errors import ConfigError, MailError, TargetError
 from relay.handlers.environment import HandlerOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
-from relay.pipeline.conditions import compile_condition
+from relay.pipeline.routing import compile_condition
 from relay.vault import Vault
 
 

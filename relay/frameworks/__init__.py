@@ -1,1 +1,1 @@
-"""The room frameworks/: webhooks in a user's own app; one file for each framework, one Receiver below them all."""
+"""Webhooks in a user's own app; one file for each framework, one Receiver below them all."""

@@ -146,7 +146,7 @@ async def send_async(
     schema: str | type | None = None,
     key: str | None = None,
     headers: Mapping[str, str] | None = None,
-    timeout: float = 30.0,  # noqa: ASYNC109 - how long the answer may take, told of in words when it is over
+    timeout: float = 30.0,  # noqa: ASYNC109 - how long the answer may take; its error names it
 ) -> Sent:
     """Do as `send` does, from inside a running event loop."""
     body = _serialise_payload(payload)
@@ -190,12 +190,12 @@ def _serialise_payload(payload: object) -> bytes:
 def _check_schema(body: bytes, schema: str | type) -> None:
     problems = check_schema(_load_schema(schema), Payload(body, "application/json"))
     if problems:
-        told = tuple(problem.sentence for problem in problems)
-        more = f"; and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+        sentences = tuple(problem.sentence for problem in problems)
+        more = f"; and {len(sentences) - _NAMED} more" if len(sentences) > _NAMED else ""
         raise InvalidPayloadError(
-            f"the payload does not fit its schema: {'; '.join(told[:_NAMED])}{more}",
+            f"the payload does not fit its schema: {'; '.join(sentences[:_NAMED])}{more}",
             hint="correct the fields; nothing was sent",
-            problems=told,
+            problems=sentences,
         )
 
 

@@ -1,4 +1,4 @@
-"""Who may use the dashboard: its own host names, its own pages, its token, nobody else."""
+"""Who may use the dashboard: its own host names, its own pages, its token."""
 
 import hmac
 import logging

@@ -117,7 +117,7 @@ class IngressHandler:
             response = await self._pipeline.receive(capture, source, urls, sample=sample)
             if response.offered is not None:
                 self._relay.sources.learn(source.name, response.offered)
-        self._relay.meter.answered(source.name, self._relay.clock.monotonic() - began)
+        self._relay.meter.count_response(source.name, self._relay.clock.monotonic() - began)
         # A sender learns no number of ours from the headers; relay's own trigger does.
         return make_response(response, {EVENT_HEADER: str(response.event_id)} if sample else None)
 

@@ -201,8 +201,8 @@ class RequestParser:
         self._closed = True
         rest = data.lstrip(b"\r\n")  # some senders end every body with a line break
         if rest:
-            said = "1 byte follows" if len(rest) == 1 else f"{len(rest)} bytes follow"
-            self._report(400, f"{said} the end of the last request of a connection", get_first_line(rest))
+            count = "1 byte follows" if len(rest) == 1 else f"{len(rest)} bytes follow"
+            self._report(400, f"{count} the end of the last request of a connection", get_first_line(rest))
 
 
 def get_first_line(data: bytes) -> bytes:

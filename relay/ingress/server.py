@@ -15,7 +15,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from relay.config.source_rules import tunnel_names_callers
 from relay.errors import PortError, StoreError
 from relay.http.responses import make_closing_response, make_response
-from relay.http.sockets import BACKLOG, SHUTDOWN_TIMEOUT
+from relay.http.server import BACKLOG, SHUTDOWN_TIMEOUT
 from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError
 from relay.ingress.receive import IngressHandler
 from relay.ingress.request_parser import RequestParser
@@ -72,7 +72,7 @@ class _IngressProtocol(RequestHandler):
         self._parser = self._requests  # type: ignore[assignment]  # it has what is called of aiohttp's parser
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection; one above the limit is told so at once."""
+        """Take a connection; one above the limit is refused at once."""
         super().connection_made(transport)
         excess = self._server.count_excess()
         if excess > 0 and isinstance(transport, asyncio.Transport):
@@ -168,7 +168,7 @@ class PublicServer(web.Server):
         return _IngressProtocol(self, self._handler)
 
     def count_excess(self) -> int:
-        """Return by how many connections the limit is exceeded; negative while there is room."""
+        """Return by how many connections the limit is exceeded; negative below the limit."""
         return len(self._connections) - self._most
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -238,8 +238,8 @@ async def serve_ingress(listening: socket, handler: IngressHandler) -> AsyncIter
     runner = web.ServerRunner(PublicServer(handler), handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
     await runner.setup()
     try:
-        # asyncio accepts as many at a time as wait to be accepted, before any of them can be told that there are
-        # too many, and may run out of descriptors by it. The second call alone says how many may wait.
+        # asyncio accepts as many at a time as wait to be accepted, before any of them can be refused,
+        # and may run out of descriptors by it. The second call alone says how many may wait.
         await web.SockSite(runner, listening, backlog=_ACCEPT_BATCH).start()
         listening.listen(BACKLOG)
         yield

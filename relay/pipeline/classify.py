@@ -43,11 +43,11 @@ def verify(source: Source, capture: Capture, urls: tuple[str, ...], now: datetim
     may be the one that fits.
     """
     capture = set_sender_url(capture, urls)
-    judged = _verify_urls(source, capture, urls[1:], now)
-    if not source.locked_secrets or judged[1].verdict in (Verdict.VERIFIED, Verdict.UNSIGNED):
-        return judged
+    result = _verify_urls(source, capture, urls[1:], now)
+    if not source.locked_secrets or result[1].verdict in (Verdict.VERIFIED, Verdict.UNSIGNED):
+        return result
     if source.verify is VerifyMode.OFF:
-        return judged
+        return result
     named = ", ".join(source.locked_secrets)
     check = Check(name="Secret", passed=None, detail=f"{named}: the vault is locked", result="Locked")
     return capture, Verification(verdict=Verdict.UNCHECKED, reason=LOCKED, checks=(check,))
@@ -62,14 +62,14 @@ def _verify_urls(
         if source.configured:
             return capture, Verification(verdict=Verdict.UNSIGNED, reason="no_signature_expected")
         return capture, Verification(verdict=Verdict.UNCHECKED, reason="no_source")
-    judged = capture, Verification(verdict=Verdict.UNCHECKED, reason="secret_missing")
+    result = capture, Verification(verdict=Verdict.UNCHECKED, reason="secret_missing")
     if source.secrets:
-        judged = _verify_with_secrets(source.scheme, source.secrets, capture, others, now)
-    if source.local is None or judged[1].verdict is Verdict.VERIFIED:
-        return judged
-    # What relay did not sign is told of as if relay had no key: the provider's is what counts then.
+        result = _verify_with_secrets(source.scheme, source.secrets, capture, others, now)
+    if source.local is None or result[1].verdict is Verdict.VERIFIED:
+        return result
+    # What relay did not sign is reported as if relay had no key: the provider's is what counts then.
     own = _verify_with_secrets(source.local.scheme, (source.local.secret,), capture, others, now)
-    return own if own[1].verdict is Verdict.VERIFIED else judged
+    return own if own[1].verdict is Verdict.VERIFIED else result
 
 
 def _verify_with_secrets(
@@ -110,7 +110,7 @@ def classify_event(source: Source, capture: Capture, verification: Verification,
     events = _split_items(source, capture, payload)
     key = source.idempotency_key(capture, payload) if source.idempotency_key else None
     summary = source.summary(capture, payload) if source.summary else None
-    judgement = _classify(source, verification, events.types)
+    classification = _classify(source, verification, events.types)
     return NewEvent(
         capture=capture,
         provider=source.provider,
@@ -118,12 +118,12 @@ def classify_event(source: Source, capture: Capture, verification: Verification,
         idempotency_key=escape_unprintable(key, _TYPE_LENGTH) if key else None,
         claims_key=verification.trusted
         and verification.reason != LOCKED
-        and judgement.outcome is not EventOutcome.REJECTED,
+        and classification.outcome is not EventOutcome.REJECTED,
         deliver_duplicates=source.deliver_duplicates,
-        outcome=judgement.outcome,
+        outcome=classification.outcome,
         verification=verification,
-        reason=judgement.reason,
-        status=judgement.status,
+        reason=classification.reason,
+        status=classification.status,
         sample=sample,
         summary=escape_unprintable(summary or "", _TYPE_LENGTH),
         events=events,
@@ -157,17 +157,17 @@ def classify_again(source: Source, event: CapturedEvent, verification: Verificat
     Its names stay, and so does the answer it got. It claims its key only if it verifies.
     """
     row = event.row
-    judgement = _classify(source, verification, row.types)
+    classification = _classify(source, verification, row.types)
     return NewEvent(
         capture=event.capture,
         provider=row.provider,
         type=row.type,
         idempotency_key=row.idempotency_key,
-        claims_key=verification.verdict is Verdict.VERIFIED and judgement.outcome is not EventOutcome.REJECTED,
+        claims_key=verification.verdict is Verdict.VERIFIED and classification.outcome is not EventOutcome.REJECTED,
         deliver_duplicates=source.deliver_duplicates,
-        outcome=judgement.outcome,
+        outcome=classification.outcome,
         verification=verification,
-        reason=judgement.reason,
+        reason=classification.reason,
         status=row.status,
         sample=row.sample,
         summary=row.summary,
@@ -190,5 +190,5 @@ def attach_status_reports(event: NewEvent, source: Source) -> NewEvent:
 
 
 def _may_act(verification: Verification) -> bool:
-    # While the vault is locked nobody can tell; what verifies then is followed later.
+    # While the vault is locked it cannot be known; what verifies then is followed later.
     return verification.trusted and verification.reason != "vault_locked"

@@ -106,7 +106,7 @@ def needs_diagnosis(event: CapturedEvent) -> bool:
 
 async def find_rule_problems(event: CapturedEvent, source: Source | None) -> tuple[Problem, ...]:
     """Return what the rules of an event's source, as they are today, have against it."""
-    # A large body takes its time, and nobody else should have to wait for it.
+    # A large body takes its time, and no other request should wait for it.
     return await asyncio.to_thread(find_problems, source, event.capture) if source else ()
 
 

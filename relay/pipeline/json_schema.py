@@ -94,11 +94,11 @@ def describe_errors(errors: Iterable[ValidationError]) -> Iterator[Problem]:
         if several is None or _is_about_a_key(error):
             yield make_problem("schema", format_pointer(error.absolute_path), _describe_error(error))
             continue
-        # An error for each missing key comes with the same place: all of them are told of at the first.
+        # An error for each missing key comes with the same place: all of them are reported with the first.
         place = (tuple(error.absolute_path), tuple(error.absolute_schema_path))
         if place not in seen:
             seen.add(place)
-            # Never nothing at all: an error that is not told of would let the body in.
+            # Never nothing at all: an error that is not reported would let the body in.
             found = list(several(error))
             yield from found or (make_problem("schema", format_pointer(error.absolute_path), _describe_error(error)),)
 
@@ -178,8 +178,8 @@ def _describe_alternatives(error: ValidationError) -> str:
 
 def _describe_type(wanted: Any, found: object) -> str:
     names = [wanted] if isinstance(wanted, str) else list(wanted)
-    said = " or ".join(_TYPES.get(str(name), escape_unprintable(str(name), 40)) for name in names)
-    return f"must be {said}, got {_FOUND.get(type(found), 'something else')}"
+    types = " or ".join(_TYPES.get(str(name), escape_unprintable(str(name), 40)) for name in names)
+    return f"must be {types}, got {_FOUND.get(type(found), 'something else')}"
 
 
 def _format_count(text: str, one: str, many: str) -> Callable[[Any, object], str]:

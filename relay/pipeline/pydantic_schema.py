@@ -80,7 +80,7 @@ def _get_member(value: object, part: str | int) -> object:
 
 
 def _error_message(detail: ErrorDetails, name: str) -> str:
-    kind, said = detail["type"], detail["msg"]
+    kind, message = detail["type"], detail["msg"]
     if kind == "missing":
         return "is missing"
     if kind == "extra_forbidden":
@@ -89,8 +89,8 @@ def _error_message(detail: ErrorDetails, name: str) -> str:
         return "is not what the model asks for"
     if kind == "union_tag_invalid":
         return "names no alternative that the model knows"
-    short = _SUBJECT.sub("", said, count=1) if _SUBJECT.match(said) else ""
-    return short or f"is not accepted: {_RAISED.sub('', said, count=1)}"
+    short = _SUBJECT.sub("", message, count=1) if _SUBJECT.match(message) else ""
+    return short or f"is not accepted: {_RAISED.sub('', message, count=1)}"
 
 
 def _describe_raise_location(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What a sender is told: the source's answer, a refusal, and nothing that would help a forger."""
+"""What a sender is answered: the source's answer, a refusal, and nothing that would help a forger."""
 
 import json
 from collections.abc import Iterable
@@ -58,17 +58,17 @@ def build_rejection(status: int, id_: int | None = None) -> SenderResponse:
 def build_validation_response(event: NewEvent, id_: int | None = None) -> SenderResponse:
     """Return what the sender of an event that breaks its source's rules gets: every field, and why.
 
-    Who could not show to be genuine is not told, although its source let it in; nor is anybody while the
-    vault is locked, when nobody can show it.
+    A sender that did not verify is not told, although its source accepted it; nor is any while the vault is
+    locked, when none can verify.
     """
     if not event.verification.trusted or event.verification.reason == "vault_locked":
         return build_rejection(event.status, id_)
-    told = "; ".join(one.sentence for one in event.problems[:_MOST_PROBLEMS])
+    problems = "; ".join(one.sentence for one in event.problems[:_MOST_PROBLEMS])
     more = f"; and {len(event.problems) - _MOST_PROBLEMS} more" if len(event.problems) > _MOST_PROBLEMS else ""
     what = "the body does not fit the schema" if event.reason == "schema" else "the request was not accepted"
     error: dict[str, object] = {
         "code": event.reason,
-        "message": f"{what}: {told}{more}",
+        "message": f"{what}: {problems}{more}",
         "hint": "correct the fields and send it again",
         "fields": [problem_as_json(one) for one in event.problems],
     }
@@ -76,7 +76,7 @@ def build_validation_response(event: NewEvent, id_: int | None = None) -> Sender
 
 
 def build_challenge_response(reply: ChallengeReply, body: bytes) -> SenderResponse:
-    """Return what a provider gets that shakes hands, where its reply has a `body` of its own."""
+    """Return the answer to a setup challenge, where its reply has a `body` of its own."""
     return SenderResponse(
         status=reply.status,
         body=body,
@@ -104,7 +104,7 @@ def problem_as_json(problem: Problem) -> dict[str, str]:
 
 
 def build_unknown_message_response(status: int, id_: int) -> SenderResponse:
-    """Return what the sender of a status gets whose message nobody has registered."""
+    """Return what the sender of a status gets whose message is not registered."""
     refused = build_error_response(
         status, "message_not_found", "message not found", "relay keeps the status until it is registered"
     )

@@ -52,11 +52,11 @@ class ReverifyResult:
             "rejected": self.rejected,
             "still unchecked": self.others,
         }
-        said = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+        counted = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
         one = self.events == 1
         return (
             f"{self.events:,} {'event that came meanwhile was' if one else 'events that came meanwhile were'} "
-            f"checked: {said}."
+            f"checked: {counted}."
         )
 
 

@@ -1,14 +1,84 @@
-"""Where an event goes: which routes match, what that owes, and why the others do not."""
+"""Where an event goes: which routes match, which deliveries that plans, and why the others do not."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
+from jinja2 import StrictUndefined, TemplateError, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from relay.errors import ConfigError
 from relay.model.delivery import NewDelivery, Route, Target, matches_any_type, matches_type
 from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent
 from relay.model.request_items import Split
 from relay.model.text import escape_unprintable
-from relay.pipeline.conditions import ConditionContext, describe_operands, evaluate_condition
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+
+# What an expression knows: `event` (facts by name), `payload`, `items` (the events in the request) and `item` (one of
+# them, or the first).
+ConditionContext = Mapping[str, object]
+
+
+@lru_cache(maxsize=256)
+def compile_condition(text: str) -> Callable[..., Any]:
+    """Return the expression ready to be called with a context (`Context`).
+
+    Raises ConfigError for text that is no Jinja expression.
+    """
+    try:
+        return _ENVIRONMENT.compile_expression(text, undefined_to_none=False)
+    except TemplateError as error:
+        raise ConfigError(
+            f"{text!r} is not an expression: {error}", hint="write one such as payload.data.object.amount_due > 1000"
+        ) from error
+
+
+def describe_operands(text: str, context: ConditionContext) -> tuple[str, ...]:
+    """Return what an expression looks at and what stood there: `payload.amount = 500`."""
+    values: dict[str, None] = {}
+    for path in _find_operand_paths(text):
+        try:
+            value = _ENVIRONMENT.compile_expression(path)(context)
+        except Exception:  # noqa: BLE001, S112 - the values are an extra; whatever looking at one raises, the rest is told
+            continue
+        if not isinstance(value, dict | list):
+            values[f"{path} = {value!r}"] = None
+    return tuple(values)
+
+
+@lru_cache(maxsize=256)
+def _find_operand_paths(text: str) -> tuple[str, ...]:
+    tree = _ENVIRONMENT.parse("{{ " + text + " }}")
+    chains: list[nodes.Getattr | nodes.Getitem] = []
+    chains += tree.find_all(nodes.Getattr)
+    chains += tree.find_all(nodes.Getitem)
+    inner = {id(chain.node) for chain in chains}
+    paths = (_format_operand(chain) for chain in chains if id(chain) not in inner)
+    return tuple(dict.fromkeys(path for path in paths if path))
+
+
+def _format_operand(node: nodes.Node) -> str:
+    """Return `payload.items[0]` for a chain of names and constants, "" for anything else."""
+    match node:
+        case nodes.Name(name="payload" | "event" | "item" | "items" as name):
+            return name
+        case nodes.Getattr(node=below, attr=attr) if path := _format_operand(below):
+            return f"{path}.{attr}"
+        case nodes.Getitem(node=below, arg=nodes.Const(value=value)) if path := _format_operand(below):
+            return f"{path}[{value!r}]"
+    return ""
+
+
+def evaluate_condition(text: str, context: ConditionContext) -> tuple[bool, str]:
+    """Say whether the condition holds, and in a sentence why it could not be judged ("" when it could)."""
+    try:
+        return bool(compile_condition(text)(context)), ""
+    except Exception as error:  # noqa: BLE001 - the expression is the user's own; whatever it raises is shown, not raised
+        return False, f"{type(error).__name__}: {error}"
+
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +103,7 @@ def plan_deliveries(
 ) -> tuple[NewDelivery, ...]:
     """Return a delivery for each target a matching route leads to, each target once; pure.
 
-    What could not be checked because the vault is locked owes nothing until it has been.
+    What could not be checked because the vault is locked leads to no delivery until it has been.
     """
     if event.outcome is not EventOutcome.ACCEPTED or event.verification.reason == "vault_locked":
         return ()
@@ -43,7 +113,7 @@ def plan_deliveries(
         if not route.matches(event.capture.source, event.split.types):
             continue
         if route.when:
-            found = view.judge(route)
+            found = view.evaluate(route)
             if found.problem:
                 log.warning(
                     "a route's condition could not be judged: %s", escape_unprintable(found.problem, _LONGEST_REASON)
@@ -60,7 +130,7 @@ def match_routes(event: NewEvent, routes: Sequence[Route]) -> Iterator[RouteMatc
     for route in routes:
         why = _mismatch(route, event.capture.source, view.split.types)
         if not why and route.when:
-            found = view.judge(route)
+            found = view.evaluate(route)
             if not found.holds:
                 why = "its condition cannot be judged" if found.problem else f"{route.when} does not hold"
         yield RouteMatch(route=route, matched=not why, why=why)
@@ -116,7 +186,7 @@ def _mismatch(route: Route, source: str, types: Sequence[str]) -> str:
 
 def _evaluate_condition(event: CapturedEvent, route: Route) -> RouteMatch:
     view = _ConditionView(event.split, event.row.provider, event.row.idempotency_key, event.capture)
-    found = view.judge(route)
+    found = view.evaluate(route)
     if found.problem:
         problem = escape_unprintable(found.problem, _LONGEST_REASON)
         return RouteMatch(route=route, matched=False, why=f"when cannot be judged: {problem}", problem=problem)
@@ -145,22 +215,22 @@ class _ConditionView:
     key: str | None
     capture: Capture
 
-    def judge(self, route: Route) -> _ConditionResult:
+    def evaluate(self, route: Route) -> _ConditionResult:
         """Judge a route's condition by those events whose type it lists: together, then one by one until one fits.
 
         It could not be judged only where that is so for every one of them.
         """
         places = [place for place, type_ in enumerate(self.split.types) if matches_type(type_, route.events)]
-        first = whole = self._judged(route.when, places)
+        first = whole = self._evaluate(route.when, places)
         for place in places if len(places) > 1 and not whole.holds else ():
-            found = self._judged(route.when, [place])
+            found = self._evaluate(route.when, [place])
             if found.holds:
                 return replace(found, place=place)
             if first.problem and not found.problem:
                 first = found
         return first
 
-    def _judged(self, when: str, places: Sequence[int]) -> _ConditionResult:
+    def _evaluate(self, when: str, places: Sequence[int]) -> _ConditionResult:
         values = self.split.values
         items = [values[place] for place in places] if self.split.found else list(values)
         context = {

@@ -85,7 +85,7 @@ class SourceRegistry:
         return self._offered.get(name, ())
 
     def _with_offered_secrets(self, source: Source | None) -> Source | None:
-        # Anybody may shake hands. Where a secret is configured, one that came by itself counts for
+        # Any sender may offer a secret in a handshake. Where a secret is configured, one that came by itself counts for
         # nothing; where none is, everything is taken in unchecked anyway.
         if not self._offered or source is None or source.name not in self._offered:
             return source

@@ -41,7 +41,7 @@ class SyncResponses:
         self._store = store
         self._awaited = awaited
         self._waiting: dict[int, list[asyncio.Event]] = {}
-        bus.on(self._hear)
+        bus.on(self._on_signal)
 
     async def answer(self, awaited: AwaitedDelivery, seconds: float) -> ReceivedResponse | None:
         """Return the first response that a delivery gets after the attempts it had.
@@ -49,22 +49,22 @@ class SyncResponses:
         None when none came within `seconds`, NO_ANSWER when the delivery succeeded without one. Raises
         UnansweredError when it ended otherwise without one, PartialAnswerError when it was too large or broke off.
         """
-        rung = asyncio.Event()
+        changed = asyncio.Event()
         waiting = self._waiting.setdefault(awaited.delivery, [])
-        waiting.append(rung)
+        waiting.append(changed)
         try:
             with self._awaited.awaiting(awaited.delivery):
                 async with asyncio.timeout(seconds):
-                    return self._whole(awaited.delivery, await self._response(awaited, rung))
+                    return self._find_whole(awaited.delivery, await self._wait_for_attempt(awaited, changed))
         except (TimeoutError, RelayError):
             # The event is kept; what became of its delivery is not the provider's trouble.
             return None
         finally:
-            waiting.remove(rung)
+            waiting.remove(changed)
             if not waiting:
                 del self._waiting[awaited.delivery]
 
-    def _whole(self, delivery: int, kept: ReceivedResponse) -> ReceivedResponse:
+    def _find_whole(self, delivery: int, kept: ReceivedResponse) -> ReceivedResponse:
         """Return the whole answer of which an attempt kept the beginning."""
         if not kept.cut:
             return kept
@@ -74,7 +74,7 @@ class SyncResponses:
         too_large = whole is not None and len(whole.body) >= LARGEST_RESPONSE
         raise PartialResponseError(f"larger than {format_size(LARGEST_RESPONSE)}" if too_large else "cut short")
 
-    async def _response(self, awaited: AwaitedDelivery, rung: asyncio.Event) -> ReceivedResponse:
+    async def _wait_for_attempt(self, awaited: AwaitedDelivery, changed: asyncio.Event) -> ReceivedResponse:
         while True:
             # First where it stands, then its attempts: the other way round one may come in between.
             state = (await self._store.deliveries.get(awaited.delivery)).state
@@ -85,14 +85,14 @@ class SyncResponses:
                 return NO_RESPONSE
             if state in _FINAL_STATES:
                 raise NoResponseError
-            await rung.wait()
-            rung.clear()
+            await changed.wait()
+            changed.clear()
 
-    def _hear(self, signal: Signal) -> None:
+    def _on_signal(self, signal: Signal) -> None:
         if not isinstance(signal, DeliveryChanged) or signal.state == DeliveryState.RUNNING:
             return
-        for rung in self._waiting.get(signal.delivery_id, ()):
-            rung.set()
+        for changed in self._waiting.get(signal.delivery_id, ()):
+            changed.set()
 
 
 def select_response_headers(headers: Headers) -> tuple[str, Headers]:

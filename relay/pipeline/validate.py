@@ -75,8 +75,8 @@ def check_schema(schema: BodySchema, payload: Payload) -> tuple[Problem, ...]:
         value, text = payload.strict_document()
     except PayloadError as error:
         where = f" (line {error.line}, column {error.column})" if error.line else ""
-        said = escape_unprintable(error.message, 160)
-        return (Problem(rule="schema", message=f"cannot be read: {said}{where}"),)
+        reason = escape_unprintable(error.message, 160)
+        return (Problem(rule="schema", message=f"cannot be read: {reason}{where}"),)
     return schema.problems(value, text)
 
 

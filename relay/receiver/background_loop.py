@@ -15,7 +15,7 @@ _THREADS = 64  # plain functions at the same time: no less than a server has thr
 
 
 class BackgroundLoop:
-    """Starts at the first use, in each process anew; lasts, so that what handlers keep open stays usable."""
+    """Starts at the first use, once in each process; lasts, so that what handlers keep open stays usable."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

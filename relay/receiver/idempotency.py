@@ -16,7 +16,7 @@ class KeyStore(Protocol):
     def claim(self, source: str, key: str) -> str | Awaitable[str]:
         """Claim a key in one step, so that of several callers one alone gets "mine".
 
-        The others get "busy" until it is settled, and "done" after that. A claim that nobody settles,
+        The others get "busy" until it is settled, and "done" after that. A claim that is not settled,
         because its process died, must end by itself, later than any handler may take.
         """
         ...

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from relay.clock import Clock, SystemClock
 from relay.handlers.environment import FindSecret, find_in_environment, using_secrets
@@ -29,6 +29,7 @@ from relay.pipeline.responses import (
     build_response,
     build_validation_response,
 )
+from relay.pipeline.source_table import SourceRegistry
 from relay.providers.challenge_answers import ChallengeOutcome
 from relay.providers.sender_urls import list_sender_urls
 from relay.receiver.background_loop import BackgroundLoop
@@ -39,19 +40,6 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 5.0  # seconds until a sender may try again, where nothing says otherwise
 _HEALTH = "/webhooks/health"
-
-
-class SourceLookup(Protocol):
-    """The sources, and which of them answers at a path."""
-
-    @property
-    def configured(self) -> tuple[Source, ...]:
-        """Return every source."""
-        ...
-
-    def find(self, path: str) -> Source | None:
-        """Return the source that answers at a raw path; None where there is no such hook."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +84,7 @@ class Receiver:
     """
 
     def __init__(
-        self, *, table: SourceLookup, rules: ReceiverRules, keys: KeyStore, clock: Clock | None = None
+        self, *, table: SourceRegistry, rules: ReceiverRules, keys: KeyStore, clock: Clock | None = None
     ) -> None:
         self._table = table
         self._rules = rules
@@ -120,7 +108,7 @@ class Receiver:
         self._loop.close()
 
     async def receive(self, request: Incoming) -> SenderResponse:
-        """Return what the sender of a request is told, after its handlers ran; never raises for a request."""
+        """Return what the sender of a request is answered, after its handlers ran; never raises for a request."""
         try:
             return await self._receive(request)
         except Exception:
@@ -134,11 +122,11 @@ class Receiver:
         if source is None:
             return build_error_response(404, "not_found", "no such hook")
         caller = request.caller(self._rules.proxies, unix=self._rules.unix)
-        turned = self._gate.refuse(source, caller)
-        if turned is not None:
-            log.warning("a request for %s got %d: %s", source.name, turned.status, turned.detail)
-            told = build_error_response(turned.status, turned.code, turned.message, turned.hint)
-            return replace(told, headers=tuple(turned.headers.items()))
+        refusal = self._gate.refuse(source, caller)
+        if refusal is not None:
+            log.warning("a request for %s got %d: %s", source.name, refusal.status, refusal.detail)
+            response = build_error_response(refusal.status, refusal.code, refusal.message, refusal.hint)
+            return replace(response, headers=tuple(refusal.headers.items()))
         limit = source.admission.max_body or self._rules.max_body
         try:
             body = await request.read(limit)

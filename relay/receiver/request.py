@@ -54,8 +54,8 @@ class Incoming:
         `unix`: a proxy calls over a socket of this computer.
         """
         trusted = is_address_allowed(self.remote, proxies) if self.remote else unix
-        told = self.values("X-Forwarded-For")
-        return forwarded_for(told) if trusted and told else self.remote
+        named = self.values("X-Forwarded-For")
+        return forwarded_for(named) if trusted and named else self.remote
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body.

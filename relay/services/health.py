@@ -1,4 +1,4 @@
-"""The single looks: at disk, tunnel, targets, sources and mail."""
+"""Health checks: of disk, tunnel, targets, sources and mail; and all that the Doctor page looks at."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relay.actions import egress
 from relay.actions.egress import Destination
@@ -21,7 +22,12 @@ from relay.model.delivery import AttemptSucceeded, Target
 from relay.model.event import Source, VerifyMode
 from relay.model.text import format_size
 from relay.resources import find_folder_risks
+from relay.services.stats import WINDOWS, find_first_minute
 from relay.tunnel.ngrok_agent import SCRIPT_COMMAND, default_agent, find_agent, is_pyngrok_script
+from relay.vault import describe_missing_secrets
+
+if TYPE_CHECKING:  # RunningRelay calls run_health_checks
+    from relay.services.relay import RunningRelay
 
 BRIEF_SECONDS = 0.7  # seconds, where a person waits for the banner
 PATIENT_SECONDS = 5.0
@@ -56,7 +62,7 @@ async def _smtp_destination(smtp: SmtpOptions) -> Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthFinding:
-    """What was looked at and how it is: `state` is ok, warning or failed; `fix` says what mends it."""
+    """What was looked at and how it is: `state` is ok, warning or failed; `fix` says what to do."""
 
     name: str
     state: str
@@ -84,7 +90,7 @@ _NO_DISK = 100_000_000  # bytes: below this SQLite may soon fail to commit
 
 
 def check_disk(data_dir: Path) -> HealthFinding:
-    """Say how much room there is for the data."""
+    """Say how much space is left for the data."""
     there = next(folder for folder in (data_dir, *data_dir.parents) if folder.is_dir())
     free = shutil.disk_usage(there).free
     detail = f"{format_size(free)} free for {data_dir}"
@@ -197,3 +203,86 @@ def check_source(configured: Source) -> HealthFinding:
 def _advise_variables(missing: tuple[str, ...]) -> str:
     kind, _, name = (missing[0] if missing else "").partition(":")
     return f"relay vault set {name}" if kind == "vault" else f"put {name}=… into .env" if name else ""
+
+
+_CLOCK_REASONS = ("timestamp_stale", "timestamp_future")
+
+
+async def run_health_checks(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
+    """Look at ports, tunnel, data, disk, vault, clock, sources, targets and mail, in that order."""
+    config = relay.config
+    away = await asyncio.gather(*(check_target_health(config, name) for name in config.targets), check_mail(config))
+    return (
+        report_ok("ports", f"webhooks at {relay.ingress_url}, this dashboard at {relay.dashboard_url}"),
+        _check_tunnel(relay),
+        await _check_data(relay),
+        _check_retention(relay),
+        check_data_folder(config.server.data_dir),
+        check_disk(config.server.data_dir),
+        *_check_vault(relay),
+        await _check_clock(relay),
+        *(check_source(source) for source in relay.sources.by_name.values()),
+        *away,
+    )
+
+
+def _check_tunnel(relay: "RunningRelay") -> HealthFinding:
+    change = relay.state.tunnel
+    if change.state == "up":
+        return report_ok("tunnel", f"up, at {change.public_url}")
+    if change.state in ("none", "off"):
+        return report_ok("tunnel", "none: providers cannot reach this computer, everything on it can")
+    return report_failure(
+        "tunnel", f"{change.state}: {change.detail or 'no word yet'}", "relay goes on trying by itself"
+    )
+
+
+async def _check_data(relay: "RunningRelay") -> HealthFinding:
+    outage = await relay.store.writer.probe()
+    if outage is not None:
+        return report_failure("data", f"no event can be kept: {outage.message}", outage.hint)
+    counts = await relay.store.events.counts()
+    used = (await relay.store.pruning.usage()).used
+    return report_ok("data", f"{counts.events:,} events, {format_size(used)}, in {relay.store.path}")
+
+
+def _check_retention(relay: "RunningRelay") -> HealthFinding:
+    notice, keep = relay.state.retention, relay.config.keep
+    if notice is not None:
+        fix = "raise a limit under [retention], or unpin and delete"
+        return report_warning("retention", f"{notice.title} {notice.text}".strip(), fix)
+    return report_ok(
+        "retention", f"kept are {', '.join(keep.describe_rule(rule) for rule in ('age', 'events', 'size'))}"
+    )
+
+
+def _check_vault(relay: "RunningRelay") -> tuple[HealthFinding, ...]:
+    now = relay.vault.status
+    if now.problem:
+        return (report_failure("vault", now.problem, "put a copy of the file back"),)
+    if now.state == "locked":
+        return (report_warning("vault", f"locked. {' '.join(now.effects)}".strip(), "relay vault unlock"),)
+    if now.state == "none" and not now.needs:
+        return (report_ok("vault", "none, and nothing needs one"),)
+    sentences = (sentence.partition("; ") for sentence in describe_missing_secrets(now.needs, now.names))
+    missing = tuple(report_failure("vault", what, fix) for what, _, fix in sentences)
+    return missing or (report_ok("vault", f"open, with {len(now.names)} secrets"),)
+
+
+async def _check_clock(relay: "RunningRelay") -> HealthFinding:
+    """Judge this computer's clock by what others signed: nothing is asked of the network."""
+    window = WINDOWS["24h"]
+    tallies = await relay.store.counters.since(find_first_minute(window, relay.clock.now()), window.step)
+    events = [tally for tally in tallies if tally.label.kind == "event"]
+    odd = {reason: sum(one.number for one in events if one.label.reason == reason) for reason in _CLOCK_REASONS}
+    fit = sum(tally.number for tally in events if tally.label.name == "verified")
+    if odd["timestamp_future"]:
+        detail = f"{odd['timestamp_future']:,} signatures of the last 24 hours came from the future"
+        return report_warning("clock", detail, "set this computer's clock by the network's")
+    if odd["timestamp_stale"] and not fit:
+        detail = f"{odd['timestamp_stale']:,} signatures of the last 24 hours were too old, and none was not"
+        return report_warning("clock", detail, "set this computer's clock by the network's, or replay less")
+    return report_ok(
+        "clock",
+        f"fits the {fit:,} signatures that verified in the last 24 hours" if fit else "nothing speaks against it",
+    )

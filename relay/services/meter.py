@@ -24,9 +24,9 @@ class Meter:
         self._store = store
         self._clock = clock
         self._timed: dict[CounterLabel, tuple[int, float]] = {}
-        bus.on(self._hear)
+        bus.on(self._on_signal)
 
-    def answered(self, source: str, seconds: float) -> None:
+    def count_response(self, source: str, seconds: float) -> None:
         """Count a sender that was answered after so many seconds."""
         minute = int(self._clock.now().timestamp()) // 60
         label = CounterLabel(minute, "took", source, bucket=find_bucket(seconds))
@@ -58,6 +58,6 @@ class Meter:
         except StoreError as error:
             log.debug("old counts stay as they are: %s", error.message)
 
-    def _hear(self, signal: Signal) -> None:
+    def _on_signal(self, signal: Signal) -> None:
         if isinstance(signal, RequestRefused):
             self.refused[signal.source, signal.status] += 1

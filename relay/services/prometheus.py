@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from relay.model.counters import BUCKET_BOUNDS, CounterValue
 from relay.model.message import OPENED_CHANNELS, MessageCounts, StatusCount
 
-_INBOX_LABEL = "inbox"  # every source that nobody configured: a stranger must not make labels
+_INBOX_LABEL = "inbox"  # every source that is not configured: a sender must not make labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

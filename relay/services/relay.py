@@ -42,8 +42,7 @@ from relay.providers.local_keys import LocalKeyStore, find_pair_scheme, make_run
 from relay.providers.samples import sample_types
 from relay.providers.sender_urls import OwnAddresses, list_sender_urls
 from relay.providers.trigger import prepare_sample
-from relay.services.health import HealthFinding
-from relay.services.health_checks import run_health_checks
+from relay.services.health import HealthFinding, run_health_checks
 from relay.services.meter import Meter
 from relay.services.state import RuntimeState
 from relay.services.vault_session import VaultSession
@@ -267,7 +266,7 @@ class RunningRelay:
             self.state.refused.note(signal)
 
     def find_source_path(self, name: str) -> str:
-        """Return where a source answers, also one that nobody configured."""
+        """Return where a source answers, also one that is not configured."""
         source = self.sources.named(name)
         return source.path if source else f"/webhooks/{name}"
 

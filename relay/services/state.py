@@ -10,7 +10,7 @@ from relay.config.preferences import Preferences
 from relay.delivery.retention import RetentionNotice
 from relay.errors import StoreError
 from relay.model.signals import StoreChanged, TunnelChanged
-from relay.pipeline.refusals import RefusalCounts
+from relay.pipeline.limits import RefusalCounts
 from relay.store import Store
 
 log = logging.getLogger(__name__)
@@ -62,9 +62,9 @@ class StoreMonitor:
         self._clock = clock
         self._state = state
         self._began = 0.0
-        self._say_at = 0.0
-        self._said = ""
-        self._is_said = False
+        self._log_at = 0.0
+        self._logged = ""
+        self._is_logged = False
         self._unkept_before = 0
         self._writer.outages.listen(self._changed)
 
@@ -72,8 +72,8 @@ class StoreMonitor:
         """Look every second, until cancelled."""
         while True:
             outage = await self._writer.look()
-            if outage is not None and self._clock.monotonic() >= self._say_at:
-                self._say(outage)
+            if outage is not None and self._clock.monotonic() >= self._log_at:
+                self._log_outage(outage)
             await self._clock.sleep(CHECK_SECONDS)
 
     def _changed(self, outage: StoreError | None) -> None:
@@ -81,21 +81,21 @@ class StoreMonitor:
         if began:
             self._began, self._unkept_before = self._clock.monotonic(), self._state.unkept
         if outage is None:
-            self._say_end()
-        elif outage.message != self._said or self._clock.monotonic() >= self._say_at:
-            self._say(outage)
+            self._log_end()
+        elif outage.message != self._logged or self._clock.monotonic() >= self._log_at:
+            self._log_outage(outage)
         self._bus.publish(StoreChanged(outage.message if outage else ""))
 
-    def _say(self, outage: StoreError) -> None:
-        self._say_at, self._said = self._clock.monotonic() + REPEAT_SECONDS, outage.message
-        self._is_said = True
+    def _log_outage(self, outage: StoreError) -> None:
+        self._log_at, self._logged = self._clock.monotonic() + REPEAT_SECONDS, outage.message
+        self._is_logged = True
         log.error("no event can be kept: %s; %s%s", outage.message, outage.hint, self._unkept())
 
-    def _say_end(self) -> None:
-        if self._is_said:
+    def _log_end(self) -> None:
+        if self._is_logged:
             lasted = self._clock.monotonic() - self._began
             log.warning("events are kept again, after %.0f s%s", lasted, self._unkept())
-        self._is_said = False
+        self._is_logged = False
 
     def _unkept(self) -> str:
         count = self._state.unkept - self._unkept_before

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.pipeline.conditions import describe_operands, evaluate_condition
+from relay.pipeline.routing import describe_operands, evaluate_condition
 
 PAYLOAD = {"data": {"object": {"amount_due": 500, "lines": [{"id": "il_1"}]}}, "live": True}
 

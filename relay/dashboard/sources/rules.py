@@ -10,7 +10,7 @@ from relay.model.admission import EmailField
 from relay.model.event import Source
 from relay.model.json_paths import format_dotted_path
 from relay.model.text import escape_unprintable, format_size
-from relay.pipeline.refusals import RefusalKind
+from relay.pipeline.limits import RefusalKind
 from relay.pipeline.validate import describe_location
 from relay.providers.doctor.case import secret_tail
 

@@ -13,7 +13,7 @@ from relay.dashboard.sources import rules
 from relay.model.admission import Admission, Problem, Rate
 from relay.model.event import EventOutcome
 from relay.model.signals import RequestRefused
-from relay.pipeline.refusals import RefusalCounts
+from relay.pipeline.limits import RefusalCounts
 
 AT = datetime(2026, 11, 22, 14, 2, 12, tzinfo=UTC)
 SHOP = build_source("shop", provider="custom", admission=Admission(rate=Rate(per_minute=60, burst=10)))

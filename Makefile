@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: start test coverage lint format stats bench screenshot clean
+.PHONY: start test test-fast coverage lint format stats bench screenshot clean
 
 start: $(VENV)/.installed
 	$(BIN)/relay start
 
 test: lint
 	$(BIN)/python -m pytest -n auto
+
+# Neither a browser nor a whole relay or another program, and nothing slow.
+test-fast: $(VENV)/.tested
+	$(BIN)/python -m pytest -n auto -m "not browser and not program and not slow"
 
 coverage: $(VENV)/.tested
 	$(BIN)/coverage erase

@@ -48,6 +48,17 @@ PROGRAMS = {
 # Set it (as .ci/run does) and a program that is missing is a failure rather than a skip.
 REQUIRE_PROGRAMS = "RELAY_REQUIRE_PROGRAMS"
 
+# Fixtures that start a whole relay or other programs; `make test-fast` leaves out the tests that use them.
+STARTING_FIXTURES = frozenset(
+    {"agent", "at", "at_terminal", "browser", "command", "crew", "host", "inside", "start", "started"}
+)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if not STARTING_FIXTURES.isdisjoint(item.fixturenames):
+            item.add_marker(pytest.mark.program)
+
 
 @pytest.fixture(scope="session")
 def require_program():

@@ -538,6 +538,7 @@ def test_a_secret_that_is_set_signs_the_sample_and_is_not_printed(inside, monkey
     assert "made for this run" not in done.err
 
 
+@pytest.mark.slow
 def test_a_secret_for_one_run_is_the_same_all_the_while_and_believes_nothing_it_did_not_sign(started, command):
     none = {"STRIPE_WEBHOOK_SECRET": ""}
     with started("--json", env=none) as relay:

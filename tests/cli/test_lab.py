@@ -166,6 +166,7 @@ def test_a_run_appears_in_a_running_relay_and_is_cancelled_by_an_interrupt(home,
         assert (again.code, again.objects[0]["id"]) == (0, 3)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_a_run_is_interrupted_and_nothing_of_it_is_sent_later(home, started, shop, inside):
     with started() as relay:
         relay.banner()

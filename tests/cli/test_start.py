@@ -8,6 +8,8 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 
 def test_the_banner_is_short_and_always_in_the_same_order(started, tmp_path, target):
     (tmp_path / "relay.toml").write_text(
@@ -110,6 +112,7 @@ def test_a_named_port_that_is_taken_is_an_error_and_leaves_nothing_behind(comman
     assert not (tmp_path / ".relay").exists()
 
 
+@pytest.mark.slow
 def test_a_port_that_a_relay_with_the_same_data_holds_is_told_as_that(started, command):
     with started("--json") as relay:
         relay.object("ready")
@@ -122,6 +125,7 @@ def test_a_port_that_a_relay_with_the_same_data_holds_is_told_as_that(started, c
     )
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(started, target):
     with started("--json", "--forward", target.url) as relay:
         relay.object("ready")
@@ -138,6 +142,7 @@ def test_a_second_ctrl_c_stops_at_once(started, target):
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_what_was_answered_survives_kill_9(started, inside):
     with started("--json") as relay:
         relay.object("ready")
@@ -186,6 +191,7 @@ def test_a_malformed_request_is_one_line_and_no_traceback(started):
     assert err.count("malformed") <= 1
 
 
+@pytest.mark.slow
 def test_a_second_relay_on_the_same_data_is_refused_and_commands_wait_for_each_other(started, command):
     with started("--json") as relay:
         relay.object("ready")

@@ -63,6 +63,7 @@ def signed(key):
     return body, f"t={moment},v1={mac}"
 
 
+@pytest.mark.slow
 def test_a_vault_is_made_filled_read_and_emptied_by_a_script(here, tmp_path):
     made = here("vault", "init", env=GIVEN)
     assert (made.code, made.err) == (0, "")
@@ -81,6 +82,7 @@ def test_a_vault_is_made_filled_read_and_emptied_by_a_script(here, tmp_path):
     assert oct((tmp_path / ".relay" / "vault").stat().st_mode)[-3:] == "600"
 
 
+@pytest.mark.slow
 def test_a_value_of_several_lines_comes_back_as_it_was(command, kept, tmp_path):
     pem = "-----BEGIN KEY-----\nAAA\n\x1b[31m\u00e4\n-----END KEY-----\n"
     assert command("vault", "set", "pem", stdin=pem, env=GIVEN).code == 0
@@ -219,6 +221,7 @@ def test_the_list_needs_no_password_and_tells_what_is_missing(inside, kept, tmp_
     ]
 
 
+@pytest.mark.slow
 def test_the_password_is_changed_by_a_script(command, kept, tmp_path):
     new = tmp_path / "new"
     new.write_text("quite another password\n")
@@ -336,6 +339,7 @@ def test_the_end_of_input_at_a_prompt_is_no_password(at_terminal, kept):
     assert session.end() == (3, "\r\nrelay: no password was given\r\n")
 
 
+@pytest.mark.slow
 def test_a_new_password_is_typed_twice_and_long_enough(at_terminal, tmp_path):
     session = at_terminal("vault", "init")
     session.until("New password: ")
@@ -378,6 +382,7 @@ def test_a_start_on_a_terminal_asks_and_one_in_the_background_does_not(at_termin
     assert session.end()[0] == 0
 
 
+@pytest.mark.slow
 def test_a_start_without_a_terminal_runs_locked_and_is_opened_from_elsewhere(started, command, kept, target):
     (kept.path.parents[1] / "relay.toml").write_text(TOML + f"[targets.app]\nforward = '{target.url}'\n")
     with started("--json") as relay:
@@ -416,6 +421,7 @@ def test_a_start_without_a_terminal_runs_locked_and_is_opened_from_elsewhere(sta
     assert PASSWORD not in out + err
 
 
+@pytest.mark.slow
 def test_another_password_reaches_the_running_relay(started, command, kept, tmp_path):
     new = tmp_path / "new"
     new.write_text("quite another password\n")
@@ -436,6 +442,7 @@ def test_another_password_reaches_the_running_relay(started, command, kept, tmp_
     assert again.out == "value\n"
 
 
+@pytest.mark.slow
 def test_three_wrong_passwords_pause_the_running_relay_for_everybody(started, command, kept):
     with started("--json") as relay:
         relay.object("ready")
@@ -446,6 +453,7 @@ def test_three_wrong_passwords_pause_the_running_relay_for_everybody(started, co
         relay.stop()
 
 
+@pytest.mark.slow
 def test_commands_without_a_running_relay_open_the_vault_where_its_password_is_given(command, kept):
     done = command("trigger", "stripe", "invoice.paid")
     assert (done.code, "in the vault, which is locked" in done.err) == (1, True)
@@ -524,6 +532,7 @@ class Ring(KeyringBackend):
 """
 
 
+@pytest.mark.slow
 def test_the_keyring_opens_the_vault_for_who_asked_for_that(command, at_terminal, kept, tmp_path):
     (tmp_path / "ring.py").write_text(RING)
     ring = tmp_path / "ring.json"

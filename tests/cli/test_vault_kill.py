@@ -9,6 +9,8 @@ import threading
 import time
 import urllib.request
 
+import pytest
+
 from relay.model.secret import Secret
 from relay.vault.kdf import Argon2
 from relay.vault.storage import Vault
@@ -45,6 +47,7 @@ def waiting(path):
         connection.close()
 
 
+@pytest.mark.slow
 def test_checking_goes_on_where_it_was_killed(started, tmp_path, target):
     vault = Vault(tmp_path / ".relay" / "vault", Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1))
     vault.create(Secret("x", PASSWORD))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.program
+
 ROOT = Path(__file__).parents[2]
 CURL = "tests/transfer/test_transfer.py::test_a_curl_script_sends_the_same_bytes_again"
 

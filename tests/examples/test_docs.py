@@ -19,6 +19,8 @@ from jsonschema import Draft202012Validator
 from relay.config import Overrides, load
 from relay.config.reference import build_schema
 
+pytestmark = pytest.mark.program
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SECRET = "whsec_test_stripe_secret"

@@ -15,6 +15,8 @@ import aiohttp
 import pytest
 import stripe
 
+pytestmark = pytest.mark.program
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECRET = "whsec_made_up_for_this"
 PATIENCE = 60.0

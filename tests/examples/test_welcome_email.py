@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from aiosmtpd import smtp as sinks
 
+pytestmark = pytest.mark.program
+
 EXAMPLE = Path(__file__).parents[2] / "examples/welcome-email"
 COMMANDS = re.findall(r"^\$ (.+)$", (EXAMPLE / "README.md").read_text(), re.MULTILINE)
 PORTS = ("--no-tunnel", "--json", "--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
@@ -153,6 +155,7 @@ def test_the_readme_has_the_commands_that_are_run_here():
     ]
 
 
+@pytest.mark.slow
 async def test_the_readme_comes_true_with_the_outbox(home):
     async with home.running():
         assert await home.curl(CURLS[0]) == (200, {"success": True, "event": 1, "outcome": "accepted"})
@@ -179,6 +182,7 @@ async def test_the_readme_comes_true_with_the_outbox(home):
     assert (forced[0], "kept in the outbox" in forced[1]) == (0, True)
 
 
+@pytest.mark.slow
 async def test_the_welcome_mail_goes_through_starttls_and_login_to_a_real_server(home, sink, certificate):
     home.to_server(sink, certificate)
     async with home.running():
@@ -225,6 +229,7 @@ async def test_a_server_that_never_stops_saying_451_is_tried_so_many_times_and_n
     assert (len(sink.answers), sink.mails) == (95, [])
 
 
+@pytest.mark.slow
 async def test_550_fails_at_once_with_the_servers_own_words(home, sink, certificate):
     sink.answers = ["550 5.7.1 We do not like <you>\x1b[31m"]
     home.to_server(sink, certificate)
@@ -235,6 +240,7 @@ async def test_550_fails_at_once_with_the_servers_own_words(home, sink, certific
     assert failed["detail"] == "550 5.7.1 We do not like <you>\\x1b[31m"
 
 
+@pytest.mark.slow
 async def test_a_relay_killed_while_the_server_takes_the_mail_does_not_send_it_twice(home, sink, certificate):
     sink.hang = True
     home.to_server(sink, certificate)

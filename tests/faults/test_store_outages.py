@@ -97,6 +97,7 @@ async def page(at):
     return html.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.__name__)
 async def test_an_outage_is_seen_everywhere_at_once_and_heals_by_itself(at, caplog, cause):
     caplog.set_level(logging.INFO, "relay")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.program
+
 EXAMPLE = Path(__file__).parents[2] / "examples/handlers"
 SECRETS = {"STRIPE_WEBHOOK_SECRET": "whsec_example", "GITHUB_WEBHOOK_SECRET": "example"}
 PORTS = ("--ingress", "127.0.0.1:auto", "--dashboard", "127.0.0.1:auto")
@@ -64,6 +66,7 @@ def tried(process, state):
             return told
 
 
+@pytest.mark.slow
 def test_the_example_does_what_its_readme_says(folder):
     assert "relay.toml is valid" in relay(folder, "check")
     with started(folder) as process:

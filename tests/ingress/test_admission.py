@@ -312,6 +312,7 @@ async def test_hostile_bodies_get_a_clean_400(shop, body, schema):
     assert (await at.api("/events/1/verification", headers={"Accept": "text/html"}))[0] == 200
 
 
+@pytest.mark.slow
 async def test_a_large_body_is_judged_without_holding_others_up(shop):
     at = await shop(
         'schema = "s.json"',

@@ -543,6 +543,7 @@ async def test_when_nothing_fits_what_was_ruled_out_is_said_and_the_secret_comes
         assert found["line"] == ""
 
 
+@pytest.mark.slow
 async def test_a_large_body_is_examined_within_bounds(start):
     at = await start('[server]\nmax_body = "30MB"\n', SECRETS)
     body = b'{"a":"' + b"x" * 25_000_000 + b'"}'

@@ -73,6 +73,7 @@ async def test_new_rows_never_move_what_is_looked_at(site, settle):
     await until(page, f"{COUNT} === 50 && {PILL} === ''")
 
 
+@pytest.mark.slow
 async def test_a_burst_ends_with_the_newest_three_hundred_in_order(site):
     await site.send()
     page = await site.page()

@@ -37,6 +37,7 @@ async def test_everything_can_be_read_and_done_without_script(site):
     assert await page.evaluate(IDS) == [7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844)])
 async def test_every_text_can_be_read_in_both_themes_at_every_width(site, width, height):
     await site.stripe()

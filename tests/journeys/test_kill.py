@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import aiohttp
+import pytest
+
+pytestmark = pytest.mark.program
 
 START = [
     "-m",
@@ -72,6 +75,7 @@ async def stored(ready):
     return found
 
 
+@pytest.mark.slow
 async def test_a_burst_cut_off_by_kill_loses_nothing_that_was_answered_and_shows_nothing_twice(tmp_path):
     answered = {}
     for round_ in range(3):

@@ -12,6 +12,7 @@ CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+@pytest.mark.slow
 async def test_a_run_is_begun_from_an_event_and_its_report_fills_while_it_goes_on(site, app):
     await site.stripe()
     page = await site.page()
@@ -74,6 +75,7 @@ async def test_the_lab_works_without_script(site):
     assert "taken and answered alike" in await page.evaluate("document.querySelector('#trial-duplicates').innerText")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 1024, 390, 320])
 async def test_every_text_of_the_lab_can_be_read_in_both_themes_at_every_width(site, width):
     await site.stripe()

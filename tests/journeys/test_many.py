@@ -135,6 +135,7 @@ async def test_deleting_a_selection_asks_once(site):
     assert await page.evaluate("[...document.querySelectorAll('.row')].map(row => row.id)") == ["e-3", "e-1"]
 
 
+@pytest.mark.slow
 async def test_two_hundred_are_replayed_cancelled_half_way_and_resumed(site):
     for n in range(200):
         await site.send({"n": n}, "/webhooks/shop")

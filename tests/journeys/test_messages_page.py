@@ -128,6 +128,7 @@ async def test_without_script_the_page_can_be_read_and_walked(site, add):
     assert "External id" in await page.evaluate("document.body.innerText")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768), (390, 844), (320, 700)])
 async def test_every_text_can_be_read_in_both_themes_at_every_width(site, add, callback, width, height):
     for number, status in enumerate(("sent", "delivered", "undelivered", "read")):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.program
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "notifications"
 GOOD = {"event_id": 7, "timestamp": "2026-01-02T03:04:05Z", "event_type": "disk.full", "description": "3 GB left"}
 
@@ -72,6 +74,7 @@ async def test_the_sender_prints_what_the_readme_says_and_the_client_gets_one(ex
     assert re.fullmatch(r"disk\.full \d+: only 3 GB are left on /data", await line(client))
 
 
+@pytest.mark.slow
 async def test_one_that_fits_is_forwarded_and_every_wrong_field_is_named(example):
     _, url, client = example
     assert (await asyncio.to_thread(post, url, GOOD))[0] == 200

@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+pytestmark = pytest.mark.program
+
 EVENTS = 500
 CONFIG = """
 [targets.app]
@@ -52,6 +54,7 @@ async def listening(port, got, all_there):
     return runner
 
 
+@pytest.mark.slow
 async def test_an_outage_and_two_kills_lose_nothing_double_nothing_and_keep_the_order(
     tmp_path, unused_tcp_port, kill_journey
 ):

@@ -255,6 +255,7 @@ def test_any_type_that_pydantic_validates_will_do(source, capture, name):
     assert told(shop, capture(b"{}"))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(VALUES)
 def test_no_value_makes_a_model_raise(source, capture, value):

@@ -55,6 +55,7 @@ def test_any_flipped_bit_is_noticed(bit):
         unseal_vault(decode_file(bytes(changed)), PASSWORD, "v")
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_in_every_byte_is_noticed():
     for place in range(len(FILE)):
         changed = bytearray(FILE)

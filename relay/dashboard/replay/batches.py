@@ -1,15 +1,12 @@
 """Bulk replays as people read them: what was asked for, how far it is, what is left."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import ClassVar
 
 from relay.dashboard.event_rows import StatusChip
 from relay.dashboard.filters import DisplayTime, format_count, format_moment
-from relay.dashboard.layout import PageLayout
 from relay.dashboard.urls import build_events_url
-from relay.dashboard.widgets import FormOption
 from relay.model.batch import INCLUDABLE_OUTCOMES, Batch, BatchCounts, BatchPlan, BatchState, NewBatch
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome
@@ -183,49 +180,3 @@ def build_batch_line(batch: Batch, counts: BatchCounts, zone: tzinfo | None = No
         can_cancel=batch.state is BatchState.RUNNING,
         can_resume=batch.state in (BatchState.CANCELLED, BatchState.STOPPED),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BulkReplayForm:
-    """Many events to send again. `which` says which in words, `query` to relay."""
-
-    template: ClassVar[str] = "replay/bulk_form.html"
-    which: str
-    query: str
-    targets: tuple[FormOption, ...]
-    url: str
-    signs: tuple[FormOption, ...]
-    rate: str
-    stop: bool
-    planned: BatchPlanView
-    back: str
-    errors: Mapping[str, str]
-    back_name: str = "Events"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchStartedDialog:
-    """A bulk replay that has just begun."""
-
-    template: ClassVar[str] = "replay/started.html"
-    batch: BatchLine
-    back: str
-    back_name: str = "Events"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchPage:
-    """One bulk replay."""
-
-    template: ClassVar[str] = "replay/batch_page.html"
-    shell: PageLayout
-    batch: BatchLine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchesPage:
-    """All bulk replays, newest first."""
-
-    template: ClassVar[str] = "replay/batches.html"
-    shell: PageLayout
-    lines: tuple[BatchLine, ...]

@@ -5,26 +5,29 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from relay.dashboard import page_data
 from relay.dashboard.delivery_rows import build_delivery_line, format_target_address
-from relay.dashboard.event_list import parse_list_query
+from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import email_form as events_email_form
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
 from relay.dashboard.replay.edits import (
     DeliveryOutcomeView,
-    EmailForm,
-    EventDialogPage,
-    ReplayChanges,
     ReplayEdits,
-    ReplayForm,
     build_original,
     build_replay_warning,
     format_change_count,
     parse_replay_form,
     prefill_from_delivery,
 )
-from relay.dashboard.responses import format_error, read_fields, read_values, redirect, toast_header
-from relay.dashboard.urls import build_query_suffix, escape_html
+from relay.dashboard.responses import (
+    format_error,
+    read_fields,
+    read_values,
+    redirect,
+    render_dialog,
+    render_part,
+    toast_header,
+)
+from relay.dashboard.urls import escape_html
 from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError
 from relay.http.context import get_relay
@@ -48,9 +51,7 @@ async def show_replay_form(request: web.Request) -> web.Response:
     if edited_before is not None:
         form = prefill_from_delivery(event, await relay.store.deliveries.get(edited_before))
     chosen = (form.get("target", ""),)
-    return await _render_dialog(
-        request, _build_replay_form(request, event, form, chosen=chosen), f"Replay {event.type}"
-    )
+    return await _render_replay_form(request, event, form, {}, chosen)
 
 
 async def replay_event(request: web.Request) -> web.Response:
@@ -61,14 +62,14 @@ async def replay_event(request: web.Request) -> web.Response:
     chosen = await read_values(request, "target")
     url = form.get("url", "").strip()
     targets = [*chosen, *([url] if url else [])]
-    asked = parse_replay_form(event, form)
-    errors = dict(asked.errors)
+    edits = parse_replay_form(event, form)
+    errors = dict(edits.errors)
     if not targets:
         errors["target"] = "Choose a target, or write a URL."
     made: list[int] = []
     if not errors:
         try:
-            made += [await relay.replays.replay_event(event.id, target, asked.changes) for target in targets]
+            made += [await relay.replays.replay_event(event.id, target, edits.changes) for target in targets]
         except RelayError as error:
             errors["target"] = format_error(error)
     if errors and not made:
@@ -87,9 +88,9 @@ async def replay_event(request: web.Request) -> web.Response:
 async def preview_replay(request: web.Request) -> web.Response:
     """POST /events/{id}/replay/preview: what differs so far."""
     event = await get_relay(request).store.events.get(parse_id(request))
-    asked = parse_replay_form(event, await read_fields(request))
+    edits = parse_replay_form(event, await read_fields(request))
     return html_response(
-        request.app[RENDERER].part("replay/changes.html", changes=_render_changes(request, event, asked))
+        request.app[RENDERER].part("replay/changes.html", changes=_describe_changes(request, event, edits))
     )
 
 
@@ -105,7 +106,7 @@ async def show_email_form(request: web.Request) -> web.Response:
     if get_target_id(request) == "em-preview":
         shown = await events_email_form.build_preview(get_relay(request), event, request.query)
         return html_response(request.app[RENDERER].part("replay/email_preview.html", preview=shown))
-    return await _render_dialog(request, await _build_email_form(request, event, request.query), f"Email {event.type}")
+    return await _render_email_form(request, event, request.query)
 
 
 async def send_email(request: web.Request) -> web.Response:
@@ -118,9 +119,8 @@ async def send_email(request: web.Request) -> web.Response:
     except RelayError as error:
         form["error"] = format_error(error)
         if get_target_id(request) is not None:
-            return html_response(_render_errors(request, {"to": form["error"]}), 422)
-        page = await _build_email_form(request, event, form)
-        return await _render_dialog(request, page, f"Email {event.type}", 422)
+            return render_part(request, "errors.html", 422, errors={"to": form["error"]})
+        return await _render_email_form(request, event, form, 422)
     if get_target_id(request) is None:
         return redirect(f"/events/{event.id}/deliveries")
     sent = await _build_sent_line(relay, made)
@@ -138,21 +138,24 @@ async def preview_email(request: web.Request) -> web.Response:
     return sandboxed_response(shown.html or f"<pre>{escape_html(shown.text)}</pre>")
 
 
-def _build_replay_form(
+async def _render_replay_form(
     request: web.Request,
     event: CapturedEvent,
     form: Mapping[str, str],
-    errors: Mapping[str, str] | None = None,
-    chosen: tuple[str, ...] = (),
-) -> ReplayForm:
+    errors: Mapping[str, str],
+    chosen: tuple[str, ...],
+) -> web.Response:
     relay, start = get_relay(request), build_original(event)
-    asked = parse_replay_form(event, dict(form))
     names = list(relay.config.targets)
-    return ReplayForm(
+    return await render_dialog(
+        request,
+        "replay/dialog.html",
+        f"Replay {event.type}",
+        (f"/events/{event.id}{parse_list_suffix(request)}", f"Event {event.id}"),
+        status=422 if errors else 200,
         event=event.row,
         action=f"/events/{event.id}/replay",
-        back=f"/events/{event.id}{build_query_suffix(parse_list_query(request).text)}",
-        targets=tuple(
+        targets=[
             FormOption(
                 value=name,
                 name=name,
@@ -160,73 +163,67 @@ def _build_replay_form(
                 chosen=name in chosen if form else name == names[0],
             )
             for name in names
-        ),
+        ],
         url=form.get("url", ""),
         method=form.get("method", start.method),
         path=form.get("path", ""),
-        headers=form.get("headers", start.headers),
+        header_lines=form.get("headers", start.headers),
         body=form.get("body", start.body),
         editable=start.editable,
         header_count=start.headers.count("\n") + 1 if start.headers else 0,
         signs=_build_sign_choices(form.get("sign", "auto")),
-        changes=_render_changes(request, event, asked),
-        errors=errors or {},
+        changes=_describe_changes(request, event, parse_replay_form(event, dict(form))),
+        errors=errors,
     )
 
 
-def _build_sign_choices(chosen: str) -> tuple[FormOption, ...]:
-    said = {
-        SignMode.AUTO: ("As needed", "Signs again when something changed or the signature is too old."),
-        SignMode.ORIGINAL: ("As received", "Sends the old signature, byte for byte."),
-        SignMode.FRESH: ("Sign again", "Signs with the source's secret and the current time."),
-    }
-    return tuple(
-        FormOption(value=mode.value, name=name, help=text, chosen=mode.value == chosen)
-        for mode, (name, text) in said.items()
+def _build_sign_choices(chosen: str) -> list[FormOption]:
+    modes = (
+        (SignMode.AUTO, "As needed", "Signs again when something changed or the signature is too old."),
+        (SignMode.ORIGINAL, "As received", "Sends the old signature, byte for byte."),
+        (SignMode.FRESH, "Sign again", "Signs with the source's secret and the current time."),
     )
+    return [
+        FormOption(value=mode.value, name=name, help=text, chosen=mode.value == chosen) for mode, name, text in modes
+    ]
 
 
-def _render_changes(request: web.Request, event: CapturedEvent, asked: ReplayEdits) -> ReplayChanges:
+def _describe_changes(request: web.Request, event: CapturedEvent, edits: ReplayEdits) -> dict[str, object]:
     source = get_relay(request).sources.by_name.get(event.row.source)
     signed = source is not None and source.scheme is not None
-    return ReplayChanges(
-        words=format_change_count(asked.differences),
-        changes=asked.differences,
-        warning=build_replay_warning(event, asked.changes, signed=signed),
-    )
+    return {
+        "words": format_change_count(edits.differences),
+        "changes": edits.differences,
+        "warning": build_replay_warning(event, edits.changes, signed=signed),
+    }
 
 
 async def _render_refused_form(
     request: web.Request, event: CapturedEvent, form: dict[str, str], errors: dict[str, str]
 ) -> web.Response:
     if get_target_id(request) is not None:
-        return html_response(_render_errors(request, errors), 422)
-    chosen = tuple(await read_values(request, "target"))
-    return await _render_dialog(
-        request, _build_replay_form(request, event, form, errors, chosen), f"Replay {event.type}", 422
-    )
+        return render_part(request, "errors.html", 422, errors=errors)
+    return await _render_replay_form(request, event, form, errors, tuple(await read_values(request, "target")))
 
 
-def _render_errors(request: web.Request, errors: Mapping[str, str]) -> str:
-    return request.app[RENDERER].part("errors.html", errors=errors)
-
-
-async def _build_email_form(request: web.Request, event: CapturedEvent, form: Mapping[str, str]) -> EmailForm:
+async def _render_email_form(
+    request: web.Request, event: CapturedEvent, form: Mapping[str, str], status: int = 200
+) -> web.Response:
     relay = get_relay(request)
     template = events_email_form.choose_template(relay, form)
-    return EmailForm(
+    recipients = relay.email_recipients
+    return await render_dialog(
+        request,
+        "replay/email.html",
+        f"Email {event.type}",
+        (f"/events/{event.id}{parse_list_suffix(request)}", f"Event {event.id}"),
+        status=status,
         event=event.row,
         action=f"/events/{event.id}/email",
-        back=f"/events/{event.id}{build_query_suffix(parse_list_query(request).text)}",
-        templates=tuple(
-            FormOption(
-                value=name,
-                name=name,
-                help=escape_unprintable(relay.email_recipients[name], 120),
-                chosen=name == template,
-            )
-            for name in relay.email_recipients
-        ),
+        templates=[
+            FormOption(value=name, name=name, help=escape_unprintable(recipients[name], 120), chosen=name == template)
+            for name in recipients
+        ],
         to=form.get("to", ""),
         force=bool(form.get("force")),
         preview=await events_email_form.build_preview(relay, event, form) if template else None,
@@ -243,18 +240,6 @@ def _describe_mail_block(relay: RunningRelay) -> str:
     if relay.smtp_address:
         return f"Sent by {escape_unprintable(relay.smtp_address, 120)}."
     return "No [smtp]: it stays in the outbox."
-
-
-async def _render_dialog(
-    request: web.Request, form: ReplayForm | EmailForm, title: str, status: int = 200
-) -> web.Response:
-    renderer = request.app[RENDERER]
-    if get_target_id(request) is not None:
-        return html_response(renderer.part(form.template, form=form, standing=False), status)
-    page = EventDialogPage(
-        shell=await page_data.build_shell(request, title, "events"), title=escape_unprintable(title, 120), form=form
-    )
-    return html_response(renderer.page(page), status)
 
 
 async def _build_sent_line(relay: RunningRelay, id_: int) -> DeliveryOutcomeView:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
@@ -10,11 +9,9 @@ from typing import ClassVar
 from relay.dashboard.body_text import is_binary
 from relay.dashboard.delivery_rows import HIDDEN_VALUE
 from relay.dashboard.event_rows import StatusChip
-from relay.dashboard.layout import PageLayout
-from relay.dashboard.widgets import FormOption
 from relay.model.delivery import Delivery, DeliveryChanges, SignMode
 from relay.model.differences import MISSING, compare_json, is_same_value
-from relay.model.event import CapturedEvent, EventRow, Headers, Verdict
+from relay.model.event import CapturedEvent, Headers, Verdict
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
@@ -256,55 +253,6 @@ class DeliveryOutcomeView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayForm:
-    """A replay as edited so far; `changes` says what differs and `warning` what will go wrong."""
-
-    template: ClassVar[str] = "replay/dialog.html"
-    event: EventRow
-    action: str
-    back: str
-    targets: tuple[FormOption, ...]
-    url: str
-    method: str
-    path: str
-    headers: str
-    body: str
-    editable: bool
-    header_count: int
-    signs: tuple[FormOption, ...]
-    changes: "ReplayChanges"
-    results: tuple[DeliveryOutcomeView, ...] = ()
-    errors: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayChanges:
-    """All of them, in words."""
-
-    template: ClassVar[str] = "replay/changes.html"
-    words: str
-    changes: tuple[ReplayDifference, ...]
-    warning: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmailForm:
-    """An e-mail from an event; `preview` is the address of its sandboxed preview."""
-
-    template: ClassVar[str] = "replay/email.html"
-    event: EventRow
-    action: str
-    back: str
-    templates: tuple[FormOption, ...]
-    to: str
-    force: bool
-    preview: "MailPreview | None"
-    note: str
-    results: tuple[DeliveryOutcomeView, ...] = ()
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MailPreview:
     """A mail as it would be sent; its HTML is shown by a frame of its own, whose address is "" without a mail.
 
@@ -317,13 +265,3 @@ class MailPreview:
     frame: str = ""
     notice: str = ""
     error: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventDialogPage:
-    """A dialog as a page of its own, for whoever has no JavaScript."""
-
-    template: ClassVar[str] = "event_form_page.html"
-    shell: PageLayout
-    title: str
-    form: ReplayForm | EmailForm

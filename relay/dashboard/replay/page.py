@@ -7,20 +7,12 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard import page_data, responses
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.events import actions
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.replay import batches
-from relay.dashboard.replay.batches import (
-    BatchesPage,
-    BatchLine,
-    BatchPage,
-    BatchPlanView,
-    BatchStartedDialog,
-    BulkReplayForm,
-)
-from relay.dashboard.responses import format_error, read_fields, redirect
+from relay.dashboard.replay.batches import BatchLine, BatchPlanView
+from relay.dashboard.responses import format_error, read_fields, redirect, render_dialog, render_page
 from relay.dashboard.urls import build_events_url, escape_html
 from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError, UsageError
@@ -45,11 +37,8 @@ async def show_replays(request: web.Request) -> web.Response:
     relay = get_relay(request)
     found = await relay.store.batches.page(_PAGE_SIZE)
     counts = await asyncio.gather(*(relay.store.batches.counts(batch) for batch in found))
-    page = BatchesPage(
-        shell=await page_data.build_shell(request, "Bulk replays", "deliveries"),
-        lines=tuple(batches.build_batch_line(batch, held) for batch, held in zip(found, counts, strict=True)),
-    )
-    return html_response(request.app[RENDERER].page(page))
+    lines = [batches.build_batch_line(batch, count) for batch, count in zip(found, counts, strict=True)]
+    return await render_page(request, "replay/batches.html", "Bulk replays", "deliveries", lines=lines)
 
 
 async def start_replay(request: web.Request) -> web.Response:
@@ -65,8 +54,9 @@ async def start_replay(request: web.Request) -> web.Response:
         return await _build_bulk_form(request, text, await request.post(), errors)
     if get_target_id(request) is None:
         return redirect(f"/replays/{begun.id}")
-    dialog = BatchStartedDialog(batch=await _load_batch_line(get_relay(request), begun.id), back=f"/replays/{begun.id}")
-    return await responses.render_dialog_form(request, dialog, "Bulk replay")
+    batch = await _load_batch_line(get_relay(request), begun.id)
+    back = (f"/replays/{begun.id}", "Events")
+    return await render_dialog(request, "replay/started.html", "Bulk replay", back, batch=batch)
 
 
 async def show_replay(request: web.Request) -> web.Response:
@@ -75,9 +65,7 @@ async def show_replay(request: web.Request) -> web.Response:
     batch = await _load_batch_line(get_relay(request), id_)
     if get_target_id(request) is not None:
         return _render_progress(request, batch)
-    title = f"Bulk replay {id_}"
-    page = BatchPage(shell=await page_data.build_shell(request, title, "deliveries"), batch=batch)
-    return html_response(request.app[RENDERER].page(page))
+    return await render_page(request, "replay/batch_page.html", f"Bulk replay {id_}", "deliveries", batch=batch)
 
 
 async def cancel_replay(request: web.Request) -> web.Response:
@@ -123,7 +111,12 @@ async def _build_bulk_form(
     target, sign = asked.get("target", ""), asked.get("sign", SignMode.AUTO.value)
     ways = [("", "Where their routes lead", "")]
     ways += [(name, name, format_target_address(relay.target_addresses.get(name, ""))) for name in relay.config.targets]
-    form = BulkReplayForm(
+    return await render_dialog(
+        request,
+        "replay/bulk_form.html",
+        "Bulk replay",
+        (build_events_url("" if text.startswith("id:") else text), "Events"),
+        status=422 if errors else 200,
         which=batches.describe_batch_query(text),
         query=text,
         targets=tuple(
@@ -131,16 +124,14 @@ async def _build_bulk_form(
         ),
         url=str(asked.get("url", "")),
         signs=tuple(
-            FormOption(value=mode.value, name=name, help=said, chosen=mode.value == sign)
-            for mode, (name, said) in batches.SIGN_MODE_LABELS.items()
+            FormOption(value=mode.value, name=name, help=explanation, chosen=mode.value == sign)
+            for mode, (name, explanation) in batches.SIGN_MODE_LABELS.items()
         ),
         rate=str(asked.get("rate", "")),
         stop=bool(asked.get("stop")),
         planned=await _load_plan(request, text, asked),
-        back=build_events_url("" if text.startswith("id:") else text),
         errors=errors,
     )
-    return await responses.render_dialog_form(request, form, "Bulk replay", status=422 if errors else 200)
 
 
 async def _load_plan(request: web.Request, text: str, asked: Mapping[str, Any]) -> BatchPlanView:

@@ -111,7 +111,7 @@ def parse_location(options: SignatureOptions, what: str) -> Location:
     if len(places) != 1:
         said = " and ".join(places) or "nothing"
         raise ConfigError(
-            f"signature: {what} stands in exactly one place, not in {said}",
+            f"signature: {what} belongs in exactly one place, not in {said}",
             hint='set one of header = "X-Token", query = "token", json = "data.token" or form = "token"',
         )
     if options.query:

@@ -106,7 +106,7 @@ def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now)
         ({"header": "X", "content": "{secret}{body}"}, "signature.content: {secret} is never part of the content"),
         (
             {"scheme": "token", "header": "X", "query": "y"},
-            "signature: a token stands in exactly one place, not in header and query",
+            "signature: a token belongs in exactly one place, not in header and query",
         ),
         ({"scheme": "token", "header": "X", "digest": "sha1"}, "signature.digest: has no use where scheme is 'token'"),
         ({"header": "X", "any_case": "yes"}, "signature.any_case: must be true or false, not str"),
@@ -123,7 +123,7 @@ def test_a_declared_scheme_verifies_what_it_signs(options, secret, capture, now)
             "signature.body_hash: 'bodySHA256' does not say where the hash stands",
         ),
         ({"scheme": "python"}, "signature.verifier: missing"),
-        ({"scheme": "token"}, "signature: a token stands in exactly one place, not in nothing"),
+        ({"scheme": "token"}, "signature: a token belongs in exactly one place, not in nothing"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(options, sentence):

@@ -4,6 +4,7 @@ import hmac
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from relay.errors import SigningError
@@ -118,23 +119,30 @@ def _read_signed_items(capture: Capture) -> list[tuple[bytes, bytes]]:
     return [(_build_item_text(item), _read_signature(item, number)) for number, item in enumerate(items, 1)]
 
 
-def _read_items(capture: Capture) -> list[Payload]:
+def _read_items(capture: Capture) -> list[dict[str, Any]]:
     items = capture.payload.json_at(_ADYEN_LIST)
     found = (
         [item.get(_ADYEN_ITEM) if isinstance(item, dict) else None for item in items] if isinstance(items, list) else []
     )
-    return [Payload.of(item if isinstance(item, dict) else {}) for item in found]
+    return [item if isinstance(item, dict) else {} for item in found]
 
 
-def _read_signature(item: Payload, number: int) -> bytes:
-    value = item.json_at(*_ADYEN_SIGNATURE)
+# Plain look-ups: a Payload an item would cost a quarter more for a hundred of them.
+def _value_at(item: object, *keys: str) -> object:
+    for key in keys:
+        item = item.get(key) if isinstance(item, dict) else None
+    return item
+
+
+def _read_signature(item: dict[str, Any], number: int) -> bytes:
+    value = _value_at(item, *_ADYEN_SIGNATURE)
     if not isinstance(value, str) or not value.strip():
         raise UnreadableError("body_malformed", f"hmacSignature is missing in item {number}", result="Missing")
     return value.encode("utf-8", "surrogatepass")
 
 
-def _build_item_text(item: Payload) -> bytes:
-    return ":".join(_format_field(item.json_at(*path)) for path in _ADYEN_FIELDS).encode("utf-8", "surrogatepass")
+def _build_item_text(item: dict[str, Any]) -> bytes:
+    return ":".join(_format_field(_value_at(item, *path)) for path in _ADYEN_FIELDS).encode("utf-8", "surrogatepass")
 
 
 # Booleans come as the texts true and false in Adyen's samples, numbers as numbers.

@@ -6,6 +6,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 
+def format_time(moment: datetime) -> str:
+    """Return a time in UTC as RFC 3339 with microseconds, as the API and exports write it."""
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 class Clock(Protocol):
     """Time as the rest of relay sees it; handed in, never global."""
 

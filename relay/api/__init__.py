@@ -1,4 +1,4 @@
-"""The JSON API: one file for each resource.
+"""The JSON API: one file for each resource, with the shapes of what it takes and answers, and its calls.
 
 It calls the services and renders no HTML.
 """

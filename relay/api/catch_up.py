@@ -1,15 +1,13 @@
-"""Catching up over HTTP."""
+"""Catching up: events that a provider sent while relay was away, fetched from it."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import AliasPath, Field
 
-from relay.api.serializers import Json
-from relay.api.serializers import format_time as iso
-from relay.catchup.recovery import CatchUpProgress
-from relay.errors import RelayError, UsageError
-from relay.http import params
+from relay.api.resource import ApiRequest, Refusal, Resource, Timestamp, read_request
+from relay.catchup.recovery import CatchUpProgress, CatchUpState
+from relay.errors import RelayError
 from relay.http.context import get_relay
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
 from relay.http.responses import json_response
@@ -19,90 +17,99 @@ _MAX_WAIT = 50.0
 _CANCEL_WAIT = 1.5  # seconds that a call waits for the end of what it cancels
 
 
-async def start_catch_up(request: web.Request) -> web.Response:
-    """POST /api/catch-up with `{source, since, dry_run, forward, wait}`: 200 with what came of it.
+class CatchUpRequestBody(ApiRequest):
+    """What to fetch, and how many seconds the call waits for the end."""
 
-    202 says how far it is where it takes longer than `wait` seconds; GET /api/catch-up/{source} tells more.
-    """
+    source: Annotated[
+        str, Field(min_length=1), Refusal("source is missing", 'send {"source": "github", "since": "2h"}')
+    ]
+    since: str | None = None
+    dry_run: bool | None = False
+    forward: bool | None = True
+    wait: Annotated[
+        float | None,
+        Field(ge=0, le=_MAX_WAIT),
+        Refusal("wait must be a number of seconds", f"at most {_MAX_WAIT:g}; 0 does not wait"),
+    ] = None
+
+
+class CatchUpEvent(Resource):
+    """An event that was missed; `id` is null until it is recovered."""
+
+    id: int | None
+    type: str
+    key: str
+    sent_at: Timestamp
+
+
+class CatchUpFailure(Resource):
+    """Why a catch-up ended early."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class CatchUpDetail(Resource):
+    """How far a catch-up is."""
+
+    source: str = Field(validation_alias=AliasPath("wanted", "source"))
+    since: Timestamp = Field(validation_alias=AliasPath("wanted", "since"))
+    dry_run: bool = Field(validation_alias=AliasPath("wanted", "dry_run"))
+    forward: bool = Field(validation_alias=AliasPath("wanted", "forward"))
+    state: CatchUpState
+    detail: str
+    summary: str = Field(validation_alias="words")
+    found: int
+    known: int
+    unlisted: int
+    missed: int
+    recovered: int
+    lost: int
+    events: list[CatchUpEvent] = Field(validation_alias="items")
+    error: CatchUpFailure | None
+    started_at: Timestamp
+    finished_at: Timestamp | None
+
+
+async def start_catch_up(request: web.Request) -> web.Response:
+    """Fetch what was missed: 200 with the result, or 202 with how far it is after `wait` seconds."""
     relay = get_relay(request)
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"source", "since", "dry_run", "forward", "wait"})
-    name = params.get_text(given, "source")
-    if not name:
-        raise UsageError("source is missing", hint='send {"source": "github", "since": "2h"}')
-    wanted = parse_catch_up_request(
-        relay,
-        name,
-        params.get_text(given, "since") or DEFAULT_SINCE,
-        dry_run=_get_flag(given, "dry_run", otherwise=False),
-        forward=_get_flag(given, "forward", otherwise=True),
+    wanted = await read_request(request, CatchUpRequestBody)
+    relay.catch_ups.start(
+        parse_catch_up_request(
+            relay,
+            wanted.source,
+            wanted.since or DEFAULT_SINCE,
+            dry_run=wanted.dry_run or False,
+            forward=wanted.forward is not False,
+        )
     )
-    relay.catch_ups.start(wanted)
-    progress = await relay.catch_ups.settled(name, _get_wait_seconds(given))
+    wait = _DEFAULT_WAIT if wanted.wait is None else wanted.wait
+    progress = await relay.catch_ups.settled(wanted.source, wait)
     if progress.error is not None:
-        raise make_failure(progress, progress.error)
-    return json_response(serialize_progress(progress), 200 if progress.over else 202)
+        raise _make_failure(progress, progress.error)
+    return json_response(CatchUpDetail.serialize(progress), 200 if progress.over else 202)
 
 
 async def get_catch_up(request: web.Request) -> web.Response:
-    """GET /api/catch-up/{source}: how far the newest one is."""
-    return json_response(serialize_progress(get_relay(request).catch_ups.progress(request.match_info["source"])))
+    """Show how far the newest catch-up of a source is."""
+    progress = get_relay(request).catch_ups.progress(request.match_info["source"])
+    return json_response(CatchUpDetail.serialize(progress))
 
 
 async def cancel_catch_up(request: web.Request) -> web.Response:
-    """POST /api/catch-up/{source}/cancel: what is stored stays."""
+    """End a catch-up; what is stored stays."""
     name = request.match_info["source"]
     catch_ups = get_relay(request).catch_ups
     catch_ups.cancel(name)
-    return json_response(serialize_progress(await catch_ups.settled(name, _CANCEL_WAIT)))
+    return json_response(CatchUpDetail.serialize(await catch_ups.settled(name, _CANCEL_WAIT)))
 
 
-def serialize_progress(progress: CatchUpProgress) -> Json:
-    """Return a catch-up as JSON."""
-    wanted, error = progress.wanted, progress.error
-    return {
-        "source": wanted.source,
-        "since": iso(wanted.since),
-        "dry_run": wanted.dry_run,
-        "forward": wanted.forward,
-        "state": progress.state.value,
-        "detail": progress.detail,
-        "summary": progress.words,
-        "found": progress.found,
-        "known": progress.known,
-        "unlisted": progress.unlisted,
-        "missed": progress.missed,
-        "recovered": progress.recovered,
-        "lost": progress.lost,
-        "events": [
-            {"id": item.id, "type": item.type, "key": item.key, "sent_at": iso(item.sent_at)} for item in progress.items
-        ],
-        "error": error and {"code": error.code, "message": error.message, "hint": error.hint},
-        "started_at": iso(progress.started_at),
-        "finished_at": progress.finished_at and iso(progress.finished_at),
-    }
-
-
-def make_failure(progress: CatchUpProgress, error: RelayError) -> RelayError:
+def _make_failure(progress: CatchUpProgress, error: RelayError) -> RelayError:
     """Return the error that ended a catch-up, with how far it came."""
     if not progress.recovered:
         return error
     return type(error)(
         f"{error.message}; {progress.recovered} of {progress.missed} were recovered before", hint=error.hint
     )
-
-
-def _get_flag(given: Mapping[str, Any], name: str, *, otherwise: bool) -> bool:
-    value = given.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise UsageError(f"{name} must be true or false", hint=f"leave {name} out for {str(otherwise).lower()}")
-    return otherwise if value is None else value
-
-
-def _get_wait_seconds(given: Mapping[str, Any]) -> float:
-    value = given.get("wait")
-    if value is None:
-        return _DEFAULT_WAIT
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_WAIT:
-        raise UsageError("wait must be a number of seconds", hint=f"at most {_MAX_WAIT:g}; 0 does not wait")
-    return float(value)

@@ -1,63 +1,123 @@
-"""Dry runs of mails over HTTP."""
+"""Mails made from events: sent, previewed, and what a whole query would have sent."""
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Literal
 
 from aiohttp import web
+from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api import serializers
+from relay.api.resource import ApiRequest, Refusal, Resource, TextOrNull, Timestamp, default_to, read_request
 from relay.delivery.email_dry_run import DryRunRequest
-from relay.errors import UsageError
 from relay.http import params
 from relay.http.context import get_relay
 from relay.http.responses import json_response
-from relay.model.mail import Rehearsal, RehearsedMail
+from relay.model.mail import RehearsalOutcome
+
+_PositiveNumber = Annotated[
+    int | None, Field(gt=0, lt=2**62), Refusal("{name} must be a positive number", 'send {"{name}": 50}')
+]
+
+
+class EmailRequest(ApiRequest):
+    """Which template to send to whom; with `force` although it was sent before."""
+
+    template: Annotated[str, Field(min_length=1), Refusal("template is missing", 'send {"template": "receipt"}')]
+    to: Annotated[
+        list[str],
+        default_to([]),
+        BeforeValidator(lambda sent: [sent] if isinstance(sent, str) and sent else sent),
+        Refusal("to must be an address or a list of addresses", 'send {"to": ["a@example.com"]}'),
+    ] = Field(default_factory=list)
+    force: bool = False
+
+
+class StartedEmail(Resource):
+    """The delivery that was made."""
+
+    delivery: int
+
+
+class AttachmentSummary(Resource):
+    """A file of a mail."""
+
+    name: str
+    type: str
+    size: Annotated[int, BeforeValidator(len)] = Field(validation_alias="content")
+
+
+class RenderedMail(Resource):
+    """A mail as it would be sent."""
+
+    to: list[str]
+    cc: list[str]
+    bcc: list[str]
+    reply_to: list[str]
+    subject: str
+    html: str
+    text: str
+    attachments: list[AttachmentSummary]
+
+
+class DryRunEmailRequest(ApiRequest):
+    """Which events to look at, and which template or target to take instead of what the routes say."""
+
+    q: Annotated[str, Refusal("q is missing", 'send {"q": "after:7d"}; "" means every event')]
+    template: str | None = None
+    target: str | None = None
+    before: _PositiveNumber = None
+    limit: _PositiveNumber = 100
+
+
+class DryRunMail(Resource):
+    """What would have become of one mail, and why."""
+
+    event: int = Field(validation_alias=AliasPath("event", "id"))
+    received_at: Timestamp = Field(validation_alias=AliasPath("event", "received_at"))
+    source: str = Field(validation_alias=AliasPath("event", "source"))
+    type: str = Field(validation_alias=AliasPath("event", "type"))
+    template: str
+    target: TextOrNull
+    outcome: RehearsalOutcome
+    why: TextOrNull
+    recipients: list[str]
+    subject: TextOrNull
+
+
+class DryRunResult(Resource):
+    """The mails of a page of events, newest first."""
+
+    dry_run: Literal[True]
+    events: int
+    counts: dict[str, int]
+    mails: list[DryRunMail]
+    next_before: int | None
+
+
+async def email_event(request: web.Request) -> web.Response:
+    """Send a mail made from an event."""
+    wanted, relay = await read_request(request, EmailRequest), get_relay(request)
+    event = await relay.store.events.get(params.parse_id(request))
+    made = await relay.replays.email_event(event, wanted.template, tuple(wanted.to), wanted.force)
+    return json_response({"delivery": made}, 202)
+
+
+async def preview_email(request: web.Request) -> web.Response:
+    """Render a mail made from an event, and send nothing."""
+    wanted, relay = await read_request(request, EmailRequest), get_relay(request)
+    event = await relay.store.events.get(params.parse_id(request))
+    mail = await relay.replays.preview_email(event, wanted.template, tuple(wanted.to))
+    return json_response(RenderedMail.serialize(mail))
 
 
 async def run_dry_run(request: web.Request) -> web.Response:
-    """POST /api/emails/dry-run with `{q, template, target, before, limit}`: what would have gone out."""
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"q", "template", "target", "before", "limit"})
-    query = params.get_text(given, "q")
-    if query is None:
-        raise UsageError("q is missing", hint='send {"q": "after:7d"}; "" means every event')
-    wanted = DryRunRequest(
-        query=query,
-        template=params.get_text(given, "template") or None,
-        target=params.get_text(given, "target") or None,
-        before=_get_number(given, "before", None),
-        limit=min(_get_number(given, "limit", 100) or 100, params.MAX_LIMIT),
+    """Say which mails would have gone out."""
+    wanted = await read_request(request, DryRunEmailRequest)
+    found = await get_relay(request).email_dry_run.rehearse(
+        DryRunRequest(
+            query=wanted.q,
+            template=wanted.template or None,
+            target=wanted.target or None,
+            before=wanted.before,
+            limit=min(wanted.limit or 100, params.MAX_LIMIT),
+        )
     )
-    return json_response(_serialize_dry_run(await get_relay(request).email_dry_run.rehearse(wanted)))
-
-
-def _serialize_dry_run(found: Rehearsal) -> serializers.Json:
-    return {
-        "dry_run": True,
-        "events": found.events,
-        "counts": dict(found.counts),
-        "mails": [_serialize_mail(mail) for mail in found.mails],
-        "next_before": found.next_before,
-    }
-
-
-def _serialize_mail(mail: RehearsedMail) -> serializers.Json:
-    return {
-        "event": mail.event.id,
-        "received_at": serializers.format_time(mail.event.received_at),
-        "source": mail.event.source,
-        "type": mail.event.type,
-        "template": mail.template,
-        "target": mail.target or None,
-        "outcome": mail.outcome.value,
-        "why": mail.why or None,
-        "recipients": list(mail.recipients),
-        "subject": mail.subject or None,
-    }
-
-
-def _get_number(given: Mapping[str, Any], name: str, default: int | None) -> int | None:
-    value = given.get(name, default)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**62):
-        raise UsageError(f"{name} must be a positive number", hint=f'send {{"{name}": 50}}')
-    return value
+    return json_response(DryRunResult.serialize(found, dry_run=True))

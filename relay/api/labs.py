@@ -1,209 +1,277 @@
-"""The JSON API of the delivery lab: begin a run, look at its report, end it."""
+"""The delivery lab: begin a run of experiments, look at its report, end it."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Generic, Literal, TypeVar
 
 from aiohttp import web
+from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api.serializers import Json, format_time
+from relay.api.resource import (
+    ApiRequest,
+    Json,
+    Milliseconds,
+    Refusal,
+    Resource,
+    TextOrNull,
+    Timestamp,
+    extend,
+    find_next_before,
+    read_request,
+)
 from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import UsageError
 from relay.http import params
 from relay.http.context import get_relay
 from relay.http.responses import json_response
-from relay.model.lab import LabReport, LabRun, LabSend, LabTrial, Latency, NewLabRun, PlannedLabRun, TrialResult
+from relay.model.lab import LabFinding, LabReport, LabRun, LabState, NewLabRun, TrialResult
 
+_MAX_INTEGER = 2**62
 _MAX_NUMBER = 1e12  # beyond any number that means something here
-_REQUEST_KEYS = {"experiments", "q", "events", "target", "url", "times", "seed", "delay", "speed", "compare", "dry_run"}
+_Number = Annotated[
+    float | None,
+    Field(ge=-_MAX_NUMBER, le=_MAX_NUMBER),
+    Refusal("{name} must be a number", "leave {name} out for the usual one"),
+]
+_WholeNumber = Annotated[
+    int | None,
+    Field(gt=-_MAX_INTEGER, lt=_MAX_INTEGER),
+    Refusal("{name} must be a whole number", "leave {name} out for the usual one"),
+]
+_EventId = Annotated[int, Field(gt=0, lt=_MAX_INTEGER)]
+ExperimentT = TypeVar("ExperimentT")
+
+
+class LabRequest(ApiRequest):
+    """Which experiments to make, on which events, against what; `dry_run` answers the plan alone."""
+
+    experiments: Annotated[
+        list[str],
+        BeforeValidator(lambda sent: [sent] if isinstance(sent, str) else sent),
+        Field(min_length=1),
+        Refusal("experiments must be a list of names", 'send {"experiments": ["duplicates"]}, or ["all"]'),
+    ]
+    url: str | None = None
+    target: str | None = None
+    q: str | None = None
+    events: Annotated[
+        list[_EventId] | None,
+        Field(min_length=1),
+        Refusal("events must be a list of event numbers", 'send {"events": [42, 43]}'),
+    ] = None
+    times: _WholeNumber = None
+    seed: _WholeNumber = None
+    delay: _Number = None
+    speed: _Number = None
+    compare: str | None = None
+    dry_run: bool = False
+
+
+class LabSettingsUsed(Resource):
+    """What a run goes by; null numbers are each experiment's own."""
+
+    q: TextOrNull = Field(validation_alias="query")
+    events: list[int]
+    target: str
+    times: int | None = Field(validation_alias=AliasPath("settings", "times"))
+    seed: int = Field(validation_alias=AliasPath("settings", "seed"))
+    delay: float = Field(validation_alias=AliasPath("settings", "delay"))
+    speed: float | None = Field(validation_alias=AliasPath("settings", "speed"))
+    compare: str = Field(validation_alias=AliasPath("settings", "compare"))
+
+
+class SkippedEvent(Resource):
+    """Why an experiment cannot be made on an event."""
+
+    event: int
+    reason: str
+
+
+SkippedEvents = Annotated[
+    list[SkippedEvent], BeforeValidator(lambda pairs: [{"event": event, "reason": why} for event, why in pairs])
+]
+
+
+class PlannedExperiment(Resource):
+    """An experiment as planned; `sends` is the most it makes."""
+
+    name: str = Field(validation_alias="experiment")
+    events: list[int]
+    sends: int
+    skipped: SkippedEvents
+    notes: list[str]
+
+
+class LabPlan(LabSettingsUsed):
+    """What a run would do."""
+
+    sends: int
+    experiments: list[PlannedExperiment] = Field(validation_alias="trials")
+    notes: list[str]
+    dry_run: Literal[True]
+
+
+class LabSends(Resource):
+    """How many sends a run has planned, and has begun."""
+
+    planned: int
+    made: int
+
+
+class LabRunShape(LabSettingsUsed, Generic[ExperimentT]):
+    """A run and how far it is."""
+
+    sends: LabSends
+    experiments: list[ExperimentT] = Field(validation_alias="trials")
+    notes: list[str]
+    id: int
+    state: LabState
+    detail: str
+    created_at: Timestamp
+    finished_at: Timestamp | None
+
+
+class LabSummary(LabRunShape[Annotated[str, BeforeValidator(lambda trial: trial.experiment)]]):
+    """A run as lists have it, with the names of its experiments."""
+
+
+class LatencyMilliseconds(Resource):
+    """How long answers took."""
+
+    least: Milliseconds
+    median: Milliseconds
+    p95: Milliseconds
+    most: Milliseconds
+
+
+class LabOrder(Resource):
+    """One order of several events; `passed` is null until it is over."""
+
+    number: int
+    events: list[int]
+    failed: list[int]
+    original: bool
+    passed: bool | None
+
+
+class LabSendDetail(Resource):
+    """One send of an experiment and its answer."""
+
+    number: int = Field(validation_alias="place")
+    round: Annotated[int, BeforeValidator(lambda index: index + 1)]
+    role: str
+    label: str
+    event: int = Field(validation_alias="event_id")
+    delivery: int | None = Field(validation_alias="delivery_id")
+    attempt: int
+    started_at: Timestamp | None
+    took_ms: Milliseconds | None = Field(validation_alias="took")
+    status: int | None
+    detail: str
+    answer: str = Field(validation_alias="said")
+    delivered: bool | None = Field(validation_alias="good")
+    differs: bool
+    note: str
+
+
+class ExperimentResult(Resource):
+    """What one experiment of a run showed; `finding` is null until it is over."""
+
+    name: str = Field(validation_alias=AliasPath("trial", "experiment"))
+    events: list[int] = Field(validation_alias=AliasPath("trial", "events"))
+    sends: list[LabSendDetail]
+    skipped: SkippedEvents = Field(validation_alias=AliasPath("trial", "skipped"))
+    notes: list[str] = Field(validation_alias=AliasPath("trial", "notes"))
+    title: str
+    finds: str
+    finding: LabFinding | None = Field(validation_alias=AliasPath("judged", "finding"))
+    sentence: str = Field(validation_alias=AliasPath("judged", "sentence"))
+    advice: str = Field(validation_alias=AliasPath("judged", "advice"))
+    statuses: Annotated[dict[str, int], BeforeValidator(dict)]
+    latency_ms: LatencyMilliseconds | None = Field(validation_alias="latency")
+    at_once: int
+    orders: list[LabOrder]
+    planned_sends: int = Field(validation_alias=AliasPath("trial", "sends"))
+
+
+class LabDetail(LabRunShape[ExperimentResult]):
+    """A run with everything it showed."""
+
+    finding: LabFinding | None
+
+
+class KnownExperiment(Resource):
+    """An experiment that can be made: what it finds, and what a good app does."""
+
+    name: str
+    title: str
+    finds: str
+    good: str
+
+
+class LabList(Resource):
+    """A page of runs, newest first, with the experiments there are."""
+
+    labs: list[LabSummary]
+    next_before: int | None
+    experiments: list[KnownExperiment]
 
 
 async def list_labs(request: web.Request) -> web.Response:
-    """GET /api/labs?limit=&before=: runs, newest first; with what each experiment finds."""
-    found = await get_relay(request).store.labs.page(
-        limit=(wanted := params.parse_limit(request)), before=params.parse_number(request, "before", None)
-    )
-    last = found[-1].id if len(found) == wanted else None
-    known = [{"name": one.name, "title": one.title, "finds": one.finds, "good": one.good} for one in EXPERIMENTS]
-    return json_response({"labs": [serialize_run(one) for one in found], "next_before": last, "experiments": known})
+    """List runs of the lab, newest first, with what each experiment finds."""
+    limit = params.parse_limit(request)
+    before = params.parse_number(request, "before", None)
+    found = await get_relay(request).store.labs.page(limit=limit, before=before)
+    labs, next_before = [_extend_run(one) for one in found], find_next_before(found, limit)
+    return json_response(LabList.serialize(labs=labs, next_before=next_before, experiments=list(EXPERIMENTS)))
 
 
 async def start_lab(request: web.Request) -> web.Response:
-    """POST /api/labs with `{experiments, q or events, target or url, times, seed, delay, speed, compare, dry_run}`.
-
-    Answers the plan of a dry run, or the run begun.
-    """
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, _REQUEST_KEYS)
-    new = NewLabRun(
-        experiments=_parse_experiment_names(given),
-        target=params.get_text(given, "url") or params.get_text(given, "target"),
-        query=params.get_text(given, "q") or "",
-        events=_parse_event_ids(given),
-        times=_get_whole_number(given, "times"),
-        seed=_get_whole_number(given, "seed"),
-        delay=_get_number(given, "delay"),
-        speed=_get_number(given, "speed"),
-        compare=params.get_text(given, "compare"),
-    )
-    if not new.events and "q" not in given:
+    """Begin a run of the lab; the plan alone with `dry_run`."""
+    wanted = await read_request(request, LabRequest)
+    if not wanted.events and "q" not in wanted.model_fields_set:
         raise UsageError("a run needs events", hint='send {"events": [42]}, or {"q": "type:invoice.*"}')
+    new = NewLabRun(
+        experiments=tuple(wanted.experiments),
+        target=wanted.url or wanted.target,
+        query=wanted.q or "",
+        events=tuple(wanted.events or ()),
+        times=wanted.times,
+        seed=wanted.seed,
+        delay=wanted.delay,
+        speed=wanted.speed,
+        compare=wanted.compare,
+    )
     lab = get_relay(request).lab
-    if _get_compare_flag(given):
-        return json_response({"dry_run": True} | serialize_planned_run(await lab.plan(new)))
+    if wanted.dry_run:
+        return json_response({"dry_run": True} | LabPlan.serialize(await lab.plan(new), dry_run=True))
     begun = await lab.start(new)
-    return json_response(serialize_report(await lab.report(begun.id)), 202)
+    return json_response(_serialize_report(await lab.report(begun.id)), 202)
 
 
 async def get_lab(request: web.Request) -> web.Response:
-    """GET /api/labs/{id}: the report so far."""
-    return json_response(serialize_report(await get_relay(request).lab.report(params.parse_id(request, "lab run"))))
+    """Show the report of a run so far."""
+    report = await get_relay(request).lab.report(params.parse_id(request, "lab run"))
+    return json_response(_serialize_report(report))
 
 
 async def cancel_lab(request: web.Request) -> web.Response:
-    """POST /api/labs/{id}/cancel."""
-    relay, id_ = get_relay(request), params.parse_id(request, "lab run")
-    await relay.lab.cancel(id_)
-    return json_response(serialize_report(await relay.lab.report(id_)))
+    """End a run."""
+    lab, id_ = get_relay(request).lab, params.parse_id(request, "lab run")
+    await lab.cancel(id_)
+    return json_response(_serialize_report(await lab.report(id_)))
 
 
-def serialize_planned_run(item: PlannedLabRun) -> Json:
-    """Return what a run would do."""
-    return {
-        "q": item.query or None,
-        "events": list(item.events),
-        "target": item.target,
-        **asdict(item.settings),
-        "sends": item.sends,
-        "experiments": [serialize_trial(one) for one in item.trials],
-        "notes": list(item.notes),
-    }
+def _extend_run(run: LabRun, **more: object) -> object:
+    return extend(run, sends={"planned": run.sends, "made": run.made}, **more)
 
 
-def serialize_run(item: LabRun) -> Json:
-    """Return a run as it stands in lists."""
-    return serialize_planned_run(item) | {
-        "id": item.id,
-        "state": item.state.value,
-        "detail": item.detail,
-        "created_at": format_time(item.created_at),
-        "finished_at": item.finished_at and format_time(item.finished_at),
-        "sends": {"planned": item.sends, "made": item.made},
-        "experiments": [one.experiment for one in item.trials],
-    }
+def _serialize_report(report: LabReport) -> Json:
+    results = [_extend_result(result) for result in report.results]
+    return LabDetail.serialize(_extend_run(report.run, trials=results, finding=report.finding))
 
 
-def serialize_trial(item: LabTrial) -> Json:
-    """Return an experiment as planned."""
-    return {
-        "name": item.experiment,
-        "events": list(item.events),
-        "sends": item.sends,
-        "skipped": [{"event": event, "reason": reason} for event, reason in item.skipped],
-        "notes": list(item.notes),
-    }
-
-
-def serialize_report(item: LabReport) -> Json:
-    """Return a run with everything it showed."""
-    return serialize_run(item.run) | {
-        "finding": item.finding and item.finding.value,
-        "experiments": [serialize_result(one) for one in item.results],
-    }
-
-
-def serialize_result(item: TrialResult) -> Json:
-    """Return one experiment of a run with its sends."""
-    judged = item.judged
-    return serialize_trial(item.trial) | {
-        "title": item.title,
-        "finds": item.finds,
-        "finding": judged.finding and judged.finding.value,
-        "sentence": judged.sentence,
-        "advice": judged.advice,
-        "statuses": dict(item.statuses),
-        "latency_ms": _serialize_latency(item.latency),
-        "at_once": item.at_once,
-        "orders": [
-            {
-                "number": order.number,
-                "events": list(order.events),
-                "failed": list(order.failed),
-                "original": order.original,
-                "passed": not order.failed if order.over else None,
-            }
-            for order in item.orders
-        ],
-        "planned_sends": item.trial.sends,
-        "sends": [_serialize_send(one, differs=one.place in item.differing) for one in item.sends],
-    }
-
-
-def _serialize_send(one: LabSend, *, differs: bool) -> Json:
-    return {
-        "number": one.place,
-        "round": one.round + 1,
-        "role": one.role,
-        "label": one.label,
-        "event": one.event_id,
-        "delivery": one.delivery_id,
-        "attempt": one.attempt,
-        "started_at": one.started_at and format_time(one.started_at),
-        "took_ms": None if one.took is None else round(one.took * 1000, 3),
-        "status": one.status,
-        "detail": one.detail,
-        "answer": one.said,
-        "delivered": one.good,
-        "differs": differs,
-        "note": one.note,
-    }
-
-
-def _serialize_latency(found: Latency | None) -> Json | None:
-    if found is None:
-        return None
-    return {name: round(value * 1000, 3) for name, value in asdict(found).items()}
-
-
-def _parse_experiment_names(given: Mapping[str, Any]) -> tuple[str, ...]:
-    value = given.get("experiments")
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise UsageError("experiments must be a list of names", hint='send {"experiments": ["duplicates"]}, or ["all"]')
-    return tuple(names)
-
-
-def _parse_event_ids(given: Mapping[str, Any]) -> tuple[int, ...]:
-    value = given.get("events")
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not value or not all(_is_whole_number(one) and one > 0 for one in value):
-        raise UsageError("events must be a list of event numbers", hint='send {"events": [42, 43]}')
-    return tuple(value)
-
-
-def _get_whole_number(given: Mapping[str, Any], name: str) -> int | None:
-    value = given.get(name)
-    if value is not None and not _is_whole_number(value):
-        raise UsageError(f"{name} must be a whole number", hint=f"leave {name} out for the usual one")
-    return value
-
-
-def _get_number(given: Mapping[str, Any], name: str) -> float | None:
-    value = given.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _MAX_NUMBER:
-        raise UsageError(f"{name} must be a number", hint=f"leave {name} out for the usual one")
-    return float(value)
-
-
-def _get_compare_flag(given: Mapping[str, Any]) -> bool:
-    value = given.get("dry_run", False)
-    if not isinstance(value, bool):
-        raise UsageError("dry_run must be true or false", hint="leave it out for false")
-    return value
-
-
-def _is_whole_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**62
+def _extend_result(result: TrialResult) -> object:
+    return extend(
+        result,
+        sends=[extend(one, differs=one.place in result.differing) for one in result.sends],
+        orders=[extend(order, passed=not order.failed if order.over else None) for order in result.orders],
+    )

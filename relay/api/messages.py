@@ -1,12 +1,21 @@
-"""Messages in the JSON API: outgoing mail and SMS, what became of them, and how many arrived."""
+"""Messages: outgoing mail and SMS, the history of their statuses, and how many arrived."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Literal
 
 from aiohttp import web
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
-from relay.api import serializers
+from relay.api.resource import (
+    ApiRequest,
+    Refusal,
+    Resource,
+    Timestamp,
+    default_to,
+    extend,
+    find_next_before,
+    read_request,
+)
 from relay.errors import UsageError
 from relay.http import params
 from relay.http.context import get_relay
@@ -16,6 +25,7 @@ from relay.model.message import (
     MAX_ID,
     OPENED_CHANNELS,
     HistoryEntry,
+    MatchWay,
     Message,
     MessageCounts,
     MessageStatus,
@@ -25,155 +35,211 @@ from relay.model.message import (
     parse_addresses,
 )
 from relay.model.text import escape_unprintable
-from relay.providers.message_status import explain_code
+from relay.providers.message_status import CodeMeaning, explain_code
 from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
 
 _MAX_DAYS = 366
-_REQUEST_KEYS = {"channel", "provider", "external_id", "embedded_id", "recipient", "subject", "sent_at", "status"}
-# What an app may say of its own message; what comes after is the provider's to tell.
-_INITIAL_STATUSES = (MessageStatus.QUEUED, MessageStatus.SENT)
 
 
-async def list_messages(request: web.Request) -> web.Response:
-    """GET /api/messages?channel=&provider=&status=&recipient=&since=&event=&before=&limit=: newest first."""
-    wanted = params.parse_limit(request)
-    found = await get_relay(request).store.messages.page(
-        params.parse_message_filter(request), before=params.parse_number(request, "before", None), limit=wanted
-    )
-    last = found[-1].id if len(found) == wanted else None
-    return json_response({"messages": [serialize_message_row(item) for item in found], "next_before": last})
+class MessageSummary(Resource):
+    """A message as lists have it."""
+
+    id: int
+    channel: str
+    provider: str
+    external_id: str
+    recipient: str
+    subject: str
+    status: MessageStatus
+    code: str
+    detail: str
+    opened: bool
+    clicked: bool
+    embedded_id: str
+    sent_at: Timestamp | None
+    created_at: Timestamp
+    event: int | None = Field(validation_alias="event_id")
+    delivery: int | None = Field(validation_alias="delivery_id")
+    code_meaning: CodeMeaning | None
 
 
-async def get_message(request: web.Request) -> web.Response:
-    """GET /api/messages/{id}: with every status it was told, in the order received."""
-    store = get_relay(request).store.messages
-    item = await store.get(params.parse_id(request, "message"))
-    told = await store.history(item.id)
-    return json_response(
-        serialize_message_row(item) | {"history": [serialize_history_entry(entry, item) for entry in told]}
-    )
+class MessageHistoryEntry(Resource):
+    """A status that a message was reported to have, and the event that reported it."""
+
+    status: MessageStatus
+    at: Timestamp | None
+    received_at: Timestamp
+    code: str
+    code_meaning: CodeMeaning | None
+    detail: str
+    event: int | None = Field(validation_alias="event_id")
+    matched_by: MatchWay | None = Field(validation_alias="way")
 
 
-async def register_message(request: web.Request) -> web.Response:
-    """POST /api/messages: register one sent elsewhere; 201, or 200 for one that is there under its id already."""
-    relay = get_relay(request)
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, _REQUEST_KEYS)
-    made = await relay.store.messages.register(_parse_new_message(given), relay.clock.now())
-    for moved in made.moved:
-        relay.bus.publish(moved)
-    item = await relay.store.messages.get(made.id)
-    told = await relay.store.messages.history(item.id)
-    shape = serialize_message_row(item) | {"history": [serialize_history_entry(entry, item) for entry in told]}
-    return json_response(shape, 201 if made.created else 200)
+class WholeMessage(MessageSummary):
+    """A message with every status, in the order received."""
+
+    history: list[MessageHistoryEntry]
 
 
-async def get_rates(request: web.Request) -> web.Response:
-    """GET /api/messages/rates?days=30: sent, delivered, opened and clicked, by day (UTC) and channel."""
-    span = params.parse_number(request, "days", MESSAGE_RATE_DAYS, _MAX_DAYS) or MESSAGE_RATE_DAYS
-    counted = await load_day_counts(get_relay(request), span)
-    channels = {channel: add_up_counts(counted, channel) for channel in CHANNELS}
-    return json_response(
-        {
-            "since": find_first_day(get_relay(request), span).isoformat(),
-            "unmatched": await get_relay(request).store.messages.unmatched(),
-            "totals": {channel: serialize_counts(counts, channel) for channel, counts in channels.items()},
-            "days": [
-                {"day": day.day.isoformat(), "channel": day.channel} | serialize_counts(day.counts, day.channel)
-                for day in counted
-            ],
-        }
-    )
+class MessageList(Resource):
+    """A page of messages, newest first."""
+
+    messages: list[MessageSummary]
+    next_before: int | None
 
 
-def serialize_message_row(item: Message) -> serializers.Json:
-    """Return a message as it stands in lists."""
-    return serializers.serialize_message(item) | {"code_meaning": _find_code_meaning(item.provider, item.code)}
-
-
-def serialize_history_entry(entry: HistoryEntry, item: Message) -> serializers.Json:
-    """Return one status of a message's history."""
-    return {
-        "status": entry.status.value,
-        "at": entry.at and serializers.format_time(entry.at),
-        "received_at": serializers.format_time(entry.received_at),
-        "code": entry.code,
-        "code_meaning": _find_code_meaning(item.provider, entry.code),
-        "detail": entry.detail,
-        "event": entry.event_id,
-        "matched_by": entry.way and entry.way.value,
-    }
-
-
-def serialize_counts(counts: MessageCounts, channel: str) -> serializers.Json:
-    """Return counts with the rates they make.
+class MessageRates(Resource):
+    """Counts of messages with the rates they make.
 
     A rate is null where there is nothing to divide by, and where a channel does not tell.
     """
-    tells = channel in OPENED_CHANNELS
-    return {
-        "sent": counts.sent,
-        "delivered": counts.delivered,
-        "failed": counts.failed,
-        "under_way": counts.under_way,
-        "opened": counts.opened,
-        "clicked": counts.clicked,
-        "complained": counts.complained,
-        "delivery_rate": counts.delivery_rate,
-        "open_rate": counts.open_rate if tells else None,
-        "click_rate": counts.click_rate if tells else None,
-    }
+
+    sent: int
+    delivered: int
+    failed: int
+    under_way: int
+    opened: int
+    clicked: int
+    complained: int
+    delivery_rate: float | None
+    open_rate: float | None
+    click_rate: float | None
 
 
-def _parse_new_message(given: Mapping[str, Any]) -> NewMessage:
-    channel = params.get_text(given, "channel")
-    if channel not in CHANNELS:
-        raise UsageError("channel must be email or sms", hint='send {"channel": "sms", …}')
-    recipient = _get_required_text(given, "recipient", 500)
-    if channel == "email" and not all("@" in address for address in parse_addresses(recipient)):
-        raise UsageError("recipient is not a mail address", hint="send one such as ada@example.com")
-    status = params.get_text(given, "status") or MessageStatus.SENT.value
-    return NewMessage(
-        channel=channel,
-        provider=_get_required_text(given, "provider", 64).lower(),
-        external_id=_parse_message_id(given, "external_id"),
-        embedded_id=_parse_message_id(given, "embedded_id"),
-        recipient=recipient,
-        subject=escape_unprintable(params.get_text(given, "subject") or "", 500),
-        status=MessageStatus(params.check_choice("status", status, _INITIAL_STATUSES)),
-        sent_at=_parse_time(params.get_text(given, "sent_at")),
-    )
+class MessageDay(Resource):
+    """A day (UTC) and channel, for its rates."""
+
+    day: Annotated[str, BeforeValidator(str)]
+    channel: str
 
 
-def _get_required_text(given: Mapping[str, Any], name: str, most: int) -> str:
-    value = (params.get_text(given, name) or "").strip()
-    if not value:
-        raise UsageError(f"{name} is missing", hint="send channel, provider and recipient")
-    if len(value) > most:
-        raise UsageError(f"{name} is limited to {most} characters", hint="shorten it")
-    return escape_unprintable(value)
+class MessageDayRates(MessageRates, MessageDay):
+    """The rates of a channel on a day."""
 
 
-def _parse_message_id(given: Mapping[str, Any], name: str) -> str:
-    value = given.get(name)
-    text = str(value) if type(value) is int else (params.get_text(given, name) or "").strip()
-    if len(normalize_id(text)) > MAX_ID:
-        raise UsageError(f"{name} is limited to {MAX_ID} characters", hint="send the provider's own id")
-    return escape_unprintable(text)
+class MessageRatesByDay(Resource):
+    """The rates since a day, by channel; `unmatched` statuses are of messages that relay does not know."""
+
+    since: str
+    unmatched: int
+    totals: dict[str, MessageRates]
+    days: list[MessageDayRates]
 
 
-def _parse_time(text: str | None) -> datetime | None:
+def _strip(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _read_id(value: object, info: ValidationInfo) -> object:
+    text = str(value) if type(value) is int else _strip("" if value is None else value)
+    if isinstance(text, str) and len(normalize_id(text)) > MAX_ID:
+        raise UsageError(f"{info.field_name} is limited to {MAX_ID} characters", hint="send the provider's own id")
+    return text
+
+
+def _read_time(text: str | None) -> str | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        _parse_time(text)
     except (ValueError, OverflowError):
         raise UsageError(
             f"sent_at is not a time: {escape_unprintable(text, 40)}", hint="send one such as 2026-01-31T12:00:00Z"
         ) from None
+    return text
 
 
-def _find_code_meaning(provider: str, code: str) -> serializers.Json | None:
-    known = explain_code(provider, code)
-    return {"words": known.words, "source": known.source} if known else None
+def _parse_time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+_IS_MISSING = Refusal("{name} is missing", "send channel, provider and recipient")
+_MessageId = Annotated[str, BeforeValidator(_read_id)]
+
+
+class NewMessageRequest(ApiRequest):
+    """A message that was sent elsewhere; what becomes of it its provider reports."""
+
+    channel: Annotated[Literal["email", "sms"], Refusal("channel must be email or sms", 'send {"channel": "sms", …}')]
+    recipient: Annotated[str, BeforeValidator(_strip), Field(min_length=1, max_length=500), _IS_MISSING]
+    provider: Annotated[str, BeforeValidator(_strip), Field(min_length=1, max_length=64), _IS_MISSING]
+    external_id: _MessageId = ""
+    embedded_id: _MessageId = ""
+    subject: Annotated[str, default_to("")] = ""
+    # What an app may say of its own message; what comes after is the provider's to tell.
+    status: Annotated[
+        Literal["queued", "sent"], default_to("sent"), Refusal("status cannot be {value}", "use queued, sent")
+    ] = "sent"
+    sent_at: Annotated[str | None, AfterValidator(_read_time)] = None
+
+    def to_message(self) -> NewMessage:
+        """Return the message to register. Raises UsageError for a recipient that is no mail address."""
+        if self.channel == "email" and not all("@" in address for address in parse_addresses(self.recipient)):
+            raise UsageError("recipient is not a mail address", hint="send one such as ada@example.com")
+        return NewMessage(
+            channel=self.channel,
+            provider=escape_unprintable(self.provider).lower(),
+            external_id=escape_unprintable(self.external_id),
+            embedded_id=escape_unprintable(self.embedded_id),
+            recipient=escape_unprintable(self.recipient),
+            subject=escape_unprintable(self.subject, 500),
+            status=MessageStatus(self.status),
+            sent_at=_parse_time(self.sent_at) if self.sent_at else None,
+        )
+
+
+async def list_messages(request: web.Request) -> web.Response:
+    """List messages, newest first."""
+    limit = params.parse_limit(request)
+    found = await get_relay(request).store.messages.page(
+        params.parse_message_filter(request), before=params.parse_number(request, "before", None), limit=limit
+    )
+    messages = [_explain(item, item.provider) for item in found]
+    return json_response(MessageList.serialize(messages=messages, next_before=find_next_before(found, limit)))
+
+
+async def get_message(request: web.Request) -> web.Response:
+    """Show a message with every status it was reported to have."""
+    return await _answer_with_message(request, params.parse_id(request, "message"), 200)
+
+
+async def register_message(request: web.Request) -> web.Response:
+    """Register a message sent elsewhere; 200 for one that is there under its id already."""
+    relay = get_relay(request)
+    wanted = await read_request(request, NewMessageRequest)
+    made = await relay.store.messages.register(wanted.to_message(), relay.clock.now())
+    for moved in made.moved:
+        relay.bus.publish(moved)
+    return await _answer_with_message(request, made.id, 201 if made.created else 200)
+
+
+async def _answer_with_message(request: web.Request, id_: int, status: int) -> web.Response:
+    store = get_relay(request).store.messages
+    item = await store.get(id_)
+    history = [_explain(entry, item.provider) for entry in await store.history(id_)]
+    return json_response(WholeMessage.serialize(_explain(item, item.provider), history=history), status)
+
+
+def _explain(item: Message | HistoryEntry, provider: str) -> object:
+    return extend(item, code_meaning=explain_code(provider, item.code))
+
+
+async def get_rates(request: web.Request) -> web.Response:
+    """Count what was sent, delivered, opened and clicked, by day (UTC) and channel."""
+    relay = get_relay(request)
+    span = params.parse_number(request, "days", MESSAGE_RATE_DAYS, _MAX_DAYS) or MESSAGE_RATE_DAYS
+    days = await load_day_counts(relay, span)
+    answer = MessageRatesByDay.serialize(
+        since=find_first_day(relay, span).isoformat(),
+        unmatched=await relay.store.messages.unmatched(),
+        totals={channel: extend_counts(add_up_counts(days, channel), channel) for channel in CHANNELS},
+        days=[extend(extend_counts(day.counts, day.channel), day=day.day, channel=day.channel) for day in days],
+    )
+    return json_response(answer)
+
+
+def extend_counts(counts: MessageCounts, channel: str) -> object:
+    """Return the counts of a channel for `MessageRates`."""
+    return counts if channel in OPENED_CHANNELS else extend(counts, open_rate=None, click_rate=None)

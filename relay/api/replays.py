@@ -1,126 +1,287 @@
-"""The JSON API for many at once: events replayed, deliveries retried or given up together."""
+"""Replays: one event with edits, and many at once in a batch that runs by itself."""
 
-from collections.abc import Mapping
-from typing import Any
+from base64 import b64decode
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from relay.api import serializers
+from relay.api.resource import ApiRequest, Json, Refusal, Resource, TextOrNull, Timestamp, default_to, read_request
+from relay.delivery.replay import warn_of_forgery
 from relay.errors import UsageError
 from relay.http import params
 from relay.http.context import get_relay
 from relay.http.responses import json_response
-from relay.model.batch import INCLUDABLE_OUTCOMES, NewBatch
-from relay.model.delivery import DeliveryState, SignMode
-from relay.model.event import EventOutcome
+from relay.model.batch import INCLUDABLE_OUTCOMES, BatchCounts, BatchPlan, BatchState, NewBatch
+from relay.model.body_edit import edit_body
+from relay.model.delivery import DeliveryChanges, SignMode
+from relay.model.event import Capture, EventOutcome, Headers
 from relay.model.text import escape_unprintable
 
+_INCLUDABLE = ", ".join(INCLUDABLE_OUTCOMES)
 
-async def retry_deliveries(request: web.Request) -> web.Response:
-    """POST /api/deliveries/retry with `{state, target, batch}`: all that match are due now, the failed by default."""
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"state", "target", "batch"})
-    state = params.get_text(given, "state") or DeliveryState.FAILED.value
-    if state not in tuple(DeliveryState):
-        raise UsageError(f"there is no state {state!r}", hint=f"use {', '.join(DeliveryState)}")
-    batch = given.get("batch")
-    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or not 0 < batch < 2**62):
-        raise UsageError("batch must be the number of a replay", hint="GET /api/replays lists them")
-    count = await get_relay(request).replays.retry_deliveries(
-        DeliveryState(state), params.get_text(given, "target"), batch
+SignChoice = Annotated[
+    SignMode,
+    Field(strict=False),
+    default_to(SignMode.AUTO),
+    Refusal("sign cannot be {value}", "use auto, original or fresh"),
+]
+
+
+def _parse_headers(value: object) -> Headers | None:
+    if value is None:
+        return None
+    pairs = list(value.items()) if isinstance(value, dict) else value
+    if not isinstance(pairs, list):
+        raise UsageError("headers must be a list of [name, value] pairs or an object", hint="")
+    return tuple(_parse_header(pair) for pair in pairs)
+
+
+def _parse_header(pair: object) -> tuple[str, str]:
+    match pair:
+        case [str(name), str(value)] | (str(name), str(value)):
+            # On the wire a header is bytes: text beyond ASCII goes out as UTF-8.
+            return name, value.encode("utf-8", "replace").decode("latin-1")
+    raise UsageError("headers must be pairs of name and value, both text", hint='write ["X-Env", "dev"]')
+
+
+HeaderEdits = Annotated[Headers | None, BeforeValidator(_parse_headers)]
+
+
+class ReplayRequest(ApiRequest):
+    """Where to send an event again, and how it differs; `set` changes fields of the body by path."""
+
+    url: str | None = None
+    target: str | None = None
+    sign: SignChoice = SignMode.AUTO
+    headers: HeaderEdits = None
+    set_headers: HeaderEdits = None
+    remove_headers: Annotated[
+        list[str], default_to([]), Refusal("remove_headers must be a list of names", 'send ["X-Debug"]')
+    ] = Field(default_factory=list)
+    method: str | None = None
+    path: str | None = None
+    query: str | None = None
+    body: str | None = None
+    body_base64: str | None = None
+    set: Annotated[
+        dict[str, Any], default_to({}), Refusal("set must map paths to values", 'send {"data.object.amount": 500}')
+    ] = Field(default_factory=dict)
+
+
+def _check_outcomes(names: list[str]) -> list[str]:
+    strange = next((name for name in names if name not in INCLUDABLE_OUTCOMES), None)
+    if strange is not None:
+        raise UsageError(f"include cannot hold {escape_unprintable(strange, 40)!r}", hint=f"use {_INCLUDABLE}")
+    return names
+
+
+class StartedReplay(Resource):
+    """The delivery that was made; a `warning` where its signature is one that the sender never made."""
+
+    delivery: int
+    warning: str = ""
+
+
+class BulkReplayRequest(ApiRequest):
+    """Which events to send again, where, and how fast (deliveries a second). With `dry_run` nothing is sent."""
+
+    q: Annotated[str, Refusal("q is missing", 'send {"q": "has:failed"}; "" means every event')]
+    sign: SignChoice = SignMode.AUTO
+    target: str | None = None
+    rate: Annotated[
+        float | None,
+        Field(ge=0.01, le=10_000),
+        Refusal("rate must be a number of deliveries a second", 'send {"rate": 5}'),
+    ] = None
+    stop_on_failure: bool | None = None
+    include: Annotated[
+        list[str],
+        default_to([]),
+        AfterValidator(_check_outcomes),
+        Refusal("include must be a list", f"send any of {_INCLUDABLE}"),
+    ] = Field(default_factory=list)
+    dry_run: bool | None = None
+
+
+class ResumeRequest(ApiRequest):
+    """Whether a batch that goes on stops at the next failure; null leaves that as it was."""
+
+    stop_on_failure: bool | None = None
+
+
+class LeftOutEvents(Resource):
+    """How many events a bulk replay leaves out, and why."""
+
+    outcome: EventOutcome
+    reason: TextOrNull
+    sentence: str
+    words: str
+    count: int
+
+
+class TargetDeliveries(Resource):
+    """How many deliveries a target gets."""
+
+    name: str
+    count: int
+
+
+class BulkReplayPlan(Resource):
+    """What a bulk replay would do."""
+
+    dry_run: Literal[True]
+    count: int
+    events: int
+    skipped: int
+    left_out: list[LeftOutEvents]
+    targets: list[TargetDeliveries]
+    oldest: Timestamp | None
+    newest: Timestamp | None
+
+
+class BulkReplaySummary(Resource):
+    """A bulk replay as lists have it."""
+
+    id: int
+    q: str = Field(validation_alias="query")
+    target: str | None
+    sign: SignMode
+    rate: float | None
+    stop_on_failure: bool
+    state: BatchState
+    detail: str
+    created_at: Timestamp
+    finished_at: Timestamp | None
+    total: int
+
+
+class BulkReplayDetail(BulkReplaySummary):
+    """A bulk replay with how far it is."""
+
+    counts: BatchCounts
+
+
+class StartedBulkReplay(BulkReplayDetail):
+    """A bulk replay that has begun."""
+
+    left_out: list[LeftOutEvents]
+
+
+class BulkReplayList(Resource):
+    """The newest bulk replays."""
+
+    replays: list[BulkReplaySummary]
+
+
+async def replay_event(request: web.Request) -> web.Response:
+    """Send an event again to a target or a URL, with edits."""
+    wanted = await read_request(request, ReplayRequest)
+    to = wanted.url or wanted.target
+    if not to:
+        raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
+    relay, id_ = get_relay(request), params.parse_id(request)
+    event = await relay.store.events.get(id_)
+    changes = _make_changes(wanted, event.capture)
+    answer: Json = {"delivery": await relay.replays.replay_event(id_, to, changes)}
+    if warning := warn_of_forgery(event.row, changes.sign):
+        answer["warning"] = warning
+    return json_response(answer, 202)
+
+
+def _make_changes(wanted: ReplayRequest, capture: Capture) -> DeliveryChanges:
+    headers = _edit_headers(wanted, capture)
+    return DeliveryChanges(
+        sign=wanted.sign,
+        method=wanted.method,
+        path=wanted.path,
+        query=wanted.query,
+        headers=headers,
+        body=_edit_body(wanted, capture if headers is None else replace(capture, headers=headers)),
     )
-    return json_response({"retried": count}, 202)
 
 
-async def cancel_deliveries(request: web.Request) -> web.Response:
-    """POST /api/deliveries/cancel with `{target}`: all that wait are given up."""
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"target"})
-    return json_response(
-        {"cancelled": await get_relay(request).replays.cancel_deliveries(params.get_text(given, "target"))}
-    )
+def _edit_headers(wanted: ReplayRequest, capture: Capture) -> Headers | None:
+    new, removed = wanted.set_headers or (), {name.lower() for name in wanted.remove_headers}
+    if not new and not removed:
+        return wanted.headers
+    kept = [pair for pair in wanted.headers or capture.headers if pair[0].lower() not in removed]
+    for lower in dict.fromkeys(name.lower() for name, _ in new):
+        place = next((at for at, pair in enumerate(kept) if pair[0].lower() == lower), len(kept))
+        kept = [pair for pair in kept if pair[0].lower() != lower]
+        kept[place:place] = [pair for pair in new if pair[0].lower() == lower]
+    return tuple(kept)
+
+
+def _edit_body(wanted: ReplayRequest, capture: Capture) -> bytes | None:
+    if wanted.body is not None and wanted.body_base64 is not None:
+        raise UsageError("body and body_base64 are two bodies", hint="send one of them")
+    new = None if wanted.body is None else wanted.body.encode("utf-8", "surrogatepass")
+    if wanted.body_base64 is not None:
+        try:
+            new = b64decode(wanted.body_base64, validate=True)
+        except ValueError as error:
+            raise UsageError("body_base64 is not base64", hint="use the standard alphabet and padding") from error
+    content_type = capture.header("Content-Type") or ""
+    return edit_body(capture.body if new is None else new, content_type, wanted.set) if wanted.set else new
 
 
 async def start_replay(request: web.Request) -> web.Response:
-    """POST /api/replays with `{q, target, sign, rate, stop_on_failure, include, dry_run}`: the plan, or the batch."""
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"q", "target", "sign", "rate", "stop_on_failure", "include", "dry_run"})
-    query = params.get_text(given, "q")
-    if query is None:
-        raise UsageError("q is missing", hint='send {"q": "has:failed"}; "" means every event')
-    sign = params.get_text(given, "sign") or SignMode.AUTO.value
-    if sign not in tuple(SignMode):
-        raise UsageError(f"sign cannot be {sign!r}", hint="use auto, original or fresh")
+    """Replay all events that a query matches: the plan of a dry run, or the batch begun."""
+    wanted = await read_request(request, BulkReplayRequest)
     new = NewBatch(
-        query=query,
-        target=params.get_text(given, "target") or None,
-        sign=SignMode(sign),
-        rate=_parse_rate(given),
-        stop_on_failure=_get_flag(given, "stop_on_failure") or False,
-        include=_parse_include(given),
+        query=wanted.q,
+        target=wanted.target or None,
+        sign=wanted.sign,
+        rate=wanted.rate,
+        stop_on_failure=wanted.stop_on_failure or False,
+        include=frozenset(EventOutcome(outcome) for outcome in wanted.include),
     )
     bulk = get_relay(request).bulk_replays
     plan = await bulk.plan(new)
-    if _get_flag(given, "dry_run"):
-        return json_response(serializers.serialize_plan(plan))
-    begun = await bulk.start(new, plan)
-    shown = serializers.serialize_batch(*await bulk.progress(begun.id))
-    return json_response(shown | {"left_out": serializers.serialize_left_out(plan)}, 202)
+    if wanted.dry_run:
+        return json_response(_serialize_plan(plan))
+    begun, counts = await bulk.progress((await bulk.start(new, plan)).id)
+    return json_response(StartedBulkReplay.serialize(begun, counts=counts, left_out=plan.left_out), 202)
+
+
+def _serialize_plan(plan: BatchPlan) -> Json:
+    return BulkReplayPlan.serialize(
+        plan,
+        dry_run=True,
+        count=len(plan.steps),
+        events=len({step.event_id for step in plan.steps}),
+        targets=[{"name": name, "count": count} for name, count in plan.targets.items()],
+    )
 
 
 async def list_replays(request: web.Request) -> web.Response:
-    """GET /api/replays?limit=: newest first."""
+    """List bulk replays, newest first."""
     found = await get_relay(request).store.batches.page(params.parse_limit(request))
-    return json_response({"replays": [serializers.serialize_batch(item) for item in found]})
+    return json_response(BulkReplayList.serialize(replays=found))
 
 
 async def get_replay(request: web.Request) -> web.Response:
-    """GET /api/replays/{id}: how far a batch is."""
+    """Show how far a bulk replay is."""
     return await _answer_with_batch(request, params.parse_id(request, "replay"), 200)
 
 
 async def cancel_replay(request: web.Request) -> web.Response:
-    """POST /api/replays/{id}/cancel."""
+    """Stop a bulk replay."""
     id_ = params.parse_id(request, "replay")
     await get_relay(request).bulk_replays.cancel(id_)
     return await _answer_with_batch(request, id_, 200)
 
 
 async def resume_replay(request: web.Request) -> web.Response:
-    """POST /api/replays/{id}/resume, also with `{stop_on_failure}`: go on where it was."""
+    """Let a bulk replay go on where it was."""
     id_ = params.parse_id(request, "replay")
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"stop_on_failure"})
-    await get_relay(request).bulk_replays.resume(id_, stop_on_failure=_get_flag(given, "stop_on_failure"))
+    wanted = await read_request(request, ResumeRequest)
+    await get_relay(request).bulk_replays.resume(id_, stop_on_failure=wanted.stop_on_failure)
     return await _answer_with_batch(request, id_, 202)
 
 
 async def _answer_with_batch(request: web.Request, id_: int, status: int) -> web.Response:
-    return json_response(serializers.serialize_batch(*await get_relay(request).bulk_replays.progress(id_)), status)
-
-
-def _parse_include(given: Mapping[str, Any]) -> frozenset[EventOutcome]:
-    value = given.get("include") or []
-    known = ", ".join(INCLUDABLE_OUTCOMES)
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise UsageError("include must be a list", hint=f"send any of {known}")
-    strange = next((item for item in value if item not in INCLUDABLE_OUTCOMES), None)
-    if strange is not None:
-        raise UsageError(f"include cannot hold {escape_unprintable(strange, 40)!r}", hint=f"use {known}")
-    return frozenset(EventOutcome(item) for item in value)
-
-
-def _parse_rate(given: Mapping[str, Any]) -> float | None:
-    value = given.get("rate")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.01 <= value <= 10_000:
-        raise UsageError("rate must be a number of deliveries a second", hint='send {"rate": 5}')
-    return float(value)
-
-
-def _get_flag(given: Mapping[str, Any], name: str) -> bool | None:
-    value = given.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise UsageError(f"{name} must be true or false", hint=f"leave {name} out for false")
-    return value
+    batch, counts = await get_relay(request).bulk_replays.progress(id_)
+    return json_response(BulkReplayDetail.serialize(batch, counts=counts), status)

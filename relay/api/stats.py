@@ -1,48 +1,150 @@
-"""What relay counts, for programs: JSON of a window, and everything since ever for Prometheus."""
+"""What relay counts: JSON of a window, and everything since ever for Prometheus."""
+
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api.messages import serialize_counts
-from relay.api.serializers import Json, format_time
+from relay.api.messages import MessageRates, extend_counts
+from relay.api.resource import Milliseconds, Resource, Timestamp, extend
 from relay.http.context import get_relay
 from relay.http.params import parse_window
 from relay.http.responses import json_response
 from relay.model.message import CHANNELS, MessageCounts
 from relay.providers.catalogue import PROVIDERS
 from relay.services.prometheus import MetricsSnapshot, render_metrics
-from relay.services.relay import RunningRelay
-from relay.services.stats import (
-    DurationQuantiles,
-    SourceStats,
-    Stats,
-    TargetStats,
-    load_queues,
-    load_stats,
-    measure_store_size,
-    start_of_day,
-)
+from relay.services.stats import load_queues, load_stats, measure_store_size, start_of_day
+
+Seconds = Annotated[float, BeforeValidator(lambda seconds: round(seconds, 3))]
+
+
+class QuantilesInMilliseconds(Resource):
+    """How long something took; null where nothing was timed."""
+
+    p50: Milliseconds | None
+    p95: Milliseconds | None
+    p99: Milliseconds | None
+
+
+class EventVolume(Resource):
+    """How many events came, in the window before too, and what they were."""
+
+    total: int = Field(validation_alias="events")
+    previous: int = Field(validation_alias="before")
+    per_minute: Seconds
+    outcomes: dict[str, int]
+    verdicts: dict[str, int]
+    reasons: dict[str, int]
+
+
+class FirstAttempts(Resource):
+    """How many deliveries were tried, and how many of them succeeded at once."""
+
+    first_attempts: int = Field(validation_alias="first")
+    first_succeeded: int
+
+
+class SourceVolume(Resource):
+    """One source: `verified` of `checked` signatures fitted."""
+
+    name: str
+    events: int
+    verified: int
+    checked: int
+    p95_ms: Milliseconds | None = Field(validation_alias="p95")
+
+
+class TargetVolume(Resource):
+    """One target: its attempts by how they ended."""
+
+    name: str
+    attempts: int
+    succeeded: int
+    retried: int
+    failed: int
+    latency_ms: QuantilesInMilliseconds = Field(validation_alias="speed")
+
+
+class StatsStep(Resource):
+    """What happened in one step of the window."""
+
+    at: Timestamp
+    events: int
+    rejected: int
+    failed: int
+    attempts: int
+    latency_ms: QuantilesInMilliseconds = Field(validation_alias="speed")
+
+
+class QueueLength(Resource):
+    """How many deliveries wait, and for how long the oldest has."""
+
+    waiting: int
+    oldest_seconds: Seconds
+
+
+class QueueLengths(QueueLength):
+    """The queue, and each target's part of it."""
+
+    targets: dict[str, QueueLength]
+
+
+class StoreSize(Resource):
+    """How large the store is."""
+
+    events: int
+    bytes: int
+
+
+class StatsDetail(Resource):
+    """A window in numbers."""
+
+    window: str = Field(validation_alias=AliasPath("window", "name"))
+    since: Timestamp
+    until: Timestamp
+    step_seconds: Annotated[int, BeforeValidator(lambda minutes: minutes * 60)] = Field(
+        validation_alias=AliasPath("window", "step")
+    )
+    events: EventVolume = Field(validation_alias="volume")
+    deliveries: FirstAttempts
+    latency_ms: QuantilesInMilliseconds = Field(validation_alias="speed")
+    processing_ms: QuantilesInMilliseconds = Field(validation_alias="processing")
+    sources: list[SourceVolume]
+    targets: list[TargetVolume]
+    series: list[StatsStep] = Field(validation_alias="slots")
+    messages: dict[str, MessageRates]
+    queue: QueueLengths
+    dead_letters: dict[str, int]
+    store: StoreSize
 
 
 async def get_stats(request: web.Request) -> web.Response:
-    """GET /api/stats?window=15m|1h|24h|7d: volume, outcomes, durations, per source and target."""
+    """Count volume, outcomes and durations in a window, per source and target."""
     relay = get_relay(request)
     found = await load_stats(relay, parse_window(request))
     sent = await relay.store.messages.counts(found.since)
-    return json_response(
-        _serialize_stats(found)
-        | {
-            "messages": {
-                channel: serialize_counts(sent.get(channel, MessageCounts()), channel) for channel in CHANNELS
-            },
-            "queue": await _serialize_queue(relay),
-            "dead_letters": await relay.store.counters.dead_letters(),
-            "store": await _serialize_store(relay),
-        }
+    answer = StatsDetail.serialize(
+        found,
+        volume=extend(found, per_minute=found.events / found.window.minutes),
+        deliveries=found,
+        messages={channel: extend_counts(sent.get(channel, MessageCounts()), channel) for channel in CHANNELS},
+        queue=_sum_queues(await load_queues(relay)),
+        dead_letters=await relay.store.counters.dead_letters(),
+        store={"events": (await relay.store.events.counts()).events, "bytes": measure_store_size(relay)},
     )
+    return json_response(answer)
+
+
+def _sum_queues(queues: dict[str, tuple[int, float]]) -> dict[str, object]:
+    return {
+        "waiting": sum(count for count, _ in queues.values()),
+        "oldest_seconds": max((age for _, age in queues.values()), default=0.0),
+        "targets": {name: {"waiting": count, "oldest_seconds": age} for name, (count, age) in queues.items()},
+    }
 
 
 async def get_prometheus_metrics(request: web.Request) -> web.Response:
-    """GET /metrics: the Prometheus text format."""
+    """Count everything since ever, in the text format of Prometheus."""
     relay = get_relay(request)
     await relay.meter.flush()
     counts = await relay.store.events.counts()
@@ -65,78 +167,3 @@ async def get_prometheus_metrics(request: web.Request) -> web.Response:
     return web.Response(
         body=render_metrics(reading), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
     )
-
-
-async def _serialize_queue(relay: RunningRelay) -> Json:
-    queues = await load_queues(relay)
-    return {
-        "waiting": sum(count for count, _ in queues.values()),
-        "oldest_seconds": round(max((age for _, age in queues.values()), default=0.0), 3),
-        "targets": {name: {"waiting": count, "oldest_seconds": round(age, 3)} for name, (count, age) in queues.items()},
-    }
-
-
-async def _serialize_store(relay: RunningRelay) -> Json:
-    return {"events": (await relay.store.events.counts()).events, "bytes": measure_store_size(relay)}
-
-
-def _serialize_stats(found: Stats) -> Json:
-    return {
-        "window": found.window.name,
-        "since": format_time(found.since),
-        "until": format_time(found.until),
-        "step_seconds": found.window.step * 60,
-        "events": {
-            "total": found.events,
-            "previous": found.before,
-            "per_minute": round(found.events / found.window.minutes, 3),
-            "outcomes": found.outcomes,
-            "verdicts": found.verdicts,
-            "reasons": found.reasons,
-        },
-        "deliveries": {"first_attempts": found.first, "first_succeeded": found.first_succeeded},
-        "latency_ms": _serialize_speed(found.speed),
-        "processing_ms": _serialize_speed(found.processing),
-        "sources": [_serialize_source_stats(source) for source in found.sources],
-        "targets": [_serialize_target_stats(target) for target in found.targets],
-        "series": [
-            {
-                "at": format_time(slot.at),
-                "events": slot.events,
-                "rejected": slot.rejected,
-                "failed": slot.failed,
-                "attempts": slot.attempts,
-                "latency_ms": _serialize_speed(slot.speed),
-            }
-            for slot in found.slots
-        ],
-    }
-
-
-def _serialize_source_stats(source: SourceStats) -> Json:
-    return {
-        "name": source.name,
-        "events": source.events,
-        "verified": source.verified,
-        "checked": source.checked,
-        "p95_ms": _to_milliseconds(source.p95),
-    }
-
-
-def _serialize_target_stats(target: TargetStats) -> Json:
-    return {
-        "name": target.name,
-        "attempts": target.attempts,
-        "succeeded": target.succeeded,
-        "retried": target.retried,
-        "failed": target.failed,
-        "latency_ms": _serialize_speed(target.speed),
-    }
-
-
-def _serialize_speed(speed: DurationQuantiles) -> Json:
-    return {"p50": _to_milliseconds(speed.p50), "p95": _to_milliseconds(speed.p95), "p99": _to_milliseconds(speed.p99)}
-
-
-def _to_milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds * 1000, 3)

@@ -6,7 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.api import serializers
+from relay.api.events import serialize_event_row
+from relay.api.resource import Json
 from relay.http.context import get_relay
 from relay.http.responses import error_response
 from relay.model.signals import (
@@ -29,7 +30,7 @@ API_VIEWERS = web.AppKey("feed_viewers", set[asyncio.Task[Any]])
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
-    """GET /api/stream: `event`, `delivery`, `message`, `lab` and `status`; resumes with Last-Event-ID."""
+    """Stream `event`, `delivery`, `message`, `lab` and `status` as server-sent events; resumes with Last-Event-ID."""
     relay = get_relay(request)
     viewers = request.app[API_VIEWERS]
     task = asyncio.current_task()
@@ -78,9 +79,7 @@ async def _make_frames(relay: RunningRelay, signals: tuple[Signal, ...]) -> byte
     for signal in signals:
         match signal:
             case EventStored(event_id=id_) if id_ in rows:
-                frames.append(
-                    _make_frame("event", serializers.serialize_event_row(rows[id_], count_states(made[id_])), id_)
-                )
+                frames.append(_make_frame("event", serialize_event_row(rows[id_], count_states(made[id_])), id_))
             case DeliveryChanged():
                 plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}
                 frames.append(_make_frame("delivery", plain))
@@ -96,7 +95,7 @@ async def _make_frames(relay: RunningRelay, signals: tuple[Signal, ...]) -> byte
     return b"".join(frames)
 
 
-def _make_status_frame(relay: RunningRelay) -> serializers.Json:
+def _make_status_frame(relay: RunningRelay) -> Json:
     tunnel = relay.state.tunnel
     return {
         "boot": relay.boot_id,

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from aiohttp import web
 
+from relay.api.resource import Resource
 from relay.errors import NotFoundError, UsageError
 from relay.http import params
 from relay.http.context import get_relay
@@ -22,8 +23,26 @@ _MAX_PROBLEMS = 20  # lines of an import that could not be read, of which the an
 _MAX_LINE_FACTOR = 2  # times the size of the largest body: base64 and JSON around it
 
 
+class UnreadLine(Resource):
+    """A line of an import that could not be read, and why."""
+
+    line: int
+    problem: str
+
+
+class ImportResult(Resource):
+    """How many events were kept, were there already, could not be read, and are older than retention keeps them."""
+
+    imported: int
+    known: int
+    refused: int
+    old: int
+    problems: list[UnreadLine]
+    retention: list[str]
+
+
 async def export_events(request: web.Request) -> web.StreamResponse:
-    """GET /api/export?q=&as=&raw=: what matches, oldest first; credentials are left out unless `raw=1`."""
+    """Export what matches, oldest first; credentials are left out unless `raw=1`."""
     relay = get_relay(request)
     kind = FORMATS.get(request.query.get("as", "jsonl"))
     if kind is None:
@@ -60,9 +79,9 @@ async def export_events(request: web.Request) -> web.StreamResponse:
 
 
 async def import_events(request: web.Request) -> web.Response:
-    """POST /api/import with JSON lines: keep each event once; it owes nothing and claims no key.
+    """Import events from JSON lines: each is kept once, makes no delivery and claims no key.
 
-    What cannot be read is told with the number of its line and holds up nothing else.
+    What cannot be read is reported with the number of its line and holds up nothing else.
     """
     relay = get_relay(request)
     counts = {"imported": 0, "known": 0, "refused": 0, "old": 0}

@@ -1,34 +1,90 @@
-"""The JSON API of the vault: how it stands, open and lock it, write to it; values never come out of it."""
+"""The vault: how it is, unlock and lock it, write to it. Values never come out of it."""
 
-from typing import Any
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import BeforeValidator, Field
 
-from relay.errors import UsageError, VaultPausedError
-from relay.http import params
+from relay.api.resource import ApiRequest, Json, Refusal, Resource, TextOrNull, read_request
+from relay.errors import VaultPausedError
 from relay.http.context import get_relay
 from relay.http.responses import error_response, json_response
 from relay.model.secret import Secret
 from relay.pipeline.reverify import ReverifyResult
 from relay.services.relay import RunningRelay
 
-Json = dict[str, Any]
+
+class VaultSummary(Resource):
+    """The vault as the status has it; `unchecked` are the events that wait for it."""
+
+    state: str
+    unchecked: int
+
+
+class SecretUse(Resource):
+    """Who needs which secret."""
+
+    who: str
+    kind: str
+    source: TextOrNull
+    name: str
+
+
+class VaultDetail(Resource):
+    """The vault: its names, who needs which, what waits while it is locked; no value, and no part of one."""
+
+    state: str
+    path: str
+    names: list[str]
+    needs: list[SecretUse]
+    waits: list[str] = Field(validation_alias="effects")
+    missing: list[str]
+    problem: TextOrNull
+    paused_seconds: Annotated[float, BeforeValidator(lambda seconds: round(seconds, 1))] = Field(
+        validation_alias="paused"
+    )
+    unchecked: int
+
+
+class CheckedEvents(Resource):
+    """What became of the events that waited for a secret."""
+
+    events: int
+    verified: int
+    duplicates: int
+    rejected: int
+    others: int
+    sentence: str = Field(validation_alias="words")
+
+
+class VaultChange(VaultDetail):
+    """The vault after a change; `checked` is null while more events are checked than a caller can wait for."""
+
+    checked: CheckedEvents | None
+
+
+class UnlockRequest(ApiRequest):
+    """The password of the vault."""
+
+    password: Annotated[str, Field(min_length=1), Refusal("password is missing", 'send {"password": "…"}')]
+
+
+class SecretRequest(ApiRequest):
+    """The value of a secret."""
+
+    value: Annotated[str, Refusal("value is missing", 'send {"value": "…"}')]
 
 
 async def get_vault(request: web.Request) -> web.Response:
-    """GET /api/vault: state, names, who needs which, what waits; no value, and no part of one."""
-    return json_response(await _serialize_vault(get_relay(request)))
+    """Show the vault, without any value."""
+    return json_response(await _serialize_vault(VaultDetail, get_relay(request)))
 
 
 async def unlock_vault(request: web.Request) -> web.Response:
-    """POST /api/vault/unlock with `{password}`: 401 for a wrong one, 429 after three of them."""
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"password"})
-    password = params.get_text(given, "password")
-    if not password:
-        raise UsageError("password is missing", hint='send {"password": "…"}')
+    """Unlock the vault: 401 for a wrong password, 429 after three of them."""
+    wanted = await read_request(request, UnlockRequest)
     try:
-        checked = await get_relay(request).vault.unlock(Secret("the password", password))
+        checked = await get_relay(request).vault.unlock(Secret("the password", wanted.password))
     except VaultPausedError as error:
         response = error_response(error.status, error.code, error.message, error.hint)
         response.headers["Retry-After"] = str(max(1, round(error.seconds)))
@@ -37,57 +93,27 @@ async def unlock_vault(request: web.Request) -> web.Response:
 
 
 async def lock_vault(request: web.Request) -> web.Response:
-    """POST /api/vault/lock: forget every secret."""
+    """Lock the vault: forget every secret."""
     await get_relay(request).vault.lock()
-    return json_response(await _serialize_vault(get_relay(request)))
+    return json_response(await _serialize_vault(VaultDetail, get_relay(request)))
 
 
 async def put_secret(request: web.Request) -> web.Response:
-    """PUT /api/vault/secrets/{name} with `{value}`, while the vault is unlocked."""
-    given = await params.read_json_body(request)
-    params.reject_unknown_keys(given, {"value"})
-    value = params.get_text(given, "value")
-    if value is None:
-        raise UsageError("value is missing", hint='send {"value": "…"}')
-    return await _answer_change(request, await get_relay(request).vault.put(request.match_info["name"], value))
+    """Keep a secret, while the vault is unlocked."""
+    wanted = await read_request(request, SecretRequest)
+    name = request.match_info["name"]
+    return await _answer_change(request, await get_relay(request).vault.put(name, wanted.value))
 
 
 async def remove_secret(request: web.Request) -> web.Response:
-    """DELETE /api/vault/secrets/{name}, while the vault is unlocked."""
+    """Remove a secret, while the vault is unlocked."""
     return await _answer_change(request, await get_relay(request).vault.remove(request.match_info["name"]))
 
 
-async def load_vault_summary(relay: RunningRelay) -> Json:
-    """Return what /api/status says of the vault."""
-    return {"state": relay.vault.status.state, "unchecked": await relay.store.unchecked.count()}
-
-
 async def _answer_change(request: web.Request, checked: ReverifyResult | None) -> web.Response:
-    shape = await _serialize_vault(get_relay(request))
-    counts = checked and {
-        "events": checked.events,
-        "verified": checked.verified,
-        "duplicates": checked.duplicates,
-        "rejected": checked.rejected,
-        "others": checked.others,
-        "sentence": checked.words,
-    }
-    # None: more came meanwhile than can be checked while somebody waits; it goes on.
-    return json_response(shape | {"checked": counts}, 200 if checked else 202)
+    answer = await _serialize_vault(VaultChange, get_relay(request), checked=checked)
+    return json_response(answer, 202 if checked is None else 200)
 
 
-async def _serialize_vault(relay: RunningRelay) -> Json:
-    now = relay.vault.status
-    return {
-        "state": now.state,
-        "path": now.path,
-        "names": list(now.names),
-        "needs": [
-            {"who": need.who, "kind": need.kind, "source": need.source or None, "name": need.name} for need in now.needs
-        ],
-        "waits": list(now.effects),
-        "missing": list(now.missing),
-        "problem": now.problem or None,
-        "paused_seconds": round(now.paused, 1),
-        "unchecked": await relay.store.unchecked.count(),
-    }
+async def _serialize_vault(shape: type[VaultDetail], relay: RunningRelay, **more: object) -> Json:
+    return shape.serialize(relay.vault.status, unchecked=await relay.store.unchecked.count(), **more)

@@ -1,5 +1,6 @@
 """How captured text is made harmless before a person sees it."""
 
+import base64
 import codecs
 import json
 import re
@@ -50,6 +51,14 @@ def decode_text(value: bytes) -> str:
 def decode_header_text(value: str) -> str:
     """Return a captured header value (latin-1, one character a byte) as readable text."""
     return decode_text(value.encode("latin-1"))
+
+
+def encode_body(data: bytes) -> dict[str, str]:
+    """Return bytes as JSON has them: text where they are UTF-8, else base64."""
+    try:
+        return {"encoding": UTF_8, "text": data.decode()}
+    except UnicodeDecodeError:
+        return {"encoding": "base64", "text": base64.b64encode(data).decode()}
 
 
 def is_sensitive(name: str) -> bool:

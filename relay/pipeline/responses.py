@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from relay.clock import format_time
 from relay.model.admission import Answer, Problem
 from relay.model.event import EventOutcome, Headers, NewEvent, Source
 from relay.model.secret import Secret
@@ -92,7 +93,7 @@ def build_health_response(sources: Iterable[Source], now: datetime, *, keeps: bo
         "status": "healthy" if keeps else "unhealthy",
         "service": "relay",
         "endpoints": {source.name: source.path for source in sources},
-        "timestamp": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "timestamp": format_time(now),
     }
     return SenderResponse(status=200 if keeps else 503, body=json.dumps(body).encode())
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from textwrap import dedent
 
 from relay import __version__
+from relay.clock import format_time
 from relay.model.event import CapturedEvent, Headers
 from relay.model.text import decode_header_text, decode_text, escape_unprintable
 from relay.providers.sender_urls import request_target
 from relay.transfer.context import ExportContext
 from relay.transfer.pytest_export import TAIL, write_head, write_request
-from relay.transfer.records import event_to_record, format_time
+from relay.transfer.records import event_to_record
 
 # What the client that sends the request sets for its own connection.
 _OF_THE_CONNECTION = frozenset({"host", "content-length", "connection", "transfer-encoding", "keep-alive", "expect"})

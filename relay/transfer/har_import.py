@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from relay.clock import format_time
 from relay.errors import UsageError
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable
-from relay.transfer.records import VERSION, format_time
+from relay.transfer.records import VERSION
 
 _SOURCE = re.compile(r"/webhooks/([A-Za-z0-9][A-Za-z0-9._-]*)")
 _ELSEWHERE = "imported"  # the source of a request that was not sent to a relay

@@ -1,29 +1,24 @@
 """One event as a record of a JSON Lines file: everything that was captured, byte for byte, and back again."""
 
 import hashlib
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from binascii import Error as Base64Error
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from relay.clock import format_time
 from relay.errors import UsageError
 from relay.model.event import Capture, CapturedEvent, Check, EventOutcome, NewEvent, Verdict, Verification
 from relay.model.payload import PayloadError, parse_json
 from relay.model.request_items import MAX_ITEMS, RequestItems
-from relay.model.text import REDACTED, escape_unprintable, is_sensitive, redact_pairs
+from relay.model.text import REDACTED, encode_body, escape_unprintable, is_sensitive, redact_pairs
 from relay.store.events import ImportedEvent
 
 VERSION = 1
 _SAID = 300
 _HINT = "import what relay export --as jsonl wrote"
-
-
-def format_time(moment: datetime) -> str:
-    """Return a time as RFC 3339 UTC with microseconds."""
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def redact_event(event: CapturedEvent) -> CapturedEvent:
@@ -74,19 +69,9 @@ def event_to_record(event: CapturedEvent) -> dict[str, Any]:
         "url": capture.url,
         "remote": capture.remote,
         "headers": [[name, value] for name, value in capture.headers],
-        "body": _encode_body(capture.body),
-        "checks": [
-            {"name": check.name, "passed": check.passed, "detail": check.detail, "result": check.result}
-            for check in event.verification.checks
-        ],
+        "body": encode_body(capture.body),
+        "checks": [VerificationStep.model_validate(check).model_dump() for check in event.verification.checks],
     }
-
-
-def _encode_body(data: bytes) -> dict[str, str]:
-    try:
-        return {"encoding": "utf-8", "text": data.decode()}
-    except UnicodeDecodeError:
-        return {"encoding": "base64", "text": b64encode(data).decode()}
 
 
 class _Strict(BaseModel):
@@ -108,7 +93,11 @@ class _Body(_Strict):
         return b64decode(self.text, validate=True) if self.encoding == "base64" else self.text.encode()
 
 
-class _Step(_Strict):
+class VerificationStep(_Strict):
+    """One step of a verification, in an export and in the API; `passed` is null for one that was not reached."""
+
+    model_config = ConfigDict(from_attributes=True)
+
     name: str
     passed: bool | None = None
     detail: str = ""
@@ -155,7 +144,7 @@ class _Record(_Strict):
     remote: _Label = ""
     headers: list[tuple[_Token, _Line]] = []
     body: _Body = _Body(text="")
-    checks: list[_Step] = []
+    checks: list[VerificationStep] = []
 
 
 def parse_record(line: bytes) -> ImportedEvent:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.api import serializers
+from relay.api.deliveries import DeliverySummary
+from relay.api.events import serialize_event_row
 from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
 from relay.config import Config
@@ -41,20 +42,20 @@ class LineReporter:
 
     def report_event(self, row: EventRow, made: Sequence[Delivery], reported: Sequence[Delivery]) -> None:
         """Print an event with its deliveries: those that are `reported` with it, and those that were not tried."""
-        plain = serializers.serialize_event_row(row, count_states(made))
+        plain = serialize_event_row(row, count_states(made))
         parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *self._pad_columns(format_event(plain))]
         ids = {delivery.id for delivery in reported}
         for delivery in made:
             if delivery.id in ids or not delivery.attempts:
-                parts += ["  ", *format_delivery(serializers.serialize_delivery(delivery))]
+                parts += ["  ", *format_delivery(DeliverySummary.serialize(delivery))]
         self._terminal.print_line(*parts)
 
     def report_delivery(self, row: EventRow, delivery: Delivery) -> None:
         """Print how a delivery went, after its event was reported."""
-        event = format_event(serializers.serialize_event_row(row, count_states(())))
+        event = format_event(serialize_event_row(row, count_states(())))
         columns = self._pad_columns([*event[:3], (delivery.reason.value, "dim")])
         now = format_clock_time(datetime.now(UTC).isoformat())
-        self._terminal.print_line(now, "  ", *columns, "  ", *format_delivery(serializers.serialize_delivery(delivery)))
+        self._terminal.print_line(now, "  ", *columns, "  ", *format_delivery(DeliverySummary.serialize(delivery)))
 
     def report_tunnel(self, change: TunnelChanged) -> None:
         """Print the new state of the tunnel."""
@@ -107,12 +108,12 @@ class JsonReporter:
     def report_event(self, row: EventRow, made: Sequence[Delivery], reported: Sequence[Delivery]) -> None:
         """Print an event."""
         del reported
-        self._print("event", serializers.serialize_event_row(row, count_states(made)))
+        self._print("event", serialize_event_row(row, count_states(made)))
 
     def report_delivery(self, row: EventRow, delivery: Delivery) -> None:
         """Print how a delivery went."""
         del row
-        self._print("delivery", serializers.serialize_delivery(delivery))
+        self._print("delivery", DeliverySummary.serialize(delivery))
 
     def report_tunnel(self, change: TunnelChanged) -> None:
         """Print the new state of the tunnel."""

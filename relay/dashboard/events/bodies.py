@@ -78,17 +78,6 @@ def parse_body(event: CapturedEvent) -> ParsedBody:
     return body
 
 
-def describe_decoding(payload: Payload) -> dict[str, object] | None:
-    """Return a body as text that came packed or in another charset, or does not read as declared; else None.
-
-    `problem` says why it does not, or where unpacking stopped; `text` is what there is, None for bytes.
-    """
-    unpacked, problem = payload.unpacked, payload.problem
-    if not problem and not unpacked.encodings and _to_utf8(payload) == unpacked.content:
-        return None
-    return {"encodings": list(unpacked.encodings), "problem": problem, "text": payload.text}
-
-
 def _to_utf8(payload: Payload) -> bytes:
     content, text = payload.unpacked.content, payload.text
     return content if text is None else text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,73 @@
+"""Samples: which there are, and one sent signed through the real ingress."""
+
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from relay.api.events import EventSummary, serialize_event_row
+from relay.api.resource import ApiRequest, Refusal, Resource, default_to, read_request
+from relay.http.context import get_relay
+from relay.http.responses import json_response
+from relay.services.relay import TriggerRequest
+from relay.store.deliveries import count_states
+
+_IS_MISSING = Refusal("a trigger needs source and type", "relay samples lists them")
+_RequiredText = Annotated[str, Field(min_length=1), _IS_MISSING]
+
+
+class SampleRequest(ApiRequest):
+    """Which sample to send; `set` changes fields by path, `body` replaces it, `to` is the only target or URL."""
+
+    source: _RequiredText
+    type: _RequiredText
+    set: Annotated[
+        dict[str, Any],
+        default_to({}),
+        Refusal("set must be an object of paths and values", 'write {"data.object.amount": 500}'),
+    ] = Field(default_factory=dict)
+    body: str | None = None
+    to: str | None = None
+
+
+class TriggeredEvent(EventSummary):
+    """The event that a sample made, and what the app needs to verify it where relay signed it with its own."""
+
+    local_public_key: str | None
+    run_secret: str | None
+
+
+class SampleList(Resource):
+    """The event types that can be triggered, by source."""
+
+    samples: dict[str, list[str]]
+
+
+async def trigger_sample(request: web.Request) -> web.Response:
+    """Send a signed sample event through the real ingress."""
+    relay = get_relay(request)
+    wanted = await read_request(request, SampleRequest)
+    row = await relay.trigger_sample(
+        TriggerRequest(
+            source=wanted.source,
+            type=wanted.type,
+            set=wanted.set,
+            body=None if wanted.body is None else wanted.body.encode("utf-8", "replace"),
+            to=wanted.to,
+        )
+    )
+    made = await relay.store.deliveries.of_events([row.id])
+    local = relay.find_local_key(row.source)
+    keys = {
+        "local_public_key": local.public or None if local else None,
+        "run_secret": local.secret.reveal() if local and local.is_run_secret else None,
+    }
+    return json_response(serialize_event_row(row, count_states(made[row.id])) | keys, 201)
+
+
+async def list_samples(request: web.Request) -> web.Response:
+    """List what can be triggered, by source."""
+    relay = get_relay(request)
+    source = request.query.get("source")
+    names = [source] if source else list(relay.sources.by_name)
+    return json_response({"samples": {name: list(relay.list_sample_types(name)) for name in names}})

@@ -1,7 +1,10 @@
 import asyncio
+import os
 import signal
 import subprocess
 import sys
+
+import pytest
 
 from relay.model.delivery import DeliveryState
 
@@ -29,13 +32,21 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.program
 async def test_an_engine_that_is_killed_between_and_in_attempts_loses_nothing(
     world, app, eventually, tmp_path, request
 ):
     app.answers = [500]
     here = request.path.with_name("conftest.py")
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", CHILD, str(here), str(tmp_path), app.url, stderr=subprocess.PIPE
+        sys.executable,
+        "-c",
+        CHILD,
+        str(here),
+        str(tmp_path),
+        app.url,
+        env=os.environ | {"PYTHONPATH": str(here.parents[1])},  # where conftest.py finds the builders
+        stderr=subprocess.PIPE,
     )
     try:
         await eventually(lambda: len(app.got) == 1, within=60)

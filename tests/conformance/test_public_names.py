@@ -30,6 +30,7 @@ def test_the_door_loads_nothing_before_it_is_asked():
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 def test_a_type_checker_knows_what_handlers_may_do(tmp_path):
     (tmp_path / "mine.py").write_text(
         """

@@ -59,6 +59,7 @@ async def test_in_order_the_next_waits_with_it(world):
     assert holding.asked == [first.id] * 4 + [second.id]
 
 
+@pytest.mark.slow
 async def test_a_route_a_click_and_a_replay_send_one_mail(world, receipt):
     targets = {"mail": {"action": "email", "options": receipt}}
     async with world(targets, emails={"receipt": receipt}) as it, it.running():

@@ -200,6 +200,7 @@ async def test_a_recipient_refused_for_now_holds_the_whole_mail_back():
     assert sink.mails == []
 
 
+@pytest.mark.slow
 async def test_a_server_that_hangs_with_the_mail_is_given_up_and_nobody_is_sure():
     sink = Sink(answers={"hang": True})
     async with serving(sink) as port:

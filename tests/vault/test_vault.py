@@ -231,6 +231,7 @@ for number in range(100000):
 """
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_a_whole_vault(vault, path, password):
     for delay in range(6):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), password.reveal()], stdout=subprocess.PIPE)

@@ -160,7 +160,7 @@ _MessageId = Annotated[str, BeforeValidator(_read_id)]
 
 
 class NewMessageRequest(ApiRequest):
-    """A message that was sent elsewhere; what becomes of it its provider reports."""
+    """A message that was sent elsewhere; its provider reports its status."""
 
     channel: Annotated[Literal["email", "sms"], Refusal("channel must be email or sms", 'send {"channel": "sms", …}')]
     recipient: Annotated[str, BeforeValidator(_strip), Field(min_length=1, max_length=500), _IS_MISSING]

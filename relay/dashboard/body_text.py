@@ -75,7 +75,7 @@ def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
 
 
 def mark_matches(text: str, find: str) -> tuple[TextPiece, ...]:
-    """Return the text cut at every place where `find` stands in it, without regard to case."""
+    """Return the text cut at every place where `find` occurs, without regard to case."""
     if not find:
         return (TextPiece(text=text),)
     cut: list[TextPiece] = []

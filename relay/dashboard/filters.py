@@ -125,7 +125,7 @@ def find_provider(name: str) -> Provider | None:
 
 
 def event_avatar(row: EventRow) -> Avatar:
-    """Return the mark of whoever sent an event: the provider, or the name it was captured under."""
+    """Return the avatar of an event's sender: the provider, or the name it was captured under."""
     return _provider_avatar(row.provider, row.source)
 
 

@@ -59,7 +59,7 @@ class Banner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaultIndicator:
-    """The vault at the sidebar's foot: its word, "" where nobody has use for one. `title` and `waits` make a banner."""
+    """The vault at the sidebar's foot: its word, "" where none is needed. `title` and `waits` make a banner."""
 
     word: str = ""
     warn: bool = False
@@ -88,7 +88,7 @@ class PageLayout:
 
 
 def build_tunnel_status(changed: TunnelChanged, ingress_url: str) -> TunnelStatus:
-    """Return how the tunnel is shown; without one the ingress on this machine stands in its place."""
+    """Return how the tunnel is shown; without one the ingress on this machine is shown."""
     url = escape_unprintable(changed.public_url or "", 200)
     host = url.partition("://")[2]
     if changed.state == "up" and url:
@@ -121,7 +121,7 @@ def build_vault_indicator(state: str, waits: str, problem: str, *, needed: bool)
 
 
 def build_vault_opened_banner(told: str) -> Banner:
-    """Return what to say of a vault that was opened a moment ago; it needs nobody."""
+    """Return what to say of a vault that was opened a moment ago; it needs no action."""
     return Banner(kind="", icon="lock-open", title="The vault was opened.", text=escape_unprintable(told, 300))
 
 
@@ -154,7 +154,7 @@ def build_broken_handlers_banner(name: str, why: str) -> Banner:
         kind="err",
         icon="circle-x",
         title=f"The handlers of {escape_unprintable(name, 80)} cannot be run.",
-        text=f"{escape_unprintable(why, 300)}. Their events wait, and go on when that is mended.",
+        text=f"{escape_unprintable(why, 300)}. Their events wait, and go on when that is corrected.",
     )
 
 
@@ -213,7 +213,7 @@ def build_retention_banner(notice: RetentionNotice) -> Banner:
 
 
 class DialogForm(Protocol):
-    """What stands in a dialog: its template, and where closing it leads."""
+    """What a dialog shows: its template, and where closing it leads."""
 
     template: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -225,7 +225,7 @@ class DialogForm(Protocol):
 
     @property
     def back_name(self) -> str:
-        """Return what stands there."""
+        """Return what it shows."""
         ...
 
 
@@ -245,7 +245,7 @@ class ConfirmDialog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StandaloneDialogPage:
-    """A dialog as a page of its own, for whoever has no JavaScript."""
+    """A dialog as a page of its own, for browsers without JavaScript."""
 
     template: ClassVar[str] = "form_page.html"
     shell: PageLayout

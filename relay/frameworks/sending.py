@@ -236,9 +236,7 @@ def _build_request(destination: Destination, body: bytes, headers: Headers) -> C
 
 
 def _find_scheme(signature: Signature) -> SignatureScheme:
-    from relay.providers.catalogue import (  # noqa: PLC0415 - 0.1 s to import, for what is signed alone
-        PROVIDERS,
-    )
+    from relay.providers.catalogue import PROVIDERS  # noqa: PLC0415 - 0.1 s to import, for what is signed alone
     from relay.providers.custom_schemes import build_custom_scheme  # noqa: PLC0415 - as above
 
     if not isinstance(signature, str):

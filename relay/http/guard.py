@@ -57,7 +57,7 @@ class Guard:
 
     @property
     def cookie(self) -> str:
-        """Return the cookie's name: cookies ignore ports, so the port stands in it."""
+        """Return the cookie's name: cookies ignore ports, so the port is part of it."""
         return f"relay-{self.port}"
 
     @property
@@ -95,7 +95,7 @@ def load_token(data_dir: Path, *, rotate: bool = False) -> str:
     except OSError as error:
         raise StoreError(
             f"cannot keep the token in {path}: {error.strerror}",
-            hint="make room, give this user the right to write there, or name another data_dir",
+            hint="free some space, give this user the right to write there, or name another data_dir",
         ) from error
     return token
 

@@ -150,7 +150,7 @@ def _check_name(name: bytes) -> None:
     if _TOKEN.fullmatch(name):
         return
     if not name or name[-1:] in (b" ", b"\t") or _CONTROL.search(name) or b"\t" in name:
-        raise AmbiguousRequestError("white space or a control character stands beside a header's name")
+        raise AmbiguousRequestError("white space or a control character is next to a header's name")
     if _NON_LETTER.sub(b"", name.lower()) in _FRAMING_LETTERS:
         raise AmbiguousRequestError("a header's name is nearly one that frames the request")
 

@@ -238,7 +238,7 @@ def _suggest_path(path: str) -> str:
     if path.startswith(WEBHOOK_PREFIX):
         return ""
     if WEBHOOK_PREFIX in path:
-        return f": a path begins with {WEBHOOK_PREFIX}, and nothing stands before it"
+        return f": a path begins with {WEBHOOK_PREFIX}, and nothing precedes it"
     return f": a path begins with {WEBHOOK_PREFIX} and a name"
 
 

@@ -82,7 +82,7 @@ class RequestParser:
             self._fail_body(f"the sender stopped after {self._payload.total_bytes}{whole} bytes of the body")
 
     def message_consumed(self) -> None:
-        """Make room for another request in the queue."""
+        """Make space for another request in the queue."""
         self._queued = max(0, self._queued - 1)
 
     def pause_reading(self) -> None:
@@ -96,7 +96,7 @@ class RequestParser:
         self._inner.set_upgraded(value)
 
     def _feed_head(self, data: bytes, messages: list[ParsedMessage]) -> bytes:
-        """Return what stands behind the head; b"" while it is not whole."""
+        """Return what follows the head; b"" while it is not whole."""
         known = len(self._head)
         if known:
             self._head += data
@@ -149,7 +149,7 @@ class RequestParser:
             self._left = self._length = int(message.headers.get("Content-Length", "0"))
 
     def _feed_body(self, data: bytes) -> bytes:
-        """Return what stands behind the body; its payload is forgotten once it is whole."""
+        """Return what follows the body; its payload is forgotten once it is whole."""
         self._paused = False
         start = 0
         while self._payload is not None:

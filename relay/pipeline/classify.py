@@ -1,4 +1,4 @@
-"""What relay thinks of a request: is it genuine, what is it, and what becomes of it. Pure: nothing is kept or sent."""
+"""Classify a request: is it genuine, what is it, what is its outcome. Pure: nothing is stored or sent."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -105,7 +105,7 @@ def adopt_recognised_provider(source: Source, capture: Capture) -> Source:
 
 
 def classify_event(source: Source, capture: Capture, verification: Verification, *, sample: bool) -> NewEvent:
-    """Name what arrived and decide what becomes of it; pure."""
+    """Name what arrived and decide its outcome; pure."""
     payload = capture.payload
     events = _split_items(source, capture, payload)
     key = source.idempotency_key(capture, payload) if source.idempotency_key else None
@@ -152,7 +152,7 @@ def _classify(source: Source, verification: Verification, types: tuple[str, ...]
 
 
 def classify_again(source: Source, event: CapturedEvent, verification: Verification) -> NewEvent:
-    """Return what becomes of a stored event that could not be checked when it came; pure.
+    """Return the outcome of a stored event that could not be checked when it came; pure.
 
     Its names stay, and so does the answer it got. It claims its key only if it verifies.
     """
@@ -176,7 +176,7 @@ def classify_again(source: Source, event: CapturedEvent, verification: Verificat
 
 
 def attach_status_reports(event: NewEvent, source: Source) -> NewEvent:
-    """Return the event with what it tells of messages; as it is where it tells nothing, or may not act; pure.
+    """Return the event with its reports about messages; as it is where it has none, or may not act; pure.
 
     It acts where it was accepted and nothing speaks against its sender. `source` must be the one that
     is configured for the path, never one that a request's own headers suggested.
@@ -184,7 +184,7 @@ def attach_status_reports(event: NewEvent, source: Source) -> NewEvent:
     if source.statuses is None or event.outcome is not EventOutcome.ACCEPTED or not _may_act(event.verification):
         return event
     reports = source.statuses(event.capture, event.capture.payload)
-    # Nobody waits for an answer to what was recovered.
+    # No sender waits for an answer to what was recovered.
     matching = replace(source.matching, unknown=200) if event.recovered else source.matching
     return replace(event, tracked=MessageTracking(reports=reports, matching=matching)) if reports else event
 

@@ -71,7 +71,7 @@ def log_start(delivery: Delivery) -> None:
 
 
 def log_handled(event: NewEvent, target: str, outcome: str) -> None:
-    """Log what came of calling the handlers of a target, in an app."""
+    """Log the outcome of calling the handlers of a target, in an app."""
     _EventLogger(f"{event.capture.source} {event.type}")(f"handlers of target {target}: {outcome}")
 
 

@@ -112,7 +112,7 @@ def _is_about_a_key(error: ValidationError) -> bool:
 
 
 def _describe_missing(error: ValidationError) -> Iterator[Problem]:
-    # In draft 3 the word stands beside the key that is missing, and holds true.
+    # In draft 3 the word is beside the key that is missing, and holds true.
     there: Any = error.instance
     wanted = error.validator_value if isinstance(error.validator_value, list) else []
     for key in wanted:
@@ -171,9 +171,9 @@ def _describe_alternatives(error: ValidationError) -> str:
     if len(types) == len(error.context) and all(isinstance(one, str) for one in types):
         return _DESCRIBERS["type"](types, error.instance)
     nearest = best_match(error.context)
-    told_of = next(describe_errors([nearest]), None) if nearest is not None else None
+    nearest_error = next(describe_errors([nearest]), None) if nearest is not None else None
     count = len(error.validator_value) if isinstance(error.validator_value, list) else 0
-    return f"fits none of {count} alternatives" + (f"; in one, {told_of.sentence}" if told_of else "")
+    return f"fits none of {count} alternatives" + (f"; in one, {nearest_error.sentence}" if nearest_error else "")
 
 
 def _describe_type(wanted: Any, found: object) -> str:

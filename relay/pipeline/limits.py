@@ -111,7 +111,7 @@ def forwarded_for(values: Iterable[str]) -> str:
     """Return the address that the last hop wrote into `X-Forwarded-For`, UNKNOWN where it is none.
 
     `values` are those of every header of that name, in order. Only the right-most entry counts: it is
-    the tunnel's own word, and what stands before it is the caller's.
+    the tunnel's own word, and what precedes it is the caller's.
     """
     last = ",".join(values).rpartition(",")[2].strip(" \t")
     address = _parse_address(last) or _parse_address(_without_port(last))

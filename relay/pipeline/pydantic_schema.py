@@ -60,7 +60,7 @@ def _describe_problem(error: ValidationError, value: object) -> Iterator[Problem
 
 
 def _field_keys(detail: ErrorDetails, value: object) -> Iterator[str | int]:
-    """Return the way to a field; of a union, the names of its branches stand in between and are left out."""
+    """Return the way to a field; of a union, the names of its branches are in between and are left out."""
     last = len(detail["loc"]) - 1
     for place, part in enumerate(detail["loc"]):
         member = _get_member(value, part)

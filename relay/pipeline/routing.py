@@ -37,7 +37,7 @@ def compile_condition(text: str) -> Callable[..., Any]:
 
 
 def describe_operands(text: str, context: ConditionContext) -> tuple[str, ...]:
-    """Return what an expression looks at and what stood there: `payload.amount = 500`."""
+    """Return what an expression looks at and its value: `payload.amount = 500`."""
     values: dict[str, None] = {}
     for path in _find_operand_paths(text):
         try:

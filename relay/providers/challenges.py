@@ -21,7 +21,7 @@ from relay.providers.generic_challenges import (
     visible_text,
 )
 
-# What is asked for is signed or sent back, so it must be too plain to be anything else: whoever may
+# What is asked for is signed or sent back, so it must be too plain to be anything else: a caller who may
 # choose the text of an HMAC could have a whole forged event signed (X's crc_token, Zoom's plainToken).
 _PLAIN = re.compile(r"[A-Za-z0-9+/=_.~-]{1,256}")
 _MAX_CHECK_BODY = 1_000  # bytes of a body with nothing but a check in it
@@ -198,7 +198,7 @@ X_CHALLENGES = (
     Challenge(name="X challenge-response check", read=read_query_parameter("crc_token", "GET"), reply=_crc_reply),
 )
 SNS_CHALLENGES = (
-    # Never fetched by relay itself: whoever can write a body would choose where relay connects to.
+    # Never fetched by relay itself: anyone who can write a body would choose where relay connects to.
     Challenge(
         name="SNS subscription confirmation", read=_read_sns, reply=_confirm_by_hand_reply, proof=Proof.SIGNATURE
     ),

@@ -64,7 +64,7 @@ def list_sender_urls(source: Source, capture: Capture, own: OwnAddresses | None 
 
 
 def request_target(capture: Capture) -> str:
-    """Return path and query as they stood in the request line, also a `?` with nothing behind it."""
+    """Return path and query as they were in the request line, also a `?` with nothing behind it."""
     if capture.query:
         return f"{capture.path}?{capture.query}"
     return f"{capture.path}?" if capture.url.endswith("?") else capture.path

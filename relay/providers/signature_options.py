@@ -42,7 +42,7 @@ _URLS: tuple[UrlForm, ...] = ("as_given", "no_port", "with_port", "unescaped")
 class SignatureOptions:
     """The keys of `[sources.NAME.signature]`, as written.
 
-    A signature or token stands in one of `header`, `query`, `json` (`data.token`, or `value[].token`
+    A signature or token is in one of `header`, `query`, `json` (`data.token`, or `value[].token`
     for every item of a list) and `form`. `timestamp` is `header:NAME`, `json:a.b`, `form:NAME`,
     `query:NAME`, or `item:NAME` for an item of a list such as `t=1699,v1=ab`, where `item` names the
     signature's own. `past` and `future` are seconds or "off". `key` is how the secret is written.

@@ -159,7 +159,7 @@ class Receiver:
         if steps_are_logged():
             log_arrival(None, event, event.outcome, self._rules.routing.routes)
         if event.outcome is EventOutcome.REJECTED:
-            # For whoever runs the app: the sender is not told.
+            # For the app's operator: the sender is not told.
             log.warning("%s got %d: %s", _event_name(event), event.status, event.reason or "rejected")
         if event.problems:
             return build_validation_response(event)

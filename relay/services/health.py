@@ -97,7 +97,7 @@ def check_disk(data_dir: Path) -> HealthFinding:
     if free > _LITTLE_DISK:
         return report_ok("disk", detail)
     return (report_failure if free < _NO_DISK else report_warning)(
-        "disk", detail, "make room, or name another data_dir"
+        "disk", detail, "free some space, or name another data_dir"
     )
 
 

@@ -74,7 +74,7 @@ def _collect_counters(reading: MetricsSnapshot) -> Iterator[Metric]:
         (((tally.label.name, tally.label.result), tally.number) for tally in attempts),
     )
     yield _build_counter(
-        ("relay_refused", "Requests turned away at the door, not stored.", ("source", "status")),
+        ("relay_refused", "Requests refused before they were stored.", ("source", "status")),
         (((source or "none", str(status)), count) for (source, status), count in reading.refused.items()),
     )
     yield CounterMetricFamily(

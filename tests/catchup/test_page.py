@@ -115,7 +115,7 @@ async def test_a_recovered_event_says_so(start, stripe, tables, environ, browse,
     assert "relay fetched it afterwards" in html
     assert f"from 127.0.0.1:{stripe.port} without TLS, asked with env:STRIPE_API_KEY" in html
     _, _, html = await browse(at, "/events/1/headers")
-    assert "nobody: fetched afterwards" in html
+    assert "no one: fetched afterwards" in html
     assert "<dt>Sent</dt>" in html
     _, _, html = await browse(at, "/events?q=is:recovered")
     assert 'id="e-1"' in html

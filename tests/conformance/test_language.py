@@ -4,7 +4,7 @@ from conformance import stats
 
 # Lower a number in the commit that makes it smaller; never raise it.
 CLASS_NAMES_USED_TWICE = 0
-LITERARY_WORDS_IN_MESSAGES = 31
+LITERARY_WORDS_IN_MESSAGES = 0
 
 
 def check_only_falls(found, allowed, constant):

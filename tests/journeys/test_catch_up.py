@@ -1,4 +1,4 @@
-"""Catching up in a browser: one click, live, and what came of it in place."""
+"""Catching up in a browser: one click, live, and the result in place."""
 
 from datetime import UTC, datetime
 

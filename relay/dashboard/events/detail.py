@@ -87,7 +87,7 @@ _REASON_WORDS = {
     "handshake": "Handshake",
 }
 
-_MAX_SEGMENT_TEXT = 40  # characters that a chip has room for; the rest stands in its title
+_MAX_SEGMENT_TEXT = 40  # characters that fit into a chip; the rest is in its title
 _RULE_REASONS = frozenset({"schema", "content_type", "idempotency_key_missing", "invalid_recipient"})
 
 
@@ -96,7 +96,7 @@ def _build_check_segment(event: EventRow) -> PipelineSegment:
     if event.verdict is Verdict.INVALID:
         return PipelineSegment(kind="err", text=words or "Mismatch", icon="shield-x")
     if event.outcome is EventOutcome.REJECTED:
-        # What its source's rules have against an event stands in its summary.
+        # What breaks its source's rules is in an event's summary.
         summary = f"Schema: {event.summary}" if event.reason == "schema" else event.summary
         title = escape_unprintable(summary, 300) if event.reason in _RULE_REASONS else words
         return PipelineSegment(
@@ -152,7 +152,7 @@ def list_request_facts(event: CapturedEvent) -> list[tuple[str, str]]:
     facts = [
         ("Request", f"{row.method} {escape_unprintable(decode_header_text(request_target(event.capture)), 2000)}"),
         ("From", "rebuilt by relay" if row.recovered else escape_unprintable(row.remote, 80)),
-        ("Answered", "nobody: fetched afterwards" if row.recovered else format_status(row.status)),
+        ("Answered", "no one: fetched afterwards" if row.recovered else format_status(row.status)),
         ("Outcome", row.outcome.value),
         ("Idempotency key", escape_unprintable(row.idempotency_key or "none", 200)),
         ("SHA-256", row.sha256),

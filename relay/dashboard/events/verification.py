@@ -167,7 +167,7 @@ def _build_source_step(event: CapturedEvent, source: Source | None) -> CheckStep
 
 def _build_answer_step(event: CapturedEvent, provider: str) -> CheckStep:
     if event.row.recovered:
-        detail = "Nobody was answered: relay fetched it afterwards"
+        detail = "No sender was answered: relay fetched it afterwards"
         return CheckStep(kind="skip-step", name=f"Answer to {provider}", detail=detail)
     refused = event.row.outcome is EventOutcome.REJECTED
     if event.row.sample:

@@ -55,7 +55,7 @@ class FrameCache:
         try:
             frame = await draw()
         except BaseException:
-            # The page of whoever drew was closed, or the store failed: the next one tries again.
+            # The page that rendered was closed, or the store failed: the next one tries again.
             self._render_once.pop(key, None)
             future.set_exception(_AbandonedRenderError)
             future.exception()

@@ -128,7 +128,7 @@ class StreamViewer:
         return await self.drawer.missed(int(last))
 
     async def settled(self) -> bytes:
-        """Return how the newest rows stand: what settled since the page was drawn was told to nobody."""
+        """Return the newest rows as they are: no one was told what changed since the page was rendered."""
         return await self.drawer.newest(lined=self._lined) if self._listed or self._lined else b""
 
     def take(self, signals: Iterable[Signal], *, lost: int) -> None:

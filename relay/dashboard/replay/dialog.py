@@ -1,4 +1,4 @@
-"""The dialogs: replay an event or send it as a mail, with what will differ, and what came of it."""
+"""The dialogs: replay an event or send it as a mail, with what will differ, and the result."""
 
 import asyncio
 from collections.abc import Mapping

@@ -50,7 +50,7 @@ class ReplayEdits:
 
 
 def build_original(event: CapturedEvent) -> ReplayOriginal:
-    """Return what the form starts from; credentials in headers are dots that stand for the real ones."""
+    """Return what the form starts from; credentials in headers are dots in place of the real ones."""
     capture, body = event.capture, event.capture.body
     editable = len(body) <= MAX_EDITABLE_BODY and not is_binary(body) and _is_utf8(body)
     return ReplayOriginal(

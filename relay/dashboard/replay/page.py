@@ -60,7 +60,7 @@ async def start_replay(request: web.Request) -> web.Response:
 
 
 async def show_replay(request: web.Request) -> web.Response:
-    """GET /replays/{id}: one of them; how far it is alone for whoever watches."""
+    """GET /replays/{id}: one of them; how far it is alone for those who watch."""
     id_ = parse_id(request, "replay")
     batch = await _load_batch_line(get_relay(request), id_)
     if get_target_id(request) is not None:
@@ -93,7 +93,7 @@ def _render_progress(request: web.Request, batch: BatchLine) -> web.Response:
     renderer = request.app[RENDERER]
     reply = renderer.part("replay/progress.html", progress=batch.progress, watched=True)
     if batch.progress.over:
-        # Only now, so that whoever is about to press Cancel keeps it under the finger.
+        # Only now, so that a person about to press Cancel keeps it in place.
         whole = renderer.part("replay/batch.html", batch=batch)
         said = escape_html(f"Bulk replay {batch.id}: {batch.progress.words}")
         reply = make_partial(f"#replay-{batch.id}", "outerHTML", whole) + make_partial("#announce", "textContent", said)

@@ -1,4 +1,4 @@
-"""The catch-up section of a source's page: the form, how far it is, what came of it."""
+"""The catch-up section of a source's page: the form, its progress, its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ LINEAR = Provider(
     docs="https://linear.app/developers/webhooks",
     steps=(
         "Open Settings, API in Linear and add a webhook.",
-        "Paste {url} as the URL and choose what to be told of.",
+        "Paste {url} as the URL and choose the events.",
         "Copy the signing secret and set {secret} to it.",
     ),
     answer="200 within 5 s; retried 3 times: after 1 min, 1 h, 6 h",

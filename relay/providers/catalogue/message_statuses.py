@@ -6,8 +6,8 @@ from relay.providers.extractors import body, cut_at, first_of, form, join
 from relay.providers.message_status import MessageStatuses, embedded_id, status_words, text_list
 
 # https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks
-# No time is told: RawDlrDoneDate is the carrier's, in a time zone that nobody names. What the
-# sender wants back stands in the query of its StatusCallback address.
+# No time is told: RawDlrDoneDate is the carrier's, in an unnamed time zone. What the
+# sender wants back is in the query of its StatusCallback address.
 TWILIO_STATUSES = MessageStatuses(
     provider="twilio",
     channel="sms",

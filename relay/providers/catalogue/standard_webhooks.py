@@ -221,7 +221,7 @@ SUPABASE = Provider(
     # Auth hooks carry the headers of Standard Webhooks, database webhooks whatever their owner typed.
     recognise=(),
     schemes=(
-        # A database webhook is not signed; its token never stands in for an auth hook's signature.
+        # A database webhook is not signed; its token never replaces an auth hook's signature.
         standard_hmac(
             "webhook",
             key=KeyFormat(form="base64", strip=("v1,whsec_", "whsec_"), claims=("v1,whsec_", "whsec_"), exclusive=True),

@@ -104,7 +104,7 @@ class Filler:
         _, kind, shift, size, name = match.groups()
         if kind in self.names:
             text = self.names[kind]
-            # Inside JSON a type must not end the text it stands in.
+            # Inside JSON a type must not end the text it is in.
             return json.dumps(text)[1:-1]
         if name is None:
             return self._make(kind, int(shift or 0), int(size or 0))

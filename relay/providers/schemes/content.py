@@ -197,7 +197,7 @@ _PORT = re.compile(rb"(?<=[^:/@]):[0-9]+\Z")
 
 # An address that is signed is the one typed at the provider: behind a tunnel it is not what the socket says.
 def sender_address(capture: Capture) -> str:
-    """Return the URL as the sender believes it; from the Host header where nobody said better."""
+    """Return the URL as the sender believes it; from the Host header where no URL is known."""
     if capture.url:
         return capture.url
     query = f"?{capture.query}" if capture.query else ""

@@ -50,7 +50,7 @@ class KeyFormat:
 
 
 def decode_text(text: str, form: KeyForm) -> bytes | None:
-    """Return the bytes that a secret stands for; None when it is not of that form.
+    """Return the bytes that a secret encodes; None when it is not of that form.
 
     Missing base64 padding is made good, as the Standard Webhooks libraries do.
     """

@@ -1,4 +1,4 @@
-"""Where a signature, a timestamp or an id stands in a request: to read it there and to write it."""
+"""Where a signature, a timestamp or an id is in a request: to read it there and to write it."""
 
 import dataclasses
 import json
@@ -59,7 +59,7 @@ class InHeader:
 class InEveryHeader:
     """Headers that each hold a signature, perhaps repeated; any of them may match.
 
-    A name that ends in `#` stands for headers counted from 1, such as `X-DocuSign-Signature-1`.
+    A name that ends in `#` means headers counted from 1, such as `X-DocuSign-Signature-1`.
     """
 
     names: tuple[str, ...]
@@ -107,7 +107,7 @@ class InJson:
 
     def write(self, capture: Capture, text: bytes) -> Capture:
         # Mailgun's time is a text, Linear's a number.
-        # What stood there as a number stays one: Linear refuses its time as a text.
+        # What was a number stays one: Linear refuses its time as a text.
         numeric = self.number or isinstance(Payload(capture.body).json_at(*self.path), int)
         body = set_json_value(capture.body, self.path, int(text) if numeric else _decode_value(text))
         if body is None:

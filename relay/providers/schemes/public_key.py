@@ -211,7 +211,7 @@ class Rsa(KeyPairScheme):
     """An RSA signature, checked with a certificate or public key: PEM, or its DER in base64.
 
     A private key is a key pair of one's own and can sign. With `labelled` a secret holds a text
-    before the key, which `{secret}` in the signed text stands for: PayPal's webhook id.
+    before the key, which `{secret}` in the signed text is: PayPal's webhook id.
     """
 
     digest: RsaDigest = "sha256"

@@ -20,7 +20,7 @@ class Verifier(Protocol):
     """What `verifier = "verifiers:MyVerifier"` names: a class made without arguments.
 
     `sign(capture, secret, now)`, which returns the capture signed, is needed only for triggers and
-    for replays that sign anew.
+    for replays that sign again.
     """
 
     def verify(self, capture: Capture, secrets: tuple[Secret, ...], now: datetime) -> bool | Verification:

@@ -62,7 +62,7 @@ class SignedText(SteppedScheme):
         return self.signed.describe(reading)
 
     def shared_text(self, key: bytes) -> bytes:
-        """Return what `{secret}` stands for in the signed text."""
+        """Return the value of `{secret}` in the signed text."""
         return key
 
     def read_key(self, secret: Secret) -> bytes | None:

@@ -171,7 +171,7 @@ def test_a_body_has_problems_exactly_when_the_library_finds_some(shop, capture, 
     assert all(
         one.field == format_dotted_path(one.pointer)
         for one in found
-        if len(one.pointer) < 100 and one.pointer.isprintable()
+        if len(one.pointer) < 100 and "\\" not in one.pointer  # an escaped character is not in the pointer itself
     )
 
 

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SkipValidation, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    SkipValidation,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
 
 from relay.clock import format_time
 from relay.errors import UsageError
@@ -65,6 +74,16 @@ HeaderText = Annotated[str, BeforeValidator(decode_header_text)]
 HeaderPairs = list[tuple[HeaderText, HeaderText]]
 Body = Annotated[EncodedBody, BeforeValidator(encode_body)]
 UncheckedText = Annotated[str, SkipValidation]  # may hold half of a surrogate pair: no text to pydantic, but JSON
+
+
+def _check_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "must be text")
+    return value
+
+
+# Any text that JSON can hold, half of a surrogate pair included, which `str` refuses.
+RequestText = Annotated[str, PlainValidator(_check_text, json_schema_input_type=str)]
 
 
 class ApiRequest(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BeforeValidator, Field
 
-from relay.api.resource import ApiRequest, Json, Refusal, Resource, TextOrNull, read_request
+from relay.api.resource import ApiRequest, Json, Refusal, RequestText, Resource, TextOrNull, read_request
 from relay.errors import VaultPausedError
 from relay.http.context import get_relay
 from relay.http.responses import error_response, json_response
@@ -66,13 +66,13 @@ class VaultChange(VaultDetail):
 class UnlockRequest(ApiRequest):
     """The password of the vault."""
 
-    password: Annotated[str, Field(min_length=1), Refusal("password is missing", 'send {"password": "…"}')]
+    password: Annotated[RequestText, Field(min_length=1), Refusal("password is missing", 'send {"password": "…"}')]
 
 
 class SecretRequest(ApiRequest):
     """The value of a secret."""
 
-    value: Annotated[str, Refusal("value is missing", 'send {"value": "…"}')]
+    value: Annotated[RequestText, Refusal("value is missing", 'send {"value": "…"}')]
 
 
 async def get_vault(request: web.Request) -> web.Response:

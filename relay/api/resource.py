@@ -4,6 +4,7 @@ The shape of an answer names each field once, in the order of the JSON, and read
 own values. The shape of a request is strict; its fields carry what a caller reads who got one wrong.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, TypeVar
@@ -28,6 +29,7 @@ from relay.model.text import decode_header_text, encode_body, escape_unprintable
 
 Json = dict[str, Any]
 RequestT = TypeVar("RequestT", bound="ApiRequest")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_QUOTED = 40  # characters of a wrong value that an error repeats
 
 
@@ -104,6 +106,7 @@ class Refusal:
 _BY_TYPE = {
     "string_type": Refusal("{name} must be text", "leave {name} out, or quote it"),
     "bool_type": Refusal("{name} must be true or false", "leave {name} out for {default}"),
+    "string_unicode": Refusal("{name} holds half of a surrogate pair, which is no text", "send whole characters"),
     "string_too_long": Refusal("{name} is limited to {limit} characters", "shorten it"),
 }
 
@@ -119,9 +122,19 @@ async def read_request(request: web.Request, shape: type[RequestT]) -> RequestT:
     if unknown := sorted(set(body) - set(shape.model_fields)):
         raise UsageError(f"unknown key {unknown[0]!r}", hint=f"use {', '.join(sorted(shape.model_fields))}")
     try:
-        return shape.model_validate(body)
+        read = shape.model_validate(body)
     except ValidationError as error:
         raise _make_usage_error(shape, error) from None
+    for name, field in shape.model_fields.items():
+        if not any(isinstance(item, PlainValidator) for item in field.metadata):
+            _check_surrogates(name, getattr(read, name))
+    return read
+
+
+def _check_surrogates(name: str, value: object) -> None:
+    # pydantic looks at text with a limit only. Neither the store nor an address takes what is no UTF-8.
+    if isinstance(value, str) and _SURROGATE.search(value):
+        raise UsageError(_BY_TYPE["string_unicode"].message.replace("{name}", name), hint="send whole characters")
 
 
 def _make_usage_error(shape: type[ApiRequest], error: ValidationError) -> UsageError:

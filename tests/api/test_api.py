@@ -370,3 +370,39 @@ async def test_the_stream_tells_events_and_resumes(at):
         await at.send()
         async with asyncio.timeout(60):
             assert (await response.content.readuntil(b"\n\n")).startswith(b"id: 2\n")
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "body"),
+    [
+        ("/api/deliveries/retry", "POST", {"target": HALF}),
+        ("/api/deliveries/cancel", "POST", {"target": HALF}),
+        ("/api/replays", "POST", {"q": HALF, "target": "app"}),
+        ("/api/replays", "POST", {"q": "", "target": HALF}),
+        ("/api/labs", "POST", {"target": HALF}),
+        ("/api/labs", "POST", {"target": "app", "q": HALF}),
+        ("/api/messages", "POST", {"id": HALF, "channel": "email", "recipient": "a@b.example", "provider": "resend"}),
+        ("/api/messages", "POST", {"id": "1", "channel": "email", "recipient": HALF, "provider": "resend"}),
+        ("/api/emails/dry-run", "POST", {"q": HALF}),
+        ("/api/emails/dry-run", "POST", {"q": "", "template": HALF}),
+        ("/api/catch-up", "POST", {"source": HALF}),
+        ("/api/triggers", "POST", {"source": HALF, "type": "x"}),
+        ("/api/triggers", "POST", {"source": "stripe", "type": HALF}),
+        ("/api/events/1/replay", "POST", {"url": f"http://127.0.0.1:9/{HALF}"}),
+        ("/api/events/1/replay", "POST", {"target": HALF}),
+        ("/api/events/1/replay", "POST", {"target": "app", "path": f"/{HALF}"}),
+        ("/api/events/1/replay", "POST", {"target": "app", "body": HALF}),
+        ("/api/events/1/email", "POST", {"template": HALF}),
+        ("/api/events/1", "PATCH", {"note": HALF}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+async def test_half_a_surrogate_pair_is_refused_with_a_sentence(start, unused_tcp_port, path, method, body):
+    at = await start(f'[targets.app]\nforward = "http://127.0.0.1:{unused_tcp_port}/"\n')
+    await at.send()
+    status, answer = await at.api(path, method, json=body)
+    assert (status, answer["error"]["code"]) in {(400, "bad_request"), (404, "not_found")}, answer
+    assert answer["error"]["message"].isprintable()

@@ -56,8 +56,8 @@ _RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 class ForwardAction(Action[ForwardOptions]):
     """Sends events to targets; an async context manager around one shared client session.
 
-    `rules(typed)` says what may be dialled at this moment, `resign` signs a request again where its
-    mode asks for that, `spoil` one that is to be refused, `source_path` gives the path a source of that
+    `rules(typed)` says what may be dialled at this moment, `signer` signs a request again where its
+    mode asks for that, `forger` one that is to be refused, `source_path` gives the path a source of that
     name answers at, `public_url` the address its provider was told, where it is configured.
     """
 
@@ -67,17 +67,17 @@ class ForwardAction(Action[ForwardOptions]):
         self,
         *,
         rules: Callable[[bool], EgressRules],
-        resign: SignRequest,
+        signer: SignRequest,
         source_path: Callable[[str], str],
         clock: Clock,
         resolve: Resolve = egress.resolve,
         public_url: Callable[[str], str | None] = lambda _: None,
-        spoil: ForgeRequest = lambda _event, capture, _changes: (capture, ()),
+        forger: ForgeRequest = lambda _event, capture, _changes: (capture, ()),
         awaited: AwaitedResponses | None = None,
     ) -> None:
         self._rules = rules
-        self._resign = resign
-        self._spoil = spoil
+        self._signer = signer
+        self._forger = forger
         self._source_path = source_path
         self._public_url = public_url
         self._clock = clock
@@ -156,12 +156,12 @@ class ForwardAction(Action[ForwardOptions]):
         )
         changes = delivery.changes
         if changes.age is not None or changes.forged:
-            signed, signing = self._spoil(event, outgoing, changes)
+            signed, signing = self._forger(event, outgoing, changes)
         else:
             how = self._signing(event, changes, options, outgoing)
             # A digest of a large body takes so long that everything else would wait for it.
             is_large = len(outgoing.body) > _INLINE_BODY and how.mode is not SignMode.ORIGINAL
-            call = partial(self._resign, event, outgoing, how)
+            call = partial(self._signer, event, outgoing, how)
             signed, signing = await asyncio.to_thread(call) if is_large else call()
         return SentRequest(
             method=signed.method,

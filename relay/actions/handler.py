@@ -47,7 +47,7 @@ class HandlerAction(Action[HandlerOptions]):
         self._broken = broken
         self._publish = publish
         self._clock = clock
-        self._crews: dict[str, WorkerPool] = {}
+        self._pools: dict[str, WorkerPool] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,14 +55,14 @@ class HandlerAction(Action[HandlerOptions]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for crew in self._crews.values():
-            await crew.close()
+        for pool in self._pools.values():
+            await pool.close()
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: HandlerOptions) -> ActionResult:
         """Call the functions that the event is for, once each; what they printed comes back too."""
-        crew = self._crew(options)
+        pool = self._get_pool(options)
         try:
-            run = await crew.run(_with_changes(event.capture, delivery.changes), event_metadata(event))
+            run = await pool.run(_with_changes(event.capture, delivery.changes), event_metadata(event))
         except BrokenFileError as error:
             self._note(options.target, error)
             return ActionResult(outcome=AttemptRetry(error.message, unreachable=True), output=error.output)
@@ -73,9 +73,9 @@ class HandlerAction(Action[HandlerOptions]):
 
     async def reachable(self, options: HandlerOptions) -> bool:
         """Say whether the file can be run; one that could not is tried again when it changed."""
-        crew = self._crew(options)
-        replaced = await crew.is_restarted()
-        self._note(options.target, crew.error)
+        pool = self._get_pool(options)
+        replaced = await pool.is_restarted()
+        self._note(options.target, pool.error)
         return replaced
 
     def _keep_reply(self, delivery: int, reply: bytes) -> ReceivedResponse:
@@ -85,8 +85,8 @@ class HandlerAction(Action[HandlerOptions]):
         self._awaited.keep(delivery, whole)
         return replace(whole, body=reply[:KEPT_BODY], cut=True)
 
-    def _crew(self, options: HandlerOptions) -> WorkerPool:
-        return self._crews.setdefault(options.target, WorkerPool(options, self._clock))
+    def _get_pool(self, options: HandlerOptions) -> WorkerPool:
+        return self._pools.setdefault(options.target, WorkerPool(options, self._clock))
 
     def _note(self, target: str, error: BrokenFileError | None) -> None:
         was, now = self._broken.get(target, ""), error.message if error else ""

@@ -67,20 +67,20 @@ class Engine:
         clock: Clock,
         targets: Targets,
         actions: Mapping[str, Action[Any]],
-        habits: EngineOptions | None = None,
+        options: EngineOptions | None = None,
         waits: Callable[[], BlockedWork] = lambda: NOTHING_BLOCKED,
     ) -> None:
-        self.ward = CircuitBreaker(lambda name: bus.publish(TargetChanged(name)))
+        self.circuit_breaker = CircuitBreaker(lambda name: bus.publish(TargetChanged(name)))
         self._store = store
         self._bus = bus
         self._clock = clock
         self._targets = targets
         self._actions = actions
-        self._habits = habits or EngineOptions()
+        self._options = options or EngineOptions()
         self._waits = waits
         self._horizon = 2 * longest_wait(targets.policies)
         self._bell = asyncio.Event()
-        self._pace = Scheduler(targets.most, self._habits.each, self._habits.at_once)
+        self._scheduler = Scheduler(targets.most, self._options.each, self._options.at_once)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._claimed_at = clock.now()
@@ -92,7 +92,7 @@ class Engine:
 
     def in_order(self, target: str, up_to: int) -> None:
         """Let deliveries with ids up to `up_to` go to a target one after another."""
-        self._pace.drain(target, up_to)
+        self._scheduler.drain(target, up_to)
 
     async def attempt(self, claimed: ClaimedDelivery, state: Callable[[Attempt], DeliveryState]) -> Attempt:
         """Make one attempt of a delivery that runs already, whatever the pace of its target; return it.
@@ -135,7 +135,7 @@ class Engine:
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls delivering
                 log_traceback(log, "deliveries wait", error)
                 wait = _STORE_PAUSE
-            for name in self.ward.take_probes(self._clock.monotonic()):
+            for name in self.circuit_breaker.take_probes(self._clock.monotonic()):
                 group.create_task(self._probe(name), name=f"knock at {name}")
             await self._rest(wait)
 
@@ -147,32 +147,32 @@ class Engine:
     async def _claim(self) -> None:
         """Line up what is due; what belongs to a target that went down meanwhile is given back."""
         limits = ClaimLimits(
-            total=self._pace.free_slots,
-            each=self._habits.each,
-            most=self._pace.most(self._clock.monotonic()),
-            running=self._pace.taken,
+            total=self._scheduler.free_slots,
+            each=self._options.each,
+            most=self._scheduler.most(self._clock.monotonic()),
+            running=self._scheduler.taken,
             fifo=self._targets.fifo,
-            held=frozenset(self.ward.down),
+            held=frozenset(self.circuit_breaker.down),
             horizon=self._horizon,
-            above=self._habits.above,
+            above=self._options.above,
             waits=self._waits(),
         )
         late: list[ClaimedDelivery] = []
         self._claimed_at = self._clock.now()
         for one in await self._store.deliveries.claim_due(self._claimed_at, limits):
-            if one.delivery.target in self.ward.down and not one.delivery.asked:
+            if one.delivery.target in self.circuit_breaker.down and not one.delivery.asked:
                 late.append(one)
             else:
-                self._pace.line_up(one)
+                self._scheduler.line_up(one)
                 self._say(one.delivery, DeliveryState.RUNNING)
         await self._release(late)
 
     def _start(self, group: asyncio.TaskGroup) -> None:
-        for one in self._pace.start(self._clock.monotonic()) if not self._stopping else ():
+        for one in self._scheduler.start(self._clock.monotonic()) if not self._stopping else ():
             task = group.create_task(self._deliver(one, group), name=f"delivery {one.delivery.id}")
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
-        if self._pace.take_drained():
+        if self._scheduler.take_drained():
             self.ring()
 
     async def _release(self, claimed: Sequence[ClaimedDelivery]) -> None:
@@ -193,9 +193,9 @@ class Engine:
         waits = [_POLL_SECONDS]
         if not self._bell.is_set():
             # After the last claim, not after now: what fell due in between would be seen by neither.
-            due = await self._store.deliveries.next_due(self._claimed_at, self._habits.above)
+            due = await self._store.deliveries.next_due(self._claimed_at, self._options.above)
             waits += [(due - now).total_seconds()] if due is not None else []
-        moments = (self.ward.next_probe(), self._pace.next_start())
+        moments = (self.circuit_breaker.next_probe(), self._scheduler.next_start())
         waits += [moment - self._clock.monotonic() for moment in moments if moment is not None]
         return max(0.0, min(waits))
 
@@ -227,16 +227,16 @@ class Engine:
             result = await self._act(delivery, event, target)
         finally:
             took, now = self._clock.monotonic() - began, self._clock.now()
-            if self._pace.ended(delivery.target, took):
+            if self._scheduler.ended(delivery.target, took):
                 self.ring()
         if isinstance(result.outcome, AttemptRetry) and not result.outcome.tried:
             self._start(group)
             await self._postpone(delivery, result.outcome, now)
             return
         lasting = self._targets.lasting(delivery)
-        back = lasting and self.ward.note(delivery.target, result, now, self._clock.monotonic())
+        back = lasting and self.circuit_breaker.note(delivery.target, result, now, self._clock.monotonic())
         spared = lasting and isinstance(result.outcome, AttemptRetry) and result.outcome.unreachable
-        left = self._pace.clear_line(delivery.target) if spared else ()
+        left = self._scheduler.clear_line(delivery.target) if spared else ()
         # Not only once it is written down: the next one goes out while this one is committed.
         self._start(group)
         attempt = make_attempt(delivery, started_at, took, result)
@@ -246,7 +246,7 @@ class Engine:
         else:
             policy = target.retry if target else RetryPolicy()
             counted = attempt.number - delivery.spared
-            state, due_at = next_state(result.outcome, policy, counted, now, self._habits.spread)
+            state, due_at = next_state(result.outcome, policy, counted, now, self._options.spread)
         await self._write_down(attempt, state, due_at, spared=spared)
         self._say(delivery, state)
         if steps_are_logged():
@@ -300,7 +300,7 @@ class Engine:
             log_traceback(log, f"asking for {name} stumbled", error)
         if answered:
             await self._make_due(name)
-        self.ward.note_probe(name, answered=answered, at=self._clock.monotonic())
+        self.circuit_breaker.note_probe(name, answered=answered, at=self._clock.monotonic())
         self.ring()
 
     async def _make_due(self, name: str) -> None:
@@ -318,16 +318,16 @@ class Engine:
             log.log(log_level(error), "what waited may go out in another order: %s", error)
             return
         for name in names:
-            self._pace.drain(name, newest)
+            self._scheduler.drain(name, newest)
 
     async def _finish(self) -> None:
         self._stopping = True
         if self._in_flight:
-            await asyncio.wait(self._in_flight, timeout=self._habits.grace)
+            await asyncio.wait(self._in_flight, timeout=self._options.grace)
 
     async def _recover(self) -> None:
         try:
-            await self._store.deliveries.recover(self._habits.above)
+            await self._store.deliveries.recover(self._options.above)
         except StoreError as error:
             log.warning("deliveries that were interrupted wait for the next start: %s", error.message)
 

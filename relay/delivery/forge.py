@@ -53,12 +53,12 @@ class SignatureForger:
         """
         source, now = self._signer(event), self._clock.now()
         if changes.forged:
-            spoilt, how = _forge(source, outgoing, now), "as somebody would who has not its secret"
+            forged, how = _forge(source, outgoing, now), "as somebody would who has not its secret"
         else:
             then = now - timedelta(seconds=changes.age or 0.0)
-            spoilt, how = _sign(source, outgoing, then), f"as of {changes.age or 0:,.0f} s ago"
-        told = describe_header_changes(outgoing.headers, spoilt.headers)
-        return spoilt, (escape_unprintable(f"signed for {source.name} {how}: {told}", 300),)
+            forged, how = _sign(source, outgoing, then), f"as of {changes.age or 0:,.0f} s ago"
+        told = describe_header_changes(outgoing.headers, forged.headers)
+        return forged, (escape_unprintable(f"signed for {source.name} {how}: {told}", 300),)
 
     def age(self, event: CapturedEvent) -> float:
         """Return how many seconds old a signature of this event's source must be to be refused for it.

@@ -34,11 +34,11 @@ def build_forward_action(relay: RunningRelay) -> ForwardAction:
     """Return the action that sends requests on."""
     return ForwardAction(
         rules=relay.egress_rules,
-        resign=RequestSigner(relay.sources.named, relay.clock, relay.with_key_pair),
+        signer=RequestSigner(relay.sources.named, relay.clock, relay.with_key_pair),
         source_path=relay.find_source_path,
         public_url=relay.find_public_url,
         clock=relay.clock,
-        spoil=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
+        forger=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
         awaited=relay.awaited,
     )
 
@@ -68,11 +68,11 @@ def build_engine(relay: RunningRelay, actions: tuple[Action[Any], ...], email: E
         clock=relay.clock,
         targets=relay.targets,
         actions={action.name: action for action in actions},
-        habits=EngineOptions(above=above),
+        options=EngineOptions(above=above),
         waits=partial(find_blocked_targets, relay, email),
     )
-    relay.state.down, relay.state.gone = engine.ward.down, engine.ward.gone
-    relay.state.next_try = lambda name: engine.ward.next_try(name, relay.clock.monotonic())
+    relay.state.down, relay.state.gone = engine.circuit_breaker.down, engine.circuit_breaker.gone
+    relay.state.next_try = lambda name: engine.circuit_breaker.next_try(name, relay.clock.monotonic())
     return engine
 
 
@@ -154,7 +154,7 @@ def build_lab(relay: RunningRelay, engine: Engine) -> LabRunner:
         store=relay.store,
         clock=relay.clock,
         targets=relay.targets,
-        spoil=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
+        forger=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
         rules=relay.egress_rules,
         seed=lambda: secrets.randbelow(1_000_000),
     )

@@ -35,7 +35,7 @@ class CommandTunnel:
         *,
         url_pattern: str | None,
         environ: Mapping[str, str],
-        pace: TunnelTimeouts,
+        timeouts: TunnelTimeouts,
         pid_file: PidFile,
     ) -> None:
         self._command = command or ""
@@ -43,7 +43,7 @@ class CommandTunnel:
         self._pid_file = pid_file
         self._ingress_url = ingress_url
         self._environ = environ
-        self._pace = pace
+        self._timeouts = timeouts
 
     async def hold(self, say: ReportState) -> None:
         """Run the command until it ends, and say every address that it prints for the tunnel.
@@ -55,7 +55,7 @@ class CommandTunnel:
         say(TunnelState.CONNECTING, None, f"waiting for {program} to print an https address")
         output = _CommandOutput(self._url_pattern)
         async with run_child(
-            argv, output.read, env=self._environ, grace=self._pace.close, pid_file=self._pid_file
+            argv, output.read, env=self._environ, grace=self._timeouts.close, pid_file=self._pid_file
         ) as child:
             address = await self._first_address(child, output, program)
             self._pid_file.note(child.pid)
@@ -83,10 +83,10 @@ class CommandTunnel:
 
     async def _first_address(self, child: ChildProcess, output: "_CommandOutput", program: str) -> str:
         try:
-            async with asyncio.timeout(self._pace.start):
+            async with asyncio.timeout(self._timeouts.start):
                 await output.wait_for_change(child)
         except TimeoutError:
-            waited = f"within {self._pace.start:.0f} s"
+            waited = f"within {self._timeouts.start:.0f} s"
             hint = "" if self._url_pattern is None else "does tunnel.url_pattern fit what it prints?"
             raise TunnelError(
                 f"{program} printed no https address {waited}{output.last_words}", hint=hint or _HINT
@@ -94,7 +94,7 @@ class CommandTunnel:
         if not output.is_sure:
             # A better one may follow: the last of those that stand on their own, or one of a known service.
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pace.settle):
+                async with asyncio.timeout(self._timeouts.settle):
                     while not output.is_sure and not child.exited.done():
                         await output.wait_for_change(child)
         if child.exited.done():

@@ -47,13 +47,13 @@ class NgrokTunnel:
     name = "ngrok"
 
     def __init__(
-        self, options: TunnelOptions, ingress_url: str, *, environ: Mapping[str, str], pace: TunnelTimeouts
+        self, options: TunnelOptions, ingress_url: str, *, environ: Mapping[str, str], timeouts: TunnelTimeouts
     ) -> None:
         token = options.authtoken
         self._options = options
         self._ingress_url = ingress_url
         self._environ = environ
-        self._pace = pace
+        self._timeouts = timeouts
         self._pid_file = PidFile.within(options.data_dir)
         self._words = FailureContext(
             token=token.reference if token else "NGROK_AUTHTOKEN",
@@ -73,8 +73,10 @@ class NgrokTunnel:
         env = {name: value for name, value in self._environ.items() if name not in _NOT_FOR_THE_AGENT}
         with agent_config(self._options.data_dir, token) as config:
             command = [str(binary), "start", "--none", "--log", "stdout", "--config", str(config)]
-            async with run_child(command, log.read, env=env, grace=self._pace.close, pid_file=self._pid_file) as child:
-                agent = _Agent(child, log, self._words, self._pace)
+            async with run_child(
+                command, log.read, env=env, grace=self._timeouts.close, pid_file=self._pid_file
+            ) as child:
+                agent = _Agent(child, log, self._words, self._timeouts)
                 await agent.connected()
                 self._pid_file.note(child.pid)
                 await self._serve(agent, say)
@@ -143,11 +145,11 @@ class _AgentLog:
 class _Agent:
     """A running agent, spoken to through its local API."""
 
-    def __init__(self, child: ChildProcess, log: _AgentLog, words: FailureContext, pace: TunnelTimeouts) -> None:
+    def __init__(self, child: ChildProcess, log: _AgentLog, words: FailureContext, timeouts: TunnelTimeouts) -> None:
         self._child = child
         self._log = log
         self._words = words
-        self._pace = pace
+        self._timeouts = timeouts
         self._address = ""
 
     async def connected(self) -> None:
@@ -157,7 +159,7 @@ class _Agent:
         An agent that lost its session may keep trying for a while, because it keeps its address then.
         """
         loop = asyncio.get_running_loop()
-        patience = self._pace.heal if self._address else self._pace.start
+        patience = self._timeouts.heal if self._address else self._timeouts.start
         deadline = loop.time() + patience
         while not (self._log.connected and self._log.api_url):
             await self._change(deadline - loop.time())
@@ -191,7 +193,7 @@ class _Agent:
         """
         misses = 0
         while True:
-            await self._change(self._pace.poll)
+            await self._change(self._timeouts.poll)
             if not self._log.connected:
                 return None
             try:
@@ -228,8 +230,8 @@ class _Agent:
         method = "POST" if data else "GET"
         call = functools.partial(ngrok.api_request, f"{self._log.api_url}{path}", method, data)
         try:
-            async with asyncio.timeout(self._pace.answer):
-                answer = await asyncio.to_thread(call, timeout=self._pace.answer)
+            async with asyncio.timeout(self._timeouts.answer):
+                answer = await asyncio.to_thread(call, timeout=self._timeouts.answer)
         except PyngrokNgrokHTTPError:
             raise
         except (PyngrokError, HTTPException, OSError, ValueError) as error:

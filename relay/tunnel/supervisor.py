@@ -168,14 +168,14 @@ def open_tunnel(
     clock: Clock,
     spread: Callable[[], float] = random.random,
     environ: Mapping[str, str] = os.environ,
-    pace: TunnelTimeouts = _DEFAULT_TIMEOUTS,
+    timeouts: TunnelTimeouts = _DEFAULT_TIMEOUTS,
 ) -> Supervisor:
     """Return the supervised tunnel to `ingress_url` (`http://127.0.0.1:8400`); `run()` opens it.
 
     `auto` means ngrok when there is an authtoken, else none. `environ` is what commands and the
     agent inherit and where the agent is searched.
     """
-    tunnel = _choose_tunnel(options, ingress_url, environ, pace)
+    tunnel = _choose_tunnel(options, ingress_url, environ, timeouts)
     return Supervisor(tunnel, PidFile.within(options.data_dir), clock=clock, spread=spread)
 
 
@@ -185,14 +185,14 @@ def reopen(
     ingress_url: str,
     *,
     environ: Mapping[str, str] = os.environ,
-    pace: TunnelTimeouts = _DEFAULT_TIMEOUTS,
+    timeouts: TunnelTimeouts = _DEFAULT_TIMEOUTS,
 ) -> None:
     """Put the tunnel that other options ask for in place of a supervised one, and open it at once."""
-    supervisor.replace(_choose_tunnel(options, ingress_url, environ, pace))
+    supervisor.replace(_choose_tunnel(options, ingress_url, environ, timeouts))
 
 
 def _choose_tunnel(
-    options: TunnelOptions, ingress_url: str, environ: Mapping[str, str], pace: TunnelTimeouts
+    options: TunnelOptions, ingress_url: str, environ: Mapping[str, str], timeouts: TunnelTimeouts
 ) -> Tunnel:
     match options.provider:
         case "command":
@@ -202,7 +202,7 @@ def _choose_tunnel(
                 ingress_url,
                 url_pattern=options.url_pattern,
                 environ=environ,
-                pace=pace,
+                timeouts=timeouts,
                 pid_file=pid_file,
             )
         case "static":
@@ -216,4 +216,4 @@ def _choose_tunnel(
         case "auto" | "ngrok":
             from relay.tunnel.ngrok import NgrokTunnel  # noqa: PLC0415 - pyngrok takes 0.1 s to import
 
-            return NgrokTunnel(options, ingress_url, environ=environ, pace=pace)
+            return NgrokTunnel(options, ingress_url, environ=environ, timeouts=timeouts)

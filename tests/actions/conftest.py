@@ -112,11 +112,11 @@ def forwarding():
 
 
 @asynccontextmanager
-async def _forwarding(rules=EgressRules, resign=_as_received, **more) -> AsyncIterator[ForwardAction]:
+async def _forwarding(rules=EgressRules, signer=_as_received, **more) -> AsyncIterator[ForwardAction]:
     def rules_of(typed: bool) -> EgressRules:
         return rules(typed=typed)
 
     async with ForwardAction(
-        rules=rules_of, resign=resign, source_path=lambda name: f"/webhooks/{name}", clock=SystemClock(), **more
+        rules=rules_of, signer=signer, source_path=lambda name: f"/webhooks/{name}", clock=SystemClock(), **more
     ) as action:
         yield action

@@ -289,7 +289,7 @@ def test_credentials_of_the_sender_do_not_leave_this_computer():
 async def test_what_is_signed_is_what_goes_out(sent):
     asked = []
 
-    def resign(event, capture, signing):
+    def signer(event, capture, signing):
         asked.append((event.id, capture.method, capture.url, capture.body, signing.mode))
         headers = tuple(pair for pair in capture.headers if pair[0] != "X-Sig")
         signed = {"headers": (*headers, ("X-Sig", "new")), "body": b"signed", "query": "bodySHA256=1"}
@@ -300,7 +300,7 @@ async def test_what_is_signed_is_what_goes_out(sent):
         changes=DeliveryChanges(body=b"edited", sign=SignMode.AUTO),
         path="/webhooks/stripe/x",
         query="q=1",
-        action={"resign": resign},
+        action={"signer": signer},
         options={"sign": SignMode.FRESH},
     )
     assert asked == [(42, "POST", f"{server.url}/webhooks/x?q=1", b"edited", SignMode.AUTO)]
@@ -315,12 +315,12 @@ async def test_what_is_signed_is_what_goes_out(sent):
 async def test_a_scheme_that_signs_the_url_may_sign_the_one_the_app_believes_in(sent):
     asked = []
 
-    def resign(event, capture, signing):
+    def signer(event, capture, signing):
         asked.append((capture.url, signing.mode))
         return capture, ()
 
     options = {"signed_url": "https://hooks.example/x", "sign": SignMode.FRESH}
-    await sent(action={"resign": resign}, options=options)
+    await sent(action={"signer": signer}, options=options)
     assert asked == [("https://hooks.example/x", SignMode.FRESH)]
 
 

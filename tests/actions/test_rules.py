@@ -16,9 +16,9 @@ HEADERS = (("Host", "hooks.example"), ("Content-Length", "2"))
 def sent(forwarding, raw_server, make_event, make_delivery):
     """Forward an event to a target with these options; return the head it got, and the attempt's notes."""
 
-    async def send(options, changes=None, resign=None, **capture):
+    async def send(options, changes=None, signer=None, **capture):
         capture = {"path": "/webhooks/stripe/sub", "query": "a=1", "url": PUBLIC, "headers": HEADERS} | capture
-        more = {"resign": resign} if resign else {}
+        more = {"signer": signer} if signer else {}
         async with raw_server(OK) as server, forwarding(**more) as forward:
             target = ForwardOptions(url=f"{server.url}/hooks", **options)
             result = await forward.run(
@@ -87,10 +87,10 @@ async def test_who_called_what_is_told(sent, remote, known, told):
 async def test_what_is_signed_is_the_address_the_app_believes_in(sent, options, believed):
     urls = []
 
-    def resign(_, outgoing, signing):
+    def signer(_, outgoing, signing):
         urls.append((outgoing.url, signing.mode))
         return replace(outgoing), ()
 
-    _, headers, _ = await sent(options, DeliveryChanges(sign=SignMode.FRESH), resign)
+    _, headers, _ = await sent(options, DeliveryChanges(sign=SignMode.FRESH), signer)
     port = headers["Host"].rpartition(":")[2]
     assert urls == [(believed.format(port=port), SignMode.FRESH)]

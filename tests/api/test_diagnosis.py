@@ -214,16 +214,16 @@ async def test_a_header_that_cannot_be_read_names_its_part(start):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "title"),
+    ("forger", "title"),
     [
         (lambda value: value.replace(",", ", "), "spaces were put in"),
         (lambda value: f'"{value}"', "quotes were put around it"),
         (lambda value: value.replace("=", "%3D").replace(",", "%2C"), "percent-encoded"),
     ],
 )
-async def test_a_header_that_was_rewritten(start, spoil, title):
+async def test_a_header_that_was_rewritten(start, forger, title):
     headers = stripe(STRIPE["STRIPE_WEBHOOK_SECRET"])
-    headers["Stripe-Signature"] = spoil(headers["Stripe-Signature"])
+    headers["Stripe-Signature"] = forger(headers["Stripe-Signature"])
     found = await first(await start("", STRIPE), headers=headers)
     assert found["cause"] == "header_malformed"
     assert title in found["title"]

@@ -114,7 +114,7 @@ class World:
             clock=self.clock,
             targets=self.targets,
             actions=self.actions,
-            habits=EngineOptions(**{"grace": 2.0, "spread": lambda: 0.5} | habits),
+            options=EngineOptions(**{"grace": 2.0, "spread": lambda: 0.5} | habits),
         )
 
     @asynccontextmanager
@@ -205,7 +205,7 @@ def make_world(folder, app):
             forward = await stack.enter_async_context(
                 ForwardAction(
                     rules=rules_of,
-                    resign=RequestSigner(lambda name: source, clock),
+                    signer=RequestSigner(lambda name: source, clock),
                     source_path=lambda name: f"/webhooks/{name}",
                     clock=clock,
                 )

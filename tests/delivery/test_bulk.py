@@ -181,7 +181,7 @@ async def test_a_batch_waits_for_a_target_that_is_down(world, app, eventually, e
         await keep(it, 20)
         async with it.running() as engine, feeding(it, engine) as bulk:
             batch = await bulk.start(NewBatch(query=""))
-            await eventually(lambda: "app" in engine.ward.down)
+            await eventually(lambda: "app" in engine.circuit_breaker.down)
             assert (await bulk.progress(batch.id))[1].failed == 0
             app.port = port
             await app.start()

@@ -142,9 +142,9 @@ async def test_a_target_that_is_down_holds_its_queue_and_drains_when_it_is_back(
     await app.stop()
     async with world({"app": {"retry": slow}}) as it, it.running() as engine:
         first = [(await it.event("app")).deliveries[0] for _ in range(3)]
-        await eventually(lambda: "app" in engine.ward.down)
+        await eventually(lambda: "app" in engine.circuit_breaker.down)
         made = sum([(await it.store.deliveries.get(id_)).attempts for id_ in first])
-        assert engine.ward.down == {"app": "connection refused"}
+        assert engine.circuit_breaker.down == {"app": "connection refused"}
         held = [(await it.event("app")).deliveries[0] for _ in range(20)]
         await asyncio.sleep(0.2)
         deliveries = [await it.store.deliveries.get(id_) for id_ in (*first, *held)]
@@ -155,8 +155,8 @@ async def test_a_target_that_is_down_holds_its_queue_and_drains_when_it_is_back(
         await app.start()
         for id_ in (*first, *held):
             assert (await it.settled(id_)).state == "succeeded"
-        assert engine.ward.down == {}
-        assert engine.ward.health["app"].up
+        assert engine.circuit_breaker.down == {}
+        assert engine.circuit_breaker.health["app"].up
     assert len(app.got) == 23
 
 
@@ -169,7 +169,7 @@ async def test_what_waits_for_a_retry_is_hastened_when_its_target_is_back_and_ke
         app.got.clear()
         await app.stop()
         waiting = [(await it.event("app", body=b"%d" % n)).deliveries[0] for n in range(10)]
-        await eventually(lambda: "app" in engine.ward.down)
+        await eventually(lambda: "app" in engine.circuit_breaker.down)
         app.port = port
         await app.start()
         for id_ in waiting:
@@ -185,7 +185,7 @@ async def test_refusals_spend_no_attempt_over_any_number_of_starts(world, app, e
         ids = [(await it.event("app", body=b"%d" % n)).deliveries[0] for n in range(30)]
         for _ in range(4):
             async with it.running() as engine:
-                await eventually(lambda: "app" in engine.ward.down)
+                await eventually(lambda: "app" in engine.circuit_breaker.down)
         waiting = [await it.store.deliveries.get(id_) for id_ in ids]
         assert {one.state for one in waiting} == {DeliveryState.PENDING}
         assert [one.attempts for one in waiting] == [4] + [0] * 29
@@ -203,7 +203,7 @@ async def test_what_waited_goes_out_in_the_order_it_came(world, app, eventually)
     async with world() as it, it.running() as engine:
         for n in range(60):
             last = await it.event("app", body=b"%d" % n)
-        await eventually(lambda: "app" in engine.ward.down)
+        await eventually(lambda: "app" in engine.circuit_breaker.down)
         app.port = port
         await app.start()
         await it.settled(last.deliveries[0])
@@ -240,7 +240,7 @@ async def test_a_410_fails_at_once_and_marks_the_target(world, app):
     async with world() as it, it.running() as engine:
         delivery = await it.settled((await it.event("app")).deliveries[0])
         assert (delivery.state, delivery.attempts) == ("failed", 1)
-        assert list(engine.ward.gone) == ["app"]
+        assert list(engine.circuit_breaker.gone) == ["app"]
 
 
 async def test_dead_letters_are_retried_together_with_a_fresh_budget(world, app, eventually):
@@ -261,7 +261,7 @@ async def test_all_that_waits_is_given_up_together(world, app, eventually):
     async with world({"app": {}, "other": {}}) as it, it.running() as engine:
         for _ in range(5):
             await it.event("app", "other")
-        await eventually(lambda: len(engine.ward.down) == 2)
+        await eventually(lambda: len(engine.circuit_breaker.down) == 2)
         assert await it.replays.cancel_deliveries("app") == 5
         assert await it.replays.cancel_deliveries(None) == 5
         assert (await it.store.deliveries.counts())["cancelled"] == 10
@@ -272,7 +272,7 @@ async def test_a_person_may_try_a_target_that_is_down_and_so_bring_it_up(world, 
     await app.stop()
     async with world({"app": {"retry": PATIENT}}) as it, it.running() as engine:
         waiting = [(await it.event("app")).deliveries[0] for _ in range(10)]
-        await eventually(lambda: "app" in engine.ward.down)
+        await eventually(lambda: "app" in engine.circuit_breaker.down)
         asked = await it.replays.replay_event(1, "app", DeliveryChanges())
         assert (await it.until(asked, lambda one: one.attempts == 1)).detail == "connection refused"
         app.port = port
@@ -280,7 +280,7 @@ async def test_a_person_may_try_a_target_that_is_down_and_so_bring_it_up(world, 
         await it.replays.retry_delivery(asked)
         for id_ in (asked, *waiting):
             assert (await it.settled(id_)).state == "succeeded"
-        assert engine.ward.down == {}
+        assert engine.circuit_breaker.down == {}
 
 
 async def test_another_target_goes_on_while_one_is_down_or_hangs(world, app, unused_tcp_port):
@@ -474,7 +474,7 @@ async def test_an_event_deleted_in_flight_takes_its_delivery_with_it(world, app,
         app.gate.set()
         other = await it.event("app")
         assert (await it.settled(other.deliveries[0])).state == "succeeded"
-        assert not engine._pace.running
+        assert not engine._scheduler.running
 
 
 async def test_a_hundred_events_are_each_delivered_once(world, app):

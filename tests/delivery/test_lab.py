@@ -41,11 +41,11 @@ async def laboratory(world, shop, *sources, known=None, **more):
     paths = [name.removeprefix("take_") for name in dir(shop) if name.startswith("take_")]
     made = {name: {"url": shop.url(name)} for name in paths} | more.pop("targets_too", {})
     async with world(made, **more) as it:
-        spoil = SignatureForger(known.get, it.clock)
+        forger = SignatureForger(known.get, it.clock)
         forward = ForwardAction(
             rules=lambda typed: EgressRules(typed=typed),
-            resign=RequestSigner(known.get, it.clock),
-            spoil=spoil,
+            signer=RequestSigner(known.get, it.clock),
+            forger=forger,
             source_path=lambda name: f"/webhooks/{name}",
             clock=it.clock,
         )
@@ -56,7 +56,7 @@ async def laboratory(world, shop, *sources, known=None, **more):
                     store=it.store,
                     clock=it.clock,
                     targets=it.targets,
-                    spoil=spoil,
+                    forger=forger,
                     rules=lambda typed: EgressRules(typed=typed),
                     seed=lambda: 4711,
                 )
@@ -78,7 +78,7 @@ async def keep(lab, *values, name="plain"):
 
 async def _kept(lab, value, name):
     body = value if isinstance(value, bytes) else json.dumps(value).encode()
-    known = lab._planner.spoil._source(name)
+    known = lab._planner.forger._source(name)
     headers = ()
     if known is not None and known.scheme is not None and known.secrets:
         capture = build_capture(name, body=body, received_at=lab.it.clock.now())

@@ -87,52 +87,52 @@ ANSWERED = ActionResult(outcome=AttemptRetry("500"), request=SENT, response=Rece
 
 
 def test_a_target_is_down_at_its_first_refusal_and_up_at_its_first_answer():
-    ward = CircuitBreaker()
-    assert not ward.note("app", ANSWERED, NOW, 0.0)
-    assert not ward.note("app", refused(), NOW, 0.0)
-    assert ward.down == {"app": "connection refused"}
-    assert ward.health["app"].seen_at == NOW
-    assert ward.note("app", ANSWERED, NOW, 0.0)
-    assert ward.down == {}
-    assert not ward.note("app", ANSWERED, NOW, 0.0)
+    circuit_breaker = CircuitBreaker()
+    assert not circuit_breaker.note("app", ANSWERED, NOW, 0.0)
+    assert not circuit_breaker.note("app", refused(), NOW, 0.0)
+    assert circuit_breaker.down == {"app": "connection refused"}
+    assert circuit_breaker.health["app"].seen_at == NOW
+    assert circuit_breaker.note("app", ANSWERED, NOW, 0.0)
+    assert circuit_breaker.down == {}
+    assert not circuit_breaker.note("app", ANSWERED, NOW, 0.0)
 
 
 def test_a_target_that_is_down_is_asked_once_at_a_time_and_at_most_a_second_apart():
-    ward = CircuitBreaker()
+    circuit_breaker = CircuitBreaker()
     for _ in range(4):
-        ward.note("app", refused(), NOW, 100.0)
-    assert ward.next_probe() == 100.0 + PROBE_SECONDS
-    assert ward.take_probes(100.0) == ()
-    assert ward.take_probes(101.0) == ("app",)
-    assert ward.take_probes(500.0) == ()
+        circuit_breaker.note("app", refused(), NOW, 100.0)
+    assert circuit_breaker.next_probe() == 100.0 + PROBE_SECONDS
+    assert circuit_breaker.take_probes(100.0) == ()
+    assert circuit_breaker.take_probes(101.0) == ("app",)
+    assert circuit_breaker.take_probes(500.0) == ()
     for at in (101.0, 103.0, 1000.0):
-        ward.note_probe("app", answered=False, at=at)
-        assert 0 < ward.next_probe() - at <= 1.0
-    ward.note_probe("app", answered=True, at=1001.0)
-    assert (ward.down, ward.next_probe()) == ({}, None)
+        circuit_breaker.note_probe("app", answered=False, at=at)
+        assert 0 < circuit_breaker.next_probe() - at <= 1.0
+    circuit_breaker.note_probe("app", answered=True, at=1001.0)
+    assert (circuit_breaker.down, circuit_breaker.next_probe()) == ({}, None)
 
 
 def test_a_target_that_takes_connections_but_no_request_is_asked_ever_more_rarely():
-    ward, pauses = CircuitBreaker(), []
-    ward.note("app", refused(), NOW, 0.0)
+    circuit_breaker, pauses = CircuitBreaker(), []
+    circuit_breaker.note("app", refused(), NOW, 0.0)
     for _ in range(9):
-        ward.note_probe("app", answered=True, at=0.0)
-        ward.note("app", refused(), NOW, 0.0)
-        pauses.append(ward.next_probe())
+        circuit_breaker.note_probe("app", answered=True, at=0.0)
+        circuit_breaker.note("app", refused(), NOW, 0.0)
+        pauses.append(circuit_breaker.next_probe())
     assert pauses[:3] == [2 * PROBE_SECONDS, 4 * PROBE_SECONDS, 8 * PROBE_SECONDS]
     assert pauses[-1] == LONGEST_PROBE_WAIT
-    ward.note("app", ANSWERED, NOW, 0.0)
-    ward.note("app", refused(), NOW, 0.0)
-    assert ward.next_probe() == PROBE_SECONDS
+    circuit_breaker.note("app", ANSWERED, NOW, 0.0)
+    circuit_breaker.note("app", refused(), NOW, 0.0)
+    assert circuit_breaker.next_probe() == PROBE_SECONDS
 
 
 def test_a_410_marks_its_target_until_another_answer():
-    ward = CircuitBreaker()
+    circuit_breaker = CircuitBreaker()
     gone = ActionResult(outcome=AttemptFailed("410 (gone)"), request=SENT, response=ReceivedResponse(status=410))
-    ward.note("app", gone, NOW, 0.0)
-    assert (ward.gone, ward.down) == ({"app": "410 (gone)"}, {})
-    ward.note("app", ANSWERED, NOW, 0.0)
-    assert ward.gone == {}
+    circuit_breaker.note("app", gone, NOW, 0.0)
+    assert (circuit_breaker.gone, circuit_breaker.down) == ({"app": "410 (gone)"}, {})
+    circuit_breaker.note("app", ANSWERED, NOW, 0.0)
+    assert circuit_breaker.gone == {}
 
 
 def owed(number, target="app"):
@@ -205,7 +205,7 @@ def test_the_line_of_a_target_that_is_down_is_given_back():
 
 
 def test_what_was_never_sent_says_nothing_about_a_target():
-    ward = CircuitBreaker()
-    ward.note("app", ActionResult(outcome=AttemptFailed("not an allowed target")), NOW, 0.0)
-    ward.note("app", ActionResult(outcome=AttemptRetry("relay stumbled")), NOW, 0.0)
-    assert ward.health == {}
+    circuit_breaker = CircuitBreaker()
+    circuit_breaker.note("app", ActionResult(outcome=AttemptFailed("not an allowed target")), NOW, 0.0)
+    circuit_breaker.note("app", ActionResult(outcome=AttemptRetry("relay stumbled")), NOW, 0.0)
+    assert circuit_breaker.health == {}

@@ -74,7 +74,7 @@ async def eventually(claim):
 async def held(options, *, ingress=INGRESS, environ=os.environ, **pace):
     clock = FastClock()
     pace = TunnelTimeouts(**(FAST | pace))
-    tunnel = open_tunnel(options, ingress, clock=clock, spread=lambda: 0.5, environ=environ, pace=pace)
+    tunnel = open_tunnel(options, ingress, clock=clock, spread=lambda: 0.5, environ=environ, timeouts=pace)
     holding = Held(tunnel, clock)
     running = asyncio.ensure_future(tunnel.run(holding.said.append))
     try:

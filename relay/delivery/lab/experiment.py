@@ -48,9 +48,9 @@ class Experiment(ABC):
     good: ClassVar[str]
     fresh_each_round: ClassVar[bool] = False
 
-    def refuses(self, event: CapturedEvent, spoil: SignatureForger) -> str:
+    def refuses(self, event: CapturedEvent, forger: SignatureForger) -> str:
         """Return why the experiment cannot be made on an event, "" where it can."""
-        del event, spoil
+        del event, forger
         return ""
 
     def unfit(self, events: Sequence[int]) -> str:
@@ -67,9 +67,9 @@ class Experiment(ABC):
     def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return the sends, round by round; `events` are oldest first."""
 
-    def changes(self, event: CapturedEvent, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:
+    def changes(self, event: CapturedEvent, shot: PlannedSend, forger: SignatureForger) -> DeliveryChanges:
         """Return how a send differs from its event. Raises SigningError where it cannot be made after all."""
-        del event, shot, spoil
+        del event, shot, forger
         return DeliveryChanges(sign=SignMode.AUTO)
 
     def again(self, changes: DeliveryChanges, event: CapturedEvent, before: LabSend) -> DeliveryChanges:

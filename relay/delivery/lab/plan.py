@@ -45,7 +45,7 @@ class Planner:
     store: Store
     clock: Clock
     targets: Targets
-    spoil: SignatureForger
+    forger: SignatureForger
     rules: Callable[[bool], EgressRules]
     seed: Callable[[], int]
 
@@ -155,13 +155,13 @@ class Planner:
                 for experiment in experiments:
                     seen.refused[experiment.name][row.id] = "it failed verification; take a genuine event"
                 continue
-            if helpless := self.spoil.explain_unsignable(event):
+            if helpless := self.forger.explain_unsignable(event):
                 seen.without_id.add(row.id)
                 seen.notes.append(f"{helpless}: its events go out with the signature they came with")
             if not find_event_ids(event):
                 seen.without_id.add(row.id)
             for experiment in experiments:
-                if reason := experiment.refuses(event, self.spoil):
+                if reason := experiment.refuses(event, self.forger):
                     seen.refused[experiment.name][row.id] = reason
         return seen
 

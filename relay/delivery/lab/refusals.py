@@ -23,7 +23,7 @@ class _Refusal(Experiment):
     advice: str
 
     def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
-        """Return a round for each event: genuine, then spoilt."""
+        """Return a round for each event: genuine, then forged."""
         del settings
         return tuple(
             SendRound(
@@ -35,20 +35,20 @@ class _Refusal(Experiment):
             for event in events
         )
 
-    def refuses(self, event: CapturedEvent, spoil: SignatureForger) -> str:
-        """Return why this event cannot be spoilt."""
+    def refuses(self, event: CapturedEvent, forger: SignatureForger) -> str:
+        """Return why this event cannot be forged."""
         try:
-            self.spoilt(event, spoil)
+            self.forge_changes(event, forger)
         except SigningError as error:
             return error.message
         return ""
 
-    def changes(self, event: CapturedEvent, shot: PlannedSend, spoil: SignatureForger) -> DeliveryChanges:
+    def changes(self, event: CapturedEvent, shot: PlannedSend, forger: SignatureForger) -> DeliveryChanges:
         """Return nothing that differs for the genuine request, and what is to be refused for the other."""
-        return super().changes(event, shot, spoil) if shot.role == _CONTROL else self.spoilt(event, spoil)
+        return super().changes(event, shot, forger) if shot.role == _CONTROL else self.forge_changes(event, forger)
 
     @abstractmethod
-    def spoilt(self, event: CapturedEvent, spoil: SignatureForger) -> DeliveryChanges:
+    def forge_changes(self, event: CapturedEvent, forger: SignatureForger) -> DeliveryChanges:
         """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
 
     def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
@@ -58,29 +58,29 @@ class _Refusal(Experiment):
             [(event, self._judge(event, *sent)) for event, sent in group_by_event(sends).items() if len(sent) == 2]
         )
 
-    def _judge(self, event: int, control: LabSend, spoilt: LabSend) -> TrialVerdict:
-        if spoilt.good:
+    def _judge(self, event: int, control: LabSend, forged: LabSend) -> TrialVerdict:
+        if forged.good:
             return TrialVerdict(
                 finding=LabFinding.FAILED,
-                sentence=f"#{event}, {self.taken}, was taken: {spoilt.told}",
+                sentence=f"#{event}, {self.taken}, was taken: {forged.told}",
                 advice=self.advice,
             )
         if not control.good:
             return TrialVerdict(
                 finding=LabFinding.UNCLEAR,
-                sentence=f"#{event}, {self.taken}, {spoilt.answered}; but the genuine one {control.answered} too",
+                sentence=f"#{event}, {self.taken}, {forged.answered}; but the genuine one {control.answered} too",
                 advice="make the app take the genuine event first; relay verify says how it is signed",
             )
-        return self._refused(event, spoilt)
+        return self._refused(event, forged)
 
-    def _refused(self, event: int, spoilt: LabSend) -> TrialVerdict:
-        if spoilt.status is not None and 400 <= spoilt.status < 500:
+    def _refused(self, event: int, forged: LabSend) -> TrialVerdict:
+        if forged.status is not None and 400 <= forged.status < 500:
             return TrialVerdict(
-                finding=LabFinding.PASSED, sentence=f"#{event}, {self.taken}, was refused: {spoilt.status}"
+                finding=LabFinding.PASSED, sentence=f"#{event}, {self.taken}, was refused: {forged.status}"
             )
         return TrialVerdict(
             finding=LabFinding.UNCLEAR,
-            sentence=f"#{event}, {self.taken}, was not taken, but not refused either: {spoilt.told}",
+            sentence=f"#{event}, {self.taken}, was not taken, but not refused either: {forged.told}",
             advice="answer 400 or 401, so that it is not mistaken for an outage",
         )
 
@@ -99,9 +99,9 @@ class Stale(_Refusal):
     taken = "signed too long ago"
     advice = "compare the signed time with the clock, as the provider's library does unless it is told not to"
 
-    def spoilt(self, event: CapturedEvent, spoil: SignatureForger) -> DeliveryChanges:
+    def forge_changes(self, event: CapturedEvent, forger: SignatureForger) -> DeliveryChanges:
         """Return a signature as of just beyond the source's tolerance."""
-        return DeliveryChanges(sign=SignMode.FRESH, age=spoil.age(event))
+        return DeliveryChanges(sign=SignMode.FRESH, age=forger.age(event))
 
 
 class WrongSignature(_Refusal):
@@ -116,9 +116,9 @@ class WrongSignature(_Refusal):
     taken = "signed with another secret"
     advice = "verify the signature before anything else, over the bytes as they came"
 
-    def spoilt(self, event: CapturedEvent, spoil: SignatureForger) -> DeliveryChanges:
+    def forge_changes(self, event: CapturedEvent, forger: SignatureForger) -> DeliveryChanges:
         """Return a signature by somebody who has not the secret."""
-        spoil.check_forgeable(event)
+        forger.check_forgeable(event)
         return DeliveryChanges(sign=SignMode.FRESH, forged=True)
 
 
@@ -134,36 +134,36 @@ class Truncated(_Refusal):
     taken = "cut in half"
     advice = "answer 400 to a body that cannot be read, before anything of it is used"
 
-    def refuses(self, event: CapturedEvent, spoil: SignatureForger) -> str:
+    def refuses(self, event: CapturedEvent, forger: SignatureForger) -> str:
         """Return why no check could tell that this event's body was cut."""
         body = event.capture.body
         if len(body) < 2:
             return "it has no body that could be cut"
         if not _is_json(body):
-            return "" if spoil.signed(event) else "its body is no JSON and unsigned: no app can tell that it was cut"
+            return "" if forger.signed(event) else "its body is no JSON and unsigned: no app can tell that it was cut"
         if _is_json(_cut_in_half(body)):
             return "half of its body is JSON as well"
         return ""
 
-    def spoilt(self, event: CapturedEvent, spoil: SignatureForger) -> DeliveryChanges:
+    def forge_changes(self, event: CapturedEvent, forger: SignatureForger) -> DeliveryChanges:
         """Return the body cut in half.
 
         JSON is signed as it goes out, so that the reading of it is tested and not the signature once more; of
         anything else half is as good as the whole, and only the signature of the whole tells.
         """
-        del spoil
+        del forger
         body = event.capture.body
         mode = SignMode.AUTO if _is_json(body) else SignMode.ORIGINAL
         return DeliveryChanges(sign=mode, body=_cut_in_half(body))
 
-    def _refused(self, event: int, spoilt: LabSend) -> TrialVerdict:
-        judged = super()._refused(event, spoilt)
-        if spoilt.status is None or judged.finding is LabFinding.PASSED:
+    def _refused(self, event: int, forged: LabSend) -> TrialVerdict:
+        judged = super()._refused(event, forged)
+        if forged.status is None or judged.finding is LabFinding.PASSED:
             return judged
         return TrialVerdict(
             finding=LabFinding.PASSED,
-            sentence=f"#{event}, {self.taken}, was not taken: {spoilt.status}",
-            advice="400 would tell the provider that sending it again is no use" if spoilt.status >= 500 else "",
+            sentence=f"#{event}, {self.taken}, was not taken: {forged.status}",
+            advice="400 would tell the provider that sending it again is no use" if forged.status >= 500 else "",
         )
 
 

@@ -211,9 +211,9 @@ class LabRunner:
                 return
 
     def _changes(self, place: _SendContext, event: CapturedEvent, shot: PlannedSend) -> DeliveryChanges:
-        spoil = self._planner.spoil
-        changes = place.experiment.changes(event, shot, spoil)
-        if spoil.signs(event) or not spoil.signed(event):
+        forger = self._planner.forger
+        changes = place.experiment.changes(event, shot, forger)
+        if forger.signs(event) or not forger.signed(event):
             changes = self._renew(place, event, shot, changes)
         url = place.run.target if "://" in place.run.target else None
         return replace(changes, once=True, url=url)

@@ -1,4 +1,4 @@
-"""Every provider's signatures spoilt on purpose: too old, or wrong, and in everything else as they should be."""
+"""Every provider's signatures forged on purpose: too old, or wrong, and in everything else as they should be."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -33,7 +33,7 @@ class Clock:
 
 
 @pytest.fixture
-def spoilt(now, secret_for):
+def forged(now, secret_for):
     """Return a provider's source, a sample of it, and what spoils its signatures."""
 
     def make(name, **fields):
@@ -54,10 +54,10 @@ def spoilt(now, secret_for):
 
 
 @pytest.mark.parametrize("name", [name for name in SIGNING if name not in UNFORGEABLE])
-def test_a_forged_request_has_a_signature_that_does_not_verify(name, spoilt, now):
-    source, event, spoil = spoilt(name)
-    spoil.check_forgeable(event)
-    forged, notes = spoil(event, event.capture, DeliveryChanges(forged=True))
+def test_a_forged_request_has_a_signature_that_does_not_verify(name, forged, now):
+    source, event, forger = forged(name)
+    forger.check_forgeable(event)
+    forged, notes = forger(event, event.capture, DeliveryChanges(forged=True))
     judged = source.scheme.verify(source.secrets, forged, now)
     assert (judged.verdict, judged.reason) == (Verdict.INVALID, "signature_mismatch")
     assert "has not its secret" in notes[0]
@@ -65,53 +65,53 @@ def test_a_forged_request_has_a_signature_that_does_not_verify(name, spoilt, now
 
 
 @pytest.mark.parametrize("name", sorted(UNFORGEABLE))
-def test_where_no_wrong_signature_is_known_that_is_said(name, spoilt):
-    _, event, spoil = spoilt(name)
+def test_where_no_wrong_signature_is_known_that_is_said(name, forged):
+    _, event, forger = forged(name)
     with pytest.raises(SigningError, match="knows no wrong signature"):
-        spoil.check_forgeable(event)
+        forger.check_forgeable(event)
 
 
 @pytest.mark.parametrize("name", SIGNING)
-def test_a_stale_request_verifies_but_for_its_age_or_the_provider_has_no_limit(name, spoilt, now):
-    source, event, spoil = spoilt(name)
+def test_a_stale_request_verifies_but_for_its_age_or_the_provider_has_no_limit(name, forged, now):
+    source, event, forger = forged(name)
     try:
-        age = spoil.age(event)
+        age = forger.age(event)
     except SigningError as error:
         strict = with_tolerance(source.scheme, 60.0, None)
         old = source.scheme.sign(source.secrets[0], event.capture, now - timedelta(days=1))
         has_time = strict.verify(source.secrets, old, now).reason == "timestamp_stale"
         assert ("sets no limit" if has_time else "signs no time") in error.message
         return
-    stale, notes = spoil(event, event.capture, DeliveryChanges(age=age))
+    stale, notes = forger(event, event.capture, DeliveryChanges(age=age))
     assert source.scheme.verify(source.secrets, stale, now).reason == "timestamp_stale"
     then = now - timedelta(seconds=age)
     assert source.scheme.verify(source.secrets, stale, then).verdict is Verdict.VERIFIED
     assert f"as of {age:,.0f} s ago" in notes[0]
 
 
-def test_a_source_that_checks_no_age_is_taken_at_the_providers(spoilt):
+def test_a_source_that_checks_no_age_is_taken_at_the_providers(forged):
     scheme = with_tolerance(PROVIDERS["stripe"].scheme, None, None)
-    _, event, spoil = spoilt("stripe", scheme=scheme)
-    assert spoil.age(event) == 900.0
+    _, event, forger = forged("stripe", scheme=scheme)
+    assert forger.age(event) == 900.0
 
 
-def test_a_source_of_its_own_that_checks_no_age_has_no_limit(spoilt):
+def test_a_source_of_its_own_that_checks_no_age_has_no_limit(forged):
     scheme = with_tolerance(PROVIDERS["stripe"].scheme, None, None)
-    _, event, spoil = spoilt("stripe", scheme=scheme, provider="custom", title="")
+    _, event, forger = forged("stripe", scheme=scheme, provider="custom", title="")
     with pytest.raises(SigningError, match="custom signs a time, but sets no limit"):
-        spoil.age(event)
+        forger.age(event)
 
 
-def test_without_a_secret_a_forgery_is_made_up_and_nothing_else_can_be(spoilt, now, secret_for):
-    source, event, spoil = spoilt("stripe", secrets=(), missing_secrets=("env:STRIPE",))
-    forged, _ = spoil(event, event.capture, DeliveryChanges(forged=True))
+def test_without_a_secret_a_forgery_is_made_up_and_nothing_else_can_be(forged, now, secret_for):
+    source, event, forger = forged("stripe", secrets=(), missing_secrets=("env:STRIPE",))
+    forged, _ = forger(event, event.capture, DeliveryChanges(forged=True))
     genuine = (secret_for(PROVIDERS["stripe"].schemes[0]),)
     assert source.scheme.verify(genuine, forged, now).reason == "signature_mismatch"
-    assert spoil.explain_unsignable(event) == "stripe has no secret to sign with (env:STRIPE is not set)"
+    assert forger.explain_unsignable(event) == "stripe has no secret to sign with (env:STRIPE is not set)"
     with pytest.raises(SigningError, match="no secret to sign with"):
-        spoil.age(event)
+        forger.age(event)
     with pytest.raises(SigningError, match="no secret to sign with"):
-        spoil(event, event.capture, DeliveryChanges(age=900.0))
+        forger(event, event.capture, DeliveryChanges(age=900.0))
 
 
 @given(st.text(min_size=1, max_size=60))

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from relay import __version__
 from relay.actions.base import AwaitedResponses
@@ -49,6 +49,7 @@ from relay.services.vault_session import VaultSession
 from relay.store import Store
 from relay.tunnel.supervisor import Supervisor
 
+_NAME_SIGNS = "!$&'()*+,:;=@"  # what a segment of a path holds as it is, RFC 3986, beside letters and digits
 HTTP_PORT = 80  # which a Host header leaves out
 
 
@@ -142,6 +143,11 @@ class RunningRelay:
         With `to` it is sent there as well, to a target or an address typed in.
         """
         source = self.with_key_pair(self.find_source(request.source))
+        if not source.configured and quote(source.name, safe=_NAME_SIGNS) != source.name:
+            raise NotFoundError(
+                f"no request can reach a source called {escape_unprintable(repr(source.name), 100)}",
+                hint="use letters, digits, dots and dashes",
+            )
         capture = prepare_sample(
             source,
             find_provider(source.provider),

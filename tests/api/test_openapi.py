@@ -93,7 +93,7 @@ def call_operation(operation, url, headers):
         openapi.response_schema_conformance,
     )
 
-    @hypothesis.settings(max_examples=3, database=None, phases=[hypothesis.Phase.generate])
+    @hypothesis.settings(max_examples=5, derandomize=True, database=None, phases=[hypothesis.Phase.generate])
     @hypothesis.given(case=operation.as_strategy())
     def call(case):
         response = case.call(base_url=url, headers=headers, timeout=20)

@@ -15,11 +15,11 @@ from relay.model.event import CapturedEvent, EventRow, NewEvent
 from relay.model.search import EVERYTHING, Query
 from relay.store import row_mappers
 from relay.store.full_text import Indexer
-from relay.store.new_events import StoredEvent, insert_events, prepare_insert
+from relay.store.new_events import EventInsert, StoredEvent, insert_events, prepare_insert
 from relay.store.readers import Readers
 from relay.store.row_mappers import EVENT_COLUMNS, to_micros
 from relay.store.search import CompiledQuery, compile_query
-from relay.store.writer import Writer
+from relay.store.writer import Callback, Writer
 
 _WINDOW = 20_000  # events looked through at a time where something is filtered
 _BODIES = 2_000  # the same, where that means reading bodies
@@ -65,6 +65,14 @@ class Events:
         StoreError when nothing could be kept.
         """
         return await self._writer.write_together(insert_events, prepare_insert(event, planned, answerer))
+
+    def add_nowait(self, insert: EventInsert, callback: Callback) -> None:
+        """Store a prepared event as `add` does, without a task or a future: see `Writer.submit`.
+
+        `callback(stored, None)` is called on the loop's thread once the event is on disk, `callback(None, error)`
+        when nothing could be kept.
+        """
+        self._writer.submit(insert_events, insert, callback)
 
     async def get(self, id_: int) -> CapturedEvent:
         """Return an event whole. Raises NotFoundError."""

@@ -2,11 +2,10 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from relay.errors import RelayError, StoreError
 from relay.store.connection import Outages, StoreMovedError, connect, explain_error, explain_outage, is_commit_at_risk
@@ -16,7 +15,10 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 Step = Callable[[sqlite3.Connection], T]
 Together = Callable[[sqlite3.Connection, list[Item]], list[T]]
+# Called on the loop's thread with the value once it is committed, or with None and what kept it from being so.
+Callback = Callable[[Any, BaseException | None], None]
 _Outcome = tuple[Any, BaseException | None]
+_Work = tuple[Together[Any, Any], Any]
 
 _CHECKPOINT_EVERY = 2.0  # seconds
 # Who writes alone is served at once. In a crowd each commit costs the loop a tenth of a millisecond,
@@ -30,22 +32,12 @@ _PROBE = "UPDATE counters SET value = value WHERE name = 'events'"
 _GATHER_SECONDS = 0.002  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class _WriteJob:
-    together: Together[Any, Any]
-    item: Any
-    alone: bool = False
-
-
-def _group_work(works: list[_WriteJob]) -> Iterator[tuple[Together[Any, Any], list[int]]]:
-    """Give each piece of work that stands alone, and the places of those that go together."""
+def _group_work(works: list[_Work]) -> list[tuple[Together[Any, Any], list[int]]]:
+    """Return each function that writes, with the places of the items it gets; a step's function is its own."""
     groups: dict[Together[Any, Any], list[int]] = {}
-    for place, work in enumerate(works):
-        if work.alone:
-            groups[work.together] = [place]
-        else:
-            groups.setdefault(work.together, []).append(place)
-    yield from groups.items()
+    for place, (together, _) in enumerate(works):
+        groups.setdefault(together, []).append(place)
+    return list(groups.items())
 
 
 class Writer:
@@ -59,7 +51,8 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-store")
-        self._waiting: list[tuple[_WriteJob, asyncio.Future[Any]]] = []
+        self._waiting: list[_Work] = []
+        self._callbacks: list[Callback] = []
         self._busy = False
         self._last = 0
         self._checkpoint_at = 0.0
@@ -87,16 +80,35 @@ class Writer:
         Raises StoreError when the commit fails, or the RelayError that the step raised; either way
         nothing of this step was kept. A caller that is cancelled does not undo the write.
         """
-        return cast("T", await self._queue(_WriteJob(lambda connection, _: [step(connection)], None, alone=True)))
+        return await self.write_together(lambda connection, _: [step(connection)], None)
 
     async def write_together(self, together: Together[Item, T], item: Item) -> T:
-        """Write `item` with whatever else waits for `together`: one call gets them all.
+        """Write `item` with whatever else waits for `together`, and return its value. Raises as `write` does."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
-        `together(connection, items)` returns a value for each item. It exists because every
-        statement hands the interpreter over and back: measured with 64 senders, a statement for
-        each event cost three times what one for the whole batch does. Raises as `write` does.
+        def resolve(value: T, error: BaseException | None) -> None:
+            if future.cancelled():
+                return
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+        self.submit(together, item, resolve)
+        return await future
+
+    def submit(self, together: Together[Item, T], item: Item, callback: Callback) -> None:
+        """Write `item` with whatever else waits for `together`; call from the loop's thread.
+
+        `together(connection, items)` returns a value for each item. It exists because every statement hands the
+        interpreter over and back: measured with 64 senders, a statement for each event cost three times what one
+        for the whole batch does. `callback(value, error)` is called on the loop's thread, in the order submitted,
+        once the value is on disk (`error` is None), or when nothing of it was kept (`value` is None).
         """
-        return cast("T", await self._queue(_WriteJob(together, item)))
+        self._waiting.append((together, item))
+        self._callbacks.append(callback)
+        if len(self._waiting) == 1 and not self._busy:
+            self._plan()
 
     async def probe(self) -> StoreError | None:
         """Write a row as it is, and return what keeps the store from keeping anything; None where nothing does."""
@@ -112,13 +124,6 @@ class Writer:
             return await self.probe()
         return None
 
-    def _queue(self, work: _WriteJob) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((work, future))
-        if len(self._waiting) == 1 and not self._busy:
-            self._plan()
-        return future
-
     def _plan(self) -> None:
         """See that what waits is sent: with the next turn of the loop, or a moment later in a crowd."""
         loop = asyncio.get_running_loop()
@@ -130,13 +135,13 @@ class Writer:
     def _send(self) -> None:
         if self._busy or not self._waiting:
             return
-        batch, self._waiting, self._busy = self._waiting, [], True
-        self._last = len(batch)
+        works, callbacks, self._waiting, self._callbacks, self._busy = self._waiting, self._callbacks, [], [], True
+        self._last = len(works)
         loop = asyncio.get_running_loop()
-        running = self._thread.submit(self._commit, [work for work, _ in batch])
+        running = self._thread.submit(self._commit, works)
 
         def done(outcomes: Future[list[_Outcome]]) -> None:
-            loop.call_soon_threadsafe(self._settle, batch, outcomes)
+            loop.call_soon_threadsafe(self._settle, callbacks, outcomes)
 
         running.add_done_callback(done)
         if loop.time() > self._checkpoint_at:
@@ -144,7 +149,7 @@ class Writer:
             self._checkpoint_at = loop.time() + _CHECKPOINT_EVERY
             self._thread.submit(self._checkpoint)
 
-    def _settle(self, batch: list[tuple[_WriteJob, asyncio.Future[Any]]], outcomes: Future[list[_Outcome]]) -> None:
+    def _settle(self, callbacks: list[Callback], outcomes: Future[list[_Outcome]]) -> None:
         self._busy = False
         if self._waiting:
             self._plan()
@@ -154,13 +159,12 @@ class Writer:
         # Below a million free bytes a small write may pass where an event would not.
         proves = self._has_written and not (self.outages.now and is_commit_at_risk(self.path, self._inode))
         self.outages.note(outage, has_written=proves)
-        for (_, future), (value, error) in zip(batch, found, strict=True):
-            if future.cancelled():
-                continue
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
+        for callback, (value, error) in zip(callbacks, found, strict=True):
+            try:
+                callback(value, error)
+            except Exception as fault:  # noqa: BLE001 - a fault of one callback must not keep the others from theirs
+                context = {"message": "a callback of the store's writer failed", "exception": fault}
+                asyncio.get_running_loop().call_exception_handler(context)
 
     # What follows runs on the store's own thread.
 
@@ -183,7 +187,7 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _commit(self, works: list[_WriteJob]) -> list[_Outcome]:
+    def _commit(self, works: list[_Work]) -> list[_Outcome]:
         try:
             values = self._transact(works)
         except Exception as error:  # noqa: BLE001 - whatever a step raised belongs to its own caller
@@ -205,14 +209,14 @@ class Writer:
             self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
             self._is_out = not self._is_out
 
-    def _transact(self, works: list[_WriteJob]) -> list[Any]:
+    def _transact(self, works: list[_Work]) -> list[Any]:
         connection = self._sound()
         connection.execute("BEGIN IMMEDIATE")
         changes = connection.total_changes
         try:
             values: list[Any] = [None] * len(works)
             for together, places in _group_work(works):
-                made = together(connection, [works[place].item for place in places])
+                made = together(connection, [works[place][1] for place in places])
                 for place, value in zip(places, made, strict=True):
                     values[place] = value
             connection.execute("COMMIT")

@@ -220,7 +220,7 @@ def _explain_no_source(tester: VariantTester) -> SignatureFinding:
     usual = (known for known in case.others if known.secret.reference.removeprefix("env:") in sender.secret_env)
     saved = fitting or next(usual, None)
     if saved is None:
-        variable = sender.secret_variable or "its secret"
+        variable = sender.secret_variable
         return SignatureFinding(
             cause="no_source",
             title=f"Looks like {sender.title}, not verified: set {variable}",

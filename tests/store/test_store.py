@@ -1,6 +1,7 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -62,6 +63,19 @@ def find(text):
 
 async def ids(store, text, **more):
     return [row.id for row in (await store.events.page(find(text), **more)).rows]
+
+
+def test_a_commit_waits_for_the_disk(tmp_path):
+    # In a process of its own: the one of the tests does not wait.
+    script = """
+import sys
+from pathlib import Path
+from relay.store.connection import connect
+with connect(Path(sys.argv[1]), lambda *_: None) as connection:
+    print(*connection.execute("PRAGMA synchronous").fetchone(), *connection.execute("PRAGMA journal_mode").fetchone())
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "relay.db")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "2 wal\n"
 
 
 async def test_an_event_comes_back_byte_for_byte(store):

@@ -4,12 +4,12 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relay.model.counters import CounterLabel, CounterValue
 from relay.model.delivery import NewDelivery
-from relay.model.event import EventOutcome, NewEvent
+from relay.model.event import EventOutcome, EventRow, NewEvent
 from relay.model.message import MessageTracking
 from relay.model.request_items import RequestItems
 from relay.model.signals import MessageChanged
@@ -35,7 +35,8 @@ class StoredEvent:
 
     `id` is the older one's where it was not kept. `unknown` is the status to answer with where it told
     of no message that is known, 0 for anything else. `awaited` is the delivery whose answer the
-    sender waits for, its own or that of an earlier try.
+    sender waits for, its own or that of an earlier try. `columns` are those of its row, where one was
+    inserted: without the bytes, because signals that wait hold it.
     """
 
     id: int
@@ -45,6 +46,15 @@ class StoredEvent:
     moved: tuple[MessageChanged, ...] = ()
     unknown: int = 0
     awaited: AwaitedDelivery | None = None
+    columns: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+
+    def build_row(self) -> EventRow:
+        """Return the event as it was stored, without asking the store; only with `columns`."""
+        values = dict(zip(_EVENT_COLUMNS.split(", "), (*self.columns, self.outcome, self.duplicate_of), strict=True))
+        values |= {"events.id": self.id, "pinned": False, "note": ""}
+        if self.unknown:
+            values["status"] = self.unknown
+        return row_mappers.read_event_row(tuple(values[name] for name in row_mappers.EVENT_COLUMNS.split(", ")))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -166,6 +176,7 @@ def insert_events(connection: sqlite3.Connection, batch: list[EventInsert]) -> l
             moved=item.moved,
             unknown=item.unknown,
             awaited=item.awaited,
+            columns=item.columns,
         )
         for item in batch
     ]

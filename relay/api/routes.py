@@ -20,6 +20,7 @@ from relay.api import (
 )
 from relay.api.openapi import ApiRoute, build_document
 from relay.http.context import get_relay
+from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
 from relay.http.responses import json_response
 
@@ -147,7 +148,7 @@ async def get_document(request: web.Request) -> web.Response:
 def add_api(app: web.Application, guard: Guard) -> None:
     """Add the API to an app."""
     del guard
-    app[stream.API_VIEWERS] = set()
-    app.on_shutdown.append(stream.close_api_streams)
+    app[stream.API_STREAMS] = EventStreams("too many streams are open")
+    app.on_shutdown.append(app[stream.API_STREAMS].close)
     app.add_routes([web.route(route.method, route.path, route.handler) for route in API_ROUTES])
     app.router.add_get("/api/openapi.json", get_document)

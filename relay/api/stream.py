@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from aiohttp import web
 
 from relay.api.events import serialize_event_row
-from relay.api.resource import Json
+from relay.api.resource import ApiRoute, Json
 from relay.http.context import get_relay
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
 from relay.model.delivery import DeliveryCounts
@@ -28,6 +28,7 @@ _MAX_RESUMED = 500
 API_STREAMS: web.AppKey[EventStreams] = web.AppKey("api_streams", EventStreams)
 
 
+@ApiRoute("GET", "/api/stream", {200: "text/event-stream"})
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """Stream `event`, `delivery`, `message`, `lab` and `status` as server-sent events; resumes with Last-Event-ID."""
     return await request.app[API_STREAMS].serve(request, _ApiViewer(request))

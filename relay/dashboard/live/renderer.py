@@ -9,9 +9,8 @@ from aiohttp import web
 
 from relay.dashboard import delivery_rows, layout, page_data
 from relay.dashboard.delivery_rows import build_delivery_line
-from relay.dashboard.event_list import build_count_line, build_saved_views, load_rows
-from relay.dashboard.event_rows import EventListRow, build_event_row
-from relay.dashboard.filters import event_avatar, format_count
+from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, build_saved_views, load_rows
+from relay.dashboard.filters import format_count
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, make_partial
 from relay.dashboard.urls import build_query_suffix, escape_html
@@ -44,7 +43,7 @@ class SseRenderer:
         newest, query = max(stored), self._query()
         built = [one.build_row() for _, one in sorted(stored.items(), reverse=True) if one.build_row is not None]
         if len(built) == len(stored) and not query.terms and not any(one.deliveries for one in stored.values()):
-            return self._render_rows([build_event_row(row, (), event_avatar(row)) for row in built], newest)
+            return self._render_rows([build_event_row(row, ()) for row in built], newest)
         found = await self.relay.store.events.rows(stored)
         if query.terms and found:
             low, high = found[-1].id - 1, found[0].id + 1

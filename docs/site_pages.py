@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from relay import __version__
-from relay.api.openapi import build_document
-from relay.api.routes import API_ROUTES
+from relay.api.routes import build_document
 from relay.cli.program import COMMANDS, load_command, program
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
@@ -82,7 +81,7 @@ def _escape(text: str) -> str:
 
 def build_api_page() -> str:
     """Return every call of the JSON API, from the OpenAPI document that a running relay gives."""
-    document = build_document(API_ROUTES, __version__)
+    document = build_document(__version__)
     lines = ["# JSON API", "", _API_INTRODUCTION, ""]
     for path, calls in document["paths"].items():
         for method, call in calls.items():

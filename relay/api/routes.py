@@ -99,13 +99,13 @@ def add_api(app: web.Application, _: Guard) -> None:
 
 async def get_document(request: web.Request) -> web.Response:
     """Return the API as an OpenAPI document."""
-    return json_response(build_document(tuple(API_ROUTES), get_relay(request).version))
+    return json_response(build_document(get_relay(request).version))
 
 
 @cache
-def build_document(routes: tuple[ApiRoute, ...], version: str) -> Json:
+def build_document(version: str) -> Json:
     """Return the document."""
-    shapes = dict.fromkeys(shape for route in routes for shape in (*route.responses.values(), route.request))
+    shapes = dict.fromkeys(shape for route in API_ROUTES for shape in (*route.responses.values(), route.request))
     models: list[tuple[type[Resource | ApiRequest], JsonSchemaMode]] = [
         (shape, "validation" if issubclass(shape, ApiRequest) else "serialization")
         for shape in (*shapes, ErrorAnswer)
@@ -114,7 +114,7 @@ def build_document(routes: tuple[ApiRoute, ...], version: str) -> Json:
     references, definitions = models_json_schema(models, ref_template=_REF)
     schemas = {shape: reference for (shape, _), reference in references.items()}
     paths: Json = {}
-    for route in routes:
+    for route in API_ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _describe_route(route, schemas)
     return {
         "openapi": "3.1.0",

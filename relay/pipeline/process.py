@@ -152,8 +152,7 @@ def _plan(event: NewEvent, routing: Routing, source: Source, stored: CapturedEve
 
 def publish_stored(bus: Bus, stored: StoredEvent) -> None:
     """Announce a new event, its deliveries, and the messages whose status it changed."""
-    row = stored.build_row if stored.columns else None
-    bus.publish(EventStored(stored.id, stored.deliveries, stored.awaited is not None, row))
+    bus.publish(EventStored(stored.id, stored.deliveries, stored.awaited is not None, stored.build_row))
     for delivery in stored.deliveries:
         bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
     for moved in stored.moved:

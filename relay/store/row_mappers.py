@@ -3,7 +3,6 @@
 import base64
 import json
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -25,7 +24,6 @@ from relay.model.delivery import (
     SignMode,
 )
 from relay.model.event import Capture, CapturedEvent, Check, EventOutcome, EventRow, Headers, Verdict, Verification
-from relay.model.message import HistoryEntry, MatchWay, Message, MessageStatus
 from relay.model.request_items import RequestItems
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -296,34 +294,6 @@ def read_attempt(row: sqlite3.Row) -> Attempt:
         request=_read_sent_request(row),
         response=_read_received_response(row),
         output=HandlerOutput(**json.loads(row["output"])) if row["output"] else None,
-    )
-
-
-def read_message(row: sqlite3.Row) -> Message:
-    """Read one row of the table messages, without its source."""
-    plain: Mapping[str, Any] = {name: row[name] for name in row.keys() if name != "source"}  # noqa: SIM118 - a sqlite3.Row iterates over values
-    return Message(
-        **{
-            **plain,
-            "status": MessageStatus(row["status"]),
-            "created_at": from_micros(row["created_at"]),
-            "sent_at": from_micros(row["sent_at"]),
-            "opened": bool(row["opened"]),
-            "clicked": bool(row["clicked"]),
-        }
-    )
-
-
-def read_history_entry(row: sqlite3.Row) -> HistoryEntry:
-    """Read one row of the table history."""
-    return HistoryEntry(
-        status=MessageStatus(row["status"]),
-        at=None if row["at"] is None else from_micros(row["at"]),
-        received_at=from_micros(row["received_at"]),
-        code=row["code"],
-        detail=row["detail"],
-        event_id=row["event_id"],
-        way=MatchWay(row["way"]) if row["way"] else None,
     )
 
 

@@ -2,20 +2,23 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestPayloadError
+from multidict import CIMultiDictProxy
 
 from relay.actions.ingress_client import EVENT_HEADER, SAMPLE_HEADER
 from relay.errors import StoreError
-from relay.http.responses import make_closing_response, make_response
 from relay.ingress.request_parser import BodyReadError
-from relay.model.event import Capture, Headers, Source
+from relay.model.event import Capture, Source
 from relay.model.signals import RequestRefused
 from relay.model.text import decode_header_text, escape_unprintable
 from relay.pipeline.event_log import log_refusal, steps_are_logged
 from relay.pipeline.limits import RequestLimits, forwarded_for, is_loopback
-from relay.pipeline.process import Pipeline
+from relay.pipeline.process import Pipeline, takes_long
 from relay.pipeline.responses import SenderResponse, build_error_response, build_health_response
 from relay.pipeline.source_table import WEBHOOK_PREFIX
 from relay.providers.sender_urls import list_sender_urls, set_sender_url
@@ -34,6 +37,23 @@ FORWARDED_HEADER = "X-Forwarded-For"
 
 class RequestBodyTooLargeError(Exception):
     """The body is larger than the limit."""
+
+
+_NO_SOURCE = Source(name="", provider="", path="")
+
+
+@dataclass(slots=True)
+class _Arrival:
+    """A request whose head is read; `source` is _NO_SOURCE where none answers at its path."""
+
+    began: float
+    method: str
+    path: str
+    query: str
+    has_bare_mark: bool
+    source: Source
+    caller: str
+    is_sample: bool
 
 
 class IngressHandler:
@@ -71,90 +91,158 @@ class IngressHandler:
             log.error("could not keep %d webhook(s): %s", self._unkept, error.message)
             self._unkept = 0
 
-    async def receive(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Capture one request and answer it as its source says. Raises StoreError."""
-        began = self._relay.clock.monotonic()
-        path, mark, query = _parse_target(request.raw_path).partition("?")
-        source, caller = self._relay.sources.find(path), self._find_caller(request)
-        if source is None:
-            self._record_refusal(
-                "",
-                404,
-                f"no source answers at "
-                f"{escape_unprintable(decode_header_text(path), _MAX_LINE_SHOWN)}{_suggest_path(path)}",
-                caller,
+    def respond_to_failure(self, error: BaseException) -> SenderResponse:
+        """Return what the sender of a webhook gets that could not be taken in, and count or log why."""
+        if isinstance(error, StoreError):
+            self.count_unkept(error)
+            again = (("Retry-After", "5"),)
+            return build_error_response(
+                503, "not_kept", "the event could not be kept", "try again", headers=again, closes=True
             )
-            return make_closing_response(
-                build_error_response(404, "not_found", "no such hook", "paths begin with /webhooks/ and a name")
-            )
-        headers, sample = self._headers(request)
-        # Limits are for others: what relay triggers itself comes from here, and only when asked to.
-        refusal = None if sample else self._limits.refuse(source, caller)
+        log.error("a webhook could not be taken in", exc_info=error)
+        return build_error_response(500, "internal", "relay failed on this request", "its log says why", closes=True)
+
+    async def receive(self, request: web.BaseRequest) -> SenderResponse:
+        """Capture one request and return what its source says is answered. Raises StoreError."""
+        arrival = self._begin(request.method, request.raw_path, request.headers, request.remote or "")
+        refusal = self._refuse(arrival)
         if refusal is not None:
-            self._record_refusal(source.name, refusal.status, refusal.detail, caller)
-            return make_closing_response(
-                build_error_response(refusal.status, refusal.code, refusal.message, refusal.hint), refusal.headers
-            )
-        body = await self._read_or_refuse(request, source, caller)
-        if isinstance(body, web.Response):
+            return refusal
+        body = await self._read_or_refuse(request, arrival)
+        if isinstance(body, SenderResponse):
             return body
-        capture = Capture(
-            source=source.name,
-            method=request.method,
+        capture, urls = self._capture(arrival, request.raw_headers, body)
+        if HOP_HEADER in request.headers:
+            response = await self._pipeline.refuse_loop(set_sender_url(capture, urls), arrival.source)
+        else:
+            response = await self._pipeline.receive(capture, arrival.source, urls, sample=arrival.is_sample)
+        return self._complete(arrival, response)
+
+    def receive_at_once(
+        self, message: RawRequestMessage, content: StreamReader, peer: str, answer: Callable[[SenderResponse], None]
+    ) -> bool:
+        """Do what `receive` does for a usual request that is here whole, without a task; False leaves it to `receive`.
+
+        `answer` is called once its event is on disk, or when it is refused.
+        """
+        headers, length = message.headers, content.total_bytes
+        arrival = self._begin(message.method, message.path, headers, peer)
+        if (
+            arrival.source.answer.mode == "wait"
+            or takes_long(arrival.source, length)
+            or "Content-Encoding" in headers
+            or HOP_HEADER in headers
+        ):
+            return False
+        refusal = self._refuse(arrival)
+        if refusal is None and length > self._limit(arrival.source):
+            refusal = self._refuse_length(arrival)
+        if refusal is not None:
+            answer(refusal)
+            return True
+
+        def on_response(response: SenderResponse | BaseException) -> None:
+            if isinstance(response, BaseException):
+                answer(self.respond_to_failure(response))
+            else:
+                answer(self._complete(arrival, response))
+
+        capture, urls = self._capture(arrival, message.raw_headers, content.read_nowait())
+        self._pipeline.receive_at_once(capture, arrival.source, urls, on_response, sample=arrival.is_sample)
+        return True
+
+    def _begin(self, method: str, target: str, headers: CIMultiDictProxy[str], peer: str) -> _Arrival:
+        path, mark, query = _parse_target(target).partition("?")
+        return _Arrival(
+            began=self._relay.clock.monotonic(),
+            method=method,
             path=path,
             query=query,
+            has_bare_mark=bool(mark) and not query,
+            source=self._relay.sources.find(path) or _NO_SOURCE,
+            caller=self._find_caller(headers, peer),
+            is_sample=headers.get(SAMPLE_HEADER) == self._relay.nonce,
+        )
+
+    def _refuse(self, arrival: _Arrival) -> SenderResponse | None:
+        """Return the refusal of a request that is not even read; None where it may come in."""
+        source, path = arrival.source, arrival.path
+        if source is _NO_SOURCE:
+            shown = escape_unprintable(decode_header_text(path), _MAX_LINE_SHOWN)
+            self._record_refusal("", 404, f"no source answers at {shown}{_suggest_path(path)}", arrival.caller)
+            hint = "paths begin with /webhooks/ and a name"
+            return build_error_response(404, "not_found", "no such hook", hint, closes=True)
+        # Limits are for others: what relay triggers itself comes from here, and only when asked to.
+        refusal = None if arrival.is_sample else self._limits.refuse(source, arrival.caller)
+        if refusal is None:
+            return None
+        self._record_refusal(source.name, refusal.status, refusal.detail, arrival.caller)
+        return build_error_response(
+            refusal.status, refusal.code, refusal.message, refusal.hint, headers=refusal.headers, closes=True
+        )
+
+    def _capture(
+        self, arrival: _Arrival, raw_headers: tuple[tuple[bytes, bytes], ...], body: bytes
+    ) -> tuple[Capture, tuple[str, ...]]:
+        """Return the request as an event holds it, and the addresses that its sender may have signed."""
+        headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw_headers])
+        if arrival.is_sample:
+            headers = tuple(pair for pair in headers if pair[0] != SAMPLE_HEADER)
+        capture = Capture(
+            source=arrival.source.name,
+            method=arrival.method,
+            path=arrival.path,
+            query=arrival.query,
             headers=headers,
             body=body,
-            remote=caller,
+            remote=arrival.caller,
             received_at=self._relay.clock.now(),
         )
-        urls = list_sender_urls(source, capture, self._relay.own_addresses())
-        if mark and not query:
+        urls = list_sender_urls(arrival.source, capture, self._relay.own_addresses())
+        if arrival.has_bare_mark:
             urls = tuple(url if "?" in url else f"{url}?" for url in urls)
-        if HOP_HEADER in request.headers:
-            response = await self._pipeline.refuse_loop(set_sender_url(capture, urls), source)
-        else:
-            response = await self._pipeline.receive(capture, source, urls, sample=sample)
-            if response.offered is not None:
-                self._relay.sources.learn(source.name, response.offered)
-        self._relay.meter.count_response(source.name, self._relay.clock.monotonic() - began)
-        # A sender learns no number of ours from the headers; relay's own trigger does.
-        return make_response(response, {EVENT_HEADER: str(response.event_id)} if sample else None)
+        return capture, urls
 
-    def _find_caller(self, request: web.BaseRequest) -> str:
+    def _complete(self, arrival: _Arrival, response: SenderResponse) -> SenderResponse:
+        if response.offered is not None:
+            self._relay.sources.learn(arrival.source.name, response.offered)
+        self._relay.meter.count_response(arrival.source.name, self._relay.clock.monotonic() - arrival.began)
+        if not arrival.is_sample:
+            return response
+        # A sender learns no number of ours from the headers; relay's own trigger does.
+        return replace(response, headers=(*response.headers, (EVENT_HEADER, str(response.event_id))))
+
+    def _find_caller(self, headers: CIMultiDictProxy[str], peer: str) -> str:
         """Return who called: the peer, or, where that is the tunnel's agent, whom the tunnel names."""
-        peer = request.remote or ""
         names_caller = (
-            self._trusts_tunnel_header
-            and self._relay.state.public_url is not None
-            and FORWARDED_HEADER in request.headers
+            self._trusts_tunnel_header and self._relay.state.public_url is not None and FORWARDED_HEADER in headers
         )
         if not names_caller or not is_loopback(peer):
             return peer
-        return forwarded_for(request.headers.getall(FORWARDED_HEADER))
+        return forwarded_for(headers.getall(FORWARDED_HEADER))
 
-    def _headers(self, request: web.BaseRequest) -> tuple[Headers, bool]:
-        pairs = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers])
-        if request.headers.get(SAMPLE_HEADER) != self._relay.nonce:
-            return pairs, False
-        return tuple(pair for pair in pairs if pair[0] != SAMPLE_HEADER), True
+    def _limit(self, source: Source) -> int:
+        return source.admission.max_body or self._relay.config.server.max_body
 
-    async def _read_or_refuse(self, request: web.BaseRequest, source: Source, caller: str) -> bytes | web.Response:
-        limit = source.admission.max_body or self._relay.config.server.max_body
+    def _refuse_length(self, arrival: _Arrival) -> SenderResponse:
+        limit = self._limit(arrival.source)
+        self._record_refusal(arrival.source.name, 413, f"larger than the limit of {limit} bytes", arrival.caller)
+        hint = f"at most {limit} bytes"
+        return build_error_response(413, "too_large", "the body is too large", hint, closes=True)
+
+    async def _read_or_refuse(self, request: web.BaseRequest, arrival: _Arrival) -> bytes | SenderResponse:
+        source, caller = arrival.source, arrival.caller
         try:
-            return await self._read(request, limit)
+            return await self._read(request, self._limit(source))
         except RequestBodyTooLargeError:
-            self._record_refusal(source.name, 413, f"larger than the limit of {limit} bytes", caller)
-            return make_closing_response(
-                build_error_response(413, "too_large", "the body is too large", f"at most {limit} bytes")
-            )
+            return self._refuse_length(arrival)
         except TimeoutError:
             self._record_refusal(source.name, 408, f"no whole body in {BODY_SECONDS:g} s", caller)
-            return make_closing_response(build_error_response(408, "timeout", "the body did not arrive in time"))
+            return build_error_response(408, "timeout", "the body did not arrive in time", closes=True)
         except (BodyReadError, RequestPayloadError) as error:
             reason = error.reason if isinstance(error, BodyReadError) else "the body cannot be read"
             self._record_refusal(source.name, 400, f"{reason}: {format_request_line(request)}", caller)
-            return make_closing_response(build_error_response(400, "bad_request", "the body cannot be read"))
+            return build_error_response(400, "bad_request", "the body cannot be read", closes=True)
         except ConnectionError:
             self._record_refusal(
                 source.name, 400, f"hung up before the body was whole: {format_request_line(request)}", caller

@@ -20,6 +20,7 @@ _HEAD_END = b"\r\n\r\n"
 ParsedMessage = tuple[RawRequestMessage | _ErrInfo, StreamReader]
 # (status, why, the first line as it came)
 RefusalCallback = Callable[[int, str, bytes], None]
+TakeCallback = Callable[[RawRequestMessage, StreamReader], bool]
 
 
 class BodyReadError(Exception):
@@ -34,12 +35,15 @@ class RequestParser:
     """Has the interface of aiohttp's request parser; one for each connection.
 
     `make` returns the parser behind it, without a limit on queued messages. Each refused request goes to `report`
-    once, and is the last of its connection.
+    once, and is the last of its connection. A request that is whole in the bytes at hand is offered to `take`; while
+    one that it took is under way (until `release`), what follows waits.
     """
 
-    def __init__(self, make: Callable[[], HttpRequestParser], report: RefusalCallback) -> None:
+    def __init__(self, make: Callable[[], HttpRequestParser], report: RefusalCallback, take: TakeCallback) -> None:
         self._make = make
         self._report = report
+        self._take = take
+        self.is_held = False
         self._inner = make()
         self._head = bytearray()  # of a request whose head is not whole yet
         self._refused_head = False  # the parser has refused it, its end is still to come
@@ -59,11 +63,16 @@ class RequestParser:
         if self._tail:
             data, self._tail = self._tail + data, b""
         messages: list[ParsedMessage] = []
+        declined = False
         while not self._closed:
             if self._payload is not None:
                 data = self._feed_body(data)
                 if self._payload is not None:
                     break
+            declined = declined or self._offer(messages)
+            if self.is_held:
+                self._tail = data
+                break
             if not data or self._upgraded:
                 break
             if self._last:
@@ -74,6 +83,35 @@ class RequestParser:
                 break
             data = self._feed_head(data, messages)
         return messages, self._upgraded, data if self._upgraded else b""
+
+    def _offer(self, messages: list[ParsedMessage]) -> bool:
+        """Offer the one request there is to `take`; say whether it, or any, was declined."""
+        if len(messages) != 1 or self._queued != 1:
+            return bool(messages)
+        message, payload = messages[0]
+        if isinstance(message, _ErrInfo):
+            return True
+        self.is_held = True
+        if not self._take(message, payload):
+            self.is_held = False
+            return True
+        self._queued = 0
+        messages.clear()
+        return False
+
+    def release(self) -> None:
+        """Go on after the request that was taken."""
+        self.is_held = False
+
+    @property
+    def has_more(self) -> bool:
+        """Say whether bytes wait to be read."""
+        return bool(self._tail)
+
+    @property
+    def holds_back(self) -> bool:
+        """Say whether bytes wait for the request that was taken."""
+        return self.is_held and bool(self._tail)
 
     def feed_eof(self) -> None:
         """Take the end of what the sender sends: a body that is not whole never will be."""

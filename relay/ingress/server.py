@@ -8,19 +8,20 @@ from contextlib import asynccontextmanager, suppress
 from socket import socket
 from typing import Any
 
-from aiohttp import HttpVersion10, HttpVersion11, http_parser, web
-from aiohttp.http_parser import HttpRequestParser
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, StreamReader, http_parser, web
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from multidict import CIMultiDictProxy
 
 from relay.config.source_rules import tunnel_names_callers
-from relay.errors import PortError, StoreError
-from relay.http.responses import make_closing_response, make_response
+from relay.errors import PortError
+from relay.http.responses import format_response, make_response
 from relay.http.server import BACKLOG, SHUTDOWN_TIMEOUT
 from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError
 from relay.ingress.receive import IngressHandler
 from relay.ingress.request_parser import RequestParser
 from relay.pipeline.process import Pipeline
-from relay.pipeline.responses import build_error_response
+from relay.pipeline.responses import SenderResponse, build_error_response
 from relay.pipeline.sync_response import SyncResponses
 from relay.services.relay import RunningRelay
 
@@ -56,6 +57,8 @@ class _IngressProtocol(RequestHandler):
         self._handler = handler
         self._sender_is_done = asyncio.Event()
         self._is_excess = False
+        self._is_lingering = False
+        self._remote = ""
         self._requests = RequestParser(
             lambda: HttpRequestParser(
                 self,
@@ -68,12 +71,15 @@ class _IngressProtocol(RequestHandler):
                 auto_decompress=False,
             ),
             self._record_refusal,
+            self._take,
         )
         self._parser = self._requests  # type: ignore[assignment]  # it has what is called of aiohttp's parser
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection; one above the limit is refused at once."""
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._remote = str(peer[0]) if peer else ""
         excess = self._server.count_excess()
         if excess > 0 and isinstance(transport, asyncio.Transport):
             self._is_excess = True
@@ -88,15 +94,91 @@ class _IngressProtocol(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Read what came, unless nothing of it will be answered."""
-        if not self._is_excess:
-            super().data_received(data)
+        if self._is_excess:
+            return
+        super().data_received(data)
+        if self._requests.holds_back:
+            self._pause_transport_reading()
+
+    def _take(self, message: RawRequestMessage, content: StreamReader) -> bool:
+        """Take in a usual request that is here whole, without a task; False leaves it to aiohttp's own way.
+
+        Until it is answered, what follows it on this connection waits in the parser.
+        """
+        if (
+            self._waiter is None
+            or self._waiter.done()
+            or self._paused
+            or message.method != "POST"
+            or message.version != HttpVersion11
+            or message.should_close
+            or message.upgrade
+            or message.chunked
+            or "Expect" in message.headers
+            or _find_malformation(message.method, message.path, message.version, message.headers) is not None
+        ):
+            return False
+        self._request_in_progress = True  # what relay waits for when it stops
+        try:
+            taken = self._handler.receive_at_once(message, content, self._remote, self._answer)
+        except Exception as error:  # noqa: BLE001 - the outermost guard: whatever was raised is logged there
+            self._answer(self._handler.respond_to_failure(error))
+            taken = True
+        if taken:
+            self._request_count += 1
+        else:
+            self._request_in_progress = False
+        return taken
+
+    def _answer(self, response: SenderResponse) -> None:
+        """Answer what was taken, and go on with what came meanwhile."""
+        self._request_in_progress = False
+        self._requests.release()
+        transport = self.transport
+        if transport is not None:
+            try:
+                data = format_response(response)
+            except ValueError as error:
+                response = self._handler.respond_to_failure(error)
+                data = format_response(response)
+            transport.write(data)
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if transport is None:
+            return
+        if response.closes or self._close:
+            self._close_after_answer(transport)
+            return
+        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_TIMEOUT
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        if self._requests.has_more:
+            self._resume_transport_reading()
+            self.data_received(b"")
+        if self._sender_is_done.is_set() and not self._request_in_progress and not self.eof_received():
+            transport.close()
+
+    def _close_after_answer(self, transport: asyncio.Transport) -> None:
+        self._is_lingering = True
+        self.close()
+        if self._sender_is_done.is_set() or not _send_eof(transport):
+            transport.close()
+        else:
+            self._loop.call_later(LINGER_SECONDS, transport.close)
+
+    def _process_keepalive(self) -> None:
+        if self._request_in_progress:
+            self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_TIMEOUT
+        super()._process_keepalive()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps a connection open for what is true
         """Answer what is under way: a sender may close its side once it has sent everything."""
         self._sender_is_done.set()
+        if self._requests.is_held:
+            return True
         self._requests.feed_eof()
         waits = self._waiter is not None and not self._waiter.done()
-        return bool(self._messages) or not (waits or self._request_count == 0 or self._is_excess)
+        return bool(self._messages) or not (waits or self._request_count == 0 or self._is_excess or self._is_lingering)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop waiting for a sender that is gone."""
@@ -133,11 +215,10 @@ class _IngressProtocol(RequestHandler):
             raise ConnectionError("an answer was under way already")
         if not isinstance(exc, AmbiguousRequestError):
             self._record_refusal(status, f"not a request that can be read ({type(exc).__name__})", b"")
-        return make_closing_response(build_error_response(status, "bad_request", "the request cannot be read"))
+        return make_response(build_error_response(status, "bad_request", "the request cannot be read", closes=True))
 
     def _record_refusal(self, status: int, reason: str, line: bytes) -> None:
-        peer = self.transport.get_extra_info("peername") if self.transport else None
-        self._handler.record_unread(status, reason, line, str(peer[0]) if peer else "")
+        self._handler.record_unread(status, reason, line, self._remote)
 
 
 def _send_eof(transport: asyncio.Transport) -> bool:
@@ -172,7 +253,7 @@ class PublicServer(web.Server):
         return len(self._connections) - self._most
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await _answer_request(request, self._handler)
+        return make_response(await _answer_request(request, self._handler))
 
 
 def max_connections(descriptors: int) -> int:
@@ -183,38 +264,31 @@ def max_connections(descriptors: int) -> int:
     return max(1, min(MAX_CONNECTIONS, descriptors - spare - EXCESS_MARGIN))
 
 
-async def _answer_request(request: web.BaseRequest, handler: IngressHandler) -> web.StreamResponse:
-    refused = _find_malformation(request)
+async def _answer_request(request: web.BaseRequest, handler: IngressHandler) -> SenderResponse:
+    refused = _find_malformation(request.method, request.raw_path, request.version, request.headers)
     if refused is not None:
         status, code, message = refused
         line = f"{request.method} {request.raw_path}".encode("utf-8", "surrogateescape")
         handler.record_unread(status, message, line, request.remote or "")
-        return make_closing_response(build_error_response(status, code, message))
+        return build_error_response(status, code, message, closes=True)
     try:
         path = request.raw_path.partition("?")[0]
         if path == "/webhooks/health" and request.method in ("GET", "HEAD"):
-            return make_response(handler.check_health())
+            return handler.check_health()
         return await handler.receive(request)
-    except StoreError as error:
-        handler.count_unkept(error)
-        return make_closing_response(
-            build_error_response(503, "not_kept", "the event could not be kept", "try again"), {"Retry-After": "5"}
-        )
     except (ConnectionError, asyncio.CancelledError):
         raise
-    except Exception:
-        log.exception("a webhook could not be taken in")
-        return make_closing_response(
-            build_error_response(500, "internal", "relay failed on this request", "its log says why")
-        )
+    except Exception as error:  # noqa: BLE001 - the outermost guard: whatever was raised is counted or logged there
+        return handler.respond_to_failure(error)
 
 
-def _find_malformation(request: web.BaseRequest) -> tuple[int, str, str] | None:
+def _find_malformation(
+    method: str, target: str, version: HttpVersion, headers: CIMultiDictProxy[str]
+) -> tuple[int, str, str] | None:
     """Return status, code and message for a request that can be read and is not taken."""
-    version, headers = request.version, request.headers
     if version not in (HttpVersion11, HttpVersion10):
         return 505, "http_version", "only HTTP/1.0 and HTTP/1.1 are spoken here"
-    if request.method in _REFUSED_METHODS or request.raw_path == "*":
+    if method in _REFUSED_METHODS or target == "*":
         return 405, "method_not_allowed", "this method is not served"
     if version == HttpVersion11:
         if len(headers.getall("Host", ())) != 1:

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from relay.clock import Clock
 from relay.model.admission import Network, Rate
-from relay.model.event import Source
+from relay.model.event import Headers, Source
 from relay.model.signals import RequestRefused
 from relay.model.text import escape_unprintable
 
@@ -30,9 +30,9 @@ class LimitRefusal:
     retry_after: int | None = None
 
     @property
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> Headers:
         """Return what the answer says beside its body."""
-        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        return () if self.retry_after is None else (("Retry-After", str(self.retry_after)),)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ embedded, recovered and re-verified requests. Nothing is sent from here.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from relay.errors import RelayError
 from relay.model.admission import Answer
 from relay.model.delivery import NewDelivery, Route, Target
 from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent, Source, Verdict, Verification
+from relay.model.payload import LIGHT
 from relay.model.secret import Secret
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.pipeline.classify import (
@@ -46,9 +47,11 @@ from relay.pipeline.validate import has_rules, validate_event
 from relay.providers.challenge_answers import ChallengeOutcome, answer_challenge, build_challenge_event
 from relay.store import Store
 from relay.store.delivery_queue import AwaitedDelivery
-from relay.store.new_events import StoredEvent
+from relay.store.new_events import StoredEvent, prepare_insert
 
 log = logging.getLogger(__name__)
+
+ResponseCallback = Callable[[SenderResponse | BaseException], None]
 
 _MAX_INLINE_BODY = 8 * 1024  # bytes of a body that is validated on the event loop: five milliseconds at the most
 
@@ -70,13 +73,13 @@ class RecoveredFacts:
     verification: Verification
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True)
 class ProcessedRequest:
     """What a request came to; `source` has the answer of the provider that was recognised, if any."""
 
     source: Source
     event: NewEvent
-    deliveries: tuple[NewDelivery, ...]
+    deliveries: tuple[NewDelivery, ...] = ()
     challenge: ChallengeOutcome | None = None
 
 
@@ -97,10 +100,40 @@ async def process_request(
     body is parsed at most once.
     """
     validates = stored is None and has_rules(source)
-    strict = validates and source.admission.schema is not None
     if capture.payload.is_heavy:
-        await asyncio.to_thread(capture.payload.load, strict=strict)
-    elif strict:
+        await asyncio.to_thread(capture.payload.load, strict=validates and source.admission.schema is not None)
+    processed = _classify(source, capture, urls, sample=sample, stored=stored, recovered=recovered)
+    if validates and len(capture.body) > _MAX_INLINE_BODY:
+        await asyncio.to_thread(_validate, processed)
+    elif validates:
+        _validate(processed)
+    return _finish(processed, routing, stored, recovered)
+
+
+def takes_long(source: Source, body: int) -> bool:
+    """Say whether processing a plain body of that many bytes may take more than a few milliseconds."""
+    return body > (_MAX_INLINE_BODY if has_rules(source) else LIGHT)
+
+
+def process_at_once(
+    source: Source, capture: Capture, urls: tuple[str, ...], routing: Routing, *, sample: bool
+) -> ProcessedRequest:
+    """Return what `process_request` returns, for a live request that does not take long."""
+    processed = _classify(source, capture, urls, sample=sample)
+    _validate(processed)
+    return _finish(processed, routing)
+
+
+def _classify(
+    source: Source,
+    capture: Capture,
+    urls: tuple[str, ...],
+    *,
+    sample: bool,
+    stored: CapturedEvent | None = None,
+    recovered: RecoveredFacts | None = None,
+) -> ProcessedRequest:
+    if stored is None and source.admission.schema is not None:
         capture.payload.load(strict=True)
     if recovered is None:
         capture, verification = verify(source, capture, urls, capture.received_at)
@@ -108,23 +141,34 @@ async def process_request(
         if challenge is not None:
             event = build_challenge_event(source, capture, challenge)
             event = event if stored is None else replace(event, status=stored.row.status)
-            planned = _plan(event, routing, source, stored) if source.deliver_handshakes else ()
-            return ProcessedRequest(source=source, event=event, deliveries=planned, challenge=challenge)
+            return ProcessedRequest(source, event, challenge=challenge)
     else:
         verification = recovered.verification
-    if stored is None:
-        source = adopt_recognised_provider(source, capture)
-        event = classify_event(source, capture, verification, sample=sample)
-    else:
-        event = classify_again(source, replace(stored, capture=capture), verification)
-    if validates and len(capture.body) > _MAX_INLINE_BODY:
-        event = await asyncio.to_thread(validate_event, source, event)
-    elif validates:
-        event = validate_event(source, event)
-    if recovered is not None:
-        event = _mark_recovered(event, recovered)
-    event = attach_status_reports(event, source)
-    return ProcessedRequest(source=source, event=event, deliveries=_plan(event, routing, source, stored))
+    if stored is not None:
+        return ProcessedRequest(source, classify_again(source, replace(stored, capture=capture), verification))
+    source = adopt_recognised_provider(source, capture)
+    return ProcessedRequest(source, classify_event(source, capture, verification, sample=sample))
+
+
+def _validate(processed: ProcessedRequest) -> None:
+    if processed.challenge is None and has_rules(processed.source):
+        processed.event = validate_event(processed.source, processed.event)
+
+
+def _finish(
+    processed: ProcessedRequest,
+    routing: Routing,
+    stored: CapturedEvent | None = None,
+    recovered: RecoveredFacts | None = None,
+) -> ProcessedRequest:
+    source = processed.source
+    if processed.challenge is None:
+        event = processed.event if recovered is None else _mark_recovered(processed.event, recovered)
+        processed.event = attach_status_reports(event, source)
+    elif not source.deliver_handshakes:
+        return processed
+    processed.deliveries = _plan(processed.event, routing, source, stored)
+    return processed
 
 
 def _mark_recovered(event: NewEvent, facts: RecoveredFacts) -> NewEvent:
@@ -152,7 +196,7 @@ def _plan(event: NewEvent, routing: Routing, source: Source, stored: CapturedEve
 
 def publish_stored(bus: Bus, stored: StoredEvent) -> None:
     """Announce a new event, its deliveries, and the messages whose status it changed."""
-    bus.publish(EventStored(stored.id, stored.deliveries, stored.awaited is not None, stored.build_row))
+    bus.publish(EventStored(stored.id))
     for delivery in stored.deliveries:
         bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
     for moved in stored.moved:
@@ -174,22 +218,52 @@ class Pipeline:
         `urls` are the addresses that the sender may have signed. Raises StoreError when it could not be stored.
         """
         processed = await process_request(source, capture, urls, self._routing, sample=sample)
+        awaited = _find_response_target(processed) if processed.source.answer.mode == "wait" else ""
+        stored = await self._store_event(processed.event, processed.deliveries, awaited)
+        response = self._respond(processed, stored)
+        if stored.awaited is None or processed.challenge or processed.event.problems or stored.unknown:
+            return response
+        return await self._wait(processed.source.answer, response, stored.awaited, stored.id)
+
+    def receive_at_once(
+        self, capture: Capture, source: Source, urls: tuple[str, ...], answer: ResponseCallback, *, sample: bool
+    ) -> None:
+        """Do what `receive` does for a request that neither takes long nor waits for a target's answer.
+
+        `answer` is called once the event is on disk, or with what went wrong.
+        """
+        processed = process_at_once(source, capture, urls, self._routing, sample=sample)
+
+        def on_stored(stored: StoredEvent | None, error: BaseException | None) -> None:
+            if stored is None:
+                answer(error or RuntimeError("the store gave no event"))
+                return
+            try:
+                publish_stored(self._bus, stored)
+                response = self._respond(processed, stored)
+            except Exception as failure:  # noqa: BLE001 - whatever was raised is answered and logged
+                answer(failure)
+            else:
+                answer(response)
+
+        self._store.events.add_nowait(prepare_insert(processed.event, processed.deliveries), on_stored)
+
+    def _respond(self, processed: ProcessedRequest, stored: StoredEvent) -> SenderResponse:
         source, event = processed.source, processed.event
-        awaited = _find_response_target(processed) if source.answer.mode == "wait" else ""
-        stored = await self._store_event(event, processed.deliveries, awaited)
         if steps_are_logged():
             log_arrival(stored.id, event, stored.outcome, self._routing.routes, stored.duplicate_of)
-        response = build_response(
-            source.answer.to_request(capture.content_type), event.status, stored.id, stored.outcome
-        )
-        if processed.challenge is not None:
-            return _answer_challenge(processed, processed.challenge, stored.id, response)
         if event.problems:
             return build_validation_response(event, stored.id)
         if stored.unknown:
             return build_unknown_message_response(stored.unknown, stored.id)
-        if stored.awaited is not None:
-            return await self._wait(source.answer, response, stored.awaited, stored.id)
+        answer = (
+            source.answer.to_request(event.capture.content_type)
+            if source.answer.form_body is not None
+            else source.answer
+        )
+        response = build_response(answer, event.status, stored.id, stored.outcome)
+        if processed.challenge is not None:
+            return _answer_challenge(processed, processed.challenge, stored.id, response)
         return response
 
     async def _store_event(

@@ -19,7 +19,7 @@ _MOST_PROBLEMS = 10  # problems named in the message; the list has them all
 class SenderResponse:
     """What the sender gets: status, body, content type and further headers.
 
-    `offered` is a secret that the sender gave relay in a handshake.
+    `offered` is a secret that the sender gave relay in a handshake. With `closes` the connection ends after it.
     """
 
     status: int
@@ -28,6 +28,7 @@ class SenderResponse:
     event_id: int | None = None
     headers: Headers = ()
     offered: Secret | None = None
+    closes: bool = False
 
 
 def build_response(configured: Answer, status: int, id_: int | None, outcome: EventOutcome) -> SenderResponse:
@@ -112,7 +113,9 @@ def build_unknown_message_response(status: int, id_: int) -> SenderResponse:
     return replace(refused, event_id=id_)
 
 
-def build_error_response(status: int, code: str, message: str, hint: str = "") -> SenderResponse:
+def build_error_response(
+    status: int, code: str, message: str, hint: str = "", *, headers: Headers = (), closes: bool = False
+) -> SenderResponse:
     """Return an error in the form both ports use."""
     body = json.dumps({"error": {"code": code, "message": message, "hint": hint}}).encode()
-    return SenderResponse(status=status, body=body)
+    return SenderResponse(status=status, body=body, headers=headers, closes=closes)

@@ -125,8 +125,9 @@ class Receiver:
         refusal = self._gate.refuse(source, caller)
         if refusal is not None:
             log.warning("a request for %s got %d: %s", source.name, refusal.status, refusal.detail)
-            response = build_error_response(refusal.status, refusal.code, refusal.message, refusal.hint)
-            return replace(response, headers=tuple(refusal.headers.items()))
+            return build_error_response(
+                refusal.status, refusal.code, refusal.message, refusal.hint, headers=refusal.headers
+            )
         limit = source.admission.max_body or self._rules.max_body
         try:
             body = await request.read(limit)
@@ -294,7 +295,7 @@ def _failure_response(outcome: Outcome | _HandlerTimeout) -> SenderResponse:
 
 def _retry_response(status: int, code: str, message: str, wait: float) -> SenderResponse:
     seconds = str(max(1, math.ceil(wait)))
-    return replace(build_error_response(status, code, message, "try again"), headers=(("Retry-After", seconds),))
+    return build_error_response(status, code, message, "try again", headers=(("Retry-After", seconds),))
 
 
 def _event_name(event: NewEvent) -> str:

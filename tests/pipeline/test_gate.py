@@ -58,7 +58,7 @@ def test_whoever_waits_as_long_as_was_asked_for_comes_in(gate, clock, per_minute
     assert admitted(gate, shop, 1) == 1
     for _ in range(50):
         turned = gate.refuse(shop, "192.0.2.1")
-        assert (turned.status, turned.retry_after, turned.headers) == (429, waits, {"Retry-After": str(waits)})
+        assert (turned.status, turned.retry_after, turned.headers) == (429, waits, (("Retry-After", str(waits)),))
         clock.at += turned.retry_after
         assert gate.refuse(shop, "192.0.2.1") is None
 

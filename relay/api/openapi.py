@@ -1,0 +1,133 @@
+"""The API as an OpenAPI 3.1 document, made from the shapes that its routes name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from inspect import getdoc
+from re import findall
+from typing import Any
+
+from aiohttp.typedefs import Handler
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from relay.api.resource import ApiRequest, Resource
+from relay.http.params import MAX_LIMIT
+from relay.services.stats import WINDOWS
+from relay.transfer.formats import FORMATS
+
+Json = dict[str, Any]
+_REF = "#/components/schemas/{model}"
+_NUMBER = {"type": "integer", "minimum": 1}
+_TEXT = {"type": "string"}
+# The parameters of the query string; one means the same wherever it is taken.
+_PARAMETERS: Mapping[str, tuple[str, Json]] = {
+    "q": ("A search, in the grammar of `relay help search`.", _TEXT),
+    "limit": ("How many at most.", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}),
+    "before": ("Only what is older than the one with this number.", _NUMBER),
+    "after": ("Only what is newer than the one with this number.", _NUMBER),
+    "state": ("The state of a delivery.", _TEXT),
+    "event": ("The number of an event.", _NUMBER),
+    "target": ("The name of a target, or a URL.", _TEXT),
+    "batch": ("The number of a bulk replay.", _NUMBER),
+    "source": ("The name of a source.", _TEXT),
+    "channel": ("email or sms.", _TEXT),
+    "provider": ("The name of a provider.", _TEXT),
+    "status": ("Statuses of messages, joined by commas.", _TEXT),
+    "recipient": ("A mail address or a phone number.", _TEXT),
+    "since": ("An age such as 2h, or a time.", _TEXT),
+    "days": ("How many days, today included.", _NUMBER),
+    "window": ("How far back to count.", {"type": "string", "enum": list(WINDOWS), "default": "1h"}),
+    "as": ("The format of an export.", {"type": "string", "enum": list(FORMATS), "default": "jsonl"}),
+    "raw": ("1: with credentials, which are left out otherwise.", {"type": "string", "enum": ["0", "1"]}),
+}
+
+
+class ErrorContent(Resource):
+    """What happened, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorAnswer(Resource):
+    """The answer to a call that failed."""
+
+    error: ErrorContent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ApiRoute:
+    """One call: its handler, whose docstring describes it, and what it takes and answers.
+
+    A shape is a model, or a media type for what is no JSON; `query` names parameters.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    responses: Mapping[int, type[Resource] | str]
+    request: type[ApiRequest] | str | None = None
+    query: str = ""
+
+
+@cache
+def build_document(routes: tuple[ApiRoute, ...], version: str) -> Json:
+    """Return the document."""
+    shapes = dict.fromkeys(shape for route in routes for shape in (*route.responses.values(), route.request))
+    models: list[tuple[type[Resource | ApiRequest], JsonSchemaMode]] = [
+        (shape, "validation" if issubclass(shape, ApiRequest) else "serialization")
+        for shape in (*shapes, ErrorAnswer)
+        if isinstance(shape, type)
+    ]
+    references, definitions = models_json_schema(models, ref_template=_REF)
+    schemas = {shape: reference for (shape, _), reference in references.items()}
+    paths: Json = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _describe_route(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "relay", "version": version, "description": "Webhooks in development."},
+        "paths": paths,
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _describe_route(route: ApiRoute, schemas: Mapping[type, Json]) -> Json:
+    summary, _, details = (getdoc(route.handler) or "").partition("\n")
+    described: Json = {"operationId": route.handler.__name__, "summary": summary}
+    if details:
+        described["description"] = details.strip()
+    described["parameters"] = [
+        *(_describe_path_parameter(name) for name in findall(r"{(\w+)}", route.path)),
+        *(
+            {"name": name, "in": "query", "description": _PARAMETERS[name][0], "schema": _PARAMETERS[name][1]}
+            for name in route.query.split()
+        ),
+    ]
+    if route.request is not None:
+        required = isinstance(route.request, type) and any(
+            field.is_required() for field in route.request.model_fields.values()
+        )
+        described["requestBody"] = {"content": _describe_content(route.request, schemas), "required": required}
+    answers = {str(status): shape for status, shape in route.responses.items()}
+    described["responses"] = {
+        status: {"description": "It is done.", "content": _describe_content(shape, schemas)}
+        for status, shape in {**answers, "4XX": ErrorAnswer, "5XX": ErrorAnswer}.items()
+    }
+    return described
+
+
+def _describe_path_parameter(name: str) -> Json:
+    schema = _NUMBER if name == "id" else _TEXT
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _describe_content(shape: type | str, schemas: Mapping[type, Json]) -> Json:
+    if isinstance(shape, str):
+        return {shape: {}}
+    return {"application/json": {"schema": schemas[shape]}}

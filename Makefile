@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: start test test-fast coverage lint format stats bench screenshot clean
+.PHONY: start test test-fast coverage lint format stats bench docs screenshot release clean
 
 start: $(VENV)/.installed
 	$(BIN)/relay start
@@ -40,11 +40,23 @@ stats: $(VENV)/bin/python
 bench: $(VENV)/.tested
 	$(BIN)/python bench/run.py
 
+# The documentation as a site, into site/; `mkdocs serve` shows it while you write.
+docs: $(VENV)/.tested
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+# The pictures of README and docs.
 screenshot: $(VENV)/.tested
+	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python docs/screenshot.py
+	$(BIN)/python docs/demo.py
+
+# Version, changelog, wheel, sdist and a fresh install; the artefacts are in dist/.
+release: $(VENV)/.tested
+	$(BIN)/python -m pip install --quiet --group release
+	$(BIN)/python .ci/release.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist .coverage .coverage.*
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist site .coverage .coverage.*
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,6 +17,7 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
+import relay.store.connection
 from relay.app import run_relay
 from relay.config import Overrides, load
 from relay.services.relay import RunningRelay
@@ -27,6 +29,22 @@ SECRETS = {
     "TWILIO_AUTH_TOKEN": "12345",
     "RESEND_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
+
+# Compiled modules are kept whatever the environment says: else each worker of pytest compiles every test anew, and each
+# relay that a test starts every module of its own.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Files go to memory where Linux has 2 GB of it for them: every database, key and profile of a browser would wait for
+# the disk. TMPDIR names another place.
+_MEMORY = "/dev/shm"
+if (
+    sys.platform == "linux"
+    and os.access(_MEMORY, os.W_OK)
+    and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
+    and shutil.disk_usage(_MEMORY).free > 2e9
+):
+    os.environ.setdefault("TMPDIR", _MEMORY)
 
 # No test depends on how fast the machine is: neither an example's time nor how long it takes to make one counts.
 settings.register_profile(
@@ -58,6 +76,17 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if not STARTING_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.program)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """Let the databases opened in this process, not those of programs that tests start, fear a power cut alone."""
+    settings = relay.store.connection._WRITER_SETTINGS
+    assert "PRAGMA synchronous = FULL" in settings
+    quick = tuple(setting.replace("= FULL", "= OFF") for setting in settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relay.store.connection, "_WRITER_SETTINGS", quick)
+        yield
 
 
 @pytest.fixture(scope="session")

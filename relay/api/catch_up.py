@@ -5,7 +5,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import AliasPath, Field
 
-from relay.api.resource import ApiRequest, Refusal, Resource, Timestamp, read_request
+from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, Timestamp, read_request
 from relay.catchup.recovery import CatchUpProgress, CatchUpState
 from relay.errors import RelayError
 from relay.http.context import get_relay
@@ -72,32 +72,35 @@ class CatchUpDetail(Resource):
     finished_at: Timestamp | None
 
 
+@ApiRoute("POST", "/api/catch-up", {200: CatchUpDetail, 202: CatchUpDetail}, CatchUpRequestBody)
 async def start_catch_up(request: web.Request) -> web.Response:
     """Fetch what was missed: 200 with the result, or 202 with how far it is after `wait` seconds."""
     relay = get_relay(request)
-    wanted = await read_request(request, CatchUpRequestBody)
+    call = await read_request(request, CatchUpRequestBody)
     relay.catch_ups.start(
         parse_catch_up_request(
             relay,
-            wanted.source,
-            wanted.since or DEFAULT_SINCE,
-            dry_run=wanted.dry_run or False,
-            forward=wanted.forward is not False,
+            call.source,
+            call.since or DEFAULT_SINCE,
+            dry_run=call.dry_run or False,
+            forward=call.forward is not False,
         )
     )
-    wait = _DEFAULT_WAIT if wanted.wait is None else wanted.wait
-    progress = await relay.catch_ups.settled(wanted.source, wait)
+    wait = _DEFAULT_WAIT if call.wait is None else call.wait
+    progress = await relay.catch_ups.settled(call.source, wait)
     if progress.error is not None:
         raise _make_failure(progress, progress.error)
     return json_response(CatchUpDetail.serialize(progress), 200 if progress.over else 202)
 
 
+@ApiRoute("GET", "/api/catch-up/{source}", {200: CatchUpDetail})
 async def get_catch_up(request: web.Request) -> web.Response:
     """Show how far the newest catch-up of a source is."""
     progress = get_relay(request).catch_ups.progress(request.match_info["source"])
     return json_response(CatchUpDetail.serialize(progress))
 
 
+@ApiRoute("POST", "/api/catch-up/{source}/cancel", {200: CatchUpDetail})
 async def cancel_catch_up(request: web.Request) -> web.Response:
     """End a catch-up; what is stored stays."""
     name = request.match_info["source"]

@@ -7,6 +7,7 @@ from pydantic import AliasPath, Field
 
 from relay.api.resource import (
     ApiRequest,
+    ApiRoute,
     Body,
     HeaderPairs,
     HeaderText,
@@ -129,6 +130,7 @@ class CancelRequest(ApiRequest):
     target: str | None = None
 
 
+@ApiRoute("GET", "/api/deliveries", {200: DeliveryList}, query="state event target batch before limit")
 async def list_deliveries(request: web.Request) -> web.Response:
     """List deliveries, newest first."""
     limit = params.parse_limit(request)
@@ -143,6 +145,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
     return json_response(DeliveryList.serialize(deliveries=found, next_before=find_next_before(found, limit)))
 
 
+@ApiRoute("GET", "/api/deliveries/{id}", {200: DeliveryDetail})
 async def get_delivery(request: web.Request) -> web.Response:
     """Show a delivery with every attempt."""
     store = get_relay(request).store
@@ -150,26 +153,30 @@ async def get_delivery(request: web.Request) -> web.Response:
     return json_response(DeliveryDetail.serialize(item, made=await store.deliveries.attempts(item.id)))
 
 
+@ApiRoute("POST", "/api/deliveries/{id}/retry", {202: DeliverySummary})
 async def retry_delivery(request: web.Request) -> web.Response:
     """Try a delivery again now."""
     item = await get_relay(request).replays.retry_delivery(params.parse_id(request, "delivery"))
     return json_response(DeliverySummary.serialize(item), 202)
 
 
+@ApiRoute("POST", "/api/deliveries/{id}/cancel", {200: DeliverySummary})
 async def cancel_delivery(request: web.Request) -> web.Response:
     """Give up a delivery."""
     item = await get_relay(request).replays.cancel_delivery(params.parse_id(request, "delivery"))
     return json_response(DeliverySummary.serialize(item))
 
 
+@ApiRoute("POST", "/api/deliveries/retry", {202: RetriedDeliveries}, RetryRequest)
 async def retry_deliveries(request: web.Request) -> web.Response:
     """Try all deliveries again now that match, the failed by default."""
-    wanted = await read_request(request, RetryRequest)
-    count = await get_relay(request).replays.retry_deliveries(wanted.state, wanted.target, wanted.batch)
+    call = await read_request(request, RetryRequest)
+    count = await get_relay(request).replays.retry_deliveries(call.state, call.target, call.batch)
     return json_response({"retried": count}, 202)
 
 
+@ApiRoute("POST", "/api/deliveries/cancel", {200: CancelledDeliveries}, CancelRequest)
 async def cancel_deliveries(request: web.Request) -> web.Response:
     """Give up all deliveries that wait, or those to one target."""
-    wanted = await read_request(request, CancelRequest)
-    return json_response({"cancelled": await get_relay(request).replays.cancel_deliveries(wanted.target)})
+    call = await read_request(request, CancelRequest)
+    return json_response({"cancelled": await get_relay(request).replays.cancel_deliveries(call.target)})

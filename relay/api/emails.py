@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api.resource import ApiRequest, Refusal, Resource, TextOrNull, Timestamp, default_to, read_request
+from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, TextOrNull, Timestamp, default_to, read_request
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.http import params
 from relay.http.context import get_relay
@@ -92,32 +92,35 @@ class DryRunResult(Resource):
     next_before: int | None
 
 
+@ApiRoute("POST", "/api/events/{id}/email", {202: StartedEmail}, EmailRequest)
 async def email_event(request: web.Request) -> web.Response:
     """Send a mail made from an event."""
-    wanted, relay = await read_request(request, EmailRequest), get_relay(request)
+    call, relay = await read_request(request, EmailRequest), get_relay(request)
     event = await relay.store.events.get(params.parse_id(request))
-    made = await relay.replays.email_event(event, wanted.template, tuple(wanted.to), wanted.force)
+    made = await relay.replays.email_event(event, call.template, tuple(call.to), call.force)
     return json_response({"delivery": made}, 202)
 
 
+@ApiRoute("POST", "/api/events/{id}/email/preview", {200: RenderedMail}, EmailRequest)
 async def preview_email(request: web.Request) -> web.Response:
     """Render a mail made from an event, and send nothing."""
-    wanted, relay = await read_request(request, EmailRequest), get_relay(request)
+    call, relay = await read_request(request, EmailRequest), get_relay(request)
     event = await relay.store.events.get(params.parse_id(request))
-    mail = await relay.replays.preview_email(event, wanted.template, tuple(wanted.to))
+    mail = await relay.replays.preview_email(event, call.template, tuple(call.to))
     return json_response(RenderedMail.serialize(mail))
 
 
+@ApiRoute("POST", "/api/emails/dry-run", {200: DryRunResult}, DryRunEmailRequest)
 async def run_dry_run(request: web.Request) -> web.Response:
     """Say which mails would have gone out."""
-    wanted = await read_request(request, DryRunEmailRequest)
+    call = await read_request(request, DryRunEmailRequest)
     found = await get_relay(request).email_dry_run.rehearse(
         DryRunRequest(
-            query=wanted.q,
-            template=wanted.template or None,
-            target=wanted.target or None,
-            before=wanted.before,
-            limit=min(wanted.limit or 100, params.MAX_LIMIT),
+            query=call.q,
+            template=call.template or None,
+            target=call.target or None,
+            before=call.before,
+            limit=min(call.limit or 100, params.MAX_LIMIT),
         )
     )
     return json_response(DryRunResult.serialize(found, dry_run=True))

@@ -8,6 +8,7 @@ from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.api.resource import (
     ApiRequest,
+    ApiRoute,
     Body,
     EscapedText,
     HeaderPairs,
@@ -182,6 +183,7 @@ class EventAnnotation(ApiRequest):
     note: Annotated[str | None, Field(max_length=10_000)] = None
 
 
+@ApiRoute("GET", "/api/events", {200: EventListing}, query="q limit before after")
 async def list_events(request: web.Request) -> web.Response:
     """List events, newest first."""
     relay = get_relay(request)
@@ -200,6 +202,7 @@ async def list_events(request: web.Request) -> web.Response:
     return json_response(answer)
 
 
+@ApiRoute("GET", "/api/events/{id}", {200: WholeEvent})
 async def get_event(request: web.Request) -> web.Response:
     """Show one event with headers, body, checks, hints and deliveries."""
     relay = get_relay(request)
@@ -240,6 +243,7 @@ def _make_condition_hint(match: RouteMatch) -> dict[str, str]:
     }
 
 
+@ApiRoute("GET", "/api/events/{id}/body", {200: "application/octet-stream"})
 async def get_body(request: web.Request) -> web.Response:
     """Return the exact bytes of an event's body, never as something a browser would run."""
     whole = await get_relay(request).store.events.get(params.parse_id(request))
@@ -252,6 +256,7 @@ async def get_body(request: web.Request) -> web.Response:
     )
 
 
+@ApiRoute("DELETE", "/api/events/{id}", {200: DeletedEvent})
 async def delete_event(request: web.Request) -> web.Response:
     """Delete an event."""
     relay = get_relay(request)
@@ -261,7 +266,8 @@ async def delete_event(request: web.Request) -> web.Response:
     return json_response({"deleted": id_})
 
 
-async def annotate_event(request: web.Request) -> web.Response:
+@ApiRoute("PATCH", "/api/events/{id}", {200: WholeEvent}, EventAnnotation)
+async def annotate_event(request: web.Request) -> web.StreamResponse:
     """Pin an event or write a note to it."""
     relay = get_relay(request)
     id_ = params.parse_id(request)

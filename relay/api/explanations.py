@@ -5,7 +5,7 @@ from pydantic import AliasPath, Field
 
 from relay.actions.forward import ForwardOptions
 from relay.api.events import EventHint, RuleProblems
-from relay.api.resource import ReasonSentence, Resource, TextOrNull, extend
+from relay.api.resource import ApiRoute, ReasonSentence, Resource, TextOrNull, extend
 from relay.http import params
 from relay.http.context import get_relay
 from relay.http.responses import json_response
@@ -61,6 +61,7 @@ class EventRoutes(Resource):
     routes: list[RouteExplanation]
 
 
+@ApiRoute("POST", "/api/events/{id}/verify", {200: EventVerification})
 async def verify_event(request: web.Request) -> web.Response:
     """Verify the signature again, with today's sources and secrets.
 
@@ -74,6 +75,7 @@ async def verify_event(request: web.Request) -> web.Response:
     return json_response(EventVerification.serialize(found, id=whole.id, complete=not found.cut, fields=problems))
 
 
+@ApiRoute("GET", "/api/events/{id}/routes", {200: EventRoutes})
 async def explain_routes(request: web.Request) -> web.Response:
     """Say which route takes an event, which does not, and why."""
     relay = get_relay(request)

@@ -7,6 +7,7 @@ from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.api.resource import (
     ApiRequest,
+    ApiRoute,
     Json,
     Milliseconds,
     Refusal,
@@ -215,6 +216,7 @@ class LabList(Resource):
     experiments: list[KnownExperiment]
 
 
+@ApiRoute("GET", "/api/labs", {200: LabList}, query="limit before")
 async def list_labs(request: web.Request) -> web.Response:
     """List runs of the lab, newest first, with what each experiment finds."""
     limit = params.parse_limit(request)
@@ -224,35 +226,38 @@ async def list_labs(request: web.Request) -> web.Response:
     return json_response(LabList.serialize(labs=labs, next_before=next_before, experiments=list(EXPERIMENTS)))
 
 
+@ApiRoute("POST", "/api/labs", {200: LabPlan, 202: LabDetail}, LabRequest)
 async def start_lab(request: web.Request) -> web.Response:
     """Begin a run of the lab; the plan alone with `dry_run`."""
-    wanted = await read_request(request, LabRequest)
-    if not wanted.events and "q" not in wanted.model_fields_set:
+    call = await read_request(request, LabRequest)
+    if not call.events and "q" not in call.model_fields_set:
         raise UsageError("a run needs events", hint='send {"events": [42]}, or {"q": "type:invoice.*"}')
     new = NewLabRun(
-        experiments=tuple(wanted.experiments),
-        target=wanted.url or wanted.target,
-        query=wanted.q or "",
-        events=tuple(wanted.events or ()),
-        times=wanted.times,
-        seed=wanted.seed,
-        delay=wanted.delay,
-        speed=wanted.speed,
-        compare=wanted.compare,
+        experiments=tuple(call.experiments),
+        target=call.url or call.target,
+        query=call.q or "",
+        events=tuple(call.events or ()),
+        times=call.times,
+        seed=call.seed,
+        delay=call.delay,
+        speed=call.speed,
+        compare=call.compare,
     )
     lab = get_relay(request).lab
-    if wanted.dry_run:
+    if call.dry_run:
         return json_response({"dry_run": True} | LabPlan.serialize(await lab.plan(new), dry_run=True))
     begun = await lab.start(new)
     return json_response(_serialize_report(await lab.report(begun.id)), 202)
 
 
+@ApiRoute("GET", "/api/labs/{id}", {200: LabDetail})
 async def get_lab(request: web.Request) -> web.Response:
     """Show the report of a run so far."""
     report = await get_relay(request).lab.report(params.parse_id(request, "lab run"))
     return json_response(_serialize_report(report))
 
 
+@ApiRoute("POST", "/api/labs/{id}/cancel", {200: LabDetail})
 async def cancel_lab(request: web.Request) -> web.Response:
     """End a run."""
     lab, id_ = get_relay(request).lab, params.parse_id(request, "lab run")

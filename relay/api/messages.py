@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from relay.api.resource import (
     ApiRequest,
+    ApiRoute,
     Refusal,
     Resource,
     Timestamp,
@@ -190,6 +191,9 @@ class NewMessageRequest(ApiRequest):
         )
 
 
+@ApiRoute(
+    "GET", "/api/messages", {200: MessageList}, query="channel provider status recipient since event before limit"
+)
 async def list_messages(request: web.Request) -> web.Response:
     """List messages, newest first."""
     limit = params.parse_limit(request)
@@ -200,16 +204,18 @@ async def list_messages(request: web.Request) -> web.Response:
     return json_response(MessageList.serialize(messages=messages, next_before=find_next_before(found, limit)))
 
 
+@ApiRoute("GET", "/api/messages/{id}", {200: WholeMessage})
 async def get_message(request: web.Request) -> web.Response:
     """Show a message with every status it was reported to have."""
     return await _answer_with_message(request, params.parse_id(request, "message"), 200)
 
 
+@ApiRoute("POST", "/api/messages", {200: WholeMessage, 201: WholeMessage}, NewMessageRequest)
 async def register_message(request: web.Request) -> web.Response:
     """Register a message sent elsewhere; 200 for one that is there under its id already."""
     relay = get_relay(request)
-    wanted = await read_request(request, NewMessageRequest)
-    made = await relay.store.messages.register(wanted.to_message(), relay.clock.now())
+    call = await read_request(request, NewMessageRequest)
+    made = await relay.store.messages.register(call.to_message(), relay.clock.now())
     for moved in made.moved:
         relay.bus.publish(moved)
     return await _answer_with_message(request, made.id, 201 if made.created else 200)
@@ -226,6 +232,7 @@ def _explain(item: Message | HistoryEntry, provider: str) -> object:
     return extend(item, code_meaning=explain_code(provider, item.code))
 
 
+@ApiRoute("GET", "/api/messages/rates", {200: MessageRatesByDay}, query="days")
 async def get_rates(request: web.Request) -> web.Response:
     """Count what was sent, delivered, opened and clicked, by day (UTC) and channel."""
     relay = get_relay(request)

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from relay.api.resource import ApiRequest, Json, Refusal, Resource, TextOrNull, Timestamp, default_to, read_request
+from relay.api.resource import (
+    ApiRequest,
+    ApiRoute,
+    Json,
+    Refusal,
+    Resource,
+    TextOrNull,
+    Timestamp,
+    default_to,
+    read_request,
+)
 from relay.delivery.replay import warn_of_forgery
 from relay.errors import UsageError
 from relay.http import params
@@ -175,38 +185,39 @@ class BulkReplayList(Resource):
     replays: list[BulkReplaySummary]
 
 
+@ApiRoute("POST", "/api/events/{id}/replay", {202: StartedReplay}, ReplayRequest)
 async def replay_event(request: web.Request) -> web.Response:
     """Send an event again to a target or a URL, with edits."""
-    wanted = await read_request(request, ReplayRequest)
-    to = wanted.url or wanted.target
+    call = await read_request(request, ReplayRequest)
+    to = call.url or call.target
     if not to:
         raise UsageError("a replay needs a target or a url", hint='send {"target": "app"}')
     relay, id_ = get_relay(request), params.parse_id(request)
     event = await relay.store.events.get(id_)
-    changes = _make_changes(wanted, event.capture)
+    changes = _make_changes(call, event.capture)
     answer: Json = {"delivery": await relay.replays.replay_event(id_, to, changes)}
     if warning := warn_of_forgery(event.row, changes.sign):
         answer["warning"] = warning
     return json_response(answer, 202)
 
 
-def _make_changes(wanted: ReplayRequest, capture: Capture) -> DeliveryChanges:
-    headers = _edit_headers(wanted, capture)
+def _make_changes(call: ReplayRequest, capture: Capture) -> DeliveryChanges:
+    headers = _edit_headers(call, capture)
     return DeliveryChanges(
-        sign=wanted.sign,
-        method=wanted.method,
-        path=wanted.path,
-        query=wanted.query,
+        sign=call.sign,
+        method=call.method,
+        path=call.path,
+        query=call.query,
         headers=headers,
-        body=_edit_body(wanted, capture if headers is None else replace(capture, headers=headers)),
+        body=_edit_body(call, capture if headers is None else replace(capture, headers=headers)),
     )
 
 
-def _edit_headers(wanted: ReplayRequest, capture: Capture) -> Headers | None:
-    new, removed = wanted.set_headers or (), {name.lower() for name in wanted.remove_headers}
+def _edit_headers(call: ReplayRequest, capture: Capture) -> Headers | None:
+    new, removed = call.set_headers or (), {name.lower() for name in call.remove_headers}
     if not new and not removed:
-        return wanted.headers
-    kept = [pair for pair in wanted.headers or capture.headers if pair[0].lower() not in removed]
+        return call.headers
+    kept = [pair for pair in call.headers or capture.headers if pair[0].lower() not in removed]
     for lower in dict.fromkeys(name.lower() for name, _ in new):
         place = next((at for at, pair in enumerate(kept) if pair[0].lower() == lower), len(kept))
         kept = [pair for pair in kept if pair[0].lower() != lower]
@@ -214,33 +225,34 @@ def _edit_headers(wanted: ReplayRequest, capture: Capture) -> Headers | None:
     return tuple(kept)
 
 
-def _edit_body(wanted: ReplayRequest, capture: Capture) -> bytes | None:
-    if wanted.body is not None and wanted.body_base64 is not None:
+def _edit_body(call: ReplayRequest, capture: Capture) -> bytes | None:
+    if call.body is not None and call.body_base64 is not None:
         raise UsageError("body and body_base64 are two bodies", hint="send one of them")
-    new = None if wanted.body is None else wanted.body.encode("utf-8", "surrogatepass")
-    if wanted.body_base64 is not None:
+    new = None if call.body is None else call.body.encode("utf-8", "surrogatepass")
+    if call.body_base64 is not None:
         try:
-            new = b64decode(wanted.body_base64, validate=True)
+            new = b64decode(call.body_base64, validate=True)
         except ValueError as error:
             raise UsageError("body_base64 is not base64", hint="use the standard alphabet and padding") from error
     content_type = capture.header("Content-Type") or ""
-    return edit_body(capture.body if new is None else new, content_type, wanted.set) if wanted.set else new
+    return edit_body(capture.body if new is None else new, content_type, call.set) if call.set else new
 
 
+@ApiRoute("POST", "/api/replays", {200: BulkReplayPlan, 202: StartedBulkReplay}, BulkReplayRequest)
 async def start_replay(request: web.Request) -> web.Response:
     """Replay all events that a query matches: the plan of a dry run, or the batch begun."""
-    wanted = await read_request(request, BulkReplayRequest)
+    call = await read_request(request, BulkReplayRequest)
     new = NewBatch(
-        query=wanted.q,
-        target=wanted.target or None,
-        sign=wanted.sign,
-        rate=wanted.rate,
-        stop_on_failure=wanted.stop_on_failure or False,
-        include=frozenset(EventOutcome(outcome) for outcome in wanted.include),
+        query=call.q,
+        target=call.target or None,
+        sign=call.sign,
+        rate=call.rate,
+        stop_on_failure=call.stop_on_failure or False,
+        include=frozenset(EventOutcome(outcome) for outcome in call.include),
     )
     bulk = get_relay(request).bulk_replays
     plan = await bulk.plan(new)
-    if wanted.dry_run:
+    if call.dry_run:
         return json_response(_serialize_plan(plan))
     begun, counts = await bulk.progress((await bulk.start(new, plan)).id)
     return json_response(StartedBulkReplay.serialize(begun, counts=counts, left_out=plan.left_out), 202)
@@ -256,17 +268,20 @@ def _serialize_plan(plan: BatchPlan) -> Json:
     )
 
 
+@ApiRoute("GET", "/api/replays", {200: BulkReplayList}, query="limit")
 async def list_replays(request: web.Request) -> web.Response:
     """List bulk replays, newest first."""
     found = await get_relay(request).store.batches.page(params.parse_limit(request))
     return json_response(BulkReplayList.serialize(replays=found))
 
 
+@ApiRoute("GET", "/api/replays/{id}", {200: BulkReplayDetail})
 async def get_replay(request: web.Request) -> web.Response:
     """Show how far a bulk replay is."""
     return await _answer_with_batch(request, params.parse_id(request, "replay"), 200)
 
 
+@ApiRoute("POST", "/api/replays/{id}/cancel", {200: BulkReplayDetail})
 async def cancel_replay(request: web.Request) -> web.Response:
     """Stop a bulk replay."""
     id_ = params.parse_id(request, "replay")
@@ -274,11 +289,12 @@ async def cancel_replay(request: web.Request) -> web.Response:
     return await _answer_with_batch(request, id_, 200)
 
 
+@ApiRoute("POST", "/api/replays/{id}/resume", {202: BulkReplayDetail}, ResumeRequest)
 async def resume_replay(request: web.Request) -> web.Response:
     """Let a bulk replay go on where it was."""
     id_ = params.parse_id(request, "replay")
-    wanted = await read_request(request, ResumeRequest)
-    await get_relay(request).bulk_replays.resume(id_, stop_on_failure=wanted.stop_on_failure)
+    call = await read_request(request, ResumeRequest)
+    await get_relay(request).bulk_replays.resume(id_, stop_on_failure=call.stop_on_failure)
     return await _answer_with_batch(request, id_, 202)
 
 

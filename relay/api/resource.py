@@ -5,11 +5,12 @@ own values. The shape of a request is strict; its fields carry what a caller rea
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -125,8 +126,8 @@ async def read_request(request: web.Request, shape: type[RequestT]) -> RequestT:
         read = shape.model_validate(body)
     except ValidationError as error:
         raise _make_usage_error(shape, error) from None
-    for name, field in shape.model_fields.items():
-        if not any(isinstance(item, PlainValidator) for item in field.metadata):
+    for name, declared in shape.model_fields.items():
+        if not any(isinstance(item, PlainValidator) for item in declared.metadata):
             _check_surrogates(name, getattr(read, name))
     return read
 
@@ -140,18 +141,42 @@ def _check_surrogates(name: str, value: object) -> None:
 def _make_usage_error(shape: type[ApiRequest], error: ValidationError) -> UsageError:
     problem = error.errors(include_url=False)[0]
     name, sent = str(problem["loc"][0]), problem["input"]
-    field, kind = shape.model_fields[name], problem["type"]
-    own = next((item for item in field.metadata if isinstance(item, Refusal)), None)
+    declared, kind = shape.model_fields[name], problem["type"]
+    own = next((item for item in declared.metadata if isinstance(item, Refusal)), None)
     if kind in ("enum", "literal_error") and not isinstance(sent, str):
         kind = "string_type"
     by_type = _BY_TYPE.get(kind) if len(problem["loc"]) == 1 else None
     chosen = own if own and (sent is None or by_type is None) else by_type
     refusal = chosen or Refusal("{name} cannot be {value}")
     value = repr(escape_unprintable(str(sent), _MAX_QUOTED))
-    default = "true" if field.default is True else "false"
+    default = "true" if declared.default is True else "false"
     limit = str(problem.get("ctx", {}).get("max_length"))
     message = refusal.message.replace("{name}", name).replace("{limit}", limit).replace("{value}", value)
     return UsageError(message, hint=refusal.hint.replace("{name}", name).replace("{default}", default))
+
+
+@dataclass(slots=True, eq=False)
+class ApiRoute:
+    """One call, as the decorator of its handler, whose docstring describes it; what it answers and takes.
+
+    A shape is a model, or a media type for what is no JSON; `query` names parameters.
+    """
+
+    method: str
+    path: str
+    responses: Mapping[int, type[Resource] | str]
+    request: type[ApiRequest] | str | None = None
+    query: str = ""
+    handler: Handler = field(init=False)
+
+    def __call__(self, handler: Handler) -> Handler:
+        """Add the call to API_ROUTES."""
+        self.handler = handler
+        API_ROUTES.append(self)
+        return handler
+
+
+API_ROUTES: list[ApiRoute] = []  # of the modules imported so far
 
 
 class _Numbered(Protocol):

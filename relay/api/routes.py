@@ -1,6 +1,12 @@
-"""The routes of the JSON API, each with the shapes of what it takes and answers."""
+"""The API as routes and as an OpenAPI 3.1 document, both from the calls that each resource declares."""
+
+from collections.abc import Mapping
+from functools import cache
+from inspect import getdoc
+from re import findall
 
 from aiohttp import web
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from relay.api import (
     catch_up,
@@ -18,136 +24,141 @@ from relay.api import (
     triggers,
     vault,
 )
-from relay.api.openapi import ApiRoute, build_document
+from relay.api.resource import API_ROUTES, ApiRequest, ApiRoute, Json, Resource
 from relay.http.context import get_relay
+from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
+from relay.http.params import MAX_LIMIT
 from relay.http.responses import json_response
+from relay.services.stats import WINDOWS
+from relay.transfer.formats import FORMATS
 
-_JSON_LINES = "application/x-ndjson"
-_MESSAGE_QUERY = "channel provider status recipient since event before limit"
-
-API_ROUTES: tuple[ApiRoute, ...] = (
-    ApiRoute("GET", "/healthz", status.get_health, {200: status.Liveness}),
-    ApiRoute("GET", "/api/status", status.get_status, {200: status.RelayStatus}),
-    ApiRoute("GET", "/api/events", events.list_events, {200: events.EventListing}, query="q limit before after"),
-    ApiRoute("GET", "/api/events/{id}", events.get_event, {200: events.WholeEvent}),
-    ApiRoute("DELETE", "/api/events/{id}", events.delete_event, {200: events.DeletedEvent}),
-    ApiRoute("PATCH", "/api/events/{id}", events.annotate_event, {200: events.WholeEvent}, events.EventAnnotation),
-    ApiRoute("GET", "/api/events/{id}/body", events.get_body, {200: "application/octet-stream"}),
-    ApiRoute("POST", "/api/events/{id}/verify", explanations.verify_event, {200: explanations.EventVerification}),
-    ApiRoute("GET", "/api/events/{id}/routes", explanations.explain_routes, {200: explanations.EventRoutes}),
-    ApiRoute(
-        "POST", "/api/events/{id}/replay", replays.replay_event, {202: replays.StartedReplay}, replays.ReplayRequest
-    ),
-    ApiRoute("POST", "/api/events/{id}/email", emails.email_event, {202: emails.StartedEmail}, emails.EmailRequest),
-    ApiRoute(
-        "POST", "/api/events/{id}/email/preview", emails.preview_email, {200: emails.RenderedMail}, emails.EmailRequest
-    ),
-    ApiRoute("POST", "/api/emails/dry-run", emails.run_dry_run, {200: emails.DryRunResult}, emails.DryRunEmailRequest),
-    ApiRoute(
-        "GET",
-        "/api/deliveries",
-        deliveries.list_deliveries,
-        {200: deliveries.DeliveryList},
-        query="state event target batch before limit",
-    ),
-    ApiRoute(
-        "POST",
-        "/api/deliveries/retry",
-        deliveries.retry_deliveries,
-        {202: deliveries.RetriedDeliveries},
-        deliveries.RetryRequest,
-    ),
-    ApiRoute(
-        "POST",
-        "/api/deliveries/cancel",
-        deliveries.cancel_deliveries,
-        {200: deliveries.CancelledDeliveries},
-        deliveries.CancelRequest,
-    ),
-    ApiRoute("GET", "/api/deliveries/{id}", deliveries.get_delivery, {200: deliveries.DeliveryDetail}),
-    ApiRoute("POST", "/api/deliveries/{id}/retry", deliveries.retry_delivery, {202: deliveries.DeliverySummary}),
-    ApiRoute("POST", "/api/deliveries/{id}/cancel", deliveries.cancel_delivery, {200: deliveries.DeliverySummary}),
-    ApiRoute("GET", "/api/replays", replays.list_replays, {200: replays.BulkReplayList}, query="limit"),
-    ApiRoute(
-        "POST",
-        "/api/replays",
-        replays.start_replay,
-        {200: replays.BulkReplayPlan, 202: replays.StartedBulkReplay},
-        replays.BulkReplayRequest,
-    ),
-    ApiRoute("GET", "/api/replays/{id}", replays.get_replay, {200: replays.BulkReplayDetail}),
-    ApiRoute("POST", "/api/replays/{id}/cancel", replays.cancel_replay, {200: replays.BulkReplayDetail}),
-    ApiRoute(
-        "POST",
-        "/api/replays/{id}/resume",
-        replays.resume_replay,
-        {202: replays.BulkReplayDetail},
-        replays.ResumeRequest,
-    ),
-    ApiRoute("GET", "/api/labs", labs.list_labs, {200: labs.LabList}, query="limit before"),
-    ApiRoute("POST", "/api/labs", labs.start_lab, {200: labs.LabPlan, 202: labs.LabDetail}, labs.LabRequest),
-    ApiRoute("GET", "/api/labs/{id}", labs.get_lab, {200: labs.LabDetail}),
-    ApiRoute("POST", "/api/labs/{id}/cancel", labs.cancel_lab, {200: labs.LabDetail}),
-    ApiRoute("POST", "/api/triggers", triggers.trigger_sample, {201: triggers.TriggeredEvent}, triggers.SampleRequest),
-    ApiRoute("GET", "/api/samples", triggers.list_samples, {200: triggers.SampleList}, query="source"),
-    ApiRoute("GET", "/api/messages", messages.list_messages, {200: messages.MessageList}, query=_MESSAGE_QUERY),
-    ApiRoute(
-        "POST",
-        "/api/messages",
-        messages.register_message,
-        {200: messages.WholeMessage, 201: messages.WholeMessage},
-        messages.NewMessageRequest,
-    ),
-    ApiRoute("GET", "/api/messages/rates", messages.get_rates, {200: messages.MessageRatesByDay}, query="days"),
-    ApiRoute("GET", "/api/messages/{id}", messages.get_message, {200: messages.WholeMessage}),
-    ApiRoute(
-        "POST",
-        "/api/catch-up",
-        catch_up.start_catch_up,
-        {200: catch_up.CatchUpDetail, 202: catch_up.CatchUpDetail},
-        catch_up.CatchUpRequestBody,
-    ),
-    ApiRoute("GET", "/api/catch-up/{source}", catch_up.get_catch_up, {200: catch_up.CatchUpDetail}),
-    ApiRoute("POST", "/api/catch-up/{source}/cancel", catch_up.cancel_catch_up, {200: catch_up.CatchUpDetail}),
-    ApiRoute("POST", "/api/tunnel/reconnect", status.reconnect_tunnel, {202: status.ReconnectedTunnel}),
-    ApiRoute("GET", "/api/stats", stats.get_stats, {200: stats.StatsDetail}, query="window"),
-    ApiRoute("GET", "/api/doctor", status.list_findings, {200: status.HealthCheck}),
-    ApiRoute("GET", "/metrics", stats.get_prometheus_metrics, {200: "text/plain"}),
-    ApiRoute("GET", "/api/vault", vault.get_vault, {200: vault.VaultDetail}),
-    ApiRoute(
-        "POST",
-        "/api/vault/unlock",
-        vault.unlock_vault,
-        {200: vault.VaultChange, 202: vault.VaultChange},
-        vault.UnlockRequest,
-    ),
-    ApiRoute("POST", "/api/vault/lock", vault.lock_vault, {200: vault.VaultDetail}),
-    ApiRoute(
-        "PUT",
-        "/api/vault/secrets/{name}",
-        vault.put_secret,
-        {200: vault.VaultChange, 202: vault.VaultChange},
-        vault.SecretRequest,
-    ),
-    ApiRoute(
-        "DELETE", "/api/vault/secrets/{name}", vault.remove_secret, {200: vault.VaultChange, 202: vault.VaultChange}
-    ),
-    ApiRoute("GET", "/api/stream", stream.stream_events, {200: "text/event-stream"}),
-    ApiRoute("GET", "/api/export", transfer.export_events, {200: "*/*"}, query="q as raw"),
-    ApiRoute("POST", "/api/import", transfer.import_events, {200: transfer.ImportResult}, _JSON_LINES),
+RESOURCES = (  # importing them fills API_ROUTES
+    events,
+    explanations,
+    emails,
+    deliveries,
+    replays,
+    labs,
+    triggers,
+    messages,
+    catch_up,
+    stats,
+    status,
+    vault,
+    stream,
+    transfer,
 )
+_REF = "#/components/schemas/{model}"
+_NUMBER = {"type": "integer", "minimum": 1}
+_TEXT = {"type": "string"}
+# The parameters of the query string; one means the same wherever it is taken.
+_PARAMETERS: Mapping[str, tuple[str, Json]] = {
+    "q": ("A search, in the grammar of `relay help search`.", _TEXT),
+    "limit": ("How many at most.", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50}),
+    "before": ("Only what is older than the one with this number.", _NUMBER),
+    "after": ("Only what is newer than the one with this number.", _NUMBER),
+    "state": ("The state of a delivery.", _TEXT),
+    "event": ("The number of an event.", _NUMBER),
+    "target": ("The name of a target, or a URL.", _TEXT),
+    "batch": ("The number of a bulk replay.", _NUMBER),
+    "source": ("The name of a source.", _TEXT),
+    "channel": ("email or sms.", _TEXT),
+    "provider": ("The name of a provider.", _TEXT),
+    "status": ("Statuses of messages, joined by commas.", _TEXT),
+    "recipient": ("A mail address or a phone number.", _TEXT),
+    "since": ("An age such as 2h, or a time.", _TEXT),
+    "days": ("How many days, today included.", _NUMBER),
+    "window": ("How far back to count.", {"type": "string", "enum": list(WINDOWS), "default": "1h"}),
+    "as": ("The format of an export.", {"type": "string", "enum": list(FORMATS), "default": "jsonl"}),
+    "raw": ("1: with credentials, which are left out otherwise.", {"type": "string", "enum": ["0", "1"]}),
+}
+
+
+class ErrorContent(Resource):
+    """What happened, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorAnswer(Resource):
+    """The answer to a call that failed."""
+
+    error: ErrorContent
+
+
+def add_api(app: web.Application, _: Guard) -> None:
+    """Add the API to an app."""
+    app[stream.API_STREAMS] = EventStreams("too many streams are open")
+    app.on_shutdown.append(app[stream.API_STREAMS].close)
+    app.add_routes([web.route(route.method, route.path, route.handler) for route in API_ROUTES])
+    app.router.add_get("/api/openapi.json", get_document)
 
 
 async def get_document(request: web.Request) -> web.Response:
     """Return the API as an OpenAPI document."""
-    return json_response(build_document(API_ROUTES, get_relay(request).version))
+    return json_response(build_document(get_relay(request).version))
 
 
-def add_api(app: web.Application, guard: Guard) -> None:
-    """Add the API to an app."""
-    del guard
-    app[stream.API_VIEWERS] = set()
-    app.on_shutdown.append(stream.close_api_streams)
-    app.add_routes([web.route(route.method, route.path, route.handler) for route in API_ROUTES])
-    app.router.add_get("/api/openapi.json", get_document)
+@cache
+def build_document(version: str) -> Json:
+    """Return the document."""
+    shapes = dict.fromkeys(shape for route in API_ROUTES for shape in (*route.responses.values(), route.request))
+    models: list[tuple[type[Resource | ApiRequest], JsonSchemaMode]] = [
+        (shape, "validation" if issubclass(shape, ApiRequest) else "serialization")
+        for shape in (*shapes, ErrorAnswer)
+        if isinstance(shape, type)
+    ]
+    references, definitions = models_json_schema(models, ref_template=_REF)
+    schemas = {shape: reference for (shape, _), reference in references.items()}
+    paths: Json = {}
+    for route in API_ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _describe_route(route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "relay", "version": version, "description": "Webhooks in development."},
+        "paths": paths,
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _describe_route(route: ApiRoute, schemas: Mapping[type, Json]) -> Json:
+    summary, _, details = (getdoc(route.handler) or "").partition("\n")
+    described: Json = {"operationId": route.handler.__name__, "summary": summary}
+    if details:
+        described["description"] = details.strip()
+    described["parameters"] = [
+        *(_describe_path_parameter(name) for name in findall(r"{(\w+)}", route.path)),
+        *(
+            {"name": name, "in": "query", "description": _PARAMETERS[name][0], "schema": _PARAMETERS[name][1]}
+            for name in route.query.split()
+        ),
+    ]
+    if route.request is not None:
+        required = isinstance(route.request, type) and any(
+            field.is_required() for field in route.request.model_fields.values()
+        )
+        described["requestBody"] = {"content": _describe_content(route.request, schemas), "required": required}
+    answers = {str(status): shape for status, shape in route.responses.items()}
+    described["responses"] = {
+        status: {"description": "It is done.", "content": _describe_content(shape, schemas)}
+        for status, shape in {**answers, "4XX": ErrorAnswer, "5XX": ErrorAnswer}.items()
+    }
+    return described
+
+
+def _describe_path_parameter(name: str) -> Json:
+    schema = _NUMBER if name == "id" else _TEXT
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _describe_content(shape: type | str, schemas: Mapping[type, Json]) -> Json:
+    if isinstance(shape, str):
+        return {shape: {}}
+    return {"application/json": {"schema": schemas[shape]}}

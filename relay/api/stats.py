@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.api.messages import MessageRates, extend_counts
-from relay.api.resource import Milliseconds, Resource, Timestamp, extend
+from relay.api.resource import ApiRoute, Milliseconds, Resource, Timestamp, extend
 from relay.http.context import get_relay
 from relay.http.params import parse_window
 from relay.http.responses import json_response
@@ -118,6 +118,7 @@ class StatsDetail(Resource):
     store: StoreSize
 
 
+@ApiRoute("GET", "/api/stats", {200: StatsDetail}, query="window")
 async def get_stats(request: web.Request) -> web.Response:
     """Count volume, outcomes and durations in a window, per source and target."""
     relay = get_relay(request)
@@ -143,6 +144,7 @@ def _sum_queues(queues: dict[str, tuple[int, float]]) -> dict[str, object]:
     }
 
 
+@ApiRoute("GET", "/metrics", {200: "text/plain"})
 async def get_prometheus_metrics(request: web.Request) -> web.Response:
     """Count everything since ever, in the text format of Prometheus."""
     relay = get_relay(request)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import AliasPath, BeforeValidator, Field
 
-from relay.api.resource import Resource, Timestamp, extend
+from relay.api.resource import ApiRoute, Resource, Timestamp, extend
 from relay.api.vault import VaultSummary
 from relay.http.context import get_relay
 from relay.http.responses import json_response
@@ -155,6 +155,7 @@ class HealthCheck(Resource):
     findings: list[HealthFinding]
 
 
+@ApiRoute("GET", "/api/status", {200: RelayStatus})
 async def get_status(request: web.Request) -> web.Response:
     """Show version, addresses, tunnel, store, sources, targets and queue."""
     relay = get_relay(request)
@@ -212,6 +213,7 @@ def _group_refusals(kinds: tuple[RefusalKind, ...]) -> dict[str, Any]:
     }
 
 
+@ApiRoute("POST", "/api/tunnel/reconnect", {202: ReconnectedTunnel})
 async def reconnect_tunnel(request: web.Request) -> web.Response:
     """Build the tunnel again now."""
     relay = get_relay(request)
@@ -219,11 +221,13 @@ async def reconnect_tunnel(request: web.Request) -> web.Response:
     return json_response({"tunnel": relay.state.tunnel.state}, 202)
 
 
+@ApiRoute("GET", "/healthz", {200: Liveness})
 async def get_health(_: web.Request) -> web.Response:
     """Answer that relay is alive; it takes no token and says nothing else."""
     return json_response({"status": "ok"})
 
 
+@ApiRoute("GET", "/api/doctor", {200: HealthCheck})
 async def list_findings(request: web.Request) -> web.Response:
     """Check everything relay needs, now."""
     return json_response(HealthCheck.serialize(findings=await get_relay(request).check_health()))

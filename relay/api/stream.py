@@ -1,15 +1,16 @@
 """The stream for programs: `/api/stream`, server-sent events with JSON on one line each."""
 
-import asyncio
 import json
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
 
 from relay.api.events import serialize_event_row
-from relay.api.resource import Json
+from relay.api.resource import ApiRoute, Json
 from relay.http.context import get_relay
-from relay.http.responses import error_response
+from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
+from relay.model.delivery import DeliveryCounts
+from relay.model.event import EventRow
 from relay.model.signals import (
     DeliveryChanged,
     EventStored,
@@ -22,77 +23,80 @@ from relay.model.signals import (
 from relay.services.relay import RunningRelay
 from relay.store.deliveries import count_states
 
-MAX_VIEWERS = 64
-HEARTBEAT_INTERVAL = 15.0  # seconds after which a comment shows that the stream lives
 _MAX_RESUMED = 500
 
-API_VIEWERS = web.AppKey("feed_viewers", set[asyncio.Task[Any]])
+API_STREAMS: web.AppKey[EventStreams] = web.AppKey("api_streams", EventStreams)
 
 
+@ApiRoute("GET", "/api/stream", {200: "text/event-stream"})
 async def stream_events(request: web.Request) -> web.StreamResponse:
     """Stream `event`, `delivery`, `message`, `lab` and `status` as server-sent events; resumes with Last-Event-ID."""
-    relay = get_relay(request)
-    viewers = request.app[API_VIEWERS]
-    task = asyncio.current_task()
-    if len(viewers) >= MAX_VIEWERS or task is None:
-        return error_response(503, "too_many_viewers", "too many streams are open", "close one")
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-    viewers.add(task)
-    try:
-        await response.prepare(request)
-        with relay.bus.subscribe() as listening:
-            await response.write(_make_frame("status", _make_status_frame(relay)))
-            await response.write(await _load_missed(relay, request.headers.get("Last-Event-ID", "")))
-            while True:
-                try:
-                    async with asyncio.timeout(HEARTBEAT_INTERVAL):
-                        signals = await listening.next()
-                except TimeoutError:
-                    await response.write(b": still here\n\n")
-                    continue
-                await response.write(await _make_frames(relay, signals))
-    except ConnectionError:
-        return response
-    finally:
-        viewers.discard(task)
+    return await request.app[API_STREAMS].serve(request, _ApiViewer(request))
 
 
-async def close_api_streams(app: web.Application) -> None:
-    """End every stream, so that stopping does not wait for them."""
-    viewers = app[API_VIEWERS]
-    for task in tuple(viewers):
-        task.cancel()
+class _ApiViewer:
+    """One program that listens."""
 
+    def __init__(self, request: web.Request) -> None:
+        self._relay: RunningRelay = get_relay(request)
+        self._cache = request.app[API_STREAMS].cache
+        self._last = request.headers.get("Last-Event-ID", "")
+        self._signals: list[Signal] = []
 
-async def _load_missed(relay: RunningRelay, last: str) -> bytes:
-    if not (last.isascii() and last.isdigit()) or len(last) > 18:
-        return b""
-    page = await relay.store.events.page(after=int(last), limit=_MAX_RESUMED)
-    return await _make_frames(relay, tuple(EventStored(row.id) for row in reversed(page.rows)))
+    async def greet(self) -> AsyncIterator[bytes]:
+        yield _make_frame("status", _make_status_frame(self._relay))
+        if self._last.isascii() and self._last.isdigit() and len(self._last) <= 18:
+            page = await self._relay.store.events.page(after=int(self._last), limit=_MAX_RESUMED)
+            rows = await self._load_events(row.id for row in page.rows)
+            yield b"".join(_make_event_frame(row, counts) for row, counts in reversed(rows.values()))
 
+    def take(self, signals: Iterable[Signal], *, lost: int) -> None:
+        del lost
+        self._signals += signals
 
-async def _make_frames(relay: RunningRelay, signals: tuple[Signal, ...]) -> bytes:
-    stored = [signal.event_id for signal in signals if isinstance(signal, EventStored)]
-    rows = {row.id: row for row in await relay.store.events.rows(stored)} if stored else {}
-    made = await relay.store.deliveries.of_events(rows) if rows else {}
-    frames: list[bytes] = []
-    for signal in signals:
+    def wait(self) -> float:
+        return HEARTBEAT_INTERVAL
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        signals, self._signals = self._signals, []
+        named = [one.event_id for one in signals if isinstance(one, EventStored) and one.build_row is None]
+        rows = await self._load_events(named) if named else {}
+        frames = [await self._frame(signal, rows) for signal in signals]
+        if any(frames):
+            yield b"".join(frames)
+
+    async def _load_events(self, ids: Iterable[int]) -> dict[int, tuple[EventRow, DeliveryCounts]]:
+        """Return events with where their deliveries stand, newest first."""
+        rows = await self._relay.store.events.rows(ids)
+        made = await self._relay.store.deliveries.of_events(row.id for row in rows)
+        return {row.id: (row, count_states(made[row.id])) for row in rows}
+
+    async def _frame(self, signal: Signal, rows: dict[int, tuple[EventRow, DeliveryCounts]]) -> bytes:
         match signal:
-            case EventStored(event_id=id_) if id_ in rows:
-                frames.append(_make_frame("event", serialize_event_row(rows[id_], count_states(made[id_])), id_))
+            case EventStored(build_row=None, event_id=id_):
+                return _make_event_frame(*rows[id_]) if id_ in rows else b""
+            case EventStored():
+                return await self._cache.get(signal, (), lambda: _draw_stored(signal))
             case DeliveryChanged():
                 plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}
-                frames.append(_make_frame("delivery", plain))
+                return _make_frame("delivery", plain)
             case MessageChanged():
-                plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
-                frames.append(_make_frame("message", plain))
+                told = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
+                return _make_frame("message", told)
             case LabChanged():
-                frames.append(_make_frame("lab", {"lab": signal.run_id, "state": signal.state}))
+                return _make_frame("lab", {"lab": signal.run_id, "state": signal.state})
             case TunnelChanged() | VaultChanged():
-                frames.append(_make_frame("status", _make_status_frame(relay)))
-            case _:
-                continue
-    return b"".join(frames)
+                return _make_frame("status", _make_status_frame(self._relay))
+        return b""
+
+
+async def _draw_stored(signal: EventStored) -> bytes:
+    assert signal.build_row is not None
+    return _make_event_frame(signal.build_row(), DeliveryCounts(pending=len(signal.deliveries)))
+
+
+def _make_event_frame(row: EventRow, counts: DeliveryCounts) -> bytes:
+    return _make_frame("event", serialize_event_row(row, counts), row.id)
 
 
 def _make_status_frame(relay: RunningRelay) -> Json:

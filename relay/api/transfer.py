@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from relay.api.resource import Resource
+from relay.api.resource import ApiRoute, Resource
 from relay.errors import NotFoundError, UsageError
 from relay.http import params
 from relay.http.context import get_relay
@@ -41,6 +41,7 @@ class ImportResult(Resource):
     retention: list[str]
 
 
+@ApiRoute("GET", "/api/export", {200: "*/*"}, query="q as raw")
 async def export_events(request: web.Request) -> web.StreamResponse:
     """Export what matches, oldest first; credentials are left out unless `raw=1`."""
     relay = get_relay(request)
@@ -78,6 +79,7 @@ async def export_events(request: web.Request) -> web.StreamResponse:
     return response
 
 
+@ApiRoute("POST", "/api/import", {200: ImportResult}, "application/x-ndjson")
 async def import_events(request: web.Request) -> web.Response:
     """Import events from JSON lines: each is kept once, makes no delivery and claims no key.
 

@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import Field
 
 from relay.api.events import EventSummary, serialize_event_row
-from relay.api.resource import ApiRequest, Refusal, Resource, default_to, read_request
+from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, default_to, read_request
 from relay.http.context import get_relay
 from relay.http.responses import json_response
 from relay.services.relay import TriggerRequest
@@ -43,17 +43,18 @@ class SampleList(Resource):
     samples: dict[str, list[str]]
 
 
+@ApiRoute("POST", "/api/triggers", {201: TriggeredEvent}, SampleRequest)
 async def trigger_sample(request: web.Request) -> web.Response:
     """Send a signed sample event through the real ingress."""
     relay = get_relay(request)
-    wanted = await read_request(request, SampleRequest)
+    call = await read_request(request, SampleRequest)
     row = await relay.trigger_sample(
         TriggerRequest(
-            source=wanted.source,
-            type=wanted.type,
-            set=wanted.set,
-            body=None if wanted.body is None else wanted.body.encode("utf-8", "replace"),
-            to=wanted.to,
+            source=call.source,
+            type=call.type,
+            set=call.set,
+            body=None if call.body is None else call.body.encode("utf-8", "replace"),
+            to=call.to,
         )
     )
     made = await relay.store.deliveries.of_events([row.id])
@@ -65,6 +66,7 @@ async def trigger_sample(request: web.Request) -> web.Response:
     return json_response(serialize_event_row(row, count_states(made[row.id])) | keys, 201)
 
 
+@ApiRoute("GET", "/api/samples", {200: SampleList}, query="source")
 async def list_samples(request: web.Request) -> web.Response:
     """List what can be triggered, by source."""
     relay = get_relay(request)

@@ -5,7 +5,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import BeforeValidator, Field
 
-from relay.api.resource import ApiRequest, Json, Refusal, RequestText, Resource, TextOrNull, read_request
+from relay.api.resource import ApiRequest, ApiRoute, Json, Refusal, RequestText, Resource, TextOrNull, read_request
 from relay.errors import VaultPausedError
 from relay.http.context import get_relay
 from relay.http.responses import error_response, json_response
@@ -75,16 +75,18 @@ class SecretRequest(ApiRequest):
     value: Annotated[RequestText, Refusal("value is missing", 'send {"value": "…"}')]
 
 
+@ApiRoute("GET", "/api/vault", {200: VaultDetail})
 async def get_vault(request: web.Request) -> web.Response:
     """Show the vault, without any value."""
     return json_response(await _serialize_vault(VaultDetail, get_relay(request)))
 
 
+@ApiRoute("POST", "/api/vault/unlock", {200: VaultChange, 202: VaultChange}, UnlockRequest)
 async def unlock_vault(request: web.Request) -> web.Response:
     """Unlock the vault: 401 for a wrong password, 429 after three of them."""
-    wanted = await read_request(request, UnlockRequest)
+    call = await read_request(request, UnlockRequest)
     try:
-        checked = await get_relay(request).vault.unlock(Secret("the password", wanted.password))
+        checked = await get_relay(request).vault.unlock(Secret("the password", call.password))
     except VaultPausedError as error:
         response = error_response(error.status, error.code, error.message, error.hint)
         response.headers["Retry-After"] = str(max(1, round(error.seconds)))
@@ -92,19 +94,22 @@ async def unlock_vault(request: web.Request) -> web.Response:
     return await _answer_change(request, checked)
 
 
+@ApiRoute("POST", "/api/vault/lock", {200: VaultDetail})
 async def lock_vault(request: web.Request) -> web.Response:
     """Lock the vault: forget every secret."""
     await get_relay(request).vault.lock()
     return json_response(await _serialize_vault(VaultDetail, get_relay(request)))
 
 
+@ApiRoute("PUT", "/api/vault/secrets/{name}", {200: VaultChange, 202: VaultChange}, SecretRequest)
 async def put_secret(request: web.Request) -> web.Response:
     """Keep a secret, while the vault is unlocked."""
-    wanted = await read_request(request, SecretRequest)
+    call = await read_request(request, SecretRequest)
     name = request.match_info["name"]
-    return await _answer_change(request, await get_relay(request).vault.put(name, wanted.value))
+    return await _answer_change(request, await get_relay(request).vault.put(name, call.value))
 
 
+@ApiRoute("DELETE", "/api/vault/secrets/{name}", {200: VaultChange, 202: VaultChange})
 async def remove_secret(request: web.Request) -> web.Response:
     """Remove a secret, while the vault is unlocked."""
     return await _answer_change(request, await get_relay(request).vault.remove(request.match_info["name"]))

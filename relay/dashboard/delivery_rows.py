@@ -1,115 +1,45 @@
 """Deliveries and their attempts as people read them: what was sent, what came back, what happens next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 
 from relay.dashboard.body_text import RAW_WINDOW, build_hex_window, build_text_window, is_binary
-from relay.dashboard.event_rows import StatusChip, build_delivery_chip
-from relay.dashboard.filters import DisplayTime, format_count, format_due, format_duration, format_moment, format_status
-from relay.model.delivery import (
-    NO_CHANGES,
-    Attempt,
-    Delivery,
-    DeliveryChanges,
-    DeliveryReason,
-    DeliveryState,
-    HandlerOutput,
-    ReceivedResponse,
-    SentRequest,
-)
+from relay.dashboard.event_list import build_delivery_chip
+from relay.dashboard.filters import format_count, format_due, format_status
+from relay.dashboard.widgets import StatusChip
+from relay.model.delivery import NO_CHANGES, Attempt, Delivery, DeliveryReason, DeliveryState
 from relay.model.event import Headers
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
 
 MAX_BODY_SHOWN = 16 * 1024  # bytes of a sent or received body in an attempt; the rest is a size
 HIDDEN_VALUE = "••••"
+_MAX_BARS = 12  # failed attempts that are drawn
+_REASON_WORDS = {
+    DeliveryReason.ROUTED: "by a route",
+    DeliveryReason.REPLAY: "a replay",
+    DeliveryReason.MANUAL: "by hand",
+}
+_FAILURE_WORDS = {"refused": "Refused", "no connection": "Timed out", "no answer": "Timed out", "hung up": "Hung up"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpMessageView:
-    """A request or a response as text: its first line, its headers, its body."""
-
-    line: str
-    headers: tuple[tuple[str, str], ...]
-    body: str
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandlerOutputView:
-    """What the user's own code printed, and where it failed; each line made harmless."""
-
-    text: str
-    note: str
-    traceback: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptView:
-    """One attempt. `kind` is ok or err."""
-
-    number: int
-    kind: str
-    title: str
-    detail: str
-    took: str
-    time: DisplayTime
-    notes: tuple[str, ...]
-    request: HttpMessageView | None
-    response: HttpMessageView | None
-    printed: HandlerOutputView | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DeliveryLine:
-    """One delivery. `bars` are its attempts in order, `o` or `e`; `next` says when it tries again, or that it waits."""
+    """A delivery with its attempts as far as they are shown; `next` says when it tries again, or that it waits."""
 
-    id: int
-    event_id: int
-    target: str
-    action: str
-    why: str
-    chip: StatusChip
-    took: str
-    created: DisplayTime
-    last: StatusChip
-    bars: tuple[str, ...]
+    delivery: Delivery
     next: str
-    detail: str
-    can_retry: bool
-    can_cancel: bool
-    can_edit: bool
-    tries: tuple[AttemptView, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
 
 
 def build_delivery_line(
-    delivery: Delivery,
-    now: datetime,
-    attempts: Sequence[Attempt] = (),
-    zone: tzinfo | None = None,
-    *,
-    held: bool = False,
+    delivery: Delivery, now: datetime, attempts: Sequence[Attempt] = (), *, held: bool = False
 ) -> DeliveryLine:
     """Return a delivery as a line, with its attempts where they are given; `held`: its target is down."""
-    waiting = delivery.state is DeliveryState.PENDING
-    return DeliveryLine(
-        id=delivery.id,
-        event_id=delivery.event_id,
-        target=escape_unprintable(delivery.target, 120),
-        action=delivery.action,
-        why=_describe_reason(delivery),
-        chip=build_delivery_chip(delivery),
-        took=format_duration(delivery.took),
-        created=format_moment(delivery.created_at, zone),
-        last=_build_last_chip(delivery),
-        bars=_build_attempt_bars(delivery),
-        next=("waiting" if held and not delivery.asked else format_due(delivery.due_at, now)) if waiting else "",
-        detail=escape_unprintable(delivery.detail, 400),
-        can_retry=delivery.state is not DeliveryState.RUNNING,
-        can_cancel=waiting,
-        can_edit=delivery.action == "forward",
-        tries=tuple(_build_attempt_view(attempt, zone) for attempt in attempts),
-    )
+    following = ""
+    if delivery.state is DeliveryState.PENDING:
+        following = "waiting" if held and not delivery.asked else format_due(delivery.due_at, now)
+    return DeliveryLine(delivery, following, tuple(attempts))
 
 
 def format_target_address(url: str) -> str:
@@ -123,85 +53,48 @@ def format_target_address(url: str) -> str:
 
 def count_delivery_views(counts: Mapping[str, int]) -> dict[str, str]:
     """Return the views of the deliveries with how many each holds, from the counts by state."""
-    named = {"all": sum(counts.values()), "queued": counts["pending"] + counts["running"]}
-    named |= {"failed": counts["failed"], "sent": counts["succeeded"]}
-    return {name: f"{count:,}" for name, count in named.items()}
+    views = {"all": sum(counts.values()), "queued": counts["pending"] + counts["running"]}
+    views |= {"failed": counts["failed"], "sent": counts["succeeded"]}
+    return {name: f"{count:,}" for name, count in views.items()}
 
 
-def _build_last_chip(delivery: Delivery) -> StatusChip:
+def build_last_chip(delivery: Delivery) -> StatusChip:
+    """Return what the latest attempt of a delivery came to."""
     if delivery.state is DeliveryState.PENDING and delivery.attempts:
-        return StatusChip(
-            kind="err", text=_format_short_result(delivery), title=escape_unprintable(delivery.detail, 300)
-        )
-    shown = build_delivery_chip(delivery)
-    return replace(shown, text=_format_short_result(delivery)) if delivery.state is DeliveryState.FAILED else shown
+        return StatusChip("err", _format_short_result(delivery), title=escape_unprintable(delivery.detail, 300))
+    chip = build_delivery_chip(delivery)
+    return replace(chip, text=_format_short_result(delivery)) if delivery.state is DeliveryState.FAILED else chip
 
 
 def _format_short_result(delivery: Delivery) -> str:
     if delivery.status is not None:
         return str(delivery.status)
-    words = (("refused", "Refused"), ("no connection", "Timed out"), ("no answer", "Timed out"), ("hung up", "Hung up"))
-    return next((word for found, word in words if found in delivery.detail), "Failed")
+    return next((word for found, word in _FAILURE_WORDS.items() if found in delivery.detail), "Failed")
 
 
-def _describe_reason(delivery: Delivery) -> str:
+def describe_delivery_reason(delivery: Delivery) -> str:
+    """Return why there is a delivery: by a route, a replay, by hand, by a run of the lab."""
     if delivery.lab is not None:
         return f"by lab run {delivery.lab}"
     if delivery.batch is not None:
         return f"bulk replay {delivery.batch}"
-    words = {DeliveryReason.ROUTED: "by a route", DeliveryReason.REPLAY: "a replay", DeliveryReason.MANUAL: "by hand"}[
-        delivery.reason
-    ]
-    return f"{words}, changed" if _has_changes(delivery.changes) else words
+    changes, words = delivery.changes, _REASON_WORDS[delivery.reason]
+    edits = (changes.method, changes.path, changes.query, changes.headers, changes.body)
+    is_edited = changes != NO_CHANGES and any(edit is not None for edit in edits)
+    return f"{words}, changed" if is_edited else words
 
 
-def _has_changes(changes: DeliveryChanges) -> bool:
-    parts = (changes.method, changes.path, changes.query, changes.headers, changes.body)
-    return changes != NO_CHANGES and any(part is not None for part in parts)
-
-
-def _build_attempt_bars(delivery: Delivery) -> tuple[str, ...]:
+def list_attempt_bars(delivery: Delivery) -> str:
+    """Return the attempts of a delivery in order, a letter each: `e` for one that failed, `o` for one that did not."""
     succeeded = delivery.state is DeliveryState.SUCCEEDED
-    failures = delivery.attempts - succeeded
-    return ("e",) * min(failures, 12) + ("o",) * succeeded
+    return "e" * min(delivery.attempts - succeeded, _MAX_BARS) + "o" * succeeded
 
 
-def _build_attempt_view(attempt: Attempt, zone: tzinfo | None) -> AttemptView:
-    succeeded = attempt.outcome == "succeeded"
-    response = attempt.response
-    title = format_status(response.status) if response and response.status else escape_unprintable(attempt.detail, 120)
-    request = attempt.request
-    return AttemptView(
-        number=attempt.number,
-        kind="ok" if succeeded else "err",
-        title=title or ("Sent" if succeeded else "Failed"),
-        detail=escape_unprintable(attempt.detail, 400) if response and attempt.detail != str(response.status) else "",
-        took=format_duration(attempt.took),
-        time=format_moment(attempt.started_at, zone),
-        notes=tuple(escape_unprintable(note, 300) for part in (request, response) if part for note in part.notes),
-        request=_build_request_view(request) if request else None,
-        response=_build_response_view(response) if response else None,
-        printed=_build_output_view(attempt.output) if attempt.output else None,
-    )
-
-
-def _build_request_view(request: SentRequest) -> HttpMessageView:
-    return HttpMessageView(
-        line=escape_unprintable(f"{request.method} {request.url}", 600),
-        headers=mask_headers(request.headers),
-        body=format_body(request.body),
-        note=_format_cut_note(len(request.body)),
-    )
-
-
-def _build_response_view(response: ReceivedResponse) -> HttpMessageView:
-    note = "relay kept the first 64 KB" if response.cut else _format_cut_note(len(response.body))
-    return HttpMessageView(
-        line=f"HTTP/1.1 {format_status(response.status)}",
-        headers=mask_headers(response.headers),
-        body=format_body(response.body),
-        note=note,
-    )
+def format_attempt_title(attempt: Attempt) -> str:
+    """Return what an attempt came to: the status of the response, else why there is none."""
+    if attempt.response and attempt.response.status:
+        return format_status(attempt.response.status)
+    return escape_unprintable(attempt.detail, 120) or ("Sent" if attempt.outcome == "succeeded" else "Failed")
 
 
 def mask_headers(headers: Headers) -> tuple[tuple[str, str], ...]:
@@ -224,23 +117,27 @@ def format_body(body: bytes) -> str:
     return "".join(piece.text for piece in build_text_window(body[: min(MAX_BODY_SHOWN, RAW_WINDOW)]).pieces)
 
 
-def _build_output_view(output: HandlerOutput) -> HandlerOutputView:
-    return HandlerOutputView(
-        text=format_text(output.text),
-        note="relay kept the first 64 KB" if output.cut else "",
-        traceback=format_text(output.traceback),
-    )
-
-
 def format_text(text: str) -> str:
     """Return lines of text as they are, every control character in them made visible."""
     lines = text.rstrip("\n").split("\n")
     return "\n".join(escape_unprintable(line.removesuffix("\r").expandtabs(4)) for line in lines)
 
 
-def _format_cut_note(count: int) -> str:
-    return (
-        f"{format_count(count, 'byte')}; the first {MAX_BODY_SHOWN // 1024} KB are shown"
-        if count > MAX_BODY_SHOWN
-        else ""
-    )
+def format_cut_note(body: bytes) -> str:
+    """Return how much of a body is shown, "" for all of it."""
+    if len(body) <= MAX_BODY_SHOWN:
+        return ""
+    return f"{format_count(len(body), 'byte')}; the first {MAX_BODY_SHOWN // 1024} KB are shown"
+
+
+DELIVERY_FILTERS: Mapping[str, Callable[..., object]] = {
+    "attempt_bars": list_attempt_bars,
+    "attempt_title": format_attempt_title,
+    "body_text": format_body,
+    "cut_note": format_cut_note,
+    "delivery_reason": describe_delivery_reason,
+    "last_chip": build_last_chip,
+    "lines_text": format_text,
+    "mask_headers": mask_headers,
+    "target_address": format_target_address,
+}

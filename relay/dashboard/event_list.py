@@ -1,20 +1,22 @@
 """The event list: its rows by day, count line, search box and saved views, and the footer that pages on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from aiohttp import web
 
-from relay.dashboard.event_rows import EventListRow, build_event_row
-from relay.dashboard.filters import DayHeading, event_avatar, format_count, format_day, format_moment
+from relay.dashboard.filters import DayHeading, format_count, format_day, format_duration, format_moment
 from relay.dashboard.urls import build_events_url, build_query_suffix
-from relay.dashboard.widgets import NavLink
+from relay.dashboard.widgets import NavLink, StatusChip
 from relay.http.context import get_relay
-from relay.model.event import EventRow
+from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
+from relay.model.event import EventOutcome, EventRow, Verdict
+from relay.model.request_items import format_headline
 from relay.model.search import KEYS, Query, parse_query
+from relay.model.text import escape_unprintable, parse_media_type
 from relay.services.relay import RunningRelay
 from relay.store.events import EventCounts, EventPage
 
@@ -32,24 +34,17 @@ _KNOWN_VALUES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventListLine:
-    """A row, and the day that begins with it where one does; `first` is the list's one tab stop."""
+class EventListRow:
+    """One event in the list: `tags` are replay, sample, recovered and pinned, `day` is the day that begins with it.
 
-    row: EventListRow
+    `first` is the list's one tab stop.
+    """
+
+    event: EventRow
+    chip: StatusChip
+    tags: tuple[str, ...]
     day: DayHeading | None = None
     first: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListFooter:
-    """The end of the list: more to come, enough shown, or nothing further."""
-
-    words: str
-    href: str = ""
-    next: str = ""
-    full: bool = False
-    shown: int = 0
-    query: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +52,7 @@ class EventList:
     """The list for a search; `day` heads its first row."""
 
     query: str
-    rows: tuple[EventListLine, ...]
+    rows: tuple[EventListRow, ...]
     day: DayHeading | None = None
     count: str = ""
     selected: int | None = None
@@ -69,9 +64,9 @@ class EventList:
         return build_query_suffix(self.query)
 
     @property
-    def full(self) -> ListFooter:
+    def full(self) -> dict[str, object]:
         """Return the footer for when it holds as many rows as a page may."""
-        return build_full_footer(self.query, 0)
+        return _build_full_footer(self.query, 0)
 
 
 def parse_list_query(request: web.Request) -> Query:
@@ -94,52 +89,56 @@ def parse_current_url(request: web.Request) -> tuple[str, str]:
 async def load_rows(relay: RunningRelay, events: Sequence[EventRow]) -> list[EventListRow]:
     """Return the rows of events with the results of their deliveries."""
     deliveries = await relay.store.deliveries.of_events(event.id for event in events) if events else {}
-    return [build_event_row(event, deliveries[event.id], event_avatar(event)) for event in events]
+    return [build_event_row(event, deliveries[event.id]) for event in events]
+
+
+def build_event_row(event: EventRow, deliveries: Sequence[Delivery]) -> EventListRow:
+    """Return the row for an event and all its deliveries."""
+    is_replayed = any(one.reason is DeliveryReason.REPLAY for one in deliveries)
+    tags = list_event_tags(event, is_replayed=is_replayed)
+    return EventListRow(event=event, chip=summarize_deliveries(event, deliveries), tags=tags)
 
 
 async def load_listing(
     relay: RunningRelay, query: Query, *, before: int | None = None, selected: int | None = None
-) -> tuple[EventList, ListFooter, EventPage]:
-    """Return the list for a query, newest first; a query that cannot be read lists everything."""
+) -> tuple[EventList, dict[str, object], EventPage]:
+    """Return the list for a query, newest first, its footer, and the page of the store.
+
+    A query that cannot be read lists everything.
+    """
     readable = parse_query("", relay.clock.now()) if query.problems else query
     page = await relay.store.events.page(readable, limit=PAGE_SIZE, before=before)
-    times, now = [event.received_at for event in page.rows], relay.clock.now()
+    now = relay.clock.now()
     listing = EventList(
         query=query.text,
-        rows=build_list_lines(await load_rows(relay, page.rows), times, now, selected=selected),
-        day=format_day(times[0], now) if times else None,
+        rows=mark_days(await load_rows(relay, page.rows), now, selected=selected),
+        day=format_day(page.rows[0].received_at, now) if page.rows else None,
         count=await build_count_line(relay, readable, page, complete=before is None),
         selected=selected,
         problems=(*query.problems, *query.notes),
     )
-    last = times[-1] if times else None
-    return listing, build_footer(query.text, len(times), page.next_before, last, page.searched_to), page
+    return listing, build_footer(query.text, len(page.rows), page), page
 
 
-def build_list_lines(
-    rows: Sequence[EventListRow],
-    times: Sequence[datetime],
-    now: datetime,
-    *,
-    after: datetime | None = None,
-    selected: int | None = None,
-    zone: tzinfo | None = None,
-) -> tuple[EventListLine, ...]:
+def mark_days(
+    rows: Sequence[EventListRow], now: datetime, *, after: datetime | None = None, selected: int | None = None
+) -> tuple[EventListRow, ...]:
     """Return the rows with a heading wherever a day begins; `after` is when the row above them came."""
-    lines: list[EventListLine] = []
-    above = format_day(after, now, zone) if after else None
-    current = selected if any(row.id == selected for row in rows) else rows[0].id if rows and not after else None
-    for row, time in zip(rows, times, strict=True):
-        today = format_day(time, now, zone)
+    marked: list[EventListRow] = []
+    above = format_day(after, now) if after else None
+    known = any(row.event.id == selected for row in rows)
+    current = selected if known else rows[0].event.id if rows and not after else None
+    for row in rows:
+        today = format_day(row.event.received_at, now)
         heading = today if above is not None and today != above else None
-        lines.append(EventListLine(row=row, day=heading, first=row.id == current))
+        marked.append(replace(row, day=heading, first=row.event.id == current))
         above = today
-    return tuple(lines)
+    return tuple(marked)
 
 
 def select_row(listing: EventList, selected: int) -> EventList:
     """Return the list with another row as the one shown."""
-    rows = tuple(replace(line, first=line.row.id == selected) for line in listing.rows)
+    rows = tuple(replace(row, first=row.event.id == selected) for row in listing.rows)
     return replace(listing, rows=rows, selected=selected)
 
 
@@ -170,28 +169,29 @@ def _format_count_line(query: Query, total: int, took: float | None, searched_to
     return words if took is None else f"{words}, {max(1, round(took * 1000))} ms"
 
 
-def build_footer(
-    query: str, shown: int, next_before: int | None, after: datetime | None, searched_to: datetime | None
-) -> ListFooter:
-    """Return the end of a list of which `shown` rows are in the page; `after` is when its last row came."""
-    if next_before is None:
-        return ListFooter(words="That is all" if shown else "")
+def build_footer(query: str, shown: int, page: EventPage, above: datetime | None = None) -> dict[str, object]:
+    """Return the end of a list of which `shown` rows are in the page; `above` is when the last came if not in `page`.
+
+    More is to come, or enough is shown (`full`), or there is nothing further.
+    """
+    if page.next_before is None:
+        return {"words": "That is all" if shown else "", "href": "", "full": False}
     if shown >= MAX_ROWS:
-        return build_full_footer(query, next_before)
-    fields: dict[str, object] = {"q": query, "before": next_before, "shown": shown}
-    if after is not None:
-        fields["last"] = int(after.timestamp())
-    return ListFooter(
-        words="Older events load as you scroll" if searched_to is None else "Keep searching",
-        href=build_events_url(query, before=next_before),
-        next=f"/events/rows?{urlencode(fields, quote_via=quote)}",
-    )
+        return _build_full_footer(query, page.next_before)
+    fields: dict[str, object] = {"q": query, "before": page.next_before, "shown": shown}
+    last = page.rows[-1].received_at if page.rows else above
+    if last is not None:
+        fields["last"] = int(last.timestamp())
+    return {
+        "words": "Older events load as you scroll" if page.searched_to is None else "Keep searching",
+        "href": build_events_url(query, before=page.next_before),
+        "next": f"/events/rows?{urlencode(fields, quote_via=quote)}",
+        "full": False,
+    }
 
 
-def build_full_footer(query: str, next_before: int) -> ListFooter:
-    """Return the end of a list that holds as many rows as a page may."""
-    href = build_events_url(query, before=next_before)
-    return ListFooter(words="", full=True, shown=MAX_ROWS, query=query, href=href)
+def _build_full_footer(query: str, next_before: int) -> dict[str, object]:
+    return {"full": True, "shown": MAX_ROWS, "query": query, "href": build_events_url(query, before=next_before)}
 
 
 def build_search_box(query: Query, sources: Sequence[str]) -> dict[str, Any]:
@@ -224,3 +224,102 @@ def build_saved_views(query: str, counts: EventCounts) -> tuple[NavLink, ...]:
         NavLink(name=name, href=build_events_url(search), count=f"{count:,}", current=current == search)
         for name, search, count in views
     )
+
+
+def list_event_tags(event: EventRow, *, is_replayed: bool) -> tuple[str, ...]:
+    """Return the marks of an event: replay, sample, recovered, pinned."""
+    marks = (
+        ("replay", is_replayed),
+        ("sample", event.sample),
+        ("recovered", event.recovered),
+        ("pinned", event.pinned),
+    )
+    return tuple(name for name, holds in marks if holds)
+
+
+def format_event_title(event: EventRow) -> str:
+    """Return what an event is called: its type, or the request itself where it has none."""
+    if event.type == "unknown":
+        return f"{escape_unprintable(event.method, 20)} {escape_unprintable(event.path, 80)}"
+    return escape_unprintable(format_headline(event.type, event.types, event.item_count), 120)
+
+
+def format_event_summary(event: EventRow) -> str:
+    """Return what an event is about; where that is not known the kind of its body, or its size."""
+    kind = parse_media_type(event.content_type).rpartition("/")[2] or format_count(event.size, "byte")
+    return escape_unprintable(event.summary, 120) if event.summary else escape_unprintable(kind, 60)
+
+
+def get_shield_kind(event: EventRow) -> str:
+    """Return how the signature check is shown: ok, err, lock (vault locked) or none."""
+    if event.verdict is Verdict.VERIFIED:
+        return "ok"
+    if event.verdict is Verdict.INVALID:
+        return "err"
+    return "lock" if event.reason == "vault_locked" else "none"
+
+
+def summarize_deliveries(event: EventRow, deliveries: Sequence[Delivery]) -> StatusChip:
+    """Return the result of an event: that it was rejected, why nothing was sent, or the worst that any target said."""
+    results = ", ".join(
+        f"{escape_unprintable(one.target, 60)}: {build_delivery_chip(one).text}"
+        for one in select_latest_deliveries(deliveries)
+    )
+    if event.outcome is EventOutcome.REJECTED:
+        # Also after a replay: what a target said of it does not make it genuine.
+        return StatusChip("no", "Rejected", title=f"Replayed. {results}" if results else "")
+    if event.reason == "vault_locked" and not deliveries:
+        return StatusChip("warn", "Unchecked")
+    if not deliveries:
+        return StatusChip("dim", _NOTHING_SENT.get(event.outcome, "No target"))
+    worst = max(
+        select_latest_deliveries(deliveries), key=lambda delivery: (_URGENCY.index(delivery.state), delivery.id)
+    )
+    return replace(build_delivery_chip(worst), title=results)
+
+
+def select_latest_deliveries(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Return the newest delivery to each target, in the order the targets first appeared.
+
+    What the lab sent is left out while there is anything else: it says nothing of the event.
+    """
+    newest: dict[str, Delivery] = {}
+    own = [delivery for delivery in deliveries if delivery.lab is None] or deliveries
+    for delivery in sorted(own, key=lambda one: one.id):
+        newest[delivery.target] = delivery
+    return list(newest.values())
+
+
+def build_delivery_chip(delivery: Delivery) -> StatusChip:
+    """Return where one delivery stands, in the fewest words."""
+    match delivery.state:
+        case DeliveryState.SUCCEEDED:
+            words = _format_result(delivery, _SUCCESS_WORDS.get(delivery.action, "Sent"))
+            return StatusChip("ok", words, format_duration(delivery.took))
+        case DeliveryState.FAILED:
+            return StatusChip("err", _format_result(delivery, "Failed"), format_duration(delivery.took))
+        case DeliveryState.RUNNING:
+            return StatusChip("sending", "Running" if delivery.action == "handler" else "Sending")
+        case DeliveryState.CANCELLED:
+            return StatusChip("dim", "Cancelled")
+        case DeliveryState.PENDING if delivery.attempts:
+            return StatusChip("retry", f"Try {delivery.attempts + 1}")
+        case DeliveryState.PENDING:
+            return StatusChip("queued", "Queued")
+
+
+_SUCCESS_WORDS = {"handler": "Done"}  # nothing was sent
+_NOTHING_SENT = {EventOutcome.DUPLICATE: "Duplicate", EventOutcome.IGNORED: "Ignored"}
+_URGENCY = tuple(DeliveryState[name] for name in ("CANCELLED", "SUCCEEDED", "RUNNING", "PENDING", "FAILED"))
+
+
+def _format_result(delivery: Delivery, otherwise: str) -> str:
+    return otherwise if delivery.status is None else str(delivery.status)
+
+
+EVENT_FILTERS: Mapping[str, Callable[..., object]] = {
+    "delivery_chip": build_delivery_chip,
+    "event_summary": format_event_summary,
+    "event_title": format_event_title,
+    "shield_kind": get_shield_kind,
+}

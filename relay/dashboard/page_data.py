@@ -11,6 +11,7 @@ from relay.http.context import get_relay
 from relay.model.delivery import Delivery, Target
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
+from relay.store.events import EventCounts
 
 COUNT_LIMIT = 10_000  # matches counted before the count line says "or more"
 
@@ -48,9 +49,9 @@ async def build_vault_status(relay: RunningRelay) -> layout.VaultIndicator:
     )
 
 
-async def load_nav_counts(relay: RunningRelay) -> dict[str, layout.NavCount]:
-    """Return the numbers of the navigation."""
-    counts = await relay.store.events.counts()
+async def load_nav_counts(relay: RunningRelay, counts: EventCounts | None = None) -> dict[str, layout.NavCount]:
+    """Return the numbers of the navigation; `counts` where they are known already."""
+    counts = counts or await relay.store.events.counts()
     messages = await relay.store.messages.count()
     queued = f"{counts.queued:,}" if counts.queued else ""
     return {

@@ -9,7 +9,6 @@ from relay.dashboard.events import actions, compare, fragments
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events.bodies import BODY_CACHE, BodyCache
 from relay.dashboard.lab import page as lab_page
-from relay.dashboard.live import renderer
 from relay.dashboard.live import stream as live_stream
 from relay.dashboard.messages import page as messages_page
 from relay.dashboard.messages.dry_run import show_dry_run
@@ -21,6 +20,7 @@ from relay.dashboard.sources import catch_up
 from relay.dashboard.sources import page as sources_page
 from relay.dashboard.targets import page as targets_page
 from relay.http.context import REFUSAL_RENDERER, RELAY
+from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
 
 
@@ -31,9 +31,8 @@ def add_dashboard(app: web.Application, guard: Guard) -> None:
     app[render.ASSETS] = assets
     app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[RELAY].dashboard_url)
     app[BODY_CACHE] = BodyCache()
-    app[renderer.FRAME_CACHE] = renderer.FrameCache()
-    app[live_stream.STREAM_VIEWERS] = {}
-    app.on_shutdown.append(live_stream.close_streams)
+    app[live_stream.PAGE_STREAMS] = EventStreams("too many pages are open")
+    app.on_shutdown.append(app[live_stream.PAGE_STREAMS].close)
 
     async def sign_in(request: web.Request) -> web.StreamResponse:
         return await handle_login(request, guard)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import random
 from typing import Any
@@ -141,7 +141,7 @@ class Engine:
 
     def _hear(self, signal: Signal) -> None:
         match signal:
-            case EventStored() | DeliveryChanged(state=DeliveryState.PENDING):
+            case EventStored(wakes=True) | DeliveryChanged(state=DeliveryState.PENDING):
                 self.ring()
 
     async def _claim(self) -> None:
@@ -248,7 +248,20 @@ class Engine:
             counted = attempt.number - delivery.spared
             state, due_at = next_state(result.outcome, policy, counted, now, self._options.spread)
         await self._write_down(attempt, state, due_at, spared=spared)
-        self._say(delivery, state)
+        settled = replace(
+            delivery,
+            state=state,
+            due_at=due_at,
+            attempts=attempt.number,
+            detail=attempt.detail,
+            status=attempt.response.status if attempt.response else None,
+            took=took,
+            spared=delivery.spared + spared,
+            asked=False,
+        )
+        # A retry of a bulk replay that ended meanwhile was given up: only the store knows.
+        is_known = delivery.batch is None or state is not DeliveryState.PENDING
+        self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value, settled if is_known else None))
         if steps_are_logged():
             log_attempt(attempt, delivery, state, (due_at - now).total_seconds(), spared=spared)
         await self._release(left)

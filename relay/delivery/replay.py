@@ -144,7 +144,7 @@ class ReplayService:
         return id_
 
     def _publish(self, delivery: Delivery) -> Delivery:
-        self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, delivery.state.value))
+        self._bus.publish(DeliveryChanged.of(delivery))
         return delivery
 
 

@@ -1,14 +1,24 @@
-"""What the bus carries: something was committed, go and look."""
+"""What the bus carries: something was committed, with what is known of it, or a reason to go and look."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from relay.model.delivery import Delivery
+from relay.model.event import EventRow
 
 
 @dataclass(frozen=True, slots=True)
 class EventStored:
-    """An event was committed."""
+    """An event was committed, with the `deliveries` that are due; `wakes` where an older delivery became due with it.
+
+    `build_row` returns the event as it was stored; None where the store has to be asked.
+    """
 
     event_id: int
+    deliveries: tuple[int, ...] = field(default=(), compare=False)
+    wakes: bool = field(default=False, compare=False)
+    build_row: Callable[[], EventRow] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +30,17 @@ class EventChanged:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryChanged:
-    """A delivery was made, claimed or settled."""
+    """A delivery was made, claimed or settled; `delivery` is how it stands, None where the store has to be asked."""
 
     delivery_id: int
     event_id: int
     state: str
+    delivery: Delivery | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> "DeliveryChanged":
+        """Return the signal for a delivery as it stands."""
+        return cls(delivery.id, delivery.event_id, delivery.state.value, delivery)
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,7 @@ def _plan(event: NewEvent, routing: Routing, source: Source, stored: CapturedEve
 
 def publish_stored(bus: Bus, stored: StoredEvent) -> None:
     """Announce a new event, its deliveries, and the messages whose status it changed."""
-    bus.publish(EventStored(stored.id))
+    bus.publish(EventStored(stored.id, stored.deliveries, stored.awaited is not None, stored.build_row))
     for delivery in stored.deliveries:
         bus.publish(DeliveryChanged(delivery, stored.id, "pending"))
     for moved in stored.moved:

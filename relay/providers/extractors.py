@@ -222,6 +222,16 @@ def join(separator: str, *extractors: Extractor, whole: bool = False) -> Extract
     return JoinExtractor(separator, extractors, whole=whole)
 
 
+def summarize(*extractors: Extractor) -> Extractor:
+    """Extract what tells an event apart in a list, joined by middle dots; what is missing is left out."""
+    return JoinExtractor(" · ", extractors, whole=False)
+
+
+def join_key(*extractors: Extractor) -> Extractor:
+    """Extract an idempotency key of several texts, joined by hyphens; None where one of them is missing."""
+    return JoinExtractor("-", extractors, whole=True)
+
+
 def add_prefix(prefix: str, extractor: Extractor) -> Extractor:
     """Extract a text with another before it; None where there is none."""
     return JoinExtractor("", (constant(prefix), extractor), whole=True)

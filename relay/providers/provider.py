@@ -28,10 +28,10 @@ class Schedule:
     `limit` is how many seconds an answer may take, None where it is not documented. `success_statuses` count
     as delivered, `stop_statuses` end the retries, and so does `stop_header` in an answer. `retry_headers` are
     added to each retry, with `{n}` for its number and `{reason}` for why. `then` says what follows the last
-    failure, `source` is the page that documents all this.
+    failure, `source` is the page that documents all this, the provider's own where it is left out.
     """
 
-    source: str
+    source: str = ""
     waits: tuple[float, ...] = ()
     spread: tuple[int, float] | tuple[int, float, float] | None = None
     limit: float | None = None
@@ -90,8 +90,10 @@ class OtherCredential(NamedTuple):
 class Provider:
     """One sender of webhooks, whole: everything that relay knows of it is here and in its folder of samples.
 
-    `steps` say where to paste what, and may hold `{url}` and `{secret}`, the first of `secret_env`: the variables
-    that usually hold its secret (`verify_token_env`: its verify token, where a handshake has one).
+    What is usual is left out: a `title` like the name, a `monogram` of its first two letters, a secret in
+    NAME_WEBHOOK_SECRET. `steps` say, one a line, where to paste what, and may hold `{url}` and `{secret}`, the first
+    of `secret_env`: the variables that usually hold its secret (`verify_token_env`: its verify token, where a
+    handshake has one).
     `schemes` are its ways to sign, strongest first, each with a name where there are several; none
     means it signs nothing. Any header of `recognise` says that a request is this provider's: left out, those
     of its signatures do; empty, none does, because other providers send them, too. `companions`
@@ -107,11 +109,11 @@ class Provider:
     """
 
     name: str
-    title: str
-    monogram: str
+    title: str = ""
+    monogram: str = ""
     event_type: Extractor
     docs: str
-    steps: tuple[str, ...]
+    steps: str
     schemes: tuple[Scheme, ...] = ()
     idempotency_key: Extractor | None = None
     summary: Extractor | None = None
@@ -133,6 +135,16 @@ class Provider:
     challenges: tuple[Challenge, ...] = ()
     message_status: StatusReader | None = None
 
+    def __post_init__(self) -> None:
+        usual: dict[str, object] = {"title": self.name.capitalize()}
+        usual["monogram"] = (self.title or self.name.capitalize())[:2]
+        usual["secret_env"] = (f"{self.name.upper().replace('-', '_')}_WEBHOOK_SECRET",)
+        for field, value in usual.items():
+            if not getattr(self, field):
+                object.__setattr__(self, field, value)
+        if self.schedule is not None and not self.schedule.source:
+            object.__setattr__(self, "schedule", dataclasses.replace(self.schedule, source=self.docs))
+
     @property
     def own_headers(self) -> tuple[str, ...]:
         """Return the headers that nothing but this provider sends."""
@@ -144,12 +156,13 @@ class Provider:
 
     @property
     def secret_variable(self) -> str:
-        """Return the variable that usually holds its secret; "" where it has none."""
-        return next(iter(self.secret_env), "")
+        """Return the variable that usually holds its secret."""
+        return self.secret_env[0]
 
     def list_steps(self, url: str) -> tuple[str, ...]:
         """Return how to set it up to send to an address."""
-        return tuple(step.replace("{url}", url).replace("{secret}", self.secret_variable) for step in self.steps)
+        steps = self.steps.replace("{secret}", self.secret_variable)
+        return tuple(step.strip().replace("{url}", url) for step in steps.splitlines())
 
     @property
     def scheme(self) -> SignatureScheme | None:

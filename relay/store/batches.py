@@ -9,9 +9,8 @@ from typing import Any
 from relay.errors import NotFoundError, UsageError
 from relay.model.batch import Batch, BatchCounts, BatchState, BatchStep, NewBatch
 from relay.model.delivery import DeliveryState, NewDelivery, SignMode
-from relay.store.deliveries import DELIVERY_COLUMNS, DELIVERY_MARKS, delivery_values
 from relay.store.readers import Readers
-from relay.store.row_mappers import from_micros, to_micros
+from relay.store.row_mappers import from_micros, insert_delivery, to_micros
 from relay.store.writer import Writer
 
 ChangedDeliveries = tuple[tuple[int, int], ...]  # deliveries that changed: the id of each, and of its event
@@ -120,13 +119,11 @@ class Batches:
                 (id_, row[0], count),
             ).fetchall()
             connection.execute("UPDATE batches SET made = made + ? WHERE id = ?", (len(found), id_))
-            sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
-            made: list[tuple[int, int]] = []
-            for event_id, target, source in found:
-                if source is not None:
-                    values = delivery_values(event_id, source, build_delivery(target), to_micros(now))
-                    made.append((connection.execute(sql, values).lastrowid or 0, event_id))
-            return tuple(made)
+            return tuple(
+                (insert_delivery(connection, event_id, source, build_delivery(target), to_micros(now)), event_id)
+                for event_id, target, source in found
+                if source is not None
+            )
 
         return await self._writer.write(step)
 

@@ -10,9 +10,9 @@ from relay.errors import NotFoundError, UsageError
 from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue, find_bucket
 from relay.model.delivery import Attempt, Delivery, DeliveryCounts, DeliveryState, NewDelivery
 from relay.store import counters, row_mappers
-from relay.store.delivery_queue import ClaimedDelivery, ClaimLimits, claim_deliveries
+from relay.store.delivery_queue import NEXT_DUE, ClaimedDelivery, ClaimLimits, claim_deliveries
 from relay.store.readers import Readers
-from relay.store.row_mappers import from_micros, to_micros
+from relay.store.row_mappers import from_micros, insert_delivery, to_micros
 from relay.store.writer import Writer
 
 
@@ -31,9 +31,7 @@ class Deliveries:
             found = connection.execute("SELECT source FROM events WHERE id = ?", (event_id,)).fetchone()
             if found is None:
                 raise NotFoundError(f"no event {event_id}", hint="relay events lists those that there are")
-            sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
-            values = [delivery_values(event_id, found[0], one, to_micros(due_at)) for one in planned]
-            return tuple(connection.execute(sql, row).lastrowid or 0 for row in values)
+            return tuple(insert_delivery(connection, event_id, found[0], one, to_micros(due_at)) for one in planned)
 
         return await self._writer.write(step)
 
@@ -93,12 +91,8 @@ class Deliveries:
 
     async def next_due(self, after: datetime, above: int = 0) -> datetime | None:
         """Return when the next delivery falls due that is not due at `after`, or None."""
-        sql = (
-            "SELECT due_at FROM deliveries INDEXED BY deliveries_due WHERE state = 'pending' "
-            "AND due_at > ? AND id > ? ORDER BY due_at LIMIT 1"
-        )
-        row = await self._readers.one(sql, (to_micros(after), above))
-        return from_micros(row[0]) if row else None
+        row = await self._readers.one(NEXT_DUE, (to_micros(after), above))
+        return from_micros(row[0]) if row and row[0] is not None else None
 
     async def make_due(self, target: str, now: datetime) -> int:
         """Make due what waits because `target` gave no answer, as old as it is; return how many that were."""
@@ -255,18 +249,6 @@ def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
     """Return how many of these deliveries stand where, those of the lab apart: they may be meant to fail."""
     states = [delivery.state.value for delivery in deliveries if delivery.lab is None]
     return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
-
-
-DELIVERY_COLUMNS = "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch, lab"
-DELIVERY_MARKS = ",".join("?" * 12)
-
-
-def delivery_values(event_id: int, source: str, new: NewDelivery, due_at: int) -> tuple[Any, ...]:
-    """Return a new delivery in the order of DELIVERY_COLUMNS; `due_at` in microseconds since 1970."""
-    changes = row_mappers.dump_changes(new.changes)
-    times = ("pending" if new.lab is None else "running", due_at, due_at)
-    what = (event_id, source, new.target, new.action, new.reason.value, changes)
-    return *what, *times, new.asked, new.batch, new.lab
 
 
 _AttemptRecord = tuple[Attempt, DeliveryState, int, bool]

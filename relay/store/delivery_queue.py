@@ -14,6 +14,17 @@ _QUEUE = "deliveries INDEXED BY deliveries_queue WHERE state = 'pending'"
 _ASKED = "deliveries INDEXED BY deliveries_asked WHERE state = 'pending' AND asked = 1"
 _PENDING = "deliveries INDEXED BY deliveries_pending WHERE state = 'pending'"
 _RUNNING = "deliveries INDEXED BY deliveries_running WHERE state = 'running'"
+_FIRST_TARGET = f"SELECT MIN(target) FROM {_QUEUE}"
+# Leaps from target to target along the index: DISTINCT would read the whole queue.
+_TARGETS = (
+    f"WITH RECURSIVE waiting(target) AS ({_FIRST_TARGET} UNION ALL "
+    f"SELECT ({_FIRST_TARGET} AND target > waiting.target) FROM waiting WHERE waiting.target IS NOT NULL)"
+)
+# When the next delivery falls due after a moment, among those with a higher id than the second value.
+NEXT_DUE = (
+    f"{_TARGETS} SELECT MIN((SELECT due_at FROM {_QUEUE} AND target = waiting.target AND due_at > ?1 AND id > ?2 "
+    "ORDER BY due_at, id LIMIT 1)) FROM waiting WHERE target IS NOT NULL"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,14 +126,7 @@ def _load_events(connection: sqlite3.Connection, ids: set[int]) -> dict[int, Cap
 
 
 def _list_targets(connection: sqlite3.Connection) -> list[str]:
-    # Leaps from target to target along the index: DISTINCT would read the whole queue.
-    first = f"SELECT MIN(target) FROM {_QUEUE}"
-    sql = (
-        f"WITH RECURSIVE waiting(target) AS ({first} UNION ALL "
-        f"SELECT ({first} AND target > waiting.target) FROM waiting WHERE waiting.target IS NOT NULL) "
-        "SELECT target FROM waiting WHERE target IS NOT NULL"
-    )
-    return [row[0] for row in connection.execute(sql)]
+    return [row[0] for row in connection.execute(f"{_TARGETS} SELECT target FROM waiting WHERE target IS NOT NULL")]
 
 
 def _find_due(connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits) -> list[sqlite3.Row]:

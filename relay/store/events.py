@@ -172,15 +172,12 @@ class Events:
 
     async def counts(self) -> EventCounts:
         """Return the kept counters and how many events have failed or waiting deliveries."""
-        kept = {row[0]: row[1] for row in await self._readers.all("SELECT name, value FROM counters")}
-        states = await self._readers.all(
-            "SELECT 'failed', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' AND lab IS NULL "
+        found = await self._readers.all(
+            "SELECT name, value FROM counters WHERE name IN ('events', 'rejected') UNION ALL "
+            "SELECT 'failing', COUNT(DISTINCT event_id) FROM deliveries WHERE state = 'failed' AND lab IS NULL "
             "UNION ALL SELECT 'queued', COUNT(*) FROM deliveries WHERE state IN ('pending', 'running')"
         )
-        by_state = {row[0]: row[1] for row in states}
-        return EventCounts(
-            events=kept["events"], rejected=kept["rejected"], failing=by_state["failed"], queued=by_state["queued"]
-        )
+        return EventCounts(**{row[0]: row[1] for row in found})
 
     async def annotate(self, id_: int, *, pinned: bool | None = None, note: str | None = None) -> None:
         """Pin or unpin an event, or write a note on it. Raises NotFoundError."""

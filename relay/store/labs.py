@@ -11,9 +11,8 @@ from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import NewDelivery
 from relay.model.lab import LabRun, LabSend, LabSettings, LabState, LabTrial, PlannedLabRun
 from relay.model.payload import parse_json
-from relay.store.deliveries import DELIVERY_COLUMNS, DELIVERY_MARKS, delivery_values
 from relay.store.readers import Readers
-from relay.store.row_mappers import from_micros, to_micros
+from relay.store.row_mappers import from_micros, insert_delivery, to_micros
 from relay.store.writer import Writer
 
 _RUNS = "SELECT *, (SELECT COUNT(*) FROM lab_sends WHERE run_id = id) AS made FROM lab_runs"
@@ -149,9 +148,7 @@ def _insert_send(connection: sqlite3.Connection, run_id: int, launch: LabLaunch,
         if found is None:
             good, detail = False, f"event {send.event_id} is gone"
         else:
-            sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
-            values = delivery_values(send.event_id, found[0], new, now)
-            delivery_id = connection.execute(sql, values).lastrowid or 0
+            delivery_id = insert_delivery(connection, send.event_id, found[0], new, now)
     last = connection.execute("SELECT MAX(place) FROM lab_sends WHERE run_id = ?", (run_id,)).fetchone()[0]
     place = (last or 0) + 1
     begun = replace(send, place=place, delivery_id=delivery_id, good=good, detail=detail)

@@ -12,14 +12,15 @@ from relay.model.message import (
     LOST,
     DayCounts,
     HistoryEntry,
+    MatchWay,
     Message,
     MessageCounts,
     MessageFilter,
+    MessageStatus,
     NewMessage,
     StatusCount,
     parse_addresses,
 )
-from relay.store import row_mappers
 from relay.store.message_register import MessageRegistration, add_own_message, register_message
 from relay.store.readers import Readers
 from relay.store.row_mappers import from_micros, to_micros
@@ -67,7 +68,7 @@ class Messages:
         row = await self._readers.one(f"SELECT {_COLUMNS} FROM messages WHERE id = ?", (min(id_, 2**62),))
         if row is None:
             raise NotFoundError(f"no message {id_}", hint="the page Messages lists those that there are")
-        return row_mappers.read_message(row)
+        return _read_message(row)
 
     async def history(self, id_: int, limit: int = 500) -> tuple[HistoryEntry, ...]:
         """Return what a message was told, the latest `limit` of it in the order received."""
@@ -76,7 +77,7 @@ class Messages:
             "ORDER BY id DESC LIMIT ?",
             (min(id_, 2**62), limit),
         )
-        return tuple(row_mappers.read_history_entry(row) for row in reversed(found))
+        return tuple(_read_history_entry(row) for row in reversed(found))
 
     async def source(self, id_: int) -> bytes:
         """Return the whole mail as RFC 5322 bytes; empty for a message that relay did not compose."""
@@ -94,7 +95,7 @@ class Messages:
         found = await self._readers.all(
             f"SELECT {_COLUMNS} FROM messages WHERE {where} ORDER BY id DESC LIMIT ?", (*values, limit)
         )
-        return tuple(row_mappers.read_message(row) for row in found)
+        return tuple(_read_message(row) for row in found)
 
     async def count(self) -> int:
         """Return how many messages there are."""
@@ -172,6 +173,26 @@ _INSERT_CLAIM = (
     "INSERT OR REPLACE INTO sent_mails (delivery_id, event_id, template, recipients, kept, again, state, at) "
     "VALUES (?, ?, ?, ?, ?, ?, 'handing', ?)"
 )
+
+
+def _read_message(row: sqlite3.Row) -> Message:
+    """Read one row of the table messages, without its source."""
+    plain: dict[str, Any] = dict(row)
+    plain.pop("source", None)
+    times = {name: from_micros(row[name]) for name in ("created_at", "sent_at")}
+    flags = {name: bool(row[name]) for name in ("opened", "clicked")}
+    return Message(**plain | times | flags | {"status": MessageStatus(row["status"])})
+
+
+def _read_history_entry(row: sqlite3.Row) -> HistoryEntry:
+    plain: dict[str, Any] = {name: row[name] for name in ("code", "detail", "event_id")}
+    return HistoryEntry(
+        **plain,
+        status=MessageStatus(row["status"]),
+        at=None if row["at"] is None else from_micros(row["at"]),
+        received_at=from_micros(row["received_at"]),
+        way=MatchWay(row["way"]) if row["way"] else None,
+    )
 
 
 class SentMails:

@@ -8,8 +8,9 @@ was applied to those is read from their tables and columns.
 import os
 import sqlite3
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from relay.errors import StoreError
@@ -92,6 +93,7 @@ class MigrationPlan:
     is_new: bool = False
 
 
+@cache
 def load_migrations() -> tuple[Migration, ...]:
     """Return every migration in the order of its number."""
     files = sorted(_MIGRATIONS.glob("[0-9]*.sql"))
@@ -127,18 +129,23 @@ def plan_migration(connection: sqlite3.Connection, path: Path) -> MigrationPlan:
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Apply what is missing, one transaction a migration, after a backup of a file that holds anything.
 
+    A new file gets all of them in one transaction, as each waits for the disk.
     Raises StoreError as `plan_migration` does; such a file is left untouched.
     """
     plan = plan_migration(connection, path)
-    if not plan.is_new and (plan.missing or plan.repairs):
+    if plan.is_new:
+        scripts, names = zip(*((migration.script, migration.name) for migration in plan.missing), strict=True)
+        _apply_statements(connection, scripts, names, len(names))
+        return
+    if plan.missing or plan.repairs:
         _back_up(connection, path)
-    names = list(plan.recorded)
+    recorded = list(plan.recorded)
     if plan.found:
-        names += plan.found
-        _apply_statements(connection, plan.repairs, plan.found, len(names))
+        recorded += plan.found
+        _apply_statements(connection, plan.repairs, plan.found, len(recorded))
     for migration in plan.missing:
-        names.append(migration.name)
-        _apply_statements(connection, (migration.script,), (migration.name,), len(names))
+        recorded.append(migration.name)
+        _apply_statements(connection, (migration.script,), (migration.name,), len(recorded))
 
 
 def _plan_unrecorded(connection: sqlite3.Connection, path: Path, migrations: tuple[Migration, ...]) -> MigrationPlan:
@@ -167,28 +174,23 @@ def _find_applied(actual: Schema, migrations: tuple[Migration, ...]) -> tuple[st
     final = _build_schema(migrations)
     found: list[str] = []
     before = Schema()
-    with _in_memory() as scratch:
-        for migration in migrations:
-            scratch.executescript(migration.script)
-            after = read_schema(scratch)
-            columns = (after.columns - before.columns) & final.columns
-            names = (after.named.keys() - before.named.keys()) & final.named.keys()
-            if columns <= actual.columns if columns else names and names <= actual.named.keys():
-                found.append(migration.name)
-            before = after
+    for count, migration in enumerate(migrations, start=1):
+        after = _build_schema(migrations[:count])
+        columns = (after.columns - before.columns) & final.columns
+        names = (after.named.keys() - before.named.keys()) & final.named.keys()
+        if columns <= actual.columns if columns else names and names <= actual.named.keys():
+            found.append(migration.name)
+        before = after
     return tuple(found)
 
 
+@cache
 def _build_schema(migrations: tuple[Migration, ...]) -> Schema:
     """Return the schema that these migrations make. Raises sqlite3.Error where one needs another."""
-    with _in_memory() as scratch:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as scratch:
         for migration in migrations:
             scratch.executescript(migration.script)
         return read_schema(scratch)
-
-
-def _in_memory() -> AbstractContextManager[sqlite3.Connection]:
-    return closing(sqlite3.connect(":memory:", isolation_level=None))
 
 
 def _exclude_migrations(migrations: tuple[Migration, ...], names: tuple[str, ...]) -> tuple[Migration, ...]:

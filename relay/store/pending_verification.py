@@ -12,11 +12,10 @@ from relay.model.event import EventOutcome, NewEvent, Verdict
 from relay.model.message import MessageTracking
 from relay.model.signals import MessageChanged
 from relay.store import row_mappers
-from relay.store.deliveries import DELIVERY_COLUMNS, DELIVERY_MARKS, delivery_values
 from relay.store.message_statuses import apply_statuses
 from relay.store.new_events import StoredEvent
 from relay.store.readers import Readers
-from relay.store.row_mappers import to_micros
+from relay.store.row_mappers import insert_delivery, to_micros
 from relay.store.writer import Writer
 
 # Word for word as the index says it, or SQLite would not use it.
@@ -109,8 +108,7 @@ def _record_verdict(connection: sqlite3.Connection, one: CheckedEvent, now: int)
     connection.execute("UPDATE event_bytes SET url = ?, checks = ? WHERE event_id = ?", (one.url, one.checks, one.id))
     if outcome is EventOutcome.REJECTED:
         connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'rejected'")
-    sql = f"INSERT INTO deliveries ({DELIVERY_COLUMNS}) VALUES ({DELIVERY_MARKS})"
-    made = [connection.execute(sql, delivery_values(one.id, one.source, new, now)).lastrowid or 0 for new in planned]
+    made = [insert_delivery(connection, one.id, one.source, new, now) for new in planned]
     moved: tuple[MessageChanged, ...] = ()
     if one.tracked is not None and outcome is EventOutcome.ACCEPTED:
         moved = apply_statuses(connection, one.id, one.received_at, one.tracked).moved

@@ -3,10 +3,11 @@
 import base64
 import json
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import cache
+from itertools import chain
+from typing import Any, NamedTuple
 
 from relay.model.admission import Problem
 from relay.model.delivery import (
@@ -17,12 +18,12 @@ from relay.model.delivery import (
     DeliveryReason,
     DeliveryState,
     HandlerOutput,
+    NewDelivery,
     ReceivedResponse,
     SentRequest,
     SignMode,
 )
 from relay.model.event import Capture, CapturedEvent, Check, EventOutcome, EventRow, Headers, Verdict, Verification
-from relay.model.message import HistoryEntry, MatchWay, Message, MessageStatus
 from relay.model.request_items import RequestItems
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,6 +34,71 @@ EVENT_COLUMNS = (
     "query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, summary, "
     "recovered, sent_at, types, item_count"
 )
+MAX_ROWS = 64  # rows of one statement
+
+
+class _Table(NamedTuple):
+    """How rows get into a table: `nulls` are its columns for which "" is NULL, `blobs` those that may come as text."""
+
+    verb: str
+    columns: str
+    nulls: tuple[str, ...] = ()
+    blobs: tuple[str, ...] = ()
+
+
+_TABLES = {
+    "events": _Table(
+        "INSERT",
+        "id, received_at, source, provider, type, idempotency_key, verdict, reason, method, path, query, content_type, "
+        "size, sha256, remote, sample, summary, recovered, sent_at, status, types, item_count, outcome, duplicate_of",
+        nulls=("sent_at", "types", "duplicate_of"),
+        blobs=("path", "query"),
+    ),
+    "event_bytes": _Table("INSERT", "event_id, url, headers, body, checks, problems, batch", blobs=("url", "headers")),
+    "keys": _Table("REPLACE", "source, key, event_id"),
+    "deliveries": _Table(
+        "INSERT",
+        "event_id, source, target, action, reason, changes, state, created_at, due_at, asked, batch, lab",
+        nulls=("batch", "lab"),
+    ),
+}
+
+
+def insert_rows(connection: sqlite3.Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows of a table above, with a statement for each MAX_ROWS of them."""
+    for at in range(0, len(rows), MAX_ROWS):
+        some = rows[at : at + MAX_ROWS]
+        size, width = round_up(len(some)), len(some[0])
+        values = list(chain.from_iterable(some)) + [0] * ((size - len(some)) * width)
+        connection.execute(_build_insert(table, size), values)
+
+
+def insert_delivery(connection: sqlite3.Connection, event_id: int, source: str, new: NewDelivery, due_at: int) -> int:
+    """Insert a delivery and return its id; `due_at` in microseconds since 1970."""
+    row = (event_id, *dump_delivery(source, new, due_at))
+    return connection.execute(_build_insert("deliveries", 1), row).lastrowid or 0
+
+
+@cache
+def _build_insert(table: str, size: int) -> str:
+    """Return a statement for up to `size` rows; one whose first value is 0 is no row."""
+    verb, columns, nulls, blobs = _TABLES[table]
+    names = columns.split(", ")
+    selected = [
+        f"NULLIF(column{place}, '')"
+        if name in nulls
+        else f"CAST(column{place} AS BLOB)"
+        if name in blobs
+        else f"column{place}"
+        for place, name in enumerate(names, start=1)
+    ]
+    marks = ",".join([f"({','.join('?' * len(names))})"] * size)
+    return f"{verb} INTO {table} ({columns}) SELECT {','.join(selected)} FROM (VALUES {marks}) WHERE column1 <> 0"
+
+
+def round_up(rows: int) -> int:
+    """Return for how many rows to make a statement: few sizes, for to parse one costs more than to run it."""
+    return rows if rows <= 4 else -(-rows // 8) * 8
 
 
 def to_micros(moment: datetime) -> int:
@@ -80,6 +146,16 @@ def read_event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
     )
 
 
+def read_inserted_event(values: tuple[Any, ...], unknown: int) -> EventRow:
+    """Read what was inserted as one row of events; `unknown` is the status that it got afterwards, 0 for none."""
+    table = _TABLES["events"]
+    row = dict(zip(table.columns.split(", "), values, strict=True)) | {"pinned": False, "note": ""}
+    row |= {name: None for name in table.nulls if row[name] == ""}
+    row |= {name: row[name].encode("latin-1") for name in table.blobs if isinstance(row[name], str)}
+    row |= {"events.id": row["id"]} | ({"status": unknown} if unknown else {})
+    return read_event_row(tuple(row[name] for name in EVENT_COLUMNS.split(", ")))
+
+
 def read_event(row: EventRow, stored: sqlite3.Row) -> CapturedEvent:
     """Join a narrow row with its row of event_bytes."""
     capture = Capture(
@@ -101,13 +177,13 @@ def read_event(row: EventRow, stored: sqlite3.Row) -> CapturedEvent:
     return CapturedEvent(row=row, capture=capture, verification=verification, problems=problems, batch=batch)
 
 
-def dump_headers(headers: Headers) -> bytes:
+def format_headers(headers: Headers) -> str:
     """Return headers as they stood on the wire, `name:value` a line."""
-    return "".join([f"{name}:{value}\n" for name, value in headers]).encode("latin-1")
+    return "".join([f"{name}:{value}\n" for name, value in headers])
 
 
 def load_headers(data: bytes) -> Headers:
-    """Read what `dump_headers` wrote."""
+    """Read what `format_headers` wrote, in Latin-1."""
     pairs = (line.partition(":") for line in data.decode("latin-1").split("\n") if line)
     return tuple((name, value) for name, _, value in pairs)
 
@@ -142,12 +218,19 @@ def dump_batch(batch: RequestItems | None) -> str:
 
 def dump_changes(changes: DeliveryChanges) -> str:
     """Return what differs as JSON; bytes as base64."""
-    if changes == NO_CHANGES:
+    if changes is NO_CHANGES or changes == NO_CHANGES:
         return "{}"
     plain = {name: value for name, value in asdict(changes).items() if value not in (None, ())}
     if changes.body is not None:
         plain["body"] = base64.b64encode(changes.body).decode()
     return json.dumps(plain)
+
+
+def dump_delivery(source: str, new: NewDelivery, due_at: int) -> tuple[Any, ...]:
+    """Return a new delivery in the order of the table's columns, without its event."""
+    state = "pending" if new.lab is None else "running"
+    what = (source, new.target, new.action, new.reason._value_, dump_changes(new.changes), state, due_at, due_at)
+    return *what, int(new.asked), "" if new.batch is None else new.batch, "" if new.lab is None else new.lab
 
 
 def load_changes(text: str) -> DeliveryChanges:
@@ -211,34 +294,6 @@ def read_attempt(row: sqlite3.Row) -> Attempt:
         request=_read_sent_request(row),
         response=_read_received_response(row),
         output=HandlerOutput(**json.loads(row["output"])) if row["output"] else None,
-    )
-
-
-def read_message(row: sqlite3.Row) -> Message:
-    """Read one row of the table messages, without its source."""
-    plain: Mapping[str, Any] = {name: row[name] for name in row.keys() if name != "source"}  # noqa: SIM118 - a sqlite3.Row iterates over values
-    return Message(
-        **{
-            **plain,
-            "status": MessageStatus(row["status"]),
-            "created_at": from_micros(row["created_at"]),
-            "sent_at": from_micros(row["sent_at"]),
-            "opened": bool(row["opened"]),
-            "clicked": bool(row["clicked"]),
-        }
-    )
-
-
-def read_history_entry(row: sqlite3.Row) -> HistoryEntry:
-    """Read one row of the table history."""
-    return HistoryEntry(
-        status=MessageStatus(row["status"]),
-        at=None if row["at"] is None else from_micros(row["at"]),
-        received_at=from_micros(row["received_at"]),
-        code=row["code"],
-        detail=row["detail"],
-        event_id=row["event_id"],
-        way=MatchWay(row["way"]) if row["way"] else None,
     )
 
 

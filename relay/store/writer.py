@@ -3,8 +3,11 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import repeat
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Self, TypeVar
 
 from relay.errors import RelayError, StoreError
@@ -50,29 +53,33 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="relay-store")
+        self.outages = Outages()
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._waiting: list[_Work] = []
         self._callbacks: list[Callback] = []
         self._busy = False
+        self._is_closed = False
         self._last = 0
         self._checkpoint_at = 0.0
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._is_out = False
         self._has_written = False
-        self.outages = Outages()
 
     async def __aenter__(self) -> Self:
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
-        except BaseException:
-            self._thread.shutdown()
-            raise
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._open)
+        # A daemon, so that a relay which could not close its store ends all the same.
+        self._thread = Thread(target=self._serve, name="relay-store", daemon=True)
+        self._thread.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+        with suppress(StoreError):
+            await self.write(lambda _: None)  # behind whatever was submitted
+        self._is_closed = True
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
 
     async def write(self, step: Step[T]) -> T:
         """Run `step` in a transaction and return its value once it is committed.
@@ -105,6 +112,9 @@ class Writer:
         for the whole batch does. `callback(value, error)` is called on the loop's thread, in the order submitted,
         once the value is on disk (`error` is None), or when nothing of it was kept (`value` is None).
         """
+        if self._is_closed:
+            self._loop.call_soon(callback, None, StoreError("the store is closed"))
+            return
         self._waiting.append((together, item))
         self._callbacks.append(callback)
         if len(self._waiting) == 1 and not self._busy:
@@ -126,34 +136,26 @@ class Writer:
 
     def _plan(self) -> None:
         """See that what waits is sent: with the next turn of the loop, or a moment later in a crowd."""
-        loop = asyncio.get_running_loop()
         if self._last <= _CROWD:
-            loop.call_soon(self._send)
+            self._loop.call_soon(self._send)
         else:
-            loop.call_later(_GATHER_SECONDS, self._send)
+            self._loop.call_later(_GATHER_SECONDS, self._send)
 
     def _send(self) -> None:
         if self._busy or not self._waiting:
             return
         works, callbacks, self._waiting, self._callbacks, self._busy = self._waiting, self._callbacks, [], [], True
         self._last = len(works)
-        loop = asyncio.get_running_loop()
-        running = self._thread.submit(self._commit, works)
-
-        def done(outcomes: Future[list[_Outcome]]) -> None:
-            loop.call_soon_threadsafe(self._settle, callbacks, outcomes)
-
-        running.add_done_callback(done)
-        if loop.time() > self._checkpoint_at:
+        self._jobs.put(lambda: self._report(callbacks, self._commit(works)))
+        if self._loop.time() > self._checkpoint_at:
             # Behind the commit and not in it; by the clock, because the log's file never shrinks.
-            self._checkpoint_at = loop.time() + _CHECKPOINT_EVERY
-            self._thread.submit(self._checkpoint)
+            self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
+            self._jobs.put(self._checkpoint)
 
-    def _settle(self, callbacks: list[Callback], outcomes: Future[list[_Outcome]]) -> None:
+    def _settle(self, callbacks: list[Callback], found: list[_Outcome]) -> None:
         self._busy = False
         if self._waiting:
             self._plan()
-        found = outcomes.result()
         last = found[-1][1]
         outage = last if isinstance(last, StoreError) and last.is_outage else None
         # Below a million free bytes a small write may pass where an event would not.
@@ -164,9 +166,21 @@ class Writer:
                 callback(value, error)
             except Exception as fault:  # noqa: BLE001 - a fault of one callback must not keep the others from theirs
                 context = {"message": "a callback of the store's writer failed", "exception": fault}
-                asyncio.get_running_loop().call_exception_handler(context)
+                self._loop.call_exception_handler(context)
 
-    # What follows runs on the store's own thread.
+    # What follows runs on other threads: on one to open the file, then on the store's own.
+
+    def _serve(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+        if self._connection is not None:
+            self._connection.execute("PRAGMA optimize")
+            self._connection.close()
+            self._connection = None
+
+    def _report(self, callbacks: list[Callback], outcomes: list[_Outcome]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: there is nothing left to call
+            self._loop.call_soon_threadsafe(self._settle, callbacks, outcomes)
 
     def _open(self) -> None:
         connection = connect(self.path, plan_migration)
@@ -181,12 +195,6 @@ class Writer:
         self._connection = connection
         self._inode = self.path.stat().st_ino
 
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.execute("PRAGMA optimize")
-            self._connection.close()
-            self._connection = None
-
     def _commit(self, works: list[_Work]) -> list[_Outcome]:
         try:
             values = self._transact(works)
@@ -200,7 +208,7 @@ class Writer:
                 return [(None, self._explained(error))]
         else:
             self._wait_for_lock(_WAIT)
-            return [(value, None) for value in values]
+            return list(zip(values, repeat(None)))
         # One bad step must not take the others with it: each again, alone.
         return [outcome for work in works for outcome in self._commit([work])]
 

@@ -253,7 +253,7 @@ class Heard:
         self.all = asyncio.Event()
         self._left = wanted
 
-    def report_event(self, row, made, reported):
+    def report_event(self, row, counts, shown):
         self.ids.append(row.id)
         self._count(1)
 

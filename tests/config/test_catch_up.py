@@ -114,10 +114,9 @@ def test_a_source_without_a_table_goes_by_the_usual_variables(tmp_path):
     assert "[sources.github.catch_up]" in raised.value.hint
 
 
-def test_the_tables_of_the_readme_load(tmp_path):
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    section = text.partition("## Catch up\n")[2].partition("\n## ")[0]
-    (table,) = re.findall(r"```toml\n(.*?)```", section, re.DOTALL)
+def test_the_tables_of_the_documentation_load(tmp_path):
+    text = (Path(__file__).parents[2] / "docs/catch-up.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     path = tmp_path / "relay.toml"
     path.write_text(table)
     config = load(path, Overrides(), ENVIRON)

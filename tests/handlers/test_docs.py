@@ -12,7 +12,7 @@ from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded
 ROOT = Path(__file__).parents[2]
 BLOCKS = [
     (name, block)
-    for name in ("docs/handlers.md", "README.md")
+    for name in ("docs/handlers.md", "docs/migrate.md")
     for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
     if "@on(" in block
 ]

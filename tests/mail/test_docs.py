@@ -59,4 +59,3 @@ def test_its_figures_are_the_ones_in_the_code():
 
 def test_the_readme_leads_there():
     assert "(docs/emails.md)" in README
-    assert "(examples/welcome-email)" in README

@@ -16,8 +16,9 @@ def test_an_entry_is_complete(entry):
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.name)
     assert len(entry.monogram) == 2
     assert entry.docs.startswith("https://")
-    assert entry.steps
-    assert all(step.endswith(".") for step in entry.steps)
+    steps = entry.list_steps("https://relay.example/x")
+    assert steps
+    assert all(step.endswith(".") and step == step.strip() for step in steps)
     assert entry.schemes
     assert all(re.fullmatch(r"[A-Z0-9_]+", name) for name in entry.secret_env)
     assert entry.secret_env

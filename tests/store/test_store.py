@@ -1,6 +1,7 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,7 +27,7 @@ from relay.model.event import Check, EventOutcome, Verdict, Verification
 from relay.model.search import format_spans, parse_query, parse_spans
 from relay.store import ClaimLimits, open_store
 from relay.store.delivery_queue import AwaitedDelivery
-from relay.store.row_mappers import dump_headers, load_headers
+from relay.store.row_mappers import format_headers, load_headers
 
 NOW = datetime(2026, 11, 22, 14, 7, 31, 482_123, tzinfo=UTC)
 
@@ -64,6 +65,19 @@ async def ids(store, text, **more):
     return [row.id for row in (await store.events.page(find(text), **more)).rows]
 
 
+def test_a_commit_waits_for_the_disk(tmp_path):
+    # In a process of its own: the one of the tests does not wait.
+    script = """
+import sys
+from pathlib import Path
+from relay.store.connection import connect
+with connect(Path(sys.argv[1]), lambda *_: None) as connection:
+    print(*connection.execute("PRAGMA synchronous").fetchone(), *connection.execute("PRAGMA journal_mode").fetchone())
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "relay.db")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "2 wal\n"
+
+
 async def test_an_event_comes_back_byte_for_byte(store):
     headers = (("X-A", "1"), ("x-a", "\xff\x9b"), ("X-A", ": 1"), ("Empty", ""))
     stored = await store.events.add(
@@ -84,7 +98,7 @@ header_values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF), m
 
 @given(st.lists(st.tuples(header_names, header_values), max_size=8))
 def test_any_headers_survive_the_table(headers):
-    assert load_headers(dump_headers(tuple(headers))) == tuple(headers)
+    assert load_headers(format_headers(tuple(headers)).encode("latin-1")) == tuple(headers)
 
 
 async def test_a_key_seen_before_makes_a_duplicate_that_owes_nothing(store):

@@ -3,8 +3,11 @@ import threading
 
 import pytest
 
-from builders import build_new_event
+from builders import build_capture, build_new_event
 from relay.errors import StoreError
+from relay.model.delivery import NewDelivery
+from relay.model.event import EventOutcome
+from relay.store import open_store
 from relay.store.new_events import prepare_insert
 
 
@@ -74,3 +77,62 @@ async def test_what_is_submitted_together_is_one_transaction(store):
         store.writer.submit(note, item, lambda *_: None)
     await store.writer.write(lambda connection: None)
     assert begun == [40]
+
+
+@pytest.mark.parametrize("also", [False, True])
+async def test_what_follows_a_faulty_event_of_the_same_key_is_no_duplicate(store, also):
+    def insert():
+        event = build_new_event(idempotency_key="k", claims_key=True)
+        return prepare_insert(event, (NewDelivery(target="app", action="forward"),))
+
+    got = []
+    faulty = insert()
+    faulty.stored = (object(), *faulty.stored[1:])
+    for item in (faulty, insert(), insert()):
+        store.events.add_nowait(item, lambda *outcome: got.append(outcome))
+    if also:
+        store.writer.submit(lambda connection, _: connection.execute("SELECT nothing"), None, lambda *_: None)
+    await store.writer.write(lambda connection: None)
+    assert isinstance(got[0][1], StoreError)
+    first, second = got[1][0], got[2][0]
+    assert (first.outcome, first.duplicate_of, len(first.deliveries)) == (EventOutcome.ACCEPTED, None, 1)
+    assert (second.outcome, second.duplicate_of, second.deliveries) == (EventOutcome.DUPLICATE, first.id, ())
+    assert await store.deliveries.counts() == dict.fromkeys(("running", "succeeded", "failed", "cancelled"), 0) | {
+        "pending": 1
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8, 9, 63, 64, 65, 130])
+async def test_a_batch_of_any_size_is_kept_whole(store, count):
+    """Statements have few sizes: what is left of one is no row."""
+    bodies = [b"%d" % n for n in range(count)]
+    plan = (NewDelivery(target="a", action="forward"), NewDelivery(target="b", action="forward"))
+    events = [
+        build_new_event(
+            build_capture(body=body, path="/w/é\xff" if n % 2 else "/w"), idempotency_key=str(n), claims_key=True
+        )
+        for n, body in enumerate(bodies)
+    ]
+    stored = await asyncio.gather(*(store.events.add(event, plan) for event in events))
+    found = [await store.events.get(one.id) for one in stored]
+    assert [(event.capture.body, event.capture.path) for event in found] == [
+        (event.capture.body, event.capture.path) for event in events
+    ]
+    assert [one.deliveries for one in stored] == [(2 * n + 1, 2 * n + 2) for n in range(count)]
+    deliveries = await store.deliveries.of_events([one.id for one in stored])
+    assert [[(d.id, d.target, d.batch, d.lab) for d in deliveries[one.id]] for one in stored] == [
+        [(2 * n + 1, "a", None, None), (2 * n + 2, "b", None, None)] for n in range(count)
+    ]
+    again = await asyncio.gather(*(store.events.add(event) for event in events))
+    assert [one.duplicate_of for one in again] == [one.id for one in stored]
+    assert (await store.events.counts()).events == 2 * count
+
+
+async def test_a_closed_store_refuses_what_comes_and_keeps_what_was_submitted(tmp_path):
+    got = []
+    async with open_store(tmp_path / "data") as store:
+        for _ in range(3):
+            store.events.add_nowait(prepare_insert(build_new_event(), ()), lambda stored, _: got.append(stored.id))
+    assert got == [1, 2, 3]
+    with pytest.raises(StoreError, match="the store is closed"):
+        await store.events.add(build_new_event())

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from relay.bus import Subscription
 from relay.cli.start.reporters import Reporter
@@ -19,19 +21,34 @@ from relay.model.signals import (
     VaultChanged,
 )
 from relay.services.relay import RunningRelay
+from relay.store.deliveries import count_states
 
 log = logging.getLogger(__name__)
 
 DELIVERY_WAIT = 0.3  # seconds that an event waits for its deliveries before it is reported without them
 _MAX_REMEMBERED = 10_000  # deliveries whose last reported state is remembered
-POLL_INTERVAL = 0.05  # seconds between two looks: loaded one by one, events cost a third of the throughput
+_MAX_ROWS = 500  # events kept for deliveries that are reported after them
+POLL_INTERVAL = 0.05  # seconds between two looks: reported one by one, events cost a third of the throughput
 MAX_EVENTS_SHOWN = 40  # events in one look beyond which a person sees only how many there were
 _RECOVERY_PAUSE = 1.0
 _SETTLED_STATES = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED})
 
 
+@dataclass(slots=True)
+class _OpenEvent:
+    """An event that waits for its deliveries until `due`; `made` holds those that were tried, None for the others."""
+
+    row: EventRow
+    due: float
+    made: dict[int, Delivery | None]
+
+
 class LiveFeed:
-    """Listens to the bus and calls a reporter, in the order in which things became known."""
+    """Listens to the bus and calls a reporter, in the order in which things became known.
+
+    What signals bring is reported as it is. The store is asked only where the numbers of events leave a gap, and for
+    deliveries and events that a signal merely names.
+    """
 
     def __init__(self, relay: RunningRelay, reporter: Reporter) -> None:
         self._store = relay.store
@@ -39,52 +56,51 @@ class LiveFeed:
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
         self._last = 0
-        self._open: OrderedDict[int, tuple[EventRow, float]] = OrderedDict()  # by id: an event and when it is due
+        self._open: OrderedDict[int, _OpenEvent] = OrderedDict()
+        self._rows: OrderedDict[int, EventRow] = OrderedDict()
         self._reported: OrderedDict[int, tuple[DeliveryState, int]] = OrderedDict()
 
     async def run(self, last: int) -> None:
         """Report everything after event number `last`, until cancelled."""
         self._last = last
         with self._bus.subscribe() as subscription:
-            signals: tuple[Signal, ...] = (EventStored(0),)  # what came before the subscription
+            signals: tuple[Signal, ...] = ()
+            looks = True  # for what came before the subscription
             while True:
                 try:
-                    await self._process(signals)
+                    await self._process(signals, looks=looks)
                     await self._report_open()
                     await asyncio.sleep(POLL_INTERVAL)
+                    looks = False
                 except Exception:
                     # Capture goes on, whatever happens here.
                     log.exception("could not report what happened")
                     await asyncio.sleep(_RECOVERY_PAUSE)
+                    looks = True
                 signals = await self._next_signals(subscription)
 
     async def finish(self) -> None:
         """Report what was waiting for its deliveries."""
-        await self._process((EventStored(0),))
+        await self._process((), looks=True)
         await self._report_open(all_of_it=True)
 
     async def _next_signals(self, subscription: Subscription) -> tuple[Signal, ...]:
-        oldest = next((due for _, due in self._open.values()), None)
+        oldest = next((event.due for event in self._open.values()), None)
         try:
             async with asyncio.timeout_at(oldest):
                 return await subscription.next()
         except TimeoutError:
             return ()
 
-    async def _process(self, signals: Sequence[Signal]) -> None:
-        joins = self._reporter.joins_deliveries
-        if any(isinstance(signal, EventStored) for signal in signals):
-            arrived = await self._load_new_events()
-            shown = arrived[:MAX_EVENTS_SHOWN] if joins else arrived
-            due = self._loop.time() + (DELIVERY_WAIT if joins else 0.0)
-            self._open.update((row.id, (row, due)) for row in shown)
-            if len(arrived) > len(shown):
-                await self._report_open(all_of_it=True)
-                self._reporter.report_flood(len(arrived) - len(shown), arrived[-1].id)
-        if not joins:
+    async def _process(self, signals: Sequence[Signal], *, looks: bool) -> None:
+        await self._open_new_events([one for one in signals if isinstance(one, EventStored)], looks=looks)
+        tried = await self._find_tried({one.delivery_id: one for one in signals if isinstance(one, DeliveryChanged)})
+        for delivery in tried:
+            if delivery.event_id in self._open:
+                self._open[delivery.event_id].made[delivery.id] = delivery
+        if not self._reporter.joins_deliveries:
             await self._report_open()
-        changed = {signal.delivery_id: signal.event_id for signal in signals if isinstance(signal, DeliveryChanged)}
-        await self._report_changed(changed)
+        await self._report_deliveries([one for one in tried if one.event_id not in self._open])
         for signal in signals:
             match signal:
                 case TunnelChanged():
@@ -97,8 +113,26 @@ class LiveFeed:
                     state = f"cannot be run: {why}; their events wait" if why else "are loaded again"
                     self._reporter.report_notice(f"the handlers of {target} {state}")
 
-    async def _load_new_events(self) -> list[EventRow]:
-        # By number rather than by signal, so that a flood loses none of them.
+    async def _open_new_events(self, stored: list[EventStored], *, looks: bool) -> None:
+        fresh = sorted((one for one in stored if one.event_id > self._last), key=lambda one: one.event_id)
+        # Numbers that follow on each other say that no signal was lost.
+        is_whole = fresh and fresh[-1].event_id - self._last == len(fresh) and all(one.build_row for one in fresh)
+        if looks or (fresh and not is_whole):
+            fresh = await self._load_new_events()
+        if not fresh:
+            return
+        self._last = fresh[-1].event_id
+        joins = self._reporter.joins_deliveries
+        due = self._loop.time() + (DELIVERY_WAIT if joins else 0.0)
+        shown = fresh[:MAX_EVENTS_SHOWN] if joins else fresh
+        for one in shown:
+            if one.build_row is not None:
+                self._open[one.event_id] = _OpenEvent(one.build_row(), due, dict.fromkeys(one.deliveries))
+        if len(fresh) > len(shown):
+            await self._report_open(all_of_it=True)
+            self._reporter.report_flood(len(fresh) - len(shown), self._last)
+
+    async def _load_new_events(self) -> list[EventStored]:
         found: list[EventRow] = []
         before: int | None = None
         while True:
@@ -107,34 +141,53 @@ class LiveFeed:
             before = page.next_before
             if before is None:
                 break
-        self._last = max((row.id for row in found), default=self._last)
-        return found[::-1]
+        made = await self._store.deliveries.of_events(row.id for row in found) if found else {}
+        return [
+            EventStored(row.id, tuple(one.id for one in made[row.id]), build_row=partial(_get_row, row))
+            for row in reversed(found)
+        ]
+
+    async def _find_tried(self, changed: dict[int, DeliveryChanged]) -> list[Delivery]:
+        """Return those of the deliveries that were tried or given up, as they stand now."""
+        known = [one.delivery for one in changed.values() if one.delivery is not None]
+        named = [id_ for id_, one in changed.items() if one.delivery is None and one.state in _SETTLED_STATES]
+        found = (*known, *(await self._store.deliveries.rows(named) if named else ()))
+        return sorted((one for one in found if _is_tried(one)), key=lambda one: (one.event_id, one.id))
 
     async def _report_open(self, *, all_of_it: bool = False) -> None:
-        if not self._open:
-            return
-        made = await self._store.deliveries.of_events(self._open)
         now = self._loop.time()
-        while self._open:
-            id_, (row, due) = next(iter(self._open.items()))
-            is_ready = all(_is_tried(delivery) for delivery in made[id_])
-            if not (is_ready or all_of_it or now >= due):
+        over: list[_OpenEvent] = []
+        for event in self._open.values():
+            if None in event.made.values() and not all_of_it and now < event.due:
                 break  # later ones wait for it: lines stay in the order of their numbers
-            del self._open[id_]
-            joined = [one for one in made[id_] if self._reporter.joins_deliveries and self._is_news(one)]
-            self._reporter.report_event(row, made[id_], joined)
+            over.append(event)
+        joins = self._reporter.joins_deliveries
+        unknown = [id_ for event in over for id_, delivery in event.made.items() if delivery is None] if joins else []
+        found = {one.id: one for one in await self._store.deliveries.rows(unknown)} if unknown else {}
+        for event in over:
+            del self._open[event.row.id]
+            made = [one for id_, delivery in event.made.items() if (one := delivery or found.get(id_)) is not None]
+            counts = count_states(made)
+            counts = replace(counts, pending=counts.pending + len(event.made) - len(made))
+            shown = [one for one in made if self._is_news(one) or not one.attempts] if joins else []
+            self._reporter.report_event(event.row, counts, shown)
+            self._remember_row(event.row)
 
-    async def _report_changed(self, changed: dict[int, int]) -> None:
-        events = sorted({event for event in changed.values() if event not in self._open})
-        if not events:
-            return
+    async def _report_deliveries(self, tried: Iterable[Delivery]) -> None:
+        news = [one for one in tried if self._is_news(one)]
         if self._reporter.joins_deliveries:
-            del events[MAX_EVENTS_SHOWN:]
-        rows = {row.id: row for row in await self._store.events.rows(events)}
-        for event, made in (await self._store.deliveries.of_events(rows)).items():
-            for delivery in made:
-                if delivery.id in changed and self._is_news(delivery):
-                    self._reporter.report_delivery(rows[event], delivery)
+            events = list(dict.fromkeys(one.event_id for one in news))[:MAX_EVENTS_SHOWN]
+            news = [one for one in news if one.event_id in events]
+            missing = [id_ for id_ in events if id_ not in self._rows]
+            for row in await self._store.events.rows(missing) if missing else ():
+                self._remember_row(row)
+        for delivery in news:
+            self._reporter.report_delivery(self._rows.get(delivery.event_id), delivery)
+
+    def _remember_row(self, row: EventRow) -> None:
+        self._rows[row.id] = row
+        while len(self._rows) > _MAX_ROWS:
+            self._rows.popitem(last=False)
 
     def _is_news(self, delivery: Delivery) -> bool:
         state, attempts = self._reported.get(delivery.id, (None, 0))
@@ -146,6 +199,10 @@ class LiveFeed:
         while len(self._reported) > _MAX_REMEMBERED:
             self._reported.popitem(last=False)
         return True
+
+
+def _get_row(row: EventRow) -> EventRow:
+    return row
 
 
 def _is_tried(delivery: Delivery) -> bool:

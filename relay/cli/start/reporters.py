@@ -11,13 +11,12 @@ from relay.api.events import serialize_event_row
 from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
 from relay.config import Config
-from relay.model.delivery import Delivery
+from relay.model.delivery import Delivery, DeliveryCounts
 from relay.model.event import EventRow, Source, VerifyMode
 from relay.model.signals import RequestRefused, TunnelChanged
 from relay.model.text import escape_unprintable
 from relay.services.health import BRIEF_SECONDS, probe_target
 from relay.services.relay import RunningRelay
-from relay.store.deliveries import count_states
 
 _MAX_WIDTHS = (16, 34, 8, 30)  # source, type, number, verdict: columns grow no further
 _MAX_KINDS = 1000  # of refusals that are counted separately
@@ -40,20 +39,20 @@ class LineReporter:
         self._refusals = RefusalThrottle(monotonic)
         self._widths = [6, 12, 3, 8]
 
-    def report_event(self, row: EventRow, made: Sequence[Delivery], reported: Sequence[Delivery]) -> None:
-        """Print an event with its deliveries: those that are `reported` with it, and those that were not tried."""
-        plain = serialize_event_row(row, count_states(made))
+    def report_event(self, row: EventRow, counts: DeliveryCounts, shown: Sequence[Delivery]) -> None:
+        """Print an event with the deliveries that are `shown` on its line."""
+        plain = serialize_event_row(row, counts)
         parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *self._pad_columns(format_event(plain))]
-        ids = {delivery.id for delivery in reported}
-        for delivery in made:
-            if delivery.id in ids or not delivery.attempts:
-                parts += ["  ", *format_delivery(DeliverySummary.serialize(delivery))]
+        for delivery in shown:
+            parts += ["  ", *format_delivery(DeliverySummary.serialize(delivery))]
         self._terminal.print_line(*parts)
 
-    def report_delivery(self, row: EventRow, delivery: Delivery) -> None:
-        """Print how a delivery went, after its event was reported."""
-        event = format_event(serialize_event_row(row, count_states(())))
-        columns = self._pad_columns([*event[:3], (delivery.reason.value, "dim")])
+    def report_delivery(self, row: EventRow | None, delivery: Delivery) -> None:
+        """Print how a delivery went, after its event was reported; `row` is None where that is gone."""
+        event: list[Part] = [delivery.source, "", (f"#{delivery.event_id}", "bold")]
+        if row is not None:
+            event = format_event(serialize_event_row(row, DeliveryCounts()))[:3]
+        columns = self._pad_columns([*event, (delivery.reason.value, "dim")])
         now = format_clock_time(datetime.now(UTC).isoformat())
         self._terminal.print_line(now, "  ", *columns, "  ", *format_delivery(DeliverySummary.serialize(delivery)))
 
@@ -105,12 +104,12 @@ class JsonReporter:
         self._terminal = terminal
         self._refusals = RefusalThrottle(monotonic)
 
-    def report_event(self, row: EventRow, made: Sequence[Delivery], reported: Sequence[Delivery]) -> None:
+    def report_event(self, row: EventRow, counts: DeliveryCounts, shown: Sequence[Delivery]) -> None:
         """Print an event."""
-        del reported
-        self._print("event", serialize_event_row(row, count_states(made)))
+        del shown
+        self._print("event", serialize_event_row(row, counts))
 
-    def report_delivery(self, row: EventRow, delivery: Delivery) -> None:
+    def report_delivery(self, row: EventRow | None, delivery: Delivery) -> None:
         """Print how a delivery went."""
         del row
         self._print("delivery", DeliverySummary.serialize(delivery))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from relay.dashboard.delivery_rows import DeliveryLine, build_delivery_line, count_delivery_views
-from relay.dashboard.event_rows import list_event_tags
+from relay.dashboard.event_list import list_event_tags
 from relay.dashboard.filters import format_count
 from relay.dashboard.page_data import parse_whole_number
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial

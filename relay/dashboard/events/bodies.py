@@ -12,7 +12,7 @@ from relay.model.event import CapturedEvent
 from relay.model.payload import Payload
 
 _CACHE_SIZE = 4
-_IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def parse_body(event: CapturedEvent) -> ParsedBody:
     payload = event.capture.payload
     if payload.is_empty:
         return ParsedBody(best="empty")
-    if event.capture.content_type in _IMAGE_TYPES:
+    if event.capture.content_type in IMAGE_TYPES:
         return ParsedBody(best="image", content=event.capture.body)
     content = _to_utf8(payload)
     body = ParsedBody(best="raw", content=content, note=_describe_reading(payload))

@@ -11,10 +11,15 @@ from aiohttp import web
 
 from relay.dashboard.body_text import TextPiece, highlight_differences
 from relay.dashboard.delivery_rows import HIDDEN_VALUE
-from relay.dashboard.event_list import load_rows, parse_list_suffix
-from relay.dashboard.event_rows import build_delivery_chip, build_event_row, select_latest_deliveries
+from relay.dashboard.event_list import (
+    build_delivery_chip,
+    build_event_row,
+    load_rows,
+    parse_list_suffix,
+    select_latest_deliveries,
+)
 from relay.dashboard.events import actions
-from relay.dashboard.filters import event_avatar, format_count, format_duration, format_status
+from relay.dashboard.filters import format_count, format_duration, format_status
 from relay.dashboard.responses import redirect, render_dialog, render_page
 from relay.dashboard.widgets import NavLink
 from relay.errors import UsageError
@@ -72,7 +77,7 @@ async def _render_comparison(request: web.Request, one: int, other: int) -> web.
         "events/compare.html",
         f"Compare {one} and {other}",
         "events",
-        sides=[build_event_row(event.row, deliveries[event.id], event_avatar(event.row)) for event in pair],
+        sides=[build_event_row(event.row, deliveries[event.id]) for event in pair],
         count=format_count(len(differing), "difference"),
         groups=await asyncio.to_thread(_build_groups, listed[:_MAX_PLACES], reveal=reveal),
         views=(
@@ -91,7 +96,7 @@ async def _render_choice(request: web.Request, id_: int) -> web.Response:
     page = await relay.store.events.page(_build_similar_query(event.row), limit=_MAX_CHOICES + 1)
     rows = await load_rows(relay, [row for row in page.rows if row.id != id_][:_MAX_CHOICES])
     back = (f"/events/{id_}{parse_list_suffix(request)}", f"Event {id_}")
-    choices = [(_comparison_path(min(id_, row.id), max(id_, row.id)), row) for row in rows]
+    choices = [(_comparison_path(*sorted((id_, row.event.id))), row) for row in rows]
     title = f"Compare event {id_}"
     return await render_dialog(request, "events/compare_form.html", title, back, event=event.row, rows=choices)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qsl
 
-from relay.dashboard.event_rows import build_delivery_chip, select_latest_deliveries
+from relay.dashboard.event_list import build_delivery_chip, select_latest_deliveries
 from relay.dashboard.filters import Avatar, format_due, format_moment, format_status
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict

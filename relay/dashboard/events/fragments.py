@@ -8,7 +8,7 @@ from relay.dashboard import event_list, page_data
 from relay.dashboard.event_list import build_count_line, load_listing, load_rows, parse_list_query
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events import tabs
-from relay.dashboard.events.bodies import BODY_CACHE
+from relay.dashboard.events.bodies import BODY_CACHE, IMAGE_TYPES
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.urls import escape_html
 from relay.http.context import get_relay
@@ -16,7 +16,6 @@ from relay.http.params import parse_id, parse_number
 from relay.model.text import decode_header_text, is_sensitive
 from relay.providers.sender_urls import request_target
 
-_IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 _MAX_NEW_ROWS = 50  # new rows slid in one by one; more than that and the list is drawn again
 
 
@@ -34,15 +33,11 @@ async def _render_older_rows(request: web.Request) -> web.Response:
         query, limit=event_list.PAGE_SIZE, before=parse_number(request, "before", None)
     )
     last = page_data.parse_seconds(request.query.get("last"))
-    made, times = await load_rows(relay, page.rows), [event.received_at for event in page.rows]
-    listed = event_list.EventList(
-        query=query.text, rows=event_list.build_list_lines(made, times, relay.clock.now(), after=last)
-    )
-    below = event_list.build_footer(
-        query.text, shown + len(made), page.next_before, times[-1] if times else last, page.searched_to
-    )
+    rows = event_list.mark_days(await load_rows(relay, page.rows), relay.clock.now(), after=last)
+    listed = event_list.EventList(query=query.text, rows=rows)
+    footer = event_list.build_footer(query.text, shown + len(rows), page, last)
     return html_response(
-        renderer.part("events/rows.html", list=listed) + renderer.part("events/footer.html", foot=below)
+        renderer.part("events/rows.html", list=listed) + renderer.part("events/footer.html", foot=footer)
     )
 
 
@@ -57,8 +52,7 @@ async def _render_newer_rows(request: web.Request, after: int) -> web.Response:
         return html_response(
             make_partial("#list", "outerHTML", renderer.part("events/list.html", list=listed, foot=foot))
         )
-    made = await load_rows(relay, page.rows)
-    listed = event_list.EventList(query=query.text, rows=tuple(event_list.EventListLine(row=row) for row in made))
+    listed = event_list.EventList(query=query.text, rows=tuple(await load_rows(relay, page.rows)))
     reply = make_partial("#rows", "afterbegin", renderer.part("events/rows.html", list=listed))
     return html_response(
         reply + make_partial("#count", "textContent", escape_html(await build_count_line(relay, query)))
@@ -105,7 +99,7 @@ async def download_body(request: web.Request) -> web.Response:
     """GET /events/{id}/body: the exact bytes, as a download; `inline` shows a picture and nothing else."""
     event = await get_relay(request).store.events.get(parse_id(request))
     kind = event.capture.content_type
-    inline = "inline" in request.query and kind in _IMAGE_TYPES
+    inline = "inline" in request.query and kind in IMAGE_TYPES
     name = f"event-{event.id}{'.json' if 'json' in kind else '.bin'}"
     return web.Response(
         body=event.capture.body,

@@ -10,8 +10,7 @@ from aiohttp import web
 
 from relay.dashboard import event_list
 from relay.dashboard.delivery_rows import format_target_address
-from relay.dashboard.event_list import parse_current_url, parse_list_query, parse_list_suffix
-from relay.dashboard.event_rows import format_event_title
+from relay.dashboard.event_list import format_event_title, parse_current_url, parse_list_query, parse_list_suffix
 from relay.dashboard.events import tabs
 from relay.dashboard.events.detail import build_pipeline_bar
 from relay.dashboard.filters import event_avatar, make_avatar

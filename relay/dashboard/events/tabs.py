@@ -14,7 +14,7 @@ from relay.dashboard.events.bodies import BODY_CACHE, ParsedBody
 from relay.dashboard.events.detail import list_request_facts, parse_query_pairs
 from relay.dashboard.events.verification import build_verification_panel
 from relay.dashboard.filters import event_avatar
-from relay.dashboard.widgets import NavLink, build_message_line
+from relay.dashboard.widgets import NavLink
 from relay.http.context import get_relay
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.json_paths import format_dotted_path
@@ -242,8 +242,7 @@ async def _load_verification(relay: RunningRelay, event: CapturedEvent) -> dict[
 async def _load_deliveries(relay: RunningRelay, event: CapturedEvent) -> dict[str, Any]:
     deliveries, now = relay.store.deliveries, relay.clock.now()
     newest = list(reversed(await page_data.load_deliveries(relay, event.id)))[:_MAX_DELIVERIES]
-    messages = await relay.store.messages.page(MessageFilter(event=event.id))
     return {
         "lines": [build_delivery_line(one, now, await deliveries.attempts(one.id)) for one in newest],
-        "messages": [build_message_line(message, now) for message in messages],
+        "messages": await relay.store.messages.page(MessageFilter(event=event.id)),
     }

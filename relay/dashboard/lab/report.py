@@ -3,8 +3,8 @@
 from shlex import quote
 from typing import Any
 
-from relay.dashboard.event_rows import StatusChip
 from relay.dashboard.filters import format_count, format_duration
+from relay.dashboard.widgets import StatusChip
 from relay.model.lab import ENDED_STATES, LabFinding, LabReport, LabRun, LabSend, LabState, Latency, TrialResult
 from relay.model.text import escape_unprintable
 
@@ -23,13 +23,13 @@ _FINDING_STYLES: dict[LabFinding | None, tuple[str, str, str]] = {
 def build_run_chip(run: LabRun, finding: LabFinding | None) -> StatusChip:
     """Return the state of a run, or its finding once it is over."""
     if run.state is LabState.RUNNING:
-        return StatusChip(kind="sending", text="Running")
+        return StatusChip("sending", "Running")
     if run.state is LabState.WAITING:
-        return StatusChip(kind="queued", text="Waiting")
+        return StatusChip("queued", "Waiting")
     if finding is LabFinding.FAILED:
-        return StatusChip(kind="no", text="Failed")
+        return StatusChip("no", "Failed")
     if run.state is not LabState.DONE:
-        return StatusChip(kind="warn", text=run.state.value.capitalize())
+        return StatusChip("warn", run.state.value.capitalize())
     kinds = {LabFinding.PASSED: "done", LabFinding.UNCLEAR: "warn"}
     return StatusChip(
         kind=kinds.get(finding, "dim") if finding else "dim", text=finding.capitalize() if finding else "Done"

@@ -2,73 +2,28 @@
 
 import asyncio
 import json
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from relay.dashboard import delivery_rows, layout, page_data
 from relay.dashboard.delivery_rows import build_delivery_line
-from relay.dashboard.event_list import build_count_line, build_saved_views, load_rows
+from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, build_saved_views, load_rows
 from relay.dashboard.filters import format_count
 from relay.dashboard.page_data import load_banners
 from relay.dashboard.render import RENDERER, make_partial
 from relay.dashboard.urls import build_query_suffix, escape_html
 from relay.http.context import get_relay
-from relay.model.event import EventOutcome, EventRow
+from relay.model.event import EventOutcome
 from relay.model.search import EVERYTHING, Query, parse_query
+from relay.model.signals import EventStored
 from relay.services.relay import RunningRelay
 
 MAX_ROWS = 50  # rows in one message; when more wait, the page is told to ask for them
 _MAX_NEWEST = 20  # rows whose deliveries may settle between a page and its stream
+_TEMPLATES = tuple(f"live/{name}.html" for name in ("cells", "counts", "lines", "new_deliveries", "status"))
 LIVE_COUNT_LIMIT = 100_000  # deliveries up to which the numbers of their views are kept current
-CACHE_SIZE = 256  # drawings kept for the other viewers
-
-
-class FrameCache:
-    """Frames drawn for one viewer and given to the others.
-
-    A key holds the signal itself, so nothing drawn before it was committed can answer for it.
-    """
-
-    def __init__(self) -> None:
-        self._render_once: OrderedDict[tuple[object, ...], tuple[object, asyncio.Future[bytes]]] = OrderedDict()
-
-    async def get(self, signal: object, name: tuple[object, ...], draw: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Return what `draw` gives for this very signal, drawing it unless somebody does already."""
-        key = (id(signal), *name)
-        while True:
-            found = self._render_once.get(key)
-            if found is None or found[0] is not signal:
-                return await self._draw(key, signal, draw)
-            try:
-                return await asyncio.shield(found[1])
-            except _AbandonedRenderError:
-                continue
-
-    async def _draw(self, key: tuple[object, ...], signal: object, draw: Callable[[], Awaitable[bytes]]) -> bytes:
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._render_once[key] = (signal, future)
-        while len(self._render_once) > CACHE_SIZE:
-            self._render_once.popitem(last=False)
-        try:
-            frame = await draw()
-        except BaseException:
-            # The page that rendered was closed, or the store failed: the next one tries again.
-            self._render_once.pop(key, None)
-            future.set_exception(_AbandonedRenderError)
-            future.exception()
-            raise
-        future.set_result(frame)
-        return frame
-
-
-class _AbandonedRenderError(Exception):
-    """A drawing that was not finished; never leaves this module."""
-
-
-FRAME_CACHE: web.AppKey[FrameCache] = web.AppKey("drawings", FrameCache)
 
 
 class SseRenderer:
@@ -79,24 +34,31 @@ class SseRenderer:
         self.text = text
         self._renderer = request.app[RENDERER]
 
-    async def rows(self, ids: Iterable[int]) -> bytes:
+    async def prepare(self) -> None:
+        """Compile what is drawn, off the loop: the first event to be shown would wait for it."""
+        await asyncio.to_thread(self._renderer.compile_templates, "macros.html", *_TEMPLATES)
+
+    async def rows(self, stored: Mapping[int, EventStored]) -> bytes:
         """Return the rows of those events that fit the search, newest first, under the newest id."""
-        wanted = list(ids)
-        found = await self.relay.store.events.rows(wanted)
-        query = self._query()
+        newest, query = max(stored), self._query()
+        built = [one.build_row() for _, one in sorted(stored.items(), reverse=True) if one.build_row is not None]
+        if len(built) == len(stored) and not query.terms and not any(one.deliveries for one in stored.values()):
+            return self._render_rows([build_event_row(row, ()) for row in built], newest)
+        found = await self.relay.store.events.rows(stored)
         if query.terms and found:
             low, high = found[-1].id - 1, found[0].id + 1
             page = await self.relay.store.events.page(query, after=low, before=high, limit=len(found))
             fitting = {row.id for row in page.rows}
             found = tuple(row for row in found if row.id in fitting)
-        return await self._render_once(found, max(wanted)) if found else b""
+        return self._render_rows(await load_rows(self.relay, found), newest) if found else b""
 
     async def missed(self, last: int) -> bytes:
         """Return what came after the event `last`: its rows, or how to ask for them when there are many."""
         page = await self.relay.store.events.page(self._query(), after=last, limit=MAX_ROWS + 1)
         if len(page.rows) > MAX_ROWS:
             return make_data_frame("event", {"n": len(page.rows), "rejected": 0}, page.rows[0].id)
-        return await self._render_once(page.rows, page.rows[0].id) if page.rows else b""
+        rows = await load_rows(self.relay, page.rows)
+        return self._render_rows(rows, page.rows[0].id) if page.rows else b""
 
     async def newest(self, *, lined: bool) -> bytes:
         """Return how the rows at the top of the list stand: events, or deliveries where it is `lined` with those."""
@@ -122,13 +84,14 @@ class SseRenderer:
 
     async def counts(self) -> bytes:
         """Return every number around the list."""
-        nav = await page_data.load_nav_counts(self.relay)
-        if self.text is None:
-            return make_frame(self._renderer.part("live/counts.html", counts=nav, views=()))
-        views = build_saved_views(self.text, await self.relay.store.events.counts())
+        counts, query = await self.relay.store.events.counts(), self._query()
+        nav = await page_data.load_nav_counts(self.relay, counts)
+        views = () if self.text is None else build_saved_views(self.text, counts)
         text = self._renderer.part("live/counts.html", counts=nav, views=views)
-        line = escape_html(await build_count_line(self.relay, self._query()))
-        return make_frame(text + make_partial("#count", "textContent", line))
+        if self.text is None:
+            return make_frame(text)
+        line = await build_count_line(self.relay, query) if query.terms else format_count(counts.events, "event")
+        return make_frame(text + make_partial("#count", "textContent", escape_html(line)))
 
     def status(self) -> bytes:
         """Return who answers, and how the tunnel is."""
@@ -167,9 +130,8 @@ class SseRenderer:
         )
         return make_frame(make_partial("#fresh", "innerHTML", shown)) if count else b""
 
-    async def _render_once(self, found: tuple[EventRow, ...], newest: int) -> bytes:
+    def _render_rows(self, rows: Iterable[EventListRow], newest: int) -> bytes:
         suffix = build_query_suffix(self.text or "")
-        rows = await load_rows(self.relay, found)
         text = "".join(self._renderer.render_macro("row", row, suffix) for row in rows)
         return make_frame(make_partial("#rows", "afterbegin", text), id_=newest)
 

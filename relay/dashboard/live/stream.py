@@ -1,16 +1,15 @@
 """The live stream of the dashboard: rows and results as HTML for every page that is open."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from aiohttp import web
 
 from relay.dashboard import page_data
-from relay.dashboard.live.renderer import FRAME_CACHE, MAX_ROWS, SseRenderer, make_data_frame
+from relay.dashboard.live.renderer import MAX_ROWS, SseRenderer, make_data_frame
 from relay.dashboard.urls import build_deliveries_url
-from relay.http.responses import error_response
+from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
 from relay.model.signals import (
     DeliveryChanged,
     EventChanged,
@@ -26,13 +25,12 @@ from relay.model.signals import (
     VaultChanged,
 )
 
-MAX_VIEWERS = 64
-HEARTBEAT_INTERVAL = 15.0  # seconds after which a comment shows that the stream lives
 MIN_INTERVAL = 0.25  # seconds between two messages of a kind
+_CALM = 0.02  # seconds without an event after which one that comes alone is sent at once
 RETRY_FRAME = b"retry: 500\n"
 _NO_EVENT = 2**62
 
-STREAM_VIEWERS: web.AppKey[dict[asyncio.Task[Any], web.Request]] = web.AppKey("stream_viewers", dict)
+PAGE_STREAMS: web.AppKey[EventStreams] = web.AppKey("page_streams", EventStreams)
 
 
 async def stream_updates(request: web.Request) -> web.StreamResponse:
@@ -40,48 +38,7 @@ async def stream_updates(request: web.Request) -> web.StreamResponse:
 
     The page of deliveries asks with `of=deliveries`, and names the newest it shows as `top`.
     """
-    viewers = request.app[STREAM_VIEWERS]
-    task = asyncio.current_task()
-    if task is None or _count_viewers(viewers) >= MAX_VIEWERS:
-        return error_response(503, "too_many_viewers", "too many pages are open", "close one")
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-    viewers[task] = request
-    try:
-        await response.prepare(request)
-        viewer = StreamViewer(request)
-        with viewer.drawer.relay.bus.subscribe() as listening:
-            await response.write(RETRY_FRAME + viewer.drawer.status())
-            await response.write(await viewer.missed(request.headers.get("Last-Event-ID", "")))
-            await response.write(await viewer.settled())
-            while True:
-                wait = viewer.wait()
-                try:
-                    async with asyncio.timeout(wait):
-                        viewer.take(await listening.next(), lost=listening.lost)
-                except TimeoutError:
-                    if wait == HEARTBEAT_INTERVAL:
-                        await response.write(b": still here\n\n")
-                async for frame in viewer.frames():
-                    await response.write(frame)
-    except ConnectionError:
-        return response
-    finally:
-        viewers.pop(task, None)
-
-
-def _count_viewers(viewers: dict[asyncio.Task[Any], web.Request]) -> int:
-    # A viewer that left is noticed at the next write only; walking from page to page leaves many such behind.
-    gone = [task for task, request in viewers.items() if request.transport is None]
-    for task in gone:
-        task.cancel()
-    return len(viewers) - len(gone)
-
-
-async def close_streams(app: web.Application) -> None:
-    """End every stream, so that stopping does not wait for them."""
-    viewers = app[STREAM_VIEWERS]
-    for task in tuple(viewers):
-        task.cancel()
+    return await request.app[PAGE_STREAMS].serve(request, PageViewer(request))
 
 
 @dataclass(slots=True)
@@ -100,13 +57,14 @@ class _PendingUpdates:
     lost: int = 0
 
 
-class StreamViewer:
+class PageViewer:
     """One open page: what it waits for, and when it may next be sent."""
 
     def __init__(self, request: web.Request) -> None:
         self.drawer = SseRenderer(request, request.query.get("q"))
         self._clock = self.drawer.relay.clock
-        self._drawings = request.app[FRAME_CACHE]
+        self._drawings = request.app[PAGE_STREAMS].cache
+        self._last_seen = request.headers.get("Last-Event-ID", "")
         self._waiting = _PendingUpdates()
         # The page of deliveries says which is the newest it shows, and where it would show what is newer.
         self._lined = request.query.get("of") == "deliveries"
@@ -115,21 +73,25 @@ class StreamViewer:
         self._newest = build_deliveries_url(request.query.get("state", ""))
         self._fresh: set[int] = set()
         self._sent: dict[str, float] = {}
+        self._arrived = 0.0
         self._lost = 0
 
     @property
     def _listed(self) -> bool:
         return self.drawer.text is not None
 
-    async def missed(self, last: str) -> bytes:
-        """Return what came while the viewer was away."""
-        if not self._listed or not (last.isascii() and last.isdigit()) or len(last) > 18:
-            return b""
-        return await self.drawer.missed(int(last))
+    async def greet(self) -> AsyncIterator[bytes]:
+        """Give who answers, what came while the viewer was away, and the newest rows as they are.
 
-    async def settled(self) -> bytes:
-        """Return the newest rows as they are: no one was told what changed since the page was rendered."""
-        return await self.drawer.newest(lined=self._lined) if self._listed or self._lined else b""
+        Nobody was told what changed since the page was rendered.
+        """
+        yield RETRY_FRAME + self.drawer.status()
+        await self.drawer.prepare()
+        last = self._last_seen
+        if self._listed and last.isascii() and last.isdigit() and len(last) <= 18:
+            yield await self.drawer.missed(int(last))
+        if self._listed or self._lined:
+            yield await self.drawer.newest(lined=self._lined)
 
     def take(self, signals: Iterable[Signal], *, lost: int) -> None:
         """Remember what was signalled; `lost` counts signals that this viewer was too slow for."""
@@ -138,7 +100,10 @@ class StreamViewer:
         for signal in signals:
             match signal:
                 case EventStored(id_):
-                    waiting.rows[id_] = signal
+                    now = self._clock.monotonic()
+                    if not waiting.rows and now - self._arrived >= _CALM:
+                        self._sent.pop("rows", None)
+                    self._arrived, waiting.rows[id_] = now, signal
                 case DeliveryChanged(event_id=id_):
                     waiting.cells[id_] = waiting.deliveries[id_] = signal
                 case EventChanged(id_):
@@ -164,14 +129,18 @@ class StreamViewer:
 
     def wait(self) -> float:
         """Return how many seconds may pass before something is due."""
-        due = [self._sent.get(kind, 0.0) + MIN_INTERVAL for kind in self._kinds()]
+        due = [self._next_at(kind) for kind in self._kinds()]
         return max(0.0, min(due) - self._clock.monotonic()) if due else HEARTBEAT_INTERVAL
+
+    def _next_at(self, kind: str) -> float:
+        # At the same moments for every viewer, so that what one of them draws is what the others need.
+        return (self._sent.get(kind, -MIN_INTERVAL) // MIN_INTERVAL + 1) * MIN_INTERVAL
 
     async def frames(self) -> AsyncIterator[bytes]:
         """Give every message that is due now, each as soon as it is drawn, and forget it."""
         now = self._clock.monotonic()
         for kind in self._kinds():
-            if now - self._sent.get(kind, -MIN_INTERVAL) >= MIN_INTERVAL:
+            if now >= self._next_at(kind):
                 self._sent[kind] = now
                 frame = await self._FRAMES[kind](self)
                 if frame:

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
-from relay.dashboard.event_rows import StatusChip
 from relay.dashboard.filters import format_count
 from relay.dashboard.responses import format_error, render_page
 from relay.dashboard.urls import encode_query
-from relay.dashboard.widgets import NavLink
+from relay.dashboard.widgets import NavLink, StatusChip
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
 from relay.http import params
@@ -19,11 +18,11 @@ from relay.model.text import escape_unprintable
 _PAGE_SIZE = 50
 _DEFAULT_QUERY = "after:7d"
 _STATE_CHIPS = {
-    RehearsalOutcome.SEND: StatusChip(kind="done", text="Would be sent"),
-    RehearsalOutcome.SENT: StatusChip(kind="dim", text="Sent already"),
-    RehearsalOutcome.REFUSED: StatusChip(kind="no", text="Refused"),
-    RehearsalOutcome.FAILED: StatusChip(kind="no", text="Fails"),
-    RehearsalOutcome.UNTAKEN: StatusChip(kind="dim", text="No route"),
+    RehearsalOutcome.SEND: StatusChip("done", "Would be sent"),
+    RehearsalOutcome.SENT: StatusChip("dim", "Sent already"),
+    RehearsalOutcome.REFUSED: StatusChip("no", "Refused"),
+    RehearsalOutcome.FAILED: StatusChip("no", "Fails"),
+    RehearsalOutcome.UNTAKEN: StatusChip("dim", "No route"),
 }
 
 

@@ -1,9 +1,8 @@
 """The page Messages: the list, one message with its history and its mail, and the rates; live while it is open."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -14,12 +13,12 @@ from relay.dashboard.messages.rates import RatesView, build_rates
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
 from relay.dashboard.responses import render_page
 from relay.dashboard.urls import escape_html
-from relay.dashboard.widgets import BAD_STATUSES, MessageLine, NavLink, build_message_line, format_message_status
+from relay.dashboard.widgets import BAD_STATUSES, NavLink, build_message_chip
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_message_filter, parse_number
-from relay.model.message import LOST, HistoryEntry, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
+from relay.model.message import LOST, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
 from relay.model.text import decode_text, escape_unprintable
-from relay.providers.message_status import CodeMeaning, explain_code
+from relay.providers.message_status import explain_code
 from relay.services.relay import RunningRelay
 from relay.services.stats import MESSAGE_RATE_DAYS, find_first_day, load_day_counts
 
@@ -48,34 +47,6 @@ _STATUS_ICONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryStep:
-    """One status of a history as people read it; `kind` is ok, err or skip-step."""
-
-    entry: HistoryEntry
-    kind: str
-    icon: str
-    title: str
-    meaning: CodeMeaning | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageDetail:
-    """One message in full: `facts` are names and values, `rule` is what refused a recipient, "" for none.
-
-    `hidden` counts the oldest steps that are left out.
-    """
-
-    line: MessageLine
-    facts: tuple[tuple[str, str], ...]
-    steps: list[HistoryStep]
-    hidden: int
-    meaning: CodeMeaning | None
-    rule: str
-    delivery_id: int | None
-    previewable: bool
-
-
 async def show_messages(request: web.Request) -> web.Response:
     """GET /messages?channel=&status=…, /messages/rates, /messages/{id}: the list, and beside it rates or a message."""
     relay = get_relay(request)
@@ -90,7 +61,8 @@ async def show_messages(request: web.Request) -> web.Response:
         "Messages",
         "messages",
         views=await _build_view_links(relay, filters),
-        lines=_build_lines(relay, found),
+        messages=found,
+        now=relay.clock.now(),
         suffix=f"?{kept}" if kept else "",
         chosen=await _build_detail(relay, await relay.store.messages.get(chosen)) if chosen else None,
         rates=None if chosen else await _load_rates(relay),
@@ -107,22 +79,24 @@ async def show_message_updates(request: web.Request) -> web.Response:
     """GET /messages/live?id=: what has changed, each for its own place on the page that asks."""
     relay, renderer = get_relay(request), request.app[RENDERER]
     found = await relay.store.messages.page(parse_message_filter(request), limit=_PAGE_SIZE)
-    lines, kept = _build_lines(relay, found), _keep_filters(request)
+    kept, now = _keep_filters(request), relay.clock.now()
     chosen = parse_number(request, "id", None)
     message = await relay.store.messages.get(chosen) if chosen else None
     pieces = [
         (
             "#mlist",
             "innerMorph",
-            renderer.part("messages/list.html", lines=lines, suffix=f"?{kept}" if kept else "", current=chosen),
+            renderer.part(
+                "messages/list.html", messages=found, now=now, suffix=f"?{kept}" if kept else "", current=chosen
+            ),
         )
     ]
     if message is not None:
         detail = await _build_detail(relay, message)
         pieces += [
-            ("#mchip", "innerHTML", renderer.render_macro("chip", detail.line.chip)),
-            ("#mwhy", "innerMorph", renderer.part("messages/why.html", message=detail)),
-            ("#msteps", "innerMorph", renderer.part("messages/steps.html", message=detail)),
+            ("#mchip", "innerHTML", renderer.render_macro("chip", build_message_chip(message))),
+            ("#mwhy", "innerMorph", renderer.part("messages/why.html", chosen=detail)),
+            ("#msteps", "innerMorph", renderer.part("messages/steps.html", chosen=detail)),
         ]
     else:
         drawn = await _load_rates(relay)
@@ -146,38 +120,37 @@ async def preview_message(request: web.Request) -> web.Response:
     return sandboxed_response(body if part.get_content_type() == "text/html" else f"<pre>{escape_html(body)}</pre>")
 
 
-async def _build_detail(relay: RunningRelay, message: Message) -> MessageDetail:
+async def _build_detail(relay: RunningRelay, message: Message) -> dict[str, Any]:
+    """Return a message in full; `rule` is what refused a recipient, `hidden` counts the oldest steps left out."""
     history = await relay.store.messages.history(message.id, limit=_MAX_STEPS + 1)
     # In the order in which it happened, which need not be the order in which providers reported it.
     ordered = sorted(history, key=lambda entry: (entry.at or entry.received_at, entry.status.rank))
-    known = find_provider(message.provider)
+    provider = find_provider(message.provider)
     facts = (
         ("To", escape_unprintable(message.recipient, 500)),
-        ("By", known.title if known else escape_unprintable(message.provider, 64)),
+        ("By", provider.title if provider else escape_unprintable(message.provider, 64)),
         ("External id", escape_unprintable(message.external_id, 200)),
         ("Embedded id", escape_unprintable(message.embedded_id, 200)),
     )
-    return MessageDetail(
-        line=build_message_line(message, relay.clock.now()),
-        facts=tuple((name, value) for name, value in facts if value),
-        steps=[_build_history_step(message, entry) for entry in ordered[-_MAX_STEPS:]],
-        hidden=max(0, len(ordered) - _MAX_STEPS),
-        meaning=explain_code(message.provider, message.code),
-        rule=_find_refusing_rule(relay, message),
-        delivery_id=message.delivery_id,
-        previewable=bool(await relay.store.messages.source(message.id)),
-    )
+    return {
+        "message": message,
+        "facts": [fact for fact in facts if fact[1]],
+        "steps": [
+            (entry, *_get_step_style(entry.status), explain_code(message.provider, entry.code))
+            for entry in ordered[-_MAX_STEPS:]
+        ],
+        "hidden": max(0, len(ordered) - _MAX_STEPS),
+        "meaning": explain_code(message.provider, message.code),
+        "rule": _find_refusing_rule(relay, message),
+        "previewable": bool(await relay.store.messages.source(message.id)),
+    }
 
 
-def _build_history_step(message: Message, entry: HistoryEntry) -> HistoryStep:
-    good = entry.status.arrived and entry.status is not MessageStatus.COMPLAINED
-    return HistoryStep(
-        entry=entry,
-        kind="err" if entry.status in BAD_STATUSES else "ok" if good else "skip-step",
-        icon=_STATUS_ICONS.get(entry.status, "circle-x"),
-        title=format_message_status(entry.status),
-        meaning=explain_code(message.provider, entry.code),
-    )
+def _get_step_style(status: MessageStatus) -> tuple[str, str]:
+    """Return the class and the icon of a status in a history."""
+    is_good = status.arrived and status is not MessageStatus.COMPLAINED
+    kind = "err" if status in BAD_STATUSES else "ok" if is_good else "skip-step"
+    return kind, _STATUS_ICONS.get(status, "circle-x")
 
 
 def _find_refusing_rule(relay: RunningRelay, message: Message) -> str:
@@ -199,11 +172,6 @@ def _find_refusing_rule(relay: RunningRelay, message: Message) -> str:
     )
 
 
-def _build_lines(relay: RunningRelay, found: Iterable[Message]) -> tuple[MessageLine, ...]:
-    now = relay.clock.now()
-    return tuple(build_message_line(message, now) for message in found)
-
-
 async def _load_rates(relay: RunningRelay) -> RatesView:
     return build_rates(
         await load_day_counts(relay, MESSAGE_RATE_DAYS), find_first_day(relay, MESSAGE_RATE_DAYS), MESSAGE_RATE_DAYS
@@ -217,13 +185,13 @@ async def _count_unmatched(relay: RunningRelay) -> str:
 
 
 async def _build_view_links(relay: RunningRelay, filters: MessageFilter) -> tuple[NavLink, ...]:
-    standing = await relay.store.messages.standing()
+    counts = await relay.store.messages.standing()
     return tuple(
         NavLink(
             name=name,
             href=f"/messages?{query}" if query else "/messages",
             current=(filters.channel, filters.statuses) == (channel, statuses),
-            count=f"{sum(one.count for one in standing if _matches_view(one, channel, statuses)):,}",
+            count=f"{sum(one.count for one in counts if _matches_view(one, channel, statuses)):,}",
         )
         for name, query, channel, statuses in _VIEWS
     )

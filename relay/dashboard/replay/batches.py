@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from relay.dashboard.event_rows import StatusChip
 from relay.dashboard.filters import DisplayTime, format_count, format_moment
 from relay.dashboard.urls import build_events_url
+from relay.dashboard.widgets import StatusChip
 from relay.model.batch import INCLUDABLE_OUTCOMES, Batch, BatchCounts, BatchPlan, BatchState, NewBatch
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome
@@ -71,10 +71,10 @@ SIGN_MODE_LABELS = {
     SignMode.FRESH: ("Sign again", "Signs with the source's secret and the current time."),
 }
 _STATE_CHIPS = {
-    BatchState.RUNNING: StatusChip(kind="sending", text="Running"),
-    BatchState.DONE: StatusChip(kind="done", text="Done"),
-    BatchState.CANCELLED: StatusChip(kind="dim", text="Cancelled"),
-    BatchState.STOPPED: StatusChip(kind="no", text="Stopped"),
+    BatchState.RUNNING: StatusChip("sending", "Running"),
+    BatchState.DONE: StatusChip("done", "Done"),
+    BatchState.CANCELLED: StatusChip("dim", "Cancelled"),
+    BatchState.STOPPED: StatusChip("no", "Stopped"),
 }
 _OUTCOME_NOUNS = {
     EventOutcome.REJECTED: "rejected events",
@@ -87,7 +87,7 @@ _INCLUDED_WORDS = {
     (EventOutcome.DUPLICATE, False): "are duplicates",
     (EventOutcome.IGNORED, False): "were ignored",
 }
-_FAILED_CHIP = StatusChip(kind="no", text="Failures")
+_FAILED_CHIP = StatusChip("no", "Failures")
 
 
 def describe_batch_query(query: str) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from relay.dashboard.delivery_rows import build_delivery_line, format_target_address
-from relay.dashboard.event_list import parse_list_suffix
+from relay.dashboard.delivery_rows import format_target_address
+from relay.dashboard.event_list import build_delivery_chip, parse_list_suffix
 from relay.dashboard.events import email_form as events_email_form
+from relay.dashboard.filters import format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
 from relay.dashboard.replay.edits import (
-    DeliveryOutcomeView,
+    DeliveryResult,
     ReplayEdits,
     build_original,
     build_replay_warning,
@@ -242,7 +243,7 @@ def _describe_mail_block(relay: RunningRelay) -> str:
     return "No [smtp]: it stays in the outbox."
 
 
-async def _build_sent_line(relay: RunningRelay, id_: int) -> DeliveryOutcomeView:
+async def _build_sent_line(relay: RunningRelay, id_: int) -> DeliveryResult:
     with relay.bus.subscribe() as listening:
         found = await relay.store.deliveries.get(id_)
         try:
@@ -254,18 +255,12 @@ async def _build_sent_line(relay: RunningRelay, id_: int) -> DeliveryOutcomeView
         except TimeoutError:
             pass
     waiting = found.state not in _FINAL_STATES and not found.attempts
-    shown = build_delivery_line(found, relay.clock.now(), await relay.store.deliveries.attempts(id_))
-    last = shown.tries[-1] if shown.tries else None
-    return DeliveryOutcomeView(
-        chip=shown.chip,
-        target=shown.target,
-        took=shown.took,
-        body=last.response.body if last and last.response else "",
-        detail=shown.detail,
-        href=f"/deliveries/{id_}",
-        again=f"/deliveries/{id_}/result" if waiting else "",
-    )
+    attempts = await relay.store.deliveries.attempts(id_)
+    response = attempts[-1].response if attempts else None
+    return DeliveryResult(found, response.body if response else b"", waiting)
 
 
-def _describe_sent(sent: DeliveryOutcomeView) -> str:
-    return f"{sent.target}: {sent.chip.text}{f', {sent.took}' if sent.took else ''}"
+def _describe_sent(sent: DeliveryResult) -> str:
+    delivery = sent.delivery
+    took = f", {format_duration(delivery.took)}" if delivery.took is not None else ""
+    return f"{escape_unprintable(delivery.target, 120)}: {build_delivery_chip(delivery).text}{took}"

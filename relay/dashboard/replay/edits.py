@@ -4,11 +4,9 @@ import json
 import re
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
 
 from relay.dashboard.body_text import is_binary
 from relay.dashboard.delivery_rows import HIDDEN_VALUE
-from relay.dashboard.event_rows import StatusChip
 from relay.model.delivery import Delivery, DeliveryChanges, SignMode
 from relay.model.differences import MISSING, compare_json, is_same_value
 from relay.model.event import CapturedEvent, Headers, Verdict
@@ -238,18 +236,13 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryOutcomeView:
-    """What became of a delivery that somebody waits for. `page` is the delivery's own."""
+@dataclass(frozen=True, slots=True)
+class DeliveryResult:
+    """A delivery that a person waits for, with the body of the response; it `is_waiting` without an attempt so far."""
 
-    template: ClassVar[str] = "replay/sent.html"
-    chip: StatusChip
-    target: str
-    took: str
-    body: str
-    detail: str
-    href: str
-    again: str = ""
+    delivery: Delivery
+    body: bytes
+    is_waiting: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +252,6 @@ class MailPreview:
     `notice` says that it was sent already, `error` why there is no mail or who must not get it.
     """
 
-    template: ClassVar[str] = "replay/email_preview.html"
     headers: tuple[tuple[str, str], ...] = ()
     text: str = ""
     frame: str = ""

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from relay.model.event import Capture
-from relay.providers.catalogue.banking import BANKING
 from relay.providers.catalogue.business import BUSINESS, INTERCOM, SHOPIFY, ZENDESK
-from relay.providers.catalogue.clouds import CLOUDS
-from relay.providers.catalogue.collaboration import COLLABORATION, SLACK
+from relay.providers.catalogue.collaboration import BOX, COLLABORATION, CONTENTFUL, SLACK
 from relay.providers.catalogue.email_and_sms import EMAIL_SENDERS, TWILIO, TWILIO_SIMPLE
 from relay.providers.catalogue.git_hosts import GIT_HOSTS
 from relay.providers.catalogue.messaging import MESSAGING
@@ -27,7 +25,6 @@ _ENTRIES = (
     *STANDARD_WEBHOOKS_SENDERS,
     SHOPIFY,
     *PAYMENTS,
-    *BANKING,
     *MESSAGING,
     INTERCOM,
     ZENDESK,
@@ -35,7 +32,8 @@ _ENTRIES = (
     *COLLABORATION,
     *BUSINESS,
     *PLATFORMS,
-    *CLOUDS,
+    CONTENTFUL,
+    BOX,
     TWILIO_SIMPLE,
 )
 

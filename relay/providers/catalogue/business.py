@@ -2,23 +2,18 @@
 
 from relay.model.request_items import LIST
 from relay.providers.challenges import HEAD_CHALLENGES, WOOCOMMERCE_CHALLENGES
-from relay.providers.extractors import body, first_of, format_amount, header, join, optional
+from relay.providers.extractors import body, first_of, format_amount, header, join, join_key, optional, summarize
 from relay.providers.key_extractors import body_digest, each_item
 from relay.providers.provider import DAY, HOUR, MINUTE, OtherCredential, Provider, Schedule
 from relay.providers.schemes import Digest, Hmac, InEveryHeader, InHeader, Items, KeyFormat, Time, body_hmac, template
 
 TYPEFORM = Provider(
     name="typeform",
-    title="Typeform",
-    monogram="Ty",
     docs="https://www.typeform.com/developers/webhooks/",
-    steps=(
-        "Open your form in Typeform, Connect, Webhooks, and add a webhook.",
-        "Paste {url} as the endpoint.",
-        "Enter a secret of your own and set {secret} to the same.",
-    ),
+    steps="""Open your form in Typeform, Connect, Webhooks, and add a webhook.
+    Paste {url} as the endpoint.
+    Enter a secret of your own and set {secret} to the same.""",
     answer="2xx within 30 s, 404 or 410 disables it; retried for 10 h",
-    secret_env=("TYPEFORM_WEBHOOK_SECRET",),
     # Base64 behind a prefix that announces hex elsewhere: https://www.typeform.com/developers/webhooks/
     schemes=(body_hmac("Typeform-Signature", prefix="sha256=", encoding="base64"),),
     event_type=body("event_type"),
@@ -28,13 +23,10 @@ TYPEFORM = Provider(
 
 CALENDLY = Provider(
     name="calendly",
-    title="Calendly",
     monogram="Cy",
     docs="https://developer.calendly.com/api-docs/overview-of-webhooks",
-    steps=(
-        "Create a webhook subscription through Calendly's API with {url} as its URL.",
-        "Set {secret} to the signing key you sent along.",
-    ),
+    steps="""Create a webhook subscription through Calendly's API with {url} as its URL.
+    Set {secret} to the signing key you sent along.""",
     answer="2xx within 10 s; retried for 24 h, then disabled",
     secret_env=("CALENDLY_WEBHOOK_SIGNING_KEY",),
     # Three minutes, past only, as in the sample of Calendly's documentation:
@@ -49,8 +41,8 @@ CALENDLY = Provider(
     ),
     event_type=body("event"),
     # There is no id of the event. An invitee may be created, canceled and rescheduled under one address.
-    idempotency_key=join("-", body("event"), body("payload", "uri"), body("created_at"), whole=True),
-    summary=join(" · ", body("payload", "email"), body("payload", "scheduled_event", "name")),
+    idempotency_key=join_key(body("event"), body("payload", "uri"), body("created_at")),
+    summary=summarize(body("payload", "email"), body("payload", "scheduled_event", "name")),
 )
 
 CALCOM = Provider(
@@ -58,17 +50,14 @@ CALCOM = Provider(
     title="Cal.com",
     monogram="Cl",
     docs="https://cal.com/docs/developing/guides/automation/webhooks",
-    steps=(
-        "Open Settings, Developer, Webhooks in Cal.com and add a webhook.",
-        "Paste {url} as the subscriber URL.",
-        "Enter a secret of your own and set {secret} to the same.",
-    ),
-    secret_env=("CALCOM_WEBHOOK_SECRET",),
+    steps="""Open Settings, Developer, Webhooks in Cal.com and add a webhook.
+    Paste {url} as the subscriber URL.
+    Enter a secret of your own and set {secret} to the same.""",
     # Bare hex although the header's name ends in 256, and no time:
     # https://cal.com/docs/developing/guides/automation/webhooks
     schemes=(body_hmac("X-Cal-Signature-256"),),
     event_type=body("triggerEvent"),
-    idempotency_key=join("-", body("triggerEvent"), body("payload", "uid"), body("createdAt"), whole=True),
+    idempotency_key=join_key(body("triggerEvent"), body("payload", "uid"), body("createdAt")),
     summary=body("payload", "title"),
 )
 
@@ -77,14 +66,12 @@ HUBSPOT = Provider(
     title="HubSpot",
     monogram="Hs",
     docs="https://developers.hubspot.com/docs/api/webhooks",
-    steps=(
-        "Open your app in HubSpot, Webhooks, and set the target URL.",
-        "Paste {url}, exactly like that: the address is signed.",
-        "Set {secret} to the app's client secret.",
-        'Write scheme = "v3" under the source, where the app signs so, to refuse the older two, which never expire.',
-    ),
+    steps="""Open your app in HubSpot, Webhooks, and set the target URL.
+    Paste {url}, exactly like that: the address is signed.
+    Set {secret} to the app's client secret.
+    Write scheme = "v3" under the source, where the app signs so, to refuse the older two, which never expire.""",
     answer="2xx within 5 s; retried 10 times over 24 h",
-    schedule=Schedule(spread=(10, DAY), limit=5.0, source="https://developers.hubspot.com/docs/api/webhooks"),
+    schedule=Schedule(spread=(10, DAY), limit=5.0),
     secret_env=("HUBSPOT_CLIENT_SECRET",),
     # v3 alone has a time, in milliseconds and limited towards the past only. v1 and v2 are plain SHA-256 with
     # the secret in the text, and X-HubSpot-Signature-Version tells them apart.
@@ -131,14 +118,11 @@ HUBSPOT = Provider(
 
 CLOSE = Provider(
     name="close",
-    title="Close",
     monogram="Co",
     docs="https://developer.close.com/resources/webhook-subscriptions/",
-    steps=(
-        "Open Settings, Developer, Webhooks in Close and create a subscription.",
-        "Paste {url} as the URL.",
-        "Set {secret} to the signature key of the answer.",
-    ),
+    steps="""Open Settings, Developer, Webhooks in Close and create a subscription.
+    Paste {url} as the URL.
+    Set {secret} to the signature key of the answer.""",
     secret_env=("CLOSE_WEBHOOK_SIGNATURE_KEY",),
     # The signature key is hex that is decoded first. Close states no limit of age; five minutes is common
     # practice among receivers.
@@ -160,11 +144,9 @@ DOCUSIGN = Provider(
     title="DocuSign Connect",
     monogram="Ds",
     docs="https://developers.docusign.com/platform/webhooks/connect/",
-    steps=(
-        "Open Settings, Connect in DocuSign and add a configuration.",
-        "Paste {url} as the URL to publish to and include the HMAC signature.",
-        "Create a Connect key and set {secret} to it.",
-    ),
+    steps="""Open Settings, Connect in DocuSign and add a configuration.
+    Paste {url} as the URL to publish to and include the HMAC signature.
+    Create a Connect key and set {secret} to it.""",
     answer="200 within 100 s; retried for days",
     secret_env=("DOCUSIGN_HMAC_KEY",),
     # One numbered header comes for each active Connect key, and any of them may match. The body is signed with
@@ -174,14 +156,12 @@ DOCUSIGN = Provider(
     # One envelope gives the same event for each recipient, and an event such as envelope-corrected several times.
     # A further attempt has another retryCount and the same generatedDateTime.
     # https://developers.docusign.com/platform/webhooks/connect/json-sim-event-model/
-    idempotency_key=join(
-        "-",
+    idempotency_key=join_key(
         body("data", "envelopeId"),
         body("event"),
         optional(body("data", "recipientId")),
         optional(body("configurationId")),
         body("generatedDateTime"),
-        whole=True,
     ),
     summary=body("data", "envelopeId"),
     companions=(("X-Authorization-Digest", "HMACSHA256"),),
@@ -192,21 +172,17 @@ WOOCOMMERCE = Provider(
     title="WooCommerce",
     monogram="Wc",
     docs="https://woocommerce.com/document/webhooks/",
-    steps=(
-        "Open WooCommerce, Settings, Advanced, Webhooks and add a webhook.",
-        "Paste {url} as the delivery URL.",
-        "Enter a secret of your own and set {secret} to the same.",
-    ),
+    steps="""Open WooCommerce, Settings, Advanced, Webhooks and add a webhook.
+    Paste {url} as the delivery URL.
+    Enter a secret of your own and set {secret} to the same.""",
     answer="2xx or 3xx within 60 s; never retried, disabled after 5 failures",
     schedule=Schedule(
         waits=(),
         limit=60.0,
         success_statuses=frozenset(range(200, 400)),
         then="five failures in a row disable the webhook",
-        source="https://woocommerce.com/document/webhooks/",
     ),
     challenges=WOOCOMMERCE_CHALLENGES,
-    secret_env=("WOOCOMMERCE_WEBHOOK_SECRET",),
     # The topic comes also with hooks that are not signed.
     recognise=("X-WC-Webhook-Signature", "X-WC-Webhook-Topic"),
     # Base64 of the body. The first request after activation is a form with webhook_id alone and has no
@@ -215,8 +191,8 @@ WOOCOMMERCE = Provider(
     event_type=header("X-WC-Webhook-Topic"),
     # The delivery id is a hash of the webhook's id and the second: two orders of one second share it.
     # https://github.com/woocommerce/woocommerce, WC_Webhook::get_new_delivery_id
-    idempotency_key=join("-", header("X-WC-Webhook-Delivery-ID"), body_digest(), whole=True),
-    summary=join(" · ", body("number"), body("name")),
+    idempotency_key=join_key(header("X-WC-Webhook-Delivery-ID"), body_digest()),
+    summary=summarize(body("number"), body("name")),
     # As WC_Webhook::deliver writes them: https://github.com/woocommerce/woocommerce
     companions=(
         ("User-Agent", "WooCommerce/10.3 Hookshot (WordPress/6.9)"),
@@ -230,16 +206,12 @@ WOOCOMMERCE = Provider(
 
 INTERCOM = Provider(
     name="intercom",
-    title="Intercom",
-    monogram="In",
     docs="https://developers.intercom.com/docs/webhooks",
-    steps=(
-        "Open your app in the Intercom Developer Hub, Webhooks.",
-        "Paste {url} as the endpoint URL and choose the topics.",
-        "Set {secret} to the app's client secret.",
-    ),
+    steps="""Open your app in the Intercom Developer Hub, Webhooks.
+    Paste {url} as the endpoint URL and choose the topics.
+    Set {secret} to the app's client secret.""",
     answer="2xx within 5 s; retried once after 1 min",
-    schedule=Schedule(waits=(MINUTE,), limit=5.0, source="https://developers.intercom.com/docs/webhooks"),
+    schedule=Schedule(waits=(MINUTE,), limit=5.0),
     challenges=HEAD_CHALLENGES,
     secret_env=("INTERCOM_CLIENT_SECRET",),
     # X-Hub-Signature is Bitbucket's, Jira's and GitHub's as well.
@@ -254,15 +226,11 @@ INTERCOM = Provider(
 
 ZENDESK = Provider(
     name="zendesk",
-    title="Zendesk",
     monogram="Zd",
     docs="https://developer.zendesk.com/documentation/webhooks/",
-    steps=(
-        "Open the Zendesk Admin Center, Apps and integrations, Webhooks, and create a webhook.",
-        "Paste {url} as the endpoint URL.",
-        "Reveal the signing secret and set {secret} to it.",
-    ),
-    secret_env=("ZENDESK_WEBHOOK_SECRET",),
+    steps="""Open the Zendesk Admin Center, Apps and integrations, Webhooks, and create a webhook.
+    Paste {url} as the endpoint URL.
+    Reveal the signing secret and set {secret} to it.""",
     # Test requests of a webhook that is not saved yet are signed with a fixed secret of Zendesk's, and do not
     # verify here.
     schemes=(
@@ -285,14 +253,10 @@ BUSINESS = (TYPEFORM, CALENDLY, CALCOM, HUBSPOT, CLOSE, DOCUSIGN, WOOCOMMERCE)
 
 SHOPIFY = Provider(
     name="shopify",
-    title="Shopify",
-    monogram="Sh",
     docs="https://shopify.dev/docs/apps/build/webhooks",
-    steps=(
-        "Subscribe to topics in shopify.app.toml, or under Settings, Notifications, Webhooks of the shop.",
-        "Paste {url} as the URL and choose JSON.",
-        "Set {secret} to the app's client secret, or to the key shown below the shop's webhooks.",
-    ),
+    steps="""Subscribe to topics in shopify.app.toml, or under Settings, Notifications, Webhooks of the shop.
+    Paste {url} as the URL and choose JSON.
+    Set {secret} to the app's client secret, or to the key shown below the shop's webhooks.""",
     answer="2xx within 5 s, no redirect; retried 8 times over 4 h",
     schedule=Schedule(
         spread=(8, 4 * HOUR),
@@ -311,8 +275,7 @@ SHOPIFY = Provider(
     # The webhook id is that of one delivery and stays the same when Shopify retries; newer deliveries have an
     # event id alone.
     idempotency_key=first_of(header("X-Shopify-Webhook-Id"), header("shopify-webhook-id"), header("shopify-event-id")),
-    summary=join(
-        " · ",
+    summary=summarize(
         first_of(body("name"), body("title"), body("email"), body("shop_domain")),
         format_amount(body("total_price"), body("currency"), minor=False),
     ),

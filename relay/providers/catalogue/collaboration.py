@@ -1,4 +1,4 @@
-"""Where people plan and write: Linear, Jira, Asana, Trello, Notion, Airtable, Figma, Dropbox."""
+"""Where people plan, write and keep files: Linear, Jira, Asana, Trello, Notion, Airtable, Figma, Dropbox, Box."""
 
 from relay.model.request_items import ItemPaths
 from relay.providers.challenges import (
@@ -8,29 +8,43 @@ from relay.providers.challenges import (
     NOTION_CHALLENGES,
     SLACK_CHALLENGES,
 )
-from relay.providers.extractors import body, constant, first_of, form, header, join, optional, text_if
+from relay.providers.extractors import (
+    body,
+    constant,
+    first_of,
+    form,
+    header,
+    join,
+    join_key,
+    optional,
+    summarize,
+    text_if,
+)
 from relay.providers.provider import HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
-from relay.providers.schemes import Hmac, InHeader, InJson, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
+from relay.providers.schemes import (
+    Contentful,
+    Hmac,
+    InEveryHeader,
+    InHeader,
+    InJson,
+    KeyFormat,
+    Prefix,
+    SharedToken,
+    Time,
+    body_hmac,
+    template,
+)
 
 LINEAR = Provider(
     name="linear",
-    title="Linear",
-    monogram="Li",
     docs="https://linear.app/developers/webhooks",
-    steps=(
-        "Open Settings, API in Linear and add a webhook.",
-        "Paste {url} as the URL and choose the events.",
-        "Copy the signing secret and set {secret} to it.",
-    ),
+    steps="""Open Settings, API in Linear and add a webhook.
+    Paste {url} as the URL and choose the events.
+    Copy the signing secret and set {secret} to it.""",
     answer="200 within 5 s; retried 3 times: after 1 min, 1 h, 6 h",
     schedule=Schedule(
-        waits=(MINUTE, HOUR, 6 * HOUR),
-        limit=5.0,
-        success_statuses=ONLY_200,
-        then="the webhook may be disabled",
-        source="https://linear.app/developers/webhooks",
+        waits=(MINUTE, HOUR, 6 * HOUR), limit=5.0, success_statuses=ONLY_200, then="the webhook may be disabled"
     ),
-    secret_env=("LINEAR_WEBHOOK_SECRET",),
     other_credential=OtherCredential(("lin_api_", "lin_oauth_"), "an API key", "the signing secret of the webhook"),
     recognise=("Linear-Signature", "Linear-Event"),
     # A body without webhookTimestamp, or with a text in its place, is refused, as the SDK does. A replay
@@ -45,8 +59,7 @@ LINEAR = Provider(
     ),
     event_type=join(".", first_of(body("type"), header("Linear-Event")), body("action")),
     idempotency_key=header("Linear-Delivery"),
-    summary=join(
-        " · ",
+    summary=summarize(
         first_of(body("data", "identifier"), body("data", "issue", "identifier"), body("data", "name")),
         first_of(body("data", "title"), body("data", "body")),
     ),
@@ -62,15 +75,10 @@ LINEAR = Provider(
 
 JIRA = Provider(
     name="jira",
-    title="Jira",
-    monogram="Ji",
     docs="https://developer.atlassian.com/cloud/jira/platform/webhooks/",
-    steps=(
-        "Open Settings, System, WebHooks in Jira and create a webhook.",
-        "Paste {url} as the URL.",
-        "Enter a secret of your own, without which Jira does not sign, and set {secret} to the same.",
-    ),
-    secret_env=("JIRA_WEBHOOK_SECRET",),
+    steps="""Open Settings, System, WebHooks in Jira and create a webhook.
+    Paste {url} as the URL.
+    Enter a secret of your own, without which Jira does not sign, and set {secret} to the same.""",
     # X-Hub-Signature is shared with Bitbucket and Intercom.
     recognise=("X-Atlassian-Webhook-Identifier",),
     # Only webhooks with a secret are signed, and the form is WebSub's:
@@ -79,22 +87,17 @@ JIRA = Provider(
     event_type=body("webhookEvent"),
     # The identifier stays the same on a retry, which X-Atlassian-Webhook-Retry counts.
     idempotency_key=header("X-Atlassian-Webhook-Identifier"),
-    summary=join(" · ", body("issue", "key"), body("issue", "fields", "summary")),
+    summary=summarize(body("issue", "key"), body("issue", "fields", "summary")),
     companions=(("User-Agent", "Atlassian Webhook HTTP Client"), ("X-Atlassian-Webhook-Identifier", "${uuid}")),
 )
 
 ASANA = Provider(
     name="asana",
-    title="Asana",
-    monogram="As",
     docs="https://developers.asana.com/docs/webhooks-guide",
-    steps=(
-        "Create a webhook through Asana's API with {url} as its target.",
-        "Set {secret} to the X-Hook-Secret of its handshake.",
-    ),
+    steps="""Create a webhook through Asana's API with {url} as its target.
+    Set {secret} to the X-Hook-Secret of its handshake.""",
     answer="200 or 204 within 10 s; retried for 24 h",
     challenges=ASANA_CHALLENGES,
-    secret_env=("ASANA_WEBHOOK_SECRET",),
     recognise=("X-Hook-Signature", "X-Hook-Secret"),
     # The key is the X-Hook-Secret that came with the handshake, one for each webhook:
     # https://developers.asana.com/docs/webhooks-guide
@@ -110,13 +113,9 @@ ASANA = Provider(
 
 TRELLO = Provider(
     name="trello",
-    title="Trello",
-    monogram="Tr",
     docs="https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/",
-    steps=(
-        "Create a webhook through Trello's API with {url} as its callback URL: the address is signed.",
-        "Set {secret} to the secret of your Power-Up.",
-    ),
+    steps="""Create a webhook through Trello's API with {url} as its callback URL: the address is signed.
+    Set {secret} to the secret of your Power-Up.""",
     challenges=HEAD_CHALLENGES,
     secret_env=("TRELLO_API_SECRET",),
     # Body first, then the callback URL as it was given to the API; SHA-1 with the secret of the Power-Up as its
@@ -124,19 +123,15 @@ TRELLO = Provider(
     schemes=(Hmac(algo="sha1", encoding="base64", signed=template("{body}{url}"), place=InHeader("X-Trello-Webhook")),),
     event_type=body("action", "type"),
     idempotency_key=body("action", "id"),
-    summary=join(" · ", body("action", "data", "board", "name"), body("action", "data", "card", "name")),
+    summary=summarize(body("action", "data", "board", "name"), body("action", "data", "card", "name")),
 )
 
 NOTION = Provider(
     name="notion",
-    title="Notion",
-    monogram="No",
     docs="https://developers.notion.com/reference/webhooks",
-    steps=(
-        "Open your integration in Notion, Webhooks, and create a subscription.",
-        "Paste {url} as the webhook URL.",
-        "Set {secret} to the token of the first request, and paste it in Notion too.",
-    ),
+    steps="""Open your integration in Notion, Webhooks, and create a subscription.
+    Paste {url} as the webhook URL.
+    Set {secret} to the token of the first request, and paste it in Notion too.""",
     challenges=NOTION_CHALLENGES,
     secret_env=("NOTION_WEBHOOK_VERIFICATION_TOKEN",),
     # notion-client 5.26.0 compares the digest in lower case.
@@ -145,19 +140,15 @@ NOTION = Provider(
     event_type=body("type"),
     # The id is the event's; attempt_number beside it counts up.
     idempotency_key=body("id"),
-    summary=join(" · ", body("entity", "type"), body("entity", "id")),
+    summary=summarize(body("entity", "type"), body("entity", "id")),
 )
 
 AIRTABLE = Provider(
     name="airtable",
-    title="Airtable",
     monogram="At",
     docs="https://airtable.com/developers/web/api/webhooks-overview",
-    steps=(
-        "Create a webhook through Airtable's API with {url} as its notification URL.",
-        "Set {secret} to the macSecretBase64 of the answer.",
-    ),
-    secret_env=("AIRTABLE_WEBHOOK_SECRET",),
+    steps="""Create a webhook through Airtable's API with {url} as its notification URL.
+    Set {secret} to the macSecretBase64 of the answer.""",
     # The key is base64 that is decoded first (macSecretBase64), as in pyairtable 3.5.
     schemes=(
         Hmac(
@@ -169,25 +160,17 @@ AIRTABLE = Provider(
     ),
     # The request is a ping without data; the app has to ask for the changes.
     event_type=constant("changed"),
-    idempotency_key=join("-", body("webhook", "id"), body("timestamp"), whole=True),
+    idempotency_key=join_key(body("webhook", "id"), body("timestamp")),
     summary=body("base", "id"),
 )
 
 FIGMA = Provider(
     name="figma",
-    title="Figma",
-    monogram="Fi",
     docs="https://developers.figma.com/docs/rest-api/webhooks/",
-    steps=(
-        "Create a webhook through Figma's API with {url} as its endpoint and a passcode of your own.",
-        "Set {secret} to the same passcode.",
-    ),
+    steps="""Create a webhook through Figma's API with {url} as its endpoint and a passcode of your own.
+    Set {secret} to the same passcode.""",
     answer="200; retried 3 times: after 5 min, 30 min, 3 h",
-    schedule=Schedule(
-        waits=(5 * MINUTE, 30 * MINUTE, 3 * HOUR),
-        success_statuses=ONLY_200,
-        source="https://developers.figma.com/docs/rest-api/webhooks/",
-    ),
+    schedule=Schedule(waits=(5 * MINUTE, 30 * MINUTE, 3 * HOUR), success_statuses=ONLY_200),
     secret_env=("FIGMA_WEBHOOK_PASSCODE",),
     # Nothing is signed: the passcode is in the body, so a request that is seen once can be made again.
     schemes=(SharedToken(place=InJson(("passcode",))),),
@@ -195,29 +178,24 @@ FIGMA = Provider(
     event_type=body("event_type"),
     # Several files and comments of a team may change within the second that the time tells; `retries` counts up.
     # https://developers.figma.com/docs/rest-api/webhooks-events/
-    idempotency_key=join(
-        "-",
+    idempotency_key=join_key(
         body("webhook_id"),
         body("event_type"),
         body("timestamp"),
         optional(body("file_key")),
         optional(first_of(body("comment_id"), body("version_id"), body("node_id"))),
         optional(body("triggered_by", "id")),
-        whole=True,
     ),
     summary=body("file_name"),
 )
 
 DROPBOX = Provider(
     name="dropbox",
-    title="Dropbox",
     monogram="Db",
     docs="https://www.dropbox.com/developers/reference/webhooks",
-    steps=(
-        "Open your app in the Dropbox App Console, Webhooks.",
-        "Paste {url} as the webhook URI.",
-        "Set {secret} to the app secret.",
-    ),
+    steps="""Open your app in the Dropbox App Console, Webhooks.
+    Paste {url} as the webhook URI.
+    Set {secret} to the app secret.""",
     answer="2xx within 10 s; retried",
     challenges=DROPBOX_CHALLENGES,
     secret_env=("DROPBOX_APP_SECRET",),
@@ -229,19 +207,72 @@ DROPBOX = Provider(
     summary=body("list_folder", "accounts", 0),
 )
 
+CONTENTFUL = Provider(
+    name="contentful",
+    monogram="Cf",
+    docs="https://www.contentful.com/developers/docs/webhooks/request-verification/",
+    steps="""Open Settings, Webhooks of the space in Contentful and add a webhook.
+    Paste {url} as the URL: its path is signed.
+    Enable request verification under Settings and set {secret} to the secret.""",
+    recognise=("x-contentful-signature", "X-Contentful-Topic"),
+    content_type="application/vnd.contentful.management.v1+json",
+    # The headers that count are listed in the request itself; the time is in milliseconds and may be 30 s old
+    # (apps-toolkit 3.16.1).
+    schemes=(Contentful(),),
+    event_type=header("X-Contentful-Topic"),
+    idempotency_key=header("X-Contentful-Idempotency-Key"),
+    summary=summarize(body("sys", "contentType", "sys", "id"), body("sys", "id")),
+    companions=(
+        ("X-Contentful-Topic", "${type}"),
+        ("X-Contentful-Webhook-Name", "relay"),
+        ("X-Contentful-Idempotency-Key", "${hex:64}"),
+        (
+            "x-contentful-signed-headers",
+            "x-contentful-idempotency-key,x-contentful-signed-headers,x-contentful-timestamp,x-contentful-topic",
+        ),
+    ),
+)
+
+BOX = Provider(
+    name="box",
+    monogram="Bx",
+    docs="https://developer.box.com/guides/webhooks/v2/signatures-v2/",
+    steps="""Open your app in the Box developer console, Webhooks, and create a webhook.
+    Paste {url} as the URL address.
+    Generate both signature keys and set {secret} to the primary one.
+    Name both under the source: secret = ["env:BOX_PRIMARY_KEY", "env:BOX_SECONDARY_KEY"].""",
+    # Each of the two headers is signed with a key of its own, so that one can be rotated.
+    secret_env=("BOX_PRIMARY_KEY", "BOX_SECONDARY_KEY"),
+    recognise=("BOX-SIGNATURE-PRIMARY", "BOX-DELIVERY-ID"),
+    schemes=(
+        # boxsdk 10.18.0: ten minutes back and not a second ahead; either header may match.
+        Hmac(
+            encoding="base64",
+            signed=template("{body}{ts}"),
+            place=InEveryHeader("BOX-SIGNATURE-PRIMARY", "BOX-SIGNATURE-SECONDARY"),
+            time=Time(place=InHeader("BOX-DELIVERY-TIMESTAMP"), unit="iso", past=600, future=0),
+            expects=(("BOX-SIGNATURE-VERSION", "1"), ("BOX-SIGNATURE-ALGORITHM", "HmacSHA256")),
+        ),
+    ),
+    event_type=body("trigger"),
+    idempotency_key=header("BOX-DELIVERY-ID"),
+    summary=body("source", "name"),
+    companions=(
+        ("BOX-DELIVERY-ID", "${uuid}"),
+        ("BOX-SIGNATURE-VERSION", "1"),
+        ("BOX-SIGNATURE-ALGORITHM", "HmacSHA256"),
+    ),
+)
+
 COLLABORATION = (LINEAR, JIRA, ASANA, TRELLO, NOTION, AIRTABLE, FIGMA, DROPBOX)
 
 
 SLACK = Provider(
     name="slack",
-    title="Slack",
-    monogram="Sl",
     docs="https://docs.slack.dev/authentication/verifying-requests-from-slack/",
-    steps=(
-        "Open your app on api.slack.com/apps, Event Subscriptions, and turn events on.",
-        "Paste {url} as the request URL; also under Interactivity and Slash Commands if you use them.",
-        "Copy the signing secret from Basic Information and set {secret} to it.",
-    ),
+    steps="""Open your app on api.slack.com/apps, Event Subscriptions, and turn events on.
+    Paste {url} as the request URL; also under Interactivity and Slash Commands if you use them.
+    Copy the signing secret from Basic Information and set {secret} to it.""",
     answer="2xx within 3 s; retried 3 times: at once, after 1 min, after 5 min",
     # What a command or an interaction is answered with is shown to its user, or called an error; an empty
     # body says nothing. https://docs.slack.dev/interactivity/implementing-slash-commands

@@ -10,7 +10,19 @@ from relay.providers.catalogue.message_statuses import (
     TWILIO_STATUSES,
 )
 from relay.providers.challenges import MANDRILL_CHALLENGES
-from relay.providers.extractors import add_prefix, body, first_of, form, header, join, optional, short_id, text_if
+from relay.providers.extractors import (
+    add_prefix,
+    body,
+    first_of,
+    form,
+    header,
+    join,
+    join_key,
+    optional,
+    short_id,
+    summarize,
+    text_if,
+)
 from relay.providers.key_extractors import each_item
 from relay.providers.provider import CLIENT_ERRORS, DAY, HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
 from relay.providers.schemes import (
@@ -33,15 +45,11 @@ SENDGRID = Provider(
     title="SendGrid",
     monogram="Sg",
     docs="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event",
-    steps=(
-        "Open Settings, Mail settings, Event webhooks in SendGrid and create a webhook.",
-        "Paste {url} as the post URL and switch the signed event webhook on.",
-        "Copy the verification key and set {secret} to it.",
-    ),
+    steps="""Open Settings, Mail settings, Event webhooks in SendGrid and create a webhook.
+    Paste {url} as the post URL and switch the signed event webhook on.
+    Copy the verification key and set {secret} to it.""",
     answer="2xx; retried for 24 h",
-    schedule=Schedule(
-        spread=(10, DAY), source="https://www.twilio.com/docs/sendgrid/for-developers/tracking-events/event"
-    ),
+    schedule=Schedule(spread=(10, DAY)),
     # A public key: SPKI in base64.
     secret_env=("SENDGRID_WEBHOOK_PUBLIC_KEY", "SENDGRID_WEBHOOK_VERIFICATION_KEY"),
     schemes=(
@@ -55,7 +63,7 @@ SENDGRID = Provider(
     event_type=body(0, "event"),
     items=LIST,
     idempotency_key=each_item((), ("sg_event_id",)),
-    summary=join(" · ", body(0, "email"), first_of(body(0, "reason"), body(0, "url"))),
+    summary=summarize(body(0, "email"), first_of(body(0, "reason"), body(0, "url"))),
     companions=(("User-Agent", "SendGrid Event API"),),
     # The body is an array with CRLF behind it, which is signed: what trims it breaks the signature.
     ending=b"\r\n",
@@ -64,14 +72,11 @@ SENDGRID = Provider(
 
 MAILGUN = Provider(
     name="mailgun",
-    title="Mailgun",
     monogram="Mg",
     docs="https://documentation.mailgun.com/docs/mailgun/user-manual/webhooks/webhooks",
-    steps=(
-        "Open Sending, Webhooks of your domain in Mailgun and add a webhook.",
-        "Paste {url} as the URL.",
-        "Copy the HTTP webhook signing key and set {secret} to it; it is not the API key.",
-    ),
+    steps="""Open Sending, Webhooks of your domain in Mailgun and add a webhook.
+    Paste {url} as the URL.
+    Copy the HTTP webhook signing key and set {secret} to it; it is not the API key.""",
     answer="200 within 10 s, 406 stops it; retried 6 times over 8 h",
     schedule=Schedule(
         waits=(5 * MINUTE, 10 * MINUTE, 15 * MINUTE, HOUR, 2 * HOUR, 4 * HOUR),
@@ -103,7 +108,7 @@ MAILGUN = Provider(
     # An id is unique within a day, so the event's time belongs to it; the time beside the signature is another one.
     # https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-structure
     idempotency_key=first_of(
-        join("-", body("event-data", "id"), optional(body("event-data", "timestamp")), whole=True), form("token")
+        join_key(body("event-data", "id"), optional(body("event-data", "timestamp"))), form("token")
     ),
     summary=first_of(body("event-data", "recipient"), form("recipient")),
     companions=(("User-Agent", "mailgun/treq-25.5.0"),),
@@ -112,14 +117,11 @@ MAILGUN = Provider(
 
 POSTMARK = Provider(
     name="postmark",
-    title="Postmark",
     monogram="Pm",
     docs="https://postmarkapp.com/developer/webhooks/webhooks-overview",
-    steps=(
-        "Open your server in Postmark, Webhooks, and add a webhook.",
-        "Paste {url} as the webhook URL with a user and password under basic auth.",
-        "Set {secret} to user:password.",
-    ),
+    steps="""Open your server in Postmark, Webhooks, and add a webhook.
+    Paste {url} as the webhook URL with a user and password under basic auth.
+    Set {secret} to user:password.""",
     answer="200, 403 stops it; retried 10 times over 10 h",
     schedule=Schedule(
         waits=(MINUTE, 5 * MINUTE, *[10 * MINUTE] * 3, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR),
@@ -134,9 +136,8 @@ POSTMARK = Provider(
     # Bounces and complaints alone have an id; the other reports differ by their time, clicks also by their link:
     # https://postmarkapp.com/developer/webhooks/click-webhook
     idempotency_key=first_of(
-        join("-", body("RecordType"), body("MessageID"), body("ID"), whole=True),
-        join(
-            "-",
+        join_key(body("RecordType"), body("MessageID"), body("ID")),
+        join_key(
             body("RecordType"),
             body("MessageID"),
             body("Recipient"),
@@ -144,7 +145,6 @@ POSTMARK = Provider(
             optional(body("OriginalLink")),
             optional(body("ClickLocation")),
             optional(body("SuppressSending")),
-            whole=True,
         ),
     ),
     summary=first_of(body("Recipient"), body("Email"), body("From")),
@@ -154,14 +154,10 @@ POSTMARK = Provider(
 
 MANDRILL = Provider(
     name="mandrill",
-    title="Mandrill",
-    monogram="Ma",
     docs="https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/",
-    steps=(
-        "Open Settings, Webhooks in Mandrill and add a webhook.",
-        "Paste {url} as the post URL, exactly like that: the address is signed.",
-        "Copy the key and set {secret} to it.",
-    ),
+    steps="""Open Settings, Webhooks in Mandrill and add a webhook.
+    Paste {url} as the post URL, exactly like that: the address is signed.
+    Copy the key and set {secret} to it.""",
     challenges=MANDRILL_CHALLENGES,
     secret_env=("MANDRILL_WEBHOOK_KEY",),
     content_type="application/x-www-form-urlencoded",
@@ -189,11 +185,9 @@ CUSTOMERIO = Provider(
     title="Customer.io",
     monogram="Ci",
     docs="https://docs.customer.io/journeys/webhooks/",
-    steps=(
-        "Open Data and integrations, Reporting webhooks in Customer.io and add a webhook.",
-        "Paste {url} as the endpoint.",
-        "Copy the signing key and set {secret} to it.",
-    ),
+    steps="""Open Data and integrations, Reporting webhooks in Customer.io and add a webhook.
+    Paste {url} as the endpoint.
+    Copy the signing key and set {secret} to it.""",
     secret_env=("CUSTOMERIO_WEBHOOK_SIGNING_KEY",),
     # Slack's text with its v0, but without the v0= before the hex in the header. How old a request may be is
     # not documented, so nothing is limited: https://docs.customer.io/journeys/webhooks/
@@ -211,14 +205,11 @@ CUSTOMERIO = Provider(
 
 BREVO = Provider(
     name="brevo",
-    title="Brevo",
     monogram="Bv",
     docs="https://developers.brevo.com/docs/username-and-password-authentication",
-    steps=(
-        "Open Settings, Webhooks in Brevo and add a webhook with an authentication method.",
-        "Paste {url} as the URL to call.",
-        "Set {secret} to the token, or to user:password for basic authentication.",
-    ),
+    steps="""Open Settings, Webhooks in Brevo and add a webhook with an authentication method.
+    Paste {url} as the URL to call.
+    Set {secret} to the token, or to user:password for basic authentication.""",
     schedule=Schedule(
         waits=(10 * MINUTE, HOUR, 2 * HOUR, 8 * HOUR),
         stop_statuses=CLIENT_ERRORS,
@@ -232,10 +223,10 @@ BREVO = Provider(
     items=LIST,
     # The id is the webhook's, recipients share a message-id, and times are seconds:
     # https://developers.brevo.com/docs/transactional-webhooks
-    idempotency_key=join(
-        "-", body("event"), body("message-id"), body("email"), body("ts_event"), optional(body("link")), whole=True
+    idempotency_key=join_key(
+        body("event"), body("message-id"), body("email"), body("ts_event"), optional(body("link"))
     ),
-    summary=join(" · ", first_of(body("email"), body(0, "email")), first_of(body("subject"), body(0, "subject"))),
+    summary=summarize(first_of(body("email"), body(0, "email")), first_of(body("subject"), body(0, "subject"))),
 )
 
 EMAIL_SENDERS = (SENDGRID, MAILGUN, POSTMARK, MANDRILL, CUSTOMERIO, BREVO)
@@ -245,14 +236,10 @@ _NO_TWIML = '<?xml version="1.0" encoding="UTF-8"?><Response/>'
 
 TWILIO = Provider(
     name="twilio",
-    title="Twilio",
-    monogram="Tw",
     docs="https://www.twilio.com/docs/usage/webhooks/webhooks-security",
-    steps=(
-        "Open the phone number, messaging service or other product in the Twilio Console.",
-        "Paste {url} as its webhook or status callback URL, exactly like that: the address is signed.",
-        "Set {secret} to the account's auth token.",
-    ),
+    steps="""Open the phone number, messaging service or other product in the Twilio Console.
+    Paste {url} as its webhook or status callback URL, exactly like that: the address is signed.
+    Set {secret} to the account's auth token.""",
     answer="2xx within 15 s, TwiML for calls and messages; not retried by default",
     # JSON is error 12300 there, and ends a call: https://www.twilio.com/docs/api/errors/12300
     answer_body=_NO_TWIML,
@@ -297,19 +284,13 @@ TWILIO = Provider(
     # A message or call reports several states under one id; only id and state together repeat.
     idempotency_key=first_of(
         header("I-Twilio-Idempotency-Token"),
-        join(
-            "-",
-            first_of(form("MessageSid"), form("SmsSid")),
-            first_of(form("MessageStatus"), form("SmsStatus")),
-            whole=True,
-        ),
-        join("-", form("RecordingSid"), form("RecordingStatus"), whole=True),
+        join_key(first_of(form("MessageSid"), form("SmsSid")), first_of(form("MessageStatus"), form("SmsStatus"))),
+        join_key(form("RecordingSid"), form("RecordingStatus")),
         # A conference counts for itself, in requests about the same call.
         # https://www.twilio.com/docs/voice/api/conference-resource#statuscallback
-        join("-", form("CallSid"), optional(form("ConferenceSid")), form("SequenceNumber"), whole=True),
+        join_key(form("CallSid"), optional(form("ConferenceSid")), form("SequenceNumber")),
     ),
-    summary=join(
-        " · ",
+    summary=summarize(
         first_of(short_id(first_of(form("MessageSid"), form("SmsSid"), form("CallSid"))), short_id(body("MessageSid"))),
         first_of(add_prefix("error ", form("ErrorCode")), form("Body"), form("From"), body("Body")),
     ),
@@ -327,7 +308,7 @@ TWILIO_SIMPLE = dataclasses.replace(
     TWILIO,
     name="twilio-simple",
     title="Twilio (simplified)",
-    steps=("Only for senders that sign the body as X-Twilio-Signature: sha256=<hex>; Twilio itself does not.",),
+    steps="Only for senders that sign the body as X-Twilio-Signature: sha256=<hex>; Twilio itself does not.",
     answer="",
     schedule=None,
     answer_body="",

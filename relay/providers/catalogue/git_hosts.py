@@ -2,25 +2,34 @@
 
 from relay.model.event import Extractor
 from relay.providers.catalogue.standard_webhooks import standard_hmac
-from relay.providers.extractors import add_prefix, body, first_of, header, join, short_id, strip_prefix
+from relay.providers.extractors import (
+    add_prefix,
+    body,
+    first_of,
+    header,
+    join,
+    join_key,
+    short_id,
+    strip_prefix,
+    summarize,
+)
 from relay.providers.key_extractors import body_digest
 from relay.providers.provider import MINUTE, OtherCredential, Provider, Schedule
-from relay.providers.schemes import EchoHeader, Hmac, InHeader, KeyFormat, Prefix, Raw, SharedToken, template
+from relay.providers.schemes import EchoHeader, Hmac, InHeader, KeyFormat, Prefix, SharedToken, body_hmac, template
 
 
-def _format_subject(number: Extractor, title: Extractor) -> Extractor:
-    return join(" ", add_prefix("#", number), title)
+def _format_subject(field: str, number: str) -> Extractor:
+    return join(" ", add_prefix("#", body(field, number)), body(field, "title"))
 
 
 # Gitea and Forgejo shaped their bodies after GitHub's, so one summary serves all three.
-_GIT_SUMMARY = join(
-    " · ",
+_GIT_SUMMARY = summarize(
     body("repository", "name"),
     first_of(
-        _format_subject(body("pull_request", "number"), body("pull_request", "title")),
-        _format_subject(body("issue", "number"), body("issue", "title")),
+        _format_subject("pull_request", "number"),
+        _format_subject("issue", "number"),
         body("release", "tag_name"),
-        join(" · ", body("workflow_run", "name"), body("workflow_run", "conclusion")),
+        summarize(body("workflow_run", "name"), body("workflow_run", "conclusion")),
         body("check_run", "name"),
         strip_prefix(body("ref"), "refs/heads/", "refs/tags/"),
         body("zen"),
@@ -32,11 +41,9 @@ GITHUB = Provider(
     title="GitHub",
     monogram="Gh",
     docs="https://docs.github.com/en/webhooks/using-webhooks/creating-webhooks",
-    steps=(
-        "Open Settings, Webhooks of the repository or organisation and add a webhook.",
-        "Paste {url} as the payload URL and choose application/json.",
-        "Enter a secret of your own and set {secret} to the same.",
-    ),
+    steps="""Open Settings, Webhooks of the repository or organisation and add a webhook.
+    Paste {url} as the payload URL and choose application/json.
+    Enter a secret of your own and set {secret} to the same.""",
     answer="2xx within 10 s; never retried, redelivered by hand for 3 days",
     schedule=Schedule(
         waits=(),
@@ -44,7 +51,6 @@ GITHUB = Provider(
         then="it is redelivered by hand or through the API, for 3 days",
         source="https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries",
     ),
-    secret_env=("GITHUB_WEBHOOK_SECRET",),
     other_credential=OtherCredential(
         ("ghp_", "gho_", "ghs_", "github_pat_"), "an access token", "the webhook's own secret"
     ),
@@ -53,7 +59,6 @@ GITHUB = Provider(
     # legacy: it is sent along, but never enough. There is no time in it, so a copy of a request never expires.
     # With the content type of a form the signature covers the form as sent, not the JSON in its field payload.
     schemes=(
-        # The SHA-1 header is legacy: it is sent along, but never enough.
         Hmac(
             signed=template("{body}"),
             place=InHeader("X-Hub-Signature-256"),
@@ -86,20 +91,16 @@ _GITEA_ECHOES = (
 
 GITEA = Provider(
     name="gitea",
-    title="Gitea",
     monogram="Ge",
     docs="https://docs.gitea.com/usage/webhooks",
-    steps=(
-        "Open Settings, Webhooks of the repository and add a Gitea webhook.",
-        "Paste {url} as the target URL, choose POST and application/json.",
-        "Enter a secret of your own and set {secret} to the same.",
-    ),
-    secret_env=("GITEA_WEBHOOK_SECRET",),
+    steps="""Open Settings, Webhooks of the repository and add a Gitea webhook.
+    Paste {url} as the target URL, choose POST and application/json.
+    Enter a secret of your own and set {secret} to the same.""",
     # GitHub's event headers come along as well, so the catalogue asks for these first.
     recognise=("X-Gitea-Event", "X-Gitea-Signature"),
     # Bare hex. The server writes all four headers in one place: https://github.com/go-gitea/gitea,
     # services/webhook.
-    schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Gitea-Signature"), layout=Raw(), echoes=_GITEA_ECHOES),),
+    schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Gitea-Signature"), echoes=_GITEA_ECHOES),),
     event_type=join(".", header("X-Gitea-Event"), body("action")),
     idempotency_key=header("X-Gitea-Delivery"),
     summary=_GIT_SUMMARY,
@@ -117,15 +118,11 @@ GITEA = Provider(
 
 FORGEJO = Provider(
     name="forgejo",
-    title="Forgejo",
     monogram="Fj",
     docs="https://forgejo.org/docs/latest/user/webhooks/",
-    steps=(
-        "Open Settings, Webhooks of the repository and add a Forgejo webhook.",
-        "Paste {url} as the target URL, choose POST and application/json.",
-        "Enter a secret of your own and set {secret} to the same.",
-    ),
-    secret_env=("FORGEJO_WEBHOOK_SECRET",),
+    steps="""Open Settings, Webhooks of the repository and add a Forgejo webhook.
+    Paste {url} as the target URL, choose POST and application/json.
+    Enter a secret of your own and set {secret} to the same.""",
     recognise=("X-Forgejo-Event", "X-Forgejo-Signature"),
     # A fork of Gitea that kept Gitea's headers, so five headers hold one HMAC: Forgejo's server source,
     # services/webhook.
@@ -133,7 +130,6 @@ FORGEJO = Provider(
         Hmac(
             signed=template("{body}"),
             place=InHeader("X-Forgejo-Signature"),
-            layout=Raw(),
             echoes=(EchoHeader(header="X-Gitea-Signature"), *_GITEA_ECHOES),
         ),
     ),
@@ -151,33 +147,23 @@ FORGEJO = Provider(
 
 BITBUCKET = Provider(
     name="bitbucket",
-    title="Bitbucket",
     monogram="Bb",
     docs="https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/",
-    steps=(
-        "Open Repository settings, Webhooks and add a webhook.",
-        "Paste {url} as the URL.",
-        "Enter a secret of your own and set {secret} to the same.",
-    ),
+    steps="""Open Repository settings, Webhooks and add a webhook.
+    Paste {url} as the URL.
+    Enter a secret of your own and set {secret} to the same.""",
     answer="2xx within 10 s; retried 2 times",
-    schedule=Schedule(
-        spread=(2, MINUTE), limit=10.0, source="https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/"
-    ),
-    secret_env=("BITBUCKET_WEBHOOK_SECRET",),
+    schedule=Schedule(spread=(2, MINUTE), limit=10.0),
     recognise=("X-Event-Key", "X-Hook-UUID"),
     # Bitbucket's X-Hub-Signature holds SHA-256, where GitHub's header of that name holds SHA-1. Hooks without a
     # secret are not signed at all, and the header is then missing.
-    schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Hub-Signature"), layout=Prefix(b"sha256=")),),
+    schemes=(body_hmac("X-Hub-Signature", prefix="sha256="),),
     event_type=header("X-Event-Key"),
     # X-Hook-UUID is the hook's and always the same; X-Attempt-Number counts the attempts of one request.
     idempotency_key=header("X-Request-UUID"),
-    summary=join(
-        " · ",
+    summary=summarize(
         body("repository", "name"),
-        first_of(
-            _format_subject(body("pullrequest", "id"), body("pullrequest", "title")),
-            body("push", "changes", 0, "new", "name"),
-        ),
+        first_of(_format_subject("pullrequest", "id"), body("push", "changes", 0, "new", "name")),
     ),
     companions=(
         ("User-Agent", "Bitbucket-Webhooks/2.0"),
@@ -193,18 +179,11 @@ GITLAB = Provider(
     title="GitLab",
     monogram="Gl",
     docs="https://docs.gitlab.com/user/project/integrations/webhooks/",
-    steps=(
-        "Open Settings, Webhooks of the project or group and add a webhook.",
-        "Paste {url} as the URL.",
-        "Set GITLAB_WEBHOOK_TOKEN to the signing token (whsec_..., GitLab 19 and later) or the secret token.",
-    ),
+    steps="""Open Settings, Webhooks of the project or group and add a webhook.
+    Paste {url} as the URL.
+    Set GITLAB_WEBHOOK_TOKEN to the signing token (whsec_..., GitLab 19 and later) or the secret token.""",
     answer="2xx within 10 s; paused after 4 failures, disabled after 40",
-    schedule=Schedule(
-        waits=(),
-        limit=10.0,
-        then="four failures in a row pause the webhook, forty disable it",
-        source="https://docs.gitlab.com/user/project/integrations/webhooks/",
-    ),
+    schedule=Schedule(waits=(), limit=10.0, then="four failures in a row pause the webhook, forty disable it"),
     secret_env=("GITLAB_WEBHOOK_SIGNING_TOKEN", "GITLAB_WEBHOOK_TOKEN"),
     # webhook-signature is any Standard Webhooks sender's, so it does not count here.
     recognise=("X-Gitlab-Event", "X-Gitlab-Token"),
@@ -222,12 +201,9 @@ GITLAB = Provider(
     # is that of the request that caused it: several tags of one push share it, and so do recursive webhooks.
     # https://docs.gitlab.com/user/project/integrations/webhooks/#delivery-headers
     idempotency_key=first_of(
-        header("Idempotency-Key"),
-        header("webhook-id"),
-        join("-", header("X-Gitlab-Event-UUID"), body_digest(), whole=True),
+        header("Idempotency-Key"), header("webhook-id"), join_key(header("X-Gitlab-Event-UUID"), body_digest())
     ),
-    summary=join(
-        " · ",
+    summary=summarize(
         body("project", "name"),
         first_of(
             join(" ", add_prefix("!", body("object_attributes", "iid")), body("object_attributes", "title")),

@@ -8,21 +8,17 @@ from relay.providers.challenges import (
     X_CHALLENGES,
     ZOOM_CHALLENGES,
 )
-from relay.providers.extractors import add_prefix, body, first_of, header, join, lookup, optional, text_if
+from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, lookup, optional, text_if
 from relay.providers.key_extractors import each_item, first_key, only_single
 from relay.providers.provider import MINUTE, Provider, Schedule
 from relay.providers.schemes import Ed25519, Hmac, InHeader, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
 
 DISCORD = Provider(
     name="discord",
-    title="Discord",
-    monogram="Di",
     docs="https://docs.discord.com/developers/interactions/overview",
-    steps=(
-        "Open your application in the Discord Developer Portal.",
-        "Paste {url} as the interactions endpoint URL, or under Webhooks.",
-        "Copy the public key from General Information and set {secret} to it.",
-    ),
+    steps="""Open your application in the Discord Developer Portal.
+    Paste {url} as the interactions endpoint URL, or under Webhooks.
+    Copy the public key from General Information and set {secret} to it.""",
     # https://docs.discord.com/developers/interactions/overview: 401 to a bad signature is checked when the
     # address is saved.
     answer="200 or 204 within 3 s, 401 to a bad signature",
@@ -60,13 +56,9 @@ DISCORD = Provider(
 
 TELEGRAM = Provider(
     name="telegram",
-    title="Telegram",
-    monogram="Te",
     docs="https://core.telegram.org/bots/api#setwebhook",
-    steps=(
-        "Call setWebhook of the Bot API with {url} and a secret_token of your own.",
-        "Set {secret} to the same token.",
-    ),
+    steps="""Call setWebhook of the Bot API with {url} and a secret_token of your own.
+    Set {secret} to the same token.""",
     # The answer may call one method of the Bot API: https://core.telegram.org/bots/api#setwebhook
     answer="2xx, its body may hold one Bot API call; retried for a while",
     secret_env=("TELEGRAM_SECRET_TOKEN",),
@@ -98,14 +90,10 @@ _META_ITEMS = ItemPaths(
 
 META = Provider(
     name="meta",
-    title="Meta",
-    monogram="Me",
     docs="https://developers.facebook.com/docs/graph-api/webhooks/getting-started",
-    steps=(
-        "Open your app in Meta for Developers, Webhooks.",
-        "Paste {url} as the callback URL with a verify token of your own.",
-        "Set {secret} to the app secret.",
-    ),
+    steps="""Open your app in Meta for Developers, Webhooks.
+    Paste {url} as the callback URL with a verify token of your own.
+    Set {secret} to the app secret.""",
     answer="200 within 5 s; retried for 36 h",
     challenges=META_CHALLENGES,
     secret_env=("META_APP_SECRET",),
@@ -128,11 +116,9 @@ WHATSAPP = Provider(
     title="WhatsApp",
     monogram="Wa",
     docs="https://developers.facebook.com/docs/whatsapp/cloud-api/guides/set-up-webhooks",
-    steps=(
-        "Open your app in Meta for Developers, WhatsApp, Configuration.",
-        "Paste {url} as the callback URL with a verify token of your own.",
-        "Set {secret} to the app secret.",
-    ),
+    steps="""Open your app in Meta for Developers, WhatsApp, Configuration.
+    Paste {url} as the callback URL with a verify token of your own.
+    Set {secret} to the app secret.""",
     answer="200 within 5 s; retried for 7 days",
     challenges=META_CHALLENGES,
     secret_env=("WHATSAPP_APP_SECRET", "META_APP_SECRET"),
@@ -169,13 +155,10 @@ WHATSAPP = Provider(
 
 X = Provider(
     name="x",
-    title="X",
     monogram="Xx",
     docs="https://docs.x.com/x-api/webhooks/introduction",
-    steps=(
-        "Register {url} as a webhook through the X API, then subscribe to an account's activity.",
-        "Set {secret} to the app's consumer secret.",
-    ),
+    steps="""Register {url} as a webhook through the X API, then subscribe to an account's activity.
+    Set {secret} to the app's consumer secret.""",
     challenges=X_CHALLENGES,
     secret_env=("TWITTER_CONSUMER_SECRET", "X_CONSUMER_SECRET"),
     # The consumer secret of the app signs, in base64 behind a prefix that announces hex elsewhere.
@@ -204,14 +187,10 @@ X = Provider(
 
 ZOOM = Provider(
     name="zoom",
-    title="Zoom",
-    monogram="Zo",
     docs="https://developers.zoom.us/docs/api/webhooks/",
-    steps=(
-        "Open your app in the Zoom App Marketplace, Features, Event subscriptions.",
-        "Paste {url} as the endpoint URL and validate it.",
-        "Copy the secret token and set {secret} to it.",
-    ),
+    steps="""Open your app in the Zoom App Marketplace, Features, Event subscriptions.
+    Paste {url} as the endpoint URL and validate it.
+    Copy the secret token and set {secret} to it.""",
     answer="200 or 204 within 3 s; retried 3 times: after 5, 20 and 60 min",
     schedule=Schedule(
         waits=(5 * MINUTE, 20 * MINUTE, 60 * MINUTE), limit=3.0, source="https://developers.zoom.us/blog/webhook-delays"
@@ -232,14 +211,12 @@ ZOOM = Provider(
     event_type=body("event"),
     # A meeting reports each participant, several in one millisecond.
     # https://developers.zoom.us/docs/api/meetings/events/
-    idempotency_key=join(
-        "-",
+    idempotency_key=join_key(
         body("event"),
         body("event_ts"),
         body("payload", "object", "uuid"),
         optional(body("payload", "object", "participant", "user_id")),
         optional(body("payload", "object", "participant", "participant_uuid")),
-        whole=True,
     ),
     summary=body("payload", "object", "topic"),
     companions=(("User-Agent", "Zoom Marketplace/1.0a"),),
@@ -250,10 +227,8 @@ TWITCH = Provider(
     title="Twitch EventSub",
     monogram="Tv",
     docs="https://dev.twitch.tv/docs/eventsub/handling-webhook-events/",
-    steps=(
-        "Create an EventSub subscription through Twitch's API with {url} as its callback.",
-        "Set {secret} to the secret you sent along.",
-    ),
+    steps="""Create an EventSub subscription through Twitch's API with {url} as its callback.
+    Set {secret} to the secret you sent along.""",
     answer="2xx within a few seconds; retried a few times, then revoked",
     challenges=TWITCH_CHALLENGES,
     secret_env=("TWITCH_EVENTSUB_SECRET",),

@@ -3,7 +3,18 @@
 import dataclasses
 
 from relay.providers.catalogue.message_statuses import RESEND_STATUSES
-from relay.providers.extractors import add_prefix, body, first_of, header, join, optional, short_id, text_if
+from relay.providers.extractors import (
+    add_prefix,
+    body,
+    first_of,
+    header,
+    join,
+    join_key,
+    optional,
+    short_id,
+    summarize,
+    text_if,
+)
 from relay.providers.provider import (
     HOUR,
     STANDARD_SCHEDULE,
@@ -63,10 +74,8 @@ STANDARD_WEBHOOKS = Provider(
     title="Standard Webhooks",
     monogram="Sw",
     docs="https://www.standardwebhooks.com/",
-    steps=(
-        "Register {url} where the sender keeps its webhook endpoints.",
-        "Copy the signing secret (whsec_..., or whpk_... for Ed25519) and set {secret} to it.",
-    ),
+    steps="""Register {url} where the sender keeps its webhook endpoints.
+    Copy the signing secret (whsec_..., or whpk_... for Ed25519) and set {secret} to it.""",
     answer="2xx within 15 s, 410 ends it; retried for days",
     schedule=STANDARD_SCHEDULE,
     secret_env=("STANDARD_WEBHOOKS_SECRET", "WEBHOOK_SECRET"),
@@ -83,16 +92,12 @@ STANDARD_WEBHOOKS = Provider(
 
 SVIX = Provider(
     name="svix",
-    title="Svix",
     monogram="Sx",
     docs="https://docs.svix.com/receiving/verifying-payloads/how",
-    steps=(
-        "Add {url} as an endpoint in the application portal.",
-        "Copy the endpoint's signing secret (whsec_...) and set {secret} to it.",
-    ),
+    steps="""Add {url} as an endpoint in the application portal.
+    Copy the endpoint's signing secret (whsec_...) and set {secret} to it.""",
     answer="2xx within 15 s; retried 7 times over 28 h",
     schedule=SVIX_SCHEDULE,
-    secret_env=("SVIX_WEBHOOK_SECRET",),
     other_credential=OtherCredential(
         ("sk_", "testsk_"), "an API key", "the signing secret (whsec_...) of the endpoint"
     ),
@@ -109,17 +114,12 @@ SVIX = Provider(
 
 RESEND = Provider(
     name="resend",
-    title="Resend",
-    monogram="Re",
     docs="https://resend.com/docs/dashboard/webhooks/introduction",
-    steps=(
-        "Open Webhooks in the Resend dashboard and add a webhook.",
-        "Paste {url} as the endpoint and choose the events.",
-        "Copy the signing secret (whsec_...) and set {secret} to it.",
-    ),
+    steps="""Open Webhooks in the Resend dashboard and add a webhook.
+    Paste {url} as the endpoint and choose the events.
+    Copy the signing secret (whsec_...) and set {secret} to it.""",
     answer="2xx within 15 s; retried 7 times over 28 h",
     schedule=Schedule(waits=SVIX_WAITS, limit=15.0, source="https://resend.com/docs/webhooks/retries-and-replays"),
-    secret_env=("RESEND_WEBHOOK_SECRET",),
     other_credential=OtherCredential(("re_",), "an API key", "the signing secret (whsec_...) of the webhook"),
     # Resend signs through Svix, so any customer of Svix sends these headers.
     recognise=(),
@@ -127,7 +127,7 @@ RESEND = Provider(
     schemes=(standard_hmac("svix"),),
     event_type=body("type"),
     idempotency_key=header("svix-id"),
-    summary=join(" · ", first_of(body("data", "to", 0), body("data", "to")), body("data", "subject")),
+    summary=summarize(first_of(body("data", "to", 0), body("data", "to")), body("data", "subject")),
     companions=SVIX.companions,
     message_status=RESEND_STATUSES,
 )
@@ -137,29 +137,24 @@ RESEND_SIMPLE = dataclasses.replace(
     RESEND,
     name="resend-simple",
     title="Resend (simplified)",
-    steps=("Only for senders that sign the body as Resend-Signature: sha256=<hex>; Resend itself does not.",),
+    steps="Only for senders that sign the body as Resend-Signature: sha256=<hex>; Resend itself does not.",
     answer="",
     schedule=None,
     recognise=None,
     other_credential=None,
     schemes=(body_hmac("Resend-Signature", prefix="sha256="),),
     # An id of the body may be the message's, which is sent, delivered and opened one after the other.
-    idempotency_key=first_of(
-        header("svix-id"), join("-", body("type"), body("id"), optional(body("created_at")), whole=True)
-    ),
+    idempotency_key=first_of(header("svix-id"), join_key(body("type"), body("id"), optional(body("created_at")))),
     samples="resend",
 )
 
 CLERK = Provider(
     name="clerk",
-    title="Clerk",
     monogram="Ck",
     docs="https://clerk.com/docs/webhooks/overview",
-    steps=(
-        "Open Configure, Webhooks in the Clerk dashboard and add an endpoint.",
-        "Paste {url} as the endpoint URL and subscribe to events.",
-        "Copy the signing secret (whsec_...) and set {secret} to it.",
-    ),
+    steps="""Open Configure, Webhooks in the Clerk dashboard and add an endpoint.
+    Paste {url} as the endpoint URL and subscribe to events.
+    Copy the signing secret (whsec_...) and set {secret} to it.""",
     answer="2xx within 15 s; retried 7 times over 28 h",
     schedule=SVIX_SCHEDULE,
     secret_env=("CLERK_WEBHOOK_SIGNING_SECRET", "CLERK_WEBHOOK_SECRET"),
@@ -172,7 +167,7 @@ CLERK = Provider(
     event_type=body("type"),
     idempotency_key=header("svix-id"),
     # user.created and its kin have addresses, sessions and organisations only an id.
-    summary=join(" · ", body("data", "email_addresses", 0, "email_address"), short_id(body("data", "id"))),
+    summary=summarize(body("data", "email_addresses", 0, "email_address"), short_id(body("data", "id"))),
     companions=SVIX.companions,
 )
 
@@ -181,14 +176,11 @@ OPENAI = Provider(
     title="OpenAI",
     monogram="Oa",
     docs="https://platform.openai.com/docs/guides/webhooks",
-    steps=(
-        "Open Settings, Project, Webhooks on the OpenAI platform and create an endpoint.",
-        "Paste {url} as the URL and choose the events.",
-        "Copy the signing secret (whsec_...) and set {secret} to it.",
-    ),
+    steps="""Open Settings, Project, Webhooks on the OpenAI platform and create an endpoint.
+    Paste {url} as the URL and choose the events.
+    Copy the signing secret (whsec_...) and set {secret} to it.""",
     answer="2xx within a few seconds; retried for 72 h",
-    schedule=Schedule(spread=(12, 72 * HOUR), source="https://platform.openai.com/docs/guides/webhooks"),
-    secret_env=("OPENAI_WEBHOOK_SECRET",),
+    schedule=Schedule(spread=(12, 72 * HOUR)),
     other_credential=OtherCredential(("sk-",), "an API key", "the signing secret (whsec_...) of the webhook"),
     # The headers are those of Standard Webhooks, which others send as well.
     recognise=(),
@@ -208,15 +200,11 @@ OPENAI = Provider(
 
 SUPABASE = Provider(
     name="supabase",
-    title="Supabase",
-    monogram="Su",
     docs="https://supabase.com/docs/guides/auth/auth-hooks",
-    steps=(
-        "For auth hooks open Authentication, Hooks in the Supabase dashboard and add an HTTPS hook.",
-        "For database webhooks open Integrations, Webhooks, and add the header Authorization: Bearer <a token>.",
-        "Paste {url} as the URL.",
-        "Set {secret} to the hook's whole secret (v1,whsec_...), or to your token.",
-    ),
+    steps="""For auth hooks open Authentication, Hooks in the Supabase dashboard and add an HTTPS hook.
+    For database webhooks open Integrations, Webhooks, and add the header Authorization: Bearer <a token>.
+    Paste {url} as the URL.
+    Set {secret} to the hook's whole secret (v1,whsec_...), or to your token.""",
     secret_env=("SUPABASE_WEBHOOK_SECRET", "SEND_EMAIL_HOOK_SECRET", "SEND_SMS_HOOK_SECRET"),
     # Auth hooks carry the headers of Standard Webhooks, database webhooks whatever their owner typed.
     recognise=(),

@@ -1,4 +1,4 @@
-"""The body changed on its way: laid out again, its ends, its letters, its packing."""
+"""The body changed on its way: laid out again, its ends, its letters, its packing, cut short, or never arrived."""
 
 import gzip
 import zlib
@@ -9,20 +9,28 @@ from itertools import chain, islice
 from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
+from relay.model.event import Capture
 from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import (
+    BODY_ADVICE,
+    BYTES_ADVICE,
     SignatureCase,
     SignatureFinding,
     VariantTester,
+    find_chosen_scheme,
     format_secret_name,
-    list_schemes,
     replace_body,
 )
-from relay.providers.doctor.serialization import MAX_BODY, list_form_variants, list_json_variants
-from relay.providers.doctor.symptoms import complete_json
-from relay.providers.schemes import InEach, InForm, InJson, Sns, choose_scheme
+from relay.providers.doctor.serialization import (
+    MAX_BODY,
+    is_sorted,
+    list_form_variants,
+    list_json_variants,
+    list_known_orders,
+)
+from relay.providers.schemes import InEach, InForm, InJson, Sns
 
 _BOM = b"\xef\xbb\xbf"
 _MAX_UNPACKED = 4_000_000  # bytes that a packed body may become
@@ -32,6 +40,8 @@ _MAX_COMPLETIONS = 8
 _ENVELOPES = ("body", "rawbody", "raw_body", "payload", "data", "message", "content", "event", "raw")
 # Java and .NET servers that read a body without a charset take it for one of these.
 _CHARSETS = ("latin-1", "cp1252", "utf-16")
+_MAGIC = {"gzip": b"\x1f\x8b", "x-gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+_CODINGS = (*_MAGIC, "deflate", "br")
 
 
 class BodyVariant(NamedTuple):
@@ -42,39 +52,34 @@ class BodyVariant(NamedTuple):
     body: bytes
 
 
-def try_body_variants(tester: VariantTester) -> Iterator[SignatureFinding]:
+def try_body_variants(tester: VariantTester) -> SignatureFinding | None:
     """Try the body as it may have been sent, with every secret of the source."""
     capture = tester.case.capture
-    seen = {capture.body}
-    coding = (capture.header("Content-Encoding") or "").strip().lower()
+    received, seen = capture.body, {capture.body}
     is_form = capture.content_type == "application/x-www-form-urlencoded"
-    for change in chain(_compression_variants(capture.body, coding), list_body_variants(capture.body, is_form=is_form)):
+    for variant in chain(
+        _compression_variants(received, _read_coding(capture)), list_body_variants(received, is_form=is_form)
+    ):
         if tester.is_late():
-            return
-        if change.body in seen:
+            return None
+        if variant.body in seen:
             continue
-        seen.add(change.body)
-        found = tester.find_match(change.kind, [(change, replace_body(capture, change.body))])
-        if found is not None:
-            yield _explain_changed_body(capture.body, *found)
-            return
-
-
-def _explain_changed_body(received: bytes, change: BodyVariant, secret: Secret) -> SignatureFinding:
-    return SignatureFinding(
-        cause="body_changed",
-        title=f"The body changed before it reached relay: {change.happened}",
-        sentence=f"The signature fits {format_secret_name(secret)} with {len(change.body):,} bytes; "
-        f"{len(received):,} arrived. {_describe_difference(change.body, received)}",
-        fix="Let every proxy between the provider and relay pass the body on byte for byte: no parsed "
-        "JSON, no other encoding.",
-        certain=True,
-    )
+        seen.add(variant.body)
+        if found := tester.find_match(variant.kind, [(variant, replace_body(capture, variant.body))]):
+            return SignatureFinding(
+                cause="body_changed",
+                title=f"The body changed before it reached relay: {variant.happened}",
+                sentence=f"The signature fits {format_secret_name(found[1])} with {len(variant.body):,} bytes; "
+                f"{len(received):,} arrived. {_describe_difference(variant.body, received)}",
+                fix=f"{BYTES_ADVICE}: no parsed JSON, no other encoding.",
+                certain=True,
+            )
+    return None
 
 
 def list_body_variants(body: bytes, *, is_form: bool = False) -> Iterator[BodyVariant]:
     """Return a body as it may have been before something changed it, the likeliest change first."""
-    yield from _end_variants(body)
+    yield from (BodyVariant("Ends and line breaks", happened, changed) for happened, changed in _end_variants(body))
     yield from _packing_variants(body)
     yield from _envelope_variants(body)
     for name, form in list_form_variants(body) if is_form else ():
@@ -84,36 +89,32 @@ def list_body_variants(body: bytes, *, is_form: bool = False) -> Iterator[BodyVa
     yield from _charset_variants(body)
 
 
-def _end_variants(body: bytes) -> Iterator[BodyVariant]:
-    kind = "Ends and line breaks"
-    for end, name in ((b"\n", "newline"), (b"\r\n", "CRLF")):
-        yield BodyVariant(kind, f"its trailing {name} was removed", body + end)
+def _end_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
+    yield "its trailing newline was removed", body + b"\n"
+    yield "its trailing CRLF was removed", body + b"\r\n"
     stripped = body.rstrip(b"\r\n")
     if stripped != body:
-        yield BodyVariant(kind, "a trailing newline was added", stripped)
-        yield BodyVariant(kind, "a trailing newline was added", body.removesuffix(b"\n"))
-        yield BodyVariant(kind, "its trailing CRLF became a newline", stripped + b"\r\n")
-        yield BodyVariant(kind, "its trailing newline became CRLF", stripped + b"\n")
+        yield "a trailing newline was added", stripped
+        yield "a trailing newline was added", body.removesuffix(b"\n")
+        yield "its trailing CRLF became a newline", stripped + b"\r\n"
+        yield "its trailing newline became CRLF", stripped + b"\n"
     if b"\n" in body:
         unix = body.replace(b"\r\n", b"\n")
-        yield BodyVariant(kind, "line breaks changed from LF to CRLF", unix)
-        yield BodyVariant(kind, "line breaks changed from CRLF to LF", unix.replace(b"\n", b"\r\n"))
-    yield BodyVariant(kind, "a byte order mark was added", body.removeprefix(_BOM))
-    yield BodyVariant(kind, "its byte order mark was removed", _BOM + body)
-    yield BodyVariant(kind, "spaces around it were added", body.strip())
+        yield "line breaks changed from LF to CRLF", unix
+        yield "line breaks changed from CRLF to LF", unix.replace(b"\n", b"\r\n")
+    yield "a byte order mark was added", body.removeprefix(_BOM)
+    yield "its byte order mark was removed", _BOM + body
+    yield "spaces around it were added", body.strip()
 
 
 def _packing_variants(body: bytes) -> Iterator[BodyVariant]:
-    kind = "Packing"
     for name, window in (("gzip", 31), ("deflate", 15)):
         unpacked = _decompress(body, window)
         if unpacked is not None:
-            yield BodyVariant(kind, f"it was packed with {name}", unpacked)
+            yield BodyVariant("Packing", f"it was packed with {name}", unpacked)
     if len(body) <= MAX_BODY and body:
-        try:
-            yield BodyVariant(kind, "it was encoded as base64", b64decode(body, validate=True))
-        except ValueError:
-            return
+        with suppress(ValueError):
+            yield BodyVariant("Packing", "it was encoded as base64", b64decode(body, validate=True))
 
 
 def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
@@ -124,7 +125,7 @@ def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
     try:
         value = parse_json(body)
     except PayloadError:
-        for inner in islice(complete_json(body), _MAX_COMPLETIONS):
+        for inner in islice(_complete_json(body), _MAX_COMPLETIONS):
             yield BodyVariant("Body cut short", "its end was cut off", inner)
         return
     # GitHub and Slack send JSON in a field of a form; what takes it out breaks the signature.
@@ -132,17 +133,10 @@ def _envelope_variants(body: bytes) -> Iterator[BodyVariant]:
         yield BodyVariant(kind, "its JSON was taken out of the form field payload", f"payload={written}".encode())
     for name, text in value.items() if isinstance(value, dict) else ():
         if name.lower() in _ENVELOPES and isinstance(text, str):
-            yield BodyVariant(
-                kind,
-                f"it was put into the field {escape_unprintable(name)} of another",
-                text.encode("utf-8", "surrogatepass"),
-            )
+            happened = f"it was put into the field {escape_unprintable(name)} of another"
+            yield BodyVariant(kind, happened, text.encode("utf-8", "surrogatepass"))
             with suppress(ValueError):
-                yield BodyVariant(
-                    kind,
-                    f"it was put into the field {escape_unprintable(name)} of another",
-                    b64decode(text, validate=True),
-                )
+                yield BodyVariant(kind, happened, b64decode(text, validate=True))
 
 
 # A gzip header holds the level and the system it was made on, so one body has many packed forms.
@@ -187,18 +181,19 @@ def _describe_difference(sent: bytes, received: bytes) -> str:
     return f"They differ from byte {at + 1:,} on."
 
 
-def try_earlier_bodies(tester: VariantTester) -> Iterator[SignatureFinding]:
+def try_earlier_bodies(tester: VariantTester) -> SignatureFinding | None:
     """Try the bodies of earlier events under the headers of this one."""
-    if _is_signature_in_body(tester):
+    chosen = find_chosen_scheme(tester)
+    if isinstance(chosen, Sns) or isinstance(getattr(chosen, "place", None), InJson | InEach | InForm):
         # An earlier body would bring its own signature along, and fit whatever the headers are.
-        return
+        return None
     case = tester.case
     earlier = ((one, replace_body(case.capture, one[1])) for one in case.recent if one[1] != case.capture.body)
     found = tester.find_match("Bodies of earlier events", earlier)
     if found is None:
-        return
+        return None
     (number, body), secret = found
-    yield _explain_damage(case, secret, number, body) or SignatureFinding(
+    return _explain_damage(case, secret, number, body) or SignatureFinding(
         cause="signature_of_another_event",
         title=f"This is the signature of event {number}",
         sentence=f"The headers fit {format_secret_name(secret)} with the body of event {number}, not with this body.",
@@ -208,33 +203,131 @@ def try_earlier_bodies(tester: VariantTester) -> Iterator[SignatureFinding]:
     )
 
 
-def _is_signature_in_body(tester: VariantTester) -> bool:
-    schemes = list_schemes(tester.case.source.scheme)
-    chosen = choose_scheme(schemes, tester.case.capture, tester.own) if schemes else None
-    return isinstance(chosen, Sns) or isinstance(getattr(chosen, "place", None), InJson | InEach | InForm)
-
-
 def _explain_damage(case: SignatureCase, secret: Secret, number: int, body: bytes) -> SignatureFinding | None:
     """Return how this body came about from an earlier one that arrived whole; None where it is another one."""
-    received = case.capture.body
-    fits = f"The signature fits {format_secret_name(secret)} with the body of event {number}"
+    received, value = case.capture.body, case.capture.payload.value
     if not received:
         cause, title = "body_empty", "The body is empty"
-        sentence = f"{fits}, which has {len(body):,} bytes; none of them arrived with this request."
-        fix = "Let every proxy between the provider and relay pass the body on; a body can be read once only."
+        evidence = f"has {len(body):,} bytes; none of them arrived with this request."
+        fix = f"{BODY_ADVICE}; a body can be read once only."
     elif body.startswith(received):
         cause, title = "body_cut", "The body was cut short"
-        sentence = f"{fits}, which has {len(body):,} bytes; the first {len(received):,} of them arrived."
+        evidence = f"has {len(body):,} bytes; the first {len(received):,} of them arrived."
         fix = "Look for a limit on the size of bodies in every proxy between the provider and relay."
-    elif _is_same_content(case, body):
-        cause, title = ("body_changed", "The body changed before it reached relay: it was read and written again")
-        sentence = f"{fits}, which holds the same values in another order or spelling."
-        fix = "Let every proxy between the provider and relay pass the body on byte for byte: no parsed JSON."
+    elif value is not None and value == replace_body(case.capture, body).payload.value:
+        cause, title = "body_changed", "The body changed before it reached relay: it was read and written again"
+        evidence = "holds the same values in another order or spelling."
+        fix = f"{BYTES_ADVICE}: no parsed JSON."
     else:
         return None
+    sentence = f"The signature fits {format_secret_name(secret)} with the body of event {number}, which {evidence}"
     return SignatureFinding(cause=cause, title=title, sentence=sentence, fix=fix, certain=True)
 
 
-def _is_same_content(case: SignatureCase, body: bytes) -> bool:
-    value = case.capture.payload.value
-    return value is not None and value == replace_body(case.capture, body).payload.value
+def find_symptoms(case: SignatureCase) -> Iterator[SignatureFinding]:
+    """Say what is plainly wrong with the request, the likeliest cause first; nothing here is proven by a signature."""
+    capture, title = case.capture, case.title
+    has_body = bool(capture.body)
+    # RFC 9110, 15.4: a client may change POST to GET on 301 and 302, and nearly all do.
+    if capture.method in ("GET", "HEAD") and not has_body:
+        yield SignatureFinding(
+            cause="redirected",
+            title=f"It came as {capture.method} without a body: a redirect does that",
+            sentence=f"{title} posts its events. A redirect from http to https, or to a path with or without its last "
+            "slash, turns a POST into a GET.",
+            fix=f"Give {title} the address that answers by itself, without a redirect.",
+        )
+    if not has_body and capture.method not in ("GET", "HEAD", "DELETE"):
+        yield SignatureFinding(
+            cause="body_empty",
+            title="The body is empty",
+            sentence="The signature covers a body, and none of it arrived: something in front of relay has read it.",
+            fix=f"{BODY_ADVICE}; a body can be read once only.",
+        )
+    coding = _read_coding(capture)
+    if coding in _CODINGS and has_body and not _is_packed(coding, capture.body):
+        yield SignatureFinding(
+            cause="body_unpacked",
+            title=f"The body was unpacked on its way: Content-Encoding still says {escape_unprintable(coding)}",
+            sentence=f"{title} signed the packed bytes, and what arrived is not packed.",
+            fix=f"{BODY_ADVICE} as it is, without unpacking it.",
+        )
+    if cut := _describe_cut(capture):
+        yield SignatureFinding(
+            cause="body_cut",
+            title="The body was cut short",
+            sentence=f"{cut} {title} signed all of it.",
+            fix="Look for a limit on the size of bodies in every proxy between the provider and relay, or for a read "
+            "that took only the first part.",
+        )
+    if is_sorted(capture.body):
+        usual = [keys for order in list_known_orders(case) for keys in order.values()]
+        if any(list(keys) != sorted(keys) for keys in usual):
+            yield SignatureFinding(
+                cause="body_reordered",
+                title="The keys of the body are in alphabetical order",
+                sentence=f"{title} sends them in another order: something may have parsed and serialised the JSON.",
+                fix=f"{BYTES_ADVICE}.",
+            )
+
+
+def _read_coding(capture: Capture) -> str:
+    return (capture.header("Content-Encoding") or "").strip().lower()
+
+
+def _is_packed(coding: str, body: bytes) -> bool:
+    if magic := _MAGIC.get(coding):
+        return body.startswith(magic)
+    # deflate and br have no mark of their own; text says that they are unpacked.
+    return not body[:64].isascii() or body[:1] == b"\x78"
+
+
+def _describe_cut(capture: Capture) -> str:
+    """Return how it shows that the end of the body is missing; "" where it does not."""
+    size = len(capture.body)
+    declared = capture.header("Content-Length") or ""
+    if declared.isascii() and declared.isdigit() and (length := int(declared[:15])) > size:
+        return f"Content-Length says {length:,} bytes, and {length - size:,} of them are missing."
+    return f"It is JSON that stops in the middle, after {size:,} bytes." if _is_unfinished(capture.body.strip()) else ""
+
+
+def _is_unfinished(body: bytes) -> bool:
+    if body[:1] not in (b"{", b"["):
+        return False
+    if len(body) > MAX_BODY:
+        return body[-1:] not in (b"}", b"]")
+    try:
+        parse_json(body)
+    except PayloadError:
+        return _open_brackets(body) is not None
+    return False
+
+
+def _complete_json(body: bytes) -> Iterator[bytes]:
+    """Return an unfinished JSON body with what closes it: its last bytes were cut off."""
+    brackets = _open_brackets(body)
+    if brackets is None:
+        return
+    closed = bytes(brackets)
+    for start in (b"", b'"'):
+        for gap in (b"", b"\n"):
+            yield body + start + closed + gap
+    yield body + b"\n" + closed
+    for number in range(1, len(closed)):
+        yield body + closed[-number:]
+
+
+def _open_brackets(body: bytes) -> bytearray | None:
+    """Return the brackets that close what is open at the end of a JSON text, None where nothing is."""
+    stack, in_text, escaped = bytearray(), False, False
+    for byte in body:
+        if in_text:
+            in_text = escaped or byte != ord('"')
+            escaped = byte == ord("\\") and not escaped
+        elif byte == ord('"'):
+            in_text = True
+        elif byte in b"{[":
+            stack.append(byte + 2)
+        elif byte in b"}]" and (not stack or stack.pop() != byte):
+            return None
+    return stack[::-1] if stack else None

@@ -12,6 +12,7 @@ from relay.errors import SigningError
 from relay.model.event import Capture, SignatureScheme, Source, Verdict, Verification
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.providers.catalogue import find_provider
 from relay.providers.provider import Provider
 from relay.providers.schemes import OneOf, Scheme, SignedText, choose_scheme, with_tolerance
 from relay.providers.schemes.base import SignatureInput, UnreadableError
@@ -56,12 +57,28 @@ class SignatureCase:
         return self.source.title or self.source.name
 
     @property
+    def is_custom(self) -> bool:
+        """Say whether the scheme is declared in relay.toml, so that it is corrected there."""
+        return self.source.provider == "custom"
+
+    @property
     def header(self) -> str:
         """Return the table of the source in relay.toml."""
         name = self.source.name
         if not _BARE.fullmatch(name):
             name = json.dumps(name, ensure_ascii=False)
         return f"[sources.{name}]"
+
+    @property
+    def correct_table(self) -> str:
+        """Return the advice to correct the declared scheme, before the line that does."""
+        return f"Correct [sources.{self.source.name}.signature], and restart relay:"
+
+    @property
+    def secret_variable(self) -> str:
+        """Return the variable that usually holds the provider's secret; "" where it has none."""
+        provider = find_provider(self.source.provider)
+        return provider.secret_variable if provider else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +173,7 @@ class VariantTester:
     @property
     def tried(self) -> tuple[TriedVariant, ...]:
         """Return what was tried, matches first."""
-        rows = [
-            TriedVariant(secret=secret, what=what, matched=matched) for (secret, what), matched in self._tried.items()
-        ]
+        rows = (TriedVariant(secret=name, what=what, matched=matched) for (name, what), matched in self._tried.items())
         return tuple(sorted(rows, key=lambda row: not row.matched))
 
     def begin_share(self) -> None:
@@ -181,9 +196,8 @@ class VariantTester:
         scheme = scheme or self.case.source.scheme
         if scheme is None or self.is_late():
             return False
-        given = self.case.capture if capture is None else capture
-        ageless = with_tolerance(scheme, None, None)
-        verdict = ageless.verify((secret,), given, given.received_at).verdict
+        capture = self.case.capture if capture is None else capture
+        verdict = with_tolerance(scheme, None, None).verify((secret,), capture, capture.received_at).verdict
         return self.record_trial(secret, what, fits=verdict is Verdict.VERIFIED)
 
     def find_match(self, what: str, variants: Iterable[tuple[Variant, Capture]]) -> tuple[Variant, Secret] | None:
@@ -232,6 +246,8 @@ def replace_body(capture: Capture, body: bytes) -> Capture:
     return dataclasses.replace(capture, body=body)
 
 
+BODY_ADVICE = "Let every proxy between the provider and relay pass the body on"
+BYTES_ADVICE = f"{BODY_ADVICE} byte for byte"
 _MIN_TAIL_LENGTH = 16  # characters a secret has before its last four may be shown
 _MAX_SHOWN = 600
 
@@ -241,10 +257,10 @@ def compare_signatures(tester: VariantTester) -> tuple[tuple[str, ...], tuple[Co
     found = read_signature(tester)
     if found is None:
         return (), ()
-    scheme, reading, received = found
+    scheme, signed, received = found
     # A secret that is no key makes no signature that could be shown.
     secrets = [secret for secret in dict.fromkeys((*tester.own, *tester.matched)) if scheme.usable(secret)]
-    compared = tuple(_compare_secret(scheme, secret, reading, received) for secret in secrets)
+    compared = tuple(_compare_secret(scheme, secret, signed, received) for secret in secrets)
     return tuple(escape_unprintable(text, _MAX_SHOWN) for text in received), compared
 
 
@@ -270,61 +286,59 @@ def read_signature(
         return None
 
 
-def find_text_scheme(tester: VariantTester) -> SignedText | None:
-    """Return the one scheme that a request is checked by; None where it signs no text."""
+def find_chosen_scheme(tester: VariantTester) -> SignatureScheme | None:
+    """Return the one scheme that a request is checked by, of several the one that its headers choose."""
     scheme: SignatureScheme | None = tester.case.source.scheme
     if isinstance(scheme, OneOf):
-        scheme = choose_scheme(list_schemes(scheme), tester.case.capture, tester.own)
+        return choose_scheme(scheme.schemes, tester.case.capture, tester.own)
+    return scheme
+
+
+def find_text_scheme(tester: VariantTester) -> SignedText | None:
+    """Return the one scheme that a request is checked by; None where it signs no text."""
+    scheme = find_chosen_scheme(tester)
     return scheme if isinstance(scheme, SignedText) else None
 
 
-def _read_input(scheme: SignedText, capture: Capture, *, any_time: bool) -> tuple[SignatureInput, tuple[bytes, ...]]:
-    payload = capture.payload
-    presented = [scheme.layout.read(text) for text in scheme.place.read(capture, payload)]
+def _read_input(
+    scheme: SignedText, capture: Capture, *, any_time: bool = False, lenient: bool = False
+) -> tuple[SignatureInput, tuple[bytes, ...]]:
+    """Return a request as its signature sees it; `lenient` passes over signatures that cannot be read."""
+    payload, presented = capture.payload, []
+    for text in scheme.place.read(capture, payload):
+        try:
+            presented.append(scheme.layout.read(text))
+        except UnreadableError:
+            if not lenient:
+                raise
     ts = next((one.ts for one in presented if one.ts), b"")
     if scheme.time is not None and scheme.time.place is not None:
         values = scheme.time.place.read(capture, payload)
         ts = next(iter(values), b"") if any_time else read_single(scheme.time.place, capture, payload)
     ident = read_single(scheme.ident, capture, payload) if scheme.ident else b""
-    reading = SignatureInput(capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None)
-    reading.url = spell_url(sender_address(capture), scheme.urls)[0]
-    return reading, tuple(text for one in presented for text in one.signatures)
+    signed = SignatureInput(capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None)
+    signed.url = spell_url(sender_address(capture), scheme.urls)[0]
+    return signed, tuple(text for one in presented for text in one.signatures)
 
 
 def build_signed_texts(scheme: SignedText, capture: Capture, key: bytes) -> tuple[bytes, ...]:
     """Return the texts that a key may have signed, also where the signature itself cannot be read."""
-    payload = capture.payload
-    ts = b""
-    for text in scheme.place.read(capture, payload):
-        with suppress(UnreadableError):
-            ts = ts or scheme.layout.read(text).ts or b""
     try:
-        if scheme.time is not None and scheme.time.place is not None:
-            ts = read_single(scheme.time.place, capture, payload)
-        ident = read_single(scheme.ident, capture, payload) if scheme.ident else b""
-        reading = SignatureInput(
-            capture=capture, payload=payload, ts=ts, ident=ident, hashed=scheme.body_hash is not None
-        )
-        reading.url = spell_url(sender_address(capture), ("as_given",))[0]
-        return tuple(scheme.texts(key, reading))
+        return tuple(scheme.texts(key, _read_input(scheme, capture, lenient=True)[0]))
     except UnreadableError:
         return ()
 
 
 def _compare_secret(
-    scheme: SignedText, secret: Secret, reading: SignatureInput, received: tuple[bytes, ...]
+    scheme: SignedText, secret: Secret, signed: SignatureInput, received: tuple[bytes, ...]
 ) -> ComparedSignature:
-    key = scheme.read_key(secret)
-    expected: str | None = None
-    matches = False
+    key, expected, matches = scheme.read_key(secret), None, False
     if key is not None:
-        reading.secret = scheme.shared_text(key)
-        try:
-            text = scheme.content(reading)
-            matches = scheme.matches(key, text, received, reading.capture)
-            expected = scheme.make(key, text, reading.capture).decode("latin-1")
-        except (UnreadableError, SigningError):
-            expected = None
+        signed.secret = scheme.shared_text(key)
+        with suppress(UnreadableError, SigningError):
+            text = scheme.content(signed)
+            matches = scheme.matches(key, text, received, signed.capture)
+            expected = scheme.make(key, text, signed.capture).decode("latin-1")
     return ComparedSignature(
         secret=format_secret_name(secret), expected=expected, matches=matches, tail=secret_tail(secret)
     )

@@ -1,20 +1,14 @@
 """Why a signature failed: hypotheses tried in turn, the cheap and likely first, until one is proven."""
 
+import re
 from collections.abc import Callable, Iterator
 
-from relay.model.event import Verdict, Verification
+from relay.model.event import Verdict, Verification, VerifyMode
 from relay.model.text import escape_unprintable
-from relay.providers.doctor import (
-    addresses,
-    bodies,
-    headers,
-    other_schemes,
-    secrets,
-    serialization,
-    signatures,
-    times,
-    unverified,
-)
+from relay.providers.catalogue import find_provider
+from relay.providers.challenge_answers import find_challenge
+from relay.providers.challenges import find_subscription_link
+from relay.providers.doctor import bodies, request_head, secrets, serialization, signing, times
 from relay.providers.doctor.case import (
     AS_RECEIVED,
     DEADLINE,
@@ -23,40 +17,41 @@ from relay.providers.doctor.case import (
     SignatureFinding,
     VariantTester,
     compare_signatures,
-    describe_secret_place,
+    find_chosen_scheme,
     format_secret_name,
     list_schemes,
 )
-from relay.providers.doctor.symptoms import find_symptoms
-from relay.providers.schemes import SharedToken, choose_scheme
+from relay.providers.generic_challenges import Challenge, Proof
+from relay.providers.schemes import SharedToken
 from relay.providers.schemes.content import sender_address
+from relay.providers.schemes.python_verifier import VerifierScheme
 
-Hypothesis = Callable[[VariantTester], Iterator[SignatureFinding]]
+Hypothesis = Callable[[VariantTester], SignatureFinding | None]
 
 WITH_SIGNATURE: tuple[Hypothesis, ...] = (
     times.check_age,  # one verification a secret: everything but the age is right
-    signatures.try_rewritten_signature,  # compares texts, and hashes once a secret
-    other_schemes.try_other_declarations,  # of a declared scheme alone, whose table is likelier wrong than its secret
+    signing.try_rewritten_signature,  # compares texts, and hashes once a secret
+    signing.try_other_declarations,  # of a declared scheme alone, whose table is likelier wrong than its secret
     secrets.try_misspelt_secrets,  # about thirty spellings a secret, quotes and line breaks first
-    other_schemes.find_other_provider,  # decided by headers, so it costs nothing
+    signing.find_other_provider,  # decided by headers, so it costs nothing
     secrets.try_other_secrets,  # a source with two environments is often given the other one's secret
-    headers.try_header_variants,  # quotes, spaces and prefixes around a right signature
-    headers.try_repeated_headers,  # a proxy that signs as well, or joins two headers
-    other_schemes.try_other_schemes,  # every scheme of the catalogue that the request could be of
-    addresses.try_other_addresses,  # up to 600 addresses, so after everything that is cheaper
+    request_head.try_header_variants,  # quotes, spaces and prefixes around a right signature
+    request_head.try_repeated_headers,  # a proxy that signs as well, or joins two headers
+    signing.try_other_schemes,  # every scheme of the catalogue that the request could be of
+    request_head.try_other_addresses,  # up to 600 addresses, so after everything that is cheaper
     bodies.try_body_variants,  # each variant hashes the whole body
     bodies.try_earlier_bodies,  # an old signature on a new body, or a body that arrived whole before
-    headers.try_other_ids,  # a proxy that sets a request id of its own
+    request_head.try_other_ids,  # a proxy that sets a request id of its own
     serialization.try_key_orders,  # up to 6,000 orders: the most expensive of all
     times.try_other_times,  # up to 7,200 seconds
 )
 WITHOUT_SIGNATURE: tuple[Hypothesis, ...] = (
-    other_schemes.find_other_provider,
-    headers.try_similar_headers,  # X-Signature for Signature, dashes for underscores
-    headers.find_legacy_signature,  # the older header alone came
-    other_schemes.try_other_schemes,
+    signing.find_other_provider,
+    request_head.try_similar_headers,  # X-Signature for Signature, dashes for underscores
+    request_head.find_legacy_signature,  # the older header alone came
+    signing.try_other_schemes,
     times.try_other_times,
-    headers.try_other_headers,  # any header as the signature's
+    request_head.try_other_headers,  # any header as the signature's
 )
 """Hypotheses that a fitting signature proves, the cheap and likely first."""
 
@@ -70,7 +65,7 @@ def diagnose(
     most, and says so where that was not enough.
     """
     tester = VariantTester(case, monotonic, deadline)
-    findings = tuple(_find_causes(tester, verification))
+    findings = tuple(finding for finding in _find_causes(tester, verification) if finding is not None)
     received, compared = compare_signatures(tester)
     return Diagnosis(
         verification=verification,
@@ -82,62 +77,66 @@ def diagnose(
     )
 
 
-def _find_causes(tester: VariantTester, verification: Verification) -> Iterator[SignatureFinding]:
-    if tester.case.reason == "loop":
+def _find_causes(tester: VariantTester, verification: Verification) -> Iterator[SignatureFinding | None]:
+    case = tester.case
+    if case.reason == "loop":
         return
-    handshake = tuple(unverified.explain_handshake(tester.case, verification))
+    handshake = tuple(_explain_handshake(case, verification))
     if handshake or verification.verdict is Verdict.UNSIGNED:
         yield from handshake
     elif verification.verdict is Verdict.VERIFIED:
-        yield from _explain_verified_now(tester.case)
+        yield _explain_verified_now(case)
     elif verification.verdict is Verdict.UNCHECKED:
-        yield from unverified.explain_unchecked(tester, verification)
-    elif broken := tuple(unverified.explain_broken_verifier(tester.case, verification)):
-        yield from broken
+        yield _explain_unchecked(tester, verification)
+    elif verification.reason == "verifier_failed":
+        yield _explain_broken_verifier(case, verification)
     else:
         yield from _explain_invalid(tester, verification)
 
 
-def _explain_verified_now(case: SignatureCase) -> Iterator[SignatureFinding]:
-    if case.reason and case.reason.startswith(("signature", "timestamp", "header", "secret", "no_source", "body_m")):
-        yield SignatureFinding(
-            cause="verifies_now",
-            title="It verifies with today's configuration",
-            sentence="The signature did not fit when it came, and fits what relay checks with now.",
-            fix="Nothing is left to correct; replay it to deliver it to the app.",
-        )
+def _explain_verified_now(case: SignatureCase) -> SignatureFinding | None:
+    if not case.reason.startswith(("signature", "timestamp", "header", "secret", "no_source", "body_m")):
+        return None
+    return SignatureFinding(
+        cause="verifies_now",
+        title="It verifies with today's configuration",
+        sentence="The signature did not fit when it came, and fits what relay checks with now.",
+        fix="Nothing is left to correct; replay it to deliver it to the app.",
+    )
 
 
-def _explain_invalid(tester: VariantTester, verification: Verification) -> Iterator[SignatureFinding]:
+def _explain_invalid(tester: VariantTester, verification: Verification) -> Iterator[SignatureFinding | None]:
     case = tester.case
     absent = verification.reason == "signature_missing"
     found: list[SignatureFinding] = []
     for hypothesis in WITHOUT_SIGNATURE if absent else WITH_SIGNATURE:
         tester.begin_share()
-        found += hypothesis(tester)
-        if any(finding.certain for finding in found):
+        if finding := hypothesis(tester):
+            found.append(finding)
             break
-    if not any(finding.certain for finding in found):
+    else:
         # What a body lacks is explained by where the rest of it went.
-        found += find_symptoms(tester) if verification.reason == "body_malformed" else ()
-        found += headers.explain_missing_signature(case, verification)
-        found += headers.explain_malformed_signature(case, verification)
-        found += () if absent else secrets.explain_unreadable_secret(tester)
-        found += () if absent else secrets.explain_wrong_credential(tester)
+        found += bodies.find_symptoms(case) if verification.reason == "body_malformed" else ()
+        unproven = [
+            request_head.explain_missing_signature(case, verification),
+            request_head.explain_malformed_signature(case, verification),
+            None if absent else secrets.explain_unreadable_secret(tester),
+            None if absent else secrets.explain_wrong_credential(tester),
+        ]
+        found += filter(None, unproven)
         # A signature that cannot be read, or is not there, says more than what a body looks like.
-        found += () if found else find_symptoms(tester)
+        found += () if found else bodies.find_symptoms(case)
+    yield from found or (_explain_unknown_cause(tester),)
     # Age alone explains no signature that does not fit, so it never comes first.
-    yield from found or (explain_unknown_cause(tester),)
-    causes = {finding.cause for finding in found}
-    if not causes & {"timestamp_stale", "timestamp_unit", "clock_behind"}:
-        yield from times.explain_age(case, "Besides, it is")
+    if not {finding.cause for finding in found} & {"timestamp_stale", "timestamp_unit", "clock_behind"}:
+        yield times.explain_age(case, "Besides, it is")
 
 
-def explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
+def _explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
     """Return what to say when no cause is proven: that it is not known, and where to begin."""
     case = tester.case
-    if is_token_request(tester):
-        return explain_other_token(tester)
+    if isinstance(find_chosen_scheme(tester), SharedToken):
+        return secrets.explain_other_token(tester)
     kinds = dict.fromkeys(_RULED_OUT_WORDS.get(row.what, "") for row in tester.tried)
     ruled_out = "".join(f", {kind}" for kind in kinds if kind)
     secrets_tried = len({row.secret for row in tester.tried if row.what == AS_RECEIVED})
@@ -148,7 +147,7 @@ def explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
         f"Compare the address that {case.title} calls with "
         f"{escape_unprintable(sender_address(case.capture), 300)}, character for "
         f"character: it is part of what is signed, and public_url under {case.header} corrects it. "
-        if addresses.is_address_signed(case)
+        if request_head.is_address_signed(case)
         else ""
     )
     return SignatureFinding(
@@ -158,25 +157,6 @@ def explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
         fix=f"{called}Compare the body with the one that {case.title} shows for this delivery, byte for byte. If they "
         "are the same, it was signed with a secret that relay does not have: compare the last four characters with "
         f"those {case.title} shows.",
-    )
-
-
-def is_token_request(tester: VariantTester) -> bool:
-    """Say whether the request is checked by a token that it shows, so that nothing is signed."""
-    schemes = list_schemes(tester.case.source.scheme)
-    return bool(schemes) and isinstance(choose_scheme(schemes, tester.case.capture, tester.own), SharedToken)
-
-
-def explain_other_token(tester: VariantTester) -> SignatureFinding:
-    """Return what to say of a token that is none of those known: it does not depend on anything else."""
-    case = tester.case
-    known = " or ".join(format_secret_name(secret) for secret in tester.own)
-    return SignatureFinding(
-        cause="other_token",
-        title="The token that came is another one",
-        sentence=f"It is not {known}, and no other secret within reach. A token covers nothing of the request, so a "
-        "proxy cannot be the cause.",
-        fix=f"Enter the same token at {case.title} and in {describe_secret_place(tester.own[0])}, and restart relay.",
     )
 
 
@@ -198,3 +178,159 @@ _RULED_OUT_WORDS = {
     "Other providers' ways to sign": "the ways of other providers",
 }
 """What was tried, in words for a person, by what the table of trials calls it."""
+
+
+def _explain_unchecked(tester: VariantTester, verification: Verification) -> SignatureFinding | None:
+    """Say why nothing was checked, and what to do so that the next one is."""
+    case = tester.case
+    if case.source.verify is VerifyMode.OFF:
+        return SignatureFinding(
+            cause="verification_off",
+            title="Verification is off for this source",
+            sentence=f'{case.header} says verify = "off", so anybody can send events here.',
+            fix="To check signatures, say:",
+            line='verify = "enforce"',
+        )
+    if verification.reason == "no_source":
+        return _explain_no_source(tester)
+    if verification.reason == "secret_missing":
+        return _explain_no_secret(tester)
+    if verification.reason != "vault_locked":
+        return None
+    return SignatureFinding(
+        cause="vault_locked",
+        title="Not checked: the vault is locked",
+        sentence=f"The secret of source {case.source.name} is in the vault.",
+        fix="Unlock it, here or in a terminal; relay then checks what came meanwhile.",
+        line="relay vault unlock",
+    )
+
+
+def _explain_no_source(tester: VariantTester) -> SignatureFinding:
+    case, sender = tester.case, tester.case.sender
+    if sender is None:
+        return SignatureFinding(
+            cause="no_source",
+            title="No source is configured for this path",
+            sentence=f"Nothing says who sends to {case.source.path}, and no provider known to relay sends its headers.",
+            fix="Name a provider, or declare the scheme, in relay.toml:",
+            line=f'{case.header}\nprovider = "custom"',
+        )
+    fitting = tester.find_fitting_secret(case.others, sender)
+    usual = (known for known in case.others if known.secret.reference.removeprefix("env:") in sender.secret_env)
+    saved = fitting or next(usual, None)
+    if saved is None:
+        variable = sender.secret_variable
+        return SignatureFinding(
+            cause="no_source",
+            title=f"Looks like {sender.title}, not verified: set {variable}",
+            sentence=f"The headers are those of {sender.title}, but no source is configured for {case.source.path}.",
+            fix=f"Save its secret as {variable} and send to {case.base}/webhooks/{sender.name}, or add to relay.toml:",
+            line=f'{case.header}\nprovider = "{sender.name}"\nsecret = "env:{variable}"',
+        )
+    proof = f" Its signature fits {format_secret_name(saved.secret)}." if fitting else ""
+    path = f"/webhooks/{saved.source or sender.name}"
+    return SignatureFinding(
+        cause="no_source",
+        title=f"Looks like {sender.title}, not verified: the path is not {sender.title}'s",
+        sentence=f"{format_secret_name(saved.secret)} is set, but it only checks what comes to {path}.{proof}",
+        fix=f"Send to {case.base}{path}, or add to relay.toml:",
+        line=f'{case.header}\nprovider = "{sender.name}"\nsecret = "{saved.secret.reference}"',
+        certain=fitting is not None,
+    )
+
+
+def _explain_no_secret(tester: VariantTester) -> SignatureFinding:
+    case = tester.case
+    usual = case.secret_variable or f"{re.sub(r'[^A-Z0-9]+', '_', case.source.name.upper())}_SECRET"
+    kind, _, name = next(iter(case.source.missing_secrets), "").partition(":")
+    variable = name if kind == "env" else usual
+    for known in case.others:
+        if tester.fits(known.secret, AS_RECEIVED):
+            other = format_secret_name(known.secret)
+            return secrets.explain_handshake_secret(case, known) or SignatureFinding(
+                cause="secret_elsewhere",
+                title=f"The secret is there, under another name: {other}",
+                sentence=f"The signature fits {other}, but source {case.source.name} looks for {variable}.",
+                fix=f"Name it in relay.toml under {case.header}, and restart relay:",
+                line=f'secret = "{known.secret.reference}"',
+                certain=True,
+            )
+    absent = f"{variable} is not set"
+    fix, line = f"Put the secret that {case.title} shows in .env, and restart relay:", f"{variable}="
+    if kind == "vault":
+        absent = f"The vault holds no secret '{name}'"
+        fix, line = "Save it in the vault:", f"relay vault set {name}"
+    return SignatureFinding(
+        cause="secret_missing",
+        title="No secret for this source",
+        sentence=f"{absent}, so nothing could be checked.",
+        fix=fix,
+        line=line,
+    )
+
+
+def _explain_handshake(case: SignatureCase, verification: Verification) -> Iterator[SignatureFinding]:
+    """Say what a handshake still needs, nothing where the request is none or its signature failed."""
+    found = find_challenge(case.source.provider, case.capture)
+    if found is None:
+        return
+    challenge, asked = found
+    if challenge.proof is Proof.TOKEN and verification.verdict is not Verdict.VERIFIED:
+        yield _explain_verify_token(case, challenge, verification)
+    if verification.verdict is Verdict.INVALID:
+        return
+    reply = challenge.reply(asked, next(iter(case.source.secrets), None))
+    link = find_subscription_link(case.capture)
+    if reply is not None and reply.todo:
+        variable = case.secret_variable or "its secret"
+        todo = reply.todo.format(variable=variable)
+        next_step = _explain_next_step(todo, verification, link)
+        yield SignatureFinding(
+            cause="handshake",
+            title=f"{challenge.name}: one thing is left to you",
+            sentence=f"relay answered it and {case.title} is content so far. {next_step}",
+            fix=f"{todo[0].upper()}{todo[1:]}:",
+            line=link or ("" if "Subscribe" in todo else f"{variable}="),
+            certain=True,
+        )
+
+
+def _explain_next_step(todo: str, verification: Verification, link: str | None) -> str:
+    if "SubscribeURL" not in todo:
+        return "Until it is saved, only this run of relay knows it, and only if no other secret is set."
+    if link is None:
+        return "Its link does not lead to SNS, so do not open it."
+    return "Open the link only if you know the topic." if verification.verdict is not Verdict.VERIFIED else ""
+
+
+def _explain_verify_token(case: SignatureCase, challenge: Challenge, verification: Verification) -> SignatureFinding:
+    provider = find_provider(case.source.provider)
+    variable = next(iter(provider.verify_token_env if provider else ()), "VERIFY_TOKEN")
+    if verification.verdict is Verdict.INVALID:
+        title, what = ("The verify token is another one", f"{case.title} shows a verify token that is not relay's.")
+    else:
+        title, what = "No verify token for this source", f"{variable} is not set, so anybody could ask."
+    return SignatureFinding(
+        cause="verify_token",
+        title=title,
+        sentence=f"{challenge.name} is answered only where the verify token is right. {what}",
+        fix=f"Save the token you typed at {case.title} in .env, restart relay, and verify there again:",
+        line=f"{variable}=",
+        certain=True,
+    )
+
+
+def _explain_broken_verifier(case: SignatureCase, verification: Verification) -> SignatureFinding:
+    """Say where a verifier failed; no secret is tried with it, for none would change that."""
+    step = request_head.find_failed_check(verification)
+    schemes = list_schemes(case.source.scheme)
+    verifier = next((leaf.reference for leaf in schemes if isinstance(leaf, VerifierScheme)), "")
+    return SignatureFinding(
+        cause="verifier_failed",
+        title=f"The verifier {verifier} {step.detail if step else 'failed'}",
+        sentence="It is your own code that failed on this request, so the signature was not checked at all: neither "
+        "the secret nor the body is to blame.",
+        fix="Correct it there, restart relay, and check this event again.",
+        certain=True,
+    )

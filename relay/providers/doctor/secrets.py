@@ -34,6 +34,7 @@ _MODES = (
 )
 
 _WITHOUT_SEPARATORS = "Hex without its marks"
+_AS_SHOWN = "Save it exactly as the provider shows it"
 
 
 class SecretVariant(NamedTuple):
@@ -45,21 +46,20 @@ class SecretVariant(NamedTuple):
     fix: str
 
 
-def try_misspelt_secrets(tester: VariantTester) -> Iterator[SignatureFinding]:
+def try_misspelt_secrets(tester: VariantTester) -> SignatureFinding | None:
     """Try every secret of the source as it may have been meant."""
     for secret in tester.own:
+        name = format_secret_name(secret)
         for variant in list_secret_variants(secret.reveal()):
             if tester.fits(Secret(secret.reference, variant.text), variant.what):
-                yield SignatureFinding(
+                return SignatureFinding(
                     cause="secret_spoiled",
                     title=variant.title,
-                    sentence=f"The signature fits {format_secret_name(secret)} once that is corrected: "
-                    f"{variant.what.lower()}.",
-                    fix=f"{variant.fix} in {describe_secret_place(secret)} for "
-                    f"{format_secret_name(secret)}, and restart relay.",
+                    sentence=f"The signature fits {name} once that is corrected: {variant.what.lower()}.",
+                    fix=f"{variant.fix} in {describe_secret_place(secret)} for {name}, and restart relay.",
                     certain=True,
                 )
-                return
+    return None
 
 
 def list_secret_variants(text: str) -> Iterator[SecretVariant]:
@@ -86,21 +86,17 @@ def _clean_variants(text: str) -> Iterator[SecretVariant]:
         yield SecretVariant(bare, "Spaces around it removed", f"The saved secret has {ends}", "Save it without them")
     unquoted = bare.strip("\"'`\u201c\u201d\u2018\u2019 ")
     if unquoted != bare:
-        yield SecretVariant(
-            unquoted, "Quotes removed", "The saved secret has quotes around it", "Save it without quotes"
-        )
-    assigned = _ASSIGNMENT.match(unquoted)
-    if assigned:
+        title = "The saved secret has quotes around it"
+        yield SecretVariant(unquoted, "Quotes removed", title, "Save it without quotes")
+    if assigned := _ASSIGNMENT.match(unquoted):
         rest = unquoted[assigned.end() :].strip("\"' ")
-        yield SecretVariant(
-            rest, "Variable name removed", "The saved secret begins with a variable's name", "Save it alone"
-        )
+        title = "The saved secret begins with a variable's name"
+        yield SecretVariant(rest, "Variable name removed", title, "Save it alone")
     for prefix in _PREFIXES:
         if unquoted.startswith(prefix):
-            title = f"The saved secret has {prefix.strip()} in front, which does not belong to it"
-            yield SecretVariant(
-                unquoted.removeprefix(prefix), f"{prefix.strip()} removed", title, "Save it without that"
-            )
+            name, rest = prefix.strip(), unquoted.removeprefix(prefix)
+            title = f"The saved secret has {name} in front, which does not belong to it"
+            yield SecretVariant(rest, f"{name} removed", title, "Save it without that")
     for prefix in ("whsec_", "v1,whsec_"):
         title = f"The saved secret lacks its {prefix} in front"
         yield SecretVariant(prefix + unquoted, f"{prefix} added", title, f"Save it with {prefix}")
@@ -108,72 +104,60 @@ def _clean_variants(text: str) -> Iterator[SecretVariant]:
     if decoded != unquoted:
         yield SecretVariant(decoded, "Percent signs decoded", "The saved secret is percent-encoded", "Save it decoded")
     for changed, case in ((unquoted.lower(), "lower"), (unquoted.upper(), "upper")):
-        title = f"The saved secret should be in {case} case"
-        yield SecretVariant(changed, f"Changed to {case} case", title, "Save it exactly as the provider shows it")
+        yield SecretVariant(changed, f"Changed to {case} case", f"The saved secret should be in {case} case", _AS_SHOWN)
 
 
 def _spelling_variants(text: str) -> Iterator[SecretVariant]:
     """Return a secret in another spelling of its own encoding."""
-    fix = "Save it exactly as the provider shows it"
     prefix = next((known for known in _PREFIXES if text.startswith(known)), "")
     bare = text.removeprefix(prefix)
-    for old, new, name in (("-_", "+/", "base64url"), ("+/", "-_", "base64")):
+    for old, new, name, other in (("-_", "+/", "base64url", "base64"), ("+/", "-_", "base64", "base64url")):
         changed = bare.translate(str.maketrans(old, new))
         if changed != bare:
-            other = "base64" if name == "base64url" else "base64url"
             title = f"The saved secret is spelt in {name}, where the provider gives {other}"
             yield SecretVariant(prefix + changed, f"Spelt in {other}", title, f"Save it in {other}")
-    joined = re.sub(r"\s+", "", text)
-    yield SecretVariant(
-        joined, "Spaces inside removed", "The saved secret has spaces or line breaks inside", "Save it in one piece"
-    )
+    title = "The saved secret has spaces or line breaks inside"
+    yield SecretVariant(re.sub(r"\s+", "", text), "Spaces inside removed", title, "Save it in one piece")
     if re.fullmatch(r"(?:0[xX])?[0-9A-Fa-f]{2}(?:[:\- ]?[0-9A-Fa-f]{2})+", bare):
         digits = re.sub(r"^0[xX]|[:\- ]", "", bare)
+        title = "The saved secret is hex with marks in it"
         for changed in (digits, digits.lower(), digits.upper()):
-            yield SecretVariant(
-                prefix + changed,
-                _WITHOUT_SEPARATORS,
-                "The saved secret is hex with marks in it",
-                "Save the digits alone",
-            )
-    for padding in ("=", "=="):
-        yield SecretVariant(text + padding, "Padding added", "The saved secret lost the = at its end", fix)
-    yield SecretVariant(
-        text.rstrip("="), "Padding removed", "The saved secret has a = at its end that does not belong there", fix
-    )
-    yield SecretVariant(
-        text.replace("\\n", "\n"), "Line breaks put in", "The saved secret has \\n in it where line breaks belong", fix
-    )
-    for form in ("NFC", "NFD"):
-        changed = unicodedata.normalize(form, text)
-        yield SecretVariant(
-            changed, "Letters composed differently", "The saved secret has its accents in another form", fix
-        )
+            yield SecretVariant(prefix + changed, _WITHOUT_SEPARATORS, title, "Save the digits alone")
+    for changed, what, problem in (
+        (text + "=", "Padding added", "lost the = at its end"),
+        (text + "==", "Padding added", "lost the = at its end"),
+        (text.rstrip("="), "Padding removed", "has a = at its end that does not belong there"),
+        (text.replace("\\n", "\n"), "Line breaks put in", "has \\n in it where line breaks belong"),
+        (unicodedata.normalize("NFC", text), "Letters composed differently", "has its accents in another form"),
+        (unicodedata.normalize("NFD", text), "Letters composed differently", "has its accents in another form"),
+    ):
+        yield SecretVariant(changed, what, f"The saved secret {problem}", _AS_SHOWN)
 
 
 # Svix's secrets are base64 to decode, Zendesk's look like it and are text: either is easily taken for the other.
 def _encoding_variants(text: str) -> Iterator[SecretVariant]:
-    for name, raw in (("base64", decode_base64(text) or decode_base64url(text)), ("hex", _decode_hex(text))):
+    digits = bytes.fromhex(text) if _HEX.fullmatch(text) else b""
+    for name, raw in (("base64", decode_base64(text) or decode_base64url(text)), ("hex", digits)):
         if raw:
             title, fix = f"The saved secret is still {name}", f"Save what the {name} decodes to"
-            yield SecretVariant(_decode_text(raw), f"{name} decoded".capitalize(), title, fix)
+            yield SecretVariant(raw.decode("utf-8", "surrogateescape"), f"{name} decoded".capitalize(), title, fix)
             other = "hex" if name == "base64" else "base64"
             again = raw.hex() if name == "base64" else b64encode(raw).decode()
             title = f"The saved secret is in {name}, where the provider gives {other}"
             yield SecretVariant(again, f"{name} rewritten as {other}".capitalize(), title, f"Save it in {other}")
     raw = text.encode("utf-8", "surrogateescape")
-    title, fix = ("The saved secret was decoded, but signs as it is shown", "Save it exactly as the provider shows it")
-    yield SecretVariant(b64encode(raw).decode(), "Encoded as base64", title, fix)
-    yield SecretVariant(raw.hex(), "Encoded as hex", title, fix)
+    title = "The saved secret was decoded, but signs as it is shown"
+    yield SecretVariant(b64encode(raw).decode(), "Encoded as base64", title, _AS_SHOWN)
+    yield SecretVariant(raw.hex(), "Encoded as hex", title, _AS_SHOWN)
 
 
-def try_other_secrets(tester: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_secrets(tester: VariantTester) -> SignatureFinding | None:
     """Try the secrets of other sources and those that only lie in the environment."""
     own = {secret.reveal() for secret in tester.own}
     for known in tester.case.others:
         if known.secret.reveal() not in own and tester.fits(known.secret, AS_RECEIVED):
-            yield _explain_other_secret(tester.case, known)
-            return
+            return explain_handshake_secret(tester.case, known) or _explain_other_secret(tester.case, known)
+    return None
 
 
 def explain_handshake_secret(case: SignatureCase, known: KnownSecret) -> SignatureFinding | None:
@@ -181,8 +165,7 @@ def explain_handshake_secret(case: SignatureCase, known: KnownSecret) -> Signatu
     kind, _, number = known.secret.reference.partition(" ")
     if kind != "handshake":
         return None
-    provider = find_provider(case.source.provider)
-    variable = (provider.secret_variable if provider else "") or "HANDSHAKE_SECRET"
+    variable = case.secret_variable or "HANDSHAKE_SECRET"
     checked = [secret.reference for secret in case.source.secrets]
     fix, line = f"Save what event {number} brought in .env, and restart relay:", f"{variable}="
     if checked:
@@ -200,9 +183,6 @@ def explain_handshake_secret(case: SignatureCase, known: KnownSecret) -> Signatu
 
 
 def _explain_other_secret(case: SignatureCase, known: KnownSecret) -> SignatureFinding:
-    given = explain_handshake_secret(case, known)
-    if given is not None:
-        return given
     fitting = format_secret_name(known.secret)
     checked = " and ".join(format_secret_name(secret) for secret in case.source.secrets) or "none"
     belongs = f", the secret of source {known.source}" if known.source else ""
@@ -239,47 +219,56 @@ def _find_mode(reference: str) -> str:
     return next((mode for mode, pattern in _MODES if pattern.search(reference.partition(":")[2])), "")
 
 
-def explain_unreadable_secret(tester: VariantTester) -> Iterator[SignatureFinding]:
+def explain_unreadable_secret(tester: VariantTester) -> SignatureFinding | None:
     """Say which secrets are no key of the scheme: with them no signature ever fits, whatever was sent."""
     case = tester.case
     for secret in tester.own:
         problem = find_key_problem(case.source.scheme, secret) if case.source.scheme is not None else ""
         if problem:
-            yield SignatureFinding(
+            place = describe_secret_place(secret)
+            declared = f"in the form that {case.title} shows, or correct key under "
+            fix = (
+                f"{declared}[sources.{case.source.name}.signature]"
+                if case.is_custom
+                else f"exactly as {case.title} shows it"
+            )
+            return SignatureFinding(
                 cause="secret_unreadable",
                 title=f"{format_secret_name(secret)} {problem}",
                 sentence="So it makes no signature at all: neither the body nor the sender is to blame.",
-                fix=f"Save it in {describe_secret_place(secret)} in the form that {case.title} shows, or "
-                f"correct key under "
-                f"[sources.{case.source.name}.signature], and restart relay."
-                if case.source.provider == "custom"
-                else f"Save it in {describe_secret_place(secret)} exactly as {case.title} shows it, and restart relay.",
+                fix=f"Save it in {place} {fix}, and restart relay.",
             )
-            return
+    return None
 
 
-def explain_wrong_credential(tester: VariantTester) -> Iterator[SignatureFinding]:
+def explain_wrong_credential(tester: VariantTester) -> SignatureFinding | None:
     """Say when what is saved is another credential of the same provider, by how it starts."""
     provider = find_provider(tester.case.source.provider)
     other = provider.other_credential if provider else None
     if other is None:
-        return
+        return None
     for secret in tester.own:
         start = next((prefix for prefix in other.prefixes if secret.reveal().startswith(prefix)), "")
         if start:
-            yield SignatureFinding(
+            name = format_secret_name(secret)
+            return SignatureFinding(
                 cause="secret_is_another_credential",
-                title=f"{format_secret_name(secret)} holds {other.title}, not a signing secret",
+                title=f"{name} holds {other.title}, not a signing secret",
                 sentence=f"It starts with {escape_unprintable(start)}, as {other.title} of {tester.case.title} does.",
                 fix=f"Save {other.signing_secret} in its place, and restart relay:",
-                line=f"{format_secret_name(secret)}=",
+                line=f"{name}=",
             )
-            return
+    return None
 
 
-def _decode_hex(text: str) -> bytes:
-    return bytes.fromhex(text) if _HEX.fullmatch(text) else b""
-
-
-def _decode_text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+def explain_other_token(tester: VariantTester) -> SignatureFinding:
+    """Return what to say of a token that is none of those known: it does not depend on anything else."""
+    known = " or ".join(format_secret_name(secret) for secret in tester.own)
+    place = describe_secret_place(tester.own[0])
+    return SignatureFinding(
+        cause="other_token",
+        title="The token that came is another one",
+        sentence=f"It is not {known}, and no other secret within reach. A token covers nothing of the request, so a "
+        "proxy cannot be the cause.",
+        fix=f"Enter the same token at {tester.case.title} and in {place}, and restart relay.",
+    )

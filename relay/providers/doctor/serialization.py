@@ -5,35 +5,35 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, islice, permutations, product
 from math import factorial, prod
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from relay.model.payload import PayloadError, parse_form, parse_json
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
-from relay.providers.doctor.case import SignatureCase, SignatureFinding, VariantTester, format_secret_name, replace_body
+from relay.providers.doctor.case import (
+    BYTES_ADVICE,
+    SignatureCase,
+    SignatureFinding,
+    VariantTester,
+    format_secret_name,
+    replace_body,
+)
 from relay.providers.samples import load_sample, sample_types
 
 MAX_BODY = 1_000_000  # bytes past which a body is not read and written again
 _SPACES = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
+_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _HTML_ESCAPES = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"))
 
 
-class JsonLayout(NamedTuple):
-    """One way to lay JSON out."""
-
-    name: str
-    separators: tuple[str, str]
-    indent: int | str | None = None
-
-
-# JSON.stringify, json.dumps, pretty printers of two and four spaces, and of a tab.
-_JSON_LAYOUTS = (
-    JsonLayout("compact", (",", ":")),  # JSON.stringify, Go, most senders
-    JsonLayout("spaced", (", ", ": ")),  # json.dumps of Python
-    JsonLayout("two-space indented", (",", ": "), 2),  # Stripe, Plaid, Ruby's pretty_generate
-    JsonLayout("four-space indented", (",", ": "), 4),  # PHP's JSON_PRETTY_PRINT
-    JsonLayout("tab indented", (",", ": "), "\t"),
+# Name, separators and indent of the ways to lay JSON out.
+_JSON_LAYOUTS: tuple[tuple[str, tuple[str, str], int | str | None], ...] = (
+    ("compact", (",", ":"), None),  # JSON.stringify, Go, most senders
+    ("spaced", (", ", ": "), None),  # json.dumps of Python
+    ("two-space indented", (",", ": "), 2),  # Stripe, Plaid, Ruby's pretty_generate
+    ("four-space indented", (",", ": "), 4),  # PHP's JSON_PRETTY_PRINT
+    ("tab indented", (",", ": "), "\t"),
 )
 
 
@@ -53,27 +53,15 @@ def list_json_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
     yield "compact", minify_json(body)
     if isinstance(value, str):
         yield "not wrapped in a JSON text", value.encode("utf-8", "surrogatepass")
-    for keys_sorted in (False, True):
-        for layout in _JSON_LAYOUTS:
-            yield from _layout_variants(value, layout, keys_sorted=keys_sorted)
-
-
-def _layout_variants(value: object, layout: JsonLayout, *, keys_sorted: bool) -> Iterator[tuple[str, bytes]]:
-    order = ", keys sorted" if keys_sorted else ""
-    for ascii_only in (False, True):
-        letters = ", \\u-escaped" if ascii_only else ""
+    layouts = product((("", False), (", keys sorted", True)), _JSON_LAYOUTS, (("", False), (", \\u-escaped", True)))
+    for (order, keys_sorted), (name, separators, indent), (letters, ascii_only) in layouts:
         try:
             text = json.dumps(
-                value,
-                separators=layout.separators,
-                indent=layout.indent,
-                ensure_ascii=ascii_only,
-                sort_keys=keys_sorted,
+                value, separators=separators, indent=indent, ensure_ascii=ascii_only, sort_keys=keys_sorted
             )
         except (TypeError, ValueError, RecursionError):
-            return
-        name = f"{layout.name}{letters}{order}"
-        for label, spelt in _spell_json(text, name):
+            continue
+        for label, spelt in _spell_json(text, f"{name}{letters}{order}"):
             encoded = spelt.encode("utf-8", "surrogatepass")
             yield label, encoded
             yield f"{label}, with a newline at its end", encoded + b"\n"
@@ -100,26 +88,23 @@ def list_form_variants(body: bytes) -> Iterator[tuple[str, bytes]]:
         pairs = parse_form(body)
     except PayloadError:
         return
-    ways: tuple[tuple[str, Callable[[str], str]], ...] = (
-        # Python's urlencode, Java's URLEncoder and PHP's http_build_query.
-        ("spaces as +", lambda text: quote_plus(text, safe="", errors="surrogateescape")),
-        # encodeURIComponent, which leaves a few more marks as they are.
-        ("spaces as %20", lambda text: quote(text, safe="", errors="surrogateescape")),
-        ("as browsers do", _quote_as_browser),
-        ("escapes in lower case", lambda text: _lower_escapes(quote_plus(text, safe="", errors="surrogateescape"))),
-    )
     for order, listed in (("", pairs), (", fields sorted", tuple(sorted(pairs)))):
-        for name, way in ways:
-            text = "&".join(f"{way(key)}={way(value)}" for key, value in listed)
+        for name, encode in _FORM_ENCODINGS:
+            text = "&".join(f"{encode(key)}={encode(value)}" for key, value in listed)
             yield f"{name}{order}", text.encode("latin-1")
 
 
-def _quote_as_browser(text: str) -> str:
-    return quote_plus(text, safe="*-._", errors="surrogateescape").replace("~", "%7E")
-
-
-def _lower_escapes(text: str) -> str:
-    return re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), text)
+_FORM_ENCODINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    # Python's urlencode, Java's URLEncoder and PHP's http_build_query.
+    ("spaces as +", lambda text: quote_plus(text, errors="surrogateescape")),
+    # encodeURIComponent, which leaves a few more marks as they are.
+    ("spaces as %20", lambda text: quote(text, safe="", errors="surrogateescape")),
+    ("as browsers do", lambda text: quote_plus(text, safe="*-._", errors="surrogateescape").replace("~", "%7E")),
+    (
+        "escapes in lower case",
+        lambda text: _ESCAPE.sub(lambda match: match[0].lower(), quote_plus(text, errors="surrogateescape")),
+    ),
+)
 
 
 _ORDER_KIND = "Keys in another order"
@@ -135,30 +120,27 @@ _PROTECTED_NUMBER = re.compile(r'"\\u0000(-?[0-9][0-9.eE+-]*)"')
 KeyOrder = Mapping[frozenset[str], tuple[str, ...]]
 
 
-def try_key_orders(tester: VariantTester) -> Iterator[SignatureFinding]:
+def try_key_orders(tester: VariantTester) -> SignatureFinding | None:
     """Try the keys of the JSON in the order of earlier events, of the provider's samples, and in every order."""
     received = tester.case.capture.body
     value = _parse_object(_NUMBERS.sub(_protect_number, received))
-    if value is None:
-        return
     seen = {received}
-    for body in _order_variants(tester.case, value):
+    for body in _order_variants(tester.case, value) if value is not None else ():
         if body in seen:
             continue
         seen.add(body)
-        found = tester.find_match(_ORDER_KIND, [(body, replace_body(tester.case.capture, body))])
-        if found is not None:
-            yield SignatureFinding(
+        if found := tester.find_match(_ORDER_KIND, [(body, replace_body(tester.case.capture, body))]):
+            return SignatureFinding(
                 cause="body_changed",
                 title="The body changed before it reached relay: its keys were put in another order",
                 sentence=f"The signature fits {format_secret_name(found[1])} with its keys in this order: "
                 f"{_format_keys(body)}.",
-                fix="Let every proxy between the provider and relay pass the body on byte for byte: no parsed JSON.",
+                fix=f"{BYTES_ADVICE}: no parsed JSON.",
                 certain=True,
             )
-            return
         if tester.is_late():
-            return
+            return None
+    return None
 
 
 def is_sorted(body: bytes) -> bool:
@@ -173,12 +155,18 @@ def list_known_orders(case: SignatureCase) -> Iterator[KeyOrder]:
     for _, body in case.recent:
         earlier = _parse_object(body)
         if earlier is not None:
-            yield {frozenset(item): tuple(item) for item in _walk_objects(earlier)}
+            yield _find_orders(earlier)
     provider = find_provider(case.source.provider)
-    for type_ in islice(sample_types(provider) if provider else (), _MAX_SAMPLES):
-        sample = load_sample(provider, type_) if provider else None
-        if sample is not None and sample.kind == "json":
-            yield {frozenset(item): tuple(item) for item in _walk_objects(parse_json(sample.text))}
+    if provider is None:
+        return
+    for type_ in islice(sample_types(provider), _MAX_SAMPLES):
+        sample = load_sample(provider, type_)
+        if sample.kind == "json":
+            yield _find_orders(parse_json(sample.text))
+
+
+def _find_orders(value: Any) -> dict[frozenset[str], tuple[str, ...]]:
+    return {frozenset(item): tuple(item) for item in _walk_objects(value)}
 
 
 def _parse_object(body: bytes) -> Any:
@@ -194,7 +182,7 @@ def _parse_object(body: bytes) -> Any:
 def _order_variants(case: SignatureCase, value: Any) -> Iterator[bytes]:
     for order in list_known_orders(case):
         yield from _serialize(_arrange_keys(value, order))
-    objects = {frozenset(item): tuple(item) for item in _walk_objects(value) if len(item) > 1}
+    objects = {keys: names for keys, names in _find_orders(value).items() if len(names) > 1}
     upside_down = {keys: names[::-1] for keys, names in objects.items()}
     sorted_down = {keys: tuple(sorted(names, reverse=True)) for keys, names in objects.items()}
     moved = ({**objects, frozenset(names): names} for names in _move_keys(next(iter(objects.values()), ())))
@@ -248,6 +236,6 @@ def _serialize(value: Any) -> Iterator[bytes]:
 
 
 def _protect_number(match: re.Match[bytes]) -> bytes:
-    """Return a number as a text that `_written` makes a number again, spelt as it came: 10.50 stays 10.50."""
+    """Return a number as a text that `_serialize` makes a number again, spelt as it came: 10.50 stays 10.50."""
     token = match[0]
     return token if token.startswith(b'"') else b'"\\u0000%s"' % token

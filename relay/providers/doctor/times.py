@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from relay.model.event import Capture, Check, SignatureScheme
+from relay.model.event import Check, SignatureScheme
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import (
@@ -27,35 +27,34 @@ _EXTRA_DIGITS = (("milliseconds", 3), ("microseconds", 6), ("nanoseconds", 9))  
 _SPARE_SECONDS = 600  # seconds that a proposed limit leaves
 
 
-def check_age(tester: VariantTester) -> Iterator[SignatureFinding]:
+def check_age(tester: VariantTester) -> SignatureFinding | None:
     """Say that only the age is wrong, when a secret of the source fits the request as it came."""
-    for secret in tester.own:
-        if tester.fits(secret, AS_RECEIVED):
-            yield from explain_age(tester.case, "Signature fits, but it is", certain=True)
-            return
+    if any(tester.fits(secret, AS_RECEIVED) for secret in tester.own):
+        return explain_age(tester.case, "Signature fits, but it is", certain=True)
+    return None
 
 
-def try_other_times(tester: VariantTester) -> Iterator[SignatureFinding]:
+def try_other_times(tester: VariantTester) -> SignatureFinding | None:
     """Try each second that the source's limits allow: something may have put another time into the header."""
     scheme = find_text_scheme(tester)
     if scheme is None or scheme.time is None or scheme.time.unit != "s" or "{t" not in scheme.signed.text:
-        return
+        return None
     found = read_signature(tester, any_time=True)
     keys = [(secret, key) for secret in tester.own if (key := scheme.read_key(secret)) is not None]
     if found is None or not keys:
-        return
-    _, reading, received = found
-    came, arrived = reading.ts, int(tester.case.capture.received_at.timestamp())
+        return None
+    _, signed, received = found
+    came, arrived = signed.ts, int(tester.case.capture.received_at.timestamp())
     for second in _list_seconds(arrived, scheme.time):
-        reading.ts = str(second).encode()
+        signed.ts = str(second).encode()
         if tester.is_late():
-            return
+            return None
         for secret, key in keys:
-            reading.secret = scheme.shared_text(key)
-            fits = scheme.matches(key, scheme.content(reading), received, reading.capture)
+            signed.secret = scheme.shared_text(key)
+            fits = scheme.matches(key, scheme.content(signed), received, signed.capture)
             if tester.record_trial(secret, "Other times", fits=fits):
-                yield _explain_replaced_time(tester.case, scheme.time, secret, (came, second, arrived))
-                return
+                return _explain_replaced_time(tester.case, scheme.time, secret, (came, second, arrived))
+    return None
 
 
 def _list_seconds(arrived: int, time: Time) -> Iterator[int]:
@@ -75,49 +74,51 @@ def _explain_replaced_time(
     case: SignatureCase, time: Time, secret: Secret, moments: tuple[bytes, int, int]
 ) -> SignatureFinding:
     came, signed, arrived = moments
+    fits = f"The signature fits {format_secret_name(secret)} for the time {signed}"
     finer = next((unit for unit, digits in _EXTRA_DIGITS if came[:-digits] == str(signed).encode()), "")
     if finer:
         return SignatureFinding(
             cause="timestamp_unit",
             title=f"The timestamp is in {finer}, where seconds belong",
-            sentence=f"The signature fits {format_secret_name(secret)} for the time {signed}; what came is "
-            f"{escape_unprintable(came, 40)}, "
-            f"the same time in {finer}.",
+            sentence=f"{fits}; what came is {escape_unprintable(came, 40)}, the same time in {finer}.",
             fix="Let the time come as it was signed: the sender writes it otherwise, or something between does.",
             certain=True,
         )
     title = time.place.title if time.place else "The time in the signature header"
-    age = f"{arrived - signed} s before it arrived" if signed <= arrived else f"{signed - arrived} s after it arrived"
+    age = f"{abs(arrived - signed)} s {'before' if signed <= arrived else 'after'} it arrived"
     held = f"what came is {escape_unprintable(came, 40)}" if came else "it did not come"
     return SignatureFinding(
         cause="timestamp_replaced",
         title=f"{title} is not the time that was signed" if came else f"{title} was removed on the way",
-        sentence=f"The signature fits {format_secret_name(secret)} for the time {signed}, {age}; {held}.",
+        sentence=f"{fits}, {age}; {held}.",
         fix=f"Let every proxy between {case.title} and relay pass that header on as it came.",
         certain=True,
     )
 
 
-def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> Iterator[SignatureFinding]:
+def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> SignatureFinding | None:
     """Say how late or early the request is by the source's own limits; nothing when it is in time."""
     scheme, capture = case.source.scheme, case.capture
     if scheme is None:
-        return
+        return None
     verification = scheme.verify(case.source.secrets, capture, capture.received_at)
     check = next((step for step in verification.checks if step.name == TIMESTAMP_STEP and step.passed is False), None)
     if check is None:
-        return
-    unit = _find_other_unit(scheme, capture, check)
-    if unit is not None:
-        yield _explain_wrong_unit(case, *unit, certain=certain)
-    elif verification.reason == "timestamp_future" or "ahead" in check.detail:
-        yield _explain_clock(check, certain=certain)
-    elif check.result == "Too old":
-        yield _explain_old(case, check, lead, certain=certain)
-
-
-def _explain_old(case: SignatureCase, check: Check, lead: str, *, certain: bool) -> SignatureFinding:
+        return None
+    if units := _find_other_unit(scheme, check):
+        return _explain_wrong_unit(case, *units, certain=certain)
     age, limit = _parse_age_and_limit(check)
+    if verification.reason == "timestamp_future" or "ahead" in check.detail:
+        return SignatureFinding(
+            cause="clock_behind",
+            title=f"Your clock is {age} behind",
+            sentence=f"The signature fits, but it was made {age} after it arrived here (limit {limit}).",
+            fix="Set this machine's clock by network time; this shows how far it is off:",
+            line="relay doctor",
+            certain=certain,
+        )
+    if check.result != "Too old":
+        return None
     return SignatureFinding(
         cause="timestamp_stale",
         title=f"{lead} {age} old (limit {limit})",
@@ -129,9 +130,8 @@ def _explain_old(case: SignatureCase, check: Check, lead: str, *, certain: bool)
     )
 
 
-def _find_other_unit(scheme: SignatureScheme, capture: Capture, check: Check) -> tuple[str, str] | None:
+def _find_other_unit(scheme: SignatureScheme, check: Check) -> tuple[str, str] | None:
     """Return the unit a timestamp is in and the one that is read, where it makes sense in another only."""
-    del capture
     units = {leaf.time.unit for leaf in list_schemes(scheme) if isinstance(leaf, SignedText) and leaf.time}
     offset = re.match(r"([0-9,]+) days (old|ahead)", check.detail)
     if offset is None:
@@ -143,28 +143,13 @@ def _find_other_unit(scheme: SignatureScheme, capture: Capture, check: Check) ->
 
 
 def _explain_wrong_unit(case: SignatureCase, came: str, read: str, *, certain: bool) -> SignatureFinding:
-    custom = case.source.provider == "custom"
-    declared = {"milliseconds": "ms", "seconds": "s"}.get(came, "")
+    declared = {"milliseconds": "ms", "seconds": "s"}.get(came, "") if case.is_custom else ""
     return SignatureFinding(
         cause="timestamp_unit",
         title=f"The timestamp is in {came}, where {read} belong",
         sentence=f"The signature fits, but {case.title} counts {read}, so the time that came lies far away.",
-        fix=f"Correct [sources.{case.source.name}.signature], and restart relay:"
-        if custom and declared
-        else f"Let the sender write its time in {read}, as {case.title} does.",
-        line=f'timestamp_unit = "{declared}"' if custom and declared else "",
-        certain=certain,
-    )
-
-
-def _explain_clock(check: Check, *, certain: bool) -> SignatureFinding:
-    ahead, limit = _parse_age_and_limit(check)
-    return SignatureFinding(
-        cause="clock_behind",
-        title=f"Your clock is {ahead} behind",
-        sentence=f"The signature fits, but it was made {ahead} after it arrived here (limit {limit}).",
-        fix="Set this machine's clock by network time; this shows how far it is off:",
-        line="relay doctor",
+        fix=case.correct_table if declared else f"Let the sender write its time in {read}, as {case.title} does.",
+        line=f'timestamp_unit = "{declared}"' if declared else "",
         certain=certain,
     )
 

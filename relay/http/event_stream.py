@@ -1,0 +1,128 @@
+"""Server-sent events: the loop of both streams, of pages and of the API, and frames drawn once for all viewers."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from relay.http.context import get_relay
+from relay.http.responses import error_response
+from relay.model.signals import Signal
+
+MAX_VIEWERS = 64
+HEARTBEAT_INTERVAL = 15.0  # seconds after which a comment shows that the stream lives
+CACHE_SIZE = 256  # frames kept for the other viewers
+
+
+class Viewer(Protocol):
+    """What one open stream shows."""
+
+    def greet(self) -> AsyncIterator[bytes]:
+        """Give what comes first."""
+        ...
+
+    def take(self, signals: Iterable[Signal], *, lost: int) -> None:
+        """Remember what was signalled; `lost` counts signals that this viewer was too slow for."""
+        ...
+
+    def wait(self) -> float:
+        """Return how many seconds may pass before something is due; HEARTBEAT_INTERVAL while nothing is."""
+        ...
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """Give what is due now, and forget it."""
+        ...
+
+
+class EventStreams:
+    """The open streams of one kind."""
+
+    def __init__(self, refusal: str) -> None:
+        self.cache = FrameCache()
+        self._refusal = refusal
+        self._viewers: dict[asyncio.Task[Any], web.Request] = {}
+
+    async def serve(self, request: web.Request, viewer: Viewer) -> web.StreamResponse:
+        """Send a viewer what it shows until it leaves; too many of them are refused."""
+        task = asyncio.current_task()
+        if task is None or self._count_viewers() >= MAX_VIEWERS:
+            return error_response(503, "too_many_viewers", self._refusal, "close one")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        self._viewers[task] = request
+        try:
+            await response.prepare(request)
+            with get_relay(request).bus.subscribe() as listening:
+                async for frame in viewer.greet():
+                    await response.write(frame)
+                while True:
+                    wait = viewer.wait()
+                    try:
+                        async with asyncio.timeout(wait):
+                            viewer.take(await listening.next(), lost=listening.lost)
+                    except TimeoutError:
+                        if wait == HEARTBEAT_INTERVAL:
+                            await response.write(b": still here\n\n")
+                    async for frame in viewer.frames():
+                        await response.write(frame)
+        except ConnectionError:
+            return response
+        finally:
+            self._viewers.pop(task, None)
+
+    def _count_viewers(self) -> int:
+        # A viewer that left is noticed at the next write only; walking from page to page leaves many such behind.
+        gone = [task for task, request in self._viewers.items() if request.transport is None]
+        for task in gone:
+            task.cancel()
+        return len(self._viewers) - len(gone)
+
+    async def close(self, _: web.Application) -> None:
+        """End every stream, so that stopping does not wait for them."""
+        for task in tuple(self._viewers):
+            task.cancel()
+
+
+class FrameCache:
+    """Frames drawn for one viewer and given to the others.
+
+    A key holds the signal itself, so nothing drawn before it was committed can answer for it.
+    """
+
+    def __init__(self) -> None:
+        self._frames: OrderedDict[tuple[object, ...], tuple[object, asyncio.Future[bytes]]] = OrderedDict()
+
+    async def get(self, signal: object, name: tuple[object, ...], draw: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Return what `draw` gives for this very signal, drawing it unless somebody does already."""
+        key = (id(signal), *name)
+        while True:
+            found = self._frames.get(key)
+            if found is None or found[0] is not signal:
+                return await self._draw(key, signal, draw)
+            if found[1].done() and found[1].exception() is None:
+                return found[1].result()
+            try:
+                return await asyncio.shield(found[1])
+            except _AbandonedRenderError:
+                continue
+
+    async def _draw(self, key: tuple[object, ...], signal: object, draw: Callable[[], Awaitable[bytes]]) -> bytes:
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._frames[key] = (signal, future)
+        while len(self._frames) > CACHE_SIZE:
+            self._frames.popitem(last=False)
+        try:
+            frame = await draw()
+        except BaseException:
+            # The page that rendered was closed, or the store failed: the next one tries again.
+            self._frames.pop(key, None)
+            future.set_exception(_AbandonedRenderError)
+            future.exception()
+            raise
+        future.set_result(frame)
+        return frame
+
+
+class _AbandonedRenderError(Exception):
+    """A drawing that was not finished; never leaves this module."""

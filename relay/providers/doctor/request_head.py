@@ -1,0 +1,323 @@
+"""The head of the request: its signature missing, renamed or unreadable, another id, or another address called."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from itertools import islice, product
+from urllib.parse import unquote, urlsplit
+
+from relay.model.event import Capture, Check, Verification
+from relay.model.text import escape_unprintable
+from relay.providers.doctor.case import (
+    SignatureCase,
+    SignatureFinding,
+    VariantTester,
+    format_secret_name,
+    list_header_names,
+    list_schemes,
+)
+from relay.providers.schemes import body_hmac
+from relay.providers.schemes.content import sender_address
+from relay.providers.schemes.locations import with_header
+
+_SHA1 = "SHA-1"
+_MAX_HEADERS = 60
+_MIN_SIGNATURE, _MAX_SIGNATURE = 16, 1000  # characters of a header that may be a signature
+# Older headers that prove less, by the one that counts: each comes alone from an old server.
+_LEGACY = {
+    "x-hub-signature-256": ("X-Hub-Signature", _SHA1),
+    "x-hubspot-signature-v3": ("X-HubSpot-Signature", "the first versions"),
+    "webhook-signature": ("X-Gitlab-Token", "a plain token"),
+}
+_VARIANT_KIND = "Signature header corrected"
+_MAX_ADDRESSES = 600
+# Where proxies that rewrite the path write down what was called: nginx, Traefik, Envoy and IIS.
+_ORIGINAL_URL_HEADERS = (
+    "X-Original-URI",  # nginx, in the usual set-up of auth_request
+    "X-Forwarded-Uri",  # Traefik
+    "X-Envoy-Original-Path",  # Envoy, and so Istio
+    "X-Original-URL",  # IIS with URL Rewrite
+    "X-Rewrite-URL",  # ISAPI rewriters of IIS
+)
+
+
+def find_legacy_signature(tester: VariantTester) -> SignatureFinding | None:
+    """Say when only the older signature of the provider came, and whether it is right."""
+    case, name = tester.case, _find_missing_header(tester.case)
+    old, kind = _LEGACY.get(name.lower(), ("", ""))
+    if not old or case.capture.header(old) is None:
+        return None
+    older = body_hmac(old, algo="sha1", prefix="sha1=") if kind == _SHA1 else None
+    fits = next((secret for secret in tester.own if older and tester.fits(secret, kind, scheme=older)), None)
+    fit = f" It fits {format_secret_name(fits)}, so the secret is right." if fits else ""
+    return SignatureFinding(
+        cause="signature_missing",
+        title=f"Only the {kind} signature came: {name} is missing",
+        sentence=f"Only {old} came, which is {kind} and does not count.{fit} An old server sends nothing else, or "
+        f"something removed {name}.",
+        fix=f"Update the server that sends this to one that signs with {name} as well, or let {name} through.",
+        certain=True,
+    )
+
+
+def try_other_headers(tester: VariantTester) -> SignatureFinding | None:
+    """Try every other header as the signature's, where that one is missing."""
+    case, name = tester.case, _find_missing_header(tester.case)
+    moved = (
+        (other, with_header(case.capture, (name,), text))
+        for other, value in case.capture.headers[:_MAX_HEADERS]
+        if name and _MIN_SIGNATURE <= len(value) <= _MAX_SIGNATURE
+        for text in (value, *(changed for changed, _ in list_header_variants(value)))
+    )
+    found = tester.find_match("Other headers", moved)
+    if found is None:
+        return None
+    other = escape_unprintable(found[0], 60)
+    return SignatureFinding(
+        cause="header_renamed",
+        title=f"The signature came as {other} instead of {name}",
+        sentence=f"Its value fits {format_secret_name(found[1])}: the sender, or something between it and relay, uses "
+        "another header.",
+        fix=case.correct_table if case.is_custom else f"Let the signature come as {name}.",
+        line=f'header = "{other}"' if case.is_custom else "",
+        certain=True,
+    )
+
+
+def try_similar_headers(tester: VariantTester) -> SignatureFinding | None:
+    """Try a header of nearly the same name, where the signature's own is missing."""
+    case, name = tester.case, _find_missing_header(tester.case)
+    similar = ((other, value) for other, value in case.capture.headers if name and _is_similar(name, other))
+    found = tester.find_match(
+        "Header of a similar name", ((other, with_header(case.capture, (name,), value)) for other, value in similar)
+    )
+    if found is None:
+        return None
+    return SignatureFinding(
+        cause="header_renamed",
+        title=f"The signature came as {escape_unprintable(found[0], 60)} instead of {name}",
+        sentence=f"Its value fits {format_secret_name(found[1])}: something between {case.title} and relay renames "
+        "headers.",
+        fix=f"Let every proxy pass the header {name} on under its own name.",
+        certain=True,
+    )
+
+
+def try_repeated_headers(tester: VariantTester) -> SignatureFinding | None:
+    """Try each value of a signature header that came more than once, or was joined of several."""
+    case = tester.case
+    name = next(iter(list_header_names(case.source.scheme)), "")
+    values = case.capture.header_values(name) if name else ()
+    if len(values) < 2 and "," not in "".join(values):
+        return None
+    parts = dict.fromkeys(part.strip() for value in values for part in (value, *value.split(","), *value.split(", ")))
+    found = tester.find_match(_VARIANT_KIND, ((part, with_header(case.capture, (name,), part)) for part in parts))
+    if found is None:
+        return None
+    return SignatureFinding(
+        cause="header_repeated",
+        title=f"{name} came more than once, with different values",
+        sentence=f"One of them fits {format_secret_name(found[1])}. relay takes a request only where they agree, "
+        "for the app may read another one.",
+        fix=f"Let {name} be sent once: something between {case.title} and relay adds one of its own.",
+        certain=True,
+    )
+
+
+def try_header_variants(tester: VariantTester) -> SignatureFinding | None:
+    """Try the signature header as it may have been written."""
+    case = tester.case
+    name = next(iter(list_header_names(case.source.scheme)), "")
+    value = (case.capture.header(name) or "") if name else ""
+    variants = ((happened, changed) for changed, happened in list_header_variants(value) if changed != value)
+    changed = ((happened, with_header(case.capture, (name,), text)) for happened, text in variants)
+    found = tester.find_match(_VARIANT_KIND, changed) if value else None
+    if found is None:
+        return None
+    return SignatureFinding(
+        cause="header_malformed",
+        title=f"The signature header was changed: {found[0]}",
+        sentence=f"{name} fits {format_secret_name(found[1])} once that is undone.",
+        fix=f"Send {name} exactly as {case.title} writes it, and let nothing between rewrite it.",
+        certain=True,
+    )
+
+
+def list_header_variants(value: str) -> Iterator[tuple[str, str]]:
+    """Return a header value as it may have been sent, the likeliest change first, each with what happened to it."""
+    yield re.sub(r"(?<!\s)\s*([,;=])\s*", r"\1", value.strip()), "spaces were put in"
+    yield value.strip("\"' "), "quotes were put around it"
+    yield unquote(value), "it was percent-encoded"
+    yield value.lower(), "its hex is in upper case"
+    yield value.replace("-", "+").replace("_", "/"), "its base64 is in the URL form"
+    yield value.replace(" ", "+"), "its plus signs became spaces"
+    yield value.replace("\\", ""), "backslashes were put in"
+    for prefix in ("sha256=", "sha1=", "v0=", "v1=", "v1,"):
+        if value.startswith(prefix):
+            yield value.removeprefix(prefix), f"{prefix} was put in front"
+        else:
+            yield prefix + value, f"{prefix} in front is missing"
+
+
+def try_other_ids(tester: VariantTester) -> SignatureFinding | None:
+    """Try other ids of the request, where the signature covers one."""
+    case = tester.case
+    named = [(name, value) for name, value in case.capture.headers[:_MAX_HEADERS] if "id" in name.lower() and value]
+    for place in [place for leaf in list_schemes(case.source.scheme) if (place := getattr(leaf, "ident", None))]:
+        changed = ((name, place.write(case.capture, value.encode("latin-1"))) for name, value in named)
+        if found := tester.find_match("Other ids", changed):
+            name, secret = escape_unprintable(found[0], 60), format_secret_name(found[1])
+            return SignatureFinding(
+                cause="id_replaced",
+                title=f"{place.title} is not the id that was signed",
+                sentence=f"The signature fits {secret} with the id in {name}.",
+                fix=f"Let {place.title} through as {case.title} sends it.",
+                certain=True,
+            )
+    return None
+
+
+def explain_missing_signature(case: SignatureCase, verification: Verification) -> SignatureFinding | None:
+    """Say that there is no signature, and what came instead."""
+    if verification.reason != "signature_missing":
+        return None
+    step = find_failed_check(verification)
+    name = next(iter(list_header_names(case.source.scheme)), "the signature")
+    what = step.detail if step else f"{name} is missing"
+    return SignatureFinding(
+        cause="signature_missing",
+        title="No signature header" if case.capture.header(name) is None else "Part of what is signed is missing",
+        sentence=f"{what}: something removed it, or this is not {case.title}.",
+        fix=f"Look at the Headers tab for what came, and set the secret at {case.title} if it signs only with one.",
+    )
+
+
+def explain_malformed_signature(case: SignatureCase, verification: Verification) -> SignatureFinding | None:
+    """Say which part of the signature cannot be read."""
+    if verification.reason not in ("header_malformed", "body_malformed"):
+        return None
+    step = find_failed_check(verification)
+    in_body = verification.reason == "body_malformed"
+    name = next(iter(list_header_names(case.source.scheme)), "")
+    outline = "" if in_body or not name else f" It came as: {_outline_header(case.capture, name)}."
+    detail = step.detail if step else "it is not in the form this provider uses"
+    return SignatureFinding(
+        cause=verification.reason,
+        title="The body lacks what is signed" if in_body else "Signature header cannot be read",
+        sentence=f"{detail}.{outline}",
+        fix=f"Compare it with what {case.title} sends; something between may have cut or rewritten it.",
+    )
+
+
+def find_failed_check(verification: Verification) -> Check | None:
+    """Return the step at which a verification failed."""
+    return next((check for check in verification.checks if check.passed is False), None)
+
+
+def _find_missing_header(case: SignatureCase) -> str:
+    """Return the signature's own header where it did not come; "" where it did."""
+    name = next(iter(list_header_names(case.source.scheme)), "")
+    return name if name and case.capture.header(name) is None else ""
+
+
+def _is_similar(name: str, other: str) -> bool:
+    expected, found = (re.sub(r"[^a-z0-9]", "", text.lower()) for text in (name, other))
+    return name.lower() != other.lower() and (expected in found or expected.removeprefix("x") == found)
+
+
+def _outline_header(capture: Capture, name: str) -> str:
+    # The outline alone: what follows each name may be a signature that is still good.
+    value = capture.header(name) or ""
+    outline = re.sub(r"(?<![^=,; ])([\w+/.-]{5,}=*)(?![^,; ])", lambda match: f"{match[1][:2]}…", value)
+    return escape_unprintable(outline, 100) or "nothing"
+
+
+def try_other_addresses(tester: VariantTester) -> SignatureFinding | None:
+    """Try the addresses the sender may have called, where the scheme signs the address."""
+    case = tester.case
+    if not is_address_signed(case):
+        return None
+    checked = sender_address(case.capture)
+    urls = (url for url in islice(_list_addresses(case), _MAX_ADDRESSES) if url != checked)
+    found = tester.find_match("Other addresses", ((url, dataclasses.replace(case.capture, url=url)) for url in urls))
+    if found is None:
+        return None
+    return SignatureFinding(
+        cause="url_differs",
+        title=f"Signed for another URL: {_describe_difference(found[0], checked)}",
+        sentence=f"The signature fits {format_secret_name(found[1])} for {escape_unprintable(found[0], 300)}, and "
+        f"relay checked {escape_unprintable(checked, 300)}.",
+        fix=f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
+        line=f'public_url = "{escape_unprintable(_strip_below(case, found[0]), 300)}"',
+        certain=True,
+    )
+
+
+def _list_addresses(case: SignatureCase) -> Iterator[str]:
+    """Return the addresses a sender may have called, the likeliest first."""
+    yield from case.urls
+    called = urlsplit(sender_address(case.capture))
+    hosts = dict.fromkeys(filter(None, (called.netloc, *_list_hosts(case))))
+    ported = dict.fromkeys(name for host in hosts for name in _list_ports(host, called.scheme))
+    paths = dict.fromkeys((called.path, *_list_paths(case, called.path)))
+    queries = dict.fromkeys((called.query, case.capture.query, "", unquote(called.query)))
+    schemes = dict.fromkeys((called.scheme, "https", "http"))
+    for path, query, scheme, host in product(paths, queries, schemes, ported):
+        yield f"{scheme}://{host}{path}{f'?{query}' if query else ''}"
+
+
+def _list_hosts(case: SignatureCase) -> tuple[str, ...]:
+    capture = case.capture
+    named = [capture.header(name) or "" for name in ("X-Forwarded-Host", "X-Original-Host", "Host")]
+    known = [urlsplit(url).netloc for url in (case.base, case.source.public_url or "", *case.urls)]
+    return tuple(host.partition(",")[0].strip() for host in (*named, *known))
+
+
+# Twilio's products differ in whether they write the default port.
+def _list_ports(host: str, scheme: str) -> tuple[str, ...]:
+    bare, colon, port = host.rpartition(":")
+    if not colon or not port.isdigit():
+        return (host, f"{host}:{443 if scheme == 'https' else 80}")
+    return (host, bare)
+
+
+# Routers drop a last slash, and proxies rewrite paths or strip prefixes before the app sees them.
+def _list_paths(case: SignatureCase, path: str) -> tuple[str, ...]:
+    """Return the path with and without its slash, its escapes, and the part that a proxy may have put before it."""
+    toggled = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+    forwarded = case.capture.header("X-Forwarded-Prefix") or ""
+    rest = path.removeprefix("/webhooks")
+    name = f"/{path.rstrip('/').rpartition('/')[2]}"
+    called = (case.capture.header(header) or "" for header in _ORIGINAL_URL_HEADERS)
+    rewritten = (urlsplit(url).path for url in called if url.startswith(("/", "http")))
+    prefixed, proxied = forwarded + path, f"/webhook{rest}"
+    return (toggled, *rewritten, case.capture.path, prefixed, unquote(path), rest, name, proxied, "/", "")
+
+
+def is_address_signed(case: SignatureCase) -> bool:
+    """Say whether a signature of the source covers the address that was called."""
+    signed = (getattr(leaf, "signed", None) for leaf in list_schemes(case.source.scheme))
+    return any(getattr(text, "uses_address", False) for text in signed)
+
+
+def _strip_below(case: SignatureCase, signed: str) -> str:
+    """Return the address of the source itself where the one that was signed lies below it."""
+    bare, root = signed.partition("?")[0], case.source.path.rstrip("/")
+    below = case.capture.path.removeprefix(root) if case.capture.path.startswith(root + "/") else ""
+    return bare.removesuffix(below) if below != "/" else bare
+
+
+def _describe_difference(signed: str, checked: str) -> str:
+    one, other = urlsplit(signed), urlsplit(checked)
+    parts = (
+        ("the protocol", one.scheme, other.scheme),
+        ("the host", (one.hostname or ""), (other.hostname or "")),
+        ("the port", one.netloc.rpartition(":")[2], other.netloc.rpartition(":")[2]),
+        ("the trailing slash", one.path.endswith("/"), other.path.endswith("/")),
+        ("the path", one.path.rstrip("/"), other.path.rstrip("/")),
+        ("the query", one.query, other.query),
+    )
+    found = [name for name, a, b in parts if a != b]
+    if "the host" in found and "the port" in found:
+        found.remove("the port")
+    return f"{' and '.join(found) or 'the spelling'} {'differ' if len(found) > 1 else 'differs'}"

@@ -12,7 +12,7 @@ from typing import Self
 from relay.actions import egress
 from relay.actions.base import LARGEST_RESPONSE, Action, AwaitedResponses
 from relay.actions.egress import Destination, EgressRules, Resolve, UnknownHostError, check_target
-from relay.actions.http_client import KEPT_BODY, HttpClient, NoAnswerError, Timeouts
+from relay.actions.http_client import KEPT_BODY, HttpClient, NoAnswerError
 from relay.actions.outgoing_request import (
     ForwardOptions,
     Signing,
@@ -107,9 +107,14 @@ class ForwardAction(Action[ForwardOptions]):
             request = await self._request(event, delivery, options, destination)
         except SigningError as error:
             return ActionResult(outcome=AttemptFailed(f"not sent: {error.message}"))
-        patience = Timeouts(total=options.timeout, verify_tls=options.verify_tls)
         try:
-            response = await self._wire.send(request, destination, patience, lambda: self._limit(delivery))
+            response = await self._wire.send(
+                request,
+                destination,
+                seconds=options.timeout,
+                verify_tls=options.verify_tls,
+                keep=lambda: self._limit(delivery),
+            )
         except NoAnswerError as error:
             return ActionResult(outcome=AttemptRetry(error.detail, unreachable=error.unreachable), request=request)
         except ValueError as error:

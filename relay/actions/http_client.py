@@ -1,26 +1,27 @@
-"""One HTTP request put on the wire byte for byte, and what came back; aiohttp's pool, TLS and parser behind it."""
+"""One HTTP request put on the wire byte for byte, and what came back: a pool of connections over aiohttp's parser.
 
+aiohttp's own client encodes header values as UTF-8, keeps only the last of two names that differ in case, and costs
+twice as much; a captured request may hold any bytes.
+"""
+
+import asyncio
 import errno
 import ssl
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import partial
-from socket import AddressFamily
-from types import TracebackType
-from typing import Any, Self, cast
+from collections.abc import Callable
+from functools import cache
+from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
+from typing import Self
 
-import aiohttp
-from aiohttp import abc
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
+import aiohappyeyeballs
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.client_exceptions import ClientPayloadError
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpResponseParser
-from aiohttp.http_writer import StreamWriter
-from aiohttp.payload import Payload
-from yarl import URL
+from aiohttp.streams import StreamReader
 
 from relay.actions.egress import Address, Destination
-from relay.actions.response_parser import AnswerParser, decode_headers
+from relay.actions.response_parser import AnswerParser, RawMessage, decode_headers
 from relay.model.delivery import ReceivedResponse, SentRequest
 
 CONNECT_SECONDS = 5.0
@@ -28,7 +29,9 @@ KEPT_BODY = 64 * 1024
 # Kept open for a burst only: most servers hang up on an idle connection after 2 to 5 s, and a
 # POST that crosses such a hang-up on the wire would fail for nothing.
 _IDLE_SECONDS = 1.0
+_FALLBACK_SECONDS = 0.25  # before the next of several addresses is tried as well, RFC 8305
 _LARGEST_JOINED_BODY = 64 * 1024
+_READ_BUFFER = 64 * 1024
 _REFUSALS = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -51,79 +54,103 @@ class NoAnswerError(Exception):
         self.unreachable = unreachable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
-    """How long to wait for the whole exchange, in seconds, and whether a certificate must hold."""
-
-    total: float = 30.0
-    verify_tls: bool = True
+_PoolKey = tuple[str, str, int, bool]
 
 
 class HttpClient:
-    """One client session for everything that is forwarded; use it as an async context manager.
+    """One pool of connections for everything that is forwarded; use it as an async context manager.
 
-    Dials judged addresses only, follows no redirect, keeps no cookie, asks no proxy.
+    Dials judged addresses only, follows no redirect, keeps no cookie, asks no proxy. One call is one request.
     """
 
     def __init__(self) -> None:
-        self._resolver = _CheckedResolver()
-        self._session: aiohttp.ClientSession | None = None
+        self._idle: dict[_PoolKey, list[_Connection]] = {}
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        connector = _Connector(resolver=self._resolver, use_dns_cache=False, limit=0, keepalive_timeout=_IDLE_SECONDS)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=_NoCookies(),
-            request_class=_ExactRequest,
-            trust_env=False,
-            auto_decompress=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-        )
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+    async def __aexit__(self, *_: object) -> None:
+        self._close_idle(0.0)
+        await asyncio.sleep(0)  # closed sockets are gone with the next turn of the loop
 
     async def send(
         self,
         request: SentRequest,
         destination: Destination,
-        patience: Timeouts,
+        *,
+        seconds: float,
+        verify_tls: bool = True,
         keep: Callable[[], int] = lambda: KEPT_BODY,
     ) -> ReceivedResponse:
         """Send the bytes of `request` to `destination` and return what came back.
 
-        At most `keep()` bytes of its body. What was odd about it is in its notes: a status that came counts. Raises
+        `seconds` are for the whole exchange. At most `keep()` bytes of the body are returned. What was odd about it is in its notes: a status that came counts. Raises
         NoAnswerError when nothing came that is HTTP, ValueError for a request that HTTP cannot carry.
         """
-        if self._session is None:
-            raise RuntimeError("the wire is not open")
-        data = _ExactPayload(request_head(request), request.body)
-        self._resolver.judged.set((destination.host, destination.addresses))
-        # aiohttp repeats what it takes for idempotent by itself; POST makes one attempt one request.
-        method = "HEAD" if request.method == "HEAD" else "POST"
-        url = URL.build(scheme=destination.scheme, host=destination.host, port=destination.port, path="/")
-        timeout = aiohttp.ClientTimeout(
-            total=patience.total, sock_connect=min(CONNECT_SECONDS, patience.total), ceil_threshold=60
+        head = request_head(request)
+        until = asyncio.get_running_loop().time() + seconds
+        key = (destination.scheme, destination.host, destination.port, verify_tls)
+        connection = self._take(key, destination.addresses) or await _connect(
+            destination, min(CONNECT_SECONDS, seconds), verify_tls=verify_tls
         )
+        answer = connection.begin(is_head=request.method == "HEAD")
         try:
-            async with self._session.request(
-                method, url, data=data, timeout=timeout, allow_redirects=False, ssl=patience.verify_tls
-            ) as response:
-                return await _read_response(response, data, keep)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            head = data.answer.partial() if data.answer else None
-            if head is not None:
-                return ReceivedResponse(
-                    status=head.status, headers=decode_headers(head.headers), cut=True, notes=head.notes
-                )
-            if data.answer and data.answer.failure:
-                raise NoAnswerError(data.answer.failure) from error
-            raise _describe_failure(error, patience) from error
+            async with asyncio.timeout_at(until):
+                message, payload = await connection.exchange(head, request.body)
+            body, cut = await _read_body(payload, keep, answer, until)
+        except (HttpProcessingError, OSError) as error:
+            connection.close()
+            partial = answer.partial()
+            if partial is None:
+                raise NoAnswerError(answer.failure or _describe_failure(error, seconds)) from error
+            return ReceivedResponse(
+                status=partial.status, headers=decode_headers(partial.headers), cut=True, notes=partial.notes
+            )
+        except BaseException:
+            connection.close()
+            raise
+        if cut or message.should_close or answer.is_spent or not connection.is_open:
+            connection.close()
+        else:
+            self._keep(key, connection)
+        return ReceivedResponse(
+            status=message.code,
+            headers=decode_headers(message.raw_headers),
+            body=body,
+            cut=cut,
+            notes=tuple(answer.notes),
+        )
+
+    def _take(self, key: _PoolKey, judged: tuple[Address, ...]) -> "_Connection | None":
+        """Return an open connection to one of the judged addresses that has been idle for a moment only."""
+        connections = self._idle.get(key, [])
+        while connections:
+            connection = connections.pop()
+            is_fresh = asyncio.get_running_loop().time() - connection.idle_since < _IDLE_SECONDS
+            if connection.is_open and is_fresh and connection.address in judged:
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, key: _PoolKey, connection: "_Connection") -> None:
+        connection.end()
+        self._idle.setdefault(key, []).append(connection)
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._close_idle, _IDLE_SECONDS)
+
+    def _close_idle(self, seconds: float) -> None:
+        """Close what has been idle for that long."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        loop = asyncio.get_running_loop()
+        for connection in (one for connections in self._idle.values() for one in connections):
+            if connection.idle_since <= loop.time() - seconds:
+                connection.close()
+        self._idle = {key: left for key, all_ in self._idle.items() if (left := [one for one in all_ if one.is_open])}
+        if self._idle:
+            self._sweep = loop.call_later(_IDLE_SECONDS, self._close_idle, _IDLE_SECONDS)
 
 
 def request_head(request: SentRequest) -> bytes:
@@ -143,175 +170,177 @@ def request_head(request: SentRequest) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-class _CheckedResolver(abc.AbstractResolver):
-    """Answers with the addresses judged for the request under way in this task, and with no others."""
+class _HungUpError(ConnectionError):
+    """The connection was closed before an answer; `said`: something came that is none."""
 
-    def __init__(self) -> None:
-        self.judged: ContextVar[tuple[str, Sequence[Address]]] = ContextVar("judged")
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: AddressFamily = AddressFamily.AF_UNSPEC,  # noqa: ARG002 - every judged address will do
-    ) -> list[abc.ResolveResult]:
-        """Return the judged addresses. Raises OSError for a host that was not judged."""
-        judged, addresses = self.judged.get(("", ()))
-        if judged != host:
-            raise OSError(f"{host} was not judged")
-        return [_resolve_result(host, port, address) for address in addresses]
-
-    async def close(self) -> None:
-        """Hold nothing, so release nothing."""
+    def __init__(self, said: bool) -> None:
+        super().__init__()
+        self.said = said
 
 
-def _resolve_result(host: str, port: int, address: Address) -> abc.ResolveResult:
-    family = AddressFamily.AF_INET if address.version == 4 else AddressFamily.AF_INET6
-    return abc.ResolveResult(hostname=host, host=str(address), port=port, family=family, proto=0, flags=0)
+class _Connection(BaseProtocol):
+    """One connection, over which one request at a time goes out whole and one answer comes in."""
 
+    _parser: AnswerParser | None  # type: ignore[assignment]  # it has what is called of aiohttp's parser
 
-class _Protocol(ResponseHandler):
-    """Reads answers leniently; `answer` is what reads the one that is awaited."""
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.idle_since = 0.0
+        self.address: Address | None = None
+        self._early = b""
+        self._message: asyncio.Future[RawMessage] | None = None
+        self._payload: StreamReader | None = None
 
-    answer: AnswerParser | None = None
+    @property
+    def is_open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
 
-    def set_response_params(self, **params: Any) -> None:
+    def begin(self, *, is_head: bool) -> AnswerParser:
         """Get ready for the answer to the next request."""
-        early, self._tail = self._tail, b""
-        super().set_response_params(**params)
-        self.answer = AnswerParser(
-            self,
+        self._parser = AnswerParser(
             lambda: HttpResponseParser(
                 self,
                 self._loop,
-                params["read_bufsize"],
-                timer=params["timer"],
-                payload_exception=aiohttp.ClientPayloadError,
-                response_with_body=not params["skip_payload"],
+                _READ_BUFFER,
+                payload_exception=ClientPayloadError,
+                response_with_body=not is_head,
                 read_until_eof=True,
                 auto_decompress=False,
             ),
-            is_head=params["skip_payload"],
+            is_head=is_head,
         )
-        self._parser = self.answer  # type: ignore[assignment]  # it has what is called of aiohttp's parser
-        if early:
-            self.data_received(early)
+        self._message = self._loop.create_future()
+        return self._parser
 
-
-class _Connector(aiohttp.TCPConnector):
-    """Connects with the protocol above."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
-
-
-class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps no cookie and does not even read one: aiohttp logs the names it cannot read."""
-
-    def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
-        """Do nothing."""
-
-
-class _ExactPayload(Payload):
-    """A request with its head already made."""
-
-    def __init__(self, head: bytes, body: bytes) -> None:
-        super().__init__(body)
-        self.head = head
-        self.body = body
-        self.answer: AnswerParser | None = None
-        self._size = len(body)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return the body as text."""
-        return self.body.decode(encoding, errors)
-
-    async def write(self, writer: abc.AbstractStreamWriter) -> None:
-        """Write the body."""
-        await writer.write(self.body)
-
-
-class _ExactRequest(aiohttp.ClientRequest):
-    """Sends an `_Exact` as it is.
-
-    aiohttp's own writer encodes header values as UTF-8, and its multidict keeps only the last of two
-    names that differ in case; a captured request may hold any bytes.
-    """
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        """Write head and body in one go, and return the response to be started."""
-        exact, protocol = self.body, conn.protocol
-        if not isinstance(exact, _ExactPayload) or protocol is None or protocol.transport is None:
-            raise aiohttp.ClientConnectionResetError("the connection was lost before the request")
-        exact.answer = protocol.answer if isinstance(protocol, _Protocol) else None
+    async def exchange(self, head: bytes, body: bytes) -> RawMessage:
+        """Write a request, and return the head of its answer with the stream of its body."""
+        if self.transport is None or self._message is None:
+            raise _HungUpError(said=False)
         # No waiting for the socket to drain: a target may answer before it has read everything, and
         # then hang up.
-        if len(exact.body) <= _LARGEST_JOINED_BODY:
-            protocol.transport.write(exact.head + exact.body)
+        if len(body) <= _LARGEST_JOINED_BODY:
+            self.transport.write(head + body)
         else:
-            protocol.transport.write(exact.head)
-            protocol.transport.write(exact.body)
-        protocol.start_timeout()
-        return self.response_class(
-            self.method,
-            self.original_url,
-            writer=None,
-            continue100=None,
-            timer=self._timer,
-            request_info=self.request_info,
-            traces=[],
-            loop=self.loop,
-            session=self.session,
-            stream_writer=StreamWriter(protocol, self.loop),
-        )
+            self.transport.write(head)
+            self.transport.write(body)
+        if self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
+        return await self._message
+
+    def end(self) -> None:
+        """Forget the answer, so that whatever still comes closes the connection."""
+        self._parser = self._message = self._payload = None
+        self.idle_since = self._loop.time()
+
+    def close(self) -> None:
+        """Close it, whatever is under way."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.address = ip_address(transport.get_extra_info("peername")[0])
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            self._early += data
+            if self._early and (self.idle_since or len(self._early) > _READ_BUFFER):
+                self.close()
+            return
+        try:
+            messages = self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            self.close()
+            self._fail(error)
+            return
+        for message, self._payload in messages:
+            if self._message is not None and not self._message.done():
+                self._message.set_result((message, self._payload))
+        if self._parser.is_overrun:
+            self.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        head: object = None
+        if self._parser is not None:
+            try:
+                head = self._parser.feed_eof()
+            except Exception as error:  # noqa: BLE001 - whatever the parser says of a body that is not whole
+                if self._payload is not None:
+                    self._payload.set_exception(ClientPayloadError("the body is not whole"), error)
+        self._fail(exc if isinstance(exc, OSError) else _HungUpError(said=bool(head)))
+        self._reading_paused = False
+        super().connection_lost(exc)
+
+    def _fail(self, error: Exception) -> None:
+        if self._message is not None and not self._message.done():
+            self._message.set_exception(error)
+            self._message.exception()  # it may be that nobody waits for it any more
 
 
-async def _read_response(
-    response: aiohttp.ClientResponse, request: _ExactPayload, keep: Callable[[], int]
-) -> ReceivedResponse:
-    body, cut, answer = bytearray(), False, request.answer
+async def _connect(destination: Destination, seconds: float, *, verify_tls: bool) -> _Connection:
+    """Connect to one of the judged addresses. Raises NoAnswerError."""
+    loop = asyncio.get_running_loop()
+    is_tls = destination.scheme == "https"
+    places = [_address_info(address, destination.port) for address in destination.addresses]
     try:
-        while not cut and (chunk := await response.content.read(max(1, keep() + 1 - len(body)))):
-            body += chunk
-            cut = len(body) > keep()
-    except (aiohttp.ClientError, OSError, TimeoutError):
+        async with asyncio.timeout(seconds):
+            socket = await aiohappyeyeballs.start_connection(places, happy_eyeballs_delay=_FALLBACK_SECONDS)
+            _, connection = await loop.create_connection(
+                lambda: _Connection(loop),
+                sock=socket,
+                ssl=_get_tls_context(verify_tls) if is_tls else None,
+                server_hostname=destination.host.rstrip(".") if is_tls else None,
+            )
+    except TimeoutError as error:
+        raise NoAnswerError(f"no connection in {seconds:g} s", unreachable=True) from error
+    except ssl.SSLCertVerificationError as error:
+        raise NoAnswerError(f"the certificate does not hold: {error.verify_message}") from error
+    except ssl.SSLError as error:
+        raise NoAnswerError("no TLS there") from error
+    except OSError as error:
+        raise NoAnswerError(_describe_os_error(error), unreachable=True) from error
+    return connection
+
+
+def _address_info(address: Address, port: int) -> aiohappyeyeballs.AddrInfoType:
+    if address.version == 4:
+        return (AF_INET, SOCK_STREAM, IPPROTO_TCP, "", (str(address), port))
+    return (AF_INET6, SOCK_STREAM, IPPROTO_TCP, "", (str(address), port, 0, 0))
+
+
+@cache
+def _get_tls_context(verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _read_body(
+    payload: StreamReader, keep: Callable[[], int], answer: AnswerParser, until: float
+) -> tuple[bytes, bool]:
+    """Return as much of a body as is kept, and whether there was more of it, or it is not whole."""
+    body, cut = bytearray(), False
+    try:
+        async with asyncio.timeout_at(until):
+            while not cut and (chunk := await payload.read(max(1, keep() + 1 - len(body)))):
+                body += chunk
+                cut = len(body) > keep()
+    except (ClientPayloadError, OSError, TimeoutError):
         cut = True  # the status came, and it is what counts
-        if answer is not None:
-            answer.note_cut()
-    if cut:
-        response.close()
-    return ReceivedResponse(
-        status=response.status,
-        headers=decode_headers(response.raw_headers),
-        body=bytes(body[: keep()]),
-        cut=cut,
-        notes=tuple(answer.notes) if answer is not None else (),
-    )
+        answer.note_cut()
+    return bytes(body[: keep()]), cut
 
 
-def _describe_failure(error: Exception, patience: Timeouts) -> NoAnswerError:
-    unreachable = False
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            detail, unreachable = f"no connection in {min(CONNECT_SECONDS, patience.total):g} s", True
-        case aiohttp.ClientConnectorCertificateError():
-            detail = f"the certificate does not hold: {_describe_certificate_error(error.certificate_error)}"
-        case aiohttp.ClientConnectorSSLError():
-            detail = "no TLS there"
-        case aiohttp.ClientConnectorError():
-            detail, unreachable = _describe_os_error(error.os_error), True
-        case TimeoutError():
-            detail = f"no answer in {patience.total:g} s"
-        case aiohttp.ServerDisconnectedError():
-            detail = "hung up without an answer" if isinstance(error.message, str) else "not HTTP"
-        case aiohttp.ClientResponseError():
-            detail = "not HTTP"
-        case OSError():
-            detail = _describe_os_error(error)
-        case _:
-            detail = "no answer"
-    return NoAnswerError(detail, unreachable=unreachable)
+def _describe_failure(error: Exception, seconds: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer in {seconds:g} s"
+    if isinstance(error, _HungUpError):
+        return "not HTTP" if error.said else "hung up without an answer"
+    return _describe_os_error(error) if isinstance(error, OSError) else "not HTTP"
 
 
 def _describe_os_error(error: OSError) -> str:
@@ -320,7 +349,3 @@ def _describe_os_error(error: OSError) -> str:
     if error.errno is None and f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return "connection refused"  # several addresses, several errors in one
     return _REFUSALS.get(error.errno or 0, "no connection")
-
-
-def _describe_certificate_error(error: Exception) -> str:
-    return error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else "it names another host"

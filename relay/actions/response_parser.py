@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiohttp.client_exceptions import ClientPayloadError
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
 from aiohttp.http_parser import HttpResponseParser, RawResponseMessage
 from aiohttp.http_writer import HttpVersion11
@@ -55,15 +54,16 @@ class LenientHead:
 
 
 class AnswerParser:
-    """Has the interface of aiohttp's response parser; one for each request.
+    """Reads the answer to one request; `make` returns the parser of aiohttp that is behind it.
 
-    `make` returns the parser behind it. `notes` says what was odd about the answer, `failure` why there is none.
+    `notes` says what was odd about the answer, `failure` why there is none. `is_spent`: no further request may go
+    over its connection; `is_overrun`: more came than the answer, so the connection is to be closed now.
     """
 
-    def __init__(self, protocol: ResponseHandler, make: Callable[[], HttpResponseParser], *, is_head: bool) -> None:
+    def __init__(self, make: Callable[[], HttpResponseParser], *, is_head: bool) -> None:
         self.notes: list[str] = []
         self.failure = ""
-        self._protocol = protocol
+        self.is_spent = self.is_overrun = False
         self._make = make
         self._is_head = is_head
         self._inner = make()
@@ -75,8 +75,8 @@ class AnswerParser:
         self._length = 0
         self._done = False
 
-    def feed_data(self, data: bytes) -> tuple[Sequence[RawMessage], bool, bytes]:
-        """Return the answer once its head is there, whether it switches the protocol, and what belongs to that.
+    def feed_data(self, data: bytes) -> Sequence[RawMessage]:
+        """Return the answer once its head is there.
 
         Raises HttpProcessingError for what is no HTTP answer.
         """
@@ -87,7 +87,7 @@ class AnswerParser:
             data = self._feed_body(data)
         if data and self._done:
             self._drop(data)
-        return messages, False, b""
+        return messages
 
     def feed_eof(self) -> object:
         """Take the end of the connection; what there is of a head is given back."""
@@ -144,7 +144,7 @@ class AnswerParser:
     def _read_again(self, head: bytes) -> RawMessage:
         lenient = read_head(head)
         self.notes += lenient.notes or ("its head is not what HTTP prescribes",)
-        self._protocol.force_close()
+        self.is_spent = True
         self._inner = self._make()
         payload = self._inner.feed_data(lenient.framing())[0][0][1]
         if not _HEAD_END.search(head):
@@ -165,9 +165,9 @@ class AnswerParser:
             self._done = True
             if status != 304 and not self._is_head and (message.chunked or announced.strip("0")):
                 self.notes.append(f"a {status} has no body, and this one announces one")
-                self._protocol.force_close()
+                self.is_spent = True
             if status == _SWITCHING:
-                self._protocol.force_close()
+                self.is_spent = True
             messages.append((message, EMPTY_PAYLOAD))
             return
         messages.append((message, payload))
@@ -199,7 +199,7 @@ class AnswerParser:
     def _finish(self, payload: StreamReader) -> None:
         """End a body whose end will not come."""
         self._done = True
-        self._protocol.force_close()
+        self.is_spent = True
         payload.set_exception(ClientPayloadError("the body is not whole"))
 
     def _drop(self, data: bytes) -> None:
@@ -207,9 +207,7 @@ class AnswerParser:
         if data.strip(b"\r\n") and not self.notes:
             said = f"its Content-Length of {self._length} bytes" if self._left is not None else "its end"
             self.notes.append(f"the answer went on after {said}")
-        self._protocol.force_close()
-        if self._protocol.transport is not None:
-            self._protocol.transport.close()
+        self.is_spent = self.is_overrun = True
 
 
 def read_head(data: bytes) -> LenientHead:

@@ -15,7 +15,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from relay import __version__
 from relay.actions.egress import Destination, EgressRules, check_target, complete_url
-from relay.actions.http_client import HttpClient, NoAnswerError, Timeouts
+from relay.actions.http_client import HttpClient, NoAnswerError
 from relay.errors import InvalidPayloadError, SendError, TimedOutError, UnreachableError, UsageError
 from relay.model.admission import BodySchema
 from relay.model.delivery import SentRequest
@@ -254,7 +254,7 @@ def _find_scheme(signature: Signature) -> SignatureScheme:
 async def _post(request: SentRequest, destination: Destination, timeout: float, key: str) -> Sent:  # noqa: ASYNC109 - handed on
     try:
         async with HttpClient() as wire:
-            got = await wire.send(request, destination, Timeouts(total=timeout))
+            got = await wire.send(request, destination, seconds=timeout)
     except NoAnswerError as error:
         sentence = f"{destination.authority}: {error.detail}"
         if isinstance(error.__cause__, TimeoutError):

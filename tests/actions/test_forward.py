@@ -517,8 +517,10 @@ async def test_a_target_may_answer_before_it_has_read_everything(forwarding, mak
     async def refuse(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
-        await asyncio.sleep(0.2)
-        writer.close()
+        try:
+            await asyncio.sleep(0.2)
+        finally:
+            writer.transport.abort()
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     async with server, forwarding() as forward:

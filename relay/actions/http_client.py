@@ -1,7 +1,6 @@
 """One HTTP request put on the wire byte for byte, and what came back: a pool of connections over aiohttp's parser.
 
-aiohttp's own client encodes header values as UTF-8, keeps only the last of two names that differ in case, and costs
-twice as much; a captured request may hold any bytes.
+aiohttp's own client encodes header values as UTF-8 and keeps only the last of two names that differ in case.
 """
 
 import asyncio
@@ -85,15 +84,14 @@ class HttpClient:
     ) -> ReceivedResponse:
         """Send the bytes of `request` to `destination` and return what came back.
 
-        `seconds` are for the whole exchange. At most `keep()` bytes of the body are returned. What was odd about it is in its notes: a status that came counts. Raises
-        NoAnswerError when nothing came that is HTTP, ValueError for a request that HTTP cannot carry.
+        `seconds` are for the whole exchange; at most `keep()` bytes of the body come back. What was odd about it is
+        in its notes: a status that came counts. Raises NoAnswerError when nothing came that is HTTP, ValueError for
+        a request that HTTP cannot carry.
         """
         head = request_head(request)
         until = asyncio.get_running_loop().time() + seconds
         key = (destination.scheme, destination.host, destination.port, verify_tls)
-        connection = self._take(key, destination.addresses) or await _connect(
-            destination, min(CONNECT_SECONDS, seconds), verify_tls=verify_tls
-        )
+        connection = self._take(key, destination.addresses) or await _connect(destination, seconds, verify_tls)
         answer = connection.begin(is_head=request.method == "HEAD")
         try:
             async with asyncio.timeout_at(until):
@@ -278,9 +276,10 @@ class _Connection(BaseProtocol):
             self._message.exception()  # it may be that nobody waits for it any more
 
 
-async def _connect(destination: Destination, seconds: float, *, verify_tls: bool) -> _Connection:
+async def _connect(destination: Destination, seconds: float, verify_tls: bool) -> _Connection:
     """Connect to one of the judged addresses. Raises NoAnswerError."""
     loop = asyncio.get_running_loop()
+    seconds = min(seconds, CONNECT_SECONDS)
     is_tls = destination.scheme == "https"
     places = [_address_info(address, destination.port) for address in destination.addresses]
     try:

@@ -49,11 +49,12 @@ def _put_files_into_memory():
         return
     if os.statvfs(memory).f_flag & os.ST_NOEXEC:
         return
-    for left in memory.glob("relay-tests-*"):
-        if not Path("/proc", left.name.rpartition("-")[2]).exists():  # its run was killed
+    for left in memory.glob("relay-*"):
+        number = left.name.removeprefix("relay-")
+        if number.isdecimal() and not Path("/proc", number).exists():  # its run was killed
             shutil.rmtree(left, ignore_errors=True)
     process = os.getpid()
-    root = memory / f"relay-tests-{process}"
+    root = memory / f"relay-{process}"
     root.mkdir(mode=0o700)
     atexit.register(lambda: os.getpid() == process and shutil.rmtree(root, ignore_errors=True))
     os.environ["TMPDIR"] = tempfile.tempdir = str(root)

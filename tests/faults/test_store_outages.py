@@ -6,12 +6,21 @@ import resource
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from relay.clock import SystemClock
 from relay.services.state import CHECK_SECONDS, REPEAT_SECONDS
+
+
+@pytest.fixture
+def tmp_path():
+    """A folder on the disk: in memory, a file that may not be changed can still be written by who has it open."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder)
 
 
 @contextmanager

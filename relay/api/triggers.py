@@ -31,10 +31,14 @@ class SampleRequest(ApiRequest):
 
 
 class TriggeredEvent(EventSummary):
-    """The event that a sample made, and what the app needs to verify it where relay signed it with its own."""
+    """The event that a sample made, and what the app needs to verify it where relay signed it with its own.
+
+    `missing_secret` is where relay looked for the source's secret in vain.
+    """
 
     local_public_key: str | None
     run_secret: str | None
+    missing_secret: str | None
 
 
 class SampleList(Resource):
@@ -58,10 +62,11 @@ async def trigger_sample(request: web.Request) -> web.Response:
         )
     )
     made = await relay.store.deliveries.of_events([row.id])
-    local = relay.find_local_key(row.source)
+    local, source = relay.find_local_key(row.source), relay.sources.named(row.source)
     keys = {
         "local_public_key": local.public or None if local else None,
         "run_secret": local.secret.reveal() if local and local.is_run_secret else None,
+        "missing_secret": next(iter(source.missing_secrets), None) if source else None,
     }
     return json_response(serialize_event_row(row, count_states(made[row.id])) | keys, 201)
 

@@ -2,19 +2,17 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, AsyncIterator
+import json
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
-import aiohttp
-from yarl import URL
-
+from relay.cli.http_client import Body, ConnectionLostError, Response, open_request
 from relay.cli.output import Json
 from relay.errors import RelayError, StoreBusyError
-from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable
 from relay.resources import is_data_dir_held, is_of_another_user
 
@@ -23,10 +21,8 @@ if TYPE_CHECKING:
 
 CONNECT_LIMIT = 10.0  # seconds that another command may hold the data, or a starting relay may take
 _POLL = 0.1
-_CALL_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=5)
-_TRANSFER_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=300)
-# The stream sends something every 15 s.
-_STREAM_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=45)
+_TRANSFER_IDLE = 300.0  # seconds without a byte
+_STREAM_IDLE = 45.0  # the stream sends something every 15 s
 _EXIT_CODES = dict.fromkeys(("bad_request", "config", "target_refused", "media_type"), 2) | dict.fromkeys(
     ("tunnel", "no_token", "credential_refused", "wrong_password", "vault_paused", "vault_locked"), 3
 )
@@ -43,30 +39,25 @@ class ApiError(RelayError):
         self.exit_code = _EXIT_CODES.get(code, 1)
 
 
-class ConnectionLostError(RelayError):
-    """The relay that a command was connected to went away."""
-
-
 class ApiClient:
     """Calls of the JSON API; `is_persistent` unless its relay was opened for this command."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, *, is_persistent: bool) -> None:
-        self._session = session
+    def __init__(self, url: str, token: str, *, is_persistent: bool) -> None:
         self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.is_persistent = is_persistent
 
     async def get(self, path: str, **query: str | int | None) -> Any:
         """Return what GET returns. Raises ApiError, and ConnectionLostError when relay went away."""
-        params = {name: str(value) for name, value in query.items() if value is not None}
-        return await self._json("GET", path, params=params)
+        return await self._json("GET", _add_query(path, query))
 
     async def post(self, path: str, body: Json | None = None) -> Any:
         """Return what POST returns. Raises as `get` does."""
-        return await self._json("POST", path, json=body or {})
+        return await self._json("POST", path, json.dumps(body or {}).encode())
 
     async def put(self, path: str, body: Json) -> Any:
         """Return what PUT returns. Raises as `get` does."""
-        return await self._json("PUT", path, json=body)
+        return await self._json("PUT", path, json.dumps(body).encode())
 
     async def delete(self, path: str) -> Any:
         """Return what DELETE returns. Raises as `get` does."""
@@ -78,53 +69,50 @@ class ApiClient:
             return await response.read()
 
     @asynccontextmanager
-    async def download(self, path: str, **query: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def download(self, path: str, **query: str) -> AsyncIterator[Response]:
         """Return the response to GET, its body yet to be read. Raises as `get` does."""
-        async with self._call("GET", path, params=query, timeout=_TRANSFER_TIMEOUT) as response:
+        async with self._call("GET", _add_query(path, query), idle=_TRANSFER_IDLE) as response:
             yield response
 
     async def upload(self, path: str, content: AsyncIterator[bytes]) -> Any:
         """Post JSON lines as they come and return the answer. Raises as `get` does."""
-        headers = {"Content-Type": "application/x-ndjson"}
-        return await self._json("POST", path, data=content, headers=headers, timeout=_TRANSFER_TIMEOUT)
+        return await self._json("POST", path, content, content_type="application/x-ndjson", idle=_TRANSFER_IDLE)
 
     async def stream(self) -> AsyncGenerator[tuple[str, int | None], None]:
         """Yield name and event number of each message from now on; ends when relay goes away."""
         with suppress(ConnectionLostError):
-            async with self._call("GET", "/api/stream", timeout=_STREAM_TIMEOUT) as response:
-                async for message in _read_messages(response.content):
+            async with self._call("GET", "/api/stream", idle=_STREAM_IDLE) as response:
+                async for message in _read_messages(response.iter_pieces()):
                     yield message
 
-    async def _json(self, method: str, path: str, **options: Any) -> Any:
-        async with self._call(method, path, **options) as response:
-            return await response.json()
+    async def _json(self, method: str, path: str, body: Body = b"", **options: Any) -> Any:
+        async with self._call(method, path, body, **options) as response:
+            return json.loads(await response.read())
 
     @asynccontextmanager
-    async def _call(self, method: str, path: str, **options: Any) -> AsyncIterator[aiohttp.ClientResponse]:
-        try:
-            async with self._session.request(
-                method, URL(self._url + path, encoded=True), allow_redirects=False, **options
-            ) as response:
-                if response.status >= 400:
-                    raise await _read_api_error(response)
-                yield response
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise ConnectionLostError(
-                "the running relay does not answer any more", hint="is it still there?"
-            ) from error
+    async def _call(
+        self, method: str, path: str, body: Body = b"", *, content_type: str = "application/json", idle: float = 60.0
+    ) -> AsyncIterator[Response]:
+        headers = self._headers | ({"Content-Type": content_type} if body else {})
+        async with open_request(self._url + path, method, headers, body, idle=idle) as response:
+            if response.status >= 400:
+                raise _parse_api_error(response.status, await response.read())
+            yield response
+
+
+def _add_query(path: str, query: Mapping[str, str | int | None]) -> str:
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
 
 
 async def fetch_url(url: str, seconds: float) -> tuple[int, bytes]:
     """Return status and body of GET `url`, 0 and the reason where nothing answers; follows no redirect."""
-    timeout = aiohttp.ClientTimeout(total=seconds)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
-            session.get(url, allow_redirects=False) as response,
-        ):
+        async with asyncio.timeout(seconds), open_request(url, idle=seconds) as response:
             return response.status, await response.read()
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        return 0, f"{url} does not answer: {str(error) or type(error).__name__}".encode()
+    except (ConnectionLostError, TimeoutError) as error:
+        cause = error.__cause__ or error
+        return 0, f"{url} does not answer: {str(cause) or type(cause).__name__}".encode()
 
 
 @asynccontextmanager
@@ -137,22 +125,18 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
     """
     async with AsyncExitStack() as stack:
         if not creates and has_no_data(config.server.data_dir):
+            from tempfile import TemporaryDirectory  # noqa: PLC0415 - of no use beside a running relay
+
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="relay-")))
             config = replace(config, server=replace(config.server, data_dir=folder))
         url, is_persistent = await _open_relay(config, stack, secrets=secrets)
-        session = await stack.enter_async_context(_open_session(config.server.data_dir))
-        yield ApiClient(session, url, is_persistent=is_persistent)
+        yield _open_client(config.server.data_dir, url, is_persistent=is_persistent)
 
 
-@asynccontextmanager
-async def connect_running(data_dir: Path) -> AsyncIterator[ApiClient | None]:
-    """Connect to the relay that runs on `data_dir`; None where none does."""
+async def connect_running(data_dir: Path) -> ApiClient | None:
+    """Return a client of the relay that runs on `data_dir`; None where none does."""
     url = await find_running_relay(data_dir)
-    if url is None:
-        yield None
-        return
-    async with _open_session(data_dir) as session:
-        yield ApiClient(session, url, is_persistent=True)
+    return _open_client(data_dir, url, is_persistent=True) if url else None
 
 
 async def find_running_relay(data_dir: Path) -> str | None:
@@ -164,8 +148,8 @@ async def find_running_relay(data_dir: Path) -> str | None:
     if is_of_another_user(path):
         return None
     try:
-        noted = parse_json(path.read_bytes())
-    except (OSError, PayloadError):
+        noted = json.loads(path.read_bytes())
+    except (OSError, ValueError):
         return None
     url = noted.get("dashboard_url") if isinstance(noted, dict) else None
     if not isinstance(url, str) or not is_data_dir_held(data_dir):
@@ -208,39 +192,40 @@ async def _open_relay(config: "Config", stack: AsyncExitStack, *, secrets: bool)
             return relay.dashboard_url, False
 
 
-@asynccontextmanager
-async def _open_session(data_dir: Path) -> AsyncIterator[aiohttp.ClientSession]:
+def _open_client(data_dir: Path, url: str, *, is_persistent: bool) -> ApiClient:
+    gc.enable()
+    return ApiClient(url, read_token(data_dir), is_persistent=is_persistent)
+
+
+def read_token(data_dir: Path) -> str:
+    """Return the token of dashboard and API; "" where there is none, as with dashboard_auth = "off"."""
     try:
-        token = (data_dir / "token").read_text(encoding="ascii", errors="replace").strip()
+        return (data_dir / "token").read_text(encoding="ascii", errors="replace").strip()
     except OSError:
-        token = ""  # there is none with dashboard_auth = "off"
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with aiohttp.ClientSession(headers=headers, timeout=_CALL_TIMEOUT, trust_env=False) as session:
-        gc.enable()
-        yield session
+        return ""
 
 
-async def _read_api_error(response: aiohttp.ClientResponse) -> ApiError:
+def _parse_api_error(status: int, body: bytes) -> ApiError:
     try:
-        value = parse_json(await response.read())
-    except PayloadError:
+        value = json.loads(body)
+    except ValueError:
         value = None
     error = value.get("error") if isinstance(value, dict) else None
     fields = error if isinstance(error, dict) else {}
     return ApiError(
-        escape_unprintable(str(fields.get("message") or f"relay answered {response.status}"), 500),
+        escape_unprintable(str(fields.get("message") or f"relay answered {status}"), 500),
         hint=escape_unprintable(str(fields.get("hint") or ""), 500),
         code=str(fields.get("code") or ""),
-        status=response.status,
+        status=status,
     )
 
 
-async def _read_messages(content: aiohttp.StreamReader) -> AsyncGenerator[tuple[str, int | None], None]:
+async def _read_messages(pieces: AsyncIterable[bytes]) -> AsyncGenerator[tuple[str, int | None], None]:
     """Yield name and id of each server-sent event that has data."""
     fields: dict[str, str] = {}
     waiting = b""
-    async for chunk in content.iter_any():
-        *lines, waiting = (waiting + chunk).split(b"\n")
+    async for piece in pieces:
+        *lines, waiting = (waiting + piece).split(b"\n")
         if len(waiting) > _MAX_MESSAGE_SIZE:
             raise ConnectionLostError("the stream holds a line that never ends")
         for line in lines:

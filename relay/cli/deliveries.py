@@ -8,10 +8,9 @@ import click
 from relay.cli.client import ApiClient
 from relay.cli.error_output import NothingMatched
 from relay.cli.events import fetch_list
-from relay.cli.formatting import SETTLED_STATES, format_delivery, format_duration, format_moment
+from relay.cli.formatting import DELIVERY_STATES, SETTLED_STATES, format_delivery, format_duration, format_moment
 from relay.cli.options import Call, delivery_argument, limit_option, parse_event_id, shared_options
 from relay.cli.output import Json, Part, strip_style
-from relay.model.delivery import DeliveryState
 
 WAIT_LIMIT = 120.0  # seconds: a target has 30 s to answer, and may have others before this one
 _PROBE_WAIT = 5.0  # seconds: a target that was down is probed within them, and may be back
@@ -20,7 +19,7 @@ _LAST_PAUSE = 0.25
 
 
 @click.command("deliveries")
-@click.option("--state", type=click.Choice([state.value for state in DeliveryState]), help="Only these.")
+@click.option("--state", type=click.Choice(DELIVERY_STATES), help="Only these.")
 @click.option("--event", type=parse_event_id, metavar="ID", help="Of one event.")
 @click.option("--target", help="To one target.")
 @limit_option

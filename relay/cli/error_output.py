@@ -1,7 +1,6 @@
 """Print what went wrong: one line for a person, an exit code for a program, never a traceback."""
 
 import os
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,8 +115,9 @@ def _format_usage_error(error: click.ClickException) -> str:
 
 
 def _write_traceback(log: Path | None, lines: Sequence[str]) -> Path | None:
-    folder = log.parent if log else Path(tempfile.gettempdir())
-    path = log if log and folder.is_dir() else Path(tempfile.gettempdir()) / f"relay-{os.getuid()}.log"
+    import tempfile  # noqa: PLC0415 - few commands fail
+
+    path = log if log and log.parent.is_dir() else Path(tempfile.gettempdir()) / f"relay-{os.getuid()}.log"
     try:
         # Never through a link that somebody else laid in a folder everybody may write to.
         if is_of_another_user(path):

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from relay.cli.client import ApiClient, ConnectionLostError, connect_running
+from relay.cli.client import ApiClient, connect_running
 from relay.cli.error_output import NothingMatched
 from relay.cli.formatting import format_duration, format_event, format_moment
+from relay.cli.http_client import ConnectionLostError
 from relay.cli.options import Call, limit_option, parse_seconds, shared_options
 from relay.cli.output import Json, Part
 from relay.model.search import list_grammar, localize_moments
@@ -75,7 +76,7 @@ async def events_command(call: Call, query: tuple[str, ...], following: bool, li
     """
     text = build_search(query)
     async with call.connect() as api:
-        last = await fetch_newest_id(api)
+        last = await fetch_newest_id(api) if following else 0
         found = await fetch_events(api, text, limit)
     widths: list[int] = []
     print_events(call, found[::-1] if following else found, widths)
@@ -158,14 +159,14 @@ async def follow_events(
     data_dir = call.find_data_dir()
     is_waiting = False
     while True:
-        async with connect_running(data_dir) as api:
-            if api is not None:
-                is_waiting = False
-                with suppress(ConnectionLostError):
-                    async with aclosing(_follow_running(api, query, last, on_open)) as arriving:
-                        async for event in arriving:
-                            last = event["id"]
-                            yield event
+        api = await connect_running(data_dir)
+        if api is not None:
+            is_waiting = False
+            with suppress(ConnectionLostError):
+                async with aclosing(_follow_running(api, query, last, on_open)) as arriving:
+                    async for event in arriving:
+                        last = event["id"]
+                        yield event
         if not is_waiting:
             call.terminal.print_message("no relay is running here; waiting for one (relay start)")
             is_waiting = True

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay.cli.output import Part
-from relay.model.request_items import format_headline
+from relay.model.text import format_headline
 
 Json = Mapping[str, Any]
-SETTLED_STATES = frozenset({"succeeded", "failed", "cancelled"})
+UNVERIFIED = 5  # the exit code where a signature does not verify
+SETTLED_STATES = ("succeeded", "failed", "cancelled")
+DELIVERY_STATES = ("pending", "running", *SETTLED_STATES)
 _VERDICT_STYLES = {"verified": "green", "invalid": "red", "unsigned": "dim", "unchecked": "yellow"}
 _STATE_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 

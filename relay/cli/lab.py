@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -17,9 +16,8 @@ from relay.cli.formatting import format_count
 from relay.cli.lab_report import print_lab_plan, print_lab_report
 from relay.cli.options import Call, parse_event_id, parse_seconds, shared_options
 from relay.cli.output import Json, quote, show_progress
-from relay.delivery.lab.plan import EXPERIMENT_NAMES, EXPERIMENTS
 from relay.errors import UsageError
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_unprintable, find_similar
 
 EXPERIMENT_FAILED = 5
 _NOTHING_TRIED = 4
@@ -37,6 +35,8 @@ class LabCommand(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the experiments, each with what it finds and what a good app answers."""
+        from relay.delivery.lab.plan import EXPERIMENTS  # noqa: PLC0415 - a run takes them from the API
+
         del ctx
         with formatter.section("Experiments"):
             explained = [(one.name, f"{one.finds}. Good: {one.good}.") for one in EXPERIMENTS]
@@ -92,18 +92,19 @@ async def lab_command(
     Exits 0 when nothing failed, 5 when an experiment failed, 4 when no event matched or nothing could be tried, 1 when
     the run was cut short or there is no such event or target.
     """
-    names, ids = _parse_words(words)
-    if bool(ids) == (query is not None):
-        raise UsageError(
-            "name events, or a --query", hint="relay lab duplicates 42, relay lab shuffle --query type:invoice.*"
-        )
-    request = how | {"experiments": names, "target": how.pop("to")}
-    request |= {"events": list(ids)} if ids else {"q": query}
     async with call.connect() as api:
+        known = [one["name"] for one in (await api.get("/api/labs", limit=1))["experiments"]]
+        names, ids = _parse_words(words, known)
+        if bool(ids) == (query is not None):
+            raise UsageError(
+                "name events, or a --query", hint="relay lab duplicates 42, relay lab shuffle --query type:invoice.*"
+            )
+        request = how | {"experiments": names, "target": how.pop("to")} | ({"events": ids} if ids else {"q": query})
         if dry_run:
             print_lab_plan(call, await _post_run(api, request | {"dry_run": True}))
             return 0
         if check is not None:
+            request["experiments"] = [name for name in known if name in names or "all" in names]
             return await _run_with_check(call, api, request, check, strict=strict)
         report = await _follow_run(call, api, await _post_run(api, request))
         print_lab_report(call, report)
@@ -112,9 +113,8 @@ async def lab_command(
 
 async def _run_with_check(call: Call, api: ApiClient, request: Json, check: str, *, strict: bool) -> int:
     """Make a run of each experiment, call the check before and after it, and return the exit code of all together."""
-    names = [name for name in EXPERIMENT_NAMES if name in request["experiments"] or "all" in request["experiments"]]
     codes: list[int] = []
-    for name in names:
+    for name in request["experiments"]:
         before = await _run_check_before(check)
         report = await _follow_run(call, api, await _post_run(api, request | {"experiments": [name]}))
         events = _count_events(report["experiments"][0])
@@ -125,9 +125,9 @@ async def _run_with_check(call: Call, api: ApiClient, request: Json, check: str,
     return next((code for code in (EXPERIMENT_FAILED, 1, 0) if code in codes), _NOTHING_TRIED)
 
 
-def _parse_words(words: Sequence[str]) -> tuple[list[str], list[int]]:
+def _parse_words(words: Sequence[str], experiments: Sequence[str]) -> tuple[list[str], list[int]]:
     """Return which of the words are experiments and which are events. Raises UsageError with the nearest name."""
-    known = ("all", *EXPERIMENT_NAMES)
+    known = ("all", *experiments)
     names: list[str] = []
     ids: list[int] = []
     for word in words:
@@ -136,8 +136,8 @@ def _parse_words(words: Sequence[str]) -> tuple[list[str], list[int]]:
         elif word.lstrip("#")[:1].isdigit():
             ids.append(parse_event_id(word))
         else:
-            near = get_close_matches(word, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(known)}"
+            near = find_similar(word, known, 0.5)
+            hint = f"did you mean {near!r}?" if near else f"there is: {', '.join(known)}"
             raise UsageError(f"{quote(word)} is no experiment", hint=hint)
     if not names:
         raise UsageError("name an experiment", hint=f"there is: {', '.join(known)}")

@@ -2,8 +2,7 @@
 
 import functools
 import re
-import tomllib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ from relay.cli.output import Terminal, quote
 
 if TYPE_CHECKING:
     from relay.cli.client import ApiClient
-    from relay.cli.log_output import Verbosity
     from relay.config import Config
 
 P = ParamSpec("P")
@@ -33,7 +31,7 @@ class Call:
     invocation: Invocation
     path: Path | None
     data_dir: str | None
-    verbosity: "Verbosity"
+    log_options: Mapping[str, Any]
 
     @property
     def terminal(self) -> Terminal:
@@ -50,12 +48,22 @@ class Call:
         # With all that a relay.toml may name this takes 0.5 s to import, which a running relay saves most commands.
         from relay.config import Overrides, load  # noqa: PLC0415 - see above
 
+        self.configure_logging()
         config = load(self.path, Overrides(data_dir=self.data_dir, **overrides))
         self.invocation.log = config.server.data_dir / "relay.log"
         return config
 
+    def configure_logging(self, **options: Any) -> None:
+        """Log as the shared options say; `options` as for `log_output.configure_logging`."""
+        # A command that only talks to a running relay logs nothing.
+        from relay.cli.log_output import Verbosity, configure_logging  # noqa: PLC0415 - see above
+
+        configure_logging(self.terminal.print_message, Verbosity(**self.log_options), **options)
+
     def find_data_dir(self) -> Path:
         """Return where the data is, reading no more of the configuration than that. Raises ConfigError."""
+        import tomllib  # noqa: PLC0415 - for the commands that look for data
+
         path = self.path or Path("relay.toml")
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8")) if self.path or path.is_file() else {}
@@ -78,10 +86,10 @@ class Call:
         """
         from relay.cli.client import connect, connect_running  # noqa: PLC0415 - not every command speaks to a relay
 
-        async with connect_running(self.find_data_dir()) as api:
-            if api is not None:
-                yield api
-                return
+        api = await connect_running(self.find_data_dir())
+        if api is not None:
+            yield api
+            return
         async with connect(self.load(), secrets=secrets, creates=creates) as api:
             yield api
 
@@ -100,17 +108,16 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
     def wrapped(invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> int | None:
         import asyncio  # noqa: PLC0415 - `relay --help` does without
 
-        from relay.cli.log_output import Verbosity, configure_logging  # noqa: PLC0415 - as above
-
         options: dict[str, Any] = kwargs
         invocation.debug = options.pop("debug")
         invocation.terminal.as_json = options.pop("as_json")
-        verbosity = Verbosity(
-            level=options.pop("verbosity"), debug=invocation.debug, as_json=options.pop("log_format") == "json"
-        )
+        log_options = {
+            "level": options.pop("verbosity"),
+            "debug": invocation.debug,
+            "as_json": options.pop("log_format") == "json",
+        }
         path, data_dir = options.pop("config"), options.pop("data_dir")
-        configure_logging(invocation.terminal.print_message, verbosity)
-        call = Call(invocation=invocation, path=path, data_dir=data_dir, verbosity=verbosity)
+        call = Call(invocation=invocation, path=path, data_dir=data_dir, log_options=log_options)
         return asyncio.run(command(call, *args, **kwargs))
 
     return wrapped

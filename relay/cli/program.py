@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 import click
 
@@ -11,6 +10,7 @@ from relay.cli.error_output import Invocation, run_guarded
 from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, Part, open_terminal, quote
 from relay.model.search import list_grammar
+from relay.model.text import find_similar
 
 # Command -> its module, and its sentence here too, so that `relay --help` imports no command; a test compares them.
 COMMANDS = {
@@ -22,9 +22,9 @@ COMMANDS = {
     "show": ("show", "Show one event whole."),
     "replay": ("replay", "Send events again, signed so that they verify."),
     "lab": ("lab", "Try an app with duplicates, bursts, other orders and forgeries."),
-    "trigger": ("providers", "Send a signed sample event through the real ingress."),
+    "trigger": ("samples", "Send a signed sample event through the real ingress."),
     "catch-up": ("transfer", "Fetch what a provider sent while relay was away."),
-    "samples": ("providers", "List the sample events that can be triggered."),
+    "samples": ("samples", "List the sample events that can be triggered."),
     "verify": ("show", "Say how an event's signature was checked."),
     "explain": ("show", "Say which routes an event took, and why."),
     "diff": ("show", "Compare two events."),
@@ -71,8 +71,8 @@ class CommandGroup(click.Group):
         """Find the command that the first argument names. Raises UsageError with the nearest name."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else "relay --help lists the commands"
+            near = find_similar(name, COMMANDS, 0.5)
+            hint = f"did you mean {near!r}?" if near else "relay --help lists the commands"
             raise click.UsageError(f"unknown command {quote(name)}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -120,8 +120,8 @@ async def help_command(call: Call, topic: str | None) -> None:
     context = click.get_current_context().find_root()
     if topic is not None:
         if topic not in COMMANDS:
-            near = get_close_matches(topic, ["search", *COMMANDS], n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "relay help search, or relay help COMMAND"
+            near = find_similar(topic, ["search", *COMMANDS])
+            hint = f"did you mean {near!r}?" if near else "relay help search, or relay help COMMAND"
             raise click.UsageError(f"there is no help on {quote(topic)}; {hint}")
         context = click.Context(load_command(topic), info_name=topic, parent=context)
     for line in context.get_help().splitlines():

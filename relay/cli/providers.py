@@ -1,22 +1,21 @@
-"""`relay providers`, `relay samples` and `relay trigger`: whose webhooks relay knows, and samples of them to send."""
+"""`relay providers`: whose webhooks relay knows, and how to set one up."""
 
-from collections.abc import Iterator
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import click
 
-from relay.cli.client import ApiError, ConnectionLostError, connect, connect_running
-from relay.cli.deliveries import has_succeeded, report_delivery
-from relay.cli.events import print_events
+from relay.cli.client import ApiError, connect_running
+from relay.cli.http_client import ConnectionLostError
 from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, Part, quote
-from relay.cli.request_edits import parse_assignments, read_body_file
-from relay.cli.show import UNVERIFIED
-from relay.config import Config
-from relay.errors import ConfigError, NotFoundError, UsageError
+from relay.errors import ConfigError, NotFoundError
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
 from relay.providers.samples import sample_types
+
+if TYPE_CHECKING:
+    from relay.config import Config
 
 _UNKNOWN_BASE = "https://<the public address that relay start prints>"
 
@@ -95,91 +94,10 @@ async def _find_urls(call: Call, provider: Provider) -> list[str]:
     return [source.public_url or base + source.path for source in mine] or [f"{base}/webhooks/{provider.name}"]
 
 
-async def _find_base_url(config: Config) -> str:
+async def _find_base_url(config: "Config") -> str:
     try:
-        async with connect_running(config.server.data_dir) as api:
-            public = (await api.get("/api/status"))["public_url"] if api else None
+        api = await connect_running(config.server.data_dir)
+        public = (await api.get("/api/status"))["public_url"] if api else None
     except (ApiError, ConnectionLostError):
         public = None
     return str(public or config.tunnel.public_url or _UNKNOWN_BASE).rstrip("/")
-
-
-@click.command("samples")
-@click.argument("source", required=False)
-@shared_options
-async def samples_command(call: Call, source: str | None) -> None:
-    """List the sample events of SOURCE, or of every source there is; without any, of every provider."""
-    async with call.connect() as api:
-        found: dict[str, list[str]] = (await api.get("/api/samples", source=source))["samples"]
-    if not found:
-        found = {name: list(sample_types(provider)) for name, provider in PROVIDERS.items()}
-    samples = [{"source": name, "type": type_} for name, types in found.items() for type_ in types]
-    call.terminal.print_values(samples, lambda sample: [sample["source"], sample["type"]])
-    if not samples:
-        call.terminal.print_message("there are no samples; relay trigger takes any type with --body FILE")
-
-
-@click.command("trigger")
-@click.argument("source")
-@click.argument("type_", metavar="TYPE")
-@click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the sample.")
-@click.option("--body", "body", metavar="FILE", help="A body of your own instead of the sample; - is stdin.")
-@click.option("--to", metavar="TARGET|URL", help="Send the stored event there as well: a target or a URL.")
-@shared_options
-async def trigger_command(
-    call: Call, source: str, type_: str, changes: tuple[str, ...], *, body: str | None, to: str | None
-) -> int:
-    """Send a signed sample event through the real ingress: relay samples lists them.
-
-    Exits 5 when the event was rejected, 1 when it did not reach a target.
-    """
-    request: Json = {"source": source, "type": type_, "set": parse_assignments(changes)}
-    if body is not None:
-        request["body"] = _read_body_text(body)
-    if to is not None:
-        request["to"] = to
-    config = call.load()
-    async with connect(config, secrets=True, creates=True) as api:
-        event = await api.post("/api/triggers", request)
-        for note in _list_signing_notes(event, config):
-            call.terminal.print_message(f"relay: {note}")
-        print_events(call, [event])
-        whole = await api.get(f"/api/events/{event['id']}")
-        sent = [await report_delivery(call, api, id_, event) for id_ in whole["delivery_ids"]]
-    if event["outcome"] == "rejected":
-        return UNVERIFIED
-    return 0 if all(map(has_succeeded, sent)) else 1
-
-
-def _list_signing_notes(event: Json, config: Config) -> Iterator[str]:
-    """Yield what the app needs so that the sample verifies there, where it was not signed with the source's secret."""
-    if event["local_public_key"] is not None:
-        public = event["local_public_key"].strip().replace("\n", "\\n")
-        yield f"signed with relay's local key; give your app this public key: {public}"
-        return
-    where = _locate_secret(config, event["source"])
-    if event["run_secret"] is not None:
-        yield (
-            f"{event['source']} has no secret, so relay signed with one that it made for this run: "
-            f"{event['run_secret']}; give it to your app, or set {where} to the provider's"
-        )
-    elif event["reason"] == "secret_missing":
-        yield f"{event['source']} has no secret, so the sample is not signed; set {where}"
-
-
-def _locate_secret(config: Config, name: str) -> str:
-    source = next((one for one in config.sources if one.name == name), None)
-    if source is None and config.inbox is not None:
-        source = config.inbox(name)
-    missing = source.missing_secrets[0] if source and source.missing_secrets else ""
-    kind, _, rest = missing.partition(":")
-    if kind == "vault":
-        return f"it with relay vault set {rest}"
-    return rest or f'secret = "env:NAME" under [sources.{name}]'
-
-
-def _read_body_text(name: str) -> str:
-    try:
-        return read_body_file(name).decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--body: {quote(name)} is not UTF-8 text", hint="only text can be triggered") from error

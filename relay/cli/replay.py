@@ -16,18 +16,12 @@ from relay.cli.options import Call, parse_event_id, shared_options
 from relay.cli.output import Json, quote, show_progress
 from relay.cli.request_edits import add_edit_options, edit_body, read_edits
 from relay.errors import UsageError
-from relay.model.batch import INCLUDABLE_OUTCOMES, find_exclusion
-from relay.model.delivery import SignMode
-from relay.model.event import EventOutcome, Verdict
 from relay.model.text import escape_unprintable
 
 _POLL_INTERVAL = 0.1
 _MAX_LISTED = 10  # kinds of events, or events, that are left out one by one
-_EXCLUSION_WORDS = {
-    EventOutcome.REJECTED: "was rejected",
-    EventOutcome.DUPLICATE: "is a duplicate",
-    EventOutcome.IGNORED: "was ignored",
-}
+SIGN_MODES = ("auto", "original", "fresh")
+EXCLUSION_WORDS = {"rejected": "was rejected", "duplicate": "is a duplicate", "ignored": "was ignored"}
 
 ReplayStep = tuple[Json, str]
 """An event, and where it goes: the name of a target, or a URL."""
@@ -37,7 +31,7 @@ ReplayStep = tuple[Json, str]
 @click.argument("ids", type=parse_event_id, nargs=-1, metavar="[EVENT]...")
 @query_option("Every event that matches, oldest first; see relay help search.")
 @click.option("--to", metavar="TARGET|URL", help="Where to; by default where its routes lead.")
-@click.option("--sign", type=click.Choice([mode.value for mode in SignMode]), default="auto", show_default=True)
+@click.option("--sign", type=click.Choice(SIGN_MODES), default="auto", show_default=True)
 @add_edit_options
 @click.option("--rate", type=float, metavar="N", help="At most N deliveries a second; for --query.")
 @click.option("--stop-on-failure", is_flag=True, help="Send nothing more once one fails; for --query.")
@@ -81,9 +75,9 @@ async def replay_command(
 
 def _parse_include(text: str | None, query: str | None) -> list[str]:
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    unknown = next((name for name in names if name not in INCLUDABLE_OUTCOMES), None)
+    unknown = next((name for name in names if name not in EXCLUSION_WORDS), None)
     if unknown is not None:
-        hint = f"use {', '.join(INCLUDABLE_OUTCOMES)}"
+        hint = f"use {', '.join(EXCLUSION_WORDS)}"
         raise UsageError(f"--include: {quote(unknown)} is no kind of event", hint=hint)
     if names and query is None:
         raise UsageError("--include is for a --query", hint="an event that is named is sent anyway")
@@ -95,6 +89,8 @@ async def _choose_events(
 ) -> list[Json]:
     if query is None:
         return [await api.get(f"/api/events/{id_}") for id_ in ids]
+    from relay.model.batch import find_exclusion  # noqa: PLC0415 - with the model of an event, for edits in bulk alone
+
     found = await fetch_events(api, query)
     if not found:
         raise NothingMatched("no event matches", hint="relay events QUERY shows what does")
@@ -104,8 +100,8 @@ async def _choose_events(
         if outcome is None or outcome in include:
             chosen.append(event)
         else:
-            is_forged = event["verdict"] == Verdict.INVALID
-            words = f"#{event['id']} {'failed verification' if is_forged else _EXCLUSION_WORDS[outcome]}"
+            is_forged = event["verdict"] == "invalid"
+            words = f"#{event['id']} {'failed verification' if is_forged else EXCLUSION_WORDS[outcome]}"
             left_out.append({"outcome": outcome.value, "words": words})
     _print_left_out(call, left_out)
     if not chosen:
@@ -134,7 +130,7 @@ async def _find_usual_targets(api: ApiClient, event: Json, targets: dict[str, Js
 
 def _print_plan(call: Call, steps: list[ReplayStep]) -> None:
     for event, _ in steps:
-        if event["verdict"] == Verdict.INVALID:
+        if event["verdict"] == "invalid":
             call.terminal.print_message(f"relay: event {event['id']} failed verification")
     if call.json:
         for event, to in steps:

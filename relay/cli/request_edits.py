@@ -14,7 +14,6 @@ from relay.cli.client import ApiClient
 from relay.cli.options import Call
 from relay.cli.output import Json, ask_line, quote
 from relay.errors import UsageError
-from relay.model.payload import PayloadError, parse_json
 
 _OPTIONS = (
     click.option("--set", "changes", multiple=True, metavar="PATH=VALUE", help="Change a field of the body."),
@@ -96,6 +95,8 @@ async def _open_editor(content: bytes, suffix: str) -> bytes:
 
 def _find_json_problem(body: bytes) -> str:
     """Return where and why a body is not JSON; "" where it is."""
+    from relay.model.payload import PayloadError, parse_json  # noqa: PLC0415 - for --edit alone
+
     try:
         parse_json(body)
     except PayloadError as error:

@@ -2,18 +2,19 @@
 
 import base64
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from relay.cli.client import ApiClient
-from relay.cli.formatting import format_delivery, format_event
+from relay.cli.formatting import UNVERIFIED, format_delivery, format_event
 from relay.cli.options import Call, event_argument, parse_event_id, shared_options
 from relay.cli.output import Json, Part, format_json
-from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace, compare_events
-from relay.model.payload import Payload
 from relay.model.text import REDACTED, escape_unprintable, format_size, is_sensitive
 
-UNVERIFIED = 5
+if TYPE_CHECKING:
+    from relay.model.differences import ComparedPlace
+
 _MAX_BODY = 20_000  # characters of a body that are printed; --body prints all
 _MAX_REPLY = 500  # characters of what a handler returned
 _MAX_ATTEMPTS = 12  # rows of what was tried that are printed; --json has all
@@ -108,6 +109,8 @@ def _print_content(call: Call, whole: Json) -> None:
     content = _decode_body(whole)
     if not content:
         return
+    from relay.model.payload import Payload  # noqa: PLC0415 - the other commands here read no body
+
     payload = Payload.of_request(((name, value) for name, value in whole["headers"]), content)
     call.terminal.print_title("Body")
     if payload.problem:
@@ -233,7 +236,7 @@ async def diff_command(call: Call, left: int, right: int, *, reveal: bool) -> No
         call.terminal.print_message(f"#{left} and #{right} differ in nothing but number and time")
 
 
-def _print_difference(call: Call, place: ComparedPlace, *, reveal: bool) -> None:
+def _print_difference(call: Call, place: "ComparedPlace", *, reveal: bool) -> None:
     is_hidden = place.part == "header" and is_sensitive(place.name) and not reveal
     call.terminal.print_line((escape_unprintable(place.full, _MAX_SIDE), "bold"))
     for mark, style, value in (("-", "red", place.left), ("+", "green", place.right)):
@@ -244,19 +247,20 @@ def _print_difference(call: Call, place: ComparedPlace, *, reveal: bool) -> None
 
 def find_differences(
     left: Json, right: Json, left_sent: Sequence[Json] = (), right_sent: Sequence[Json] = ()
-) -> list[ComparedPlace]:
+) -> "list[ComparedPlace]":
     """Return every difference between two events as the API returns them, each with its deliveries."""
-    found = compare_events(_build_side(left, left_sent), _build_side(right, right_sent), format_json)
-    return [place for place in found if place.differs]
+    from relay.model.differences import COMPARED_FACTS, ComparedEvent, compare_events  # noqa: PLC0415 - for relay diff
 
-
-def _build_side(whole: Json, sent: Sequence[Json]) -> ComparedEvent:
-    return ComparedEvent(
-        facts={name: None if whole[name] is None else str(whole[name]) for name in COMPARED_FACTS},
-        headers=tuple((name, value) for name, value in whole["headers"]),
-        content=_decode_body(whole),
-        answers={delivery["target"]: _summarize_delivery(delivery) for delivery in sent},
-    )
+    one, other = [
+        ComparedEvent(
+            facts={name: None if whole[name] is None else str(whole[name]) for name in COMPARED_FACTS},
+            headers=tuple((name, value) for name, value in whole["headers"]),
+            content=_decode_body(whole),
+            answers={delivery["target"]: _summarize_delivery(delivery) for delivery in sent},
+        )
+        for whole, sent in ((left, left_sent), (right, right_sent))
+    ]
+    return [place for place in compare_events(one, other, format_json) if place.differs]
 
 
 def _summarize_delivery(delivery: Json) -> dict[str, str]:

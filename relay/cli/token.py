@@ -1,12 +1,13 @@
 """`relay token`: the secret of dashboard and API."""
 
+from pathlib import Path
+
 import click
 
-from relay.cli.client import find_running_relay
+from relay.cli.client import fetch_url, find_running_relay, read_token
 from relay.cli.options import Call, shared_options
 from relay.errors import StoreBusyError
-from relay.http.guard import load_token
-from relay.store import prepare_data_dir
+from relay.resources import is_of_another_user
 
 
 @click.command("token")
@@ -14,12 +15,13 @@ from relay.store import prepare_data_dir
 @shared_options
 async def token_command(call: Call, *, rotate: bool) -> None:
     """Print the token, for `Authorization: Bearer`; where a relay runs, its login link goes to stderr."""
-    config = call.load()
-    url = await find_running_relay(config.server.data_dir)
+    data_dir = call.find_data_dir()
+    url = await find_running_relay(data_dir)
     if rotate and url is not None:
         raise StoreBusyError("the running relay would go on with the old token", hint="stop it, then rotate")
-    prepare_data_dir(config.server.data_dir)
-    token = load_token(config.server.data_dir, rotate=rotate)
+    is_needed = (await fetch_url(f"{url}/api/status", 2))[0] != 200 if url else call.load().server.auth
+    token = read_token(data_dir) if url and not is_of_another_user(data_dir / "token") else ""
+    token = token or _load_token(data_dir, rotate=rotate)
     link = f"{url}/login?token={token}" if url else None
     call.terminal.print_value({"token": token, "login_url": link}, token)
     if call.json:
@@ -27,5 +29,13 @@ async def token_command(call: Call, *, rotate: bool) -> None:
     call.terminal.flush()
     if link:
         call.terminal.print_message("log in at ", link)
-    if not config.server.auth:
+    if not is_needed:
         call.terminal.print_message('dashboard_auth is "off", so nothing needs it')
+
+
+def _load_token(data_dir: Path, *, rotate: bool) -> str:
+    from relay.http.guard import load_token  # noqa: PLC0415 - with aiohttp.web, which a running relay saves this
+    from relay.store import prepare_data_dir  # noqa: PLC0415 - as above
+
+    prepare_data_dir(data_dir)
+    return load_token(data_dir, rotate=rotate)

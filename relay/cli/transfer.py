@@ -4,6 +4,7 @@ import asyncio
 import codecs
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,22 +12,21 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-import aiohttp
 import click
 
-from relay.cli.client import ApiClient, ApiError, ConnectionLostError
+from relay.cli.client import ApiClient, ApiError
 from relay.cli.error_output import NothingMatched
 from relay.cli.events import SearchCommand, build_search
 from relay.cli.formatting import format_count, format_moment
+from relay.cli.http_client import ConnectionLostError, Response
 from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, Part, ProgressBar, Terminal, show_progress
 from relay.errors import CatchUpError, UsageError
 from relay.model.text import escape_unprintable, format_size
 from relay.resources import create_private
-from relay.transfer.har_import import is_har, read_records
 
 EXPORT_KINDS = ("jsonl", "har", "curl", "http", "pytest")
-_COUNT_HEADER = "X-Relay-Count"
+_COUNT_HEADER = "x-relay-count"
 _CHUNK_SIZE = 256 * 1024
 _MAX_HAR_SIZE = 500_000_000  # bytes: a HAR file has to be read whole
 _POLL_INTERVAL = 0.1
@@ -69,14 +69,13 @@ def _build_stdout_writer(terminal: Terminal) -> Callable[[bytes], object]:
     return lambda content: terminal.print_text(decoder.decode(content))
 
 
-async def _copy_response(response: aiohttp.ClientResponse, write: Callable[[bytes], object], bar: ProgressBar) -> int:
+async def _copy_response(response: Response, write: Callable[[bytes], object], bar: ProgressBar) -> int:
     """Write the response piece by piece and return its size."""
     size = 0
-    async for piece, is_whole in response.content.iter_chunks():
+    async for piece in response.iter_pieces():  # relay sends each event as a chunk
         write(piece)
         size += len(piece)
-        if is_whole:  # relay sends each event as a chunk
-            bar.advance()
+        bar.advance()
     return size
 
 
@@ -126,7 +125,9 @@ async def import_command(call: Call, /, file: Path) -> int:
 
 async def _read_pieces(source: BinaryIO, bar: ProgressBar) -> AsyncIterator[bytes]:
     piece = source.read(_CHUNK_SIZE)
-    if is_har(piece):
+    if re.match(rb'\s*\{\s*"log"\s*:', piece):
+        from relay.transfer.har_import import read_records  # noqa: PLC0415 - with pydantic, for HAR files alone
+
         for record in read_records(piece + source.read(_MAX_HAR_SIZE)):
             yield json.dumps(record).encode() + b"\n"
         return

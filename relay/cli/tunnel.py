@@ -2,14 +2,17 @@
 
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from relay.cli.options import Call, shared_options
 from relay.cli.output import ask_yes_no, can_ask
-from relay.config import Config
 from relay.errors import TunnelError
 from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, download_agent, find_agent
+
+if TYPE_CHECKING:
+    from relay.config import Config
 
 
 @click.group("tunnel", invoke_without_command=True)
@@ -34,7 +37,7 @@ async def install_agent(call: Call) -> None:
     call.terminal.print_value({"path": str(path)}, message)
 
 
-async def offer_agent(call: Call, config: Config) -> Config:
+async def offer_agent(call: Call, config: "Config") -> "Config":
     """Return the configuration, with consent to a download where an agent is needed, missing and a person says yes.
 
     Off a terminal it asks nothing.

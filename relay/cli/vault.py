@@ -51,17 +51,17 @@ async def set_secret(call: Call, name: str, *, password_fd: int | None) -> None:
     """Keep a secret as NAME: its value is asked for, or read from stdin off a terminal; never an argument."""
     check_name(name)
     config = call.load()
-    async with connect_running(config.server.data_dir) as api:
-        opened = await _is_unlocked(api)
-        if not opened:
-            await open_vault(call, config, password_fd)
-        value = await read_secret_value(call, name, stdin_taken=password_fd == 0)
-        if opened and api is not None:
-            # The running relay has it open already, and uses the secret from now on.
-            answer = await api.put(f"/api/vault/secrets/{name}", {"value": value})
-        else:
-            config.vault.put(name, value)
-            answer = {}
+    api = await connect_running(config.server.data_dir)
+    opened = await _is_unlocked(api)
+    if not opened:
+        await open_vault(call, config, password_fd)
+    value = await read_secret_value(call, name, stdin_taken=password_fd == 0)
+    if opened and api is not None:
+        # The running relay has it open already, and uses the secret from now on.
+        answer = await api.put(f"/api/vault/secrets/{name}", {"value": value})
+    else:
+        config.vault.put(name, value)
+        answer = {}
     _print_done(call, {"set": name}, f"kept {name}; relay.toml names it as vault:{name}", _describe_checked(answer))
 
 
@@ -112,15 +112,15 @@ async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> No
     """Forget the secret NAME."""
     check_name(name)
     config = call.load()
-    async with connect_running(config.server.data_dir) as api:
-        if api is not None and await _is_unlocked(api):
-            await api.delete(f"/api/vault/secrets/{name}")
-        else:
-            config.vault.content()
-            if name not in config.vault.names:
-                raise _build_missing_error(config, name)
-            await open_vault(call, config, password_fd)
-            config.vault.remove(name)
+    api = await connect_running(config.server.data_dir)
+    if api is not None and await _is_unlocked(api):
+        await api.delete(f"/api/vault/secrets/{name}")
+    else:
+        config.vault.content()
+        if name not in config.vault.names:
+            raise _build_missing_error(config, name)
+        await open_vault(call, config, password_fd)
+        config.vault.remove(name)
     _print_done(call, {"removed": name}, f"removed {name}")
 
 
@@ -137,9 +137,9 @@ async def change_password(call: Call, *, password_fd: int | None, new_password_f
     remembered = KeyringPassword(config.vault.path)
     if remembered.wanted:
         remembered.keep(new)
-    async with connect_running(config.server.data_dir) as api:
-        if api is not None and await _is_unlocked(api):
-            await _post_unlock(api, new)
+    api = await connect_running(config.server.data_dir)
+    if api is not None and await _is_unlocked(api):
+        await _post_unlock(api, new)
     _print_done(call, {"changed": str(config.vault.path)}, "the password is changed")
 
 
@@ -172,16 +172,16 @@ async def export_vault(call: Call, file: Path | None, *, plain: bool, password_f
 async def unlock_vault(call: Call, *, password_fd: int | None) -> None:
     """Open the vault of the running relay: it checks what came meanwhile and sends on what verifies."""
     config = call.load()
-    async with connect_running(config.server.data_dir) as api:
-        if api is None:
-            raise _build_not_running_error(config)
-        config.vault.content()
-        password = find_password(config, password_fd)
-        if password is not None:
-            answer = await _post_unlock(api, password)
-        else:
-            prompt = f"Password of vault {config.vault.path}: "
-            answer = await ask_password(call, prompt, lambda typed: _post_unlock(api, typed))
+    api = await connect_running(config.server.data_dir)
+    if api is None:
+        raise _build_not_running_error(config)
+    config.vault.content()
+    password = find_password(config, password_fd)
+    if password is not None:
+        answer = await _post_unlock(api, password)
+    else:
+        prompt = f"Password of vault {config.vault.path}: "
+        answer = await ask_password(call, prompt, lambda typed: _post_unlock(api, typed))
     _print_done(call, answer, "the vault is unlocked", _describe_checked(answer))
 
 
@@ -190,10 +190,10 @@ async def unlock_vault(call: Call, *, password_fd: int | None) -> None:
 async def lock_vault(call: Call) -> None:
     """Lock the vault of the running relay: it forgets every secret."""
     config = call.load()
-    async with connect_running(config.server.data_dir) as api:
-        if api is None:
-            raise _build_not_running_error(config)
-        answer = await api.post("/api/vault/lock")
+    api = await connect_running(config.server.data_dir)
+    if api is None:
+        raise _build_not_running_error(config)
+    answer = await api.post("/api/vault/lock")
     _print_done(call, answer, "the vault is locked", " ".join(answer["waits"]))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,7 +11,7 @@ from relay.errors import HandlersError
 from relay.handlers.environment import HandlerOptions
 from relay.handlers.worker import Worker
 from relay.model.delivery import matches_type
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_unprintable, find_similar
 from relay.providers.samples import sample_types
 
 _CLOSE_MATCH = 0.85  # how alike two names are when one is taken for a slip of the other; 1.0 is the same
@@ -79,5 +78,4 @@ def _find_slip(pattern: str, known: Iterable[str]) -> str:
     if f"{pattern}.*" in families:
         return f"{pattern}.*"
     alike = {text.lower(): text for text in (*families, *types)}
-    near = get_close_matches(pattern.lower(), list(alike), n=1, cutoff=_CLOSE_MATCH)
-    return alike[near[0]] if near else ""
+    return alike.get(find_similar(pattern.lower(), alike, _CLOSE_MATCH), "")

@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -14,7 +13,7 @@ from pydantic_core import ErrorDetails
 from relay.config.tables import File
 from relay.config.types import ConfigTable
 from relay.errors import ConfigError
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_unprintable, find_similar
 
 T = TypeVar("T")
 
@@ -118,8 +117,8 @@ def collect_problems(make: Callable[[], T], problems: list[str], instead: T) -> 
 
 def did_you_mean(word: str, allowed: Iterable[str], *, alike: float = 0.6) -> str:
     """Return `; did you mean 'x'?` for a near miss, else nothing. `alike` is 1.0 for the same word."""
-    near = get_close_matches(word, list(allowed), n=1, cutoff=alike)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = find_similar(word, allowed, alike)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def find_slip(word: str, allowed: Iterable[str]) -> str | None:

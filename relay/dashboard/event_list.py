@@ -14,9 +14,8 @@ from relay.dashboard.widgets import NavLink, StatusChip
 from relay.http.context import get_relay
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
-from relay.model.request_items import format_headline
 from relay.model.search import KEYS, Query, parse_query
-from relay.model.text import escape_unprintable, parse_media_type
+from relay.model.text import escape_unprintable, format_headline, parse_media_type
 from relay.services.relay import RunningRelay
 from relay.store.events import EventCounts, EventPage
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
-from email.utils import getaddresses
 from enum import StrEnum
 
 from relay.model.text import escape_unprintable
@@ -195,6 +194,8 @@ def parse_addresses(text: str) -> tuple[str, ...]:
     Mail addresses lower-case and without display names, phone numbers as their digits alone with the
     country's first, without a channel such as `whatsapp:`.
     """
+    from email.utils import getaddresses  # noqa: PLC0415 - the commands that only show messages do without
+
     text = text.strip()
     number = text.rpartition(":")[2].strip()
     if "@" not in text and _NUMBER.fullmatch(number):

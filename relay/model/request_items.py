@@ -124,18 +124,6 @@ class RequestItems:
         return cls(items, tuple(plain.get("types") or (type_,)), order)
 
 
-def format_headline(type_: str, types: tuple[str, ...], count: int) -> str:
-    """Return what an event is called: its type, or for several "3 events: delivered, bounce"."""
-    if count < 2 or types == ("unknown",):
-        return type_
-    shown = types if len(types) <= _NAMED else types[: _NAMED - 1]
-    more = f" and {len(types) - len(shown)} more" if len(shown) < len(types) else ""
-    return f"{count} events: {', '.join(shown)}{more}"
-
-
-_NAMED = 4  # types that are named in a headline
-
-
 def _read_form_json(payload: Payload, field: str) -> object:
     text = next((value for name, value in payload.form if name == field), "")
     try:

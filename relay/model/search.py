@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
-from difflib import get_close_matches
 
 from relay.errors import UsageError
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_unprintable, find_similar
 
 KEYS: dict[str, str] = {
     "source": "a source's name, `*` allowed",
@@ -283,13 +282,13 @@ def _describe_unknown_filter(term: Term) -> str:
 def _suggest_filter(key: str) -> str:
     """Return the filter that somebody most likely meant; "" where none is near."""
     first, _, rest = key.partition(".")
-    near = get_close_matches(first.lower(), (*KEYS, *FAMILIES), n=1)
-    return f"{near[0]}.{escape_unprintable(rest, 60) or 'NAME'}" if near and near[0] in FAMILIES else "".join(near)
+    near = find_similar(first.lower(), (*KEYS, *FAMILIES))
+    return f"{near}.{escape_unprintable(rest, 60) or 'NAME'}" if near in FAMILIES else near
 
 
 def _suggest_value(value: str, choices: Iterable[str]) -> str:
-    near = get_close_matches(value, choices, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = find_similar(value, choices)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _is_bad_comparison(value: str) -> bool:

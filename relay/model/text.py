@@ -4,6 +4,7 @@ import base64
 import codecs
 import json
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 # C0, DEL, C1, bidi controls, line and paragraph separators, lone surrogates: everything
@@ -152,3 +153,22 @@ def decode_field(text: str, charset: str = "") -> str:
 def is_utf8_text(text: str) -> bool:
     """Say whether the bytes that a form's text was read from were UTF-8."""
     return not _SURROGATE.search(text)
+
+
+_NAMED = 4  # types that are named in a headline
+
+
+def format_headline(type_: str, types: tuple[str, ...], count: int) -> str:
+    """Return what an event is called: its type, or for several "3 events: delivered, bounce"."""
+    if count < 2 or types == ("unknown",):
+        return type_
+    shown = types if len(types) <= _NAMED else types[: _NAMED - 1]
+    more = f" and {len(types) - len(shown)} more" if len(shown) < len(types) else ""
+    return f"{count} events: {', '.join(shown)}{more}"
+
+
+def find_similar(word: str, choices: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the choice that a word was most likely meant to be, "" where none is near; `cutoff` 1.0 is the same."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it, and every command starts faster
+
+    return next(iter(get_close_matches(word, list(choices), n=1, cutoff=cutoff)), "")

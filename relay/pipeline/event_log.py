@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 from relay.model.delivery import Attempt, Delivery, DeliveryState, Route
 from relay.model.event import EventOutcome, NewEvent, Verdict, Verification
-from relay.model.request_items import format_headline
-from relay.model.text import decode_header_text, escape_unprintable
+from relay.model.text import decode_header_text, escape_unprintable, format_headline
 from relay.pipeline.routing import RouteMatch, match_routes
 
 LOGGER_NAME = "relay.events"

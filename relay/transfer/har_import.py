@@ -51,11 +51,6 @@ class _File(_Har):
     log: _Log
 
 
-def is_har(start: bytes) -> bool:
-    """Say whether a file that starts so is a HAR file rather than JSON lines."""
-    return re.match(rb'\s*\{\s*"log"\s*:', start) is not None
-
-
 def read_records(content: bytes) -> Iterator[dict[str, Any]]:
     """Yield each request of a HAR file as a record. Raises UsageError for what is no HAR."""
     try:

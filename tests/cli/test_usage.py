@@ -3,13 +3,19 @@
 import json
 import socket
 import stat
+import subprocess
+import sys
 import tomllib
 
 import pytest
 
 from relay.cli.config_file import TEMPLATE
+from relay.cli.formatting import DELIVERY_STATES
 from relay.cli.program import COMMANDS, load_command
+from relay.cli.replay import EXCLUSION_WORDS, SIGN_MODES
 from relay.config import Overrides, load
+from relay.model.batch import INCLUDABLE_OUTCOMES
+from relay.model.delivery import DeliveryState, SignMode
 
 
 def test_an_unknown_command_names_the_nearest(command):
@@ -27,6 +33,76 @@ def test_help_lists_every_command_without_importing_any(command):
     imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
     assert "relay.cli.error_output" in imported
     assert not imported & {"aiohttp", "pydantic", "rich", "asyncio", "relay.cli.start.command", "relay.config"}
+
+
+BESIDE_A_RELAY = (
+    "events",
+    "show 1",
+    "show 1 --body",
+    "replay 1 --to app",
+    "replay --query source:test --dry-run",
+    "verify 1",
+    "explain 1",
+    "diff 1 2",
+    "deliveries",
+    "retry 1",
+    "cancel 1",
+    "messages",
+    "trigger stripe invoice.paid",
+    "samples stripe",
+    "email 1 no-such-template",
+    "wait --since 1h",
+    "lab duplicates 1 --dry-run",
+    "export -o events.jsonl",
+    "import events.jsonl",
+    "catch-up test",
+    "token",
+    "help search",
+)
+TOO_HEAVY = {
+    *(
+        "aiohttp",
+        "aiosqlite",
+        "cryptography",
+        "jinja2",
+        "pydantic",
+        "rich",
+        "sqlite3",
+        "email",
+        "http",
+        "urllib.request",
+    ),
+    *("relay.app", "relay.config", "relay.delivery", "relay.providers", "relay.store", "relay.vault"),
+}
+
+
+def test_a_command_beside_a_running_relay_imports_click_and_asyncio_and_no_more(shared):
+    for _ in range(2):
+        shared.send(body=b'{"type": "a.b"}')
+    script = (
+        "import json, sys\nfrom relay.cli.program import run\n"
+        "for line in sys.argv[1:]:\n"
+        "    code = run(line.split())\n"
+        "    print(json.dumps({'code': code, 'modules': sorted(sys.modules)}), file=sys.stderr)\n"
+    )
+    arguments = [sys.executable, "-c", script, *BESIDE_A_RELAY]
+    done = subprocess.run(arguments, cwd=shared.home, capture_output=True, text=True, timeout=60, check=True)
+    ends = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"code"')]
+    codes = {line: end["code"] for line, end in zip(BESIDE_A_RELAY, ends, strict=True)}
+    assert codes == dict.fromkeys(BESIDE_A_RELAY, 0) | {
+        "verify 1": 5,
+        "cancel 1": 2,
+        "email 1 no-such-template": 1,
+        "catch-up test": 2,
+    }
+    for line, end in zip(BESIDE_A_RELAY, ends, strict=True):
+        assert not [name for name in end["modules"] if name in TOO_HEAVY or name.partition(".")[0] in TOO_HEAVY], line
+
+
+def test_what_the_commands_list_themselves_is_what_there_is():
+    assert set(DELIVERY_STATES) == set(DeliveryState)
+    assert tuple(EXCLUSION_WORDS) == INCLUDABLE_OUTCOMES
+    assert tuple(SignMode) == SIGN_MODES
 
 
 def test_the_sentences_of_help_are_those_of_the_commands():

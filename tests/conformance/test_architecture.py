@@ -124,7 +124,7 @@ def test_only_named_modules_open_connections():
         "relay/actions/http_client.py",  # to judged addresses alone
         "relay/actions/egress.py",  # knocks at judged addresses
         "relay/actions/ingress_client.py",  # our own ingress
-        "relay/cli/client.py",  # our own API
+        "relay/cli/http_client.py",  # our own API, and what relay lab is told to ask
         "relay/actions/mail/smtp.py",  # the configured server
         "relay/catchup/client.py",  # a provider's own API, at its own or its configured address
         "relay/tunnel/ngrok.py",  # the agent's own API

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from relay.model.payload import Payload
-from relay.model.request_items import LIST, MAX_ITEMS, ItemPaths, RequestItems, Split, format_headline
+from relay.model.request_items import LIST, MAX_ITEMS, ItemPaths, RequestItems, Split
+from relay.model.text import format_headline
 
 META = ItemPaths((("entry", None, "changes", None), ("entry", None, "messaging", None)))
 ADYEN = ItemPaths((("notificationItems", None),))

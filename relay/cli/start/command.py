@@ -20,7 +20,6 @@ from relay import __version__
 from relay.app import run_relay
 from relay.cli.client import find_running_relay
 from relay.cli.error_output import INTERRUPTED
-from relay.cli.log_output import configure_logging
 from relay.cli.options import Call, shared_options
 from relay.cli.passwords import password_fd, unlock_for_start
 from relay.cli.start.interruption import StopRequest, print_in_background, stop_on_signals
@@ -120,7 +119,7 @@ async def _open_relay(call: Call, config: Config) -> AsyncIterator[RunningRelay]
 
 def _configure_log(call: Call, log: Path | None, level: str) -> None:
     supervisor = "relay.tunnel.supervisor"  # the live feed reports the tunnel
-    configure_logging(call.terminal.print_message, call.verbosity, log=log, level=level, file_only=(supervisor,))
+    call.configure_logging(log=log, level=level, file_only=(supervisor,))
 
 
 async def _wait_for_tunnel(relay: RunningRelay, config: Config, stop: StopRequest) -> None:

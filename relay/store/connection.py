@@ -25,7 +25,7 @@ _WRITER_SETTINGS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 67108864",
-    "PRAGMA cache_size = -32768",
+    "PRAGMA cache_size = -4096",
     # The writer checkpoints between batches, so that no sender waits for it.
     "PRAGMA wal_autocheckpoint = 0",
 )

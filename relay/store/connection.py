@@ -26,6 +26,8 @@ _WRITER_SETTINGS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA journal_size_limit = 67108864",
     "PRAGMA cache_size = -4096",
+    # What a statement would undo is kept in memory: a batch of random keys would write it to a file of its own.
+    "PRAGMA temp_store = MEMORY",
     # The writer checkpoints between batches, so that no sender waits for it.
     "PRAGMA wal_autocheckpoint = 0",
 )

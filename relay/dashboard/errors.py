@@ -11,7 +11,7 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import render_page, toast_header
 from relay.errors import RelayError
 from relay.http.context import get_relay
-from relay.http.guard import LOGIN_STATIC_PREFIX
+from relay.http.guard import LOGIN_STATIC_PREFIX, Guard
 from relay.http.responses import error_response
 from relay.model.text import escape_unprintable
 
@@ -117,3 +117,37 @@ async def _render_error_page(request: web.Request, error: RelayError) -> web.Res
         return render_error_part(request, said, error.status)
     sentence = f"{sentence[:1].upper()}{sentence[1:]}."
     return await render_page(request, "error.html", "That did not work", "", error.status, sentence=sentence, hint=hint)
+
+
+async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse:
+    """Exchange the token in the printed link, or the one typed in, for a cookie, and go to a clean address."""
+    if request.method == "POST":
+        return await _handle_login_form(request, guard)
+    if not guard.is_valid_token(request.query.get("token")):
+        return render_sign_in(request, "This link is not valid any more." if "token" in request.query else "")
+    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+        # From a file or another page a Strict cookie is not sent along a redirect; after a page of ours it is.
+        response = web.Response(headers={"Refresh": "0; url=/events"})
+    else:
+        response = web.Response(status=303, headers={"Location": "/events"})
+    return _set_session_cookie(response, guard)
+
+
+async def _handle_login_form(request: web.Request, guard: Guard) -> web.StreamResponse:
+    form = await request.post()
+    token, wanted = form.get("token"), form.get("next")
+    where = safe_redirect_path(wanted if isinstance(wanted, str) else "")
+    if not isinstance(token, str) or not guard.is_valid_token(_clean_token(token)):
+        return render_sign_in(request, "That is not the token of this relay.", where)
+    return _set_session_cookie(web.Response(status=303, headers={"Location": where}), guard)
+
+
+def _clean_token(text: str) -> str:
+    # People paste the whole link as well.
+    return text.strip().rpartition("token=")[2]
+
+
+def _set_session_cookie(response: web.Response, guard: Guard) -> web.Response:
+    if guard.token is not None:
+        response.set_cookie(guard.cookie, guard.token, httponly=True, samesite="Strict", path="/")
+    return response

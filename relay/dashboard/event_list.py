@@ -8,8 +8,15 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from aiohttp import web
 
-from relay.dashboard.filters import DayHeading, format_count, format_day, format_duration, format_moment
-from relay.dashboard.urls import build_events_url, build_query_suffix
+from relay.dashboard.filters import (
+    DayHeading,
+    build_events_url,
+    build_query_suffix,
+    format_count,
+    format_day,
+    format_duration,
+    format_moment,
+)
 from relay.dashboard.widgets import NavLink, StatusChip
 from relay.http.context import get_relay
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState

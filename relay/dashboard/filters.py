@@ -3,15 +3,17 @@
 Times are this machine's own unless a zone is handed in.
 """
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from http import HTTPStatus
+from urllib.parse import quote, urlencode
 from zlib import crc32
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from relay.model.event import EventRow, Source
 from relay.model.text import decode_header_text, escape_unprintable, format_size, is_sensitive
@@ -174,3 +176,40 @@ FILTERS: dict[str, Callable[..., object]] = {
     "source_avatar": source_avatar,
     "status": format_status,
 }
+
+
+def escape_html(text: str) -> str:
+    """Return plain text as HTML."""
+    return str(escape(text))
+
+
+def encode_query(fields: Mapping[str, str]) -> str:
+    """Return fields as the query of an address."""
+    return urlencode(fields, quote_via=quote)
+
+
+def quote_path_part(text: str) -> str:
+    """Return text as one part of a path."""
+    return quote(text, safe="")
+
+
+def dump_ascii_json(value: object) -> str:
+    """Return a value as JSON in ASCII, fit for a header."""
+    return json.dumps(value)
+
+
+def build_query_suffix(query: str) -> str:
+    """Return what a link carries on so that the list keeps its filter: `?q=…`, or nothing."""
+    return f"?{urlencode({'q': query}, quote_via=quote)}" if query else ""
+
+
+def build_events_url(query: str, **more: object) -> str:
+    """Return the address of the list for a search."""
+    fields = {"q": query, **more} if query else more
+    return f"/events?{urlencode(fields, quote_via=quote)}" if fields else "/events"
+
+
+def build_deliveries_url(state: str, **more: object) -> str:
+    """Return the address of the deliveries in a state, "" for all."""
+    fields = {name: value for name, value in {"state": state, **more}.items() if value}
+    return f"/deliveries?{urlencode(fields, quote_via=quote)}" if fields else "/deliveries"

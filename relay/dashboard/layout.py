@@ -1,26 +1,23 @@
 """The frame around every page: navigation, public address, counts, banners."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any
+from urllib.parse import urlsplit
 
-from relay.dashboard.filters import format_count
-from relay.delivery.retention import RetentionNotice
+from aiohttp import web
+
+from relay.dashboard.filters import capitalize_first, format_count
 from relay.errors import StoreError
+from relay.http.context import get_relay
 from relay.model.delivery import Target
 from relay.model.signals import TunnelChanged
 from relay.model.text import escape_unprintable
+from relay.services.relay import RunningRelay
+from relay.store.events import EventCounts
 
 THEMES = ("light", "dark")
 COUNTDOWN_FROM = 2.0  # seconds to the next try of a target from which on they are counted down
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NavCount:
-    """A number in the navigation; `warn` colours it."""
-
-    text: str
-    warn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +26,13 @@ class TunnelStatus:
 
     label: str
     url: str
-    host: str
     dot: str
     broken: bool = False
+
+    @property
+    def host(self) -> str:
+        """Return the address without its scheme."""
+        return self.url.partition("://")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class BannerAction:
     asks: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Banner:
     """One line across the page. `kind` is warn, err or ""; one that is `counting` is asked for again every second."""
 
@@ -57,7 +58,7 @@ class Banner:
     counting: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class VaultIndicator:
     """The vault at the sidebar's foot: its word, "" where none is needed. `title` and `waits` make a banner."""
 
@@ -67,187 +68,141 @@ class VaultIndicator:
     waits: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageLayout:
-    """Everything that is the same on every page; `here` is its own address."""
+async def build_shell(request: web.Request, title: str, nav: str) -> dict[str, Any]:
+    """Return what stands around a page: everything that is the same on every page; `here` is its own address."""
+    relay = get_relay(request)
+    theme = request.cookies.get("relay_theme", "")
+    return await load_frame(relay) | {
+        "title": escape_unprintable(title, 120),
+        "nav": nav,
+        "theme": theme if theme in THEMES else "",
+        "boot": relay.boot_id,
+        "address": relay.dashboard_url.partition("://")[2],
+        "counts": await load_nav_counts(relay),
+        "here": request.path_qs,
+        # Going back makes htmx swap the whole body: the scripts must not run a second time then.
+        "scripts": "HX-Request" not in request.headers,
+        "preferences": relay.state.preferences,
+    }
 
-    title: str
-    nav: str
-    theme: str
-    boot: str
-    address: str
-    tunnel: TunnelStatus
-    counts: Mapping[str, NavCount]
-    banners: tuple[Banner, ...]
-    here: str = "/"
-    vault: VaultIndicator = VaultIndicator()
-    scripts: bool = True
-    keys: bool = True
-    density: str = "comfortable"
-    announcements: bool = True
+
+async def load_frame(relay: RunningRelay) -> dict[str, Any]:
+    """Return what may change in the frame of a page that is open: tunnel, banners and vault."""
+    return {
+        "tunnel": build_tunnel_status(relay.state.tunnel, relay.ingress_url),
+        "banners": await load_banners(relay),
+        "vault": await _load_vault_indicator(relay),
+    }
+
+
+async def load_nav_counts(relay: RunningRelay, counts: EventCounts | None = None) -> dict[str, tuple[str, bool]]:
+    """Return the numbers of the navigation, each with whether it is a warning; `counts` where they are known."""
+    counts = counts or await relay.store.events.counts()
+    messages = await relay.store.messages.count()
+    return {
+        "events": (f"{counts.events:,}", False),
+        "deliveries": (f"{counts.queued:,}" if counts.queued else "", bool(relay.state.down or relay.state.gone)),
+        "messages": (f"{messages:,}" if messages else "", False),
+    }
 
 
 def build_tunnel_status(changed: TunnelChanged, ingress_url: str) -> TunnelStatus:
     """Return how the tunnel is shown; without one the ingress on this machine is shown."""
     url = escape_unprintable(changed.public_url or "", 200)
-    host = url.partition("://")[2]
     if changed.state == "up" and url:
-        return TunnelStatus(label="Public URL", url=url, host=host, dot="ok live")
+        return TunnelStatus(label="Public URL", url=url, dot="ok live")
     if changed.state in ("none", "off"):
-        return TunnelStatus(
-            label="Local only, no tunnel", url=ingress_url, host=ingress_url.partition("://")[2], dot=""
-        )
-    label = "Tunnel starting" if changed.state in ("starting", "connecting") else "Tunnel down"
-    return TunnelStatus(
-        label=label,
-        url=url or ingress_url,
-        host=host or ingress_url.partition("://")[2],
-        dot="warn" if label == "Tunnel starting" else "err",
-        broken=label == "Tunnel down",
-    )
+        return TunnelStatus(label="Local only, no tunnel", url=ingress_url, dot="")
+    if changed.state in ("starting", "connecting"):
+        return TunnelStatus(label="Tunnel starting", url=url or ingress_url, dot="warn")
+    return TunnelStatus(label="Tunnel down", url=url or ingress_url, dot="err", broken=True)
 
 
-def build_vault_indicator(state: str, waits: str, problem: str, *, needed: bool) -> VaultIndicator:
+async def _load_vault_indicator(relay: RunningRelay) -> VaultIndicator:
     """Return how the vault is shown: what waits for it while it is locked, and why its file cannot be used."""
-    if state == "unlocked":
-        return VaultIndicator(word="Vault unlocked")
-    if state == "none":
-        return VaultIndicator(word="No vault yet", warn=True) if needed else VaultIndicator()
-    title = "The vault cannot be opened." if problem else "The vault is locked."
-    shown = " ".join(
-        filter(None, (f"{escape_unprintable(problem, 300)}." if problem else "", escape_unprintable(waits, 300)))
-    )
-    return VaultIndicator(word="Vault locked", warn=True, title=title, waits=shown)
+    vault = relay.vault.status
+    if vault.state == "unlocked":
+        return VaultIndicator("Vault unlocked")
+    if vault.state == "none":
+        return VaultIndicator("No vault yet", warn=True) if vault.needs else VaultIndicator()
+    count = await relay.store.unchecked.count() if vault.effects else 0
+    waits = " ".join(vault.effects)
+    if count:
+        waits += f" {format_count(count, 'event')} {'waits' if count == 1 else 'wait'} to be checked."
+    title = "The vault cannot be opened." if vault.problem else "The vault is locked."
+    problem = f"{escape_unprintable(vault.problem, 300)}. " if vault.problem else ""
+    return VaultIndicator("Vault locked", True, title, f"{problem}{escape_unprintable(waits, 300)}".strip())
 
 
-def build_vault_opened_banner(told: str) -> Banner:
-    """Return what to say of a vault that was opened a moment ago; it needs no action."""
-    return Banner(kind="", icon="lock-open", title="The vault was opened.", text=escape_unprintable(told, 300))
+async def load_banners(relay: RunningRelay) -> list[Banner]:
+    """Return the banners as they stand at this moment."""
+    notice = relay.state.retention
+    retention = [Banner("warn", "trash-2", notice.title, notice.text)] if notice else []
+    return [*_list_relay_banners(relay), *[one async for one in _load_target_banners(relay)], *retention]
 
 
-def build_held_mail_banner(why: str, count: int) -> Banner:
-    """Return what to say of `count` mails that wait for a credential; `why` says which."""
-    return Banner(
-        kind="warn",
-        icon="mail",
-        title=f"{format_count(count, 'mail waits', 'mails wait')}.",
-        text=f"{escape_unprintable(why[:1].upper() + why[1:], 300)}.",
-    )
+def _list_relay_banners(relay: RunningRelay) -> Iterator[Banner]:
+    state, report = relay.state, relay.vault.status.report
+    if state.outage:
+        yield _build_outage_banner(state.outage, state.unkept)
+    if report:
+        yield Banner("", "lock-open", "The vault was opened.", escape_unprintable(report, 300))
+    if build_tunnel_status(state.tunnel, relay.ingress_url).broken:
+        yield _build_tunnel_banner(state.tunnel, relay.ingress_url)
+    for name, why in sorted(state.broken.items()):
+        title = f"The handlers of {escape_unprintable(name, 80)} cannot be run."
+        text = f"{escape_unprintable(why, 300)}. Their events wait, and go on when that is corrected."
+        yield Banner("err", "circle-x", title, text)
 
 
-def build_tunnel_down_banner(changed: TunnelChanged, ingress_url: str) -> Banner:
-    """Return what to say of a tunnel that is down."""
+async def _load_target_banners(relay: RunningRelay) -> AsyncIterator[Banner]:
+    state, targets, blocked = relay.state, relay.config.targets, relay.vault.status.mail_blocked
+    if blocked.startswith("the vault is locked"):  # which has a banner of its own
+        blocked = ""
+    waiting = await relay.store.deliveries.waiting() if state.down or blocked else {}
+    held = sum(waiting.get(name, 0) for name, target in targets.items() if target.action == "email")
+    if held and blocked:
+        title = f"{format_count(held, 'mail waits', 'mails wait')}."
+        yield Banner("warn", "mail", title, f"{escape_unprintable(capitalize_first(blocked), 300)}.")
+    for name in sorted(state.down):
+        target = targets.get(name) or Target(name=name, action="", options=None)
+        # Handlers that are broken are listed as that, not as a target that does not answer.
+        if target.action != "handler":
+            yield _build_down_banner(relay, target, waiting.get(name, 0))
+    for name, why in sorted(state.gone.items()):
+        title = f"{escape_unprintable(name, 80)} is gone: it answered 410."
+        yield Banner("warn", "unplug", title, escape_unprintable(why, 300))
+
+
+def _build_outage_banner(outage: StoreError, unkept: int) -> Banner:
+    refused = f" {unkept:,} were answered 503 since relay started." if unkept else ""
+    text = f"{capitalize_first(outage.message)}: {outage.hint}. Senders get 503, which asks them to try again.{refused}"
+    return Banner("err", "circle-x", "No event can be kept.", escape_unprintable(text, 600))
+
+
+def _build_tunnel_banner(changed: TunnelChanged, ingress_url: str) -> Banner:
     detail = escape_unprintable(changed.detail, 200)
-    return Banner(
-        kind="err",
-        icon="unplug",
-        title="The tunnel dropped.",
-        text=f"{detail}{'. ' if detail else ''}Providers get errors until it is back; "
-        f"local sends to {ingress_url.partition('://')[2]} still work.",
-        acts=(BannerAction(name="Reconnect now", href="/tunnel/reconnect", icon="refresh-cw"),),
+    text = (
+        f"{detail}{'. ' if detail else ''}Providers get errors until it is back; "
+        f"local sends to {ingress_url.partition('://')[2]} still work."
     )
+    action = BannerAction(name="Reconnect now", href="/tunnel/reconnect", icon="refresh-cw")
+    return Banner("err", "unplug", "The tunnel dropped.", text, (action,))
 
 
-def build_broken_handlers_banner(name: str, why: str) -> Banner:
-    """Return what to say of handlers that cannot be run."""
-    return Banner(
-        kind="err",
-        icon="circle-x",
-        title=f"The handlers of {escape_unprintable(name, 80)} cannot be run.",
-        text=f"{escape_unprintable(why, 300)}. Their events wait, and go on when that is corrected.",
-    )
-
-
-def build_target_down_banner(target: Target, address: str, waiting: int, wait: float) -> Banner:
-    """Return what to say of a target that does not answer at `address`; it is asked again in `wait` seconds."""
+def _build_down_banner(relay: RunningRelay, target: Target, waiting: int) -> Banner:
+    """Return what to say of a target that does not answer, and when it is asked again."""
+    wait = relay.state.next_try(target.name)
+    address = escape_unprintable(urlsplit(relay.target_addresses.get(target.name, "")).netloc, 80)
     order = " in order" if target.fifo else ""
     count = (
         f"{format_count(waiting, 'delivery waits', 'deliveries wait')}{order}" if waiting else "Nothing waits for it"
     )
     again = f"Next try in {wait:.0f} s." if wait >= COUNTDOWN_FROM else "It is asked again every half second."
-    name = escape_unprintable(target.name, 80)
+    title = f"{escape_unprintable(target.name, 80)} is not answering{f' on {address}' if address else ''}."
     fields = (("target", target.name),)
-    return Banner(
-        kind="warn",
-        icon="unplug",
-        title=f"{name} is not answering{f' on {address}' if address else ''}.",
-        text=f"{count}. {again}",
-        counting=wait >= COUNTDOWN_FROM,
-        acts=(
-            BannerAction(name="Try now", href="/targets/try", icon="rotate-cw", fields=fields),
-            BannerAction(name="Drop queue", href="/targets/drop", fields=fields, asks=True),
-        )
-        if waiting
-        else (),
+    actions = (
+        BannerAction(name="Try now", href="/targets/try", icon="rotate-cw", fields=fields),
+        BannerAction(name="Drop queue", href="/targets/drop", fields=fields, asks=True),
     )
-
-
-def build_target_gone_banner(name: str, why: str) -> Banner:
-    """Return what to say of a target that wants nothing more."""
-    title = f"{escape_unprintable(name, 80)} is gone: it answered 410."
-    return Banner(kind="warn", icon="unplug", title=title, text=escape_unprintable(why, 300))
-
-
-def build_store_outage_banner(outage: StoreError, count: int) -> Banner:
-    """Return what to say while the store can keep nothing."""
-    refused = f" {count:,} were answered 503 since relay started." if count else ""
-    return Banner(
-        kind="err",
-        icon="circle-x",
-        title="No event can be kept.",
-        text=escape_unprintable(
-            f"{_capitalize_first(outage.message)}: {outage.hint}. Senders get 503, which asks them to try "
-            f"again.{refused}",
-            600,
-        ),
-    )
-
-
-def _capitalize_first(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def build_retention_banner(notice: RetentionNotice) -> Banner:
-    """Return what to say of events that retention removes."""
-    return Banner(kind="warn", icon="trash-2", title=notice.title, text=notice.text)
-
-
-class DialogForm(Protocol):
-    """What a dialog shows: its template, and where closing it leads."""
-
-    template: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-    @property
-    def back(self) -> str:
-        """Return the address behind the dialog."""
-        ...
-
-    @property
-    def back_name(self) -> str:
-        """Return what it shows."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmDialog:
-    """One question: what will be done, to how much, and the form that does it."""
-
-    template: ClassVar[str] = "confirm.html"
-    title: str
-    sentence: str
-    action: str
-    fields: tuple[tuple[str, str], ...]
-    button: str
-    back: str
-    back_name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StandaloneDialogPage:
-    """A dialog as a page of its own, for browsers without JavaScript."""
-
-    template: ClassVar[str] = "form_page.html"
-    shell: PageLayout
-    title: str
-    form: DialogForm
+    return Banner("warn", "unplug", title, f"{count}. {again}", actions if waiting else (), wait >= COUNTDOWN_FROM)

@@ -1,17 +1,17 @@
 """Templates to HTML: escaped by default, strict about what is missing, and shared by page, part and stream."""
 
-from dataclasses import fields
+import re
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.ext import Extension
 
 from relay.dashboard.assets import Assets
 from relay.dashboard.delivery_rows import DELIVERY_FILTERS
 from relay.dashboard.event_list import EVENT_FILTERS
 from relay.dashboard.filters import FILTERS, escape_output
-from relay.dashboard.template_lines import TemplateLines
 from relay.dashboard.widgets import MESSAGE_FILTERS
 from relay.resources import find_resource_folder
 
@@ -28,62 +28,43 @@ MODULES = tuple(
     f"js/{name}.js"
     for name in ("main", "announcements", "dialogs", "dom", "live", "payload", "rows", "selection", "shortcuts")
 )
-KEYMAP = (
-    (
-        "Move",
-        (
-            ("Next, previous event", ("J", "K")),
-            ("Into the detail, back to the list", ("Enter", "Esc")),
-            ("Newest", ("G", "G")),
-            ("Detail tabs", ("1", "to", "5")),
-            ("Search, add a filter", ("/", "F")),
-            ("Find in payload", ("Ctrl", "F")),
-        ),
-    ),
-    (
-        "Act on the event",
-        (
-            ("Replay", ("R",)),
-            ("Replay at once, unchanged", ("Shift", "R")),
-            ("Copy as curl", ("C",)),
-            ("Email", ("E",)),
-            ("Compare", ("D",)),
-            ("Select, extend", ("X", "Shift", "J")),
-        ),
-    ),
-    (
-        "Go to",
-        (
-            ("Events", ("G", "E")),
-            ("Deliveries", ("G", "D")),
-            ("Messages", ("G", "M")),
-            ("Sources", ("G", "S")),
-            ("Targets", ("G", "T")),
-            ("Metrics", ("G", "C")),
-        ),
-    ),
-    (
-        "Everywhere",
-        (
-            ("Pause live updates", ("P",)),
-            ("Trigger a sample", ("T",)),
-            ("Send, in a dialog", ("Ctrl", "Enter")),
-            ("Find anything", ("Ctrl", "K")),
-            ("This list", ("?",)),
-        ),
-    ),
-)
-
-
-class PageContext(Protocol):
-    """What a template is given: a frozen dataclass that names it."""
-
-    template: ClassVar[str]
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+KEYMAP = {
+    "Move": {
+        "Next, previous event": "J K",
+        "Into the detail, back to the list": "Enter Esc",
+        "Newest": "G G",
+        "Detail tabs": "1 to 5",
+        "Search, add a filter": "/ F",
+        "Find in payload": "Ctrl F",
+    },
+    "Act on the event": {
+        "Replay": "R",
+        "Replay at once, unchanged": "Shift R",
+        "Copy as curl": "C",
+        "Email": "E",
+        "Compare": "D",
+        "Select, extend": "X Shift J",
+    },
+    "Go to": {
+        "Events": "G E",
+        "Deliveries": "G D",
+        "Messages": "G M",
+        "Sources": "G S",
+        "Targets": "G T",
+        "Metrics": "G C",
+    },
+    "Everywhere": {
+        "Pause live updates": "P",
+        "Trigger a sample": "T",
+        "Send, in a dialog": "Ctrl Enter",
+        "Find anything": "Ctrl K",
+        "This list": "?",
+    },
+}
 
 
 class Renderer:
-    """Turns contexts into HTML."""
+    """Turns templates into HTML."""
 
     def __init__(self, csrf: str, assets: Assets, origin: str, root: Path | None = None) -> None:
         # A template that uses a name it was not given is a mistake, not an empty string.
@@ -110,10 +91,6 @@ class Renderer:
             csrf_field=CSRF_FIELD,
             csrf_header=CSRF_HEADER,
         )
-
-    def page(self, context: PageContext) -> str:
-        """Return a context as HTML; its fields are the template's names."""
-        return self.part(context.template, **_field_values(context))
 
     def part(self, template: str, **values: Any) -> str:
         """Return one template as HTML."""
@@ -171,5 +148,58 @@ def get_target_id(request: web.Request) -> str | None:
     return request.headers.get("HX-Target", "").partition("#")[2]
 
 
-def _field_values(context: PageContext) -> dict[str, Any]:
-    return {field.name: getattr(context, field.name) for field in fields(context)}
+_PIECE = re.compile(
+    r"""
+    (?P<kept><(pre|textarea)\b.*?</\2\s*>)       # every space of it shows
+    | (?P<tag><[/!]?[a-zA-Z](?:"[^"]*"|'[^']*'|\{%.*?%\}|\{\{.*?\}\}|[^>"'])*>)
+    | (?P<code>\{%.*?%\}|\{\{.*?\}\}|\{\#.*?\#\})
+    | (?P<break>\s*\n\s*)
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_IN_TAG = re.compile(
+    r"""
+    (?P<value>"[^"]*"|'[^']*')
+    | (?:\s*\n\s*(?=\{%\ *if\b)|\s*(?=\{%\ *el))(?P<condition>\{%.*?%\})\s*
+    | (?P<end>\s*\n\s*(?=/?>|\{%\ *endif\b))
+    | (?P<break>\s*\n\s*)
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+
+
+class TemplateLines(Extension):
+    """Drops line breaks and indents when a template is compiled.
+
+    A line break between two words is a space. Beside a tag, `{{ }}` or `{% %}` it is nothing: a space that
+    shows stands on the same line, or is written `{{ ' ' }}`. Between attributes it is a space, which belongs
+    to the condition where one is written on a line of its own. `<pre>` and `<textarea>` are left as they are.
+    Comments keep the numbers of the lines, for errors.
+    """
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002 (jinja2 names them)
+        """Return the source as it is compiled."""
+        return _PIECE.sub(_join, source)
+
+
+def _join(piece: re.Match[str]) -> str:
+    if piece["tag"]:
+        return _IN_TAG.sub(_join_attributes, piece["tag"])
+    if piece["break"]:
+        before, after = piece.string[: piece.start()][-1:], piece.string[piece.end() :][:1]
+        space = "" if before in ("", ">", "}") or after in ("", "<", "{") else " "
+        return space + _count_lines(piece)
+    return piece[0]
+
+
+def _join_attributes(piece: re.Match[str]) -> str:
+    if piece["value"]:
+        return piece["value"]
+    if piece["condition"]:
+        return f"{_count_lines(piece)}{piece['condition']} "
+    return _count_lines(piece) if piece["end"] is not None else f" {_count_lines(piece)}"
+
+
+def _count_lines(piece: re.Match[str]) -> str:
+    lines = piece[0].count("\n")
+    return "{#" + "\n" * lines + "#}" if lines else ""

@@ -4,10 +4,9 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.dashboard import page_data
-from relay.dashboard.layout import DialogForm, StandaloneDialogPage
+from relay.dashboard import layout
+from relay.dashboard.filters import dump_ascii_json
 from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.urls import dump_ascii_json
 from relay.errors import RelayError
 from relay.model.text import escape_unprintable
 
@@ -50,7 +49,7 @@ async def render_page(
     request: web.Request, template: str, title: str, nav: str, status: int = 200, **values: Any
 ) -> web.Response:
     """Return a template that extends `layout.html`; `nav` is the entry of the navigation it belongs to."""
-    shell = await page_data.build_shell(request, title, nav)
+    shell = await layout.build_shell(request, title, nav)
     return render_part(request, template, status, shell=shell, **values)
 
 
@@ -69,14 +68,3 @@ async def render_dialog(
     if get_target_id(request) is not None:
         return render_part(request, template, status, standing=False, **values)
     return await render_page(request, "dialog_page.html", title, nav, status, dialog=template, **values)
-
-
-async def render_dialog_form(
-    request: web.Request, form: DialogForm, title: str, nav: str = "events", status: int = 200
-) -> web.Response:
-    """Return a form as the dialog, or as a page under `nav`."""
-    renderer = request.app[RENDERER]
-    if get_target_id(request) is not None:
-        return html_response(renderer.part(form.template, form=form, standing=False), status)
-    page = StandaloneDialogPage(shell=await page_data.build_shell(request, title, nav), title=title, form=form)
-    return html_response(renderer.page(page), status)

@@ -2,23 +2,23 @@
 
 from aiohttp import web
 
+from relay.dashboard import deliveries as deliveries_page
 from relay.dashboard import doctor, errors, finder, render, settings, trigger, vault
+from relay.dashboard import lab as lab_page
+from relay.dashboard import metrics as metrics_page
+from relay.dashboard import targets as targets_page
 from relay.dashboard.assets import Assets
-from relay.dashboard.deliveries import page as deliveries_page
+from relay.dashboard.errors import handle_login
 from relay.dashboard.events import actions, compare, fragments
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events.bodies import BODY_CACHE, BodyCache
-from relay.dashboard.lab import page as lab_page
 from relay.dashboard.live import stream as live_stream
 from relay.dashboard.messages import page as messages_page
 from relay.dashboard.messages.dry_run import show_dry_run
-from relay.dashboard.metrics import page as metrics_page
 from relay.dashboard.replay import dialog
 from relay.dashboard.replay import page as replay_page
-from relay.dashboard.sign_in import handle_login
 from relay.dashboard.sources import catch_up
 from relay.dashboard.sources import page as sources_page
-from relay.dashboard.targets import page as targets_page
 from relay.http.context import REFUSAL_RENDERER, RELAY
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard

@@ -39,6 +39,12 @@ def parse_number(request: web.Request, name: str, default: int | None, most: int
     return min(int(text), most)
 
 
+def parse_whole_number(request: web.Request, name: str) -> int | None:
+    """Return a number of the query string, 0 included, or None for anything else."""
+    text = request.query.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 def parse_limit(request: web.Request, default: int = 50) -> int:
     """Return how many rows are wanted."""
     return parse_number(request, "limit", default, MAX_LIMIT) or default

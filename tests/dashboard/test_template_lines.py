@@ -3,7 +3,7 @@ import traceback
 import pytest
 from jinja2 import DictLoader, Environment, StrictUndefined, UndefinedError
 
-from relay.dashboard.template_lines import TemplateLines
+from relay.dashboard.render import TemplateLines
 
 
 def build(source):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.dashboard.metrics import charts
+from relay.dashboard import metrics as metrics_page
 from relay.model.counters import BUCKET_BOUNDS, CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
 from relay.services.stats import WINDOWS, compute_stats
 
@@ -72,9 +72,9 @@ def test_every_window_is_cut_into_whole_steps_that_end_with_now(name):
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1e6)), max_size=80))
 def test_a_line_stays_within_its_frame_and_breaks_where_nothing_is(values):
-    top = charts.round_up_scale([value for value in values if value is not None])
+    top = metrics_page.round_up_scale([value for value in values if value is not None])
     assert all(value <= top for value in values if value is not None)
-    path = charts.build_line("p50", values, top).path
+    path = metrics_page.build_line("p50", values, top).path
     numbers = [float(number) for number in re.findall(r"[\d.]+", path)]
     assert all(0 <= number <= 100.01 for number in numbers)
     assert bool(path) == any(value is not None for value in values)
@@ -83,15 +83,15 @@ def test_a_line_stays_within_its_frame_and_breaks_where_nothing_is(values):
 
 @given(st.lists(st.lists(st.tuples(st.just("b-ok"), st.integers(0, 1000)), max_size=3), max_size=60))
 def test_bars_stand_on_the_floor_and_end_below_the_top(columns):
-    top = charts.round_up_scale([sum(number for _, number in column) for column in columns])
-    for bar in charts.build_bars(columns, top):
+    top = metrics_page.round_up_scale([sum(number for _, number in column) for column in columns])
+    for bar in metrics_page.build_bars(columns, top):
         assert float(bar.y) >= -0.01
         assert float(bar.y) + float(bar.height) <= 100.02
 
 
 @pytest.mark.parametrize(("most", "top"), [(0, 4), (1, 1), (3, 4), (7, 8), (33, 40), (101, 200), (0.004, 0.004)])
 def test_a_scale_ends_with_a_round_number(most, top):
-    assert charts.round_up_scale([most]) == pytest.approx(top)
+    assert metrics_page.round_up_scale([most]) == pytest.approx(top)
 
 
 async def busy(start, aiohttp_server):

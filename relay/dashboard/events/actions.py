@@ -5,14 +5,11 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard import responses
 from relay.dashboard.event_list import parse_list_query
 from relay.dashboard.events import page as events_page
-from relay.dashboard.filters import format_count
-from relay.dashboard.layout import ConfirmDialog
+from relay.dashboard.filters import build_query_suffix, encode_query, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.responses import read_fields, redirect, render_part, toast_header
-from relay.dashboard.urls import build_query_suffix, encode_query
+from relay.dashboard.responses import read_fields, redirect, render_dialog, render_part, toast_header
 from relay.errors import UsageError
 from relay.http.context import get_relay
 from relay.http.params import parse_id
@@ -122,17 +119,18 @@ async def confirm_delete(request: web.Request) -> web.Response:
     text = build_selection_query(request.query)
     found = await _find_matching(relay, text, None)
     count = format_count(len(found), "event")
-    ask = ConfirmDialog(
-        title=f"Delete {count}?",
+    return await render_dialog(
+        request,
+        "confirm.html",
+        "Delete events",
+        (_list_path(request.query), "Events"),
+        heading=f"Delete {count}?",
         sentence=f"{_describe_selection(text)} with their deliveries. This cannot be undone.",
         action="/events/delete",
         # What arrives while somebody reads the question is not part of it.
         fields=(("q", text), ("upto", str(found[0] if found else 0)), ("shown", _read_search(request.query))),
         button=f"Delete {count}",
-        back=_list_path(request.query),
-        back_name="Events",
     )
-    return await responses.render_dialog_form(request, ask, "Delete events")
 
 
 async def delete_selected(request: web.Request) -> web.Response:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from relay.actions.mail.compose import Mail
+from relay.dashboard.filters import encode_query
 from relay.dashboard.replay.edits import MailPreview
 from relay.dashboard.responses import format_error
-from relay.dashboard.urls import encode_query
 from relay.errors import RelayError, SentAlreadyError
 from relay.model.event import CapturedEvent
 from relay.model.text import escape_unprintable, format_size

@@ -1,18 +1,19 @@
 """Pieces that a page asks for later: more rows, folded nodes, hits, pipeline bar, bodies."""
 
 import shlex
+from datetime import UTC, datetime
 
 from aiohttp import web
 
-from relay.dashboard import event_list, page_data
+from relay.dashboard import event_list
 from relay.dashboard.event_list import build_count_line, load_listing, load_rows, parse_list_query
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events import tabs
 from relay.dashboard.events.bodies import BODY_CACHE, IMAGE_TYPES
+from relay.dashboard.filters import escape_html
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.urls import escape_html
 from relay.http.context import get_relay
-from relay.http.params import parse_id, parse_number
+from relay.http.params import parse_id, parse_number, parse_whole_number
 from relay.model.text import decode_header_text, is_sensitive
 from relay.providers.sender_urls import request_target
 
@@ -21,7 +22,7 @@ _MAX_NEW_ROWS = 50  # new rows slid in one by one; more than that and the list i
 
 async def show_rows(request: web.Request) -> web.Response:
     """GET /events/rows: older rows (`before`) with the foot below them, or newer ones (`after`) with the count."""
-    after = page_data.parse_whole_number(request, "after")
+    after = parse_whole_number(request, "after")
     return await _render_older_rows(request) if after is None else await _render_newer_rows(request, after)
 
 
@@ -32,13 +33,17 @@ async def _render_older_rows(request: web.Request) -> web.Response:
     page = await relay.store.events.page(
         query, limit=event_list.PAGE_SIZE, before=parse_number(request, "before", None)
     )
-    last = page_data.parse_seconds(request.query.get("last"))
+    last = _parse_seconds(request.query.get("last", ""))
     rows = event_list.mark_days(await load_rows(relay, page.rows), relay.clock.now(), after=last)
     listed = event_list.EventList(query=query.text, rows=rows)
     footer = event_list.build_footer(query.text, shown + len(rows), page, last)
     return html_response(
         renderer.part("events/rows.html", list=listed) + renderer.part("events/footer.html", foot=footer)
     )
+
+
+def _parse_seconds(text: str) -> datetime | None:
+    return datetime.fromtimestamp(int(text), UTC) if text.isdigit() and len(text) <= 11 else None
 
 
 async def _render_newer_rows(request: web.Request, after: int) -> web.Response:

@@ -13,11 +13,9 @@ from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.event_list import format_event_title, parse_current_url, parse_list_query, parse_list_suffix
 from relay.dashboard.events import tabs
 from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.filters import event_avatar, make_avatar
-from relay.dashboard.page_data import load_deliveries
+from relay.dashboard.filters import build_query_suffix, event_avatar, make_avatar
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import render_page, render_part
-from relay.dashboard.urls import build_query_suffix
 from relay.errors import NotFoundError
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
@@ -62,7 +60,7 @@ async def render_event(request: web.Request, name: str) -> web.Response:
         return render_part(request, "events/detail.html", **await build_detail(request, event, name))
     if target == "tab":
         template, tab = await tabs.build_tab(request, event, name)
-        links = tabs.build_tab_links(request, event, name, len(await load_deliveries(relay, event.id)))
+        links = tabs.build_tab_links(request, event, name, len(await tabs.load_deliveries(relay, event.id)))
         renderer = request.app[RENDERER]
         row = make_partial("#tabs", "outerHTML", renderer.part("events/tabs.html", tabs=links))
         return html_response(renderer.part(template, tab=tab) + row)
@@ -72,7 +70,7 @@ async def render_event(request: web.Request, name: str) -> web.Response:
 async def build_detail(request: web.Request, event: CapturedEvent, name: str) -> dict[str, Any]:
     """Return what the detail of an event shows, with one of its tabs."""
     relay, row = get_relay(request), event.row
-    deliveries = await load_deliveries(relay, event.id)
+    deliveries = await tabs.load_deliveries(relay, event.id)
     addresses = {target: format_target_address(url) for target, url in relay.target_addresses.items()}
     template, tab = await tabs.build_tab(request, event, name)
     return {

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.dashboard import body_text, page_data
+from relay.dashboard import body_text
 from relay.dashboard.delivery_rows import build_delivery_line
 from relay.dashboard.event_list import parse_list_suffix
 from relay.dashboard.events import body_tree
@@ -16,6 +16,8 @@ from relay.dashboard.events.verification import build_verification_panel
 from relay.dashboard.filters import event_avatar
 from relay.dashboard.widgets import NavLink
 from relay.http.context import get_relay
+from relay.http.params import parse_whole_number
+from relay.model.delivery import Delivery
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.json_paths import format_dotted_path
 from relay.model.message import MessageFilter
@@ -67,7 +69,7 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tu
                 "facts": list_request_facts(event),
                 "query": parse_query_pairs(event.row.query),
                 "headers": event.capture.headers,
-                "reveal": page_data.parse_whole_number(request, "reveal"),
+                "reveal": parse_whole_number(request, "reveal"),
             }
         case "verification":
             values = await _load_verification(relay, event)
@@ -100,6 +102,11 @@ def build_tab_links(request: web.Request, event: CapturedEvent, current: str, se
     )
 
 
+async def load_deliveries(relay: RunningRelay, id_: int) -> tuple[Delivery, ...]:
+    """Return the deliveries of one event, oldest first."""
+    return (await relay.store.deliveries.of_events([id_]))[id_]
+
+
 def event_path(event: CapturedEvent) -> str:
     """Return the address of an event."""
     return f"/events/{event.id}"
@@ -124,7 +131,7 @@ async def build_payload_tab(request: web.Request, event: CapturedEvent, name: st
 
 
 def _fill_payload_tab(request: web.Request, event: CapturedEvent, body: ParsedBody, tab: PayloadTab) -> PayloadTab:
-    data, offset = body.content, page_data.parse_whole_number(request, "offset") or 0
+    data, offset = body.content, parse_whole_number(request, "offset") or 0
     match tab.kind:
         case "tree" if "ptr" in request.query:
             return replace(tab, nodes=build_subtree(body.value, request), back=True)
@@ -167,7 +174,7 @@ def _find_in_body(request: web.Request, body: ParsedBody, tab: PayloadTab, text:
 def _parse_hit_position(request: web.Request, text: str, total: int) -> PayloadSearch:
     # The same word asked for again is Enter: one hit on, or back.
     step = -1 if request.query.get("step") == "-1" else 1
-    at = (page_data.parse_whole_number(request, "at") or 0) + step if request.query.get("was") == text else 0
+    at = (parse_whole_number(request, "at") or 0) + step if request.query.get("was") == text else 0
     words = f"{total:,} or more" if total >= body_tree.MAX_HITS else f"{total:,}"
     return PayloadSearch(text=text, at=at % total if total else 0, total=total, words=words)
 
@@ -178,13 +185,13 @@ def build_subtree(value: object, request: web.Request) -> tuple[body_tree.TreeNo
     place = body_tree.NodePosition(
         pointer=pointer,
         path=escape_unprintable(format_dotted_path(pointer), 500),
-        depth=min(page_data.parse_whole_number(request, "depth") or 0, 200),
+        depth=min(parse_whole_number(request, "depth") or 0, 200),
     )
     return body_tree.build_branch(
         _resolve_pointer(value, pointer),
         place,
-        page_data.parse_whole_number(request, "from") or 0,
-        page_data.parse_whole_number(request, "to"),
+        parse_whole_number(request, "from") or 0,
+        parse_whole_number(request, "to"),
     )
 
 
@@ -241,7 +248,7 @@ async def _load_verification(relay: RunningRelay, event: CapturedEvent) -> dict[
 
 async def _load_deliveries(relay: RunningRelay, event: CapturedEvent) -> dict[str, Any]:
     deliveries, now = relay.store.deliveries, relay.clock.now()
-    newest = list(reversed(await page_data.load_deliveries(relay, event.id)))[:_MAX_DELIVERIES]
+    newest = list(reversed(await load_deliveries(relay, event.id)))[:_MAX_DELIVERIES]
     return {
         "lines": [build_delivery_line(one, now, await deliveries.attempts(one.id)) for one in newest],
         "messages": await relay.store.messages.page(MessageFilter(event=event.id)),

@@ -3,17 +3,14 @@
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from aiohttp import web
 
-from relay.dashboard import delivery_rows, layout, page_data
+from relay.dashboard import delivery_rows, layout
 from relay.dashboard.delivery_rows import build_delivery_line
 from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, build_saved_views, load_rows
-from relay.dashboard.filters import format_count
-from relay.dashboard.page_data import load_banners
+from relay.dashboard.filters import build_query_suffix, escape_html, format_count
 from relay.dashboard.render import RENDERER, make_partial
-from relay.dashboard.urls import build_query_suffix, escape_html
 from relay.http.context import get_relay
 from relay.model.event import EventOutcome
 from relay.model.search import EVERYTHING, Query, parse_query
@@ -85,7 +82,7 @@ class SseRenderer:
     async def counts(self) -> bytes:
         """Return every number around the list."""
         counts, query = await self.relay.store.events.counts(), self._query()
-        nav = await page_data.load_nav_counts(self.relay, counts)
+        nav = await layout.load_nav_counts(self.relay, counts)
         views = () if self.text is None else build_saved_views(self.text, counts)
         text = self._renderer.part("live/counts.html", counts=nav, views=views)
         if self.text is None:
@@ -101,16 +98,11 @@ class SseRenderer:
 
     async def around(self) -> bytes:
         """Return what may change in the frame of a page: tunnel, banners and vault."""
-        around = _PageFrame(
-            tunnel=layout.build_tunnel_status(self.relay.state.tunnel, self.relay.ingress_url),
-            banners=await load_banners(self.relay),
-            vault=await page_data.build_vault_status(self.relay),
-        )
-        return make_frame(self._renderer.part("live/status.html", shell=around))
+        return make_frame(self._renderer.part("live/status.html", shell=await layout.load_frame(self.relay)))
 
     async def banners(self) -> bytes:
         """Return the banners."""
-        shown = self._renderer.part("banners.html", banners=await load_banners(self.relay))
+        shown = self._renderer.part("banners.html", banners=await layout.load_banners(self.relay))
         return make_frame(make_partial("#banners", "outerHTML", shown))
 
     async def lines(self, ids: Iterable[int]) -> bytes:
@@ -139,13 +131,6 @@ class SseRenderer:
         query = parse_query(self.text, self.relay.clock.now(), lenient=True) if self.text else EVERYTHING
         # A search that cannot be read lists everything, here as in the page.
         return EVERYTHING if query.problems else query
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _PageFrame:
-    tunnel: layout.TunnelStatus
-    banners: tuple[layout.Banner, ...]
-    vault: layout.VaultIndicator
 
 
 def make_data_frame(name: str, plain: Mapping[str, object], id_: int | None = None) -> bytes:

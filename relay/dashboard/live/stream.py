@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from aiohttp import web
 
-from relay.dashboard import page_data
+from relay.dashboard.filters import build_deliveries_url
 from relay.dashboard.live.renderer import MAX_ROWS, SseRenderer, make_data_frame
-from relay.dashboard.urls import build_deliveries_url
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
+from relay.http.params import parse_whole_number
 from relay.model.signals import (
     DeliveryChanged,
     EventChanged,
@@ -68,7 +68,7 @@ class PageViewer:
         self._waiting = _PendingUpdates()
         # The page of deliveries says which is the newest it shows, and where it would show what is newer.
         self._lined = request.query.get("of") == "deliveries"
-        top = page_data.parse_whole_number(request, "top")
+        top = parse_whole_number(request, "top")
         self._top = _NO_EVENT if top is None else top
         self._newest = build_deliveries_url(request.query.get("state", ""))
         self._fresh: set[int] = set()

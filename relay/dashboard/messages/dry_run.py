@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
-from relay.dashboard.filters import format_count
+from relay.dashboard.filters import encode_query, format_count
 from relay.dashboard.responses import format_error, render_page
-from relay.dashboard.urls import encode_query
 from relay.dashboard.widgets import NavLink, StatusChip
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError

@@ -8,11 +8,10 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from relay.actions.mail.addresses import is_permitted
-from relay.dashboard.filters import find_provider, format_count
+from relay.dashboard.filters import escape_html, find_provider, format_count
 from relay.dashboard.messages.rates import RatesView, build_rates
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
 from relay.dashboard.responses import render_page
-from relay.dashboard.urls import escape_html
 from relay.dashboard.widgets import BAD_STATUSES, NavLink, build_message_chip
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_message_filter, parse_number

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from relay.dashboard.filters import DisplayTime, format_count, format_moment
-from relay.dashboard.urls import build_events_url
+from relay.dashboard.filters import DisplayTime, build_events_url, format_count, format_moment
 from relay.dashboard.widgets import StatusChip
 from relay.model.batch import INCLUDABLE_OUTCOMES, Batch, BatchCounts, BatchPlan, BatchState, NewBatch
 from relay.model.delivery import SignMode

@@ -8,7 +8,7 @@ from aiohttp import web
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.event_list import build_delivery_chip, parse_list_suffix
 from relay.dashboard.events import email_form as events_email_form
-from relay.dashboard.filters import format_duration
+from relay.dashboard.filters import escape_html, format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
 from relay.dashboard.replay.edits import (
     DeliveryResult,
@@ -28,7 +28,6 @@ from relay.dashboard.responses import (
     render_part,
     toast_header,
 )
-from relay.dashboard.urls import escape_html
 from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError
 from relay.http.context import get_relay

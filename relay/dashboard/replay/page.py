@@ -9,11 +9,11 @@ from multidict import MultiMapping
 
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.events import actions
+from relay.dashboard.filters import build_events_url, escape_html
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.replay import batches
 from relay.dashboard.replay.batches import BatchLine, BatchPlanView
 from relay.dashboard.responses import format_error, read_fields, redirect, render_dialog, render_page
-from relay.dashboard.urls import build_events_url, escape_html
 from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError, UsageError
 from relay.http.context import get_relay

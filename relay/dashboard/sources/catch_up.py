@@ -8,10 +8,9 @@ from aiohttp import web
 
 from relay.catchup.base import APIS
 from relay.catchup.recovery import CatchUpProgress, CatchUpState
-from relay.dashboard.filters import capitalize_first
+from relay.dashboard.filters import build_events_url, capitalize_first, encode_query
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import format_error, read_fields, redirect, render_part
-from relay.dashboard.urls import build_events_url, encode_query
 from relay.errors import NotFoundError, RelayError, UsageError
 from relay.http.context import get_relay
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request

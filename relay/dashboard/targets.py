@@ -2,13 +2,10 @@
 
 from aiohttp import web
 
-from relay.dashboard import responses
-from relay.dashboard.filters import format_count
-from relay.dashboard.layout import ConfirmDialog
-from relay.dashboard.page_data import load_banners
+from relay.dashboard.filters import encode_query, format_count
+from relay.dashboard.layout import load_banners
 from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.responses import read_fields, redirect, render_page, toast_header
-from relay.dashboard.urls import encode_query
+from relay.dashboard.responses import read_fields, redirect, render_dialog, render_page, toast_header
 from relay.errors import UsageError
 from relay.http.context import get_relay
 from relay.model.text import escape_unprintable
@@ -65,18 +62,19 @@ async def confirm_drop(request: web.Request) -> web.Response:
     relay, name = get_relay(request), _check_target_name(request.query.get("target", ""))
     waiting = (await relay.store.deliveries.waiting()).get(name, 0)
     count = format_count(waiting, "delivery", "deliveries")
-    back = f"/deliveries?{encode_query({'state': 'pending', 'target': name})}"
-    ask = ConfirmDialog(
-        title=f"Drop the queue of {escape_unprintable(name, 80)}?",
+    return await render_dialog(
+        request,
+        "confirm.html",
+        "Drop queue",
+        (f"/deliveries?{encode_query({'state': 'pending', 'target': name})}", "Deliveries"),
+        nav="deliveries",
+        heading=f"Drop the queue of {escape_unprintable(name, 80)}?",
         sentence=f"Gives up {count} that {'waits' if waiting == 1 else 'wait'} for it. The events stay, and can be "
         "replayed.",
         action="/targets/drop",
         fields=(("target", name),),
         button=f"Drop {count}",
-        back=back,
-        back_name="Deliveries",
     )
-    return await responses.render_dialog_form(request, ask, "Drop queue", "deliveries")
 
 
 async def drop_queue(request: web.Request) -> web.Response:

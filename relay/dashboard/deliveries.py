@@ -7,15 +7,13 @@ from aiohttp import web
 
 from relay.dashboard.delivery_rows import DeliveryLine, build_delivery_line, count_delivery_views
 from relay.dashboard.event_list import list_event_tags
-from relay.dashboard.filters import format_count
-from relay.dashboard.page_data import parse_whole_number
+from relay.dashboard.filters import build_deliveries_url, encode_query, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import read_fields, redirect, render_page, render_part, toast_header
-from relay.dashboard.urls import build_deliveries_url, encode_query
 from relay.dashboard.widgets import NavLink
 from relay.errors import NotFoundError
 from relay.http.context import get_relay
-from relay.http.params import parse_id, parse_number
+from relay.http.params import parse_id, parse_number, parse_whole_number
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable

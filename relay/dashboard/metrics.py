@@ -7,7 +7,6 @@ from aiohttp import web
 
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import TIME_ZONE, format_count, format_duration, named_avatar
-from relay.dashboard.metrics import charts
 from relay.dashboard.responses import render_page
 from relay.http.context import get_relay
 from relay.http.params import parse_window
@@ -15,6 +14,105 @@ from relay.model.admission import describe_reason
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow, load_queues, load_stats
+
+_BAR_GAP = 0.28  # of a bar's width
+_ROUND_STEPS = (1, 2, 2.5, 4, 5, 8, 10)
+_GRID_LINES = 4  # lines of the grid above its floor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartBar:
+    """One piece of a bar: `kind` is its class."""
+
+    kind: str
+    x: str
+    y: str
+    width: str
+    height: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartLine:
+    """One line: `kind` is its class, `path` the data of its path."""
+
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartView:
+    """A chart with its scales; `words` says in a sentence what it shows."""
+
+    words: str
+    ys: tuple[str, ...]
+    xs: tuple[str, ...]
+    bars: tuple[ChartBar, ...] = ()
+    lines: tuple[ChartLine, ...] = ()
+
+
+def round_up_scale(values: Sequence[float]) -> float:
+    """Return the round number that a scale ends with, at or above the greatest value."""
+    most = max(values, default=0.0)
+    if most <= 0:
+        return float(_GRID_LINES)
+    power = 10.0 ** (len(str(int(most))) - 1) if most >= 1 else 0.001
+    while power * 10 < most:
+        power *= 10
+    return next(power * nice for nice in _ROUND_STEPS if power * nice >= most)
+
+
+def build_scale_labels(top: float, unit: str = "") -> tuple[str, ...]:
+    """Return the words beside a scale, from its top down; only the first has the unit."""
+    steps = [top * (_GRID_LINES - place) / _GRID_LINES for place in range(_GRID_LINES + 1)]
+    return tuple(f"{step:,.4g}{unit if place == 0 else ''}" for place, step in enumerate(steps))
+
+
+def build_bars(columns: Sequence[Sequence[tuple[str, int]]], top: float) -> tuple[ChartBar, ...]:
+    """Return stacked bars: each column holds its pieces from the floor up, as class and number."""
+    pitch = 100 / max(len(columns), 1)
+    made: list[ChartBar] = []
+    for place, column in enumerate(columns):
+        floor = 100.0
+        for kind, number in column:
+            height = number / top * 100
+            if number:
+                made.append(
+                    ChartBar(
+                        kind=kind,
+                        x=f"{place * pitch:.2f}",
+                        y=f"{floor - height:.2f}",
+                        width=f"{pitch * (1 - _BAR_GAP):.2f}",
+                        height=f"{height:.2f}",
+                    )
+                )
+            floor -= height
+    return tuple(made)
+
+
+def build_line(kind: str, values: Sequence[float | None], top: float, height: float = 100) -> ChartLine:
+    """Return a line through values at even distances; where there is none it breaks."""
+    last = max(len(values) - 1, 1)
+    pieces: list[str] = []
+    pen = "M"
+    for place, value in enumerate(values):
+        if value is None:
+            pen = "M"
+            continue
+        x, y = place / last * 100, height - min(value / top, 1) * height
+        pieces.append(f"{pen}{x:.2f} {y:.2f}")
+        alone = pen == "M" and (place + 1 == len(values) or values[place + 1] is None)
+        if alone:  # a point, drawn as a line too short to see but for its round ends
+            pieces.append(f"L{x + 0.01:.2f} {y:.2f}")
+        pen = "L"
+    return ChartLine(kind=kind, path="".join(pieces))
+
+
+def build_sparkline(values: Sequence[float]) -> str:
+    """Return the path of a little line without scales, 24 high."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    span = high - low or 1.0
+    return build_line("", [value - low for value in values], span, 22).path
+
 
 _MAX_SOURCES = 8
 _MAX_SLOW = 6
@@ -74,14 +172,14 @@ def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
             label="Events",
             value=f"{found.events:,}",
             note=f"{found.events / found.window.minutes:.3g} per min{_format_change(found)}",
-            path=charts.build_sparkline([slot.events for slot in slots]),
+            path=build_sparkline([slot.events for slot in slots]),
         ),
         MetricFigure(
             label="Verified",
             value=_format_percent(checked - unfit, checked),
             unit="%" if checked else "",
             note=f"{unfit:,} of {checked:,} failed" if checked else "nothing was checked",
-            path=charts.build_sparkline([-slot.invalid for slot in slots]),
+            path=build_sparkline([-slot.invalid for slot in slots]),
             bad=bool(unfit),
         ),
         MetricFigure(
@@ -89,7 +187,7 @@ def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
             value=_format_percent(found.first_succeeded, found.first),
             unit="%" if found.first else "",
             note=f"{later:,} needed a retry or failed" if found.first else "nothing was sent",
-            path=charts.build_sparkline([-slot.failed for slot in slots]),
+            path=build_sparkline([-slot.failed for slot in slots]),
             bad=bool(later),
         ),
         MetricFigure(
@@ -97,7 +195,7 @@ def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
             value=_format_value(found.speed.p95),
             unit=_duration_unit(found.speed.p95),
             note=f"median {format_duration(found.speed.p50)}" if found.speed.p50 is not None else "nothing was sent",
-            path=charts.build_sparkline([slot.speed.p95 or 0.0 for slot in slots]),
+            path=build_sparkline([slot.speed.p95 or 0.0 for slot in slots]),
         ),
     )
 
@@ -114,7 +212,7 @@ async def _build_queue_kpi(relay: RunningRelay) -> MetricFigure:
     )
 
 
-def _build_volume_plot(found: Stats) -> charts.ChartView:
+def _build_volume_plot(found: Stats) -> ChartView:
     columns = [
         (
             ("b-ok", max(slot.events - slot.rejected - slot.failed, 0)),
@@ -123,34 +221,34 @@ def _build_volume_plot(found: Stats) -> charts.ChartView:
         )
         for slot in found.slots
     ]
-    top = charts.round_up_scale([sum(number for _, number in column) for column in columns])
+    top = round_up_scale([sum(number for _, number in column) for column in columns])
     rejected, failed = (sum(getattr(slot, name) for slot in found.slots) for name in ("rejected", "failed"))
-    return charts.ChartView(
+    return ChartView(
         words=f"Events per {_STEP_NAMES[found.window.step]} over {found.window.words}. {found.events:,} in total, "
         f"{rejected:,} rejected, {failed:,} failed at the first try.",
-        ys=charts.build_scale_labels(top),
+        ys=build_scale_labels(top),
         xs=_format_time_axis(found.slots, found.window),
-        bars=charts.build_bars(columns, top),
+        bars=build_bars(columns, top),
     )
 
 
-def _build_latency_plot(found: Stats) -> charts.ChartView:
+def _build_latency_plot(found: Stats) -> ChartView:
     kinds = ("p99", "p95", "p50")
     values = {
         kind: [None if (one := getattr(slot.speed, kind)) is None else one * 1000 for slot in found.slots]
         for kind in kinds
     }
-    top = charts.round_up_scale([one for line in values.values() for one in line if one is not None])
+    top = round_up_scale([one for line in values.values() for one in line if one is not None])
     words = f"Delivery latency over {found.window.words}. "
     if found.speed.p50 is None:
         words += "Nothing was sent."
     else:
         words += f"Median {format_duration(found.speed.p50)}, 95th percentile {format_duration(found.speed.p95)}."
-    return charts.ChartView(
+    return ChartView(
         words=words,
-        ys=charts.build_scale_labels(top, " ms"),
+        ys=build_scale_labels(top, " ms"),
         xs=_format_time_axis(found.slots, found.window),
-        lines=tuple(charts.build_line(kind, values[kind], top) for kind in kinds),
+        lines=tuple(build_line(kind, values[kind], top) for kind in kinds),
     )
 
 

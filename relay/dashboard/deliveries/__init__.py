@@ -1,1 +1,0 @@
-"""The page of deliveries, each with its attempts."""

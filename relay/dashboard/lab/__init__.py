@@ -1,1 +1,0 @@
-"""The lab: experiments on a target, and their reports."""

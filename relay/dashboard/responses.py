@@ -3,11 +3,14 @@
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from relay.dashboard import layout
+from relay.dashboard.event_list import MAX_ROWS
 from relay.dashboard.filters import dump_ascii_json
 from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.errors import RelayError
+from relay.errors import RelayError, UsageError
+from relay.model.search import format_spans
 from relay.model.text import escape_unprintable
 
 
@@ -20,6 +23,33 @@ async def read_fields(request: web.Request) -> dict[str, str]:
 async def read_values(request: web.Request, name: str) -> list[str]:
     """Return every value of a field."""
     return [value for value in (await request.post()).getall(name, []) if isinstance(value, str)]
+
+
+def parse_selected_ids(fields: MultiMapping[Any]) -> tuple[int, ...]:
+    """Return the events that were ticked: `id` once for each row, `ids` those that left the page meanwhile."""
+    texts = [text for name in ("id", "ids") for text in fields.getall(name, []) if isinstance(text, str)]
+    ids = {part for text in texts for part in text.split(",") if part}
+    if len(ids) > 2 * MAX_ROWS or not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in ids):
+        raise UsageError("the selection cannot be read", hint="select the events again")
+    return tuple(sorted(map(int, ids)))
+
+
+def build_selection_query(fields: MultiMapping[Any]) -> str:
+    """Return the search that means what was selected: `all` takes every match of `q`.
+
+    Raises UsageError when a form came without a tick.
+    """
+    ticked = parse_selected_ids(fields)
+    if ticked and not fields.get("all"):
+        return f"id:{format_spans(ticked)}"
+    if "ids" in fields and not fields.get("all"):
+        raise UsageError("no event is selected", hint="tick some, or all that match")
+    return join_search(fields)
+
+
+def join_search(fields: MultiMapping[Any], name: str = "q") -> str:
+    """Return the search of a form; several fields are one."""
+    return " ".join(text.strip() for text in fields.getall(name, []) if isinstance(text, str) and text.strip())
 
 
 def redirect(where: str) -> web.Response:

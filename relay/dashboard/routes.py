@@ -15,7 +15,7 @@ from relay.dashboard.events.bodies import BODY_CACHE, BodyCache
 from relay.dashboard.live import stream as live_stream
 from relay.dashboard.messages import page as messages_page
 from relay.dashboard.messages.dry_run import show_dry_run
-from relay.dashboard.replay import dialog
+from relay.dashboard.replay import dialog, email
 from relay.dashboard.replay import page as replay_page
 from relay.dashboard.sources import catch_up
 from relay.dashboard.sources import page as sources_page
@@ -76,9 +76,9 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.get(f"/events/{_ID_PATTERN}/replay", dialog.show_replay_form),
     web.post(f"/events/{_ID_PATTERN}/replay", dialog.replay_event),
     web.post(f"/events/{_ID_PATTERN}/replay/preview", dialog.preview_replay),
-    web.get(f"/events/{_ID_PATTERN}/email", dialog.show_email_form),
-    web.post(f"/events/{_ID_PATTERN}/email", dialog.send_email),
-    web.get(f"/events/{_ID_PATTERN}/email/preview", dialog.preview_email),
+    web.get(f"/events/{_ID_PATTERN}/email", email.show_email_form),
+    web.post(f"/events/{_ID_PATTERN}/email", email.send_email),
+    web.get(f"/events/{_ID_PATTERN}/email/preview", email.preview_email),
     web.post(f"/events/{_ID_PATTERN}/pin", actions.pin_event),
     web.post(f"/events/{_ID_PATTERN}/note", actions.save_note),
     web.post(f"/events/{_ID_PATTERN}/delete", actions.delete_event),

@@ -9,11 +9,19 @@ from relay.dashboard.event_list import parse_list_query
 from relay.dashboard.events import page as events_page
 from relay.dashboard.filters import build_query_suffix, encode_query, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.responses import read_fields, redirect, render_dialog, render_part, toast_header
+from relay.dashboard.responses import (
+    build_selection_query,
+    join_search,
+    read_fields,
+    redirect,
+    render_dialog,
+    render_part,
+    toast_header,
+)
 from relay.errors import UsageError
 from relay.http.context import get_relay
 from relay.http.params import parse_id
-from relay.model.search import format_spans, parse_query_strictly
+from relay.model.search import parse_query_strictly
 from relay.model.signals import EventChanged
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
@@ -59,41 +67,12 @@ async def _render_annotated(
     return render_part(request, "events/detail.html", **await events_page.build_detail(request, event, "payload"))
 
 
-_MAX_SELECTED = 300  # rows that a page holds, and so numbers that a selection may have
 _DELETE_LIMIT = 100_000  # events that are pinned or deleted together
 _MAX_PUBLISHED = 200  # changes told one by one when many change at once
 
 
-def parse_selected_ids(fields: MultiMapping[Any]) -> tuple[int, ...]:
-    """Return the events that were ticked: `id` once for each row, `ids` those that left the page meanwhile."""
-    given = [text for name in ("id", "ids") for text in fields.getall(name, []) if isinstance(text, str)]
-    wanted = {part for text in given for part in text.split(",") if part}
-    if len(wanted) > 2 * _MAX_SELECTED or not all(
-        text.isascii() and text.isdigit() and len(text) <= 18 for text in wanted
-    ):
-        raise UsageError("the selection cannot be read", hint="select the events again")
-    return tuple(sorted(map(int, wanted)))
-
-
-def build_selection_query(fields: MultiMapping[Any]) -> str:
-    """Return the search that means what was selected: `all` takes every match of `q`.
-
-    Raises UsageError when a form came without a tick.
-    """
-    ticked = parse_selected_ids(fields)
-    if ticked and not fields.get("all"):
-        return f"id:{format_spans(ticked)}"
-    if "ids" in fields and not fields.get("all"):
-        raise UsageError("no event is selected", hint="tick some, or all that match")
-    return _read_search(fields)
-
-
-def _read_search(fields: MultiMapping[Any], name: str = "q") -> str:
-    return " ".join(text.strip() for text in fields.getall(name, []) if isinstance(text, str) and text.strip())
-
-
 def _list_path(fields: MultiMapping[Any]) -> str:
-    return f"/events{build_query_suffix(_read_search(fields))}"
+    return f"/events{build_query_suffix(join_search(fields))}"
 
 
 async def pin_selected(request: web.Request) -> web.Response:
@@ -128,7 +107,7 @@ async def confirm_delete(request: web.Request) -> web.Response:
         sentence=f"{_describe_selection(text)} with their deliveries. This cannot be undone.",
         action="/events/delete",
         # What arrives while somebody reads the question is not part of it.
-        fields=(("q", text), ("upto", str(found[0] if found else 0)), ("shown", _read_search(request.query))),
+        fields=(("q", text), ("upto", str(found[0] if found else 0)), ("shown", join_search(request.query))),
         button=f"Delete {count}",
     )
 
@@ -143,7 +122,7 @@ async def delete_selected(request: web.Request) -> web.Response:
     found = await _find_matching(relay, build_selection_query(fields), int(upto) + 1)
     await relay.store.events.delete_all(found)
     _publish_changes(relay, found)
-    return redirect(f"/events{build_query_suffix(_read_search(fields, 'shown'))}")
+    return redirect(f"/events{build_query_suffix(join_search(fields, 'shown'))}")
 
 
 def _describe_selection(text: str) -> str:

@@ -18,9 +18,8 @@ from relay.dashboard.event_list import (
     parse_list_suffix,
     select_latest_deliveries,
 )
-from relay.dashboard.events import actions
 from relay.dashboard.filters import format_count, format_duration, format_status
-from relay.dashboard.responses import redirect, render_dialog, render_page
+from relay.dashboard.responses import parse_selected_ids, redirect, render_dialog, render_page
 from relay.dashboard.widgets import NavLink
 from relay.errors import UsageError
 from relay.http.context import get_relay
@@ -51,7 +50,7 @@ async def show_comparison(request: web.Request) -> web.Response:
     """GET /compare?a=&b=&all=: two events; with one only, a choice of the other. A selection of two leads relay."""
     one, other = parse_number(request, "a", None), parse_number(request, "b", None)
     if one is None:
-        numbers = actions.parse_selected_ids(request.query)
+        numbers = parse_selected_ids(request.query)
         if len(numbers) != 2:
             raise UsageError("two events are compared", hint="select exactly two, or press D on one")
         return redirect(_comparison_path(min(numbers), max(numbers)))

@@ -1,68 +1,14 @@
 """Bulk replays as people read them: what was asked for, how far it is, what is left."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import tzinfo
+from typing import Any
 
-from relay.dashboard.filters import DisplayTime, build_events_url, format_count, format_moment
+from relay.dashboard.filters import build_events_url, format_count, format_moment
 from relay.dashboard.widgets import StatusChip
 from relay.model.batch import INCLUDABLE_OUTCOMES, Batch, BatchCounts, BatchPlan, BatchState, NewBatch
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome
 from relay.model.text import escape_unprintable
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IncludeOption:
-    """What may be included: the name of its box, what it takes along, why it is left out."""
-
-    name: str
-    text: str
-    why: str
-    chosen: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchPlanView:
-    """What a bulk replay would do, in words; `error` where it cannot be done."""
-
-    count: str
-    targets: tuple[tuple[str, str], ...] = ()
-    oldest: DisplayTime | None = None
-    newest: DisplayTime | None = None
-    skipped: str = ""
-    error: str = ""
-    ticks: tuple[IncludeOption, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchProgress:
-    """How far a batch is. `sent` and `failed` are steps of `total`, for the bar."""
-
-    id: int
-    words: str
-    total: int
-    sent: int
-    failed: int
-    over: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchLine:
-    """A bulk replay as lists show it. `which` is its query, where it leads to what that matches."""
-
-    id: int
-    which: str
-    href: str
-    target: str
-    chip: StatusChip
-    started: DisplayTime
-    progress: BatchProgress
-    facts: tuple[tuple[str, str], ...]
-    detail: str
-    can_cancel: bool
-    can_resume: bool
-
 
 SIGN_MODE_LABELS = {
     SignMode.AUTO: ("As needed", "Signs again where the signature is too old."),
@@ -86,7 +32,6 @@ _INCLUDED_WORDS = {
     (EventOutcome.DUPLICATE, False): "are duplicates",
     (EventOutcome.IGNORED, False): "were ignored",
 }
-_FAILED_CHIP = StatusChip("no", "Failures")
 
 
 def describe_batch_query(query: str) -> str:
@@ -101,23 +46,22 @@ def describe_batch_target(target: str | None) -> str:
     return escape_unprintable(target, 120) if target else "where their routes lead"
 
 
-def build_plan_view(plan: BatchPlan, new: NewBatch) -> BatchPlanView:
+def build_plan_values(plan: BatchPlan, new: NewBatch) -> dict[str, Any]:
     """Return what a batch would do, with a box to tick for each kind of event that it leaves out."""
     events = len({step.event_id for step in plan.steps})
     count = format_count(len(plan.steps), "delivery", "deliveries")
-    return BatchPlanView(
-        count=f"{count} of {format_count(events, 'event')}",
-        targets=tuple((escape_unprintable(name, 120), f"{held:,}") for name, held in plan.targets.items()),
-        oldest=format_moment(plan.oldest) if plan.oldest else None,
-        newest=format_moment(plan.newest) if plan.newest else None,
-        skipped=f"{format_count(plan.skipped, 'event')} would go nowhere: no route leads from there to a target."
-        if plan.skipped
-        else "",
-        ticks=tuple(_build_include_options(plan, new)),
-    )
+    return {
+        "error": "",
+        "count": f"{count} of {format_count(events, 'event')}",
+        "targets": plan.targets,
+        "oldest": plan.oldest,
+        "newest": plan.newest,
+        "skipped": plan.skipped,
+        "ticks": tuple(_build_include_options(plan, new)),
+    }
 
 
-def _build_include_options(plan: BatchPlan, new: NewBatch) -> Iterator[IncludeOption]:
+def _build_include_options(plan: BatchPlan, new: NewBatch) -> Iterator[dict[str, Any]]:
     for outcome in INCLUDABLE_OUTCOMES:
         left = [one for one in plan.left_out if one.outcome is outcome]
         chosen = outcome in new.include
@@ -125,18 +69,41 @@ def _build_include_options(plan: BatchPlan, new: NewBatch) -> Iterator[IncludeOp
             continue
         count = sum(one.count for one in left)
         forged = outcome is EventOutcome.REJECTED and all(one.is_forged for one in left)
-        yield IncludeOption(
-            name=f"include_{outcome}",
-            text=f"Include {count:,} that {_INCLUDED_WORDS[outcome, forged]}"
+        yield {
+            "name": f"include_{outcome}",
+            "text": f"Include {count:,} that {_INCLUDED_WORDS[outcome, forged]}"
             if left
             else f"Includes {_OUTCOME_NOUNS[outcome]}",
-            why="; ".join(one.words for one in left) if len(left) > 1 else "".join(one.sentence for one in left),
-            chosen=chosen,
-        )
+            "why": "; ".join(one.words for one in left) if len(left) > 1 else "".join(one.sentence for one in left),
+            "chosen": chosen,
+        }
 
 
-def build_batch_progress(batch: Batch, counts: BatchCounts) -> BatchProgress:
-    """Return how far a batch is: `12 of 40, 1 failed`."""
+def build_batch_values(batch: Batch, counts: BatchCounts) -> dict[str, Any]:
+    """Return a batch with where its steps stand; `which` is its query in words, `href` leads to what that matches."""
+    facts = [
+        ("Events", describe_batch_query(batch.query)),
+        ("Target", describe_batch_target(batch.target)),
+        ("Signature", SIGN_MODE_LABELS[batch.sign][0]),
+        ("Rate", f"{batch.rate:g} a second" if batch.rate else "as fast as targets take them"),
+        ("First failure", "stops it" if batch.stop_on_failure else "changes nothing"),
+        ("Started", format_moment(batch.created_at).full),
+    ]
+    facts += [("Ended", format_moment(batch.finished_at).full)] if batch.finished_at else []
+    has_failures = batch.state is BatchState.DONE and counts.failed
+    return {
+        "batch": batch,
+        "which": describe_batch_query(batch.query),
+        "href": build_events_url(batch.query),
+        "target": describe_batch_target(batch.target),
+        "chip": StatusChip("no", "Failures") if has_failures else _STATE_CHIPS[batch.state],
+        "progress": _build_progress(batch, counts),
+        "facts": facts,
+    }
+
+
+def _build_progress(batch: Batch, counts: BatchCounts) -> dict[str, Any]:
+    """Return how far a batch is, `12 of 40, 1 failed`; `sent` and `failed` are steps of `total`, for the bar."""
     ended = batch.state is not BatchState.RUNNING
     done = counts.succeeded + counts.failed + counts.gone
     left = batch.total - done
@@ -144,38 +111,12 @@ def build_batch_progress(batch: Batch, counts: BatchCounts) -> BatchProgress:
     words += [f"{counts.failed:,} failed"] if counts.failed else []
     words += [f"{counts.gone:,} of events that are gone"] if counts.gone else []
     words += [f"{left:,} not sent"] if ended and left else []
-    return BatchProgress(
-        id=batch.id,
-        words=", ".join(words),
-        total=batch.total,
-        sent=counts.succeeded + counts.gone,
-        failed=counts.failed,
+    return {
+        "id": batch.id,
+        "words": ", ".join(words),
+        "total": batch.total,
+        "sent": counts.succeeded + counts.gone,
+        "failed": counts.failed,
         # What was in flight when it was ended is over a moment later.
-        over=ended and not counts.running,
-    )
-
-
-def build_batch_line(batch: Batch, counts: BatchCounts, zone: tzinfo | None = None) -> BatchLine:
-    """Return a batch with where its steps stand."""
-    facts = [
-        ("Events", describe_batch_query(batch.query)),
-        ("Target", describe_batch_target(batch.target)),
-        ("Signature", SIGN_MODE_LABELS[batch.sign][0]),
-        ("Rate", f"{batch.rate:g} a second" if batch.rate else "as fast as targets take them"),
-        ("First failure", "stops it" if batch.stop_on_failure else "changes nothing"),
-        ("Started", format_moment(batch.created_at, zone).full),
-    ]
-    facts += [("Ended", format_moment(batch.finished_at, zone).full)] if batch.finished_at else []
-    return BatchLine(
-        id=batch.id,
-        which=describe_batch_query(batch.query),
-        href=build_events_url(batch.query),
-        target=describe_batch_target(batch.target),
-        chip=_FAILED_CHIP if batch.state is BatchState.DONE and counts.failed else _STATE_CHIPS[batch.state],
-        started=format_moment(batch.created_at, zone),
-        progress=build_batch_progress(batch, counts),
-        facts=tuple(facts),
-        detail=escape_unprintable(batch.detail, 300),
-        can_cancel=batch.state is BatchState.RUNNING,
-        can_resume=batch.state in (BatchState.CANCELLED, BatchState.STOPPED),
-    )
+        "over": ended and not counts.running,
+    }

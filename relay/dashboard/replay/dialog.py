@@ -7,9 +7,8 @@ from aiohttp import web
 
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.event_list import build_delivery_chip, parse_list_suffix
-from relay.dashboard.events import email_form as events_email_form
-from relay.dashboard.filters import escape_html, format_duration
-from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial, sandboxed_response
+from relay.dashboard.filters import format_duration
+from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.replay.edits import (
     DeliveryResult,
     ReplayEdits,
@@ -76,12 +75,12 @@ async def replay_event(request: web.Request) -> web.Response:
         return await _render_refused_form(request, event, form, errors)
     if get_target_id(request) is None:
         return redirect(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
-    sent = await asyncio.gather(*(_build_sent_line(relay, id_) for id_ in made))
+    sent = await asyncio.gather(*(load_result(relay, id_) for id_ in made))
     renderer = request.app[RENDERER]
     shown = "".join(renderer.part("replay/sent.html", sent=one) for one in sent)
     return html_response(
         shown + make_partial("#errors-replay", "innerHTML", ""),
-        headers=toast_header("; ".join(map(_describe_sent, sent))),
+        headers=toast_header("; ".join(map(format_result, sent))),
     )
 
 
@@ -96,46 +95,8 @@ async def preview_replay(request: web.Request) -> web.Response:
 
 async def show_delivery_result(request: web.Request) -> web.Response:
     """GET /deliveries/{id}/result: what became of a delivery, for the dialog that waits for it."""
-    sent = await _build_sent_line(get_relay(request), parse_id(request, "delivery"))
+    sent = await load_result(get_relay(request), parse_id(request, "delivery"))
     return html_response(request.app[RENDERER].part("replay/sent.html", sent=sent))
-
-
-async def show_email_form(request: web.Request) -> web.Response:
-    """GET /events/{id}/email?template=&to=: the dialog with its preview, the preview alone, or both as a page."""
-    event = await get_relay(request).store.events.get(parse_id(request))
-    if get_target_id(request) == "em-preview":
-        shown = await events_email_form.build_preview(get_relay(request), event, request.query)
-        return html_response(request.app[RENDERER].part("replay/email_preview.html", preview=shown))
-    return await _render_email_form(request, event, request.query)
-
-
-async def send_email(request: web.Request) -> web.Response:
-    """POST /events/{id}/email: one mail, as a delivery like any other."""
-    relay = get_relay(request)
-    event = await relay.store.events.get(parse_id(request))
-    form = await read_fields(request)
-    try:
-        made = await relay.replays.email_event(event, *events_email_form.parse_email_form(form))
-    except RelayError as error:
-        form["error"] = format_error(error)
-        if get_target_id(request) is not None:
-            return render_part(request, "errors.html", 422, errors={"to": form["error"]})
-        return await _render_email_form(request, event, form, 422)
-    if get_target_id(request) is None:
-        return redirect(f"/events/{event.id}/deliveries")
-    sent = await _build_sent_line(relay, made)
-    return html_response(
-        request.app[RENDERER].part("replay/sent.html", sent=sent), headers=toast_header(_describe_sent(sent))
-    )
-
-
-async def preview_email(request: web.Request) -> web.Response:
-    """GET /events/{id}/email/preview: the mail itself, in a sandbox of its own."""
-    relay = get_relay(request)
-    event = await relay.store.events.get(parse_id(request))
-    to = events_email_form.split_addresses(request.query.get("to", ""))
-    shown = await relay.replays.preview_email(event, request.query.get("template", ""), to)
-    return sandboxed_response(shown.html or f"<pre>{escape_html(shown.text)}</pre>")
 
 
 async def _render_replay_form(
@@ -206,43 +167,8 @@ async def _render_refused_form(
     return await _render_replay_form(request, event, form, errors, tuple(await read_values(request, "target")))
 
 
-async def _render_email_form(
-    request: web.Request, event: CapturedEvent, form: Mapping[str, str], status: int = 200
-) -> web.Response:
-    relay = get_relay(request)
-    template = events_email_form.choose_template(relay, form)
-    recipients = relay.email_recipients
-    return await render_dialog(
-        request,
-        "replay/email.html",
-        f"Email {event.type}",
-        (f"/events/{event.id}{parse_list_suffix(request)}", f"Event {event.id}"),
-        status=status,
-        event=event.row,
-        action=f"/events/{event.id}/email",
-        templates=[
-            FormOption(value=name, name=name, help=escape_unprintable(recipients[name], 120), chosen=name == template)
-            for name in recipients
-        ],
-        to=form.get("to", ""),
-        force=bool(form.get("force")),
-        preview=await events_email_form.build_preview(relay, event, form) if template else None,
-        note=_describe_mail_block(relay),
-        error=form.get("error", ""),
-    )
-
-
-def _describe_mail_block(relay: RunningRelay) -> str:
-    if blocked := relay.vault.status.mail_blocked:
-        if blocked.startswith("the vault is locked"):
-            return "The vault is locked: the mail waits until it is open."
-        return f"{blocked[:1].upper()}{blocked[1:]}. It waits until then."
-    if relay.smtp_address:
-        return f"Sent by {escape_unprintable(relay.smtp_address, 120)}."
-    return "No [smtp]: it stays in the outbox."
-
-
-async def _build_sent_line(relay: RunningRelay, id_: int) -> DeliveryResult:
+async def load_result(relay: RunningRelay, id_: int) -> DeliveryResult:
+    """Return a delivery once it had an attempt, or as it is after a while."""
     with relay.bus.subscribe() as listening:
         found = await relay.store.deliveries.get(id_)
         try:
@@ -259,7 +185,8 @@ async def _build_sent_line(relay: RunningRelay, id_: int) -> DeliveryResult:
     return DeliveryResult(found, response.body if response else b"", waiting)
 
 
-def _describe_sent(sent: DeliveryResult) -> str:
+def format_result(sent: DeliveryResult) -> str:
+    """Return in a few words what became of a delivery."""
     delivery = sent.delivery
     took = f", {format_duration(delivery.took)}" if delivery.took is not None else ""
     return f"{escape_unprintable(delivery.target, 120)}: {build_delivery_chip(delivery).text}{took}"

@@ -29,13 +29,7 @@ class ReplayOriginal:
     editable: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayDifference:
-    """One thing that would be sent otherwise than it was received."""
-
-    path: str
-    before: str
-    after: str
+ReplayDifference = tuple[str, str, str]  # what would be sent otherwise than it was received, before, after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +168,10 @@ def _find_differences(
 ) -> tuple[ReplayDifference, ...]:
     found: list[ReplayDifference] = []
     if changes.method is not None:
-        found.append(ReplayDifference(path="Method", before=start.method, after=escape_unprintable(changes.method, 40)))
+        found.append(("Method", start.method, escape_unprintable(changes.method, 40)))
     if changes.path is not None:
         after = changes.path + (f"?{changes.query}" if changes.query else "")
-        found.append(
-            ReplayDifference(
-                path="Path", before="the target's", after=escape_unprintable(decode_header_text(after), 120)
-            )
-        )
+        found.append(("Path", "the target's", escape_unprintable(decode_header_text(after), 120)))
     if changes.headers is not None:
         found += _find_header_differences(event, changes.headers)
     if changes.body is not None:
@@ -195,7 +185,7 @@ def _find_header_differences(event: CapturedEvent, headers: Headers) -> list[Rep
     }
     after = {name.lower(): (name, value) for name, value in headers}
     return [
-        ReplayDifference(path=escape_unprintable((after.get(key) or before[key])[0], 80), before=old, after=new)
+        (escape_unprintable((after.get(key) or before[key])[0], 80), old, new)
         for key in {**before, **after}
         if (old := _format_header_value(before.get(key))) != (new := _format_header_value(after.get(key)))
     ]
@@ -211,17 +201,13 @@ def _find_body_differences(before: bytes, after: bytes) -> list[ReplayDifference
     try:
         old, new = parse_json(before), parse_json(after)
     except PayloadError:
-        return [ReplayDifference(path="Body", before=f"{len(before):,} bytes", after=f"{len(after):,} bytes")]
+        return [("Body", f"{len(before):,} bytes", f"{len(after):,} bytes")]
     changed = (leaf for leaf in compare_json(old, new) if not is_same_value(leaf[1], leaf[2]))
     found = [
-        ReplayDifference(
-            path=escape_unprintable(path or "Body", 200),
-            before=_format_json_value(mine),
-            after=_format_json_value(yours),
-        )
+        (escape_unprintable(path or "Body", 200), _format_json_value(mine), _format_json_value(yours))
         for path, mine, yours in islice(changed, _MAX_DIFFERENCES)
     ]
-    return found or [ReplayDifference(path="Body", before="as received", after="other spaces, same values")]
+    return found or [("Body", "as received", "other spaces, same values")]
 
 
 def _format_json_value(value: object) -> str:
@@ -243,17 +229,3 @@ class DeliveryResult:
     delivery: Delivery
     body: bytes
     is_waiting: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailPreview:
-    """A mail as it would be sent; its HTML is shown by a frame of its own, whose address is "" without a mail.
-
-    `notice` says that it was sent already, `error` why there is no mail or who must not get it.
-    """
-
-    headers: tuple[tuple[str, str], ...] = ()
-    text: str = ""
-    frame: str = ""
-    notice: str = ""
-    error: str = ""

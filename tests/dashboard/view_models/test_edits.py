@@ -34,17 +34,13 @@ def test_credentials_are_dots_that_stand_for_the_real_value(event):
     asked = parse_replay_form(event, {"headers": start.headers + "\nX-More: 1"})
     assert dict(asked.changes.headers)["Stripe-Signature"] == "t=1,v1=abc"
     assert dict(asked.changes.headers)["X-Name"] == "caf\xc3\xa9"
-    assert [(one.path, one.before, one.after) for one in asked.differences] == [("X-More", "", "1")]
+    assert list(asked.differences) == [("X-More", "", "1")]
 
 
 def test_changed_values_are_listed_by_path(event):
     edit = json.dumps({"amount": 125000, "currency": "usd", "new": [1]}, indent=2)
     asked = parse_replay_form(event, {"body": edit})
-    assert [(one.path, one.before, one.after) for one in asked.differences] == [
-        ("amount", "4800", "125000"),
-        ("currency", '"eur"', '"usd"'),
-        ("new", "", "[1]"),
-    ]
+    assert list(asked.differences) == [("amount", "4800", "125000"), ("currency", '"eur"', '"usd"'), ("new", "", "[1]")]
     assert format_change_count(asked.differences) == "3 changes"
     assert asked.changes.body == edit.encode()
 

@@ -1,0 +1,142 @@
+"""The dialog that sends an event as a mail: which template, to whom, and how it would look."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from relay.actions.mail.compose import Mail
+from relay.dashboard.event_list import parse_list_suffix
+from relay.dashboard.filters import capitalize_first, encode_query, escape_html
+from relay.dashboard.render import RENDERER, get_target_id, html_response, sandboxed_response
+from relay.dashboard.replay.dialog import format_result, load_result
+from relay.dashboard.responses import format_error, read_fields, redirect, render_dialog, render_part, toast_header
+from relay.dashboard.widgets import FormOption
+from relay.errors import RelayError, SentAlreadyError
+from relay.http.context import get_relay
+from relay.http.params import parse_id
+from relay.model.event import CapturedEvent
+from relay.model.text import escape_unprintable, format_size
+from relay.services.relay import RunningRelay
+
+_MAX_TEXT = 20_000  # characters of the plain part that are shown
+
+
+async def show_email_form(request: web.Request) -> web.Response:
+    """GET /events/{id}/email?template=&to=: the dialog with its preview, the preview alone, or both as a page."""
+    event = await get_relay(request).store.events.get(parse_id(request))
+    if get_target_id(request) == "em-preview":
+        shown = await _build_preview(get_relay(request), event, request.query)
+        return html_response(request.app[RENDERER].part("replay/email_preview.html", preview=shown))
+    return await _render_email_form(request, event, request.query)
+
+
+async def send_email(request: web.Request) -> web.Response:
+    """POST /events/{id}/email: one mail, as a delivery like any other."""
+    relay = get_relay(request)
+    event = await relay.store.events.get(parse_id(request))
+    form = await read_fields(request)
+    try:
+        made = await relay.replays.email_event(
+            event, form.get("template", ""), _split_addresses(form.get("to", "")), bool(form.get("force"))
+        )
+    except RelayError as error:
+        form["error"] = format_error(error)
+        if get_target_id(request) is not None:
+            return render_part(request, "errors.html", 422, errors={"to": form["error"]})
+        return await _render_email_form(request, event, form, 422)
+    if get_target_id(request) is None:
+        return redirect(f"/events/{event.id}/deliveries")
+    sent = await load_result(relay, made)
+    return html_response(
+        request.app[RENDERER].part("replay/sent.html", sent=sent), headers=toast_header(format_result(sent))
+    )
+
+
+async def preview_email(request: web.Request) -> web.Response:
+    """GET /events/{id}/email/preview: the mail itself, in a sandbox of its own."""
+    relay = get_relay(request)
+    event = await relay.store.events.get(parse_id(request))
+    to = _split_addresses(request.query.get("to", ""))
+    shown = await relay.replays.preview_email(event, request.query.get("template", ""), to)
+    return sandboxed_response(shown.html or f"<pre>{escape_html(shown.text)}</pre>")
+
+
+async def _render_email_form(
+    request: web.Request, event: CapturedEvent, form: Mapping[str, str], status: int = 200
+) -> web.Response:
+    relay = get_relay(request)
+    template = _choose_template(relay, form)
+    recipients = relay.email_recipients
+    return await render_dialog(
+        request,
+        "replay/email.html",
+        f"Email {event.type}",
+        (f"/events/{event.id}{parse_list_suffix(request)}", f"Event {event.id}"),
+        status=status,
+        event=event.row,
+        action=f"/events/{event.id}/email",
+        templates=[
+            FormOption(value=name, name=name, help=escape_unprintable(recipients[name], 120), chosen=name == template)
+            for name in recipients
+        ],
+        to=form.get("to", ""),
+        force=bool(form.get("force")),
+        preview=await _build_preview(relay, event, form) if template else None,
+        note=_describe_mail_block(relay),
+        error=form.get("error", ""),
+    )
+
+
+def _describe_mail_block(relay: RunningRelay) -> str:
+    blocked = relay.vault.status.mail_blocked
+    if blocked.startswith("the vault is locked"):
+        return "The vault is locked: the mail waits until it is open."
+    if blocked:
+        return f"{capitalize_first(blocked)}. It waits until then."
+    if relay.smtp_address:
+        return f"Sent by {escape_unprintable(relay.smtp_address, 120)}."
+    return "No [smtp]: it stays in the outbox."
+
+
+def _split_addresses(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.replace(";", ",").split(",") if part.strip())
+
+
+def _choose_template(relay: RunningRelay, form: Mapping[str, str]) -> str:
+    chosen = form.get("template", "")
+    return chosen if chosen in relay.email_recipients else next(iter(relay.email_recipients), "")
+
+
+async def _build_preview(relay: RunningRelay, event: CapturedEvent, form: Mapping[str, str]) -> dict[str, Any]:
+    """Return how the mail would look; `error` says why there is none or who must not get it, `notice` that it was sent.
+
+    Its HTML is shown by a frame of its own, whose address is "" without a mail.
+    """
+    template, to = _choose_template(relay, form), form.get("to", "")
+    preview: dict[str, Any] = {"headers": (), "text": "", "frame": "", "notice": "", "error": ""}
+    try:
+        mail = await relay.replays.preview_email(event, template, _split_addresses(to))
+        preview |= {
+            "headers": _format_mail_headers(mail),
+            "text": mail.text[:_MAX_TEXT],
+            "frame": f"/events/{event.id}/email/preview?{encode_query({'template': template, 'to': to})}",
+        }
+        await relay.replays.check_email(event, template, _split_addresses(to), bool(form.get("force")))
+    except SentAlreadyError as problem:
+        preview["notice"] = problem.message
+    except RelayError as problem:
+        preview["error"] = format_error(problem)
+    return preview
+
+
+def _format_mail_headers(mail: Mail) -> list[tuple[str, str]]:
+    rows = [
+        ("To", ", ".join(mail.to)),
+        ("Cc", ", ".join(mail.cc)),
+        ("Bcc", ", ".join(mail.bcc)),
+        ("Reply-To", ", ".join(mail.reply_to)),
+        ("Subject", mail.subject),
+        ("Attached", ", ".join(f"{one.name} ({format_size(len(one.content))})" for one in mail.attachments)),
+    ]
+    return [(name, escape_unprintable(value, 400)) for name, value in rows if value or name in ("To", "Subject")]

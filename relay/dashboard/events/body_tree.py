@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
+from types import NoneType
 
 from relay.model.json_paths import append_to_path, append_to_pointer
 from relay.model.text import escape_unprintable
@@ -177,17 +178,8 @@ def _find_hit_index(value: dict[str, object] | list[object], parent: TreeNode, w
 
 
 def _get_kind(value: object) -> str:
-    match value:
-        case dict():
-            return "object"
-        case list():
-            return "array"
-        case str():
-            return "string"
-        case bool() | None:
-            return "literal"
-        case _:
-            return "number"
+    kinds = ((dict, "object"), (list, "array"), (str, "string"), ((bool, NoneType), "literal"))
+    return next((kind for types, kind in kinds if isinstance(value, types)), "number")
 
 
 def _count_lines(value: object, limit: int) -> int:
@@ -254,24 +246,9 @@ _TIMESTAMP_RANGE = (946_684_800, 4_102_444_800)  # 2000 to 2100, in seconds
 _MONEY_WORDS = ("amount", "total", "subtotal", "price", "fee", "tax", "balance", "net", "due", "paid", "refunded")
 _CURRENCY_SIGNS = {"eur": "€", "usd": "$", "gbp": "£", "jpy": "¥", "inr": "₹", "krw": "₩", "ils": "₪", "ngn": "₦"}
 # ISO 4217 currencies without a minor unit, as Stripe and Adyen list them.
-_CURRENCIES_WITHOUT_MINOR_UNIT = {
-    "bif",
-    "clp",
-    "djf",
-    "gnf",
-    "jpy",
-    "kmf",
-    "krw",
-    "mga",
-    "pyg",
-    "rwf",
-    "ugx",
-    "vnd",
-    "vuv",
-    "xaf",
-    "xof",
-    "xpf",
-}
+_CURRENCIES_WITHOUT_MINOR_UNIT = frozenset(
+    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf")
+)
 
 
 def guess_meaning(key: str, value: object, siblings: Mapping[str, object]) -> str:

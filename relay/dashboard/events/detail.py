@@ -6,14 +6,14 @@ from datetime import datetime
 from urllib.parse import parse_qsl
 
 from relay.dashboard.event_list import build_delivery_chip, select_latest_deliveries
-from relay.dashboard.filters import Avatar, format_due, format_moment, format_status
+from relay.dashboard.filters import format_due, format_moment, format_status
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
 from relay.model.text import decode_header_text, escape_unprintable
 from relay.providers.sender_urls import request_target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PipelineSegment:
     """One stretch of the line. `kind` is ok, err, warn, off or "" (plain)."""
 
@@ -23,7 +23,7 @@ class PipelineSegment:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PipelineTarget:
     """One target at the end of the line, with the part of its address that tells it apart."""
 
@@ -33,35 +33,32 @@ class PipelineTarget:
     is_replay: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PipelineBar:
-    """The whole line; `open` draws the switch in the middle as open: nothing passes."""
+    """The whole line of an event; `open` draws the switch in the middle as open: nothing passes."""
 
-    mark: Avatar
+    event: EventRow
     checked: PipelineSegment
     open: bool
     outs: tuple[PipelineTarget, ...]
 
 
 def build_pipeline_bar(
-    event: EventRow, deliveries: Sequence[Delivery], mark: Avatar, addresses: Mapping[str, str], now: datetime
+    event: EventRow, deliveries: Sequence[Delivery], addresses: Mapping[str, str], now: datetime
 ) -> PipelineBar:
     """Return the line of an event; `addresses` says where each configured target leads."""
-    newest = select_latest_deliveries(deliveries)
-    outs = tuple(
+    outs = [
         PipelineTarget(
-            wire=_build_delivery_segment(delivery, now),
-            target=escape_unprintable(delivery.target, 60),
-            address=addresses.get(delivery.target, ""),
-            is_replay=delivery.reason is DeliveryReason.REPLAY,
+            _build_delivery_segment(delivery, now),
+            escape_unprintable(delivery.target, 60),
+            addresses.get(delivery.target, ""),
+            delivery.reason is DeliveryReason.REPLAY,
         )
-        for delivery in newest
-    )
+        for delivery in select_latest_deliveries(deliveries)
+    ]
+    is_open = event.outcome is EventOutcome.REJECTED
     return PipelineBar(
-        mark=mark,
-        checked=_build_check_segment(event),
-        open=event.outcome is EventOutcome.REJECTED,
-        outs=outs or (_build_unsent_target(event, addresses),),
+        event, _build_check_segment(event), is_open, tuple(outs or [_build_unsent_target(event, addresses)])
     )
 
 
@@ -94,56 +91,50 @@ _RULE_REASONS = frozenset({"schema", "content_type", "idempotency_key_missing", 
 def _build_check_segment(event: EventRow) -> PipelineSegment:
     words = _REASON_WORDS.get(event.reason, "")
     if event.verdict is Verdict.INVALID:
-        return PipelineSegment(kind="err", text=words or "Mismatch", icon="shield-x")
+        return PipelineSegment("err", words or "Mismatch", "shield-x")
     if event.outcome is EventOutcome.REJECTED:
         # What breaks its source's rules is in an event's summary.
         summary = f"Schema: {event.summary}" if event.reason == "schema" else event.summary
         title = escape_unprintable(summary, 300) if event.reason in _RULE_REASONS else words
-        return PipelineSegment(
-            kind="err", text=escape_unprintable(title, _MAX_SEGMENT_TEXT) or "Rejected", icon="ban", title=title
-        )
+        return PipelineSegment("err", escape_unprintable(title, _MAX_SEGMENT_TEXT) or "Rejected", "ban", title)
     if event.verdict is Verdict.VERIFIED:
-        return PipelineSegment(kind="ok", text="Verified", icon="shield-check")
+        return PipelineSegment("ok", "Verified", "shield-check")
     if event.reason == "vault_locked":
-        return PipelineSegment(kind="warn", text=words, icon="lock")
-    if event.verdict is Verdict.UNSIGNED:
-        return PipelineSegment(kind="", text="No signature expected")
-    return PipelineSegment(kind="", text=words or "Not checked")
+        return PipelineSegment("warn", words, "lock")
+    return PipelineSegment("", "No signature expected" if event.verdict is Verdict.UNSIGNED else words or "Not checked")
 
 
 def _build_delivery_segment(delivery: Delivery, now: datetime) -> PipelineSegment:
-    chip = build_delivery_chip(delivery)
+    chip, title = build_delivery_chip(delivery), escape_unprintable(delivery.detail, 300)
     text = f"{chip.text} · {chip.more}" if chip.more else chip.text
-    title = escape_unprintable(delivery.detail, 300)
     match delivery.state:
         case DeliveryState.SUCCEEDED:
-            return PipelineSegment(kind="ok", text=text, icon="check", title=title)
+            return PipelineSegment("ok", text, "check", title)
         case DeliveryState.FAILED:
-            return PipelineSegment(kind="err", text=text, icon="x", title=title)
+            return PipelineSegment("err", text, "x", title)
         case DeliveryState.RUNNING:
-            return PipelineSegment(kind="", text=text, icon="loader-circle")
+            return PipelineSegment("", text, "loader-circle")
         case DeliveryState.CANCELLED:
-            return PipelineSegment(kind="off", text=text, title=title)
+            return PipelineSegment("off", text, title=title)
         case DeliveryState.PENDING:
-            text = f"{chip.text} {format_due(delivery.due_at, now)}" if delivery.attempts else chip.text
-            return PipelineSegment(kind="warn", text=text, icon="clock", title=title)
+            due = f" {format_due(delivery.due_at, now)}" if delivery.attempts else ""
+            return PipelineSegment("warn", f"{chip.text}{due}", "clock", title)
 
 
 def _build_unsent_target(event: EventRow, addresses: Mapping[str, str]) -> PipelineTarget:
-    if event.outcome is EventOutcome.DUPLICATE:
-        return PipelineTarget(
-            wire=PipelineSegment(kind="off", text=f"Same as event {event.duplicate_of}"), target="Not sent again"
-        )
-    if event.outcome is EventOutcome.IGNORED:
-        return PipelineTarget(wire=PipelineSegment(kind="off", text="Not in events"), target="Not sent")
     if event.outcome is EventOutcome.REJECTED:
         name, address = next(iter(addresses.items()), ("Your app", ""))
-        return PipelineTarget(wire=PipelineSegment(kind="off", text="Not sent"), target=name, address=address)
-    if event.reason == "vault_locked":
-        return PipelineTarget(wire=PipelineSegment(kind="off", text="Waits for the vault"), target="Not sent yet")
-    if event.reason == "handshake":
-        return PipelineTarget(wire=PipelineSegment(kind="off", text="Answered by relay"), target="Nothing to send")
-    return PipelineTarget(wire=PipelineSegment(kind="off", text="No target"), target="Your app")
+        return PipelineTarget(PipelineSegment("off", "Not sent"), name, address)
+    text, target = "No target", "Your app"
+    if event.outcome is EventOutcome.DUPLICATE:
+        text, target = f"Same as event {event.duplicate_of}", "Not sent again"
+    elif event.outcome is EventOutcome.IGNORED:
+        text, target = "Not in events", "Not sent"
+    elif event.reason == "vault_locked":
+        text, target = "Waits for the vault", "Not sent yet"
+    elif event.reason == "handshake":
+        text, target = "Answered by relay", "Nothing to send"
+    return PipelineTarget(PipelineSegment("off", text), target)
 
 
 def list_request_facts(event: CapturedEvent) -> list[tuple[str, str]]:

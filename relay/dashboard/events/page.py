@@ -13,7 +13,7 @@ from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.event_list import format_event_title, parse_current_url, parse_list_query, parse_list_suffix
 from relay.dashboard.events import tabs
 from relay.dashboard.events.detail import build_pipeline_bar
-from relay.dashboard.filters import build_query_suffix, event_avatar, make_avatar
+from relay.dashboard.filters import build_query_suffix, make_avatar
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import render_page, render_part
 from relay.errors import NotFoundError
@@ -76,7 +76,7 @@ async def build_detail(request: web.Request, event: CapturedEvent, name: str) ->
     return {
         "event": row,
         "is_replayed": any(delivery.reason is DeliveryReason.REPLAY for delivery in deliveries),
-        "hops": build_pipeline_bar(row, deliveries, event_avatar(row), addresses, relay.clock.now()),
+        "hops": build_pipeline_bar(row, deliveries, addresses, relay.clock.now()),
         "tabs": tabs.build_tab_links(request, event, name, len(deliveries)),
         "tab": tab,
         "tab_template": template,

@@ -1,24 +1,24 @@
 """Why an event was believed or not: a verdict that names the cause, its evidence, and what to do about it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from relay.dashboard.filters import capitalize_first, format_count
 from relay.model import admission
 from relay.model.admission import Problem
-from relay.model.event import CapturedEvent, Check, EventOutcome, Source, Verdict, VerifyMode
+from relay.model.event import CapturedEvent, EventOutcome, Source, Verdict, VerifyMode
 from relay.model.text import escape_unprintable
 from relay.providers.doctor import Diagnosis
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CheckStep:
     """One thing that was looked at. `kind` is ok, err or skip-step."""
 
     kind: str
     name: str
     detail: str
-    result: str = ""
+    result: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,12 @@ _TITLES = {
     "loop": "Refused: relay's own forward came back",
     "handshake": "A setup handshake, answered",
 }
+_STEP_KINDS: Mapping[bool | None, str] = {True: "ok", False: "err", None: "skip-step"}
+_VERIFY_WORDS = {
+    VerifyMode.ENFORCE: "signature enforced",
+    VerifyMode.REPORT: "signature reported, not enforced",
+    VerifyMode.OFF: "signature not checked",
+}
 _RULES = {
     "schema": "Schema",
     "content_type": "Content type",
@@ -69,18 +75,21 @@ def build_verification_panel(
     kind, title, text = (
         _describe_rule_refusal(event, still) if event.problems else _describe_verdict(event, provider, found)
     )
+    scheme = source.scheme.title if source and source.scheme else ""
     return VerificationPanel(
-        kind=kind,
-        title=title,
-        text=text,
-        steps=(
-            _build_source_step(event, source),
-            *_build_check_steps(event.verification.checks),
-            *_build_problem_steps(event.problems),
-            _build_answer_step(event, provider),
-        ),
-        scheme=source.scheme.title if source and source.scheme else "",
+        kind=kind, title=title, text=text, steps=tuple(_iterate_steps(event, source, provider)), scheme=scheme
     )
+
+
+def _iterate_steps(event: CapturedEvent, source: Source | None, provider: str) -> Iterator[CheckStep]:
+    yield _build_source_step(event, source)
+    for check in event.verification.checks:
+        name, detail = escape_unprintable(check.name, 60), escape_unprintable(check.detail, 400)
+        yield CheckStep(_STEP_KINDS[check.passed], name, detail, escape_unprintable(check.result, 60))
+    for problem in event.problems:
+        name, detail = _RULES.get(problem.rule, "Rule"), escape_unprintable(problem.sentence, 400)
+        yield CheckStep("err", name, detail, escape_unprintable(problem.pointer, 60))
+    yield _build_answer_step(event, provider)
 
 
 def _describe_rule_refusal(event: CapturedEvent, still: tuple[Problem, ...] | None) -> tuple[str, str, str]:
@@ -91,18 +100,6 @@ def _describe_rule_refusal(event: CapturedEvent, still: tuple[Problem, ...] | No
     more = f"; {format_count(len(event.problems) - 1, 'more problem')} below" if len(event.problems) > 1 else ""
     problem = capitalize_first(escape_unprintable(event.problems[0].sentence, 400))
     return "err", _TITLES.get(event.row.reason, "Refused"), f"{reason} {problem}{more}."
-
-
-def _build_problem_steps(problems: tuple[Problem, ...]) -> tuple[CheckStep, ...]:
-    return tuple(
-        CheckStep(
-            kind="err",
-            name=_RULES.get(problem.rule, "Rule"),
-            detail=escape_unprintable(problem.sentence, 400),
-            result=escape_unprintable(problem.pointer, 60),
-        )
-        for problem in problems
-    )
 
 
 def _describe_verdict(event: CapturedEvent, provider: str, found: Diagnosis | None) -> tuple[str, str, str]:
@@ -140,40 +137,22 @@ def _get_panel_kind(event: CapturedEvent) -> str:
     return "warn" if row.reason in ("vault_locked", "secret_missing", "secret_unusable") else "quiet"
 
 
-def _build_check_steps(checks: tuple[Check, ...]) -> tuple[CheckStep, ...]:
-    kinds: Mapping[bool | None, str] = {True: "ok", False: "err", None: "skip-step"}
-    return tuple(
-        CheckStep(
-            kind=kinds[check.passed],
-            name=escape_unprintable(check.name, 60),
-            detail=escape_unprintable(check.detail, 400),
-            result=escape_unprintable(check.result, 60),
-        )
-        for check in checks
-    )
-
-
 def _build_source_step(event: CapturedEvent, source: Source | None) -> CheckStep:
     path = escape_unprintable(event.row.path, 120)
     if source is None or not source.configured:
-        return CheckStep(kind="skip-step", name="Source", detail=f"{path}, not in relay.toml", result=event.row.source)
-    modes = {
-        VerifyMode.ENFORCE: "signature enforced",
-        VerifyMode.REPORT: "signature reported, not enforced",
-        VerifyMode.OFF: "signature not checked",
-    }
-    return CheckStep(kind="ok", name="Source", detail=f"{path}, {modes[source.verify]}", result=source.name)
+        return CheckStep("skip-step", "Source", f"{path}, not in relay.toml", event.row.source)
+    return CheckStep("ok", "Source", f"{path}, {_VERIFY_WORDS[source.verify]}", source.name)
 
 
 def _build_answer_step(event: CapturedEvent, provider: str) -> CheckStep:
-    if event.row.recovered:
-        detail = "No sender was answered: relay fetched it afterwards"
-        return CheckStep(kind="skip-step", name=f"Answer to {provider}", detail=detail)
-    refused = event.row.outcome is EventOutcome.REJECTED
-    if event.row.sample:
-        detail = "Refused" if refused else "Taken in"
-        return CheckStep(kind="skip-step", name="Answer to relay trigger", detail=detail, result=str(event.row.status))
+    row, refused = event.row, event.row.outcome is EventOutcome.REJECTED
+    if row.recovered:
+        return CheckStep(
+            "skip-step", f"Answer to {provider}", "No sender was answered: relay fetched it afterwards", ""
+        )
     detail = f"Refused, so {provider} may send it again" if refused else "Taken in"
-    if refused and event.row.status < 400:
+    if row.sample:
+        return CheckStep("skip-step", "Answer to relay trigger", detail.partition(",")[0], str(row.status))
+    if refused and row.status < 400:
         detail = "Taken in while the vault was locked; refused when it was checked"
-    return CheckStep(kind="skip-step", name=f"Answer to {provider}", detail=detail, result=str(event.row.status))
+    return CheckStep("skip-step", f"Answer to {provider}", detail, str(row.status))

@@ -8,7 +8,6 @@ import pytest
 from builders import build_source
 from relay.dashboard.events.detail import build_pipeline_bar
 from relay.dashboard.events.verification import build_verification_panel
-from relay.dashboard.filters import make_avatar
 from relay.dashboard.sources import rules
 from relay.model.admission import Admission, Problem, Rate
 from relay.model.event import EventOutcome
@@ -62,13 +61,13 @@ def rejected(row_of, **changes):
 
 
 def test_the_hop_line_names_the_field(row_of, noon):
-    line = build_pipeline_bar(rejected(row_of), [], make_avatar("Shop"), {}, noon)
+    line = build_pipeline_bar(rejected(row_of), [], {}, noon)
     assert (line.checked.kind, line.checked.text, line.open) == ("err", "Schema: data.amount is missing", True)
 
 
 def test_a_long_reason_is_cut_on_the_line_and_whole_in_its_title(row_of, noon):
     summary = "data." + "very_" * 40 + "long is missing"
-    line = build_pipeline_bar(replace(rejected(row_of), summary=summary), [], make_avatar("Shop"), {}, noon)
+    line = build_pipeline_bar(replace(rejected(row_of), summary=summary), [], {}, noon)
     assert len(line.checked.text) <= 40
     assert summary in line.checked.title
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import TIME_ZONE, format_count, format_duration, named_avatar
 from relay.dashboard.responses import render_page
+from relay.dashboard.widgets import Figure
 from relay.http.context import get_relay
 from relay.http.params import parse_window
 from relay.model.admission import describe_reason
@@ -20,23 +21,8 @@ _ROUND_STEPS = (1, 2, 2.5, 4, 5, 8, 10)
 _GRID_LINES = 4  # lines of the grid above its floor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChartBar:
-    """One piece of a bar: `kind` is its class."""
-
-    kind: str
-    x: str
-    y: str
-    width: str
-    height: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChartLine:
-    """One line: `kind` is its class, `path` the data of its path."""
-
-    kind: str
-    path: str
+ChartBar = tuple[str, str, str, str, str]  # its class, x, y, width and height
+ChartLine = tuple[str, str]  # its class, and the data of its path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,15 +62,9 @@ def build_bars(columns: Sequence[Sequence[tuple[str, int]]], top: float) -> tupl
         for kind, number in column:
             height = number / top * 100
             if number:
-                made.append(
-                    ChartBar(
-                        kind=kind,
-                        x=f"{place * pitch:.2f}",
-                        y=f"{floor - height:.2f}",
-                        width=f"{pitch * (1 - _BAR_GAP):.2f}",
-                        height=f"{height:.2f}",
-                    )
-                )
+                numbers = (place * pitch, floor - height, pitch * (1 - _BAR_GAP), height)
+                x, y, width, tall = (f"{number:.2f}" for number in numbers)
+                made.append((kind, x, y, width, tall))
             floor -= height
     return tuple(made)
 
@@ -104,32 +84,19 @@ def build_line(kind: str, values: Sequence[float | None], top: float, height: fl
         if alone:  # a point, drawn as a line too short to see but for its round ends
             pieces.append(f"L{x + 0.01:.2f} {y:.2f}")
         pen = "L"
-    return ChartLine(kind=kind, path="".join(pieces))
+    return kind, "".join(pieces)
 
 
 def build_sparkline(values: Sequence[float]) -> str:
     """Return the path of a little line without scales, 24 high."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     span = high - low or 1.0
-    return build_line("", [value - low for value in values], span, 22).path
+    return build_line("", [value - low for value in values], span, 22)[1]
 
 
 _MAX_SOURCES = 8
 _MAX_SLOW = 6
 _STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricFigure:
-    """One number with its unit, a word beside it and its sparkline; `dot` is the class of a dot, "" for none."""
-
-    label: str
-    value: str
-    unit: str = ""
-    note: str
-    path: str = ""
-    dot: str = ""
-    bad: bool = False
 
 
 async def show_metrics(request: web.Request) -> web.Response:
@@ -163,18 +130,18 @@ async def show_metrics(request: web.Request) -> web.Response:
     )
 
 
-def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
+def _build_kpis(found: Stats) -> tuple[Figure, ...]:
     slots = found.slots
     checked = found.verdicts.get("verified", 0) + found.verdicts.get("invalid", 0)
     unfit, later = found.verdicts.get("invalid", 0), found.first - found.first_succeeded
     return (
-        MetricFigure(
+        Figure(
             label="Events",
             value=f"{found.events:,}",
             note=f"{found.events / found.window.minutes:.3g} per min{_format_change(found)}",
             path=build_sparkline([slot.events for slot in slots]),
         ),
-        MetricFigure(
+        Figure(
             label="Verified",
             value=_format_percent(checked - unfit, checked),
             unit="%" if checked else "",
@@ -182,7 +149,7 @@ def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
             path=build_sparkline([-slot.invalid for slot in slots]),
             bad=bool(unfit),
         ),
-        MetricFigure(
+        Figure(
             label="Delivered first try",
             value=_format_percent(found.first_succeeded, found.first),
             unit="%" if found.first else "",
@@ -190,7 +157,7 @@ def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
             path=build_sparkline([-slot.failed for slot in slots]),
             bad=bool(later),
         ),
-        MetricFigure(
+        Figure(
             label="Latency, p95",
             value=_format_value(found.speed.p95),
             unit=_duration_unit(found.speed.p95),
@@ -200,11 +167,11 @@ def _build_kpis(found: Stats) -> tuple[MetricFigure, ...]:
     )
 
 
-async def _build_queue_kpi(relay: RunningRelay) -> MetricFigure:
+async def _build_queue_kpi(relay: RunningRelay) -> Figure:
     queues = await load_queues(relay)
     count = sum(number for number, _ in queues.values())
     name, (_, age) = max(queues.items(), key=lambda item: item[1][1], default=("", (0, 0.0)))
-    return MetricFigure(
+    return Figure(
         label="Queued now",
         value=f"{count:,}",
         note=f"oldest {_format_age(age)}, {escape_unprintable(name, 40)}" if count and age else "nothing waits",

@@ -4,8 +4,8 @@ from aiohttp import web
 
 from relay.dashboard.filters import encode_query, format_count
 from relay.dashboard.layout import load_banners
-from relay.dashboard.render import RENDERER, get_target_id, html_response
-from relay.dashboard.responses import read_fields, redirect, render_dialog, render_page, toast_header
+from relay.dashboard.render import get_target_id
+from relay.dashboard.responses import read_fields, redirect, render_dialog, render_page, render_part, toast_header
 from relay.errors import UsageError
 from relay.http.context import get_relay
 from relay.model.text import escape_unprintable
@@ -37,8 +37,7 @@ async def show_targets(request: web.Request) -> web.Response:
 
 async def show_banners(request: web.Request) -> web.Response:
     """GET /banners: the banners alone, for a page that counts down."""
-    part = request.app[RENDERER].part("banners.html", banners=await load_banners(get_relay(request)))
-    return html_response(part)
+    return render_part(request, "banners.html", banners=await load_banners(get_relay(request)))
 
 
 async def reconnect_tunnel(request: web.Request) -> web.Response:
@@ -49,7 +48,7 @@ async def reconnect_tunnel(request: web.Request) -> web.Response:
 
 async def retry_target(request: web.Request) -> web.Response:
     """POST /targets/try with `target`: send it what has waited longest, whether it is up or not."""
-    relay, name = get_relay(request), await _read_target_name(request)
+    relay, name = get_relay(request), _check_target_name((await read_fields(request)).get("target", ""))
     oldest = await relay.store.deliveries.first_waiting(name)
     if oldest is None:
         return _answer_done(request, "/targets", f"Nothing waits for {name}")
@@ -79,13 +78,9 @@ async def confirm_drop(request: web.Request) -> web.Response:
 
 async def drop_queue(request: web.Request) -> web.Response:
     """POST /targets/drop with `target`: what waits for it is given up."""
-    name = await _read_target_name(request)
+    name = _check_target_name((await read_fields(request)).get("target", ""))
     await get_relay(request).replays.cancel_deliveries(name)
     return redirect(f"/deliveries?{encode_query({'state': 'cancelled', 'target': name})}")
-
-
-async def _read_target_name(request: web.Request) -> str:
-    return _check_target_name((await read_fields(request)).get("target", ""))
 
 
 def _check_target_name(name: str) -> str:

@@ -39,6 +39,19 @@ class NavLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One number with its unit, a word beside it and its sparkline; `dot` is the class of a dot, "" for none."""
+
+    label: str
+    value: str
+    unit: str = ""
+    note: str
+    path: str = ""
+    dot: str = ""
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FormOption:
     """One choice of a form."""
 

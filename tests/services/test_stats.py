@@ -74,7 +74,7 @@ def test_every_window_is_cut_into_whole_steps_that_end_with_now(name):
 def test_a_line_stays_within_its_frame_and_breaks_where_nothing_is(values):
     top = metrics_page.round_up_scale([value for value in values if value is not None])
     assert all(value <= top for value in values if value is not None)
-    path = metrics_page.build_line("p50", values, top).path
+    path = metrics_page.build_line("p50", values, top)[1]
     numbers = [float(number) for number in re.findall(r"[\d.]+", path)]
     assert all(0 <= number <= 100.01 for number in numbers)
     assert bool(path) == any(value is not None for value in values)
@@ -84,9 +84,9 @@ def test_a_line_stays_within_its_frame_and_breaks_where_nothing_is(values):
 @given(st.lists(st.lists(st.tuples(st.just("b-ok"), st.integers(0, 1000)), max_size=3), max_size=60))
 def test_bars_stand_on_the_floor_and_end_below_the_top(columns):
     top = metrics_page.round_up_scale([sum(number for _, number in column) for column in columns])
-    for bar in metrics_page.build_bars(columns, top):
-        assert float(bar.y) >= -0.01
-        assert float(bar.y) + float(bar.height) <= 100.02
+    for _, _, y, _, height in metrics_page.build_bars(columns, top):
+        assert float(y) >= -0.01
+        assert float(y) + float(height) <= 100.02
 
 
 @pytest.mark.parametrize(("most", "top"), [(0, 4), (1, 1), (3, 4), (7, 8), (33, 40), (101, 200), (0.004, 0.004)])

@@ -12,6 +12,7 @@ from relay.dashboard.events import tabs
 from relay.dashboard.events.bodies import BODY_CACHE, IMAGE_TYPES
 from relay.dashboard.filters import escape_html
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.dashboard.responses import render_part
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number, parse_whole_number
 from relay.model.text import decode_header_text, is_sensitive
@@ -86,7 +87,7 @@ async def show_tree(request: web.Request) -> web.Response:
     event = await get_relay(request).store.events.get(parse_id(request))
     body = await request.app[BODY_CACHE].read(event)
     nodes = tabs.build_subtree(body.value, request)
-    return html_response(request.app[RENDERER].part("events/tree.html", nodes=nodes, base=tabs.event_path(event)))
+    return render_part(request, "events/tree.html", nodes=nodes, base=tabs.event_path(event))
 
 
 async def show_hits(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from relay.actions.mail.addresses import is_permitted
 from relay.dashboard.filters import escape_html, find_provider, format_count
-from relay.dashboard.messages.rates import RatesView, build_rates
+from relay.dashboard.messages.rates import build_rates
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
 from relay.dashboard.responses import render_page
 from relay.dashboard.widgets import BAD_STATUSES, NavLink, build_message_chip
@@ -171,7 +171,7 @@ def _find_refusing_rule(relay: RunningRelay, message: Message) -> str:
     )
 
 
-async def _load_rates(relay: RunningRelay) -> RatesView:
+async def _load_rates(relay: RunningRelay) -> dict[str, Any]:
     return build_rates(
         await load_day_counts(relay, MESSAGE_RATE_DAYS), find_first_day(relay, MESSAGE_RATE_DAYS), MESSAGE_RATE_DAYS
     )

@@ -88,15 +88,13 @@ async def preview_replay(request: web.Request) -> web.Response:
     """POST /events/{id}/replay/preview: what differs so far."""
     event = await get_relay(request).store.events.get(parse_id(request))
     edits = parse_replay_form(event, await read_fields(request))
-    return html_response(
-        request.app[RENDERER].part("replay/changes.html", changes=_describe_changes(request, event, edits))
-    )
+    return render_part(request, "replay/changes.html", changes=_describe_changes(request, event, edits))
 
 
 async def show_delivery_result(request: web.Request) -> web.Response:
     """GET /deliveries/{id}/result: what became of a delivery, for the dialog that waits for it."""
     sent = await load_result(get_relay(request), parse_id(request, "delivery"))
-    return html_response(request.app[RENDERER].part("replay/sent.html", sent=sent))
+    return render_part(request, "replay/sent.html", sent=sent)
 
 
 async def _render_replay_form(

@@ -27,7 +27,7 @@ async def show_email_form(request: web.Request) -> web.Response:
     event = await get_relay(request).store.events.get(parse_id(request))
     if get_target_id(request) == "em-preview":
         shown = await _build_preview(get_relay(request), event, request.query)
-        return html_response(request.app[RENDERER].part("replay/email_preview.html", preview=shown))
+        return render_part(request, "replay/email_preview.html", preview=shown)
     return await _render_email_form(request, event, request.query)
 
 

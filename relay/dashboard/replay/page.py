@@ -18,6 +18,7 @@ from relay.dashboard.responses import (
     redirect,
     render_dialog,
     render_page,
+    render_part,
 )
 from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError, UsageError
@@ -37,7 +38,7 @@ async def show_replays(request: web.Request) -> web.Response:
         text = build_selection_query(fields)
         if get_target_id(request) == "preview":
             planned = await _load_plan(request, text, fields)
-            return html_response(request.app[RENDERER].part("replay/plan.html", planned=planned))
+            return render_part(request, "replay/plan.html", planned=planned)
         return await _build_bulk_form(request, text, fields, {})
     relay = get_relay(request)
     found = await relay.store.batches.page(_PAGE_SIZE)
@@ -55,7 +56,7 @@ async def start_replay(request: web.Request) -> web.Response:
     except RelayError as error:
         errors = {"target": format_error(error)}
         if get_target_id(request) is not None:
-            return html_response(request.app[RENDERER].part("errors.html", errors=errors), 422)
+            return render_part(request, "errors.html", 422, errors=errors)
         return await _build_bulk_form(request, text, await request.post(), errors)
     if get_target_id(request) is None:
         return redirect(f"/replays/{begun.id}")
@@ -91,7 +92,7 @@ async def _answer_change(request: web.Request, id_: int) -> web.Response:
     if get_target_id(request) is None:
         return redirect(f"/replays/{id_}")
     line = await _load_batch(get_relay(request), id_)
-    return html_response(request.app[RENDERER].part("replay/batch.html", line=line))
+    return render_part(request, "replay/batch.html", line=line)
 
 
 def _render_progress(request: web.Request, line: dict[str, Any]) -> web.Response:

@@ -1,8 +1,8 @@
 """The catch-up section of a source's page: the form, its progress, its result."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from aiohttp import web
 
@@ -23,35 +23,17 @@ _PERIODS = {"2h": "2 hours", "24h": "A day", "3d": "3 days", "7d": "A week"}
 _STOPPED_WORDS = {CatchUpState.FAILED: "Stopped", CatchUpState.CANCELLED: "Cancelled"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatchUpSection:
-    """The section of a source's page; `problem` says why it cannot be caught up with, `line` what would help.
-
-    `poll_url` is where the section is asked for while a catch-up runs, the form as it is. `kind` is how `progress`
-    is shown: "", warn or err; `events_url` lists what was recovered.
-    """
-
-    back: str
-    action: str = ""
-    asks: str = ""
-    periods: Mapping[str, str]
-    since: str = ""
-    forward: bool = True
-    poll_url: str = ""
-    problem: str = ""
-    line: str = ""
-    progress: CatchUpProgress | None = None
-    kind: str = ""
-    words: str = ""
-    events_url: str = ""
+_NO_SECTION: Mapping[str, Any] = {"action": "", "asks": "", "progress": None, "line": ""}
 
 
 def build_section(
     relay: RunningRelay, source: Source, form: Mapping[str, str] = MappingProxyType({}), problem: str = ""
-) -> CatchUpSection | None:
+) -> dict[str, Any] | None:
     """Return the section of a source's page; None for a provider that gives out no list.
 
-    `form` is what was chosen, as posted; nothing chosen means what most people want.
+    `form` is what was chosen, as posted; nothing chosen means what most people want. In the section `problem` says
+    why it cannot be caught up with, `line` what would help; `poll_url` is where the section is loaded again while a
+    catch-up runs. `kind` is how `progress` is shown: "", warn or err; `events_url` lists what was recovered.
     """
     back = f"/sources/{source.name}"
     try:
@@ -60,11 +42,11 @@ def build_section(
         if source.provider not in APIS:
             return None
         line = f"[sources.{source.name}.catch_up]"
-        return CatchUpSection(back=back, periods={}, problem=escape_unprintable(format_error(error), 300), line=line)
+        return {**_NO_SECTION, "problem": escape_unprintable(format_error(error), 300), "line": line}
     if access.credential is None:
         kind, _, variable = access.reference.partition(":")
         absence = escape_unprintable(f"{access.absence}: it needs {access.needs}.", 300)
-        return CatchUpSection(back=back, periods={}, problem=absence, line=f"{variable}=" if kind == "env" else "")
+        return {**_NO_SECTION, "problem": absence, "line": f"{variable}=" if kind == "env" else ""}
     try:
         progress = relay.catch_ups.progress(source.name)
     except NotFoundError:
@@ -72,22 +54,26 @@ def build_section(
     since = form.get("since", "")
     chosen = since if since in _PERIODS else "24h"
     forward = bool(form.get("forward")) or "since" not in form
-    failed = progress is not None and progress.error is not None
-    stopped = progress is not None and progress.state in _STOPPED_WORDS
-    return CatchUpSection(
-        back=back,
-        action=f"{back}/catch-up",
-        asks=escape_unprintable(f"Asks {access.host} with {access.reference} for what it sent.", 200),
-        periods=_PERIODS,
-        since=chosen,
-        forward=forward,
-        poll_url=f"{back}/catch-up?{encode_query({'since': chosen, 'forward': '1' if forward else ''})}",
-        problem=escape_unprintable(problem, 400),
-        progress=progress,
-        kind="err" if failed else "warn" if stopped else "",
-        words=_describe_progress(progress) if progress else "",
-        events_url=build_events_url(f"source:{source.name} is:recovered") if progress and progress.recovered else "",
-    )
+    section = {
+        **_NO_SECTION,
+        "back": back,
+        "action": f"{back}/catch-up",
+        "asks": escape_unprintable(f"Asks {access.host} with {access.reference} for what it sent.", 200),
+        "periods": _PERIODS,
+        "since": chosen,
+        "forward": forward,
+        "poll_url": f"{back}/catch-up?{encode_query({'since': chosen, 'forward': '1' if forward else ''})}",
+        "problem": escape_unprintable(problem, 400),
+    }
+    if progress is None:
+        return section
+    stopped = "warn" if progress.state in _STOPPED_WORDS else ""
+    return section | {
+        "progress": progress,
+        "kind": "err" if progress.error is not None else stopped,
+        "words": _describe_progress(progress),
+        "events_url": build_events_url(f"source:{source.name} is:recovered") if progress.recovered else "",
+    }
 
 
 def _describe_progress(progress: CatchUpProgress) -> str:
@@ -123,7 +109,7 @@ async def show_section(request: web.Request) -> web.Response:
     return _render_section(request, build_section(get_relay(request), source, request.query))
 
 
-def _render_section(request: web.Request, section: CatchUpSection | None, status: int = 200) -> web.Response:
+def _render_section(request: web.Request, section: dict[str, Any] | None, status: int = 200) -> web.Response:
     return render_part(request, "sources/catch_up.html", status, catch_up=section)
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
-from relay.dashboard.delivery_rows import DeliveryLine, build_delivery_line, count_delivery_views
+from relay.dashboard.delivery_rows import build_delivery_line, count_delivery_views
 from relay.dashboard.event_list import list_event_tags
 from relay.dashboard.filters import build_deliveries_url, encode_query, format_count
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
@@ -45,17 +46,6 @@ class DeliveryFilters:
         return {name: value for name, value in named.items() if value}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRow:
-    """One delivery with its event; `href` opens it, or closes it where it is `open`. `tags` are replay and sample."""
-
-    event: EventRow
-    line: DeliveryLine
-    href: str
-    open: bool
-    tags: tuple[str, ...]
-
-
 async def show_deliveries(request: web.Request) -> web.Response:
     """GET /deliveries?state=&target=&batch=&event=: newest first; /deliveries/{id}: one of them opened."""
     relay, filters = get_relay(request), _parse_filters(request)
@@ -91,7 +81,7 @@ async def show_deliveries(request: web.Request) -> web.Response:
         rows=await _build_rows(relay, found, filters, chosen, before),
         note=_DEAD_LETTER_NOTE if filters.state == "failed" else "",
         failed=f"{failed:,}" if failed else "",
-        fields=tuple((name, str(value)) for name, value in filters.scope.items() if name != "event"),
+        fields=[(name, str(value)) for name, value in filters.scope.items() if name != "event"],
         stream=_stream_query(filters, found, before),
         older=_list_path(filters, before=found[-1].id) if len(found) >= _PAGE_SIZE else "",
         empty=_EMPTY_TEXTS.get(filters.state, "Nothing was sent yet.")
@@ -154,9 +144,9 @@ def _list_path(filters: DeliveryFilters, *, state: str | None = None, **more: ob
     return build_deliveries_url(filters.state if state is None else state, **filters.scope, **more)
 
 
-def _build_view_links(filters: DeliveryFilters, counts: Mapping[str, int]) -> tuple[NavLink, ...]:
+def _build_view_links(filters: DeliveryFilters, counts: Mapping[str, int]) -> list[NavLink]:
     labels = count_delivery_views(counts)
-    return tuple(
+    return [
         NavLink(
             name=name.capitalize(),
             href=_list_path(filters, state=state),
@@ -165,38 +155,31 @@ def _build_view_links(filters: DeliveryFilters, counts: Mapping[str, int]) -> tu
             count=labels[name],
         )
         for state, name in _VIEWS.items()
-    )
+    ]
 
 
-def _build_filter_links(filters: DeliveryFilters) -> tuple[NavLink, ...]:
+def _build_filter_links(filters: DeliveryFilters) -> list[NavLink]:
     words = {"target": f"to {escape_unprintable(filters.target, 80)}", "batch": f"bulk replay {filters.batch}"}
     words |= {"event": f"event {filters.event}"}
-    return tuple(
+    return [
         NavLink(
             name=words[name],
             key=f"/replays/{filters.batch}" if name == "batch" else "",
-            href=build_deliveries_url(
-                filters.state, **{key: value for key, value in filters.scope.items() if key != name}
-            ),
+            href=build_deliveries_url(filters.state, **filters.scope | {name: None}),
         )
         for name in filters.scope
-    )
-
-
-def _build_target_links(relay: RunningRelay, filters: DeliveryFilters) -> tuple[NavLink, ...]:
-    scope = {name: value for name, value in filters.scope.items() if name != "target"}
-    every = [
-        NavLink(name="Every target", href=build_deliveries_url(filters.state, **scope), current=not filters.target)
     ]
-    every += [
+
+
+def _build_target_links(relay: RunningRelay, filters: DeliveryFilters) -> list[NavLink]:
+    return [
         NavLink(
-            name=escape_unprintable(name, 80),
-            href=build_deliveries_url(filters.state, **scope, target=name),
+            name=escape_unprintable(name, 80) or "Every target",
+            href=build_deliveries_url(filters.state, **filters.scope | {"target": name}),
             current=name == filters.target,
         )
-        for name in relay.config.targets
+        for name in ("", *relay.config.targets)
     ]
-    return tuple(every)
 
 
 def _stream_query(filters: DeliveryFilters, found: tuple[Delivery, ...], before: int | None) -> str:
@@ -208,33 +191,32 @@ def _stream_query(filters: DeliveryFilters, found: tuple[Delivery, ...], before:
 
 async def _build_rows(
     relay: RunningRelay, found: tuple[Delivery, ...], filters: DeliveryFilters, chosen: int | None, before: int | None
-) -> tuple[DeliveryRow, ...]:
+) -> list[dict[str, Any]]:
     events = {row.id: row for row in await relay.store.events.rows({one.event_id for one in found})}
-    return tuple(
-        [
-            await _build_row(relay, one, events[one.event_id], filters, (one.id == chosen, before))
-            for one in found
-            if one.event_id in events
-        ]
-    )
+    return [
+        await _build_row(relay, one, events[one.event_id], filters, (one.id == chosen, before))
+        for one in found
+        if one.event_id in events
+    ]
 
 
 async def _build_row(
     relay: RunningRelay, one: Delivery, event: EventRow, filters: DeliveryFilters, state: tuple[bool, int | None]
-) -> DeliveryRow:
+) -> dict[str, Any]:
+    """Return one delivery with its event; `href` opens it, or closes it where it is `open`."""
     opened, before = state
     attempts = await relay.store.deliveries.attempts(one.id) if opened else ()
     keep = {"state": filters.state, **filters.scope, "before": before}
     query = encode_query({name: str(value) for name, value in keep.items() if value})
     is_replay = one.reason is DeliveryReason.REPLAY
     place = "/deliveries" if opened else f"/deliveries/{one.id}"
-    return DeliveryRow(
-        event=event,
-        line=build_delivery_line(one, relay.clock.now(), attempts, held=one.target in relay.state.down),
-        href=f"{place}?{query}" if query else place,
-        open=opened,
-        tags=tuple(tag for tag in list_event_tags(event, is_replayed=is_replay) if tag in ("replay", "sample")),
-    )
+    return {
+        "event": event,
+        "line": build_delivery_line(one, relay.clock.now(), attempts, held=one.target in relay.state.down),
+        "href": f"{place}?{query}" if query else place,
+        "open": opened,
+        "tags": [tag for tag in list_event_tags(event, is_replayed=is_replay) if tag in ("replay", "sample")],
+    }
 
 
 async def _render_row(request: web.Request, id_: int, filters: DeliveryFilters) -> web.Response:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from relay.config.units import parse_duration
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import format_count, format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
@@ -16,25 +17,13 @@ from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import RelayError, UsageError
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
-from relay.model.lab import (
-    ENDED_STATES,
-    LabFinding,
-    LabReport,
-    LabRun,
-    LabSend,
-    LabState,
-    Latency,
-    NewLabRun,
-    TrialResult,
-)
+from relay.model.lab import ENDED_STATES, LabFinding, LabReport, LabRun, LabSend, LabState, NewLabRun, TrialResult
 from relay.model.text import escape_unprintable
 
 _MAX_RUNS = 20
 _EVENT_IDS = re.compile(r"(#?\d{1,18}[\s,;]*)+")
 _OTHER_TARGET = "other"
 _EMPTY_FORM = dict.fromkeys(("what", "url", "times", "seed", "delay", "speed"), "") | {"compare": "body"}
-_DURATION = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)\s*(ms|s|m|h)?")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 async def show_lab(request: web.Request) -> web.Response:
@@ -148,12 +137,11 @@ def _parse_whole_number(form: Mapping[str, str], name: str) -> int | None:
 
 
 def _parse_delay(text: str) -> float | None:
-    if not text:
-        return None
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise UsageError(f"delay: '{escape_unprintable(text, 40)}' is not a time", hint="write 2s, 500ms or 5m")
-    return float(match[1]) * _UNIT_SECONDS[match[2] or "s"]
+    try:
+        return parse_duration(f"{text}s" if text[-1].isdigit() else text) if text else None
+    except ValueError:
+        hint = "write 2s, 500ms or 5m"
+        raise UsageError(f"delay: '{escape_unprintable(text, 40)}' is not a time", hint=hint) from None
 
 
 def _build_rerun_fields(run: LabRun) -> tuple[tuple[str, str], ...]:
@@ -184,20 +172,21 @@ _FINDING_STYLES: dict[LabFinding | None, tuple[str, str, str]] = {
 }
 
 
+_OPEN_CHIPS = {LabState.RUNNING: StatusChip("sending", "Running"), LabState.WAITING: StatusChip("queued", "Waiting")}
+
+
 def build_run_chip(run: LabRun, finding: LabFinding | None) -> StatusChip:
     """Return the state of a run, or its finding once it is over."""
-    if run.state is LabState.RUNNING:
-        return StatusChip("sending", "Running")
-    if run.state is LabState.WAITING:
-        return StatusChip("queued", "Waiting")
+    if run.state in _OPEN_CHIPS:
+        return _OPEN_CHIPS[run.state]
     if finding is LabFinding.FAILED:
         return StatusChip("no", "Failed")
     if run.state is not LabState.DONE:
         return StatusChip("warn", run.state.value.capitalize())
+    if finding is None:
+        return StatusChip("dim", "Done")
     kinds = {LabFinding.PASSED: "done", LabFinding.UNCLEAR: "warn"}
-    return StatusChip(
-        kind=kinds.get(finding, "dim") if finding else "dim", text=finding.capitalize() if finding else "Done"
-    )
+    return StatusChip(kinds.get(finding, "dim"), finding.capitalize())
 
 
 def build_report_values(report: LabReport, *, whole: bool) -> dict[str, Any]:
@@ -256,20 +245,14 @@ def _list_result_facts(result: TrialResult) -> list[tuple[str, str]]:
     facts = []
     if result.statuses:
         facts.append(("Answers", ", ".join(f"{count} x {answer}" for answer, count in result.statuses)))
-    if result.latency is not None:
-        facts.append(("Latency", _format_latency(result.latency)))
+    if (took := result.latency) is not None:
+        least, most, median, p95 = map(format_duration, (took.least, took.most, took.median, took.p95))
+        facts.append(("Latency", f"{least} to {most}, median {median}, p95 {p95}"))
     if result.at_once > 1:
         facts.append(("At once", f"{result.at_once} at the most"))
     if result.differing:
         facts.append(("Otherwise than the first", format_count(len(result.differing), "answer")))
     return facts
-
-
-def _format_latency(found: Latency) -> str:
-    return (
-        f"{format_duration(found.least)} to {format_duration(found.most)}, median "
-        f"{format_duration(found.median)}, p95 {format_duration(found.p95)}"
-    )
 
 
 def _format_skipped_events(result: TrialResult) -> list[str]:

@@ -1,7 +1,7 @@
 """The tabs of an event: each built from the event and what the address asks for."""
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -31,33 +31,16 @@ _LARGE_TREE = 1_000_000  # bytes past which a tree opens one level only
 _MAX_DELIVERIES = 20  # deliveries tab with all their attempts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayloadSearch:
-    """What a search in a payload came to: the hit stood on (from 0) of `total`, `words` saying the latter."""
-
-    text: str = ""
-    at: int = 0
-    total: int = 0
-    words: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayloadTab:
-    """A body. `kind` is tree, form, raw, hex, image or empty; `base` the event's address; `mark` the piece stood on."""
-
-    base: str
-    kind: str
-    views: tuple[NavLink, ...]
-    size: int
-    content_type: str
-    step: str = ""
-    problem: str = ""
-    find: PayloadSearch = PayloadSearch()
-    nodes: tuple[body_tree.TreeNode, ...] = ()
-    back: bool = False
-    fields: tuple[tuple[str, str], ...] = ()
-    window: body_text.BodyWindow | None = None
-    mark: int = -1
+# What a tab of a body shows besides; `find` is the hit stood on (from 0) and what says how many there are.
+_PLAIN_TAB: Mapping[str, Any] = {
+    "step": "",
+    "find": {"text": "", "at": 0, "total": 0, "words": ""},
+    "nodes": (),
+    "back": False,
+    "fields": (),
+    "window": None,
+    "mark": -1,
+}
 
 
 async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tuple[str, object]:
@@ -112,71 +95,73 @@ def event_path(event: CapturedEvent) -> str:
     return f"/events/{event.id}"
 
 
-async def build_payload_tab(request: web.Request, event: CapturedEvent, name: str) -> PayloadTab:
-    """Return the body seen as a tree, a form, text or bytes; what suits it best where none is named."""
+async def build_payload_tab(request: web.Request, event: CapturedEvent, name: str) -> dict[str, Any]:
+    """Return the body seen as a tree, a form, text or bytes; what suits it best where none is named.
+
+    `kind` is tree, form, raw, hex, image or empty; `base` the event's address; `mark` the piece stood on.
+    """
     body = await request.app[BODY_CACHE].read(event)
     kind = name if name in PAYLOAD_VIEWS else body.best
     if (kind == "tree" and not body.is_json) or (kind == "form" and not body.form):
         kind = body.best
-    tab = PayloadTab(
-        base=event_path(event),
-        kind=kind,
-        views=_build_view_links(request, event, body, kind),
-        size=len(event.capture.body),
-        content_type=event.row.content_type,
-        problem=" ".join(part for part in (body.note, body.problem if kind == "raw" else "") if part),
-    )
+    tab = {
+        **_PLAIN_TAB,
+        "base": event_path(event),
+        "kind": kind,
+        "views": _build_view_links(request, event, body, kind),
+        "size": len(event.capture.body),
+        "content_type": event.row.content_type,
+        "problem": " ".join(part for part in (body.note, body.problem if kind == "raw" else "") if part),
+    }
     text = request.query.get("find", "")[:200].strip()
-    return _find_in_body(request, body, tab, text) if text else _fill_payload_tab(request, event, body, tab)
+    return tab | (_find_in_body(request, body, text) if text else _build_view(request, event, body, tab))
 
 
-def _fill_payload_tab(request: web.Request, event: CapturedEvent, body: ParsedBody, tab: PayloadTab) -> PayloadTab:
-    data, offset = body.content, parse_whole_number(request, "offset") or 0
-    match tab.kind:
+def _build_view(request: web.Request, event: CapturedEvent, body: ParsedBody, tab: dict[str, Any]) -> dict[str, Any]:
+    offset = parse_whole_number(request, "offset") or 0
+    match tab["kind"]:
         case "tree" if "ptr" in request.query:
-            return replace(tab, nodes=build_subtree(body.value, request), back=True)
+            return {"nodes": build_subtree(body.value, request), "back": True}
         case "tree":
-            return replace(tab, nodes=body_tree.build_tree(body.value, levels=_choose_depth(data)))
+            return {"nodes": body_tree.build_tree(body.value, levels=_choose_depth(body.content))}
         case "form":
-            return replace(tab, fields=body.form)
+            return {"fields": body.form}
         case "raw":
-            window = body_text.build_text_window(data, offset)
-            return replace(
-                tab, window=window, step="256 KB", problem=f"{tab.problem} {_describe_window(window)}".strip()
-            )
+            window = body_text.build_text_window(body.content, offset)
+            problem = f"{tab['problem']} {_describe_window(window)}".strip()
+            return {"window": window, "step": "256 KB", "problem": problem}
         case "hex":
-            window = body_text.build_hex_window(event.capture.body, offset)
-            return replace(tab, window=window, step="4 KB")
+            return {"window": body_text.build_hex_window(event.capture.body, offset), "step": "4 KB"}
         case _:
-            return tab
+            return {}
 
 
-def _find_in_body(request: web.Request, body: ParsedBody, tab: PayloadTab, text: str) -> PayloadTab:
+def _find_in_body(request: web.Request, body: ParsedBody, text: str) -> dict[str, Any]:
     if body.is_json:
         hits = body_tree.find_in_tree(body.value, text)
         found = _parse_hit_position(request, text, len(hits))
-        hits_shown = body_tree.TreeHits(at=hits[found.at] if hits else "", marks=frozenset(hits))
-        nodes = body_tree.build_tree(body.value, levels=_choose_depth(body.content), wanted=hits_shown)
-        return replace(tab, kind="tree", find=found, nodes=nodes)
+        marks = body_tree.TreeHits(at=hits[found["at"]] if hits else "", marks=frozenset(hits))
+        nodes = body_tree.build_tree(body.value, levels=_choose_depth(body.content), wanted=marks)
+        return {"kind": "tree", "find": found, "nodes": nodes}
     offsets = body_tree.find_in_text(body.content, text)
     found = _parse_hit_position(request, text, len(offsets))
-    start = 0
-    if offsets and offsets[found.at] >= body_text.RAW_WINDOW:
-        start = body.content.rfind(b"\n", 0, offsets[found.at]) + 1
-        start = max(start, offsets[found.at] - body_text.RAW_WINDOW // 2)
+    at, start = found["at"], 0
+    if offsets and offsets[at] >= body_text.RAW_WINDOW:
+        start = body.content.rfind(b"\n", 0, offsets[at]) + 1
+        start = max(start, offsets[at] - body_text.RAW_WINDOW // 2)
     window = body_text.build_text_window(body.content, start, text)
     before = sum(offset < start for offset in offsets)
     nth = [index for index, piece in enumerate(window.pieces) if piece.hit]
-    mark = nth[found.at - before] if 0 <= found.at - before < len(nth) else -1
-    return replace(tab, kind="raw", find=found, window=window, step="256 KB", mark=mark)
+    mark = nth[at - before] if 0 <= at - before < len(nth) else -1
+    return {"kind": "raw", "find": found, "window": window, "step": "256 KB", "mark": mark}
 
 
-def _parse_hit_position(request: web.Request, text: str, total: int) -> PayloadSearch:
-    # The same word asked for again is Enter: one hit on, or back.
+def _parse_hit_position(request: web.Request, text: str, total: int) -> dict[str, Any]:
+    # The same word searched for again is Enter: one hit on, or back.
     step = -1 if request.query.get("step") == "-1" else 1
     at = (parse_whole_number(request, "at") or 0) + step if request.query.get("was") == text else 0
     words = f"{total:,} or more" if total >= body_tree.MAX_HITS else f"{total:,}"
-    return PayloadSearch(text=text, at=at % total if total else 0, total=total, words=words)
+    return {"text": text, "at": at % total if total else 0, "total": total, "words": words}
 
 
 def build_subtree(value: object, request: web.Request) -> tuple[body_tree.TreeNode, ...]:

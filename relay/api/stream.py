@@ -81,8 +81,8 @@ class _ApiViewer:
                 plain = {"delivery": signal.delivery_id, "event": signal.event_id, "state": signal.state}
                 return _make_frame("delivery", plain)
             case MessageChanged():
-                told = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
-                return _make_frame("message", told)
+                plain = {"message": signal.message_id, "event": signal.event_id, "status": signal.status}
+                return _make_frame("message", plain)
             case LabChanged():
                 return _make_frame("lab", {"lab": signal.run_id, "state": signal.state})
             case TunnelChanged() | VaultChanged():

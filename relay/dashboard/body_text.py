@@ -79,12 +79,12 @@ def mark_matches(text: str, find: str) -> tuple[TextPiece, ...]:
     if not find:
         return (TextPiece(text=text),)
     cut: list[TextPiece] = []
-    folded, wanted, here = text.lower(), find.lower(), 0
+    folded, needle, here = text.lower(), find.lower(), 0
     if len(folded) != len(text):  # a letter such as "İ" grows when folded, and offsets would drift
         folded = text
-    while (found := folded.find(wanted, here)) >= 0 and len(cut) < 2000:
-        cut += [TextPiece(text=text[here:found]), TextPiece(text=text[found : found + len(wanted)], hit=True)]
-        here = found + len(wanted)
+    while (found := folded.find(needle, here)) >= 0 and len(cut) < 2000:
+        cut += [TextPiece(text=text[here:found]), TextPiece(text=text[found : found + len(needle)], hit=True)]
+        here = found + len(needle)
     cut.append(TextPiece(text=text[here:]))
     return tuple(piece for piece in cut if piece.text)
 
@@ -119,13 +119,13 @@ def _find_character_end(body: bytes, end: int) -> int:
 
 def _format_hex_line(chunk: bytes) -> str:
     left, right = chunk[:8].hex(" "), chunk[8:].hex(" ")
-    shown = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in chunk)
-    return f"{left:<23}  {right:<23}  {shown}"
+    text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in chunk)
+    return f"{left:<23}  {right:<23}  {text}"
 
 
 _DIFF_TOKEN = re.compile(r"\w+|\W")
 _MAX_DIFF_TOKENS = (
-    120  # tokens of a value that are matched one by one; past them only what begins and ends alike is told
+    120  # tokens of a value that are matched one by one; past them only what begins and ends alike is left out
 )
 _MIN_SIMILARITY = 0.3  # below this two values have nothing to do with each other, and are marked whole
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from relay.dashboard.assets import STATIC_PREFIX
-from relay.dashboard.filters import TIME_ZONE
+from relay.dashboard.filters import TIME_ZONE, capitalize_first
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import render_page, toast_header
 from relay.errors import RelayError
@@ -35,30 +35,30 @@ def error_response_for(request: web.Request, status: int, code: str, message: st
     return _render_refusal_page(request, status, code, message, hint)
 
 
-def render_error_part(request: web.Request, said: str, status: int) -> web.Response:
-    """Return an error where htmx asked for a part: in the dialog it wanted to open, in place, or as a toast."""
+def render_error_part(request: web.Request, message: str, status: int) -> web.Response:
+    """Return an error where htmx asked for a part: in the dialog it destination to open, in place, or as a toast."""
     renderer, target = request.app[RENDERER], get_target_id(request)
     if target == "dialog":
-        return html_response(renderer.part("error_dialog.html", said=said), status)
+        return html_response(renderer.part("error_dialog.html", message=message), status)
     # Where nothing is to be swapped there is no place of its own to say it.
-    headers = None if target else toast_header(said)
-    return html_response(renderer.part("errors.html", errors={"": said}), status, headers)
+    headers = None if target else toast_header(message)
+    return html_response(renderer.part("errors.html", errors={"": message}), status, headers)
 
 
-def render_sign_in(request: web.Request, wrong: str = "", wanted: str = "") -> web.Response:
-    """Return the page that takes a token, 401, and then leads to what was wanted.
+def render_sign_in(request: web.Request, wrong: str = "", destination: str = "") -> web.Response:
+    """Return the page that takes a token, 401, and then leads to what was destination.
 
-    `wrong` says what was wrong with the one that was given.
+    `wrong` says what was wrong with the one that was sent.
     """
-    if not wanted and request.method == "GET" and request.path != "/login":
-        wanted = request.path_qs
+    if not destination and request.method == "GET" and request.path != "/login":
+        destination = request.path_qs
     return _render_bare_page(
         request,
         401,
         title="Sign in",
         sentence="This dashboard shows captured webhooks, so it asks who you are.",
         sign_in=True,
-        next=safe_redirect_path(wanted),
+        next=safe_redirect_path(destination),
         wrong=wrong,
     )
 
@@ -85,13 +85,13 @@ def _render_refusal_page(request: web.Request, status: int, code: str, message: 
 
 
 def _render_bare_page(request: web.Request, status: int, **values: object) -> web.Response:
-    given: dict[str, object] = {"hint": "", "sign_in": False, "next": "", "wrong": "", "broken": status >= 500}
-    return html_response(request.app[RENDERER].part("bare.html", **given | values), status)
+    defaults: dict[str, object] = {"hint": "", "sign_in": False, "next": "", "wrong": "", "broken": status >= 500}
+    return html_response(request.app[RENDERER].part("bare.html", **defaults | values), status)
 
 
 def _format_sentence(text: str) -> str:
-    shown = escape_unprintable(text, 400).strip().removesuffix(".")
-    return f"{shown[:1].upper()}{shown[1:]}." if shown else ""
+    sentence = escape_unprintable(text, 400).strip().removesuffix(".")
+    return f"{capitalize_first(sentence)}." if sentence else ""
 
 
 PageHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -113,8 +113,8 @@ def handle_page_errors(handler: PageHandler) -> PageHandler:
 async def _render_error_page(request: web.Request, error: RelayError) -> web.Response:
     sentence, hint = (escape_unprintable(error.message, 400).removesuffix("."), escape_unprintable(error.hint, 400))
     if get_target_id(request) is not None:
-        said = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
-        return render_error_part(request, said, error.status)
+        message = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
+        return render_error_part(request, message, error.status)
     sentence = f"{sentence[:1].upper()}{sentence[1:]}."
     return await render_page(request, "error.html", "That did not work", "", error.status, sentence=sentence, hint=hint)
 
@@ -135,8 +135,8 @@ async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse
 
 async def _handle_login_form(request: web.Request, guard: Guard) -> web.StreamResponse:
     form = await request.post()
-    token, wanted = form.get("token"), form.get("next")
-    where = safe_redirect_path(wanted if isinstance(wanted, str) else "")
+    token, destination = form.get("token"), form.get("next")
+    where = safe_redirect_path(destination if isinstance(destination, str) else "")
     if not isinstance(token, str) or not guard.is_valid_token(_clean_token(token)):
         return render_sign_in(request, "That is not the token of this relay.", where)
     return _set_session_cookie(web.Response(status=303, headers={"Location": where}), guard)

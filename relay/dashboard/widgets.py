@@ -1,4 +1,4 @@
-"""Pieces that several pages show: chips, links, choices of a form, a message in a list."""
+"""Pieces that several pages show: chips, links, numbers, a message in a list."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,16 +49,6 @@ class Figure:
     path: str = ""
     dot: str = ""
     bad: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormOption:
-    """One choice of a form."""
-
-    value: str
-    name: str
-    help: str = ""
-    chosen: bool = False
 
 
 def build_message_chip(message: Message) -> StatusChip:

@@ -69,8 +69,8 @@ class Guard:
         """Say whether a token is the right one, in constant time."""
         if self.token is None:
             return True
-        given = (token or "").encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(given, self.token.encode())
+        encoded = (token or "").encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(encoded, self.token.encode())
 
 
 def load_token(data_dir: Path, *, rotate: bool = False) -> str:
@@ -225,8 +225,8 @@ async def _refuse_forgery(guard: Guard, request: web.Request) -> web.Response | 
         return None
     if guard.token is None and request.content_type in _JSON_TYPES:
         return None  # no cookie to misuse
-    given = request.headers.get("X-Relay-CSRF") or await _read_csrf_field(request)
-    if hmac.compare_digest(given.encode("utf-8", "surrogateescape"), guard.csrf.encode()):
+    token = request.headers.get("X-Relay-CSRF") or await _read_csrf_field(request)
+    if hmac.compare_digest(token.encode("utf-8", "surrogateescape"), guard.csrf.encode()):
         return None
     return _refuse(request, 403, "csrf", "refused: the form was not one of relay's", "reload the page and try again")
 

@@ -68,7 +68,7 @@ async def _render_annotated(
 
 
 _DELETE_LIMIT = 100_000  # events that are pinned or deleted together
-_MAX_PUBLISHED = 200  # changes told one by one when many change at once
+_MAX_PUBLISHED = 200  # changes published one by one when many change at once
 
 
 def _list_path(fields: MultiMapping[Any]) -> str:

@@ -58,7 +58,7 @@ class TreeHits:
     marks: frozenset[str] = frozenset()
 
     def is_below(self, pointer: str) -> bool:
-        """Say whether the wanted line lies below `pointer`."""
+        """Say whether the text line lies below `pointer`."""
         return self.at.startswith(f"{pointer}/")
 
 
@@ -70,14 +70,14 @@ class _Budget:
     """Lines left to give out; a counter, so that siblings share it."""
 
     lines: int = MAX_TREE_LINES
-    wanted: TreeHits = field(default=NO_HITS)
+    hits: TreeHits = field(default=NO_HITS)
     levels: int = 2
     roomy: bool = False
 
 
-def build_tree(value: object, *, levels: int = 2, wanted: TreeHits = NO_HITS) -> tuple[TreeNode, ...]:
+def build_tree(value: object, *, levels: int = 2, hits: TreeHits = NO_HITS) -> tuple[TreeNode, ...]:
     """Return the lines of a whole body; the members of the outermost value stand at depth 0."""
-    budget = _Budget(wanted=wanted, levels=levels, roomy=_count_lines(value, OPEN_LINES) < OPEN_LINES)
+    budget = _Budget(hits=hits, levels=levels, roomy=_count_lines(value, OPEN_LINES) < OPEN_LINES)
     root = TreeNode(key="", kind=_get_kind(value), path="", pointer="", depth=-1)
     if isinstance(value, dict | list):
         return _build_children(value, root, range(len(value)), budget)
@@ -111,7 +111,7 @@ def _build_ranges(
         step *= MEMBERS_AT_ONCE
     starts = span[::step]
     budget.lines -= len(starts)
-    here = _find_hit_index(value, parent, budget.wanted)
+    here = _find_hit_index(value, parent, budget.hits)
     for start in starts:
         within = range(start, min(start + step, span.stop))
         opens = here in within if here >= 0 else start == span.start and budget.lines > MEMBERS_AT_ONCE
@@ -139,15 +139,15 @@ def _build_node(key: str, value: object, parent: TreeNode, siblings: Mapping[str
         pointer=append_to_pointer(parent.pointer, key),
         depth=parent.depth + 1,
     )
-    node = replace(node, mark=node.pointer in budget.wanted.marks, on=node.pointer == budget.wanted.at)
+    node = replace(node, mark=node.pointer in budget.hits.marks, on=node.pointer == budget.hits.at)
     if not isinstance(value, dict | list):
         return _fill_leaf(node, value, siblings)
     noun = "key" if isinstance(value, dict) else "item"
     count = f"{len(value):,} {noun}{'' if len(value) == 1 else 's'}"
     if not value:
         return replace(node, text="{}" if isinstance(value, dict) else "[]")
-    opens = node.depth < budget.levels or budget.roomy or budget.wanted.is_below(node.pointer)
-    fits = budget.lines >= min(len(value), MEMBERS_AT_ONCE) or budget.wanted.is_below(node.pointer)
+    opens = node.depth < budget.levels or budget.roomy or budget.hits.is_below(node.pointer)
+    fits = budget.lines >= min(len(value), MEMBERS_AT_ONCE) or budget.hits.is_below(node.pointer)
     if not fits:
         return replace(node, count=count, later=True)
     kids = _build_children(value, node, range(len(value)), budget)
@@ -156,9 +156,9 @@ def _build_node(key: str, value: object, parent: TreeNode, siblings: Mapping[str
 
 def _fill_leaf(node: TreeNode, value: object, siblings: Mapping[str, object]) -> TreeNode:
     if isinstance(value, str):
-        shown = json.dumps(value[:MAX_STRING_LENGTH], ensure_ascii=False)[1:-1]
+        quoted = json.dumps(value[:MAX_STRING_LENGTH], ensure_ascii=False)[1:-1]
         cut = f" … {len(value):,} characters" if len(value) > MAX_STRING_LENGTH else ""
-        return replace(node, text=escape_unprintable(shown), count=cut, hint=guess_meaning(node.key, value, siblings))
+        return replace(node, text=escape_unprintable(quoted), count=cut, hint=guess_meaning(node.key, value, siblings))
     return replace(node, text=escape_unprintable(json.dumps(value), 400), hint=guess_meaning(node.key, value, siblings))
 
 
@@ -168,10 +168,10 @@ def _iterate_members(value: dict[str, object] | list[object], span: range) -> It
     return islice(value.items(), span.start, span.stop)
 
 
-def _find_hit_index(value: dict[str, object] | list[object], parent: TreeNode, wanted: TreeHits) -> int:
-    if not wanted.is_below(parent.pointer):
+def _find_hit_index(value: dict[str, object] | list[object], parent: TreeNode, hits: TreeHits) -> int:
+    if not hits.is_below(parent.pointer):
         return -1
-    key = wanted.at[len(parent.pointer) + 1 :].partition("/")[0].replace("~1", "/").replace("~0", "~")
+    key = hits.at[len(parent.pointer) + 1 :].partition("/")[0].replace("~1", "/").replace("~0", "~")
     if isinstance(value, list):
         return int(key) if key.isdigit() else -1
     return next((index for index, name in enumerate(value) if name == key), -1)
@@ -198,9 +198,9 @@ def _count_lines(value: object, limit: int) -> int:
 MAX_HITS = 1000
 
 
-def find_in_tree(value: object, wanted: str) -> tuple[str, ...]:
-    """Return the pointers of the lines whose key or value holds `wanted`, in order, at most MOST."""
-    folded = wanted.lower()
+def find_in_tree(value: object, text: str) -> tuple[str, ...]:
+    """Return the pointers of the lines whose key or value holds `text`, in order, at most MOST."""
+    folded = text.lower()
     if not folded:
         return ()
     found: list[str] = []
@@ -212,9 +212,9 @@ def find_in_tree(value: object, wanted: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def find_in_text(body: bytes, wanted: str) -> tuple[int, ...]:
-    """Return the byte offsets where `wanted` stands, ASCII letters without regard to case, at most MOST."""
-    needle, folded = wanted.encode("utf-8", "replace").lower(), body.lower()
+def find_in_text(body: bytes, text: str) -> tuple[int, ...]:
+    """Return the byte offsets where `text` stands, ASCII letters without regard to case, at most MOST."""
+    needle, folded = text.encode("utf-8", "replace").lower(), body.lower()
     found: list[int] = []
     here = folded.find(needle) if needle else -1
     while here >= 0 and len(found) < MAX_HITS:

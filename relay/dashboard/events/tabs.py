@@ -141,7 +141,7 @@ def _find_in_body(request: web.Request, body: ParsedBody, text: str) -> dict[str
         hits = body_tree.find_in_tree(body.value, text)
         found = _parse_hit_position(request, text, len(hits))
         marks = body_tree.TreeHits(at=hits[found["at"]] if hits else "", marks=frozenset(hits))
-        nodes = body_tree.build_tree(body.value, levels=_choose_depth(body.content), wanted=marks)
+        nodes = body_tree.build_tree(body.value, levels=_choose_depth(body.content), hits=marks)
         return {"kind": "tree", "find": found, "nodes": nodes}
     offsets = body_tree.find_in_text(body.content, text)
     found = _parse_hit_position(request, text, len(offsets))

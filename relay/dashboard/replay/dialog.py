@@ -5,10 +5,10 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.event_list import build_delivery_chip, parse_list_suffix
 from relay.dashboard.filters import format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
+from relay.dashboard.replay.batches import SIGN_MODE_LABELS
 from relay.dashboard.replay.edits import (
     DeliveryResult,
     ReplayEdits,
@@ -27,7 +27,6 @@ from relay.dashboard.responses import (
     render_part,
     toast_header,
 )
-from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
@@ -37,6 +36,9 @@ from relay.model.signals import DeliveryChanged
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
 
+_SIGN_MODE_LABELS = SIGN_MODE_LABELS | {
+    SignMode.AUTO: ("As needed", "Signs again when something changed or the signature is too old.")
+}
 _RESULT_TIMEOUT = 3.0  # seconds a reply waits for what it set off, before it asks the page to look again
 _FINAL_STATES = (DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED)
 
@@ -77,9 +79,9 @@ async def replay_event(request: web.Request) -> web.Response:
         return redirect(f"/deliveries/{made[-1]}" if len(made) == 1 else f"/events/{event.id}/deliveries")
     sent = await asyncio.gather(*(load_result(relay, id_) for id_ in made))
     renderer = request.app[RENDERER]
-    shown = "".join(renderer.part("replay/sent.html", sent=one) for one in sent)
+    lines = "".join(renderer.part("replay/sent.html", sent=one) for one in sent)
     return html_response(
-        shown + make_partial("#errors-replay", "innerHTML", ""),
+        lines + make_partial("#errors-replay", "innerHTML", ""),
         headers=toast_header("; ".join(map(format_result, sent))),
     )
 
@@ -105,7 +107,7 @@ async def _render_replay_form(
     chosen: tuple[str, ...],
 ) -> web.Response:
     relay, start = get_relay(request), build_original(event)
-    names = list(relay.config.targets)
+    targets = {name: relay.target_addresses.get(name, "") for name in relay.config.targets}
     return await render_dialog(
         request,
         "replay/dialog.html",
@@ -114,15 +116,8 @@ async def _render_replay_form(
         status=422 if errors else 200,
         event=event.row,
         action=f"/events/{event.id}/replay",
-        targets=[
-            FormOption(
-                value=name,
-                name=name,
-                help=format_target_address(relay.target_addresses.get(name, "")),
-                chosen=name in chosen if form else name == names[0],
-            )
-            for name in names
-        ],
+        targets=targets,
+        chosen=chosen if form else list(targets)[:1],
         url=form.get("url", ""),
         method=form.get("method", start.method),
         path=form.get("path", ""),
@@ -130,21 +125,11 @@ async def _render_replay_form(
         body=form.get("body", start.body),
         editable=start.editable,
         header_count=start.headers.count("\n") + 1 if start.headers else 0,
-        signs=_build_sign_choices(form.get("sign", "auto")),
+        signs=_SIGN_MODE_LABELS,
+        sign=form.get("sign", "auto"),
         changes=_describe_changes(request, event, parse_replay_form(event, dict(form))),
         errors=errors,
     )
-
-
-def _build_sign_choices(chosen: str) -> list[FormOption]:
-    modes = (
-        (SignMode.AUTO, "As needed", "Signs again when something changed or the signature is too old."),
-        (SignMode.ORIGINAL, "As received", "Sends the old signature, byte for byte."),
-        (SignMode.FRESH, "Sign again", "Signs with the source's secret and the current time."),
-    )
-    return [
-        FormOption(value=mode.value, name=name, help=text, chosen=mode.value == chosen) for mode, name, text in modes
-    ]
 
 
 def _describe_changes(request: web.Request, event: CapturedEvent, edits: ReplayEdits) -> dict[str, object]:

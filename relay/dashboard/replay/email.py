@@ -11,7 +11,6 @@ from relay.dashboard.filters import capitalize_first, encode_query, escape_html
 from relay.dashboard.render import RENDERER, get_target_id, html_response, sandboxed_response
 from relay.dashboard.replay.dialog import format_result, load_result
 from relay.dashboard.responses import format_error, read_fields, redirect, render_dialog, render_part, toast_header
-from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError, SentAlreadyError
 from relay.http.context import get_relay
 from relay.http.params import parse_id
@@ -26,8 +25,8 @@ async def show_email_form(request: web.Request) -> web.Response:
     """GET /events/{id}/email?template=&to=: the dialog with its preview, the preview alone, or both as a page."""
     event = await get_relay(request).store.events.get(parse_id(request))
     if get_target_id(request) == "em-preview":
-        shown = await _build_preview(get_relay(request), event, request.query)
-        return render_part(request, "replay/email_preview.html", preview=shown)
+        preview = await _build_preview(get_relay(request), event, request.query)
+        return render_part(request, "replay/email_preview.html", preview=preview)
     return await _render_email_form(request, event, request.query)
 
 
@@ -58,8 +57,8 @@ async def preview_email(request: web.Request) -> web.Response:
     relay = get_relay(request)
     event = await relay.store.events.get(parse_id(request))
     to = _split_addresses(request.query.get("to", ""))
-    shown = await relay.replays.preview_email(event, request.query.get("template", ""), to)
-    return sandboxed_response(shown.html or f"<pre>{escape_html(shown.text)}</pre>")
+    mail = await relay.replays.preview_email(event, request.query.get("template", ""), to)
+    return sandboxed_response(mail.html or f"<pre>{escape_html(mail.text)}</pre>")
 
 
 async def _render_email_form(
@@ -67,7 +66,6 @@ async def _render_email_form(
 ) -> web.Response:
     relay = get_relay(request)
     template = _choose_template(relay, form)
-    recipients = relay.email_recipients
     return await render_dialog(
         request,
         "replay/email.html",
@@ -76,10 +74,8 @@ async def _render_email_form(
         status=status,
         event=event.row,
         action=f"/events/{event.id}/email",
-        templates=[
-            FormOption(value=name, name=name, help=escape_unprintable(recipients[name], 120), chosen=name == template)
-            for name in recipients
-        ],
+        templates=list(relay.email_recipients),
+        chosen=template,
         to=form.get("to", ""),
         force=bool(form.get("force")),
         preview=await _build_preview(relay, event, form) if template else None,

@@ -7,7 +7,6 @@ from typing import Any
 from aiohttp import web
 from multidict import MultiMapping
 
-from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import build_events_url, escape_html
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.replay import batches
@@ -20,7 +19,6 @@ from relay.dashboard.responses import (
     render_page,
     render_part,
 )
-from relay.dashboard.widgets import FormOption
 from relay.errors import RelayError, UsageError
 from relay.http.context import get_relay
 from relay.http.params import parse_id
@@ -116,9 +114,7 @@ async def _build_bulk_form(
     request: web.Request, text: str, fields: MultiMapping[Any], errors: Mapping[str, str]
 ) -> web.Response:
     relay = get_relay(request)
-    target, sign = fields.get("target", ""), fields.get("sign", SignMode.AUTO.value)
-    ways = [("", "Where their routes lead", "")]
-    ways += [(name, name, format_target_address(relay.target_addresses.get(name, ""))) for name in relay.config.targets]
+    targets = {"": ""} | {name: relay.target_addresses.get(name, "") for name in relay.config.targets}
     return await render_dialog(
         request,
         "replay/bulk_form.html",
@@ -127,14 +123,11 @@ async def _build_bulk_form(
         status=422 if errors else 200,
         which=batches.describe_batch_query(text),
         query=text,
-        targets=tuple(
-            FormOption(value=value, name=name, help=where, chosen=value == target) for value, name, where in ways
-        ),
+        targets=targets,
+        target=fields.get("target", ""),
         url=str(fields.get("url", "")),
-        signs=tuple(
-            FormOption(value=mode.value, name=name, help=explanation, chosen=mode.value == sign)
-            for mode, (name, explanation) in batches.SIGN_MODE_LABELS.items()
-        ),
+        signs=batches.SIGN_MODE_LABELS,
+        sign=fields.get("sign", SignMode.AUTO),
         rate=str(fields.get("rate", "")),
         stop=bool(fields.get("stop")),
         planned=await _load_plan(request, text, fields),

@@ -76,7 +76,7 @@ def test_the_line_looked_for_is_reached_wherever_it_is():
     value = {"items": [{"deep": {"name": f"n{n}"}} for n in range(1000)]}
     hits = find_in_tree(value, "n777")
     assert hits == ("/items/777/deep/name",)
-    nodes = build_tree(value, wanted=TreeHits(at=hits[0], marks=frozenset(hits)))
+    nodes = build_tree(value, hits=TreeHits(at=hits[0], marks=frozenset(hits)))
     assert [node.path for node in flat(nodes) if node.on and node.mark] == ["items[777].deep.name"]
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import random
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from relay.actions.base import Action
 from relay.bus import Bus
 from relay.clock import Clock
+from relay.delivery.attempts import STORE_PAUSE, AttemptRecorder, MadeAttempt, longest_wait, make_attempt, next_state
 from relay.delivery.circuit_breaker import CircuitBreaker
-from relay.delivery.scheduler import Scheduler, longest_wait, make_attempt, next_state
+from relay.delivery.scheduler import Scheduler
 from relay.delivery.targets import Targets
 from relay.errors import StoreError, log_level, log_traceback
 from relay.model.delivery import (
@@ -29,6 +31,7 @@ from relay.model.event import CapturedEvent
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChanged
 from relay.pipeline.event_log import log_attempt, log_start, steps_are_logged
 from relay.store import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits, Store
+from relay.store.deliveries import AttemptRecord
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,6 @@ CONCURRENCY = 16
 CONCURRENCY_PER_TARGET = 4
 GRACE_SECONDS = 5.0
 _POLL_SECONDS = 10.0  # a bell may be lost, and a clock may be set; neither strands a delivery for longer
-_STORE_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ class Engine:
         self._bell = asyncio.Event()
         self._scheduler = Scheduler(targets.most, self._options.each, self._options.at_once)
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._recorder = AttemptRecorder(store, clock, self._announce)
+        self._crowded: set[str] = set()  # targets for which more may wait than the last claim took
         self._stopping = False
         self._claimed_at = clock.now()
         bus.on(self._hear)
@@ -103,7 +107,7 @@ class Engine:
         started_at, began = self._clock.now(), self._clock.monotonic()
         result = await self._act(delivery, claimed.event, self._targets.of(delivery))
         attempt = make_attempt(delivery, started_at, self._clock.monotonic() - began, result)
-        await self._write_down(attempt, state(attempt), self._clock.now(), spared=False)
+        await self._recorder.record([AttemptRecord(attempt, state(attempt), self._clock.now())])
         self._say(delivery, state(attempt))
         return attempt
 
@@ -131,10 +135,10 @@ class Engine:
                 wait = await self._idle_for()
             except (StoreError, TimeoutError) as error:
                 log.log(log_level(error), "deliveries wait for the store: %s", error)
-                wait = _STORE_PAUSE
+                wait = STORE_PAUSE
             except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls delivering
                 log_traceback(log, "deliveries wait", error)
-                wait = _STORE_PAUSE
+                wait = STORE_PAUSE
             for name in self.circuit_breaker.take_probes(self._clock.monotonic()):
                 group.create_task(self._probe(name), name=f"knock at {name}")
             await self._rest(wait)
@@ -159,7 +163,12 @@ class Engine:
         )
         late: list[ClaimedDelivery] = []
         self._claimed_at = self._clock.now()
-        for one in await self._store.deliveries.claim_due(self._claimed_at, limits):
+        claimed = await self._store.deliveries.claim_due(self._claimed_at, limits)
+        counts = Counter(one.delivery.target for one in claimed)
+        is_full = len(claimed) >= limits.total
+        known = {*counts, *limits.running, *(self._targets.names if is_full else ())}
+        self._crowded = {name for name in known if is_full or counts[name] >= limits.count_free(name)}
+        for one in claimed:
             if one.delivery.target in self.circuit_breaker.down and not one.delivery.asked:
                 late.append(one)
             else:
@@ -182,7 +191,7 @@ class Engine:
                 await self._store.deliveries.release(ids)
             except StoreError as error:
                 log.log(log_level(error), "deliveries wait to be given back: %s", error)
-                await self._clock.sleep(_STORE_PAUSE)
+                await self._clock.sleep(STORE_PAUSE)
             else:
                 break
         for one in claimed:
@@ -209,16 +218,13 @@ class Engine:
                 wait.cancel()
 
     async def _deliver(self, claimed: ClaimedDelivery, group: asyncio.TaskGroup) -> None:
-        delivery = claimed.delivery
         try:
-            await self._attempt(delivery, claimed.event, group)
+            await self._attempt(claimed, group)
         except Exception as error:  # noqa: BLE001 - one delivery must never take the others with it
-            log_traceback(log, f"delivery {delivery.id} was left running", error)
-        finally:
-            if delivery.target in self._targets.fifo:
-                self.ring()
+            log_traceback(log, f"delivery {claimed.delivery.id} was left running", error)
 
-    async def _attempt(self, delivery: Delivery, event: CapturedEvent | None, group: asyncio.TaskGroup) -> None:
+    async def _attempt(self, claimed: ClaimedDelivery, group: asyncio.TaskGroup) -> None:
+        delivery, event = claimed.delivery, claimed.event
         target = self._targets.of(delivery)
         started_at, began = self._clock.now(), self._clock.monotonic()
         if steps_are_logged():
@@ -227,7 +233,7 @@ class Engine:
             result = await self._act(delivery, event, target)
         finally:
             took, now = self._clock.monotonic() - began, self._clock.now()
-            if self._scheduler.ended(delivery.target, took):
+            if self._scheduler.ended(delivery.target, took) and delivery.target in self._crowded:
                 self.ring()
         if isinstance(result.outcome, AttemptRetry) and not result.outcome.tried:
             self._start(group)
@@ -247,36 +253,33 @@ class Engine:
             policy = target.retry if target else RetryPolicy()
             counted = attempt.number - delivery.spared
             state, due_at = next_state(result.outcome, policy, counted, now, self._options.spread)
-        await self._write_down(attempt, state, due_at, spared=spared)
-        settled = replace(
-            delivery,
-            state=state,
-            due_at=due_at,
-            attempts=attempt.number,
-            detail=attempt.detail,
-            status=attempt.response.status if attempt.response else None,
-            took=took,
-            spared=delivery.spared + spared,
-            asked=False,
-        )
-        # A retry of a bulk replay that ended meanwhile was given up: only the store knows.
-        is_known = delivery.batch is None or state is not DeliveryState.PENDING
-        self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value, settled if is_known else None))
-        if steps_are_logged():
-            log_attempt(attempt, delivery, state, (due_at - now).total_seconds(), spared=spared)
+        sends_event = event is not None and attempt.request is not None and attempt.request.body == event.capture.body
+        record = AttemptRecord(attempt, state, due_at, spared, sends_event)
+        self._recorder.add(MadeAttempt(delivery, record, now), group)
         await self._release(left)
         if back:
             await self._make_due(delivery.target)
 
+    def _announce(self, made: MadeAttempt) -> None:
+        """Say how a delivery stands after an attempt that is on disk."""
+        delivery, (attempt, state, due_at, spared, _) = made.delivery, made.record
+        # A retry of a bulk replay that ended meanwhile was given up: only the store knows.
+        is_known = delivery.batch is None or state is not DeliveryState.PENDING
+        self._say(delivery, state, made.settled if is_known else None)
+        if steps_are_logged():
+            log_attempt(attempt, delivery, state, (due_at - made.ended_at).total_seconds(), spared=spared)
+        if delivery.target in self._targets.fifo:
+            self.ring()
+
     async def _postpone(self, delivery: Delivery, outcome: AttemptRetry, now: datetime) -> None:
         # Never further than half the horizon: what is due beyond it counts as due at once.
-        due_at = now + timedelta(seconds=min(outcome.after or _STORE_PAUSE, self._horizon / 2))
+        due_at = now + timedelta(seconds=min(outcome.after or STORE_PAUSE, self._horizon / 2))
         while True:
             try:
                 await self._store.deliveries.postpone(delivery.id, due_at, outcome.detail)
             except StoreError as error:
                 log.log(log_level(error), "a delivery waits to be put off: %s", error)
-                await self._clock.sleep(_STORE_PAUSE)
+                await self._clock.sleep(STORE_PAUSE)
             else:
                 break
         self._say(delivery, DeliveryState.PENDING)
@@ -292,17 +295,6 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - whatever an action raises is an attempt that failed
             log_traceback(log, f"delivery {delivery.id}: {target.action} stumbled", error)
             return ActionResult(outcome=AttemptRetry(f"relay stumbled ({type(error).__name__}); its log says where"))
-
-    async def _write_down(self, attempt: Attempt, state: DeliveryState, due_at: datetime, *, spared: bool) -> None:
-        while True:
-            try:
-                await self._store.deliveries.settle(attempt, state, due_at, spared=spared)
-            except StoreError as error:
-                # The attempt was made; forgetting it would make it twice.
-                log.log(log_level(error), "an attempt waits to be written down: %s", error)
-                await self._clock.sleep(_STORE_PAUSE)
-            else:
-                return
 
     async def _probe(self, name: str) -> None:
         target, answered = self._targets.named(name), False
@@ -335,8 +327,10 @@ class Engine:
 
     async def _finish(self) -> None:
         self._stopping = True
+        until = self._clock.monotonic() + self._options.grace
         if self._in_flight:
             await asyncio.wait(self._in_flight, timeout=self._options.grace)
+        await self._recorder.finish(max(until - self._clock.monotonic(), STORE_PAUSE))
 
     async def _recover(self) -> None:
         try:
@@ -344,5 +338,5 @@ class Engine:
         except StoreError as error:
             log.warning("deliveries that were interrupted wait for the next start: %s", error.message)
 
-    def _say(self, delivery: Delivery, state: DeliveryState) -> None:
-        self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value))
+    def _say(self, delivery: Delivery, state: DeliveryState, settled: Delivery | None = None) -> None:
+        self._bus.publish(DeliveryChanged(delivery.id, delivery.event_id, state.value, settled))

@@ -1,20 +1,8 @@
 """What goes to each target next: as much at once as it takes, or one after another while a queue drains."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 
-from relay.model.delivery import (
-    ActionResult,
-    Attempt,
-    AttemptFailed,
-    AttemptRetry,
-    AttemptSucceeded,
-    Delivery,
-    DeliveryState,
-    Outcome,
-    RetryPolicy,
-)
 from relay.store import ClaimedDelivery
 
 # What waited for a target goes out in the order it came: the next starts when the one before it is
@@ -22,8 +10,10 @@ from relay.store import ClaimedDelivery
 # on a busy machine two of them overtake each other on their way (seen with 25 ms).
 STAGGER = 0.2
 # Claimed ahead for a target that answers quickly, so that it never waits for a commit; measured, that
-# makes a queue drain three times as fast. None for one that is slow: what waits can be cancelled.
+# makes a queue drain three times as fast: what it takes in QUICK_SECONDS, within these limits. None for one that is
+# slow: what waits can be cancelled.
 LINE_LENGTH = 16
+MAX_LINE_LENGTH = 96
 QUICK_SECONDS = 0.1
 
 
@@ -42,7 +32,7 @@ class Scheduler:
         self._lines: dict[str, deque[ClaimedDelivery]] = {}
         self._drains: dict[str, int] = {}
         self._started: dict[str, float] = {}
-        self._quick: set[str] = set()
+        self._quick: dict[str, int] = {}  # how many are claimed ahead
         self._asked_at = 0.0
         self._drained = False
 
@@ -54,7 +44,7 @@ class Scheduler:
     @property
     def free_slots(self) -> int:
         """Return how many more may be claimed in all."""
-        return self._at_once + (LINE_LENGTH if self._quick else 0) - self.taken.total()
+        return self._at_once + max(self._quick.values(), default=0) - self.taken.total()
 
     @property
     def taken(self) -> Counter[str]:
@@ -65,7 +55,7 @@ class Scheduler:
         """Return how many may be claimed for each target, with what it has, where that is not `each`."""
         self._asked_at = at
         limits = {**self._most, **{target: self._allowed(target, at) for target in self._drains}}
-        return {target: limit + LINE_LENGTH * (target in self._quick) for target, limit in limits.items()}
+        return {target: limit + self._quick.get(target, 0) for target, limit in limits.items()}
 
     def line_up(self, claimed: ClaimedDelivery) -> None:
         """Put a delivery at the end of its target's line."""
@@ -96,14 +86,15 @@ class Scheduler:
         if not self.running[target]:
             del self.running[target]
         if took < QUICK_SECONDS:
-            self._quick.add(target)
+            ahead = int(self._limit(target) * QUICK_SECONDS / max(took, 0.001))
+            self._quick[target] = max(LINE_LENGTH, min(ahead, MAX_LINE_LENGTH))
         else:
-            self._quick.discard(target)
-        return len(self._lines.get(target, ())) <= LINE_LENGTH // 2
+            self._quick.pop(target, None)
+        return len(self._lines.get(target, ())) <= self._quick.get(target, LINE_LENGTH) // 2
 
     def clear_line(self, target: str) -> tuple[ClaimedDelivery, ...]:
         """Take everything out of a target's line: it is down."""
-        self._quick.discard(target)
+        self._quick.pop(target, None)
         return tuple(self._lines.pop(target, ()))
 
     def next_start(self) -> float | None:
@@ -130,50 +121,3 @@ class Scheduler:
 
     def _limit(self, target: str) -> int:
         return self._most.get(target, self._each)
-
-
-LEAST_CEILING = 60.0  # seconds that a Retry-After may always ask for
-
-
-def next_state(
-    outcome: Outcome, policy: RetryPolicy, number: int, now: datetime, spread: Callable[[], float]
-) -> tuple[DeliveryState, datetime]:
-    """Return where a delivery stands after attempt `number` (from 1), and when it is due next.
-
-    `number` counts the attempts that the policy's budget is charged for. A Retry waits as the policy
-    says, and longer where `after` asks for that: up to twice the policy's wait, or a minute; where it
-    is firm, up to twice the policy's longest wait.
-    `spread` gives numbers from 0 to 1.
-    """
-    match outcome:
-        case AttemptSucceeded():
-            return DeliveryState.SUCCEEDED, now
-        case AttemptFailed():
-            return DeliveryState.FAILED, now
-        case AttemptRetry(after=after, firm=firm):
-            wait = policy.wait_after(number, spread)
-            if wait is None:
-                return DeliveryState.FAILED, now
-            longest = max(2 * (policy.max if firm else wait), LEAST_CEILING)
-            return DeliveryState.PENDING, now + timedelta(seconds=min(max(wait, after or 0.0), longest))
-
-
-def make_attempt(delivery: Delivery, started_at: datetime, took: float, result: ActionResult) -> Attempt:
-    """Return the next attempt of a delivery, as it is written down; `took` is in seconds."""
-    return Attempt(
-        delivery_id=delivery.id,
-        number=delivery.attempts + 1,
-        started_at=started_at,
-        took=took,
-        outcome=result.outcome.name,
-        detail=result.outcome.detail,
-        request=result.request,
-        response=result.response,
-        output=result.output,
-    )
-
-
-def longest_wait(policies: Iterable[RetryPolicy]) -> float:
-    """Return the seconds beyond which nothing is ever made to wait by any of these policies."""
-    waits = [2 * policy.max for policy in policies]
-    return max([LEAST_CEILING, *waits])

@@ -2,9 +2,9 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.errors import NotFoundError, UsageError
 from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue, find_bucket
@@ -41,12 +41,27 @@ class Deliveries:
             return ()
         return await self._writer.write(lambda connection: claim_deliveries(connection, to_micros(now), limits))
 
-    async def settle(self, attempt: Attempt, state: DeliveryState, due_at: datetime, *, spared: bool = False) -> None:
-        """Write an attempt down together with where its delivery stands now; nothing if it is gone by now.
+    async def settle(self, attempt: Attempt, state: DeliveryState, due_at: datetime) -> None:
+        """Write an attempt down together with where its delivery stands now; nothing if it is gone by now."""
+        await self.settle_all([AttemptRecord(attempt, state, due_at)])
 
-        `spared`: the budget of attempts is not charged for this one.
-        """
-        await self._writer.write_together(_record_attempts, (attempt, state, to_micros(due_at), spared))
+    async def settle_all(self, records: Sequence["AttemptRecord"]) -> None:
+        """Write attempts down as `settle` does, in one transaction."""
+        rows = [row_mappers.dump_attempt(one.attempt, keeps_body=not one.sends_event) for one in records]
+        states = [
+            (
+                one.state.value,
+                to_micros(one.due_at),
+                one.attempt.number,
+                one.attempt.detail,
+                one.attempt.response.status if one.attempt.response else None,
+                one.attempt.took,
+                one.spared,
+                one.attempt.delivery_id,
+            )
+            for one in records
+        ]
+        await self._writer.write(lambda connection: _record_attempts(connection, records, rows, states))
 
     async def recover(self, above: int = 0) -> int:
         """Make what was RUNNING when relay died PENDING again; return how many there were."""
@@ -251,48 +266,50 @@ def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
     return DeliveryCounts(**{state.value: states.count(state.value) for state in DeliveryState})
 
 
-_AttemptRecord = tuple[Attempt, DeliveryState, int, bool]
+class AttemptRecord(NamedTuple):
+    """An attempt, and where its delivery stands after it.
+
+    `spared`: the budget of attempts is not charged for this one. `sends_event`: the body it sent is the event's, and
+    not kept twice.
+    """
+
+    attempt: Attempt
+    state: DeliveryState
+    due_at: datetime
+    spared: bool = False
+    sends_event: bool = False
 
 
-def _record_attempts(connection: sqlite3.Connection, batch: list[_AttemptRecord]) -> list[None]:
+def _record_attempts(
+    connection: sqlite3.Connection,
+    records: Sequence[AttemptRecord],
+    rows: list[tuple[Any, ...]],
+    states: list[tuple[Any, ...]],
+) -> None:
     connection.executemany(
         "INSERT INTO attempts (delivery_id, number, started_at, took, outcome, detail, request, sent_body, response, "
-        "got_body, output) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS (SELECT body FROM event_bytes "
-        "JOIN deliveries ON deliveries.event_id = event_bytes.event_id WHERE deliveries.id = ?1) "
+        "got_body, output) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, CASE WHEN ?8 IS NULL THEN NULL WHEN ?8 = (SELECT body "
+        "FROM event_bytes JOIN deliveries ON deliveries.event_id = event_bytes.event_id WHERE deliveries.id = ?1) "
         "THEN NULL ELSE ?8 END, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)",
-        [row_mappers.dump_attempt(attempt) for attempt, *_ in batch],
+        rows,
     )
     connection.executemany(
         # What a batch that was ended meanwhile would try again is given up with it.
         "UPDATE deliveries SET state = CASE WHEN ?1 = 'pending' AND batch IN "
         "(SELECT id FROM batches WHERE state IN ('cancelled', 'stopped')) THEN 'cancelled' ELSE ?1 END, due_at = ?, "
         "attempts = ?, detail = ?, status = ?, took = ?, spared = spared + ?, asked = 0 WHERE id = ?",
-        [
-            (
-                state.value,
-                due_at,
-                attempt.number,
-                attempt.detail,
-                attempt.response.status if attempt.response else None,
-                attempt.took,
-                spared,
-                attempt.delivery_id,
-            )
-            for attempt, state, due_at, spared in batch
-        ],
+        states,
     )
-    ended = {attempt.delivery_id for attempt, state, *_ in batch if state is DeliveryState.FAILED}
-    counters.add_counts(connection, _count_attempts(connection, [attempt for attempt, *_ in batch], ended))
-    return [None] * len(batch)
+    ended = {one.attempt.delivery_id for one in records if one.state is DeliveryState.FAILED}
+    counters.add_counts(connection, _count_attempts(connection, [one.attempt for one in records], ended))
 
 
 def _count_attempts(connection: sqlite3.Connection, attempts: list[Attempt], ended: set[int]) -> list[CounterValue]:
     """Count attempts; the last one that a policy allows is not retried, and so it counts as failed."""
-    marks = ",".join("?" * len(attempts))
     found = connection.execute(
         f"SELECT id, source, CASE WHEN target LIKE '%://%' THEN '{TYPED_ADDRESS}' ELSE target END FROM deliveries "
-        f"WHERE id IN ({marks})",
-        [attempt.delivery_id for attempt in attempts],
+        "WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps([attempt.delivery_id for attempt in attempts]),),
     )
     places = {id_: (source, target) for id_, source, target in found}
     return [

@@ -264,8 +264,8 @@ def read_delivery(row: sqlite3.Row) -> Delivery:
     )
 
 
-def dump_attempt(attempt: Attempt) -> tuple[Any, ...]:
-    """Return an attempt in the order of the table's columns."""
+def dump_attempt(attempt: Attempt, *, keeps_body: bool) -> tuple[Any, ...]:
+    """Return an attempt in the order of the table's columns; without the body it sent, unless `keeps_body`."""
     sent, got = attempt.request, attempt.response
     return (
         attempt.delivery_id,
@@ -275,7 +275,7 @@ def dump_attempt(attempt: Attempt) -> tuple[Any, ...]:
         attempt.outcome,
         attempt.detail,
         sent and json.dumps({"method": sent.method, "url": sent.url, "headers": sent.headers, "notes": sent.notes}),
-        sent.body if sent else None,
+        sent.body if sent and keeps_body else None,
         got and json.dumps({"status": got.status, "headers": got.headers, "cut": got.cut, "notes": got.notes}),
         got.body if got else None,
         json.dumps(asdict(attempt.output)) if attempt.output else None,

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_delivery
+from relay.delivery.attempts import longest_wait, next_state
 from relay.delivery.circuit_breaker import LONGEST_PROBE_WAIT, PROBE_SECONDS, CircuitBreaker
-from relay.delivery.scheduler import LINE_LENGTH, QUICK_SECONDS, STAGGER, Scheduler, longest_wait, next_state
+from relay.delivery.scheduler import LINE_LENGTH, QUICK_SECONDS, STAGGER, Scheduler
 from relay.model.delivery import (
     ActionResult,
     AttemptFailed,

@@ -1,0 +1,152 @@
+"""Attempts: what one makes of its delivery by the retry policy, and writing many down in one transaction."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from relay.clock import Clock
+from relay.errors import StoreError, log_level, log_traceback
+from relay.model.delivery import (
+    ActionResult,
+    Attempt,
+    AttemptFailed,
+    AttemptRetry,
+    AttemptSucceeded,
+    Delivery,
+    DeliveryState,
+    Outcome,
+    RetryPolicy,
+)
+from relay.store import Store
+from relay.store.deliveries import AttemptRecord
+
+log = logging.getLogger(__name__)
+
+STORE_PAUSE = 1.0  # seconds before a store that failed is asked again
+# One transaction for what ends within a moment: each costs a tenth of a millisecond beside the disk's part.
+_CROWD = 2
+_GATHER_SECONDS = 0.005
+LEAST_CEILING = 60.0  # seconds that a Retry-After may always ask for
+
+
+def next_state(
+    outcome: Outcome, policy: RetryPolicy, number: int, now: datetime, spread: Callable[[], float]
+) -> tuple[DeliveryState, datetime]:
+    """Return where a delivery stands after attempt `number` (from 1), and when it is due next.
+
+    `number` counts the attempts that the policy's budget is charged for. A Retry waits as the policy
+    says, and longer where `after` asks for that: up to twice the policy's wait, or a minute; where it
+    is firm, up to twice the policy's longest wait.
+    `spread` gives numbers from 0 to 1.
+    """
+    match outcome:
+        case AttemptSucceeded():
+            return DeliveryState.SUCCEEDED, now
+        case AttemptFailed():
+            return DeliveryState.FAILED, now
+        case AttemptRetry(after=after, firm=firm):
+            wait = policy.wait_after(number, spread)
+            if wait is None:
+                return DeliveryState.FAILED, now
+            longest = max(2 * (policy.max if firm else wait), LEAST_CEILING)
+            return DeliveryState.PENDING, now + timedelta(seconds=min(max(wait, after or 0.0), longest))
+
+
+def make_attempt(delivery: Delivery, started_at: datetime, took: float, result: ActionResult) -> Attempt:
+    """Return the next attempt of a delivery, as it is written down; `took` is in seconds."""
+    return Attempt(
+        delivery_id=delivery.id,
+        number=delivery.attempts + 1,
+        started_at=started_at,
+        took=took,
+        outcome=result.outcome.name,
+        detail=result.outcome.detail,
+        request=result.request,
+        response=result.response,
+        output=result.output,
+    )
+
+
+def longest_wait(policies: Iterable[RetryPolicy]) -> float:
+    """Return the seconds beyond which nothing is ever made to wait by any of these policies."""
+    waits = [2 * policy.max for policy in policies]
+    return max([LEAST_CEILING, *waits])
+
+
+@dataclass(frozen=True, slots=True)
+class MadeAttempt:
+    """An attempt to be recorded; `ended_at` is when it was over."""
+
+    delivery: Delivery
+    record: AttemptRecord
+    ended_at: datetime
+
+    @property
+    def settled(self) -> Delivery:
+        """Return the delivery as it stands after the attempt."""
+        attempt, state, due_at, spared, _ = self.record
+        return replace(
+            self.delivery,
+            state=state,
+            due_at=due_at,
+            attempts=attempt.number,
+            detail=attempt.detail,
+            status=attempt.response.status if attempt.response else None,
+            took=attempt.took,
+            spared=self.delivery.spared + spared,
+            asked=False,
+        )
+
+
+class AttemptRecorder:
+    """Writes attempts down, those that end together in one transaction; `announce` is called once each is on disk."""
+
+    def __init__(self, store: Store, clock: Clock, announce: Callable[[MadeAttempt], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._announce = announce
+        self._made: list[MadeAttempt] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, made: MadeAttempt, group: asyncio.TaskGroup) -> None:
+        """Have an attempt recorded by a task of the group."""
+        self._made.append(made)
+        if self._task is None or self._task.done():
+            self._task = group.create_task(self._run(), name="record attempts")
+
+    async def record(self, records: Sequence[AttemptRecord]) -> None:
+        """Write attempts down, however long the store fails: forgetting them would make them twice."""
+        while True:
+            try:
+                await self._store.deliveries.settle_all(records)
+            except StoreError as error:
+                log.log(log_level(error), "an attempt waits to be written down: %s", error)
+                await self._clock.sleep(STORE_PAUSE)
+            else:
+                return
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until all is on disk, for so long at the most."""
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task], timeout=seconds)
+
+    async def _run(self) -> None:
+        while self._made:
+            made, self._made = self._made, []
+            await self._record_batch(made)
+            if len(made) > _CROWD:
+                await self._clock.sleep(_GATHER_SECONDS)
+
+    async def _record_batch(self, made: list[MadeAttempt]) -> None:
+        try:
+            await self.record([one.record for one in made])
+        except Exception as error:  # noqa: BLE001 - one attempt must never take the others with it
+            if len(made) == 1:
+                log_traceback(log, f"delivery {made[0].delivery.id} was left running", error)
+            for one in made if len(made) > 1 else ():
+                await self._record_batch([one])
+            return
+        for one in made:
+            self._announce(one)

@@ -18,7 +18,7 @@ from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, load_token, own_hosts
 from relay.http.server import build_app, open_listener, serve_app
 from relay.ingress.server import build_ingress_handler, serve_ingress
-from relay.resources import is_data_dir_held, write_private
+from relay.platform import is_data_dir_held, write_private
 from relay.services import factories
 from relay.services.health import check_data_folder
 from relay.services.relay import RunningRelay, format_address

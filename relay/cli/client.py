@@ -14,7 +14,7 @@ from relay.cli.http_client import Body, ConnectionLostError, Response, open_requ
 from relay.cli.output import Json
 from relay.errors import RelayError, StoreBusyError
 from relay.model.text import escape_unprintable
-from relay.resources import is_data_dir_held, is_of_another_user
+from relay.platform import is_data_dir_held, is_of_another_user
 
 if TYPE_CHECKING:
     from relay.config import Config

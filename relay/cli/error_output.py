@@ -12,7 +12,7 @@ import click
 from relay.cli.output import OutputClosed, Terminal
 from relay.errors import ConfigError, RelayError
 from relay.model.text import escape_unprintable
-from relay.resources import is_of_another_user, open_private
+from relay.platform import NO_FOLLOW, get_user_id, is_of_another_user, open_private
 
 INTERRUPTED = 130
 
@@ -117,12 +117,12 @@ def _format_usage_error(error: click.ClickException) -> str:
 def _write_traceback(log: Path | None, lines: Sequence[str]) -> Path | None:
     import tempfile  # noqa: PLC0415 - few commands fail
 
-    path = log if log and log.parent.is_dir() else Path(tempfile.gettempdir()) / f"relay-{os.getuid()}.log"
+    path = log if log and log.parent.is_dir() else Path(tempfile.gettempdir()) / f"relay-{get_user_id() or 0}.log"
     try:
         # Never through a link that somebody else laid in a folder everybody may write to.
         if is_of_another_user(path):
             return None
-        handle = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+        handle = open_private(path, os.O_WRONLY | os.O_APPEND | NO_FOLLOW)
         with os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} relay failed\n")
             file.writelines(f"    {escape_unprintable(line)}\n" for line in lines)

@@ -18,7 +18,7 @@ from typing import Any
 
 from relay.clock import Clock, SystemClock
 from relay.model.text import escape_unprintable
-from relay.resources import is_of_another_user, make_private_folder, open_private
+from relay.platform import is_of_another_user, make_private_folder, open_private
 
 EVENT_LOGGER = "relay.events"  # that of relay.pipeline.event_log, not imported: it brings the whole pipeline
 REPEAT_INTERVAL = 60.0

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import sys
-import termios
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -255,21 +254,6 @@ async def ask_yes_no(terminal: Terminal, question: str, *, default: bool) -> boo
         terminal.print_message("")
         return False
     return answer.strip().lower() in (("y", "yes", "") if default else ("y", "yes"))
-
-
-@contextmanager
-def hide_input() -> Iterator[None]:
-    """Switch the terminal's echo off until the block ends."""
-    fd = sys.stdin.fileno()
-    before = termios.tcgetattr(fd)
-    silent = [*before]
-    silent[3] &= ~termios.ECHO
-    # Not flushed, unlike getpass: what was typed, or pasted, while a key was derived is still meant.
-    termios.tcsetattr(fd, termios.TCSADRAIN, silent)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 class ProgressBar:

@@ -10,12 +10,13 @@ from typing import TypeVar
 import click
 
 from relay.cli.options import Call
-from relay.cli.output import Terminal, ask_line, can_ask, hide_input, quote
+from relay.cli.output import Terminal, ask_line, can_ask, quote
 from relay.clock import SystemClock
 from relay.config import Config
 from relay.config.build import resolve_again
 from relay.errors import RelayError, UsageError, VaultError, VaultLockedError, WrongPasswordError
 from relay.model.secret import Secret
+from relay.platform import hide_input
 from relay.vault import UnlockThrottle, VaultState
 from relay.vault.storage import check_password
 from relay.vault.unlocking import FREE_TRIES, KEYRING, KeyringPassword
@@ -59,7 +60,7 @@ async def ask_password(call: Call, prompt: str, attempt: Callable[[Secret], Awai
     Raises VaultLockedError without a terminal.
     """
     _check_terminal(call)
-    with hide_input():
+    with hide_input(sys.stdin.fileno()):
         for left in range(FREE_TRIES - 1, -1, -1):
             password = Secret("the password", await _ask_hidden_line(call.terminal, prompt))
             try:
@@ -121,7 +122,7 @@ async def choose_password(call: Call, fd: int | None, option: str = "--password-
         check_password(password)
         return password
     _check_terminal(call)
-    with hide_input():
+    with hide_input(sys.stdin.fileno()):
         for left in range(FREE_TRIES - 1, -1, -1):
             try:
                 return await _ask_twice(call.terminal)
@@ -138,7 +139,7 @@ async def read_secret_value(call: Call, name: str, *, stdin_taken: bool) -> str:
     Raises UsageError for what is no text, and where the password comes from stdin.
     """
     if can_ask(call.terminal):
-        with hide_input():
+        with hide_input(sys.stdin.fileno()):
             return await _ask_hidden_line(call.terminal, f"Value of {name}: ")
     if stdin_taken or sys.stdin is None:
         raise UsageError("there is no stdin to read the value from", hint="pipe it in, or run this on a terminal")

@@ -7,7 +7,7 @@ import click
 from relay.cli.client import fetch_url, find_running_relay, read_token
 from relay.cli.options import Call, shared_options
 from relay.errors import StoreBusyError
-from relay.resources import is_of_another_user
+from relay.platform import is_of_another_user
 
 
 @click.command("token")

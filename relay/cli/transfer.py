@@ -23,7 +23,7 @@ from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, Part, ProgressBar, Terminal, show_progress
 from relay.errors import CatchUpError, UsageError
 from relay.model.text import escape_unprintable, format_size
-from relay.resources import create_private
+from relay.platform import create_private
 
 EXPORT_KINDS = ("jsonl", "har", "curl", "http", "pytest")
 _COUNT_HEADER = "x-relay-count"

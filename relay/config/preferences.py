@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from relay.model.payload import PayloadError, parse_json
-from relay.resources import write_private
+from relay.platform import write_private
 
 log = logging.getLogger(__name__)
 

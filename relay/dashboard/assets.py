@@ -10,9 +10,9 @@ from pathlib import Path
 from aiohttp import web
 
 from relay.http.guard import LOGIN_STATIC_PREFIX
-from relay.resources import find_resource_folder
 
 STATIC_PREFIX = "/static/"
+_PACKAGE = Path(__file__).resolve().parents[1]
 # Where a page that needs no token finds its stylesheets: nothing but what it shows is there.
 _LOGIN_FILES = re.compile(r"css/[\w-]+\.css|favicon\.svg|fonts/[\w-]+\.woff2")
 # What a stylesheet or a module loads: `url("../fonts/x.woff2")`, `from "./x.js"`, `import "./x.js"`.
@@ -23,6 +23,19 @@ _CONTENT_TYPES = {
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
 }
+
+
+def find_resource_folder(name: str) -> Path:
+    """Return the folder `ui` or `static`: in the package of a wheel, one level up in a checkout.
+
+    Raises FileNotFoundError when relay was installed without its resources.
+    """
+    for parent in (_PACKAGE, _PACKAGE.parent):
+        found = parent / name
+        if found.is_dir():
+            return found
+    message = f"relay was installed without its folder {name!r}"
+    raise FileNotFoundError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,12 +8,11 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 
-from relay.dashboard.assets import Assets
+from relay.dashboard.assets import Assets, find_resource_folder
 from relay.dashboard.delivery_rows import DELIVERY_FILTERS
 from relay.dashboard.event_list import EVENT_FILTERS
 from relay.dashboard.filters import FILTERS, escape_output
 from relay.dashboard.widgets import MESSAGE_FILTERS
-from relay.resources import find_resource_folder
 
 CSRF_HEADER = "X-Relay-CSRF"
 CSRF_FIELD = "csrf"

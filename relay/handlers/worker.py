@@ -18,6 +18,7 @@ from relay.handlers.user_code import Stamp, file_stamps, has_changed
 from relay.handlers.worker_main import KEPT_OUTPUT
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, HandlerOutput, Outcome
 from relay.model.event import Capture
+from relay.platform import HAS_PROCESS_GROUPS, KILL_SIGNAL, own_process_group, signal_process_group
 
 _GRACE = 3.0  # seconds that a process may take to end by itself
 _LOCATE_SECONDS = 1.0  # seconds that a process which hangs is given to say where
@@ -68,7 +69,10 @@ class Worker(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(cls, options: HandlerOptions) -> Self:
-        """Start a process and have it load its file. Raises BrokenError."""
+        """Start a process and have it load its file. Raises BrokenFileError, where processes have no groups too."""
+        if not HAS_PROCESS_GROUPS:
+            what = HandlersError(f"{options.name}: handlers do not run on Windows", hint="use Linux, macOS or WSL")
+            raise BrokenFileError(what, HandlerOutput(), {})
         worker = cls(options)
         worker._pipe, writing = os.pipe()
         arguments = (str(options.path), str(options.folder), str(worker._pipe), str(writing), _ROOT)
@@ -79,7 +83,7 @@ class Worker(asyncio.SubprocessProtocol):
                 cwd=options.folder,
                 env=dict(options.environ),
                 pass_fds=(worker._pipe, writing),
-                start_new_session=True,
+                **own_process_group(),
             )
         except OSError as error:
             what = HandlersError(f"cannot start Python for {options.name}: {error.strerror}")
@@ -147,8 +151,7 @@ class Worker(asyncio.SubprocessProtocol):
         """End the process and all that it started, now."""
         if self._transport is not None:
             if not self.gone:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._transport.get_pid(), signal.SIGKILL)
+                signal_process_group(self._transport.get_pid(), KILL_SIGNAL)
             self._transport.close()
 
     async def end(self) -> None:

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Middleware
 from relay.errors import RelayError, StoreError
 from relay.http.context import CSRF_TOKEN, REFUSAL_RENDERER
 from relay.http.responses import error_response
-from relay.resources import is_of_another_user, make_private, write_private
+from relay.platform import is_of_another_user, make_private, write_private
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from socket import socket
@@ -23,6 +22,7 @@ from relay.ingress.request_parser import RequestParser
 from relay.pipeline.process import Pipeline
 from relay.pipeline.responses import SenderResponse, build_error_response
 from relay.pipeline.sync_response import SyncResponses
+from relay.platform import get_max_open_files
 from relay.services.relay import RunningRelay
 
 log = logging.getLogger(__name__)
@@ -242,7 +242,7 @@ class PublicServer(web.Server):
     def __init__(self, handler: IngressHandler) -> None:
         super().__init__(self._handle)
         self._handler = handler
-        self._most = max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self._most = max_connections(get_max_open_files())
 
     def __call__(self) -> _IngressProtocol:
         """Return what speaks with one connection."""
@@ -256,9 +256,9 @@ class PublicServer(web.Server):
         return make_response(await _answer_request(request, self._handler))
 
 
-def max_connections(descriptors: int) -> int:
-    """Return how many connections are taken at once where the process may open so many descriptors."""
-    if descriptors == resource.RLIM_INFINITY:
+def max_connections(descriptors: int | None) -> int:
+    """Return how many connections are taken at once with so many descriptors; None is any number."""
+    if descriptors is None:
         return MAX_CONNECTIONS
     spare = min(_OWN_DESCRIPTORS, descriptors // 2)
     return max(1, min(MAX_CONNECTIONS, descriptors - spare - EXCESS_MARGIN))

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from relay.errors import SigningError
 from relay.model.event import Capture, LocalKey, Source, Verdict, VerifyMode
 from relay.model.secret import Secret
+from relay.platform import make_private_folder, write_private
 from relay.providers.schemes import OneOf, PairScheme, Scheme
-from relay.resources import make_private_folder, write_private
 
 KeyKind = Literal["ed25519", "p256", "rsa"]
 _Private = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
-from relay.resources import is_of_another_user, make_private, open_private
+from relay.platform import is_of_another_user, make_private, open_private
 
 FileCheck = Callable[[sqlite3.Connection, Path], object]
 

@@ -1,6 +1,5 @@
 """The store as a whole: one file, one lock, one writer, a few readers."""
 
-import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
-from relay.resources import make_private_folder, open_private
+from relay.platform import NO_FOLLOW, lock_file, make_private_folder, open_private
 from relay.store.batches import Batches
 from relay.store.counters import Counters
 from relay.store.deliveries import Deliveries
@@ -104,7 +103,7 @@ def _hold_data_dir(data_dir: Path) -> Iterator[None]:
     # flock dies with its process, so no lock is ever stale; the pid inside is for the message only.
     prepare_data_dir(data_dir)
     try:
-        handle = open_private(data_dir / "lock", os.O_RDWR | os.O_NOFOLLOW)
+        handle = open_private(data_dir / "lock", os.O_RDWR | NO_FOLLOW)
     except OSError as error:
         raise StoreError(
             f"cannot write in {data_dir}: {error.strerror}",
@@ -112,11 +111,12 @@ def _hold_data_dir(data_dir: Path) -> Iterator[None]:
         ) from error
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(handle)
         except OSError as error:
             raise build_busy_error(data_dir) from error
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(handle)

@@ -10,7 +10,7 @@ from pathlib import Path
 from relay.clock import Clock, SystemClock
 from relay.errors import StoreError
 from relay.model.admission import Claim
-from relay.resources import make_private_folder
+from relay.platform import make_private_folder
 from relay.store.connection import connect, explain_error
 from relay.store.row_mappers import to_micros
 

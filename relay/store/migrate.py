@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from relay.errors import StoreError
-from relay.resources import create_private
+from relay.platform import create_private
 
 _INTERNAL_PREFIXES = ("sqlite_", "words_")  # of SQLite, and what the full-text index keeps for itself
 

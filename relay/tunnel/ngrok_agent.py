@@ -13,8 +13,9 @@ from pathlib import Path
 
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.platform import read_command_line
 from relay.tunnel.base import RefusedError
-from relay.tunnel.process import command_line, run_child, write_private
+from relay.tunnel.process import run_child, write_private_text
 
 # Run in a process of its own: pyngrok prints its progress to stdout, which is for relay's data, and cannot
 # be interrupted. It downloads to a fixed name in the folder for temporary files, where others may have put a link.
@@ -184,7 +185,7 @@ def agent_config(data_dir: Path, token: Secret) -> Iterator[Path]:
     """
     path = _config_path(data_dir)
     # A JSON string is a YAML string, whatever is in it.
-    write_private(path, _CONFIG.format(token=json.dumps(token.reveal())))
+    write_private_text(path, _CONFIG.format(token=json.dumps(token.reveal())))
     try:
         yield path
     finally:
@@ -195,7 +196,7 @@ def other_agents(data_dir: Path) -> list[int]:
     """Return the process ids of ngrok agents that are not this data_dir's; none where there is no /proc."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        words = command_line(int(entry.name)).splitlines()
+        words = read_command_line(int(entry.name)).splitlines()
         # The second word, because a wrapper script shows its interpreter first.
         agent = "ngrok" in {Path(word).name for word in words[:2]}
         if agent and str(_config_path(data_dir)) not in words:

@@ -5,27 +5,34 @@ import hashlib
 import os
 import re
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from relay import resources
 from relay.errors import TunnelError
 from relay.model.text import escape_unprintable
+from relay.platform import (
+    KILL_SIGNAL,
+    is_of_another_user,
+    make_private_folder,
+    own_process_group,
+    read_command_line,
+    signal_process_group,
+    write_private,
+)
 from relay.tunnel.base import RefusedError
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private_text(path: Path, text: str) -> None:
     """Write a file in one step, readable by this user only from its first byte on.
 
     Raises TunnelError when that cannot be done.
     """
     try:
-        resources.make_private_folder(path.parent)
-        resources.write_private(path, text.encode())
+        make_private_folder(path.parent)
+        write_private(path, text.encode())
     except OSError as error:
         raise TunnelError(f"cannot write {escape_unprintable(str(path))}: {error.strerror}") from error
 
@@ -51,7 +58,7 @@ class PidFile:
         Worth doing twice, at its start and once it works: a process has no command line yet for an
         instant after it was started, and a launcher replaces itself by the real program.
         """
-        write_private(self.path, f"{pid} {_command_digest(pid)}\n")
+        write_private_text(self.path, f"{pid} {_command_digest(pid)}\n")
 
     def remove(self) -> None:
         """Forget the process: it has ended."""
@@ -67,9 +74,8 @@ class PidFile:
         # Process group 0 would be relay's own, -1 everybody's, and 1 is the system's first process.
         if pid < 2 or not digest or _command_digest(pid) != digest:
             return None
-        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 1.0)):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, number)
+        for number, patience in ((signal.SIGTERM, grace), (KILL_SIGNAL, 1.0)):
+            signal_process_group(pid, number)
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     while _command_digest(pid) == digest:  # noqa: ASYNC110 - not our child: nothing signals its end
@@ -79,7 +85,7 @@ class PidFile:
         return pid
 
     def _noted(self) -> tuple[int, str]:
-        if resources.is_of_another_user(self.path):
+        if is_of_another_user(self.path):
             return 0, ""
         try:
             pid, digest = self.path.read_text(encoding="ascii").split()
@@ -88,21 +94,9 @@ class PidFile:
             return 0, ""
 
 
-def command_line(pid: int) -> str:
-    """Return the words of a process, each on a line; "" when it has ended or may not be looked at."""
-    if Path("/proc/self/cmdline").exists():
-        with suppress(OSError):
-            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", "\n")
-        return ""
-    done = subprocess.run(  # noqa: S603 - a fixed program and a number
-        ["/bin/ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=5.0
-    )
-    return done.stdout
-
-
 def _command_digest(pid: int) -> str:
     """Return a digest of a command line, which may hold a secret; "" for a process that is gone."""
-    line = command_line(pid)
+    line = read_command_line(pid)
     return hashlib.sha256(os.fsencode(line)).hexdigest() if line else ""
 
 
@@ -144,12 +138,12 @@ class ChildProcess(asyncio.SubprocessProtocol):
 
     async def close(self, grace: float) -> None:
         """End the whole group: TERM, and KILL for whatever is there after `grace` seconds."""
-        self._signal(signal.SIGTERM)
+        signal_process_group(self.pid, signal.SIGTERM)
         try:
             # A closed pipe counts grandchildren too: they share the pipe and may outlive the first process.
             await asyncio.wait({self.exited, self._silent}, timeout=grace)
         finally:
-            self._signal(signal.SIGKILL)
+            signal_process_group(self.pid, KILL_SIGNAL)
             assert self._transport is not None
             self._transport.close()
         await asyncio.wait({self.exited}, timeout=grace)
@@ -186,11 +180,6 @@ class ChildProcess(asyncio.SubprocessProtocol):
         if text:
             self._on_line(text)
 
-    def _signal(self, number: signal.Signals) -> None:
-        # No process left in the group, or (macOS) only zombies.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
-
 
 @asynccontextmanager
 async def run_child(
@@ -215,8 +204,8 @@ async def run_child(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             # A Ctrl-C in the terminal is relay's to handle: it closes its children itself.
-            start_new_session=True,
             env=dict(env),
+            **own_process_group(),
         )
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)

@@ -8,13 +8,21 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
-from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from relay.errors import NotFoundError, UsageError, VaultError, VaultLockedError
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.resources import make_private_folder, open_private
+from relay.platform import (
+    CLOSE_ON_EXEC,
+    NO_FOLLOW,
+    NON_BLOCKING,
+    get_user_id,
+    lock_file,
+    make_private_folder,
+    open_private,
+    sync_folder,
+)
 from relay.vault.file_format import (
     LARGEST_FILE,
     NAME,
@@ -191,7 +199,7 @@ class Vault:
     def _look(self) -> SealedVault | None:
         """Return the file as it is now; None where there is none. Raises VaultError."""
         try:
-            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            handle = os.open(self.path, os.O_RDONLY | CLOSE_ON_EXEC | NON_BLOCKING)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -216,11 +224,11 @@ class Vault:
         # Two commands that write at once must not lose each other's secret.
         try:
             make_private_folder(self.path.parent)
-            handle = open_private(self.path.with_name("vault.lock"), os.O_RDWR | os.O_NOFOLLOW)
+            handle = open_private(self.path.with_name("vault.lock"), os.O_RDWR | NO_FOLLOW)
         except OSError as error:
             raise _write_error(self.path, error) from error
         try:
-            flock(handle, LOCK_EX)
+            lock_file(handle, waits=True)
             yield
         finally:
             os.close(handle)
@@ -268,7 +276,7 @@ def _encode_password(password: Secret) -> bytes:
 def _read_sealed_file(path: Path, status: os.stat_result, handle: int) -> SealedVault | VaultError:
     if not stat.S_ISREG(status.st_mode):
         return VaultError(f"vault {path} is no file", hint="move it away, then relay vault init")
-    if status.st_mode & 0o077:
+    if status.st_mode & 0o077 and get_user_id() is not None:
         return VaultError(
             f"vault {path} is open to others (mode {stat.S_IMODE(status.st_mode):04o})",
             hint=f"chmod 600 {shlex.quote(str(path))}",
@@ -292,14 +300,12 @@ def _write_file(path: Path, content: bytes) -> None:
             left.unlink(missing_ok=True)  # by a writer that was killed; sealed all the same
         handle, name = tempfile.mkstemp(dir=real.parent, prefix=".vault-", suffix=".new")
         with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o600)
+            Path(name).chmod(0o600)
             file.write(content)
             file.flush()
             os.fsync(handle)
         Path(name).replace(real)
-        folder = os.open(real.parent, os.O_RDONLY | os.O_DIRECTORY)
-        os.fsync(folder)
-        os.close(folder)
+        sync_folder(real.parent)
     except OSError as error:
         raise _write_error(path, error) from error
 

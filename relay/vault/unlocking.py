@@ -10,7 +10,7 @@ from types import ModuleType
 from relay.clock import Clock
 from relay.errors import VaultError, VaultPausedError, WrongPasswordError
 from relay.model.secret import Secret
-from relay.resources import open_private
+from relay.platform import open_private
 from relay.vault.storage import Vault
 
 FREE_TRIES = 3

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 import relay
-from relay.dashboard.assets import Assets
+from relay.dashboard.assets import Assets, find_resource_folder
 from relay.dashboard.render import MODULES, SCRIPTS, STYLES
-from relay.resources import find_resource_folder
 
 STATIC = find_resource_folder("static")
 RELAY = Path(relay.__file__).parent

@@ -274,6 +274,6 @@ async def test_a_body_that_stops_is_refused_and_shown(at):
     assert await events(at) == []
 
 
-@pytest.mark.parametrize(("descriptors", "most"), [(-1, 512), (65536, 512), (256, 144), (128, 48), (16, 1)])
+@pytest.mark.parametrize(("descriptors", "most"), [(None, 512), (65536, 512), (256, 144), (128, 48), (16, 1)])
 def test_the_limit_on_connections_follows_that_on_descriptors(descriptors, most):
     assert max_connections(descriptors) == most

@@ -13,8 +13,7 @@ from relay.config.preferences import Preferences, save_preferences
 from relay.errors import ConfigError, StoreError
 from relay.http.guard import load_token
 from relay.model.secret import Secret
-from relay.providers.local_keys import LocalKeyStore
-from relay.resources import (
+from relay.platform import (
     create_private,
     find_folder_risks,
     is_of_another_user,
@@ -22,10 +21,11 @@ from relay.resources import (
     open_private,
     write_private,
 )
+from relay.providers.local_keys import LocalKeyStore
 from relay.services.health import check_data_folder
 from relay.store import open_store, prepare_data_dir
 from relay.store.idempotency import SqliteKeyStore
-from relay.tunnel.process import write_private as write_for_tunnel
+from relay.tunnel.process import write_private_text as write_for_tunnel
 from relay.vault import Vault
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
+from relay.platform import read_command_line
 from relay.tunnel.base import TunnelOptions, TunnelTimeouts
-from relay.tunnel.process import command_line
 from relay.tunnel.supervisor import open_tunnel
 
 TOKEN = "2ZtokenThatNobodyMaySee_7Qm4"
@@ -148,7 +148,7 @@ def start():
     def start(*command, **options):
         process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, **options)
         started.append(process)
-        while not command_line(process.pid):  # for an instant after its start it has none
+        while not read_command_line(process.pid):  # for an instant after its start it has none
             time.sleep(0.001)
         return process
 

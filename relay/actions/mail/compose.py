@@ -16,7 +16,7 @@ from relay.actions.mail.addresses import parse_named_address
 from relay.errors import MailError
 from relay.model.event import CapturedEvent
 from relay.model.text import format_size
-from relay.resources import make_private_folder, write_private
+from relay.platform import make_private_folder, write_private
 
 PAYLOAD, BODY = "payload", "body"
 KINDS = (PAYLOAD, BODY)

@@ -30,7 +30,7 @@ from relay.config import Config
 from relay.config.handler_checks import check_handlers
 from relay.errors import StoreBusyError
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChanged
-from relay.resources import create_private
+from relay.platform import create_private
 from relay.services.relay import RunningRelay
 
 _TUNNEL_WAIT = 8.0  # seconds that the banner waits for the tunnel's address; ngrok takes one or two

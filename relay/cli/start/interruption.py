@@ -3,7 +3,6 @@
 import asyncio
 import io
 import os
-import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import TextIO, cast
 
 from relay.cli.error_output import INTERRUPTED
 from relay.cli.output import Terminal
+from relay.platform import handle_stop_signals
 
 FINISH_TIME = 8.0  # seconds that what is in flight has; what it does not finish is tried again at the next start
 _FORCED_EXIT_DELAY = 1.0
@@ -74,19 +74,10 @@ class StopRequest:
 
 @asynccontextmanager
 async def stop_on_signals(print_message: Callable[[str], None]) -> AsyncIterator[StopRequest]:
-    """Take SIGINT, SIGTERM and SIGHUP as requests to stop until the block ends."""
+    """Take the signals that ask a program to stop as requests to stop until the block ends."""
     stop = StopRequest(print_message)
-    loop = asyncio.get_running_loop()
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it, and means it
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.request)
-    try:
+    with handle_stop_signals(stop.request):
         yield stop
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 class NonBlockingStream(io.TextIOBase):

@@ -1,0 +1,296 @@
+"""What differs between operating systems: private files, locks, terminals, signals and processes.
+
+Linux and macOS have all of it. On Windows a folder is private by the rights of the user's profile, and handlers do
+not run (`HAS_PROCESS_GROUPS`).
+"""
+
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+try:
+    import fcntl
+    import pwd
+    import resource
+    import termios
+except ImportError:  # Windows has none of them
+    _IS_POSIX = False
+else:
+    _IS_POSIX = True
+
+HAS_PROCESS_GROUPS = hasattr(os, "killpg")
+NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+CLOSE_ON_EXEC: int = getattr(os, "O_CLOEXEC", 0)
+NON_BLOCKING: int = getattr(os, "O_NONBLOCK", 0)
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
+KILL_SIGNAL: signal.Signals = getattr(signal, "SIGKILL", signal.SIGTERM)
+# Where Windows locks a file: a locked byte cannot be read by others, and files with a lock are shorter than this.
+_LOCKED_BYTE = 1 << 30
+_ECHO_INPUT = 0x4  # ENABLE_ECHO_INPUT of a Windows console
+_STANDARD_INPUT = -10
+
+
+def get_user_id() -> int | None:
+    """Return the number of the user that relay runs as; None where users have none."""
+    return os.geteuid() if hasattr(os, "geteuid") else None
+
+
+def lock_file(handle: int, *, is_shared: bool = False, waits: bool = False) -> None:
+    """Lock an open file until its descriptor is closed. Raises OSError when it is held, unless `waits`."""
+    if _IS_POSIX:
+        kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+        fcntl.flock(handle, kind if waits else kind | fcntl.LOCK_NB)
+        return
+    import msvcrt  # noqa: PLC0415 - on Windows alone
+
+    locking: Any = msvcrt
+    os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
+    locking.locking(handle, locking.LK_LOCK if waits else locking.LK_NBLCK, 1)
+    os.lseek(handle, 0, os.SEEK_SET)
+
+
+def sync_folder(path: Path) -> None:
+    """Write a folder's entries to disk, so that a renamed file outlasts a power loss. Raises OSError."""
+    if not _IS_POSIX:
+        return  # Windows opens no folder
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def get_max_open_files() -> int | None:
+    """Return how many files this process may have open; None where that is not limited."""
+    if not _IS_POSIX:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+@contextmanager
+def hide_input(fd: int) -> Iterator[None]:
+    """Switch a terminal's echo off until the block ends."""
+    if not _IS_POSIX:
+        with _hide_console_input():
+            yield
+        return
+    before = termios.tcgetattr(fd)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    # Not flushed, unlike getpass: what was typed, or pasted, while a key was derived is still meant.
+    termios.tcsetattr(fd, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _hide_console_input() -> Iterator[None]:
+    import ctypes  # noqa: PLC0415 - on Windows alone
+
+    kernel: Any = vars(ctypes)["windll"].kernel32
+    console, before = kernel.GetStdHandle(_STANDARD_INPUT), ctypes.c_uint32()
+    kernel.GetConsoleMode(console, ctypes.byref(before))
+    kernel.SetConsoleMode(console, before.value & ~_ECHO_INPUT)
+    try:
+        yield
+    finally:
+        kernel.SetConsoleMode(console, before.value)
+
+
+@contextmanager
+def handle_stop_signals(callback: Callable[[], object]) -> Iterator[None]:
+    """Call `callback` on the running loop for each signal that asks a program to stop, until the block ends."""
+    import asyncio  # noqa: PLC0415 - commands use this module, and no loop
+
+    loop = asyncio.get_running_loop()
+    # nohup ignores SIGHUP, and means it.
+    hangup = getattr(signal, "SIGHUP", None)
+    numbers = [one for one in STOP_SIGNALS if one != hangup or signal.getsignal(one) is not signal.SIG_IGN]
+    try:
+        for number in numbers:
+            loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # a loop of Windows
+        before = [signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback)) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+        return
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def own_process_group() -> dict[str, Any]:
+    """Return the options of a subprocess that a Ctrl-C in relay's terminal does not reach, nor its children."""
+    if HAS_PROCESS_GROUPS:
+        return {"start_new_session": True}
+    return {"creationflags": 0x200}  # CREATE_NEW_PROCESS_GROUP
+
+
+def signal_process_group(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process and all that it started; nothing where they have ended. Windows ends them at once."""
+    if not HAS_PROCESS_GROUPS:
+        import subprocess  # noqa: PLC0415 - on Windows alone
+
+        command = ["taskkill", "/T", "/F", "/PID", str(pid)]
+        subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - a number and a program of Windows
+        return
+    # No process left in the group, or (macOS) only zombies.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def read_command_line(pid: int) -> str:
+    """Return the words of a process, each on a line; "" when it has ended or may not be looked at."""
+    if Path("/proc/self/cmdline").exists():
+        with suppress(OSError):
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", "\n")
+        return ""
+    import subprocess  # noqa: PLC0415 - for want of /proc alone
+
+    command = ["/bin/ps", "-o", "args=", "-p", str(pid)]
+    if sys.platform == "win32":
+        command = ["wmic", "process", "where", f"ProcessId={pid}", "get", "CommandLine"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5.0)  # noqa: S603 - a number
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout
+
+
+_PRIVATE = 0o600
+_PRIVATE_FOLDER = 0o700
+_OTHERS = 0o077
+
+
+def open_private(path: Path, flags: int) -> int:
+    """Open `path`, created 0600 if it is not there, and return its descriptor. Raises OSError.
+
+    A file that is there already and is ours loses the rights of others; one of another user keeps its own.
+    """
+    handle = os.open(path, flags | os.O_CREAT | CLOSE_ON_EXEC | getattr(os, "O_BINARY", 0), _PRIVATE)
+    try:
+        status = os.fstat(handle)
+        # The umask may have taken rights that the owner needs. Devices keep theirs: a log may go to /dev/null.
+        is_own = stat.S_ISREG(status.st_mode) and status.st_uid == get_user_id()
+        if is_own and stat.S_IMODE(status.st_mode) != _PRIVATE:
+            os.fchmod(handle, _PRIVATE)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def create_private(path: Path) -> int:
+    """Create `path` 0600, in place of what is left there from before, and return its descriptor. Raises OSError."""
+    path.unlink(missing_ok=True)
+    # Exclusive: in a folder that others may write to, a name that can be guessed may be a link of theirs.
+    return open_private(path, os.O_WRONLY | os.O_EXCL | NO_FOLLOW)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a whole file in one step, 0600: a reader finds the old content or the new. Raises OSError."""
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        with os.fdopen(create_private(fresh), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            fresh.unlink(missing_ok=True)
+        raise
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder, 0700, with those above it; one that is there already stays as it is. Raises OSError."""
+    try:
+        path.mkdir(mode=_PRIVATE_FOLDER, parents=True)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(_PRIVATE_FOLDER)  # whatever the umask took
+
+
+def make_private(path: Path) -> None:
+    """Take the rights of others from a file of ours that may be there. Raises OSError."""
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        if status.st_uid == get_user_id() and status.st_mode & _OTHERS:
+            path.chmod(_PRIVATE)
+
+
+def is_of_another_user(path: Path) -> bool:
+    """Say whether a file belongs neither to us, nor to root, nor to the owner of its folder.
+
+    In a folder where everybody may write, anybody can put a file where relay looks for its own.
+    """
+    try:
+        owner, ours = path.stat().st_uid, get_user_id()
+        return ours is not None and owner not in {ours, 0, path.parent.stat().st_uid}
+    except OSError:
+        return False
+
+
+def is_data_dir_held(data_dir: Path) -> bool:
+    """Return whether a relay, or a command, holds the store of `data_dir` at this moment."""
+    try:
+        handle = os.open(data_dir / "lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        lock_file(handle, is_shared=True)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def find_folder_risks(path: Path) -> tuple[str, ...]:
+    """Say, each as what is true of it, what lets other users at the files in a folder; () where nothing does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    if get_user_id() is None:
+        return ()  # the mode says nothing on Windows
+    risks = []
+    if path.is_symlink():
+        risks.append(f"is a link to {path.resolve()}")
+    if status.st_uid != get_user_id():
+        risks.append(f"belongs to {_format_user(status.st_uid)}")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o022:
+        shared = mode & 0o002 and mode & stat.S_ISVTX
+        risks.append(
+            f"is shared with all users (mode {mode:04o})"
+            if shared
+            else f"can be written by other users (mode {mode:04o})"
+        )
+    elif mode & _OTHERS:
+        risks.append(f"can be read by other users (mode {mode:04o})")
+    return tuple(risks)
+
+
+def _format_user(number: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"

@@ -6,7 +6,8 @@
   const lum = c => { const f = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; return .2126 * f(c[0]) + .7152 * f(c[1]) + .0722 * f(c[2]); };
   const ratio = (a, b) => { const x = lum(a), y = lum(b); return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
   const bg = e => { const st = []; for (let n = e; n; n = n.parentElement) { const c = rgba(getComputedStyle(n).backgroundColor); if (c[3]) st.push(c); if (c[3] === 1) break; if (n.tagName === 'DIALOG') break; } return st.reverse().reduce((b, c) => over(c, b), rgba(getComputedStyle(document.documentElement).backgroundColor)); };
-  document.getAnimations().forEach(a => a.finish?.call ? (() => { try { a.finish() } catch { a.cancel() } })() : 0);
+  // A colour that is inherited fades once more when its parent's has arrived.
+  for (let round = 0, all; round < 20 && (all = document.getAnimations()).length; round++) all.forEach(a => { try { a.finish() } catch { a.cancel() } });
   const out = [], seen = new Set(); let n = 0, min = 99;
   const top = document.querySelector('dialog[open]') || document.body;
   const w = document.createTreeWalker(top, NodeFilter.SHOW_TEXT);

@@ -33,64 +33,55 @@ async def is_visible(page, selector):
     )
 
 
-@pytest.fixture
-def restart(site):
-    async def go():
-        await site.stop()
-        await site.start(TOML.format(url=site.app.url))
-
-    return go
+WIDTHS = (1440, 1088, 800, 390)
 
 
-@pytest.mark.parametrize("width", [1440, 1088, 800, 390])
-async def test_a_long_source_name_pushes_nothing_off_the_screen(site, restart, width):
-    await restart()
+async def restart(site):
+    """Start the relay again with names as long as they may be, and send it one event."""
+    await site.stop()
+    await site.start(TOML.format(url=site.app.url))
     await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
-    page = await site.page("/events/1", width=width)
-    for selector in (".acts .primary", ".acts [data-key=e]", ".acts [popovertarget]"):
-        assert await is_visible(page, selector), selector
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-@pytest.mark.parametrize("width", [1440, 1088, 800, 390])
-async def test_the_path_of_an_event_with_long_names_is_legible(site, restart, width):
-    await restart()
-    await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
-    page = await site.page("/events/1", width=width)
-    # Neither the words on a line run into what stands behind it, nor does a name take several lines.
-    assert await page.evaluate(
-        "(() => { const box = s => document.querySelector(s).getBoundingClientRect();"
-        " return box('.hops > .wire .chip').right <= box('.hops .me').left + 1; })()"
-    )
-    heights = await page.evaluate("[...document.querySelectorAll('.hops .tgt b')].map(e => e.offsetHeight)")
-    assert len(heights) == 2
-    assert max(heights) < 30
-    assert await page.evaluate("document.querySelector('.dtitle h2').clientWidth") > 80
+async def test_a_long_source_name_pushes_nothing_off_the_screen(site):
+    await restart(site)
+    for width in WIDTHS:
+        page = await site.page("/events/1", width=width)
+        for selector in (".acts .primary", ".acts [data-key=e]", ".acts [popovertarget]"):
+            assert await is_visible(page, selector), (width, selector)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        # Neither the words on a line run into what stands behind it, nor does a name take several lines.
+        assert await page.evaluate(
+            "(() => { const box = s => document.querySelector(s).getBoundingClientRect();"
+            " return box('.hops > .wire .chip').right <= box('.hops .me').left + 1; })()"
+        ), width
+        heights = await page.evaluate("[...document.querySelectorAll('.hops .tgt b')].map(e => e.offsetHeight)")
+        assert len(heights) == 2
+        assert max(heights) < 30, width
+        assert await page.evaluate("document.querySelector('.dtitle h2').clientWidth") > 80, width
 
 
-@pytest.mark.parametrize("width", [800, 390])
-@pytest.mark.parametrize(
-    "path", ["/sources", f"/sources/{LONG}", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/deliveries"]
-)
-async def test_long_names_push_nothing_out_of_a_narrow_page(site, restart, path, width):
-    await restart()
-    await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
-    page = await site.page(path, width=width)
-    assert await page.evaluate(CUT) == []
+async def test_long_names_push_nothing_out_of_a_narrow_page(site):
+    await restart(site)
+    paths = ("/sources", f"/sources/{LONG}", "/targets", "/trigger", "/lab", "/doctor", "/settings", "/deliveries")
+    for width in (800, 390):
+        page = await site.page(width=width)
+        for path in paths:
+            await site.visit(page, path)
+            assert (width, path, await page.evaluate(CUT)) == (width, path, [])
 
 
-@pytest.mark.parametrize("width", [1088, 800, 390])
-async def test_tunnel_vault_queue_and_every_page_are_reached_from_a_narrow_window(site, restart, width):
-    await restart()
-    await site.send({"type": "a.b"})
-    page = await site.page(width=width)
-    assert not await is_visible(page, "#tunnel")
-    await page.click(".mobile-nav button" if width < 768 else ".open-side")
-    await until(page, "document.querySelector('#side:popover-open')")
-    for selector in ("#tunnel .url code", "#n-events", *(f'#side a[href="{path}"]' for path in PAGES)):
-        assert await is_visible(page, selector), selector
-    await page.click('#side a[href="/doctor"]')
-    await until(page, "location.pathname === '/doctor'")
+async def test_tunnel_vault_queue_and_every_page_are_reached_from_a_narrow_window(site):
+    await restart(site)
+    for width in (1088, 800, 390):
+        page = await site.page(width=width)
+        assert not await is_visible(page, "#tunnel"), width
+        await page.click(".mobile-nav button" if width < 768 else ".open-side")
+        await until(page, "document.querySelector('#side:popover-open')")
+        for selector in ("#tunnel .url code", "#n-events", *(f'#side a[href="{path}"]' for path in PAGES)):
+            assert await is_visible(page, selector), (width, selector)
+        await page.click('#side a[href="/doctor"]')
+        await until(page, "location.pathname === '/doctor'")
 
 
 async def test_a_wide_window_shows_the_sidebar_and_no_button_that_opens_it(site):
@@ -99,21 +90,21 @@ async def test_a_wide_window_shows_the_sidebar_and_no_button_that_opens_it(site)
     assert not await is_visible(page, ".open-side")
 
 
-@pytest.mark.parametrize("path", ["/stats", "/settings", "/sources", "/deliveries", "/targets"])
-async def test_no_table_loses_its_last_column_on_a_phone(site, restart, path):
-    await restart()
-    await site.send({"type": "a.b"}, f"/webhooks/{LONG}")
-    page = await site.page(path, width=390, height=844)
-    cut = await page.evaluate(
-        "[...document.querySelectorAll('main td:last-child, main th:last-child')].filter(e => e.checkVisibility()"
-        " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.textContent)"
-    )
-    assert cut == []
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+async def test_no_table_loses_its_last_column_on_a_phone(site):
+    await restart(site)
+    page = await site.page(width=390, height=844)
+    for path in ("/stats", "/settings", "/sources", "/deliveries", "/targets"):
+        await site.visit(page, path)
+        cut = await page.evaluate(
+            "[...document.querySelectorAll('main td:last-child, main th:last-child')].filter(e => e.checkVisibility()"
+            " && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.textContent)"
+        )
+        assert (path, cut) == (path, [])
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
 
 
-async def test_somebody_not_signed_in_signs_in_with_the_token(site, restart):
-    await restart()
+async def test_somebody_not_signed_in_signs_in_with_the_token(site):
+    await restart(site)
     site.allowed = ("status of 401",)
     page = await site.open_tab()
     await site.visit(page, "/sources")

@@ -63,8 +63,12 @@ def _put_files_into_memory():
 _put_files_into_memory()
 
 # No test depends on how fast the machine is: neither an example's time nor how long it takes to make one counts.
+# RELAY_EXAMPLES=1000 looks further than a run of every day.
 settings.register_profile(
-    "relay", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    "relay",
+    deadline=None,
+    max_examples=int(os.environ.get("RELAY_EXAMPLES", "25")),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("relay")
 

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 import aiohttp
 import pytest
 from aiohttp import web
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.catchup.base import Access, ApiResponse, parse_time, select_headers
@@ -283,7 +283,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(JSON, st.sampled_from(LISTINGS))
 def test_no_answer_whatever_it_holds_does_more_than_fail_in_a_sentence(value, listing):
     async def read():
@@ -298,7 +297,6 @@ def test_no_answer_whatever_it_holds_does_more_than_fail_in_a_sentence(value, li
         assert all(one.key and one.sent_at.tzinfo for one in found)
 
 
-@settings(deadline=None)
 @given(JSON)
 def test_only_headers_that_http_can_carry_are_rebuilt(value):
     for name, text in select_headers({"X-A": value, "X B": "1", "X-C": "1\r\nX-D: 2", "": "x", "X-E": "Zoë ☃"}):

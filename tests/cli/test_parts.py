@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp.http_exceptions import BadStatusLine
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.cli import log_output
@@ -43,7 +43,6 @@ class StandingClock:
         self.at += seconds
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(), min_size=1), st.booleans())
 def test_no_text_gets_a_control_character_onto_a_line(texts, colour):
     line = format_line([(text, "red") for text in texts], colour=colour)
@@ -58,7 +57,6 @@ def test_text_of_several_lines_keeps_its_lines_and_tabs_and_loses_its_escape_seq
     assert out.getvalue() == "a\t\\x1b[31mred\\x0d\n\\x9b2Jcaf\u00e9\n"
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_json_is_one_line_of_ascii(value):
     text = format_json({value: value})

@@ -4,7 +4,7 @@ import json
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.config import load
@@ -77,7 +77,6 @@ def test_what_is_no_network_is_told_with_its_place(tmp_path, text, said):
     assert said in problem
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.text(max_size=30) | st.ip_addresses().map(str), max_size=4))
 def test_any_list_gives_networks_or_sentences(tmp_path, texts):
     try:

@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture, build_new_event
@@ -263,7 +263,6 @@ async def test_a_store_from_before_is_brought_up_to_date(tmp_path):
         assert await store.pruning.removed() == {"age": 0, "events": 0, "size": 0}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.booleans(), st.booleans()), max_size=25),
     st.integers(1, 20),

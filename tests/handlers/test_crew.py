@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.clock import SystemClock
@@ -108,7 +108,6 @@ async def test_exactly_64_kib_are_not_cut(write, crew, run):
     assert (len(ran.output.text), ran.output.cut) == (KEPT_OUTPUT, False)
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 async def test_whatever_bytes_are_printed_come_back_as_text(shared_echo, run, printed):
     ran = await run(shared_echo, printed)

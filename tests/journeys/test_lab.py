@@ -26,12 +26,14 @@ async def test_a_run_is_begun_from_an_event_and_its_report_fills_while_it_goes_o
     for name in ("delay", "wrong-signature"):
         await page.evaluate(f"document.querySelector('[name=experiment][value={name}]').click()")
     await page.evaluate("document.querySelector('.lab details').open = true")
-    await page.evaluate("document.querySelector('#delay').value = '1500ms'")
+    await page.evaluate("document.querySelector('#delay').value = '100ms'")
+    app.room = 1 + 3 + 1  # the app answers what is delayed only when it may
     await page.click("button[data-send]")
     await until(page, "location.pathname === '/lab/1'")
     await until(page, "document.querySelector('#trial-duplicates .verdict.ok')")
     assert await page.evaluate("document.querySelector('#report h2').textContent") == "Running"
     assert "Running: 0 of 1 sends." in await page.evaluate("document.querySelector('#trial-delay').textContent")
+    app.open.set()
     await until(page, "!document.querySelector('#report[hx-get]')")
     # The app answers 200 whatever the signature: it says so in the body alone.
     assert await page.evaluate("document.querySelector('#report h2').textContent") == "Failed"

@@ -112,7 +112,7 @@ def test_no_body_unpacks_to_more_than_the_limit_in_however_many_layers():
     assert "encodings" in unpack(b"x", ", ".join(["gzip"] * (MAX_LAYERS + 1))).problem
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.lists(st.sampled_from(["gzip", "deflate", "br", "zstd", "x", ""]), max_size=3))
 def test_whatever_bytes_claim_to_be_packed_nothing_raises(body, names):
     payload = Payload(body, JSON, encoding=", ".join(names))
@@ -290,7 +290,7 @@ def test_multipart_that_cannot_be_read_says_why(body, kind, problem):
     assert payload.problem == payload.error.message == problem
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.sampled_from(
@@ -315,7 +315,6 @@ def test_no_multipart_body_raises(pieces):
     assert payload.value is None or isinstance(payload.value, dict)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text("abcé€", min_size=1, max_size=4), st.binary(max_size=30)), max_size=5))
 def test_what_is_sent_as_multipart_is_what_is_read(fields):
     body = multipart(*[(field(name.encode()), value) for name, value in fields])

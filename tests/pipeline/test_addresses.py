@@ -3,7 +3,7 @@
 from ipaddress import ip_address, ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.pipeline.limits import UNKNOWN, forwarded_for, is_address_allowed, is_loopback
@@ -46,14 +46,12 @@ def test_the_last_entry_counts_or_nobody_does(values, address):
     assert forwarded_for(values) == address
 
 
-@settings(deadline=None)
 @given(st.lists(ANYTHING), ANYTHING, ADDRESSES)
 def test_what_a_caller_writes_before_it_changes_nothing(spoofed, joined, real):
     assert forwarded_for([*spoofed, f"{joined}, {real}"]) == forwarded_for([real])
     assert forwarded_for([*spoofed, real]) == forwarded_for([real]) != UNKNOWN
 
 
-@settings(deadline=None)
 @given(st.lists(ANYTHING))
 def test_any_header_gives_an_address_or_unknown(values):
     found = forwarded_for(values)
@@ -89,7 +87,6 @@ def test_an_address_is_in_its_networks_alone(caller, network, inside):
     assert is_address_allowed(caller, (ip_network(network),)) is inside
 
 
-@settings(deadline=None)
 @given(ADDRESSES, st.lists(st.ip_addresses(v=4).map(lambda one: ip_network(f"{one}/20", strict=False)), max_size=3))
 def test_membership_is_what_the_standard_library_says(caller, networks):
     address = ip_address(caller)

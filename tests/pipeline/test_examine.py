@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -160,7 +160,6 @@ def test_long_and_odd_keys_are_cut_and_made_harmless(shop, capture):
     assert problem.sentence.isprintable()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(VALUES)
 def test_a_body_has_problems_exactly_when_the_library_finds_some(shop, capture, value):
     body = json.dumps(value).encode()
@@ -175,7 +174,6 @@ def test_a_body_has_problems_exactly_when_the_library_finds_some(shop, capture, 
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.binary(max_size=300), st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/x", ""])
 )
@@ -256,7 +254,6 @@ def test_any_type_that_pydantic_validates_will_do(source, capture, name):
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(VALUES)
 def test_no_value_makes_a_model_raise(source, capture, value):
     for name in ("WebhookPayload", "Paid", "Odd"):
@@ -334,7 +331,6 @@ def test_the_address_that_mail_goes_to_is_one(source, capture, field, capture_, 
     assert all(one.rule == "invalid_recipient" and one.sentence.isprintable() for one in found)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text() | st.emails() | st.tuples(st.text(), st.emails()).map(lambda one: f"{one[0]} <{one[1]}>"))
 def test_no_text_is_taken_for_an_address_that_could_break_a_header(source, capture, text):
     body = json.dumps({"email": text}).encode()

@@ -3,7 +3,7 @@
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_source
@@ -76,7 +76,6 @@ def test_an_address_that_may_not_come_uses_up_nobodys_rate(gate):
     assert admitted(gate, shop, 5) == 2
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 600), st.integers(1, 20))
 def test_no_pattern_of_calls_gets_more_than_burst_and_rate(pauses, per_minute, burst):
     clock = Stood()

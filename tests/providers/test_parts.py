@@ -68,7 +68,7 @@ def test_a_form_value_is_replaced_where_it_stood():
     assert set_form_value(b"", "b", "x") == b"b=x"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.sampled_from(

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture
@@ -151,7 +151,6 @@ def test_another_form_is_refused_with_its_key(text):
         parse_extractor(text, "sources.a.event_type")
 
 
-@settings(deadline=None)
 @given(
     content=st.binary(max_size=80) | st.from_regex(rb'\{"(type|id|event|data|object)":[0-9"a-z\[\]{}:,]*\}'),
     is_form=st.booleans(),

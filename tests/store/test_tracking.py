@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.model.message import (
@@ -93,7 +93,6 @@ KNOWN_BY = {
 }
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     statuses=st.lists(
         st.tuples(st.sampled_from([status for status in S if status is not S.OUTBOX]), st.none() | st.integers(0, 3)),
@@ -126,7 +125,6 @@ def test_whatever_comes_first_the_end_is_the_same(statuses, random, way, others)
         assert opened_ == any(status in (S.OPENED, S.CLICKED) for status, _ in statuses)
 
 
-@settings(max_examples=40, deadline=None)
 @given(random=st.randoms(use_true_random=False))
 def test_many_messages_known_in_different_ways_each_get_their_own(random):
     people = {f"+49 {number}": f"SM{number}" for number in range(4)}

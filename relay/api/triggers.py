@@ -65,7 +65,7 @@ async def trigger_sample(request: web.Request) -> web.Response:
     local, source = relay.find_local_key(row.source), relay.sources.named(row.source)
     keys = {
         "local_public_key": local.public or None if local else None,
-        "run_secret": local.secret.reveal() if local and local.is_run_secret else None,
+        "run_secret": local.secret.reveal() if local and not local.public else None,
         "missing_secret": next(iter(source.missing_secrets), None) if source else None,
     }
     return json_response(serialize_event_row(row, count_states(made[row.id])) | keys, 201)

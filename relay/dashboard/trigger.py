@@ -51,7 +51,7 @@ async def trigger_sample(request: web.Request) -> web.Response:
 
 def _describe_signing(local: LocalKey | None, source: Source | None) -> str:
     """Return what signs samples where that is not the source's own secret, "" where it is."""
-    if local is not None and local.is_run_secret:
+    if local is not None and not local.public:
         return f"It has no secret. relay signs samples with one that it made for this run: {local.secret.reveal()}"
     if local is not None or source is None or source.scheme is None or source.secrets:
         return ""

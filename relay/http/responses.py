@@ -10,6 +10,7 @@ from http import HTTPStatus
 from aiohttp import web
 from multidict import CIMultiDict
 
+from relay.model.event import Headers
 from relay.pipeline.responses import SenderResponse, build_error_response
 
 
@@ -30,33 +31,30 @@ _FORBIDDEN = re.compile(r"[\r\n\0]")
 _WITHOUT_BODY = frozenset({*range(100, 200), 204, 304})
 
 
-@lru_cache(maxsize=1)
-def _format_date(second: int) -> str:
-    return formatdate(second, usegmt=True)
-
-
 def format_response(response: SenderResponse) -> bytes:
     """Return an answer as it goes over the wire in HTTP/1.1, to no HEAD request.
 
     Raises ValueError for a header with a line break or NUL.
     """
-    status, body = response.status, response.body
+    body = b"" if response.status in _WITHOUT_BODY else response.body
+    headers = (*response.headers, ("Connection", "close")) if response.closes else response.headers
+    return _format_head(response.status, response.content_type, headers, len(response.body), int(time.time())) + body
+
+
+@lru_cache(maxsize=64)
+def _format_head(status: int, type_: str, headers: Headers, length: int, second: int) -> bytes:
     lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}"]
-    lines += [f"{name}: {value}" for name, value in response.headers if name.lower() != "content-type"]
-    types = (value for name, value in response.headers if name.lower() == "content-type")
-    if type_ := response.content_type or next(types, "application/octet-stream" if body else ""):
+    lines += [f"{name}: {value}" for name, value in headers if name.lower() != "content-type"]
+    types = (value for name, value in headers if name.lower() == "content-type")
+    if type_ := type_ or next(types, "application/octet-stream" if length else ""):
         lines.append(f"Content-Type: {type_}")
     if any(_FORBIDDEN.search(line) for line in lines):
         raise ValueError("a header of an answer holds a line break or NUL")
     lines.append("Server: relay")
-    if status in _WITHOUT_BODY:
-        body = b""
-    else:
-        lines.append(f"Content-Length: {len(body)}")
-    lines.append(f"Date: {_format_date(int(time.time()))}")
-    if response.closes:
-        lines.append("Connection: close")
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    if status not in _WITHOUT_BODY:
+        lines.append(f"Content-Length: {length}")
+    lines.append(f"Date: {formatdate(second, usegmt=True)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 def error_response(status: int, code: str, message: str, hint: str = "") -> web.Response:

@@ -332,7 +332,7 @@ def _suggest_path(path: str) -> str:
 
 def _parse_target(raw: str) -> str:
     """Return path and query as latin-1 text: a target in absolute form names a host that is not asked for."""
-    text = raw.encode("utf-8", "surrogateescape").decode("latin-1")
+    text = raw if raw.isascii() else raw.encode("utf-8", "surrogateescape").decode("latin-1")
     if text.startswith("/"):
         return text
     _, _, rest = text.partition("://")

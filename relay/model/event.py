@@ -20,9 +20,9 @@ Headers = tuple[tuple[str, str], ...]
 class Capture:
     """One HTTP request, as received.
 
-    `path`, `query` (without its `?`) and both sides of every header pair are latin-1 text:
-    one character is one byte of the wire, percent-encoding untouched, order, case and repeats
-    kept. `url` is the full address that the sender called, as URL-signing schemes need it, with a bare `?`.
+    `path`, `query` (without its `?`) and both sides of every header pair are latin-1 text: one character is one byte
+    of the wire, percent-encoding untouched, order, case and repeats kept. `url` is the full address that the sender
+    called, as URL-signing schemes need it, with a bare `?`.
     """
 
     source: str
@@ -35,19 +35,23 @@ class Capture:
     received_at: datetime
     url: str = ""
     _payload: Payload | None = field(default=None, init=False, repr=False, compare=False)
+    _by_name: dict[str, tuple[str, ...]] | None = field(default=None, init=False, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, matched without regard to case."""
-        wanted, length = name.lower(), len(name)
-        for key, value in self.headers:
-            if len(key) == length and key.lower() == wanted:
-                return value
-        return None
+        found = (self._by_name or self._index_headers()).get(name.lower())
+        return found[0] if found else None
 
     def header_values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header in the order received."""
-        wanted = name.lower()
-        return tuple(value for key, value in self.headers if key.lower() == wanted)
+        return (self._by_name or self._index_headers()).get(name.lower(), ())
+
+    def _index_headers(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for name, value in self.headers:
+            found[name.lower()] = (*found.get(name.lower(), ()), value)
+        object.__setattr__(self, "_by_name", found)
+        return found
 
     @property
     def content_type(self) -> str:
@@ -63,10 +67,15 @@ class Capture:
 
     def read_payload(self) -> Payload:
         """Return what it says, for somebody who may change the values."""
-        return Payload.of_request(self.headers, self.body, self.query)
+        encoding = ", ".join(self.header_values("Content-Encoding"))
+        return Payload(self.body, self.header("Content-Type") or "", encoding=encoding, query=self.query)
 
     def called_at(self, url: str) -> "Capture":
-        """Return the same request as sent to another address; both share what was read of the body."""
+        """Return the request as sent to another address: itself where it has none yet, else a copy."""
+        if not self.url:
+            object.__setattr__(self, "url", url)
+        if self.url == url:
+            return self
         made = replace(self, url=url)
         object.__setattr__(made, "_payload", self.payload)
         return made
@@ -124,11 +133,9 @@ class SignatureScheme(Protocol):
     @property
     def title(self) -> str:
         """Return what a person calls it, such as `HMAC-SHA256`."""
-        ...
 
     def verify(self, secrets: tuple[Secret, ...], capture: Capture, now: datetime) -> Verification:
         """Judge a capture against any of `secrets`. Garbage gives INVALID, never an exception."""
-        ...
 
     def sign(self, secret: Secret, capture: Capture, now: datetime) -> Capture:
         """Return the capture signed again, as the provider would have sent it at `now`.
@@ -136,7 +143,6 @@ class SignatureScheme(Protocol):
         Headers of the old signature are replaced; schemes that sign inside the body or the
         query change those too. Raises SigningError where that is impossible.
         """
-        ...
 
 
 class Extractor(Protocol):
@@ -144,7 +150,6 @@ class Extractor(Protocol):
 
     def __call__(self, capture: Capture, payload: Payload, /) -> str | None:
         """Return the text, or None where the request has none. Never raises."""
-        ...
 
 
 class StatusReader(Protocol):
@@ -152,7 +157,6 @@ class StatusReader(Protocol):
 
     def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
         """Return a report for each status the request tells; none for a request of another kind. Never raises."""
-        ...
 
 
 class VerifyMode(StrEnum):
@@ -175,14 +179,9 @@ class LocalKey:
     public: str
 
     @property
-    def is_run_secret(self) -> bool:
-        """Say whether it is a secret that ends with this relay, rather than a key pair that is kept."""
-        return not self.public
-
-    @property
     def note(self) -> str:
         r"""Return in one line that it signed, and what the app needs; line ends as `\n`, as in .env."""
-        if self.is_run_secret:
+        if not self.public:
             return "signed with a secret that relay made for this run; relay trigger prints it"
         public = self.public.strip().replace("\n", "\\n")
         return f"signed with relay's local key; give your app this public key: {public}"
@@ -192,11 +191,11 @@ class LocalKey:
 class Source:
     """One address events arrive at, everything resolved: what it checks and how it answers.
 
-    `items` says where a request holds several events, and `event_type` is asked of each by itself.
-    `local` counts besides `secrets`, and only where those do not verify a request. `statuses` reads
-    the message statuses in its events, None where there are none; `matching` says how those are found.
-    `locked_secrets` and `locked_tokens` are references whose values are in the vault while that is locked.
-    `signature` is what `relay.sign` takes to sign as the sender does, None where no secret can.
+    `items` says where a request holds several events, and `event_type` is read from each of them alone. `local` counts
+    besides `secrets`, and only where those do not verify a request. `statuses` reads the message statuses in its
+    events, None where there are none; `matching` says how those are found. `locked_secrets` and `locked_tokens` are
+    references whose values are in the vault while that is locked. `signature` is what `relay.sign` takes, None where
+    no secret can sign as the sender does.
     """
 
     name: str
@@ -232,11 +231,11 @@ class Source:
 class EventRow:
     """The narrow side of a stored event: what lists, the API and the stream show.
 
-    `path` and `query` are latin-1 text as in Capture; `sha256` is the hex digest of the body;
-    `status` is what the provider was answered; `summary` is one short line for people. `recovered`:
-    fetched from the provider afterwards, which was answered nothing then (`status` 0) and says itself
-    when it first sent it, or made it (`sent_at`). A request that holds several events has the `type` of the
-    first; `types` are all there are, each once, and `item_count` is how many events it holds.
+    `path` and `query` are latin-1 text as in Capture; `sha256` is the hex digest of the body; `status` is what the
+    provider was answered; `summary` is one short line for people. `recovered`: fetched from the provider afterwards,
+    which was answered nothing then (`status` 0) and says itself when it first sent it, or made it (`sent_at`). A
+    request that holds several events has the `type` of the first; `types` are all there are, each once, and
+    `item_count` is how many events it holds.
     """
 
     id: int
@@ -312,14 +311,13 @@ class CapturedEvent:
         return {name.lower(): value for name, value in self.capture.headers}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NewEvent:
     """An event on its way into the store: a row that has no id yet, with its bytes.
 
-    `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be
-    seen but may not act. `unless_known`: it is not kept at all where its key was claimed before.
-    `problems` are what its source's rules have against it, `tracked` is the status of a message in it. `events`
-    are those in the request, with their types; None where they were not looked for.
+    `claims_key` is False for whatever must not make a later event a duplicate: a forgery may be seen but may not act.
+    `unless_known`: it is not kept at all where its key was claimed before. `problems` are what its source's rules have
+    against it, `tracked` is the status of a message in it, `events` are those in the request, None for one alone.
     """
 
     capture: Capture
@@ -342,8 +340,11 @@ class NewEvent:
     events: Split | None = field(default=None, repr=False, compare=False)
 
     @property
+    def types(self) -> tuple[str, ...]:
+        """Return the type of each event that the request holds."""
+        return self.events.types if self.events is not None else (self.type,)
+
+    @property
     def split(self) -> Split:
         """Return the events that the request holds, with their types."""
-        if self.events is not None:
-            return self.events
-        return Split(self.capture.payload, types=(self.type,))
+        return self.events or Split(self.capture.payload, types=(self.type,))

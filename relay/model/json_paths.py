@@ -254,7 +254,9 @@ def append_to_pointer(pointer: str, key: str) -> str:
 def find_below(value: object, keys: tuple[str | int, ...], missing: object = None) -> object:
     """Return what stands below `keys` of a JSON value; `missing` where the way there does not exist."""
     for key in keys:
-        if isinstance(value, dict) and key in value:
+        if isinstance(value, dict):
+            if key not in value:
+                return missing
             value = value[key]
             continue
         position = _index(key) if isinstance(value, list) else None

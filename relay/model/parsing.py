@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from relay.model.text import escape_unprintable, find_codec, format_size, parse_media_type, parse_parameters
@@ -50,12 +51,7 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) 
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
-        value = json.loads(
-            text,
-            parse_constant=_refuse_constant,
-            parse_float=Decimal if exact else _parse_finite if strict else None,
-            object_pairs_hook=_build_unique if strict else None,
-        )
+        value = _load_json(text, strict, exact)
     except UnicodeDecodeError as error:
         raise PayloadError(f"not UTF-8 text at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -67,6 +63,21 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) 
     if text.count("{") + text.count("[") > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise PayloadError(f"nested deeper than {MAX_DEPTH} levels")
     return value
+
+
+def _load_json(text: str, strict: bool, exact: bool) -> object:
+    if text.startswith("\ufeff"):
+        return json.loads(text)  # which says what is wrong with that
+    return _make_decoder(strict, exact).decode(text)
+
+
+@lru_cache
+def _make_decoder(strict: bool, exact: bool) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        parse_constant=_refuse_constant,
+        parse_float=Decimal if exact else _parse_finite if strict else None,
+        object_pairs_hook=_build_unique if strict else None,
+    )
 
 
 def parse_json_lines(text: str, *, strict: bool = False, exact: bool = False) -> tuple[list[object], str]:

@@ -214,7 +214,7 @@ class Payload:
 
     def at(self, *keys: str | int, missing: object = None) -> object:
         """Return what stands below `keys` of the value; `missing` where the way there does not exist."""
-        return find_below(self.value, keys, missing)
+        return find_below((self._document or self._read_document()).value, keys, missing)
 
     def json_at(self, *keys: str | int) -> object:
         """Return what stands below `keys` of the JSON alone, never a form's field or a query's parameter."""
@@ -233,7 +233,8 @@ class Payload:
 
     def _decoded(self) -> str:
         try:
-            return decode_bytes(self.unpacked.content, self._charset)
+            content = self.unpacked.content if self._encoding else self._body
+            return decode_bytes(content, self._charset)
         except UnicodeDecodeError as error:
             called = "UTF-8" if error.encoding in ("utf-8", "utf_8") else error.encoding
             raise PayloadError(f"not {called} text at byte {error.start}") from error
@@ -259,7 +260,7 @@ class Payload:
     def _parse(self, strict: bool) -> tuple[object, str | None]:
         if not self._body and self._query:
             return dict(self.fields), None
-        if not self.unpacked.readable:
+        if self._encoding and not self.unpacked.readable:
             raise PayloadError(self.unpacked.problem)
         if self.is_form or self.media_type == MULTIPART:
             return self._form_document(strict)

@@ -51,7 +51,7 @@ def decode_text(value: bytes) -> str:
 
 def decode_header_text(value: str) -> str:
     """Return a captured header value (latin-1, one character a byte) as readable text."""
-    return decode_text(value.encode("latin-1"))
+    return value if value.isascii() else decode_text(value.encode("latin-1"))
 
 
 def encode_body(data: bytes) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Classify a request: is it genuine, what is it, what is its outcome. Pure: nothing is stored or sent."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from relay.model.delivery import matches_any_type
@@ -26,13 +26,6 @@ from relay.providers.sender_urls import set_sender_url
 
 LOCKED = "vault_locked"
 _TYPE_LENGTH = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Classification:
-    outcome: EventOutcome
-    status: int
-    reason: str
 
 
 def verify(source: Source, capture: Capture, urls: tuple[str, ...], now: datetime) -> tuple[Capture, Verification]:
@@ -110,45 +103,55 @@ def classify_event(source: Source, capture: Capture, verification: Verification,
     events = _split_items(source, capture, payload)
     key = source.idempotency_key(capture, payload) if source.idempotency_key else None
     summary = source.summary(capture, payload) if source.summary else None
-    classification = _classify(source, verification, events.types)
+    types = events.types if events is not None else (_name_type(source, capture, payload),)
+    outcome, status, reason = _decide_outcome(source, verification, types)
     return NewEvent(
         capture=capture,
         provider=source.provider,
-        type=events.types[0],
+        type=types[0],
         idempotency_key=escape_unprintable(key, _TYPE_LENGTH) if key else None,
-        claims_key=verification.trusted
-        and verification.reason != LOCKED
-        and classification.outcome is not EventOutcome.REJECTED,
+        claims_key=verification.trusted and verification.reason != LOCKED and outcome is not EventOutcome.REJECTED,
         deliver_duplicates=source.deliver_duplicates,
-        outcome=classification.outcome,
+        outcome=outcome,
         verification=verification,
-        reason=classification.reason,
-        status=classification.status,
+        reason=reason,
+        status=status,
         sample=sample,
         summary=escape_unprintable(summary or "", _TYPE_LENGTH),
         events=events,
     )
 
 
-def _split_items(source: Source, capture: Capture, payload: Payload) -> Split:
-    """Return the events in a request, each with its type: that of the request, were it alone in there."""
+def _split_items(source: Source, capture: Capture, payload: Payload) -> Split | None:
+    """Return the events in a request, each with its type: that of the request, were it alone in there.
 
-    def named(payload: Payload) -> str:
-        type_ = source.event_type(capture, payload) if source.event_type else None
-        return escape_unprintable(type_ or "unknown", _TYPE_LENGTH)
+    None for a source whose requests are one event each.
+    """
+    if source.items is None:
+        return None
+    split = source.items.split(payload)
+    return split.typed(tuple([_name_type(source, capture, split.only((place,))) for place in range(len(split))]))
 
-    split = source.items.split(payload) if source.items else Split(payload)
-    return split.typed(tuple([named(split.only((place,))) for place in range(len(split))]))
+
+def _name_type(source: Source, capture: Capture, payload: Payload) -> str:
+    type_ = source.event_type(capture, payload) if source.event_type else None
+    return escape_unprintable(type_ or "unknown", _TYPE_LENGTH)
 
 
-def _classify(source: Source, verification: Verification, types: tuple[str, ...]) -> _Classification:
+def _decide_outcome(
+    source: Source, verification: Verification, types: tuple[str, ...]
+) -> tuple[EventOutcome, int, str]:
+    """Return what becomes of a request, the status it is answered with, and why."""
     if not verification.trusted and source.verify is VerifyMode.ENFORCE:
-        return _Classification(outcome=EventOutcome.REJECTED, status=401, reason=verification.reason)
+        return EventOutcome.REJECTED, 401, verification.reason
     if not matches_any_type(types, source.events):
         # One that waits for the vault says so: once it is open, it may turn out to be a forgery.
-        reason = LOCKED if verification.reason == LOCKED else "event_not_listed"
-        return _Classification(outcome=EventOutcome.IGNORED, status=source.answer.status, reason=reason)
-    return _Classification(outcome=EventOutcome.ACCEPTED, status=source.answer.status, reason=verification.reason)
+        return (
+            EventOutcome.IGNORED,
+            source.answer.status,
+            LOCKED if verification.reason == LOCKED else "event_not_listed",
+        )
+    return EventOutcome.ACCEPTED, source.answer.status, verification.reason
 
 
 def classify_again(source: Source, event: CapturedEvent, verification: Verification) -> NewEvent:
@@ -157,17 +160,17 @@ def classify_again(source: Source, event: CapturedEvent, verification: Verificat
     Its names stay, and so does the answer it got. It claims its key only if it verifies.
     """
     row = event.row
-    classification = _classify(source, verification, row.types)
+    outcome, _, reason = _decide_outcome(source, verification, row.types)
     return NewEvent(
         capture=event.capture,
         provider=row.provider,
         type=row.type,
         idempotency_key=row.idempotency_key,
-        claims_key=verification.verdict is Verdict.VERIFIED and classification.outcome is not EventOutcome.REJECTED,
+        claims_key=verification.verdict is Verdict.VERIFIED and outcome is not EventOutcome.REJECTED,
         deliver_duplicates=source.deliver_duplicates,
-        outcome=classification.outcome,
+        outcome=outcome,
         verification=verification,
-        reason=classification.reason,
+        reason=reason,
         status=row.status,
         sample=row.sample,
         summary=row.summary,

@@ -108,11 +108,12 @@ def plan_deliveries(
     if event.outcome is not EventOutcome.ACCEPTED or event.verification.reason == "vault_locked":
         return ()
     names: dict[str, None] = {}
-    view = _ConditionView(event.split, event.provider, event.idempotency_key, event.capture)
+    view: _ConditionView | None = None
     for route in routes:
-        if not route.matches(event.capture.source, event.split.types):
+        if not route.matches(event.capture.source, event.types):
             continue
         if route.when:
+            view = view or _ConditionView(event.split, event.provider, event.idempotency_key, event.capture)
             found = view.evaluate(route)
             if found.problem:
                 log.warning(
@@ -121,7 +122,12 @@ def plan_deliveries(
             if not found.holds:
                 continue
         names.update(dict.fromkeys(route.targets))
-    return tuple(NewDelivery(target=name, action=targets[name].action) for name in names if name in targets)
+    return tuple([_build_delivery(name, targets[name].action) for name in names if name in targets])
+
+
+@lru_cache(maxsize=256)
+def _build_delivery(target: str, action: str) -> NewDelivery:
+    return NewDelivery(target=target, action=action)
 
 
 def match_routes(event: NewEvent, routes: Sequence[Route]) -> Iterator[RouteMatch]:

@@ -115,7 +115,11 @@ class FirstExtractor:
     extractors: tuple[Extractor, ...]
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        return next((text for extract in self.extractors if (text := extract(capture, payload)) is not None), None)
+        for extract in self.extractors:
+            text = extract(capture, payload)
+            if text is not None:
+                return text
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +131,14 @@ class JoinExtractor:
     whole: bool = False
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        texts = [extract(capture, payload) for extract in self.extractors]
-        if self.whole and None in texts:
-            return None
-        return _limit_text(self.separator.join(text for text in texts if text is not None))
+        texts: list[str] = []
+        for extract in self.extractors:
+            text = extract(capture, payload)
+            if text is not None:
+                texts.append(text)
+            elif self.whole:
+                return None
+        return _limit_text(self.separator.join(texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,15 +285,17 @@ def parse_extractor(text: str, where: str = "") -> Extractor:
 
 
 def _to_text(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _limit_text(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return _limit_text(str(value))
-    return _limit_text(value) if isinstance(value, str) else None
+    return _limit_text(str(value)) if isinstance(value, int | float) else None
 
 
 def _limit_text(text: str) -> str | None:
-    if not text.strip():
+    if not text or text.isspace():
         return None
     readable = escape_unprintable(text)
     if len(readable) <= MAX_LENGTH:

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -190,7 +190,13 @@ def load_headers(data: bytes) -> Headers:
 
 def dump_checks(verification: Verification) -> str:
     """Return the steps of a verification as JSON."""
-    return json.dumps([(check.name, check.passed, check.detail, check.result) for check in verification.checks])
+    steps = [_dump_check(check.name, check.passed, check.detail, check.result) for check in verification.checks]
+    return f"[{', '.join(steps)}]"
+
+
+@lru_cache(maxsize=512)
+def _dump_check(*step: str | bool | None) -> str:
+    return json.dumps(step)
 
 
 def load_checks(text: str) -> tuple[Check, ...]:

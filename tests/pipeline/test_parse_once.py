@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 
@@ -72,11 +71,12 @@ def parses(monkeypatch):
     """Every text that was parsed as JSON."""
     found = []
 
-    def loads(text, **options):
+    def load_json(text, *options):
         found.append(text)
-        return json.loads(text, **options)
+        return _load_json(text, *options)
 
-    monkeypatch.setattr(parsing, "json", SimpleNamespace(loads=loads, JSONDecodeError=json.JSONDecodeError))
+    _load_json = parsing._load_json
+    monkeypatch.setattr(parsing, "_load_json", load_json)
     return found
 
 

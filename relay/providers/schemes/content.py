@@ -6,7 +6,7 @@ import hmac
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from relay.errors import ConfigError
@@ -29,27 +29,27 @@ class Placeholder:
     words: Callable[[SignatureInput], str] | None = None
 
 
+_SIGNED_TOKENS = {
+    "uses_url": ("{url}",),
+    "uses_address": ("{url}", "{path}", "{query}", "{target}"),
+    "uses_secret": ("{secret}",),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A signed text in parts: fixed bytes, and tokens that a request fills."""
 
     text: str
     parts: tuple[bytes | Placeholder, ...]
+    # Whether the address, any part of it, or the secret itself is signed.
+    uses_url: bool = field(init=False, compare=False)
+    uses_address: bool = field(init=False, compare=False)
+    uses_secret: bool = field(init=False, compare=False)
 
-    @property
-    def uses_url(self) -> bool:
-        """Say whether the address is part of what is signed."""
-        return "{url}" in self.text
-
-    @property
-    def uses_address(self) -> bool:
-        """Say whether any part of the address is signed."""
-        return any(token in self.text for token in ("{url}", "{path}", "{query}", "{target}"))
-
-    @property
-    def uses_secret(self) -> bool:
-        """Say whether the secret itself is part of the text."""
-        return "{secret}" in self.text
+    def __post_init__(self) -> None:
+        for name, tokens in _SIGNED_TOKENS.items():
+            object.__setattr__(self, name, any(token in self.text for token in tokens))
 
     def render(self, reading: SignatureInput) -> bytes:
         """Return the signed bytes. Raises UnreadableError where the request lacks a part."""

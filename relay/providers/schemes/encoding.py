@@ -42,9 +42,9 @@ class KeyFormat:
     def read(self, secret: Secret) -> bytes | None:
         """Return the key bytes; None for an empty secret or one that cannot be decoded."""
         text = secret.reveal()
-        if not text.strip() or (self.exclusive and not self.claimed(secret)):
+        if not text or text.isspace() or (self.exclusive and not self.claimed(secret)):
             return None
-        prefix = next((prefix for prefix in self.strip if text.startswith(prefix)), "")
+        prefix = next((prefix for prefix in self.strip if text.startswith(prefix)), "") if self.strip else ""
         form = self.form if prefix or self.bare is None else self.bare
         return decode_text(text.removeprefix(prefix), form) or None
 
@@ -55,6 +55,8 @@ def decode_text(text: str, form: KeyForm) -> bytes | None:
     Missing base64 padding is made good, as the Standard Webhooks libraries do.
     """
     if form == "text":
+        if text.isascii():
+            return text.encode()
         # The environment hands undecodable bytes over as surrogates; this gives those bytes back.
         return text.encode("utf-8", "surrogateescape") if _is_encodable(text) else None
     if form == "hex":

@@ -76,8 +76,10 @@ class Hmac(SignedText):
 
     def matches(self, key: bytes, text: bytes, signatures: tuple[bytes, ...], capture: Capture) -> bool:
         expected = self.make(key, text, capture)
-        received = [item.lower() for item in signatures] if self.any_case else signatures
-        return any(is_same_text(expected, item, self.encoding) for item in received)
+        for item in signatures:
+            if is_same_text(expected, item.lower() if self.any_case else item, self.encoding):
+                return True
+        return False
 
     def make(self, key: bytes, text: bytes, capture: Capture) -> bytes:
         return encode_digest(hmac.digest(key, text, self._algo(capture)), self.encoding)

@@ -221,7 +221,7 @@ async def test_a_slow_answer_is_not_waited_for_for_ever(asking):
     async def slow(_):
         await gate.wait()
 
-    patience = aiohttp.ClientTimeout(total=0.05)
+    patience = aiohttp.ClientTimeout(sock_read=0.05)
     async with await asking(slow, patience=patience) as api:
         with pytest.raises(CatchUpError, match=r"cannot be reached at 127\.0\.0\.1:\d+: no answer in time"):
             await api.get("/x")

@@ -26,7 +26,8 @@ async def test_walking_the_list_replaces_the_address_and_leaves_no_trail(site):
     await page.keyboard.press("Enter")
     await until(page, f"{FOCUS}.id === 'detail-h'")
     await page.keyboard.press("3")
-    await until(page, "location.pathname === '/events/11/verification'")
+    settled = "!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')"
+    await until(page, f"location.pathname === '/events/11/verification' && {settled}")
     await page.keyboard.press("Escape")
     await until(page, f"{FOCUS}.closest('.row')?.id === 'e-11'")
 

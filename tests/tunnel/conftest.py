@@ -117,7 +117,9 @@ class StandIn:
 
     @property
     def pids(self):
-        return [int(pid) for pid in (self.folder / "pids").read_text().split()]
+        """Those of every agent that came far enough to note its own."""
+        path = self.folder / "pids"
+        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 
     def options(self, **changes):
         values = {"provider": "ngrok", "data_dir": self.data_dir, "authtoken": Secret("env:NGROK_AUTHTOKEN", TOKEN)}

@@ -179,23 +179,20 @@ class ForwardAction(Action[ForwardOptions]):
     def _signing(
         self, event: CapturedEvent, changes: DeliveryChanges, options: ForwardOptions, outgoing: Capture
     ) -> Signing:
-        received: tuple[Capture, ...] = ()
-        requested = changes.sign is not None
-        if self._is_for_called_url(event, changes, options):
+        def list_received() -> tuple[Capture, ...]:
+            if not self._is_for_called_url(event, changes, options):
+                return ()
             name, capture = event.capture.source, event.capture
-            called = called_url(event, changes, self._source_path(name), self._public_url(name))
-            received = (
-                replace(
-                    outgoing,
-                    path=capture.path,
-                    query=capture.query if changes.query is None else changes.query,
-                    url=capture.url if changes.query is None else called,
-                ),
-            )
+            query, url = capture.query, capture.url
+            if changes.query is not None:
+                query = changes.query
+                url = called_url(event, changes, self._source_path(name), self._public_url(name))
+            return (replace(outgoing, path=capture.path, query=query, url=url),)
+
         return Signing(
             mode=changes.sign or options.sign,
-            received=received,
-            requested=requested,
+            list_received=list_received,
+            requested=changes.sign is not None,
             edited_headers=changes.headers is not None,
         )
 

@@ -88,15 +88,14 @@ class HttpClient:
         in its notes: a status that came counts. Raises NoAnswerError when nothing came that is HTTP, ValueError for
         a request that HTTP cannot carry.
         """
-        head = request_head(request)
+        head = request.encode_head()
         until = asyncio.get_running_loop().time() + seconds
         key = (destination.scheme, destination.host, destination.port, verify_tls)
         connection = self._take(key, destination.addresses) or await _connect(destination, seconds, verify_tls)
-        answer = connection.begin(is_head=request.method == "HEAD")
+        answer = connection.begin(until, is_head=request.method == "HEAD")
         try:
-            async with asyncio.timeout_at(until):
-                message, payload = await connection.exchange(head, request.body)
-            body, cut = await _read_body(payload, keep, answer, until)
+            message, payload = await connection.exchange(head, request.body)
+            body, cut = await _read_body(payload, keep, answer)
         except (HttpProcessingError, OSError) as error:
             connection.close()
             partial = answer.partial()
@@ -151,23 +150,6 @@ class HttpClient:
             self._sweep = loop.call_later(_IDLE_SECONDS, self._close_idle, _IDLE_SECONDS)
 
 
-def request_head(request: SentRequest) -> bytes:
-    """Return the request line and the headers as bytes; every header name and value as given.
-
-    Raises ValueError for what would break the framing.
-    """
-    scheme_end = request.url.index("://") + 3
-    slash = request.url.find("/", scheme_end)
-    target = request.url[slash:] if slash >= 0 else "/"
-    line = f"{request.method} {target} HTTP/1.1"
-    if any(ord(letter) <= 0x20 or letter == "\x7f" for letter in request.method + target):
-        raise ValueError("a method or path holds a space or a control character")
-    lines = [line, *(f"{name}: {value}" for name, value in request.headers)]
-    if any(letter in text for text in lines for letter in "\r\n\0"):
-        raise ValueError("a header holds a line break")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
 class _HungUpError(ConnectionError):
     """The connection was closed before an answer; `said`: something came that is none."""
 
@@ -188,13 +170,15 @@ class _Connection(BaseProtocol):
         self._early = b""
         self._message: asyncio.Future[RawMessage] | None = None
         self._payload: StreamReader | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_open(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
 
-    def begin(self, *, is_head: bool) -> AnswerParser:
-        """Get ready for the answer to the next request."""
+    def begin(self, until: float, *, is_head: bool) -> AnswerParser:
+        """Get ready for the answer to the next request, which has to be there whole at a time of the loop."""
+        self._timer = self._loop.call_at(until, self._expire)
         self._parser = AnswerParser(
             lambda: HttpResponseParser(
                 self,
@@ -228,11 +212,13 @@ class _Connection(BaseProtocol):
 
     def end(self) -> None:
         """Forget the answer, so that whatever still comes closes the connection."""
+        self._stop_timer()
         self._parser = self._message = self._payload = None
         self.idle_since = self._loop.time()
 
     def close(self) -> None:
         """Close it, whatever is under way."""
+        self._stop_timer()
         if self.transport is not None:
             self.transport.abort()
 
@@ -269,6 +255,15 @@ class _Connection(BaseProtocol):
         self._fail(exc if isinstance(exc, OSError) else _HungUpError(said=bool(head)))
         self._reading_paused = False
         super().connection_lost(exc)
+
+    def _expire(self) -> None:
+        self._fail(TimeoutError())
+        if self._payload is not None:
+            self._payload.set_exception(TimeoutError())
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _fail(self, error: Exception) -> None:
         if self._message is not None and not self._message.done():
@@ -318,16 +313,13 @@ def _get_tls_context(verify: bool) -> ssl.SSLContext:
     return context
 
 
-async def _read_body(
-    payload: StreamReader, keep: Callable[[], int], answer: AnswerParser, until: float
-) -> tuple[bytes, bool]:
+async def _read_body(payload: StreamReader, keep: Callable[[], int], answer: AnswerParser) -> tuple[bytes, bool]:
     """Return as much of a body as is kept, and whether there was more of it, or it is not whole."""
     body, cut = bytearray(), False
     try:
-        async with asyncio.timeout_at(until):
-            while not cut and (chunk := await payload.read(max(1, keep() + 1 - len(body)))):
-                body += chunk
-                cut = len(body) > keep()
+        while not cut and (chunk := await payload.read(max(1, keep() + 1 - len(body)))):
+            body += chunk
+            cut = len(body) > keep()
     except (ClientPayloadError, OSError, TimeoutError):
         cut = True  # the status came, and it is what counts
         answer.note_cut()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from relay.actions.egress import Destination
-from relay.model.delivery import Delivery, DeliveryChanges, DeliveryReason, SignMode
+from relay.model.delivery import NO_CHANGES, Delivery, DeliveryChanges, DeliveryReason, SignMode
 from relay.model.event import Capture, CapturedEvent, Headers
 from relay.model.text import escape_unprintable
 from relay.providers.sender_urls import build_public_url, request_target
@@ -29,11 +29,13 @@ HOP_BY_HOP = frozenset(
 )
 _RELAY_HEADERS = frozenset({"x-relay-hop", "x-relay-event", "x-relay-replay"})
 _SET_BY_US = frozenset({"host", "content-length"})
-_FRAMING = HOP_BY_HOP | _RELAY_HEADERS | {"content-length"}
+_STAYING = HOP_BY_HOP | _RELAY_HEADERS
+_FRAMING = _STAYING | {"content-length"}
 _CREDENTIALS = frozenset({"authorization", "cookie"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 _UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
+_BREAKING = re.compile(r"[\r\n\0]")
 _LONGEST_NOTE = 300  # characters of a note
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -70,13 +72,13 @@ class ForwardOptions:
 class Signing:
     """How a request is to be signed.
 
-    `received` holds the request at the address the provider called, where a signature for that one will do.
+    `list_received` returns the request at the address the provider called, where a signature for that one will do.
     `requested`: the mode was chosen for this very delivery, not by its target's settings.
     `edited_headers`: a person changed headers.
     """
 
     mode: SignMode
-    received: tuple[Capture, ...] = ()
+    list_received: Callable[[], tuple[Capture, ...]] = tuple
     requested: bool = False
     edited_headers: bool = False
 
@@ -161,6 +163,8 @@ def app_url(event: CapturedEvent, options: ForwardOptions, destination: Destinat
 
 def apply_changes(capture: Capture, changes: DeliveryChanges) -> tuple[Capture, tuple[str, ...]]:
     """Return the request with a person's edits to method, headers and body, and a note for every edit."""
+    if changes is NO_CHANGES:
+        return capture, ()
     edits = {
         name: value
         for name in ("method", "headers", "body")
@@ -194,17 +198,19 @@ def portable_headers(headers: Headers, original: Headers, *, loopback: bool) -> 
     this computer.
     """
     notes: dict[str, None] = {}
-    stays = HOP_BY_HOP | _RELAY_HEADERS | _named_by_connection(headers)
+    stays = _STAYING | _named_by_connection(headers)
     kept: list[tuple[str, str]] = []
-    for name, value in headers:
-        if name.lower() in stays:
+    for pair in headers:
+        name, value = pair
+        lower = name.lower()
+        if lower in stays:
             continue
-        if name.lower() in _CREDENTIALS and not loopback and (name, value) in original:
+        if lower in _CREDENTIALS and not loopback and pair in original:
             notes[f"{name} left out: the target is not on this computer"] = None
-        elif not _TOKEN.fullmatch(name) or set("\r\n\0") & set(value):
+        elif not _TOKEN.fullmatch(name) or _BREAKING.search(value):
             notes["a header that HTTP does not allow was left out"] = None
         else:
-            kept.append((name, value))
+            kept.append(pair)
     return tuple(kept), tuple(notes)
 
 
@@ -229,6 +235,8 @@ def final_headers(
     for name, value in options.set_headers:
         if name.lower() not in _FRAMING:
             headers = _set_header(headers, name, value)
+    if not options.remove_headers:
+        return headers
     gone = {name.lower() for name in options.remove_headers} - _FRAMING - {"host"}
     return tuple(pair for pair in headers if pair[0].lower() not in gone)
 
@@ -256,14 +264,13 @@ def _original_host(capture: Capture) -> str:
 
 def _set_header(headers: Headers, name: str, value: str, *, first: bool = False) -> Headers:
     """Return the headers with exactly one of that name, where the first one stood and spelt as it was."""
-    places = [index for index, pair in enumerate(headers) if pair[0].lower() == name.lower()]
+    lower, length = name.lower(), len(name)
+    places = [index for index, (key, _) in enumerate(headers) if len(key) == length and key.lower() == lower]
     if not places:
         return ((name, value), *headers) if first else (*headers, (name, value))
-    return tuple(
-        (pair[0], value) if index == places[0] else pair
-        for index, pair in enumerate(headers)
-        if index not in places[1:]
-    )
+    changed = [pair for index, pair in enumerate(headers) if index not in places[1:]]
+    changed[places[0]] = (headers[places[0]][0], value)
+    return tuple(changed)
 
 
 def describe_settings(options: ForwardOptions) -> tuple[str, ...]:

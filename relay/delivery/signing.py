@@ -60,7 +60,7 @@ class RequestSigner:
     def _choose_signature(
         self, event: CapturedEvent, source: Source, outgoing: Capture, signing: Signing, now: datetime
     ) -> tuple[Capture, tuple[str, ...]]:
-        verdicts = [_verify_as_app(source, capture, now) for capture in (*signing.received, outgoing)]
+        verdicts = [_verify_as_app(source, capture, now) for capture in (*signing.list_received(), outgoing)]
         if any(one.verdict is Verdict.VERIFIED for one in verdicts):
             return outgoing, ()
         if source.local is not None and _verifies_with_local_key(source.local, outgoing, now):

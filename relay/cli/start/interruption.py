@@ -5,8 +5,10 @@ import io
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from queue import Empty, Full, Queue
+from contextlib import asynccontextmanager, contextmanager
+from itertools import groupby
+from operator import itemgetter
+from queue import SimpleQueue
 from typing import TextIO, cast
 
 from relay.cli.error_output import INTERRUPTED
@@ -18,7 +20,7 @@ _FORCED_EXIT_DELAY = 1.0
 QUEUE_DEPTH = 5000  # pieces of text that may wait for a slow reader before new ones are dropped
 _DRAIN_TIME = 1.0  # seconds that the rest has to be read when relay ends
 
-_Pieces = Queue[tuple[int, bytes] | None]  # file descriptor and text; None ends it
+_Pieces = SimpleQueue[tuple[int, bytes] | None]  # file descriptor and text; None ends it
 
 
 class StopRequest:
@@ -91,14 +93,14 @@ class NonBlockingStream(io.TextIOBase):
 
     def write(self, text: str, /) -> int:
         """Queue a text; drop it when too much waits already."""
-        try:
-            if self.dropped:
-                note = f"relay: {self.dropped} lines were dropped because nothing read them\n"
-                self._pieces.put_nowait((self._real.fileno(), note.encode()))
-                self.dropped = 0
-            self._pieces.put_nowait((self._real.fileno(), text.encode(self._encoding, "backslashreplace")))
-        except Full:
+        if self._pieces.qsize() >= QUEUE_DEPTH:
             self.dropped += 1
+            return len(text)
+        if self.dropped:
+            note = f"relay: {self.dropped} lines were dropped because nothing read them\n"
+            self._pieces.put((self._real.fileno(), note.encode()))
+            self.dropped = 0
+        self._pieces.put((self._real.fileno(), text.encode(self._encoding, "backslashreplace")))
         return len(text)
 
     def isatty(self) -> bool:
@@ -114,7 +116,7 @@ def print_in_background(terminal: Terminal, on_closed: Callable[[], None]) -> It
     """
     kept = terminal.out, terminal.err
     terminal.flush()
-    pieces: _Pieces = Queue(QUEUE_DEPTH)
+    pieces: _Pieces = SimpleQueue()
     arguments = (pieces, kept[0].fileno(), on_closed)
     writer = threading.Thread(target=_write_pieces, args=arguments, name="printer", daemon=True)
     writer.start()
@@ -123,32 +125,24 @@ def print_in_background(terminal: Terminal, on_closed: Callable[[], None]) -> It
         yield
     finally:
         terminal.out, terminal.err = kept
-        _end_queue(pieces)
+        pieces.put(None)
         writer.join(_DRAIN_TIME)
 
 
 def _write_pieces(pieces: _Pieces, out: int, on_closed: Callable[[], None]) -> None:
     closed: set[int] = set()
-    while (piece := pieces.get()) is not None:
-        stream, text = piece
-        if stream in closed:
-            continue
-        try:
-            # Past Python's buffers: a thread blocked inside one would make the interpreter's end fail.
-            while text:
-                text = text[os.write(stream, text) :]
-        except OSError:
-            closed.add(stream)
-            if stream == out:
-                on_closed()
-
-
-def _end_queue(pieces: _Pieces) -> None:
-    while True:
-        try:
-            pieces.put_nowait(None)
-        except Full:
-            with suppress(Empty):
-                pieces.get_nowait()
-        else:
-            return
+    batch: list[tuple[int, bytes] | None] = []
+    while None not in batch:
+        batch = [pieces.get()]
+        while not pieces.empty():
+            batch.append(pieces.get())
+        for stream, found in groupby(filter(None, batch), key=itemgetter(0)):
+            text = b"".join(piece for _, piece in found)
+            try:
+                # Past Python's buffers: a thread blocked inside one would make the interpreter's end fail.
+                while text and stream not in closed:
+                    text = text[os.write(stream, text) :]
+            except OSError:
+                closed.add(stream)
+                if stream == out:
+                    on_closed()

@@ -9,7 +9,6 @@ from relay.api.events import EventSummary, serialize_event_row
 from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, default_to, read_request
 from relay.http.context import get_relay
 from relay.http.responses import json_response
-from relay.services.relay import TriggerRequest
 from relay.store.deliveries import count_states
 
 _IS_MISSING = Refusal("a trigger needs source and type", "relay samples lists them")
@@ -52,15 +51,8 @@ async def trigger_sample(request: web.Request) -> web.Response:
     """Send a signed sample event through the real ingress."""
     relay = get_relay(request)
     call = await read_request(request, SampleRequest)
-    row = await relay.trigger_sample(
-        TriggerRequest(
-            source=call.source,
-            type=call.type,
-            set=call.set,
-            body=None if call.body is None else call.body.encode("utf-8", "replace"),
-            to=call.to,
-        )
-    )
+    body = None if call.body is None else call.body.encode("utf-8", "replace")
+    row = await relay.trigger_sample(call.source, call.type, changes=call.set, body=body, to=call.to)
     made = await relay.store.deliveries.of_events([row.id])
     local, source = relay.find_local_key(row.source), relay.sources.named(row.source)
     keys = {

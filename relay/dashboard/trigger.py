@@ -6,7 +6,6 @@ from relay.dashboard.responses import format_error, read_fields, redirect, rende
 from relay.errors import RelayError
 from relay.http.context import get_relay
 from relay.model.event import LocalKey, Source
-from relay.services.relay import TriggerRequest
 
 
 async def show_trigger(request: web.Request, *, error: str = "", typed: str = "", body: str = "") -> web.Response:
@@ -37,15 +36,12 @@ async def trigger_sample(request: web.Request) -> web.Response:
     """POST /trigger: a signed sample through the real ingress, then the event it made."""
     form = await read_fields(request)
     body = form.get("body", "").replace("\r\n", "\n").strip()
-    sample = TriggerRequest(
-        source=form.get("source", ""),
-        type=form.get("type", "").strip(),
-        body=body.encode("utf-8", "replace") if body else None,
-    )
+    type_ = form.get("type", "").strip()
+    encoded = body.encode("utf-8", "replace") if body else None
     try:
-        row = await get_relay(request).trigger_sample(sample)
+        row = await get_relay(request).trigger_sample(form.get("source", ""), type_, body=encoded)
     except RelayError as error:
-        return await show_trigger(request, error=format_error(error), typed=sample.type, body=body)
+        return await show_trigger(request, error=format_error(error), typed=type_, body=body)
     return redirect(f"/events/{row.id}")
 
 

@@ -1,4 +1,4 @@
-"""What a handler finds in its app: the running relay, the token of its forms, how a refusal is rendered."""
+"""What a handler finds in its app: the running relay, how a refusal is rendered."""
 
 from typing import Protocol
 
@@ -16,7 +16,6 @@ class RefusalRenderer(Protocol):
 
 
 RELAY: web.AppKey[RunningRelay] = web.AppKey("relay", RunningRelay)
-CSRF_TOKEN: web.AppKey[str] = web.AppKey("csrf", str)
 REFUSAL_RENDERER: web.AppKey[RefusalRenderer] = web.AppKey("refusal")
 
 

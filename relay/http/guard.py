@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from relay.errors import RelayError, StoreError
-from relay.http.context import CSRF_TOKEN, REFUSAL_RENDERER
+from relay.http.context import REFUSAL_RENDERER
 from relay.http.responses import error_response
 from relay.platform import is_of_another_user, make_private, write_private
 
@@ -237,11 +237,6 @@ async def _read_csrf_field(request: web.Request) -> str:
     form = await request.post()
     value = form.get("csrf", "")
     return value if isinstance(value, str) else ""
-
-
-def csrf_token(request: web.Request) -> str:
-    """Return the token that forms of this page must carry."""
-    return request.app[CSRF_TOKEN]
 
 
 def _refuse(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from relay.errors import PortError
-from relay.http.context import CSRF_TOKEN, RELAY
+from relay.http.context import RELAY
 from relay.http.guard import Guard, add_headers, make_guard_middleware
 from relay.services.relay import RunningRelay
 
@@ -22,7 +22,6 @@ def build_app(
     """Return a guarded app; each of `parts` adds its routes and state to it."""
     app = web.Application(middlewares=[make_guard_middleware(guard)], client_max_size=MAX_REQUEST_BODY)
     app[RELAY] = relay
-    app[CSRF_TOKEN] = guard.csrf
     app.on_response_prepare.append(add_headers)
     for add in parts:
         add(app, guard)

@@ -9,7 +9,6 @@ from relay.actions.email import EmailAction, MailTransport
 from relay.actions.forward import ForwardAction
 from relay.actions.handler import HandlerAction
 from relay.actions.mail.compose import EmailOptions
-from relay.catchup.base import Listing
 from relay.catchup.jobs import CatchUpJobs
 from relay.catchup.recovery import RecoveryContext
 from relay.delivery.bulk import BulkReplays
@@ -21,7 +20,6 @@ from relay.delivery.lab.runner import LabRunner
 from relay.delivery.replay import ReplayService
 from relay.delivery.retention import Retention, RetentionNotice
 from relay.delivery.signing import RequestSigner
-from relay.model.event import Source
 from relay.pipeline.diagnosis import SignatureDoctor
 from relay.pipeline.reverify import Reverifier
 from relay.pipeline.routing import find_target_names
@@ -95,10 +93,10 @@ def connect_services(
         rules=relay.egress_rules,
         email=email,
     )
-    relay.bulk_replays = build_bulk_replays(relay, engine, above=newest_batch)
-    relay.catch_ups = build_catch_ups(relay)
-    relay.lab = build_lab(relay, engine)
-    relay.email_dry_run = build_email_dry_run(relay, email)
+    relay.bulk_replays = _build_bulk_replays(relay, engine, above=newest_batch)
+    relay.catch_ups = _build_catch_ups(relay)
+    relay.lab = _build_lab(relay, engine)
+    relay.email_dry_run = _build_email_dry_run(relay, email)
     relay.signature_doctor = SignatureDoctor(
         store=relay.store,
         table=relay.sources,
@@ -119,8 +117,7 @@ def connect_services(
     relay.vault = VaultSession(relay, reverifier, email=email, engine=engine, tunnel=tunnel, checks=not quiet)
 
 
-def build_bulk_replays(relay: RunningRelay, engine: Engine, above: int) -> BulkReplays:
-    """Return what replays many events; it leaves batches up to the id `above` alone."""
+def _build_bulk_replays(relay: RunningRelay, engine: Engine, above: int) -> BulkReplays:
     routes = relay.config.routes
     return BulkReplays(
         store=relay.store,
@@ -135,21 +132,16 @@ def build_bulk_replays(relay: RunningRelay, engine: Engine, above: int) -> BulkR
     )
 
 
-def build_catch_ups(relay: RunningRelay) -> CatchUpJobs:
-    """Return what fetches from providers what was missed."""
-    means = RecoveryContext(
+def _build_catch_ups(relay: RunningRelay) -> CatchUpJobs:
+    context = RecoveryContext(
         store=relay.store, bus=relay.bus, clock=relay.clock, routing=relay.routing, urls=relay.list_sender_urls
     )
-
-    def listing(source: Source) -> Listing:
-        # Asked of the configuration as it is by then: a vault that was opened has changed it.
-        return relay.config.catch_up(source)
-
-    return CatchUpJobs(means, source=relay.find_source, listing=listing)
+    # A vault that was opened has changed the configuration by then.
+    listing = lambda source: relay.config.catch_up(source)  # noqa: E731, PLW0108 (the attribute is replaced)
+    return CatchUpJobs(context, source=relay.find_source, listing=listing)
 
 
-def build_lab(relay: RunningRelay, engine: Engine) -> LabRunner:
-    """Return what makes experiments on targets."""
+def _build_lab(relay: RunningRelay, engine: Engine) -> LabRunner:
     planner = Planner(
         store=relay.store,
         clock=relay.clock,
@@ -161,6 +153,18 @@ def build_lab(relay: RunningRelay, engine: Engine) -> LabRunner:
     return LabRunner(store=relay.store, bus=relay.bus, clock=relay.clock, planner=planner, attempt=engine.attempt)
 
 
+def _build_email_dry_run(relay: RunningRelay, email: EmailAction) -> EmailDryRun:
+    options = {name: target.options for name, target in relay.config.targets.items()}
+    return EmailDryRun(
+        store=relay.store,
+        clock=relay.clock,
+        email=email,
+        templates=relay.config.emails,
+        routes=relay.config.routes,
+        targets={name: one for name, one in options.items() if isinstance(one, EmailOptions)},
+    )
+
+
 def build_retention(relay: RunningRelay) -> Retention:
     """Return what forgets old events."""
 
@@ -168,17 +172,3 @@ def build_retention(relay: RunningRelay) -> Retention:
         relay.state.retention = notice
 
     return Retention(relay.store, relay.bus, relay.clock, relay.config.keep, report)
-
-
-def build_email_dry_run(relay: RunningRelay, email: EmailAction) -> EmailDryRun:
-    """Return what says which mails would have gone out."""
-    config = relay.config
-    options = {name: target.options for name, target in config.targets.items()}
-    return EmailDryRun(
-        store=relay.store,
-        clock=relay.clock,
-        email=email,
-        templates=config.emails,
-        routes=config.routes,
-        targets={name: one for name, one in options.items() if isinstance(one, EmailOptions)},
-    )

@@ -4,8 +4,9 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
+from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 from relay import __version__
@@ -43,25 +44,14 @@ from relay.providers.samples import sample_types
 from relay.providers.sender_urls import OwnAddresses, list_sender_urls
 from relay.providers.trigger import prepare_sample
 from relay.services.health import HealthFinding, run_health_checks
-from relay.services.meter import Meter
 from relay.services.state import RuntimeState
+from relay.services.stats import Meter
 from relay.services.vault_session import VaultSession
 from relay.store import Store
 from relay.tunnel.supervisor import Supervisor
 
 _NAME_SIGNS = "!$&'()*+,:;=@"  # what a segment of a path holds as it is, RFC 3986, beside letters and digits
 HTTP_PORT = 80  # which a Host header leaves out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TriggerRequest:
-    """A sample event to be posted: `set` changes fields by path, `body` replaces the sample."""
-
-    source: str
-    type: str
-    set: Mapping[str, object] = field(default_factory=dict)
-    body: bytes | None = None
-    to: str | None = None
 
 
 class RunningRelay:
@@ -137,12 +127,21 @@ class RunningRelay:
             for host in ("127.0.0.1", "localhost", "::1", str(listening.getsockname()[0]))
         )
 
-    async def trigger_sample(self, request: TriggerRequest) -> EventRow:
-        """Post a signed sample through the real ingress and return the event it became.
+    async def trigger_sample(
+        self,
+        name: str,
+        type_: str,
+        *,
+        changes: Mapping[str, object] = MappingProxyType({}),
+        body: bytes | None = None,
+        to: str | None = None,
+    ) -> EventRow:
+        """Post a signed sample for a source through the real ingress and return the event it became.
 
-        With `to` it is sent there as well, to a target or an address typed in.
+        `changes` are fields of the sample by path, `body` replaces it. With `to` it is sent there as well, to a target
+        or an address typed in.
         """
-        source = self.with_key_pair(self.find_source(request.source))
+        source = self.with_key_pair(self.find_source(name))
         if not source.configured and quote(source.name, safe=_NAME_SIGNS) != source.name:
             raise NotFoundError(
                 f"no request can reach a source called {escape_unprintable(repr(source.name), 100)}",
@@ -151,19 +150,19 @@ class RunningRelay:
         capture = prepare_sample(
             source,
             find_provider(source.provider),
-            request.type,
+            type_,
             self.clock.now(),
             random=Random(secrets.randbits(64)),  # noqa: S311 - fills made-up ids into a sample
-            set=request.set,
-            body=request.body,
+            set=changes,
+            body=body,
             url=source.public_url or self.ingress_url + source.path,
         )
         id_ = await post_sample(self._sign_sample(source, capture), self.ingress_url, self.nonce)
         row = await self.store.events.row(id_)
         if row is None:
             raise NotFoundError(f"event {id_} is gone already", hint="trigger it again")
-        if request.to:
-            await self.replays.replay_event(id_, request.to, NO_CHANGES)
+        if to:
+            await self.replays.replay_event(id_, to, NO_CHANGES)
         return row
 
     def list_sample_types(self, name: str) -> tuple[str, ...]:

@@ -1,17 +1,27 @@
-"""Counts of a stretch of time, made into what people ask: how many, how good, how fast, and what changed."""
+"""Counts: gathered where no transaction counts, and of a stretch of time made into what people ask."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from relay.model.counters import CounterValue, compute_quantile, count_buckets
+from relay.bus import Bus
+from relay.clock import Clock
+from relay.errors import StoreError
+from relay.model.counters import CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
 from relay.model.message import DayCounts
+from relay.model.signals import RequestRefused, Signal
+from relay.store import Store
 
 if TYPE_CHECKING:  # its health checks read these statistics
     from relay.services.relay import RunningRelay
 
+log = logging.getLogger(__name__)
+
+_FLUSH_INTERVAL = 5.0  # seconds between two writings down; what was timed since the last is lost to a kill -9
+_KEPT_MINUTES = 8 * 1440  # minutes that are kept one by one: a week for the charts, and what they compare it with
 MESSAGE_RATE_DAYS = 30  # of the rates of messages where the request names no number
 
 
@@ -262,3 +272,50 @@ def find_first_day(relay: "RunningRelay", span: int) -> date:
 def start_of_day(now: datetime) -> datetime:
     """Return when the day began, in UTC."""
     return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+class Meter:
+    """Gathers in memory and writes down behind everything else. `run` is the long task."""
+
+    def __init__(self, store: Store, bus: Bus, clock: Clock) -> None:
+        self.refused: Counter[tuple[str, int]] = Counter()
+        self._store = store
+        self._clock = clock
+        self._timed: dict[CounterLabel, tuple[int, float]] = {}
+        bus.on(self._on_signal)
+
+    def count_response(self, source: str, seconds: float) -> None:
+        """Count a sender that was answered after so many seconds."""
+        minute = int(self._clock.now().timestamp()) // 60
+        label = CounterLabel(minute, "took", source, bucket=find_bucket(seconds))
+        number, took = self._timed.get(label, (0, 0.0))
+        self._timed[label] = (number + 1, took + seconds)
+
+    async def run(self) -> None:
+        """Write down what was timed until cancelled, and then once more."""
+        try:
+            while True:
+                await self._clock.sleep(_FLUSH_INTERVAL)
+                await self.flush()
+                await self._fold()
+        finally:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write down what was timed so far."""
+        timed, self._timed = self._timed, {}
+        if timed:
+            try:
+                await self._store.counters.add(CounterValue(label, *sums) for label, sums in timed.items())
+            except StoreError as error:
+                log.debug("timings were not written down: %s", error.message)
+
+    async def _fold(self) -> None:
+        try:
+            await self._store.counters.fold(int(self._clock.now().timestamp()) // 60 - _KEPT_MINUTES)
+        except StoreError as error:
+            log.debug("old counts stay as they are: %s", error.message)
+
+    def _on_signal(self, signal: Signal) -> None:
+        if isinstance(signal, RequestRefused):
+            self.refused[signal.source, signal.status] += 1

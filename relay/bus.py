@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from relay.model.signals import Signal
 
@@ -45,18 +46,19 @@ class Bus:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
-        self._bells: list[Callable[[Signal], None]] = []
+        self._bells: list[tuple[Callable[[Any], None], tuple[type, ...]]] = []
 
     def publish(self, signal: Signal) -> None:
         """Tell every listener."""
-        for bell in self._bells:
-            bell(signal)
+        for bell, kinds in self._bells:
+            if isinstance(signal, kinds):
+                bell(signal)
         for subscription in self._subscriptions:
             subscription.put(signal)
 
-    def on(self, bell: Callable[[Signal], None]) -> None:
-        """Call `bell` with every signal, in the publisher's own turn: it must only ring."""
-        self._bells.append(bell)
+    def on(self, bell: Callable[[Any], None], *kinds: type) -> None:
+        """Call `bell` with every signal (of those kinds), in the publisher's own turn: it must only ring."""
+        self._bells.append((bell, kinds or (object,)))
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:

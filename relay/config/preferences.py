@@ -3,7 +3,6 @@
 import json
 import logging
 from dataclasses import asdict, dataclass
-from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Literal
 
@@ -25,11 +24,6 @@ class Preferences:
     zone: Literal["local", "utc"] = "local"
     keys: bool = True
     announcements: bool = True
-
-    @property
-    def tz(self) -> tzinfo | None:
-        """Return the zone of times; None is this machine's own."""
-        return UTC if self.zone == "utc" else None
 
 
 _ADAPTER = TypeAdapter(Preferences)

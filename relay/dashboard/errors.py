@@ -1,6 +1,7 @@
 """Refusals and failures of the dashboard: JSON for programs, a page or a message in place for a person."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -101,7 +102,7 @@ def handle_page_errors(handler: PageHandler) -> PageHandler:
     """Return the handler with what it raises on purpose shown as HTML."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        TIME_ZONE.set(get_relay(request).state.preferences.tz)
+        TIME_ZONE.set(UTC if get_relay(request).state.preferences.zone == "utc" else None)
         try:
             return await handler(request)
         except RelayError as error:

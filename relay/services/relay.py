@@ -32,7 +32,7 @@ from relay.errors import NotFoundError
 from relay.handlers.environment import HandlerOptions
 from relay.model.delivery import NO_CHANGES, SignMode, Target
 from relay.model.event import Capture, CapturedEvent, EventRow, LocalKey, Source
-from relay.model.signals import RequestRefused, Signal, TunnelChanged
+from relay.model.signals import RequestRefused, TunnelChanged
 from relay.model.text import escape_unprintable
 from relay.pipeline.diagnosis import SignatureDoctor
 from relay.pipeline.process import Routing
@@ -117,7 +117,7 @@ class RunningRelay:
         self.state = RuntimeState(
             tunnel=TunnelChanged("none", None, "no tunnel"), preferences=load_preferences(config.server.data_dir)
         )
-        self.bus.on(self._count_refusal)
+        self.bus.on(self.state.refused.note, RequestRefused)
         forwards = (target.options for target in config.targets.values() if target.action == "forward")
         places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
         self._configured_places = frozenset((place.host, place.port) for place in places)
@@ -265,10 +265,6 @@ class RunningRelay:
     def list_sender_urls(self, source: Source, capture: Capture) -> tuple[str, ...]:
         """Return the URLs that the sender of a stored request may have signed."""
         return list_sender_urls(source, capture, self.own_addresses())
-
-    def _count_refusal(self, signal: Signal) -> None:
-        if isinstance(signal, RequestRefused):
-            self.state.refused.note(signal)
 
     def find_source_path(self, name: str) -> str:
         """Return where a source answers, also one that is not configured."""

@@ -12,7 +12,7 @@ from relay.clock import Clock
 from relay.errors import StoreError
 from relay.model.counters import CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
 from relay.model.message import DayCounts
-from relay.model.signals import RequestRefused, Signal
+from relay.model.signals import RequestRefused
 from relay.store import Store
 
 if TYPE_CHECKING:  # its health checks read these statistics
@@ -282,7 +282,7 @@ class Meter:
         self._store = store
         self._clock = clock
         self._timed: dict[CounterLabel, tuple[int, float]] = {}
-        bus.on(self._on_signal)
+        bus.on(self._count_refusal, RequestRefused)
 
     def count_response(self, source: str, seconds: float) -> None:
         """Count a sender that was answered after so many seconds."""
@@ -316,6 +316,5 @@ class Meter:
         except StoreError as error:
             log.debug("old counts stay as they are: %s", error.message)
 
-    def _on_signal(self, signal: Signal) -> None:
-        if isinstance(signal, RequestRefused):
-            self.refused[signal.source, signal.status] += 1
+    def _count_refusal(self, refusal: RequestRefused) -> None:
+        self.refused[refusal.source, refusal.status] += 1

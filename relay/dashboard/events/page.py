@@ -108,9 +108,8 @@ async def _render_page(
         list=listing,
         foot=footer,
         detail_shown=chosen is not None or missing is not None,
-        detail=await build_detail(request, event, name) if event else None,
         gone=await explain_missing_event(relay, missing) if missing is not None else "",
-        suffix=listing.suffix,
+        **(await build_detail(request, event, name) if event else {"event": None, "suffix": listing.suffix}),
     )
 
 

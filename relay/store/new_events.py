@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 from relay.model.counters import CounterLabel, CounterValue
@@ -61,7 +62,7 @@ class EventInsert(StoredEvent):
     stored: tuple[Any, ...]
     planned: tuple[NewDelivery, ...]
     queued: tuple[tuple[Any, ...], ...]
-    counted: tuple[int, str, str, str, str]
+    counted: tuple[int, str, str, str]
     prepared: tuple[EventOutcome, tuple[NewDelivery, ...], tuple[tuple[Any, ...], ...]]
     answerer: str = ""
     tracked: MessageTracking | None = None
@@ -123,7 +124,7 @@ def prepare_insert(event: NewEvent, planned: tuple[NewDelivery, ...], answerer: 
         ),
         planned=planned,
         queued=queued,
-        counted=(received_at // 60_000_000, "event", capture.source, verdict, event.reason),
+        counted=(received_at // 60_000_000, capture.source, verdict, event.reason),
         outcome=event.outcome,
         prepared=(event.outcome, planned, queued),
         answerer=answerer,
@@ -146,27 +147,36 @@ def insert_events(connection: sqlite3.Connection, batch: list[EventInsert]) -> l
     first_id = next_id = last.get("events", 0) + 1
     claimed: dict[tuple[str, str], int] = {}
     kept: list[EventInsert] = []
-    stored: list[StoredEvent] = []
+    results: list[StoredEvent] = []
     for item in batch:
         if item.claim is not None:
             holder = taken.get(item.claim)
             if holder is not None and item.unless_known:
-                stored.append(StoredEvent(id=holder.id, outcome=EventOutcome.DUPLICATE, duplicate_of=holder.id))
+                results.append(StoredEvent(id=holder.id, outcome=EventOutcome.DUPLICATE, duplicate_of=holder.id))
                 continue
             if holder is None or _take_key(connection, item, holder, stored_below=first_id):
                 taken[item.claim] = _Holder(next_id, item.outcome is EventOutcome.IGNORED)
                 claimed[item.claim] = next_id
         item.id = next_id
         kept.append(item)
-        stored.append(item)
+        results.append(item)
         next_id += 1
-    insert_rows(connection, "events", [(i.id, *i.columns, i.outcome._value_, i.duplicate_of or "") for i in kept])
-    insert_rows(connection, "event_bytes", [(item.id, *item.stored) for item in kept])
-    insert_rows(connection, "keys", [(*claim, id_) for claim, id_ in claimed.items()])
+    # Flat from the start: a tuple for each row would cost more than all else in here.
+    rows: list[Any] = []
+    stored: list[Any] = []
+    for item in kept:
+        rows.append(item.id)
+        rows += item.columns
+        rows += (item.outcome._value_, item.duplicate_of or "")
+        stored.append(item.id)
+        stored += item.stored
+    insert_rows(connection, "events", rows, len(kept))
+    insert_rows(connection, "event_bytes", stored, len(kept))
+    insert_rows(connection, "keys", [value for claim, id_ in claimed.items() for value in (*claim, id_)], len(claimed))
     _insert_deliveries(connection, kept, last.get("deliveries", 0) + 1)
     _count_events(connection, kept)
     _apply_statuses(connection, kept)
-    return stored
+    return results
 
 
 def _reset(item: EventInsert) -> None:
@@ -194,7 +204,7 @@ def _take_key(connection: sqlite3.Connection, item: EventInsert, holder: _Holder
     if item.answerer and holder.id < stored_below:
         found = resolve_earlier_tries(connection, holder.id, item.planned, item.answerer, item.received_at)
         item.awaited, item.planned = found.awaited, found.planned
-        item.queued = tuple([dump_delivery(item.counted[2], new, item.received_at) for new in found.planned])
+        item.queued = tuple([dump_delivery(item.counted[1], new, item.received_at) for new in found.planned])
         if item.planned:
             return True
     item.outcome, item.planned = EventOutcome.DUPLICATE, ()
@@ -202,14 +212,18 @@ def _take_key(connection: sqlite3.Connection, item: EventInsert, holder: _Holder
 
 
 def _insert_deliveries(connection: sqlite3.Connection, kept: list[EventInsert], next_id: int) -> None:
-    rows: list[tuple[Any, ...]] = []
+    rows: list[Any] = []
+    count = 0
     made: dict[int, EventInsert] = {}
     for item in kept:
         if item.planned:
-            item.deliveries = tuple(range(next_id + len(rows), next_id + len(rows) + len(item.planned)))
-            rows += [(item.id, *values) for values in item.queued]
+            item.deliveries = tuple(range(next_id + count, next_id + count + len(item.planned)))
+            count += len(item.planned)
+            for values in item.queued:
+                rows.append(item.id)
+                rows += values
             made[item.id] = item
-    insert_rows(connection, "deliveries", rows)
+    insert_rows(connection, "deliveries", rows, count)
     for item in kept:
         # Whose answer a sender waits for: its own delivery's, or that of another try in the same batch.
         first = item.duplicate_of if item.outcome is EventOutcome.DUPLICATE else item.id
@@ -224,8 +238,12 @@ def _count_events(connection: sqlite3.Connection, kept: list[EventInsert]) -> No
     for name, count in (("events", len(kept)), ("rejected", rejected)):
         if count:
             connection.execute("UPDATE counters SET value = value + ? WHERE name = ?", (count, name))
-    found = Counter((*item.counted[:4], item.outcome._value_, item.counted[4]) for item in kept)
-    counters.add_counts(connection, [CounterValue(CounterLabel(*label), count) for label, count in found.items()])
+    found = Counter([(*item.counted, item.outcome) for item in kept])
+    labels = [
+        (CounterLabel(minute, "event", source, verdict, outcome.value, reason), count)
+        for (minute, source, verdict, reason, outcome), count in found.items()
+    ]
+    counters.add_counts(connection, [CounterValue(label, count) for label, count in labels])
 
 
 def _apply_statuses(connection: sqlite3.Connection, kept: list[EventInsert]) -> None:
@@ -248,7 +266,7 @@ def _find_key_holders(connection: sqlite3.Connection, claims: list[tuple[str, st
     for at in range(0, len(claims), MAX_ROWS):
         some = claims[at : at + MAX_ROWS]
         size = round_up(len(some))
-        values = [value for claim in some for value in claim] + [0, 0] * (size - len(some))
+        values = [*chain.from_iterable(some), *[0, 0] * (size - len(some))]
         for source, key, id_, ignored in connection.execute(_build_key_query(size), values):
             found[source, key] = _Holder(id_, bool(ignored))
     return found

@@ -6,7 +6,6 @@ import sqlite3
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
-from itertools import chain
 from typing import Any, NamedTuple
 
 from relay.model.admission import Problem
@@ -64,13 +63,12 @@ _TABLES = {
 }
 
 
-def insert_rows(connection: sqlite3.Connection, table: str, rows: list[tuple[Any, ...]]) -> None:
-    """Insert rows of a table above, with a statement for each MAX_ROWS of them."""
-    for at in range(0, len(rows), MAX_ROWS):
-        some = rows[at : at + MAX_ROWS]
-        size, width = round_up(len(some)), len(some[0])
-        values = list(chain.from_iterable(some)) + [0] * ((size - len(some)) * width)
-        connection.execute(_build_insert(table, size), values)
+def insert_rows(connection: sqlite3.Connection, table: str, values: list[Any], count: int) -> None:
+    """Insert rows of a table above, whose values follow each other, with a statement for each MAX_ROWS of them."""
+    for at in range(0, count, MAX_ROWS):
+        rows, width = min(count - at, MAX_ROWS), len(values) // count
+        some = values[at * width : (at + rows) * width] + [0] * (round_up(rows) - rows) * width
+        connection.execute(_build_insert(table, round_up(rows)), some)
 
 
 def insert_delivery(connection: sqlite3.Connection, event_id: int, source: str, new: NewDelivery, due_at: int) -> int:

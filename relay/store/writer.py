@@ -146,7 +146,7 @@ class Writer:
             return
         works, callbacks, self._waiting, self._callbacks, self._busy = self._waiting, self._callbacks, [], [], True
         self._last = len(works)
-        self._jobs.put(lambda: self._report(callbacks, self._commit(works)))
+        self._jobs.put(lambda: self._run(works, callbacks))
         if self._loop.time() > self._checkpoint_at:
             # Behind the commit and not in it; by the clock, because the log's file never shrinks.
             self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
@@ -178,7 +178,11 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _report(self, callbacks: list[Callback], outcomes: list[_Outcome]) -> None:
+    def _run(self, works: list[_Work], callbacks: list[Callback]) -> None:
+        try:
+            outcomes = self._commit(works)
+        except BaseException as error:  # noqa: BLE001 - a fault of the writer itself: what waits has to hear of it
+            outcomes = [(None, error)] * len(works)
         with suppress(RuntimeError):  # the loop is closed: there is nothing left to call
             self._loop.call_soon_threadsafe(self._settle, callbacks, outcomes)
 

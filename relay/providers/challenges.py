@@ -1,6 +1,5 @@
 """The handshakes of single providers: each entry of the catalogue names its own."""
 
-import hashlib
 import hmac
 import re
 from base64 import b64encode
@@ -12,6 +11,7 @@ from relay.providers.generic_challenges import (
     Challenge,
     ChallengeReply,
     Proof,
+    echo_json,
     echo_reply,
     find_query_value,
     json_reply,
@@ -78,16 +78,14 @@ def _read_notion(capture: Capture) -> str | None:
 # Interactions ping with type 1 and want it back; Webhook Events ping with type 0 and want 204. Both are signed
 # with the same key: https://docs.discord.com/developers/interactions/overview
 def _read_discord(kind: int) -> Callable[[Capture], str | None]:
-    def asked(capture: Capture) -> str | None:
+    def read(capture: Capture) -> str | None:
         # Every event has a type; pings are small, and only what may be one is read here.
         if len(capture.body) > 10_000 or not _DISCORD_PING.search(capture.body):
             return None
-        payload = capture.payload
-        said = payload.json_at("type")
-        is_event = payload.json_at("event") is not None
-        return "ping" if type(said) is int and said == kind and not is_event else None
+        found, event = capture.payload.json_at("type"), capture.payload.json_at("event")
+        return "ping" if type(found) is int and found == kind and event is None else None
 
-    return asked
+    return read
 
 
 # When a webhook is activated WooCommerce posts its number as a form, without topic or signature, and wants any
@@ -102,7 +100,7 @@ def _read_woocommerce(capture: Capture) -> str | None:
 def _read_ssl_check(*, signed: bool) -> Callable[[Capture], str | None]:
     """Return what knows Slack's look at the certificate of a URL: nothing else may be in it, for it is not signed."""
 
-    def asked(capture: Capture) -> str | None:
+    def read(capture: Capture) -> str | None:
         body = capture.body
         if capture.method != "POST" or b"ssl_check=1" not in body or len(body) > _MAX_CHECK_BODY:
             return None
@@ -110,7 +108,7 @@ def _read_ssl_check(*, signed: bool) -> Callable[[Capture], str | None]:
         is_check = fields.get("ssl_check") == "1" and set(fields) <= {"ssl_check", "token"}
         return "1" if is_check and signed is (capture.header("X-Slack-Signature") is not None) else None
 
-    return asked
+    return read
 
 
 def _read_mandrill(capture: Capture) -> str | None:
@@ -127,31 +125,26 @@ def _read_head(capture: Capture) -> str | None:
 # The content type is text/plain, and the link in the body is what confirms: a person opens it, relay does not.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 def _read_sns(capture: Capture) -> str | None:
-    if b"SubscriptionConfirmation" not in capture.body:
-        return None
-    payload = capture.payload
-    return "confirm" if payload.json_at("Type") == "SubscriptionConfirmation" else None
+    kind = "SubscriptionConfirmation"
+    return "confirm" if kind.encode() in capture.body and capture.payload.json_at("Type") == kind else None
 
 
-def _empty_reply(_: str, __: Secret | None) -> ChallengeReply:
+def _empty_reply(*_: object) -> ChallengeReply:
     return ChallengeReply()
 
 
-# Hex of an HMAC of the token, within three seconds (Zoom's rivet 0.4.0 and its sample,
-# https://developers.zoom.us/docs/api/webhooks/).
-def _zoom_reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
-    if secret is None or not _PLAIN.fullmatch(asked):
-        return None
-    digest = hmac.new(_secret_bytes(secret), asked.encode(), hashlib.sha256).hexdigest()
-    return json_reply({"plainToken": asked, "encryptedToken": digest})
+def _signed_reply(
+    write: Callable[[str, bytes], dict[str, object]],
+) -> Callable[[str, Secret | None], ChallengeReply | None]:
+    """Return what answers with the HMAC of what was asked for, as `write` puts it into JSON."""
 
+    def reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
+        if secret is None or not _PLAIN.fullmatch(asked):
+            return None
+        key = secret.reveal().encode("utf-8", "surrogateescape")
+        return json_reply(write(asked, hmac.digest(key, asked.encode(), "sha256")))
 
-# X asks at least once a day: https://docs.x.com/x-api/webhooks/introduction
-def _crc_reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
-    if secret is None or not _PLAIN.fullmatch(asked):
-        return None
-    digest = hmac.new(_secret_bytes(secret), asked.encode(), hashlib.sha256).digest()
-    return json_reply({"response_token": f"sha256={b64encode(digest).decode()}"})
+    return reply
 
 
 # The header goes back as it came, with an empty body; what Asana's server compares is the header.
@@ -164,88 +157,82 @@ def _hook_secret_reply(asked: str, _: Secret | None) -> ChallengeReply:
     )
 
 
-def _verification_token_reply(asked: str, _: Secret | None) -> ChallengeReply:
-    return ChallengeReply(
-        offered=asked, todo="paste the verification_token of its body in Notion and save it as {variable}"
-    )
-
-
-# Anyone can post a link; following it would make a request to an address of their choice.
-def _confirm_by_hand_reply(_: str, __: Secret | None) -> ChallengeReply:
-    return ChallengeReply(todo="open the SubscribeURL of its body to confirm the subscription")
-
-
-def _secret_bytes(secret: Secret) -> bytes:
-    return secret.reveal().encode("utf-8", "surrogateescape")
-
-
 META_CHALLENGES = (
     Challenge(
-        name="Meta URL verification",
-        read=_read_meta,
-        reply=echo_reply,
+        "Meta URL verification",
+        _read_meta,
+        echo_reply,
         proof=Proof.TOKEN,
         token=lambda capture: find_query_value(capture, "hub.verify_token") or "",
     ),
 )
 GRAPH_CHALLENGES = (
-    Challenge(name="Graph validation", read=read_query_parameter("validationToken", "POST"), reply=echo_reply),
-    Challenge(name="Graph validation", read=read_query_parameter("validationToken", "GET"), reply=echo_reply),
+    Challenge("Graph validation", read_query_parameter("validationToken", "POST"), echo_reply),
+    Challenge("Graph validation", read_query_parameter("validationToken", "GET"), echo_reply),
     # SharePoint's own webhooks spell it so.
-    Challenge(name="SharePoint validation", read=read_query_parameter("validationtoken", "POST"), reply=echo_reply),
+    Challenge("SharePoint validation", read_query_parameter("validationtoken", "POST"), echo_reply),
 )
 X_CHALLENGES = (
-    Challenge(name="X challenge-response check", read=read_query_parameter("crc_token", "GET"), reply=_crc_reply),
+    # X asks at least once a day: https://docs.x.com/x-api/webhooks/introduction
+    Challenge(
+        "X challenge-response check",
+        read_query_parameter("crc_token", "GET"),
+        _signed_reply(lambda _, digest: {"response_token": f"sha256={b64encode(digest).decode()}"}),
+    ),
 )
 SNS_CHALLENGES = (
     # Never fetched by relay itself: anyone who can write a body would choose where relay connects to.
     Challenge(
-        name="SNS subscription confirmation", read=_read_sns, reply=_confirm_by_hand_reply, proof=Proof.SIGNATURE
+        "SNS subscription confirmation",
+        _read_sns,
+        lambda *_: ChallengeReply(todo="open the SubscribeURL of its body to confirm the subscription"),
+        proof=Proof.SIGNATURE,
     ),
 )
-_HEAD = Challenge(name="HEAD request", read=_read_head, reply=lambda _, __: ChallengeReply(body=b""))
+_HEAD = Challenge("HEAD request", _read_head, lambda *_: ChallengeReply(body=b""))
 SLACK_CHALLENGES = (
     Challenge(
-        name="Slack URL verification",
-        read=read_json_where("type", "url_verification", "challenge"),
-        reply=echo_reply,
+        "Slack URL verification",
+        read_json_where("type", "url_verification", "challenge"),
+        echo_reply,
         proof=Proof.SIGNATURE,
     ),
-    Challenge(name="Slack SSL check", read=_read_ssl_check(signed=False), reply=_empty_reply),
-    Challenge(name="Slack SSL check", read=_read_ssl_check(signed=True), reply=_empty_reply, proof=Proof.SIGNATURE),
+    Challenge("Slack SSL check", _read_ssl_check(signed=False), _empty_reply),
+    Challenge("Slack SSL check", _read_ssl_check(signed=True), _empty_reply, proof=Proof.SIGNATURE),
 )
 ZOOM_CHALLENGES = (
-    # Zoom repeats it about every 72 hours.
+    # Hex of an HMAC of the token, within three seconds, about every 72 hours (Zoom's rivet 0.4.0 and its sample,
+    # https://developers.zoom.us/docs/api/webhooks/).
     Challenge(
-        name="Zoom URL validation",
-        read=read_json_where("event", "endpoint.url_validation", "payload", "plainToken"),
-        reply=_zoom_reply,
+        "Zoom URL validation",
+        read_json_where("event", "endpoint.url_validation", "payload", "plainToken"),
+        _signed_reply(lambda token, digest: {"plainToken": token, "encryptedToken": digest.hex()}),
         proof=Proof.SIGNATURE,
     ),
 )
-DROPBOX_CHALLENGES = (
-    Challenge(name="Dropbox verification", read=read_query_parameter("challenge", "GET"), reply=echo_reply),
-)
-OKTA_CHALLENGES = (
-    Challenge(name="Okta verification", read=_read_okta, reply=lambda asked, _: json_reply({"verification": asked})),
-)
-ASANA_CHALLENGES = (Challenge(name="Asana handshake", read=_read_asana, reply=_hook_secret_reply),)
+DROPBOX_CHALLENGES = (Challenge("Dropbox verification", read_query_parameter("challenge", "GET"), echo_reply),)
+OKTA_CHALLENGES = (Challenge("Okta verification", _read_okta, echo_json("verification")),)
+ASANA_CHALLENGES = (Challenge("Asana handshake", _read_asana, _hook_secret_reply),)
 DISCORD_CHALLENGES = (
     # Discord sends bad signatures on purpose and unregisters a URL that answers them.
+    Challenge("Discord PING", _read_discord(1), lambda *_: json_reply({"type": 1}), proof=Proof.SIGNATURE),
     Challenge(
-        name="Discord PING", read=_read_discord(1), reply=lambda _, __: json_reply({"type": 1}), proof=Proof.SIGNATURE
-    ),
-    Challenge(
-        name="Discord Webhook Events PING",
-        read=_read_discord(0),
-        reply=lambda _, __: ChallengeReply(status=204, body=b""),
+        "Discord Webhook Events PING",
+        _read_discord(0),
+        lambda *_: ChallengeReply(status=204, body=b""),
         proof=Proof.SIGNATURE,
     ),
 )
-TWITCH_CHALLENGES = (
-    Challenge(name="Twitch callback verification", read=_read_twitch, reply=echo_reply, proof=Proof.SIGNATURE),
+TWITCH_CHALLENGES = (Challenge("Twitch callback verification", _read_twitch, echo_reply, proof=Proof.SIGNATURE),)
+NOTION_CHALLENGES = (
+    Challenge(
+        "Notion verification",
+        _read_notion,
+        lambda asked, _: ChallengeReply(
+            offered=asked, todo="paste the verification_token of its body in Notion and save it as {variable}"
+        ),
+    ),
 )
-NOTION_CHALLENGES = (Challenge(name="Notion verification", read=_read_notion, reply=_verification_token_reply),)
-WOOCOMMERCE_CHALLENGES = (Challenge(name="WooCommerce activation", read=_read_woocommerce, reply=_empty_reply),)
-MANDRILL_CHALLENGES = (_HEAD, Challenge(name="Mandrill test", read=_read_mandrill, reply=_empty_reply))
+WOOCOMMERCE_CHALLENGES = (Challenge("WooCommerce activation", _read_woocommerce, _empty_reply),)
+MANDRILL_CHALLENGES = (_HEAD, Challenge("Mandrill test", _read_mandrill, _empty_reply))
 HEAD_CHALLENGES = (_HEAD,)

@@ -1,7 +1,7 @@
 """Schemes a user declares in relay.toml, under `[sources.NAME.signature]`."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 
 from relay.errors import ConfigError
@@ -67,12 +67,12 @@ def build_custom_scheme(options: Mapping[str, object] | SignatureOptions, load: 
 
     Raises ConfigError whose sentence starts with the key at fault, `signature.digest: ...`.
     """
-    given = options if isinstance(options, SignatureOptions) else read_options(options)
-    if given.scheme not in _MAKERS and given.scheme != "python":
-        raise unknown_value_error("scheme", given.scheme, "a scheme", SCHEMES)
-    if given.scheme == "python":
-        return _make_python(given, load)
-    return _MAKERS[given.scheme](given)
+    declared = options if isinstance(options, SignatureOptions) else read_options(options)
+    if declared.scheme == "python":
+        return _build_python(declared, load)
+    if declared.scheme not in _BUILDERS:
+        raise unknown_value_error("scheme", declared.scheme, "a scheme", SCHEMES)
+    return _BUILDERS[declared.scheme](declared)
 
 
 def read_options(options: Mapping[str, object]) -> SignatureOptions:
@@ -104,23 +104,21 @@ def _check_type(key: str, value: object, kind: object) -> object:
     name = kind.__name__ if isinstance(kind, type) else str(kind)
     if fits.get(name, isinstance(value, str)):
         return value
-    wanted = {"bool": "true or false", "float | str": 'seconds or "off"', "list[str] | None": "a list of texts"}
+    kinds = {"bool": "true or false", "float | str": 'seconds or "off"', "list[str] | None": "a list of texts"}
     raise ConfigError(
-        f"signature.{key}: must be {wanted.get(name, 'text')}, not {type(value).__name__}",
-        hint="" if name in wanted else "put it in quotes",
+        f"signature.{key}: must be {kinds.get(name, 'text')}, not {type(value).__name__}",
+        hint="" if name in kinds else "put it in quotes",
     )
 
 
-def _check_keys(scheme: str, given: Mapping[str, object]) -> None:
-    known = _SCHEME_KEYS.get(scheme)
-    idle = [key for key in given if known is not None and key not in ("scheme", *known)]
-    if idle:
-        raise ConfigError(
-            f"signature.{idle[0]}: has no use where scheme is '{scheme}'", hint=f"use {', '.join(known or ())}"
-        )
+def _check_keys(scheme: str, keys: Iterable[str]) -> None:
+    known = _SCHEME_KEYS.get(scheme, ())
+    unused = next((key for key in keys if known and key not in ("scheme", *known)), None)
+    if unused:
+        raise ConfigError(f"signature.{unused}: has no use where scheme is '{scheme}'", hint=f"use {', '.join(known)}")
 
 
-def _make_hmac(options: SignatureOptions) -> Scheme:
+def _build_hmac(options: SignatureOptions) -> Scheme:
     strip = (options.key_prefix,) if options.key_prefix else ()
     return Hmac(
         algo=parse_digest(options),
@@ -131,7 +129,7 @@ def _make_hmac(options: SignatureOptions) -> Scheme:
     )
 
 
-def _make_digest(options: SignatureOptions) -> Scheme:
+def _build_digest(options: SignatureOptions) -> Scheme:
     if "{secret}" not in (options.content or ""):
         raise ConfigError(
             "signature.content: a digest without {secret} proves nothing", hint='write content = "{secret}{body}"'
@@ -140,35 +138,14 @@ def _make_digest(options: SignatureOptions) -> Scheme:
 
 
 # whpk_ is the prefix of Standard Webhooks, which senders use for raw keys too.
-def _make_ed25519(options: SignatureOptions) -> Scheme:
+def _build_ed25519(options: SignatureOptions) -> Scheme:
     strip = ("whpk_", options.key_prefix) if options.key_prefix else ("whpk_",)
-    return Ed25519(
-        encoding=parse_encoding(options, "hex"),
-        key=KeyFormat(form=parse_key_encoding(options), strip=strip),
-        **build_parts(options),
-    )
-
-
-def _make_ecdsa(options: SignatureOptions) -> Scheme:
-    return Ecdsa(encoding=parse_encoding(options, "base64"), **build_parts(options))
-
-
-def _make_rsa(options: SignatureOptions) -> Scheme:
-    return Rsa(digest=parse_digest(options), encoding=parse_encoding(options, "base64"), **build_parts(options))
-
-
-def _make_token(options: SignatureOptions) -> Scheme:
-    return SharedToken(place=parse_location(options, "a token"), prefix=options.prefix)
-
-
-# `header` is for gateways that keep Authorization to themselves.
-def _make_basic(options: SignatureOptions) -> Scheme:
-    names = parse_header_names(options) if options.header else ("Authorization",)
-    return Basic(place=InHeader(*names))
+    key = KeyFormat(form=parse_key_encoding(options), strip=strip)
+    return Ed25519(encoding=parse_encoding(options, "hex"), key=key, **build_parts(options))
 
 
 # v1a first: a public key shows that its owner meant it, see OneOf.
-def _make_standard_webhooks(options: SignatureOptions) -> Scheme:
+def _build_standard_webhooks(options: SignatureOptions) -> Scheme:
     schemes = {"v1a": standard_ed25519("webhook", "svix"), "v1": standard_hmac("webhook", "svix")}
     past, future = parse_age_limits(options)
     if options.item is not None:
@@ -177,12 +154,12 @@ def _make_standard_webhooks(options: SignatureOptions) -> Scheme:
     return OneOf(schemes=tuple(schemes.values())).tolerating(past, future)
 
 
-def _make_jwt(options: SignatureOptions) -> Scheme:
+def _build_jwt(options: SignatureOptions) -> Scheme:
     past, future = parse_age_limits(options)
     return Jwt(place=parse_location(options, "a token"), claim=options.claim, time=Time(past=past, future=future))
 
 
-def _make_python(options: SignatureOptions, load: VerifierLoader | None) -> Scheme:
+def _build_python(options: SignatureOptions, load: VerifierLoader | None) -> Scheme:
     if not options.verifier or load is None:
         raise ConfigError(
             "signature.verifier: missing",
@@ -191,14 +168,19 @@ def _make_python(options: SignatureOptions, load: VerifierLoader | None) -> Sche
     return VerifierScheme(verifier=load(options.verifier), reference=options.verifier)
 
 
-_MAKERS: Mapping[str, Callable[[SignatureOptions], Scheme]] = {
-    "hmac": _make_hmac,
-    "digest": _make_digest,
-    "ed25519": _make_ed25519,
-    "ecdsa": _make_ecdsa,
-    "rsa": _make_rsa,
-    "token": _make_token,
-    "basic": _make_basic,
-    "standard-webhooks": _make_standard_webhooks,
-    "jwt": _make_jwt,
+_BUILDERS: Mapping[str, Callable[[SignatureOptions], Scheme]] = {
+    "hmac": _build_hmac,
+    "digest": _build_digest,
+    "ed25519": _build_ed25519,
+    "ecdsa": lambda options: Ecdsa(encoding=parse_encoding(options, "base64"), **build_parts(options)),
+    "rsa": lambda options: Rsa(
+        digest=parse_digest(options), encoding=parse_encoding(options, "base64"), **build_parts(options)
+    ),
+    "token": lambda options: SharedToken(place=parse_location(options, "a token"), prefix=options.prefix),
+    # `header` is for gateways that keep Authorization to themselves.
+    "basic": lambda options: Basic(
+        place=InHeader(*(parse_header_names(options) if options.header else ("Authorization",)))
+    ),
+    "standard-webhooks": _build_standard_webhooks,
+    "jwt": _build_jwt,
 }

@@ -40,7 +40,7 @@ class ChallengeReply:
     todo: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Challenge:
     """One handshake of a provider.
 
@@ -61,25 +61,24 @@ def read_json_where(key: str, value: str, *path: str) -> Callable[[Capture], str
     """Return what reads the text at `path` of a JSON body whose `key` says `value`."""
     needle = value.encode()
 
-    def asked(capture: Capture) -> str | None:
+    def read(capture: Capture) -> str | None:
         # Looking for the word first spares ordinary events a reading of their body.
         if needle not in capture.body:
             return None
-        payload = capture.payload
-        return visible_text(payload.json_at(*path)) if payload.json_at(key) == value else None
+        return visible_text(capture.payload.json_at(*path)) if capture.payload.json_at(key) == value else None
 
-    return asked
+    return read
 
 
 def read_query_parameter(name: str, method: str) -> Callable[[Capture], str | None]:
     """Return what reads a query parameter of requests of one method."""
 
-    def asked(capture: Capture) -> str | None:
+    def read(capture: Capture) -> str | None:
         if capture.method != method or f"{name}=" not in capture.query:
             return None
         return find_query_value(capture, name)
 
-    return asked
+    return read
 
 
 def echo_reply(asked: str, _: Secret | None) -> ChallengeReply:
@@ -90,6 +89,11 @@ def echo_reply(asked: str, _: Secret | None) -> ChallengeReply:
 def json_reply(value: Mapping[str, object]) -> ChallengeReply:
     """Return a reply in compact JSON."""
     return ChallengeReply(body=json.dumps(value, separators=(",", ":")).encode(), content_type="application/json")
+
+
+def echo_json(key: str) -> Callable[[str, Secret | None], ChallengeReply]:
+    """Return what sends back in JSON, under a key, what was asked for."""
+    return lambda asked, _: json_reply({key: asked})
 
 
 def visible_text(value: object) -> str | None:
@@ -141,9 +145,8 @@ def _read_event_grid(capture: Capture) -> str | None:
 def _read_cloudevents(capture: Capture) -> str | None:
     """Read who asks for permission to send CloudEvents (HTTP 1.1 Web Hooks for Event Delivery, section 4)."""
     origin = capture.header("WebHook-Request-Origin") or ""
-    if capture.method != "OPTIONS" or capture.body or not _ORIGIN.fullmatch(origin):
-        return None
-    return origin
+    is_asked = capture.method == "OPTIONS" and not capture.body and _ORIGIN.fullmatch(origin)
+    return origin if is_asked else None
 
 
 # https://github.com/cloudevents/spec/blob/main/cloudevents/http-webhook.md, section 4.2: the rate is requests a
@@ -173,21 +176,19 @@ def _read_challenge_json(capture: Capture) -> str | None:
     """Read a challenge that is all there is to a JSON body: monday.com and Miro, with a token Lark."""
     if capture.method != "POST" or b'"challenge"' not in capture.body:
         return None
-    asked = _parse_small_json(capture)
-    if not isinstance(asked, dict):
-        return None
-    names = set(asked)
-    is_typed = names == {"challenge", "token", "type"} and asked["type"] == "url_verification"
-    return visible_text(asked["challenge"]) if names == {"challenge"} or is_typed else None
+    value = _parse_small_json(capture)
+    names = set(value) if isinstance(value, dict) else set()
+    is_typed = names == {"challenge", "token", "type"} and value["type"] == "url_verification"
+    return visible_text(value["challenge"]) if names == {"challenge"} or is_typed else None
 
 
 def _read_smartsheet(capture: Capture) -> str | None:
     challenge = capture.header("Smartsheet-Hook-Challenge")
     if capture.method != "POST" or challenge is None:
         return None
-    asked = _parse_small_json(capture)
-    is_check = isinstance(asked, dict) and set(asked) == {"challenge", "webhookId"}
-    return visible_text(challenge) if is_check and asked["challenge"] == challenge else None
+    value = _parse_small_json(capture)
+    is_check = isinstance(value, dict) and set(value) == {"challenge", "webhookId"}
+    return visible_text(challenge) if is_check and value["challenge"] == challenge else None
 
 
 # The challenge goes back in a header and in the body, either of which may be what is compared.
@@ -212,23 +213,14 @@ def _parse_small_json(capture: Capture) -> Any:
     return capture.payload.json if 0 < len(capture.body) <= _MAX_BODY else None
 
 
-def _challenge_reply(asked: str, _: Secret | None) -> ChallengeReply:
-    return json_reply({"challenge": asked})
-
-
-def _validation_reply(code: str, _: Secret | None) -> ChallengeReply:
-    named: Mapping[str, object] = {"validationResponse": code}
-    return json_reply(named)
-
-
 GENERIC_CHALLENGES = (
     # Where the source checks a signature, what comes with one in its header must be rightly signed.
-    Challenge(name="Event Grid validation", read=_read_event_grid, reply=_validation_reply, proof=Proof.SIGNATURE),
-    Challenge(name="CloudEvents permission", read=_read_cloudevents, reply=_cloudevents_reply),
-    Challenge(name="WebSub verification", read=_read_websub, reply=echo_reply),
-    Challenge(name="Graph validation", read=_read_graph, reply=echo_reply),
-    Challenge(name="Smartsheet verification", read=_read_smartsheet, reply=_smartsheet_reply, proof=Proof.SIGNATURE),
-    Challenge(name="URL challenge", read=_read_challenge_json, reply=_challenge_reply, proof=Proof.SIGNATURE),
-    Challenge(name="URL challenge", read=_read_challenge_query, reply=echo_reply),
+    Challenge("Event Grid validation", _read_event_grid, echo_json("validationResponse"), proof=Proof.SIGNATURE),
+    Challenge("CloudEvents permission", _read_cloudevents, _cloudevents_reply),
+    Challenge("WebSub verification", _read_websub, echo_reply),
+    Challenge("Graph validation", _read_graph, echo_reply),
+    Challenge("Smartsheet verification", _read_smartsheet, _smartsheet_reply, proof=Proof.SIGNATURE),
+    Challenge("URL challenge", _read_challenge_json, echo_json("challenge"), proof=Proof.SIGNATURE),
+    Challenge("URL challenge", _read_challenge_query, echo_reply),
 )
 """The handshakes known by their shape alone, each in the words of its specification."""

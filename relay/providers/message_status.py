@@ -45,21 +45,20 @@ class MessageStatuses:
 
     def __call__(self, capture: Capture, payload: Payload) -> tuple[StatusReport, ...]:
         """Return a report for each status the request tells. Never raises."""
-        made = (self._read(capture, item) for item in self._each(payload))
+        items = [Payload.of(item) for _, item in self.items.split(payload).found] if self.items else [payload]
+        made = (self._read(capture, item) for item in items)
         return tuple(report for report in made if report is not None)
 
-    def _each(self, payload: Payload) -> Iterator[Payload]:
-        if self.items is None:
-            yield payload
-            return
-        for _, item in self.items.split(payload).found:
-            yield Payload.of(item)
-
     def _read(self, capture: Capture, item: Payload) -> StatusReport | None:
-        status = self._status(self.word(capture, item))
+        word, known = self.word(capture, item), dict(self.words)
+        while word and word not in known:
+            word = word.rpartition(".")[0]
+        status = known[word] if word else None
         if status is None:
             return None
         ids = (extract(capture, item) for extract in self.external_ids)
+        code = self.code(capture, item) if self.code else None
+        detail = self.detail(capture, item) if self.detail else None
         return StatusReport(
             status=status,
             provider=self.provider,
@@ -68,17 +67,9 @@ class MessageStatuses:
             embedded_id=normalize_id(self.embedded(capture, item) or ""),
             recipients=parse_addresses(self.recipient(capture, item) or ""),
             at=parse_moment(self.at(capture, item)) if self.at else None,
-            code=escape_unprintable((self.code(capture, item) if self.code else None) or "", 80),
-            detail=escape_unprintable((self.detail(capture, item) if self.detail else None) or "", _MAX_DETAIL),
+            code=escape_unprintable(code or "", 80),
+            detail=escape_unprintable(detail or "", _MAX_DETAIL),
         )
-
-    def _status(self, word: str | None) -> MessageStatus | None:
-        known = dict(self.words)
-        while word:
-            if word in known:
-                return known[word]
-            word = word.rpartition(".")[0]
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +210,6 @@ _SMTP_CODES = {
     "7.1": "the recipient's server refuses mail from this sender",
     "7.26": "neither SPF nor DKIM vouches for the sender",
 }
-# https://postmarkapp.com/developer/api/bounce-api#bounce-types
 _POSTMARK_CODES = {
     "HardBounce": "there is no such mailbox",
     "Transient": "the recipient's server had a passing trouble",
@@ -232,8 +222,7 @@ _POSTMARK_CODES = {
     "ManuallyDeactivated": "the address was switched off in Postmark",
     "SpamComplaint": "the recipient marked it as spam",
 }
-# Resend sends through Amazon SES and passes its bounce types on:
-# https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types
+# Resend sends through Amazon SES and passes its bounce types on.
 _RESEND_CODES = {
     "Permanent": "the recipient's server refused it for good",
     "Permanent General": "the recipient's server refused it for good",
@@ -247,7 +236,15 @@ _RESEND_CODES = {
     "Transient ContentRejected": "the mail's content was not accepted",
     "Transient AttachmentRejected": "an attachment was not accepted",
 }
-_RFC_URL = "https://www.rfc-editor.org/rfc/rfc3463#section-3"
+_CODES = (
+    (("twilio",), _TWILIO_CODES, "https://www.twilio.com/docs/api/errors/{code}"),
+    (("postmark", "smtp"), _POSTMARK_CODES, "https://postmarkapp.com/developer/api/bounce-api#bounce-types"),
+    (
+        ("resend", "smtp"),
+        _RESEND_CODES,
+        "https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types",
+    ),
+)
 # Only the class of the first number is fixed: 2 is success, 4 is tried again, 5 is final. The rest is looked up.
 _ENHANCED_CODE = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})")
 
@@ -262,18 +259,10 @@ class CodeMeaning:
 
 def explain_code(provider: str, code: str) -> CodeMeaning | None:
     """Return what a provider's code means; None for one that is not listed here."""
-    if provider == "twilio" and code in _TWILIO_CODES:
-        return CodeMeaning(words=_TWILIO_CODES[code], source=f"https://www.twilio.com/docs/api/errors/{code}")
-    if code in _POSTMARK_CODES and provider in ("postmark", "smtp"):
-        return CodeMeaning(
-            words=_POSTMARK_CODES[code], source="https://postmarkapp.com/developer/api/bounce-api#bounce-types"
-        )
-    if code in _RESEND_CODES and provider in ("resend", "smtp"):
-        return CodeMeaning(
-            words=_RESEND_CODES[code],
-            source="https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types",
-        )
+    for providers, codes, source in _CODES:
+        if provider in providers and code in codes:
+            return CodeMeaning(words=codes[code], source=source.format(code=code))
     enhanced = _ENHANCED_CODE.fullmatch(code)
     if enhanced and provider != "twilio" and enhanced[1] in _SMTP_CODES:
-        return CodeMeaning(words=_SMTP_CODES[enhanced[1]], source=_RFC_URL)
+        return CodeMeaning(words=_SMTP_CODES[enhanced[1]], source="https://www.rfc-editor.org/rfc/rfc3463#section-3")
     return None

@@ -40,9 +40,8 @@ from relay.pipeline.routing import RouteMatch, explain_routes
 from relay.pipeline.source_table import SourceRegistry
 from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.local_keys import LocalKeyStore, find_pair_scheme, make_run_secret, trust_own_key
-from relay.providers.samples import sample_types
+from relay.providers.samples import prepare_sample, sample_types
 from relay.providers.sender_urls import OwnAddresses, list_sender_urls
-from relay.providers.trigger import prepare_sample
 from relay.services.health import HealthFinding, run_health_checks
 from relay.services.state import RuntimeState
 from relay.services.stats import Meter

@@ -15,9 +15,8 @@ from relay.model.delivery import DeliveryChanges
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.samples import sample_types
+from relay.providers.samples import prepare_sample, sample_types
 from relay.providers.schemes import with_tolerance
-from relay.providers.trigger import prepare_sample
 
 SIGNING = [name for name, provider in PROVIDERS.items() if provider.schemes]
 # Its signature stands in the body beside what it covers, so no other body's can be put in its place.

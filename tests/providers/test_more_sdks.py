@@ -24,8 +24,7 @@ from relay.model.event import Verdict
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.samples import sample_types
-from relay.providers.trigger import prepare_sample
+from relay.providers.samples import prepare_sample, sample_types
 
 URL = "https://hooks.example/webhooks/test?a=1"
 HMAC_KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"

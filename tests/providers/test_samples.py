@@ -13,8 +13,7 @@ from relay.model.event import Verdict, Verification
 from relay.model.payload import Payload
 from relay.pipeline.classify import classify_event
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.samples import Filler, fill_sample, load_sample, plain_sample, sample_types
-from relay.providers.trigger import prepare_sample
+from relay.providers.samples import Filler, fill_sample, load_sample, plain_sample, prepare_sample, sample_types
 
 # What these send has nothing that tells one delivery from another.
 KEYLESS = {

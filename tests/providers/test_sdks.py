@@ -18,8 +18,7 @@ from builders import build_source
 from relay.model.event import Verdict
 from relay.model.secret import Secret
 from relay.providers.catalogue import PROVIDERS
-from relay.providers.samples import sample_types
-from relay.providers.trigger import prepare_sample
+from relay.providers.samples import prepare_sample, sample_types
 
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TOKEN = "12345"

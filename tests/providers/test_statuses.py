@@ -14,7 +14,7 @@ from relay.model.payload import Payload
 from relay.model.request_items import MAX_ITEMS
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.message_status import explain_code, parse_moment
-from relay.providers.trigger import prepare_sample
+from relay.providers.samples import prepare_sample
 
 S = MessageStatus
 TELLING = [name for name, entry in PROVIDERS.items() if entry.message_status is not None]

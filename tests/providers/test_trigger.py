@@ -18,8 +18,7 @@ from relay.model.secret import Secret
 from relay.pipeline.classify import verify
 from relay.providers.catalogue import PROVIDERS, recognise_provider
 from relay.providers.local_keys import find_pair_scheme, make_run_secret
-from relay.providers.samples import sample_types
-from relay.providers.trigger import prepare_sample
+from relay.providers.samples import prepare_sample, sample_types
 
 NOW = datetime.fromtimestamp(1_795_356_346, UTC)
 PAIR = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="

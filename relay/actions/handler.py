@@ -12,8 +12,7 @@ from relay.actions.outgoing_request import apply_changes
 from relay.clock import Clock
 from relay.handlers.environment import HandlerOptions
 from relay.handlers.event import event_metadata
-from relay.handlers.worker import BrokenFileError
-from relay.handlers.worker_pool import WorkerPool
+from relay.handlers.worker import BrokenFileError, WorkerPool
 from relay.model.delivery import ActionResult, AttemptRetry, Delivery, DeliveryChanges, ReceivedResponse
 from relay.model.event import Capture, CapturedEvent
 from relay.model.signals import HandlersChanged, Signal

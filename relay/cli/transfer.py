@@ -126,7 +126,7 @@ async def import_command(call: Call, /, file: Path) -> int:
 async def _read_pieces(source: BinaryIO, bar: ProgressBar) -> AsyncIterator[bytes]:
     piece = source.read(_CHUNK_SIZE)
     if re.match(rb'\s*\{\s*"log"\s*:', piece):
-        from relay.transfer.har_import import read_records  # noqa: PLC0415 - with pydantic, for HAR files alone
+        from relay.transfer.records import read_records  # noqa: PLC0415 - with pydantic, for HAR files alone
 
         for record in read_records(piece + source.read(_MAX_HAR_SIZE)):
             yield json.dumps(record).encode() + b"\n"

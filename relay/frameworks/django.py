@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from relay.frameworks import raw_requests
+from relay.frameworks import loading
 from relay.frameworks.loading import not_installed_error, receiver, response_headers
 from relay.handlers.file import Handlers
 from relay.pipeline.responses import SenderResponse
@@ -68,8 +68,8 @@ def _read_request(request: HttpRequest, rest: str) -> Incoming:
     scope = getattr(request, "scope", None)
     read = read_within_limit(request.read)
     if scope is None:
-        return raw_requests.read_wsgi_request(request.META, read, rest, _list_middleware)
-    return raw_requests.read_asgi_request(scope, read, rest, _list_middleware)
+        return loading.read_wsgi_request(request.META, read, rest, _list_middleware)
+    return loading.read_asgi_request(scope, read, rest, _list_middleware)
 
 
 def _list_middleware() -> Iterable[str]:

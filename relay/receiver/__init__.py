@@ -5,8 +5,8 @@ relay.toml and gives it to Flask, Django, FastAPI or Starlette.
 """
 
 from relay.model.admission import Claim
-from relay.receiver.idempotency import KeyStore
 from relay.receiver.receive import HandlerRunner, Receiver, ReceiverRules
 from relay.receiver.request import Incoming
+from relay.receiver.threads import KeyStore
 
 __all__ = ["Claim", "HandlerRunner", "Incoming", "KeyStore", "Receiver", "ReceiverRules"]

@@ -32,9 +32,8 @@ from relay.pipeline.responses import (
 from relay.pipeline.source_table import SourceRegistry
 from relay.providers.challenge_answers import ChallengeOutcome
 from relay.providers.sender_urls import list_sender_urls
-from relay.receiver.background_loop import BackgroundLoop
-from relay.receiver.idempotency import KeyStore, call_store
 from relay.receiver.request import BodyConsumedError, BodyTooLargeError, Incoming
+from relay.receiver.threads import BackgroundLoop, KeyStore, call_store
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,8 @@ from relay.providers.local_keys import find_pair_scheme
 _NO_CHANGES = DeliveryChanges()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedAs:
-    """How a request can be signed again: `signature` as `relay.sign` takes it, `variable` holds the secret."""
-
-    signature: str | Mapping[str, object]
-    variable: str
+SignedAs = tuple[str | Mapping[str, object], str]
+"""How a request can be signed again: what `relay.sign` takes as `signature`, and the variable of its secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +31,9 @@ class ExportContext:
 
     def find_target(self, event: CapturedEvent) -> tuple[ForwardOptions, Destination] | None:
         """Return the target that an event is forwarded to first, else the only one there is, else None."""
-        led = [self.targets[name] for name in find_target_names(event, self.routes) if name in self.targets]
-        forwards = [target for target in self.targets.values() if target.action == "forward"]
-        chosen = next((target for target in led if target.action == "forward"), None)
-        if chosen is None and len(forwards) == 1:
-            chosen = forwards[0]
+        forwards = {target.name: target for target in self.targets.values() if target.action == "forward"}
+        routed = (forwards[name] for name in find_target_names(event, self.routes) if name in forwards)
+        chosen = next(routed, next(iter(forwards.values())) if len(forwards) == 1 else None)
         if chosen is None or not isinstance(chosen.options, ForwardOptions):
             return None
         try:
@@ -71,24 +65,17 @@ class ExportContext:
         source = self.sources.get(event.row.source)
         if source is None:
             provider = PROVIDERS.get(event.row.provider)
-            if provider is None or not provider.schemes or not provider.secret_env:
+            if provider is None or not provider.schemes:
                 return None
             bare = Source(name=event.row.source, provider=provider.name, path="", scheme=provider.scheme)
-            signed_as = SignedAs(signature=provider.name, variable=provider.secret_env[0])
-            return None if find_pair_scheme(bare) else signed_as
+            return None if find_pair_scheme(bare) else (provider.name, provider.secret_variable)
         if source.signature is None or find_pair_scheme(source):
             return None
-        found = (secret.reference for secret in source.secrets)
-        references = (*found, *source.missing_secrets, *source.locked_secrets)
-        return SignedAs(signature=source.signature, variable=_name_variable(source, references))
+        references = (*(one.reference for one in source.secrets), *source.missing_secrets, *source.locked_secrets)
+        # A secret of the vault gets a variable of its own name.
+        kind, _, name = next(iter(references), f"vault:{source.name}_webhook_secret").partition(":")
+        return source.signature, name if kind == "env" else re.sub(r"\W", "_", name, flags=re.ASCII).upper()
 
     def _find_path(self, name: str) -> str:
         source = self.sources.get(name)
         return source.path if source else f"/webhooks/{name}"
-
-
-def _name_variable(source: Source, references: tuple[str, ...]) -> str:
-    """Return the variable of the newest secret; one of the vault gets a variable of its own name."""
-    reference = references[0] if references else f"vault:{source.name}_webhook_secret"
-    kind, _, name = reference.partition(":")
-    return name if kind == "env" else re.sub(r"\W", "_", name, flags=re.ASCII).upper()

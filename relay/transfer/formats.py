@@ -26,7 +26,7 @@ _CURL_ADDS = ("Accept", "User-Agent", "Content-Type")
 _EDITOR_SYNTAX = re.compile(r"^(#|//|<[>@]?\s|>\s)|\{\{|\r", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ExportFormat:
     """One way to write events: `head`, then `one` for each event (joined by `between`), then `tail`."""
 
@@ -46,6 +46,8 @@ def _jsonl(event: CapturedEvent, _: ExportContext) -> str:
 def _har(event: CapturedEvent, _: ExportContext) -> str:
     capture, body = event.capture, event.capture.body
     url = decode_header_text(capture.url) or f"http://relay.invalid{decode_header_text(capture.path)}"
+    pairs = (pair.partition("=") for pair in capture.query.split("&") if pair)
+    headers = ((decode_header_text(name), decode_header_text(value)) for name, value in capture.headers)
     entry: dict[str, object] = {
         "startedDateTime": format_time(capture.received_at),
         "time": 0,
@@ -55,11 +57,8 @@ def _har(event: CapturedEvent, _: ExportContext) -> str:
             "url": url,
             "httpVersion": "HTTP/1.1",
             "cookies": [],
-            "headers": [{"name": name, "value": value} for name, value in _printable_headers(capture.headers)],
-            "queryString": [
-                {"name": name, "value": value}
-                for name, _, value in (pair.partition("=") for pair in capture.query.split("&") if pair)
-            ],
+            "headers": [{"name": name, "value": value} for name, value in headers],
+            "queryString": [{"name": name, "value": value} for name, _, value in pairs],
             "headersSize": -1,
             "bodySize": len(body),
             **({"postData": _post_data(event)} if body else {}),
@@ -106,7 +105,7 @@ def _curl(event: CapturedEvent, _: ExportContext) -> str:
         has_body = False
     if has_body:
         options.append("--data-binary @-")
-    place = request_target(event.capture)
+    place = request_target(capture)
     quoted = _quote_for_shell(place)
     if _CURL_CHANGES.search(place):
         options.insert(1, f"--request-target {quoted}")
@@ -144,7 +143,7 @@ def _printf(body: bytes) -> str:
 def _http(event: CapturedEvent, _: ExportContext) -> str:
     capture = event.capture
     # Editors take {{x}} for a variable in the address as well, and leave out what follows a #.
-    place = decode_header_text(request_target(event.capture)).replace("{{", "%7B%7B").replace("#", "%23")
+    place = decode_header_text(request_target(capture)).replace("{{", "%7B%7B").replace("#", "%23")
     lines = [f"### {_format_title(event)}", f"{capture.method} {{{{target}}}}{place} HTTP/1.1"]
     lines += [f"{name}: {decode_header_text(value)}" for name, value in _sendable_headers(capture.headers)]
     text = decode_text(capture.body)
@@ -172,37 +171,17 @@ def _curl_head(context: ExportContext) -> str:
 FORMATS = {
     made.name: made
     for made in (
-        ExportFormat(name="jsonl", suffix="jsonl", media_type="application/x-ndjson", one=_jsonl),
-        ExportFormat(
-            name="har",
-            suffix="har",
-            media_type="application/json",
-            one=_har,
-            head=lambda _: _HAR_HEAD,
-            between=",\n",
-            tail="\n]}}\n",
-        ),
-        ExportFormat(name="curl", suffix="sh", media_type="text/plain", one=_curl, head=_curl_head),
-        ExportFormat(
-            name="http",
-            suffix="http",
-            media_type="text/plain",
-            one=_http,
-            head=lambda context: f"@target = {context.ingress_url}\n\n",
-        ),
-        ExportFormat(
-            name="pytest", suffix="py", media_type="text/plain", one=write_request, head=write_head, tail=TAIL
-        ),
+        ExportFormat("jsonl", "jsonl", "application/x-ndjson", _jsonl),
+        ExportFormat("har", "har", "application/json", _har, lambda _: _HAR_HEAD, between=",\n", tail="\n]}}\n"),
+        ExportFormat("curl", "sh", "text/plain", _curl, _curl_head),
+        ExportFormat("http", "http", "text/plain", _http, lambda context: f"@target = {context.ingress_url}\n\n"),
+        ExportFormat("pytest", "py", "text/plain", write_request, write_head, tail=TAIL),
     )
 }
 
 
 def _format_title(event: CapturedEvent) -> str:
     return escape_unprintable(f"#{event.id} {event.type} from {event.row.source}, {format_time(event.row.received_at)}")
-
-
-def _printable_headers(headers: Headers) -> Iterator[tuple[str, str]]:
-    return ((decode_header_text(name), decode_header_text(value)) for name, value in headers)
 
 
 def _sendable_headers(headers: Headers) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """Events as a pytest module: each posted to an app, which must accept it, with a signature made at run time."""
 
-from collections.abc import Iterator
 from textwrap import dedent
 from urllib.parse import quote_from_bytes
 
@@ -95,24 +94,19 @@ def write_head(context: ExportContext) -> str:
 def write_request(event: CapturedEvent, context: ExportContext) -> str:
     """Return one row of the module."""
     path, query, signed_url = context.locate(event)
-    signed_as = context.find_signature(event)
     values = (
         event.capture.method,
         _quote(path),
         _quote(query),
-        list(_headers(event)),
+        # Latin-1 as captured: one character is one byte of the wire.
+        [pair for pair in event.capture.headers if pair[0].lower() not in _OF_THE_CONNECTION],
         event.capture.body,
         signed_url,
         "refuses" if event.row.verdict is Verdict.INVALID else "accepts",
-        (signed_as.signature, signed_as.variable) if signed_as else None,
+        context.find_signature(event),
     )
     rows = "".join(f"        {value!a},\n" for value in values)
     return f"    pytest.param(\n{rows}        id={f'{event.id} {event.type}'!a},\n    ),\n"
-
-
-def _headers(event: CapturedEvent) -> Iterator[tuple[str, str]]:
-    # Latin-1 as captured: one character is one byte of the wire.
-    return (pair for pair in event.capture.headers if pair[0].lower() not in _OF_THE_CONNECTION)
 
 
 def _quote(text: str) -> str:

@@ -1,10 +1,13 @@
-"""One event as a record of a JSON Lines file: everything that was captured, byte for byte, and back again."""
+"""One event as a record of a JSON Lines file, byte for byte, and back again; and the requests of a HAR file as such."""
 
 import hashlib
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -17,26 +20,23 @@ from relay.model.text import REDACTED, encode_body, escape_unprintable, is_sensi
 from relay.store.events import ImportedEvent
 
 VERSION = 1
-_SAID = 300
+_MAX_MESSAGE = 300
 _HINT = "import what relay export --as jsonl wrote"
 
 
 def redact_event(event: CapturedEvent) -> CapturedEvent:
     """Return the event without what usually is a credential: values of headers and of query fields by name."""
     capture = event.capture
-    query = _without_secrets(capture.query)
-    address, mark, asked = capture.url.partition("?")
-    url = address + mark + _without_secrets(asked)
+    query = _redact_query(capture.query)
+    address, mark, rest = capture.url.partition("?")
+    url = address + mark + _redact_query(rest)
     changed = replace(capture, headers=redact_pairs(capture.headers), query=query, url=url)
     return replace(event, capture=changed, row=replace(event.row, query=query))
 
 
-def _without_secrets(query: str) -> str:
-    return "&".join(_without_secret(*pair.partition("=")) for pair in query.split("&"))
-
-
-def _without_secret(name: str, mark: str, value: str) -> str:
-    return name + mark + (REDACTED if mark and is_sensitive(name) else value)
+def _redact_query(query: str) -> str:
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    return "&".join(name + mark + (REDACTED if mark and is_sensitive(name) else value) for name, mark, value in pairs)
 
 
 def event_to_record(event: CapturedEvent) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def event_to_record(event: CapturedEvent) -> dict[str, Any]:
     }
 
 
-class _Strict(BaseModel):
+class _Imported(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
@@ -85,7 +85,7 @@ _Name = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f/]{1,200}$")]
 _Label = Annotated[str, StringConstraints(max_length=200)]
 
 
-class _Body(_Strict):
+class _Body(_Imported):
     encoding: Literal["utf-8", "base64"] = "utf-8"
     text: str
 
@@ -93,7 +93,7 @@ class _Body(_Strict):
         return b64decode(self.text, validate=True) if self.encoding == "base64" else self.text.encode()
 
 
-class VerificationStep(_Strict):
+class VerificationStep(_Imported):
     """One step of a verification, in an export and in the API; `passed` is null for one that was not reached."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -104,7 +104,7 @@ class VerificationStep(_Strict):
     result: str = ""
 
 
-class _Batch(_Strict):
+class _Batch(_Imported):
     at: list[list[str | None]]
     form: str = ""
     n: Annotated[int, Field(ge=1, le=MAX_ITEMS)]
@@ -118,7 +118,7 @@ class _Batch(_Strict):
         return self
 
 
-class _Record(_Strict):
+class _Record(_Imported):
     relay_export: Literal[1]
     id: int = 0
     received_at: AwareDatetime
@@ -159,16 +159,16 @@ def parse_record(line: bytes) -> ImportedEvent:
         raise UsageError(_describe_mistake(error), hint=_HINT) from error
     except (Base64Error, UnicodeEncodeError) as error:
         raise UsageError("the body cannot be read", hint=_HINT) from error
-    return _pack_parcel(parsed, body)
+    return _build_event(parsed, body)
 
 
 def _describe_mistake(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the line"
-    return escape_unprintable(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}", _SAID)
+    return escape_unprintable(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}", _MAX_MESSAGE)
 
 
-def _pack_parcel(parsed: _Record, body: bytes) -> ImportedEvent:
+def _build_event(parsed: _Record, body: bytes) -> ImportedEvent:
     capture = Capture(
         source=escape_unprintable(parsed.source),
         method=parsed.method,
@@ -180,7 +180,7 @@ def _pack_parcel(parsed: _Record, body: bytes) -> ImportedEvent:
         received_at=parsed.received_at,
         url=parsed.url,
     )
-    told = Check(name="Imported", passed=None, detail="what follows was checked by the relay that exported it")
+    imported = Check(name="Imported", passed=None, detail="what follows was checked by the relay that exported it")
     steps = (Check(**step.model_dump()) for step in parsed.checks)
     batch = RequestItems.read(parsed.batch.model_dump(), escape_unprintable(parsed.type)) if parsed.batch else None
     event = NewEvent(
@@ -191,7 +191,7 @@ def _pack_parcel(parsed: _Record, body: bytes) -> ImportedEvent:
         claims_key=False,  # a file must not make what really arrives a duplicate
         deliver_duplicates=False,
         outcome=parsed.outcome,
-        verification=Verification(verdict=parsed.verdict, reason=parsed.reason, checks=(told, *steps)),
+        verification=Verification(verdict=parsed.verdict, reason=parsed.reason, checks=(imported, *steps)),
         reason=escape_unprintable(parsed.reason),
         status=parsed.status,
         sample=parsed.sample,
@@ -213,3 +213,74 @@ def _body_digest(capture: Capture) -> bytes:
     parts = [capture.source, format_time(capture.received_at), capture.method, capture.path, capture.query]
     parts += [f"{name}:{value}" for name, value in capture.headers]
     return hashlib.sha256("\n".join(parts).encode() + b"\n\n" + capture.body).digest()
+
+
+_SOURCE = re.compile(r"/webhooks/([A-Za-z0-9][A-Za-z0-9._-]*)")
+_ELSEWHERE = "imported"  # the source of a request that was not sent to a relay
+
+
+class _Pair(_Imported):
+    name: str
+    value: str
+
+
+class _PostData(_Imported):
+    text: str = ""
+    encoding: Literal["base64"] | None = None
+
+
+class _Request(_Imported):
+    method: str
+    url: str
+    headers: list[_Pair] = []
+    post_data: Annotated[_PostData, Field(alias="postData")] = _PostData()
+
+
+class _Entry(_Imported):
+    started: Annotated[AwareDatetime, Field(alias="startedDateTime")]
+    request: _Request
+
+
+def read_records(content: bytes) -> Iterator[dict[str, Any]]:
+    """Yield each request of a HAR file as a record. Raises UsageError for what is no HAR."""
+    try:
+        value = parse_json(content)
+    except PayloadError as error:
+        raise _no_har_error(error.message) from error
+    match value:
+        case {"log": {"entries": list(entries)}}:
+            for number, entry in enumerate(entries, start=1):
+                try:
+                    yield _read_record(_Entry.model_validate(entry))
+                except (ValidationError, ValueError) as error:
+                    message = f"entry {number} of the HAR file cannot be read"
+                    raise UsageError(message, hint="export it again") from error
+        case _:
+            raise _no_har_error("it has no log with entries")
+
+
+def _no_har_error(why: str) -> UsageError:
+    return UsageError(f"not a HAR file: {escape_unprintable(why, 200)}", hint="save it as HAR 1.2")
+
+
+def _read_record(entry: _Entry) -> dict[str, Any]:
+    request = entry.request
+    url = urlsplit(request.url)
+    known = _SOURCE.match(url.path)
+    body = {"encoding": request.post_data.encoding or "utf-8", "text": request.post_data.text}
+    return {
+        "relay_export": VERSION,
+        "received_at": format_time(entry.started),
+        "source": known[1] if known else _ELSEWHERE,
+        "method": request.method,
+        "path": _latin1_text(url.path or "/"),
+        "query": _latin1_text(url.query),
+        "url": _latin1_text(request.url),
+        # Names that begin with a colon are HTTP/2's, and no headers.
+        "headers": [[pair.name, _latin1_text(pair.value)] for pair in request.headers if not pair.name.startswith(":")],
+        "body": body,
+    }
+
+
+def _latin1_text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("latin-1")

@@ -28,13 +28,15 @@ from relay.vault.file_format import (
     NAME,
     NAME_RULE,
     DamagedError,
+    Kdf,
     SealedVault,
+    UnsafeKdfError,
     decode_file,
     encode_file,
+    recommended_kdf,
     seal_vault,
     unseal_vault,
 )
-from relay.vault.kdf import Kdf, UnsafeKdfError, recommended_kdf
 
 SHORTEST_PASSWORD = 10  # characters
 LARGEST_VALUE = 64 * 1024  # bytes of one secret

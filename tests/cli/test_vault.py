@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from relay.model.secret import Secret
-from relay.vault.kdf import Argon2
+from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"

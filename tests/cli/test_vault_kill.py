@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from relay.model.secret import Secret
-from relay.vault.kdf import Argon2
+from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"

@@ -16,7 +16,7 @@ from relay.clock import SystemClock
 from relay.handlers import Event, load_handlers
 from relay.handlers.environment import HandlerOptions
 from relay.handlers.event import EventMetadata
-from relay.handlers.worker_pool import WorkerPool
+from relay.handlers.worker import WorkerPool
 from relay.model.event import Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from relay.clock import SystemClock
 from relay.config import load
 from relay.handlers.protocol import FrameReader, encode_frame
-from relay.handlers.worker import BrokenFileError
+from relay.handlers.worker import BrokenFileError, WorkerPool
 from relay.handlers.worker_main import KEPT_OUTPUT
-from relay.handlers.worker_pool import WorkerPool
 from relay.model.delivery import AttemptRetry, AttemptSucceeded
 
 

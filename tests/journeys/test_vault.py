@@ -5,7 +5,7 @@ import pytest
 from journeys.contrast import check_pages
 from journeys.waiting import until
 from relay.model.secret import Secret
-from relay.vault.kdf import Argon2
+from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

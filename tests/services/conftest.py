@@ -17,7 +17,7 @@ from relay.clock import SystemClock
 from relay.config import Overrides, load
 from relay.config.build import resolve_again
 from relay.model.secret import Secret
-from relay.vault.kdf import Argon2
+from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"

@@ -19,8 +19,7 @@ from relay.cli.program import run
 from relay.clock import SystemClock
 from relay.delivery.retention import Retention, RetentionLimits
 from relay.errors import UsageError
-from relay.transfer.har_import import read_records
-from relay.transfer.records import parse_record
+from relay.transfer.records import parse_record, read_records
 
 BINARY = bytes(range(256))
 

@@ -10,8 +10,18 @@ from hypothesis import strategies as st
 
 from relay.errors import WrongPasswordError
 from relay.vault import file_format
-from relay.vault.file_format import DamagedError, decode_file, encode_file, seal_vault, unseal_vault
-from relay.vault.kdf import Argon2, ScryptKdf, UnsafeKdfError, read_kdf, recommended_kdf
+from relay.vault.file_format import (
+    Argon2,
+    DamagedError,
+    ScryptKdf,
+    UnsafeKdfError,
+    decode_file,
+    encode_file,
+    read_kdf,
+    recommended_kdf,
+    seal_vault,
+    unseal_vault,
+)
 
 PASSWORD = b"four words no sentence"
 QUICK = Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1)

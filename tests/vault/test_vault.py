@@ -12,7 +12,7 @@ import pytest
 
 from relay.errors import NotFoundError, UsageError, VaultError, VaultLockedError, WrongPasswordError
 from relay.model.secret import Secret
-from relay.vault.kdf import ScryptKdf
+from relay.vault.file_format import ScryptKdf
 from relay.vault.storage import LARGEST_VALUE, SHORTEST_PASSWORD, Vault, VaultState
 
 
@@ -221,7 +221,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from relay.model.secret import Secret
-from relay.vault.kdf import Argon2
+from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 vault = Vault(Path(sys.argv[1]), Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1))
 vault.unlock(Secret("x", sys.argv[2]))

@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import AliasPath, Field
 
 from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, Timestamp, read_request
-from relay.catchup.recovery import CatchUpProgress, CatchUpState
+from relay.catchup.base import CatchUpProgress, CatchUpState
 from relay.errors import RelayError
 from relay.http.context import get_relay
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
@@ -53,10 +53,10 @@ class CatchUpFailure(Resource):
 class CatchUpDetail(Resource):
     """How far a catch-up is."""
 
-    source: str = Field(validation_alias=AliasPath("wanted", "source"))
-    since: Timestamp = Field(validation_alias=AliasPath("wanted", "since"))
-    dry_run: bool = Field(validation_alias=AliasPath("wanted", "dry_run"))
-    forward: bool = Field(validation_alias=AliasPath("wanted", "forward"))
+    source: str = Field(validation_alias=AliasPath("request", "source"))
+    since: Timestamp = Field(validation_alias=AliasPath("request", "since"))
+    dry_run: bool = Field(validation_alias=AliasPath("request", "dry_run"))
+    forward: bool = Field(validation_alias=AliasPath("request", "forward"))
     state: CatchUpState
     detail: str
     summary: str = Field(validation_alias="words")

@@ -1,14 +1,16 @@
-"""What a provider's API lists of past events, and what each provider's client has to do."""
+"""What a provider's API lists of past events, what each provider's client has to do, and how far a catch-up is."""
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from relay.errors import CatchUpError
+from relay.errors import CatchUpError, RelayError
 from relay.model.event import Headers
 from relay.model.secret import Secret
 
@@ -68,7 +70,7 @@ class ListingApi(Protocol):
         """Return what a GET gives; `path` below the base, or the address of a next page. Raises CatchUpError."""
         ...
 
-    def odd(self, expected: str) -> CatchUpError:
+    def shape_error(self, expected: str) -> CatchUpError:
         """Return the error for an answer that is JSON and not what the provider's API documents."""
         ...
 
@@ -100,28 +102,31 @@ class ListedEvent:
     path: str = ""
 
 
-class Listing(Protocol):
-    """A provider's list of past events, newest first; each provider's client is one small file."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing(ABC):
+    """A provider's list of past events, newest first; each provider's client is one small file.
 
-    @property
-    def access(self) -> Access:
-        """Return where the API is and with which credential it is asked."""
-        ...
+    `access` is where the API is and with which credential it is asked.
+    """
 
-    def headers(self, now: datetime) -> Mapping[str, str]:
+    access: Access
+
+    def headers(self, now: datetime) -> dict[str, str]:
         """Return the headers every call carries, the credential among them. Raises CredentialError."""
-        ...
+        del now
+        return {"Authorization": f"Bearer {self.access.secret}"}
 
+    @abstractmethod
     def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
         """Yield what was sent at `since` or later, a page at a time. Raises CatchUpError."""
-        ...
 
     async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
         """Return the request of an event that was listed without it; None where the provider has it no more.
 
         Raises CatchUpError.
         """
-        ...
+        del api
+        return found.request
 
 
 def serialise_json(value: object, indent: int | None = None) -> bytes:
@@ -152,3 +157,83 @@ def parse_time(value: object) -> datetime | None:
     except (ValueError, OverflowError, OSError):
         return None
     return None
+
+
+MOST_ITEMS = 1000  # events that a report names one by one
+
+
+class CatchUpState(StrEnum):
+    """Where a catch-up stands: it lists, then recovers what was missed, then is over in one of three ways."""
+
+    LISTING = "listing"
+    RECOVERING = "recovering"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatchUpRequest:
+    """Which source is caught up with, and since when; `forward`: what is recovered is delivered as its routes say."""
+
+    source: str
+    since: datetime
+    dry_run: bool = False
+    forward: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedEvent:
+    """One event that was missed: `id` is its number once it is recovered, `type` "" while it is not known."""
+
+    key: str
+    type: str
+    sent_at: datetime
+    id: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CatchUpProgress:
+    """How far a catch-up is.
+
+    Of the `found` events `known` were here, `unlisted` are of types that the source does not list,
+    `missed` is the rest. Of those `recovered` are stored by now, and of `lost` the provider has no
+    content any more.
+    """
+
+    request: CatchUpRequest
+    title: str
+    started_at: datetime
+    finished_at: datetime | None = None
+    state: CatchUpState = CatchUpState.LISTING
+    detail: str = ""
+    found: int = 0
+    known: int = 0
+    unlisted: int = 0
+    missed: int = 0
+    recovered: int = 0
+    lost: int = 0
+    items: list[MissedEvent] = field(default_factory=list)
+    error: RelayError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Say whether nothing more will come."""
+        return self.finished_at is not None
+
+    @property
+    def words(self) -> str:
+        """Return the result so far: `found 12, 9 were here, 3 recovered`."""
+        parts = [f"found {self.found}", f"{self.known} {'was' if self.known == 1 else 'were'} here"]
+        if self.unlisted:
+            parts.append(f"{self.unlisted} of types the source does not list")
+        if self.lost:
+            parts.append(f"{self.lost} without content at {self.title}")
+        if self.request.dry_run:
+            return ", ".join([*parts, f"{self.missed - self.lost} would be recovered"])
+        return ", ".join([*parts, f"{self.recovered} recovered"])
+
+    def note(self, item: MissedEvent) -> None:
+        """Remember an event by name, as long as there are not too many."""
+        if len(self.items) < MOST_ITEMS:
+            self.items.append(item)

@@ -41,35 +41,27 @@ async def open_client(
     *,
     headers: Callable[[datetime], Mapping[str, str]],
     clock: Clock,
-    tell: Callable[[str], None],
-    patience: aiohttp.ClientTimeout = _CALL,
+    notify: Callable[[str], None],
+    timeout: aiohttp.ClientTimeout = _CALL,  # noqa: ASYNC109 - of one call, handed on
 ) -> AsyncIterator["ListingApiClient"]:
     """Ask a provider's API for as long as the block lasts.
 
-    `headers(now)` gives what every call carries. `tell` hears why a call has to wait.
+    `headers(now)` gives what every call carries. `notify` is called with why a call has to wait.
     """
-    async with aiohttp.ClientSession(timeout=patience, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
-        yield ListingApiClient(session, access, headers=headers, clock=clock, tell=tell)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        yield ListingApiClient(session=session, access=access, headers=headers, clock=clock, notify=notify)
 
 
+@dataclass(slots=True, kw_only=True)
 class ListingApiClient:
     """Calls of one provider's API. Nothing is sent to another host than `access` names."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        access: Access,
-        *,
-        headers: Callable[[datetime], Mapping[str, str]],
-        clock: Clock,
-        tell: Callable[[str], None],
-    ) -> None:
-        self.access = access
-        self._session = session
-        self._headers = headers
-        self._clock = clock
-        self._tell = tell
-        self._calls = 0
+    session: aiohttp.ClientSession
+    access: Access
+    headers: Callable[[datetime], Mapping[str, str]]
+    clock: Clock
+    notify: Callable[[str], None]
+    _calls: int = 0
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> ApiResponse:
         """Return what a GET gives; `path` below the base, or the address of a next page.
@@ -80,35 +72,35 @@ class ListingApiClient:
         self._calls += 1
         if self._calls > MOST_CALLS:
             raise CatchUpError(f"{self.access.title} lists more than relay reads at once", hint="use a shorter --since")
-        url = self._url(path)
+        url = self._check_origin(URL(path)) if "://" in path else URL(self.access.base_url + path)
         if params:
             url = url.extend_query(params)
-        raw = await self._answered(url)
-        return ApiResponse(value=await self._json(raw), next=raw.next)
+        raw = await self._get_response(url)
+        return ApiResponse(value=await self._parse(raw), next=raw.next)
 
-    def odd(self, expected: str) -> CatchUpError:
+    def shape_error(self, expected: str) -> CatchUpError:
         """Return the error for an answer that is JSON and not what the provider's API documents."""
         return CatchUpError(
             f"{self.access.title} answered something other than {expected}", hint=f"is {self.access.base_url} its API?"
         )
 
-    async def _answered(self, url: URL) -> _RawResponse:
+    async def _get_response(self, url: URL) -> _RawResponse:
         for number in range(1, _TRIES + 1):
-            raw = await self._tried(url, last=number >= _CONNECT_TRIES)
+            raw = await self._try_call(url, last=number >= _CONNECT_TRIES)
             if raw is not None and raw.status == 200:
                 return raw
             wait = float(2 ** (number - 1))
             if raw is not None:
                 if not _is_temporary(raw):
-                    raise self._refusal(raw)
-                wait = self._requested_wait(raw, wait)
+                    raise self._refusal_error(raw)
+                wait = self._find_wait(raw, wait)
                 if number == _TRIES or wait > LONGEST_WAIT:
-                    raise self._should_give_up(raw, wait)
-                self._tell(f"waits {wait:.0f} s, as {self.access.title} asks ({raw.status})")
-            await self._clock.sleep(wait)
+                    raise self._give_up_error(raw, wait)
+                self.notify(f"waits {wait:.0f} s, as {self.access.title} asks ({raw.status})")
+            await self.clock.sleep(wait)
         raise AssertionError("the last try returns or raises")
 
-    async def _tried(self, url: URL, *, last: bool) -> _RawResponse | None:
+    async def _try_call(self, url: URL, *, last: bool) -> _RawResponse | None:
         """Make a call; None where no answer came and it may be tried again."""
         try:
             return await self._call(url)
@@ -118,20 +110,20 @@ class ListingApiClient:
                     f"{self.access.title} cannot be reached at {self.access.host}: {_describe_error(error)}",
                     hint="is this computer online?",
                 ) from error
-            self._tell(f"{self.access.host} does not answer ({_describe_error(error)}), tries again")
+            self.notify(f"{self.access.host} does not answer ({_describe_error(error)}), tries again")
             return None
 
     async def _call(self, url: URL) -> _RawResponse:
         headers = {
             "User-Agent": f"webhook-relay/{__version__}",
             "Accept": "application/json",
-            **self._headers(self._clock.now()),
+            **self.headers(self.clock.now()),
         }
         for _ in range(_REDIRECTS):
-            async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            async with self.session.get(url, headers=headers, allow_redirects=False) as response:
                 moved = response.headers.get("Location")
                 if response.status in (301, 302, 307, 308) and moved:
-                    url = self._own(url.join(URL(moved)))
+                    url = self._check_origin(url.join(URL(moved)))
                     continue
                 link = response.links.get("next")
                 return _RawResponse(
@@ -156,7 +148,7 @@ class ListingApiClient:
                 )
         return b"".join(chunks)
 
-    async def _json(self, raw: _RawResponse) -> object:
+    async def _parse(self, raw: _RawResponse) -> object:
         try:
             if len(raw.body) > _LARGE_BODY:
                 return await asyncio.to_thread(parse_json, raw.body)
@@ -167,12 +159,7 @@ class ListingApiClient:
                 f"{self.access.title} answered no JSON ({kind})", hint=f"is {self.access.base_url} its API?"
             ) from error
 
-    def _url(self, path: str) -> URL:
-        if "://" in path:
-            return self._own(URL(path))
-        return URL(self.access.base_url + path)
-
-    def _own(self, url: URL) -> URL:
+    def _check_origin(self, url: URL) -> URL:
         # The credential goes to the host it was configured for and to no other.
         if url.origin() != URL(self.access.base_url).origin():
             raise CatchUpError(
@@ -181,15 +168,15 @@ class ListingApiClient:
             )
         return url
 
-    def _requested_wait(self, raw: _RawResponse, otherwise: float) -> float:
+    def _find_wait(self, raw: _RawResponse, otherwise: float) -> float:
         """Return the seconds to wait, as Retry-After or GitHub's X-RateLimit-Reset says."""
-        now = self._clock.now()
-        given = raw.headers.get("Retry-After", "").strip()
-        if given.isascii() and given.isdigit():
-            return float(given[:9])
-        if given:
+        now = self.clock.now()
+        after = raw.headers.get("Retry-After", "").strip()
+        if after.isascii() and after.isdigit():
+            return float(after[:9])
+        if after:
             try:
-                until = parsedate_to_datetime(given)
+                until = parsedate_to_datetime(after)
             except (ValueError, TypeError, OverflowError):
                 return otherwise
             until = until if until.tzinfo else until.replace(tzinfo=UTC)
@@ -201,18 +188,18 @@ class ListingApiClient:
         # GitHub says so of its secondary limits: without a header, at least a minute.
         return 60.0 if raw.status == 403 else otherwise
 
-    def _should_give_up(self, raw: _RawResponse, wait: float) -> CatchUpError:
+    def _give_up_error(self, raw: _RawResponse, wait: float) -> CatchUpError:
         if wait > LONGEST_WAIT:
             said = f"asks to wait {wait / 60:.0f} min before the next call ({raw.status})"
         else:
             said = f"answered {raw.status} {_TRIES} times"
         return CatchUpError(f"{self.access.title} {said}", hint="run it again later: what is here is not fetched twice")
 
-    def _refusal(self, raw: _RawResponse) -> CatchUpError:
+    def _refusal_error(self, raw: _RawResponse) -> CatchUpError:
         title, reference = self.access.title, self.access.reference
         if raw.status == 401:
             return CredentialError(f"{title} refuses the credential {reference}", hint=f"it needs {self.access.needs}")
-        said = self._said(raw)
+        said = self._quote_message(raw)
         if raw.status == 403:
             return CredentialError(
                 f"{title} does not let the credential {reference} do that{said}", hint=f"it needs {self.access.needs}"
@@ -224,7 +211,7 @@ class ListingApiClient:
             )
         return CatchUpError(f"{title} answered {raw.status}{said}", hint="check catch_up in relay.toml")
 
-    def _said(self, raw: _RawResponse) -> str:
+    def _quote_message(self, raw: _RawResponse) -> str:
         """Return what the provider says, in brackets; never the credential, should it repeat that."""
         try:
             value = parse_json(raw.body[:_LARGE_BODY])
@@ -246,16 +233,14 @@ def _is_rate_limited(raw: _RawResponse) -> bool:
     return raw.headers.get("X-RateLimit-Remaining") == "0"
 
 
+_ERRORS: tuple[tuple[type[Exception], str], ...] = (
+    (TimeoutError, "no answer in time"),
+    (aiohttp.ClientConnectorCertificateError, "its certificate does not hold"),
+    (aiohttp.ClientConnectorDNSError, "the name is not known"),
+    (aiohttp.ClientConnectorError, "no connection"),
+    (aiohttp.ClientPayloadError, "it hung up in the middle"),
+)
+
+
 def _describe_error(error: Exception) -> str:
-    match error:
-        case TimeoutError():
-            return "no answer in time"
-        case aiohttp.ClientConnectorCertificateError():
-            return "its certificate does not hold"
-        case aiohttp.ClientConnectorDNSError():
-            return "the name is not known"
-        case aiohttp.ClientConnectorError():
-            return "no connection"
-        case aiohttp.ClientPayloadError():
-            return "it hung up in the middle"
-    return "it hung up or speaks no HTTP"
+    return next((words for kind, words in _ERRORS if isinstance(error, kind)), "it hung up or speaks no HTTP")

@@ -1,6 +1,6 @@
 """GitHub: the deliveries of one hook of a repository, an organisation or an app, kept for some days."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,8 @@ from urllib.parse import quote, quote_plus, urlsplit
 import jwt
 
 from relay.catchup.base import (
-    Access,
     ListedEvent,
+    Listing,
     ListingApi,
     RebuiltRequest,
     parse_time,
@@ -26,20 +26,19 @@ _MOST_HOOKS_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GitHubHook:
+class GitHubHook(Listing):
     """A hook: `owner` is `/repos/o/r`, `/orgs/o` or `/app`; `hook` None looks for the one that leads to `path`.
 
     Of an app, `app` is its id or client id where the credential is its private key (PEM) rather than
     a token.
     """
 
-    access: Access
     owner: str
     path: str
     hook: int | None = None
     app: str | None = None
 
-    def headers(self, now: datetime) -> Mapping[str, str]:
+    def headers(self, now: datetime) -> dict[str, str]:
         """Return the headers every call carries. Raises CredentialError for a private key that is none."""
         token = self.access.secret
         if self.app is not None and "PRIVATE KEY" in token:
@@ -52,12 +51,12 @@ class GitHubHook:
 
     async def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
         """Yield deliveries, newest first; a redelivery has the key of the first. Raises CatchUpError."""
-        where = f"{await self._hook(api)}/deliveries"
+        where = f"{await self._find_hook(api)}/deliveries"
         answer = await api.get(where, {"per_page": str(_PAGE)})
         while True:
             if not isinstance(answer.value, list):
-                raise api.odd("a list of deliveries")
-            found = tuple([self._found(api, item, where) for item in answer.value])
+                raise api.shape_error("a list of deliveries")
+            found = tuple([self._parse(api, item, where) for item in answer.value])
             yield tuple([one for one in found if one.sent_at >= since])
             if not found or found[-1].sent_at < since or answer.next is None:
                 return
@@ -68,7 +67,7 @@ class GitHubHook:
         answer = await api.get(found.path)
         request = answer.value.get("request") if isinstance(answer.value, dict) else None
         if not isinstance(request, dict):
-            raise api.odd("a delivery with its request")
+            raise api.shape_error("a delivery with its request")
         payload = request.get("payload")
         if not isinstance(payload, dict):
             return None
@@ -78,7 +77,7 @@ class GitHubHook:
         headers += tuple(pair for pair in added if pair[0].lower() not in names)
         return RebuiltRequest(headers=headers, bodies=_possible_bodies(payload, names.get("content-type", "")))
 
-    def _found(self, api: ListingApi, item: Any, where: str) -> ListedEvent:
+    def _parse(self, api: ListingApi, item: Any, where: str) -> ListedEvent:
         match item:
             case {"id": int(id_), "guid": str(guid), "delivered_at": str(at), "event": str(event)}:
                 sent_at = parse_time(at)
@@ -86,16 +85,16 @@ class GitHubHook:
                 if sent_at is not None and guid:
                     type_ = f"{event}.{action}" if isinstance(action, str) and action else event
                     return ListedEvent(key=guid, sent_at=sent_at, type=type_, path=f"{where}/{id_}")
-        raise api.odd("a delivery with id, guid, event and time")
+        raise api.shape_error("a delivery with id, guid, event and time")
 
-    async def _hook(self, api: ListingApi) -> str:
+    async def _find_hook(self, api: ListingApi) -> str:
         if self.owner == "/app":
             return "/app/hook"
         if self.hook is not None:
             return f"{self.owner}/hooks/{self.hook}"
         answer = await api.get(f"{self.owner}/hooks", {"per_page": str(_PAGE)})
         if not isinstance(answer.value, list):
-            raise api.odd("a list of hooks")
+            raise api.shape_error("a list of hooks")
         hooks = {hook["id"]: _hook_url(hook) for hook in answer.value if _is_webhook(hook)}
         chosen = [id_ for id_, url in hooks.items() if _url_path(url) == self.path] or list(hooks)
         if len(chosen) != 1:

@@ -1,16 +1,27 @@
-"""One catch-up from its first call to its last event: list, leave out what is here, fetch, judge, store, say so."""
+"""Catch-ups: list, leave out what is here, fetch, verify, store; run in the background, one of a source at a time."""
 
+import asyncio
+import logging
+import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from enum import StrEnum
 
 from relay.bus import Bus
-from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest
+from relay.catchup.base import (
+    CatchUpProgress,
+    CatchUpRequest,
+    CatchUpState,
+    ListedEvent,
+    Listing,
+    ListingApi,
+    MissedEvent,
+    RebuiltRequest,
+)
 from relay.catchup.client import open_client
 from relay.clock import Clock
-from relay.errors import CatchUpError, RelayError
+from relay.errors import CatchUpError, NotFoundError, RelayError, UsageError
 from relay.model.delivery import DeliveryChanges, NewDelivery, SignMode, matches_type
 from relay.model.event import Capture, Check, EventOutcome, Source, Verdict, Verification
 from relay.model.text import escape_unprintable
@@ -20,85 +31,7 @@ from relay.providers.catalogue import find_provider
 from relay.providers.sender_urls import set_sender_url
 from relay.store import Store
 
-MOST_ITEMS = 1000  # events that a report names one by one
-
-
-class CatchUpState(StrEnum):
-    """Where a catch-up stands: it lists, then recovers what was missed, then is over in one of three ways."""
-
-    LISTING = "listing"
-    RECOVERING = "recovering"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatchUpRequest:
-    """Which source is caught up with, and since when; `forward`: what is recovered is delivered as its routes say."""
-
-    source: str
-    since: datetime
-    dry_run: bool = False
-    forward: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissedEvent:
-    """One event that was missed: `id` is its number once it is recovered, `type` "" while it is not known."""
-
-    key: str
-    type: str
-    sent_at: datetime
-    id: int | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class CatchUpProgress:
-    """How far a catch-up is.
-
-    Of the `found` events `known` were here, `unlisted` are of types that the source does not list,
-    `missed` is the rest. Of those `recovered` are stored by now, and of `lost` the provider has no
-    content any more.
-    """
-
-    wanted: CatchUpRequest
-    title: str
-    started_at: datetime
-    finished_at: datetime | None = None
-    state: CatchUpState = CatchUpState.LISTING
-    detail: str = ""
-    found: int = 0
-    known: int = 0
-    unlisted: int = 0
-    missed: int = 0
-    recovered: int = 0
-    lost: int = 0
-    items: list[MissedEvent] = field(default_factory=list)
-    error: RelayError | None = None
-
-    @property
-    def over(self) -> bool:
-        """Say whether nothing more will come."""
-        return self.finished_at is not None
-
-    @property
-    def words(self) -> str:
-        """Return the result so far: `found 12, 9 were here, 3 recovered`."""
-        parts = [f"found {self.found}", f"{self.known} {'was' if self.known == 1 else 'were'} here"]
-        if self.unlisted:
-            parts.append(f"{self.unlisted} of types the source does not list")
-        if self.lost:
-            parts.append(f"{self.lost} without content at {self.title}")
-        if self.wanted.dry_run:
-            return ", ".join([*parts, f"{self.missed - self.lost} would be recovered"])
-        return ", ".join([*parts, f"{self.recovered} recovered"])
-
-    def note(self, item: MissedEvent) -> None:
-        """Remember an event by name, as long as there are not too many."""
-        if len(self.items) < MOST_ITEMS:
-            self.items.append(item)
-
+log = logging.getLogger(__name__)
 
 _LONGEST_NAME = 200  # characters of a key or a type, as identify() keeps them
 _LOOPBACK = "127.0.0.1"
@@ -123,8 +56,8 @@ class RecoveryContext:
 class Recovery:
     """Recovers what one source missed; `run` does all of it and writes down in `progress` how far it is."""
 
-    def __init__(self, means: RecoveryContext, source: Source, listing: Listing, progress: CatchUpProgress) -> None:
-        self._means = means
+    def __init__(self, context: RecoveryContext, source: Source, listing: Listing, progress: CatchUpProgress) -> None:
+        self._context = context
         self._source = source
         self._listing = listing
         self._progress = progress
@@ -137,10 +70,10 @@ class Recovery:
         """List and recover. Raises CatchUpError and StoreError; what was stored by then stays."""
         progress = self._progress
         access, headers = self._listing.access, self._listing.headers
-        async with open_client(access, headers=headers, clock=self._means.clock, tell=self._tell) as api:
-            missed = await self._missed(api)
+        async with open_client(access, headers=headers, clock=self._context.clock, notify=self._note_wait) as api:
+            missed = await self._list_missed(api)
             progress.missed = len(missed)
-            if progress.wanted.dry_run:
+            if progress.request.dry_run:
                 for found in missed:
                     progress.lost += found.request is None and not found.path
                     progress.note(MissedEvent(key=found.key, type=found.type, sent_at=found.sent_at))
@@ -150,21 +83,21 @@ class Recovery:
                 found = missed.popleft()
                 await self._recover(found, found.request or await self._fetch_request(api, found))
 
-    def _tell(self, detail: str) -> None:
+    def _note_wait(self, detail: str) -> None:
         self._progress.detail = detail
 
-    async def _missed(self, api: ListingApi) -> deque[ListedEvent]:
+    async def _list_missed(self, api: ListingApi) -> deque[ListedEvent]:
         """Return what is not here, oldest first."""
         seen: set[str] = set()
         missed: list[ListedEvent] = []
         heavy = 0
-        async for page in self._listing.pages(api, self._progress.wanted.since):
+        async for page in self._listing.pages(api, self._progress.request.since):
             fresh = {found.key: found for found in page if found.key not in seen}
             seen |= fresh.keys()
-            kept = await self._unknown(list(fresh.values()))
+            kept = await self._filter_unknown(list(fresh.values()))
             missed += kept
             heavy += sum(len(body) for found in kept if found.request for body in found.request.bodies)
-            if len(missed) > self._means.most or heavy > self._means.heaviest:
+            if len(missed) > self._context.most or heavy > self._context.heaviest:
                 raise CatchUpError(
                     f"{self._listing.access.title} lists more than relay recovers at once; nothing was stored",
                     hint="use a shorter --since",
@@ -173,19 +106,19 @@ class Recovery:
         missed.reverse()
         return deque(sorted(missed, key=lambda found: found.sent_at))
 
-    async def _unknown(self, page: list[ListedEvent]) -> list[ListedEvent]:
+    async def _filter_unknown(self, page: list[ListedEvent]) -> list[ListedEvent]:
         progress = self._progress
         progress.found += len(page)
-        keys = {found.key: await self._key(found) for found in page}
+        keys = {found.key: await self._find_key(found) for found in page}
         known = {key for key in keys.values() if key is not None}
-        here = await self._means.store.events.claimed(self._source.name, known)
+        here = await self._context.store.events.claimed(self._source.name, known)
         unknown = [found for found in page if keys[found.key] not in here]
         progress.known += len(page) - len(unknown)
-        wanted = [found for found in unknown if not await self._is_unlisted(found)]
-        progress.unlisted += len(unknown) - len(wanted)
-        return wanted
+        listed = [found for found in unknown if not await self._is_unlisted(found)]
+        progress.unlisted += len(unknown) - len(listed)
+        return listed
 
-    async def _key(self, found: ListedEvent) -> str | None:
+    async def _find_key(self, found: ListedEvent) -> str | None:
         """Return the key it would be stored with; None where only the whole request says."""
         if self._usual_key:
             return escape_unprintable(found.key, _LONGEST_NAME)
@@ -214,23 +147,23 @@ class Recovery:
             progress.unlisted += 1
             progress.missed -= 1
             return
-        deliveries = map(self._sign, processed.deliveries) if progress.wanted.forward else ()
-        stored = await self._means.store.events.add(event, tuple(deliveries))
+        deliveries = map(self._sign, processed.deliveries) if progress.request.forward else ()
+        stored = await self._context.store.events.add(event, tuple(deliveries))
         if stored.outcome is EventOutcome.DUPLICATE:
             progress.known += 1
             progress.missed -= 1
             return
-        publish_stored(self._means.bus, stored)
+        publish_stored(self._context.bus, stored)
         progress.recovered += 1
         progress.note(MissedEvent(key=found.key, type=event.type, sent_at=found.sent_at, id=stored.id))
 
     async def _process(self, found: ListedEvent, request: RebuiltRequest) -> ProcessedRequest:
-        capture, verification = self._verify(found, self._captures(request))
+        capture, verification = self._verify(found, self._build_captures(request))
         key = escape_unprintable(found.key, _LONGEST_NAME)
         facts = RecoveredFacts(key=key, sent_at=found.sent_at, verification=verification)
-        return await process_request(self._source, capture, (), self._means.routing, recovered=facts)
+        return await process_request(self._source, capture, (), self._context.routing, recovered=facts)
 
-    def _captures(self, request: RebuiltRequest) -> list[Capture]:
+    def _build_captures(self, request: RebuiltRequest) -> list[Capture]:
         source = self._source
         captures = (
             Capture(
@@ -241,20 +174,20 @@ class Recovery:
                 headers=request.headers,
                 body=body,
                 remote=_LOOPBACK,
-                received_at=self._means.clock.now(),
+                received_at=self._context.clock.now(),
             )
             for body in request.bodies
         )
-        return [set_sender_url(capture, self._means.urls(source, capture)) for capture in captures]
+        return [set_sender_url(capture, self._context.urls(source, capture)) for capture in captures]
 
     def _verify(self, found: ListedEvent, captures: list[Capture]) -> tuple[Capture, Verification]:
         """Return the spelling that the provider's own signature fits; the first, unchecked, where none does."""
         fetched = self._fetch_step(found)
         for capture in captures:
-            urls = self._means.urls(self._source, capture)
-            judged, verification = verify(self._source, capture, urls, found.sent_at)
+            urls = self._context.urls(self._source, capture)
+            checked, verification = verify(self._source, capture, urls, found.sent_at)
             if verification.verdict is Verdict.VERIFIED:
-                return judged, replace(verification, checks=(fetched, *verification.checks))
+                return checked, replace(verification, checks=(fetched, *verification.checks))
         return captures[0], Verification(verdict=Verdict.UNCHECKED, reason="recovered", checks=(fetched, _SIGNATURE))
 
     def _fetch_step(self, found: ListedEvent) -> Check:
@@ -269,7 +202,7 @@ class Recovery:
 
     def _sign(self, new: NewDelivery) -> NewDelivery:
         # What was not received has no signature of its own that an app would take.
-        options = self._means.routing.targets[new.target].options
+        options = self._context.routing.targets[new.target].options
         if new.action != "forward" or getattr(options, "sign", None) is SignMode.FRESH:
             return new
         return replace(new, changes=DeliveryChanges(sign=SignMode.AUTO))
@@ -278,3 +211,106 @@ class Recovery:
 _SIGNATURE = Check(
     name="Signature", passed=None, detail="not checked: the API gives the content, not the bytes that were signed"
 )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Job:
+    recovery: Recovery
+    progress: CatchUpProgress
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+
+class CatchUpJobs:
+    """Starts catch-ups, tells how far they are and ends them; `run` is the long task that does them.
+
+    `source(name)` raises NotFoundError; `listing(source)` raises UsageError for one whose provider
+    gives out no list, or that nothing says how to ask for.
+    """
+
+    def __init__(
+        self, context: RecoveryContext, *, source: Callable[[str], Source], listing: Callable[[Source], Listing]
+    ) -> None:
+        self._context = context
+        self._source = source
+        self.listing = listing
+        self._requested: asyncio.Queue[_Job] = asyncio.Queue()
+        self._jobs: dict[str, _Job] = {}
+
+    def start(self, request: CatchUpRequest) -> CatchUpProgress:
+        """Begin a catch-up. Raises NotFoundError, and UsageError for what cannot be, or is under way already."""
+        source = self._source(request.source)
+        listing = self.listing(source)
+        access = listing.access
+        if access.credential is None:
+            raise UsageError(access.absence, hint=f"it needs {access.needs}")
+        if request.since > self._context.clock.now():
+            raise UsageError("since lies in the future", hint="use an age such as 2h, or a time in the past")
+        running = self._jobs.get(source.name)
+        if running is not None and not running.progress.over:
+            raise UsageError(f"a catch-up of {source.name} is under way: {running.progress.words}", hint="wait for it")
+        progress = CatchUpProgress(request=request, title=access.title, started_at=self._context.clock.now())
+        job = _Job(recovery=Recovery(self._context, source, listing, progress), progress=progress)
+        self._jobs[source.name] = job
+        self._requested.put_nowait(job)
+        return progress
+
+    def progress(self, source: str) -> CatchUpProgress:
+        """Return how far the newest catch-up of a source is. Raises NotFoundError when there was none."""
+        return self._find_job(source).progress
+
+    async def settled(self, source: str, seconds: float) -> CatchUpProgress:
+        """Return the newest catch-up of a source once it is over, or after that many seconds."""
+        job = self._find_job(source)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await job.over.wait()
+        return job.progress
+
+    def cancel(self, source: str) -> CatchUpProgress:
+        """End a catch-up; what is stored stays. Raises NotFoundError."""
+        job = self._find_job(source)
+        if job.task is not None:
+            job.task.cancel()
+        elif not job.progress.over:
+            self._end(job, CatchUpState.CANCELLED)
+        return job.progress
+
+    async def run(self) -> None:
+        """Do what is asked for until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                job = await self._requested.get()
+                if not job.progress.over:
+                    name = f"catch-up {job.progress.request.source}"
+                    job.task = group.create_task(self._run_job(job), name=name)
+
+    async def _run_job(self, job: _Job) -> None:
+        progress = job.progress
+        try:
+            await job.recovery.run()
+        except asyncio.CancelledError:
+            self._end(job, CatchUpState.CANCELLED)
+            raise
+        except RelayError as error:
+            progress.error = error
+        except TimeoutError:
+            progress.error = CatchUpError("the store did not answer in time", hint="try it again")
+        except Exception as error:  # noqa: BLE001 - one catch-up must not take the others, nor relay, with it
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            log.error("catch-up of %s: %s\n%s", progress.request.source, type(error).__name__, frames)  # noqa: TRY400 - its message may hold captured text
+            progress.error = CatchUpError("the catch-up failed in an unforeseen way", hint="relay's log says where")
+        self._end(job, CatchUpState.FAILED if progress.error else CatchUpState.DONE)
+        log.info("caught up with %s: %s", progress.request.source, progress.words)
+
+    def _end(self, job: _Job, state: CatchUpState) -> None:
+        job.progress.state = state
+        job.progress.detail = ""
+        job.progress.finished_at = self._context.clock.now()
+        job.over.set()
+
+    def _find_job(self, source: str) -> _Job:
+        job = self._jobs.get(source)
+        if job is None:
+            raise NotFoundError(f"no catch-up of {source!r} was begun", hint="relay catch-up begins one")
+        return job

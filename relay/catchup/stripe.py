@@ -1,10 +1,10 @@
 """Stripe: the events of an account, kept for 30 days; by default those that no endpoint took."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from relay.catchup.base import Access, ListedEvent, ListingApi, RebuiltRequest, parse_time, serialise_json
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time, serialise_json
 from relay.model.event import Headers
 
 BASE_URL = "https://api.stripe.com"
@@ -13,7 +13,7 @@ _MOST_TYPES = 20  # names that one call takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StripeEvents:
+class StripeEvents(Listing):
     """An account's events. `undelivered`: only those that are not delivered to every endpoint.
 
     `types` are the event types wanted, `*` allowed, none meaning all; `account` is a connected
@@ -21,44 +21,35 @@ class StripeEvents:
     signature, `indent` how it lays its JSON out.
     """
 
-    access: Access
     headers_sent: Headers
     indent: int | None
     undelivered: bool = True
     types: tuple[str, ...] = ()
     account: str | None = None
 
-    def headers(self, now: datetime) -> Mapping[str, str]:
+    def headers(self, now: datetime) -> dict[str, str]:
         """Return the headers every call carries."""
-        del now
-        key = self.access.secret
-        account = {"Stripe-Account": self.account} if self.account else {}
-        return {"Authorization": f"Bearer {key}"} | account
+        return Listing.headers(self, now) | ({"Stripe-Account": self.account} if self.account else {})
 
     async def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
         """Yield events, newest first, each with its request. Raises CatchUpError."""
         # Stripe counts in whole seconds.
         since -= timedelta(microseconds=since.microsecond)
-        asked = {"limit": str(_PAGE), "created[gte]": str(int(since.timestamp()))} | self._types()
+        params = {"limit": str(_PAGE), "created[gte]": str(int(since.timestamp()))} | self._types()
         if self.undelivered:
-            asked["delivery_success"] = "false"
+            params["delivery_success"] = "false"
         after = ""
         while True:
-            answer = await api.get("/v1/events", asked | ({"starting_after": after} if after else {}))
+            answer = await api.get("/v1/events", params | ({"starting_after": after} if after else {}))
             listed = answer.value if isinstance(answer.value, dict) else {}
             items = listed.get("data")
             if not isinstance(items, list):
-                raise api.odd("a list of events")
-            found = tuple([self._found(api, item) for item in items])
+                raise api.shape_error("a list of events")
+            found = tuple([self._parse(api, item) for item in items])
             yield tuple([one for one in found if one.sent_at >= since])
             if not found or listed.get("has_more") is not True or found[-1].key == after:
                 return
             after = found[-1].key
-
-    async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
-        """Return nothing: every event is listed with its request."""
-        del api
-        return found.request
 
     def _types(self) -> dict[str, str]:
         # `type` takes a wildcard and `types` several names; the rest is sorted out where it is judged.
@@ -68,11 +59,11 @@ class StripeEvents:
             return {}
         return {f"types[{number}]": name for number, name in enumerate(self.types)}
 
-    def _found(self, api: ListingApi, item: object) -> ListedEvent:
+    def _parse(self, api: ListingApi, item: object) -> ListedEvent:
         match item:
             case {"id": str(id_), "type": str(type_), "created": int(created)}:
                 sent_at = parse_time(created)
                 if sent_at is not None and id_:
                     request = RebuiltRequest(headers=self.headers_sent, bodies=(serialise_json(item, self.indent),))
                     return ListedEvent(key=id_, sent_at=sent_at, type=type_, request=request)
-        raise api.odd("an event with id, type and time")
+        raise api.shape_error("an event with id, type and time")

@@ -1,11 +1,11 @@
 """Svix: the messages of an application, or of one of its endpoints, their content kept for up to 90 days."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from relay.catchup.base import Access, ListedEvent, ListingApi, RebuiltRequest, parse_time, serialise_json
+from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time, serialise_json
 from relay.model.event import Headers
 
 _PAGE = 100
@@ -14,38 +14,31 @@ _REGIONS = frozenset({"us", "eu", "in", "ca", "au"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SvixMessages:
+class SvixMessages(Listing):
     """Messages of the application `app`; of the endpoint `endpoint` where it is given.
 
     `headers_sent` are what Svix sends besides id, time and signature, `id_header` is where the
     message's id stands.
     """
 
-    access: Access
     app: str
     endpoint: str | None
     headers_sent: Headers
     id_header: str
 
-    def headers(self, now: datetime) -> Mapping[str, str]:
-        """Return the headers every call carries."""
-        del now
-        token = self.access.secret
-        return {"Authorization": f"Bearer {token}"}
-
     async def pages(self, api: ListingApi, since: datetime) -> AsyncIterator[tuple[ListedEvent, ...]]:
         """Yield messages, each with its request where its content is still there. Raises CatchUpError."""
         endpoint = f"/endpoint/{quote(self.endpoint, safe='')}" if self.endpoint else ""
         path = f"/api/v1/app/{quote(self.app, safe='')}{endpoint}/msg"
-        asked = {"limit": str(_PAGE), "with_content": "true", "after": since.isoformat()}
+        params = {"limit": str(_PAGE), "with_content": "true", "after": since.isoformat()}
         seen = ""
         while True:
-            answer = await api.get(path, asked | ({"iterator": seen} if seen else {}))
+            answer = await api.get(path, params | ({"iterator": seen} if seen else {}))
             listed = answer.value if isinstance(answer.value, dict) else {}
             items, further = listed.get("data"), listed.get("iterator")
             if not isinstance(items, list):
-                raise api.odd("a list of messages")
-            found = tuple([self._found(api, item) for item in items])
+                raise api.shape_error("a list of messages")
+            found = tuple([self._parse(api, item) for item in items])
             fresh = tuple([one for one in found if one.sent_at >= since])
             yield fresh
             # Older servers take no account of `after` once an iterator is given: a page without news is the end.
@@ -53,12 +46,7 @@ class SvixMessages:
                 return
             seen = further
 
-    async def fetch(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
-        """Return nothing: a message that was listed without content has none any more."""
-        del api
-        return found.request
-
-    def _found(self, api: ListingApi, item: object) -> ListedEvent:
+    def _parse(self, api: ListingApi, item: object) -> ListedEvent:
         match item:
             case {"id": str(id_), "eventType": str(type_), "timestamp": str(at), "payload": payload}:
                 sent_at = parse_time(at)
@@ -68,7 +56,7 @@ class SvixMessages:
                     return ListedEvent(
                         key=id_, sent_at=sent_at, type=type_, request=None if payload == _EXPIRED else request
                     )
-        raise api.odd("a message with id, type, time and payload")
+        raise api.shape_error("a message with id, type, time and payload")
 
 
 def base_url(token: str) -> str:

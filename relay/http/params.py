@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.catchup.recovery import CatchUpRequest
+from relay.catchup.base import CatchUpRequest
 from relay.errors import NotFoundError, UsageError
 from relay.http.context import get_relay
 from relay.model.message import CHANNELS, MessageFilter, MessageStatus

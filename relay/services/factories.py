@@ -9,8 +9,7 @@ from relay.actions.email import EmailAction, MailTransport
 from relay.actions.forward import ForwardAction
 from relay.actions.handler import HandlerAction
 from relay.actions.mail.compose import EmailOptions
-from relay.catchup.jobs import CatchUpJobs
-from relay.catchup.recovery import RecoveryContext
+from relay.catchup.recovery import CatchUpJobs, RecoveryContext
 from relay.delivery.bulk import BulkReplays
 from relay.delivery.email_dry_run import EmailDryRun
 from relay.delivery.engine import Engine, EngineOptions

@@ -16,7 +16,7 @@ from relay.actions.ingress_client import post_sample
 from relay.actions.mail.compose import EmailOptions
 from relay.actions.outgoing_request import ForwardOptions
 from relay.bus import Bus
-from relay.catchup.jobs import CatchUpJobs
+from relay.catchup.recovery import CatchUpJobs
 from relay.clock import Clock
 from relay.config import Config
 from relay.config.effective import effective_facts

@@ -67,12 +67,12 @@ async def asking(serve):
             answer = left.pop(0) if len(left) > 1 else left[0]
             return await answer(request) if callable(answer) else web.Response(**answer)
 
-        more = {"patience": patience} if patience else {}
+        more = {"timeout": patience} if patience else {}
         return open_client(
             access(await serve(handle)),
             headers=lambda _: {"Authorization": f"Bearer {TOKEN}"},
             clock=clock,
-            tell=told.append,
+            notify=told.append,
             **more,
         )
 
@@ -238,7 +238,7 @@ async def test_a_provider_that_hangs_up_or_is_not_there_is_told(asking, unused_t
     async with await asking(abort) as api:
         with pytest.raises(CatchUpError, match="it hung up"):
             await api.get("/x")
-    alone = open_client(access(unused_tcp_port), headers=lambda _: {}, clock=Clock(), tell=lambda _: None)
+    alone = open_client(access(unused_tcp_port), headers=lambda _: {}, clock=Clock(), notify=lambda _: None)
     async with alone as api:
         with pytest.raises(CatchUpError, match="no connection"):
             await api.get("/x")
@@ -253,7 +253,7 @@ class Fixed:
     async def get(self, path, params=None):
         return ApiResponse(value=self.value, next=None)
 
-    def odd(self, expected):
+    def shape_error(self, expected):
         return CatchUpError(f"something other than {expected}")
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from builders import build_source
 from relay.bus import Bus
-from relay.catchup.base import Access, ListedEvent, RebuiltRequest
+from relay.catchup.base import Access, CatchUpProgress, CatchUpRequest, ListedEvent, RebuiltRequest
 from relay.catchup.github import _uppercase_escapes
-from relay.catchup.recovery import CatchUpProgress, CatchUpRequest, Recovery, RecoveryContext
+from relay.catchup.recovery import Recovery, RecoveryContext
 from relay.clock import SystemClock
 from relay.errors import CatchUpError
 from relay.model.secret import Secret
@@ -61,7 +61,7 @@ async def recover(tmp_path):
             )
             source = build_source("somebody", provider="custom")
             wanted = CatchUpRequest(source="somebody", since=NOW - timedelta(days=1))
-            progress = CatchUpProgress(wanted=wanted, title="Somebody", started_at=NOW)
+            progress = CatchUpProgress(request=wanted, title="Somebody", started_at=NOW)
             try:
                 await Recovery(means, source, Listed(list(pages)), progress).run()
             except CatchUpError as error:

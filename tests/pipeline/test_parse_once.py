@@ -8,8 +8,8 @@ import pytest
 from builders import build_capture
 from relay.actions.base import AwaitedResponses
 from relay.bus import Bus
-from relay.catchup.base import Access, ListedEvent, RebuiltRequest
-from relay.catchup.recovery import CatchUpProgress, CatchUpRequest, Recovery, RecoveryContext
+from relay.catchup.base import Access, CatchUpProgress, CatchUpRequest, ListedEvent, RebuiltRequest
+from relay.catchup.recovery import Recovery, RecoveryContext
 from relay.clock import SystemClock
 from relay.handlers.file import load_handlers
 from relay.model import parsing
@@ -144,7 +144,7 @@ async def test_a_recovered_request_is_parsed_once(store, parses):
         store=store, bus=Bus(), clock=SystemClock(), routing=ROUTING, urls=lambda *_: ("http://a", "http://b")
     )
     progress = CatchUpProgress(
-        wanted=CatchUpRequest(source="acme", since=NOW - timedelta(days=1)), title="Acme", started_at=NOW
+        request=CatchUpRequest(source="acme", since=NOW - timedelta(days=1)), title="Acme", started_at=NOW
     )
     await Recovery(means, acme(), Listing(), progress).run()
     assert (progress.recovered, len(parses)) == (1, 1)

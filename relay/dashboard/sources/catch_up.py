@@ -6,8 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.catchup.base import APIS
-from relay.catchup.recovery import CatchUpProgress, CatchUpState
+from relay.catchup.base import APIS, CatchUpProgress, CatchUpState
 from relay.dashboard.filters import build_events_url, capitalize_first, encode_query
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import format_error, read_fields, redirect, render_part

@@ -27,8 +27,8 @@ class Headers(Mapping[str, str]):
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return every value of a header, in the order received."""
-        wanted = name.lower()
-        return tuple(value for key, value in self._pairs if key.lower() == wanted)
+        lower = name.lower()
+        return tuple(value for key, value in self._pairs if key.lower() == lower)
 
     def __getitem__(self, name: str) -> str:
         found = self.all(name)
@@ -115,26 +115,25 @@ def event_metadata(event: model.CapturedEvent) -> EventMetadata:
     )
 
 
-def build_event(capture: Capture, judgement: EventMetadata, payload: Payload | None = None) -> Event:
+def build_event(capture: Capture, metadata: EventMetadata, payload: Payload | None = None) -> Event:
     """Return what a handler is given of a request; its payload is read here, unless it was read for this handler."""
     payload = payload or capture.read_payload()
-    split = judgement.batch.split(payload) if judgement.batch else None
+    split = metadata.batch.split(payload) if metadata.batch else None
+    headers = tuple((decode_header_text(name), decode_header_text(value)) for name, value in capture.headers)
     return Event(
         source=capture.source,
-        type=judgement.type,
+        type=metadata.type,
         payload=payload.value,
-        headers=Headers(
-            tuple((decode_header_text(name), decode_header_text(value)) for name, value in capture.headers)
-        ),
+        headers=Headers(headers),
         raw=capture.body,
         timestamp=capture.received_at,
-        verdict=judgement.verdict,
-        id=judgement.id,
-        provider=judgement.provider,
-        idempotency_key=judgement.idempotency_key,
+        verdict=metadata.verdict,
+        id=metadata.id,
+        provider=metadata.provider,
+        idempotency_key=metadata.idempotency_key,
         method=capture.method,
         path=decode_header_text(capture.path),
         query=decode_header_text(capture.query),
-        types=judgement.batch.types if judgement.batch else (),
+        types=metadata.batch.types if metadata.batch else (),
         items=split.values if split else (),
     )

@@ -51,13 +51,13 @@ class Handlers:
         counts before a Failed, which counts before success, and a Retry calls all of them again. The first
         dict that is returned is the reply. Plain functions run in a thread, so that the event loop goes on.
         """
-        wanted = [rule for rule in self.rules if rule.wants(event)]
-        called = [rule for rule in wanted if not rule.first]
+        rules = [rule for rule in self.rules if rule.wants(event)]
+        called = [rule for rule in rules if not rule.first]
         if not called:
             return HandlersResult(
                 outcome=AttemptSucceeded(escape_unprintable(f"no handler is for {event.type}", _LONGEST_DETAIL))
             )
-        for rule in wanted:
+        for rule in rules:
             if rule.first:
                 ran = await self._call(rule, event)
                 if ran.reply is not None or not isinstance(ran.outcome, AttemptSucceeded):

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from relay.handlers.event import EventMetadata
+from relay.handlers.file import HandlersResult
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.event import Capture, Verdict
 from relay.model.payload import parse_json
 from relay.model.request_items import RequestItems
@@ -32,7 +34,7 @@ def encode_json(value: Mapping[str, object]) -> bytes:
 
 
 def decode_json(content: bytes) -> dict[str, Any]:
-    """Return what `plain` was given."""
+    """Return what `encode_json` was given."""
     value = parse_json(content)
     assert isinstance(value, dict)
     return value
@@ -58,48 +60,45 @@ class FrameReader:
         return whole
 
 
-def encode_event(capture: Capture, judgement: EventMetadata) -> bytes:
+_CAPTURED = ("source", "method", "path", "query", "headers", "remote", "url")
+_KNOWN = ("type", "verdict", "id", "provider", "idempotency_key")
+
+
+def encode_event(capture: Capture, metadata: EventMetadata) -> bytes:
     """Return an event without its body as the content of a frame."""
-    return encode_json(
-        {
-            "source": capture.source,
-            "method": capture.method,
-            "path": capture.path,
-            "query": capture.query,
-            "headers": capture.headers,
-            "remote": capture.remote,
-            "received_at": capture.received_at.isoformat(),
-            "url": capture.url,
-            "type": judgement.type,
-            "verdict": judgement.verdict,
-            "id": judgement.id,
-            "provider": judgement.provider,
-            "key": judgement.idempotency_key,
-            "batch": judgement.batch and judgement.batch.plain(),
-        }
-    )
+    request = {name: getattr(capture, name) for name in _CAPTURED} | {"received_at": capture.received_at.isoformat()}
+    known = {name: getattr(metadata, name) for name in _KNOWN}
+    return encode_json({"request": request, "known": known, "batch": metadata.batch and metadata.batch.plain()})
 
 
 def decode_event(content: bytes, body: bytes) -> tuple[Capture, EventMetadata]:
     """Return the event that `head` and its body represent."""
     value = decode_json(content)
-    capture = Capture(
-        source=value["source"],
-        method=value["method"],
-        path=value["path"],
-        query=value["query"],
-        headers=tuple((name, text) for name, text in value["headers"]),
-        body=body,
-        remote=value["remote"],
-        received_at=datetime.fromisoformat(value["received_at"]),
-        url=value["url"],
-    )
-    judgement = EventMetadata(
-        type=value["type"],
-        verdict=Verdict(value["verdict"]),
-        id=value["id"],
-        provider=value["provider"],
-        idempotency_key=value["key"],
-        batch=RequestItems.read(value["batch"], value["type"]) if value["batch"] else None,
-    )
-    return capture, judgement
+    request, known, batch = value["request"], value["known"], value["batch"]
+    headers = tuple((name, text) for name, text in request.pop("headers"))
+    received_at = datetime.fromisoformat(request.pop("received_at"))
+    verdict = Verdict(known.pop("verdict"))
+    items = RequestItems.read(batch, known["type"]) if batch else None
+    capture = Capture(**request, headers=headers, received_at=received_at, body=body)
+    return capture, EventMetadata(**known, verdict=verdict, batch=items)
+
+
+def encode_result(ran: HandlersResult) -> dict[str, object]:
+    """Return the outcome of a run as plain values."""
+    outcome = ran.outcome
+    result: dict[str, object] = {"outcome": outcome.name, "detail": outcome.detail, "traceback": ran.traceback}
+    if ran.reply is not None:
+        result["reply"] = ran.reply.decode()
+    if isinstance(outcome, AttemptRetry):
+        result |= {"after": outcome.after, "firm": outcome.firm}
+    return result
+
+
+def decode_outcome(result: Mapping[str, Any]) -> Outcome:
+    """Return the outcome in what `encode_result` gave."""
+    match result["outcome"]:
+        case "succeeded":
+            return AttemptSucceeded(result["detail"])
+        case "failed":
+            return AttemptFailed(result["detail"])
+    return AttemptRetry(result["detail"], after=result["after"], firm=result["firm"])

@@ -1,4 +1,4 @@
-"""One process with a handlers file in it, as relay sees it: started, asked, and ended when it hangs."""
+"""The processes of a handlers file: started, given events, ended when one hangs, replaced when the file changes."""
 
 import asyncio
 import codecs
@@ -17,7 +17,7 @@ from relay.handlers.environment import HandlerOptions, describe_lookup
 from relay.handlers.event import EventMetadata
 from relay.handlers.user_code import Stamp, file_stamps, has_changed
 from relay.handlers.worker_main import KEPT_OUTPUT
-from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, HandlerOutput, Outcome
+from relay.model.delivery import AttemptRetry, HandlerOutput, Outcome
 from relay.model.event import Capture
 from relay.platform import HAS_PROCESS_GROUPS, KILL_SIGNAL, own_process_group, signal_process_group
 
@@ -72,8 +72,8 @@ class Worker(asyncio.SubprocessProtocol):
     async def start(cls, options: HandlerOptions) -> Self:
         """Start a process and have it load its file. Raises BrokenFileError, where processes have no groups too."""
         if not HAS_PROCESS_GROUPS:
-            what = HandlersError(f"{options.name}: handlers do not run on Windows", hint="use Linux, macOS or WSL")
-            raise BrokenFileError(what, HandlerOutput(), {})
+            problem = HandlersError(f"{options.name}: handlers do not run on Windows", hint="use Linux, macOS or WSL")
+            raise BrokenFileError(problem, HandlerOutput(), {})
         worker = cls(options)
         worker._pipe, writing = os.pipe()
         arguments = (str(options.path), str(options.folder), str(worker._pipe), str(writing), _ROOT)
@@ -87,8 +87,8 @@ class Worker(asyncio.SubprocessProtocol):
                 **own_process_group(),
             )
         except OSError as error:
-            what = HandlersError(f"cannot start Python for {options.name}: {error.strerror}")
-            raise BrokenFileError(what, HandlerOutput(), {}) from error
+            problem = HandlersError(f"cannot start Python for {options.name}: {error.strerror}")
+            raise BrokenFileError(problem, HandlerOutput(), {}) from error
         finally:
             if worker._transport is None:
                 worker._release_pipes()
@@ -115,16 +115,16 @@ class Worker(asyncio.SubprocessProtocol):
         """Say whether a file that it has loaded is another one by now."""
         return has_changed(self._read)
 
-    async def run(self, capture: Capture, judgement: EventMetadata) -> WorkerResult:
+    async def run(self, capture: Capture, metadata: EventMetadata) -> WorkerResult:
         """Run an event. One that takes longer than the options say is ended with its process."""
         self._reply = asyncio.get_running_loop().create_future()
         if self.gone:
             self._reply.set_exception(_EndedError(self._status()))
-        asked = protocol.encode_frame(protocol.HEAD, protocol.encode_event(capture, judgement))
-        self._write(asked + protocol.encode_frame(protocol.BODY, capture.body))
+        head = protocol.encode_frame(protocol.HEAD, protocol.encode_event(capture, metadata))
+        self._write(head + protocol.encode_frame(protocol.BODY, capture.body))
         try:
             async with asyncio.timeout(self._options.timeout):
-                _, told = await self._wait_for_reply()
+                _, result = await self._wait_for_reply()
         except TimeoutError:
             place = await self._where()
             self.kill()
@@ -134,12 +134,12 @@ class Worker(asyncio.SubprocessProtocol):
         except _EndedError as error:
             detail = f"the process of {self._options.name} ended by itself ({error})"
             return WorkerResult(outcome=AttemptRetry(detail), output=self._output())
-        self._read.update(_read_stamps(told))
-        self._spent = told["last"]
-        reply = told.get("reply")
+        self._read.update(_read_stamps(result))
+        self._spent = result["last"]
+        reply = result.get("reply")
         return WorkerResult(
-            outcome=_read_outcome(told),
-            output=self._output(told["traceback"]),
+            outcome=protocol.decode_outcome(result),
+            output=self._output(result["traceback"]),
             reply=None if reply is None else reply.encode(),
         )
 
@@ -221,7 +221,7 @@ class Worker(asyncio.SubprocessProtocol):
     async def _wait_for_reply(self) -> _Reply:
         assert self._reply is not None
         reply = await self._reply
-        # Only now: who was told nothing must not be asked again.
+        # Only now: a process that did not reply must not get another event.
         self._reply = None
         return reply
 
@@ -239,13 +239,13 @@ class Worker(asyncio.SubprocessProtocol):
         raise BrokenFileError(what, self._output(what.traceback), file_stamps([str(self._options.path)]))
 
     def _handle_reply(self, reply: _Reply) -> None:
-        kind, told = reply
-        self._read = _read_stamps(told)
+        kind, result = reply
+        self._read = _read_stamps(result)
         if kind == protocol.READY:
-            self.rules = told["rules"]
-            return
-        error = HandlersError(told["sentence"], hint=told["hint"], traceback=told["traceback"])
-        raise BrokenFileError(error, self._output(error.traceback), self._read)
+            self.rules = result["rules"]
+        else:
+            error = HandlersError(result["sentence"], hint=result["hint"], traceback=result["traceback"])
+            raise BrokenFileError(error, self._output(error.traceback), self._read)
 
     async def _where(self) -> str:
         self._place = asyncio.get_running_loop().create_future()
@@ -257,12 +257,11 @@ class Worker(asyncio.SubprocessProtocol):
             return ""
 
     def _output(self, traceback: str = "") -> HandlerOutput:
-        printed, cut = bytes(self._printed), self._cut
+        printed, cut = bytes(self._printed), self._cut or len(self._printed) > KEPT_OUTPUT
         self._printed.clear()
         self._cut = False
-        cut = cut or len(printed) > KEPT_OUTPUT
-        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         # A character that the cut went through is left out.
+        decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         return HandlerOutput(text=decoder.decode(printed[:KEPT_OUTPUT], final=not cut), cut=cut, traceback=traceback)
 
     def _status(self) -> str:
@@ -277,17 +276,8 @@ class _EndedError(Exception):
     """The process ended while it was waited for; never leaves this module."""
 
 
-def _read_stamps(told: dict[str, Any]) -> dict[str, Stamp]:
-    return {path: tuple(found) if found else None for path, found in told["read"].items()}
-
-
-def _read_outcome(told: dict[str, Any]) -> Outcome:
-    match told["outcome"]:
-        case "succeeded":
-            return AttemptSucceeded(told["detail"])
-        case "failed":
-            return AttemptFailed(told["detail"])
-    return AttemptRetry(told["detail"], after=told["after"], firm=told["firm"])
+def _read_stamps(result: dict[str, Any]) -> dict[str, Stamp]:
+    return {path: tuple(found) if found else None for path, found in result["read"].items()}
 
 
 # Seconds after which a file that is broken is tried again though it did not change, for what it needs may
@@ -308,11 +298,11 @@ class WorkerPool:
         self._again_at = 0.0
         self._wait = _RETRY_SECONDS
 
-    async def run(self, capture: Capture, judgement: EventMetadata) -> WorkerResult:
-        """Run an event in a process of its own for that time. Raises BrokenError."""
+    async def run(self, capture: Capture, metadata: EventMetadata) -> WorkerResult:
+        """Run an event in a process of its own for that time. Raises BrokenFileError."""
         worker = await self._ready()
         try:
-            return await worker.run(capture, judgement)
+            return await worker.run(capture, metadata)
         finally:
             if worker.free:
                 self._idle.append(worker)

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
@@ -30,10 +31,8 @@ from relay.errors import HandlersError
 from relay.handlers import protocol, user_code
 from relay.handlers.environment import read_lookup, set_default_secrets
 from relay.handlers.event import build_event
-from relay.handlers.file import Handlers, HandlersResult, load_handlers
-from relay.handlers.registry import Rule
+from relay.handlers.file import Handlers, load_handlers
 from relay.handlers.user_code import FreshLoader, ProjectFolders, file_stamp
-from relay.model.delivery import AttemptRetry
 
 KEPT_OUTPUT = 64 * 1024  # bytes of a run's output that are passed on
 _PIPE = 1 << 20  # bytes that a pipe holds at most on any system
@@ -56,8 +55,10 @@ def main() -> None:
         handlers = load_handlers(path, folder)
     except HandlersError as error:
         output.drain()
-        told = {"sentence": error.message, "hint": error.hint, "traceback": error.traceback}
-        wire.tell(protocol.BROKEN, told | {"read": FreshLoader.read | _folder_stamps(home)})
+        # What is missing may be put there: that changes the folder.
+        read = FreshLoader.read | {str(folder): file_stamp(str(folder)) for folder in home.folders}
+        broken = {"sentence": error.message, "hint": error.hint, "traceback": error.traceback, "read": read}
+        wire.send_json(protocol.BROKEN, broken)
         return
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
@@ -96,11 +97,6 @@ def _prepare_process(path: Path, home: ProjectFolders) -> None:
     sys.path_importer_cache.clear()
 
 
-def _folder_stamps(home: ProjectFolders) -> dict[str, object]:
-    # What is missing may be put there: that changes the folder.
-    return {str(folder): file_stamp(str(folder)) for folder in home.folders}
-
-
 class RelayPipe:
     """The pipe to relay; frames of several threads never mix."""
 
@@ -108,12 +104,12 @@ class RelayPipe:
         self._fd = fd
         self._lock = threading.Lock()
 
-    def tell(self, kind: bytes, value: dict[str, object]) -> None:
+    def send_json(self, kind: bytes, value: Mapping[str, object]) -> None:
         """Send plain values."""
         self.send(kind, protocol.encode_json(value))
 
     def send(self, kind: bytes, content: bytes = b"") -> None:
-        """Send bytes; a relay that is gone is told nothing."""
+        """Send bytes; nothing happens where relay is gone."""
         data = memoryview(protocol.encode_frame(kind, content))
         with self._lock:
             try:
@@ -206,15 +202,15 @@ class WorkerSession:
     def find_secret(self, name: str) -> str:
         """Return a secret that relay gives. Raises NotFoundError, VaultLockedError."""
         with self._asking:
-            self._wire.tell(protocol.ASK, {"name": str(name)})
+            self._wire.send_json(protocol.ASK, {"name": str(name)})
             return read_lookup(self._answers.get())
 
     def listen(self, requests: int) -> None:
         """Read what relay asks for; when it closes the pipe, see to it that this process ends."""
-        asked, head = protocol.FrameReader(), b""
+        frames, head = protocol.FrameReader(), b""
         try:
             while data := os.read(requests, 65536):
-                for kind, content in asked.feed(data):
+                for kind, content in frames.feed(data):
                     if kind == protocol.HEAD:
                         head, self._busy = content, True
                     elif kind == protocol.BODY:
@@ -234,35 +230,20 @@ class WorkerSession:
         """Say that the file is loaded, and run what is asked for until relay closes the pipe."""
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         self._busy = False
-        self._wire.tell(
-            protocol.READY, {"rules": [_rule_as_json(rule) for rule in handlers.rules], "read": FreshLoader.read}
-        )
-        while self._output.whole and (asked := await self._inbox.get()) is not None:
+        rules = [
+            {"name": rule.name, "source": rule.source, "events": rule.events, "first": rule.first}
+            for rule in handlers.rules
+        ]
+        self._wire.send_json(protocol.READY, {"rules": rules, "read": FreshLoader.read})
+        while self._output.whole and (frames := await self._inbox.get()) is not None:
             self._output.begin()
-            ran = await handlers.run(build_event(*protocol.decode_event(*asked)))
+            ran = await handlers.run(build_event(*protocol.decode_event(*frames)))
             self._output.drain()
             self._busy = False
-            self._wire.tell(protocol.DONE, _result_as_json(ran) | {"last": not self._output.whole})
+            self._wire.send_json(
+                protocol.DONE, protocol.encode_result(ran) | {"read": FreshLoader.read, "last": not self._output.whole}
+            )
 
-    def _hand_over(self, asked: tuple[bytes, bytes] | None) -> None:
+    def _hand_over(self, frames: tuple[bytes, bytes] | None) -> None:
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._inbox.put_nowait, asked)
-
-
-def _rule_as_json(rule: Rule) -> dict[str, object]:
-    return {"name": rule.name, "source": rule.source, "events": rule.events, "first": rule.first}
-
-
-def _result_as_json(ran: HandlersResult) -> dict[str, object]:
-    outcome = ran.outcome
-    told: dict[str, object] = {
-        "outcome": outcome.name,
-        "detail": outcome.detail,
-        "traceback": ran.traceback,
-        "read": FreshLoader.read,
-    }
-    if ran.reply is not None:
-        told["reply"] = ran.reply.decode()
-    if isinstance(outcome, AttemptRetry):
-        told |= {"after": outcome.after, "firm": outcome.firm}
-    return told
+        self._loop.call_soon_threadsafe(self._inbox.put_nowait, frames)

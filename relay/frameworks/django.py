@@ -6,8 +6,13 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from relay.frameworks import loading
-from relay.frameworks.loading import not_installed_error, receiver, response_headers
+from relay.frameworks.loading import (
+    not_installed_error,
+    read_asgi_request,
+    read_wsgi_request,
+    receiver,
+    response_headers,
+)
 from relay.handlers.file import Handlers
 from relay.pipeline.responses import SenderResponse
 from relay.receiver import Incoming, Receiver
@@ -68,8 +73,8 @@ def _read_request(request: HttpRequest, rest: str) -> Incoming:
     scope = getattr(request, "scope", None)
     read = read_within_limit(request.read)
     if scope is None:
-        return loading.read_wsgi_request(request.META, read, rest, _list_middleware)
-    return loading.read_asgi_request(scope, read, rest, _list_middleware)
+        return read_wsgi_request(request.META, read, rest, _list_middleware)
+    return read_asgi_request(scope, read, rest, _list_middleware)
 
 
 def _list_middleware() -> Iterable[str]:

@@ -4,8 +4,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from relay.frameworks import loading
-from relay.frameworks.loading import METHODS, name_function, not_installed_error, receiver, response_headers
+from relay.frameworks.loading import (
+    METHODS,
+    name_function,
+    not_installed_error,
+    read_wsgi_request,
+    receiver,
+    response_headers,
+)
 from relay.receiver import Receiver
 from relay.receiver.request import BodyConsumedError, ReadBody, read_within_limit
 
@@ -29,7 +35,7 @@ def webhooks(config: Any = "relay.toml", **options: Any) -> Blueprint:
     blueprint = Blueprint("relay", __name__)
 
     def receive(rest: str = "", **_: object) -> Response:  # a prefix such as /<tenant> has variables too
-        answered = receiving.receive_sync(loading.read_wsgi_request(request.environ, _read_body(), rest, _list_hooks))
+        answered = receiving.receive_sync(read_wsgi_request(request.environ, _read_body(), rest, _list_hooks))
         return Response(answered.body, answered.status, response_headers(answered))
 
     def keep_first(state: BlueprintSetupState) -> None:

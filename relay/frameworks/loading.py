@@ -1,4 +1,4 @@
-"""relay.toml and its handlers files become a Receiver; what would be unsafe in production is refused here."""
+"""What every framework shares: relay.toml becomes a Receiver, nothing unsafe; a request has the form of the wire."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -56,7 +56,7 @@ def receiver(
     over = Overrides(handlers=str(Path(handlers).absolute()) if handlers is not None else None)
     read = _unlock_vault(load(path, over, environ))
     _refuse_unsafe(read)
-    runners = {name: _make_runner(options, around) for name, options in _load_handlers(read)}
+    runners = {name: _make_runner(options, around) for name, options in _find_handlers(read).items()}
     networks, unix = _parse_networks(proxies)
     longest = sum(runner.timeout for runner in runners.values()) + _LEASE_SLACK
     return Receiver(
@@ -95,21 +95,19 @@ def _make_runner(options: HandlerOptions, around: Callable[[Handlers], Handlers]
     return HandlerRunner(handlers=around(handlers), timeout=options.timeout, find_secret=options.find_secret)
 
 
-def _load_handlers(read: Config) -> Iterator[tuple[str, HandlerOptions]]:
-    for name, target in read.targets.items():
-        if isinstance(target.options, HandlerOptions):
-            yield name, target.options
+def _find_handlers(read: Config) -> dict[str, HandlerOptions]:
+    return {name: one.options for name, one in read.targets.items() if isinstance(one.options, HandlerOptions)}
 
 
 def _refuse_unsafe(read: Config) -> None:
-    problems = [*_find_unverified(read.sources)]
+    problems = [problem for source in read.sources if (problem := _find_problem(source))]
     if not read.sources:
         problems.append("there is no [sources.NAME], so nothing would be received")
-    called = {name for name, _ in _load_handlers(read)}
-    led = {name for route in read.routes for name in route.targets}
+    called = set(_find_handlers(read))
+    routed = {name for route in read.routes for name in route.targets}
     if not called:
         problems.append('no target has a handlers file: write handler = "handlers.py" below [targets.app]')
-    elif not called & led:
+    elif not called & routed:
         problems.append(f"no [[routes]] lead to {' or '.join(sorted(called))}, so nothing would be handled")
     if problems:
         raise ConfigError(f"{read.path}: {'; '.join(problems)}", problems=tuple(problems))
@@ -118,33 +116,29 @@ def _refuse_unsafe(read: Config) -> None:
             log.warning("sources.%s: verify = %r lets in what anybody sends", source.name, source.verify.value)
         for reference in source.missing_secrets if source.secrets else ():
             log.warning("sources.%s: %s is not set", source.name, reference.partition(":")[2])
-    for name in sorted(led - called):
+    for name in sorted(routed - called):
         log.info("targets.%s is for the relay server: only handlers are called here", name)
 
 
-def _find_unverified(sources: Iterable[Source]) -> Iterator[str]:
-    """Yield why a source would take in what it cannot check: harmless on a laptop, not in production."""
-    for source in sources:
-        if source.verify is VerifyMode.OFF:
-            continue
-        if source.scheme is None:
-            if source.secrets or source.missing_secrets or source.locked_secrets:
-                yield (
-                    f"sources.{source.name}: it has a secret, and nothing says how it signs; set provider, "
-                    f"or write [sources.{source.name}.signature]"
-                )
-            continue
-        if source.locked_secrets:
-            yield (
-                f"sources.{source.name}: {source.locked_secrets[0]} is in the locked vault, so its signatures "
-                f"cannot be checked; set {_PASSWORD} or {_PASSWORD_FILE}"
-            )
-            continue
-        if source.secrets:
-            continue
-        missing = " or ".join(reference.partition(":")[2] for reference in source.missing_secrets)
-        why = f"{missing} is not set" if missing else 'it has no secret: write secret = "env:NAME"'
-        yield f"sources.{source.name}: {why}, so its signatures cannot be checked"
+def _find_problem(source: Source) -> str:
+    """Return why a source would take in what it cannot check: harmless on a laptop, not in production."""
+    if source.verify is VerifyMode.OFF:
+        return ""
+    name = f"sources.{source.name}"
+    if source.scheme is None:
+        if not (source.secrets or source.missing_secrets or source.locked_secrets):
+            return ""
+        return f"{name}: it has a secret, and nothing says how it signs; set provider, or write [{name}.signature]"
+    if source.locked_secrets:
+        return (
+            f"{name}: {source.locked_secrets[0]} is in the locked vault, so its signatures "
+            f"cannot be checked; set {_PASSWORD} or {_PASSWORD_FILE}"
+        )
+    if source.secrets:
+        return ""
+    missing = " or ".join(reference.partition(":")[2] for reference in source.missing_secrets)
+    why = f"{missing} is not set" if missing else 'it has no secret: write secret = "env:NAME"'
+    return f"{name}: {why}, so its signatures cannot be checked"
 
 
 def _parse_networks(proxies: Iterable[str]) -> tuple[tuple[Network, ...], bool]:
@@ -231,11 +225,7 @@ _SAFE = "/!$&'()*+,;=:@~"
 def read_wsgi_request(
     environ: Mapping[str, Any], read: ReadBody, rest: str | None, in_front: Callable[[], Iterable[str]]
 ) -> Incoming:
-    """Return the request of a WSGI environ.
-
-    `rest` is what the route matched behind `/webhooks/`; `read` gives the body and `in_front` what runs before
-    relay, see Incoming.
-    """
+    """Return the request of a WSGI environ, the rest as for `read_asgi_request`."""
     path = _raw_path(environ)
     query = environ.get("QUERY_STRING", "")
     tail = f"{path}?{query}" if query else path

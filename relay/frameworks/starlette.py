@@ -4,8 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from relay.frameworks import loading
-from relay.frameworks.loading import METHODS, name_function, not_installed_error, receiver, response_headers
+from relay.frameworks.loading import (
+    METHODS,
+    name_function,
+    not_installed_error,
+    read_asgi_request,
+    receiver,
+    response_headers,
+)
 from relay.receiver import Receiver
 from relay.receiver.request import BodyConsumedError
 
@@ -42,7 +48,7 @@ def make_endpoint(config: Any, **options: Any) -> Callable[[Request], Awaitable[
             return _list_middleware(request)
 
         rest = request.path_params.get("rest")
-        answered = await receiving.receive(loading.read_asgi_request(request.scope, read, rest, in_front))
+        answered = await receiving.receive(read_asgi_request(request.scope, read, rest, in_front))
         response = Response(answered.body, answered.status)
         for name, value in response_headers(answered):
             response.headers.append(name, value)

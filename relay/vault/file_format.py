@@ -1,4 +1,4 @@
-"""The form of the vault's file: visible names, sealed values, and nothing that could change unnoticed."""
+"""The form of the vault's file: from a password to a key, visible names, sealed values, nothing changed unnoticed."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,27 +25,6 @@ class UnsafeKdfError(Exception):
     """Parameters that are refused: too weak to protect, or made to exhaust this computer."""
 
 
-class Kdf(Protocol):
-    """One way to turn a password into a key, with its numbers and its salt."""
-
-    @property
-    def salt(self) -> bytes:
-        """Return what makes this key differ from any other of the same password."""
-        ...
-
-    def plain(self) -> dict[str, object]:
-        """Return name and numbers as the vault's file holds them; the salt is beside them."""
-        ...
-
-    def salted(self) -> "Kdf":
-        """Return the same numbers with a fresh salt."""
-        ...
-
-    def derive(self, password: bytes) -> bytes:
-        """Return the key of KEY bytes. Raises UnsupportedAlgorithm, and MemoryError where there is too little."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argon2:
     """Argon2id with `t` passes, `m` KiB of memory and `p` lanes.
@@ -62,10 +41,6 @@ class Argon2:
     def plain(self) -> dict[str, object]:
         """Return name and numbers."""
         return {"name": "argon2id", "t": self.t, "m": self.m, "p": self.p}
-
-    def salted(self) -> "Argon2":
-        """Return the same with a fresh salt."""
-        return replace(self, salt=secrets.token_bytes(SALT_BYTES))
 
     def derive(self, password: bytes) -> bytes:
         """Return the key."""
@@ -86,13 +61,17 @@ class ScryptKdf:
         """Return name and numbers."""
         return {"name": "scrypt", "n": self.n, "r": self.r, "p": self.p}
 
-    def salted(self) -> "ScryptKdf":
-        """Return the same with a fresh salt."""
-        return replace(self, salt=secrets.token_bytes(SALT_BYTES))
-
     def derive(self, password: bytes) -> bytes:
         """Return the key."""
         return Scrypt(salt=self.salt, length=KEY_BYTES, n=self.n, r=self.r, p=self.p).derive(password)
+
+
+Kdf = Argon2 | ScryptKdf
+"""One way to turn a password into a key, with its numbers and its salt.
+
+`plain` is what the file holds of it beside the salt; `derive` raises UnsupportedAlgorithm, and MemoryError where
+there is too little.
+"""
 
 
 def recommended_kdf(*, argon2: bool | None = None) -> Kdf:
@@ -101,33 +80,28 @@ def recommended_kdf(*, argon2: bool | None = None) -> Kdf:
     return Argon2(salt=salt) if (_has_argon2() if argon2 is None else argon2) else ScryptKdf(salt=salt)
 
 
-def read_kdf(plain: Mapping[str, object], salt: bytes) -> Kdf:
+_KDF_RANGES: dict[str, tuple[type[Kdf], dict[str, tuple[int, int]]]] = {
+    "argon2id": (Argon2, {"t": (1, 10), "m": (19 * _MIB, 1024 * _MIB), "p": (1, 16)}),
+    "scrypt": (ScryptKdf, {"n": (2**15, 2**20), "r": (8, 8), "p": (1, 4)}),
+}
+
+
+def read_kdf(plain: Mapping[str, Any], salt: bytes) -> Kdf:
     """Return what a file asks for.
 
-    Raises UnsafeError for numbers out of range, before anything is computed with them: lowered, they
+    Raises UnsafeKdfError for numbers out of range, before anything is computed with them: lowered, they
     would be a gift to an attacker, and raised they would take all the memory there is.
     """
     numbers = {name: value for name, value in plain.items() if name != "name"}
-    kinds: dict[str, tuple[type[Argon2 | ScryptKdf], dict[str, tuple[int, int]]]] = {
-        "argon2id": (Argon2, {"t": (1, 10), "m": (19 * _MIB, 1024 * _MIB), "p": (1, 16)}),
-        "scrypt": (ScryptKdf, {"n": (2**15, 2**20), "r": (8, 8), "p": (1, 4)}),
-    }
     name = plain.get("name")
-    if not isinstance(name, str) or name not in kinds:
+    kind, ranges = _KDF_RANGES.get(name, (None, {})) if isinstance(name, str) else (None, {})
+    if kind is None or set(numbers) != set(ranges) or len(salt) != SALT_BYTES:
         raise UnsafeKdfError
-    kind, ranges = kinds[name]
-    believed = {key: _check_range(numbers.get(key), *ranges[key]) for key in ranges}
-    if set(numbers) != set(ranges) or len(salt) != SALT_BYTES:
+    if any(type(numbers[key]) is not int or not least <= numbers[key] <= most for key, (least, most) in ranges.items()):
         raise UnsafeKdfError
-    if name == "scrypt" and believed["n"].bit_count() != 1:
+    if name == "scrypt" and numbers["n"].bit_count() != 1:
         raise UnsafeKdfError
-    return kind(salt=salt, **believed)
-
-
-def _check_range(value: object, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise UnsafeKdfError
-    return value
+    return kind(salt=salt, **numbers)
 
 
 def _has_argon2() -> bool:
@@ -185,7 +159,7 @@ def seal_vault(values: Mapping[str, str], password: bytes, like: Kdf) -> SealedV
     names = tuple(sorted(values))
     plain = json.dumps({name: values[name] for name in names}, separators=(",", ":")).encode("ascii")
     padded = plain.ljust(-(-len(plain) // _STEP) * _STEP)
-    salted = like.salted()
+    salted = replace(like, salt=secrets.token_bytes(SALT_BYTES))
     open_ = SealedVault(kdf=salted, nonce=secrets.token_bytes(_NONCE), names=names, data=b"")
     cipher = AESGCM(salted.derive(password))
     data = cipher.encrypt(open_.nonce, padded, _dump_header(open_.header()))
@@ -226,9 +200,9 @@ def encode_file(sealed: SealedVault) -> bytes:
 
 
 def decode_file(content: bytes) -> SealedVault:
-    """Read the bytes of a file, none of which may be otherwise than `encode` writes them.
+    """Read the bytes of a file, none of which may be otherwise than `encode_file` writes them.
 
-    Raises DamagedError saying why they are no vault, UnsafeError for parameters out of range.
+    Raises DamagedError saying why they are no vault, UnsafeKdfError for parameters out of range.
     """
     if not content:
         raise DamagedError("it is empty")

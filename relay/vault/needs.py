@@ -41,16 +41,16 @@ def describe_locked_effects(needs: Iterable[SecretNeed]) -> tuple[str, ...]:
     kinds: dict[str, dict[str, None]] = {}
     for need in needs:
         kinds.setdefault(need.kind, {})[need.source] = None
-    said: list[str] = []
+    effects: list[str] = []
     if sources := [*kinds.get("source", ())]:
-        said.append(f"{_join_names('Source', sources)} cannot check signatures.")
+        effects.append(f"{_join_names('Source', sources)} cannot check signatures.")
     if sources := [*kinds.get("handshake", ())]:
-        said.append(f"{_join_names('Source', sources)} cannot answer handshakes.")
+        effects.append(f"{_join_names('Source', sources)} cannot answer handshakes.")
     if "mail" in kinds:
-        said.append("Mail waits.")
+        effects.append("Mail waits.")
     if "tunnel" in kinds:
-        said.append("The tunnel waits.")
-    return tuple(said)
+        effects.append("The tunnel waits.")
+    return tuple(effects)
 
 
 def _join_names(noun: str, names: list[str]) -> str:

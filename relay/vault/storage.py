@@ -87,7 +87,7 @@ class Vault:
     def problem(self) -> str:
         """Return why the file cannot be used, with what to do; "" when it can."""
         try:
-            self._look()
+            self._load()
         except VaultError as error:
             return error.full_text
         return ""
@@ -98,7 +98,7 @@ class Vault:
         if self._password is not None:
             return tuple(sorted(self._values))
         try:
-            found = self._look()
+            found = self._load()
         except VaultError:
             return ()
         return found.names if found else ()
@@ -114,7 +114,7 @@ class Vault:
 
     def content(self) -> bytes:
         """Return the file as it is, sealed. Raises NotFoundError, and VaultError where it cannot be used."""
-        return encode_file(self._there())
+        return encode_file(self._require())
 
     def create(self, password: Secret) -> None:
         """Make an empty vault and open it.
@@ -133,7 +133,7 @@ class Vault:
         Raises NotFoundError where there is none, WrongPasswordError, and VaultError for a file that is
         damaged, asks for unsafe parameters, or is open to others.
         """
-        sealed = self._there()
+        sealed = self._require()
         values = unseal_vault(sealed, _encode_password(password), f"vault {self.path}")
         self._open(values, password, sealed)
 
@@ -152,11 +152,11 @@ class Vault:
         check_name(name)
 
         def without(values: dict[str, str]) -> dict[str, str]:
-            if name not in values:
+            if values.pop(name, None) is None:
                 raise NotFoundError(
                     f"vault {self.path} holds no secret '{name}'", hint="relay vault list names those it has"
                 )
-            return {key: value for key, value in values.items() if key != name}
+            return values
 
         self._change(without)
 
@@ -169,7 +169,7 @@ class Vault:
         if self._password is None:
             raise VaultLockedError("the vault is locked", hint="relay vault unlock opens it")
         with self._hold_lock():
-            sealed = self._there()
+            sealed = self._require()
             values = {name: secret.reveal() for name, secret in self._values.items()}
             if sealed != self._sealed:
                 # Another program has written to it since.
@@ -192,13 +192,13 @@ class Vault:
         self._password, self._sealed = password, sealed
         self._values = {name: Secret(f"vault:{name}", value) for name, value in values.items()}
 
-    def _there(self) -> SealedVault:
-        found = self._look()
+    def _require(self) -> SealedVault:
+        found = self._load()
         if found is None:
             raise NotFoundError(f"there is no vault at {self.path}", hint="relay vault init makes one")
         return found
 
-    def _look(self) -> SealedVault | None:
+    def _load(self) -> SealedVault | None:
         """Return the file as it is now; None where there is none. Raises VaultError."""
         try:
             handle = os.open(self.path, os.O_RDONLY | CLOSE_ON_EXEC | NON_BLOCKING)

@@ -11,18 +11,8 @@ from urllib.parse import quote, quote_plus
 
 from relay.model.event import Capture
 from relay.model.payload import PayloadError, parse_json
-from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import (
-    BODY_ADVICE,
-    BYTES_ADVICE,
-    SignatureCase,
-    SignatureFinding,
-    VariantTester,
-    find_chosen_scheme,
-    format_secret_name,
-    replace_body,
-)
+from relay.providers.doctor.case import BODY_ADVICE, BYTES_ADVICE, SignatureCase, SignatureFinding, VariantTester
 from relay.providers.doctor.serialization import (
     MAX_BODY,
     is_sorted,
@@ -65,11 +55,11 @@ def try_body_variants(tester: VariantTester) -> SignatureFinding | None:
         if variant.body in seen:
             continue
         seen.add(variant.body)
-        if found := tester.find_match(variant.kind, [(variant, replace_body(capture, variant.body))]):
+        if found := tester.find_match(variant.kind, [(variant, tester.case.with_body(variant.body))]):
             return SignatureFinding(
                 cause="body_changed",
                 title=f"The body changed before it reached relay: {variant.happened}",
-                sentence=f"The signature fits {format_secret_name(found[1])} with {len(variant.body):,} bytes; "
+                sentence=f"The signature fits {found[1]} with {len(variant.body):,} bytes; "
                 f"{len(received):,} arrived. {_describe_difference(variant.body, received)}",
                 fix=f"{BYTES_ADVICE}: no parsed JSON, no other encoding.",
                 certain=True,
@@ -183,12 +173,12 @@ def _describe_difference(sent: bytes, received: bytes) -> str:
 
 def try_earlier_bodies(tester: VariantTester) -> SignatureFinding | None:
     """Try the bodies of earlier events under the headers of this one."""
-    chosen = find_chosen_scheme(tester)
+    chosen = tester.chosen_scheme
     if isinstance(chosen, Sns) or isinstance(getattr(chosen, "place", None), InJson | InEach | InForm):
         # An earlier body would bring its own signature along, and fit whatever the headers are.
         return None
     case = tester.case
-    earlier = ((one, replace_body(case.capture, one[1])) for one in case.recent if one[1] != case.capture.body)
+    earlier = ((one, case.with_body(one[1])) for one in case.recent if one[1] != case.capture.body)
     found = tester.find_match("Bodies of earlier events", earlier)
     if found is None:
         return None
@@ -196,14 +186,14 @@ def try_earlier_bodies(tester: VariantTester) -> SignatureFinding | None:
     return _explain_damage(case, secret, number, body) or SignatureFinding(
         cause="signature_of_another_event",
         title=f"This is the signature of event {number}",
-        sentence=f"The headers fit {format_secret_name(secret)} with the body of event {number}, not with this body.",
+        sentence=f"The headers fit {secret} with the body of event {number}, not with this body.",
         fix="Whatever sent this put an old signature on another body: sign every request again, or use",
         line=f"relay replay {number}",
         certain=True,
     )
 
 
-def _explain_damage(case: SignatureCase, secret: Secret, number: int, body: bytes) -> SignatureFinding | None:
+def _explain_damage(case: SignatureCase, secret: str, number: int, body: bytes) -> SignatureFinding | None:
     """Return how this body came about from an earlier one that arrived whole; None where it is another one."""
     received, value = case.capture.body, case.capture.payload.value
     if not received:
@@ -214,13 +204,13 @@ def _explain_damage(case: SignatureCase, secret: Secret, number: int, body: byte
         cause, title = "body_cut", "The body was cut short"
         evidence = f"has {len(body):,} bytes; the first {len(received):,} of them arrived."
         fix = "Look for a limit on the size of bodies in every proxy between the provider and relay."
-    elif value is not None and value == replace_body(case.capture, body).payload.value:
+    elif value is not None and value == case.with_body(body).payload.value:
         cause, title = "body_changed", "The body changed before it reached relay: it was read and written again"
         evidence = "holds the same values in another order or spelling."
         fix = f"{BYTES_ADVICE}: no parsed JSON."
     else:
         return None
-    sentence = f"The signature fits {format_secret_name(secret)} with the body of event {number}, which {evidence}"
+    sentence = f"The signature fits {secret} with the body of event {number}, which {evidence}"
     return SignatureFinding(cause=cause, title=title, sentence=sentence, fix=fix, certain=True)
 
 

@@ -75,6 +75,34 @@ class SignatureCase:
         return f"Correct [sources.{self.source.name}.signature], and restart relay:"
 
     @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        """Return the single schemes that the source may be checked by."""
+        scheme = self.source.scheme
+        if isinstance(scheme, OneOf):
+            return scheme.schemes
+        return () if scheme is None else (scheme,)  # type: ignore[return-value]  # all that relay makes are Schemes
+
+    @property
+    def header_names(self) -> tuple[str, ...]:
+        """Return the headers that its schemes read, the signature's own first."""
+        names: dict[str, None] = {}
+        for leaf in self.schemes:
+            time = getattr(leaf, "time", None)
+            for place in (getattr(leaf, "place", None), getattr(time, "place", None), getattr(leaf, "ident", None)):
+                named = getattr(place, "names", ())
+                names.update(dict.fromkeys(name for name in named if isinstance(name, str)))
+        return tuple(names)
+
+    @property
+    def signature_header(self) -> str:
+        """Return the header of the signature; "" where it is in none."""
+        return next(iter(self.header_names), "")
+
+    def with_body(self, body: bytes) -> Capture:
+        """Return the request with another body."""
+        return dataclasses.replace(self.capture, body=body)
+
+    @property
     def secret_variable(self) -> str:
         """Return the variable that usually holds the provider's secret; "" where it has none."""
         provider = find_provider(self.source.provider)
@@ -200,50 +228,50 @@ class VariantTester:
         verdict = with_tolerance(scheme, None, None).verify((secret,), capture, capture.received_at).verdict
         return self.record_trial(secret, what, fits=verdict is Verdict.VERIFIED)
 
-    def find_match(self, what: str, variants: Iterable[tuple[Variant, Capture]]) -> tuple[Variant, Secret] | None:
-        """Return the first variant whose request fits a secret of the source, with that secret."""
+    def find_match(self, what: str, variants: Iterable[tuple[Variant, Capture]]) -> tuple[Variant, str] | None:
+        """Return the first variant whose request fits a secret of the source, with the name of that secret."""
         for variant, capture in variants:
             for secret in self.own:
                 if self.fits(secret, what, capture=capture):
-                    return variant, secret
+                    return variant, format_secret_name(secret)
         return None
 
     def find_fitting_secret(self, known: Iterable[KnownSecret], sender: Provider) -> KnownSecret | None:
         """Return the first secret that gives the signature in one of a provider's ways."""
         for item in known:
-            for scheme in list_schemes(sender.scheme):
+            for scheme in sender.schemes:
                 if self.fits(item.secret, f"As {sender.title} signs", scheme=scheme):
                     return item
         return None
+
+    @property
+    def chosen_scheme(self) -> SignatureScheme | None:
+        """Return the one scheme that the request is checked by, of several the one that its headers choose."""
+        scheme: SignatureScheme | None = self.case.source.scheme
+        return choose_scheme(scheme.schemes, self.case.capture, self.own) if isinstance(scheme, OneOf) else scheme
+
+    @property
+    def text_scheme(self) -> SignedText | None:
+        """Return the one scheme that the request is checked by; None where it signs no text."""
+        scheme = self.chosen_scheme
+        return scheme if isinstance(scheme, SignedText) else None
+
+    def read_signature(self, *, any_time: bool = False) -> tuple[SignedText, SignatureInput, tuple[bytes, ...]] | None:
+        """Return the scheme of the request, its reading, and the signatures it presents; None if unreadable.
+
+        `any_time` reads it also where its time is missing.
+        """
+        scheme = self.text_scheme
+        try:
+            return (scheme, *_read_input(scheme, self.case.capture, any_time=any_time)) if scheme else None
+        except UnreadableError:
+            return None
 
     def is_late(self) -> bool:
         """Say whether the time of this hypothesis is up, and remember it."""
         late = self._monotonic() > self._share_until
         self.cut = self.cut or late
         return late
-
-
-def list_schemes(scheme: SignatureScheme | None) -> tuple[Scheme, ...]:
-    """Return the single schemes that a source may be checked by."""
-    if isinstance(scheme, OneOf):
-        return scheme.schemes
-    return () if scheme is None else (scheme,)  # type: ignore[return-value]  # all that relay makes are Schemes
-
-
-def list_header_names(scheme: SignatureScheme | None) -> tuple[str, ...]:
-    """Return the headers a scheme reads, the signature's own first."""
-    names: dict[str, None] = {}
-    for leaf in list_schemes(scheme):
-        time = getattr(leaf, "time", None)
-        for place in (getattr(leaf, "place", None), getattr(time, "place", None), getattr(leaf, "ident", None)):
-            named = getattr(place, "names", ())
-            names.update(dict.fromkeys(name for name in named if isinstance(name, str)))
-    return tuple(names)
-
-
-def replace_body(capture: Capture, body: bytes) -> Capture:
-    """Return the request with another body."""
-    return dataclasses.replace(capture, body=body)
 
 
 BODY_ADVICE = "Let every proxy between the provider and relay pass the body on"
@@ -254,7 +282,7 @@ _MAX_SHOWN = 600
 
 def compare_signatures(tester: VariantTester) -> tuple[tuple[str, ...], tuple[ComparedSignature, ...]]:
     """Return the signatures received, and the one that each secret of the source gives."""
-    found = read_signature(tester)
+    found = tester.read_signature()
     if found is None:
         return (), ()
     scheme, signed, received = found
@@ -268,36 +296,6 @@ def secret_tail(secret: Secret) -> str:
     """Return the last four characters of a secret; "" for one too short to show any of."""
     text = secret.reveal().strip()
     return escape_unprintable(text[-4:]) if len(text) >= _MIN_TAIL_LENGTH else ""
-
-
-def read_signature(
-    tester: VariantTester, *, any_time: bool = False
-) -> tuple[SignedText, SignatureInput, tuple[bytes, ...]] | None:
-    """Return the scheme a request is checked by, its reading, and the signatures it presents; None if unreadable.
-
-    `any_time` reads it also where its time is missing.
-    """
-    scheme = find_text_scheme(tester)
-    if scheme is None:
-        return None
-    try:
-        return scheme, *_read_input(scheme, tester.case.capture, any_time=any_time)
-    except UnreadableError:
-        return None
-
-
-def find_chosen_scheme(tester: VariantTester) -> SignatureScheme | None:
-    """Return the one scheme that a request is checked by, of several the one that its headers choose."""
-    scheme: SignatureScheme | None = tester.case.source.scheme
-    if isinstance(scheme, OneOf):
-        return choose_scheme(scheme.schemes, tester.case.capture, tester.own)
-    return scheme
-
-
-def find_text_scheme(tester: VariantTester) -> SignedText | None:
-    """Return the one scheme that a request is checked by; None where it signs no text."""
-    scheme = find_chosen_scheme(tester)
-    return scheme if isinstance(scheme, SignedText) else None
 
 
 def _read_input(

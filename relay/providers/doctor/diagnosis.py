@@ -17,9 +17,7 @@ from relay.providers.doctor.case import (
     SignatureFinding,
     VariantTester,
     compare_signatures,
-    find_chosen_scheme,
     format_secret_name,
-    list_schemes,
 )
 from relay.providers.generic_challenges import Challenge, Proof
 from relay.providers.schemes import SharedToken
@@ -135,7 +133,7 @@ def _explain_invalid(tester: VariantTester, verification: Verification) -> Itera
 def _explain_unknown_cause(tester: VariantTester) -> SignatureFinding:
     """Return what to say when no cause is proven: that it is not known, and where to begin."""
     case = tester.case
-    if isinstance(find_chosen_scheme(tester), SharedToken):
+    if isinstance(tester.chosen_scheme, SharedToken):
         return secrets.explain_other_token(tester)
     kinds = dict.fromkeys(_RULED_OUT_WORDS.get(row.what, "") for row in tester.tried)
     ruled_out = "".join(f", {kind}" for kind in kinds if kind)
@@ -324,7 +322,7 @@ def _explain_verify_token(case: SignatureCase, challenge: Challenge, verificatio
 def _explain_broken_verifier(case: SignatureCase, verification: Verification) -> SignatureFinding:
     """Say where a verifier failed; no secret is tried with it, for none would change that."""
     step = request_head.find_failed_check(verification)
-    schemes = list_schemes(case.source.scheme)
+    schemes = case.schemes
     verifier = next((leaf.reference for leaf in schemes if isinstance(leaf, VerifierScheme)), "")
     return SignatureFinding(
         cause="verifier_failed",

@@ -8,14 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from relay.model.event import Capture, Check, Verification
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import (
-    SignatureCase,
-    SignatureFinding,
-    VariantTester,
-    format_secret_name,
-    list_header_names,
-    list_schemes,
-)
+from relay.providers.doctor.case import SignatureCase, SignatureFinding, VariantTester, format_secret_name
 from relay.providers.schemes import body_hmac
 from relay.providers.schemes.content import sender_address
 from relay.providers.schemes.locations import with_header
@@ -76,8 +69,7 @@ def try_other_headers(tester: VariantTester) -> SignatureFinding | None:
     return SignatureFinding(
         cause="header_renamed",
         title=f"The signature came as {other} instead of {name}",
-        sentence=f"Its value fits {format_secret_name(found[1])}: the sender, or something between it and relay, uses "
-        "another header.",
+        sentence=f"Its value fits {found[1]}: the sender, or something between it and relay, uses another header.",
         fix=case.correct_table if case.is_custom else f"Let the signature come as {name}.",
         line=f'header = "{other}"' if case.is_custom else "",
         certain=True,
@@ -96,8 +88,7 @@ def try_similar_headers(tester: VariantTester) -> SignatureFinding | None:
     return SignatureFinding(
         cause="header_renamed",
         title=f"The signature came as {escape_unprintable(found[0], 60)} instead of {name}",
-        sentence=f"Its value fits {format_secret_name(found[1])}: something between {case.title} and relay renames "
-        "headers.",
+        sentence=f"Its value fits {found[1]}: something between {case.title} and relay renames headers.",
         fix=f"Let every proxy pass the header {name} on under its own name.",
         certain=True,
     )
@@ -106,7 +97,7 @@ def try_similar_headers(tester: VariantTester) -> SignatureFinding | None:
 def try_repeated_headers(tester: VariantTester) -> SignatureFinding | None:
     """Try each value of a signature header that came more than once, or was joined of several."""
     case = tester.case
-    name = next(iter(list_header_names(case.source.scheme)), "")
+    name = case.signature_header
     values = case.capture.header_values(name) if name else ()
     if len(values) < 2 and "," not in "".join(values):
         return None
@@ -117,7 +108,7 @@ def try_repeated_headers(tester: VariantTester) -> SignatureFinding | None:
     return SignatureFinding(
         cause="header_repeated",
         title=f"{name} came more than once, with different values",
-        sentence=f"One of them fits {format_secret_name(found[1])}. relay takes a request only where they agree, "
+        sentence=f"One of them fits {found[1]}. relay takes a request only where they agree, "
         "for the app may read another one.",
         fix=f"Let {name} be sent once: something between {case.title} and relay adds one of its own.",
         certain=True,
@@ -127,7 +118,7 @@ def try_repeated_headers(tester: VariantTester) -> SignatureFinding | None:
 def try_header_variants(tester: VariantTester) -> SignatureFinding | None:
     """Try the signature header as it may have been written."""
     case = tester.case
-    name = next(iter(list_header_names(case.source.scheme)), "")
+    name = case.signature_header
     value = (case.capture.header(name) or "") if name else ""
     variants = ((happened, changed) for changed, happened in list_header_variants(value) if changed != value)
     changed = ((happened, with_header(case.capture, (name,), text)) for happened, text in variants)
@@ -137,7 +128,7 @@ def try_header_variants(tester: VariantTester) -> SignatureFinding | None:
     return SignatureFinding(
         cause="header_malformed",
         title=f"The signature header was changed: {found[0]}",
-        sentence=f"{name} fits {format_secret_name(found[1])} once that is undone.",
+        sentence=f"{name} fits {found[1]} once that is undone.",
         fix=f"Send {name} exactly as {case.title} writes it, and let nothing between rewrite it.",
         certain=True,
     )
@@ -163,10 +154,10 @@ def try_other_ids(tester: VariantTester) -> SignatureFinding | None:
     """Try other ids of the request, where the signature covers one."""
     case = tester.case
     named = [(name, value) for name, value in case.capture.headers[:_MAX_HEADERS] if "id" in name.lower() and value]
-    for place in [place for leaf in list_schemes(case.source.scheme) if (place := getattr(leaf, "ident", None))]:
+    for place in [place for leaf in case.schemes if (place := getattr(leaf, "ident", None))]:
         changed = ((name, place.write(case.capture, value.encode("latin-1"))) for name, value in named)
         if found := tester.find_match("Other ids", changed):
-            name, secret = escape_unprintable(found[0], 60), format_secret_name(found[1])
+            name, secret = escape_unprintable(found[0], 60), found[1]
             return SignatureFinding(
                 cause="id_replaced",
                 title=f"{place.title} is not the id that was signed",
@@ -182,7 +173,7 @@ def explain_missing_signature(case: SignatureCase, verification: Verification) -
     if verification.reason != "signature_missing":
         return None
     step = find_failed_check(verification)
-    name = next(iter(list_header_names(case.source.scheme)), "the signature")
+    name = case.signature_header or "the signature"
     what = step.detail if step else f"{name} is missing"
     return SignatureFinding(
         cause="signature_missing",
@@ -198,7 +189,7 @@ def explain_malformed_signature(case: SignatureCase, verification: Verification)
         return None
     step = find_failed_check(verification)
     in_body = verification.reason == "body_malformed"
-    name = next(iter(list_header_names(case.source.scheme)), "")
+    name = case.signature_header
     outline = "" if in_body or not name else f" It came as: {_outline_header(case.capture, name)}."
     detail = step.detail if step else "it is not in the form this provider uses"
     return SignatureFinding(
@@ -216,7 +207,7 @@ def find_failed_check(verification: Verification) -> Check | None:
 
 def _find_missing_header(case: SignatureCase) -> str:
     """Return the signature's own header where it did not come; "" where it did."""
-    name = next(iter(list_header_names(case.source.scheme)), "")
+    name = case.signature_header
     return name if name and case.capture.header(name) is None else ""
 
 
@@ -245,7 +236,7 @@ def try_other_addresses(tester: VariantTester) -> SignatureFinding | None:
     return SignatureFinding(
         cause="url_differs",
         title=f"Signed for another URL: {_describe_difference(found[0], checked)}",
-        sentence=f"The signature fits {format_secret_name(found[1])} for {escape_unprintable(found[0], 300)}, and "
+        sentence=f"The signature fits {found[1]} for {escape_unprintable(found[0], 300)}, and "
         f"relay checked {escape_unprintable(checked, 300)}.",
         fix=f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
         line=f'public_url = "{escape_unprintable(_strip_below(case, found[0]), 300)}"',
@@ -296,7 +287,7 @@ def _list_paths(case: SignatureCase, path: str) -> tuple[str, ...]:
 
 def is_address_signed(case: SignatureCase) -> bool:
     """Say whether a signature of the source covers the address that was called."""
-    signed = (getattr(leaf, "signed", None) for leaf in list_schemes(case.source.scheme))
+    signed = (getattr(leaf, "signed", None) for leaf in case.schemes)
     return any(getattr(text, "uses_address", False) for text in signed)
 
 

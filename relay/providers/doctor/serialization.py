@@ -11,14 +11,7 @@ from urllib.parse import quote, quote_plus
 from relay.model.payload import PayloadError, parse_form, parse_json
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
-from relay.providers.doctor.case import (
-    BYTES_ADVICE,
-    SignatureCase,
-    SignatureFinding,
-    VariantTester,
-    format_secret_name,
-    replace_body,
-)
+from relay.providers.doctor.case import BYTES_ADVICE, SignatureCase, SignatureFinding, VariantTester
 from relay.providers.samples import load_sample, sample_types
 
 MAX_BODY = 1_000_000  # bytes past which a body is not read and written again
@@ -129,12 +122,11 @@ def try_key_orders(tester: VariantTester) -> SignatureFinding | None:
         if body in seen:
             continue
         seen.add(body)
-        if found := tester.find_match(_ORDER_KIND, [(body, replace_body(tester.case.capture, body))]):
+        if found := tester.find_match(_ORDER_KIND, [(body, tester.case.with_body(body))]):
             return SignatureFinding(
                 cause="body_changed",
                 title="The body changed before it reached relay: its keys were put in another order",
-                sentence=f"The signature fits {format_secret_name(found[1])} with its keys in this order: "
-                f"{_format_keys(body)}.",
+                sentence=f"The signature fits {found[1]} with its keys in this order: {_format_keys(body)}.",
                 fix=f"{BYTES_ADVICE}: no parsed JSON.",
                 certain=True,
             )

@@ -16,10 +16,7 @@ from relay.providers.doctor.case import (
     SignatureFinding,
     VariantTester,
     build_signed_texts,
-    find_text_scheme,
     format_secret_name,
-    list_header_names,
-    list_schemes,
 )
 from relay.providers.provider import Provider
 from relay.providers.schemes import Algo, Digest, Encoding, Hmac, KeyForm, KeyFormat, SignedText, template
@@ -53,7 +50,7 @@ class SignatureLikeness(NamedTuple):
 
 def try_rewritten_signature(tester: VariantTester) -> SignatureFinding | None:
     """Compare what came with the signature that each secret of the source gives, beyond equal texts."""
-    scheme = find_text_scheme(tester)
+    scheme = tester.text_scheme
     if not isinstance(scheme, Hmac | Digest):
         return None
     received = tuple(_list_received(tester, scheme))
@@ -201,7 +198,7 @@ def _recognise_other_provider(case: SignatureCase) -> Provider | None:
     if sender is None or sender.name == case.source.provider or case.source.scheme is None:
         return None
     own = find_provider(case.source.provider)
-    expected = {name.lower() for name in (*list_header_names(case.source.scheme), *(own.own_headers if own else ()))}
+    expected = {name.lower() for name in (*case.header_names, *(own.own_headers if own else ()))}
     came = {name.lower() for name, _ in case.capture.headers}
     # Resend signs with Svix's headers, Gitea sends GitHub's along: what the source expects counts.
     return None if any(name.lower() in expected for name in sender.own_headers if name.lower() in came) else sender
@@ -238,7 +235,7 @@ def _is_identified(case: SignatureCase) -> bool:
     if own is None:
         return False
     named = {name.lower() for name in (*own.own_headers, *(name for name, _ in own.companions))}
-    named -= {name.lower() for name in list_header_names(case.source.scheme)} | _COMMON_HEADERS
+    named -= {name.lower() for name in case.header_names} | _COMMON_HEADERS
     return any(name.lower() in named for name, _ in case.capture.headers)
 
 
@@ -267,7 +264,7 @@ _CONTENTS_WITH_ID = ("{id}.{timestamp}.{body}", "{id}{timestamp}{body}", "{id}.{
 def try_other_declarations(tester: VariantTester) -> SignatureFinding | None:
     """Try the neighbours of a declared HMAC: digest, encoding, key and content, one or more of them."""
     case = tester.case
-    schemes = list_schemes(case.source.scheme) if case.is_custom else ()
+    schemes = case.schemes if case.is_custom else ()
     neighbours = (near for declared in schemes if isinstance(declared, Hmac) for near in _list_neighbours(declared))
     for (variant, lines), secret in ((near, secret) for near in neighbours for secret in tester.own):
         if tester.fits(secret, "Other declarations", scheme=variant):

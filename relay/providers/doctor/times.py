@@ -3,19 +3,10 @@
 import re
 from collections.abc import Iterator
 
-from relay.model.event import Check, SignatureScheme
+from relay.model.event import Check
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.providers.doctor.case import (
-    AS_RECEIVED,
-    SignatureCase,
-    SignatureFinding,
-    VariantTester,
-    find_text_scheme,
-    format_secret_name,
-    list_schemes,
-    read_signature,
-)
+from relay.providers.doctor.case import AS_RECEIVED, SignatureCase, SignatureFinding, VariantTester, format_secret_name
 from relay.providers.schemes import SignedText, Time
 from relay.providers.schemes.timestamps import TIMESTAMP_STEP
 
@@ -36,10 +27,10 @@ def check_age(tester: VariantTester) -> SignatureFinding | None:
 
 def try_other_times(tester: VariantTester) -> SignatureFinding | None:
     """Try each second that the source's limits allow: something may have put another time into the header."""
-    scheme = find_text_scheme(tester)
+    scheme = tester.text_scheme
     if scheme is None or scheme.time is None or scheme.time.unit != "s" or "{t" not in scheme.signed.text:
         return None
-    found = read_signature(tester, any_time=True)
+    found = tester.read_signature(any_time=True)
     keys = [(secret, key) for secret in tester.own if (key := scheme.read_key(secret)) is not None]
     if found is None or not keys:
         return None
@@ -105,7 +96,7 @@ def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> Sig
     check = next((step for step in verification.checks if step.name == TIMESTAMP_STEP and step.passed is False), None)
     if check is None:
         return None
-    if units := _find_other_unit(scheme, check):
+    if units := _find_other_unit(case, check):
         return _explain_wrong_unit(case, *units, certain=certain)
     age, limit = _parse_age_and_limit(check)
     if verification.reason == "timestamp_future" or "ahead" in check.detail:
@@ -130,9 +121,9 @@ def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> Sig
     )
 
 
-def _find_other_unit(scheme: SignatureScheme, check: Check) -> tuple[str, str] | None:
+def _find_other_unit(case: SignatureCase, check: Check) -> tuple[str, str] | None:
     """Return the unit a timestamp is in and the one that is read, where it makes sense in another only."""
-    units = {leaf.time.unit for leaf in list_schemes(scheme) if isinstance(leaf, SignedText) and leaf.time}
+    units = {leaf.time.unit for leaf in case.schemes if isinstance(leaf, SignedText) and leaf.time}
     offset = re.match(r"([0-9,]+) days (old|ahead)", check.detail)
     if offset is None:
         return None

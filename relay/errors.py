@@ -50,9 +50,7 @@ class RelayError(Exception):
 class ConfigError(RelayError):
     """One or more mistakes in relay.toml; `problems` holds a message for each."""
 
-    exit_code = 2
-    status = 400
-    code = "config"
+    exit_code, status, code = 2, 400, "config"
 
     def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
         super().__init__(message, hint=hint)
@@ -62,9 +60,7 @@ class ConfigError(RelayError):
 class UsageError(RelayError):
     """An argument, parameter or body that makes no sense."""
 
-    exit_code = 2
-    status = 400
-    code = "bad_request"
+    exit_code, status, code = 2, 400, "bad_request"
 
 
 class InvalidPayloadError(UsageError):
@@ -80,17 +76,13 @@ class InvalidPayloadError(UsageError):
 class NotFoundError(RelayError):
     """There is no event, delivery, source or target of that name."""
 
-    exit_code = 1
-    status = 404
-    code = "not_found"
+    status, code = 404, "not_found"
 
 
 class TargetError(RelayError):
     """An address that relay must not dial, with the rule that it breaks."""
 
-    exit_code = 2
-    status = 422
-    code = "target_refused"
+    exit_code, status, code = 2, 422, "target_refused"
 
 
 class StoreError(RelayError):
@@ -100,10 +92,7 @@ class StoreError(RelayError):
     """
 
     is_outage = False
-
-    exit_code = 1
-    status = 503
-    code = "store_unavailable"
+    status, code = 503, "store_unavailable"
 
 
 class StoreBusyError(StoreError):
@@ -113,55 +102,43 @@ class StoreBusyError(StoreError):
 class TunnelError(RelayError):
     """The tunnel cannot be opened, in one clear message."""
 
-    exit_code = 3
-    status = 502
-    code = "tunnel"
+    exit_code, status, code = 3, 502, "tunnel"
 
 
 class MailError(RelayError):
     """A mail cannot be composed, addressed or handed over."""
 
-    exit_code = 1
-    status = 422
-    code = "mail"
+    status, code = 422, "mail"
 
 
 class SentAlreadyError(MailError):
     """An event was mailed by this template already; force sends it again."""
 
-    status = 409
-    code = "sent_already"
+    status, code = 409, "sent_already"
 
 
 class SigningError(RelayError):
     """A request cannot be signed: no secret, or no key that could."""
 
-    exit_code = 1
-    status = 422
-    code = "signing"
+    status, code = 422, "signing"
 
 
 class CatchUpError(RelayError):
     """A provider does not give out what it sent before: no answer, a refusal, or nothing that can be read."""
 
-    exit_code = 1
-    status = 502
-    code = "catch_up"
+    status, code = 502, "catch_up"
 
 
 class CredentialError(CatchUpError):
     """A provider refuses the credential it was asked with; which one is named, never shown."""
 
-    exit_code = 3
-    code = "credential_refused"
+    exit_code, code = 3, "credential_refused"
 
 
 class HandlersError(RelayError):
     """A handlers file that cannot be run; `traceback` shows where, in the user's own lines."""
 
-    exit_code = 2
-    status = 422
-    code = "handlers"
+    exit_code, status, code = 2, 422, "handlers"
 
     def __init__(self, message: str, *, hint: str = "", traceback: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -171,9 +148,7 @@ class HandlersError(RelayError):
 class SendError(RelayError):
     """What was sent got no answer that is HTTP."""
 
-    exit_code = 1
-    status = 502
-    code = "not_sent"
+    status, code = 502, "not_sent"
 
 
 class UnreachableError(SendError):
@@ -187,33 +162,25 @@ class TimedOutError(SendError):
 class PortError(RelayError):
     """A port is taken, or may not be used."""
 
-    exit_code = 1
-    status = 500
-    code = "port"
+    status, code = 500, "port"
 
 
 class VaultError(RelayError):
     """The vault cannot be read, written or opened; what is in it was left as it is."""
 
-    exit_code = 1
-    status = 422
-    code = "vault"
+    status, code = 422, "vault"
 
 
 class WrongPasswordError(VaultError):
     """The password does not open the vault, or the vault was changed: the cipher cannot tell which."""
 
-    exit_code = 3
-    status = 401
-    code = "wrong_password"
+    exit_code, status, code = 3, 401, "wrong_password"
 
 
 class VaultPausedError(VaultError):
     """There were too many wrong passwords; `seconds` says when the next one is listened to."""
 
-    exit_code = 3
-    status = 429
-    code = "vault_paused"
+    exit_code, status, code = 3, 429, "vault_paused"
 
     def __init__(self, message: str, *, hint: str = "", seconds: float = 0.0) -> None:
         super().__init__(message, hint=hint)
@@ -223,9 +190,7 @@ class VaultPausedError(VaultError):
 class VaultLockedError(VaultError):
     """The vault is locked, and what is asked for needs it open."""
 
-    exit_code = 3
-    status = 423
-    code = "vault_locked"
+    exit_code, status, code = 3, 423, "vault_locked"
 
 
 def log_level(error: Exception) -> int:

@@ -80,8 +80,7 @@ class GitHubHook(Listing):
     def _parse(self, api: ListingApi, item: Any, where: str) -> ListedEvent:
         match item:
             case {"id": int(id_), "guid": str(guid), "delivered_at": str(at), "event": str(event)}:
-                sent_at = parse_time(at)
-                action = item.get("action")
+                sent_at, action = parse_time(at), item.get("action")
                 if sent_at is not None and guid:
                     type_ = f"{event}.{action}" if isinstance(action, str) and action else event
                     return ListedEvent(key=guid, sent_at=sent_at, type=type_, path=f"{where}/{id_}")
@@ -95,7 +94,7 @@ class GitHubHook(Listing):
         answer = await api.get(f"{self.owner}/hooks", {"per_page": str(_PAGE)})
         if not isinstance(answer.value, list):
             raise api.shape_error("a list of hooks")
-        hooks = {hook["id"]: _hook_url(hook) for hook in answer.value if _is_webhook(hook)}
+        hooks = dict(found for hook in answer.value if (found := _read_hook(hook)) is not None)
         chosen = [id_ for id_, url in hooks.items() if _url_path(url) == self.path] or list(hooks)
         if len(chosen) != 1:
             where = self.owner.partition("/")[2].partition("/")[2]
@@ -114,14 +113,16 @@ def build_owner_path(repository: str | None, organization: str | None) -> str:
     return f"/orgs/{quote(organization, safe='')}" if organization is not None else "/app"
 
 
-def _is_webhook(hook: object) -> bool:
-    return isinstance(hook, dict) and isinstance(hook.get("id"), int) and hook.get("active") is not False
-
-
-def _hook_url(hook: dict[str, object]) -> str:
-    config = hook.get("config")
-    url = config.get("url") if isinstance(config, dict) else None
-    return url if isinstance(url, str) else ""
+def _read_hook(hook: object) -> tuple[int, str] | None:
+    """Return the id of a hook that is active, with the address it leads to."""
+    match hook:
+        case {"active": False}:
+            return None
+        case {"id": int(id_), "config": {"url": str(url)}}:
+            return id_, url
+        case {"id": int(id_)}:
+            return id_, ""
+    return None
 
 
 def _url_path(url: str) -> str:
@@ -165,10 +166,6 @@ def sign_app_token(pem: str, app: str, now: datetime, reference: str) -> str:
     try:
         return jwt.encode(claims, pem.replace("\\n", "\n"), algorithm="RS256")
     except (ValueError, TypeError, jwt.PyJWTError) as error:
-        raise _bad_key_error(reference) from error
-
-
-def _bad_key_error(reference: str) -> CredentialError:
-    return CredentialError(
-        f"{reference} holds no RSA private key", hint="it needs the app's private key as GitHub gave it (PEM)"
-    )
+        raise CredentialError(
+            f"{reference} holds no RSA private key", hint="it needs the app's private key as GitHub gave it (PEM)"
+        ) from error

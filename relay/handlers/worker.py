@@ -94,7 +94,7 @@ class Worker(asyncio.SubprocessProtocol):
                 worker._release_pipes()
             os.close(writing)
         try:
-            worker._handle_reply(await worker._wait_until_loaded())
+            worker._handle_reply(*await worker._wait_until_loaded())
         except BaseException:
             worker.kill()
             raise
@@ -238,8 +238,7 @@ class Worker(asyncio.SubprocessProtocol):
             what = HandlersError(f"{name}: its process ended while loading it: {said or error}")
         raise BrokenFileError(what, self._output(what.traceback), file_stamps([str(self._options.path)]))
 
-    def _handle_reply(self, reply: _Reply) -> None:
-        kind, result = reply
+    def _handle_reply(self, kind: bytes, result: dict[str, Any]) -> None:
         self._read = _read_stamps(result)
         if kind == protocol.READY:
             self.rules = result["rules"]

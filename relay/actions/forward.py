@@ -49,6 +49,8 @@ ForgeRequest = Callable[[CapturedEvent, Capture, DeliveryChanges], tuple[Capture
 GONE = 410  # Standard Webhooks: the receiver asks not to be sent anything any more
 # 508 is what a relay answers to a forward that came back: each further try would go round as well.
 _FINAL = {GONE: "gone: it wants no more of these", 508: "loop"}
+_REMEMBERED_SECONDS = 5.0
+_MAX_REMEMBERED = 64
 _INLINE_BODY = 64 * 1024  # bytes of a body that are signed on the loop itself
 _RETRIED_STATUSES = frozenset({408, 409, 425, 429})
 
@@ -83,6 +85,7 @@ class ForwardAction(Action[ForwardOptions]):
         self._clock = clock
         self._resolve = resolve
         self._awaited = awaited or AwaitedResponses()
+        self._loopback: dict[str, tuple[EgressRules, float, Destination]] = {}
         self._wire = HttpClient()
 
     async def __aenter__(self) -> Self:
@@ -96,9 +99,8 @@ class ForwardAction(Action[ForwardOptions]):
 
     async def run(self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions) -> ActionResult:
         """Send the event once. Outcome, request and response come back; nothing is raised for a bad target."""
-        url = delivery.changes.url or options.url
         try:
-            destination = await check_target(url, self._rules(delivery.changes.url is not None), self._resolve)
+            destination = await self._find_destination(delivery, options)
         except UnknownHostError as error:
             return ActionResult(outcome=AttemptRetry(error.message, unreachable=True))
         except TargetError as error:
@@ -124,6 +126,22 @@ class ForwardAction(Action[ForwardOptions]):
             request=request,
             response=self._shortened(delivery, response),
         )
+
+    async def _find_destination(self, delivery: Delivery, options: ForwardOptions) -> Destination:
+        """Return where a delivery goes, judged for this attempt. Raises TargetError.
+
+        This computer by an address, or as localhost (whatever a resolver says, RFC 6761), is remembered for a moment.
+        """
+        url = delivery.changes.url or options.url
+        rules, now = self._rules(delivery.changes.url is not None), self._clock.monotonic()
+        known = self._loopback.get(url)
+        if known is not None and known[0] == rules and now < known[1]:
+            return known[2]
+        destination = await check_target(url, rules, self._resolve)
+        is_fixed = destination.host in ("localhost", *map(str, destination.addresses))
+        if destination.loopback and is_fixed and len(self._loopback) < _MAX_REMEMBERED:
+            self._loopback[url] = (rules, now + _REMEMBERED_SECONDS, destination)
+        return destination
 
     def _limit(self, delivery: Delivery) -> int:
         return LARGEST_RESPONSE if delivery.id in self._awaited else KEPT_BODY

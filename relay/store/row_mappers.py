@@ -255,17 +255,13 @@ def load_changes(text: str) -> DeliveryChanges:
 def read_delivery(row: sqlite3.Row) -> Delivery:
     """Read one row of the table deliveries."""
     plain: dict[str, Any] = dict(row)
-    return Delivery(
-        **plain
-        | {
-            "reason": DeliveryReason(row["reason"]),
-            "changes": load_changes(row["changes"]),
-            "state": DeliveryState(row["state"]),
-            "created_at": from_micros(row["created_at"]),
-            "due_at": from_micros(row["due_at"]),
-            "asked": bool(row["asked"]),
-        }
-    )
+    plain["reason"] = DeliveryReason(plain["reason"])
+    plain["changes"] = load_changes(plain["changes"])
+    plain["state"] = DeliveryState(plain["state"])
+    plain["created_at"] = from_micros(plain["created_at"])
+    plain["due_at"] = from_micros(plain["due_at"])
+    plain["asked"] = bool(plain["asked"])
+    return Delivery(**plain)
 
 
 def dump_attempt(attempt: Attempt, *, keeps_body: bool) -> tuple[Any, ...]:

@@ -190,26 +190,26 @@ class ListingApiClient:
 
     def _give_up_error(self, raw: _RawResponse, wait: float) -> CatchUpError:
         if wait > LONGEST_WAIT:
-            said = f"asks to wait {wait / 60:.0f} min before the next call ({raw.status})"
+            text = f"asks to wait {wait / 60:.0f} min before the next call ({raw.status})"
         else:
-            said = f"answered {raw.status} {_TRIES} times"
-        return CatchUpError(f"{self.access.title} {said}", hint="run it again later: what is here is not fetched twice")
+            text = f"answered {raw.status} {_TRIES} times"
+        return CatchUpError(f"{self.access.title} {text}", hint="run it again later: what is here is not fetched twice")
 
     def _refusal_error(self, raw: _RawResponse) -> CatchUpError:
         title, reference = self.access.title, self.access.reference
         if raw.status == 401:
             return CredentialError(f"{title} refuses the credential {reference}", hint=f"it needs {self.access.needs}")
-        said = self._quote_message(raw)
+        quote = self._quote_message(raw)
         if raw.status == 403:
             return CredentialError(
-                f"{title} does not let the credential {reference} do that{said}", hint=f"it needs {self.access.needs}"
+                f"{title} does not let the credential {reference} do that{quote}", hint=f"it needs {self.access.needs}"
             )
         if raw.status == 404:
             return CatchUpError(
-                f"{title} knows nothing of that name, or does not show it to {reference}{said}",
+                f"{title} knows nothing of that name, or does not show it to {reference}{quote}",
                 hint="check the names under catch_up in relay.toml",
             )
-        return CatchUpError(f"{title} answered {raw.status}{said}", hint="check catch_up in relay.toml")
+        return CatchUpError(f"{title} answered {raw.status}{quote}", hint="check catch_up in relay.toml")
 
     def _quote_message(self, raw: _RawResponse) -> str:
         """Return what the provider says, in brackets; never the credential, should it repeat that."""
@@ -219,9 +219,9 @@ class ListingApiClient:
             return ""
         places = [value, value.get("error")] if isinstance(value, dict) else []
         texts = [place.get(name) for place in places if isinstance(place, dict) for name in ("message", "detail")]
-        said = next((text for text in texts if isinstance(text, str) and text), "")
-        shown = said.replace(self.access.secret, "••••") if self.access.secret else said
-        return f" ({escape_unprintable(shown, 160)})" if shown else ""
+        text = next((text for text in texts if isinstance(text, str) and text), "")
+        redacted = text.replace(self.access.secret, "••••") if self.access.secret else text
+        return f" ({escape_unprintable(redacted, 160)})" if redacted else ""
 
 
 def _is_temporary(raw: _RawResponse) -> bool:

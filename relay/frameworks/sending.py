@@ -210,15 +210,15 @@ def _load_schema(schema: str | type) -> BodySchema:
     return body_schema(schema, Path.cwd())
 
 
-def _build_headers(given: Mapping[str, str], key: str, *, signed: bool) -> Headers:
+def _build_headers(headers: Mapping[str, str], key: str, *, signed: bool) -> Headers:
     usual = {"Content-Type": "application/json", "User-Agent": f"relay/{__version__}", "Accept": "*/*", KEY_HEADER: key}
     # In Standard Webhooks the message's id is its idempotency key; other signatures leave it alone.
     usual |= {"webhook-id": key} if signed else {}
-    own = {name.lower() for name in given}
+    own = {name.lower() for name in headers}
     if own & _OURS:
         raise UsageError(f"the header {min(own & _OURS)} is relay's own", hint="leave it out")
     kept = {name: value for name, value in usual.items() if name.lower() not in own}
-    return (*kept.items(), *given.items())
+    return (*kept.items(), *headers.items())
 
 
 def _build_request(destination: Destination, body: bytes, headers: Headers) -> Capture:

@@ -60,7 +60,7 @@ class Worker(asyncio.SubprocessProtocol):
         self._printed = bytearray()
         self._cut = False
         self._spent = False
-        self._said = b""
+        self._stderr = b""
         self._pipe = -1
         self._gone = asyncio.Event()
         # The first one comes unasked, as soon as the file is loaded.
@@ -174,7 +174,7 @@ class Worker(asyncio.SubprocessProtocol):
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         """Take in what the process tells (called by asyncio)."""
         if fd == 2:
-            self._said = (self._said + data)[-_LAST_WORDS:]
+            self._stderr = (self._stderr + data)[-_LAST_WORDS:]
             return
         for kind, content in self._frames.feed(data):
             if kind == protocol.OUTPUT:
@@ -234,8 +234,8 @@ class Worker(asyncio.SubprocessProtocol):
             place = await self._where()
             what = HandlersError(f"{name} took longer than {patience:g} s to load", traceback=place)
         except _EndedError as error:
-            said = self._said.decode(errors="replace").strip().rpartition("\n")[2]
-            what = HandlersError(f"{name}: its process ended while loading it: {said or error}")
+            words = self._stderr.decode(errors="replace").strip().rpartition("\n")[2]
+            what = HandlersError(f"{name}: its process ended while loading it: {words or error}")
         raise BrokenFileError(what, self._output(what.traceback), file_stamps([str(self._options.path)]))
 
     def _handle_reply(self, kind: bytes, result: dict[str, Any]) -> None:

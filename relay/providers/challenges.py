@@ -138,21 +138,21 @@ def _signed_reply(
 ) -> Callable[[str, Secret | None], ChallengeReply | None]:
     """Return what answers with the HMAC of what was asked for, as `write` puts it into JSON."""
 
-    def reply(asked: str, secret: Secret | None) -> ChallengeReply | None:
-        if secret is None or not _PLAIN.fullmatch(asked):
+    def reply(value: str, secret: Secret | None) -> ChallengeReply | None:
+        if secret is None or not _PLAIN.fullmatch(value):
             return None
         key = secret.reveal().encode("utf-8", "surrogateescape")
-        return json_reply(write(asked, hmac.digest(key, asked.encode(), "sha256")))
+        return json_reply(write(value, hmac.digest(key, value.encode(), "sha256")))
 
     return reply
 
 
 # The header goes back as it came, with an empty body; what Asana's server compares is the header.
-def _hook_secret_reply(asked: str, _: Secret | None) -> ChallengeReply:
+def _hook_secret_reply(value: str, _: Secret | None) -> ChallengeReply:
     return ChallengeReply(
         body=b"",
-        headers=(("X-Hook-Secret", asked),),
-        offered=asked,
+        headers=(("X-Hook-Secret", value),),
+        offered=value,
         todo="save the X-Hook-Secret of its headers as {variable}",
     )
 
@@ -228,8 +228,8 @@ NOTION_CHALLENGES = (
     Challenge(
         "Notion verification",
         _read_notion,
-        lambda asked, _: ChallengeReply(
-            offered=asked, todo="paste the verification_token of its body in Notion and save it as {variable}"
+        lambda value, _: ChallengeReply(
+            offered=value, todo="paste the verification_token of its body in Notion and save it as {variable}"
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""What a setup handshake is made of: what is asked, who may ask, what to say; and how it is read from a request."""
+"""What a setup handshake is made of: what a request asks for, the proof, the reply."""
 
 import json
 import re
@@ -81,9 +81,9 @@ def read_query_parameter(name: str, method: str) -> Callable[[Capture], str | No
     return read
 
 
-def echo_reply(asked: str, _: Secret | None) -> ChallengeReply:
+def echo_reply(value: str, _: Secret | None) -> ChallengeReply:
     """Return what was asked for, as text."""
-    return ChallengeReply(body=asked.encode())
+    return ChallengeReply(body=value.encode())
 
 
 def json_reply(value: Mapping[str, object]) -> ChallengeReply:
@@ -93,7 +93,7 @@ def json_reply(value: Mapping[str, object]) -> ChallengeReply:
 
 def echo_json(key: str) -> Callable[[str, Secret | None], ChallengeReply]:
     """Return what sends back in JSON, under a key, what was asked for."""
-    return lambda asked, _: json_reply({key: asked})
+    return lambda value, _: json_reply({key: value})
 
 
 def visible_text(value: object) -> str | None:

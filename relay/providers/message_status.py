@@ -89,8 +89,8 @@ class EmbeddedIdExtractor:
             if text.strip():
                 return escape_unprintable(text, MAX_ID)
         # The query is part of an address that the sender chose; the header is what a proxy may add.
-        given = (query(name)(capture, payload) for name in ("message_id", "message-id", _HEADER))
-        return next((text for text in given if text), None) or header(_HEADER)(capture, payload)
+        texts = (query(name)(capture, payload) for name in ("message_id", "message-id", _HEADER))
+        return next((text for text in texts if text), None) or header(_HEADER)(capture, payload)
 
 
 @dataclass(frozen=True, slots=True)

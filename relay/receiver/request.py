@@ -45,8 +45,8 @@ class Incoming:
 
     def values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header in the order received."""
-        wanted = name.lower()
-        return tuple(value for key, value in self.headers if key.lower() == wanted)
+        lower = name.lower()
+        return tuple(value for key, value in self.headers if key.lower() == lower)
 
     def caller(self, proxies: tuple[Network, ...], *, unix: bool) -> str:
         """Return who called: the other end, or, where that is one of the `proxies`, whom it names.

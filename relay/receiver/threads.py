@@ -102,9 +102,9 @@ class KeyStore(Protocol):
         ...
 
 
-async def call_store(method: Callable[..., Any], *given: object) -> Any:
+async def call_store(method: Callable[..., Any], *arguments: object) -> Any:
     """Call a method of a store, plain or async, without holding up the event loop."""
     if inspect.iscoroutinefunction(method):
-        return await method(*given)
-    answer = await asyncio.to_thread(method, *given)
+        return await method(*arguments)
+    answer = await asyncio.to_thread(method, *arguments)
     return await answer if inspect.isawaitable(answer) else answer

@@ -273,12 +273,12 @@ def _explain_handshake(case: SignatureCase, verification: Verification) -> Itera
     found = find_challenge(case.source.provider, case.capture)
     if found is None:
         return
-    challenge, asked = found
+    challenge, value = found
     if challenge.proof is Proof.TOKEN and verification.verdict is not Verdict.VERIFIED:
         yield _explain_verify_token(case, challenge, verification)
     if verification.verdict is Verdict.INVALID:
         return
-    reply = challenge.reply(asked, next(iter(case.source.secrets), None))
+    reply = challenge.reply(value, next(iter(case.source.secrets), None))
     link = find_subscription_link(case.capture)
     if reply is not None and reply.todo:
         variable = case.secret_variable or "its secret"

@@ -87,7 +87,7 @@ async def start_catch_up(request: web.Request) -> web.Response:
         )
     )
     wait = _DEFAULT_WAIT if call.wait is None else call.wait
-    progress = await relay.catch_ups.settled(call.source, wait)
+    progress = await relay.catch_ups.wait_until_over(call.source, wait)
     if progress.error is not None:
         raise _make_failure(progress, progress.error)
     return json_response(CatchUpDetail.serialize(progress), 200 if progress.over else 202)
@@ -106,7 +106,7 @@ async def cancel_catch_up(request: web.Request) -> web.Response:
     name = request.match_info["source"]
     catch_ups = get_relay(request).catch_ups
     catch_ups.cancel(name)
-    return json_response(CatchUpDetail.serialize(await catch_ups.settled(name, _CANCEL_WAIT)))
+    return json_response(CatchUpDetail.serialize(await catch_ups.wait_until_over(name, _CANCEL_WAIT)))
 
 
 def _make_failure(progress: CatchUpProgress, error: RelayError) -> RelayError:

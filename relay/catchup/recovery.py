@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from relay.bus import Bus
 from relay.catchup.base import (
@@ -21,7 +20,7 @@ from relay.catchup.base import (
 )
 from relay.catchup.client import open_client
 from relay.clock import Clock
-from relay.errors import CatchUpError, NotFoundError, RelayError, UsageError
+from relay.errors import CatchUpError, NotFoundError, RelayError, UsageError, log_traceback
 from relay.model.delivery import DeliveryChanges, NewDelivery, SignMode, matches_type
 from relay.model.event import Capture, Check, EventOutcome, Source, Verdict, Verification
 from relay.model.text import escape_unprintable
@@ -54,13 +53,18 @@ class RecoveryContext:
 
 
 class Recovery:
-    """Recovers what one source missed; `run` does all of it and writes down in `progress` how far it is."""
+    """Recovers what one source missed; `run` does all of it and writes down in `progress` how far it is.
+
+    `over` is set, and `task` runs it, where it is one of `CatchUpJobs`.
+    """
 
     def __init__(self, context: RecoveryContext, source: Source, listing: Listing, progress: CatchUpProgress) -> None:
         self._context = context
         self._source = source
         self._listing = listing
-        self._progress = progress
+        self.progress = progress
+        self.over = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
         provider = find_provider(source.provider)
         # Where relay.toml names keys or types its own way, only the whole request says what they are.
         self._usual_key = provider is not None and source.idempotency_key is provider.idempotency_key
@@ -68,7 +72,7 @@ class Recovery:
 
     async def run(self) -> None:
         """List and recover. Raises CatchUpError and StoreError; what was stored by then stays."""
-        progress = self._progress
+        progress = self.progress
         access, headers = self._listing.access, self._listing.headers
         async with open_client(access, headers=headers, clock=self._context.clock, notify=self._note_wait) as api:
             missed = await self._list_missed(api)
@@ -84,14 +88,14 @@ class Recovery:
                 await self._recover(found, found.request or await self._fetch_request(api, found))
 
     def _note_wait(self, detail: str) -> None:
-        self._progress.detail = detail
+        self.progress.detail = detail
 
     async def _list_missed(self, api: ListingApi) -> deque[ListedEvent]:
         """Return what is not here, oldest first."""
         seen: set[str] = set()
         missed: list[ListedEvent] = []
         heavy = 0
-        async for page in self._listing.pages(api, self._progress.request.since):
+        async for page in self._listing.pages(api, self.progress.request.since):
             fresh = {found.key: found for found in page if found.key not in seen}
             seen |= fresh.keys()
             kept = await self._filter_unknown(list(fresh.values()))
@@ -107,7 +111,7 @@ class Recovery:
         return deque(sorted(missed, key=lambda found: found.sent_at))
 
     async def _filter_unknown(self, page: list[ListedEvent]) -> list[ListedEvent]:
-        progress = self._progress
+        progress = self.progress
         progress.found += len(page)
         keys = {found.key: await self._find_key(found) for found in page}
         known = {key for key in keys.values() if key is not None}
@@ -136,7 +140,7 @@ class Recovery:
         return await self._listing.fetch(api, found) if found.path else None
 
     async def _recover(self, found: ListedEvent, request: RebuiltRequest | None) -> None:
-        progress = self._progress
+        progress = self.progress
         progress.detail = ""
         if request is None:
             progress.lost += 1
@@ -213,16 +217,8 @@ _SIGNATURE = Check(
 )
 
 
-@dataclass(slots=True, kw_only=True)
-class _Job:
-    recovery: Recovery
-    progress: CatchUpProgress
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-
-
 class CatchUpJobs:
-    """Starts catch-ups, tells how far they are and ends them; `run` is the long task that does them.
+    """Starts catch-ups, reports how far they are and ends them; `run` is the long task that does them.
 
     `source(name)` raises NotFoundError; `listing(source)` raises UsageError for one whose provider
     gives out no list, or that nothing says how to ask for.
@@ -234,8 +230,8 @@ class CatchUpJobs:
         self._context = context
         self._source = source
         self.listing = listing
-        self._requested: asyncio.Queue[_Job] = asyncio.Queue()
-        self._jobs: dict[str, _Job] = {}
+        self._requested: asyncio.Queue[Recovery] = asyncio.Queue()
+        self._jobs: dict[str, Recovery] = {}
 
     def start(self, request: CatchUpRequest) -> CatchUpProgress:
         """Begin a catch-up. Raises NotFoundError, and UsageError for what cannot be, or is under way already."""
@@ -250,8 +246,7 @@ class CatchUpJobs:
         if running is not None and not running.progress.over:
             raise UsageError(f"a catch-up of {source.name} is under way: {running.progress.words}", hint="wait for it")
         progress = CatchUpProgress(request=request, title=access.title, started_at=self._context.clock.now())
-        job = _Job(recovery=Recovery(self._context, source, listing, progress), progress=progress)
-        self._jobs[source.name] = job
+        job = self._jobs[source.name] = Recovery(self._context, source, listing, progress)
         self._requested.put_nowait(job)
         return progress
 
@@ -259,7 +254,7 @@ class CatchUpJobs:
         """Return how far the newest catch-up of a source is. Raises NotFoundError when there was none."""
         return self._find_job(source).progress
 
-    async def settled(self, source: str, seconds: float) -> CatchUpProgress:
+    async def wait_until_over(self, source: str, seconds: float) -> CatchUpProgress:
         """Return the newest catch-up of a source once it is over, or after that many seconds."""
         job = self._find_job(source)
         with suppress(TimeoutError):
@@ -285,10 +280,10 @@ class CatchUpJobs:
                     name = f"catch-up {job.progress.request.source}"
                     job.task = group.create_task(self._run_job(job), name=name)
 
-    async def _run_job(self, job: _Job) -> None:
+    async def _run_job(self, job: Recovery) -> None:
         progress = job.progress
         try:
-            await job.recovery.run()
+            await job.run()
         except asyncio.CancelledError:
             self._end(job, CatchUpState.CANCELLED)
             raise
@@ -297,19 +292,18 @@ class CatchUpJobs:
         except TimeoutError:
             progress.error = CatchUpError("the store did not answer in time", hint="try it again")
         except Exception as error:  # noqa: BLE001 - one catch-up must not take the others, nor relay, with it
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            log.error("catch-up of %s: %s\n%s", progress.request.source, type(error).__name__, frames)  # noqa: TRY400 - its message may hold captured text
+            log_traceback(log, f"catch-up of {progress.request.source}", error)
             progress.error = CatchUpError("the catch-up failed in an unforeseen way", hint="relay's log says where")
         self._end(job, CatchUpState.FAILED if progress.error else CatchUpState.DONE)
         log.info("caught up with %s: %s", progress.request.source, progress.words)
 
-    def _end(self, job: _Job, state: CatchUpState) -> None:
+    def _end(self, job: Recovery, state: CatchUpState) -> None:
         job.progress.state = state
         job.progress.detail = ""
         job.progress.finished_at = self._context.clock.now()
         job.over.set()
 
-    def _find_job(self, source: str) -> _Job:
+    def _find_job(self, source: str) -> Recovery:
         job = self._jobs.get(source)
         if job is None:
             raise NotFoundError(f"no catch-up of {source!r} was begun", hint="relay catch-up begins one")

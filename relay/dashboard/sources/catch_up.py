@@ -94,7 +94,7 @@ async def begin_catch_up(request: web.Request) -> web.Response:
         )
     except RelayError as error:
         return _render_section(request, build_section(relay, source, form, format_error(error)), 422)
-    await relay.catch_ups.settled(source.name, _PAGE_WAIT)
+    await relay.catch_ups.wait_until_over(source.name, _PAGE_WAIT)
     if get_target_id(request) is None:
         return redirect(f"/sources/{source.name}#catch-up")
     return _render_section(request, build_section(relay, source, form))

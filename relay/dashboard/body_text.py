@@ -11,6 +11,11 @@ RAW_WINDOW = 256 * 1024  # measured in Chromium: 256 kB of text 0.07 s, 5 MB 1.2
 HEX_WINDOW = 4096
 _HEX_WIDTH = 16
 _WRAP_FROM = 400  # characters past which lines are wrapped, and numbers beside them would no longer fit
+_DIFF_TOKEN = re.compile(r"\w+|\W")
+_MAX_DIFF_TOKENS = (
+    120  # tokens of a value that are matched one by one; past them only what begins and ends alike is left out
+)
+_MIN_SIMILARITY = 0.3  # below this two values have nothing to do with each other, and are marked whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +127,6 @@ def _format_hex_line(chunk: bytes) -> str:
     text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in chunk)
     return f"{left:<23}  {right:<23}  {text}"
 
-
-_DIFF_TOKEN = re.compile(r"\w+|\W")
-_MAX_DIFF_TOKENS = (
-    120  # tokens of a value that are matched one by one; past them only what begins and ends alike is left out
-)
-_MIN_SIMILARITY = 0.3  # below this two values have nothing to do with each other, and are marked whole
 
 TextPieces = tuple[TextPiece, ...]
 

@@ -18,6 +18,7 @@ from relay.model.text import escape_unprintable
 
 _PROGRAM_PREFIXES = ("/api/", "/metrics", "/healthz", "/stream", STATIC_PREFIX, LOGIN_STATIC_PREFIX)
 _HOME = "/events"
+PageHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def error_response_for(request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
@@ -93,9 +94,6 @@ def _render_bare_page(request: web.Request, status: int, **values: object) -> we
 def _format_sentence(text: str) -> str:
     sentence = escape_unprintable(text, 400).strip().removesuffix(".")
     return f"{capitalize_first(sentence)}." if sentence else ""
-
-
-PageHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def handle_page_errors(handler: PageHandler) -> PageHandler:

@@ -37,6 +37,9 @@ _KNOWN_VALUES = {
     "status": ("2xx", "4xx", "5xx"),
     "after": ("15m", "1h", "24h", "7d"),
 }
+_SUCCESS_WORDS = {"handler": "Done"}  # nothing was sent
+_NOTHING_SENT = {EventOutcome.DUPLICATE: "Duplicate", EventOutcome.IGNORED: "Ignored"}
+_URGENCY = tuple(DeliveryState[name] for name in ("CANCELLED", "SUCCEEDED", "RUNNING", "PENDING", "FAILED"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,11 +315,6 @@ def build_delivery_chip(delivery: Delivery) -> StatusChip:
             return StatusChip("retry", f"Try {delivery.attempts + 1}")
         case DeliveryState.PENDING:
             return StatusChip("queued", "Queued")
-
-
-_SUCCESS_WORDS = {"handler": "Done"}  # nothing was sent
-_NOTHING_SENT = {EventOutcome.DUPLICATE: "Duplicate", EventOutcome.IGNORED: "Ignored"}
-_URGENCY = tuple(DeliveryState[name] for name in ("CANCELLED", "SUCCEEDED", "RUNNING", "PENDING", "FAILED"))
 
 
 def _format_result(delivery: Delivery, otherwise: str) -> str:

@@ -22,6 +22,18 @@ from relay.providers.provider import Provider
 
 # The zone that the page being drawn shows its times in; None is this machine's own.
 TIME_ZONE: ContextVar[tzinfo | None] = ContextVar("zone", default=None)
+# Hues of the stylesheet (`.pv.u0` and so on); providers people meet every day keep the same one.
+_HUE_COUNT = 13
+_KNOWN_HUES = {
+    "stripe": 10,
+    "github": 9,
+    "shopify": 5,
+    "slack": 12,
+    "twilio": 0,
+    "sendgrid": 8,
+    "linear": 11,
+    "custom": 3,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,20 +101,6 @@ def format_status(status: int) -> str:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
-
-
-# Hues of the stylesheet (`.pv.u0` and so on); providers people meet every day keep the same one.
-_HUE_COUNT = 13
-_KNOWN_HUES = {
-    "stripe": 10,
-    "github": 9,
-    "shopify": 5,
-    "slack": 12,
-    "twilio": 0,
-    "sendgrid": 8,
-    "linear": 11,
-    "custom": 3,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,17 @@ _MAX_RUNS = 20
 _EVENT_IDS = re.compile(r"(#?\d{1,18}[\s,;]*)+")
 _OTHER_TARGET = "other"
 _EMPTY_FORM = dict.fromkeys(("what", "url", "times", "seed", "delay", "speed"), "") | {"compare": "body"}
+SENDS_SHOWN = 40  # sends of one experiment that a page shows at first
+MAX_SENDS_SHOWN = 500  # and when it is asked for all of them
+# The class, the icon and the word of each finding.
+_FINDING_STYLES: dict[LabFinding | None, tuple[str, str, str]] = {
+    LabFinding.PASSED: ("ok", "circle-check", "passed"),
+    LabFinding.FAILED: ("err", "circle-x", "failed"),
+    LabFinding.UNCLEAR: ("warn", "triangle-alert", "unclear"),
+    LabFinding.SKIPPED: ("quiet", "ban", "skipped"),
+    None: ("quiet", "clock", "not over"),
+}
+_OPEN_CHIPS = {LabState.RUNNING: StatusChip("sending", "Running"), LabState.WAITING: StatusChip("queued", "Waiting")}
 
 
 async def show_lab(request: web.Request) -> web.Response:
@@ -158,21 +169,6 @@ def _build_rerun_fields(run: LabRun) -> tuple[tuple[str, str], ...]:
         "compare": settings.compare,
     }
     return (*filled.items(), *(("experiment", trial.experiment) for trial in run.trials))
-
-
-SENDS_SHOWN = 40  # sends of one experiment that a page shows at first
-MAX_SENDS_SHOWN = 500  # and when it is asked for all of them
-# The class, the icon and the word of each finding.
-_FINDING_STYLES: dict[LabFinding | None, tuple[str, str, str]] = {
-    LabFinding.PASSED: ("ok", "circle-check", "passed"),
-    LabFinding.FAILED: ("err", "circle-x", "failed"),
-    LabFinding.UNCLEAR: ("warn", "triangle-alert", "unclear"),
-    LabFinding.SKIPPED: ("quiet", "ban", "skipped"),
-    None: ("quiet", "clock", "not over"),
-}
-
-
-_OPEN_CHIPS = {LabState.RUNNING: StatusChip("sending", "Running"), LabState.WAITING: StatusChip("queued", "Waiting")}
 
 
 def build_run_chip(run: LabRun, finding: LabFinding | None) -> StatusChip:

@@ -23,6 +23,9 @@ _GRID_LINES = 4  # lines of the grid above its floor
 
 ChartBar = tuple[str, str, str, str, str]  # its class, x, y, width and height
 ChartLine = tuple[str, str]  # its class, and the data of its path
+_MAX_SOURCES = 8
+_MAX_SLOW = 6
+_STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +95,6 @@ def build_sparkline(values: Sequence[float]) -> str:
     low, high = min(values, default=0.0), max(values, default=0.0)
     span = high - low or 1.0
     return build_line("", [value - low for value in values], span, 22)[1]
-
-
-_MAX_SOURCES = 8
-_MAX_SLOW = 6
-_STEP_NAMES = {1: "minute", 15: "15 minutes", 120: "2 hours"}
 
 
 async def show_metrics(request: web.Request) -> web.Response:

@@ -60,6 +60,25 @@ KEYMAP = {
         "This list": "?",
     },
 }
+ASSETS: web.AppKey[Assets] = web.AppKey("assets", Assets)
+_PIECE = re.compile(
+    r"""
+    (?P<kept><(pre|textarea)\b.*?</\2\s*>)       # every space of it shows
+    | (?P<tag><[/!]?[a-zA-Z](?:"[^"]*"|'[^']*'|\{%.*?%\}|\{\{.*?\}\}|[^>"'])*>)
+    | (?P<code>\{%.*?%\}|\{\{.*?\}\}|\{\#.*?\#\})
+    | (?P<break>\s*\n\s*)
+    """,
+    re.DOTALL | re.VERBOSE,
+)
+_IN_TAG = re.compile(
+    r"""
+    (?P<value>"[^"]*"|'[^']*')
+    | (?:\s*\n\s*(?=\{%\ *if\b)|\s*(?=\{%\ *el))(?P<condition>\{%.*?%\})\s*
+    | (?P<end>\s*\n\s*(?=/?>|\{%\ *endif\b))
+    | (?P<break>\s*\n\s*)
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 
 
 class Renderer:
@@ -107,7 +126,6 @@ class Renderer:
 
 
 RENDERER: web.AppKey[Renderer] = web.AppKey("renderer", Renderer)
-ASSETS: web.AppKey[Assets] = web.AppKey("assets", Assets)
 
 
 def make_partial(target: str, swap: str, html: str) -> str:
@@ -145,26 +163,6 @@ def get_target_id(request: web.Request) -> str | None:
     if request.headers.get("HX-Request-Type") != "partial":
         return None
     return request.headers.get("HX-Target", "").partition("#")[2]
-
-
-_PIECE = re.compile(
-    r"""
-    (?P<kept><(pre|textarea)\b.*?</\2\s*>)       # every space of it shows
-    | (?P<tag><[/!]?[a-zA-Z](?:"[^"]*"|'[^']*'|\{%.*?%\}|\{\{.*?\}\}|[^>"'])*>)
-    | (?P<code>\{%.*?%\}|\{\{.*?\}\}|\{\#.*?\#\})
-    | (?P<break>\s*\n\s*)
-    """,
-    re.DOTALL | re.VERBOSE,
-)
-_IN_TAG = re.compile(
-    r"""
-    (?P<value>"[^"]*"|'[^']*')
-    | (?:\s*\n\s*(?=\{%\ *if\b)|\s*(?=\{%\ *el))(?P<condition>\{%.*?%\})\s*
-    | (?P<end>\s*\n\s*(?=/?>|\{%\ *endif\b))
-    | (?P<break>\s*\n\s*)
-    """,
-    re.DOTALL | re.VERBOSE,
-)
 
 
 class TemplateLines(Extension):

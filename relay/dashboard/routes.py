@@ -9,9 +9,9 @@ from relay.dashboard import metrics as metrics_page
 from relay.dashboard import targets as targets_page
 from relay.dashboard.assets import Assets
 from relay.dashboard.errors import handle_login
-from relay.dashboard.events import actions, compare, fragments
+from relay.dashboard.events import actions, compare
 from relay.dashboard.events import page as events_page
-from relay.dashboard.events.bodies import BODY_CACHE, BodyCache
+from relay.dashboard.events.tabs import BODY_CACHE, BodyCache
 from relay.dashboard.live import stream as live_stream
 from relay.dashboard.messages import page as messages_page
 from relay.dashboard.messages.dry_run import show_dry_run
@@ -55,7 +55,7 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/", _redirect_home),
     web.get("/stream", live_stream.stream_updates),
     web.get("/events", events_page.show_events),
-    web.get("/events/rows", fragments.show_rows),
+    web.get("/events/rows", events_page.show_rows),
     web.post("/events/pin", actions.pin_selected),
     web.get("/events/export", actions.export_selected),
     web.get("/events/delete", actions.confirm_delete),
@@ -68,11 +68,11 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.post(f"/replays/{_ID_PATTERN}/resume", replay_page.resume_replay),
     web.get(f"/events/{_ID_PATTERN}", events_page.show_event),
     web.get(f"/events/{_ID_PATTERN}/{_TAB_PATTERN}", events_page.show_event),
-    web.get(f"/events/{_ID_PATTERN}/head", fragments.show_head),
-    web.get(f"/events/{_ID_PATTERN}/tree", fragments.show_tree),
-    web.get(f"/events/{_ID_PATTERN}/find", fragments.show_hits),
-    web.get(f"/events/{_ID_PATTERN}/body", fragments.download_body),
-    web.get(f"/events/{_ID_PATTERN}/curl", fragments.show_curl),
+    web.get(f"/events/{_ID_PATTERN}/head", events_page.show_head),
+    web.get(f"/events/{_ID_PATTERN}/tree", events_page.show_tree),
+    web.get(f"/events/{_ID_PATTERN}/find", events_page.show_hits),
+    web.get(f"/events/{_ID_PATTERN}/body", events_page.download_body),
+    web.get(f"/events/{_ID_PATTERN}/curl", events_page.show_curl),
     web.get(f"/events/{_ID_PATTERN}/replay", dialog.show_replay_form),
     web.post(f"/events/{_ID_PATTERN}/replay", dialog.replay_event),
     web.post(f"/events/{_ID_PATTERN}/replay/preview", dialog.preview_replay),

@@ -14,6 +14,9 @@ from relay.services.relay import RunningRelay
 
 MAX_REQUEST_BODY = 1024 * 1024  # bytes that a call may carry
 _KEEPALIVE = 15.0
+BACKLOG = 128
+SHUTDOWN_TIMEOUT = 5.0  # seconds that a request in flight has left when relay stops
+PORT_TRIES = 50  # ports looked at after a default one that is taken
 
 
 def build_app(
@@ -40,11 +43,6 @@ async def serve_app(listening: socket.socket, app: web.Application) -> AsyncIter
         yield
     finally:
         await runner.cleanup()
-
-
-BACKLOG = 128
-SHUTDOWN_TIMEOUT = 5.0  # seconds that a request in flight has left when relay stops
-PORT_TRIES = 50  # ports looked at after a default one that is taken
 
 
 def open_listener(address: tuple[str, int], option: str, *, named: bool) -> socket.socket:

@@ -27,6 +27,8 @@ from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay
 
 _MAX_NOTE = 2000  # characters of a note
+_DELETE_LIMIT = 100_000  # events that are pinned or deleted together
+_MAX_PUBLISHED = 200  # changes published one by one when many change at once
 
 
 async def pin_event(request: web.Request) -> web.Response:
@@ -65,10 +67,6 @@ async def _render_annotated(
         return redirect(f"/events/{id_}{build_query_suffix(parse_list_query(request).text)}")
     event = await relay.store.events.get(id_)
     return render_part(request, "events/detail.html", **await events_page.build_detail(request, event, "payload"))
-
-
-_DELETE_LIMIT = 100_000  # events that are pinned or deleted together
-_MAX_PUBLISHED = 200  # changes published one by one when many change at once
 
 
 def _list_path(fields: MultiMapping[Any]) -> str:

@@ -14,6 +14,14 @@ MAX_TREE_LINES = 500  # lines in one reply; measured in Chromium: 500 render in 
 OPEN_LINES = 150  # past the first two levels, open only what keeps the tree this short
 MEMBERS_AT_ONCE = 100  # members of an array or object shown at a time
 MAX_STRING_LENGTH = 2000  # characters of one string shown in its line
+MAX_HITS = 1000
+_TIMESTAMP_RANGE = (946_684_800, 4_102_444_800)  # 2000 to 2100, in seconds
+_MONEY_WORDS = ("amount", "total", "subtotal", "price", "fee", "tax", "balance", "net", "due", "paid", "refunded")
+_CURRENCY_SIGNS = {"eur": "€", "usd": "$", "gbp": "£", "jpy": "¥", "inr": "₹", "krw": "₩", "ils": "₪", "ngn": "₦"}
+# ISO 4217 currencies without a minor unit, as Stripe and Adyen list them.
+_CURRENCIES_WITHOUT_MINOR_UNIT = frozenset(
+    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,9 +203,6 @@ def _count_lines(value: object, limit: int) -> int:
     return lines
 
 
-MAX_HITS = 1000
-
-
 def find_in_tree(value: object, text: str) -> tuple[str, ...]:
     """Return the pointers of the lines whose key or value holds `text`, in order, at most MOST."""
     folded = text.lower()
@@ -240,15 +245,6 @@ def _walk_leaves(value: object) -> Iterator[tuple[str, str, str | None]]:
 
 def _format_leaf(leaf: object) -> str:
     return leaf if isinstance(leaf, str) else json.dumps(leaf)
-
-
-_TIMESTAMP_RANGE = (946_684_800, 4_102_444_800)  # 2000 to 2100, in seconds
-_MONEY_WORDS = ("amount", "total", "subtotal", "price", "fee", "tax", "balance", "net", "due", "paid", "refunded")
-_CURRENCY_SIGNS = {"eur": "€", "usd": "$", "gbp": "£", "jpy": "¥", "inr": "₹", "krw": "₩", "ils": "₪", "ngn": "₦"}
-# ISO 4217 currencies without a minor unit, as Stripe and Adyen list them.
-_CURRENCIES_WITHOUT_MINOR_UNIT = frozenset(
-    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf")
-)
 
 
 def guess_meaning(key: str, value: object, siblings: Mapping[str, object]) -> str:

@@ -12,6 +12,30 @@ from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
 from relay.model.text import decode_header_text, escape_unprintable
 from relay.providers.sender_urls import request_target
 
+_REASON_WORDS = {
+    "signature_missing": "No signature",
+    "signature_mismatch": "Mismatch",
+    "header_malformed": "Unreadable header",
+    "timestamp_stale": "Too old",
+    "timestamp_future": "From the future",
+    "body_malformed": "Unreadable body",
+    "secret_missing": "No secret",
+    "secret_unusable": "Unusable secret",
+    "verification_off": "Not checked",
+    "vault_locked": "Not checked",
+    "no_source": "Not checked",
+    "no_signature_expected": "No signature expected",
+    "idempotency_key_missing": "No idempotency key",
+    "schema": "Does not fit the schema",
+    "recovered": "Fetched, not checked",
+    "content_type": "Another content type",
+    "invalid_recipient": "No mail address",
+    "loop": "Came back from a relay",
+    "handshake": "Handshake",
+}
+_MAX_SEGMENT_TEXT = 40  # characters that fit into a chip; the rest is in its title
+_RULE_REASONS = frozenset({"schema", "content_type", "idempotency_key_missing", "invalid_recipient"})
+
 
 @dataclass(frozen=True, slots=True)
 class PipelineSegment:
@@ -60,32 +84,6 @@ def build_pipeline_bar(
     return PipelineBar(
         event, _build_check_segment(event), is_open, tuple(outs or [_build_unsent_target(event, addresses)])
     )
-
-
-_REASON_WORDS = {
-    "signature_missing": "No signature",
-    "signature_mismatch": "Mismatch",
-    "header_malformed": "Unreadable header",
-    "timestamp_stale": "Too old",
-    "timestamp_future": "From the future",
-    "body_malformed": "Unreadable body",
-    "secret_missing": "No secret",
-    "secret_unusable": "Unusable secret",
-    "verification_off": "Not checked",
-    "vault_locked": "Not checked",
-    "no_source": "Not checked",
-    "no_signature_expected": "No signature expected",
-    "idempotency_key_missing": "No idempotency key",
-    "schema": "Does not fit the schema",
-    "recovered": "Fetched, not checked",
-    "content_type": "Another content type",
-    "invalid_recipient": "No mail address",
-    "loop": "Came back from a relay",
-    "handshake": "Handshake",
-}
-
-_MAX_SEGMENT_TEXT = 40  # characters that fit into a chip; the rest is in its title
-_RULE_REASONS = frozenset({"schema", "content_type", "idempotency_key_missing", "invalid_recipient"})
 
 
 def _build_check_segment(event: EventRow) -> PipelineSegment:

@@ -1,5 +1,6 @@
 """The page Messages: the list, one message with its history and its mail, and the rates; live while it is open."""
 
+from datetime import date, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -9,13 +10,23 @@ from aiohttp import web
 
 from relay.actions.mail.addresses import is_permitted
 from relay.dashboard.filters import escape_html, find_provider, format_count
-from relay.dashboard.messages.rates import build_rates
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
 from relay.dashboard.responses import render_page
-from relay.dashboard.widgets import BAD_STATUSES, NavLink, build_message_chip
+from relay.dashboard.widgets import BAD_STATUSES, Figure, NavLink, build_message_chip
 from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_message_filter, parse_number
-from relay.model.message import LOST, Message, MessageFilter, MessageStatus, StatusCount, parse_addresses
+from relay.model.message import (
+    LOST,
+    DayCounts,
+    Message,
+    MessageCounts,
+    MessageFilter,
+    MessageStatus,
+    StatusCount,
+    add_up_counts,
+    group_by_day,
+    parse_addresses,
+)
 from relay.model.text import decode_text, escape_unprintable
 from relay.providers.message_status import explain_code
 from relay.services.relay import RunningRelay
@@ -44,6 +55,8 @@ _STATUS_ICONS = {
     MessageStatus.CLICKED: "external-link",
     MessageStatus.COMPLAINED: "ban",
 }
+_CHART_HEIGHT = 100.0
+_DAY_GAP = 0.2  # of a bar's width that stays empty
 
 
 async def show_messages(request: web.Request) -> web.Response:
@@ -212,3 +225,74 @@ def _live_path(chosen: int | None, kept: str) -> str:
 def _build_path(more: dict[str, int], kept: str, path: str = "/messages") -> str:
     query = "&".join(part for part in (kept, urlencode(more)) if part)
     return f"{path}?{query}" if query else path
+
+
+def build_rates(days: tuple[DayCounts, ...], first: date, span: int) -> dict[str, Any]:
+    """Return what the chart of `span` days from `first` on shows: numbers, bars, the same as a sentence and a table.
+
+    The table has the newest day first. A bar is its x, its width, a title, and its parts from the floor up.
+    """
+    daily = group_by_day(days)
+    dates = [first + timedelta(days=number) for number in range(span)]
+    counted = [daily.get(day, MessageCounts()) for day in dates]
+    most = _round_up_scale(max((counts.sent for counts in counted), default=0))
+    whole = add_up_counts(days)
+    return {
+        "span": f"last {format_count(span, 'day')}, by the day of sending (UTC)",
+        "kpis": _build_rate_figures(whole, add_up_counts(days, "email")),
+        "bars": [
+            _build_day_bar(place, day, counts, (span, most))
+            for place, (day, counts) in enumerate(zip(dates, counted, strict=True))
+        ],
+        "top": [f"{most * part // 4:,}" for part in (4, 3, 2, 1, 0)],
+        "axis": [_format_short_day(dates[place]) for place in sorted({0, span // 2, span - 1})],
+        "sentence": (
+            f"Messages by day over the {format_count(span, 'day')} to {_format_short_day(dates[-1])}: "
+            f"{format_count(whole.sent, 'message')} "
+            f"sent, {whole.delivered:,} delivered, {whole.failed:,} failed, {whole.under_way:,} under way."
+        ),
+        "days": days[::-1],
+    }
+
+
+def _build_rate_figures(whole: MessageCounts, mail: MessageCounts) -> tuple[Figure, ...]:
+    return (
+        Figure(label="Sent", value=f"{whole.sent:,}", note=f"{whole.under_way:,} under way"),
+        _build_rate_figure("Delivered", whole.delivery_rate, f"{whole.delivered:,} of {whole.sent:,}"),
+        _build_rate_figure("Opened", mail.open_rate, f"{mail.opened:,} of {format_count(mail.delivered, 'mail')}"),
+        _build_rate_figure("Clicked", mail.click_rate, f"{mail.clicked:,} of {format_count(mail.delivered, 'mail')}"),
+        Figure(label="Failed", value=f"{whole.failed:,}", note=f"{whole.complained:,} complained"),
+    )
+
+
+def _build_rate_figure(name: str, rate: float | None, note: str) -> Figure:
+    if rate is None:
+        return Figure(label=name, value="–", note=note)  # noqa: RUF001 - a dash for no number
+    return Figure(label=name, value=f"{rate * 100:.1f}", unit="%", note=note)
+
+
+def _build_day_bar(
+    place: int, day: date, counts: MessageCounts, scale: tuple[int, int]
+) -> tuple[str, str, str, list[tuple[str, str, str]]]:
+    span, most = scale
+    width = 100.0 / span
+    parts, top = [], _CHART_HEIGHT
+    for name, count in (("ok", counts.delivered), ("way", counts.under_way), ("err", counts.failed)):
+        height = count / most * _CHART_HEIGHT
+        top -= height
+        if count:
+            parts.append((name, f"{top:.2f}", f"{height:.2f}"))
+    title = f"{_format_short_day(day)}: {counts.sent:,} sent, {counts.delivered:,} delivered, {counts.failed:,} failed"
+    return f"{(place + _DAY_GAP / 2) * width:.2f}", f"{width * (1 - _DAY_GAP):.2f}", title, parts
+
+
+def _format_short_day(day: date) -> str:
+    return f"{day.day} {day:%b}"
+
+
+def _round_up_scale(most: int) -> int:
+    """Return a whole top for the axis that four steps divide."""
+    step = 4
+    while step < most:
+        step *= 2
+    return step

@@ -8,7 +8,6 @@ from aiohttp import web
 from relay.dashboard.event_list import build_delivery_chip, parse_list_suffix
 from relay.dashboard.filters import format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
-from relay.dashboard.replay.batches import SIGN_MODE_LABELS
 from relay.dashboard.replay.edits import (
     DeliveryResult,
     ReplayEdits,
@@ -18,6 +17,7 @@ from relay.dashboard.replay.edits import (
     parse_replay_form,
     prefill_from_delivery,
 )
+from relay.dashboard.replay.page import SIGN_MODE_LABELS
 from relay.dashboard.responses import (
     format_error,
     read_fields,

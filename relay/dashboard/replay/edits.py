@@ -17,6 +17,7 @@ MAX_EDITABLE_BODY = 256 * 1024  # bytes of a body that a form offers for editing
 _HTTP_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MAX_DIFFERENCES = 20  # differences listed
 _FRAMING_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+ReplayDifference = tuple[str, str, str]  # what would be sent otherwise than it was received, before, after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,6 @@ class ReplayOriginal:
     headers: str
     body: str
     editable: bool
-
-
-ReplayDifference = tuple[str, str, str]  # what would be sent otherwise than it was received, before, after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

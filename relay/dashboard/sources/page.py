@@ -1,21 +1,53 @@
 """The page Sources: what may send, as configured, and what was refused."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
-from relay.dashboard.filters import find_provider
+from relay.dashboard.filters import find_provider, format_count, format_moment
 from relay.dashboard.responses import render_page
-from relay.dashboard.sources import catch_up, rules
+from relay.dashboard.sources import catch_up
 from relay.errors import NotFoundError
 from relay.http.context import get_relay
+from relay.model.admission import EmailField
 from relay.model.event import Source, VerifyMode
+from relay.model.json_paths import format_dotted_path
+from relay.model.text import escape_unprintable, format_size
+from relay.pipeline.limits import RefusalKind
+from relay.pipeline.validate import describe_location
+from relay.providers.doctor.case import secret_tail
 from relay.services.relay import RunningRelay
 
 _FAILED_CHECK_TEXTS = {
     VerifyMode.ENFORCE: "Answer 401 and store it as rejected",
     VerifyMode.REPORT: "Take it in, flagged",
     VerifyMode.OFF: "Nothing is checked",
+}
+_MAX_DETAIL = 400  # characters
+# Refused for what they are, not for a rule of their source: only their path or first line says what to put right.
+_DETAILED_STATUSES = frozenset({400, 404, 405, 417, 505})
+_SHORT_WORDS: Mapping[int, tuple[str, str]] = {
+    400: ("not to be read", "not to be read"),
+    403: ("address not allowed", "addresses not allowed"),
+    408: ("too slow", "too slow"),
+    413: ("too large", "too large"),
+    429: ("too fast", "too fast"),
+}
+_REFUSAL_WORDS: Mapping[int, tuple[str, str]] = {
+    403: ("request came from an address that is not allowed", "requests came from addresses that are not allowed"),
+    400: ("request could not be read", "requests could not be read"),
+    404: ("request was for no source", "requests were for no source"),
+    408: ("request did not send its body in time", "requests did not send their bodies in time"),
+    413: ("request was too large", "requests were too large"),
+    405: ("request had a method that is not served", "requests had a method that is not served"),
+    417: ("request expected what is not done", "requests expected what is not done"),
+    429: ("request came too fast", "requests came too fast"),
+    503: ("connection was one too many", "connections were too many"),
+    505: ("request spoke another version of HTTP", "requests spoke another version of HTTP"),
 }
 
 
@@ -35,7 +67,7 @@ async def show_sources(request: web.Request) -> web.Response:
         sources=[(source, *_describe_verification(source)) for source in sources.values()],
         chosen=chosen,
         detail_shown=name is not None,
-        unclaimed=rules.describe_refusals(relay.state.refused.list_others(sources), None, relay.config.server.max_body),
+        unclaimed=describe_refusals(relay.state.refused.list_others(sources), None, relay.config.server.max_body),
         **(_describe_source(relay, chosen) if chosen else {}),
     )
 
@@ -47,11 +79,11 @@ def _describe_source(relay: RunningRelay, source: Source) -> dict[str, Any]:
     return {
         "url": url,
         "steps": known.list_steps(url) if known else (),
-        "facts": (*_list_behaviour_facts(source), *rules.list_source_rules(source, relay.config.server.max_body)),
-        "secrets": rules.build_secret_lines(source),
+        "facts": (*_list_behaviour_facts(source), *list_source_rules(source, relay.config.server.max_body)),
+        "secrets": build_secret_lines(source),
         "catch_up": catch_up.build_section(relay, source),
-        "refused": rules.describe_refusals(refused, source, relay.config.server.max_body),
-        "refused_summary": rules.summarize_refusals(refused),
+        "refused": describe_refusals(refused, source, relay.config.server.max_body),
+        "refused_summary": summarize_refusals(refused),
     }
 
 
@@ -75,3 +107,105 @@ def _list_behaviour_facts(source: Source) -> tuple[tuple[str, str], ...]:
         ("Seen before", "Delivered again" if source.deliver_duplicates else "Stored, not delivered again"),
         ("Event types", ", ".join(source.events) or "all"),
     )
+
+
+def list_source_rules(source: Source, max_body: int) -> Iterator[tuple[str, str]]:
+    """Return the rules of a source, name and words; `max_body` is the limit of a source without its own."""
+    rules = source.admission
+    if rules.networks:
+        yield (
+            "Addresses",
+            ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in rules.networks),
+        )
+    if rules.rate is not None:
+        yield "Rate", f"{rules.rate.per_minute} a minute, {rules.rate.burst} at once"
+    yield "Largest body", _format_limit(rules.max_body or max_body)
+    if rules.content_types:
+        yield "Content types", ", ".join(rules.content_types)
+    if rules.schema is not None:
+        yield "Schema", escape_unprintable(rules.schema.name, 200)
+    if source.require_idempotency_key:
+        yield "Idempotency key", f"required: {describe_location(source.idempotency_key)[0]}"
+    if rules.email is not None:
+        yield "Mail address", f"{_format_email_field(rules.email)} must hold one"
+
+
+def summarize_refusals(kinds: Sequence[RefusalKind]) -> str:
+    """Return how many were turned away and why: `12 too fast, 1 address not allowed`."""
+    return ", ".join(format_count(kind.count, *_get_words(_SHORT_WORDS, kind)) for kind in kinds)
+
+
+def describe_refusals(
+    kinds: Sequence[RefusalKind], source: Source | None, max_body: int, zone: tzinfo | None = None
+) -> tuple[str, ...]:
+    """Return a sentence for each kind of refusal, its limit and the latest of it, and details of a few."""
+    return tuple(
+        line
+        for kind in kinds
+        for line in (
+            _describe_refusal(kind, source, max_body, zone),
+            *(_list_details(kind) if kind.latest.status in _DETAILED_STATUSES else ()),
+        )
+    )
+
+
+def _list_details(kind: RefusalKind) -> Iterator[str]:
+    # The same mistake made again is one line: a provider repeats what was refused.
+    for detail in dict.fromkeys(refused.detail for refused in kind.recent):
+        yield escape_unprintable(detail, _MAX_DETAIL)
+
+
+def _describe_refusal(kind: RefusalKind, source: Source | None, max_body: int, zone: tzinfo | None) -> str:
+    rules = source.admission if source else None
+    limits = {413: _format_limit((rules and rules.max_body) or max_body)}
+    if rules is not None and rules.rate is not None:
+        limits[429] = f"{rules.rate.per_minute} a minute, {rules.rate.burst} at once"
+    limit = limits.get(kind.latest.status, "")
+    latest = kind.latest
+    when = format_moment(latest.at, zone).clock if latest.at else ""
+    caller = f"from {escape_unprintable(latest.remote, 60)}" if latest.remote else ""
+    latest_words = " ".join(filter(None, (when, caller)))
+    summary = format_count(kind.count, *_get_words(_REFUSAL_WORDS, kind)) + (f" (limit {limit})" if limit else "")
+    return f"{summary}. The latest: {latest_words}" if latest_words else f"{summary}."
+
+
+def _get_words(words: Mapping[int, tuple[str, str]], kind: RefusalKind) -> tuple[str, str]:
+    status = kind.latest.status
+    return words.get(status, (f"refused with {status}", f"refused with {status}"))
+
+
+def _format_email_field(email: EmailField) -> str:
+    return escape_unprintable(
+        format_dotted_path(email.name) if email.kind == "body" else f"{email.kind} {email.name}", 120
+    )
+
+
+def _format_limit(limit: int) -> str:
+    return format_size(limit).replace(".0 ", " ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretLine:
+    """One reference. `state` is found, locked or missing; `save` is where a missing one is kept, "" for none."""
+
+    reference: str
+    state: str
+    ends: str = ""
+    save: str = ""
+
+
+def build_secret_lines(source: Source) -> tuple[SecretLine, ...]:
+    """Return what a source checks with, and what it would check with if it were at hand."""
+    return (
+        *(SecretLine(reference=secret.reference, state="found", ends=secret_tail(secret)) for secret in source.secrets),
+        *(SecretLine(reference=reference, state="locked") for reference in source.locked_secrets),
+        *(
+            SecretLine(reference=reference, state="missing", save=_get_save_url(reference))
+            for reference in source.missing_secrets
+        ),
+    )
+
+
+def _get_save_url(reference: str) -> str:
+    kind, _, name = reference.partition(":")
+    return f"/vault?{urlencode({'name': name})}" if kind == "vault" else ""

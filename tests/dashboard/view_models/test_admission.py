@@ -8,7 +8,7 @@ import pytest
 from builders import build_source
 from relay.dashboard.events.detail import build_pipeline_bar
 from relay.dashboard.events.verification import build_verification_panel
-from relay.dashboard.sources import rules
+from relay.dashboard.sources import page
 from relay.model.admission import Admission, Problem, Rate
 from relay.model.event import EventOutcome
 from relay.model.signals import RequestRefused
@@ -29,7 +29,7 @@ def counted(*refusals):
 
 def test_refusals_are_counted_beyond_any_number_and_the_most_frequent_comes_first():
     kinds = counted((403, 1), (429, 1200)).of("shop")
-    assert rules.summarize_refusals(kinds) == "1,200 too fast, 1 address not allowed"
+    assert page.summarize_refusals(kinds) == "1,200 too fast, 1 address not allowed"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_refusals_are_counted_beyond_any_number_and_the_most_frequent_comes_firs
     ],
 )  # fmt: skip
 def test_a_refusal_is_a_sentence_with_its_limit_and_the_latest(status, count, line):
-    assert rules.describe_refusals(counted((status, count)).of("shop"), SHOP, 25_000_000, UTC) == (line,)
+    assert page.describe_refusals(counted((status, count)).of("shop"), SHOP, 25_000_000, UTC) == (line,)
 
 
 def test_the_inbox_cannot_fill_the_memory_with_names():

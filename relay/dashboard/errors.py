@@ -33,12 +33,16 @@ def error_response_for(request: web.Request, status: int, code: str, message: st
         # The session has ended: the whole page is of no use any more.
         return html_response("", status, {"HX-Redirect": "/login"})
     if get_target_id(request) is not None:
-        return render_error_part(request, f"{_format_sentence(message)} {_format_sentence(hint)}".strip(), status)
-    return _render_refusal_page(request, status, code, message, hint)
+        return _render_error_part(request, f"{_format_sentence(message)} {_format_sentence(hint)}".strip(), status)
+    if code == "no_token":
+        return render_sign_in(request)
+    title = {404: "Not found"}.get(status, "That did not work")
+    sentence = _format_sentence(message)
+    return _render_bare_page(request, status, title=title, sentence=sentence, hint=_format_sentence(hint))
 
 
-def render_error_part(request: web.Request, message: str, status: int) -> web.Response:
-    """Return an error where htmx asked for a part: in the dialog it destination to open, in place, or as a toast."""
+def _render_error_part(request: web.Request, message: str, status: int) -> web.Response:
+    """Return an error where htmx asked for a part: in the dialog that would have opened, in place, or as a toast."""
     renderer, target = request.app[RENDERER], get_target_id(request)
     if target == "dialog":
         return html_response(renderer.part("error_dialog.html", message=message), status)
@@ -48,10 +52,7 @@ def render_error_part(request: web.Request, message: str, status: int) -> web.Re
 
 
 def render_sign_in(request: web.Request, wrong: str = "", destination: str = "") -> web.Response:
-    """Return the page that takes a token, 401, and then leads to what was destination.
-
-    `wrong` says what was wrong with the one that was sent.
-    """
+    """Return the page that takes a token, 401, and then leads on; `wrong` says why the one that was sent is not it."""
     if not destination and request.method == "GET" and request.path != "/login":
         destination = request.path_qs
     return _render_bare_page(
@@ -75,15 +76,6 @@ def safe_redirect_path(text: str) -> str:
 def _is_page(request: web.Request) -> bool:
     navigates = request.headers.get("Sec-Fetch-Mode") == "navigate"
     return navigates or "text/html" in request.headers.get("Accept", "")
-
-
-def _render_refusal_page(request: web.Request, status: int, code: str, message: str, hint: str) -> web.Response:
-    if code == "no_token":
-        return render_sign_in(request)
-    title = {404: "Not found"}.get(status, "That did not work")
-    return _render_bare_page(
-        request, status, title=title, sentence=_format_sentence(message), hint=_format_sentence(hint)
-    )
 
 
 def _render_bare_page(request: web.Request, status: int, **values: object) -> web.Response:
@@ -110,12 +102,12 @@ def handle_page_errors(handler: PageHandler) -> PageHandler:
 
 
 async def _render_error_page(request: web.Request, error: RelayError) -> web.Response:
-    sentence, hint = (escape_unprintable(error.message, 400).removesuffix("."), escape_unprintable(error.hint, 400))
+    sentence, hint = escape_unprintable(error.message, 400).removesuffix("."), escape_unprintable(error.hint, 400)
     if get_target_id(request) is not None:
         message = f"That did not work: {sentence}.{f' To go on: {hint}.' if hint else ''}"
-        return render_error_part(request, message, error.status)
-    sentence = f"{sentence[:1].upper()}{sentence[1:]}."
-    return await render_page(request, "error.html", "That did not work", "", error.status, sentence=sentence, hint=hint)
+        return _render_error_part(request, message, error.status)
+    title, sentence = "That did not work", f"{capitalize_first(sentence)}."
+    return await render_page(request, "error.html", title, "", error.status, sentence=sentence, hint=hint)
 
 
 async def handle_login(request: web.Request, guard: Guard) -> web.StreamResponse:

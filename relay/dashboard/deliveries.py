@@ -86,7 +86,7 @@ async def show_deliveries(request: web.Request) -> web.Response:
         older=_list_path(filters, before=found[-1].id) if len(found) >= _PAGE_SIZE else "",
         empty=_EMPTY_TEXTS.get(filters.state, "Nothing was sent yet.")
         if not filters.scope
-        else "Nothing is left relay.",
+        else "Nothing is left here.",
     )
 
 

@@ -51,4 +51,4 @@ def _describe_signing(local: LocalKey | None, source: Source | None) -> str:
         return f"It has no secret. relay signs samples with one that it made for this run: {local.secret.reveal()}"
     if local is not None or source is None or source.scheme is None or source.secrets:
         return ""
-    return "It has no secret. relay makes one for this run with the first sample, and shows it relay."
+    return "It has no secret. relay makes one for this run with the first sample, and shows it here."

@@ -288,6 +288,19 @@ async def test_a_source_says_how_to_set_its_provider_up(start):
     assert "{secret}" not in html
 
 
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/deliveries?state=failed&target=app", "Nothing is left here."),
+        ("/trigger?source=github", "relay makes one for this run with the first sample, and shows it here."),
+    ],
+)
+async def test_a_page_says_what_it_shows_later(start, path, sentence):
+    at = await start("[sources.github]\n", environ={})
+    status, html = await page(at, path)
+    assert (status, sentence in html) == (200, True)
+
+
 @pytest.mark.parametrize("path", ["/sources/none", "/deliveries/9", "/messages/9", "/events/1/replay"])
 async def test_what_is_not_there_is_a_page_with_a_sentence(at, path):
     status, html = await page(at, path)

@@ -66,7 +66,7 @@ class TreeHits:
     marks: frozenset[str] = frozenset()
 
     def is_below(self, pointer: str) -> bool:
-        """Say whether the text line lies below `pointer`."""
+        """Say whether the line to stand on lies below `pointer`."""
         return self.at.startswith(f"{pointer}/")
 
 

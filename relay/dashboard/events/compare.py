@@ -47,7 +47,7 @@ class ComparePair:
 
 
 async def show_comparison(request: web.Request) -> web.Response:
-    """GET /compare?a=&b=&all=: two events; with one only, a choice of the other. A selection of two leads relay."""
+    """GET /compare?a=&b=&all=: two events; with one only, a choice of the other. A selection of two leads here."""
     one, other = parse_number(request, "a", None), parse_number(request, "b", None)
     if one is None:
         numbers = parse_selected_ids(request.query)

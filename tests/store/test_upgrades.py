@@ -10,7 +10,7 @@ import pytest
 from relay.errors import StoreError
 from relay.store import open_store
 from relay.store.migrate import APPLICATION_ID, load_migrations, migrate, read_schema
-from tests.store.test_store import new_event
+from store.test_store import new_event
 
 BASE = "events_deliveries_messages"
 # What the migrations of a version were, in the order of their numbers then. A number behind a name says that

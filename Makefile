@@ -24,6 +24,7 @@ coverage: $(VENV)/.tested
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini tests
 	$(BIN)/lint-imports
 	$(BIN)/deno fmt --check
 	$(BIN)/deno lint

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -61,7 +62,12 @@ def _put_files_into_memory():
     process = os.getpid()
     root = memory / f"relay-{process}"
     root.mkdir(mode=0o700)
-    atexit.register(lambda: os.getpid() == process and shutil.rmtree(root, ignore_errors=True))
+
+    def remove():
+        if os.getpid() == process:  # not where a test has forked
+            shutil.rmtree(root, ignore_errors=True)
+
+    atexit.register(remove)
     os.environ["TMPDIR"] = tempfile.tempdir = str(root)
 
 
@@ -218,7 +224,7 @@ async def start(tmp_path) -> AsyncIterator:
         async def go(toml="", environ=None, clock=None, **overrides) -> At:
             path = tmp_path / "relay.toml"
             path.write_text(toml)
-            ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+            ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
             config = load(path, Overrides(**ports | overrides), SECRETS if environ is None else environ)
             relay = await stack.enter_async_context(run_relay(config, clock=clock))
             session = await stack.enter_async_context(aiohttp.ClientSession())

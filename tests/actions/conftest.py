@@ -3,6 +3,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,8 @@ def make_event():
 
 def _event(**changes) -> CapturedEvent:
     headers = (("Host", "hooks.example"), ("Content-Type", "application/json"), ("Content-Length", "2"))
-    capture = build_capture(**{"headers": headers, "remote": "203.0.113.7", "received_at": NOW} | changes)
+    fields: dict[str, Any] = {"headers": headers, "remote": "203.0.113.7", "received_at": NOW}
+    capture = build_capture(**fields | changes)
     return build_event(capture, id=42, provider="stripe", type="invoice.paid", idempotency_key="evt_1", received_at=NOW)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
+from typing import Any
 
 import pytest
 from aiosmtpd import smtp as sinks
@@ -19,15 +20,16 @@ from relay.model.delivery import (
     AttemptFailed,
     AttemptRetry,
     AttemptSucceeded,
+    Delivery,
     DeliveryChanges,
     DeliveryReason,
     NewDelivery,
     SentRequest,
 )
-from relay.model.event import NewEvent
+from relay.model.event import CapturedEvent, NewEvent
 from relay.model.message import MessageStatus
 from relay.model.signals import MessageChanged
-from relay.store import open_store
+from relay.store import Store, open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RECEIPT = EmailOptions(
@@ -56,6 +58,7 @@ class Sink:
         self.mails = []
         self.answers = []
         self.hang = None
+        self.smtp: dict[str, Any] = {}
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
         if self.hang is not None:
@@ -73,10 +76,10 @@ class Sink:
 class Desk:
     """An Email action with a real store behind it, and an event it may send."""
 
-    action: object
-    store: object
-    event: object
-    delivery: object
+    action: EmailAction
+    store: Store
+    event: CapturedEvent
+    delivery: Delivery
     signals: list
     clock: StillClock
     new: NewEvent
@@ -452,7 +455,8 @@ async def test_everybody_gets_it_and_the_blind_copy_stays_blind(tmp_path, sink):
 
 @pytest.mark.parametrize("key", ["cc", "bcc"])
 async def test_a_copy_is_refused_as_any_recipient_is(tmp_path, sink, key):
-    options = replace(NOTICE, **{key: ("{{ payload.email }}",)})
+    changes: dict[str, Any] = {key: ("{{ payload.email }}",)}
+    options = replace(NOTICE, **changes)
     async with desk(tmp_path, **sink.smtp) as it:
         assert (await it.run(options)).outcome == AttemptFailed("ada@example.com is not among the allowed recipients")
     assert sink.mails == []

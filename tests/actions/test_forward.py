@@ -6,6 +6,7 @@ import struct
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -211,7 +212,7 @@ def test_no_path_leads_out_of_the_targets_own(below, query):
     capture = SimpleNamespace(path=f"/webhooks/stripe{below}", query=query, source="stripe", url="")
     destination = check_syntax("http://localhost:3000/hooks")
     options = ForwardOptions(url="http://localhost:3000/hooks")
-    event = SimpleNamespace(capture=capture)
+    event: Any = SimpleNamespace(capture=capture)
     path, _, _ = build_request_target(event, NO_CHANGES, options, destination, lambda name: f"/webhooks/{name}")
     assert path.startswith("/hooks")
     depth = 0
@@ -550,7 +551,7 @@ async def test_an_aiohttp_app_gets_many_forwards_at_once(forwarding, make_event,
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    port = site._server.sockets[0].getsockname()[1]
+    port = runner.addresses[0][1]
     async with forwarding() as forward:
         options = ForwardOptions(url=f"http://localhost:{port}/hooks")
         runs = [

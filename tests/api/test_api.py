@@ -1,6 +1,7 @@
 import asyncio
 import io
 import json
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,7 +16,7 @@ async def app(aiohttp_server):
         got.append((request.method, request.path_qs, dict(request.headers), await request.read()))
         return web.Response(status=handler.status, text="thanks")
 
-    handler = web.Application()
+    handler: Any = web.Application()
     handler.router.add_route("*", "/{tail:.*}", handle)
     return await aiohttp_server(_with(handler, got))
 

@@ -8,6 +8,7 @@ import hmac
 import json
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from slack_sdk.signature import SignatureVerifier
@@ -379,7 +380,7 @@ async def test_the_secret_of_a_later_handshake(start):
 
 
 async def test_the_secret_of_a_handshake_is_found_after_a_restart_too(at, tmp_path):
-    ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+    ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
     config = load(None, Overrides(data_dir=str(tmp_path / "twice"), **ports), {})
     body = b'{"events":[]}'
     digest = hmac.new(b"given once", body, hashlib.sha256).hexdigest()

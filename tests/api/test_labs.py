@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,12 @@ async def post(at, path, form, **headers):
 
 async def test_a_run_is_planned_begun_watched_and_reported(lab, shop):
     event = await stripe(lab)
-    wanted = {"experiments": ["stale", "duplicates"], "events": [event], "target": "verifying", "seed": 7}
+    wanted: dict[str, Any] = {
+        "experiments": ["stale", "duplicates"],
+        "events": [event],
+        "target": "verifying",
+        "seed": 7,
+    }
     status, plan = await lab.api("/api/labs", "POST", json=wanted | {"dry_run": True})
     assert (status, plan["sends"], plan["seed"], shop.got) == (200, 5, 7, [])
     assert [one["name"] for one in plan["experiments"]] == ["duplicates", "stale"]
@@ -75,7 +81,7 @@ async def test_a_run_is_planned_begun_watched_and_reported(lab, shop):
 
 async def test_differing_duplicates_and_failing_orders_stand_in_the_report(lab):
     ids = [await sent(lab, id=f"event_{step}", step=step) for step in (1, 2, 3)]
-    wanted = {"experiments": ["duplicates"], "events": ids[:1], "target": "counting"}
+    wanted: dict[str, Any] = {"experiments": ["duplicates"], "events": ids[:1], "target": "counting"}
     _, begun = await lab.api("/api/labs", "POST", json=wanted)
     (one,) = (await over(lab, begun["id"]))["experiments"]
     assert [send["differs"] for send in one["sends"]] == [False, True, True]

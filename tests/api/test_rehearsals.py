@@ -63,6 +63,7 @@ class Sink:
     def __init__(self):
         self.mails = []
         self.connections = 0
+        self.port = 0
 
     async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802 - aiosmtpd's name
         self.connections += 1

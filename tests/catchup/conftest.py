@@ -248,7 +248,7 @@ async def serve():
             stack.push_async_callback(runner.cleanup)
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
-            return site._server.sockets[0].getsockname()[1]
+            return runner.addresses[0][1]
 
         yield go
 

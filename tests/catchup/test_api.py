@@ -5,6 +5,7 @@ import gzip
 import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import aiohttp
 import pytest
@@ -44,7 +45,7 @@ class Clock:
 
 
 def access(port=1, **more):
-    known = {
+    known: dict[str, Any] = {
         "title": "GitHub",
         "base_url": f"http://127.0.0.1:{port}",
         "credential": Secret("env:GITHUB_TOKEN", TOKEN),
@@ -59,7 +60,7 @@ async def asking(serve):
     """Ask an API that gives the answers handed in, in turn, and the last of them for ever."""
     clock, told, seen = Clock(), [], []
 
-    async def go(*answers, patience=None):
+    async def ask(*answers, patience=None):
         left = list(answers)
 
         async def handle(request):
@@ -76,6 +77,7 @@ async def asking(serve):
             **more,
         )
 
+    go: Any = ask
     go.clock, go.told, go.seen = clock, told, seen
     return go
 

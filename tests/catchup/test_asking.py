@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -111,7 +112,12 @@ async def test_a_private_key_that_is_none_is_told(start, github, tables, environ
 async def test_a_connected_account_of_stripe_is_named(start, stripe, tables, environ, catch_up):
     seen = []
     admits = stripe.admits
-    stripe.admits = lambda request: seen.append(request.headers.get("Stripe-Account")) or admits(request)
+
+    def note_account(request):
+        seen.append(request.headers.get("Stripe-Account"))
+        return admits(request)
+
+    stripe.admits = note_account
     at = await start(tables(stripe, 'account = "acct_1"'), environ)
     assert (await catch_up(at, "stripe"))[0] == 200
     assert seen == ["acct_1"]
@@ -130,7 +136,7 @@ def test_with_no_file_the_usual_variables_say_whom_to_ask(tmp_path, monkeypatch)
     config = load(None, environ=environ)
     stripe = config.catch_up(config.inbox("stripe")).access
     assert (stripe.base_url, stripe.reference) == ("https://api.stripe.com", "env:STRIPE_API_KEY")
-    github = config.catch_up(config.inbox("github"))
+    github: Any = config.catch_up(config.inbox("github"))
     assert (github.access.base_url, github.owner, github.hook) == ("https://api.github.com", "/repos/octo/cat", None)
     assert github.access.reference == "env:GH_TOKEN"
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -51,11 +52,12 @@ def command(tmp_path, environ):
             **pipes | streams,
         )
 
-    async def go(*arguments):
+    async def run(*arguments):
         process = await begin(*arguments)
         out, err = await process.communicate()
         return Done(process.returncode, out.decode(), err.decode())
 
+    go: Any = run
     go.begin = begin
     return go
 

@@ -13,6 +13,7 @@ import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -160,6 +161,8 @@ def shared(tmp_path_factory):
 
 
 class Answering(http.server.BaseHTTPRequestHandler):
+    server: Any
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.seen.append((self.path, dict(self.headers), body))
@@ -177,7 +180,7 @@ class Answering(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def _answering():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering)
     server.daemon_threads = True
     server.seen, server.status, server.wait = [], 200, threading.Event()
     server.wait.set()

@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiohttp.http_exceptions import BadStatusLine
@@ -115,13 +116,14 @@ def test_a_reader_that_left_is_noticed():
     ],
 )
 def test_an_error_is_one_line_and_its_own_code(error, code, told):
-    terminal = Terminal(out=io.StringIO(), err=io.StringIO())
+    err = io.StringIO()
+    terminal = Terminal(out=io.StringIO(), err=err)
 
     def fail():
         raise error
 
     assert run_guarded(Invocation(terminal=terminal), fail) == code
-    assert terminal.err.getvalue() == told
+    assert err.getvalue() == told
 
 
 def test_malformed_requests_are_one_counted_line_a_minute():
@@ -266,7 +268,8 @@ class Heard:
 
 async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
     wanted = 3 * MAX_EVENTS_SHOWN
-    person, program = Heard(wanted, joins=True), Heard(wanted, joins=False)
+    person: Any = Heard(wanted, joins=True)
+    program: Any = Heard(wanted, joins=False)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         telling = [group.create_task(LiveFeed(at.relay, voice).run(0)) for voice in (person, program)]
         await asyncio.sleep(0)
@@ -281,7 +284,7 @@ async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
 
 async def test_what_came_before_anybody_listened_is_told_as_well(at):
     await at.send()
-    voice = Heard(1, joins=False)
+    voice: Any = Heard(1, joins=False)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         telling = group.create_task(LiveFeed(at.relay, voice).run(at.relay.newest_before))
         await voice.all.wait()

@@ -3,6 +3,7 @@
 import logging
 import socket
 import time
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def logging_to(tmp_path):
 
 
 def test_a_warning_that_comes_again_is_said_once_a_minute_with_how_often():
-    clock = StandingClock()
+    clock: Any = StandingClock()
     repeats = RepeatFilter(clock)
 
     def passed(*args, level=logging.WARNING):

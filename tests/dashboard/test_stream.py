@@ -3,6 +3,7 @@ import json
 import re
 import time
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import aiohttp
 import pytest
@@ -21,7 +22,7 @@ class Reader:
         self.response = response
 
     async def next(self, seconds=60):
-        message = {"event": "", "data": [], "id": None, "retry": None, "comment": None}
+        message: dict[str, Any] = {"event": "", "data": [], "id": None, "retry": None, "comment": None}
         async with asyncio.timeout(seconds):
             while True:
                 line = (await self.response.content.readline()).decode().rstrip("\n")

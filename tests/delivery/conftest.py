@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -21,7 +21,7 @@ from relay.delivery.targets import Targets
 from relay.model.delivery import NO_CHANGES, DeliveryReason, NewDelivery, RetryPolicy, Target
 from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.signals import EventStored
-from relay.store import open_store
+from relay.store import Store, open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUICK = RetryPolicy(attempts=4, first=0.02, factor=1.0, max=0.02, jitter=0.0)
@@ -74,7 +74,7 @@ class App:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
-        self.port = site._server.sockets[0].getsockname()[1]
+        self.port = self._runner.addresses[0][1]
 
     async def stop(self):
         if self._runner:
@@ -99,7 +99,7 @@ async def app():
 class World:
     """Everything around an engine."""
 
-    store: object
+    store: Store
     bus: Bus
     clock: SystemClock
     targets: Targets
@@ -114,7 +114,7 @@ class World:
             clock=self.clock,
             targets=self.targets,
             actions=self.actions,
-            options=EngineOptions(**{"grace": 2.0, "spread": lambda: 0.5} | habits),
+            options=replace(EngineOptions(grace=2.0, spread=lambda: 0.5), **habits),
         )
 
     @asynccontextmanager
@@ -159,12 +159,13 @@ class World:
         return await self.until(id_, lambda delivery: delivery.state in OVER, within)
 
     async def until(self, id_, holds, within=60):
+        delivery = None
+
         async def look():
             nonlocal delivery
             delivery = await self.store.deliveries.get(id_)
             return holds(delivery)
 
-        delivery = None
         await _eventually(look, within)
         return delivery
 

@@ -5,6 +5,7 @@ import json
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,9 @@ async def laboratory(world, shop, *sources, known=None, **more):
                     rules=lambda typed: EgressRules(typed=typed),
                     seed=lambda: 4711,
                 )
-                lab = LabRunner(store=it.store, bus=it.bus, clock=it.clock, planner=planner, attempt=engine.attempt)
+                lab: Any = LabRunner(
+                    store=it.store, bus=it.bus, clock=it.clock, planner=planner, attempt=engine.attempt
+                )
                 lab.it = it
                 await lab.recover()
                 async with asyncio.TaskGroup() as group:

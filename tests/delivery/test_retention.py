@@ -5,6 +5,7 @@ import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -79,12 +80,13 @@ def sweep(store, clock):
     """Sweep once by the limits given; what was reported stays in `sweep.said`."""
     bus = Bus()
 
-    async def go(listening=None, **limits):
+    async def run(listening=None, **limits):
         keep = RetentionLimits(**{"max_age": 30 * DAY, "max_events": 10**6, "max_size": 10**12} | limits)
         retention = Retention(store, bus, clock, keep, lambda notice: setattr(go, "said", notice))
         go.retention = retention
         return await retention.sweep(listening)
 
+    go: Any = run
     go.bus = bus
     return go
 

@@ -29,6 +29,7 @@ class Sink:
     """A mail server's handler that asks for a login, and answers as it was told to."""
 
     def __init__(self):
+        self.port = 0
         self.mails = []
         self.answers = []
         self.logins = []

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import datetime
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -111,7 +112,8 @@ async def test_an_answer_too_many_is_nobodys(start, nasty, good, settled):
 
 
 async def test_a_forward_that_comes_back_is_stopped_at_the_first_hop(start, aiohttp_server, settled):
-    at, seen = None, []
+    at: Any = None
+    seen = []
 
     async def back(request):
         headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}

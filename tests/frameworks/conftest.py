@@ -6,6 +6,8 @@ import sys
 import time
 import types
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import django
@@ -119,7 +121,7 @@ class Told:
 class Project:
     """A folder with relay.toml and handlers.py, and what its handlers were called with."""
 
-    folder: object
+    folder: Path
 
     def receiver(self, environ=None, **options):
         return receiver(self.folder / "relay.toml", environ=ENVIRON if environ is None else environ, **options)
@@ -200,7 +202,7 @@ async def django_async(made, method, url, headers, body):
 
 
 def _urls(made, *, asynchronous):
-    module = types.ModuleType(f"urls_{id(made)}_{asynchronous}")
+    module: Any = types.ModuleType(f"urls_{id(made)}_{asynchronous}")
     module.urlpatterns = relay.frameworks.django.urls(made, asynchronous=asynchronous)
     sys.modules[module.__name__] = module
     return module.__name__

@@ -7,6 +7,7 @@ import sys
 import threading
 import types
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.test import AsyncClient, override_settings
@@ -180,7 +181,7 @@ def test_the_receiver_loads_no_server():
 
 async def test_the_async_client_that_django_has_for_tests_is_understood(project, paid):
     made = project.receiver()
-    module = types.ModuleType("urls_of_the_async_client")
+    module: Any = types.ModuleType("urls_of_the_async_client")
     module.urlpatterns = relay.frameworks.django.urls(made, asynchronous=True)
     sys.modules[module.__name__] = module
     body, headers = paid()

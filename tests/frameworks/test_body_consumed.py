@@ -4,6 +4,7 @@ import io
 import logging
 import time
 import types
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -107,7 +108,7 @@ def test_in_flask_a_wsgi_middleware_that_reads_the_body_is_named(made, project, 
         environ["wsgi.input"].read(len(body) - left)
         return inner(environ, start_response)
 
-    app.wsgi_app = log_body
+    app.wsgi_app = log_body  # type: ignore[method-assign]  # as Flask says to do
     answered = app.test_client().post("/webhooks/slack", data=body, headers=headers)
     assert (answered.status_code, answered.json["error"]["code"]) == (500, "body_consumed")
     assert says_that_the_body_was_read(caplog, "log_body", f"of its {len(body)} bytes were left")
@@ -191,7 +192,7 @@ class ReadPost:
 
 
 def _django(made, body, headers):
-    module = types.ModuleType(f"urls_read_{id(made)}")
+    module: Any = types.ModuleType(f"urls_read_{id(made)}")
     module.urlpatterns = relay.frameworks.django.urls(made)
     middleware = [f"{__name__}.ReadPost"]
     with override_settings(ROOT_URLCONF=module, MIDDLEWARE=middleware):
@@ -259,7 +260,7 @@ async def test_in_fastapi_any_prefix_of_the_app_is_left_off(made, project, comma
 def test_in_django_any_prefix_of_the_project_is_left_off(made, project, command, prefix):
     from django.urls import include, path  # noqa: PLC0415 - needs the settings of this folder
 
-    module = types.ModuleType(f"urls_{prefix}_{id(made)}")
+    module: Any = types.ModuleType(f"urls_{prefix}_{id(made)}")
     module.urlpatterns = [path(f"{prefix}/", include(relay.frameworks.django.urls(made)))]
     body, headers = command
     rest = {name: value for name, value in headers.items() if name != "Content-Type"}

@@ -44,6 +44,7 @@ class Receiver:
     """A real endpoint: `got` holds what came, `answer` makes what it says."""
 
     def __init__(self):
+        self.url = ""
         self.got = []
         self.answer = lambda: web.json_response({"taken": True}, status=201)
 

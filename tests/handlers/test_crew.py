@@ -5,6 +5,7 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -393,7 +394,7 @@ async def test_a_file_outside_the_project_has_neighbours_of_its_own(write, crew,
         "elsewhere/handlers.py",
     )
     (tmp_path / "project/relay.toml").write_text('[targets.app]\nhandler = "../elsewhere/handlers.py"\n')
-    options = load(tmp_path / "project/relay.toml", environ=os.environ).targets["app"].options
+    options: Any = load(tmp_path / "project/relay.toml", environ=os.environ).targets["app"].options
     it = WorkerPool(options, SystemClock())
     try:
         ran = await run(it)

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ async def test_every_block_is_a_handlers_file_that_ships_what_is_paid(loaded, ca
 
 async def test_the_example_of_the_docs_answers_as_they_say(loaded):
     handlers = loaded(BLOCKS[0][1])
-    push = {"source": "github", "type": "push"}
+    push: dict[str, Any] = {"source": "github", "type": "push"}
     assert (await handlers.run(Event(**push, payload={"ref": "refs/heads/x"}))).outcome == AttemptFailed(
         "only main is deployed"
     )

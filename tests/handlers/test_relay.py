@@ -26,12 +26,13 @@ def settled(eventually):
     """Wait until a delivery is in a state, over by default, and return it."""
 
     async def go(at, id_, *states):
+        found = {}
+
         async def look():
             nonlocal found
             _, found = await at.api(f"/api/deliveries/{id_}")
             return found.get("state") in (states or ("succeeded", "failed", "cancelled"))
 
-        found = {}
         await eventually(look)
         return found
 

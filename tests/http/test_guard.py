@@ -1,5 +1,7 @@
 """Who may use the dashboard, as tables of requests."""
 
+from typing import Any
+
 import pytest
 from aiohttp import web
 
@@ -163,7 +165,7 @@ async def test_a_handler_that_stumbles_is_a_sentence_and_no_traceback(aiohttp_cl
     async def stumble(request):
         raise raised
 
-    hosts = set()
+    hosts: Any = set()
     app = web.Application(middlewares=[make_guard_middleware(Guard(token=None, port=0, hosts=hosts))])
     app.router.add_get("/stumble", stumble)
     client = await aiohttp_client(app)

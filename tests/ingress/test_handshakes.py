@@ -240,7 +240,7 @@ async def test_a_handshake_is_not_delivered_unless_the_source_says_so(start):
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}/"
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     toml = "\n".join(
         [
             f'[targets.app]\nforward = "{url}"',

@@ -6,6 +6,7 @@ import hashlib
 import json
 import stat
 import zlib
+from typing import Any
 
 import aiohttp
 import pytest
@@ -73,7 +74,8 @@ def check_sendgrid(public, headers, body):
     # As sendgrid's EventWebhook does: convert_public_key_to_ecdsa, then verify over time and body.
     signature = base64.b64decode(headers["X-Twilio-Email-Event-Webhook-Signature"])
     text = headers["X-Twilio-Email-Event-Webhook-Timestamp"].encode() + body
-    load_der_public_key(base64.b64decode(public)).verify(signature, text, ECDSA(SHA256()))
+    key: Any = load_der_public_key(base64.b64decode(public))
+    key.verify(signature, text, ECDSA(SHA256()))
 
 
 def check_plaid(public, headers, body):
@@ -90,16 +92,16 @@ def check_plaid(public, headers, body):
 
 def check_paypal(public, headers, body):
     parts = (headers["PAYPAL-TRANSMISSION-ID"], headers["PAYPAL-TRANSMISSION-TIME"], "WH-1", zlib.crc32(body))
-    certificate = load_pem_x509_certificate(public.encode())
+    key: Any = load_pem_x509_certificate(public.encode()).public_key()
     signature = base64.b64decode(headers["PAYPAL-TRANSMISSION-SIG"])
-    certificate.public_key().verify(signature, "|".join(map(str, parts)).encode(), PKCS1v15(), SHA256())
+    key.verify(signature, "|".join(map(str, parts)).encode(), PKCS1v15(), SHA256())
 
 
 def check_sns(public, headers, body):
     message = json.loads(body)
     names = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
     text = "".join(f"{name}\n{message[name]}\n" for name in names if name in message).encode()
-    key = load_pem_x509_certificate(public.encode()).public_key()
+    key: Any = load_pem_x509_certificate(public.encode()).public_key()
     key.verify(base64.b64decode(message["Signature"]), text, PKCS1v15(), SHA256())
 
 
@@ -182,7 +184,7 @@ async def public_key(relay, session):
 
 async def test_the_key_of_a_source_is_private_and_stays_the_same_over_restarts(tmp_path):
     (tmp_path / "relay.toml").write_text("[sources.discord]\n")
-    ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+    ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
     loaded = load(tmp_path / "relay.toml", Overrides(**ports), {"DISCORD_PUBLIC_KEY": DISCORD})
     publics = []
     for _ in range(2):

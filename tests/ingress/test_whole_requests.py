@@ -11,6 +11,7 @@ import struct
 from contextlib import AsyncExitStack, asynccontextmanager
 from socket import SO_LINGER, SOL_SOCKET
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -184,7 +185,7 @@ async def test_a_connection_is_not_idle_while_its_request_waits(at, monkeypatch)
 
 async def test_what_is_under_way_is_committed_and_answered_when_relay_stops(tmp_path):
     (tmp_path / "relay.toml").write_text("")
-    ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+    ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
     config = load(tmp_path / "relay.toml", Overrides(**ports), {})
 
     async with AsyncExitStack() as stack:

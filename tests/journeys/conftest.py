@@ -7,6 +7,7 @@ import io
 import json
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
 import aiohttp
 import pytest
@@ -77,7 +78,7 @@ class Site:
     async def start(self, toml, **overrides):
         path = self.folder / "relay.toml"
         path.write_text(toml)
-        ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+        ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
         config = load(path, Overrides(**ports | overrides), ENVIRON)
         self.running = run_relay(config)
         self.relay = await self.running.__aenter__()

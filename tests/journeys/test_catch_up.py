@@ -36,7 +36,7 @@ async def _api(site, count):
     site.stack.push_async_callback(runner.cleanup)
     listening = web.TCPSite(runner, "127.0.0.1", 0)
     await listening.start()
-    return listening._server.sockets[0].getsockname()[1]
+    return runner.addresses[0][1]
 
 
 async def _caught_up_with(site, count):

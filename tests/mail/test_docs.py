@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,10 +36,9 @@ def test_every_key_is_told(key):
 
 def test_every_fact_is_told():
     capture = build_capture("app", path="/", body=b"", received_at=None)
-    row = EventRow(
-        **dict.fromkeys(EventRow.__dataclass_fields__, "")
-        | {"verdict": Verdict.VERIFIED, "outcome": EventOutcome.ACCEPTED, "received_at": Moment()}
-    )
+    facts: dict[str, Any] = dict.fromkeys(EventRow.__dataclass_fields__, "")
+    facts |= {"verdict": Verdict.VERIFIED, "outcome": EventOutcome.ACCEPTED, "received_at": Moment()}
+    row = EventRow(**facts)
     event = CapturedEvent(row=row, capture=capture, verification=Verification(verdict=Verdict.VERIFIED))
     for name in _template_context(event):
         assert f"`event.{name}`" in DOCS

@@ -1,6 +1,7 @@
 """Requests that hold several events: found where a provider puts them, and reduced to some of them."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,8 @@ def test_events_may_lie_in_a_form_s_field():
     split = items.split(body)
     assert split.values == ({"event": "open"},)
     assert split.only((0,)).json == [{"event": "open"}]
-    assert split.value((0,))["x"] == "1"
+    value: Any = split.value((0,))
+    assert value["x"] == "1"
     assert len(items.split(Payload(b"events=%5B", "application/x-www-form-urlencoded"))) == 1
 
 

@@ -156,9 +156,9 @@ def test_an_unknown_charset_is_named_and_a_wrong_one_says_where():
 
 
 def test_a_form_says_its_charset_in_a_field_as_html_paypal_and_sendgrid_do():
-    assert Payload(b"charset=windows-1252&name=Ren%E9", FORM).value["name"] == "René"
-    assert Payload(b"_charset_=iso-8859-1&n%E9=%E9", FORM).value["né"] == "é"
-    assert Payload(b"charset=windows-1252&name=Ren%C3%A9", FORM).value["name"] == "René"
+    assert Payload(b"charset=windows-1252&name=Ren%E9", FORM).at("name") == "René"
+    assert Payload(b"_charset_=iso-8859-1&n%E9=%E9", FORM).at("né") == "é"
+    assert Payload(b"charset=windows-1252&name=Ren%C3%A9", FORM).at("name") == "René"
     parts = ((field(b"charsets"), b'{"text": "iso-8859-1"}'), (field(b"text"), b"Ren\xe9"))
     assert read_parts(multipart(*parts)).value["text"] == "René"
 

@@ -1,6 +1,7 @@
 """The gate: a bucket for each source, addresses before it."""
 
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -78,7 +79,7 @@ def test_an_address_that_may_not_come_uses_up_nobodys_rate(gate):
 
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 600), st.integers(1, 20))
 def test_no_pattern_of_calls_gets_more_than_burst_and_rate(pauses, per_minute, burst):
-    clock = Stood()
+    clock: Any = Stood()
     gate, shop = RequestLimits(clock), source(rate=Rate(per_minute=per_minute, burst=burst))
     admitted_ = 0
     for pause in pauses:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 
@@ -54,14 +55,14 @@ def read_statuses(capture, payload):
 
 def acme(**more):
     """Return a source with a schema, status reports, and names read from the body."""
-    options = {
+    options: dict[str, Any] = {
         "name": "acme",
         "provider": "custom",
         "path": "/webhooks/acme",
         "event_type": PointerExtractor("/type"),
         "idempotency_key": PointerExtractor("/id"),
         "statuses": read_statuses,
-        "admission": Admission(schema=AnyObject()),
+        "admission": Admission(schema=cast("Any", AnyObject())),
     }
     return Source(**options | more)
 

@@ -22,6 +22,7 @@ class App:
     """A target that answers in turn, and waits before each answer until `go` is set."""
 
     def __init__(self):
+        self.port = 0
         self.answers = []
         self.got = []
         self.go = asyncio.Event()

@@ -24,6 +24,7 @@ class App:
     """A target with an answer of its own, which it keeps back until it is `open`."""
 
     def __init__(self):
+        self.port = 0
         self.answers = []
         self.open = asyncio.Event()
         self.open.set()

@@ -66,8 +66,8 @@ def secret_text(scheme, number):
         pair = Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
         return f"whsk_{b64(bytes([number]) * 32 + pair.public_key().public_bytes_raw())}"
     if isinstance(scheme, Ecdsa):
-        pair = derive_private_key(number, SECP256R1())
-        return b64(pair.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
+        curve_pair = derive_private_key(number, SECP256R1())
+        return b64(curve_pair.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
     if isinstance(scheme, Jwt):
         return jwk(number)
     if isinstance(scheme, Rsa):

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_every_table_of_the_documentation_loads(table, tmp_path):
 def test_the_verifier_of_the_documentation_judges(tmp_path, capture, now, secret_for):
     (tmp_path / "verifiers.py").write_text(CODE)
     (tmp_path / "relay.toml").write_text(next(table for table in TABLES if "OddSignature" in table))
-    scheme = load(tmp_path / "relay.toml", environ={}).sources[0].scheme
+    scheme: Any = load(tmp_path / "relay.toml", environ={}).sources[0].scheme
     secret = secret_for(PROVIDERS["github"].schemes[0])
     good = capture(headers=(("X-Odd", scheme.verifier.made(secret, capture())),))
     assert scheme.verify((secret,), good, now).verdict is Verdict.VERIFIED

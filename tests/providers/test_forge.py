@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_event, build_source
+from relay.clock import SystemClock
 from relay.delivery.forge import SignatureForger, alter_secret
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges
@@ -23,7 +24,7 @@ SIGNING = [name for name, provider in PROVIDERS.items() if provider.schemes]
 UNFORGEABLE = {"aws-sns"}
 
 
-class Clock:
+class Clock(SystemClock):
     def __init__(self, now):
         self._now = now
 

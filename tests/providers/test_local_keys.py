@@ -1,13 +1,14 @@
 """The key pairs that relay keeps: one a source, for its owner alone, the same as long as its file is there."""
 
 import stat
+from typing import Any
 
 import pytest
 
 from relay.errors import SigningError
 from relay.providers.local_keys import LocalKeyStore
 
-KINDS = ["ed25519", "p256", "rsa"]
+KINDS: list[Any] = ["ed25519", "p256", "rsa"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

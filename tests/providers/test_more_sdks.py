@@ -6,6 +6,7 @@ import hmac
 import types
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import Adyen.util
 import discord_interactions
@@ -44,7 +45,7 @@ def verdict(name, secret, made):
 @pytest.mark.parametrize("type_", ["AUTHORISATION", "REFUND"])
 def test_adyen_accepts_our_items_and_we_theirs(type_, capture):
     made = trigger("adyen", type_, HMAC_KEY)
-    body = Payload(made.body).json
+    body: Any = Payload(made.body).json
     assert Adyen.util.is_valid_hmac_notification(body, HMAC_KEY)
     item = body["notificationItems"][0]["NotificationRequestItem"]
     del item["additionalData"]
@@ -83,7 +84,7 @@ def test_square_accepts_our_events(type_):
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 @pytest.mark.parametrize("type_", sample_types("hubspot"))
 def test_hubspot_accepts_our_events_in_every_version(type_, version, capture):
-    scheme = PROVIDERS["hubspot"].select_scheme(version)
+    scheme: Any = PROVIDERS["hubspot"].select_scheme(version)
     made = capture(trigger("hubspot", type_).body, (scheme.only_if,) if scheme.only_if else (), url=URL)
     made = scheme.sign(Secret("env:TEST", "s3cret"), made, datetime.now(UTC))
     assert Signature.is_valid(

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -133,6 +134,6 @@ def test_a_type_is_no_path(type_):
 def test_an_unknown_provider_has_no_samples_but_a_plain_event(now):
     assert sample_types("nobody") == ()
     names = {"type": 'odd"type\\', "event": "odd", "action": ""}
-    event = fill_sample(plain_sample('odd"type\\'), Filler(now=now, random=Random(1), names=names))
+    event: Any = fill_sample(plain_sample('odd"type\\'), Filler(now=now, random=Random(1), names=names))
     assert event["type"] == 'odd"type\\'
     assert Payload(json.dumps(event).encode()).at("data", "status") == "ready"

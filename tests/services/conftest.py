@@ -7,6 +7,7 @@ import json
 import time
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import aiohttp
 import pytest
@@ -29,6 +30,7 @@ class App:
     """Somebody's app: the ids of the events it got, in order, and each request whole."""
 
     def __init__(self):
+        self.url = ""
         self.got = []
         self.requests = []
 
@@ -135,7 +137,7 @@ def once(tmp_path):
     async def go(toml, password=None):
         path = tmp_path / "relay.toml"
         path.write_text(toml)
-        ports = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
+        ports: dict[str, Any] = {"ingress": "127.0.0.1:auto", "dashboard": "127.0.0.1:auto", "no_tunnel": True}
         config = load(path, Overrides(**ports), {})
         if password is not None:
             config.vault.unlock(password)

@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -106,7 +107,7 @@ KNOWN_BY = {
 def test_whatever_comes_first_the_end_is_the_same(statuses, random, way, others):
     reports = [told(status, after=at, embedded_id="order-7") for status, at in statuses]
     ways = tuple(random.sample(list(MatchWay), 3)) if others else (way,)
-    steps = [lambda connection, report=report: tell(connection, report, *ways) for report in reports]
+    steps: list[Any] = [lambda connection, report=report: tell(connection, report, *ways) for report in reports]
     steps += random.choices(steps, k=3)
     steps.append(lambda connection: enter(connection, KNOWN_BY[way]))
     random.shuffle(steps)

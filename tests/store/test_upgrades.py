@@ -122,12 +122,14 @@ def add_rows(connection):
 @pytest.fixture
 def database(tmp_path):
     """Where a database lies that an earlier version wrote; call `build` with what its migrations were."""
-    path = tmp_path / "relay.db"
+    file = tmp_path / "relay.db"
 
     class Database:
+        path = file
+
         @staticmethod
         def build(*versions):
-            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            with closing(sqlite3.connect(file, isolation_level=None)) as connection:
                 connection.execute("PRAGMA synchronous = OFF")
                 upgrade_by_count(connection, versions[0])
                 add_rows(connection)
@@ -136,10 +138,9 @@ def database(tmp_path):
 
         @staticmethod
         def schema():
-            with closing(sqlite3.connect(path)) as connection:
+            with closing(sqlite3.connect(file)) as connection:
                 return read_schema(connection)
 
-    Database.path = path
     return Database
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -351,7 +352,7 @@ async def test_what_is_older_than_retention_allows_is_kept_for_as_long_from_its_
     assert found["retention"] == [f"3 events are older than 20 days (retention.max_age); they are kept until {until}"]
 
     async def kept_in(days):
-        clock = SystemClock()
+        clock: Any = SystemClock()
         clock.now = lambda: datetime.now(UTC) + timedelta(days=days)
         sweeper = Retention(there.relay.store, Bus(), clock, RetentionLimits(max_age=20 * 86400), lambda _: None)
         await sweeper.sweep()

@@ -73,8 +73,8 @@ async def eventually(claim):
 @asynccontextmanager
 async def held(options, *, ingress=INGRESS, environ=os.environ, **pace):
     clock = FastClock()
-    pace = TunnelTimeouts(**(FAST | pace))
-    tunnel = open_tunnel(options, ingress, clock=clock, spread=lambda: 0.5, environ=environ, timeouts=pace)
+    timeouts = TunnelTimeouts(**(FAST | pace))
+    tunnel = open_tunnel(options, ingress, clock=clock, spread=lambda: 0.5, environ=environ, timeouts=timeouts)
     holding = Held(tunnel, clock)
     running = asyncio.ensure_future(tunnel.run(holding.said.append))
     try:

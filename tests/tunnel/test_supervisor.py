@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from relay.clock import SystemClock
 from relay.errors import TunnelError
 from relay.model.secret import Secret
 from relay.model.signals import TunnelChanged
@@ -15,7 +16,7 @@ from relay.tunnel.process import PidFile
 from relay.tunnel.supervisor import Supervisor
 
 
-class Stepping:
+class Stepping(SystemClock):
     """A clock on which every wait is over at once and counts in full."""
 
     def __init__(self):

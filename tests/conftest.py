@@ -103,6 +103,11 @@ STARTING_FIXTURES = frozenset(
 )
 
 
+def pytest_xdist_auto_num_workers():
+    """Start two workers more than there are processors: many tests wait for programs, browsers and clocks."""
+    return len(os.sched_getaffinity(0)) + 2 if hasattr(os, "sched_getaffinity") else None
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection():
     # What is collected stays until the end: looking through it for garbage again and again took a quarter of the time.

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -62,8 +63,9 @@ async def recover(tmp_path):
             source = build_source("somebody", provider="custom")
             wanted = CatchUpRequest(source="somebody", since=NOW - timedelta(days=1))
             progress = CatchUpProgress(request=wanted, title="Somebody", started_at=NOW)
+            listing: Any = Listed(list(pages))
             try:
-                await Recovery(means, source, Listed(list(pages)), progress).run()
+                await Recovery(means, source, listing, progress).run()
             except CatchUpError as error:
                 progress.error = error
             return store, progress

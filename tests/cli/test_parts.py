@@ -76,7 +76,7 @@ def test_a_held_terminal_stops_nobody_and_what_is_dropped_is_counted():
         terminal = Terminal(out=out, err=out)
         with print_in_background(terminal, lambda: None):
             # Nothing reads yet: were anything written here, this loop would never end.
-            for number in range(QUEUE_DEPTH + 2000):
+            for number in range(3 * QUEUE_DEPTH):
                 terminal.print_line(f"line {number} " + "x" * 100)
             read = b""
             while b"line 4000 " not in read:

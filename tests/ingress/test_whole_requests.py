@@ -131,7 +131,9 @@ async def test_what_follows_a_request_under_way_waits_and_is_not_read_without_en
 
 
 def protocols():
-    return [one for one in gc.get_objects() if isinstance(one, server._IngressProtocol) and one.transport is not None]
+    # By the type alone: objects of Django's that pretend to be of another class fail when they are asked.
+    found = [one for one in gc.get_objects() if type(one) is server._IngressProtocol]
+    return [one for one in found if one.transport is not None]
 
 
 async def test_a_sender_that_closes_its_side_is_answered(at):

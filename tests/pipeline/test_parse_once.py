@@ -147,7 +147,8 @@ async def test_a_recovered_request_is_parsed_once(store, parses):
     progress = CatchUpProgress(
         request=CatchUpRequest(source="acme", since=NOW - timedelta(days=1)), title="Acme", started_at=NOW
     )
-    await Recovery(means, acme(), Listing(), progress).run()
+    listing: Any = Listing()
+    await Recovery(means, acme(), listing, progress).run()
     assert (progress.recovered, len(parses)) == (1, 1)
 
 

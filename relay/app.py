@@ -9,14 +9,12 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from pathlib import Path
 from socket import socket
 
-from relay.api.routes import add_api
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
-from relay.dashboard.routes import add_dashboard
 from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, load_token, own_hosts
-from relay.http.server import build_app, open_listener, serve_app
+from relay.http.server import AddPart, build_app, open_listener, serve_app
 from relay.ingress.server import build_ingress_handler, serve_ingress
 from relay.platform import is_data_dir_held, write_private
 from relay.services import factories
@@ -67,7 +65,6 @@ async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None 
         await relay.lab.recover()
         guard = _build_guard(config, dashboard)
         relay.login_url = f"{relay.dashboard_url}/login{f'?token={guard.token}' if guard.token else ''}"
-        await stack.enter_async_context(serve_app(dashboard, build_app(relay, guard, (add_dashboard, add_api))))
         await stack.enter_async_context(serve_ingress(ingress, build_ingress_handler(relay)))
         start_task("engine", engine.run())
         start_task("replays", relay.bulk_replays.run())
@@ -76,6 +73,9 @@ async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None 
         start_task("lab", relay.lab.run())
         start_task("vault", relay.vault.run())
         start_task("index", _index_events(store, relay.bus, clock))
+        # What is captured is not kept waiting for pages that nobody looks at yet.
+        add_parts = await asyncio.to_thread(_import_parts, has_pages=not quiet)
+        await stack.enter_async_context(serve_app(dashboard, build_app(relay, guard, add_parts)))
         if tunnel is not None:
             start_task("tunnel", tunnel.run(relay.note_tunnel_change))
             # Its first word comes at once, even if that is "connecting"; a banner should not miss it.
@@ -88,6 +88,17 @@ async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None 
             start_task("retention", factories.build_retention(relay).run())
             stack.enter_context(_announce(data_dir, relay))
         yield relay
+
+
+def _import_parts(*, has_pages: bool) -> list[AddPart]:
+    """Import what the dashboard's port serves; commands that open a store of their own need no pages."""
+    from relay.api.routes import add_api  # noqa: PLC0415 - see run_relay
+
+    if not has_pages:
+        return [add_api]
+    from relay.dashboard.routes import add_dashboard  # noqa: PLC0415 - see run_relay
+
+    return [add_dashboard, add_api]
 
 
 def _list_folder_notices(data_dir: Path) -> tuple[str, ...]:

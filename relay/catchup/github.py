@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
-import jwt
-
 from relay.catchup.base import (
     ListedEvent,
     Listing,
@@ -161,6 +159,8 @@ def sign_app_token(pem: str, app: str, now: datetime, reference: str) -> str:
 
     Raises CredentialError naming `reference` for what is no RSA private key.
     """
+    import jwt  # noqa: PLC0415 - for GitHub Apps alone
+
     seconds = int(now.timestamp())
     claims = {"iat": seconds - _CLOCK_SKEW, "exp": seconds + _TOKEN_SECONDS, "iss": app}
     try:

@@ -60,4 +60,4 @@ Tolerance = Annotated[float | Literal["off"], BeforeValidator(_parse_tolerance),
 class ConfigTable(BaseModel):
     """A table of relay.toml: nothing unknown, no silent conversions."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)

@@ -13,7 +13,6 @@ from relay.model.delivery import RetryPolicy
 from relay.model.signals import TunnelChanged
 from relay.model.text import escape_unprintable
 from relay.tunnel.base import NoTunnel, RefusedError, StaticTunnel, Tunnel, TunnelOptions, TunnelState, TunnelTimeouts
-from relay.tunnel.command import CommandTunnel
 from relay.tunnel.process import PidFile
 
 log = logging.getLogger(__name__)
@@ -196,6 +195,8 @@ def _choose_tunnel(
 ) -> Tunnel:
     match options.provider:
         case "command":
+            from relay.tunnel.command import CommandTunnel  # noqa: PLC0415 - with the parser of what it prints
+
             pid_file = PidFile.within(options.data_dir)
             return CommandTunnel(
                 options.command,

@@ -2,11 +2,13 @@
 
 import re
 from fnmatch import fnmatchcase
-
-from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+from typing import TYPE_CHECKING
 
 from relay.errors import MailError
 from relay.model.text import escape_unprintable
+
+if TYPE_CHECKING:
+    from email_validator import ValidatedEmail
 
 MAX_RECIPIENTS = 50
 
@@ -80,11 +82,13 @@ def check_recipients(to: tuple[str, ...], fixed: tuple[str, ...], allowed: tuple
         )
 
 
-def _validate(text: str) -> tuple[ValidatedEmail, bool]:
+def _validate(text: str) -> "tuple[ValidatedEmail, bool]":
     """Return what email-validator says, and whether the domain is a reserved one.
 
     The latter are judged as if they lay below .test, which it takes when it is told so.
     """
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - 20 ms, for mails alone
+
     if len(text) > _LONGEST_ADDRESS:
         raise AddressError(text, f"it has more than {_LONGEST_ADDRESS} characters")
     home = _LOCAL_DOMAIN.search(text) is not None
@@ -105,4 +109,6 @@ def _validate(text: str) -> tuple[ValidatedEmail, bool]:
 def _to_unicode(address: str) -> str:
     if "xn--" not in address:
         return address
+    from email_validator import validate_email  # noqa: PLC0415 - as above
+
     return validate_email(address, check_deliverability=False, test_environment=True).normalized

@@ -6,21 +6,30 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from socket import socket
+from types import ModuleType
+from typing import Any
 
+from relay.actions.base import Action
+from relay.actions.email import EmailAction, MailTransport
+from relay.actions.forward import ForwardAction
+from relay.actions.handler import HandlerAction
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
+from relay.delivery.engine import Engine, EngineOptions
+from relay.delivery.forge import SignatureForger
+from relay.delivery.signing import RequestSigner
 from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, load_token, own_hosts
 from relay.http.server import AddPart, build_app, open_listener, serve_app
 from relay.ingress.server import build_ingress_handler, serve_ingress
 from relay.platform import is_data_dir_held, write_private
-from relay.services import factories
-from relay.services.health import check_data_folder
 from relay.services.relay import RunningRelay, format_address
 from relay.services.state import StoreMonitor
+from relay.services.vault_session import find_blocked_targets
 from relay.store import Store, build_busy_error, open_store, prepare_data_dir
 from relay.tunnel.supervisor import open_tunnel
 
@@ -47,25 +56,29 @@ async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None 
         relay = RunningRelay(
             config=config,
             sockets=(ingress, dashboard),
-            notices=(*port_notices, *_list_folder_notices(data_dir), *config.notices),
+            notices=(*port_notices, *config.notices),
             clock=clock,
             store=store,
             quiet=quiet,
         )
         relay.newest_before = next((row.id for row in (await store.events.page(limit=1)).rows), 0)
-        forward = await stack.enter_async_context(factories.build_forward_action(relay))
-        email = factories.build_email_action(relay)
-        handler = await stack.enter_async_context(factories.build_handler_action(relay))
+        forward = await stack.enter_async_context(_build_forward_action(relay))
+        email = _build_email_action(relay)
+        handler = await stack.enter_async_context(_build_handler_action(relay))
         newest = await store.deliveries.newest() if quiet else 0
-        engine = factories.build_engine(relay, (forward, email, handler), email, above=newest)
-        tunnel = None if quiet else open_tunnel(config.tunnel, relay.ingress_url, clock=clock)
+        engine = _build_engine(relay, (forward, email, handler), email, above=newest)
+        guard = _build_guard(config, dashboard)
+        relay.login_url = f"{relay.dashboard_url}/login{f'?token={guard.token}' if guard.token else ''}"
         start_task = await stack.enter_async_context(_own_tasks())
+        await stack.enter_async_context(serve_ingress(ingress, build_ingress_handler(relay)))
+        # What is captured waits neither for services that nobody asks yet nor for pages that nobody looks at.
+        factories, parts = await asyncio.to_thread(_import_the_rest, has_pages=not quiet)
+        relay.notices = (*_list_folder_notices(data_dir), *relay.notices)
+        tunnel = None if quiet else open_tunnel(config.tunnel, relay.ingress_url, clock=clock)
         newest_batch = await store.batches.newest() if quiet else 0
         factories.connect_services(relay, email, engine, tunnel, newest_batch=newest_batch, quiet=quiet)
         await relay.lab.recover()
-        guard = _build_guard(config, dashboard)
-        relay.login_url = f"{relay.dashboard_url}/login{f'?token={guard.token}' if guard.token else ''}"
-        await stack.enter_async_context(serve_ingress(ingress, build_ingress_handler(relay)))
+        await stack.enter_async_context(serve_app(dashboard, build_app(relay, guard, parts)))
         start_task("engine", engine.run())
         start_task("replays", relay.bulk_replays.run())
         start_task("catch-ups", relay.catch_ups.run())
@@ -73,9 +86,6 @@ async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None 
         start_task("lab", relay.lab.run())
         start_task("vault", relay.vault.run())
         start_task("index", _index_events(store, relay.bus, clock))
-        # What is captured is not kept waiting for pages that nobody looks at yet.
-        add_parts = await asyncio.to_thread(_import_parts, has_pages=not quiet)
-        await stack.enter_async_context(serve_app(dashboard, build_app(relay, guard, add_parts)))
         if tunnel is not None:
             start_task("tunnel", tunnel.run(relay.note_tunnel_change))
             # Its first word comes at once, even if that is "connecting"; a banner should not miss it.
@@ -90,18 +100,21 @@ async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None 
         yield relay
 
 
-def _import_parts(*, has_pages: bool) -> list[AddPart]:
-    """Import what the dashboard's port serves; commands that open a store of their own need no pages."""
+def _import_the_rest(*, has_pages: bool) -> tuple[ModuleType, list[AddPart]]:
+    """Import `services.factories`, and what the dashboard's port serves: a command of its own needs no pages."""
     from relay.api.routes import add_api  # noqa: PLC0415 - see run_relay
+    from relay.services import factories  # noqa: PLC0415 - see run_relay
 
     if not has_pages:
-        return [add_api]
+        return factories, [add_api]
     from relay.dashboard.routes import add_dashboard  # noqa: PLC0415 - see run_relay
 
-    return [add_dashboard, add_api]
+    return factories, [add_dashboard, add_api]
 
 
 def _list_folder_notices(data_dir: Path) -> tuple[str, ...]:
+    from relay.services.health import check_data_folder  # noqa: PLC0415 - see run_relay
+
     found = check_data_folder(data_dir)
     return () if found.state == "ok" else (f"{found.detail}; {found.fix}",)
 
@@ -184,3 +197,49 @@ def _announce(data_dir: Path, relay: RunningRelay) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def _build_forward_action(relay: RunningRelay) -> ForwardAction:
+    """Return the action that sends requests on."""
+    return ForwardAction(
+        rules=relay.egress_rules,
+        signer=RequestSigner(relay.sources.named, relay.clock, relay.with_key_pair),
+        source_path=relay.find_source_path,
+        public_url=relay.find_public_url,
+        clock=relay.clock,
+        forger=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
+        awaited=relay.awaited,
+    )
+
+
+def _build_email_action(relay: RunningRelay) -> EmailAction:
+    """Return the action that sends mails."""
+    return EmailAction(
+        templates=relay.config.emails,
+        post=MailTransport(outbox=relay.config.server.data_dir / "outbox", smtp=relay.config.smtp),
+        messages=relay.store.messages,
+        sent=relay.store.mails,
+        publish=relay.bus.publish,
+        clock=relay.clock,
+    )
+
+
+def _build_handler_action(relay: RunningRelay) -> HandlerAction:
+    """Return the action that calls the user's own functions."""
+    return HandlerAction(broken=relay.state.broken, publish=relay.bus.publish, clock=relay.clock, awaited=relay.awaited)
+
+
+def _build_engine(relay: RunningRelay, actions: tuple[Action[Any], ...], email: EmailAction, above: int) -> Engine:
+    """Return what delivers; it leaves deliveries up to the id `above` alone."""
+    engine = Engine(
+        store=relay.store,
+        bus=relay.bus,
+        clock=relay.clock,
+        targets=relay.targets,
+        actions={action.name: action for action in actions},
+        options=EngineOptions(above=above),
+        waits=partial(find_blocked_targets, relay, email),
+    )
+    relay.state.down, relay.state.gone = engine.circuit_breaker.down, engine.circuit_breaker.gone
+    relay.state.next_try = lambda name: engine.circuit_breaker.next_try(name, relay.clock.monotonic())
+    return engine

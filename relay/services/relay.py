@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from relay import __version__
@@ -16,16 +17,11 @@ from relay.actions.ingress_client import post_sample
 from relay.actions.mail.compose import EmailOptions
 from relay.actions.outgoing_request import ForwardOptions
 from relay.bus import Bus
-from relay.catchup.recovery import CatchUpJobs
 from relay.clock import Clock
 from relay.config import Config
 from relay.config.effective import effective_facts
 from relay.config.preferences import load_preferences
 from relay.config.reading import find_slip
-from relay.delivery.bulk import BulkReplays
-from relay.delivery.email_dry_run import EmailDryRun
-from relay.delivery.lab.runner import LabRunner
-from relay.delivery.replay import ReplayService
 from relay.delivery.signing import describe_signing
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError
@@ -34,7 +30,6 @@ from relay.model.delivery import NO_CHANGES, SignMode, Target
 from relay.model.event import Capture, CapturedEvent, EventRow, LocalKey, Source
 from relay.model.signals import RequestRefused, TunnelChanged
 from relay.model.text import escape_unprintable
-from relay.pipeline.diagnosis import SignatureDoctor
 from relay.pipeline.process import Routing
 from relay.pipeline.routing import RouteMatch, explain_routes
 from relay.pipeline.source_table import SourceRegistry
@@ -42,12 +37,20 @@ from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.local_keys import LocalKeyStore, find_pair_scheme, make_run_secret, trust_own_key
 from relay.providers.samples import prepare_sample, sample_types
 from relay.providers.sender_urls import OwnAddresses, list_sender_urls
-from relay.services.health import HealthFinding, run_health_checks
 from relay.services.state import RuntimeState
 from relay.services.stats import Meter
-from relay.services.vault_session import VaultSession
 from relay.store import Store
-from relay.tunnel.supervisor import Supervisor
+
+if TYPE_CHECKING:  # imported once they are needed: they would be a tenth of the start
+    from relay.catchup.recovery import CatchUpJobs
+    from relay.delivery.bulk import BulkReplays
+    from relay.delivery.email_dry_run import EmailDryRun
+    from relay.delivery.lab.runner import LabRunner
+    from relay.delivery.replay import ReplayService
+    from relay.pipeline.diagnosis import SignatureDoctor
+    from relay.services.health import HealthFinding
+    from relay.services.vault_session import VaultSession
+    from relay.tunnel.supervisor import Supervisor
 
 _NAME_SIGNS = "!$&'()*+,:;=@"  # what a segment of a path holds as it is, RFC 3986, beside letters and digits
 HTTP_PORT = 80  # which a Host header leaves out
@@ -61,14 +64,14 @@ class RunningRelay:
     `newest_before` is the id of the newest event from before the start, 0 for none.
     """
 
-    replays: ReplayService
-    bulk_replays: BulkReplays
-    catch_ups: CatchUpJobs
-    lab: LabRunner
-    email_dry_run: EmailDryRun
-    signature_doctor: SignatureDoctor
-    vault: VaultSession
-    tunnel: Supervisor | None
+    replays: "ReplayService"
+    bulk_replays: "BulkReplays"
+    catch_ups: "CatchUpJobs"
+    lab: "LabRunner"
+    email_dry_run: "EmailDryRun"
+    signature_doctor: "SignatureDoctor"
+    vault: "VaultSession"
+    tunnel: "Supervisor | None"
     login_url: str
     newest_before: int = 0
 
@@ -182,8 +185,10 @@ class RunningRelay:
         if self.tunnel is not None:
             self.tunnel.reconnect()
 
-    async def check_health(self) -> tuple[HealthFinding, ...]:
+    async def check_health(self) -> "tuple[HealthFinding, ...]":
         """Look at everything this relay needs."""
+        from relay.services.health import run_health_checks  # noqa: PLC0415 - see above
+
         return await run_health_checks(self)
 
     def find_source(self, name: str) -> Source:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,8 +23,6 @@ from relay.cli.error_output import INTERRUPTED
 from relay.cli.options import Call, shared_options
 from relay.cli.passwords import password_fd, unlock_for_start
 from relay.cli.start.interruption import StopRequest, print_in_background, stop_on_signals
-from relay.cli.start.live_feed import LiveFeed
-from relay.cli.start.reporters import JsonReporter, LineReporter, Reporter, Totals, build_banner
 from relay.cli.tunnel import offer_agent
 from relay.config import Config
 from relay.config.handler_checks import check_handlers
@@ -32,6 +30,9 @@ from relay.errors import StoreBusyError
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChanged
 from relay.platform import create_private
 from relay.services.relay import RunningRelay
+
+if TYPE_CHECKING:  # imported once it captures
+    from relay.cli.start.reporters import Reporter, Totals
 
 _TUNNEL_WAIT = 8.0  # seconds that the banner waits for the tunnel's address; ngrok takes one or two
 _STORE_WAIT = 5.0  # seconds that another command may hold the data
@@ -67,13 +68,14 @@ async def start_command(
 
 async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, in_browser: bool) -> int:
     started = time.monotonic()
-    reporter: Reporter = JsonReporter(call.terminal) if call.json else LineReporter(call.terminal)
+    reporter: Reporter | None = None
     totals: Totals = {"events": 0, "succeeded": 0, "failed": 0, "waiting": 0}
     try:
         async with _open_relay(call, config) as relay:
             relay.bus.on(lambda signal: _count_signal(totals, signal))
             _tune_interpreter()
             await _wait_for_tunnel(relay, config, stop)
+            reporter = await asyncio.to_thread(_build_reporter, call)
             await _print_greeting(call, config, relay, reporter)
             if in_browser:
                 open_dashboard(relay.login_url, config.server.data_dir, call.terminal.print_message)
@@ -82,10 +84,16 @@ async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, i
     except asyncio.CancelledError:
         if not stop.is_hurried:
             raise
-    reporter.report_summary(
+    (reporter or _build_reporter(call)).report_summary(
         totals | {"waiting": max(totals["waiting"], 0), "seconds": round(time.monotonic() - started, 3)}
     )
     return INTERRUPTED if stop.is_repeated else 0
+
+
+def _build_reporter(call: Call) -> "Reporter":
+    from relay.cli.start.reporters import JsonReporter, LineReporter  # noqa: PLC0415 - with the API, once it captures
+
+    return JsonReporter(call.terminal) if call.json else LineReporter(call.terminal)
 
 
 def _tune_interpreter() -> None:
@@ -141,7 +149,9 @@ def _is_tunnel_known(signal: Signal) -> bool:
     return isinstance(signal, TunnelChanged) and signal.state in ("up", "down")
 
 
-async def _print_greeting(call: Call, config: Config, relay: RunningRelay, reporter: Reporter) -> None:
+async def _print_greeting(call: Call, config: Config, relay: RunningRelay, reporter: "Reporter") -> None:
+    from relay.cli.start.reporters import JsonReporter, build_banner  # noqa: PLC0415 - as above
+
     if isinstance(reporter, JsonReporter):
         reporter.report_ready(
             {
@@ -163,7 +173,9 @@ async def _print_greeting(call: Call, config: Config, relay: RunningRelay, repor
         reporter.report_notice(notice)
 
 
-async def _report_until_stopped(stop: StopRequest, relay: RunningRelay, reporter: Reporter) -> None:
+async def _report_until_stopped(stop: StopRequest, relay: RunningRelay, reporter: "Reporter") -> None:
+    from relay.cli.start.live_feed import LiveFeed  # noqa: PLC0415 - as above
+
     feed = LiveFeed(relay, reporter)
     async with asyncio.TaskGroup() as group:
         reporting = group.create_task(feed.run(relay.newest_before))
@@ -177,7 +189,7 @@ async def _count_waiting(relay: RunningRelay) -> int:
     return counts["pending"] + counts["running"]
 
 
-def _count_signal(totals: Totals, signal: Signal) -> None:
+def _count_signal(totals: "Totals", signal: Signal) -> None:
     # Called by the publisher itself, so that nothing is missed; what settles while relay stops waits no more.
     match signal:
         case EventStored():

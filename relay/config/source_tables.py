@@ -1,77 +1,46 @@
 """`[sources]` of relay.toml as pydantic models: each key with its type, default and meaning."""
 
-from typing import Annotated, Literal
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, create_model
 
 from relay.config.types import LOCATIONS, ConfigTable, Names, Reference, References, Tolerance, as_list, schema_or_list
 from relay.config.units import BodyLimit, Duration
+from relay.providers.custom_schemes import SCHEMES
+from relay.providers.signature_options import SignatureOptions
+
+_SIGNATURE_KINDS: dict[str, Any] = {
+    "scheme": Literal[SCHEMES],
+    "header": Names,
+    "urls": Names,
+    "timestamp_unit": Literal["s", "ms", "iso"],
+    "past": Tolerance,
+    "future": Tolerance,
+}
 
 
-class SignatureTable(ConfigTable):
-    """`[sources.NAME.signature]`: a scheme of the user's own."""
+def _build_signature_fields() -> dict[str, Any]:
+    """Return each key of a declared signature with its type, default and meaning, as the scheme itself has them."""
+    return {
+        # A model has a method `json` already.
+        "json_path" if field.name == "json" else field.name: (
+            _SIGNATURE_KINDS.get(field.name, kind),
+            Field(default=field.default, alias=field.name, description=meaning),
+        )
+        for field in dataclasses.fields(SignatureOptions)
+        for kind, meaning in (get_args(field.type),)
+    }
 
-    scheme: Literal[
-        "hmac", "digest", "ed25519", "ecdsa", "rsa", "token", "basic", "standard-webhooks", "jwt", "python"
-    ] = Field(
-        default="hmac",
-        description="The kind of signature; `digest` hashes a text with the secret in it, `python` is a "
-        "class of yours.",
-    )
-    header: Names = Field(
-        default=[], description="The header of the signature or token; of several the first that a request has."
-    )
-    query: str | None = Field(default=None, description="The parameter of the query that holds it instead.")
-    json_path: str | None = Field(
-        default=None,
-        alias="json",
-        description="The place in a JSON body that holds it instead: `data.token`, or `value[].token` for each item.",
-    )
-    form: str | None = Field(default=None, description="The field of a form that holds it instead.")
-    repeated: bool = Field(
-        default=False, description="Whether the header may be there several times, any of which may fit."
-    )
-    digest: str = Field(default="sha256", description="`sha1`, `sha256` or `sha512`.")
-    encoding: str | None = Field(default=None, description="How the signature is written, such as `hex` or `base64`.")
-    any_case: bool = Field(default=False, description="Whether hex may be in capital letters.")
-    prefix: str = Field(default="", description='What precedes the signature, such as `"sha256="`.')
-    item: str | None = Field(default=None, description="The name of the signature in a list such as `t=1699,v1=ab`.")
-    separator: str | None = Field(default=None, description="What separates the items of that list.")
-    equals: str = Field(default="=", description="What separates name and value of an item.")
-    key: str | None = Field(default=None, description="How the secret is written: `text`, `base64` or `hex`.")
-    key_prefix: str = Field(
-        default="", description='What the secret begins with and the key does not, such as `"whsec_"`.'
-    )
-    content: str | None = Field(
-        default=None,
-        description="The signed text: `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}`, `{path}` and others.",
-    )
-    distinct: bool = Field(
-        default=False, description="Whether fields of a form that are sent twice count once in the signed text."
-    )
-    urls: Names = Field(
-        default=[],
-        description="Further spellings of the URL that may be signed: `as_given`, `no_port`, `with_port`, `unescaped`.",
-    )
-    body_hash: str | None = Field(
-        default=None,
-        description="The parameter of the signed URL that holds a hash of the body, such as `query:bodySHA256`.",
-    )
-    id: str | None = Field(
-        default=None, description="Where the id of the delivery stands: `header:Name`, `json:a.b` or `form:name`."
-    )
-    timestamp: str | None = Field(
-        default=None,
-        description="Where its time stands: `header:Name`, `json:a.b`, `form:name`, `query:name` or `item:t`.",
-    )
-    timestamp_unit: Literal["s", "ms", "iso"] = Field(
-        default="s", description="Seconds, milliseconds, or a date as text."
-    )
-    past: Tolerance = Field(default=300.0, description="How old a signature may be; `off` checks no age.")
-    future: Tolerance = Field(default=300.0, description="How far ahead of this computer's clock it may be.")
-    claim: str = Field(default="request_body_sha256", description="The claim of a JWT that holds the hash of the body.")
-    verifier: str | None = Field(
-        default=None, description='The class that checks, in a file beside relay.toml: `"verifiers:MyVerifier"`.'
+
+if TYPE_CHECKING:  # a type checker cannot read a class that is made of data
+    SignatureTable = ConfigTable
+else:
+    SignatureTable = create_model(
+        "SignatureTable",
+        __base__=ConfigTable,
+        __doc__="`[sources.NAME.signature]`: a scheme of the user's own.",
+        **_build_signature_fields(),
     )
 
 

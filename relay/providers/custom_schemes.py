@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from typing import get_args
 
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable
@@ -88,7 +89,7 @@ def read_options(options: Mapping[str, object]) -> SignatureOptions:
             near = get_close_matches(key, fields, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(fields)}"
             raise ConfigError(f"signature.{escape_unprintable(key, 40)}: unknown key", hint=hint)
-        read[key] = _check_type(key, value, fields[key].type)
+        read[key] = _check_type(key, value, get_args(fields[key].type)[0])
     _check_keys(str(read.get("scheme", "hmac")), read)
     return SignatureOptions(**read)  # type: ignore[arg-type] # each value was held against its field's type
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TypedDict, TypeVar
+from typing import Annotated, TypedDict, TypeVar
 
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable
@@ -42,38 +42,52 @@ _URLS: tuple[UrlForm, ...] = ("as_given", "no_port", "with_port", "unescaped")
 class SignatureOptions:
     """The keys of `[sources.NAME.signature]`, as written.
 
-    A signature or token is in one of `header`, `query`, `json` (`data.token`, or `value[].token`
-    for every item of a list) and `form`. `timestamp` is `header:NAME`, `json:a.b`, `form:NAME`,
-    `query:NAME`, or `item:NAME` for an item of a list such as `t=1699,v1=ab`, where `item` names the
-    signature's own. `past` and `future` are seconds or "off". `key` is how the secret is written.
+    The one declaration of each: its type, what it means and its default, for relay.toml and for schemes.
     """
 
-    scheme: str = "hmac"
-    header: str | list[str] | None = None
-    query: str | None = None
-    json: str | None = None
-    form: str | None = None
-    repeated: bool = False
-    digest: str = "sha256"
-    encoding: str | None = None
-    any_case: bool = False
-    prefix: str = ""
-    item: str | None = None
-    separator: str | None = None
-    equals: str = "="
-    key: str | None = None
-    key_prefix: str = ""
-    content: str | None = None
-    distinct: bool = False
-    urls: list[str] | None = None
-    body_hash: str | None = None
-    id: str | None = None
-    timestamp: str | None = None
-    timestamp_unit: str = "s"
-    past: float | str = 300
-    future: float | str = 300
-    claim: str = "request_body_sha256"
-    verifier: str | None = None
+    scheme: Annotated[
+        str, "The kind of signature; `digest` hashes a text with the secret in it, `python` is a class of yours."
+    ] = "hmac"
+    header: Annotated[
+        str | list[str] | None, "The header of the signature or token; of several the first that a request has."
+    ] = None
+    query: Annotated[str | None, "The parameter of the query that holds it instead."] = None
+    json: Annotated[
+        str | None, "The place in a JSON body that holds it instead: `data.token`, or `value[].token` for each item."
+    ] = None
+    form: Annotated[str | None, "The field of a form that holds it instead."] = None
+    repeated: Annotated[bool, "Whether the header may be there several times, any of which may fit."] = False
+    digest: Annotated[str, "`sha1`, `sha256` or `sha512`."] = "sha256"
+    encoding: Annotated[str | None, "How the signature is written, such as `hex` or `base64`."] = None
+    any_case: Annotated[bool, "Whether hex may be in capital letters."] = False
+    prefix: Annotated[str, 'What precedes the signature, such as `"sha256="`.'] = ""
+    item: Annotated[str | None, "The name of the signature in a list such as `t=1699,v1=ab`."] = None
+    separator: Annotated[str | None, "What separates the items of that list."] = None
+    equals: Annotated[str, "What separates name and value of an item."] = "="
+    key: Annotated[str | None, "How the secret is written: `text`, `base64` or `hex`."] = None
+    key_prefix: Annotated[str, 'What the secret begins with and the key does not, such as `"whsec_"`.'] = ""
+    content: Annotated[
+        str | None, "The signed text: `{body}`, `{timestamp}`, `{id}`, `{url}`, `{method}`, `{path}` and others."
+    ] = None
+    distinct: Annotated[bool, "Whether fields of a form that are sent twice count once in the signed text."] = False
+    urls: Annotated[
+        list[str] | None,
+        "Further spellings of the URL that may be signed: `as_given`, `no_port`, `with_port`, `unescaped`.",
+    ] = None
+    body_hash: Annotated[
+        str | None, "The parameter of the signed URL that holds a hash of the body, such as `query:bodySHA256`."
+    ] = None
+    id: Annotated[str | None, "Where the id of the delivery stands: `header:Name`, `json:a.b` or `form:name`."] = None
+    timestamp: Annotated[
+        str | None, "Where its time stands: `header:Name`, `json:a.b`, `form:name`, `query:name` or `item:t`."
+    ] = None
+    timestamp_unit: Annotated[str, "Seconds, milliseconds, or a date as text."] = "s"
+    past: Annotated[float | str, "How old a signature may be; `off` checks no age."] = 300
+    future: Annotated[float | str, "How far ahead of this computer's clock it may be."] = 300
+    claim: Annotated[str, "The claim of a JWT that holds the hash of the body."] = "request_body_sha256"
+    verifier: Annotated[str | None, 'The class that checks, in a file beside relay.toml: `"verifiers:MyVerifier"`.'] = (
+        None
+    )
 
 
 class SchemeParts(TypedDict):

@@ -16,8 +16,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_der_public_key,
 )
-from cryptography.x509 import CertificateBuilder, Name, NameAttribute, load_der_x509_certificate
-from cryptography.x509.oid import NameOID
 
 from relay.model.event import SignatureScheme
 from relay.model.secret import Secret
@@ -94,6 +92,9 @@ def export_spki(pem: str, encoding: Encoding = Encoding.PEM) -> bytes:
 # PayPal and Amazon SNS hand out certificates, so an app that checks them expects one of relay's, too.
 def make_certificate(pem: str) -> str:
     """Return a certificate (PEM) that a private RSA key gives itself; the same key always gives the same."""
+    from cryptography.x509 import CertificateBuilder, Name, NameAttribute  # noqa: PLC0415 - 15 ms of every start
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415 - as above
+
     key = load_private_key(pem)
     name = Name([NameAttribute(NameOID.COMMON_NAME, "relay local key")])
     builder = CertificateBuilder(
@@ -123,6 +124,8 @@ def _load_public(der: bytes) -> object:
 
 
 def _load_certificate(der: bytes) -> object:
+    from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415 - as above
+
     try:
         return load_der_x509_certificate(der).public_key()
     except _NO_KEY:

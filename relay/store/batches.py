@@ -4,14 +4,12 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from relay.errors import NotFoundError, UsageError
 from relay.model.batch import Batch, BatchCounts, BatchState, BatchStep, NewBatch
 from relay.model.delivery import DeliveryState, NewDelivery, SignMode
-from relay.store.readers import Readers
-from relay.store.row_mappers import from_micros, insert_delivery, to_micros
-from relay.store.writer import Writer
+from relay.store.readers import Repository
+from relay.store.row_mappers import convert, from_micros, insert_delivery, to_micros
 
 ChangedDeliveries = tuple[tuple[int, int], ...]  # deliveries that changed: the id of each, and of its event
 
@@ -24,12 +22,8 @@ class BatchActivity:
     failed: int | None
 
 
-class Batches:
+class Batches(Repository):
     """Typed questions about batches."""
-
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
 
     async def add(self, new: NewBatch, steps: tuple[BatchStep, ...], now: datetime) -> int:
         """Keep a batch with all its steps and return its id."""
@@ -79,8 +73,7 @@ class Batches:
 
     async def newest(self) -> int:
         """Return the highest id there is; 0 when there is none."""
-        row = await self._readers.one("SELECT MAX(id) FROM batches")
-        return int(row[0] or 0) if row else 0
+        return await self._readers.number("SELECT MAX(id) FROM batches")
 
     async def counts(self, batch: Batch) -> BatchCounts:
         """Return where the steps of a batch stand."""
@@ -178,15 +171,5 @@ class Batches:
 
 
 def _read_batch(row: sqlite3.Row) -> Batch:
-    plain: dict[str, Any] = dict(row)
-    finished = row["finished_at"]
-    return Batch(
-        **plain
-        | {
-            "created_at": from_micros(row["created_at"]),
-            "finished_at": None if finished is None else from_micros(finished),
-            "sign": SignMode(row["sign"]),
-            "stop_on_failure": bool(row["stop_on_failure"]),
-            "state": BatchState(row["state"]),
-        }
-    )
+    times = {"created_at": from_micros, "finished_at": from_micros}
+    return Batch(**convert(row, **times, sign=SignMode, stop_on_failure=bool, state=BatchState))

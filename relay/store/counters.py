@@ -4,8 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue
-from relay.store.readers import Readers
-from relay.store.writer import Writer
+from relay.store.readers import Repository
 
 _COLUMNS = "minute, kind, source, name, result, reason, bucket"
 _INSERT = (
@@ -14,12 +13,8 @@ _INSERT = (
 )
 
 
-class Counters:
+class Counters(Repository):
     """Typed questions about what happened."""
-
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
 
     async def add(self, tallies: Iterable[CounterValue]) -> None:
         """Count what no transaction of its own counts."""

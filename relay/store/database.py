@@ -18,7 +18,7 @@ from relay.store.messages import Messages, SentMails
 from relay.store.pending_verification import PendingVerification
 from relay.store.pruning import Pruning
 from relay.store.readers import Readers
-from relay.store.sql_functions import SQL_FUNCTIONS
+from relay.store.search import SQL_FUNCTIONS
 from relay.store.writer import Writer
 
 
@@ -64,7 +64,7 @@ async def open_store(data_dir: Path) -> AsyncIterator[Store]:
                     batches=Batches(writer, readers),
                     labs=Labs(writer, readers),
                     messages=Messages(writer, readers),
-                    imports=Imports(writer),
+                    imports=Imports(writer, readers),
                     counters=Counters(writer, readers),
                     mails=SentMails(writer, readers),
                     unchecked=PendingVerification(writer, readers),

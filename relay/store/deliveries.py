@@ -11,17 +11,12 @@ from relay.model.counters import TYPED_ADDRESS, CounterLabel, CounterValue, find
 from relay.model.delivery import Attempt, Delivery, DeliveryCounts, DeliveryState, NewDelivery
 from relay.store import counters, row_mappers
 from relay.store.delivery_queue import NEXT_DUE, ClaimedDelivery, ClaimLimits, claim_deliveries
-from relay.store.readers import Readers
+from relay.store.readers import Repository
 from relay.store.row_mappers import from_micros, insert_delivery, to_micros
-from relay.store.writer import Writer
 
 
-class Deliveries:
+class Deliveries(Repository):
     """Typed questions about deliveries."""
-
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
 
     async def add(self, event_id: int, new: Iterable[NewDelivery], due_at: datetime) -> tuple[int, ...]:
         """Add deliveries of an event, due at `due_at`; return their ids. Raises NotFoundError."""
@@ -102,7 +97,7 @@ class Deliveries:
         """Give a claimed delivery back unattempted, due later, with the reason."""
         sql = "UPDATE deliveries SET state = 'pending', due_at = ?, detail = ? WHERE id = ? AND state = 'running'"
         values = (to_micros(due_at), detail, id_)
-        await self._writer.write(lambda connection: connection.execute(sql, values).rowcount)
+        await self._writer.execute(sql, values)
 
     async def next_due(self, after: datetime, above: int = 0) -> datetime | None:
         """Return when the next delivery falls due that is not due at `after`, or None."""
@@ -116,12 +111,11 @@ class Deliveries:
             "WHERE state = 'pending' AND target = ?2 AND due_at > ?1 AND attempts > 0 AND status IS NULL"
         )
         values = (to_micros(now), target)
-        return await self._writer.write(lambda connection: connection.execute(sql, values).rowcount)
+        return await self._writer.execute(sql, values)
 
     async def newest(self) -> int:
         """Return the highest id there is; 0 when there is none."""
-        row = await self._readers.one("SELECT MAX(id) FROM deliveries")
-        return int(row[0] or 0) if row else 0
+        return await self._readers.number("SELECT MAX(id) FROM deliveries")
 
     async def get(self, id_: int) -> Delivery:
         """Return a delivery. Raises NotFoundError."""
@@ -254,7 +248,7 @@ class Deliveries:
 
     async def _change(self, id_: int, sql: str, parameters: tuple[Any, ...], refusal: str) -> Delivery:
         await self.get(id_)
-        changed = await self._writer.write(lambda connection: connection.execute(sql, parameters).rowcount)
+        changed = await self._writer.execute(sql, parameters)
         if not changed:
             raise UsageError(f"delivery {id_} {refusal}", hint="look at it first: relay deliveries")
         return await self.get(id_)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from relay.errors import NotFoundError
@@ -16,7 +15,7 @@ from relay.model.search import EVERYTHING, Query
 from relay.store import row_mappers
 from relay.store.full_text import Indexer
 from relay.store.new_events import EventInsert, StoredEvent, insert_events, prepare_insert
-from relay.store.readers import Readers
+from relay.store.readers import Readers, Repository
 from relay.store.row_mappers import EVENT_COLUMNS, to_micros
 from relay.store.search import CompiledQuery, compile_query
 from relay.store.writer import Callback, Writer
@@ -49,12 +48,11 @@ class EventCounts:
     queued: int
 
 
-class Events:
+class Events(Repository):
     """Typed questions about events."""
 
     def __init__(self, writer: Writer, readers: Readers, indexer: Indexer) -> None:
-        self._writer = writer
-        self._readers = readers
+        super().__init__(writer, readers)
         self._indexer = indexer
 
     async def add(self, event: NewEvent, planned: tuple[NewDelivery, ...] = (), *, answerer: str = "") -> StoredEvent:
@@ -129,7 +127,7 @@ class Events:
         if before is not None or compiled.everything:
             high = _limit_id(before if before is not None else _MAX_ID)
         else:
-            high = await self._top() + 1
+            high = await self._readers.number("SELECT MAX(id) FROM events") + 1
         low = max(after or 0, oldest - 1)
         window = _BODIES if compiled.opens_bodies else _WINDOW
         found: list[EventRow] = []
@@ -208,11 +206,10 @@ class Events:
         wanted = [_limit_id(id_) for id_ in ids]
         for start in range(0, len(wanted), _AT_ONCE):
             parameters = (*values, json.dumps(wanted[start : start + _AT_ONCE]))
-            await self._writer.write(partial(_run_statement, sql=sql, parameters=parameters))
+            await self._writer.execute(sql, parameters)
 
     async def _change(self, sql: str, parameters: tuple[Any, ...], id_: int) -> None:
-        changed = await self._writer.write(lambda connection: connection.execute(sql, parameters).rowcount)
-        if not changed:
+        if not await self._writer.execute(sql, parameters):
             raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
 
     async def _window(self, compiled: CompiledQuery, limit: int, low: int, high: int) -> list[EventRow]:
@@ -236,14 +233,6 @@ class Events:
         took = time.perf_counter() - started
         return EventPage(rows=tuple(found), next_before=next_before, took=took, searched_to=searched_to)
 
-    async def _top(self) -> int:
-        row = await self._readers.one("SELECT MAX(id) FROM events")
-        return int(row[0] or 0) if row else 0
-
-
-def _run_statement(connection: sqlite3.Connection, sql: str, parameters: tuple[Any, ...]) -> int:
-    return connection.execute(sql, parameters).rowcount
-
 
 def _limit_id(id_: int) -> int:
     return max(-1, min(id_, _MAX_ID))
@@ -260,11 +249,8 @@ class ImportedEvent:
     note: str = ""
 
 
-class Imports:
+class Imports(Repository):
     """Takes parcels in."""
-
-    def __init__(self, writer: Writer) -> None:
-        self._writer = writer
 
     async def add(self, parcels: Iterable[ImportedEvent], now: datetime) -> tuple[int | None, ...]:
         """Keep parcels in one transaction; return the id of each, None for what was here already.

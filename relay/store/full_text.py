@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from relay.model.content_encoding import find_installed_decoders
 from relay.model.payload import Payload
 from relay.model.text import decode_header_text, decode_text
-from relay.store.readers import Readers
+from relay.store.readers import Readers, Repository
 from relay.store.row_mappers import load_headers
 from relay.store.writer import Writer
 
@@ -34,15 +34,14 @@ class IndexedRange:
     high: int
 
 
-class Indexer:
+class Indexer(Repository):
     """Fills the index behind the commits: inside them it would cost a third of the throughput.
 
     New events come first, then those before `low`, newest first.
     """
 
     def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
+        super().__init__(writer, readers)
         self._turn = asyncio.Lock()
 
     async def prepare(self) -> None:

@@ -10,10 +10,8 @@ from typing import Any
 from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import NewDelivery
 from relay.model.lab import LabRun, LabSend, LabSettings, LabState, LabTrial, PlannedLabRun
-from relay.model.payload import parse_json
-from relay.store.readers import Readers
-from relay.store.row_mappers import from_micros, insert_delivery, to_micros
-from relay.store.writer import Writer
+from relay.store.readers import Repository
+from relay.store.row_mappers import convert, from_micros, insert_delivery, to_micros
 
 _RUNS = "SELECT *, (SELECT COUNT(*) FROM lab_sends WHERE run_id = id) AS made FROM lab_runs"
 _OPEN = "state IN ('waiting', 'running')"
@@ -31,12 +29,8 @@ class LabLaunch:
     new: NewDelivery | None
 
 
-class Labs:
+class Labs(Repository):
     """Typed questions about runs of the lab."""
-
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
 
     async def add(self, planned: PlannedLabRun, now: datetime) -> int:
         """Keep a run that waits to begin and return its id."""
@@ -88,12 +82,12 @@ class Labs:
     async def begin(self, id_: int) -> bool:
         """Let a waiting run begin; return False where it was ended meanwhile."""
         sql = "UPDATE lab_runs SET state = 'running' WHERE id = ? AND state = 'waiting'"
-        return bool(await self._writer.write(lambda connection: connection.execute(sql, (id_,)).rowcount))
+        return bool(await self._writer.execute(sql, (id_,)))
 
     async def advance(self, id_: int, ended: int) -> None:
         """Say that the first `ended` trials of a run are over."""
         sql = "UPDATE lab_runs SET ended = ? WHERE id = ?"
-        await self._writer.write(lambda connection: connection.execute(sql, (ended, id_)).rowcount)
+        await self._writer.execute(sql, (ended, id_))
 
     async def launch(self, id_: int, launches: Sequence[LabLaunch], now: datetime) -> tuple[LabSend, ...]:
         """Write down sends together with the deliveries they make; return them with their places and these ids.
@@ -183,22 +177,22 @@ def _update_sends(connection: sqlite3.Connection, batch: list[tuple[int, LabSend
 
 
 def _read_run(row: sqlite3.Row) -> LabRun:
-    finished = row["finished_at"]
     return LabRun(
-        id=row["id"],
-        created_at=from_micros(row["created_at"]),
-        finished_at=None if finished is None else from_micros(finished),
-        query=row["query"],
-        events=tuple(_read_json(row["events"])),
-        target=row["target"],
-        settings=LabSettings(**_read_json(row["settings"])),
-        trials=tuple(_read_trial(plain) for plain in _read_json(row["trials"])),
-        notes=tuple(_read_json(row["notes"])),
-        state=LabState(row["state"]),
-        ended=row["ended"],
-        made=row["made"],
-        detail=row["detail"],
+        **convert(
+            row,
+            created_at=from_micros,
+            finished_at=from_micros,
+            events=_read_list,
+            settings=lambda text: LabSettings(**json.loads(text)),
+            trials=lambda text: tuple(_read_trial(plain) for plain in json.loads(text)),
+            notes=_read_list,
+            state=LabState,
+        )
     )
+
+
+def _read_list(text: str) -> tuple[Any, ...]:
+    return tuple(json.loads(text))
 
 
 def _read_trial(plain: dict[str, Any]) -> LabTrial:
@@ -212,16 +206,4 @@ def _read_trial(plain: dict[str, Any]) -> LabTrial:
 
 
 def _read_send(row: sqlite3.Row) -> LabSend:
-    plain: dict[str, Any] = dict(row)
-    started = row["started_at"]
-    return LabSend(
-        **plain
-        | {
-            "started_at": None if started is None else from_micros(started),
-            "good": None if row["good"] is None else bool(row["good"]),
-        }
-    )
-
-
-def _read_json(text: str) -> Any:
-    return parse_json(text)
+    return LabSend(**convert(row, started_at=from_micros, good=bool))

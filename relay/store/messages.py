@@ -22,9 +22,8 @@ from relay.model.message import (
     parse_addresses,
 )
 from relay.store.message_register import MessageRegistration, add_own_message, register_message
-from relay.store.readers import Readers
-from relay.store.row_mappers import from_micros, to_micros
-from relay.store.writer import Writer
+from relay.store.readers import Repository
+from relay.store.row_mappers import convert, from_micros, to_micros
 
 _COLUMNS = (
     "id, channel, provider, external_id, recipient, subject, status, detail, created_at, event_id, delivery_id, "
@@ -45,12 +44,8 @@ _EVERYTHING = MessageFilter()
 _DAY = 86_400_000_000  # microseconds
 
 
-class Messages:
+class Messages(Repository):
     """Typed questions about messages."""
-
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
 
     async def add(self, new: NewMessage, created_at: datetime) -> int:
         """Write down a mail that relay sent itself and return its id; the same Message-ID may come again."""
@@ -99,8 +94,7 @@ class Messages:
 
     async def count(self) -> int:
         """Return how many messages there are."""
-        row = await self._readers.one("SELECT COUNT(*) FROM messages")
-        return int(row[0]) if row else 0
+        return await self._readers.number("SELECT COUNT(*) FROM messages")
 
     async def days(self, since: date) -> tuple[DayCounts, ...]:
         """Return the messages sent on each day (UTC) since, by channel, the oldest day first.
@@ -130,8 +124,7 @@ class Messages:
 
     async def unmatched(self) -> int:
         """Return how many statuses wait for somebody to register their message."""
-        row = await self._readers.one("SELECT COUNT(*) FROM history WHERE message_id IS NULL")
-        return int(row[0]) if row else 0
+        return await self._readers.number("SELECT COUNT(*) FROM history WHERE message_id IS NULL")
 
 
 def _build_clauses(wanted: MessageFilter) -> list[tuple[str, tuple[object, ...]]]:
@@ -150,10 +143,8 @@ def _build_clauses(wanted: MessageFilter) -> list[tuple[str, tuple[object, ...]]
 
 
 def _read_counts(numbers: list[int]) -> MessageCounts:
-    sent, delivered, failed, opened, clicked, complained = numbers
-    return MessageCounts(
-        sent=sent, delivered=delivered, failed=failed, opened=opened, clicked=clicked, complained=complained
-    )
+    names = ("sent", "delivered", "failed", "opened", "clicked", "complained")
+    return MessageCounts(**dict(zip(names, numbers, strict=True)))
 
 
 _HOUR = timedelta(hours=1)
@@ -176,31 +167,17 @@ _INSERT_CLAIM = (
 
 
 def _read_message(row: sqlite3.Row) -> Message:
-    """Read one row of the table messages, without its source."""
-    plain: dict[str, Any] = dict(row)
-    plain.pop("source", None)
-    times = {name: from_micros(row[name]) for name in ("created_at", "sent_at")}
-    flags = {name: bool(row[name]) for name in ("opened", "clicked")}
-    return Message(**plain | times | flags | {"status": MessageStatus(row["status"])})
+    times = {"created_at": from_micros, "sent_at": from_micros}
+    return Message(**convert(row, **times, status=MessageStatus, opened=bool, clicked=bool))
 
 
 def _read_history_entry(row: sqlite3.Row) -> HistoryEntry:
-    plain: dict[str, Any] = {name: row[name] for name in ("code", "detail", "event_id")}
-    return HistoryEntry(
-        **plain,
-        status=MessageStatus(row["status"]),
-        at=None if row["at"] is None else from_micros(row["at"]),
-        received_at=from_micros(row["received_at"]),
-        way=MatchWay(row["way"]) if row["way"] else None,
-    )
+    times = {"at": from_micros, "received_at": from_micros}
+    return HistoryEntry(**convert(row, **times, status=MessageStatus, way=lambda way: MatchWay(way) if way else None))
 
 
-class SentMails:
+class SentMails(Repository):
     """Typed questions about mails that went out."""
-
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
 
     async def standing(self, claim: MailClaim, now: datetime) -> SentMail | MailLimitReached | None:
         """Return what would keep a mail back, None for nothing."""
@@ -230,14 +207,11 @@ class SentMails:
 
     async def confirm(self, delivery_id: int) -> None:
         """Write down that a claimed mail went out."""
-        await self._change("UPDATE sent_mails SET state = 'sent' WHERE delivery_id = ?", delivery_id)
+        await self._writer.execute("UPDATE sent_mails SET state = 'sent' WHERE delivery_id = ?", (delivery_id,))
 
     async def release(self, delivery_id: int) -> None:
         """Write down that a claimed mail certainly did not go out."""
-        await self._change("DELETE FROM sent_mails WHERE delivery_id = ?", delivery_id)
-
-    async def _change(self, sql: str, delivery_id: int) -> None:
-        await self._writer.write(lambda connection: connection.execute(sql, (delivery_id,)).rowcount)
+        await self._writer.execute("DELETE FROM sent_mails WHERE delivery_id = ?", (delivery_id,))
 
 
 def _same_mail_values(claim: MailClaim) -> tuple[Any, ...]:

@@ -14,9 +14,8 @@ from relay.model.signals import MessageChanged
 from relay.store import row_mappers
 from relay.store.message_statuses import apply_statuses
 from relay.store.new_events import StoredEvent
-from relay.store.readers import Readers
+from relay.store.readers import Repository
 from relay.store.row_mappers import insert_delivery, to_micros
-from relay.store.writer import Writer
 
 # Word for word as the index says it, or SQLite would not use it.
 _PENDING = "reason = 'vault_locked' AND outcome <> 'rejected'"
@@ -59,12 +58,8 @@ def build_checked_event(id_: int, event: NewEvent, planned: tuple[NewDelivery, .
     )
 
 
-class PendingVerification:
+class PendingVerification(Repository):
     """Typed questions about events that wait for the vault."""
-
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
 
     async def page(self, after: int, last: int, limit: int) -> tuple[tuple[int, str], ...]:
         """Return ids and sources of events that wait, above `after` and up to `last`, as they came."""
@@ -73,13 +68,11 @@ class PendingVerification:
 
     async def last(self) -> int:
         """Return the newest event that waits; 0 when none does."""
-        row = await self._readers.one(f"SELECT MAX(id) {_FROM_PENDING}")
-        return int(row[0] or 0) if row else 0
+        return await self._readers.number(f"SELECT MAX(id) {_FROM_PENDING}")
 
     async def count(self) -> int:
         """Return how many events wait."""
-        row = await self._readers.one(f"SELECT COUNT(*) {_FROM_PENDING}")
-        return int(row[0]) if row else 0
+        return await self._readers.number(f"SELECT COUNT(*) {_FROM_PENDING}")
 
     async def settle(self, batch: list[CheckedEvent], now: datetime) -> tuple[StoredEvent, ...]:
         """Write verdicts down, with the keys they claim and their deliveries, in one transaction.

@@ -8,8 +8,7 @@ from typing import Any
 
 from relay.store import row_mappers
 from relay.store.full_text import TEXT_COLUMNS, build_searchable_text
-from relay.store.readers import Readers
-from relay.store.writer import Writer
+from relay.store.readers import Repository
 
 RETENTION_RULES = ("age", "events", "size")
 # Neither what a person pinned nor what is still waiting for a target.
@@ -37,12 +36,8 @@ class StoreUsage:
     free: int
 
 
-class Pruning:
+class Pruning(Repository):
     """Typed questions about what may be forgotten."""
-
-    def __init__(self, writer: Writer, readers: Readers) -> None:
-        self._writer = writer
-        self._readers = readers
 
     async def usage(self) -> StoreUsage:
         """Return what is kept; free pages of the file hold nothing and count for nothing."""
@@ -87,8 +82,7 @@ class Pruning:
 
     async def newest(self) -> int:
         """Return the highest number that any event ever had; 0 where there was none."""
-        row = await self._readers.one("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
-        return int(row[0]) if row else 0
+        return await self._readers.number("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
 
     async def is_replay_running(self) -> bool:
         """Say whether a bulk replay is under way, which may still need any event."""

@@ -14,6 +14,7 @@ from typing import Any, Self
 import aiosqlite
 
 from relay.store.connection import build_reader_settings, explain_error
+from relay.store.writer import Writer
 
 READ_DEADLINE = 1.0  # seconds that any one read may take
 
@@ -76,6 +77,11 @@ class Readers:
             except sqlite3.Error as error:
                 raise explain_error(error, self._path) from error
 
+    async def number(self, sql: str, parameters: Iterable[Any] = ()) -> int:
+        """Return the one number of a query; 0 for NULL and for no row."""
+        row = await self.one(sql, parameters)
+        return int(row[0] or 0) if row else 0
+
     async def one(self, sql: str, parameters: Iterable[Any] = ()) -> sqlite3.Row | None:
         """Return the first row of a query, or None."""
         rows = await self.all(sql, parameters)
@@ -88,6 +94,14 @@ class Readers:
             yield reader
         finally:
             self._free.put_nowait(reader)
+
+
+class Repository:
+    """What reads and writes rows of one kind."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
 
 
 def _is_past_deadline(reader: _Reader) -> bool:

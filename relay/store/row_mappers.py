@@ -3,6 +3,7 @@
 import base64
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
@@ -107,6 +108,12 @@ def to_micros(moment: datetime) -> int:
 def from_micros(micros: int) -> datetime:
     """Return the aware UTC time for microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=micros)
+
+
+def convert(row: sqlite3.Row, **readers: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return a row by column, the named columns read; NULL stays None."""
+    plain: dict[str, Any] = dict(row)
+    return plain | {name: read(plain[name]) for name, read in readers.items() if plain[name] is not None}
 
 
 def read_event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:

@@ -89,6 +89,10 @@ class Writer:
         """
         return await self.write_together(lambda connection, _: [step(connection)], None)
 
+    async def execute(self, sql: str, parameters: tuple[Any, ...] = ()) -> int:
+        """Run one statement in a transaction and return how many rows it changed. Raises as `write` does."""
+        return await self.write(lambda connection: connection.execute(sql, parameters).rowcount)
+
     async def write_together(self, together: Together[Item, T], item: Item) -> T:
         """Write `item` with whatever else waits for `together`, and return its value. Raises as `write` does."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
@@ -123,7 +127,7 @@ class Writer:
     async def probe(self) -> StoreError | None:
         """Write a row as it is, and return what keeps the store from keeping anything; None where nothing does."""
         try:
-            await self.write(lambda connection: connection.execute(_PROBE))
+            await self.execute(_PROBE)
         except StoreError as error:
             return error
         return self.outages.now

@@ -10,6 +10,7 @@ from typing import Any
 from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import NewDelivery
 from relay.model.lab import LabRun, LabSend, LabSettings, LabState, LabTrial, PlannedLabRun
+from relay.model.payload import parse_json
 from relay.store.readers import Repository
 from relay.store.row_mappers import convert, from_micros, insert_delivery, to_micros
 
@@ -182,17 +183,17 @@ def _read_run(row: sqlite3.Row) -> LabRun:
             row,
             created_at=from_micros,
             finished_at=from_micros,
-            events=_read_list,
-            settings=lambda text: LabSettings(**json.loads(text)),
-            trials=lambda text: tuple(_read_trial(plain) for plain in json.loads(text)),
-            notes=_read_list,
+            events=lambda text: tuple(_read_json(text)),
+            settings=lambda text: LabSettings(**_read_json(text)),
+            trials=lambda text: tuple(_read_trial(plain) for plain in _read_json(text)),
+            notes=lambda text: tuple(_read_json(text)),
             state=LabState,
         )
     )
 
 
-def _read_list(text: str) -> tuple[Any, ...]:
-    return tuple(json.loads(text))
+def _read_json(text: str) -> Any:
+    return parse_json(text)
 
 
 def _read_trial(plain: dict[str, Any]) -> LabTrial:

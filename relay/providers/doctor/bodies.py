@@ -62,7 +62,6 @@ def try_body_variants(tester: VariantTester) -> SignatureFinding | None:
                 sentence=f"The signature fits {found[1]} with {len(variant.body):,} bytes; "
                 f"{len(received):,} arrived. {_describe_difference(variant.body, received)}",
                 fix=f"{BYTES_ADVICE}: no parsed JSON, no other encoding.",
-                certain=True,
             )
     return None
 
@@ -189,7 +188,6 @@ def try_earlier_bodies(tester: VariantTester) -> SignatureFinding | None:
         sentence=f"The headers fit {secret} with the body of event {number}, not with this body.",
         fix="Whatever sent this put an old signature on another body: sign every request again, or use",
         line=f"relay replay {number}",
-        certain=True,
     )
 
 
@@ -211,7 +209,7 @@ def _explain_damage(case: SignatureCase, secret: str, number: int, body: bytes) 
     else:
         return None
     sentence = f"The signature fits {secret} with the body of event {number}, which {evidence}"
-    return SignatureFinding(cause=cause, title=title, sentence=sentence, fix=fix, certain=True)
+    return SignatureFinding(cause=cause, title=title, sentence=sentence, fix=fix)
 
 
 def find_symptoms(case: SignatureCase) -> Iterator[SignatureFinding]:

@@ -111,17 +111,13 @@ class SignatureCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignatureFinding:
-    """One cause: a code, a title, the evidence in a sentence, what to do, and the line to copy.
-
-    `certain` says that a variant matched, so that nothing else need be looked for.
-    """
+    """One cause: a code, a title, the evidence in a sentence, what to do, and the line to copy."""
 
     cause: str
     title: str
     sentence: str
     fix: str = ""
     line: str = ""
-    certain: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

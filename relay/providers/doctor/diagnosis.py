@@ -234,7 +234,6 @@ def _explain_no_source(tester: VariantTester) -> SignatureFinding:
         sentence=f"{format_secret_name(saved.secret)} is set, but it only checks what comes to {path}.{proof}",
         fix=f"Send to {case.base}{path}, or add to relay.toml:",
         line=f'{case.header}\nprovider = "{sender.name}"\nsecret = "{saved.secret.reference}"',
-        certain=fitting is not None,
     )
 
 
@@ -252,7 +251,6 @@ def _explain_no_secret(tester: VariantTester) -> SignatureFinding:
                 sentence=f"The signature fits {other}, but source {case.source.name} looks for {variable}.",
                 fix=f"Name it in relay.toml under {case.header}, and restart relay:",
                 line=f'secret = "{known.secret.reference}"',
-                certain=True,
             )
     absent = f"{variable} is not set"
     fix, line = f"Put the secret that {case.title} shows in .env, and restart relay:", f"{variable}="
@@ -290,7 +288,6 @@ def _explain_handshake(case: SignatureCase, verification: Verification) -> Itera
             sentence=f"relay answered it and {case.title} is content so far. {next_step}",
             fix=f"{todo[0].upper()}{todo[1:]}:",
             line=link or ("" if "Subscribe" in todo else f"{variable}="),
-            certain=True,
         )
 
 
@@ -315,7 +312,6 @@ def _explain_verify_token(case: SignatureCase, challenge: Challenge, verificatio
         sentence=f"{challenge.name} is answered only where the verify token is right. {what}",
         fix=f"Save the token you typed at {case.title} in .env, restart relay, and verify there again:",
         line=f"{variable}=",
-        certain=True,
     )
 
 
@@ -330,5 +326,4 @@ def _explain_broken_verifier(case: SignatureCase, verification: Verification) ->
         sentence="It is your own code that failed on this request, so the signature was not checked at all: neither "
         "the secret nor the body is to blame.",
         fix="Correct it there, restart relay, and check this event again.",
-        certain=True,
     )

@@ -49,7 +49,6 @@ def find_legacy_signature(tester: VariantTester) -> SignatureFinding | None:
         sentence=f"Only {old} came, which is {kind} and does not count.{fit} An old server sends nothing else, or "
         f"something removed {name}.",
         fix=f"Update the server that sends this to one that signs with {name} as well, or let {name} through.",
-        certain=True,
     )
 
 
@@ -72,7 +71,6 @@ def try_other_headers(tester: VariantTester) -> SignatureFinding | None:
         sentence=f"Its value fits {found[1]}: the sender, or something between it and relay, uses another header.",
         fix=case.correct_table if case.is_custom else f"Let the signature come as {name}.",
         line=f'header = "{other}"' if case.is_custom else "",
-        certain=True,
     )
 
 
@@ -90,7 +88,6 @@ def try_similar_headers(tester: VariantTester) -> SignatureFinding | None:
         title=f"The signature came as {escape_unprintable(found[0], 60)} instead of {name}",
         sentence=f"Its value fits {found[1]}: something between {case.title} and relay renames headers.",
         fix=f"Let every proxy pass the header {name} on under its own name.",
-        certain=True,
     )
 
 
@@ -111,7 +108,6 @@ def try_repeated_headers(tester: VariantTester) -> SignatureFinding | None:
         sentence=f"One of them fits {found[1]}. relay takes a request only where they agree, "
         "for the app may read another one.",
         fix=f"Let {name} be sent once: something between {case.title} and relay adds one of its own.",
-        certain=True,
     )
 
 
@@ -130,7 +126,6 @@ def try_header_variants(tester: VariantTester) -> SignatureFinding | None:
         title=f"The signature header was changed: {found[0]}",
         sentence=f"{name} fits {found[1]} once that is undone.",
         fix=f"Send {name} exactly as {case.title} writes it, and let nothing between rewrite it.",
-        certain=True,
     )
 
 
@@ -163,7 +158,6 @@ def try_other_ids(tester: VariantTester) -> SignatureFinding | None:
                 title=f"{place.title} is not the id that was signed",
                 sentence=f"The signature fits {secret} with the id in {name}.",
                 fix=f"Let {place.title} through as {case.title} sends it.",
-                certain=True,
             )
     return None
 
@@ -240,7 +234,6 @@ def try_other_addresses(tester: VariantTester) -> SignatureFinding | None:
         f"relay checked {escape_unprintable(checked, 300)}.",
         fix=f"Say under {case.header} which address {case.title} calls, or paste relay's own address there:",
         line=f'public_url = "{escape_unprintable(_strip_below(case, found[0]), 300)}"',
-        certain=True,
     )
 
 

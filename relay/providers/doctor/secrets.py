@@ -57,7 +57,6 @@ def try_misspelt_secrets(tester: VariantTester) -> SignatureFinding | None:
                     title=variant.title,
                     sentence=f"The signature fits {name} once that is corrected: {variant.what.lower()}.",
                     fix=f"{variant.fix} in {describe_secret_place(secret)} for {name}, and restart relay.",
-                    certain=True,
                 )
     return None
 
@@ -178,7 +177,6 @@ def explain_handshake_secret(case: SignatureCase, known: KnownSecret) -> Signatu
         sentence=f"The signature fits the secret that {case.title} gave in event {number}, and that is saved nowhere.",
         fix=fix,
         line=line,
-        certain=True,
     )
 
 
@@ -196,7 +194,6 @@ def _explain_other_secret(case: SignatureCase, known: KnownSecret) -> SignatureF
         sentence=f"The signature fits {fitting}{belongs}. Source {case.source.name} checks {checked}.{more}",
         fix=f"{accept} in relay.toml under {case.header}, and restart relay:",
         line=f"secret = [{quoted}]" if len(references) > 1 else f"secret = {quoted}",
-        certain=True,
     )
 
 

@@ -76,7 +76,6 @@ def _explain_likeness(case: SignatureCase, secret: Secret, found: SignatureLiken
         sentence=f"{found.sentence} It fits {format_secret_name(secret)}.",
         fix=case.correct_table if declared else fix,
         line=found.declare if declared else "",
-        certain=True,
     )
 
 
@@ -188,7 +187,6 @@ def find_other_provider(tester: VariantTester) -> SignatureFinding | None:
         f"{case.title}.{fits}",
         fix=f"Paste the address{f' of source {source}' if source else ''} at {sender.title} instead:",
         line=f"{case.base}/webhooks/{source or sender.name}",
-        certain=True,
     )
 
 
@@ -224,7 +222,6 @@ def try_other_schemes(tester: VariantTester) -> SignatureFinding | None:
                 f"as {provider.title} uses it.",
                 fix=f"If that is what sends here, say so under {case.header}, and restart relay:",
                 line=f'provider = "{provider.name}"',
-                certain=True,
             )
     return None
 
@@ -275,7 +272,6 @@ def try_other_declarations(tester: VariantTester) -> SignatureFinding | None:
                 sentence=f"{format_secret_name(secret)} gives this signature with {' and '.join(lines)}.",
                 fix=case.correct_table,
                 line="\n".join(lines),
-                certain=True,
             )
     return None
 

@@ -21,7 +21,7 @@ _SPARE_SECONDS = 600  # seconds that a proposed limit leaves
 def check_age(tester: VariantTester) -> SignatureFinding | None:
     """Say that only the age is wrong, when a secret of the source fits the request as it came."""
     if any(tester.fits(secret, AS_RECEIVED) for secret in tester.own):
-        return explain_age(tester.case, "Signature fits, but it is", certain=True)
+        return explain_age(tester.case, "Signature fits, but it is")
     return None
 
 
@@ -73,7 +73,6 @@ def _explain_replaced_time(
             title=f"The timestamp is in {finer}, where seconds belong",
             sentence=f"{fits}; what came is {escape_unprintable(came, 40)}, the same time in {finer}.",
             fix="Let the time come as it was signed: the sender writes it otherwise, or something between does.",
-            certain=True,
         )
     title = time.place.title if time.place else "The time in the signature header"
     age = f"{abs(arrived - signed)} s {'before' if signed <= arrived else 'after'} it arrived"
@@ -83,11 +82,10 @@ def _explain_replaced_time(
         title=f"{title} is not the time that was signed" if came else f"{title} was removed on the way",
         sentence=f"{fits}, {age}; {held}.",
         fix=f"Let every proxy between {case.title} and relay pass that header on as it came.",
-        certain=True,
     )
 
 
-def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> SignatureFinding | None:
+def explain_age(case: SignatureCase, lead: str) -> SignatureFinding | None:
     """Say how late or early the request is by the source's own limits; nothing when it is in time."""
     scheme, capture = case.source.scheme, case.capture
     if scheme is None:
@@ -97,7 +95,7 @@ def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> Sig
     if check is None:
         return None
     if units := _find_other_unit(case, check):
-        return _explain_wrong_unit(case, *units, certain=certain)
+        return _explain_wrong_unit(case, *units)
     age, limit = _parse_age_and_limit(check)
     if verification.reason == "timestamp_future" or "ahead" in check.detail:
         return SignatureFinding(
@@ -106,7 +104,6 @@ def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> Sig
             sentence=f"The signature fits, but it was made {age} after it arrived here (limit {limit}).",
             fix="Set this machine's clock by network time; this shows how far it is off:",
             line="relay doctor",
-            certain=certain,
         )
     if check.result != "Too old":
         return None
@@ -117,7 +114,6 @@ def explain_age(case: SignatureCase, lead: str, *, certain: bool = False) -> Sig
         "does too.",
         fix=f"To accept older requests, widen the limit under {case.header}:",
         line=f'tolerance = "{_suggest_tolerance(check)}"',
-        certain=certain,
     )
 
 
@@ -133,7 +129,7 @@ def _find_other_unit(case: SignatureCase, check: Check) -> tuple[str, str] | Non
     return ("seconds", "milliseconds") if not ahead and days > _FAR_DAYS // 2 and units & {"ms"} else None
 
 
-def _explain_wrong_unit(case: SignatureCase, came: str, read: str, *, certain: bool) -> SignatureFinding:
+def _explain_wrong_unit(case: SignatureCase, came: str, read: str) -> SignatureFinding:
     declared = {"milliseconds": "ms", "seconds": "s"}.get(came, "") if case.is_custom else ""
     return SignatureFinding(
         cause="timestamp_unit",
@@ -141,7 +137,6 @@ def _explain_wrong_unit(case: SignatureCase, came: str, read: str, *, certain: b
         sentence=f"The signature fits, but {case.title} counts {read}, so the time that came lies far away.",
         fix=case.correct_table if declared else f"Let the sender write its time in {read}, as {case.title} does.",
         line=f'timestamp_unit = "{declared}"' if declared else "",
-        certain=certain,
     )
 
 

@@ -74,7 +74,7 @@ def describe_lookup(find: FindSecret, name: str) -> dict[str, str]:
 
 
 def read_lookup(answer: dict[str, str]) -> str:
-    """Return the value that `describe_answer` was given, or raise what it raised."""
+    """Return the value that `describe_lookup` returned, or raise what it raised."""
     if "value" in answer:
         return answer["value"]
     kind = VaultLockedError if answer["error"] == VaultLockedError.code else NotFoundError

@@ -60,7 +60,7 @@ class Incoming:
     async def read(self, limit: int) -> bytes:
         """Return the whole body.
 
-        Raises TooLargeError, BodyConsumedError, TimeoutError, and OSError where it broke off.
+        Raises BodyTooLargeError, BodyConsumedError, TimeoutError, and OSError where it broke off.
         """
         length = self._declared_length()
         if length is not None and length > limit:

@@ -177,10 +177,7 @@ WOOCOMMERCE = Provider(
     Enter a secret of your own and set {secret} to the same.""",
     answer="2xx or 3xx within 60 s; never retried, disabled after 5 failures",
     schedule=Schedule(
-        waits=(),
-        limit=60.0,
-        success_statuses=frozenset(range(200, 400)),
-        then="five failures in a row disable the webhook",
+        limit=60.0, success_statuses=frozenset(range(200, 400)), then="five failures in a row disable the webhook"
     ),
     challenges=WOOCOMMERCE_CHALLENGES,
     # The topic comes also with hooks that are not signed.

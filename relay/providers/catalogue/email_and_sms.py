@@ -245,7 +245,6 @@ TWILIO = Provider(
     answer_body=_NO_TWIML,
     answer_type="text/xml; charset=utf-8",
     schedule=Schedule(
-        waits=(),
         limit=15.0,
         then="the fallback URL is called where there is one",
         source="https://www.twilio.com/docs/usage/webhooks/webhooks-connection-overrides",

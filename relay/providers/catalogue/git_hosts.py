@@ -46,7 +46,6 @@ GITHUB = Provider(
     Enter a secret of your own and set {secret} to the same.""",
     answer="2xx within 10 s; never retried, redelivered by hand for 3 days",
     schedule=Schedule(
-        waits=(),
         limit=10.0,
         then="it is redelivered by hand or through the API, for 3 days",
         source="https://docs.github.com/en/webhooks/using-webhooks/handling-failed-webhook-deliveries",

@@ -85,7 +85,9 @@ class Recovery:
             progress.state = CatchUpState.RECOVERING
             while missed:
                 found = missed.popleft()
-                await self._recover(found, found.request or await self._fetch_request(api, found))
+                # The path is "" where the provider has it no more.
+                fetched = await self._listing.fetch(api, found) if found.path and not found.request else None
+                await self._recover(found, found.request or fetched)
 
     def _note_wait(self, detail: str) -> None:
         self.progress.detail = detail
@@ -135,9 +137,6 @@ class Recovery:
             return not matches_type(found.type, self._source.events)
         # What was read here is read again when it is recovered: 100 000 parsed bodies would not fit into memory.
         return (await self._process(found, found.request)).event.outcome is EventOutcome.IGNORED
-
-    async def _fetch_request(self, api: ListingApi, found: ListedEvent) -> RebuiltRequest | None:
-        return await self._listing.fetch(api, found) if found.path else None
 
     async def _recover(self, found: ListedEvent, request: RebuiltRequest | None) -> None:
         progress = self.progress

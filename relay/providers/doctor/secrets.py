@@ -4,6 +4,7 @@ import re
 import unicodedata
 from base64 import b64encode
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -42,7 +43,7 @@ class SecretVariant(NamedTuple):
 
     text: str
     what: str
-    title: str
+    problem: str
     fix: str
 
 
@@ -54,7 +55,7 @@ def try_misspelt_secrets(tester: VariantTester) -> SignatureFinding | None:
             if tester.fits(Secret(secret.reference, variant.text), variant.what):
                 return SignatureFinding(
                     cause="secret_spoiled",
-                    title=variant.title,
+                    title=f"The saved secret {variant.problem}",
                     sentence=f"The signature fits {name} once that is corrected: {variant.what.lower()}.",
                     fix=f"{variant.fix} in {describe_secret_place(secret)} for {name}, and restart relay.",
                 )
@@ -65,63 +66,56 @@ def list_secret_variants(text: str) -> Iterator[SecretVariant]:
     """Return a secret as it may have been meant, the likeliest slip first; never the text itself."""
     cleaned = [*_clean_variants(text)]
     respelt = [*_spelling_variants(text.strip())]
-    unmarked = [one for one in respelt if one.what == _WITHOUT_SEPARATORS][:1]
-    seen = {text}
-    for spoiling in (
-        *cleaned,
-        *respelt,
-        *_encoding_variants(text),
-        *(way for one in (*cleaned[:3], *unmarked) for way in _encoding_variants(one.text)),
-    ):
-        if spoiling.text and spoiling.text not in seen:
-            seen.add(spoiling.text)
-            yield spoiling
+    unmarked = [one for one in respelt if one[1] == _WITHOUT_SEPARATORS][:1]
+    decoded = (way for one in (*cleaned[:3], *unmarked) for way in _encoding_variants(one[0]))
+    seen = {text, ""}
+    for variant in map(SecretVariant._make, chain(cleaned, respelt, _encoding_variants(text), decoded)):
+        if variant.text not in seen:
+            seen.add(variant.text)
+            yield variant
 
 
-def _clean_variants(text: str) -> Iterator[SecretVariant]:
+_Way = tuple[str, str, str, str]  # the fields of a SecretVariant
+
+
+def _clean_variants(text: str) -> Iterator[_Way]:
     bare = text.strip()
     if bare != text:
         ends = "a line break" if text.strip(" \t") != bare else "extra spaces"
-        yield SecretVariant(bare, "Spaces around it removed", f"The saved secret has {ends}", "Save it without them")
+        yield bare, "Spaces around it removed", f"has {ends}", "Save it without them"
     unquoted = bare.strip("\"'`\u201c\u201d\u2018\u2019 ")
     if unquoted != bare:
-        title = "The saved secret has quotes around it"
-        yield SecretVariant(unquoted, "Quotes removed", title, "Save it without quotes")
+        yield unquoted, "Quotes removed", "has quotes around it", "Save it without quotes"
     if assigned := _ASSIGNMENT.match(unquoted):
         rest = unquoted[assigned.end() :].strip("\"' ")
-        title = "The saved secret begins with a variable's name"
-        yield SecretVariant(rest, "Variable name removed", title, "Save it alone")
+        yield rest, "Variable name removed", "begins with a variable's name", "Save it alone"
     for prefix in _PREFIXES:
         if unquoted.startswith(prefix):
             name, rest = prefix.strip(), unquoted.removeprefix(prefix)
-            title = f"The saved secret has {name} in front, which does not belong to it"
-            yield SecretVariant(rest, f"{name} removed", title, "Save it without that")
+            yield rest, f"{name} removed", f"has {name} in front, which does not belong to it", "Save it without that"
     for prefix in ("whsec_", "v1,whsec_"):
-        title = f"The saved secret lacks its {prefix} in front"
-        yield SecretVariant(prefix + unquoted, f"{prefix} added", title, f"Save it with {prefix}")
+        yield prefix + unquoted, f"{prefix} added", f"lacks its {prefix} in front", f"Save it with {prefix}"
     decoded = unquote(unquoted)
     if decoded != unquoted:
-        yield SecretVariant(decoded, "Percent signs decoded", "The saved secret is percent-encoded", "Save it decoded")
+        yield decoded, "Percent signs decoded", "is percent-encoded", "Save it decoded"
     for changed, case in ((unquoted.lower(), "lower"), (unquoted.upper(), "upper")):
-        yield SecretVariant(changed, f"Changed to {case} case", f"The saved secret should be in {case} case", _AS_SHOWN)
+        yield changed, f"Changed to {case} case", f"should be in {case} case", _AS_SHOWN
 
 
-def _spelling_variants(text: str) -> Iterator[SecretVariant]:
+def _spelling_variants(text: str) -> Iterator[_Way]:
     """Return a secret in another spelling of its own encoding."""
     prefix = next((known for known in _PREFIXES if text.startswith(known)), "")
     bare = text.removeprefix(prefix)
     for old, new, name, other in (("-_", "+/", "base64url", "base64"), ("+/", "-_", "base64", "base64url")):
         changed = bare.translate(str.maketrans(old, new))
         if changed != bare:
-            title = f"The saved secret is spelt in {name}, where the provider gives {other}"
-            yield SecretVariant(prefix + changed, f"Spelt in {other}", title, f"Save it in {other}")
-    title = "The saved secret has spaces or line breaks inside"
-    yield SecretVariant(re.sub(r"\s+", "", text), "Spaces inside removed", title, "Save it in one piece")
+            problem = f"is spelt in {name}, where the provider gives {other}"
+            yield prefix + changed, f"Spelt in {other}", problem, f"Save it in {other}"
+    yield re.sub(r"\s+", "", text), "Spaces inside removed", "has spaces or line breaks inside", "Save it in one piece"
     if re.fullmatch(r"(?:0[xX])?[0-9A-Fa-f]{2}(?:[:\- ]?[0-9A-Fa-f]{2})+", bare):
         digits = re.sub(r"^0[xX]|[:\- ]", "", bare)
-        title = "The saved secret is hex with marks in it"
         for changed in (digits, digits.lower(), digits.upper()):
-            yield SecretVariant(prefix + changed, _WITHOUT_SEPARATORS, title, "Save the digits alone")
+            yield prefix + changed, _WITHOUT_SEPARATORS, "is hex with marks in it", "Save the digits alone"
     for changed, what, problem in (
         (text + "=", "Padding added", "lost the = at its end"),
         (text + "==", "Padding added", "lost the = at its end"),
@@ -130,24 +124,25 @@ def _spelling_variants(text: str) -> Iterator[SecretVariant]:
         (unicodedata.normalize("NFC", text), "Letters composed differently", "has its accents in another form"),
         (unicodedata.normalize("NFD", text), "Letters composed differently", "has its accents in another form"),
     ):
-        yield SecretVariant(changed, what, f"The saved secret {problem}", _AS_SHOWN)
+        yield changed, what, problem, _AS_SHOWN
 
 
 # Svix's secrets are base64 to decode, Zendesk's look like it and are text: either is easily taken for the other.
-def _encoding_variants(text: str) -> Iterator[SecretVariant]:
+def _encoding_variants(text: str) -> Iterator[_Way]:
     digits = bytes.fromhex(text) if _HEX.fullmatch(text) else b""
-    for name, raw in (("base64", decode_base64(text) or decode_base64url(text)), ("hex", digits)):
+    for name, other, raw in (
+        ("base64", "hex", decode_base64(text) or decode_base64url(text)),
+        ("hex", "base64", digits),
+    ):
         if raw:
-            title, fix = f"The saved secret is still {name}", f"Save what the {name} decodes to"
-            yield SecretVariant(raw.decode("utf-8", "surrogateescape"), f"{name} decoded".capitalize(), title, fix)
-            other = "hex" if name == "base64" else "base64"
-            again = raw.hex() if name == "base64" else b64encode(raw).decode()
-            title = f"The saved secret is in {name}, where the provider gives {other}"
-            yield SecretVariant(again, f"{name} rewritten as {other}".capitalize(), title, f"Save it in {other}")
-    raw = text.encode("utf-8", "surrogateescape")
-    title = "The saved secret was decoded, but signs as it is shown"
-    yield SecretVariant(b64encode(raw).decode(), "Encoded as base64", title, _AS_SHOWN)
-    yield SecretVariant(raw.hex(), "Encoded as hex", title, _AS_SHOWN)
+            decoded = raw.decode("utf-8", "surrogateescape")
+            again = raw.hex() if other == "hex" else b64encode(raw).decode()
+            yield decoded, f"{name.capitalize()} decoded", f"is still {name}", f"Save what the {name} decodes to"
+            problem = f"is in {name}, where the provider gives {other}"
+            yield again, f"{name.capitalize()} rewritten as {other}", problem, f"Save it in {other}"
+    raw, problem = text.encode("utf-8", "surrogateescape"), "was decoded, but signs as it is shown"
+    yield b64encode(raw).decode(), "Encoded as base64", problem, _AS_SHOWN
+    yield raw.hex(), "Encoded as hex", problem, _AS_SHOWN
 
 
 def try_other_secrets(tester: VariantTester) -> SignatureFinding | None:

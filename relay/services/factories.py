@@ -8,11 +8,11 @@ from relay.catchup.recovery import CatchUpJobs, RecoveryContext
 from relay.delivery.bulk import BulkReplays
 from relay.delivery.email_dry_run import EmailDryRun
 from relay.delivery.engine import Engine
-from relay.delivery.forge import SignatureForger
 from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.runner import LabRunner
 from relay.delivery.replay import ReplayService
 from relay.delivery.retention import Retention, RetentionNotice
+from relay.delivery.signing import SignatureForger
 from relay.pipeline.diagnosis import SignatureDoctor
 from relay.pipeline.reverify import Reverifier
 from relay.pipeline.routing import find_target_names

@@ -12,10 +12,9 @@ import pytest
 from builders import build_capture, build_source
 from relay.actions.egress import EgressRules
 from relay.actions.forward import ForwardAction
-from relay.delivery.forge import SignatureForger
 from relay.delivery.lab.plan import EXPERIMENT_NAMES, Planner
 from relay.delivery.lab.runner import LabRunner
-from relay.delivery.signing import RequestSigner
+from relay.delivery.signing import RequestSigner, SignatureForger
 from relay.errors import NotFoundError, TargetError, UsageError
 from relay.model.delivery import DeliveryState
 from relay.model.lab import ENDED_STATES, LabFinding, LabState, NewLabRun

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from builders import build_event, build_source
 from relay.clock import SystemClock
-from relay.delivery.forge import SignatureForger, alter_secret
+from relay.delivery.signing import SignatureForger, alter_secret
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges
 from relay.model.event import Verdict

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from relay.delivery.forge import SignatureForger
+from relay.delivery.signing import SignatureForger
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import (

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from random import Random
 
+from relay.delivery.signing import CHARACTER_CLASSES
 from relay.model.delivery import DeliveryChanges
 from relay.model.event import CapturedEvent
 from relay.model.payload import Payload
@@ -12,7 +13,6 @@ from relay.model.payload import Payload
 # Letters of an id. Anything shorter may occur in a body for something else, so its place decides.
 _SHORTEST_ID = 6
 _MOST_CHANGED = 8  # letters at its end that become others
-_CHARACTER_CLASSES = ("0123456789", "abcdef", "ABCDEF", "ghijklmnopqrstuvwxyz", "GHIJKLMNOPQRSTUVWXYZ")
 # Names of the fields and headers that hold the id of an event, in the order of preference.
 _EVENT_ID = re.compile(
     r"id|uuid|guid|(x-)?([\w-]+-)?(event|delivery|message|msg|notification|webhook|svix|idempotency)[_-]?(id|uuid|key)",
@@ -140,6 +140,6 @@ def _vary_id(id_: str, random: Random) -> str:
         return number if id_.isascii() and id_.isdigit() else id_ + number
     letters = list(id_)
     for place in range(max(1, len(letters) - _MOST_CHANGED), len(letters)):
-        kind = next((kind for kind in _CHARACTER_CLASSES if letters[place] in kind), letters[place])
+        kind = next((kind for kind in CHARACTER_CLASSES if letters[place] in kind), letters[place])
         letters[place] = random.choice(kind)
     return "".join(letters)

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from relay.actions.egress import EgressRules, check_target
 from relay.clock import Clock
-from relay.delivery.forge import SignatureForger
 from relay.delivery.lab.experiment import MOST_QUOTED, Experiment
 from relay.delivery.lab.fresh_ids import find_event_ids
 from relay.delivery.lab.refusals import Stale, Truncated, WrongSignature
 from relay.delivery.lab.retries import Retries
 from relay.delivery.lab.sequence import Burst, Delay, Duplicates, Shuffle
+from relay.delivery.signing import SignatureForger
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError, UsageError
 from relay.model.event import EventRow, Verdict

@@ -3,8 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from relay.delivery.forge import SignatureForger
 from relay.delivery.lab.experiment import Experiment, group_by_event, worst_judgement
+from relay.delivery.signing import SignatureForger
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow

@@ -20,8 +20,7 @@ from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
 from relay.delivery.engine import Engine, EngineOptions
-from relay.delivery.forge import SignatureForger
-from relay.delivery.signing import RequestSigner
+from relay.delivery.signing import RequestSigner, SignatureForger
 from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, load_token, own_hosts
 from relay.http.server import AddPart, build_app, open_listener, serve_app

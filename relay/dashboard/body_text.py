@@ -18,7 +18,7 @@ _MAX_DIFF_TOKENS = (
 _MIN_SIMILARITY = 0.3  # below this two values have nothing to do with each other, and are marked whole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TextPiece:
     """A run of text; `hit` when it is what was looked for."""
 
@@ -70,7 +70,7 @@ def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
     lines = [_format_hex_line(body[start : min(start + _HEX_WIDTH, end)]) for start in starts]
     return BodyWindow(
         numbers="\n".join(f"{start:08x}" for start in starts),
-        pieces=(TextPiece(text="\n".join(lines)),),
+        pieces=(TextPiece("\n".join(lines)),),
         offset=offset,
         end=end,
         size=len(body),
@@ -82,15 +82,15 @@ def build_hex_window(body: bytes, offset: int = 0) -> BodyWindow:
 def mark_matches(text: str, find: str) -> tuple[TextPiece, ...]:
     """Return the text cut at every place where `find` occurs, without regard to case."""
     if not find:
-        return (TextPiece(text=text),)
+        return (TextPiece(text),)
     cut: list[TextPiece] = []
     folded, needle, here = text.lower(), find.lower(), 0
     if len(folded) != len(text):  # a letter such as "İ" grows when folded, and offsets would drift
         folded = text
     while (found := folded.find(needle, here)) >= 0 and len(cut) < 2000:
-        cut += [TextPiece(text=text[here:found]), TextPiece(text=text[found : found + len(needle)], hit=True)]
+        cut += [TextPiece(text[here:found]), TextPiece(text[found : found + len(needle)], hit=True)]
         here = found + len(needle)
-    cut.append(TextPiece(text=text[here:]))
+    cut.append(TextPiece(text[here:]))
     return tuple(piece for piece in cut if piece.text)
 
 
@@ -160,8 +160,8 @@ def _compare_ends(left: str, right: str) -> tuple[TextPieces, TextPieces]:
 
 
 def _make_single_piece(text: str | None, *, hit: bool) -> TextPieces:
-    return () if text is None else (TextPiece(text=text, hit=hit),)
+    return () if text is None else (TextPiece(text, hit),)
 
 
 def _make_pieces(runs: list[tuple[str, bool]]) -> TextPieces:
-    return tuple(TextPiece(text=text, hit=hit) for text, hit in runs if text)
+    return tuple(TextPiece(text, hit) for text, hit in runs if text)

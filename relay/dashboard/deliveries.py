@@ -148,8 +148,8 @@ def _build_view_links(filters: DeliveryFilters, counts: Mapping[str, int]) -> li
     labels = count_delivery_views(counts)
     return [
         NavLink(
-            name=name.capitalize(),
-            href=_list_path(filters, state=state),
+            name.capitalize(),
+            _list_path(filters, state=state),
             current=state == filters.state,
             key=name,
             count=labels[name],
@@ -163,9 +163,9 @@ def _build_filter_links(filters: DeliveryFilters) -> list[NavLink]:
     words |= {"event": f"event {filters.event}"}
     return [
         NavLink(
-            name=words[name],
+            words[name],
+            build_deliveries_url(filters.state, **filters.scope | {name: None}),
             key=f"/replays/{filters.batch}" if name == "batch" else "",
-            href=build_deliveries_url(filters.state, **filters.scope | {name: None}),
         )
         for name in filters.scope
     ]
@@ -174,8 +174,8 @@ def _build_filter_links(filters: DeliveryFilters) -> list[NavLink]:
 def _build_target_links(relay: RunningRelay, filters: DeliveryFilters) -> list[NavLink]:
     return [
         NavLink(
-            name=escape_unprintable(name, 80) or "Every target",
-            href=build_deliveries_url(filters.state, **filters.scope | {"target": name}),
+            escape_unprintable(name, 80) or "Every target",
+            build_deliveries_url(filters.state, **filters.scope | {"target": name}),
             current=name == filters.target,
         )
         for name in ("", *relay.config.targets)

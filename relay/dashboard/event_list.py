@@ -230,7 +230,7 @@ def build_saved_views(query: str, counts: EventCounts) -> tuple[NavLink, ...]:
         ("Queued", "has:pending", counts.queued),
     )
     return tuple(
-        NavLink(name=name, href=build_events_url(search), count=f"{count:,}", current=current == search)
+        NavLink(name, build_events_url(search), count=f"{count:,}", current=current == search)
         for name, search, count in views
     )
 

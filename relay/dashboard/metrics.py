@@ -129,39 +129,25 @@ async def show_metrics(request: web.Request) -> web.Response:
 
 
 def _build_kpis(found: Stats) -> tuple[Figure, ...]:
-    slots = found.slots
-    checked = found.verdicts.get("verified", 0) + found.verdicts.get("invalid", 0)
-    unfit, later = found.verdicts.get("invalid", 0), found.first - found.first_succeeded
+    slots, speed, unfit = found.slots, found.speed, found.verdicts.get("invalid", 0)
+    checked, later = found.verdicts.get("verified", 0) + unfit, found.first - found.first_succeeded
+    rate = f"{found.events / found.window.minutes:.3g} per min{_format_change(found)}"
+    verified = f"{unfit:,} of {checked:,} failed" if checked else "nothing was checked"
+    first = f"{later:,} needed a retry or failed" if found.first else "nothing was sent"
+    median = f"median {format_duration(speed.p50)}" if speed.p50 is not None else "nothing was sent"
+    lines = [
+        build_sparkline([slot.events for slot in slots]),
+        build_sparkline([-slot.invalid for slot in slots]),
+        build_sparkline([-slot.failed for slot in slots]),
+        build_sparkline([slot.speed.p95 or 0.0 for slot in slots]),
+    ]
+    p95, _, unit = format_duration(speed.p95).partition(" ")
+    share, succeeded = _format_percent(checked - unfit, checked), _format_percent(found.first_succeeded, found.first)
     return (
-        Figure(
-            label="Events",
-            value=f"{found.events:,}",
-            note=f"{found.events / found.window.minutes:.3g} per min{_format_change(found)}",
-            path=build_sparkline([slot.events for slot in slots]),
-        ),
-        Figure(
-            label="Verified",
-            value=_format_percent(checked - unfit, checked),
-            unit="%" if checked else "",
-            note=f"{unfit:,} of {checked:,} failed" if checked else "nothing was checked",
-            path=build_sparkline([-slot.invalid for slot in slots]),
-            bad=bool(unfit),
-        ),
-        Figure(
-            label="Delivered first try",
-            value=_format_percent(found.first_succeeded, found.first),
-            unit="%" if found.first else "",
-            note=f"{later:,} needed a retry or failed" if found.first else "nothing was sent",
-            path=build_sparkline([-slot.failed for slot in slots]),
-            bad=bool(later),
-        ),
-        Figure(
-            label="Latency, p95",
-            value=_format_value(found.speed.p95),
-            unit=_duration_unit(found.speed.p95),
-            note=f"median {format_duration(found.speed.p50)}" if found.speed.p50 is not None else "nothing was sent",
-            path=build_sparkline([slot.speed.p95 or 0.0 for slot in slots]),
-        ),
+        Figure("Events", f"{found.events:,}", rate, path=lines[0]),
+        Figure("Verified", share, verified, "%" if checked else "", lines[1], bad=bool(unfit)),
+        Figure("Delivered first try", succeeded, first, "%" if found.first else "", lines[2], bad=bool(later)),
+        Figure("Latency, p95", p95 or "none", median, unit, lines[3]),
     )
 
 
@@ -169,12 +155,8 @@ async def _build_queue_kpi(relay: RunningRelay) -> Figure:
     queues = await load_queues(relay)
     count = sum(number for number, _ in queues.values())
     name, (_, age) = max(queues.items(), key=lambda item: item[1][1], default=("", (0, 0.0)))
-    return Figure(
-        label="Queued now",
-        value=f"{count:,}",
-        note=f"oldest {_format_age(age)}, {escape_unprintable(name, 40)}" if count and age else "nothing waits",
-        dot="warn" if relay.state.down else "",
-    )
+    note = f"oldest {_format_age(age)}, {escape_unprintable(name, 40)}" if count and age else "nothing waits"
+    return Figure("Queued now", f"{count:,}", note, dot="warn" if relay.state.down else "")
 
 
 def _build_volume_plot(found: Stats) -> ChartView:
@@ -243,14 +225,6 @@ def _format_percent(part: int, whole: int) -> str:
     share = part / whole * 100
     # What is not whole never reads as 100.
     return f"{min(share, 99.9):.1f}" if part < whole else "100"
-
-
-def _format_value(seconds: float | None) -> str:
-    return format_duration(seconds).partition(" ")[0] or "none"
-
-
-def _duration_unit(seconds: float | None) -> str:
-    return format_duration(seconds).partition(" ")[2]
 
 
 def _format_age(seconds: float) -> str:

@@ -26,7 +26,7 @@ class StatusChip:
     title: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class NavLink:
     """A link among others; `key` is what a script calls it, `sign` ok, err or warn."""
 
@@ -38,14 +38,14 @@ class NavLink:
     sign: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One number with its unit, a word beside it and its sparkline; `dot` is the class of a dot, "" for none."""
 
     label: str
     value: str
-    unit: str = ""
     note: str
+    unit: str = ""
     path: str = ""
     dot: str = ""
     bad: bool = False

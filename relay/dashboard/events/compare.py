@@ -80,8 +80,8 @@ async def _render_comparison(request: web.Request, one: int, other: int) -> web.
         count=format_count(len(differing), "difference"),
         groups=await asyncio.to_thread(_build_groups, listed[:_MAX_PLACES], reveal=reveal),
         views=(
-            NavLink(name="Only differences", href=_comparison_path(one, other), current=not every),
-            NavLink(name="Everything", href=_comparison_path(one, other, all=1), current=every),
+            NavLink("Only differences", _comparison_path(one, other), current=not every),
+            NavLink("Everything", _comparison_path(one, other, all=1), current=every),
         ),
         swap=_comparison_path(other, one, **kept),
         reveal=_comparison_path(one, other, reveal=1, **kept) if has_hidden else "",

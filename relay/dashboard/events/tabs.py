@@ -158,8 +158,8 @@ def build_tab_links(request: web.Request, event: CapturedEvent, current: str, se
     current = current if current in TAB_NAMES else "payload"
     return tuple(
         NavLink(
-            name=name.capitalize(),
-            href=f"{event_path(event)}{'' if name == 'payload' else f'/{name}'}{keep}",
+            name.capitalize(),
+            f"{event_path(event)}{'' if name == 'payload' else f'/{name}'}{keep}",
             current=name == current,
             key=name,
             count=counts.get(name, ""),
@@ -284,8 +284,8 @@ def _build_view_links(
     keep = parse_list_suffix(request)
     return tuple(
         NavLink(
-            name=name.capitalize(),
-            href=f"{event_path(event)}{'' if name == body.best else f'/{name}'}{keep}",
+            name.capitalize(),
+            f"{event_path(event)}{'' if name == body.best else f'/{name}'}{keep}",
             current=name == current,
         )
         for name, fitting in fits.items()

@@ -66,10 +66,10 @@ def _build_template_links(names: Mapping[str, str], query: str, template: str, t
     routed = template == ""
     name = f"By route to {escape_unprintable(target, 40)}" if target else "By route"
     kept = {"q": query, "target": target} if target else {"q": query}
-    yield NavLink(name=name, href=f"/emails/dry-run?{encode_query(kept)}", current=routed)
+    yield NavLink(name, f"/emails/dry-run?{encode_query(kept)}", current=routed)
     for one in names:
         href = f"/emails/{one}/dry-run?{encode_query({'q': query})}"
-        yield NavLink(name=escape_unprintable(one, 40), href=href, current=one == template)
+        yield NavLink(escape_unprintable(one, 40), href, current=one == template)
 
 
 def _format_summary(found: Rehearsal) -> str:

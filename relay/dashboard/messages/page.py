@@ -200,8 +200,8 @@ async def _build_view_links(relay: RunningRelay, filters: MessageFilter) -> tupl
     counts = await relay.store.messages.standing()
     return tuple(
         NavLink(
-            name=name,
-            href=f"/messages?{query}" if query else "/messages",
+            name,
+            f"/messages?{query}" if query else "/messages",
             current=(filters.channel, filters.statuses) == (channel, statuses),
             count=f"{sum(one.count for one in counts if _matches_view(one, channel, statuses)):,}",
         )
@@ -257,18 +257,18 @@ def build_rates(days: tuple[DayCounts, ...], first: date, span: int) -> dict[str
 
 def _build_rate_figures(whole: MessageCounts, mail: MessageCounts) -> tuple[Figure, ...]:
     return (
-        Figure(label="Sent", value=f"{whole.sent:,}", note=f"{whole.under_way:,} under way"),
+        Figure("Sent", f"{whole.sent:,}", f"{whole.under_way:,} under way"),
         _build_rate_figure("Delivered", whole.delivery_rate, f"{whole.delivered:,} of {whole.sent:,}"),
         _build_rate_figure("Opened", mail.open_rate, f"{mail.opened:,} of {format_count(mail.delivered, 'mail')}"),
         _build_rate_figure("Clicked", mail.click_rate, f"{mail.clicked:,} of {format_count(mail.delivered, 'mail')}"),
-        Figure(label="Failed", value=f"{whole.failed:,}", note=f"{whole.complained:,} complained"),
+        Figure("Failed", f"{whole.failed:,}", f"{whole.complained:,} complained"),
     )
 
 
 def _build_rate_figure(name: str, rate: float | None, note: str) -> Figure:
     if rate is None:
-        return Figure(label=name, value="–", note=note)  # noqa: RUF001 - a dash for no number
-    return Figure(label=name, value=f"{rate * 100:.1f}", unit="%", note=note)
+        return Figure(name, "–", note)  # noqa: RUF001 - a dash for no number
+    return Figure(name, f"{rate * 100:.1f}", note, "%")
 
 
 def _build_day_bar(

@@ -1,8 +1,6 @@
 """The page Sources: what may send, as configured, and what was refused."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any
 from urllib.parse import urlencode
 
@@ -80,7 +78,7 @@ def _describe_source(relay: RunningRelay, source: Source) -> dict[str, Any]:
         "url": url,
         "steps": known.list_steps(url) if known else (),
         "facts": (*_list_behaviour_facts(source), *list_source_rules(source, relay.config.server.max_body)),
-        "secrets": build_secret_lines(source),
+        "secrets": list(_list_secrets(source)),
         "catch_up": catch_up.build_section(relay, source),
         "refused": describe_refusals(refused, source, relay.config.server.max_body),
         "refused_summary": summarize_refusals(refused),
@@ -112,11 +110,9 @@ def _list_behaviour_facts(source: Source) -> tuple[tuple[str, str], ...]:
 def list_source_rules(source: Source, max_body: int) -> Iterator[tuple[str, str]]:
     """Return the rules of a source, name and words; `max_body` is the limit of a source without its own."""
     rules = source.admission
-    if rules.networks:
-        yield (
-            "Addresses",
-            ", ".join(str(network).removesuffix("/32").removesuffix("/128") for network in rules.networks),
-        )
+    networks = [str(network).removesuffix("/32").removesuffix("/128") for network in rules.networks]
+    if networks:
+        yield "Addresses", ", ".join(networks)
     if rules.rate is not None:
         yield "Rate", f"{rules.rate.per_minute} a minute, {rules.rate.burst} at once"
     yield "Largest body", _format_limit(rules.max_body or max_body)
@@ -135,34 +131,26 @@ def summarize_refusals(kinds: Sequence[RefusalKind]) -> str:
     return ", ".join(format_count(kind.count, *_get_words(_SHORT_WORDS, kind)) for kind in kinds)
 
 
-def describe_refusals(
-    kinds: Sequence[RefusalKind], source: Source | None, max_body: int, zone: tzinfo | None = None
-) -> tuple[str, ...]:
+def describe_refusals(kinds: Sequence[RefusalKind], source: Source | None, max_body: int) -> list[str]:
     """Return a sentence for each kind of refusal, its limit and the latest of it, and details of a few."""
-    return tuple(
-        line
-        for kind in kinds
-        for line in (
-            _describe_refusal(kind, source, max_body, zone),
-            *(_list_details(kind) if kind.latest.status in _DETAILED_STATUSES else ()),
-        )
-    )
+    lines: list[str] = []
+    for kind in kinds:
+        lines.append(_describe_refusal(kind, source, max_body))
+        if kind.latest.status in _DETAILED_STATUSES:
+            # The same mistake made again is one line: a provider repeats what was refused.
+            details = dict.fromkeys(refused.detail for refused in kind.recent)
+            lines += [escape_unprintable(detail, _MAX_DETAIL) for detail in details]
+    return lines
 
 
-def _list_details(kind: RefusalKind) -> Iterator[str]:
-    # The same mistake made again is one line: a provider repeats what was refused.
-    for detail in dict.fromkeys(refused.detail for refused in kind.recent):
-        yield escape_unprintable(detail, _MAX_DETAIL)
-
-
-def _describe_refusal(kind: RefusalKind, source: Source | None, max_body: int, zone: tzinfo | None) -> str:
+def _describe_refusal(kind: RefusalKind, source: Source | None, max_body: int) -> str:
     rules = source.admission if source else None
     limits = {413: _format_limit((rules and rules.max_body) or max_body)}
     if rules is not None and rules.rate is not None:
         limits[429] = f"{rules.rate.per_minute} a minute, {rules.rate.burst} at once"
     limit = limits.get(kind.latest.status, "")
     latest = kind.latest
-    when = format_moment(latest.at, zone).clock if latest.at else ""
+    when = format_moment(latest.at).clock if latest.at else ""
     caller = f"from {escape_unprintable(latest.remote, 60)}" if latest.remote else ""
     latest_words = " ".join(filter(None, (when, caller)))
     summary = format_count(kind.count, *_get_words(_REFUSAL_WORDS, kind)) + (f" (limit {limit})" if limit else "")
@@ -175,35 +163,22 @@ def _get_words(words: Mapping[int, tuple[str, str]], kind: RefusalKind) -> tuple
 
 
 def _format_email_field(email: EmailField) -> str:
-    return escape_unprintable(
-        format_dotted_path(email.name) if email.kind == "body" else f"{email.kind} {email.name}", 120
-    )
+    name = format_dotted_path(email.name) if email.kind == "body" else f"{email.kind} {email.name}"
+    return escape_unprintable(name, 120)
 
 
 def _format_limit(limit: int) -> str:
     return format_size(limit).replace(".0 ", " ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretLine:
-    """One reference. `state` is found, locked or missing; `save` is where a missing one is kept, "" for none."""
-
-    reference: str
-    state: str
-    ends: str = ""
-    save: str = ""
-
-
-def build_secret_lines(source: Source) -> tuple[SecretLine, ...]:
-    """Return what a source checks with, and what it would check with if it were at hand."""
-    return (
-        *(SecretLine(reference=secret.reference, state="found", ends=secret_tail(secret)) for secret in source.secrets),
-        *(SecretLine(reference=reference, state="locked") for reference in source.locked_secrets),
-        *(
-            SecretLine(reference=reference, state="missing", save=_get_save_url(reference))
-            for reference in source.missing_secrets
-        ),
-    )
+def _list_secrets(source: Source) -> Iterator[tuple[str, str, str, str]]:
+    """Return each reference with its state (found, locked or missing), the secret's end, and where to save it."""
+    for secret in source.secrets:
+        yield secret.reference, "found", secret_tail(secret), ""
+    for reference in source.locked_secrets:
+        yield reference, "locked", "", ""
+    for reference in source.missing_secrets:
+        yield reference, "missing", "", _get_save_url(reference)
 
 
 def _get_save_url(reference: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from builders import build_source
 from relay.dashboard.events.detail import build_pipeline_bar
 from relay.dashboard.events.verification import build_verification_panel
+from relay.dashboard.filters import TIME_ZONE
 from relay.dashboard.sources import page
 from relay.model.admission import Admission, Problem, Rate
 from relay.model.event import EventOutcome
@@ -17,6 +18,13 @@ from relay.pipeline.limits import RefusalCounts
 AT = datetime(2026, 11, 22, 14, 2, 12, tzinfo=UTC)
 SHOP = build_source("shop", provider="custom", admission=Admission(rate=Rate(per_minute=60, burst=10)))
 PROBLEM = Problem(rule="schema", field="data.amount", pointer="/data/amount", message="is missing")
+
+
+@pytest.fixture
+def utc():
+    token = TIME_ZONE.set(UTC)
+    yield
+    TIME_ZONE.reset(token)
 
 
 def counted(*refusals):
@@ -43,8 +51,9 @@ def test_refusals_are_counted_beyond_any_number_and_the_most_frequent_comes_firs
         (418, 2, "2 refused with 418. The latest: 14:02:12 from 203.0.113.7"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("utc")
 def test_a_refusal_is_a_sentence_with_its_limit_and_the_latest(status, count, line):
-    assert page.describe_refusals(counted((status, count)).of("shop"), SHOP, 25_000_000, UTC) == (line,)
+    assert page.describe_refusals(counted((status, count)).of("shop"), SHOP, 25_000_000) == [line]
 
 
 def test_the_inbox_cannot_fill_the_memory_with_names():

@@ -2,13 +2,8 @@
 
 from aiohttp import web
 
-from relay.dashboard import deliveries as deliveries_page
-from relay.dashboard import doctor, errors, finder, render, settings, trigger, vault
-from relay.dashboard import lab as lab_page
-from relay.dashboard import metrics as metrics_page
-from relay.dashboard import targets as targets_page
+from relay.dashboard import deliveries, doctor, errors, finder, lab, metrics, render, settings, targets, trigger, vault
 from relay.dashboard.assets import Assets
-from relay.dashboard.errors import handle_login
 from relay.dashboard.events import actions, compare
 from relay.dashboard.events import page as events_page
 from relay.dashboard.events.tabs import BODY_CACHE, BodyCache
@@ -35,7 +30,7 @@ def add_dashboard(app: web.Application, guard: Guard) -> None:
     app.on_shutdown.append(app[live_stream.PAGE_STREAMS].close)
 
     async def sign_in(request: web.Request) -> web.StreamResponse:
-        return await handle_login(request, guard)
+        return await errors.handle_login(request, guard)
 
     pages = [
         web.route(page.method, page.path, errors.handle_page_errors(page.handler), **page.kwargs)
@@ -82,12 +77,12 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.post(f"/events/{_ID_PATTERN}/pin", actions.pin_event),
     web.post(f"/events/{_ID_PATTERN}/note", actions.save_note),
     web.post(f"/events/{_ID_PATTERN}/delete", actions.delete_event),
-    web.get("/deliveries", deliveries_page.show_deliveries),
-    web.post("/deliveries/retry", deliveries_page.retry_failed),
-    web.get(f"/deliveries/{_ID_PATTERN}", deliveries_page.show_deliveries),
+    web.get("/deliveries", deliveries.show_deliveries),
+    web.post("/deliveries/retry", deliveries.retry_failed),
+    web.get(f"/deliveries/{_ID_PATTERN}", deliveries.show_deliveries),
     web.get(f"/deliveries/{_ID_PATTERN}/result", dialog.show_delivery_result),
-    web.post(f"/deliveries/{_ID_PATTERN}/retry", deliveries_page.retry_delivery),
-    web.post(f"/deliveries/{_ID_PATTERN}/cancel", deliveries_page.cancel_delivery),
+    web.post(f"/deliveries/{_ID_PATTERN}/retry", deliveries.retry_delivery),
+    web.post(f"/deliveries/{_ID_PATTERN}/cancel", deliveries.cancel_delivery),
     web.get("/messages", messages_page.show_messages),
     web.get("/messages/rates", messages_page.show_messages),
     web.get("/messages/live", messages_page.show_message_updates),
@@ -102,23 +97,23 @@ _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.post("/vault/lock", vault.lock_vault),
     web.post("/vault/secrets", vault.save_secret),
     web.post("/vault/secrets/{name}/remove", vault.remove_secret),
-    web.get("/targets", targets_page.show_targets),
-    web.get("/banners", targets_page.show_banners),
-    web.post("/tunnel/reconnect", targets_page.reconnect_tunnel),
-    web.post("/targets/try", targets_page.retry_target),
-    web.get("/targets/drop", targets_page.confirm_drop),
-    web.post("/targets/drop", targets_page.drop_queue),
+    web.get("/targets", targets.show_targets),
+    web.get("/banners", targets.show_banners),
+    web.post("/tunnel/reconnect", targets.reconnect_tunnel),
+    web.post("/targets/try", targets.retry_target),
+    web.get("/targets/drop", targets.confirm_drop),
+    web.post("/targets/drop", targets.drop_queue),
     web.get("/emails/dry-run", show_dry_run),
     web.get("/emails/{name}/dry-run", show_dry_run),
     web.get("/trigger", trigger.show_trigger),
     web.post("/trigger", trigger.trigger_sample),
     web.post("/theme", settings.switch_theme),
     web.get("/find", finder.show_finder),
-    web.get("/stats", metrics_page.show_metrics),
-    web.get("/lab", lab_page.show_lab),
-    web.post("/lab", lab_page.start_run),
-    web.get(f"/lab/{_ID_PATTERN}", lab_page.show_run),
-    web.post(f"/lab/{_ID_PATTERN}/cancel", lab_page.cancel_run),
+    web.get("/stats", metrics.show_metrics),
+    web.get("/lab", lab.show_lab),
+    web.post("/lab", lab.start_run),
+    web.get(f"/lab/{_ID_PATTERN}", lab.show_run),
+    web.post(f"/lab/{_ID_PATTERN}/cancel", lab.cancel_run),
     web.get("/doctor", doctor.show_health_check),
     web.get("/settings", settings.show_settings),
     web.post("/settings", settings.save_settings),

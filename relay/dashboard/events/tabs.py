@@ -61,7 +61,6 @@ class ParsedBody:
     form: tuple[tuple[str, str], ...] = ()
     note: str = ""
     problem: str = ""
-    problem_line: int = 0
 
 
 class BodyCache:
@@ -106,7 +105,7 @@ def parse_body(event: CapturedEvent) -> ParsedBody:
     if "json" in payload.media_type or content.lstrip()[:1] in (b"{", b"["):
         error = payload.error
         where = f" line {error.line}, column {error.column}:" if error.line else ""
-        return replace(body, problem=f"Not valid JSON:{where} {error.message}", problem_line=error.line)
+        return replace(body, problem=f"Not valid JSON:{where} {error.message}")
     return body
 
 

@@ -60,7 +60,6 @@ KEYMAP = {
         "This list": "?",
     },
 }
-ASSETS: web.AppKey[Assets] = web.AppKey("assets", Assets)
 _PIECE = re.compile(
     r"""
     (?P<kept><(pre|textarea)\b.*?</\2\s*>)       # every space of it shows

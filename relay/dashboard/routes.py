@@ -23,7 +23,6 @@ def add_dashboard(app: web.Application, guard: Guard) -> None:
     """Add pages, parts, the stream, sign-in and static files to an app."""
     assets = Assets()
     app[REFUSAL_RENDERER] = errors.error_response_for
-    app[render.ASSETS] = assets
     app[render.RENDERER] = render.Renderer(guard.csrf, assets, app[RELAY].dashboard_url)
     app[BODY_CACHE] = BodyCache()
     app[live_stream.PAGE_STREAMS] = EventStreams("too many pages are open")

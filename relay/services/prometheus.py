@@ -94,20 +94,15 @@ def _collect_histograms(reading: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _collect_gauges(reading: MetricsSnapshot) -> Iterator[Metric]:
-    depth = GaugeMetricFamily("relay_queue_deliveries", "Deliveries that wait.", labels=["target"])
-    age = GaugeMetricFamily("relay_queue_oldest_seconds", "How long the oldest has waited.", labels=["target"])
-    for target, (waiting, seconds) in sorted(reading.queue.items()):
-        depth.add_metric([target], waiting)
-        age.add_metric([target], seconds)
-    dead = GaugeMetricFamily(
-        "relay_dead_letters", "Deliveries that failed for good and wait for a person.", labels=["target"]
+    queue = sorted(reading.queue.items())
+    by_target: tuple[tuple[str, str, Iterable[tuple[str, float]]], ...] = (
+        ("relay_queue_deliveries", "Deliveries that wait.", ((name, waiting) for name, (waiting, _) in queue)),
+        ("relay_queue_oldest_seconds", "How long the oldest has waited.", ((name, age) for name, (_, age) in queue)),
+        ("relay_dead_letters", "Deliveries that failed for good and wait for a person.", reading.dead_letters.items()),
+        ("relay_target_up", "Whether a target answers.", reading.up.items()),
     )
-    for target, count in sorted(reading.dead_letters.items()):
-        dead.add_metric([target], count)
-    up = GaugeMetricFamily("relay_target_up", "Whether a target answers.", labels=["target"])
-    for target, answers in sorted(reading.up.items()):
-        up.add_metric([target], int(answers))
-    yield from (depth, age, dead, up)
+    for name, words, values in by_target:
+        yield _build_gauge((name, words, ("target",)), (((target,), value) for target, value in sorted(values)))
     yield GaugeMetricFamily("relay_tunnel_up", "Whether the tunnel is up.", value=int(reading.tunnel_up))
     yield GaugeMetricFamily("relay_store_bytes", "The size of the store's file.", value=reading.store_bytes)
     yield GaugeMetricFamily("relay_store_writable", "Whether events can be kept.", value=int(reading.store_writable))
@@ -115,24 +110,28 @@ def _collect_gauges(reading: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _collect_messages(reading: MetricsSnapshot) -> Iterator[Metric]:
-    standing = GaugeMetricFamily(
-        "relay_messages", "Outgoing mails and SMS by where they stand.", labels=["channel", "provider", "status"]
+    yield _build_gauge(
+        ("relay_messages", "Outgoing mails and SMS by where they stand.", ("channel", "provider", "status")),
+        (((one.channel, one.provider, one.status), one.count) for one in reading.messages),
     )
-    for one in reading.messages:
-        standing.add_metric([one.channel, one.provider, one.status], one.count)
-    ratio = GaugeMetricFamily(
-        "relay_message_ratio",
-        "Of the messages sent since midnight UTC: delivered of sent, opened and clicked of delivered.",
-        labels=["channel", "rate"],
-    )
+    rates: list[tuple[tuple[str, ...], float]] = []
     for channel, counts in sorted(reading.today.items()):
-        rates = {"delivery": counts.delivery_rate}
+        named = {"delivery": counts.delivery_rate}
         if channel in OPENED_CHANNELS:
-            rates |= {"open": counts.open_rate, "click": counts.click_rate}
-        for name, rate in rates.items():
-            if rate is not None:
-                ratio.add_metric([channel, name], rate)
-    yield from (standing, ratio)
+            named |= {"open": counts.open_rate, "click": counts.click_rate}
+        rates += [((channel, name), rate) for name, rate in named.items() if rate is not None]
+    words = "Of the messages sent since midnight UTC: delivered of sent, opened and clicked of delivered."
+    yield _build_gauge(("relay_message_ratio", words, ("channel", "rate")), rates)
+
+
+def _build_gauge(
+    what: tuple[str, str, tuple[str, ...]], values: Iterable[tuple[tuple[str, ...], float]]
+) -> GaugeMetricFamily:
+    name, words, labels = what
+    family = GaugeMetricFamily(name, words, labels=labels)
+    for key, value in values:
+        family.add_metric(key, value)
+    return family
 
 
 def _label_source(tally: CounterValue, reading: MetricsSnapshot) -> str:

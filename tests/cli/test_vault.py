@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from builders import QUICK_KDF
 from relay.model.secret import Secret
-from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"
@@ -33,7 +33,7 @@ NO_TERMINAL = (
 @pytest.fixture
 def kept(tmp_path):
     """A vault with one secret, made with numbers that cost little, and a relay.toml that needs it."""
-    vault = Vault(tmp_path / ".relay" / "vault", Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1))
+    vault = Vault(tmp_path / ".relay" / "vault", QUICK_KDF)
     vault.create(Secret("x", PASSWORD))
     vault.put("stripe_key", KEY)
     vault.lock()

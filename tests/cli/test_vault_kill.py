@@ -11,8 +11,8 @@ import urllib.request
 
 import pytest
 
+from builders import QUICK_KDF
 from relay.model.secret import Secret
-from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"
@@ -49,7 +49,7 @@ def waiting(path):
 
 @pytest.mark.slow
 def test_checking_goes_on_where_it_was_killed(started, tmp_path, target):
-    vault = Vault(tmp_path / ".relay" / "vault", Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1))
+    vault = Vault(tmp_path / ".relay" / "vault", QUICK_KDF)
     vault.create(Secret("x", PASSWORD))
     vault.put("stripe_key", KEY)
     (tmp_path / "relay.toml").write_text(

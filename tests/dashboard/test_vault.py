@@ -8,12 +8,11 @@ import time
 import aiohttp
 import pytest
 
+from builders import QUICK_KDF
 from relay.model.secret import Secret
-from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"
-QUICK = Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1)
 CANARY = "whsec_canary_of_the_vault_9f2c"
 TOML = (
     "[sources.stripe]\nsecret = 'vault:stripe_key'\n"
@@ -23,7 +22,7 @@ TOML = (
 
 @pytest.fixture
 def vault(tmp_path):
-    vault = Vault(tmp_path / ".relay" / "vault", QUICK)
+    vault = Vault(tmp_path / ".relay" / "vault", QUICK_KDF)
     vault.create(Secret("x", PASSWORD))
     vault.put("stripe_key", CANARY)
     vault.put("unused", "x")

@@ -14,6 +14,7 @@ from django.test import AsyncClient, override_settings
 from twilio.request_validator import RequestValidator
 
 import relay.frameworks.django
+from builders import QUICK_KDF
 from relay.errors import ConfigError, HandlersError, UsageError
 from relay.frameworks.loading import receiver
 from relay.model.admission import Claim
@@ -52,7 +53,7 @@ def test_a_secret_in_a_locked_vault_is_refused_and_opened_with_its_password(proj
     toml = project.folder / "relay.toml"
     toml.write_text(toml.read_text().replace("env:STRIPE_WEBHOOK_SECRET", "vault:stripe"))
     (project.folder / ".relay").mkdir(mode=0o700)
-    vault = Vault(project.folder / ".relay" / "vault")
+    vault = Vault(project.folder / ".relay" / "vault", QUICK_KDF)
     vault.create(Secret("password", "correct horse battery"))
     vault.put("stripe", secrets["STRIPE_WEBHOOK_SECRET"])
     with pytest.raises(ConfigError, match="vault:stripe is in the locked vault"):

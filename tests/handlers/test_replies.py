@@ -8,6 +8,7 @@ import types
 import pytest
 
 import relay as package
+from builders import QUICK_KDF
 from relay.errors import HandlersError, NotFoundError, VaultLockedError
 from relay.handlers import load_handlers
 from relay.handlers.file import LONGEST_REPLY
@@ -89,7 +90,7 @@ async def test_a_secret_that_is_missing_or_locked_fails_the_run_with_a_sentence(
 async def test_a_relay_gives_its_handlers_secrets_of_vault_and_environment_but_not_its_own_keys(
     start, write, tmp_path, eventually
 ):
-    vault = Vault(tmp_path / "data" / "vault")
+    vault = Vault(tmp_path / "data" / "vault", QUICK_KDF)
     vault.path.parent.mkdir(mode=0o700)
     vault.create(Secret("password", PASSWORD))
     vault.put("stripe_key", "sk_from_the_vault")

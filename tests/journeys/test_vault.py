@@ -2,10 +2,10 @@
 
 import pytest
 
+from builders import QUICK_KDF
 from journeys.contrast import check_pages
 from journeys.waiting import until
 from relay.model.secret import Secret
-from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -23,7 +23,7 @@ def locked(site, app):
 
     async def go(**secrets):
         await site.stop()
-        vault = Vault(site.folder / ".relay" / "vault", Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1))
+        vault = Vault(site.folder / ".relay" / "vault", QUICK_KDF)
         vault.create(Secret("x", PASSWORD))
         for name, value in secrets.items():
             vault.put(name, value)

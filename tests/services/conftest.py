@@ -13,16 +13,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from builders import QUICK_KDF
 from relay.app import run_relay
 from relay.clock import SystemClock
 from relay.config import Overrides, load
 from relay.config.build import resolve_again
 from relay.model.secret import Secret
-from relay.vault.file_format import Argon2
 from relay.vault.storage import Vault
 
 PASSWORD = "four words no sentence"
-QUICK = Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1)
 KEY = "whsec_canary_stripe"
 
 
@@ -78,7 +77,7 @@ def saved(tmp_path, password):
     """Make the vault of the test's relay, and lock it."""
 
     def save(**secrets):
-        vault = Vault(tmp_path / ".relay" / "vault", QUICK)
+        vault = Vault(tmp_path / ".relay" / "vault", QUICK_KDF)
         vault.create(password)
         for name, value in secrets.items():
             vault.put(name, value)

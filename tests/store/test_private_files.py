@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from builders import QUICK_KDF
 from relay.actions.mail.compose import write_to_outbox
 from relay.config import Overrides, load
 from relay.config.preferences import Preferences, save_preferences
@@ -186,5 +187,5 @@ def test_a_relative_data_dir_counts_from_the_file_or_from_where_one_stands(tmp_p
 
 async def test_a_vault_is_private_too(tmp_path):
     with umask(0o000):
-        Vault(tmp_path / "data" / "vault").create(Secret("p", "correct horse battery"))
+        Vault(tmp_path / "data" / "vault", QUICK_KDF).create(Secret("p", "correct horse battery"))
     assert set(files_in(tmp_path / "data").values()) == {0o600}

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import QUICK_KDF
 from relay.errors import WrongPasswordError
 from relay.vault import file_format
 from relay.vault.file_format import (
@@ -24,9 +25,8 @@ from relay.vault.file_format import (
 )
 
 PASSWORD = b"four words no sentence"
-QUICK = Argon2(salt=bytes(16), t=1, m=19 * 1024, p=1)
 SECRETS = {"stripe_key": "whsec_canary_value", "smtp.password": "p\u00e4ss\nword", "a-b": "x"}
-FILE = encode_file(seal_vault(SECRETS, PASSWORD, QUICK))
+FILE = encode_file(seal_vault(SECRETS, PASSWORD, QUICK_KDF))
 names = st.text(string.ascii_letters + string.digits + "._-", min_size=1, max_size=64)
 values = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
@@ -41,7 +41,7 @@ def _derive_once():
 
 @given(st.dictionaries(names, values, max_size=8), st.binary(min_size=1, max_size=40))
 def test_what_is_sealed_comes_back(secrets, password):
-    sealed = decode_file(encode_file(seal_vault(secrets, password, QUICK)))
+    sealed = decode_file(encode_file(seal_vault(secrets, password, QUICK_KDF)))
     assert sealed.names == tuple(sorted(secrets))
     assert unseal_vault(sealed, password, "v") == secrets
 
@@ -54,12 +54,12 @@ def test_names_are_visible_and_values_are_not():
 
 
 def test_a_value_shows_in_the_size_of_the_file_only_by_steps():
-    sizes = {len(encode_file(seal_vault({"a": "x" * length}, PASSWORD, QUICK))) for length in range(1, 240, 7)}
+    sizes = {len(encode_file(seal_vault({"a": "x" * length}, PASSWORD, QUICK_KDF))) for length in range(1, 240, 7)}
     assert len(sizes) == 1
 
 
 def test_every_write_has_a_salt_and_a_nonce_of_its_own():
-    first, second = (json.loads(encode_file(seal_vault(SECRETS, PASSWORD, QUICK))) for _ in range(2))
+    first, second = (json.loads(encode_file(seal_vault(SECRETS, PASSWORD, QUICK_KDF))) for _ in range(2))
     for key in ("salt", "nonce", "data"):
         assert first[key] != second[key]
 

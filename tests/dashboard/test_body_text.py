@@ -8,6 +8,7 @@ from relay.dashboard.body_text import (
     RAW_WINDOW,
     build_hex_window,
     build_text_window,
+    highlight_differences,
     is_binary,
     mark_matches,
 )
@@ -69,3 +70,30 @@ def test_any_bytes_can_be_shown(body, offset):
         category(letter) in ("Cc", "Cs") for letter in said(build_text_window(body, offset)).replace("\n", "")
     )
     assert said(build_hex_window(body, offset)).isascii()
+
+
+def mark_up(pieces):
+    return "".join(f"[{piece.text}]" if piece.hit else piece.text for piece in pieces)
+
+
+def test_only_the_changed_part_of_a_value_is_marked():
+    left, right = highlight_differences("t=1795356450,v1=4c624c8a", "t=1795356492,v1=6ddff6e1")
+    assert (mark_up(left), mark_up(right)) == ("t=[1795356450],v1=[4c624c8a]", "t=[1795356492],v1=[6ddff6e1]")
+    assert [mark_up(side) for side in highlight_differences('"eur"', '"usd"')] == ['"[eur]"', '"[usd]"']
+    assert [mark_up(side) for side in highlight_differences("4800", "125000")] == ["[4800]", "[125000]"]
+
+
+def test_what_is_there_on_one_side_only_is_marked_whole():
+    assert [mark_up(side) for side in highlight_differences(None, "BF26")] == ["", "[BF26]"]
+    assert [mark_up(side) for side in highlight_differences("same", "same")] == ["same", "same"]
+
+
+def test_long_values_keep_what_begins_and_ends_alike():
+    left, right = highlight_differences("a " * 500 + "x" + " b" * 500, "a " * 500 + "yy" + " b" * 500)
+    assert [piece.text for piece in left if piece.hit] == ["x"]
+    assert [piece.text for piece in right if piece.hit] == ["yy"]
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_nothing_of_a_value_is_lost(left, right):
+    assert tuple("".join(piece.text for piece in side) for side in highlight_differences(left, right)) == (left, right)

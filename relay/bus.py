@@ -37,8 +37,9 @@ class Subscription:
         if len(self._signals) >= MAX_LAG:
             self._signals.popleft()
             self.lost += 1
+        if not self._signals:
+            self._rung.set()
         self._signals.append(signal)
-        self._rung.set()
 
 
 class Bus:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import ClassVar
 
 from relay.model.event import EventRow, Headers
@@ -114,6 +115,7 @@ class Route:
         return matches_any_type(types, self.events)
 
 
+@lru_cache(maxsize=1024)
 def matches_type(type_: str, patterns: tuple[str, ...]) -> bool:
     """Say whether an event type fits one of the patterns (`invoice.*`); no patterns means all do."""
     return not patterns or any(fnmatchcase(type_, pattern) for pattern in patterns)

@@ -182,7 +182,7 @@ class Payload:
 
         JSON lines are a list; a file of a form is an object with its filename, type and size.
         """
-        return self._read_document().value
+        return (self._document or self._read_document()).value
 
     @property
     def error(self) -> PayloadError | None:
@@ -214,7 +214,7 @@ class Payload:
 
     def at(self, *keys: str | int, missing: object = None) -> object:
         """Return what stands below `keys` of the value; `missing` where the way there does not exist."""
-        return find_below((self._document or self._read_document()).value, keys, missing)
+        return find_below(self.value, keys, missing)
 
     def json_at(self, *keys: str | int) -> object:
         """Return what stands below `keys` of the JSON alone, never a form's field or a query's parameter."""

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 from relay.errors import ConfigError
 from relay.model.event import Capture, Extractor
+from relay.model.json_paths import find_below
 from relay.model.payload import Payload
 from relay.model.text import decode_header_text, escape_unprintable
 
@@ -53,7 +54,13 @@ class BodyExtractor:
     keys: Path
 
     def __call__(self, _: Capture, payload: Payload) -> str | None:
-        return _to_text(payload.at(*self.keys))
+        value = payload.value
+        for key in self.keys:
+            # Nearly all of them are keys of objects; find_below knows the rest.
+            value = value.get(key) if isinstance(value, dict) else find_below(value, (key,))
+            if value is None:
+                return None
+        return _to_text(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +302,9 @@ def _to_text(value: object) -> str | None:
 
 
 def _limit_text(text: str) -> str | None:
-    if not text or text.isspace():
+    if text.isprintable() and len(text) <= MAX_LENGTH:
+        return text if text and not text.isspace() else None
+    if text.isspace():
         return None
     readable = escape_unprintable(text)
     if len(readable) <= MAX_LENGTH:

@@ -27,6 +27,7 @@ from relay.providers.schemes import (
     template,
     with_tolerance,
 )
+from relay.providers.schemes.base import SteppedScheme
 from relay.providers.schemes.encoding import KeyFormat
 
 SECRET = Secret("env:STRIPE_WEBHOOK_SECRET", "whsec_one")
@@ -311,3 +312,25 @@ def test_a_body_hmac_may_be_compared_in_any_case(capture, now):
     made = scheme.sign(SECRET, capture(), now)
     upper = made.header("X-Notion-Signature").upper().replace("SHA256=", "sha256=")
     assert scheme.verify((SECRET,), InHeader("X-Notion-Signature").write(made, upper.encode()), now).reason == ""
+
+
+BODY_ALONE = [
+    scheme for provider in PROVIDERS.values() for scheme in provider.schemes if getattr(scheme, "_is_plain", False)
+]
+
+
+@pytest.mark.parametrize("scheme", BODY_ALONE, ids=lambda scheme: scheme.place.title)
+def test_an_hmac_of_the_body_alone_is_judged_at_once_as_it_is_step_by_step(scheme):
+    own, other = Secret("env:OWN", "abcdef01" * 8), Secret("env:OTHER", "12345678" * 8)
+    sent = build_capture("any", body=b"\xff{}")
+    genuine = scheme.sign(own, sent, NOW)
+    name = scheme.place.title
+    (value,) = genuine.header_values(name)
+    presented = [(), (value,), (value, value), (value, "x"), (f" {value}",), (value[:-1],), (value.upper(),), ("",)]
+    for values in presented:
+        headers = tuple((name.upper(), text) for text in values)
+        for body in (sent.body, sent.body + b" "):
+            capture = dataclasses.replace(sent, headers=headers, body=body)
+            for secrets in ((own,), (other, own), (own, other), (other,), ()):
+                assert scheme.verify(secrets, capture, NOW) == SteppedScheme.verify(scheme, secrets, capture, NOW)
+    assert scheme.verify((other, own), genuine, NOW).verdict is Verdict.VERIFIED

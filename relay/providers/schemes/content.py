@@ -112,8 +112,8 @@ def _find_placeholder(name: str, argument: str, distinct: bool) -> Placeholder:
     )
 
 
-def _describe_body(reading: SignatureInput) -> str:
-    size = len(reading.capture.body)
+def describe_body(size: int) -> str:
+    """Return what a person calls a signed body of that many bytes."""
     return f"{size:,} body byte{'' if size == 1 else 's'} as received"
 
 
@@ -131,7 +131,7 @@ def _read_target(reading: SignatureInput) -> bytes:
 
 
 _PLACEHOLDERS = {
-    "body": Placeholder(lambda reading: reading.capture.body, _describe_body),
+    "body": Placeholder(lambda reading: reading.capture.body, lambda reading: describe_body(len(reading.capture.body))),
     "ts": Placeholder(lambda reading: reading.ts),
     "timestamp": Placeholder(lambda reading: reading.ts),
     "id": Placeholder(lambda reading: reading.ident),

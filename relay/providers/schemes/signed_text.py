@@ -13,7 +13,14 @@ from relay.model.event import Capture, Check
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
-from relay.providers.schemes.base import HEADER_STEP, SignatureInput, SteppedScheme, UnreadableError, format_reference
+from relay.providers.schemes.base import (
+    HEADER_STEP,
+    SignatureInput,
+    SteppedScheme,
+    UnreadableError,
+    build_check,
+    format_reference,
+)
 from relay.providers.schemes.content import CONTENT_STEP, BodyHash, Template, UrlForm, sender_address, spell_url
 from relay.providers.schemes.encoding import KeyFormat, ParsedSignature, Raw, SignatureLayout
 from relay.providers.schemes.locations import InEveryHeader, Location, read_single
@@ -159,7 +166,7 @@ class SignedText(SteppedScheme):
 
     def _header_check(self, presented: ParsedSignature) -> Check:
         detail = f"{self.place.title} with {presented.words}" if presented.words else self.place.title
-        return Check(name=HEADER_STEP, passed=True, detail=detail, result="Present")
+        return build_check(HEADER_STEP, detail, "Present")
 
     def _build(self, reading: SignatureInput, checks: list[Check]) -> bool:
         """Add the steps of the body hash and the signed text; say whether the hash fits."""
@@ -169,8 +176,7 @@ class SignedText(SteppedScheme):
         if self.body_hash is not None and (check := self.body_hash.check(reading)) is not None:
             checks.append(check)
             hash_fits = check.passed is True
-        detail = self.describe(reading)
-        checks.append(Check(name=CONTENT_STEP, passed=True, detail=detail, result="Built"))
+        checks.append(build_check(CONTENT_STEP, self.describe(reading), "Built"))
         return hash_fits
 
     def _compare(
@@ -185,9 +191,7 @@ class SignedText(SteppedScheme):
         for secret, key in keys:
             for text in self.texts(key, reading):
                 if self.matches(key, text, signatures, reading.capture):
-                    checks.append(
-                        Check(name=step, passed=True, detail=f"{format_reference(secret)} fits", result="Match")
-                    )
+                    checks.append(build_check(step, f"{format_reference(secret)} fits", "Match"))
                     return ""
         checks.append(Check(name=step, passed=False, detail=_explain_mismatch(secrets), result="No match"))
         return "signature_mismatch"

@@ -482,6 +482,24 @@ async def test_a_target_is_judged_anew_for_every_attempt(forwarding, raw_server,
     assert second.request is None
 
 
+async def test_an_open_connection_to_an_address_that_was_not_judged_is_not_used(
+    forwarding, raw_server, make_event, make_delivery
+):
+    answers = [["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2"]]
+
+    async def moving(host, port):
+        return tuple(ipaddress.ip_address(address) for address in answers.pop(0))
+
+    async with raw_server() as server, forwarding(resolve=moving) as forward:
+        options = ForwardOptions(url=f"http://moving.example:{server.port}/")
+        results = [await forward.run(make_event(), make_delivery(), options) for _ in range(3)]
+    assert [result.outcome for result in results] == [
+        AttemptSucceeded("200"),
+        AttemptSucceeded("200"),
+        AttemptRetry("connection refused", unreachable=True),
+    ]
+
+
 async def test_relay_itself_is_never_forwarded_to(forwarding, raw_server, make_event, make_delivery):
     async with raw_server() as server:
         own = frozenset({("127.0.0.1", server.port)})

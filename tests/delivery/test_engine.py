@@ -1,7 +1,7 @@
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,6 +9,7 @@ from relay.actions.base import Action
 from relay.actions.forward import ForwardOptions
 from relay.clock import SystemClock
 from relay.delivery import engine as engine_room
+from relay.delivery.attempts import AttemptRecorder, MadeAttempt, make_attempt
 from relay.errors import StoreError
 from relay.model.delivery import (
     ActionResult,
@@ -19,7 +20,9 @@ from relay.model.delivery import (
     RetryPolicy,
 )
 from relay.model.signals import DeliveryChanged, EventStored
+from relay.store.deliveries import AttemptRecord
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PATIENT = RetryPolicy(attempts=4, first=3600.0, factor=1.0, max=3600.0, jitter=0.0)
 
 
@@ -484,6 +487,23 @@ async def test_a_hundred_events_are_each_delivered_once(world, app):
             for id_ in one.deliveries:
                 assert (await it.settled(id_)).attempts == 1
     assert sorted(app.bodies) == sorted(b"%d" % (n // 2) for n in range(200))
+
+
+async def test_an_attempt_that_cannot_be_recorded_takes_no_other_with_it(world, caplog):
+    announced = []
+    async with world() as it, asyncio.TaskGroup() as group:
+        recorder = AttemptRecorder(it.store, it.clock, announced.append)
+        for detail in ("200", "\ud800", "201"):
+            stored = await it.event("app")
+            delivery = await it.store.deliveries.get(stored.deliveries[0])
+            result = ActionResult(outcome=AttemptSucceeded(detail))
+            record = AttemptRecord(make_attempt(delivery, it.clock.now(), 0.1, result), DeliveryState.SUCCEEDED, NOW)
+            recorder.add(MadeAttempt(delivery, record, NOW), group)
+        await recorder.finish(60)
+        states = [one.state for one in await it.store.deliveries.rows([1, 2, 3])]
+    assert sorted(states) == ["pending", "succeeded", "succeeded"]
+    assert [one.record.attempt.detail for one in announced] == ["200", "201"]
+    assert "delivery 2 was left running" in caplog.text
 
 
 def test_an_engine_with_nothing_to_do_looks_up_now_and_then():

@@ -1,34 +1,26 @@
 """The composition root: builds one RunningRelay, starts its servers, engine and tunnel, and stops them."""
 
 import asyncio
+import importlib
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from socket import socket
-from types import ModuleType
-from typing import Any
 
-from relay.actions.base import Action
-from relay.actions.email import EmailAction, MailTransport
-from relay.actions.forward import ForwardAction
-from relay.actions.handler import HandlerAction
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
 from relay.config import Config
-from relay.delivery.engine import Engine, EngineOptions
-from relay.delivery.signing import RequestSigner, SignatureForger
 from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, load_token, own_hosts
-from relay.http.server import AddPart, build_app, open_listener, serve_app
+from relay.http.server import build_app, open_listener, serve_app
 from relay.ingress.server import build_ingress_handler, serve_ingress
+from relay.model.signals import Signal
 from relay.platform import is_data_dir_held, write_private
 from relay.services.relay import RunningRelay, format_address
 from relay.services.state import StoreMonitor
-from relay.services.vault_session import find_blocked_targets
 from relay.store import Store, build_busy_error, open_store, prepare_data_dir
 from relay.tunnel.supervisor import open_tunnel
 
@@ -39,11 +31,14 @@ _INDEX_PAUSE_BUSY = 0.5
 
 
 @asynccontextmanager
-async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None = None) -> AsyncIterator[RunningRelay]:
+async def run_relay(
+    config: Config, *, quiet: bool = False, clock: Clock | None = None, listen: Callable[[Signal], None] | None = None
+) -> AsyncIterator[RunningRelay]:
     """Run relay for as long as the block lasts; leaving it finishes what is in flight.
 
     `quiet` is for commands while no relay runs: random ports, no tunnel, and an engine that leaves earlier
-    deliveries alone. Raises PortError and StoreError before anything starts.
+    deliveries alone. `listen` hears every signal from the first on. Raises PortError and StoreError before
+    anything starts.
     """
     clock = clock or SystemClock()
     data_dir = config.server.data_dir
@@ -60,55 +55,77 @@ async def run_relay(config: Config, *, quiet: bool = False, clock: Clock | None 
             store=store,
             quiet=quiet,
         )
+        if listen is not None:
+            relay.bus.on(listen)
         relay.newest_before = next((row.id for row in (await store.events.page(limit=1)).rows), 0)
-        forward = await stack.enter_async_context(_build_forward_action(relay))
-        email = _build_email_action(relay)
-        handler = await stack.enter_async_context(_build_handler_action(relay))
-        newest = await store.deliveries.newest() if quiet else 0
-        engine = _build_engine(relay, (forward, email, handler), email, above=newest)
+        newest = (await store.deliveries.newest(), await store.batches.newest()) if quiet else (0, 0)
         guard = _build_guard(config, dashboard)
         relay.login_url = f"{relay.dashboard_url}/login{f'?token={guard.token}' if guard.token else ''}"
-        start_task = await stack.enter_async_context(_own_tasks())
-        await stack.enter_async_context(serve_ingress(ingress, build_ingress_handler(relay)))
-        # What is captured waits neither for services that nobody asks yet nor for pages that nobody looks at.
-        factories, parts = await asyncio.to_thread(_import_the_rest, has_pages=not quiet)
-        relay.notices = (*_list_folder_notices(data_dir), *relay.notices)
-        tunnel = None if quiet else open_tunnel(config.tunnel, relay.ingress_url, clock=clock)
-        newest_batch = await store.batches.newest() if quiet else 0
-        factories.connect_services(relay, email, engine, tunnel, newest_batch=newest_batch, quiet=quiet)
-        await relay.lab.recover()
-        await stack.enter_async_context(serve_app(dashboard, build_app(relay, guard, parts)))
-        start_task("engine", engine.run())
-        start_task("replays", relay.bulk_replays.run())
-        start_task("catch-ups", relay.catch_ups.run())
-        start_task("counts", relay.meter.run())
-        start_task("lab", relay.lab.run())
-        start_task("vault", relay.vault.run())
-        start_task("index", _index_events(store, relay.bus, clock))
-        if tunnel is not None:
-            start_task("tunnel", tunnel.run(relay.note_tunnel_change))
-            # Its first word comes at once, even if that is "connecting"; a banner should not miss it.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await relay.tunnel_spoke.wait()
-        monitor = StoreMonitor(store, relay.bus, clock, relay.state)
+        capture = await stack.enter_async_context(AsyncExitStack())
+        await capture.enter_async_context(serve_ingress(ingress, build_ingress_handler(relay)))
+        # What is captured waits neither for services that come after it nor for pages that nobody looks at yet.
+        await asyncio.to_thread(_import_modules, _LATE_MODULES[: 2 if quiet else 3])
+        await _start_services(relay, stack, newest, quiet=quiet)
+        await _serve_dashboard(relay, stack, dashboard, guard, quiet=quiet)
+        stack.push_async_callback(capture.aclose)  # first of all: what came in may wait for its delivery
         if not quiet:
-            start_task("store", monitor.run())
-            start_task("retention", factories.build_retention(relay).run())
             stack.enter_context(_announce(data_dir, relay))
         yield relay
 
 
-def _import_the_rest(*, has_pages: bool) -> tuple[ModuleType, list[AddPart]]:
-    """Import `services.factories`, and what the dashboard's port serves: a command of its own needs no pages."""
-    from relay.api.routes import add_api  # noqa: PLC0415 - see run_relay
+_LATE_MODULES = ("relay.services.factories", "relay.api.routes", "relay.dashboard.routes")
+
+
+def _import_modules(names: Iterable[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
+
+
+async def _start_services(relay: RunningRelay, stack: AsyncExitStack, newest: tuple[int, int], *, quiet: bool) -> None:
+    """Start what delivers and all that works behind it; leave deliveries and batches up to the `newest` ids alone."""
     from relay.services import factories  # noqa: PLC0415 - see run_relay
 
-    if not has_pages:
-        return factories, [add_api]
-    from relay.dashboard.routes import add_dashboard  # noqa: PLC0415 - see run_relay
+    config, store, clock = relay.config, relay.store, relay.clock
+    relay.notices = (*_list_folder_notices(config.server.data_dir), *relay.notices)
+    forward = await stack.enter_async_context(factories.build_forward_action(relay))
+    email = factories.build_email_action(relay)
+    handler = await stack.enter_async_context(factories.build_handler_action(relay))
+    engine = factories.build_engine(relay, (forward, email, handler), email, above=newest[0])
+    tunnel = None if quiet else open_tunnel(config.tunnel, relay.ingress_url, clock=clock)
+    start_task = await stack.enter_async_context(_own_tasks())
+    factories.connect_services(relay, email, engine, tunnel, newest_batch=newest[1], quiet=quiet)
+    await relay.lab.recover()
+    start_task("engine", engine.run())
+    start_task("replays", relay.bulk_replays.run())
+    start_task("catch-ups", relay.catch_ups.run())
+    start_task("counts", relay.meter.run())
+    start_task("lab", relay.lab.run())
+    start_task("vault", relay.vault.run())
+    start_task("index", _index_events(store, relay.bus, clock))
+    monitor = StoreMonitor(store, relay.bus, clock, relay.state)
+    if not quiet:
+        start_task("store", monitor.run())
+        start_task("retention", factories.build_retention(relay).run())
+    if tunnel is not None:
+        start_task("tunnel", tunnel.run(relay.note_tunnel_change))
+        # Its first word comes at once, even if that is "connecting"; a banner should not miss it.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await relay.tunnel_spoke.wait()
 
-    return factories, [add_dashboard, add_api]
+
+async def _serve_dashboard(
+    relay: RunningRelay, stack: AsyncExitStack, dashboard: socket, guard: Guard, *, quiet: bool
+) -> None:
+    """Serve the API, and pages unless it is for a command that needs none."""
+    from relay.api.routes import add_api  # noqa: PLC0415 - see run_relay
+
+    parts = [add_api]
+    if not quiet:
+        from relay.dashboard.routes import add_dashboard  # noqa: PLC0415 - see run_relay
+
+        parts = [add_dashboard, add_api]
+    await stack.enter_async_context(serve_app(dashboard, build_app(relay, guard, parts)))
 
 
 def _list_folder_notices(data_dir: Path) -> tuple[str, ...]:
@@ -196,49 +213,3 @@ def _announce(data_dir: Path, relay: RunningRelay) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-
-
-def _build_forward_action(relay: RunningRelay) -> ForwardAction:
-    """Return the action that sends requests on."""
-    return ForwardAction(
-        rules=relay.egress_rules,
-        signer=RequestSigner(relay.sources.named, relay.clock, relay.with_key_pair),
-        source_path=relay.find_source_path,
-        public_url=relay.find_public_url,
-        clock=relay.clock,
-        forger=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
-        awaited=relay.awaited,
-    )
-
-
-def _build_email_action(relay: RunningRelay) -> EmailAction:
-    """Return the action that sends mails."""
-    return EmailAction(
-        templates=relay.config.emails,
-        post=MailTransport(outbox=relay.config.server.data_dir / "outbox", smtp=relay.config.smtp),
-        messages=relay.store.messages,
-        sent=relay.store.mails,
-        publish=relay.bus.publish,
-        clock=relay.clock,
-    )
-
-
-def _build_handler_action(relay: RunningRelay) -> HandlerAction:
-    """Return the action that calls the user's own functions."""
-    return HandlerAction(broken=relay.state.broken, publish=relay.bus.publish, clock=relay.clock, awaited=relay.awaited)
-
-
-def _build_engine(relay: RunningRelay, actions: tuple[Action[Any], ...], email: EmailAction, above: int) -> Engine:
-    """Return what delivers; it leaves deliveries up to the id `above` alone."""
-    engine = Engine(
-        store=relay.store,
-        bus=relay.bus,
-        clock=relay.clock,
-        targets=relay.targets,
-        actions={action.name: action for action in actions},
-        options=EngineOptions(above=above),
-        waits=partial(find_blocked_targets, relay, email),
-    )
-    relay.state.down, relay.state.gone = engine.circuit_breaker.down, engine.circuit_breaker.gone
-    relay.state.next_try = lambda name: engine.circuit_breaker.next_try(name, relay.clock.monotonic())
-    return engine

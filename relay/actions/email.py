@@ -10,11 +10,12 @@ from pathlib import Path
 
 from relay.actions.base import Action
 from relay.actions.dedupe import MailDeduplication
+from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.actions.mail import compose as mail_compose
 from relay.actions.mail.addresses import check_recipients, parse_named_address
-from relay.actions.mail.compose import EmailOptions, Mail, MailMetadata, compose_mail
+from relay.actions.mail.compose import Mail, MailMetadata, compose_mail
 from relay.actions.mail.rendering import render_mail
-from relay.actions.mail.smtp import Envelope, SmtpOptions, send_mail, takes_connections
+from relay.actions.mail.smtp import Envelope, send_mail, takes_connections
 from relay.clock import Clock
 from relay.errors import MailError, NotFoundError, StoreError
 from relay.model.delivery import (

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from relay.actions.egress import EgressRules
-from relay.actions.mail.compose import EmailOptions
-from relay.actions.mail.smtp import SmtpOptions
+from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.catchup.base import Listing
 from relay.config.catch_up import build_catch_up
 from relay.config.reading import FileProblems, combine_problems, read_file

@@ -9,10 +9,8 @@ from ssl import SSLError
 from typing import TypedDict
 
 from relay.actions.egress import EgressRules, check_syntax, complete_url
+from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.actions.mail.addresses import parse_named_address
-from relay.actions.mail.compose import EmailOptions
-from relay.actions.mail.rendering import check_template
-from relay.actions.mail.smtp import SmtpOptions, build_tls_context
 from relay.actions.outgoing_request import ForwardOptions
 from relay.config.reading import did_you_mean
 from relay.config.secrets import explain_missing, resolve_references
@@ -195,6 +193,8 @@ def build_emails(file: File, folder: Path, problems: list[str]) -> dict[str, Ema
             problems.append(f"emails.{name}.{error.full_text}")
             found[name] = EmailOptions(name=name, to=(), subject="")
         else:
+            from relay.actions.mail.rendering import check_template  # noqa: PLC0415 - with Jinja, for mails alone
+
             problems += check_template(found[name])
     return found
 
@@ -214,6 +214,8 @@ def smtp_problems(table: SmtpTable, folder: Path) -> Iterator[str]:
                 'write "*@example.com" or "ada@example.com"'
             )
     if table.ca_file is not None:
+        from relay.actions.mail.smtp import build_tls_context  # noqa: PLC0415 - with aiosmtplib, for a ca_file alone
+
         try:
             build_tls_context(folder / table.ca_file, verify=True)
         except OSError as error:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from relay.actions.email import EmailAction, EmailOptions
+from relay.actions.email import EmailAction
+from relay.actions.mail import EmailOptions
 from relay.clock import Clock
 from relay.errors import MailError, NotFoundError
 from relay.model.delivery import Route

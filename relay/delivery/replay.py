@@ -6,7 +6,8 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from relay.actions.egress import EgressRules, check_target
-from relay.actions.email import EmailAction, EmailOptions
+from relay.actions.email import EmailAction
+from relay.actions.mail import EmailOptions
 from relay.actions.mail.compose import Mail
 from relay.bus import Bus
 from relay.clock import Clock

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from relay.actions.egress import complete_url
-from relay.actions.email import EmailOptions
 from relay.actions.forward import ForwardOptions
+from relay.actions.mail import EmailOptions
 from relay.model.delivery import ONCE, Delivery, RetryPolicy, SignMode, Target
 from relay.store import BlockedWork
 

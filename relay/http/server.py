@@ -18,11 +18,10 @@ BACKLOG = 128
 SHUTDOWN_TIMEOUT = 5.0  # seconds that a request in flight has left when relay stops
 PORT_TRIES = 50  # ports looked at after a default one that is taken
 
-AddPart = Callable[[web.Application, Guard], None]
-"""Adds routes and state to an app."""
 
-
-def build_app(relay: RunningRelay, guard: Guard, parts: Iterable[AddPart]) -> web.Application:
+def build_app(
+    relay: RunningRelay, guard: Guard, parts: Iterable[Callable[[web.Application, Guard], None]]
+) -> web.Application:
     """Return a guarded app; each of `parts` adds its routes and state to it."""
     app = web.Application(middlewares=[make_guard_middleware(guard)], client_max_size=MAX_REQUEST_BODY)
     app[RELAY] = relay

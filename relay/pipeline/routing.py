@@ -4,10 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
-
-from jinja2 import StrictUndefined, TemplateError, nodes
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing import TYPE_CHECKING, Any
 
 from relay.errors import ConfigError
 from relay.model.delivery import NewDelivery, Route, Target, matches_any_type, matches_type
@@ -15,11 +12,21 @@ from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent
 from relay.model.request_items import Split
 from relay.model.text import escape_unprintable
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+if TYPE_CHECKING:
+    from jinja2 import nodes
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 # What an expression knows: `event` (facts by name), `payload`, `items` (the events in the request) and `item` (one of
 # them, or the first).
 ConditionContext = Mapping[str, object]
+
+
+@lru_cache(maxsize=1)
+def _build_environment() -> "ImmutableSandboxedEnvironment":
+    from jinja2 import StrictUndefined  # noqa: PLC0415 - see compile_condition
+    from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: PLC0415 - as above
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined)
 
 
 @lru_cache(maxsize=256)
@@ -28,8 +35,10 @@ def compile_condition(text: str) -> Callable[..., Any]:
 
     Raises ConfigError for text that is no Jinja expression.
     """
+    from jinja2 import TemplateError  # noqa: PLC0415 - 15 ms of a start, for conditions alone
+
     try:
-        return _ENVIRONMENT.compile_expression(text, undefined_to_none=False)
+        return _build_environment().compile_expression(text, undefined_to_none=False)
     except TemplateError as error:
         raise ConfigError(
             f"{text!r} is not an expression: {error}", hint="write one such as payload.data.object.amount_due > 1000"
@@ -41,7 +50,7 @@ def describe_operands(text: str, context: ConditionContext) -> tuple[str, ...]:
     values: dict[str, None] = {}
     for path in _find_operand_paths(text):
         try:
-            value = _ENVIRONMENT.compile_expression(path)(context)
+            value = _build_environment().compile_expression(path)(context)
         except Exception:  # noqa: BLE001, S112 - the values are an extra; whatever looking at one raises, the rest is told
             continue
         if not isinstance(value, dict | list):
@@ -51,7 +60,9 @@ def describe_operands(text: str, context: ConditionContext) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def _find_operand_paths(text: str) -> tuple[str, ...]:
-    tree = _ENVIRONMENT.parse("{{ " + text + " }}")
+    from jinja2 import nodes  # noqa: PLC0415 - see compile_condition
+
+    tree = _build_environment().parse("{{ " + text + " }}")
     chains: list[nodes.Getattr | nodes.Getitem] = []
     chains += tree.find_all(nodes.Getattr)
     chains += tree.find_all(nodes.Getitem)
@@ -60,8 +71,10 @@ def _find_operand_paths(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(path for path in paths if path))
 
 
-def _format_operand(node: nodes.Node) -> str:
+def _format_operand(node: "nodes.Node") -> str:
     """Return `payload.items[0]` for a chain of names and constants, "" for anything else."""
+    from jinja2 import nodes  # noqa: PLC0415 - see compile_condition
+
     match node:
         case nodes.Name(name="payload" | "event" | "item" | "items" as name):
             return name

@@ -1,24 +1,75 @@
 """The services of one relay that nothing captured waits for, each handed what it needs of the relay."""
 
 import secrets
+from functools import partial
+from typing import Any
 
-from relay.actions.email import EmailAction
-from relay.actions.mail.compose import EmailOptions
+from relay.actions.base import Action
+from relay.actions.email import EmailAction, MailTransport
+from relay.actions.forward import ForwardAction
+from relay.actions.handler import HandlerAction
+from relay.actions.mail import EmailOptions
 from relay.catchup.recovery import CatchUpJobs, RecoveryContext
 from relay.delivery.bulk import BulkReplays
 from relay.delivery.email_dry_run import EmailDryRun
-from relay.delivery.engine import Engine
+from relay.delivery.engine import Engine, EngineOptions
 from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.runner import LabRunner
 from relay.delivery.replay import ReplayService
 from relay.delivery.retention import Retention, RetentionNotice
-from relay.delivery.signing import SignatureForger
+from relay.delivery.signing import RequestSigner, SignatureForger
 from relay.pipeline.diagnosis import SignatureDoctor
 from relay.pipeline.reverify import Reverifier
 from relay.pipeline.routing import find_target_names
 from relay.services.relay import RunningRelay
-from relay.services.vault_session import VaultSession
+from relay.services.vault_session import VaultSession, find_blocked_targets
 from relay.tunnel.supervisor import Supervisor
+
+
+def build_forward_action(relay: RunningRelay) -> ForwardAction:
+    """Return the action that sends requests on."""
+    return ForwardAction(
+        rules=relay.egress_rules,
+        signer=RequestSigner(relay.sources.named, relay.clock, relay.with_key_pair),
+        source_path=relay.find_source_path,
+        public_url=relay.find_public_url,
+        clock=relay.clock,
+        forger=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
+        awaited=relay.awaited,
+    )
+
+
+def build_email_action(relay: RunningRelay) -> EmailAction:
+    """Return the action that sends mails."""
+    return EmailAction(
+        templates=relay.config.emails,
+        post=MailTransport(outbox=relay.config.server.data_dir / "outbox", smtp=relay.config.smtp),
+        messages=relay.store.messages,
+        sent=relay.store.mails,
+        publish=relay.bus.publish,
+        clock=relay.clock,
+    )
+
+
+def build_handler_action(relay: RunningRelay) -> HandlerAction:
+    """Return the action that calls the user's own functions."""
+    return HandlerAction(broken=relay.state.broken, publish=relay.bus.publish, clock=relay.clock, awaited=relay.awaited)
+
+
+def build_engine(relay: RunningRelay, actions: tuple[Action[Any], ...], email: EmailAction, above: int) -> Engine:
+    """Return what delivers; it leaves deliveries up to the id `above` alone."""
+    engine = Engine(
+        store=relay.store,
+        bus=relay.bus,
+        clock=relay.clock,
+        targets=relay.targets,
+        actions={action.name: action for action in actions},
+        options=EngineOptions(above=above),
+        waits=partial(find_blocked_targets, relay, email),
+    )
+    relay.state.down, relay.state.gone = engine.circuit_breaker.down, engine.circuit_breaker.gone
+    relay.state.next_try = lambda name: engine.circuit_breaker.next_try(name, relay.clock.monotonic())
+    return engine
 
 
 def connect_services(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from relay.actions import egress
 from relay.actions.egress import Destination
-from relay.actions.mail.compose import EmailOptions
-from relay.actions.mail.smtp import SmtpOptions, check_server
+from relay.actions.mail import EmailOptions, SmtpOptions
+from relay.actions.mail.smtp import check_server
 from relay.actions.outgoing_request import ForwardOptions
 from relay.config import Config
 from relay.config.handler_checks import inspect_handlers_file

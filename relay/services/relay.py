@@ -14,7 +14,7 @@ from relay import __version__
 from relay.actions.base import AwaitedResponses
 from relay.actions.egress import EgressRules, check_syntax
 from relay.actions.ingress_client import post_sample
-from relay.actions.mail.compose import EmailOptions
+from relay.actions.mail import EmailOptions
 from relay.actions.outgoing_request import ForwardOptions
 from relay.bus import Bus
 from relay.clock import Clock

@@ -12,9 +12,8 @@ import pytest
 from aiosmtpd import smtp as sinks
 
 from builders import build_capture, build_new_event
-from relay.actions.email import EmailAction, EmailOptions, MailTransport
-from relay.actions.mail import sandbox
-from relay.actions.mail.smtp import SmtpOptions
+from relay.actions.email import EmailAction, MailTransport
+from relay.actions.mail import EmailOptions, SmtpOptions, sandbox
 from relay.clock import SystemClock
 from relay.errors import MailError, NotFoundError, SentAlreadyError
 from relay.model.delivery import (

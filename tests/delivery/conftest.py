@@ -10,8 +10,9 @@ from aiohttp import web
 
 from builders import build_capture, build_new_event
 from relay.actions.egress import EgressRules
-from relay.actions.email import EmailAction, EmailOptions, MailTransport
+from relay.actions.email import EmailAction, MailTransport
 from relay.actions.forward import ForwardAction, ForwardOptions
+from relay.actions.mail import EmailOptions
 from relay.bus import Bus
 from relay.clock import SystemClock
 from relay.delivery.engine import Engine, EngineOptions

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.actions.mail.compose import EmailOptions
+from relay.actions.mail import EmailOptions
 from relay.delivery.email_dry_run import DryRunRequest, EmailDryRun
 from relay.model.delivery import Route
 from relay.model.mail import RehearsalOutcome

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture, build_event
-from relay.actions.mail.compose import Attachment, EmailOptions, Mail, MailMetadata, check_headers, compose_mail
+from relay.actions.mail import EmailOptions
+from relay.actions.mail.compose import Attachment, Mail, MailMetadata, check_headers, compose_mail
 from relay.actions.mail.rendering import check_template, html_to_text, render_mail
 from relay.errors import MailError
 from relay.model.event import CapturedEvent

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 from aiosmtpd import smtp as sinks
 
-from relay.actions.mail.smtp import LAST_STEP, Envelope, SmtpOptions, check_server, is_loopback_host, send_mail
+from relay.actions.mail import SmtpOptions
+from relay.actions.mail.smtp import LAST_STEP, Envelope, check_server, is_loopback_host, send_mail
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded
 from relay.model.secret import Secret
 

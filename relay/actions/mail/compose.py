@@ -84,29 +84,6 @@ _POLICY = SMTP.clone(cte_type="7bit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmailOptions:
-    """A table of [emails]: addresses, `subject` and `text` are Jinja, `template` is a file of HTML (or .txt).
-
-    A .txt beside the template is the plain part; without it the HTML is made into one. `folder` is the project's,
-    whose files templates may include; None allows those of the template's own. `attach` names
-    what of the event goes with it; `once` sends it once for an event; `per_hour` is how many leave in an hour.
-    """
-
-    name: str
-    to: tuple[str, ...]
-    subject: str
-    template: Path | None = None
-    folder: Path | None = None
-    text: str | None = None
-    cc: tuple[str, ...] = ()
-    bcc: tuple[str, ...] = ()
-    reply_to: tuple[str, ...] = ()
-    attach: tuple[str, ...] = ()
-    once: bool = True
-    per_hour: int = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Mail:
     """A mail as rendered. Addresses are plain; `fixed` are those recipients that no payload chose.
 

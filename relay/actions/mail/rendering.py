@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
+from relay.actions.mail import EmailOptions
 from relay.actions.mail.addresses import MAX_RECIPIENTS, parse_address, parse_named_address
-from relay.actions.mail.compose import EmailOptions, Mail, build_attachments, clean_header, drop_surrogates
+from relay.actions.mail.compose import Mail, build_attachments, clean_header, drop_surrogates
 from relay.actions.mail.templates import Templates
 from relay.errors import MailError
 from relay.model.event import CapturedEvent

@@ -7,7 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,42 +23,14 @@ from aiosmtplib import (
     SMTPTimeoutError,
 )
 
-from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome, RetryPolicy
-from relay.model.secret import Secret
+from relay.actions.mail import STEP_SECONDS, SmtpOptions
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.text import escape_unprintable
 
-STEP_SECONDS = 10.0
 # Servers look a mail over once they have it whole; RFC 5321 would even wait ten minutes (4.5.3.2.6).
 LAST_STEP = 6  # times as long
 
 _FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SmtpOptions:
-    """The table [smtp]. `security` is starttls, tls or none; `timeout` in seconds for each step.
-
-    `insecure` allows a server elsewhere that offers no encryption; `ca_file` names who vouches for its
-    certificate, which `verify_tls` asks for. Without `allow_recipients` only addresses written out in
-    the configuration get mail. `retry` is for mails sent by hand and for targets with no rule of their own.
-    `locked` names credentials whose values are in the vault while that is locked. `blocked` says in words which
-    credential is locked away or missing, "" for none: nothing is handed over meanwhile.
-    """
-
-    host: str
-    port: int = 587
-    security: str = "starttls"
-    username: Secret | None = None
-    password: Secret | None = None
-    sender: str = "relay@localhost"
-    allow_recipients: tuple[str, ...] = ()
-    insecure: bool = False
-    timeout: float = STEP_SECONDS
-    ca_file: Path | None = None
-    verify_tls: bool = True
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    locked: tuple[str, ...] = ()
-    blocked: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,12 +67,13 @@ async def start_command(
 
 
 async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, in_browser: bool) -> int:
+    # The store's thread, and what is imported once relay captures, take turns with the loop: every 5 ms by default.
+    sys.setswitchinterval(0.001)
     started = time.monotonic()
     reporter: Reporter | None = None
     totals: Totals = {"events": 0, "succeeded": 0, "failed": 0, "waiting": 0}
     try:
-        async with _open_relay(call, config) as relay:
-            relay.bus.on(lambda signal: _count_signal(totals, signal))
+        async with _open_relay(call, config, lambda signal: _count_signal(totals, signal)) as relay:
             _tune_interpreter()
             await _wait_for_tunnel(relay, config, stop)
             reporter = await asyncio.to_thread(_build_reporter, call)
@@ -102,19 +103,17 @@ def _tune_interpreter() -> None:
     gc.freeze()
     gc.enable()
     gc.set_threshold(50_000, 20, 20)
-    # The store's thread waits for the loop's to let go of the interpreter: five milliseconds by default.
-    sys.setswitchinterval(0.001)
 
 
 @asynccontextmanager
-async def _open_relay(call: Call, config: Config) -> AsyncIterator[RunningRelay]:
+async def _open_relay(call: Call, config: Config, listen: Callable[[Signal], None]) -> AsyncIterator[RunningRelay]:
     # No log file yet: a start that fails for a taken port leaves nothing behind.
     _configure_log(call, None, config.file.log.level)
     until = time.monotonic() + _STORE_WAIT
     async with AsyncExitStack() as stack:
         while True:
             try:
-                relay = await stack.enter_async_context(run_relay(config))
+                relay = await stack.enter_async_context(run_relay(config, listen=listen))
                 break
             except StoreBusyError:
                 # A command that works without a relay holds it for a moment; a relay holds it for good.

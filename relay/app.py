@@ -5,7 +5,7 @@ import importlib
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from socket import socket
@@ -64,7 +64,7 @@ async def run_relay(
         capture = await stack.enter_async_context(AsyncExitStack())
         await capture.enter_async_context(serve_ingress(ingress, build_ingress_handler(relay)))
         # What is captured waits neither for services that come after it nor for pages that nobody looks at yet.
-        await asyncio.to_thread(_import_modules, _LATE_MODULES[: 2 if quiet else 3])
+        await asyncio.to_thread(_import_late_modules, has_pages=not quiet)
         await _start_services(relay, stack, newest, quiet=quiet)
         await _serve_dashboard(relay, stack, dashboard, guard, quiet=quiet)
         stack.push_async_callback(capture.aclose)  # first of all: what came in may wait for its delivery
@@ -73,11 +73,9 @@ async def run_relay(
         yield relay
 
 
-_LATE_MODULES = ("relay.services.factories", "relay.api.routes", "relay.dashboard.routes")
-
-
-def _import_modules(names: Iterable[str]) -> None:
-    for name in names:
+def _import_late_modules(*, has_pages: bool) -> None:
+    pages = ("relay.dashboard.routes",) if has_pages else ()
+    for name in ("relay.services.factories", "relay.api.routes", *pages):
         importlib.import_module(name)
 
 
@@ -120,12 +118,13 @@ async def _serve_dashboard(
     """Serve the API, and pages unless it is for a command that needs none."""
     from relay.api.routes import add_api  # noqa: PLC0415 - see run_relay
 
-    parts = [add_api]
-    if not quiet:
+    if quiet:
+        app = build_app(relay, guard, [add_api])
+    else:
         from relay.dashboard.routes import add_dashboard  # noqa: PLC0415 - see run_relay
 
-        parts = [add_dashboard, add_api]
-    await stack.enter_async_context(serve_app(dashboard, build_app(relay, guard, parts)))
+        app = build_app(relay, guard, [add_dashboard, add_api])
+    await stack.enter_async_context(serve_app(dashboard, app))
 
 
 def _list_folder_notices(data_dir: Path) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def splice_json(data: bytes, keys: Sequence[Key], render: Render) -> Splice:
             if item is None:
                 new = _Nested(data, root).write(keys[place + 1 :], render)
                 return _splice_new(data, (start, end), items, (root, key), new)
-        elif opening == b"[" and (position := _parse_position(key)) is not None:
+        elif opening == b"[" and (position := _parse_index(key)) is not None:
             items = list(_iterate_elements(data, start))
             item = items[position] if position < len(items) else None
             if position > len(items):
@@ -167,12 +167,6 @@ def _find_indent(data: bytes, root: int) -> bytes | None:
     return space.rpartition(b"\n")[2] if b"\n" in space else None
 
 
-def _parse_position(key: Key) -> int | None:
-    if isinstance(key, int):
-        return key
-    return int(key) if key.isascii() and key.isdigit() and len(key) < 10 else None
-
-
 def _iterate_members(data: bytes, start: int) -> Iterator[_JsonItem]:
     at = _skip_space(data, start + 1)
     while data[at : at + 1] == b'"':
@@ -223,10 +217,7 @@ _NAME = re.compile(r"[A-Za-z_$][\w$-]*")
 
 def format_pointer(keys: Iterable[str | int]) -> str:
     """Return the JSON Pointer (RFC 6901) that leads along `keys`; "" for the whole body."""
-    pointer = ""
-    for key in keys:
-        pointer = append_to_pointer(pointer, str(key))
-    return pointer
+    return "".join(append_to_pointer("", str(key)) for key in keys)
 
 
 def format_dotted_path(pointer: str) -> str:
@@ -259,14 +250,14 @@ def find_below(value: object, keys: tuple[str | int, ...], missing: object = Non
                 return missing
             value = value[key]
             continue
-        position = _index(key) if isinstance(value, list) else None
+        position = _parse_index(key) if isinstance(value, list) else None
         if not isinstance(value, list) or position is None or position >= len(value):
             return missing
         value = value[position]
     return value
 
 
-def _index(key: str | int) -> int | None:
+def _parse_index(key: str | int) -> int | None:
     if isinstance(key, int):
         return key if key >= 0 else None
     return int(key) if key.isascii() and key.isdigit() and len(key) < 10 else None

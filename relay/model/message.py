@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -252,14 +252,8 @@ class MessageCounts:
         return _divide(self.clicked, self.delivered)
 
     def __add__(self, other: "MessageCounts") -> "MessageCounts":
-        return MessageCounts(
-            sent=self.sent + other.sent,
-            delivered=self.delivered + other.delivered,
-            failed=self.failed + other.failed,
-            opened=self.opened + other.opened,
-            clicked=self.clicked + other.clicked,
-            complained=self.complained + other.complained,
-        )
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return MessageCounts(**dict(zip(self.__slots__, map(sum, pairs), strict=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ def connect(path: Path, check: FileCheck) -> sqlite3.Connection:
 
 def build_reader_settings() -> tuple[str, ...]:
     """Return the statements that a reading connection starts with."""
-    return (*_SETTINGS, "PRAGMA query_only = ON")
+    return (*_SETTINGS, "PRAGMA query_only = ON", "PRAGMA cache_size = -1024")
 
 
 def explain_error(error: sqlite3.Error, path: Path) -> StoreError:

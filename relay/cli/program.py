@@ -28,7 +28,7 @@ COMMANDS = {
     "verify": ("show", "Say how an event's signature was checked."),
     "explain": ("show", "Say which routes an event took, and why."),
     "diff": ("show", "Compare two events."),
-    "email": ("email", "Mail an event, or preview the mail."),
+    "email": ("messages", "Mail an event, or preview the mail."),
     "wait": ("events", "Wait for the next matching event."),
     "deliveries": ("deliveries", "List what was sent, and what is still to be sent."),
     "retry": ("deliveries", "Try a delivery again now."),

@@ -21,7 +21,7 @@ from relay.config.secrets import (
 from relay.config.sources import build_sources, make_inbox, source_notices, with_secrets
 from relay.config.tables import File, ServerTable, TargetTable, TunnelTable
 from relay.config.targets import TargetsConfig, build_smtp, build_targets, complete_smtp, forward_target, mail_notices
-from relay.config.units import parse_endpoint
+from relay.config.types import parse_endpoint
 from relay.config.user_modules import HandlerEnvironment, build_handler_environment, build_handlers_target
 from relay.delivery.retention import RetentionLimits
 from relay.errors import ConfigError, TargetError, TunnelError

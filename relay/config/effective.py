@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from relay.config.build import Config
 from relay.config.tables import File
-from relay.config.units import format_duration, format_size
+from relay.config.types import format_duration, format_size
 
 Lines = dict[tuple[str, str], int]
 

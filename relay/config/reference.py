@@ -6,8 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from relay.config.tables import File
-from relay.config.types import REFERENCE_SCHEMA, TOLERANCE_SCHEMA
-from relay.config.units import DURATION_SCHEMA, ENDPOINT_SCHEMA, SIZE_SCHEMA, format_duration, format_size
+from relay.config.types import (
+    DURATION_SCHEMA,
+    ENDPOINT_SCHEMA,
+    REFERENCE_SCHEMA,
+    SIZE_SCHEMA,
+    TOLERANCE_SCHEMA,
+    format_duration,
+    format_size,
+)
 
 _INTRODUCTION = """\
 # Configuration

@@ -5,8 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, create_model
 
-from relay.config.types import LOCATIONS, ConfigTable, Names, Reference, References, Tolerance, as_list, schema_or_list
-from relay.config.units import BodyLimit, Duration
+from relay.config.types import (
+    LOCATIONS,
+    BodyLimit,
+    ConfigTable,
+    Duration,
+    Names,
+    Reference,
+    References,
+    Tolerance,
+    as_list,
+    schema_or_list,
+)
 from relay.providers.custom_schemes import SCHEMES
 from relay.providers.signature_options import SignatureOptions
 

@@ -5,8 +5,20 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from relay.config.source_tables import SourceTable
-from relay.config.types import ConfigTable, Name, Names, Pattern, Reference, as_list, schema_or_list
-from relay.config.units import BodyLimit, Duration, Endpoint, Size, parse_endpoint
+from relay.config.types import (
+    BodyLimit,
+    ConfigTable,
+    Duration,
+    Endpoint,
+    Name,
+    Names,
+    Pattern,
+    Reference,
+    Size,
+    as_list,
+    parse_endpoint,
+    schema_or_list,
+)
 
 
 class ServerTable(ConfigTable):

@@ -5,8 +5,74 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
 
-from relay.config.units import DURATION_SCHEMA, parse_duration
 from relay.vault.file_format import NAME, NAME_RULE
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,3})?)\s*([KkMmGg]?[Bb])")
+_BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
+_ENDPOINT = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5}|auto)")
+
+
+def parse_duration(value: object) -> float:
+    """Return how many seconds a duration such as "250ms" or "5m" lasts. Raises ValueError."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration; write one such as 250ms, 30s, 5m, 2h or 7d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def parse_size(value: object) -> int:
+    """Return how many bytes a size such as "64KB" or "25MB" is. Raises ValueError."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a size; write one such as 64KB or 25MB")
+    return int(float(match[1]) * _BYTES[match[2].upper()])
+
+
+def parse_positive_size(value: object) -> int:
+    """Return how many bytes a size is. Raises ValueError, also for one of no byte: it would refuse every body."""
+    found = parse_size(value)
+    if found < 1:
+        raise ValueError(f"{value!r} would refuse every body; write one such as 64KB or 25MB")
+    return found
+
+
+def parse_endpoint(value: object) -> tuple[str, int]:
+    """Return host and port of "127.0.0.1:8400"; port 0 means "auto". Raises ValueError."""
+    match = _ENDPOINT.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not host:port; write one such as 127.0.0.1:8400")
+    if match[3] == "auto":
+        return match[1] or match[2], 0
+    port = int(match[3])
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{port} is not a port (1-65535)")
+    return match[1] or match[2], port
+
+
+def format_duration(value: float) -> str:
+    """Return seconds as a duration of relay.toml, in the largest unit that takes a whole number."""
+    for unit in ("d", "h", "m", "s"):
+        if value >= _SECONDS[unit] and value % _SECONDS[unit] == 0:
+            return f"{value / _SECONDS[unit]:.0f}{unit}"
+    return f"{value * 1000:.0f}ms"
+
+
+def format_size(value: int) -> str:
+    """Return bytes as a size of relay.toml, in the largest unit that takes a whole number."""
+    unit = next(unit for unit in ("GB", "MB", "KB", "B") if value % _BYTES[unit] == 0)
+    return f"{value // _BYTES[unit]}{unit}"
+
+
+DURATION_SCHEMA = {"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["30s"]}
+SIZE_SCHEMA = {"type": "string", "pattern": f"^{_SIZE.pattern}$", "examples": ["25MB"]}
+ENDPOINT_SCHEMA = {"type": "string", "pattern": f"^{_ENDPOINT.pattern}$", "examples": ["127.0.0.1:8400"]}
+
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(DURATION_SCHEMA)]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(SIZE_SCHEMA)]
+BodyLimit = Annotated[int, BeforeValidator(parse_positive_size), WithJsonSchema(SIZE_SCHEMA)]
+Endpoint = Annotated[tuple[str, int], BeforeValidator(parse_endpoint), WithJsonSchema(ENDPOINT_SCHEMA)]
 
 
 def _check_reference(value: object) -> object:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from relay.config.units import parse_duration
+from relay.config.types import parse_duration
 from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import format_count, format_duration
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial

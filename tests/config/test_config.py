@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from relay.config import Overrides, load
 from relay.config.reading import parse_tables
 from relay.config.tables import File
-from relay.config.units import parse_duration, parse_endpoint, parse_size
+from relay.config.types import parse_duration, parse_endpoint, parse_size
 from relay.errors import ConfigError
 from relay.model.delivery import Route
 from relay.model.event import Verdict, VerifyMode

@@ -13,7 +13,7 @@ from relay.cli.config_file import TEMPLATE
 from relay.cli.program import run
 from relay.config.reference import build_page, build_schema
 from relay.config.tables import File
-from relay.config.units import format_duration, format_size, parse_duration, parse_size
+from relay.config.types import format_duration, format_size, parse_duration, parse_size
 
 SCHEMA = build_schema()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.model.signals import Signal
 
-MAX_LAG = 1000  # signals a listener may lag behind before the oldest are dropped
+MAX_LAG = 5000  # signals a listener may lag behind before the oldest are dropped: half a second's at full speed
 
 
 class Subscription:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestPayloadError
 from multidict import CIMultiDictProxy
@@ -119,23 +119,23 @@ class IngressHandler:
         return self._complete(arrival, response)
 
     def receive_at_once(
-        self, message: RawRequestMessage, content: StreamReader, peer: str, answer: Callable[[SenderResponse], None]
+        self, message: RawRequestMessage, body: bytes, peer: str, answer: Callable[[SenderResponse], None]
     ) -> bool:
         """Do what `receive` does for a usual request that is here whole, without a task; False leaves it to `receive`.
 
         `answer` is called once its event is on disk, or when it is refused.
         """
-        headers, length = message.headers, content.total_bytes
+        headers = message.headers
         arrival = self._begin(message.method, message.path, headers, peer)
         if (
             arrival.source.answer.mode == "wait"
-            or takes_long(arrival.source, length)
+            or takes_long(arrival.source, len(body))
             or "Content-Encoding" in headers
             or HOP_HEADER in headers
         ):
             return False
         refusal = self._refuse(arrival)
-        if refusal is None and length > self._limit(arrival.source):
+        if refusal is None and len(body) > self._limit(arrival.source):
             refusal = self._refuse_length(arrival)
         if refusal is not None:
             answer(refusal)
@@ -147,7 +147,7 @@ class IngressHandler:
             else:
                 answer(self._complete(arrival, response))
 
-        capture, urls = self._capture(arrival, message.raw_headers, content.read_nowait())
+        capture, urls = self._capture(arrival, message.raw_headers, body)
         self._pipeline.receive_at_once(capture, arrival.source, urls, on_response, sample=arrival.is_sample)
         return True
 

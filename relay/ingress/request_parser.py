@@ -20,7 +20,7 @@ _HEAD_END = b"\r\n\r\n"
 ParsedMessage = tuple[RawRequestMessage | _ErrInfo, StreamReader]
 # (status, why, the first line as it came)
 RefusalCallback = Callable[[int, str, bytes], None]
-TakeCallback = Callable[[RawRequestMessage, StreamReader], bool]
+TakeCallback = Callable[[RawRequestMessage, bytes], bool]
 
 
 class BodyReadError(Exception):
@@ -50,6 +50,7 @@ class RequestParser:
         self._payload: StreamReader | None = None
         self._left: int | None = None  # bytes of the body still to be fed; None: it comes in chunks
         self._length = 0
+        self._body: bytes | None = None  # of the last request, where it came in one piece
         self._chunked_end = b""  # the last bytes of a chunked body so far
         self._tail = b""
         self._queued = 0
@@ -88,11 +89,11 @@ class RequestParser:
         """Offer the one request there is to `take`; say whether it, or any, was declined."""
         if len(messages) != 1 or self._queued != 1:
             return bool(messages)
-        message, payload = messages[0]
-        if isinstance(message, _ErrInfo):
+        message = messages[0][0]
+        if isinstance(message, _ErrInfo) or self._body is None:
             return True
         self.is_held = True
-        if not self._take(message, payload):
+        if not self._take(message, self._body):
             self.is_held = False
             return True
         self._queued = 0
@@ -179,6 +180,7 @@ class RequestParser:
     def _begin(self, message: RawRequestMessage, payload: StreamReader) -> None:
         self._queued += 1
         self._last = self._last or message.should_close
+        self._body = b"" if payload is EMPTY_PAYLOAD else None
         if payload is EMPTY_PAYLOAD:
             return
         self._payload = payload
@@ -190,6 +192,8 @@ class RequestParser:
         """Return what follows the body; its payload is forgotten once it is whole."""
         self._paused = False
         start = 0
+        if self._left is not None and self._left == self._length <= len(data):
+            self._body = data[: self._length]
         while self._payload is not None:
             end = self._body_end(data, start)
             try:

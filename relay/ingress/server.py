@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from socket import socket
 from typing import Any
 
-from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, StreamReader, http_parser, web
+from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, http_parser, web
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from multidict import CIMultiDictProxy
@@ -100,7 +100,7 @@ class _IngressProtocol(RequestHandler):
         if self._requests.holds_back:
             self._pause_transport_reading()
 
-    def _take(self, message: RawRequestMessage, content: StreamReader) -> bool:
+    def _take(self, message: RawRequestMessage, body: bytes) -> bool:
         """Take in a usual request that is here whole, without a task; False leaves it to aiohttp's own way.
 
         Until it is answered, what follows it on this connection waits in the parser.
@@ -120,7 +120,7 @@ class _IngressProtocol(RequestHandler):
             return False
         self._request_in_progress = True  # what relay waits for when it stops
         try:
-            taken = self._handler.receive_at_once(message, content, self._remote, self._answer)
+            taken = self._handler.receive_at_once(message, body, self._remote, self._answer)
         except Exception as error:  # noqa: BLE001 - the outermost guard: whatever was raised is logged there
             self._answer(self._handler.respond_to_failure(error))
             taken = True

@@ -7,7 +7,7 @@ can name the field that it lacks. The catalogue builds them by the lower-case na
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
 from relay.errors import ConfigError
@@ -120,9 +120,16 @@ class FirstExtractor:
     """The text of the first extractor that finds one."""
 
     extractors: tuple[Extractor, ...]
+    # For each the key of the body without which it finds nothing, None where there is no such key.
+    roots: tuple[str | None, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roots", tuple([_find_root(extractor) for extractor in self.extractors]))
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        for extract in self.extractors:
+        for root, extract in zip(self.roots, self.extractors, strict=True):
+            if root is not None and isinstance(value := payload.value, dict) and root not in value:
+                continue
             text = extract(capture, payload)
             if text is not None:
                 return text
@@ -289,6 +296,23 @@ def parse_extractor(text: str, where: str = "") -> Extractor:
             hint="start each step with a slash: body:/data/object/id",
         )
     return PointerExtractor(rest)
+
+
+def _find_root(extractor: Extractor) -> str | None:
+    """Return the key of an object as the body without which an extractor finds nothing; None for no such key."""
+    match extractor:
+        case BodyExtractor(keys=(str(key), *_)):
+            return key
+        case JoinExtractor(extractors=parts, whole=True):
+            return next((root for part in parts if (root := _find_root(part)) is not None), None)
+        case JoinExtractor(extractors=parts) | FirstExtractor(extractors=parts):
+            roots = {_find_root(part) for part in parts}
+            return roots.pop() if len(roots) == 1 else None
+        case ConditionalExtractor(extractor=inner) | LookupExtractor(extractor=inner) | CutExtractor(extractor=inner):
+            return _find_root(inner)
+        case StripPrefixExtractor(extractor=inner) | ShortIdExtractor(extractor=inner):
+            return _find_root(inner)
+    return None
 
 
 def _to_text(value: object) -> str | None:

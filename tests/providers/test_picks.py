@@ -175,3 +175,19 @@ def _capture(content, is_form, text):
         body=content,
         received_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"a": {"b": "x"}}', b'{"b": "y"}', b'{"a": null, "b": 3}', b'["x", {"b": 1}]', b"z", b""]
+)
+def test_the_first_of_several_finds_what_each_of_them_would(content):
+    several = (
+        strip_prefix(body("a", "b"), "q"),
+        join("-", body("b"), body("a"), whole=True),
+        join("-", constant("k"), body("b"), whole=True),
+        body("0"),
+        join(" ", body("c"), constant("none")),
+    )
+    capture = build_capture("any", body=content)
+    one_by_one = [text for each in several if (text := each(capture, capture.payload)) is not None]
+    assert first_of(*several)(capture, capture.payload) == one_by_one[0]

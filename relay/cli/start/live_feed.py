@@ -29,6 +29,7 @@ DELIVERY_WAIT = 0.3  # seconds that an event waits for its deliveries before it 
 _MAX_REMEMBERED = 10_000  # deliveries whose last reported state is remembered
 _MAX_ROWS = 500  # events kept for deliveries that are reported after them
 POLL_INTERVAL = 0.05  # seconds between two looks: reported one by one, events cost a third of the throughput
+_FLOOD_INTERVAL = 0.25  # seconds until the next look where there were more events than a person sees
 MAX_EVENTS_SHOWN = 40  # events in one look beyond which a person sees only how many there were
 _RECOVERY_PAUSE = 1.0
 _SETTLED_STATES = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED})
@@ -56,6 +57,7 @@ class LiveFeed:
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
         self._last = 0
+        self._is_flooded = False
         self._open: OrderedDict[int, _OpenEvent] = OrderedDict()
         self._rows: OrderedDict[int, EventRow] = OrderedDict()
         self._reported: OrderedDict[int, tuple[DeliveryState, int]] = OrderedDict()
@@ -70,7 +72,7 @@ class LiveFeed:
                 try:
                     await self._process(signals, looks=looks)
                     await self._report_open()
-                    await asyncio.sleep(POLL_INTERVAL)
+                    await asyncio.sleep(_FLOOD_INTERVAL if self._is_flooded else POLL_INTERVAL)
                     looks = False
                 except Exception:
                     # Capture goes on, whatever happens here.
@@ -119,6 +121,7 @@ class LiveFeed:
         is_whole = fresh and fresh[-1].event_id - self._last == len(fresh) and all(one.build_row for one in fresh)
         if looks or (fresh and not is_whole):
             fresh = await self._load_new_events()
+        self._is_flooded = False
         if not fresh:
             return
         self._last = fresh[-1].event_id
@@ -128,7 +131,8 @@ class LiveFeed:
         for one in shown:
             if one.build_row is not None:
                 self._open[one.event_id] = _OpenEvent(one.build_row(), due, dict.fromkeys(one.deliveries))
-        if len(fresh) > len(shown):
+        self._is_flooded = len(fresh) > len(shown)
+        if self._is_flooded:
             await self._report_open(all_of_it=True)
             self._reporter.report_flood(len(fresh) - len(shown), self._last)
 

@@ -33,12 +33,13 @@ def moved_away(path):
 
 @contextmanager
 def replaced(path):
-    away = path.with_name("away.db")
-    path.rename(away)
-    shutil.copy(away, path)
+    # At one stroke: a relay that looks in between would find that the file is gone.
+    away, copy = path.with_name("away.db"), path.with_name("copy.db")
+    away.hardlink_to(path)
+    shutil.copy(path, copy)
+    copy.replace(path)
     yield "was replaced"
-    path.unlink()
-    away.rename(path)
+    away.replace(path)
 
 
 @contextmanager

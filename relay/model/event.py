@@ -35,21 +35,22 @@ class Capture:
     received_at: datetime
     url: str = ""
     _payload: Payload | None = field(default=None, init=False, repr=False, compare=False)
-    _by_name: dict[str, tuple[str, ...]] | None = field(default=None, init=False, repr=False, compare=False)
+    _by_name: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, matched without regard to case."""
-        found = (self._by_name or self._index_headers()).get(name.lower())
-        return found[0] if found else None
+        return (self._by_name or self._index_headers()).get(name.lower())
 
     def header_values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header in the order received."""
-        return (self._by_name or self._index_headers()).get(name.lower(), ())
+        wanted = name.lower()
+        first = self.header(wanted)
+        if first is None or len(self._by_name or ()) == len(self.headers):
+            return () if first is None else (first,)
+        return tuple([value for key, value in self.headers if key.lower() == wanted])
 
-    def _index_headers(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, tuple[str, ...]] = {}
-        for name, value in self.headers:
-            found[name.lower()] = (*found.get(name.lower(), ()), value)
+    def _index_headers(self) -> dict[str, str]:
+        found = {name.lower(): value for name, value in reversed(self.headers)}
         object.__setattr__(self, "_by_name", found)
         return found
 
@@ -72,9 +73,8 @@ class Capture:
 
     def called_at(self, url: str) -> "Capture":
         """Return the request as sent to another address: itself where it has none yet, else a copy."""
-        if not self.url:
+        if self.url in ("", url):
             object.__setattr__(self, "url", url)
-        if self.url == url:
             return self
         made = replace(self, url=url)
         object.__setattr__(made, "_payload", self.payload)

@@ -130,6 +130,8 @@ def decode_bytes(data: bytes, charset: str = "", errors: str = "strict") -> str:
     Unmarked JSON in UTF-16 and UTF-32 is recognised by its zero bytes (RFC 4627, 3). A charset that is
     unknown here reads as UTF-8. Raises UnicodeDecodeError.
     """
+    if not charset and (start := data[:4]).isascii() and b"\0" not in start:
+        return data.decode(UTF_8, errors)
     for mark, marked in _BOMS:
         if data.startswith(mark):
             return data.decode(marked, errors)

@@ -56,7 +56,6 @@ class BodyExtractor:
     def __call__(self, _: Capture, payload: Payload) -> str | None:
         value = payload.value
         for key in self.keys:
-            # Nearly all of them are keys of objects; find_below knows the rest.
             value = value.get(key) if isinstance(value, dict) else find_below(value, (key,))
             if value is None:
                 return None
@@ -176,8 +175,10 @@ class StripPrefixExtractor:
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
         text = self.extractor(capture, payload)
-        prefix = next((prefix for prefix in self.prefixes if text and text.startswith(prefix)), "")
-        return text.removeprefix(prefix) if text else None
+        for prefix in self.prefixes:
+            if text and text.startswith(prefix):
+                return text.removeprefix(prefix)
+        return text or None
 
 
 @dataclass(frozen=True, slots=True)

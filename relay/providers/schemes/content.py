@@ -112,6 +112,7 @@ def _find_placeholder(name: str, argument: str, distinct: bool) -> Placeholder:
     )
 
 
+@functools.lru_cache(maxsize=256)
 def describe_body(size: int) -> str:
     """Return what a person calls a signed body of that many bytes."""
     return f"{size:,} body byte{'' if size == 1 else 's'} as received"

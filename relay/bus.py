@@ -48,18 +48,23 @@ class Bus:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
         self._bells: list[tuple[Callable[[Any], None], tuple[type, ...]]] = []
+        self._by_type: dict[type, tuple[Callable[[Any], None], ...]] = {}
 
     def publish(self, signal: Signal) -> None:
         """Tell every listener."""
-        for bell, kinds in self._bells:
-            if isinstance(signal, kinds):
-                bell(signal)
+        bells = self._by_type.get(type(signal))
+        if bells is None:
+            bells = tuple(bell for bell, kinds in self._bells if isinstance(signal, kinds))
+            self._by_type[type(signal)] = bells
+        for bell in bells:
+            bell(signal)
         for subscription in self._subscriptions:
             subscription.put(signal)
 
     def on(self, bell: Callable[[Any], None], *kinds: type) -> None:
         """Call `bell` with every signal (of those kinds), in the publisher's own turn: it must only ring."""
         self._bells.append((bell, kinds or (object,)))
+        self._by_type.clear()
 
     @contextmanager
     def subscribe(self) -> Iterator[Subscription]:

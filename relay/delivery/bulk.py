@@ -71,7 +71,7 @@ class BulkReplays:
         self._above = above
         self._bell = asyncio.Event()
         self._next_at: dict[int, float] = {}
-        bus.on(self._hear)
+        bus.on(self._hear, DeliveryChanged)
 
     async def plan(self, new: NewBatch) -> BatchPlan:
         """Return what a batch would do. Raises UsageError, TargetError, NotFoundError for an unknown target."""

@@ -88,7 +88,7 @@ class Engine:
         self._crowded: set[str] = set()  # targets for which more may wait than the last claim took
         self._stopping = False
         self._claimed_at = clock.now()
-        bus.on(self._hear)
+        bus.on(self._hear, EventStored, DeliveryChanged)
 
     def ring(self) -> None:
         """Say that something may be due."""

@@ -41,7 +41,7 @@ class SyncResponses:
         self._store = store
         self._awaited = awaited
         self._waiting: dict[int, list[asyncio.Event]] = {}
-        bus.on(self._on_signal)
+        bus.on(self._on_signal, DeliveryChanged)
 
     async def answer(self, awaited: AwaitedDelivery, seconds: float) -> ReceivedResponse | None:
         """Return the first response that a delivery gets after the attempts it had.

@@ -116,19 +116,21 @@ class ConditionalExtractor:
 
 @dataclass(frozen=True, slots=True)
 class FirstExtractor:
-    """The text of the first extractor that finds one."""
+    """The text of the first extractor that finds one; `roots` are what `_find_root` returns for each."""
 
     extractors: tuple[Extractor, ...]
-    # For each the key of the body without which it finds nothing, None where there is no such key.
     roots: tuple[str | None, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "roots", tuple([_find_root(extractor) for extractor in self.extractors]))
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
+        value: object = self
         for root, extract in zip(self.roots, self.extractors, strict=True):
-            if root is not None and isinstance(value := payload.value, dict) and root not in value:
-                continue
+            if root is not None:
+                value = payload.value if value is self else value
+                if isinstance(value, dict) and root not in value:
+                    continue
             text = extract(capture, payload)
             if text is not None:
                 return text
@@ -275,16 +277,12 @@ def cut_at(extractor: Extractor, *marks: str) -> Extractor:
     return CutExtractor(extractor, marks)
 
 
-def parse_extractor(text: str, where: str = "") -> Extractor:
-    """Return the extractor that relay.toml means by `header:NAME`, `body:/json/pointer` or `query:NAME`.
-
-    Raises ConfigError, its sentence led by the key path `where`.
-    """
+def parse_extractor(text: str) -> Extractor:
+    """Return what relay.toml means by `header:NAME`, `body:/json/pointer` or `query:NAME`. Raises ConfigError."""
     kind, _, rest = text.partition(":")
-    at = f"{where}: " if where else ""
     if kind not in ("header", "body", "query") or not rest.strip():
         raise ConfigError(
-            f"{at}'{escape_unprintable(text, 80)}' says neither where to look nor for what",
+            f"'{escape_unprintable(text, 80)}' says neither where to look nor for what",
             hint="write header:NAME, body:/json/pointer or query:NAME",
         )
     if kind == "header":
@@ -293,7 +291,7 @@ def parse_extractor(text: str, where: str = "") -> Extractor:
         return QueryExtractor(rest)
     if not _POINTER.fullmatch(rest):
         raise ConfigError(
-            f"{at}'{escape_unprintable(rest, 80)}' is not a JSON Pointer",
+            f"'{escape_unprintable(rest, 80)}' is not a JSON Pointer",
             hint="start each step with a slash: body:/data/object/id",
         )
     return PointerExtractor(rest)

@@ -137,7 +137,7 @@ async def _wait_for_tunnel(relay: RunningRelay, config: Config, stop: StopReques
         return  # it takes a while, and prints its progress
     known = asyncio.Event()
     stop.add_callback(known.set)
-    relay.bus.on(lambda signal: known.set() if _is_tunnel_known(signal) else None)
+    relay.bus.on(lambda signal: known.set() if _is_tunnel_known(signal) else None, TunnelChanged)
     if not _is_tunnel_known(relay.state.tunnel):
         with suppress(TimeoutError):
             async with asyncio.timeout(_TUNNEL_WAIT):

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: start test test-fast coverage lint format stats bench docs screenshot release clean
+.PHONY: start test test-fast coverage lint format stats bench bench-full docs screenshot release clean
 
 start: $(VENV)/.installed
 	$(BIN)/relay start
@@ -40,6 +40,9 @@ stats: $(VENV)/bin/python
 
 bench: $(VENV)/.tested
 	$(BIN)/python bench/run.py
+
+bench-full: bench
+	for part in verify admission retention million; do $(BIN)/python bench/$$part.py || exit 1; done
 
 # The documentation as a site, into site/; `mkdocs serve` shows it while you write.
 docs: $(VENV)/.tested

@@ -8,9 +8,8 @@ from pydantic import AliasPath, Field
 from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, Timestamp, read_request
 from relay.catchup.base import CatchUpProgress, CatchUpState
 from relay.errors import RelayError
-from relay.http.context import get_relay
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 
 _DEFAULT_WAIT = 20.0  # seconds that a call waits for the end before it says how far it is
 _MAX_WAIT = 50.0

@@ -21,8 +21,7 @@ from relay.api.resource import (
     read_request,
 )
 from relay.http import params
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.delivery import DeliveryReason, DeliveryState
 
 

@@ -8,8 +8,7 @@ from pydantic import AliasPath, BeforeValidator, Field
 from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, TextOrNull, Timestamp, default_to, read_request
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.http import params
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.mail import RehearsalOutcome
 
 _PositiveNumber = Annotated[

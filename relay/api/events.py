@@ -21,8 +21,7 @@ from relay.api.resource import (
 )
 from relay.clock import format_time
 from relay.http import params
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.admission import describe_reason
 from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventOutcome, EventRow, Verdict

@@ -7,8 +7,7 @@ from relay.actions.forward import ForwardOptions
 from relay.api.events import EventHint, RuleProblems
 from relay.api.resource import ApiRoute, ReasonSentence, Resource, TextOrNull, extend
 from relay.http import params
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.event import CapturedEvent, Verdict
 from relay.pipeline.diagnosis import find_rule_problems
 from relay.pipeline.routing import RouteMatch

@@ -21,8 +21,7 @@ from relay.api.resource import (
 from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import UsageError
 from relay.http import params
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.lab import LabFinding, LabReport, LabRun, LabState, NewLabRun, TrialResult
 
 _MAX_INTEGER = 2**62

@@ -19,8 +19,7 @@ from relay.api.resource import (
 )
 from relay.errors import UsageError
 from relay.http import params
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.message import (
     CHANNELS,
     MAX_ID,

@@ -21,8 +21,7 @@ from relay.api.resource import (
 from relay.delivery.replay import warn_of_forgery
 from relay.errors import UsageError
 from relay.http import params
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.batch import INCLUDABLE_OUTCOMES, BatchCounts, BatchPlan, BatchState, NewBatch
 from relay.model.body_edit import edit_body
 from relay.model.delivery import DeliveryChanges, SignMode

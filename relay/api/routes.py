@@ -25,11 +25,10 @@ from relay.api import (
     vault,
 )
 from relay.api.resource import API_ROUTES, ApiRequest, ApiRoute, Json, Resource
-from relay.http.context import get_relay
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
 from relay.http.params import MAX_LIMIT
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.services.stats import WINDOWS
 from relay.transfer.formats import FORMATS
 

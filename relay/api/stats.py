@@ -7,9 +7,8 @@ from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.api.messages import MessageRates, extend_counts
 from relay.api.resource import ApiRoute, Milliseconds, Resource, Timestamp, extend
-from relay.http.context import get_relay
 from relay.http.params import parse_window
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.message import CHANNELS, MessageCounts
 from relay.providers.catalogue import PROVIDERS
 from relay.services.prometheus import MetricsSnapshot, render_metrics

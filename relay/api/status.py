@@ -8,8 +8,7 @@ from pydantic import AliasPath, BeforeValidator, Field
 
 from relay.api.resource import ApiRoute, Resource, Timestamp, extend
 from relay.api.vault import VaultSummary
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.delivery import Target
 from relay.model.event import VerifyMode
 from relay.pipeline.limits import RefusalKind

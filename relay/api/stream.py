@@ -7,8 +7,8 @@ from aiohttp import web
 
 from relay.api.events import serialize_event_row
 from relay.api.resource import ApiRoute, Json
-from relay.http.context import get_relay
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
+from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventRow
 from relay.model.signals import (

@@ -8,8 +8,7 @@ from aiohttp import web
 from relay.api.resource import ApiRoute, Resource
 from relay.errors import NotFoundError, UsageError
 from relay.http import params
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.model.signals import EventStored
 from relay.services.relay import RunningRelay
 from relay.store.events import ImportedEvent

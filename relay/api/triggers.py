@@ -7,8 +7,7 @@ from pydantic import Field
 
 from relay.api.events import EventSummary, serialize_event_row
 from relay.api.resource import ApiRequest, ApiRoute, Refusal, Resource, default_to, read_request
-from relay.http.context import get_relay
-from relay.http.responses import json_response
+from relay.http.responses import get_relay, json_response
 from relay.store.deliveries import count_states
 
 _IS_MISSING = Refusal("a trigger needs source and type", "relay samples lists them")

@@ -7,8 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from relay.api.resource import ApiRequest, ApiRoute, Json, Refusal, RequestText, Resource, TextOrNull, read_request
 from relay.errors import VaultPausedError
-from relay.http.context import get_relay
-from relay.http.responses import error_response, json_response
+from relay.http.responses import error_response, get_relay, json_response
 from relay.model.secret import Secret
 from relay.pipeline.reverify import ReverifyResult
 from relay.services.relay import RunningRelay

@@ -13,8 +13,8 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response, make_
 from relay.dashboard.responses import read_fields, redirect, render_page, render_part, toast_header
 from relay.dashboard.widgets import NavLink
 from relay.errors import NotFoundError
-from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number, parse_whole_number
+from relay.http.responses import get_relay
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable

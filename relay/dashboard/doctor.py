@@ -4,7 +4,7 @@ from aiohttp import web
 
 from relay.dashboard.filters import format_count
 from relay.dashboard.responses import render_page
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.text import escape_unprintable
 from relay.services.health import HealthFinding
 

@@ -11,9 +11,8 @@ from relay.dashboard.filters import TIME_ZONE, capitalize_first
 from relay.dashboard.render import RENDERER, get_target_id, html_response
 from relay.dashboard.responses import render_page, toast_header
 from relay.errors import RelayError
-from relay.http.context import get_relay
 from relay.http.guard import LOGIN_STATIC_PREFIX, Guard
-from relay.http.responses import error_response
+from relay.http.responses import error_response, get_relay
 from relay.model.text import escape_unprintable
 
 _PROGRAM_PREFIXES = ("/api/", "/metrics", "/healthz", "/stream", STATIC_PREFIX, LOGIN_STATIC_PREFIX)

@@ -18,7 +18,7 @@ from relay.dashboard.filters import (
     format_moment,
 )
 from relay.dashboard.widgets import NavLink, StatusChip
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
 from relay.model.search import KEYS, Query, parse_query

@@ -10,7 +10,7 @@ from relay.dashboard.event_list import format_event_title, parse_current_url
 from relay.dashboard.filters import build_events_url, encode_query, quote_path_part
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import redirect, render_dialog, render_part
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay

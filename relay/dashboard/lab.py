@@ -15,8 +15,8 @@ from relay.dashboard.responses import format_error, read_fields, read_values, re
 from relay.dashboard.widgets import StatusChip
 from relay.delivery.lab.plan import EXPERIMENTS
 from relay.errors import RelayError, UsageError
-from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
+from relay.http.responses import get_relay
 from relay.model.lab import ENDED_STATES, LabFinding, LabReport, LabRun, LabSend, LabState, NewLabRun, TrialResult
 from relay.model.text import escape_unprintable
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from relay.dashboard.filters import capitalize_first, format_count
 from relay.errors import StoreError
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.delivery import Target
 from relay.model.signals import TunnelChanged
 from relay.model.text import escape_unprintable

@@ -9,8 +9,8 @@ from relay.dashboard.delivery_rows import format_target_address
 from relay.dashboard.filters import TIME_ZONE, format_count, format_duration, named_avatar
 from relay.dashboard.responses import render_page
 from relay.dashboard.widgets import Figure
-from relay.http.context import get_relay
 from relay.http.params import parse_window
+from relay.http.responses import get_relay
 from relay.model.admission import describe_reason
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay

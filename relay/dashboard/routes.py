@@ -14,9 +14,9 @@ from relay.dashboard.replay import dialog, email
 from relay.dashboard.replay import page as replay_page
 from relay.dashboard.sources import catch_up
 from relay.dashboard.sources import page as sources_page
-from relay.http.context import REFUSAL_RENDERER, RELAY
 from relay.http.event_stream import EventStreams
 from relay.http.guard import Guard
+from relay.http.responses import REFUSAL_RENDERER, RELAY
 
 
 def add_dashboard(app: web.Application, guard: Guard) -> None:

@@ -5,12 +5,12 @@ from itertools import groupby
 
 from aiohttp import web
 
-from relay.config.preferences import Preferences, save_preferences
 from relay.dashboard.filters import dump_ascii_json
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import read_fields, redirect, render_page
 from relay.errors import UsageError
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
+from relay.services.state import Preferences, save_preferences
 
 _DENSITIES = ("comfortable", "compact")
 _ZONES = ("local", "utc")

@@ -7,7 +7,7 @@ from relay.dashboard.layout import load_banners
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import read_fields, redirect, render_dialog, render_page, render_part, toast_header
 from relay.errors import UsageError
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.text import escape_unprintable
 
 

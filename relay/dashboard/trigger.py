@@ -4,7 +4,7 @@ from aiohttp import web
 
 from relay.dashboard.responses import format_error, read_fields, redirect, render_page
 from relay.errors import RelayError
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.event import LocalKey, Source
 
 

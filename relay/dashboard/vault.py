@@ -9,7 +9,7 @@ from relay.dashboard.filters import capitalize_first
 from relay.dashboard.render import get_target_id, html_response
 from relay.dashboard.responses import format_error, read_fields, redirect, render_page, render_part
 from relay.errors import RelayError
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.vault.storage import LARGEST_VALUE

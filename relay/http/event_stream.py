@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from relay.http.context import get_relay
-from relay.http.responses import error_response
+from relay.http.responses import error_response, get_relay
 from relay.model.signals import Signal
 
 MAX_VIEWERS = 64

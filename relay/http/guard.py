@@ -13,8 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from relay.errors import RelayError, StoreError
-from relay.http.context import REFUSAL_RENDERER
-from relay.http.responses import error_response
+from relay.http.responses import REFUSAL_RENDERER, error_response
 from relay.platform import is_of_another_user, make_private, write_private
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from relay.catchup.base import CatchUpRequest
 from relay.errors import NotFoundError, UsageError
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.message import CHANNELS, MessageFilter, MessageStatus
 from relay.model.payload import PayloadError, parse_json
 from relay.model.search import Query, parse_moment, parse_query_strictly

@@ -1,4 +1,4 @@
-"""Answers of the core, and refusals, as HTTP responses."""
+"""Answers of the core, and refusals, as HTTP responses; and what a handler finds in its app."""
 
 import json
 import re
@@ -6,12 +6,14 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Protocol
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from relay.model.event import Headers
 from relay.pipeline.responses import SenderResponse, build_error_response
+from relay.services.relay import RunningRelay
 
 
 def make_response(answered: SenderResponse) -> web.Response:
@@ -66,3 +68,20 @@ def json_response(value: object, status: int = 200) -> web.Response:
     """Return a value as JSON: plain ASCII, so that no captured character needs thinking about."""
     body = json.dumps(value, separators=(",", ":")).encode("ascii")
     return web.Response(status=status, body=body, content_type="application/json")
+
+
+class RefusalRenderer(Protocol):
+    """Turns a refusal into a response: JSON for programs, a page for a person."""
+
+    def __call__(self, request: web.Request, status: int, code: str, message: str, hint: str = "") -> web.Response:
+        """Return the response."""
+        ...
+
+
+RELAY: web.AppKey[RunningRelay] = web.AppKey("relay", RunningRelay)
+REFUSAL_RENDERER: web.AppKey[RefusalRenderer] = web.AppKey("refusal")
+
+
+def get_relay(request: web.Request) -> RunningRelay:
+    """Return the relay that this request asks something of."""
+    return request.app[RELAY]

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from relay.errors import PortError
-from relay.http.context import RELAY
 from relay.http.guard import Guard, add_headers, make_guard_middleware
+from relay.http.responses import RELAY
 from relay.services.relay import RunningRelay
 
 MAX_REQUEST_BODY = 1024 * 1024  # bytes that a call may carry

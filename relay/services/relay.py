@@ -20,7 +20,6 @@ from relay.bus import Bus
 from relay.clock import Clock
 from relay.config import Config
 from relay.config.effective import effective_facts
-from relay.config.preferences import load_preferences
 from relay.config.reading import find_slip
 from relay.delivery.signing import describe_signing
 from relay.delivery.targets import Targets
@@ -37,7 +36,7 @@ from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.local_keys import LocalKeyStore, find_pair_scheme, make_run_secret, trust_own_key
 from relay.providers.samples import prepare_sample, sample_types
 from relay.providers.sender_urls import OwnAddresses, list_sender_urls
-from relay.services.state import RuntimeState
+from relay.services.state import RuntimeState, load_preferences
 from relay.services.stats import Meter
 from relay.store import Store
 

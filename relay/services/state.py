@@ -1,19 +1,57 @@
 """What changes while relay runs, and the watch that says whether the store can keep anything."""
 
+import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.config.preferences import Preferences
 from relay.delivery.retention import RetentionNotice
 from relay.errors import StoreError
+from relay.model.payload import PayloadError, parse_json
 from relay.model.signals import StoreChanged, TunnelChanged
 from relay.pipeline.limits import RefusalCounts
+from relay.platform import write_private
 from relay.store import Store
 
 log = logging.getLogger(__name__)
+
+_FILE_NAME = "preferences.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferences:
+    """Row height, the zone of times, and whether single keys act and arrivals are announced."""
+
+    density: Literal["comfortable", "compact"] = "comfortable"
+    zone: Literal["local", "utc"] = "local"
+    keys: bool = True
+    announcements: bool = True
+
+
+_ADAPTER = TypeAdapter(Preferences)
+
+
+def load_preferences(data_dir: Path) -> Preferences:
+    """Return what was chosen; the defaults where nothing was, or what was cannot be read."""
+    try:
+        return _ADAPTER.validate_python(parse_json((data_dir / _FILE_NAME).read_bytes()))
+    except (OSError, PayloadError, ValidationError):
+        return Preferences()
+
+
+def save_preferences(data_dir: Path, chosen: Preferences) -> None:
+    """Write down what was chosen, so that it lasts; where that fails it lasts until relay stops."""
+    try:
+        write_private(data_dir / _FILE_NAME, json.dumps(asdict(chosen)).encode())
+    except OSError as error:
+        log.warning("preferences were not kept: %s", error.strerror)
+
 
 CHECK_SECONDS = 1.0  # seconds between two looks: what is wrong is seen before the next webhook meets it
 REPEAT_SECONDS = 60.0  # seconds after which an outage that lasts is logged again

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import time
+import urllib.error
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -176,6 +177,16 @@ def test_hostile_text_is_escaped_on_the_line_of_its_event(started):
         line = relay.line()
     assert "\x1b" not in line
     assert "\\x1b[31m\\u202eevil\\x0a12:00:00 fake" in line
+
+
+def test_the_line_of_a_forged_event_says_how_to_find_out_why(started, tmp_path):
+    (tmp_path / "relay.toml").write_text('[sources.stripe]\nsecret = "env:STRIPE_WEBHOOK_SECRET"\n')
+    with started(env={"STRIPE_WEBHOOK_SECRET": "whsec_x"}) as relay:
+        relay.banner()
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            relay.send("stripe", b"{}")
+        line = relay.line()
+    assert re.search(r"#1 +invalid, rejected 401 \(signature_missing\)  relay verify 1 says why\n", line)
 
 
 def test_a_malformed_request_is_one_line_and_no_traceback(started):

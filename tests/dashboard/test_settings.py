@@ -6,9 +6,9 @@ import pytest
 
 from relay.config import Overrides, load
 from relay.config.effective import effective_facts, file_facts, find_key_lines
-from relay.config.preferences import load_preferences
 from relay.config.reading import parse_tables
 from relay.config.tables import File
+from relay.services.state import load_preferences
 
 
 async def saved(at, **chosen):

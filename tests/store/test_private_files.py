@@ -10,7 +10,6 @@ import pytest
 from builders import QUICK_KDF
 from relay.actions.mail.compose import write_to_outbox
 from relay.config import Overrides, load
-from relay.config.preferences import Preferences, save_preferences
 from relay.errors import ConfigError, StoreError
 from relay.http.guard import load_token
 from relay.model.secret import Secret
@@ -24,6 +23,7 @@ from relay.platform import (
 )
 from relay.providers.local_keys import LocalKeyStore
 from relay.services.health import check_data_folder
+from relay.services.state import Preferences, save_preferences
 from relay.store import open_store, prepare_data_dir
 from relay.store.idempotency import SqliteKeyStore
 from relay.tunnel.process import write_private_text as write_for_tunnel

@@ -12,7 +12,7 @@ from relay.cli.formatting import format_clock_time, format_count, format_deliver
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
 from relay.config import Config
 from relay.model.delivery import Delivery, DeliveryCounts
-from relay.model.event import EventRow, Source, VerifyMode
+from relay.model.event import EventOutcome, EventRow, Source, Verdict, VerifyMode
 from relay.model.signals import RequestRefused, TunnelChanged
 from relay.model.text import escape_unprintable
 from relay.services.health import BRIEF_SECONDS, probe_target
@@ -45,6 +45,8 @@ class LineReporter:
         parts: list[Part] = [format_clock_time(plain["received_at"]), "  ", *self._pad_columns(format_event(plain))]
         for delivery in shown:
             parts += ["  ", *format_delivery(DeliverySummary.serialize(delivery))]
+        if row.outcome is EventOutcome.REJECTED and row.verdict is Verdict.INVALID:
+            parts += ["  ", (f"relay verify {row.id} says why", "dim")]
         self._terminal.print_line(*parts)
 
     def report_delivery(self, row: EventRow | None, delivery: Delivery) -> None:

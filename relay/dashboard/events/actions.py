@@ -19,8 +19,8 @@ from relay.dashboard.responses import (
     toast_header,
 )
 from relay.errors import UsageError
-from relay.http.context import get_relay
 from relay.http.params import parse_id
+from relay.http.responses import get_relay
 from relay.model.search import parse_query_strictly
 from relay.model.signals import EventChanged
 from relay.model.text import escape_unprintable

@@ -22,8 +22,8 @@ from relay.dashboard.filters import format_count, format_duration, format_status
 from relay.dashboard.responses import parse_selected_ids, redirect, render_dialog, render_page
 from relay.dashboard.widgets import NavLink
 from relay.errors import UsageError
-from relay.http.context import get_relay
 from relay.http.params import parse_number
+from relay.http.responses import get_relay
 from relay.model.delivery import Delivery
 from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace, compare_events
 from relay.model.event import CapturedEvent, EventRow

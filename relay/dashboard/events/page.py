@@ -16,8 +16,8 @@ from relay.dashboard.filters import build_query_suffix, escape_html, make_avatar
 from relay.dashboard.render import RENDERER, get_target_id, html_response, make_partial
 from relay.dashboard.responses import render_page, render_part
 from relay.errors import NotFoundError
-from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number, parse_whole_number
+from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryReason
 from relay.model.event import CapturedEvent
 from relay.model.search import Query

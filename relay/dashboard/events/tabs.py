@@ -18,8 +18,8 @@ from relay.dashboard.events.detail import list_request_facts, parse_query_pairs
 from relay.dashboard.events.verification import build_verification_panel
 from relay.dashboard.filters import event_avatar, format_count
 from relay.dashboard.widgets import NavLink
-from relay.http.context import get_relay
 from relay.http.params import parse_whole_number
+from relay.http.responses import get_relay
 from relay.model.delivery import Delivery
 from relay.model.event import CapturedEvent, EventOutcome, Verdict
 from relay.model.json_paths import format_dotted_path

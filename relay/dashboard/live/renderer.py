@@ -11,7 +11,7 @@ from relay.dashboard.delivery_rows import build_delivery_line
 from relay.dashboard.event_list import EventListRow, build_count_line, build_event_row, build_saved_views, load_rows
 from relay.dashboard.filters import build_query_suffix, escape_html, format_count
 from relay.dashboard.render import RENDERER, make_partial
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.event import EventOutcome
 from relay.model.search import EVERYTHING, Query, parse_query
 from relay.model.signals import EventStored

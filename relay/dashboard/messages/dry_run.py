@@ -10,7 +10,7 @@ from relay.dashboard.widgets import NavLink, StatusChip
 from relay.delivery.email_dry_run import DryRunRequest
 from relay.errors import NotFoundError, RelayError
 from relay.http import params
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.mail import Rehearsal, RehearsalOutcome
 from relay.model.text import escape_unprintable
 

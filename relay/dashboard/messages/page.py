@@ -13,8 +13,8 @@ from relay.dashboard.filters import escape_html, find_provider, format_count
 from relay.dashboard.render import RENDERER, html_response, make_partial, sandboxed_response
 from relay.dashboard.responses import render_page
 from relay.dashboard.widgets import BAD_STATUSES, Figure, NavLink, build_message_chip
-from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_message_filter, parse_number
+from relay.http.responses import get_relay
 from relay.model.message import (
     LOST,
     DayCounts,

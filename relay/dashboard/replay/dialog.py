@@ -28,8 +28,8 @@ from relay.dashboard.responses import (
     toast_header,
 )
 from relay.errors import RelayError
-from relay.http.context import get_relay
 from relay.http.params import parse_id, parse_number
+from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import CapturedEvent
 from relay.model.signals import DeliveryChanged

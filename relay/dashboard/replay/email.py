@@ -12,8 +12,8 @@ from relay.dashboard.render import RENDERER, get_target_id, html_response, sandb
 from relay.dashboard.replay.dialog import format_result, load_result
 from relay.dashboard.responses import format_error, read_fields, redirect, render_dialog, render_part, toast_header
 from relay.errors import RelayError, SentAlreadyError
-from relay.http.context import get_relay
 from relay.http.params import parse_id
+from relay.http.responses import get_relay
 from relay.model.event import CapturedEvent
 from relay.model.text import escape_unprintable, format_size
 from relay.services.relay import RunningRelay

@@ -20,8 +20,8 @@ from relay.dashboard.responses import (
 )
 from relay.dashboard.widgets import StatusChip
 from relay.errors import RelayError, UsageError
-from relay.http.context import get_relay
 from relay.http.params import parse_id
+from relay.http.responses import get_relay
 from relay.model.batch import INCLUDABLE_OUTCOMES, Batch, BatchCounts, BatchPlan, BatchState, NewBatch
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome

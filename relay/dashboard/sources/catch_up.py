@@ -11,8 +11,8 @@ from relay.dashboard.filters import build_events_url, capitalize_first, encode_q
 from relay.dashboard.render import get_target_id
 from relay.dashboard.responses import format_error, read_fields, redirect, render_part
 from relay.errors import NotFoundError, RelayError, UsageError
-from relay.http.context import get_relay
 from relay.http.params import DEFAULT_SINCE, parse_catch_up_request
+from relay.http.responses import get_relay
 from relay.model.event import Source
 from relay.model.text import escape_unprintable
 from relay.services.relay import RunningRelay

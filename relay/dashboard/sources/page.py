@@ -10,7 +10,7 @@ from relay.dashboard.filters import find_provider, format_count, format_moment
 from relay.dashboard.responses import render_page
 from relay.dashboard.sources import catch_up
 from relay.errors import NotFoundError
-from relay.http.context import get_relay
+from relay.http.responses import get_relay
 from relay.model.admission import EmailField
 from relay.model.event import Source, VerifyMode
 from relay.model.json_paths import format_dotted_path

@@ -97,6 +97,7 @@ class Worker(asyncio.SubprocessProtocol):
             worker._handle_reply(*await worker._wait_until_loaded())
         except BaseException:
             worker.kill()
+            await worker._gone.wait()  # the loop may end with the caller, before the process is reaped
             raise
         return worker
 
@@ -159,10 +160,9 @@ class Worker(asyncio.SubprocessProtocol):
         """Let the process end by itself, and end it when it does not."""
         self.retire()
         try:
-            async with asyncio.timeout(_GRACE):
-                await self._gone.wait()
-        except TimeoutError:
-            pass
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    await self._gone.wait()
         finally:
             self.kill()
         await self._gone.wait()

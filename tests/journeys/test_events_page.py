@@ -91,6 +91,20 @@ async def test_a_deep_link_opens_that_tab_and_keeps_the_filter(site):
     assert await page.evaluate("location.pathname") == "/events/1/verification"
 
 
+async def test_the_result_of_a_replay_shows_a_long_address_whole(site):
+    await site.stripe()
+    page = await site.page("/events/1")
+    await page.keyboard.press("r")
+    await until(page, f"{FOCUS}.matches('dialog[open] [data-send]')")
+    await page.fill("dialog input[name=url]", f"http://127.0.0.1:9/{'long' * 12}")
+    await page.click("dialog [data-send]")
+    await until(page, "document.querySelectorAll('.result .sent .link').length === 2")
+    widths = await page.evaluate(
+        "[...document.querySelectorAll('.sent .grow')].map(e => [e.scrollWidth, e.clientWidth])"
+    )
+    assert [shown for needed, shown in widths if needed > shown] == []
+
+
 async def test_a_replay_sends_again_and_verifies_even_when_edited(site):
     await site.stripe()
     page = await site.page()

@@ -270,14 +270,17 @@ async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
     wanted = 3 * MAX_EVENTS_SHOWN
     person: Any = Heard(wanted, joins=True)
     program: Any = Heard(wanted, joins=False)
+    bus = at.relay.bus
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        telling = [group.create_task(LiveFeed(at.relay, voice).run(0)) for voice in (person, program)]
-        await asyncio.sleep(0)
-        await asyncio.gather(*(at.send() for _ in range(wanted)))
-        await person.all.wait()
-        await program.all.wait()
-        for task in telling:
-            task.cancel()
+        with bus.subscribe() as one, bus.subscribe() as other:
+            feeds = (LiveFeed(at.relay, person).run(0, one), LiveFeed(at.relay, program).run(0, other))
+            telling = [group.create_task(feed) for feed in feeds]
+            await asyncio.sleep(0)
+            await asyncio.gather(*(at.send() for _ in range(wanted)))
+            await person.all.wait()
+            await program.all.wait()
+            for task in telling:
+                task.cancel()
     assert program.ids == list(range(1, wanted + 1))
     assert person.ids == sorted(person.ids)
 
@@ -286,9 +289,10 @@ async def test_what_came_before_anybody_listened_is_told_as_well(at):
     await at.send()
     voice: Any = Heard(1, joins=False)
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
-        telling = group.create_task(LiveFeed(at.relay, voice).run(at.relay.newest_before))
-        await voice.all.wait()
-        telling.cancel()
+        with at.relay.bus.subscribe() as subscription:
+            telling = group.create_task(LiveFeed(at.relay, voice).run(at.relay.newest_before, subscription))
+            await voice.all.wait()
+            telling.cancel()
     assert voice.ids == [1]
 
 

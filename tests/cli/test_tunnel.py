@@ -40,11 +40,13 @@ class Cdn:
         self.environ = {"SSL_CERT_FILE": str(pair), "no_proxy": ""}
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair)
-        cdn, self.over = self, threading.Event()
+        cdn, self.over, self.gate = self, threading.Event(), threading.Event()
+        self.gate.set()
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
                 cdn.asked.append(head_of(self.rfile)[0].decode())
+                cdn.gate.wait(60)
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 with context.wrap_socket(self.request, server_side=True) as secure, secure.makefile("rwb") as file:
                     cdn.asked.append(head_of(file)[0].decode())
@@ -155,8 +157,10 @@ def start(at_terminal, environ, answer):
 
 
 def test_start_on_a_terminal_offers_the_agent_and_opens_the_tunnel_with_it(at_terminal, home, cdn, agent):
+    cdn.gate.clear()  # however fast the network is: the terminal shows first that it downloads
     session = start(at_terminal, home | cdn.environ, "\n")
-    # A download that takes no time is over before the terminal shows that it began.
+    session.until("downloading the ngrok agent")
+    cdn.gate.set()
     session.until("https://first.ngrok.app")
     session.type("\x03")
     assert session.end()[0] == 0

@@ -18,6 +18,7 @@ import click
 
 from relay import __version__
 from relay.app import run_relay
+from relay.bus import Subscription
 from relay.cli.client import find_running_relay
 from relay.cli.error_output import INTERRUPTED
 from relay.cli.options import Call, shared_options
@@ -76,11 +77,13 @@ async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, i
         async with _open_relay(call, config, lambda signal: _count_signal(totals, signal)) as relay:
             _tune_interpreter()
             await _wait_for_tunnel(relay, config, stop)
-            reporter = await asyncio.to_thread(_build_reporter, call)
-            await _print_greeting(call, config, relay, reporter)
-            if in_browser:
-                open_dashboard(relay.login_url, config.server.data_dir, call.terminal.print_message)
-            await _report_until_stopped(stop, relay, reporter)
+            # From before the greeting on: what changes while it is made would be reported by neither.
+            with relay.bus.subscribe() as subscription:
+                reporter = await asyncio.to_thread(_build_reporter, call)
+                await _print_greeting(call, config, relay, reporter)
+                if in_browser:
+                    open_dashboard(relay.login_url, config.server.data_dir, call.terminal.print_message)
+                await _report_until_stopped(stop, relay, reporter, subscription)
             totals["waiting"] = await _count_waiting(relay)
     except asyncio.CancelledError:
         if not stop.is_hurried:
@@ -151,6 +154,7 @@ def _is_tunnel_known(signal: Signal) -> bool:
 async def _print_greeting(call: Call, config: Config, relay: RunningRelay, reporter: "Reporter") -> None:
     from relay.cli.start.reporters import JsonReporter, build_banner  # noqa: PLC0415 - as above
 
+    tunnel = relay.state.tunnel
     if isinstance(reporter, JsonReporter):
         reporter.report_ready(
             {
@@ -163,21 +167,25 @@ async def _print_greeting(call: Call, config: Config, relay: RunningRelay, repor
                 "data_dir": str(relay.config.server.data_dir),
             }
         )
-        if relay.state.tunnel.state == "down":  # before the feed listened; for a person the banner says it
-            reporter.report_tunnel(relay.state.tunnel)
+        if tunnel.state == "down":  # before the feed listened; for a person the banner says it
+            reporter.report_tunnel(tunnel)
     else:
         for line in await build_banner(relay, config):
             call.terminal.print_line(*line)
+    if config.tunnel.download and tunnel.state == "connecting":
+        reporter.report_tunnel(tunnel)  # how far the download is
     for notice in relay.notices:
         reporter.report_notice(notice)
 
 
-async def _report_until_stopped(stop: StopRequest, relay: RunningRelay, reporter: "Reporter") -> None:
+async def _report_until_stopped(
+    stop: StopRequest, relay: RunningRelay, reporter: "Reporter", subscription: Subscription
+) -> None:
     from relay.cli.start.live_feed import LiveFeed  # noqa: PLC0415 - as above
 
     feed = LiveFeed(relay, reporter)
     async with asyncio.TaskGroup() as group:
-        reporting = group.create_task(feed.run(relay.newest_before))
+        reporting = group.create_task(feed.run(relay.newest_before, subscription))
         await stop.wait()
         reporting.cancel()
     await feed.finish()

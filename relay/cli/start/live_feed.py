@@ -53,7 +53,6 @@ class LiveFeed:
 
     def __init__(self, relay: RunningRelay, reporter: Reporter) -> None:
         self._store = relay.store
-        self._bus = relay.bus
         self._reporter = reporter
         self._loop = asyncio.get_running_loop()
         self._last = 0
@@ -62,24 +61,23 @@ class LiveFeed:
         self._rows: OrderedDict[int, EventRow] = OrderedDict()
         self._reported: OrderedDict[int, tuple[DeliveryState, int]] = OrderedDict()
 
-    async def run(self, last: int) -> None:
+    async def run(self, last: int, subscription: Subscription) -> None:
         """Report everything after event number `last`, until cancelled."""
         self._last = last
-        with self._bus.subscribe() as subscription:
-            signals: tuple[Signal, ...] = ()
-            looks = True  # for what came before the subscription
-            while True:
-                try:
-                    await self._process(signals, looks=looks)
-                    await self._report_open()
-                    await asyncio.sleep(_FLOOD_INTERVAL if self._is_flooded else POLL_INTERVAL)
-                    looks = False
-                except Exception:
-                    # Capture goes on, whatever happens here.
-                    log.exception("could not report what happened")
-                    await asyncio.sleep(_RECOVERY_PAUSE)
-                    looks = True
-                signals = await self._next_signals(subscription)
+        signals: tuple[Signal, ...] = ()
+        looks = True  # for what came before the subscription
+        while True:
+            try:
+                await self._process(signals, looks=looks)
+                await self._report_open()
+                await asyncio.sleep(_FLOOD_INTERVAL if self._is_flooded else POLL_INTERVAL)
+                looks = False
+            except Exception:
+                # Capture goes on, whatever happens here.
+                log.exception("could not report what happened")
+                await asyncio.sleep(_RECOVERY_PAUSE)
+                looks = True
+            signals = await self._next_signals(subscription)
 
     async def finish(self) -> None:
         """Report what was waiting for its deliveries."""

@@ -75,8 +75,9 @@ class Writer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        with suppress(StoreError):
-            await self.write(lambda _: None)  # behind whatever was submitted
+        while self._busy or self._waiting:
+            with suppress(StoreError):
+                await self.write(lambda _: None)  # behind whatever was submitted, also by callbacks
         self._is_closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)

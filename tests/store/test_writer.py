@@ -9,6 +9,7 @@ from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome
 from relay.store import open_store
 from relay.store.new_events import prepare_insert
+from relay.store.writer import Writer
 
 
 async def test_callbacks_get_their_values_in_the_order_submitted_on_the_loops_thread(store):
@@ -126,6 +127,24 @@ async def test_a_batch_of_any_size_is_kept_whole(store, count):
     again = await asyncio.gather(*(store.events.add(event) for event in events))
     assert [one.duplicate_of for one in again] == [one.id for one in stored]
     assert (await store.events.counts()).events == 2 * count
+
+
+async def test_what_is_submitted_while_the_store_closes_gets_its_value(tmp_path):
+    got = []
+
+    def count(_, items):
+        return items
+
+    async with Writer(tmp_path / "relay.db") as writer:
+
+        def submit_another(value, _):
+            got.append(value)
+            if value < 8:  # so many that the next commit waits for company
+                writer.submit(count, value + 8, submit_another)
+
+        for number in range(8):
+            writer.submit(count, number, submit_another)
+    assert got == list(range(16))
 
 
 async def test_a_closed_store_refuses_what_comes_and_keeps_what_was_submitted(tmp_path):

@@ -139,7 +139,9 @@ class ForwardAction(Action[ForwardOptions]):
             return known[2]
         destination = await check_target(url, rules, self._resolve)
         is_fixed = destination.host in ("localhost", *map(str, destination.addresses))
-        if destination.loopback and is_fixed and len(self._loopback) < _MAX_REMEMBERED:
+        if destination.loopback and is_fixed:
+            if len(self._loopback) >= _MAX_REMEMBERED:
+                self._loopback.clear()
             self._loopback[url] = (rules, now + _REMEMBERED_SECONDS, destination)
         return destination
 

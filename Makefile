@@ -11,9 +11,9 @@ start: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n auto
 
-# Neither a browser nor a whole relay or another program, and nothing slow.
+# Neither a browser nor a whole relay or another program, nothing slow, and fewer examples of each property.
 test-fast: $(VENV)/.tested
-	$(BIN)/python -m pytest -n auto -m "not browser and not program and not slow"
+	RELAY_EXAMPLES=25 $(BIN)/python -m pytest -n auto -m "not browser and not program and not slow"
 
 coverage: $(VENV)/.tested
 	$(BIN)/coverage erase

@@ -74,11 +74,11 @@ def _put_files_into_memory():
 _put_files_into_memory()
 
 # No test depends on how fast the machine is: neither an example's time nor how long it takes to make one counts.
-# RELAY_EXAMPLES=1000 looks further than a run of every day.
+# RELAY_EXAMPLES=1000 looks further; `make test-fast` tries 25.
 settings.register_profile(
     "relay",
     deadline=None,
-    max_examples=int(os.environ.get("RELAY_EXAMPLES", "25")),
+    max_examples=int(os.environ.get("RELAY_EXAMPLES", "100")),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("relay")

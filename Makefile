@@ -52,7 +52,6 @@ docs: $(VENV)/.tested
 screenshot: $(VENV)/.tested
 	$(BIN)/python -m pip install --quiet --group docs
 	$(BIN)/python docs/screenshot.py
-	$(BIN)/python docs/demo.py
 
 # Version, changelog, wheel, sdist and a fresh install; the artefacts are in dist/.
 release: $(VENV)/.tested

@@ -1,13 +1,9 @@
-"""Makes docs/demo.gif: in a real relay and browser an event fails, is replayed and succeeds; another was changed."""
+"""Films docs/demo.gif for screenshot.py: an event fails, is replayed and succeeds; another one was changed."""
 
 import asyncio
-import hmac
 import io
 import json
-import shutil
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +11,7 @@ from aiohttp import web
 from PIL import Image
 from playwright.async_api import Page, async_playwright
 
+from relay import sign
 from relay.app import run_relay
 from relay.config import Overrides, load
 
@@ -80,14 +77,8 @@ class Film:
         pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=times, loop=0, optimize=True)
 
 
-def sign(body: bytes) -> dict[str, str]:
-    """Return the headers that Stripe sends with a body."""
-    now = int(time.time())
-    digest = hmac.new(SECRET.encode(), b"%d." % now + body, "sha256").hexdigest()
-    return {"Stripe-Signature": f"t={now},v1={digest}", "Content-Type": "application/json"}
-
-
-async def _record(chromium: str) -> None:
+async def record(chromium: str) -> None:
+    """Write docs/demo.gif, filmed in that browser."""
     app = App()
     runner = await app.start()
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
@@ -121,25 +112,12 @@ async def _record(chromium: str) -> None:
             await page.keyboard.press("Enter")
             await asyncio.sleep(1)
             await film.take(2600)
-            await api.post(f"{relay.ingress_url}/webhooks/stripe", data=CHANGED, headers=sign(SIGNED))
+            stripe = f"{relay.ingress_url}/webhooks/stripe"
+            signed = sign(SIGNED, stripe, secret=SECRET, signature="stripe")
+            await api.post(stripe, data=CHANGED, headers=dict(signed.headers))
             await page.goto(f"{relay.dashboard_url}/events/{failing + 1}")
             await page.locator("#tabs").get_by_text("Verification").click()
             await film.take(3600)
             await browser.close()
             film.write(OUT)
     await runner.cleanup()
-
-
-def main() -> int:
-    """Write the film and say where it is."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        sys.stderr.write("There is no browser to take the pictures with; install chromium\n")
-        return 1
-    asyncio.run(_record(chromium))
-    sys.stdout.write(f"wrote {OUT.relative_to(HERE.parent)}, {OUT.stat().st_size // 1000} kB\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Takes docs/dashboard.png: a real relay, real signed samples, a real app behind it, a real browser."""
+"""Takes docs/dashboard.png and docs/demo.gif: a real relay, signed samples, an app behind it, a real browser."""
 
 import asyncio
 import shutil
@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import aiohttp
+import demo
 from aiohttp import web
 from playwright.async_api import async_playwright
 
@@ -65,13 +66,15 @@ to = ["ledger"]
 
 
 def main() -> int:
-    """Write the picture and say where it is."""
+    """Write both pictures and say where they are."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        sys.stderr.write("There is no browser to take the picture with; install chromium\n")
+        sys.stderr.write("There is no browser to take the pictures with; install chromium\n")
         return 1
     asyncio.run(_take(chromium))
-    sys.stdout.write(f"wrote {OUT.relative_to(HERE.parent)}\n")
+    asyncio.run(demo.record(chromium))
+    for path in (OUT, demo.OUT):
+        sys.stdout.write(f"wrote {path.relative_to(HERE.parent)}\n")
     return 0
 
 

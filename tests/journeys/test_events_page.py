@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import pytest
@@ -76,6 +77,27 @@ async def test_a_filter_becomes_tokens_an_address_and_one_step_back(site, settle
     await page.keyboard.press("j")
     await until(page, "location.pathname !== '/events'")
     assert len(await page.evaluate("[...document.querySelectorAll('script[src]')].map(s => s.src)")) <= 4
+
+
+async def test_escape_while_a_tab_is_on_its_way_goes_back_to_the_row(site):
+    await site.send({"n": 1})
+    page = await site.page("/events/1")
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def answer_late(route):
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/events/1/verification", answer_late)
+    await page.keyboard.press("3")
+    await asyncio.wait_for(asked.wait(), 10)
+    await page.keyboard.press("Escape")
+    await until(page, f"{FOCUS}.closest('.row')?.id === 'e-1'")
+    answered.set()
+    await until(page, "location.pathname === '/events/1/verification'")
+    await until(page, "!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')")
+    assert await page.evaluate(f"{FOCUS}.closest('.row')?.id") == "e-1"
 
 
 async def test_a_deep_link_opens_that_tab_and_keeps_the_filter(site):

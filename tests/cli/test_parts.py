@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from aiohttp.http_exceptions import BadStatusLine
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builders import build_new_event
+from relay.bus import Subscription
 from relay.cli import log_output
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
 from relay.cli.formatting import format_delivery, format_duration, format_time_left
@@ -26,8 +29,13 @@ from relay.cli.request_edits import parse_assignments
 from relay.cli.show import find_differences
 from relay.cli.start.interruption import QUEUE_DEPTH, print_in_background
 from relay.cli.start.live_feed import MAX_EVENTS_SHOWN, LiveFeed
+from relay.delivery.attempts import make_attempt
 from relay.errors import ConfigError, StoreError, UsageError
+from relay.model.delivery import ActionResult, AttemptRetry, DeliveryState, NewDelivery
+from relay.model.signals import DeliveryChanged
 from relay.model.text import format_size
+from relay.store import open_store
+from relay.store.deliveries import AttemptRecord
 
 
 class StandingClock:
@@ -250,12 +258,17 @@ class Heard:
     def __init__(self, wanted, *, joins):
         self.joins_deliveries = joins
         self.ids = []
+        self.deliveries = []
         self.all = asyncio.Event()
         self._left = wanted
 
     def report_event(self, row, counts, shown):
         self.ids.append(row.id)
         self._count(1)
+
+    def report_delivery(self, row, delivery):
+        self.deliveries.append((delivery.id, delivery.attempts))
+        self._count(0)
 
     def report_flood(self, count, last):
         self._count(count)
@@ -283,6 +296,24 @@ async def test_a_flood_is_counted_for_a_person_and_told_whole_to_a_program(at):
                 task.cancel()
     assert program.ids == list(range(1, wanted + 1))
     assert person.ids == sorted(person.ids)
+
+
+async def test_a_failed_try_of_a_bulk_replay_that_is_tried_again_is_reported(tmp_path):
+    async with open_store(tmp_path / "data") as store:
+        stored = await store.events.add(build_new_event(), (NewDelivery(target="app", action="forward"),))
+        (id_,) = stored.deliveries
+        delivery = await store.deliveries.get(id_)
+        attempt = make_attempt(delivery, delivery.created_at, 0.1, ActionResult(outcome=AttemptRetry("500")))
+        await store.deliveries.settle_all([AttemptRecord(attempt, DeliveryState.PENDING, delivery.due_at)])
+        voice: Any = Heard(0, joins=False)
+        relay: Any = SimpleNamespace(store=store)
+        subscription = Subscription()
+        subscription.put(DeliveryChanged(id_, stored.id, DeliveryState.PENDING))
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            telling = group.create_task(LiveFeed(relay, voice).run(stored.id, subscription))
+            await voice.all.wait()
+            telling.cancel()
+    assert voice.deliveries == [(id_, 1)]
 
 
 async def test_what_came_before_anybody_listened_is_told_as_well(at):

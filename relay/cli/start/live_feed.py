@@ -93,8 +93,10 @@ class LiveFeed:
             return ()
 
     async def _process(self, signals: Sequence[Signal], *, looks: bool) -> None:
-        await self._open_new_events([one for one in signals if isinstance(one, EventStored)], looks=looks)
-        tried = await self._find_tried({one.delivery_id: one for one in signals if isinstance(one, DeliveryChanged)})
+        stored = [one for one in signals if isinstance(one, EventStored)]
+        await self._open_new_events(stored, looks=looks)
+        changed = {one.delivery_id: one for one in signals if isinstance(one, DeliveryChanged)}
+        tried = await self._find_tried(changed, made_now={id_ for one in stored for id_ in one.deliveries})
         for delivery in tried:
             if delivery.event_id in self._open:
                 self._open[delivery.event_id].made[delivery.id] = delivery
@@ -149,10 +151,13 @@ class LiveFeed:
             for row in reversed(found)
         ]
 
-    async def _find_tried(self, changed: dict[int, DeliveryChanged]) -> list[Delivery]:
+    async def _find_tried(self, changed: dict[int, DeliveryChanged], *, made_now: set[int]) -> list[Delivery]:
         """Return those of the deliveries that were tried or given up, as they stand now."""
         known = [one.delivery for one in changed.values() if one.delivery is not None]
-        named = [id_ for id_, one in changed.items() if one.delivery is None and one.state in _SETTLED_STATES]
+        # What waits and is not new may have been tried: a signal of a bulk replay does not say.
+        states = (*_SETTLED_STATES, DeliveryState.PENDING)
+        unknown = {id_ for id_, one in changed.items() if one.delivery is None and one.state in states}
+        named = sorted(unknown - made_now)
         found = (*known, *(await self._store.deliveries.rows(named) if named else ()))
         return sorted((one for one in found if _is_tried(one)), key=lambda one: (one.event_id, one.id))
 

@@ -117,11 +117,16 @@ class AttemptRecorder:
             self._task = group.create_task(self._run(), name="record attempts")
 
     async def record(self, records: Sequence[AttemptRecord]) -> None:
-        """Write attempts down, however long the store fails: forgetting them would make them twice."""
+        """Write attempts down, however long nothing can be written: forgetting them would make them twice.
+
+        Raises StoreError where it is one of them that the store does not take.
+        """
         while True:
             try:
                 await self._store.deliveries.settle_all(records)
             except StoreError as error:
+                if not error.is_outage:
+                    raise
                 log.log(log_level(error), "an attempt waits to be written down: %s", error)
                 await self._clock.sleep(STORE_PAUSE)
             else:
@@ -149,4 +154,7 @@ class AttemptRecorder:
                 await self._record_batch([one])
             return
         for one in made:
-            self._announce(one)
+            try:
+                self._announce(one)
+            except Exception as error:  # noqa: BLE001 - a listener that fails takes neither the others nor the engine
+                log_traceback(log, f"delivery {one.delivery.id} was not announced", error)

@@ -489,21 +489,46 @@ async def test_a_hundred_events_are_each_delivered_once(world, app):
     assert sorted(app.bodies) == sorted(b"%d" % (n // 2) for n in range(200))
 
 
-async def test_an_attempt_that_cannot_be_recorded_takes_no_other_with_it(world, caplog):
+@pytest.mark.parametrize(("detail", "is_known"), [("\ud800", False), ("200", True)], ids=["no text", "known"])
+async def test_an_attempt_that_cannot_be_recorded_takes_no_other_with_it(world, caplog, detail, is_known):
     announced = []
     async with world() as it, asyncio.TaskGroup() as group:
         recorder = AttemptRecorder(it.store, it.clock, announced.append)
-        for detail in ("200", "\ud800", "201"):
+        for place, text in enumerate(("200", detail, "201")):
             stored = await it.event("app")
             delivery = await it.store.deliveries.get(stored.deliveries[0])
-            result = ActionResult(outcome=AttemptSucceeded(detail))
-            record = AttemptRecord(make_attempt(delivery, it.clock.now(), 0.1, result), DeliveryState.SUCCEEDED, NOW)
+            result = ActionResult(outcome=AttemptSucceeded(text))
+            attempt = make_attempt(delivery, it.clock.now(), 0.1, result)
+            if place == 1 and is_known:
+                await it.store.deliveries.settle_all([AttemptRecord(attempt, DeliveryState.PENDING, NOW)])
+            record = AttemptRecord(attempt, DeliveryState.SUCCEEDED, NOW)
             recorder.add(MadeAttempt(delivery, record, NOW), group)
         await recorder.finish(60)
         states = [one.state for one in await it.store.deliveries.rows([1, 2, 3])]
     assert sorted(states) == ["pending", "succeeded", "succeeded"]
     assert [one.record.attempt.detail for one in announced] == ["200", "201"]
     assert "delivery 2 was left running" in caplog.text
+
+
+async def test_a_listener_that_fails_takes_neither_the_other_attempts_nor_the_engine(world, caplog):
+    announced = []
+
+    def announce(made):
+        announced.append(made.delivery.id)
+        if made.delivery.id == 1:
+            raise ZeroDivisionError
+
+    async with world() as it, asyncio.TaskGroup() as group:
+        recorder = AttemptRecorder(it.store, it.clock, announce)
+        for _ in range(2):
+            stored = await it.event("app")
+            delivery = await it.store.deliveries.get(stored.deliveries[0])
+            attempt = make_attempt(delivery, it.clock.now(), 0.1, ActionResult(outcome=AttemptSucceeded("200")))
+            record = AttemptRecord(attempt, DeliveryState.SUCCEEDED, NOW)
+            recorder.add(MadeAttempt(delivery, record, NOW), group)
+        await recorder.finish(60)
+    assert announced == [1, 2]
+    assert "delivery 1 was not announced" in caplog.text
 
 
 def test_an_engine_with_nothing_to_do_looks_up_now_and_then():

@@ -75,11 +75,13 @@ class Writer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        while self._busy or self._waiting:
-            with suppress(StoreError):
-                await self.write(lambda _: None)  # behind whatever was submitted, also by callbacks
-        self._is_closed = True
-        self._jobs.put(None)
+        try:
+            while self._busy or self._waiting:
+                with suppress(StoreError):
+                    await self.write(lambda _: None)  # behind whatever was submitted, also by callbacks
+        finally:
+            self._is_closed = True
+            self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
     async def write(self, step: Step[T]) -> T:
@@ -158,7 +160,7 @@ class Writer:
 
     def _settle(self, callbacks: list[Callback], found: list[_Outcome]) -> None:
         self._busy = False
-        # Whoever was answered may write again at once, as do those that wait already.
+        # Senders that were just answered may write again at once, as do those that wait already.
         self._expected = len(callbacks) + len(self._waiting)
         if self._waiting:
             self._plan()
@@ -180,7 +182,8 @@ class Writer:
         while (job := self._jobs.get()) is not None:
             job()
         if self._connection is not None:
-            self._connection.execute("PRAGMA optimize")
+            with suppress(sqlite3.Error):  # another program may hold the lock
+                self._connection.execute("PRAGMA optimize")
             self._connection.close()
             self._connection = None
 
@@ -224,7 +227,8 @@ class Writer:
 
     def _wait_for_lock(self, milliseconds: int) -> None:
         if self._connection is not None and (milliseconds == _WAIT_IN_OUTAGE) is not self._is_out:
-            self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
+            with suppress(sqlite3.Error):  # what was committed is committed, whatever comes of this
+                self._connection.execute(f"PRAGMA busy_timeout = {milliseconds}")
             self._is_out = not self._is_out
 
     def _transact(self, works: list[_Work]) -> list[Any]:

@@ -18,6 +18,7 @@ from relay.platform import handle_stop_signals
 FINISH_TIME = 8.0  # seconds that what is in flight has; what it does not finish is tried again at the next start
 _FORCED_EXIT_DELAY = 1.0
 QUEUE_DEPTH = 5000  # pieces of text that may wait for a slow reader before new ones are dropped
+_LARGEST_BATCH = 500  # pieces that the printing thread holds beside those that wait
 _DRAIN_TIME = 1.0  # seconds that the rest has to be read when relay ends
 
 _Pieces = SimpleQueue[tuple[int, bytes] | None]  # file descriptor and text; None ends it
@@ -134,7 +135,7 @@ def _write_pieces(pieces: _Pieces, out: int, on_closed: Callable[[], None]) -> N
     batch: list[tuple[int, bytes] | None] = []
     while None not in batch:
         batch = [pieces.get()]
-        while not pieces.empty():
+        while len(batch) < _LARGEST_BATCH and not pieces.empty():
             batch.append(pieces.get())
         for stream, found in groupby(filter(None, batch), key=itemgetter(0)):
             text = b"".join(piece for _, piece in found)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from relay.bus import Bus
 from relay.catchup.base import (
@@ -278,6 +279,7 @@ class CatchUpJobs:
                 if not job.progress.over:
                     name = f"catch-up {job.progress.request.source}"
                     job.task = group.create_task(self._run_job(job), name=name)
+                    job.task.add_done_callback(partial(self._end_unbegun, job))
 
     async def _run_job(self, job: Recovery) -> None:
         progress = job.progress
@@ -295,6 +297,11 @@ class CatchUpJobs:
             progress.error = CatchUpError("the catch-up failed in an unforeseen way", hint="relay's log says where")
         self._end(job, CatchUpState.FAILED if progress.error else CatchUpState.DONE)
         log.info("caught up with %s: %s", progress.request.source, progress.words)
+
+    def _end_unbegun(self, job: Recovery, _: asyncio.Task[None]) -> None:
+        # A task that is cancelled before its first step runs none of its own code.
+        if not job.progress.over:
+            self._end(job, CatchUpState.CANCELLED)
 
     def _end(self, job: Recovery, state: CatchUpState) -> None:
         job.progress.state = state

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from relay.catchup.base import CatchUpRequest
+
 PUSH = {"ref": "refs/heads/main", "repository": {"id": 1, "name": "cat"}, "head": "Zoë \u001b[1m <&> ☃ \\u001b"}
 APP = '[targets.app]\nforward = "http://127.0.0.1:{}/"\n'
 
@@ -301,6 +303,20 @@ async def test_one_of_a_source_at_a_time_and_it_can_be_cancelled(start, github, 
     assert (status, ended["state"]) == (200, "cancelled")
     github.gate.set()
     assert (await catch_up(at, "github"))[1]["recovered"] == 1
+
+
+async def test_one_that_is_cancelled_before_its_first_step_is_over_and_keeps_no_other_from_beginning(
+    start, github, tables, environ
+):
+    at = await start(tables(github), environ)
+    jobs, request = at.relay.catch_ups, CatchUpRequest(source="github", since=ago(hours=1))
+    progress = jobs.start(request)
+    while jobs._jobs["github"].task is None:  # noqa: ASYNC110 - to the very turn of the loop
+        await asyncio.sleep(0)
+    jobs.cancel("github")
+    await until(lambda: progress.over)
+    assert progress.state == "cancelled"
+    assert not jobs.start(request).over
 
 
 async def test_a_relay_that_stops_meanwhile_stops(start, github, tables, environ, catch_up):

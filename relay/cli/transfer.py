@@ -6,8 +6,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
@@ -105,9 +106,10 @@ async def import_command(call: Call, /, file: Path) -> int:
     """
     with _open_input(file) as source:
         total = 0 if source is sys.stdin.buffer else os.fstat(source.fileno()).st_size
+        lines = _read_lines(source)
         async with call.connect(creates=True) as api:
             with show_progress(call.terminal, total, "importing", in_bytes=True) as bar:
-                found = await api.upload("/api/import", _read_pieces(source, bar))
+                found = await api.upload("/api/import", _send_lines(lines, bar))
     if call.json:
         call.terminal.print_json(found)
     for item in found["problems"]:
@@ -123,18 +125,22 @@ async def import_command(call: Call, /, file: Path) -> int:
     return 1 if found["refused"] else 0
 
 
-async def _read_pieces(source: BinaryIO, bar: ProgressBar) -> AsyncIterator[bytes]:
+def _read_lines(source: BinaryIO) -> Iterator[bytes]:
+    """Return a file in pieces, a HAR file as JSON lines. Raises UsageError for a HAR file that cannot be read."""
     piece = source.read(_CHUNK_SIZE)
     if re.match(rb'\s*\{\s*"log"\s*:', piece):
         from relay.transfer.records import read_records  # noqa: PLC0415 - with pydantic, for HAR files alone
 
-        for record in read_records(piece + source.read(_MAX_HAR_SIZE)):
-            yield json.dumps(record).encode() + b"\n"
-        return
-    while piece:
+        # Whole, before anything is sent: a call that breaks off in the middle is a fault to the relay that takes it.
+        records = list(read_records(piece + source.read(_MAX_HAR_SIZE)))
+        return (json.dumps(record).encode() + b"\n" for record in records)
+    return chain([piece], iter(lambda: source.read(_CHUNK_SIZE), b""))
+
+
+async def _send_lines(pieces: Iterable[bytes], bar: ProgressBar) -> AsyncIterator[bytes]:
+    for piece in pieces:
         yield piece
         bar.advance(len(piece))
-        piece = source.read(_CHUNK_SIZE)
 
 
 @contextmanager

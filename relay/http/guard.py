@@ -141,7 +141,11 @@ async def _run_handler(request: web.Request, handler: Handler) -> web.StreamResp
     except TimeoutError:
         return _refuse(request, 503, "too_slow", "the answer took too long to find", "narrow the search")
     except ConnectionError:
-        raise
+        if request.transport is not None:
+            raise
+        return error_response(
+            400, "gone", "the caller hung up", "send it again"
+        )  # read by no one; raised, it would be logged as a fault
     except Exception:
         log.exception("the dashboard failed on a request")
         return _refuse(request, 500, "internal", "relay failed on this request", "its log says why")

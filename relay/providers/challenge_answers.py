@@ -1,6 +1,7 @@
 """Setup handshakes: which one a request is, whether it is answered, with what, and what a person still has to do."""
 
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -104,9 +105,9 @@ def build_challenge_event(source: Source, capture: Capture, handshake: Challenge
 def default_secret_variable(source: Source) -> str:
     """Return the variable that a source's secret usually lies in."""
     provider = find_provider(source.provider)
-    if provider is not None and provider.secret_env:
+    if provider is not None:
         return provider.secret_variable
-    return f"{source.name.upper().replace('-', '_')}_SECRET"
+    return f"{re.sub(r'[^A-Z0-9]+', '_', source.name.upper())}_SECRET"
 
 
 def _check_proof(challenge: Challenge, source: Source, capture: Capture, verification: Verification) -> Verification:

@@ -180,7 +180,7 @@ def _build_provider_pick(provider: Provider, url: str, chosen: str) -> dict[str,
         "mark": make_avatar(provider.name, provider.title, provider.monogram),
         "current": provider.name == chosen,
         "url": webhook_url,
-        "variable": provider.secret_env[0] if provider.secret_env else "",
+        "variable": provider.secret_variable,
         "steps": provider.list_steps(webhook_url),
     }
 

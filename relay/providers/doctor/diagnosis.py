@@ -1,12 +1,11 @@
 """Why a signature failed: hypotheses tried in turn, the cheap and likely first, until one is proven."""
 
-import re
 from collections.abc import Callable, Iterator
 
 from relay.model.event import Verdict, Verification, VerifyMode
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
-from relay.providers.challenge_answers import find_challenge
+from relay.providers.challenge_answers import default_secret_variable, find_challenge
 from relay.providers.challenges import find_subscription_link
 from relay.providers.doctor import bodies, request_head, secrets, serialization, signing, times
 from relay.providers.doctor.case import (
@@ -239,9 +238,8 @@ def _explain_no_source(tester: VariantTester) -> SignatureFinding:
 
 def _explain_no_secret(tester: VariantTester) -> SignatureFinding:
     case = tester.case
-    usual = case.secret_variable or f"{re.sub(r'[^A-Z0-9]+', '_', case.source.name.upper())}_SECRET"
     kind, _, name = next(iter(case.source.missing_secrets), "").partition(":")
-    variable = name if kind == "env" else usual
+    variable = name if kind == "env" else default_secret_variable(case.source)
     for known in case.others:
         if tester.fits(known.secret, AS_RECEIVED):
             other = format_secret_name(known.secret)

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.providers.catalogue import find_provider
+from relay.providers.challenge_answers import default_secret_variable
 from relay.providers.doctor.case import (
     AS_RECEIVED,
     KnownSecret,
@@ -159,7 +160,7 @@ def explain_handshake_secret(case: SignatureCase, known: KnownSecret) -> Signatu
     kind, _, number = known.secret.reference.partition(" ")
     if kind != "handshake":
         return None
-    variable = case.secret_variable or "HANDSHAKE_SECRET"
+    variable = default_secret_variable(case.source)
     checked = [secret.reference for secret in case.source.secrets]
     fix, line = f"Save what event {number} brought in .env, and restart relay:", f"{variable}="
     if checked:

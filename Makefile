@@ -50,7 +50,7 @@ docs: $(VENV)/.tested
 
 # The pictures of README and docs.
 screenshot: $(VENV)/.tested
-	$(BIN)/python -m pip install --quiet --group docs
+	$(BIN)/python -m pip install --quiet --group pictures
 	$(BIN)/python docs/screenshot.py
 
 # Version, changelog, wheel, sdist and a fresh install; the artefacts are in dist/.

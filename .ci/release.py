@@ -11,12 +11,13 @@ import tempfile
 import urllib.request
 import venv
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """End with a message."""
     sys.exit(f"release: {message}")
 
@@ -63,11 +64,18 @@ def try_install(package: Path, version: str) -> None:
         command += ["--dashboard", "127.0.0.1:auto"]
         with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as relay:
             assert relay.stdout is not None
-            ready = json.loads(relay.stdout.readline())
-            request = urllib.request.Request(ready["ingress_url"] + "/webhooks/test", data=b"{}", method="POST")
-            with urllib.request.urlopen(request) as response:
-                stored = json.load(response)
-            relay.send_signal(signal.SIGINT)
+            try:
+                line = relay.stdout.readline()
+                if not line:
+                    fail(f"{package.name} was installed, and relay start ends at once")
+                request = urllib.request.Request(
+                    json.loads(line)["ingress_url"] + "/webhooks/test", data=b"{}", method="POST"
+                )
+                with urllib.request.urlopen(request, timeout=10) as response:
+                    stored = json.load(response)
+            finally:
+                relay.send_signal(signal.SIGINT)
+                relay.wait(timeout=30)
         if stored["event"] != 1 or relay.returncode:
             fail(f"{package.name} was installed and does not work: {stored}, exit code {relay.returncode}")
     print(f"{package.name}: installs, starts, captures")

@@ -4,7 +4,9 @@
 """
 
 import ast
+import html
 import re
+import shlex
 import sys
 import tokenize
 from collections.abc import Iterator, Mapping
@@ -85,15 +87,14 @@ def build_api_page() -> str:
     lines = ["# JSON API", "", _API_INTRODUCTION, ""]
     for path, calls in document["paths"].items():
         for method, call in calls.items():
-            lines += _format_call(method.upper(), path, call, document)
+            lines += _format_call(method.upper(), path, call)
     lines += ["# Objects", ""]
     for name, schema in sorted(document["components"]["schemas"].items()):
         lines += [f"## {name}", "", schema.get("description", ""), "", *_format_fields(schema), ""]
     return "\n".join(lines)
 
 
-def _format_call(method: str, path: str, call: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
-    del document
+def _format_call(method: str, path: str, call: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"## {method} {path}", "", call.get("description") or call.get("summary") or "", "")
     parameters = [one for one in call.get("parameters", ()) if one.get("in") == "query"]
     if parameters:
@@ -143,11 +144,9 @@ def build_provider_index() -> str:
         "|---|---|---|---|",
     ]
     for provider in sorted(PROVIDERS.values(), key=lambda one: one.title.lower()):
-        schemes = ", ".join(dict.fromkeys(scheme.title for scheme in provider.schemes)) or "none"
-        variable = f"`{provider.secret_variable}`" if provider.secret_variable else ""
-        lines.append(
-            f"| [{provider.title}](providers/{provider.name}.md) | `{provider.name}` | {variable} | {schemes} |"
-        )
+        schemes = ", ".join(dict.fromkeys(scheme.title for scheme in provider.schemes))
+        link = f"[{provider.title}](providers/{provider.name}.md)"
+        lines.append(f"| {link} | `{provider.name}` | `{provider.secret_variable}` | {schemes} |")
     return "\n".join(lines)
 
 
@@ -155,19 +154,15 @@ def build_provider_page(provider: Provider) -> str:
     """Return one provider: set-up, signature, answer, samples, and the notes of its entry in the catalogue."""
     url = f"https://YOUR-TUNNEL/webhooks/{provider.name}"
     lines = [f"# {provider.title}", "", "```sh", f"relay providers {provider.name}", "```", "", "## Set it up", ""]
-    lines += [f"{number}. {step}" for number, step in enumerate(provider.list_steps(url), 1)]
+    lines += [f"{number}. {html.escape(step, quote=False)}" for number, step in enumerate(provider.list_steps(url), 1)]
     lines += ["", f"Documentation: <{provider.docs}>", "", "## How it signs", ""]
     lines += [
         f"- {scheme.title}" + (f' (`scheme = "{scheme.name}"`)' if scheme.name else "") for scheme in provider.schemes
     ]
-    lines += [] if provider.schemes else ["It signs nothing: keep the address secret, or use `allow_ips`."]
     if provider.own_headers:
         lines += ["", "It is recognised by " + ", ".join(f"`{name}`" for name in provider.own_headers) + "."]
-    if provider.secret_env:
-        lines += ["", "The secret is looked for in " + ", ".join(f"`{name}`" for name in provider.secret_env) + "."]
-    lines += ["", "```toml", f"[sources.{provider.name}]"]
-    lines += [f'secret = "env:{provider.secret_variable}"'] if provider.secret_variable else []
-    lines += ["```", ""]
+    lines += ["", "The secret is looked for in " + ", ".join(f"`{name}`" for name in provider.secret_env) + "."]
+    lines += ["", "```toml", f"[sources.{provider.name}]", f'secret = "env:{provider.secret_variable}"', "```", ""]
     if provider.answer:
         lines += ["## What it expects", "", f"{provider.answer}.", ""]
     samples = sample_types(provider)
@@ -176,13 +171,13 @@ def build_provider_page(provider: Provider) -> str:
             "## Samples",
             "",
             "```sh",
-            *(f"relay trigger {provider.name} {type_}" for type_ in samples),
+            *(f"relay trigger {provider.name} {shlex.quote(type_)}" for type_ in samples),
             "```",
             "",
         ]
     notes = list(_find_notes(provider))
     if notes:
-        lines += ["## Notes", "", *(f"- {note}" for note in notes), ""]
+        lines += ["## Notes", "", *(f"- {html.escape(note, quote=False)}" for note in notes), ""]
     return "\n".join(lines)
 
 

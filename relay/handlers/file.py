@@ -227,7 +227,7 @@ def _imports_relatively(path: Path) -> bool:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
-        return False  # told when it is run
+        return False  # reported when it is run
     return any(isinstance(node, ast.ImportFrom) and node.level > 0 for node in ast.walk(tree))
 
 

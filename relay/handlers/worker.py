@@ -70,7 +70,7 @@ class Worker(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(cls, options: HandlerOptions) -> Self:
-        """Start a process and have it load its file. Raises BrokenFileError, where processes have no groups too."""
+        """Start a process and have it load its file. Raises BrokenFileError, also on systems without process groups."""
         if not HAS_PROCESS_GROUPS:
             problem = HandlersError(f"{options.name}: handlers do not run on Windows", hint="use Linux, macOS or WSL")
             raise BrokenFileError(problem, HandlerOutput(), {})

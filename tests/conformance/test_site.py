@@ -35,7 +35,7 @@ def test_every_command_call_and_provider_has_its_place(pages):
 @pytest.mark.program
 @pytest.mark.slow
 def test_the_site_builds_and_no_link_in_it_is_broken(tmp_path):
-    pytest.importorskip("mkdocs", reason="install the group docs: make docs does")
+    pytest.importorskip("mkdocs", reason="make docs installs it")
     built = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"],
         cwd=ROOT,

@@ -142,10 +142,12 @@ class IngressHandler:
             return True
 
         def on_response(response: SenderResponse | BaseException) -> None:
-            if isinstance(response, BaseException):
-                answer(self.respond_to_failure(response))
-            else:
-                answer(self._complete(arrival, response))
+            if not isinstance(response, BaseException):
+                try:
+                    response = self._complete(arrival, response)
+                except Exception as error:  # noqa: BLE001 - whatever was raised, the sender gets an answer
+                    response = error
+            answer(self.respond_to_failure(response) if isinstance(response, BaseException) else response)
 
         capture, urls = self._capture(arrival, message.raw_headers, body)
         self._pipeline.receive_at_once(capture, arrival.source, urls, on_response, sample=arrival.is_sample)

@@ -87,13 +87,14 @@ class RequestParser:
 
     def _offer(self, messages: list[ParsedMessage]) -> bool:
         """Offer the one request there is to `take`; say whether it, or any, was declined."""
+        body, self._body = self._body, None  # a connection that idles holds no body
         if len(messages) != 1 or self._queued != 1:
             return bool(messages)
         message = messages[0][0]
-        if isinstance(message, _ErrInfo) or self._body is None:
+        if isinstance(message, _ErrInfo) or body is None:
             return True
         self.is_held = True
-        if not self._take(message, self._body):
+        if not self._take(message, body):
             self.is_held = False
             return True
         self._queued = 0

@@ -18,6 +18,7 @@ import pytest
 from relay.app import run_relay
 from relay.config import Overrides, load
 from relay.ingress import server
+from relay.ingress.receive import IngressHandler
 from relay.pipeline.process import Pipeline
 from relay.pipeline.responses import SenderResponse
 
@@ -228,12 +229,14 @@ async def test_an_answer_is_written_alike_whichever_way_its_request_took(at, mon
     assert heads[0] == heads[1]
 
 
-@pytest.mark.parametrize("where", ["_respond", "receive_at_once"])
-async def test_a_fault_of_relay_is_answered_500_and_logged(at, monkeypatch, caplog, where):
+@pytest.mark.parametrize(
+    ("owner", "where"), [(Pipeline, "_respond"), (Pipeline, "receive_at_once"), (IngressHandler, "_complete")]
+)
+async def test_a_fault_of_relay_is_answered_500_and_logged(at, monkeypatch, caplog, owner, where):
     def fail(*_, **__):
         raise LookupError("by surprise")
 
-    monkeypatch.setattr(Pipeline, where, fail)
+    monkeypatch.setattr(owner, where, fail)
     with caplog.at_level(logging.ERROR):
         async with connected(at) as (reader, writer):
             writer.write(request(1))

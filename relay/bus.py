@@ -8,14 +8,15 @@ from typing import Any
 
 from relay.model.signals import Signal
 
-MAX_LAG = 5000  # signals a listener may lag behind before the oldest are dropped: half a second's at full speed
+MAX_LAG = 1000  # signals that a subscriber may lag behind, unless it says otherwise, before the oldest are dropped
 
 
 class Subscription:
     """One listener's queue. `lost` counts signals dropped because it was too slow."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_lag: int = MAX_LAG) -> None:
         self.lost = 0
+        self._max_lag = max_lag
         self._signals: deque[Signal] = deque()
         self._rung = asyncio.Event()
 
@@ -34,7 +35,7 @@ class Subscription:
 
     def put(self, signal: Signal) -> None:
         """Queue a signal; drops the oldest when the listener lags too far behind."""
-        if len(self._signals) >= MAX_LAG:
+        if len(self._signals) >= self._max_lag:
             self._signals.popleft()
             self.lost += 1
         if not self._signals:
@@ -47,29 +48,29 @@ class Bus:
 
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
-        self._bells: list[tuple[Callable[[Any], None], tuple[type, ...]]] = []
+        self._listeners: list[tuple[Callable[[Any], None], tuple[type, ...]]] = []
         self._by_type: dict[type, tuple[Callable[[Any], None], ...]] = {}
 
     def publish(self, signal: Signal) -> None:
         """Tell every listener."""
-        bells = self._by_type.get(type(signal))
-        if bells is None:
-            bells = tuple(bell for bell, kinds in self._bells if isinstance(signal, kinds))
-            self._by_type[type(signal)] = bells
-        for bell in bells:
-            bell(signal)
+        listeners = self._by_type.get(type(signal))
+        if listeners is None:
+            listeners = tuple(listener for listener, kinds in self._listeners if isinstance(signal, kinds))
+            self._by_type[type(signal)] = listeners
+        for listener in listeners:
+            listener(signal)
         for subscription in self._subscriptions:
             subscription.put(signal)
 
-    def on(self, bell: Callable[[Any], None], *kinds: type) -> None:
-        """Call `bell` with every signal (of those kinds), in the publisher's own turn: it must only ring."""
-        self._bells.append((bell, kinds or (object,)))
+    def on(self, listener: Callable[[Any], None], *kinds: type) -> None:
+        """Call `listener` with every signal (of those kinds), in the publisher's own turn: it must not block."""
+        self._listeners.append((listener, kinds or (object,)))
         self._by_type.clear()
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
+    def subscribe(self, max_lag: int = MAX_LAG) -> Iterator[Subscription]:
         """Listen for as long as the block lasts."""
-        subscription = Subscription()
+        subscription = Subscription(max_lag)
         self._subscriptions.add(subscription)
         try:
             yield subscription

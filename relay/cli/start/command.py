@@ -36,6 +36,8 @@ if TYPE_CHECKING:  # imported once it captures
     from relay.cli.start.reporters import Reporter, Totals
 
 _TUNNEL_WAIT = 8.0  # seconds that the banner waits for the tunnel's address; ngrok takes one or two
+# Signals that the terminal may lag behind: half a second's at full speed. What it loses it looks up in the store.
+_MAX_LAG = 5000
 _STORE_WAIT = 5.0  # seconds that another command may hold the data
 _POLL = 0.05
 
@@ -78,7 +80,7 @@ async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, i
             _tune_interpreter()
             await _wait_for_tunnel(relay, config, stop)
             # From before the greeting on: what changes while it is made would be reported by neither.
-            with relay.bus.subscribe() as subscription:
+            with relay.bus.subscribe(_MAX_LAG) as subscription:
                 reporter = await asyncio.to_thread(_build_reporter, call)
                 await _print_greeting(call, config, relay, reporter)
                 if in_browser:

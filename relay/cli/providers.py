@@ -1,6 +1,5 @@
 """`relay providers`: whose webhooks relay knows, and how to set one up."""
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +9,7 @@ from relay.cli.http_client import ConnectionLostError
 from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, Part, quote
 from relay.errors import ConfigError, NotFoundError
+from relay.model.text import find_similar
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
 from relay.providers.samples import sample_types
@@ -35,8 +35,8 @@ async def providers_command(call: Call, name: str | None) -> None:
 def _find_provider(name: str) -> Provider:
     provider = PROVIDERS.get(name.lower())
     if provider is None:
-        near = get_close_matches(name.lower(), PROVIDERS, n=1)
-        hint = f"did you mean {near[0]}?" if near else "relay providers lists them"
+        near = find_similar(name.lower(), PROVIDERS)
+        hint = f"did you mean {near}?" if near else "relay providers lists them"
         raise NotFoundError(f"no provider is called {quote(name)}", hint=hint)
     return provider
 

@@ -2,11 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from typing import get_args
 
 from relay.errors import ConfigError
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_unprintable, find_similar
 from relay.providers.catalogue.standard_webhooks import standard_ed25519, standard_hmac
 from relay.providers.schemes import (
     Basic,
@@ -86,8 +85,8 @@ def read_options(options: Mapping[str, object]) -> SignatureOptions:
     read: dict[str, object] = {}
     for key, value in options.items():
         if key not in fields:
-            near = get_close_matches(key, fields, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(fields)}"
+            near = find_similar(key, fields)
+            hint = f"did you mean '{near}'?" if near else f"known are {', '.join(fields)}"
             raise ConfigError(f"signature.{escape_unprintable(key, 40)}: unknown key", hint=hint)
         read[key] = _check_type(key, value, get_args(fields[key].type)[0])
     _check_keys(str(read.get("scheme", "hmac")), read)

@@ -1,11 +1,10 @@
 """The parts of a declared scheme: each key of `[sources.NAME.signature]` as what schemes are made of."""
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Annotated, TypedDict, TypeVar
 
 from relay.errors import ConfigError
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_unprintable, find_similar
 from relay.providers.schemes import (
     Algo,
     BodyHash,
@@ -181,8 +180,8 @@ def require_choice(key: str, value: str, what: str, known: tuple[_Known, ...]) -
 def unknown_value_error(key: str, value: str, what: str, known: tuple[str, ...]) -> ConfigError:
     """Return the error of a value that is none of those known, with the nearest."""
     choices = f"{', '.join(known[:-1])} or {known[-1]}"
-    near = get_close_matches(value, known, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else ""
+    near = find_similar(value, known)
+    hint = f"did you mean '{near}'?" if near else ""
     return ConfigError(f"signature.{key}: '{escape_unprintable(value, 40)}' is not {what}; use {choices}", hint=hint)
 
 

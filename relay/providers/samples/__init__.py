@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from random import Random
 from urllib.parse import quote, quote_plus, unquote, urlencode
@@ -24,7 +23,7 @@ from relay.errors import NotFoundError, SigningError
 from relay.model.body_edit import edit_body
 from relay.model.event import Capture, Source
 from relay.model.payload import PayloadError, parse_json
-from relay.model.text import escape_unprintable
+from relay.model.text import escape_unprintable, find_similar
 from relay.providers.catalogue import find_provider
 from relay.providers.provider import Provider
 
@@ -63,11 +62,11 @@ def load_sample(provider: Provider | str, type_: str) -> Sample:
     exact = next((known for known in types if known == type_), None)
     known = exact or next((known for known in types if known.startswith(f"{type_}.")), None)
     if known is None:
-        near = get_close_matches(type_, types, n=1)
+        near = find_similar(type_, types)
         title = provider if isinstance(provider, str) else provider.title
         raise NotFoundError(
             f"There is no {title} sample of type '{escape_unprintable(type_, 60)}'.",
-            hint=f"did you mean {near[0]}?" if near else f"there are {', '.join(types) or 'none'}",
+            hint=f"did you mean {near}?" if near else f"there are {', '.join(types) or 'none'}",
         )
     stem = quote(known, safe=" ")
     path = next(path for suffix in _SUFFIXES if (path := _find_folder(provider) / f"{stem}{suffix}").is_file())

@@ -63,7 +63,7 @@ async def run_relay(
         relay.login_url = f"{relay.dashboard_url}/login{f'?token={guard.token}' if guard.token else ''}"
         capture = await stack.enter_async_context(AsyncExitStack())
         await capture.enter_async_context(serve_ingress(ingress, build_ingress_handler(relay)))
-        # What is captured waits neither for services that come after it nor for pages that nobody looks at yet.
+        # What is captured waits neither for services that come after it nor for pages that are not open yet.
         await asyncio.to_thread(_import_late_modules, has_pages=not quiet)
         await _start_services(relay, stack, newest, quiet=quiet)
         await _serve_dashboard(relay, stack, dashboard, guard, quiet=quiet)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -97,6 +98,12 @@ def test_handlers_say_that_they_do_not_run_where_posix_is_missing(tmp_path):
     done = run_without_posix(code, tmp_path)
     assert "handlers do not run on Windows" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("soft", "most"), [(resource.RLIM_INFINITY, None), (256, 256)])
+def test_no_limit_on_open_files_is_no_number(monkeypatch, soft, most):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, resource.RLIM_INFINITY))
+    assert platform.get_max_open_files() == most
 
 
 @pytest.mark.parametrize("is_shared", [False, True])

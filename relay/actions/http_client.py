@@ -268,7 +268,7 @@ class _Connection(BaseProtocol):
     def _fail(self, error: Exception) -> None:
         if self._message is not None and not self._message.done():
             self._message.set_exception(error)
-            self._message.exception()  # it may be that nobody waits for it any more
+            self._message.exception()  # retrieved here: its caller may be gone
 
 
 async def _connect(destination: Destination, seconds: float, verify_tls: bool) -> _Connection:

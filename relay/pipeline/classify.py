@@ -141,7 +141,7 @@ def _name_type(source: Source, capture: Capture, payload: Payload) -> str:
 def _decide_outcome(
     source: Source, verification: Verification, types: tuple[str, ...]
 ) -> tuple[EventOutcome, int, str]:
-    """Return what becomes of a request, the status it is answered with, and why."""
+    """Return the outcome of a request, the status it is answered with, and the reason."""
     if not verification.trusted and source.verify is VerifyMode.ENFORCE:
         return EventOutcome.REJECTED, 401, verification.reason
     if not matches_any_type(types, source.events):

@@ -1,4 +1,4 @@
-"""An event loop of its own in a thread of its own, for callers that have none."""
+"""The background loop of callers that have none, and how a store of idempotency keys is called."""
 
 import asyncio
 import inspect

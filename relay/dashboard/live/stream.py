@@ -83,7 +83,7 @@ class PageViewer:
     async def greet(self) -> AsyncIterator[bytes]:
         """Give who answers, what came while the viewer was away, and the newest rows as they are.
 
-        Nobody was told what changed since the page was rendered.
+        No signal says what changed since the page was rendered.
         """
         yield RETRY_FRAME + self.drawer.status()
         await self.drawer.prepare()

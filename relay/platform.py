@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,8 +52,16 @@ def lock_file(handle: int, *, is_shared: bool = False, waits: bool = False) -> N
     import msvcrt  # noqa: PLC0415 - on Windows alone
 
     locking: Any = msvcrt
-    os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-    locking.locking(handle, locking.LK_LOCK if waits else locking.LK_NBLCK, 1)
+    while True:
+        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
+        try:
+            locking.locking(handle, locking.LK_NBLCK, 1)
+        except OSError:
+            if not waits:
+                raise
+            time.sleep(0.05)  # LK_LOCK would give up after ten seconds
+        else:
+            break
     os.lseek(handle, 0, os.SEEK_SET)
 
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from relay.cli.http_client import Body, ConnectionLostError, Response, open_request
 from relay.cli.output import Json
-from relay.errors import RelayError, StoreBusyError
+from relay.errors import RelayError, StoreBusyError, UsageError
 from relay.model.text import escape_unprintable
 from relay.platform import is_data_dir_held, is_of_another_user
 
@@ -87,7 +87,13 @@ class ApiClient:
 
     async def _json(self, method: str, path: str, body: Body = b"", **options: Any) -> Any:
         async with self._call(method, path, body, **options) as response:
-            return json.loads(await response.read())
+            content = await response.read()
+            try:
+                return json.loads(content)
+            except ValueError as error:
+                raise ConnectionLostError(
+                    "what answers is no relay", hint="relay doctor says where the running one is"
+                ) from error
 
     @asynccontextmanager
     async def _call(
@@ -101,8 +107,13 @@ class ApiClient:
 
 
 def _add_query(path: str, query: Mapping[str, str | int | None]) -> str:
-    given = {name: value for name, value in query.items() if value is not None}
-    return f"{path}?{urlencode(given)}" if given else path
+    fields = {name: str(value) for name, value in query.items() if value is not None}
+    try:
+        return f"{path}?{urlencode(fields)}" if fields else path
+    except UnicodeEncodeError as error:
+        # The shell hands on any bytes; those that are no UTF-8 come as halves of surrogate pairs.
+        text = escape_unprintable(str(error.object), 100)
+        raise UsageError(f"'{text}' is not text in UTF-8", hint="write it in UTF-8") from error
 
 
 async def fetch_url(url: str, seconds: float) -> tuple[int, bytes]:
@@ -110,7 +121,9 @@ async def fetch_url(url: str, seconds: float) -> tuple[int, bytes]:
     try:
         async with asyncio.timeout(seconds), open_request(url, idle=seconds) as response:
             return response.status, await response.read()
-    except (ConnectionLostError, TimeoutError) as error:
+    except TimeoutError:
+        return 0, f"{url} does not answer within {seconds:g} s".encode()
+    except ConnectionLostError as error:
         cause = error.__cause__ or error
         return 0, f"{url} does not answer: {str(cause) or type(cause).__name__}".encode()
 

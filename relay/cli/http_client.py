@@ -15,6 +15,7 @@ Headers = Mapping[str, str]
 Body = bytes | AsyncIterator[bytes]
 
 _CONNECT_TIMEOUT = 5.0
+_LONGEST_LENGTH = 20  # digits of a Content-Length: no body is that long
 _PIECE_SIZE = 64 * 1024
 _URL_SIGNS = "!#$%&'()*+,/:;=?@[]~"  # what a request line holds as it is, besides letters and digits
 
@@ -42,7 +43,9 @@ class Response:
     async def iter_pieces(self) -> AsyncGenerator[bytes, None]:
         """Yield the body piece by piece; of one that is sent in chunks, each chunk is a piece."""
         length = self.headers.get("content-length", "") if self.status not in (204, 304) else "0"
-        left = int(length) if length.isdecimal() else None  # None: until the connection is closed
+        left = (
+            int(length) if length.isdecimal() and len(length) < _LONGEST_LENGTH else None
+        )  # None: until the connection is closed
         is_chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
         while is_chunked or left != 0:
             reading = (
@@ -67,6 +70,8 @@ async def open_request(
     """
     try:
         parts = urlsplit(url)
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("the URL names no host and port")  # noqa: TRY301 - as urlsplit does for what it cannot read
         head = _build_head(parts, method, headers or {}, body)
         secure = True if parts.scheme == "https" else None
         opening = asyncio.open_connection(parts.hostname, parts.port or (443 if secure else 80), ssl=secure)

@@ -68,7 +68,7 @@ def _list_signing_notes(event: Json) -> Iterator[str]:
         public = event["local_public_key"].strip().replace("\n", "\\n")
         yield f"signed with relay's local key; give your app this public key: {public}"
         return
-    kind, _, name = (event["missing_secret"] or "").partition(":")
+    kind, _, name = (event.get("missing_secret") or "").partition(":")
     where = name or f'secret = "env:NAME" under [sources.{event["source"]}]'
     where = f"it with relay vault set {name}" if kind == "vault" else where
     if event["run_secret"] is not None:

@@ -185,7 +185,7 @@ def make_problem(rule: str, pointer: str, message: str) -> Problem:
 
 
 def limit_problems(found: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return the first MOST different problems, and one more that says so where there are others."""
+    """Return the first MOST_PROBLEMS different problems, and one more that says so where there are others."""
     some = list(dict.fromkeys(islice(found, MOST_PROBLEMS + 1)))
     if len(some) <= MOST_PROBLEMS:
         return tuple(some)

@@ -204,7 +204,7 @@ def _count_lines(value: object, limit: int) -> int:
 
 
 def find_in_tree(value: object, text: str) -> tuple[str, ...]:
-    """Return the pointers of the lines whose key or value holds `text`, in order, at most MOST."""
+    """Return the pointers of the lines whose key or value holds `text`, in order, at most MAX_HITS."""
     folded = text.lower()
     if not folded:
         return ()
@@ -218,7 +218,7 @@ def find_in_tree(value: object, text: str) -> tuple[str, ...]:
 
 
 def find_in_text(body: bytes, text: str) -> tuple[int, ...]:
-    """Return the byte offsets where `text` stands, ASCII letters without regard to case, at most MOST."""
+    """Return the byte offsets where `text` stands, ASCII letters without regard to case, at most MAX_HITS."""
     needle, folded = text.encode("utf-8", "replace").lower(), body.lower()
     found: list[int] = []
     here = folded.find(needle) if needle else -1

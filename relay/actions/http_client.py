@@ -20,6 +20,7 @@ from aiohttp.http_parser import HttpResponseParser
 from aiohttp.streams import StreamReader
 
 from relay.actions.egress import Address, Destination
+from relay.actions.outgoing_request import encode_head
 from relay.actions.response_parser import AnswerParser, RawMessage, decode_headers
 from relay.model.delivery import ReceivedResponse, SentRequest
 
@@ -88,7 +89,7 @@ class HttpClient:
         in its notes: a status that came counts. Raises NoAnswerError when nothing came that is HTTP, ValueError for
         a request that HTTP cannot carry.
         """
-        head = request.encode_head()
+        head = encode_head(request)
         until = asyncio.get_running_loop().time() + seconds
         key = (destination.scheme, destination.host, destination.port, verify_tls)
         connection = self._take(key, destination.addresses) or await _connect(destination, seconds, verify_tls)

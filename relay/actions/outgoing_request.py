@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from relay.actions.egress import Destination
-from relay.model.delivery import NO_CHANGES, Delivery, DeliveryChanges, DeliveryReason, SignMode
+from relay.model.delivery import NO_CHANGES, Delivery, DeliveryChanges, DeliveryReason, SentRequest, SignMode
 from relay.model.event import Capture, CapturedEvent, Headers
 from relay.model.text import escape_unprintable
 from relay.providers.sender_urls import build_public_url, request_target
@@ -281,3 +281,19 @@ def describe_settings(options: ForwardOptions) -> tuple[str, ...]:
         *(f"{name} set by the target" for name, _ in options.set_headers),
         *(f"{name} removed by the target" for name in options.remove_headers),
     )
+
+
+def encode_head(request: SentRequest) -> bytes:
+    """Return the request line and the headers as bytes; every header name and value as given.
+
+    Raises ValueError for what would break the framing.
+    """
+    slash = request.url.find("/", request.url.index("://") + 3)
+    target = request.url[slash:] if slash >= 0 else "/"
+    if _UNSENDABLE.search(request.method + target):
+        raise ValueError("a method or path holds a space or a control character")
+    lines = [f"{request.method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in request.headers]]
+    head = "\r\n".join(lines)
+    if not head.count("\r") == head.count("\n") == len(lines) - 1 or "\0" in head:
+        raise ValueError("a header holds a line break")
+    return (head + "\r\n\r\n").encode("latin-1")

@@ -8,6 +8,7 @@ from aiohttp import web
 from relay.api.events import serialize_event_row
 from relay.api.resource import ApiRoute, Json
 from relay.http.event_stream import HEARTBEAT_INTERVAL, EventStreams
+from relay.http.params import parse_whole_number
 from relay.http.responses import get_relay
 from relay.model.delivery import DeliveryCounts
 from relay.model.event import EventRow
@@ -40,13 +41,13 @@ class _ApiViewer:
     def __init__(self, request: web.Request) -> None:
         self._relay: RunningRelay = get_relay(request)
         self._cache = request.app[API_STREAMS].cache
-        self._last = request.headers.get("Last-Event-ID", "")
+        self._last = parse_whole_number(request.headers, "Last-Event-ID")
         self._signals: list[Signal] = []
 
     async def greet(self) -> AsyncIterator[bytes]:
         yield _make_frame("status", _make_status_frame(self._relay))
-        if self._last.isascii() and self._last.isdigit() and len(self._last) <= 18:
-            page = await self._relay.store.events.page(after=int(self._last), limit=_MAX_RESUMED)
+        if self._last is not None:
+            page = await self._relay.store.events.page(after=self._last, limit=_MAX_RESUMED)
             rows = await self._load_events(row.id for row in page.rows)
             yield b"".join(_make_event_frame(row, counts) for row, counts in reversed(rows.values()))
 

@@ -135,8 +135,8 @@ def _parse_filters(request: web.Request) -> DeliveryFilters:
     return DeliveryFilters(
         state=state if state in _STATES else "",
         target=request.query.get("target", "")[:500],
-        batch=parse_whole_number(request, "batch"),
-        event=parse_whole_number(request, "event"),
+        batch=parse_whole_number(request.query, "batch"),
+        event=parse_whole_number(request.query, "event"),
     )
 
 

@@ -140,7 +140,7 @@ class Engine:
                 log_traceback(log, "deliveries wait", error)
                 wait = STORE_PAUSE
             for name in self.circuit_breaker.take_probes(self._clock.monotonic()):
-                group.create_task(self._probe(name), name=f"knock at {name}")
+                group.create_task(self._probe(name), name=f"probe {name}")
             await self._rest(wait)
 
     def _hear(self, signal: Signal) -> None:
@@ -293,8 +293,8 @@ class Engine:
         try:
             return await action.run(event, delivery, target.options)
         except Exception as error:  # noqa: BLE001 - whatever an action raises is an attempt that failed
-            log_traceback(log, f"delivery {delivery.id}: {target.action} stumbled", error)
-            return ActionResult(outcome=AttemptRetry(f"relay stumbled ({type(error).__name__}); its log says where"))
+            log_traceback(log, f"delivery {delivery.id}: {target.action} failed", error)
+            return ActionResult(outcome=AttemptRetry(f"relay failed ({type(error).__name__}); its log says where"))
 
     async def _probe(self, name: str) -> None:
         target, answered = self._targets.named(name), False
@@ -302,7 +302,7 @@ class Engine:
             if target is not None:
                 answered = await self._actions[target.action].reachable(target.options)
         except Exception as error:  # noqa: BLE001 - a target that cannot even be asked is still down
-            log_traceback(log, f"asking for {name} stumbled", error)
+            log_traceback(log, f"the probe of {name} failed", error)
         if answered:
             await self._make_due(name)
         self.circuit_breaker.note_probe(name, answered=answered, at=self._clock.monotonic())

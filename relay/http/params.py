@@ -39,9 +39,9 @@ def parse_number(request: web.Request, name: str, default: int | None, most: int
     return min(int(text), most)
 
 
-def parse_whole_number(request: web.Request, name: str) -> int | None:
-    """Return a number of the query string, 0 included, or None for anything else."""
-    text = request.query.get(name, "")
+def parse_whole_number(values: Mapping[str, str], name: str) -> int | None:
+    """Return a number of a query string or of headers, 0 included, or None for anything else."""
+    text = values.get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
 
 

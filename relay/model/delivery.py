@@ -1,7 +1,6 @@
 """What leaves: Target, Route, Delivery, Attempt, the outcome of one attempt, and when to try again."""
 
 import random
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,8 +10,6 @@ from functools import lru_cache
 from typing import ClassVar
 
 from relay.model.event import EventRow, Headers
-
-_UNSENDABLE = re.compile(r"[\x00-\x20\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,21 +238,6 @@ class SentRequest:
     headers: Headers = ()
     body: bytes = b""
     notes: tuple[str, ...] = ()
-
-    def encode_head(self) -> bytes:
-        """Return the request line and the headers as bytes; every header name and value as given.
-
-        Raises ValueError for what would break the framing.
-        """
-        slash = self.url.find("/", self.url.index("://") + 3)
-        target = self.url[slash:] if slash >= 0 else "/"
-        if _UNSENDABLE.search(self.method + target):
-            raise ValueError("a method or path holds a space or a control character")
-        lines = [f"{self.method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in self.headers]]
-        head = "\r\n".join(lines)
-        if not head.count("\r") == head.count("\n") == len(lines) - 1 or "\0" in head:
-            raise ValueError("a header holds a line break")
-        return (head + "\r\n\r\n").encode("latin-1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,12 +36,8 @@ class Deliveries(Repository):
             return ()
         return await self._writer.write(lambda connection: claim_deliveries(connection, to_micros(now), limits))
 
-    async def settle(self, attempt: Attempt, state: DeliveryState, due_at: datetime) -> None:
-        """Write an attempt down together with where its delivery stands now; nothing if it is gone by now."""
-        await self.settle_all([AttemptRecord(attempt, state, due_at)])
-
     async def settle_all(self, records: Sequence["AttemptRecord"]) -> None:
-        """Write attempts down as `settle` does, in one transaction."""
+        """Write attempts down, each with the new state of its delivery, in one transaction; a delivery may be gone."""
         rows = [row_mappers.dump_attempt(one.attempt, keeps_body=not one.sends_event) for one in records]
         states = [
             (

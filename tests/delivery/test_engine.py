@@ -366,8 +366,8 @@ async def test_an_action_that_raises_is_tried_again_and_logged_without_captured_
         attempts = await it.store.deliveries.attempts(delivery.id)
     assert delivery.state == "succeeded"
     assert [attempt.detail for attempt in attempts] == [
-        "relay stumbled (ValueError); its log says where",
-        "relay stumbled (KeyError); its log says where",
+        "relay failed (ValueError); its log says where",
+        "relay failed (KeyError); its log says where",
         "done",
     ]
     assert "raise self.errors.pop(0)" in caplog.text

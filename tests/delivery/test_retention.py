@@ -22,6 +22,7 @@ from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.search import parse_query
 from relay.model.signals import EventChanged, EventStored
 from relay.store import ClaimLimits, open_store, prepare_data_dir
+from relay.store.deliveries import AttemptRecord
 from relay.store.migrate import _MIGRATIONS as MIGRATIONS
 from relay.store.migrate import APPLICATION_ID
 
@@ -148,7 +149,7 @@ async def test_pinned_events_and_what_is_owed_stay(store, sweep, clock):
     assert await left(store) == [2, 3, 4, 5]
     done = claimed[0].delivery
     attempt = Attempt(delivery_id=done.id, number=1, started_at=NOW, took=0.1, outcome="succeeded", detail="200")
-    await store.deliveries.settle(attempt, DeliveryState.SUCCEEDED, NOW)
+    await store.deliveries.settle_all([AttemptRecord(attempt, DeliveryState.SUCCEEDED, NOW)])
     await store.events.annotate(2, pinned=False)
     assert await sweep() == 2
     assert await left(store) == [4, 5]

@@ -6,6 +6,7 @@ from builders import build_capture, build_new_event
 from relay.model.delivery import Attempt, DeliveryReason, DeliveryState, NewDelivery
 from relay.model.event import Verdict, Verification
 from relay.store import ClaimLimits
+from relay.store.deliveries import AttemptRecord
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FIFO = ClaimLimits(fifo=frozenset({"app"}))
@@ -38,7 +39,7 @@ async def fail(store, id_, state=DeliveryState.PENDING, due=60.0):
     attempt = Attempt(
         delivery_id=id_, number=number, started_at=NOW, took=0.1, outcome="retry", detail="connection refused"
     )
-    await store.deliveries.settle(attempt, state, NOW + timedelta(seconds=due))
+    await store.deliveries.settle_all([AttemptRecord(attempt, state, NOW + timedelta(seconds=due))])
 
 
 async def test_one_targets_long_queue_does_not_hold_up_another(store, owe):

@@ -205,7 +205,7 @@ async def explain_missing_event(relay: RunningRelay, id_: int) -> str:
 
 async def show_rows(request: web.Request) -> web.Response:
     """GET /events/rows: older rows (`before`) with the foot below them, or newer ones (`after`) with the count."""
-    after = parse_whole_number(request, "after")
+    after = parse_whole_number(request.query, "after")
     return await _render_older_rows(request) if after is None else await _render_newer_rows(request, after)
 
 

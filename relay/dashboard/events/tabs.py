@@ -135,7 +135,7 @@ async def build_tab(request: web.Request, event: CapturedEvent, name: str) -> tu
                 "facts": list_request_facts(event),
                 "query": parse_query_pairs(event.row.query),
                 "headers": event.capture.headers,
-                "reveal": parse_whole_number(request, "reveal"),
+                "reveal": parse_whole_number(request.query, "reveal"),
             }
         case "verification":
             values = await _load_verification(relay, event)
@@ -201,7 +201,7 @@ async def build_payload_tab(request: web.Request, event: CapturedEvent, name: st
 
 
 def _build_view(request: web.Request, event: CapturedEvent, body: ParsedBody, tab: dict[str, Any]) -> dict[str, Any]:
-    offset = parse_whole_number(request, "offset") or 0
+    offset = parse_whole_number(request.query, "offset") or 0
     match tab["kind"]:
         case "tree" if "ptr" in request.query:
             return {"nodes": build_subtree(body.value, request), "back": True}
@@ -242,7 +242,7 @@ def _find_in_body(request: web.Request, body: ParsedBody, text: str) -> dict[str
 def _parse_hit_position(request: web.Request, text: str, total: int) -> dict[str, Any]:
     # The same word searched for again is Enter: one hit on, or back.
     step = -1 if request.query.get("step") == "-1" else 1
-    at = (parse_whole_number(request, "at") or 0) + step if request.query.get("was") == text else 0
+    at = (parse_whole_number(request.query, "at") or 0) + step if request.query.get("was") == text else 0
     words = f"{total:,} or more" if total >= body_tree.MAX_HITS else f"{total:,}"
     return {"text": text, "at": at % total if total else 0, "total": total, "words": words}
 
@@ -253,13 +253,13 @@ def build_subtree(value: object, request: web.Request) -> tuple[body_tree.TreeNo
     place = body_tree.NodePosition(
         pointer=pointer,
         path=escape_unprintable(format_dotted_path(pointer), 500),
-        depth=min(parse_whole_number(request, "depth") or 0, 200),
+        depth=min(parse_whole_number(request.query, "depth") or 0, 200),
     )
     return body_tree.build_branch(
         _resolve_pointer(value, pointer),
         place,
-        parse_whole_number(request, "from") or 0,
-        parse_whole_number(request, "to"),
+        parse_whole_number(request.query, "from") or 0,
+        parse_whole_number(request.query, "to"),
     )
 
 

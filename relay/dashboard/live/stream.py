@@ -64,11 +64,11 @@ class PageViewer:
         self.drawer = SseRenderer(request, request.query.get("q"))
         self._clock = self.drawer.relay.clock
         self._drawings = request.app[PAGE_STREAMS].cache
-        self._last_seen = request.headers.get("Last-Event-ID", "")
+        self._last_seen = parse_whole_number(request.headers, "Last-Event-ID")
         self._waiting = _PendingUpdates()
         # The page of deliveries says which is the newest it shows, and where it would show what is newer.
         self._lined = request.query.get("of") == "deliveries"
-        top = parse_whole_number(request, "top")
+        top = parse_whole_number(request.query, "top")
         self._top = _NO_EVENT if top is None else top
         self._newest = build_deliveries_url(request.query.get("state", ""))
         self._fresh: set[int] = set()
@@ -87,9 +87,8 @@ class PageViewer:
         """
         yield RETRY_FRAME + self.drawer.status()
         await self.drawer.prepare()
-        last = self._last_seen
-        if self._listed and last.isascii() and last.isdigit() and len(last) <= 18:
-            yield await self.drawer.missed(int(last))
+        if self._listed and self._last_seen is not None:
+            yield await self.drawer.missed(self._last_seen)
         if self._listed or self._lined:
             yield await self.drawer.newest(lined=self._lined)
 

@@ -151,7 +151,7 @@ class LabRunner:
             await self._end(run.id, LabState.INTERRUPTED, f"the store could not be used: {error}")
         except Exception as error:  # noqa: BLE001 - capturing must go on, whatever befalls an experiment
             log_traceback(log, f"lab run {run.id} was ended", error)
-            await self._end(run.id, LabState.INTERRUPTED, "relay stumbled; its log says where")
+            await self._end(run.id, LabState.INTERRUPTED, "relay failed; its log says where")
 
     async def _end(self, id_: int, state: LabState, detail: str = "") -> None:
         while True:

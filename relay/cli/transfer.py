@@ -106,7 +106,7 @@ async def import_command(call: Call, /, file: Path) -> int:
     """
     with _open_input(file) as source:
         total = 0 if source is sys.stdin.buffer else os.fstat(source.fileno()).st_size
-        lines = _read_lines(source)
+        lines = read_lines(source)
         async with call.connect(creates=True) as api:
             with show_progress(call.terminal, total, "importing", in_bytes=True) as bar:
                 found = await api.upload("/api/import", _send_lines(lines, bar))
@@ -125,7 +125,7 @@ async def import_command(call: Call, /, file: Path) -> int:
     return 1 if found["refused"] else 0
 
 
-def _read_lines(source: BinaryIO) -> Iterator[bytes]:
+def read_lines(source: BinaryIO) -> Iterator[bytes]:
     """Return a file in pieces, a HAR file as JSON lines. Raises UsageError for a HAR file that cannot be read."""
     piece = source.read(_CHUNK_SIZE)
     if re.match(rb'\s*\{\s*"log"\s*:', piece):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from relay.actions.egress import EgressRules, check_syntax
 from relay.actions.forward import ForwardOptions, classify_response, parse_retry_after
 from relay.actions.outgoing_request import build_request_target, describe_header_changes, portable_headers
+from relay.clock import SystemClock
 from relay.model.delivery import (
     NO_CHANGES,
     AttemptFailed,
@@ -635,3 +636,39 @@ def test_retry_after_is_read_as_seconds_or_a_date(value, seconds):
     response = ReceivedResponse(status=503, headers=(("retry-AFTER", value),))
     assert parse_retry_after(response, NOW) == seconds
     assert classify_response(response, NOW) == AttemptRetry("503", after=seconds)
+
+
+class Turned(SystemClock):
+    """A clock whose time goes on by hand."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def monotonic(self):
+        return self.seconds
+
+
+async def test_this_computer_is_judged_again_after_a_moment_and_for_other_rules(forwarding, make_event, make_delivery):
+    judged, rules, clock = [], EgressRules(typed=False), Turned()
+
+    async def resolve(host, port):
+        judged.append(host)
+        return (ipaddress.ip_address("127.0.0.1"),)
+
+    async with forwarding(rules=lambda typed: rules, resolve=resolve) as action:
+        action._clock = clock
+
+        async def send(url):
+            await action.run(make_event(), make_delivery(), ForwardOptions(url=url, timeout=5))
+            return len(judged)
+
+        assert [await send("http://localhost:1/a") for _ in range(3)] == [1, 1, 1]
+        rules = replace(rules, own=frozenset({("localhost", 2)}))
+        assert await send("http://localhost:1/a") == 2
+        clock.seconds = 5.1
+        assert await send("http://localhost:1/a") == 3
+        assert [await send("http://shop.test:1/a") for _ in range(2)] == [4, 5], "any other name is judged each time"
+        for port in range(100, 170):
+            await send(f"http://localhost:{port}/a")
+        before = len(judged)
+        assert [await send("http://localhost:1/a") for _ in range(3)] == [before + 1] * 3, "also after many others"

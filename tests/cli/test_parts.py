@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from builders import build_new_event
 from relay.bus import Subscription
 from relay.cli import log_output
+from relay.cli.client import fetch_url
 from relay.cli.error_output import Invocation, NothingMatched, run_guarded
 from relay.cli.formatting import format_delivery, format_duration, format_time_left
 from relay.cli.log_output import BriefErrorFilter, RepeatFilter
@@ -363,3 +364,15 @@ def test_a_delivery_whose_target_is_away_waits_for_it_rather_than_being_tried_no
     }
     shown = format_line(format_delivery(delivery), colour=False)
     assert shown == f"-> app pending: connection refused, attempt 1, {said}"
+
+
+@pytest.mark.parametrize("url", ["http:///health", "http://", "http://127.0.0.1:0/"])
+async def test_a_url_without_a_host_or_port_is_asked_of_nothing(url):
+    assert await fetch_url(url, 5) == (0, f"{url} does not answer: the URL names no host and port".encode())
+
+
+async def test_what_does_not_answer_in_time_is_said_so():
+    server = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        assert await fetch_url(url, 0.2) == (0, f"{url} does not answer within 0.2 s".encode())

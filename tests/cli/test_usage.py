@@ -123,6 +123,10 @@ def test_the_sentences_of_help_are_those_of_the_commands():
         (("show",), 2, "relay: EVENT is missing; relay show --help says how\n"),
         (("retry", "x\x9b"), 2, "relay: 'x\\x9b' is not a delivery id; relay deliveries lists them\n"),
         (("wait", "--timeout", "soon"), 2, "relay: --timeout: 'soon' is not a duration; write 500ms, 60s or 5m\n"),
+        (("events", "a\udcff"), 2, "relay: 'a\\udcff' is not text in UTF-8; write it in UTF-8\n"),
+        (("export", "\udcff"), 2, "relay: '\\udcff' is not text in UTF-8; write it in UTF-8\n"),
+        (("samples", "\udcff"), 2, "relay: '\\udcff' is not text in UTF-8; write it in UTF-8\n"),
+        (("deliveries", "--target", "\udcff"), 2, "relay: '\\udcff' is not text in UTF-8; write it in UTF-8\n"),
         (
             ("events", "--limit", "x"),
             2,

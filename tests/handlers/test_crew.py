@@ -374,6 +374,18 @@ async def test_a_broken_file_raises_until_it_is_mended(write, crew, run, tmp_pat
         assert (await run(it)).output.text == "mended\n"
 
 
+async def test_the_process_of_a_broken_file_is_gone_when_that_is_said(write, crew, run, tmp_path):
+    write(
+        "import os, pathlib, subprocess\npathlib.Path('pid').write_text(str(os.getpid()))\n"
+        "subprocess.Popen(['sleep', '60'])\n1 / 0\n"
+    )
+    async with crew() as it:
+        with pytest.raises(BrokenFileError):
+            await run(it)
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
 async def test_a_missing_module_that_appears_mends_the_file(write, crew, run):
     write("import billing\n@on('stripe')\ndef it(event):\n    print(billing.WORD)\n")
     async with crew() as it:

@@ -1,4 +1,5 @@
 import asyncio
+import sqlite3
 import threading
 
 import pytest
@@ -155,3 +156,19 @@ async def test_a_closed_store_refuses_what_comes_and_keeps_what_was_submitted(tm
     assert got == [1, 2, 3]
     with pytest.raises(StoreError, match="the store is closed"):
         await store.events.add(build_new_event())
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_writer_ends_while_another_program_holds_the_lock(tmp_path, monkeypatch):
+    failed = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    async with Writer(tmp_path / "relay.db") as writer:
+        await writer.write(lambda connection: connection.execute("PRAGMA busy_timeout = 50"))
+        await writer.write(lambda connection: None)
+        other = sqlite3.connect(tmp_path / "relay.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        connection = writer._connection
+    other.close()
+    assert failed == []
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")

@@ -17,6 +17,7 @@ from yarl import URL
 
 from relay.bus import Bus
 from relay.cli.program import run
+from relay.cli.transfer import read_lines
 from relay.clock import SystemClock
 from relay.delivery.retention import Retention, RetentionLimits
 from relay.errors import UsageError
@@ -374,3 +375,23 @@ async def test_an_import_says_when_the_oldest_go_for_it(start, tmp_path):
         "more than 2 events are kept now (retention.max_events), so the oldest events here are removed; "
         "raise it, or pin what must stay"
     )
+
+
+async def test_a_caller_who_hangs_up_in_the_middle_of_an_import_is_no_fault_of_relays(at, caplog):
+    host, port = at.dashboard.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /api/import HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {at.token}\r\n"
+    writer.write(
+        head.encode() + b"Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"
+    )
+    await asyncio.sleep(0.1)
+    writer.transport.abort()
+    await asyncio.sleep(0.1)
+    assert (await at.api("/api/status"))[0] == 200
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_har_file_that_cannot_be_read_is_refused_before_anything_is_sent(tmp_path):
+    (tmp_path / "a.har").write_text('{"log": 3}')
+    with pytest.raises(UsageError, match="not a HAR file"), (tmp_path / "a.har").open("rb") as source:
+        read_lines(source)

@@ -1,6 +1,7 @@
 """What every test may use: a relay at work in a folder of its own, real sockets and all."""
 
 import atexit
+import contextlib
 import gc
 import importlib.util
 import json
@@ -22,6 +23,7 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
+import relay.platform
 import relay.store.connection
 from relay.app import run_relay
 from relay.config import Overrides, load
@@ -56,12 +58,16 @@ def _put_files_into_memory():
     if os.statvfs(memory).f_flag & os.ST_NOEXEC:
         return
     for left in memory.glob("relay-*"):
-        number = left.name.removeprefix("relay-")
-        if number.isdecimal() and not Path("/proc", number).exists():  # its run was killed
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                relay.platform.lock_file(handle)  # held by a run for as long as it lives
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(handle)
     process = os.getpid()
-    root = memory / f"relay-{process}"
-    root.mkdir(mode=0o700)
+    root = Path(tempfile.mkdtemp(prefix="relay-", dir=memory))
+    relay.platform.lock_file(os.open(root, os.O_RDONLY))
 
     def remove():
         if os.getpid() == process:  # not where a test has forked

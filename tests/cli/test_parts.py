@@ -372,7 +372,10 @@ async def test_a_url_without_a_host_or_port_is_asked_of_nothing(url):
 
 
 async def test_what_does_not_answer_in_time_is_said_so():
-    server = await asyncio.start_server(lambda *_: asyncio.sleep(60), "127.0.0.1", 0)
-    async with server:
+    async def hang(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         assert await fetch_url(url, 0.2) == (0, f"{url} does not answer within 0.2 s".encode())

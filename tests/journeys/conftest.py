@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items):
 class App:
     """The app being developed: it checks signatures as Stripe says, and remembers what it got.
 
-    Once it has as many requests as `room` says, it answers none until it is `open` again.
+    Once it has as many requests as `room` says, it answers none until it is told to `release` them.
     """
 
     def __init__(self):
@@ -53,6 +53,11 @@ class App:
 
     async def stop(self):
         await self.runner.cleanup()
+
+    def release(self):
+        """Answer the requests that wait, and all that are still to come."""
+        self.room = None
+        self.open.set()
 
     async def take(self, request):
         body = await request.read()

@@ -154,7 +154,7 @@ async def test_two_hundred_are_replayed_cancelled_half_way_and_resumed(site):
     await until(page, f"parseInt({words}) >= 60")
     await page.click("#act-1")
     await until(page, f"{DIALOG}.includes('Cancelled')")
-    site.app.open.set()
+    site.app.release()
     await until(page, "!document.querySelector('[id^=progress-]').hasAttribute('hx-trigger')")
     halted = await api(site, "/api/replays/1")
     done = halted["counts"]["succeeded"]

@@ -373,8 +373,10 @@ async def test_a_url_without_a_host_or_port_is_asked_of_nothing(url):
 
 async def test_what_does_not_answer_in_time_is_said_so():
     async def hang(reader, writer):
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"

@@ -288,8 +288,10 @@ async def test_a_person_may_try_a_target_that_is_down_and_so_bring_it_up(world, 
 
 async def test_another_target_goes_on_while_one_is_down_or_hangs(world, app, unused_tcp_port):
     async def hang(reader, writer):
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     hanging = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"

@@ -17,10 +17,10 @@ from relay.providers.extractors import (
     FirstExtractor,
     FormExtractor,
     HeaderExtractor,
+    OnlyWithExtractor,
     PointerExtractor,
     QueryExtractor,
 )
-from relay.providers.key_extractors import OnlyWithExtractor
 
 _SUMMARY = 120
 

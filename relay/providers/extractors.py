@@ -6,8 +6,10 @@ can name the field that it lacks. The catalogue builds them by the lower-case na
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache, wraps
+from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl
 
 from relay.errors import ConfigError
@@ -29,6 +31,8 @@ _NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,4})?")
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹"}
 # Currencies without a smaller unit, whose amounts providers send as they are: https://docs.stripe.com/currencies
 _WITHOUT_CENTS = frozenset(("BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "XAF", "XOF"))
+
+_Further = ParamSpec("_Further")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +98,6 @@ class QueryExtractor:
 
 
 @dataclass(frozen=True, slots=True)
-class ConstantExtractor:
-    """The same text for every request."""
-
-    text: str
-
-    def __call__(self, *_: object) -> str | None:
-        return self.text
-
-
-@dataclass(frozen=True, slots=True)
-class ConditionalExtractor:
-    """A fixed text for requests where another extractor finds something."""
-
-    extractor: Extractor
-    text: str
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        return None if self.extractor(capture, payload) is None else self.text
-
-
-@dataclass(frozen=True, slots=True)
 class FirstExtractor:
     """The text of the first extractor that finds one; `roots` are what `_find_root` returns for each."""
 
@@ -157,79 +140,53 @@ class JoinExtractor:
 
 
 @dataclass(frozen=True, slots=True)
-class LookupExtractor:
-    """The name of a code; a code without a name stays."""
+class OnlyWithExtractor:
+    """A text that counts only where some others are there too."""
 
     extractor: Extractor
-    names: tuple[tuple[str, str], ...]
+    others: tuple[Extractor, ...]
 
     def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        text = self.extractor(capture, payload)
-        return next((name for code, name in self.names if code == text), text)
-
-
-@dataclass(frozen=True, slots=True)
-class StripPrefixExtractor:
-    """A text without the first of some prefixes that it starts with, such as `refs/heads/`."""
-
-    extractor: Extractor
-    prefixes: tuple[str, ...]
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        text = self.extractor(capture, payload)
-        for prefix in self.prefixes:
-            if text and text.startswith(prefix):
-                return text.removeprefix(prefix)
-        return text or None
-
-
-@dataclass(frozen=True, slots=True)
-class CutExtractor:
-    """A text up to the first of some marks that it holds; the whole text where there is none."""
-
-    extractor: Extractor
-    marks: tuple[str, ...]
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        text = self.extractor(capture, payload) or ""
-        mark = next((mark for mark in self.marks if mark in text), None)
-        return (text if mark is None else text.partition(mark)[0]) or None
-
-
-@dataclass(frozen=True, slots=True)
-class ShortIdExtractor:
-    """An id cut to what tells it apart in a list: `pi_3Rk2Qe8LmN0p` becomes `pi_3Rk2`."""
-
-    extractor: Extractor
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        text = self.extractor(capture, payload)
-        match = _ID.match(text) if text else None
-        return match[0] if match else None
-
-
-@dataclass(frozen=True, slots=True)
-class MoneyExtractor:
-    """An amount with its currency, in cents where it is `minor`: 4800 and `eur` become `€48.00`."""
-
-    amount: Extractor
-    currency: Extractor
-    minor: bool = True
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        amount, currency = self.amount(capture, payload), self.currency(capture, payload)
-        if amount is None or currency is None or not _NUMBER.fullmatch(amount):
+        if any(other(capture, payload) is None for other in self.others):
             return None
-        return _format_money(amount, currency.upper(), self.minor)
+        return self.extractor(capture, payload)
 
 
-header, form, query, constant = HeaderExtractor, FormExtractor, QueryExtractor, ConstantExtractor
-short_id, text_if, format_amount = ShortIdExtractor, ConditionalExtractor, MoneyExtractor
+@dataclass(frozen=True, slots=True)
+class FunctionExtractor:
+    """What a function reads with its further arguments; where the first is an extractor, nothing without its text."""
+
+    function: Callable[..., str | None]
+    arguments: tuple[object, ...]
+
+    def __call__(self, capture: Capture, payload: Payload) -> str | None:
+        return self.function(capture, payload, *self.arguments)
+
+
+def make_extractor(
+    function: Callable[Concatenate[Capture, Payload, _Further], str | None],
+) -> Callable[_Further, Extractor]:
+    """Return what takes the further arguments of a function, and gives the extractor that calls it with them."""
+
+    @wraps(function)
+    def make(*arguments: _Further.args, **named: _Further.kwargs) -> Extractor:
+        return FunctionExtractor(function, (*arguments, *named.values()))
+
+    return make
+
+
+header, form, query = HeaderExtractor, FormExtractor, QueryExtractor
+
+
+@lru_cache(maxsize=1024)
+def split_path(path: str) -> Path:
+    """Return a way into JSON: `data.items.0.id`, "" for all of it."""
+    return tuple([int(key) if key.isdigit() else key for key in path.split(".")]) if path else ()
 
 
 def body(*keys: str | int) -> Extractor:
-    """Extract a value in the JSON body: `body("data", "object", "id")`."""
-    return BodyExtractor(keys)
+    """Extract a value in the JSON body by its path, `body("data.items.0.id")`, or key by key: `body("a.b", "c")`."""
+    return BodyExtractor(split_path(keys[0]) if len(keys) == 1 and isinstance(keys[0], str) else keys)
 
 
 def first_of(*extractors: Extractor) -> Extractor:
@@ -249,7 +206,7 @@ def join(separator: str, *extractors: Extractor, whole: bool = False) -> Extract
 
 def summarize(*extractors: Extractor) -> Extractor:
     """Extract what tells an event apart in a list, joined by middle dots; what is missing is left out."""
-    return JoinExtractor(" · ", extractors, whole=False)
+    return JoinExtractor(" · ", extractors)
 
 
 def join_key(*extractors: Extractor) -> Extractor:
@@ -262,19 +219,62 @@ def add_prefix(prefix: str, extractor: Extractor) -> Extractor:
     return JoinExtractor("", (constant(prefix), extractor), whole=True)
 
 
-def lookup(extractor: Extractor, names: Mapping[str, str]) -> Extractor:
-    """Extract a code by its name: `lookup(body("type"), {"1": "ping"})`."""
-    return LookupExtractor(extractor, tuple(names.items()))
+def only_with(extractor: Extractor, *others: Extractor) -> Extractor:
+    """Extract a text only where the others find one, too."""
+    return OnlyWithExtractor(extractor, others)
 
 
-def strip_prefix(extractor: Extractor, *prefixes: str) -> Extractor:
-    """Extract a text without a prefix such as `refs/heads/`."""
-    return StripPrefixExtractor(extractor, prefixes)
+@make_extractor
+def constant(_: Capture, __: Payload, text: str) -> str | None:
+    """Extract the same text from every request."""
+    return text
 
 
-def cut_at(extractor: Extractor, *marks: str) -> Extractor:
-    """Extract a text up to the first of some marks."""
-    return CutExtractor(extractor, marks)
+@make_extractor
+def text_if(capture: Capture, payload: Payload, extractor: Extractor, text: str) -> str | None:
+    """Extract a fixed text where another extractor finds something."""
+    return None if extractor(capture, payload) is None else text
+
+
+@make_extractor
+def lookup(capture: Capture, payload: Payload, extractor: Extractor, *names: tuple[str, str]) -> str | None:
+    """Extract the name of a code, or a code without a name: `lookup(body("type"), ("1", "ping"))`."""
+    text = extractor(capture, payload)
+    return next((name for code, name in names if code == text), text)
+
+
+@make_extractor
+def strip_prefix(capture: Capture, payload: Payload, extractor: Extractor, *prefixes: str) -> str | None:
+    """Extract a text without the first of some prefixes that it starts with, such as `refs/heads/`."""
+    text = extractor(capture, payload) or None
+    prefix = next((prefix for prefix in prefixes if text and text.startswith(prefix)), "")
+    return text and text.removeprefix(prefix)
+
+
+@make_extractor
+def cut_at(capture: Capture, payload: Payload, extractor: Extractor, *marks: str) -> str | None:
+    """Extract a text up to the first of some marks that it holds; the whole text where there is none."""
+    text = extractor(capture, payload) or ""
+    mark = next((mark for mark in marks if mark in text), None)
+    return (text if mark is None else text.partition(mark)[0]) or None
+
+
+@make_extractor
+def short_id(capture: Capture, payload: Payload, extractor: Extractor) -> str | None:
+    """Extract an id cut to what tells it apart in a list: `pi_3Rk2Qe8LmN0p` becomes `pi_3Rk2`."""
+    match = _ID.match(extractor(capture, payload) or "")
+    return match[0] if match else None
+
+
+@make_extractor
+def format_amount(
+    capture: Capture, payload: Payload, extractor: Extractor, currency: Extractor, minor: bool = True
+) -> str | None:
+    """Extract an amount with its currency, in cents where it is `minor`: 4800 and `eur` become `€48.00`."""
+    amount, unit = extractor(capture, payload), currency(capture, payload)
+    if amount is None or unit is None or not _NUMBER.fullmatch(amount):
+        return None
+    return _format_money(amount, unit.upper(), minor)
 
 
 def parse_extractor(text: str) -> Extractor:
@@ -307,9 +307,7 @@ def _find_root(extractor: Extractor) -> str | None:
         case JoinExtractor(extractors=parts) | FirstExtractor(extractors=parts):
             roots = {_find_root(part) for part in parts}
             return roots.pop() if len(roots) == 1 else None
-        case ConditionalExtractor(extractor=inner) | LookupExtractor(extractor=inner) | CutExtractor(extractor=inner):
-            return _find_root(inner)
-        case StripPrefixExtractor(extractor=inner) | ShortIdExtractor(extractor=inner):
+        case FunctionExtractor(arguments=(FirstExtractor() | BodyExtractor() | JoinExtractor() as inner, *_)):
             return _find_root(inner)
     return None
 

@@ -1,119 +1,61 @@
 """Extractors for the keys of events: what every item of a list says, which keys a body has, a digest of it."""
 
 import hashlib
-from dataclasses import dataclass
 
 from relay.model.event import Capture, Extractor
 from relay.model.payload import Payload
 from relay.model.text import escape_unprintable
-from relay.providers.extractors import Path
+from relay.providers.extractors import make_extractor, split_path
 
 _MAX_LENGTH = 160
 # SendGrid and HubSpot send many events at once; a list beyond this is no batch of events.
 _MAX_ITEMS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class EachItemExtractor:
-    """The same values of every item of a list, as one text: what a batch of events is known by.
+@make_extractor
+def each_item(_: Capture, payload: Payload, items: str, *paths: str) -> str | None:
+    """Extract the values of all items of a list, as one text: `each_item("value", "id", "resource?")`.
 
-    None where any item lacks one of `paths`; what is `optional` may be missing.
+    "" is a body that is a list. None where any item lacks a value whose path does not end in a question mark.
     """
-
-    items: Path
-    paths: tuple[Path, ...]
-    optional: tuple[Path, ...] = ()
-
-    def __call__(self, _: Capture, payload: Payload) -> str | None:
-        items = payload.at(*self.items)
-        if not isinstance(items, list) or not 0 < len(items) <= _MAX_ITEMS:
-            return None
-        found: list[str] = []
-        for item in items:
-            values = [_value_at(item, path) for path in self.paths]
-            if any(not isinstance(value, str | int) for value in values):
+    listed = payload.at(*split_path(items))
+    if not isinstance(listed, list) or not 0 < len(listed) <= _MAX_ITEMS:
+        return None
+    split = [(split_path(path.removesuffix("?")), path.endswith("?")) for path in paths]
+    found: list[str] = []
+    for item in listed:
+        for keys, may_lack in split:
+            value = item
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
+            if not isinstance(value, str | int) and not may_lack:
                 return None
-            values += [_value_at(item, path) for path in self.optional]
-            found += [str(value) if isinstance(value, str | int) else "" for value in values]
-        text = "-".join(found)
-        if len(text) <= _MAX_LENGTH:
-            return escape_unprintable(text)
-        # Two batches that begin alike must not become one: the second would count as a duplicate.
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+            found.append(str(value) if isinstance(value, str | int) else "")
+    text = "-".join(found)
+    if len(text) <= _MAX_LENGTH:
+        return escape_unprintable(text)
+    # Two batches that begin alike must not become one: the second would count as a duplicate.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class FirstKeyExtractor:
-    """The first key of the body that ends as given and is none of some others."""
-
-    besides: tuple[str, ...]
-    ending: str = ""
-
-    def __call__(self, _: Capture, payload: Payload) -> str | None:
-        keys = payload.json if isinstance(payload.json, dict) else ()
-        found = (key for key in keys if key not in self.besides and key.endswith(self.ending))
-        return escape_unprintable(next(found, ""), 100) or None
+@make_extractor
+def first_key(_: Capture, payload: Payload, besides: str, ending: str = "") -> str | None:
+    """Extract the body's first key that ends so, besides one: `first_key("update_id")`, `first_key("", "_events")`."""
+    keys = payload.json if isinstance(payload.json, dict) else ()
+    found = (key for key in keys if key != besides and key.endswith(ending))
+    return escape_unprintable(next(found, ""), 100) or None
 
 
-@dataclass(frozen=True, slots=True)
-class BodyDigestExtractor:
-    """The first half of the body's SHA-256, which tells requests apart whose sender's ids are not unique."""
-
-    def __call__(self, capture: Capture, _: Payload) -> str | None:
-        return hashlib.sha256(capture.body).hexdigest()[:32] if capture.body else None
+@make_extractor
+def body_digest(capture: Capture, _: Payload) -> str | None:
+    """Extract half of the body's SHA-256, which tells requests apart whose sender's ids are not unique."""
+    return hashlib.sha256(capture.body).hexdigest()[:32] if capture.body else None
 
 
-@dataclass(frozen=True, slots=True)
-class OnlyWithExtractor:
-    """A text that counts only where some others are there too."""
-
-    extractor: Extractor
-    others: tuple[Extractor, ...]
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        if any(other(capture, payload) is None for other in self.others):
-            return None
-        return self.extractor(capture, payload)
-
-
-@dataclass(frozen=True, slots=True)
-class OnlySingleExtractor:
-    """A text that counts only where each of some lists has one element: it says nothing of a second one."""
-
-    lists: tuple[Path, ...]
-    extractor: Extractor
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        found = (payload.at(*path) for path in self.lists)
-        if any(not isinstance(held, list) or len(held) != 1 for held in found):
-            return None
-        return self.extractor(capture, payload)
-
-
-body_digest = BodyDigestExtractor
-
-
-def each_item(items: Path, *paths: Path, optional: tuple[Path, ...] = ()) -> Extractor:
-    """Extract values of all items: `each_item(("value",), ("id",))`; `()` is a body that is a list."""
-    return EachItemExtractor(items, paths, optional)
-
-
-def only_with(extractor: Extractor, *others: Extractor) -> Extractor:
-    """Extract a text only where the others find one, too."""
-    return OnlyWithExtractor(extractor, others)
-
-
-def only_single(extractor: Extractor, *lists: Path) -> Extractor:
-    """Extract a text of requests where each of the lists has one element."""
-    return OnlySingleExtractor(lists, extractor)
-
-
-def first_key(*besides: str, ending: str = "") -> Extractor:
-    """Extract the body's first key besides some: `first_key("update_id")`, `first_key(ending="_events")`."""
-    return FirstKeyExtractor(besides, ending)
-
-
-def _value_at(item: object, path: Path) -> object:
-    for step in path:
-        item = item.get(step) if isinstance(item, dict) else None
-    return item
+@make_extractor
+def only_single(capture: Capture, payload: Payload, extractor: Extractor, *lists: str) -> str | None:
+    """Extract a text of requests where each of some lists has one element: it says nothing of a second one."""
+    found = (payload.at(*split_path(path)) for path in lists)
+    if any(not isinstance(held, list) or len(held) != 1 for held in found):
+        return None
+    return extractor(capture, payload)

@@ -10,7 +10,7 @@ from relay.model.message import MAX_ADDRESSES, MAX_ID, MessageStatus, StatusRepo
 from relay.model.payload import Payload
 from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
-from relay.providers.extractors import Path, header, query
+from relay.providers.extractors import header, make_extractor, query, split_path
 
 # A bounce may quote a whole SMTP dialogue.
 _MAX_DETAIL = 400
@@ -72,47 +72,30 @@ class MessageStatuses:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedIdExtractor:
-    """The id a sender put into its message: where the provider hands such things back, else a header or the query.
+@make_extractor
+def embedded_id(capture: Capture, payload: Payload, *paths: str) -> str | None:
+    """Extract the id a sender put into its message: `embedded_id("data.headers", "data.tags")`, "" being the body.
 
-    Each of `paths` leads to an object with it for a key, or to a list of pairs of name and value.
+    It is where the provider hands such things back, each of `paths` leading to an object with it for a key, or to a
+    list of pairs of name and value; else it is in a header or the query.
     """
-
-    paths: tuple[Path, ...]
-
-    def __call__(self, capture: Capture, payload: Payload) -> str | None:
-        for path in self.paths:
-            held = {_normalize_name(name): value for name, value in _name_value_pairs(payload.at(*path))}
-            found = (held.get(name) for name in _NAMES)
-            text = next((str(value) for value in found if type(value) in (str, int)), "")
-            if text.strip():
-                return escape_unprintable(text, MAX_ID)
-        # The query is part of an address that the sender chose; the header is what a proxy may add.
-        texts = (query(name)(capture, payload) for name in ("message_id", "message-id", _HEADER))
-        return next((text for text in texts if text), None) or header(_HEADER)(capture, payload)
+    for path in paths:
+        held = {_normalize_name(name): value for name, value in _name_value_pairs(payload.at(*split_path(path)))}
+        found = (held.get(name) for name in _NAMES)
+        text = next((str(value) for value in found if type(value) in (str, int)), "")
+        if text.strip():
+            return escape_unprintable(text, MAX_ID)
+    # The query is part of an address that the sender chose; the header is what a proxy may add.
+    texts = (query(name)(capture, payload) for name in ("message_id", "message-id", _HEADER))
+    return next((text for text in texts if text), None) or header(_HEADER)(capture, payload)
 
 
-@dataclass(frozen=True, slots=True)
-class TextListExtractor:
-    """A text of the body as long as it is, or the texts of a list joined by commas."""
-
-    path: Path
-
-    def __call__(self, _: Capture, payload: Payload) -> str | None:
-        found = payload.at(*self.path)
-        held = found[:MAX_ADDRESSES] if isinstance(found, list) else [found]
-        return ", ".join(text[:_MAX_DETAIL] for text in held if isinstance(text, str)).strip() or None
-
-
-def embedded_id(*paths: Path) -> Extractor:
-    """Extract the id that a sender put in: `embedded_id(("data", "headers"), ("data", "tags"))`."""
-    return EmbeddedIdExtractor(paths)
-
-
-def text_list(*path: str | int) -> Extractor:
-    """Extract a text in the body as long as it is, or the texts of a list."""
-    return TextListExtractor(path)
+@make_extractor
+def text_list(_: Capture, payload: Payload, path: str) -> str | None:
+    """Extract a text of the body as long as it is, or the texts of a list joined by commas."""
+    found = payload.at(*split_path(path))
+    held = found[:MAX_ADDRESSES] if isinstance(found, list) else [found]
+    return ", ".join(text[:_MAX_DETAIL] for text in held if isinstance(text, str)).strip() or None
 
 
 def status_words(words: Mapping[MessageStatus | None, str]) -> tuple[tuple[str, MessageStatus | None], ...]:

@@ -18,7 +18,7 @@ TYPEFORM = Provider(
     schemes=(body_hmac("Typeform-Signature", prefix="sha256=", encoding="base64"),),
     event_type=body("event_type"),
     idempotency_key=body("event_id"),
-    summary=body("form_response", "definition", "title"),
+    summary=body("form_response.definition.title"),
 )
 
 CALENDLY = Provider(
@@ -41,8 +41,8 @@ CALENDLY = Provider(
     ),
     event_type=body("event"),
     # There is no id of the event. An invitee may be created, canceled and rescheduled under one address.
-    idempotency_key=join_key(body("event"), body("payload", "uri"), body("created_at")),
-    summary=summarize(body("payload", "email"), body("payload", "scheduled_event", "name")),
+    idempotency_key=join_key(body("event"), body("payload.uri"), body("created_at")),
+    summary=summarize(body("payload.email"), body("payload.scheduled_event.name")),
 )
 
 CALCOM = Provider(
@@ -57,8 +57,8 @@ CALCOM = Provider(
     # https://cal.com/docs/developing/guides/automation/webhooks
     schemes=(body_hmac("X-Cal-Signature-256"),),
     event_type=body("triggerEvent"),
-    idempotency_key=join_key(body("triggerEvent"), body("payload", "uid"), body("createdAt")),
-    summary=body("payload", "title"),
+    idempotency_key=join_key(body("triggerEvent"), body("payload.uid"), body("createdAt")),
+    summary=body("payload.title"),
 )
 
 HUBSPOT = Provider(
@@ -101,18 +101,12 @@ HUBSPOT = Provider(
         ),
     ),
     # A request is a list of up to a hundred events.
-    event_type=first_of(body(0, "subscriptionType"), body("subscriptionType")),
+    event_type=first_of(body("0.subscriptionType"), body("subscriptionType")),
     items=LIST,
     # HubSpot does not promise that an eventId is unique, so what it is about counts too.
     # https://developers.hubspot.com/docs/api-reference/webhooks-webhooks-v3/guide
-    idempotency_key=each_item(
-        (),
-        ("eventId",),
-        ("subscriptionId",),
-        ("occurredAt",),
-        optional=(("portalId",), ("objectId",), ("propertyName",)),
-    ),
-    summary=body(0, "objectId"),
+    idempotency_key=each_item("", "eventId", "subscriptionId", "occurredAt", "portalId?", "objectId?", "propertyName?"),
+    summary=body("0.objectId"),
     companions=(("User-Agent", "HubSpot Connect 2.0 (http://dev.hubspot.com/)"),),
 )
 
@@ -134,9 +128,9 @@ CLOSE = Provider(
             time=Time(place=InHeader("close-sig-timestamp"), past=300, future=300),
         ),
     ),
-    event_type=join(".", body("event", "object_type"), body("event", "action")),
-    idempotency_key=body("event", "id"),
-    summary=body("event", "object_id"),
+    event_type=join(".", body("event.object_type"), body("event.action")),
+    idempotency_key=body("event.id"),
+    summary=body("event.object_id"),
 )
 
 DOCUSIGN = Provider(
@@ -157,13 +151,13 @@ DOCUSIGN = Provider(
     # A further attempt has another retryCount and the same generatedDateTime.
     # https://developers.docusign.com/platform/webhooks/connect/json-sim-event-model/
     idempotency_key=join_key(
-        body("data", "envelopeId"),
+        body("data.envelopeId"),
         body("event"),
-        optional(body("data", "recipientId")),
+        optional(body("data.recipientId")),
         optional(body("configurationId")),
         body("generatedDateTime"),
     ),
-    summary=body("data", "envelopeId"),
+    summary=body("data.envelopeId"),
     companions=(("X-Authorization-Digest", "HMACSHA256"),),
 )
 
@@ -217,7 +211,7 @@ INTERCOM = Provider(
     schemes=(body_hmac("X-Hub-Signature", algo="sha1", prefix="sha1="),),
     event_type=body("topic"),
     idempotency_key=body("id"),
-    summary=body("data", "item", "id"),
+    summary=body("data.item.id"),
     companions=(("User-Agent", "intercom-webhooks/1.0"),),
 )
 
@@ -241,7 +235,7 @@ ZENDESK = Provider(
     ),
     event_type=body("type"),
     idempotency_key=header("X-Zendesk-Webhook-Invocation-Id"),
-    summary=body("detail", "subject"),
+    summary=body("detail.subject"),
     companions=(("X-Zendesk-Webhook-Invocation-Id", "${id:26}"),),
 )
 

@@ -60,8 +60,8 @@ LINEAR = Provider(
     event_type=join(".", first_of(body("type"), header("Linear-Event")), body("action")),
     idempotency_key=header("Linear-Delivery"),
     summary=summarize(
-        first_of(body("data", "identifier"), body("data", "issue", "identifier"), body("data", "name")),
-        first_of(body("data", "title"), body("data", "body")),
+        first_of(body("data.identifier"), body("data.issue.identifier"), body("data.name")),
+        first_of(body("data.title"), body("data.body")),
     ),
     content_type="application/json; charset=utf-8",
     # Linear-Timestamp is sent and not signed.
@@ -87,7 +87,7 @@ JIRA = Provider(
     event_type=body("webhookEvent"),
     # The identifier stays the same on a retry, which X-Atlassian-Webhook-Retry counts.
     idempotency_key=header("X-Atlassian-Webhook-Identifier"),
-    summary=summarize(body("issue", "key"), body("issue", "fields", "summary")),
+    summary=summarize(body("issue.key"), body("issue.fields.summary")),
     companions=(("User-Agent", "Atlassian Webhook HTTP Client"), ("X-Atlassian-Webhook-Identifier", "${uuid}")),
 )
 
@@ -104,11 +104,11 @@ ASANA = Provider(
     schemes=(body_hmac("X-Hook-Signature"),),
     # An empty list of events is a heartbeat.
     event_type=first_of(
-        join(".", body("events", 0, "resource", "resource_type"), body("events", 0, "action")), constant("heartbeat")
+        join(".", body("events.0.resource.resource_type"), body("events.0.action")), constant("heartbeat")
     ),
     # Events come in batches, with no id of the request: nothing says that one is a repetition.
     items=ItemPaths((("events", None),)),
-    summary=body("events", 0, "resource", "gid"),
+    summary=body("events.0.resource.gid"),
 )
 
 TRELLO = Provider(
@@ -121,9 +121,9 @@ TRELLO = Provider(
     # Body first, then the callback URL as it was given to the API; SHA-1 with the secret of the Power-Up as its
     # key.
     schemes=(Hmac(algo="sha1", encoding="base64", signed=template("{body}{url}"), place=InHeader("X-Trello-Webhook")),),
-    event_type=body("action", "type"),
-    idempotency_key=body("action", "id"),
-    summary=summarize(body("action", "data", "board", "name"), body("action", "data", "card", "name")),
+    event_type=body("action.type"),
+    idempotency_key=body("action.id"),
+    summary=summarize(body("action.data.board.name"), body("action.data.card.name")),
 )
 
 NOTION = Provider(
@@ -140,7 +140,7 @@ NOTION = Provider(
     event_type=body("type"),
     # The id is the event's; attempt_number beside it counts up.
     idempotency_key=body("id"),
-    summary=summarize(body("entity", "type"), body("entity", "id")),
+    summary=summarize(body("entity.type"), body("entity.id")),
 )
 
 AIRTABLE = Provider(
@@ -160,8 +160,8 @@ AIRTABLE = Provider(
     ),
     # The request is a ping without data; the app has to ask for the changes.
     event_type=constant("changed"),
-    idempotency_key=join_key(body("webhook", "id"), body("timestamp")),
-    summary=body("base", "id"),
+    idempotency_key=join_key(body("webhook.id"), body("timestamp")),
+    summary=body("base.id"),
 )
 
 FIGMA = Provider(
@@ -184,7 +184,7 @@ FIGMA = Provider(
         body("timestamp"),
         optional(body("file_key")),
         optional(first_of(body("comment_id"), body("version_id"), body("node_id"))),
-        optional(body("triggered_by", "id")),
+        optional(body("triggered_by.id")),
     ),
     summary=body("file_name"),
 )
@@ -204,7 +204,7 @@ DROPBOX = Provider(
     # The request names the accounts and says nothing of what changed:
     # https://www.dropbox.com/developers/reference/webhooks
     event_type=constant("accounts.changed"),
-    summary=body("list_folder", "accounts", 0),
+    summary=body("list_folder.accounts.0"),
 )
 
 CONTENTFUL = Provider(
@@ -221,7 +221,7 @@ CONTENTFUL = Provider(
     schemes=(Contentful(),),
     event_type=header("X-Contentful-Topic"),
     idempotency_key=header("X-Contentful-Idempotency-Key"),
-    summary=summarize(body("sys", "contentType", "sys", "id"), body("sys", "id")),
+    summary=summarize(body("sys.contentType.sys.id"), body("sys.id")),
     companions=(
         ("X-Contentful-Topic", "${type}"),
         ("X-Contentful-Webhook-Name", "relay"),
@@ -256,7 +256,7 @@ BOX = Provider(
     ),
     event_type=body("trigger"),
     idempotency_key=header("BOX-DELIVERY-ID"),
-    summary=body("source", "name"),
+    summary=body("source.name"),
     companions=(
         ("BOX-DELIVERY-ID", "${uuid}"),
         ("BOX-SIGNATURE-VERSION", "1"),
@@ -299,20 +299,20 @@ SLACK = Provider(
     ),
     # Three kinds of requests share the address: events (JSON), commands (a form) and interactions (a form whose
     # payload is JSON).
-    event_type=first_of(body("event", "type"), text_if(form("command"), "command"), body("type")),
+    event_type=first_of(body("event.type"), text_if(form("command"), "command"), body("type")),
     # Events have an id of their own; a command or an interaction is told apart by its trigger_id, which is used
     # once.
     idempotency_key=first_of(body("event_id"), form("trigger_id"), body("trigger_id")),
     summary=first_of(
         join(" ", form("command"), form("text")),
-        body("actions", 0, "action_id"),
-        body("view", "callback_id"),
-        body("event", "text"),
-        body("event", "reaction"),
-        body("event", "channel", "name"),
-        body("event", "user", "name"),
-        body("event", "channel"),
-        body("event", "user"),
+        body("actions.0.action_id"),
+        body("view.callback_id"),
+        body("event.text"),
+        body("event.reaction"),
+        body("event.channel.name"),
+        body("event.user.name"),
+        body("event.channel"),
+        body("event.user"),
     ),
     companions=(("User-Agent", "Slackbot 1.0 (+https://api.slack.com/robots)"), ("Accept", "*/*")),
 )

@@ -60,10 +60,10 @@ SENDGRID = Provider(
             time=Time(place=InHeader("X-Twilio-Email-Event-Webhook-Timestamp")),
         ),
     ),
-    event_type=body(0, "event"),
+    event_type=body("0.event"),
     items=LIST,
-    idempotency_key=each_item((), ("sg_event_id",)),
-    summary=summarize(body(0, "email"), first_of(body(0, "reason"), body(0, "url"))),
+    idempotency_key=each_item("", "sg_event_id"),
+    summary=summarize(body("0.email"), first_of(body("0.reason"), body("0.url"))),
     companions=(("User-Agent", "SendGrid Event API"),),
     # The body is an array with CRLF behind it, which is signed: what trims it breaks the signature.
     ending=b"\r\n",
@@ -104,13 +104,11 @@ MAILGUN = Provider(
             time=Time(place=InForm("timestamp"), past=300, future=300),
         ),
     ),
-    event_type=first_of(body("event-data", "event"), form("event")),
+    event_type=first_of(body("event-data.event"), form("event")),
     # An id is unique within a day, so the event's time belongs to it; the time beside the signature is another one.
     # https://documentation.mailgun.com/docs/mailgun/user-manual/events/event-structure
-    idempotency_key=first_of(
-        join_key(body("event-data", "id"), optional(body("event-data", "timestamp"))), form("token")
-    ),
-    summary=first_of(body("event-data", "recipient"), form("recipient")),
+    idempotency_key=first_of(join_key(body("event-data.id"), optional(body("event-data.timestamp"))), form("token")),
+    summary=first_of(body("event-data.recipient"), form("recipient")),
     companions=(("User-Agent", "mailgun/treq-25.5.0"),),
     message_status=MAILGUN_STATUSES,
 )
@@ -174,7 +172,7 @@ MANDRILL = Provider(
     # What became of a message, or that a rule of the deny list was added; an empty list is Mandrill's check.
     # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/
     event_type=first_of(
-        body(0, "event"), join(".", body(0, "type"), body(0, "action")), text_if(form("mandrill_events"), "events")
+        body("0.event"), join(".", body("0.type"), body("0.action")), text_if(form("mandrill_events"), "events")
     ),
     items=ItemPaths(((None,),), form="mandrill_events"),
     companions=(("User-Agent", "Mandrill-Webhook/1.0"),),
@@ -200,7 +198,7 @@ CUSTOMERIO = Provider(
     ),
     event_type=join(".", body("object_type"), body("metric")),
     idempotency_key=body("event_id"),
-    summary=first_of(body("data", "recipient"), body("data", "identifiers", "email")),
+    summary=first_of(body("data.recipient"), body("data.identifiers.email")),
 )
 
 BREVO = Provider(
@@ -219,14 +217,14 @@ BREVO = Provider(
     # Nothing is signed: a token, or user and password, whichever the webhook was made with.
     schemes=(Basic(name="basic"), SharedToken(name="token", place=InHeader("Authorization"), prefix="Bearer ")),
     # https://developers.brevo.com/docs/batched-webhooks
-    event_type=first_of(body("event"), body(0, "event")),
+    event_type=first_of(body("event"), body("0.event")),
     items=LIST,
     # The id is the webhook's, recipients share a message-id, and times are seconds:
     # https://developers.brevo.com/docs/transactional-webhooks
     idempotency_key=join_key(
         body("event"), body("message-id"), body("email"), body("ts_event"), optional(body("link"))
     ),
-    summary=summarize(first_of(body("email"), body(0, "email")), first_of(body("subject"), body(0, "subject"))),
+    summary=summarize(first_of(body("email"), body("0.email")), first_of(body("subject"), body("0.subject"))),
 )
 
 EMAIL_SENDERS = (SENDGRID, MAILGUN, POSTMARK, MANDRILL, CUSTOMERIO, BREVO)
@@ -276,7 +274,7 @@ TWILIO = Provider(
         add_prefix("message.", first_of(form("MessageStatus"), form("SmsStatus"))),
         add_prefix("call.", form("CallStatus")),
         body("type"),
-        body(0, "type"),
+        body("0.type"),
     ),
     # Event Streams: https://www.twilio.com/docs/events/webhook-quickstart
     items=LIST,

@@ -24,13 +24,13 @@ def _format_subject(field: str, number: str) -> Extractor:
 
 # Gitea and Forgejo shaped their bodies after GitHub's, so one summary serves all three.
 _GIT_SUMMARY = summarize(
-    body("repository", "name"),
+    body("repository.name"),
     first_of(
         _format_subject("pull_request", "number"),
         _format_subject("issue", "number"),
-        body("release", "tag_name"),
-        summarize(body("workflow_run", "name"), body("workflow_run", "conclusion")),
-        body("check_run", "name"),
+        body("release.tag_name"),
+        summarize(body("workflow_run.name"), body("workflow_run.conclusion")),
+        body("check_run.name"),
         strip_prefix(body("ref"), "refs/heads/", "refs/tags/"),
         body("zen"),
     ),
@@ -161,8 +161,7 @@ BITBUCKET = Provider(
     # X-Hook-UUID is the hook's and always the same; X-Attempt-Number counts the attempts of one request.
     idempotency_key=header("X-Request-UUID"),
     summary=summarize(
-        body("repository", "name"),
-        first_of(_format_subject("pullrequest", "id"), body("push", "changes", 0, "new", "name")),
+        body("repository.name"), first_of(_format_subject("pullrequest", "id"), body("push.changes.0.new.name"))
     ),
     companions=(
         ("User-Agent", "Bitbucket-Webhooks/2.0"),
@@ -203,11 +202,11 @@ GITLAB = Provider(
         header("Idempotency-Key"), header("webhook-id"), join_key(header("X-Gitlab-Event-UUID"), body_digest())
     ),
     summary=summarize(
-        body("project", "name"),
+        body("project.name"),
         first_of(
-            join(" ", add_prefix("!", body("object_attributes", "iid")), body("object_attributes", "title")),
+            join(" ", add_prefix("!", body("object_attributes.iid")), body("object_attributes.title")),
             strip_prefix(body("ref"), "refs/heads/", "refs/tags/"),
-            short_id(body("object_attributes", "sha")),
+            short_id(body("object_attributes.sha")),
         ),
     ),
     companions=(

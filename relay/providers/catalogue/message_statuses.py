@@ -50,19 +50,17 @@ RESEND_STATUSES = MessageStatuses(
         }
     ),
     # `data.id` is what the guides show that sign the simple way; Resend's own mails never have it.
-    external_ids=(body("data", "email_id"), body("data", "message_id"), body("data", "id")),
-    embedded=embedded_id(("data", "headers"), ("data", "tags")),
-    recipient=text_list("data", "to"),
+    external_ids=(body("data.email_id"), body("data.message_id"), body("data.id")),
+    embedded=embedded_id("data.headers", "data.tags"),
+    recipient=text_list("data.to"),
     at=body("created_at"),
     code=first_of(
-        join(" ", body("data", "bounce", "type"), body("data", "bounce", "subType")),
-        body("data", "failed", "reason"),
-        body("data", "suppressed", "type"),
+        join(" ", body("data.bounce.type"), body("data.bounce.subType")),
+        body("data.failed.reason"),
+        body("data.suppressed.type"),
     ),
     detail=first_of(
-        text_list("data", "bounce", "message"),
-        text_list("data", "suppressed", "message"),
-        text_list("data", "click", "link"),
+        text_list("data.bounce.message"), text_list("data.suppressed.message"), text_list("data.click.link")
     ),
 )
 
@@ -87,7 +85,7 @@ SENDGRID_STATUSES = MessageStatuses(
         }
     ),
     external_ids=(cut_at(body("sg_message_id"), ".filter", ".recv"), body("sg_message_id"), body("smtp-id")),
-    embedded=embedded_id(()),
+    embedded=embedded_id(""),
     recipient=text_list("email"),
     at=body("timestamp"),
     code=body("status"),
@@ -102,8 +100,7 @@ MAILGUN_STATUSES = MessageStatuses(
     provider="mailgun",
     channel="email",
     word=first_of(
-        join(".", body("event-data", "event"), body("event-data", "severity"), body("event-data", "reason")),
-        form("event"),
+        join(".", body("event-data.event"), body("event-data.severity"), body("event-data.reason")), form("event")
     ),
     words=status_words(
         {
@@ -120,23 +117,19 @@ MAILGUN_STATUSES = MessageStatuses(
             MessageStatus.COMPLAINED: "complained",
         }
     ),
-    external_ids=(
-        first_of(body("event-data", "message", "headers", "message-id"), form("Message-Id"), form("message-id")),
-    ),
-    embedded=embedded_id(("event-data", "user-variables")),
-    recipient=first_of(text_list("event-data", "recipient"), form("recipient")),
-    at=first_of(body("event-data", "timestamp"), form("timestamp")),
+    external_ids=(first_of(body("event-data.message.headers.message-id"), form("Message-Id"), form("message-id")),),
+    embedded=embedded_id("event-data.user-variables"),
+    recipient=first_of(text_list("event-data.recipient"), form("recipient")),
+    at=first_of(body("event-data.timestamp"), form("timestamp")),
     code=first_of(
-        body("event-data", "delivery-status", "enhanced-code"),
-        body("event-data", "delivery-status", "code"),
-        form("code"),
+        body("event-data.delivery-status.enhanced-code"), body("event-data.delivery-status.code"), form("code")
     ),
     detail=first_of(
-        text_list("event-data", "delivery-status", "message"),
-        text_list("event-data", "delivery-status", "description"),
-        text_list("event-data", "reject", "reason"),
-        text_list("event-data", "reason"),
-        text_list("event-data", "url"),
+        text_list("event-data.delivery-status.message"),
+        text_list("event-data.delivery-status.description"),
+        text_list("event-data.reject.reason"),
+        text_list("event-data.reason"),
+        text_list("event-data.url"),
         form("description"),
         form("url"),
     ),
@@ -167,7 +160,7 @@ POSTMARK_STATUSES = MessageStatuses(
         }
     ),
     external_ids=(body("MessageID"),),
-    embedded=embedded_id(("Metadata",)),
+    embedded=embedded_id("Metadata"),
     recipient=first_of(text_list("Recipient"), text_list("Email")),
     at=first_of(body("DeliveredAt"), body("BouncedAt"), body("ReceivedAt")),
     code=body("Type"),

@@ -38,17 +38,24 @@ DISCORD = Provider(
     # Interactions have a number for a type; Webhook Events, on the same keys, wrap a named event in an outer
     # type 0 or 1.
     event_type=first_of(
-        body("event", "type"),
+        body("event.type"),
         lookup(
             body("type"),
-            {"0": "ping", "1": "ping", "2": "command", "3": "component", "4": "autocomplete", "5": "modal"},
+            *(
+                ("0", "ping"),
+                ("1", "ping"),
+                ("2", "command"),
+                ("3", "component"),
+                ("4", "autocomplete"),
+                ("5", "modal"),
+            ),
         ),
     ),
     idempotency_key=body("id"),
     summary=first_of(
-        add_prefix("/", body("data", "name")),
-        body("data", "custom_id"),
-        body("event", "data", "user", "username"),
+        add_prefix("/", body("data.name")),
+        body("data.custom_id"),
+        body("event.data.user.username"),
         body("application_id"),
     ),
     companions=(("User-Agent", "Discord-Interactions/1.0 (+https://discord.com)"),),
@@ -68,19 +75,19 @@ TELEGRAM = Provider(
     # An update has its number and one further key, which says what it is: message, callback_query, and so on.
     event_type=first_key("update_id"),
     idempotency_key=body("update_id"),
-    summary=first_of(body("message", "text"), body("callback_query", "data"), body("inline_query", "query")),
+    summary=first_of(body("message.text"), body("callback_query.data"), body("inline_query.query")),
 )
 
-_META_CHANGE = ("entry", 0, "changes", 0)
+_META_CHANGE = "entry.0.changes.0"
 # Pages and Instagram send messaging for a conversation that is the app's, standby for one of another app:
 # https://developers.facebook.com/docs/graph-api/webhooks/getting-started
 _META_TYPE = join(
     ".",
     body("object"),
     first_of(
-        body(*_META_CHANGE, "field"),
-        text_if(body("entry", 0, "messaging", 0, "sender", "id"), "messaging"),
-        text_if(body("entry", 0, "standby", 0, "sender", "id"), "standby"),
+        body(f"{_META_CHANGE}.field"),
+        text_if(body("entry.0.messaging.0.sender.id"), "messaging"),
+        text_if(body("entry.0.standby.0.sender.id"), "standby"),
     ),
 )
 
@@ -107,7 +114,7 @@ META = Provider(
     # One request may hold changes of several pages and accounts; each of the three lists is a product of its
     # own.
     items=_META_ITEMS,
-    summary=body("entry", 0, "id"),
+    summary=body("entry.0.id"),
     companions=(("User-Agent", "Webhooks/1.0 (https://fb.me/webhooks)"),),
 )
 
@@ -134,21 +141,18 @@ WHATSAPP = Provider(
     idempotency_key=only_single(
         join(
             "-",
-            each_item((*_META_CHANGE, "value", "messages"), ("id",)),
+            each_item(f"{_META_CHANGE}.value.messages", "id"),
             each_item(
-                (*_META_CHANGE, "value", "statuses"),
-                ("id",),
-                ("status",),
-                optional=(("timestamp",), ("recipient_id",), ("recipient_participant_id",)),
+                f"{_META_CHANGE}.value.statuses",
+                *("id", "status", "timestamp?", "recipient_id?", "recipient_participant_id?"),
             ),
         ),
-        ("entry",),
-        ("entry", 0, "changes"),
+        *("entry", "entry.0.changes"),
     ),
     summary=first_of(
-        body(*_META_CHANGE, "value", "messages", 0, "text", "body"),
-        body(*_META_CHANGE, "value", "messages", 0, "type"),
-        body(*_META_CHANGE, "value", "statuses", 0, "status"),
+        body(f"{_META_CHANGE}.value.messages.0.text.body"),
+        body(f"{_META_CHANGE}.value.messages.0.type"),
+        body(f"{_META_CHANGE}.value.statuses.0.status"),
     ),
     companions=META.companions,
 )
@@ -163,21 +167,14 @@ X = Provider(
     secret_env=("TWITTER_CONSUMER_SECRET", "X_CONSUMER_SECRET"),
     # The consumer secret of the app signs, in base64 behind a prefix that announces hex elsewhere.
     schemes=(body_hmac("x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
-    event_type=first_key(ending="_events"),
+    event_type=first_key("", "_events"),
     # https://docs.x.com/x-api/account-activity/introduction
     items=ItemPaths(
         tuple(
             (f"{kind}_events", None)
             for kind in (
-                "tweet_create",
-                "tweet_delete",
-                "favorite",
-                "follow",
-                "block",
-                "mute",
-                "direct_message",
-                "direct_message_indicate_typing",
-                "direct_message_mark_read",
+                *("tweet_create", "tweet_delete", "favorite", "follow", "block", "mute", "direct_message"),
+                *("direct_message_indicate_typing", "direct_message_mark_read"),
             )
         )
     ),
@@ -214,11 +211,11 @@ ZOOM = Provider(
     idempotency_key=join_key(
         body("event"),
         body("event_ts"),
-        body("payload", "object", "uuid"),
-        optional(body("payload", "object", "participant", "user_id")),
-        optional(body("payload", "object", "participant", "participant_uuid")),
+        body("payload.object.uuid"),
+        optional(body("payload.object.participant.user_id")),
+        optional(body("payload.object.participant.participant_uuid")),
     ),
-    summary=body("payload", "object", "topic"),
+    summary=body("payload.object.topic"),
     companions=(("User-Agent", "Zoom Marketplace/1.0a"),),
 )
 
@@ -250,7 +247,7 @@ TWITCH = Provider(
     # Twitch promises at least once, and the id stays the same:
     # https://dev.twitch.tv/docs/eventsub/handling-webhook-events/
     idempotency_key=header("Twitch-Eventsub-Message-Id"),
-    summary=body("event", "broadcaster_user_name"),
+    summary=body("event.broadcaster_user_name"),
     companions=(
         ("Twitch-Eventsub-Message-Id", "${uuid}"),
         ("Twitch-Eventsub-Message-Retry", "0"),

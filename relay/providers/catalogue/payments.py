@@ -21,8 +21,6 @@ from relay.providers.schemes import (
     template,
 )
 
-_OBJECT = ("data", "object")
-
 STRIPE = Provider(
     name="stripe",
     docs="https://docs.stripe.com/webhooks",
@@ -52,14 +50,14 @@ STRIPE = Provider(
     summary=summarize(
         format_amount(
             first_of(
-                body(*_OBJECT, "amount"),
-                body(*_OBJECT, "amount_total"),
-                body(*_OBJECT, "amount_due"),
-                body(*_OBJECT, "plan", "amount"),
+                body("data.object.amount"),
+                body("data.object.amount_total"),
+                body("data.object.amount_due"),
+                body("data.object.plan.amount"),
             ),
-            body(*_OBJECT, "currency"),
+            body("data.object.currency"),
         ),
-        short_id(first_of(body(*_OBJECT, "id"), body("related_object", "id"))),
+        short_id(first_of(body("data.object.id"), body("related_object.id"))),
     ),
     # The body is indented by two spaces, which is signed: JSON that was read and written again does not verify.
     companions=(
@@ -98,8 +96,7 @@ PADDLE = Provider(
     # event_id is the event's and stays the same on a retry; notification_id is that of one destination.
     idempotency_key=first_of(body("event_id"), body("notification_id")),
     summary=summarize(
-        format_amount(body("data", "details", "totals", "total"), body("data", "currency_code")),
-        short_id(body("data", "id")),
+        format_amount(body("data.details.totals.total"), body("data.currency_code")), short_id(body("data.id"))
     ),
     companions=(("User-Agent", "Paddle"), ("Paddle-Version", "1")),
 )
@@ -122,15 +119,15 @@ LEMONSQUEEZY = Provider(
     recognise=(),
     # Bare hex of the body, and no time: https://docs.lemonsqueezy.com/help/webhooks/webhook-requests
     schemes=(body_hmac("X-Signature"),),
-    event_type=first_of(header("X-Event-Name"), body("meta", "event_name")),
+    event_type=first_of(header("X-Event-Name"), body("meta.event_name")),
     # No id of the event: an object may change twice in the second that updated_at tells.
     # https://docs.lemonsqueezy.com/help/webhooks/webhook-requests
     idempotency_key=join_key(
-        body("meta", "event_name"), body("data", "id"), body("data", "attributes", "updated_at"), body_digest()
+        body("meta.event_name"), body("data.id"), body("data.attributes.updated_at"), body_digest()
     ),
     summary=summarize(
-        format_amount(body("data", "attributes", "total"), body("data", "attributes", "currency")),
-        body("data", "attributes", "user_email"),
+        format_amount(body("data.attributes.total"), body("data.attributes.currency")),
+        body("data.attributes.user_email"),
     ),
     companions=(("X-Event-Name", "${type}"),),
 )
@@ -149,8 +146,8 @@ RAZORPAY = Provider(
     event_type=body("event"),
     idempotency_key=header("X-Razorpay-Event-Id"),
     summary=summarize(
-        format_amount(body("payload", "payment", "entity", "amount"), body("payload", "payment", "entity", "currency")),
-        short_id(body("payload", "payment", "entity", "id")),
+        format_amount(body("payload.payment.entity.amount"), body("payload.payment.entity.currency")),
+        short_id(body("payload.payment.entity.id")),
     ),
     companions=(("User-Agent", "Razorpay-Webhook/v1"), ("X-Razorpay-Event-Id", "${id:14}")),
 )
@@ -173,7 +170,7 @@ SQUARE = Provider(
     schemes=(Hmac(signed=template("{url}{body}"), place=InHeader("x-square-hmacsha256-signature"), encoding="base64"),),
     event_type=body("type"),
     idempotency_key=body("event_id"),
-    summary=short_id(body("data", "id")),
+    summary=short_id(body("data.id")),
     # Retries add square-retry-number and square-retry-reason, as the schedule says.
     companions=(("User-Agent", "Square Connect v2"),),
 )
@@ -194,10 +191,8 @@ PAYSTACK = Provider(
     event_type=body("event"),
     # No id of the event, and one object may have an event several times: charge.dispute.remind, invoice.update.
     # https://paystack.com/docs/payments/webhooks/
-    idempotency_key=join_key(body("event"), body("data", "id"), body_digest()),
-    summary=summarize(
-        format_amount(body("data", "amount"), body("data", "currency")), body("data", "customer", "email")
-    ),
+    idempotency_key=join_key(body("event"), body("data.id"), body_digest()),
+    summary=summarize(format_amount(body("data.amount"), body("data.currency")), body("data.customer.email")),
 )
 
 COINBASE_COMMERCE = Provider(
@@ -211,13 +206,13 @@ COINBASE_COMMERCE = Provider(
     answer="200; retried for 3 days",
     # Bare hex of the body, no time (coinbase-commerce 1.0.1 for Python, 1.0.4 for Node).
     schemes=(body_hmac("X-CC-Webhook-Signature"),),
-    event_type=body("event", "type"),
+    event_type=body("event.type"),
     # event.id is the same on each attempt; attempt_number beside the event counts up and is left out.
-    idempotency_key=body("event", "id"),
-    summary=body("event", "data", "code"),
+    idempotency_key=body("event.id"),
+    summary=body("event.data.code"),
 )
 
-_ITEM = ("notificationItems", 0, "NotificationRequestItem")
+_ITEM = "notificationItems.0.NotificationRequestItem"
 
 ADYEN = Provider(
     name="adyen",
@@ -237,21 +232,18 @@ ADYEN = Provider(
         dataclasses.replace(body_hmac("HmacSignature", encoding="base64"), name="platform", key=KeyFormat(form="hex")),
         AdyenItems(name="payments"),
     ),
-    event_type=first_of(body(*_ITEM, "eventCode"), body("type")),
+    event_type=first_of(body(f"{_ITEM}.eventCode"), body("type")),
     # https://docs.adyen.com/development-resources/webhooks/: usually one item, and a list all the same.
     items=ItemPaths((("notificationItems", None),)),
     # Adyen reports one payment several times: the event code and its date belong to the key.
     # https://docs.adyen.com/development-resources/webhooks/handle-webhook-events
     idempotency_key=each_item(
-        ("notificationItems",),
-        ("NotificationRequestItem", "pspReference"),
-        ("NotificationRequestItem", "eventCode"),
-        ("NotificationRequestItem", "success"),
-        optional=(("NotificationRequestItem", "eventDate"),),
+        "notificationItems",
+        *(f"NotificationRequestItem.{name}" for name in ("pspReference", "eventCode", "success", "eventDate?")),
     ),
     summary=summarize(
-        format_amount(body(*_ITEM, "amount", "value"), body(*_ITEM, "amount", "currency")),
-        first_of(body(*_ITEM, "merchantReference"), short_id(body("data", "id"))),
+        format_amount(body(f"{_ITEM}.amount.value"), body(f"{_ITEM}.amount.currency")),
+        first_of(body(f"{_ITEM}.merchantReference"), short_id(body("data.id"))),
     ),
 )
 
@@ -287,7 +279,7 @@ PAYPAL = Provider(
     # The event's id stays the same when PayPal retries; the transmission's id is new each time and only the
     # second choice.
     idempotency_key=first_of(body("id"), header("PAYPAL-TRANSMISSION-ID")),
-    summary=first_of(body("summary"), short_id(body("resource", "id"))),
+    summary=first_of(body("summary"), short_id(body("resource.id"))),
     companions=(
         ("User-Agent", "PayPal/AUHR-214.0-58"),
         ("PAYPAL-AUTH-ALGO", "SHA256withRSA"),

@@ -20,7 +20,7 @@ VERCEL = Provider(
     # deployment.created, deployment.ready and so on: https://vercel.com/docs/webhooks
     event_type=body("type"),
     idempotency_key=body("id"),
-    summary=first_of(body("payload", "deployment", "name"), body("payload", "project", "id")),
+    summary=first_of(body("payload.deployment.name"), body("payload.project.id")),
 )
 
 HEROKU = Provider(
@@ -33,7 +33,7 @@ HEROKU = Provider(
     # The entity (api:release) and what happened to it (create, update, destroy).
     event_type=join(".", body("resource"), body("action")),
     idempotency_key=body("id"),
-    summary=first_of(body("data", "app", "name"), body("data", "name")),
+    summary=first_of(body("data.app.name"), body("data.name")),
 )
 
 CIRCLECI = Provider(
@@ -56,7 +56,7 @@ CIRCLECI = Provider(
     ),
     event_type=first_of(body("type"), header("circleci-event-type")),
     idempotency_key=body("id"),
-    summary=summarize(body("project", "name"), first_of(body("job", "name"), body("workflow", "name"))),
+    summary=summarize(body("project.name"), first_of(body("job.name"), body("workflow.name"))),
     companions=(("User-Agent", "CircleCI-Webhook/1.0"), ("circleci-event-type", "${type}")),
 )
 
@@ -85,7 +85,7 @@ BUILDKITE = Provider(
     ),
     # The header and the field event say the same: https://buildkite.com/docs/apis/webhooks
     event_type=first_of(header("X-Buildkite-Event"), body("event")),
-    summary=summarize(body("pipeline", "name"), body("build", "state")),
+    summary=summarize(body("pipeline.name"), body("build.state")),
     companions=(("User-Agent", "Buildkite-Request"), ("X-Buildkite-Event", "${type}")),
 )
 
@@ -106,7 +106,7 @@ SENTRY = Provider(
     # The resource (issue, event_alert) with what happened to it, which the body says.
     event_type=join(".", header("Sentry-Hook-Resource"), body("action")),
     idempotency_key=header("Request-ID"),
-    summary=first_of(body("data", "issue", "title"), body("data", "event", "title"), body("data", "error", "title")),
+    summary=first_of(body("data.issue.title"), body("data.event.title"), body("data.error.title")),
     companions=(
         ("Request-ID", "${hex:32}"),
         ("Sentry-Hook-Resource", "${event}"),
@@ -133,9 +133,9 @@ PAGERDUTY = Provider(
             layout=Items(separator=b",", equals=b"=", sig=b"v1", emit=b"v1={sig}"),
         ),
     ),
-    event_type=body("event", "event_type"),
-    idempotency_key=body("event", "id"),
-    summary=body("event", "data", "title"),
+    event_type=body("event.event_type"),
+    idempotency_key=body("event.id"),
+    summary=body("event.data.title"),
     companions=(("User-Agent", "PagerDuty-Webhook/V3.0"), ("X-Webhook-Id", "${uuid}")),
 )
 
@@ -175,7 +175,7 @@ WORKOS = Provider(
     ),
     event_type=body("event"),
     idempotency_key=body("id"),
-    summary=first_of(body("data", "email"), body("data", "name"), body("data", "id")),
+    summary=first_of(body("data.email"), body("data.name"), body("data.id")),
 )
 
 AUTH0 = Provider(
@@ -189,12 +189,12 @@ AUTH0 = Provider(
     secret_env=("AUTH0_LOG_STREAM_TOKEN",),
     # The whole value of Authorization is the token, with whatever word the owner put before it.
     schemes=(SharedToken(place=InHeader("Authorization")),),
-    event_type=body(0, "data", "type"),
+    event_type=body("0.data.type"),
     # A stream sends its logs in batches, as a JSON array:
     # https://auth0.com/docs/customize/log-streams/custom-log-streams
     items=LIST,
-    idempotency_key=each_item((), ("log_id",)),
-    summary=body(0, "data", "user_name"),
+    idempotency_key=each_item("", "log_id"),
+    summary=body("0.data.user_name"),
 )
 
 OKTA = Provider(
@@ -210,11 +210,11 @@ OKTA = Provider(
     recognise=("X-Okta-Verification-Challenge",),
     # Nothing is signed: the value is what the owner typed as the authentication field, whole.
     schemes=(SharedToken(place=InHeader("Authorization")),),
-    event_type=body("data", "events", 0, "eventType"),
+    event_type=body("data.events.0.eventType"),
     # One request may hold several events, of which each has a uuid of its own.
     items=ItemPaths((("data", "events", None),)),
     idempotency_key=body("eventId"),
-    summary=body("data", "events", 0, "displayMessage"),
+    summary=body("data.events.0.displayMessage"),
 )
 
 AWS_SNS = Provider(
@@ -258,21 +258,21 @@ MSGRAPH = Provider(
     schemes=(SharedToken(place=InEach("value", "clientState")),),
     # A lifecycle notification (reauthorizationRequired, missed) has no change and no data.
     event_type=first_of(
-        body("value", 0, "lifecycleEvent"),
+        body("value.0.lifecycleEvent"),
         join(
             ".",
-            body("value", 0, "changeType"),
+            body("value.0.changeType"),
             first_of(
                 strip_prefix(body("value", 0, "resourceData", "@odata.type"), "#Microsoft.Graph.", "#microsoft.graph."),
-                body("value", 0, "resource"),
+                body("value.0.resource"),
             ),
         ),
     ),
     items=ItemPaths((("value", None),)),
     # The id is optional, and unique for the notification of one subscription.
     # https://learn.microsoft.com/graph/api/resources/changenotification
-    idempotency_key=each_item(("value",), ("id",), ("subscriptionId",), optional=(("changeType",), ("resource",))),
-    summary=body("value", 0, "resource"),
+    idempotency_key=each_item("value", "id", "subscriptionId", "changeType?", "resource?"),
+    summary=body("value.0.resource"),
 )
 
 PLATFORMS = (

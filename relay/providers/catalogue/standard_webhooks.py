@@ -67,7 +67,7 @@ def _family_headers(families: tuple[str, ...], part: str) -> InHeader:
 
 
 # The specification leaves data to the sender; an id or an object with one is the commonest.
-_SUMMARY = short_id(first_of(body("data", "id"), body("data", "object", "id")))
+_SUMMARY = short_id(first_of(body("data.id"), body("data.object.id")))
 
 STANDARD_WEBHOOKS = Provider(
     name="standard-webhooks",
@@ -127,7 +127,7 @@ RESEND = Provider(
     schemes=(standard_hmac("svix"),),
     event_type=body("type"),
     idempotency_key=header("svix-id"),
-    summary=summarize(first_of(body("data", "to", 0), body("data", "to")), body("data", "subject")),
+    summary=summarize(first_of(body("data.to.0"), body("data.to")), body("data.subject")),
     companions=SVIX.companions,
     message_status=RESEND_STATUSES,
 )
@@ -167,7 +167,7 @@ CLERK = Provider(
     event_type=body("type"),
     idempotency_key=header("svix-id"),
     # user.created and its kin have addresses, sessions and organisations only an id.
-    summary=summarize(body("data", "email_addresses", 0, "email_address"), short_id(body("data", "id"))),
+    summary=summarize(body("data.email_addresses.0.email_address"), short_id(body("data.id"))),
     companions=SVIX.companions,
 )
 
@@ -194,7 +194,7 @@ OPENAI = Provider(
     ),
     event_type=body("type"),
     idempotency_key=header("webhook-id"),
-    summary=short_id(body("data", "id")),
+    summary=short_id(body("data.id")),
     companions=STANDARD_WEBHOOKS.companions,
 )
 
@@ -225,12 +225,12 @@ SUPABASE = Provider(
     ),
     event_type=first_of(
         join(".", body("type"), body("table"), whole=True),
-        body("metadata", "name"),
-        add_prefix("email.", body("email_data", "email_action_type")),
-        text_if(body("sms", "otp"), "sms.otp"),
+        body("metadata.name"),
+        add_prefix("email.", body("email_data.email_action_type")),
+        text_if(body("sms.otp"), "sms.otp"),
     ),
     idempotency_key=header("webhook-id"),
-    summary=first_of(body("user", "email"), body("user", "phone"), body("record", "id"), body("old_record", "id")),
+    summary=first_of(body("user.email"), body("user.phone"), body("record.id"), body("old_record.id")),
 )
 
 STANDARD_WEBHOOKS_SENDERS = (STANDARD_WEBHOOKS, SVIX, RESEND, CLERK, OPENAI, SUPABASE, RESEND_SIMPLE)

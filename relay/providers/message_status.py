@@ -1,9 +1,13 @@
 """How a provider's requests report the status of a mail or SMS, as data; and what its codes mean."""
 
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from relay.model.event import Capture, Extractor
 from relay.model.message import MAX_ADDRESSES, MAX_ID, MessageStatus, StatusReport, normalize_id, parse_addresses
@@ -133,101 +137,6 @@ def _normalize_name(name: object) -> str:
     return name.lower().replace("-", "").replace("_", "") if isinstance(name, str) else ""
 
 
-# The commonest of https://www.twilio.com/docs/api/errors, each with a page of its own there.
-_TWILIO_CODES = {
-    "21211": "the recipient's number is not valid",
-    "21408": "sending to that country is not switched on for the account",
-    "21606": "the sender's number cannot send SMS, or is not the account's",
-    "21608": "a trial account may only write to numbers it has verified",
-    "21610": "the recipient has answered STOP and gets nothing more from this sender",
-    "21612": "no way leads from this sender to this recipient",
-    "21614": "the recipient's number is not a mobile one",
-    "21617": "the text is longer than 1600 characters",
-    "30001": "the queue was full: more was sent than this number may send",
-    "30002": "the account was suspended",
-    "30003": "the phone could not be reached: switched off, or out of range",
-    "30004": "the message was blocked by the carrier, or by the recipient",
-    "30005": "the number is not in use, or it takes no messages any more",
-    "30006": "that number is a landline, or its carrier could not be reached",
-    "30007": "the carrier, or Twilio, filtered the message as unwanted",
-    "30008": "the carrier gave no reason",
-    "30009": "a part of a long message did not arrive",
-    "30010": "the message costs more than the highest price that was set",
-    "30011": "the recipient's number takes no pictures (MMS)",
-    "30017": "the carrier's network is congested",
-    "30022": "more was sent at a time than its A2P 10DLC campaign may send",
-    "30023": "this A2P 10DLC brand has sent all it may today",
-    "30024": "the carrier does not know this sender's number yet",
-    "30032": "the toll-free number that sent it has not been verified",
-    "30034": "the number that sent it belongs to no registered A2P 10DLC campaign",
-    "30036": "it waited longer in the queue than its validity period allows",
-    "30410": "the carrier did not answer in time",
-    "30450": "blocked by Twilio's protection from SMS pumping",
-    "30500": "something went wrong inside Twilio",
-    "63016": "outside the 24 hours after the recipient's last message WhatsApp takes templates only",
-    "63024": "the recipient is not on WhatsApp, or not reachable there",
-}
-
-# RFC 3463, section 3; what comes after a first number of 4 is tried again, after a 5 it is not.
-_SMTP_CODES = {
-    "1.1": "there is no such mailbox",
-    "1.2": "there is no such mail domain",
-    "1.3": "the address is not valid",
-    "1.6": "the mailbox has moved",
-    "1.8": "the sender's domain does not exist",
-    "2.0": "the mailbox did not take it",
-    "2.1": "the mailbox is switched off",
-    "2.2": "the mailbox is full",
-    "2.3": "the mail is larger than the mailbox allows",
-    "3.0": "the mail server had a trouble of its own",
-    "3.1": "the mail server's disk is full",
-    "3.2": "the mail server takes no mail at the moment",
-    "3.4": "the mail is larger than the server allows",
-    "4.1": "the mail server did not answer",
-    "4.4": "no mail server could be found for the domain",
-    "4.7": "it could not be delivered in time",
-    "5.0": "the two mail servers did not understand each other",
-    "5.3": "the mail has too many recipients",
-    "6.0": "the mail's content was not accepted",
-    "7.0": "refused for reasons of security",
-    "7.1": "the recipient's server refuses mail from this sender",
-    "7.26": "neither SPF nor DKIM vouches for the sender",
-}
-_POSTMARK_CODES = {
-    "HardBounce": "there is no such mailbox",
-    "Transient": "the recipient's server had a passing trouble",
-    "SoftBounce": "the mailbox is full or does not take mail for now",
-    "DnsError": "no mail server could be found for the domain",
-    "SpamNotification": "the recipient's server took it for spam",
-    "Blocked": "the recipient's server blocked the sender",
-    "DMARCPolicy": "the sender's DMARC policy forbids it",
-    "BadEmailAddress": "the address is not valid",
-    "ManuallyDeactivated": "the address was switched off in Postmark",
-    "SpamComplaint": "the recipient marked it as spam",
-}
-# Resend sends through Amazon SES and passes its bounce types on.
-_RESEND_CODES = {
-    "Permanent": "the recipient's server refused it for good",
-    "Permanent General": "the recipient's server refused it for good",
-    "Permanent NoEmail": "the address could not be read from the bounce",
-    "Permanent Suppressed": "the address bounced before, so it was not tried again",
-    "Permanent OnAccountSuppressionList": "the address is on the account's suppression list",
-    "Transient": "the recipient's server had a passing trouble",
-    "Transient General": "the recipient's server had a passing trouble",
-    "Transient MailboxFull": "the mailbox is full",
-    "Transient MessageTooLarge": "the mail is larger than the server allows",
-    "Transient ContentRejected": "the mail's content was not accepted",
-    "Transient AttachmentRejected": "an attachment was not accepted",
-}
-_CODES = (
-    (("twilio",), _TWILIO_CODES, "https://www.twilio.com/docs/api/errors/{code}"),
-    (("postmark", "smtp"), _POSTMARK_CODES, "https://postmarkapp.com/developer/api/bounce-api#bounce-types"),
-    (
-        ("resend", "smtp"),
-        _RESEND_CODES,
-        "https://docs.aws.amazon.com/ses/latest/dg/notification-contents.html#bounce-types",
-    ),
-)
 # Only the class of the first number is fixed: 2 is success, 4 is tried again, 5 is final. The rest is looked up.
 _ENHANCED_CODE = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})")
 
@@ -241,11 +150,16 @@ class CodeMeaning:
 
 
 def explain_code(provider: str, code: str) -> CodeMeaning | None:
-    """Return what a provider's code means; None for one that is not listed here."""
-    for providers, codes, source in _CODES:
-        if provider in providers and code in codes:
-            return CodeMeaning(words=codes[code], source=source.format(code=code))
+    """Return what a provider's code means; None for one that is not listed."""
+    tables = _load_codes()
+    for table in tables.values():
+        if provider in table["providers"] and code in table["codes"]:
+            return CodeMeaning(words=table["codes"][code], source=table["source"].format(code=code))
     enhanced = _ENHANCED_CODE.fullmatch(code)
-    if enhanced and provider != "twilio" and enhanced[1] in _SMTP_CODES:
-        return CodeMeaning(words=_SMTP_CODES[enhanced[1]], source="https://www.rfc-editor.org/rfc/rfc3463#section-3")
-    return None
+    words = tables["enhanced"]["codes"].get(enhanced[1]) if enhanced and provider != "twilio" else None
+    return CodeMeaning(words=words, source=tables["enhanced"]["source"]) if words else None
+
+
+@lru_cache(maxsize=1)
+def _load_codes() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("message_codes.toml").read_text(encoding="utf-8"))

@@ -14,96 +14,23 @@ from relay.tunnel.base import check_address
 
 # Hosts under which services publish tunnels: cloudflared, localtunnel, localhost.run, Serveo, Pinggy, Tailscale
 # Funnel, zrok, dev tunnels, ngrok, srv.us, LocalXpose, tunnelmole, Expose, Packetriot, Telebit, tunnl.gg.
-_SERVICES = (
-    "*.trycloudflare.com",
-    "*.loca.lt",
-    "*.localtunnel.me",
-    "*.lhr.life",
-    "*.lhr.rocks",
-    "*.localhost.run",
-    "*.serveo.net",
-    "*.serveousercontent.com",
-    "*.pinggy.link",
-    "*.pinggy.online",
-    "*.a.pinggy.io",
-    "*.pinggy-free.link",
-    "*.ts.net",
-    "*.share.zrok.io",
-    "*.shares.zrok.io",
-    "*.devtunnels.ms",
-    "*.ngrok.app",
-    "*.ngrok.dev",
-    "*.ngrok.io",
-    "*.ngrok-free.app",
-    "*.ngrok-free.dev",
-    "*.srv.us",
-    "*.loclx.io",
-    "*.tunnelmole.net",
-    "*.sharedwithexpose.com",
-    "*.packetriot.net",
-    "*.telebit.io",
-    "*.tunnl.gg",
-)
+_SERVICES = """
+    *.trycloudflare.com *.loca.lt *.localtunnel.me *.lhr.life *.lhr.rocks *.localhost.run *.serveo.net
+    *.serveousercontent.com *.pinggy.link *.pinggy.online *.a.pinggy.io *.pinggy-free.link *.ts.net
+    *.share.zrok.io *.shares.zrok.io *.devtunnels.ms *.ngrok.app *.ngrok.dev *.ngrok.io *.ngrok-free.app
+    *.ngrok-free.dev *.srv.us *.loclx.io *.tunnelmole.net *.sharedwithexpose.com *.packetriot.net *.telebit.io
+    *.tunnl.gg
+"""
 # Hosts that programs name before, or instead of, the tunnel's own: terms, documentation, sign-in, news, errors.
-_FOREIGN_SERVICES = (
-    "cloudflare.com",
-    "*.cloudflare.com",
-    "*.argotunnel.com",
-    "trycloudflare.com",
-    "api.trycloudflare.com",
-    "loca.lt",
-    "localtunnel.me",
-    "localtunnel.github.io",
-    "ngrok.com",
-    "*.ngrok.com",
-    "localhost.run",
-    "admin.localhost.run",
-    "www.localhost.run",
-    "openports.io",
-    "serveo.net",
-    "console.serveo.net",
-    "pinggy.io",
-    "*.pinggy.io",
-    "tailscale.com",
-    "*.tailscale.com",
-    "zrok.io",
-    "docs.zrok.io",
-    "netfoundry.io",
-    "*.netfoundry.io",
-    "*-inspect.*.devtunnels.ms",
-    "aka.ms",
-    "*.microsoft.com",
-    "microsoft.com",
-    "*.visualstudio.com",
-    "vscode.dev",
-    "github.com",
-    "*.github.com",
-    "*.github.io",
-    "*.githubusercontent.com",
-    "gitlab.com",
-    "npmjs.com",
-    "*.npmjs.com",
-    "*.npmjs.org",
-    "npm.im",
-    "nodejs.org",
-    "yarnpkg.com",
-    "pnpm.io",
-    "v8.dev",
-    "pypi.org",
-    "brew.sh",
-    "twitter.com",
-    "x.com",
-    "bit.ly",
-    "goo.gl",
-    "opencollective.com",
-    "discord.gg",
-    "discord.com",
-    "*.slack.com",
-    "localhost",
-    "*.localhost",
-    "*.local",
-    "*.internal",
-)
+_FOREIGN_SERVICES = """
+    cloudflare.com *.cloudflare.com *.argotunnel.com trycloudflare.com api.trycloudflare.com loca.lt
+    localtunnel.me localtunnel.github.io ngrok.com *.ngrok.com localhost.run admin.localhost.run www.localhost.run
+    openports.io serveo.net console.serveo.net pinggy.io *.pinggy.io tailscale.com *.tailscale.com zrok.io
+    docs.zrok.io netfoundry.io *.netfoundry.io *-inspect.*.devtunnels.ms aka.ms *.microsoft.com microsoft.com
+    *.visualstudio.com vscode.dev github.com *.github.com *.github.io *.githubusercontent.com gitlab.com npmjs.com
+    *.npmjs.com *.npmjs.org npm.im nodejs.org yarnpkg.com pnpm.io v8.dev pypi.org brew.sh twitter.com x.com bit.ly
+    goo.gl opencollective.com discord.gg discord.com *.slack.com localhost *.localhost *.local *.internal
+"""
 # First labels of hosts that are not an application's.
 _NO_APPLICATION = frozenset(
     ("www", "docs", "doc", "help", "support", "blog", "status", "login", "accounts", "dashboard", "console")
@@ -279,13 +206,13 @@ def _is_usable(printed: PrintedAddress) -> bool:
 
 def _service_domain(host: str) -> str:
     """Return what two addresses of one service share: the host without its first label."""
-    known = next((pattern for pattern in _SERVICES if fnmatchcase(host, pattern)), "")
+    known = next((pattern for pattern in _SERVICES.split() if fnmatchcase(host, pattern)), "")
     parent = host.partition(".")[2]
     return known or (parent if "." in parent else host)
 
 
-def _matches_any(host: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(host, pattern) for pattern in patterns)
+def _matches_any(host: str, patterns: str) -> bool:
+    return any(fnmatchcase(host, pattern) for pattern in patterns.split())
 
 
 def _host_of(address: str) -> str:

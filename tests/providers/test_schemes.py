@@ -20,10 +20,11 @@ from relay.providers.schemes import (
     InEveryHeader,
     InHeader,
     InJson,
+    Prefix,
     Raw,
     Time,
-    body_hmac,
     choose_scheme,
+    header_hmac,
     template,
     with_tolerance,
 )
@@ -308,7 +309,7 @@ def test_where_nobody_said_the_url_it_comes_from_the_host_header(capture, now):
 
 
 def test_a_body_hmac_may_be_compared_in_any_case(capture, now):
-    scheme = body_hmac("X-Notion-Signature", prefix="sha256=", any_case=True)
+    scheme = header_hmac("X-Notion-Signature", layout=Prefix(b"sha256="), any_case=True)
     made = scheme.sign(SECRET, capture(), now)
     upper = made.header("X-Notion-Signature").upper().replace("SHA256=", "sha256=")
     assert scheme.verify((SECRET,), InHeader("X-Notion-Signature").write(made, upper.encode()), now).reason == ""

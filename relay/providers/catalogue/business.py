@@ -5,7 +5,17 @@ from relay.providers.challenges import HEAD_CHALLENGES, WOOCOMMERCE_CHALLENGES
 from relay.providers.extractors import body, first_of, format_amount, header, join, join_key, optional, summarize
 from relay.providers.key_extractors import body_digest, each_item
 from relay.providers.provider import DAY, HOUR, MINUTE, OtherCredential, Provider, Schedule
-from relay.providers.schemes import Digest, Hmac, InEveryHeader, InHeader, Items, KeyFormat, Time, body_hmac, template
+from relay.providers.schemes import (
+    Digest,
+    InEveryHeader,
+    InHeader,
+    KeyFormat,
+    Prefix,
+    Time,
+    header_hmac,
+    items,
+    template,
+)
 
 TYPEFORM = Provider(
     name="typeform",
@@ -15,7 +25,7 @@ TYPEFORM = Provider(
     Enter a secret of your own and set {secret} to the same.""",
     answer="2xx within 30 s, 404 or 410 disables it; retried for 10 h",
     # Base64 behind a prefix that announces hex elsewhere: https://www.typeform.com/developers/webhooks/
-    schemes=(body_hmac("Typeform-Signature", prefix="sha256=", encoding="base64"),),
+    schemes=(header_hmac("Typeform-Signature", layout=Prefix(b"sha256="), encoding="base64"),),
     event_type=body("event_type"),
     idempotency_key=body("event_id"),
     summary=body("form_response.definition.title"),
@@ -31,14 +41,7 @@ CALENDLY = Provider(
     secret_env=("CALENDLY_WEBHOOK_SIGNING_KEY",),
     # Three minutes, past only, as in the sample of Calendly's documentation:
     # https://developer.calendly.com/api-docs/overview-of-webhooks
-    schemes=(
-        Hmac(
-            signed=template("{ts}.{body}"),
-            place=InHeader("Calendly-Webhook-Signature"),
-            layout=Items(separator=b",", equals=b"=", sig=b"v1", ts=b"t", emit=b"t={ts},v1={sig}"),
-            time=Time(past=180),
-        ),
-    ),
+    schemes=(header_hmac("Calendly-Webhook-Signature", "{ts}.{body}", items("t={ts},v1={sig}"), time=Time(past=180)),),
     event_type=body("event"),
     # There is no id of the event. An invitee may be created, canceled and rescheduled under one address.
     idempotency_key=join_key(body("event"), body("payload.uri"), body("created_at")),
@@ -55,7 +58,7 @@ CALCOM = Provider(
     Enter a secret of your own and set {secret} to the same.""",
     # Bare hex although the header's name ends in 256, and no time:
     # https://cal.com/docs/developing/guides/automation/webhooks
-    schemes=(body_hmac("X-Cal-Signature-256"),),
+    schemes=(header_hmac("X-Cal-Signature-256"),),
     event_type=body("triggerEvent"),
     idempotency_key=join_key(body("triggerEvent"), body("payload.uid"), body("createdAt")),
     summary=body("payload.title"),
@@ -78,11 +81,11 @@ HUBSPOT = Provider(
     schemes=(
         # The documentation decodes some escapes of the URL before signing, the libraries
         # (hubspot 12.0.0 for Python, 13.5.0 for Node) do not: either spelling may match.
-        Hmac(
+        header_hmac(
+            "X-HubSpot-Signature-v3",
+            "{method}{url}{body}{ts}",
             name="v3",
             encoding="base64",
-            signed=template("{method}{url}{body}{ts}"),
-            place=InHeader("X-HubSpot-Signature-v3"),
             urls=("as_given", "unescaped"),
             time=Time(place=InHeader("X-HubSpot-Request-Timestamp"), unit="ms", past=300),
         ),
@@ -121,10 +124,10 @@ CLOSE = Provider(
     # The signature key is hex that is decoded first. Close states no limit of age; five minutes is common
     # practice among receivers.
     schemes=(
-        Hmac(
+        header_hmac(
+            "close-sig-hash",
+            "{ts}{body}",
             key=KeyFormat(form="hex"),
-            signed=template("{ts}{body}"),
-            place=InHeader("close-sig-hash"),
             time=Time(place=InHeader("close-sig-timestamp"), past=300, future=300),
         ),
     ),
@@ -145,7 +148,7 @@ DOCUSIGN = Provider(
     secret_env=("DOCUSIGN_HMAC_KEY",),
     # One numbered header comes for each active Connect key, and any of them may match. The body is signed with
     # its line ends: https://developers.docusign.com/platform/webhooks/connect/
-    schemes=(Hmac(signed=template("{body}"), place=InEveryHeader("X-DocuSign-Signature-#"), encoding="base64"),),
+    schemes=(header_hmac(InEveryHeader("X-DocuSign-Signature-#"), encoding="base64"),),
     event_type=body("event"),
     # One envelope gives the same event for each recipient, and an event such as envelope-corrected several times.
     # A further attempt has another retryCount and the same generatedDateTime.
@@ -178,7 +181,7 @@ WOOCOMMERCE = Provider(
     recognise=("X-WC-Webhook-Signature", "X-WC-Webhook-Topic"),
     # Base64 of the body. The first request after activation is a form with webhook_id alone and has no
     # signature.
-    schemes=(body_hmac("X-WC-Webhook-Signature", encoding="base64"),),
+    schemes=(header_hmac("X-WC-Webhook-Signature", encoding="base64"),),
     event_type=header("X-WC-Webhook-Topic"),
     # The delivery id is a hash of the webhook's id and the second: two orders of one second share it.
     # https://github.com/woocommerce/woocommerce, WC_Webhook::get_new_delivery_id
@@ -208,7 +211,7 @@ INTERCOM = Provider(
     # X-Hub-Signature is Bitbucket's, Jira's and GitHub's as well.
     recognise=(),
     # Still SHA-1, with the client secret of the app as its key: https://developers.intercom.com/docs/webhooks
-    schemes=(body_hmac("X-Hub-Signature", algo="sha1", prefix="sha1="),),
+    schemes=(header_hmac("X-Hub-Signature", layout=Prefix(b"sha1="), algo="sha1"),),
     event_type=body("topic"),
     idempotency_key=body("id"),
     summary=body("data.item.id"),
@@ -226,10 +229,10 @@ ZENDESK = Provider(
     # verify here.
     schemes=(
         # The secret looks like base64 and is used as text.
-        Hmac(
+        header_hmac(
+            "X-Zendesk-Webhook-Signature",
+            "{ts}{body}",
             encoding="base64",
-            signed=template("{ts}{body}"),
-            place=InHeader("X-Zendesk-Webhook-Signature"),
             time=Time(place=InHeader("X-Zendesk-Webhook-Signature-Timestamp"), unit="iso"),
         ),
     ),
@@ -261,7 +264,7 @@ SHOPIFY = Provider(
     # The key is the app's client secret as text; for hooks made in the shop's admin it is the key shown there.
     # Newer deliveries of events spell the header in lower case without X-. After a rotation the old secret may
     # sign for up to an hour, so name both meanwhile: https://shopify.dev/docs/apps/build/webhooks
-    schemes=(body_hmac("X-Shopify-Hmac-Sha256", "shopify-hmac-sha256", encoding="base64"),),
+    schemes=(header_hmac(InHeader("X-Shopify-Hmac-Sha256", "shopify-hmac-sha256"), encoding="base64"),),
     event_type=first_of(header("X-Shopify-Topic"), header("shopify-topic")),
     # The webhook id is that of one delivery and stays the same when Shopify retries; newer deliveries have an
     # event id alone.

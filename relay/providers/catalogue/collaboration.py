@@ -23,7 +23,6 @@ from relay.providers.extractors import (
 from relay.providers.provider import HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
 from relay.providers.schemes import (
     Contentful,
-    Hmac,
     InEveryHeader,
     InHeader,
     InJson,
@@ -31,8 +30,7 @@ from relay.providers.schemes import (
     Prefix,
     SharedToken,
     Time,
-    body_hmac,
-    template,
+    header_hmac,
 )
 
 LINEAR = Provider(
@@ -51,9 +49,8 @@ LINEAR = Provider(
     # therefore gets a new time in its body before it is signed.
     schemes=(
         # The age comes from the body, not from Linear-Timestamp (linear-sdk 98.0.0).
-        Hmac(
-            signed=template("{body}"),
-            place=InHeader("Linear-Signature"),
+        header_hmac(
+            "Linear-Signature",
             time=Time(place=InJson(("webhookTimestamp",), number=True), unit="ms", past=60, future=60),
         ),
     ),
@@ -83,7 +80,7 @@ JIRA = Provider(
     recognise=("X-Atlassian-Webhook-Identifier",),
     # Only webhooks with a secret are signed, and the form is WebSub's:
     # https://developer.atlassian.com/cloud/jira/platform/webhooks/
-    schemes=(body_hmac("X-Hub-Signature", prefix="sha256="),),
+    schemes=(header_hmac("X-Hub-Signature", layout=Prefix(b"sha256=")),),
     event_type=body("webhookEvent"),
     # The identifier stays the same on a retry, which X-Atlassian-Webhook-Retry counts.
     idempotency_key=header("X-Atlassian-Webhook-Identifier"),
@@ -101,7 +98,7 @@ ASANA = Provider(
     recognise=("X-Hook-Signature", "X-Hook-Secret"),
     # The key is the X-Hook-Secret that came with the handshake, one for each webhook:
     # https://developers.asana.com/docs/webhooks-guide
-    schemes=(body_hmac("X-Hook-Signature"),),
+    schemes=(header_hmac("X-Hook-Signature"),),
     # An empty list of events is a heartbeat.
     event_type=first_of(
         join(".", body("events.0.resource.resource_type"), body("events.0.action")), constant("heartbeat")
@@ -120,7 +117,7 @@ TRELLO = Provider(
     secret_env=("TRELLO_API_SECRET",),
     # Body first, then the callback URL as it was given to the API; SHA-1 with the secret of the Power-Up as its
     # key.
-    schemes=(Hmac(algo="sha1", encoding="base64", signed=template("{body}{url}"), place=InHeader("X-Trello-Webhook")),),
+    schemes=(header_hmac("X-Trello-Webhook", "{body}{url}", algo="sha1", encoding="base64"),),
     event_type=body("action.type"),
     idempotency_key=body("action.id"),
     summary=summarize(body("action.data.board.name"), body("action.data.card.name")),
@@ -136,7 +133,7 @@ NOTION = Provider(
     secret_env=("NOTION_WEBHOOK_VERIFICATION_TOKEN",),
     # notion-client 5.26.0 compares the digest in lower case.
     # The key is the verification token of the first request, which was not signed itself.
-    schemes=(body_hmac("X-Notion-Signature", prefix="sha256=", any_case=True),),
+    schemes=(header_hmac("X-Notion-Signature", layout=Prefix(b"sha256="), any_case=True),),
     event_type=body("type"),
     # The id is the event's; attempt_number beside it counts up.
     idempotency_key=body("id"),
@@ -150,14 +147,7 @@ AIRTABLE = Provider(
     steps="""Create a webhook through Airtable's API with {url} as its notification URL.
     Set {secret} to the macSecretBase64 of the answer.""",
     # The key is base64 that is decoded first (macSecretBase64), as in pyairtable 3.5.
-    schemes=(
-        Hmac(
-            signed=template("{body}"),
-            place=InHeader("X-Airtable-Content-MAC"),
-            layout=Prefix(b"hmac-sha256="),
-            key=KeyFormat(form="base64"),
-        ),
-    ),
+    schemes=(header_hmac("X-Airtable-Content-MAC", layout=Prefix(b"hmac-sha256="), key=KeyFormat(form="base64")),),
     # The request is a ping without data; the app has to ask for the changes.
     event_type=constant("changed"),
     idempotency_key=join_key(body("webhook.id"), body("timestamp")),
@@ -200,7 +190,7 @@ DROPBOX = Provider(
     challenges=DROPBOX_CHALLENGES,
     secret_env=("DROPBOX_APP_SECRET",),
     # Bare hex of the body with the app's secret as its key, and no time.
-    schemes=(body_hmac("X-Dropbox-Signature"),),
+    schemes=(header_hmac("X-Dropbox-Signature"),),
     # The request names the accounts and says nothing of what changed:
     # https://www.dropbox.com/developers/reference/webhooks
     event_type=constant("accounts.changed"),
@@ -246,10 +236,10 @@ BOX = Provider(
     recognise=("BOX-SIGNATURE-PRIMARY", "BOX-DELIVERY-ID"),
     schemes=(
         # boxsdk 10.18.0: ten minutes back and not a second ahead; either header may match.
-        Hmac(
+        header_hmac(
+            InEveryHeader("BOX-SIGNATURE-PRIMARY", "BOX-SIGNATURE-SECONDARY"),
+            "{body}{ts}",
             encoding="base64",
-            signed=template("{body}{ts}"),
-            place=InEveryHeader("BOX-SIGNATURE-PRIMARY", "BOX-SIGNATURE-SECONDARY"),
             time=Time(place=InHeader("BOX-DELIVERY-TIMESTAMP"), unit="iso", past=600, future=0),
             expects=(("BOX-SIGNATURE-VERSION", "1"), ("BOX-SIGNATURE-ALGORITHM", "HmacSHA256")),
         ),
@@ -290,10 +280,10 @@ SLACK = Provider(
     recognise=("X-Slack-Signature", "X-Slack-Request-Timestamp"),
     schemes=(
         # slack_sdk 3.47.0 refuses times more than 300 s off in both directions, bolt-js only old ones.
-        Hmac(
-            signed=template("v0:{ts}:{body}"),
-            place=InHeader("X-Slack-Signature"),
-            layout=Prefix(b"v0="),
+        header_hmac(
+            "X-Slack-Signature",
+            "v0:{ts}:{body}",
+            Prefix(b"v0="),
             time=Time(place=InHeader("X-Slack-Request-Timestamp"), past=300, future=300),
         ),
     ),

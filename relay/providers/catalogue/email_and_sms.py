@@ -34,9 +34,10 @@ from relay.providers.schemes import (
     InForm,
     InHeader,
     InJson,
+    Prefix,
     SharedToken,
     Time,
-    body_hmac,
+    header_hmac,
     template,
 )
 
@@ -91,16 +92,16 @@ MAILGUN = Provider(
     # Forms are how webhooks came before 2018.
     schemes=(
         # The event itself is not signed: only the time and a token beside it are.
-        Hmac(
+        header_hmac(
+            InJson(("signature", "signature")),
+            "{json:signature.timestamp}{json:signature.token}",
             name="json",
-            signed=template("{json:signature.timestamp}{json:signature.token}"),
-            place=InJson(("signature", "signature")),
             time=Time(place=InJson(("signature", "timestamp")), past=300, future=300),
         ),
-        Hmac(
+        header_hmac(
+            InForm("signature"),
+            "{form:timestamp}{form:token}",
             name="form",
-            signed=template("{form:timestamp}{form:token}"),
-            place=InForm("signature"),
             time=Time(place=InForm("timestamp"), past=300, future=300),
         ),
     ),
@@ -161,14 +162,7 @@ MANDRILL = Provider(
     content_type="application/x-www-form-urlencoded",
     # SHA-1 over the address as typed, user and password included, and the one field of the form with its name
     # (anymail 15.2). Without a webhook, as while it is set up, the key is the text test-webhook.
-    schemes=(
-        Hmac(
-            algo="sha1",
-            encoding="base64",
-            signed=template("{url}{form_sorted}"),
-            place=InHeader("X-Mandrill-Signature"),
-        ),
-    ),
+    schemes=(header_hmac("X-Mandrill-Signature", "{url}{form_sorted}", algo="sha1", encoding="base64"),),
     # What became of a message, or that a rule of the deny list was added; an empty list is Mandrill's check.
     # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/
     event_type=first_of(
@@ -189,13 +183,7 @@ CUSTOMERIO = Provider(
     secret_env=("CUSTOMERIO_WEBHOOK_SIGNING_KEY",),
     # Slack's text with its v0, but without the v0= before the hex in the header. How old a request may be is
     # not documented, so nothing is limited: https://docs.customer.io/journeys/webhooks/
-    schemes=(
-        Hmac(
-            signed=template("v0:{ts}:{body}"),
-            place=InHeader("X-CIO-Signature"),
-            time=Time(place=InHeader("X-CIO-Timestamp")),
-        ),
-    ),
+    schemes=(header_hmac("X-CIO-Signature", "v0:{ts}:{body}", time=Time(place=InHeader("X-CIO-Timestamp"))),),
     event_type=join(".", body("object_type"), body("metric")),
     idempotency_key=body("event_id"),
     summary=first_of(body("data.recipient"), body("data.identifiers.email")),
@@ -311,6 +299,6 @@ TWILIO_SIMPLE = dataclasses.replace(
     answer_body="",
     recognise=(),
     other_credential=None,
-    schemes=(body_hmac("X-Twilio-Signature", prefix="sha256="),),
+    schemes=(header_hmac("X-Twilio-Signature", layout=Prefix(b"sha256=")),),
     samples="twilio",
 )

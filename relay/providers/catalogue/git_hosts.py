@@ -15,7 +15,7 @@ from relay.providers.extractors import (
 )
 from relay.providers.key_extractors import body_digest
 from relay.providers.provider import MINUTE, OtherCredential, Provider, Schedule
-from relay.providers.schemes import EchoHeader, Hmac, InHeader, KeyFormat, Prefix, SharedToken, body_hmac, template
+from relay.providers.schemes import EchoHeader, InHeader, KeyFormat, Prefix, SharedToken, header_hmac
 
 
 def _format_subject(field: str, number: str) -> Extractor:
@@ -58,9 +58,8 @@ GITHUB = Provider(
     # legacy: it is sent along, but never enough. There is no time in it, so a copy of a request never expires.
     # With the content type of a form the signature covers the form as sent, not the JSON in its field payload.
     schemes=(
-        Hmac(
-            signed=template("{body}"),
-            place=InHeader("X-Hub-Signature-256"),
+        header_hmac(
+            "X-Hub-Signature-256",
             layout=Prefix(b"sha256="),
             echoes=(EchoHeader(header="X-Hub-Signature", algo="sha1", prefix=b"sha1="),),
         ),
@@ -99,7 +98,7 @@ GITEA = Provider(
     recognise=("X-Gitea-Event", "X-Gitea-Signature"),
     # Bare hex. The server writes all four headers in one place: https://github.com/go-gitea/gitea,
     # services/webhook.
-    schemes=(Hmac(signed=template("{body}"), place=InHeader("X-Gitea-Signature"), echoes=_GITEA_ECHOES),),
+    schemes=(header_hmac("X-Gitea-Signature", echoes=_GITEA_ECHOES),),
     event_type=join(".", header("X-Gitea-Event"), body("action")),
     idempotency_key=header("X-Gitea-Delivery"),
     summary=_GIT_SUMMARY,
@@ -125,13 +124,7 @@ FORGEJO = Provider(
     recognise=("X-Forgejo-Event", "X-Forgejo-Signature"),
     # A fork of Gitea that kept Gitea's headers, so five headers hold one HMAC: Forgejo's server source,
     # services/webhook.
-    schemes=(
-        Hmac(
-            signed=template("{body}"),
-            place=InHeader("X-Forgejo-Signature"),
-            echoes=(EchoHeader(header="X-Gitea-Signature"), *_GITEA_ECHOES),
-        ),
-    ),
+    schemes=(header_hmac("X-Forgejo-Signature", echoes=(EchoHeader(header="X-Gitea-Signature"), *_GITEA_ECHOES)),),
     event_type=join(".", header("X-Forgejo-Event"), body("action")),
     idempotency_key=header("X-Forgejo-Delivery"),
     summary=_GIT_SUMMARY,
@@ -156,7 +149,7 @@ BITBUCKET = Provider(
     recognise=("X-Event-Key", "X-Hook-UUID"),
     # Bitbucket's X-Hub-Signature holds SHA-256, where GitHub's header of that name holds SHA-1. Hooks without a
     # secret are not signed at all, and the header is then missing.
-    schemes=(body_hmac("X-Hub-Signature", prefix="sha256="),),
+    schemes=(header_hmac("X-Hub-Signature", layout=Prefix(b"sha256=")),),
     event_type=header("X-Event-Key"),
     # X-Hook-UUID is the hook's and always the same; X-Attempt-Number counts the attempts of one request.
     idempotency_key=header("X-Request-UUID"),

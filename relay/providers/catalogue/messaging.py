@@ -11,7 +11,7 @@ from relay.providers.challenges import (
 from relay.providers.extractors import add_prefix, body, first_of, header, join, join_key, lookup, optional, text_if
 from relay.providers.key_extractors import each_item, first_key, only_single
 from relay.providers.provider import MINUTE, Provider, Schedule
-from relay.providers.schemes import Ed25519, Hmac, InHeader, KeyFormat, Prefix, SharedToken, Time, body_hmac, template
+from relay.providers.schemes import Ed25519, InHeader, KeyFormat, Prefix, SharedToken, Time, header_hmac, template
 
 DISCORD = Provider(
     name="discord",
@@ -109,7 +109,7 @@ META = Provider(
     recognise=(),
     # The text in the body comes \u-escaped, and that is what is signed: the bytes as sent, not the JSON written
     # again (pywa 4.5.0).
-    schemes=(body_hmac("X-Hub-Signature-256", prefix="sha256="),),
+    schemes=(header_hmac("X-Hub-Signature-256", layout=Prefix(b"sha256=")),),
     event_type=_META_TYPE,
     # One request may hold changes of several pages and accounts; each of the three lists is a product of its
     # own.
@@ -166,7 +166,7 @@ X = Provider(
     challenges=X_CHALLENGES,
     secret_env=("TWITTER_CONSUMER_SECRET", "X_CONSUMER_SECRET"),
     # The consumer secret of the app signs, in base64 behind a prefix that announces hex elsewhere.
-    schemes=(body_hmac("x-twitter-webhooks-signature", prefix="sha256=", encoding="base64"),),
+    schemes=(header_hmac("x-twitter-webhooks-signature", layout=Prefix(b"sha256="), encoding="base64"),),
     event_type=first_key("", "_events"),
     # https://docs.x.com/x-api/account-activity/introduction
     items=ItemPaths(
@@ -198,11 +198,8 @@ ZOOM = Provider(
     # https://developers.zoom.us/docs/api/webhooks/
     schemes=(
         # Neither Zoom's library (rivet 0.4.0) nor its sample looks at the age.
-        Hmac(
-            signed=template("v0:{ts}:{body}"),
-            place=InHeader("x-zm-signature"),
-            layout=Prefix(b"v0="),
-            time=Time(place=InHeader("x-zm-request-timestamp")),
+        header_hmac(
+            "x-zm-signature", "v0:{ts}:{body}", Prefix(b"v0="), time=Time(place=InHeader("x-zm-request-timestamp"))
         ),
     ),
     event_type=body("event"),
@@ -232,10 +229,10 @@ TWITCH = Provider(
     # Id, time and body without anything between them; the time is the RFC 3339 text as it came. Older than ten
     # minutes is to be dropped (twurple 8.1.4, twitchAPI 4.5.0).
     schemes=(
-        Hmac(
-            signed=template("{id}{ts}{body}"),
-            place=InHeader("Twitch-Eventsub-Message-Signature"),
-            layout=Prefix(b"sha256="),
+        header_hmac(
+            "Twitch-Eventsub-Message-Signature",
+            "{id}{ts}{body}",
+            Prefix(b"sha256="),
             ident=InHeader("Twitch-Eventsub-Message-Id"),
             time=Time(place=InHeader("Twitch-Eventsub-Message-Timestamp"), unit="iso", past=600),
         ),

@@ -8,16 +8,15 @@ from relay.providers.key_extractors import body_digest, each_item
 from relay.providers.provider import DAY, HOUR, MINUTE, ONLY_200, OtherCredential, Provider, Schedule
 from relay.providers.schemes import (
     AdyenItems,
-    Hmac,
     InEveryHeader,
     InHeader,
-    Items,
     Jwt,
     KeyFormat,
     Prefix,
     Rsa,
     Time,
-    body_hmac,
+    header_hmac,
+    items,
     template,
 )
 
@@ -36,14 +35,7 @@ STRIPE = Provider(
     # future, and neither trims the items: a space after a comma is refused (stripe 16.1.0 for Python, 23.1.0
     # for Node). While a secret is rolled, one v1 of each comes in the list, and any of them may match. Items of
     # other names, such as v0, are skipped. Node also refuses an empty body; here its signature decides.
-    schemes=(
-        Hmac(
-            signed=template("{ts}.{body}"),
-            place=InHeader("Stripe-Signature"),
-            layout=Items(separator=b",", equals=b"=", sig=b"v1", ts=b"t", emit=b"t={ts},v1={sig}"),
-            time=Time(past=300),
-        ),
-    ),
+    schemes=(header_hmac("Stripe-Signature", "{ts}.{body}", items("t={ts},v1={sig}"), time=Time(past=300)),),
     event_type=body("type"),
     idempotency_key=body("id"),
     # A thin event (v2) has no data.object, only the id of the related object.
@@ -85,12 +77,7 @@ PADDLE = Provider(
     ),
     schemes=(
         # Five seconds is the default of both libraries (paddle-python 1.16.1, paddle-node 3.10.0).
-        Hmac(
-            signed=template("{ts}:{body}"),
-            place=InHeader("Paddle-Signature"),
-            layout=Items(separator=b";", equals=b"=", sig=b"h1", ts=b"ts", emit=b"ts={ts};h1={sig}"),
-            time=Time(past=5, future=5),
-        ),
+        header_hmac("Paddle-Signature", "{ts}:{body}", items("ts={ts};h1={sig}"), time=Time(past=5, future=5)),
     ),
     event_type=body("event_type"),
     # event_id is the event's and stays the same on a retry; notification_id is that of one destination.
@@ -118,7 +105,7 @@ LEMONSQUEEZY = Provider(
     # X-Signature is too common a name to tell a sender by.
     recognise=(),
     # Bare hex of the body, and no time: https://docs.lemonsqueezy.com/help/webhooks/webhook-requests
-    schemes=(body_hmac("X-Signature"),),
+    schemes=(header_hmac("X-Signature"),),
     event_type=first_of(header("X-Event-Name"), body("meta.event_name")),
     # No id of the event: an object may change twice in the second that updated_at tells.
     # https://docs.lemonsqueezy.com/help/webhooks/webhook-requests
@@ -142,7 +129,7 @@ RAZORPAY = Provider(
     answer="2xx within 5 s; retried for 24 h",
     # The webhook's own secret, which is not the API key's (razorpay 2.0.1 for Python, 2.9.8 for Node). Bare hex
     # of the raw body; there is no time in it.
-    schemes=(body_hmac("X-Razorpay-Signature"),),
+    schemes=(header_hmac("X-Razorpay-Signature"),),
     event_type=body("event"),
     idempotency_key=header("X-Razorpay-Event-Id"),
     summary=summarize(
@@ -167,7 +154,7 @@ SQUARE = Provider(
     secret_env=("SQUARE_WEBHOOK_SIGNATURE_KEY",),
     # The notification URL comes first, to the byte as it was typed in the console: squareup 46.0.0 tries no
     # other port, slash or case.
-    schemes=(Hmac(signed=template("{url}{body}"), place=InHeader("x-square-hmacsha256-signature"), encoding="base64"),),
+    schemes=(header_hmac("x-square-hmacsha256-signature", "{url}{body}", encoding="base64"),),
     event_type=body("type"),
     idempotency_key=body("event_id"),
     summary=short_id(body("data.id")),
@@ -187,7 +174,7 @@ PAYSTACK = Provider(
     secret_env=("PAYSTACK_SECRET_KEY",),
     # SHA-512, and the key is the secret API key itself: there is no secret of the webhook.
     # https://paystack.com/docs/payments/webhooks/
-    schemes=(body_hmac("x-paystack-signature", algo="sha512"),),
+    schemes=(header_hmac("x-paystack-signature", algo="sha512"),),
     event_type=body("event"),
     # No id of the event, and one object may have an event several times: charge.dispute.remind, invoice.update.
     # https://paystack.com/docs/payments/webhooks/
@@ -205,7 +192,7 @@ COINBASE_COMMERCE = Provider(
     Show the shared secret and set {secret} to it.""",
     answer="200; retried for 3 days",
     # Bare hex of the body, no time (coinbase-commerce 1.0.1 for Python, 1.0.4 for Node).
-    schemes=(body_hmac("X-CC-Webhook-Signature"),),
+    schemes=(header_hmac("X-CC-Webhook-Signature"),),
     event_type=body("event.type"),
     # event.id is the same on each attempt; attempt_number beside the event counts up and is left out.
     idempotency_key=body("event.id"),
@@ -229,7 +216,9 @@ ADYEN = Provider(
     # Platform webhooks are signed in a header over the body; payments webhooks carry a signature inside each
     # item over eight of its fields, so the rest of an item is not protected.
     schemes=(
-        dataclasses.replace(body_hmac("HmacSignature", encoding="base64"), name="platform", key=KeyFormat(form="hex")),
+        dataclasses.replace(
+            header_hmac("HmacSignature", encoding="base64"), name="platform", key=KeyFormat(form="hex")
+        ),
         AdyenItems(name="payments"),
     ),
     event_type=first_of(body(f"{_ITEM}.eventCode"), body("type")),
@@ -321,12 +310,8 @@ MOLLIE = Provider(
         source="https://docs.mollie.com/reference/webhooks",
     ),
     schemes=(
-        Hmac(
-            signed=template("{body}"),
-            # A second secret while one is being changed means a second header.
-            place=InEveryHeader("X-Mollie-Signature"),
-            layout=Prefix(b"sha256=", optional=True),
-        ),
+        # A second secret while one is being changed means a second header.
+        header_hmac(InEveryHeader("X-Mollie-Signature"), layout=Prefix(b"sha256=", optional=True)),
     ),
     event_type=body("type"),
     # The classic webhook has nothing but the id of a payment, whatever became of it: no key.

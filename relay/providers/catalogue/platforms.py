@@ -5,7 +5,7 @@ from relay.providers.challenges import GRAPH_CHALLENGES, OKTA_CHALLENGES, SNS_CH
 from relay.providers.extractors import body, first_of, header, join, strip_prefix, summarize
 from relay.providers.key_extractors import each_item
 from relay.providers.provider import CLIENT_ERRORS, MINUTE, Provider, Schedule
-from relay.providers.schemes import Hmac, InEach, InHeader, Items, SharedToken, Sns, Time, body_hmac, template
+from relay.providers.schemes import InEach, InHeader, SharedToken, Sns, Time, header_hmac, items
 
 VERCEL = Provider(
     name="vercel",
@@ -16,7 +16,7 @@ VERCEL = Provider(
     answer="2xx within 30 s; retried for 24 h",
     # SHA-1, though lists of such schemes tend to say SHA-256.
     # No time is in it: https://vercel.com/docs/webhooks
-    schemes=(body_hmac("x-vercel-signature", algo="sha1"),),
+    schemes=(header_hmac("x-vercel-signature", algo="sha1"),),
     # deployment.created, deployment.ready and so on: https://vercel.com/docs/webhooks
     event_type=body("type"),
     idempotency_key=body("id"),
@@ -29,7 +29,7 @@ HEROKU = Provider(
     steps="""Run heroku webhooks:add -u {url} with the entities you want.
     Set {secret} to the secret of the answer.""",
     # Base64 of the body: https://devcenter.heroku.com/articles/app-webhooks
-    schemes=(body_hmac("Heroku-Webhook-Hmac-SHA256", encoding="base64"),),
+    schemes=(header_hmac("Heroku-Webhook-Hmac-SHA256", encoding="base64"),),
     # The entity (api:release) and what happened to it (create, update, destroy).
     event_type=join(".", body("resource"), body("action")),
     idempotency_key=body("id"),
@@ -47,13 +47,7 @@ CIRCLECI = Provider(
     recognise=("circleci-signature", "circleci-event-type"),
     # A list of versions of which v1 counts; unknown ones such as v2 are skipped:
     # https://circleci.com/docs/guides/integration/webhooks/
-    schemes=(
-        Hmac(
-            signed=template("{body}"),
-            place=InHeader("circleci-signature"),
-            layout=Items(separator=b",", equals=b"=", sig=b"v1", emit=b"v1={sig}"),
-        ),
-    ),
+    schemes=(header_hmac("circleci-signature", layout=items("v1={sig}")),),
     event_type=first_of(body("type"), header("circleci-event-type")),
     idempotency_key=body("id"),
     summary=summarize(body("project.name"), first_of(body("job.name"), body("workflow.name"))),
@@ -72,13 +66,11 @@ BUILDKITE = Provider(
     # alone is not enough.
     schemes=(
         # How old a request may be is left to the receiver, so no limit is set here.
-        Hmac(
+        header_hmac(
+            "X-Buildkite-Signature",
+            "{ts}.{body}",
+            items("timestamp={ts},signature={sig}"),
             name="signature",
-            signed=template("{ts}.{body}"),
-            place=InHeader("X-Buildkite-Signature"),
-            layout=Items(
-                separator=b",", equals=b"=", sig=b"signature", ts=b"timestamp", emit=b"timestamp={ts},signature={sig}"
-            ),
             time=Time(),
         ),
         SharedToken(name="token", place=InHeader("X-Buildkite-Token")),
@@ -102,7 +94,7 @@ SENTRY = Provider(
     # The documentation signs JSON written again, which gives the same bytes only in JavaScript; relay takes the
     # body as it came. Sentry-Hook-Timestamp is not signed, so it limits nothing:
     # https://docs.sentry.io/organization/integrations/integration-platform/webhooks/
-    schemes=(body_hmac("Sentry-Hook-Signature"),),
+    schemes=(header_hmac("Sentry-Hook-Signature"),),
     # The resource (issue, event_alert) with what happened to it, which the body says.
     event_type=join(".", header("Sentry-Hook-Resource"), body("action")),
     idempotency_key=header("Request-ID"),
@@ -126,13 +118,7 @@ PAGERDUTY = Provider(
     schedule=Schedule(spread=(4, 20 * MINUTE), limit=5.0, stop_statuses=CLIENT_ERRORS),
     # Several v1 come while a secret is changed, and any may match:
     # https://developer.pagerduty.com/docs/webhooks-overview
-    schemes=(
-        Hmac(
-            signed=template("{body}"),
-            place=InHeader("X-PagerDuty-Signature"),
-            layout=Items(separator=b",", equals=b"=", sig=b"v1", emit=b"v1={sig}"),
-        ),
-    ),
+    schemes=(header_hmac("X-PagerDuty-Signature", layout=items("v1={sig}")),),
     event_type=body("event.event_type"),
     idempotency_key=body("event.id"),
     summary=body("event.data.title"),
@@ -148,7 +134,7 @@ LAUNCHDARKLY = Provider(
     Paste {url} as the URL and have payloads signed.
     Copy the secret and set {secret} to it.""",
     # Bare hex of the body, and no time: https://launchdarkly.com/docs/integrations/webhooks
-    schemes=(body_hmac("X-LD-Signature"),),
+    schemes=(header_hmac("X-LD-Signature"),),
     # kind alone (flag, project) would lump together what titleVerb tells apart.
     event_type=join(".", body("kind"), body("titleVerb")),
     idempotency_key=body("_id"),
@@ -166,10 +152,10 @@ WORKOS = Provider(
     # bytes as they came, as the Python one does.
     schemes=(
         # Milliseconds, and a space after the comma. workos 10.8.0 limits the age both ways.
-        Hmac(
-            signed=template("{ts}.{body}"),
-            place=InHeader("WorkOS-Signature"),
-            layout=Items(separator=b",", equals=b"=", sig=b"v1", ts=b"t", emit=b"t={ts}, v1={sig}", trim=True),
+        header_hmac(
+            "WorkOS-Signature",
+            "{ts}.{body}",
+            items("t={ts}, v1={sig}", trim=True),
             time=Time(unit="ms", past=180, future=180),
         ),
     ),

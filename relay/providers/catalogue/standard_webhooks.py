@@ -24,7 +24,18 @@ from relay.providers.provider import (
     Provider,
     Schedule,
 )
-from relay.providers.schemes import Ed25519, Hmac, InHeader, Items, KeyFormat, SharedToken, Time, body_hmac, template
+from relay.providers.schemes import (
+    Ed25519,
+    Hmac,
+    InHeader,
+    KeyFormat,
+    Prefix,
+    SharedToken,
+    Time,
+    header_hmac,
+    items,
+    template,
+)
 
 # The prefix is for people: the libraries strip it and decode the rest, which is 24 to 64 bytes by the
 # specification.
@@ -42,7 +53,7 @@ def standard_hmac(*families: str, key: KeyFormat = WHSEC_KEY, bare: bool = False
         key=key,
         encoding="base64",
         place=_family_headers(families, "signature"),
-        layout=Items(separator=b" ", equals=b",", sig=b"v1", emit=b"v1,{sig}", bare=bare),
+        layout=items("v1,{sig}", bare=bare),
         time=Time(place=_family_headers(families, "timestamp"), past=300, future=300),
         ident=_family_headers(families, "id"),
     )
@@ -56,7 +67,7 @@ def standard_ed25519(*families: str) -> Ed25519:
         key=KeyFormat(form="base64", strip=("whpk_",), claims=("whpk_",), exclusive=True),
         encoding="base64",
         place=_family_headers(families, "signature"),
-        layout=Items(separator=b" ", equals=b",", sig=b"v1a", emit=b"v1a,{sig}"),
+        layout=items("v1a,{sig}"),
         time=Time(place=_family_headers(families, "timestamp"), past=300, future=300),
         ident=_family_headers(families, "id"),
     )
@@ -142,7 +153,7 @@ RESEND_SIMPLE = dataclasses.replace(
     schedule=None,
     recognise=None,
     other_credential=None,
-    schemes=(body_hmac("Resend-Signature", prefix="sha256="),),
+    schemes=(header_hmac("Resend-Signature", layout=Prefix(b"sha256=")),),
     # An id of the body may be the message's, which is sent, delivered and opened one after the other.
     idempotency_key=first_of(header("svix-id"), join_key(body("type"), body("id"), optional(body("created_at")))),
     samples="resend",

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from relay.model.event import Capture, Check, Verification
 from relay.model.text import escape_unprintable
 from relay.providers.doctor.case import SignatureCase, SignatureFinding, VariantTester, format_secret_name
-from relay.providers.schemes import body_hmac
+from relay.providers.schemes import Prefix, header_hmac
 from relay.providers.schemes.content import sender_address
 from relay.providers.schemes.locations import with_header
 
@@ -40,7 +40,7 @@ def find_legacy_signature(tester: VariantTester) -> SignatureFinding | None:
     old, kind = _LEGACY.get(name.lower(), ("", ""))
     if not old or case.capture.header(old) is None:
         return None
-    older = body_hmac(old, algo="sha1", prefix="sha1=") if kind == _SHA1 else None
+    older = header_hmac(old, layout=Prefix(b"sha1="), algo="sha1") if kind == _SHA1 else None
     fits = next((secret for secret in tester.own if older and tester.fits(secret, kind, scheme=older)), None)
     fit = f" It fits {format_secret_name(fits)}, so the secret is right." if fits else ""
     return SignatureFinding(

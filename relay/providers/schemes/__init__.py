@@ -2,7 +2,7 @@
 
 from relay.providers.schemes.base import Scheme
 from relay.providers.schemes.content import BodyHash, Template, UrlForm, template
-from relay.providers.schemes.encoding import Encoding, Items, KeyForm, KeyFormat, Prefix, Raw
+from relay.providers.schemes.encoding import Encoding, Items, KeyForm, KeyFormat, Prefix, Raw, items
 from relay.providers.schemes.jwt import Jwt
 from relay.providers.schemes.key_pairs import PairScheme
 from relay.providers.schemes.locations import InEach, InEveryHeader, InForm, InHeader, InJson, InQuery, Location
@@ -16,53 +16,14 @@ from relay.providers.schemes.shared_secret import (
     EchoHeader,
     Hmac,
     SharedToken,
-    body_hmac,
+    header_hmac,
 )
 from relay.providers.schemes.signed_text import SignedText
 from relay.providers.schemes.timestamps import Time, Unit
 from relay.providers.schemes.vendor_schemes import AdyenItems, Contentful, Sns
 
-__all__ = [
-    "AdyenItems",
-    "Algo",
-    "AnnouncedAlgorithm",
-    "Basic",
-    "BodyHash",
-    "Contentful",
-    "Digest",
-    "Ecdsa",
-    "EchoHeader",
-    "Ed25519",
-    "Encoding",
-    "Hmac",
-    "InEach",
-    "InEveryHeader",
-    "InForm",
-    "InHeader",
-    "InJson",
-    "InQuery",
-    "Items",
-    "Jwt",
-    "KeyForm",
-    "KeyFormat",
-    "Location",
-    "OneOf",
-    "PairScheme",
-    "Prefix",
-    "Raw",
-    "Rsa",
-    "RsaDigest",
-    "Scheme",
-    "SharedToken",
-    "SignedText",
-    "Sns",
-    "Template",
-    "Time",
-    "Unit",
-    "UrlForm",
-    "body_hmac",
-    "choose_scheme",
-    "find_key_problem",
-    "template",
-    "with_tolerance",
-]
+__all__ = ["AdyenItems", "Algo", "AnnouncedAlgorithm", "Basic", "BodyHash", "Contentful", "Digest", "Ecdsa"]
+__all__ += ["EchoHeader", "Ed25519", "Encoding", "Hmac", "InEach", "InEveryHeader", "InForm", "InHeader", "InJson"]
+__all__ += ["InQuery", "Items", "Jwt", "KeyForm", "KeyFormat", "Location", "OneOf", "PairScheme", "Prefix", "Raw"]
+__all__ += ["Rsa", "RsaDigest", "Scheme", "SharedToken", "SignedText", "Sns", "Template", "Time", "Unit", "UrlForm"]
+__all__ += ["choose_scheme", "find_key_problem", "header_hmac", "items", "template", "with_tolerance"]

@@ -203,3 +203,20 @@ class Items:
         number = "one" if count == 1 else str(count)
         stamp = f"{self.ts.decode()} and " if self.ts else ""
         return f"{stamp}{number} {self.sig.decode()}"
+
+
+def items(emit: str, *, trim: bool = False, bare: bool = False) -> Items:
+    """Return the list that a pattern with one signature shows: `t={ts},v1={sig}`, or `v1,{sig}` parted by spaces."""
+    match = re.fullmatch(r"(?:(\w+)\W\{ts\}(\W) ?)?(\w+)(\W)\{sig\}", emit)
+    assert match is not None
+    ts, separator, sig, equals = match.groups()
+    separator = separator or ("," if equals == "=" else " ")
+    return Items(
+        separator=separator.encode(),
+        equals=equals.encode(),
+        sig=sig.encode(),
+        ts=ts.encode() if ts else None,
+        emit=emit.encode(),
+        trim=trim,
+        bare=bare,
+    )

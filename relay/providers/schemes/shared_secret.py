@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from relay.errors import ConfigError, SigningError
 from relay.model.event import Capture, Check, Verdict, Verification
@@ -22,11 +22,20 @@ from relay.providers.schemes.base import (
     to_wire_bytes,
 )
 from relay.providers.schemes.content import CONTENT_STEP, describe_body, template
-from relay.providers.schemes.encoding import Encoding, KeyFormat, Prefix, Raw, encode_digest, is_same_text
+from relay.providers.schemes.encoding import (
+    Encoding,
+    KeyFormat,
+    Prefix,
+    Raw,
+    SignatureLayout,
+    encode_digest,
+    is_same_text,
+)
 from relay.providers.schemes.locations import InHeader, Location, read_single, with_header
 from relay.providers.schemes.signed_text import SignedText
 
 Algo = Literal["sha1", "sha256", "sha512"]
+_ALONE = Raw()
 
 
 # Twilio's shared keys, in public beta: twilio 9.13.0 for Python reads the header, the Node library not yet.
@@ -174,18 +183,10 @@ class Digest(SignedText):
         return encode_digest(hashlib.new(self.algo, text).digest(), self.encoding)
 
 
-def body_hmac(
-    *headers: str, algo: Algo = "sha256", encoding: Encoding = "hex", prefix: str = "", any_case: bool = False
-) -> Hmac:
-    """Return the commonest scheme of all: an HMAC of the body in one header."""
-    return Hmac(
-        signed=template("{body}"),
-        place=InHeader(*headers),
-        layout=Prefix(prefix.encode()) if prefix else Raw(),
-        algo=algo,
-        encoding=encoding,
-        any_case=any_case,
-    )
+def header_hmac(place: str | Location, signed: str = "{body}", layout: SignatureLayout = _ALONE, **parts: Any) -> Hmac:
+    """Return an HMAC in a header: of the body, unless `signed` says of what; `parts` are further fields of Hmac."""
+    spot = InHeader(place) if isinstance(place, str) else place
+    return Hmac(signed=template(signed), place=spot, layout=layout, **parts)
 
 
 _BASIC = re.compile(rb"basic +([A-Za-z0-9+/]+={0,2}) *", re.IGNORECASE)

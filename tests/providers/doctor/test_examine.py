@@ -18,7 +18,7 @@ from relay.providers.doctor.bodies import list_body_variants
 from relay.providers.doctor.request_head import list_header_variants
 from relay.providers.doctor.secrets import list_secret_variants
 from relay.providers.doctor.serialization import list_json_variants, minify_json
-from relay.providers.schemes import OneOf, SignedText, body_hmac
+from relay.providers.schemes import OneOf, SignedText, header_hmac
 
 SHARED = {
     scheme: pytest.param(provider, scheme, id=f"{provider.name}-{number}")
@@ -142,7 +142,7 @@ def test_whatever_arrives_the_doctor_says_something_and_never_fails(provider, bo
 
 
 def test_time_is_up_when_it_is_up(capture):
-    scheme = body_hmac("X-Sign")
+    scheme = header_hmac("X-Sign")
     source = source_of(PROVIDERS["github"], scheme, Secret("env:A", "a"))
     request = capture(b'{"a": 1}', (("X-Sign", "0" * 64),))
     verification = Verification(verdict=Verdict.INVALID, reason="signature_mismatch")
@@ -154,7 +154,7 @@ def test_time_is_up_when_it_is_up(capture):
 
 
 def test_a_secret_too_short_shows_none_of_itself(capture, now):
-    scheme = body_hmac("X-Sign")
+    scheme = header_hmac("X-Sign")
     signed = scheme.sign(Secret("env:A", "short"), capture(), now)
     source = source_of(
         PROVIDERS["github"], scheme, Secret("env:A", "other short"), Secret("env:B", "long enough to end")

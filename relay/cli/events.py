@@ -229,9 +229,15 @@ def print_events(call: Call, events: list[Json], widths: list[int] | None = None
     call.terminal.flush()
 
 
-def _format_event_row(event: Json) -> list[Part]:
+def print_new_event(call: Call, event: Json) -> None:
+    """Print an event whose deliveries are reported next, by their own lines."""
+    call.terminal.print_values([event], lambda one: _format_event_row(one, with_deliveries=False))
+    call.terminal.flush()
+
+
+def _format_event_row(event: Json, *, with_deliveries: bool = True) -> list[Part]:
     source, type_, number, verdict = format_event(event)
     counts = [f"{event['deliveries'][state]} {state}" for state in ("succeeded", "failed", "running", "pending")]
-    sent = ", ".join(count for count in counts if not count.startswith("0 "))
+    sent = ", ".join(count for count in counts if with_deliveries and not count.startswith("0 "))
     details = sent or event["summary"] or format_size(event["size"])
     return [number, format_moment(event["received_at"]), source, type_, verdict, (details, "dim")]

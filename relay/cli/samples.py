@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from relay.cli.deliveries import has_succeeded, report_delivery
-from relay.cli.events import print_events
+from relay.cli.events import print_new_event
 from relay.cli.formatting import UNVERIFIED
 from relay.cli.options import Call, shared_options
 from relay.cli.output import Json, quote
@@ -54,7 +54,7 @@ async def trigger_command(
         event = await api.post("/api/triggers", request)
         for note in _list_signing_notes(event):
             call.terminal.print_message(f"relay: {note}")
-        print_events(call, [event])
+        print_new_event(call, event)
         whole = await api.get(f"/api/events/{event['id']}")
         sent = [await report_delivery(call, api, id_, event) for id_ in whole["delivery_ids"]]
     if event["outcome"] == "rejected":

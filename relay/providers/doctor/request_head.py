@@ -173,7 +173,8 @@ def explain_missing_signature(case: SignatureCase, verification: Verification) -
         cause="signature_missing",
         title="No signature header" if case.capture.header(name) is None else "Part of what is signed is missing",
         sentence=f"{what}: something removed it, or this is not {case.title}.",
-        fix=f"Look at the Headers tab for what came, and set the secret at {case.title} if it signs only with one.",
+        fix=f"Compare the headers of the event with {case.title}'s documentation. Some providers sign only once a "
+        "secret is set there.",
     )
 
 

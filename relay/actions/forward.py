@@ -12,7 +12,7 @@ from typing import Self
 from relay.actions import egress
 from relay.actions.base import LARGEST_RESPONSE, Action, AwaitedResponses
 from relay.actions.egress import Destination, EgressRules, Resolve, UnknownHostError, check_target
-from relay.actions.http_client import KEPT_BODY, HttpClient, NoAnswerError
+from relay.actions.http_client import KEPT_BODY, HttpClient
 from relay.actions.outgoing_request import (
     ForwardOptions,
     Signing,
@@ -24,6 +24,7 @@ from relay.actions.outgoing_request import (
     final_headers,
     portable_headers,
 )
+from relay.actions.response_parser import NoAnswerError
 from relay.clock import Clock
 from relay.errors import SigningError, TargetError
 from relay.model.delivery import (

@@ -1,6 +1,6 @@
-"""One HTTP request put on the wire byte for byte, and what came back: a pool of connections over aiohttp's parser.
+"""One HTTP request put on the wire byte for byte, and what came back, over a pool of connections.
 
-aiohttp's own client encodes header values as UTF-8 and keeps only the last of two names that differ in case.
+aiohttp's client encodes header values as UTF-8 and keeps only the last of two names that differ in case.
 """
 
 import asyncio
@@ -10,18 +10,13 @@ from collections.abc import Callable
 from functools import cache
 from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
-from typing import Self
+from typing import Self, cast
 
 import aiohappyeyeballs
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.client_exceptions import ClientPayloadError
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import HttpResponseParser
-from aiohttp.streams import StreamReader
 
 from relay.actions.egress import Address, Destination
 from relay.actions.outgoing_request import encode_head
-from relay.actions.response_parser import AnswerParser, RawMessage, decode_headers
+from relay.actions.response_parser import NoAnswerError, ResponseParser
 from relay.model.delivery import ReceivedResponse, SentRequest
 
 CONNECT_SECONDS = 5.0
@@ -31,7 +26,7 @@ KEPT_BODY = 64 * 1024
 _IDLE_SECONDS = 1.0
 _FALLBACK_SECONDS = 0.25  # before the next of several addresses is tried as well, RFC 8305
 _LARGEST_JOINED_BODY = 64 * 1024
-_READ_BUFFER = 64 * 1024
+_MAX_EARLY = 64 * 1024  # bytes that may come before there is a request
 _REFUSALS = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
@@ -40,18 +35,6 @@ _REFUSALS = {
     errno.ENETUNREACH: "no route to the network",
     errno.ETIMEDOUT: "no connection in time",
 }
-
-
-class NoAnswerError(Exception):
-    """No HTTP response came; `detail` says why in a few plain words.
-
-    `unreachable` when not even a connection came about.
-    """
-
-    def __init__(self, detail: str, *, unreachable: bool = False) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.unreachable = unreachable
 
 
 _PoolKey = tuple[str, str, int, bool]
@@ -93,32 +76,21 @@ class HttpClient:
         until = asyncio.get_running_loop().time() + seconds
         key = (destination.scheme, destination.host, destination.port, verify_tls)
         connection = self._take(key, destination.addresses) or await _connect(destination, seconds, verify_tls)
-        answer = connection.begin(until, is_head=request.method == "HEAD")
+        parser = ResponseParser(is_head=request.method == "HEAD", keep=keep)
         try:
-            message, payload = await connection.exchange(head, request.body)
-            body, cut = await _read_body(payload, keep, answer)
-        except (HttpProcessingError, OSError) as error:
+            await connection.exchange(head, request.body, parser, until)
+        except (NoAnswerError, OSError) as error:
             connection.close()
-            partial = answer.partial()
-            if partial is None:
-                raise NoAnswerError(answer.failure or _describe_failure(error, seconds)) from error
-            return ReceivedResponse(
-                status=partial.status, headers=decode_headers(partial.headers), cut=True, notes=partial.notes
-            )
+            if not parser.cut_off():
+                raise _explain_failure(error, seconds) from error
         except BaseException:
             connection.close()
             raise
-        if cut or message.should_close or answer.is_spent or not connection.is_open:
+        if parser.closes or not connection.is_open:
             connection.close()
         else:
             self._keep(key, connection)
-        return ReceivedResponse(
-            status=message.code,
-            headers=decode_headers(message.raw_headers),
-            body=body,
-            cut=cut,
-            notes=tuple(answer.notes),
-        )
+        return parser.build_response()
 
     def _take(self, key: _PoolKey, judged: tuple[Address, ...]) -> "_Connection | None":
         """Return an open connection to one of the judged addresses that has been idle for a moment only."""
@@ -132,7 +104,7 @@ class HttpClient:
         return None
 
     def _keep(self, key: _PoolKey, connection: "_Connection") -> None:
-        connection.end()
+        connection.idle_since = asyncio.get_running_loop().time()
         self._idle.setdefault(key, []).append(connection)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._close_idle, _IDLE_SECONDS)
@@ -151,125 +123,100 @@ class HttpClient:
             self._sweep = loop.call_later(_IDLE_SECONDS, self._close_idle, _IDLE_SECONDS)
 
 
-class _HungUpError(ConnectionError):
-    """The connection was closed before an answer; `said`: something came that is none."""
-
-    def __init__(self, said: bool) -> None:
-        super().__init__()
-        self.said = said
-
-
-class _Connection(BaseProtocol):
+class _Connection(asyncio.Protocol):
     """One connection, over which one request at a time goes out whole and one answer comes in."""
 
-    _parser: AnswerParser | None  # type: ignore[assignment]  # it has what is called of aiohttp's parser
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(loop)
         self.idle_since = 0.0
         self.address: Address | None = None
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
         self._early = b""
-        self._message: asyncio.Future[RawMessage] | None = None
-        self._payload: StreamReader | None = None
+        self._parser: ResponseParser | None = None
+        self._answered: asyncio.Future[None] | None = None
+        self._until = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def is_open(self) -> bool:
-        return self.transport is not None and not self.transport.is_closing()
+        return self._transport is not None and not self._transport.is_closing()
 
-    def begin(self, until: float, *, is_head: bool) -> AnswerParser:
-        """Get ready for the answer to the next request, which has to be there whole at a time of the loop."""
-        self._timer = self._loop.call_at(until, self._expire)
-        self._parser = AnswerParser(
-            lambda: HttpResponseParser(
-                self,
-                self._loop,
-                _READ_BUFFER,
-                payload_exception=ClientPayloadError,
-                response_with_body=not is_head,
-                read_until_eof=True,
-                auto_decompress=False,
-            ),
-            is_head=is_head,
-        )
-        self._message = self._loop.create_future()
-        return self._parser
+    async def exchange(self, head: bytes, body: bytes, parser: ResponseParser, until: float) -> None:
+        """Write a request and wait until its answer is whole.
 
-    async def exchange(self, head: bytes, body: bytes) -> RawMessage:
-        """Write a request, and return the head of its answer with the stream of its body."""
-        if self.transport is None or self._message is None:
-            raise _HungUpError(said=False)
+        Raises TimeoutError once the loop's time is `until`, OSError and NoAnswerError for what else goes wrong.
+        """
+        if self._transport is None:
+            raise NoAnswerError("hung up without an answer")
+        self._parser, self._answered, self._until = parser, self._loop.create_future(), until
+        if self._timer is None or self._timer.when() > until:
+            self._set_timer()  # one that rings earlier is set again then: most answers come long before
         # No waiting for the socket to drain: a target may answer before it has read everything, and
         # then hang up.
         if len(body) <= _LARGEST_JOINED_BODY:
-            self.transport.write(head + body)
+            self._transport.write(head + body)
         else:
-            self.transport.write(head)
-            self.transport.write(body)
+            self._transport.write(head)
+            self._transport.write(body)
         if self._early:
             early, self._early = self._early, b""
             self.data_received(early)
-        return await self._message
-
-    def end(self) -> None:
-        """Forget the answer, so that whatever still comes closes the connection."""
-        self._stop_timer()
-        self._parser = self._message = self._payload = None
-        self.idle_since = self._loop.time()
+        try:
+            await self._answered
+        finally:
+            self._parser = self._answered = None
 
     def close(self) -> None:
         """Close it, whatever is under way."""
-        self._stop_timer()
-        if self.transport is not None:
-            self.transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
+        self._transport = cast("asyncio.Transport", transport)
         self.address = ip_address(transport.get_extra_info("peername")[0])
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
             self._early += data
-            if self._early and (self.idle_since or len(self._early) > _READ_BUFFER):
+            if self.idle_since or len(self._early) > _MAX_EARLY:
                 self.close()
             return
         try:
-            messages = self._parser.feed_data(data)
-        except HttpProcessingError as error:
-            self.close()
-            self._fail(error)
-            return
-        for message, self._payload in messages:
-            if self._message is not None and not self._message.done():
-                self._message.set_result((message, self._payload))
-        if self._parser.is_overrun:
-            self.close()
+            if self._parser.feed(data):
+                self._finish()
+        except NoAnswerError as error:
+            self._finish(error)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        head: object = None
-        if self._parser is not None:
-            try:
-                head = self._parser.feed_eof()
-            except Exception as error:  # noqa: BLE001 - whatever the parser says of a body that is not whole
-                if self._payload is not None:
-                    self._payload.set_exception(ClientPayloadError("the body is not whole"), error)
-        self._fail(exc if isinstance(exc, OSError) else _HungUpError(said=bool(head)))
-        self._reading_paused = False
-        super().connection_lost(exc)
+        self._transport = None
+        if self._parser is None or self._parser.end():
+            self._finish()
+        else:
+            said = "hung up without an answer" if self._parser.is_silent else "not HTTP"
+            self._finish(exc if isinstance(exc, OSError) else NoAnswerError(said))
 
-    def _expire(self) -> None:
-        self._fail(TimeoutError())
-        if self._payload is not None:
-            self._payload.set_exception(TimeoutError())
-
-    def _stop_timer(self) -> None:
+    def _set_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._timer = self._loop.call_at(self._until, self._expire)
 
-    def _fail(self, error: Exception) -> None:
-        if self._message is not None and not self._message.done():
-            self._message.set_exception(error)
-            self._message.exception()  # retrieved here: its caller may be gone
+    def _expire(self) -> None:
+        self._timer = None
+        if self._answered is not None and self._loop.time() < self._until:
+            self._set_timer()
+        else:
+            self._finish(TimeoutError())
+
+    def _finish(self, error: Exception | None = None) -> None:
+        if self._answered is None or self._answered.done():
+            return
+        if error is None:
+            self._answered.set_result(None)
+        else:
+            self._answered.set_exception(error)
+            self._answered.exception()  # retrieved here: its caller may be gone
 
 
 async def _connect(destination: Destination, seconds: float, verify_tls: bool) -> _Connection:
@@ -314,30 +261,17 @@ def _get_tls_context(verify: bool) -> ssl.SSLContext:
     return context
 
 
-async def _read_body(payload: StreamReader, keep: Callable[[], int], answer: AnswerParser) -> tuple[bytes, bool]:
-    """Return as much of a body as is kept, and whether there was more of it, or it is not whole."""
-    body, cut = bytearray(), False
-    try:
-        while not cut and (chunk := await payload.read(max(1, keep() + 1 - len(body)))):
-            body += chunk
-            cut = len(body) > keep()
-    except (ClientPayloadError, OSError, TimeoutError):
-        cut = True  # the status came, and it is what counts
-        answer.note_cut()
-    return bytes(body[: keep()]), cut
+def _explain_failure(error: Exception, seconds: float) -> NoAnswerError:
+    if isinstance(error, NoAnswerError):
+        return error
+    said = f"no answer in {seconds:g} s" if isinstance(error, TimeoutError) else _describe_os_error(error)
+    return NoAnswerError(said)
 
 
-def _describe_failure(error: Exception, seconds: float) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer in {seconds:g} s"
-    if isinstance(error, _HungUpError):
-        return "not HTTP" if error.said else "hung up without an answer"
-    return _describe_os_error(error) if isinstance(error, OSError) else "not HTTP"
-
-
-def _describe_os_error(error: OSError) -> str:
+def _describe_os_error(error: Exception) -> str:
     if isinstance(error, ConnectionResetError):
         return "connection reset"
-    if error.errno is None and f"[Errno {errno.ECONNREFUSED}]" in str(error):
+    code = getattr(error, "errno", None)
+    if code is None and f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return "connection refused"  # several addresses, several errors in one
-    return _REFUSALS.get(error.errno or 0, "no connection")
+    return _REFUSALS.get(code or 0, "no connection")

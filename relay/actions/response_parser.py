@@ -1,224 +1,228 @@
 """What targets answer, read so that a status that came counts, whatever is odd about the rest.
 
-aiohttp's parser gives nothing of an answer with a body after 204, with more bytes than its Content-Length says or with
-an odd header, and the app that has acted would be called again. It is fed one answer up to its end, and a head that it
-refuses is read once more, leniently.
+A strict parser gives nothing of an answer with a body after 204, with more bytes than its Content-Length says or with
+an odd header, and the app that has acted would be called again.
 """
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
-from aiohttp.client_exceptions import ClientPayloadError
-from aiohttp.http_exceptions import BadHttpMessage, HttpProcessingError
-from aiohttp.http_parser import HttpResponseParser, RawResponseMessage
-from aiohttp.http_writer import HttpVersion11
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from multidict import CIMultiDict, CIMultiDictProxy
-
+from relay.model.delivery import ReceivedResponse
 from relay.model.event import Headers
 
 MAX_INTERIM = 20  # 1xx answers before the final one
 MAX_HEAD = 256 * 1024  # bytes; what lies beyond is not read
+_MAX_REMEMBERED_HEAD = 2048  # bytes; an app sends the same head again and again, but for its Date
 _MAX_HEADERS = 128
 _MAX_LINE = 8190
 _HEAD_END = re.compile(rb"\n\r?\n")
-_STATUS = re.compile(rb"[\r\n]*HTTP/\d(?:\.\d)?[ \t]+([1-9]\d\d)(?=[ \t\r\n]|\Z)")
+_STATUS = re.compile(rb"[\r\n]*HTTP/(\d(?:\.\d)?)[ \t]+([1-9]\d\d)(?=[ \t\r\n]|\Z)")
 _STATUS_BEGINNING = re.compile(rb"[\r\n]*(?:H|HT|HTT|HTTP/?|HTTP/\d(?:\.\d?)?|HTTP/\d(?:\.\d)?[ \t]+(?:[1-9]\d?)?)")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
+_STRICT = re.compile(
+    rb"[\r\n]*HTTP/(?:0\.9|1\.[01]|2\.0) \d{3}(?: [^\r\n\0]*)?\r?\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*(?:\r?\n[ \t]+[^\r\n\0]*)*\r?\n)*\r?\n"
+)
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CHUNK = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _NO_BODY = frozenset({204, 304})
 _SWITCHING = 101
-
-RawMessage = tuple[RawResponseMessage, StreamReader]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LenientHead:
-    """The head of an answer: `length` is None where the body ends with the connection or comes in chunks."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    length: int | None = None
-    chunked: bool = False
-    notes: tuple[str, ...] = ()
-
-    def framing(self) -> bytes:
-        """Return a plain head with the same framing, for a strict parser to read the body by."""
-        lines = [b"HTTP/1.1 %d -" % self.status, b"Connection: close"]
-        if self.chunked:
-            lines.append(b"Transfer-Encoding: chunked")
-        elif self.length is not None:
-            lines.append(b"Content-Length: %d" % self.length)
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+_UNEVEN_HEAD = "its head is not what HTTP prescribes"
 
 
-class AnswerParser:
-    """Reads the answer to one request; `make` returns the parser of aiohttp that is behind it.
+class NoAnswerError(Exception):
+    """No HTTP response came; `detail` says why in a few plain words.
 
-    `notes` says what was odd about the answer, `failure` why there is none. `is_spent`: no further request may go
-    over its connection; `is_overrun`: more came than the answer, so the connection is to be closed now.
+    `unreachable` when not even a connection came about.
     """
 
-    def __init__(self, make: Callable[[], HttpResponseParser], *, is_head: bool) -> None:
-        self.notes: list[str] = []
-        self.failure = ""
-        self.is_spent = self.is_overrun = False
-        self._make = make
+    def __init__(self, detail: str, *, unreachable: bool = False) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.unreachable = unreachable
+
+
+class ResponseHead(NamedTuple):
+    """The head of an answer: `length` is None where the body ends with the connection or comes in chunks.
+
+    `closes`: its connection has no other use. `notes` says what is odd.
+    """
+
+    status: int
+    headers: Headers
+    length: int | None
+    chunked: bool
+    closes: bool
+    notes: tuple[str, ...]
+
+
+class ResponseParser:
+    """Reads the answer to one request, as much of its body as `keep` says at each moment.
+
+    `closes`: no further request may go over its connection.
+    """
+
+    def __init__(self, *, is_head: bool, keep: Callable[[], int]) -> None:
+        self.is_whole = False
+        self.closes = False
         self._is_head = is_head
-        self._inner = make()
-        self._head = bytearray()
-        self._refused_head = False
+        self._keep = keep
+        self._head: ResponseHead | None = None
+        self._notes: list[str] = []
+        self._waiting = b""  # of a head, or of a chunk's framing, that is not there whole
         self._interim = 0
-        self._payload: StreamReader | None = None
-        self._left: int | None = None
-        self._length = 0
-        self._done = False
+        self._body = bytearray()
+        self._received = 0  # bytes of the body, kept or not
+        self._left: int | None = None  # bytes of the body, or of a chunk; None until the connection ends
+        self._in_trailer = False
+        self._is_cut = False
 
-    def feed_data(self, data: bytes) -> Sequence[RawMessage]:
-        """Return the answer once its head is there.
+    @property
+    def is_silent(self) -> bool:
+        """Say whether nothing has come yet."""
+        return self._head is None and not self._waiting
 
-        Raises HttpProcessingError for what is no HTTP answer.
-        """
-        messages: list[RawMessage] = []
-        while data and self._payload is None and not self._done:
-            data = self._feed_head(data, messages)
-        if self._payload is not None and not self._payload.is_eof():
-            data = self._feed_body(data)
-        if data and self._done:
-            self._drop(data)
-        return messages
+    def feed(self, data: bytes) -> bool:
+        """Take what came and return whether the answer is whole. Raises NoAnswerError for what is no HTTP answer."""
+        while data and not self.is_whole and self._head is None:
+            data = self._feed_head(self._waiting + data)
+        head = self._head
+        if data and not self.is_whole and head is not None:
+            data = self._feed_chunks(self._waiting + data) if head.chunked else self._feed_body(data)
+        if data and self.is_whole and not self._is_cut:
+            # It belongs to no answer, and the connection has no other use.
+            if data.strip(b"\r\n") and not self._notes:
+                length = head.length if head and not head.chunked and self._left is not None else None
+                end = "its end" if length is None else f"its Content-Length of {length} bytes"
+                self._notes.append(f"the answer went on after {end}")
+            self.closes = True
+        return self.is_whole
 
-    def feed_eof(self) -> object:
-        """Take the end of the connection; what there is of a head is given back."""
-        if self._payload is not None and not self._payload.is_eof():
-            self._inner.feed_eof()  # raises where the body is not whole
-        return bytes(self._head) or None
+    def end(self) -> bool:
+        """Take the end of the connection; return whether the answer was to end so."""
+        if self._head is not None and self._left is None and not self._head.chunked:
+            self.is_whole = True
+        return self.is_whole
 
-    def pause_reading(self) -> None:
-        """Stop feeding the body: its reader is behind."""
-        self._inner.pause_reading()
+    def cut_off(self) -> bool:
+        """Take it that nothing more will come; return whether a final status came, which is what counts."""
+        if self._head is None:
+            found = _STATUS.match(self._waiting)
+            if found is None or found[2][:1] == b"1":
+                return False
+            self._begin(read_head(self._waiting))
+        elif not self._notes:
+            of = "" if self._left is None or self._head.chunked else f" of {self._head.length}"
+            self._notes.append(f"the answer was cut short after {self._received}{of} bytes of its body")
+        self.is_whole = self.closes = self._is_cut = True
+        return True
 
-    def partial(self) -> LenientHead | None:
-        """Return the outcome of an answer whose head never ended; None where no final status came."""
-        if self._done or self._payload is not None or not _is_final(bytes(self._head)):
-            return None
-        return read_head(bytes(self._head))
+    def build_response(self) -> ReceivedResponse:
+        """Return the answer."""
+        assert self._head is not None
+        keep = self._keep()
+        return ReceivedResponse(
+            status=self._head.status,
+            headers=self._head.headers,
+            body=bytes(self._body[:keep]),
+            cut=self._is_cut or len(self._body) > keep,
+            notes=tuple(self._notes),
+        )
 
-    def note_cut(self) -> None:
-        """Note that the body ended early, unless it was said why."""
-        if self.notes or self._payload is None:
-            return
-        of = f" of {self._length}" if self._left is not None else ""
-        self.notes.append(f"the answer was cut short after {self._payload.total_bytes}{of} bytes of its body")
-
-    def _feed_head(self, data: bytes, messages: list[RawMessage]) -> bytes:
-        """Return what follows the head; b"" while it is not whole."""
-        known = len(self._head)
-        self._head += data
-        found = _HEAD_END.search(self._head, max(0, known - 2))
-        end = found.end() if found else len(self._head)
-        piece, rest = bytes(self._head[known:end]), bytes(self._head[end:])
-        messages_here: Sequence[RawMessage] = ()
-        if not self._refused_head:
-            try:
-                messages_here = self._inner.feed_data(piece)[0]
-            except HttpProcessingError:
-                self._refused_head = True
-        if self._refused_head:
-            head = bytes(self._head[:end])
-            if not _STATUS.match(head):
-                if not found and _STATUS_BEGINNING.fullmatch(head):
-                    return b""  # the rest of the status is in the next packet
-                raise BadHttpMessage("no HTTP answer")
-            if not found and len(head) < MAX_HEAD:
-                return b""
-            messages_here = (self._read_again(head),)
-        for message, payload in messages_here:
-            self._begin(message, payload, messages)
-        if messages_here or found:
-            self._head.clear()
-            self._refused_head = False
-        return rest
-
-    def _read_again(self, head: bytes) -> RawMessage:
-        lenient = read_head(head)
-        self.notes += lenient.notes or ("its head is not what HTTP prescribes",)
-        self.is_spent = True
-        self._inner = self._make()
-        payload = self._inner.feed_data(lenient.framing())[0][0][1]
-        if not _HEAD_END.search(head):
-            self._finish(payload)
-        return _raw_message(lenient), payload
-
-    def _begin(self, message: RawResponseMessage, payload: StreamReader, messages: list[RawMessage]) -> None:
-        status = message.code
-        if 100 <= status < 200 and status != _SWITCHING:
+    def _feed_head(self, data: bytes) -> bytes:
+        """Return what follows the head."""
+        found = _HEAD_END.search(data, max(0, len(self._waiting) - 2))
+        if not _STATUS.match(data) and (found or not _STATUS_BEGINNING.fullmatch(data)):
+            raise NoAnswerError("not HTTP")
+        if not found and len(data) < MAX_HEAD:
+            self._waiting = data
+            return b""
+        self._waiting = b""
+        end = found.end() if found else len(data)
+        head = (_recall_head if end <= _MAX_REMEMBERED_HEAD else read_head)(data[:end])
+        if 100 <= head.status < 200 and head.status != _SWITCHING:
             self._interim += 1
             if self._interim > MAX_INTERIM:
-                self.failure = f"more than {MAX_INTERIM} interim answers (1xx) and no final one"
-                raise BadHttpMessage(self.failure)
-            self._inner = self._make()
-            return
-        announced = message.headers.get("Content-Length", "")
-        if status in _NO_BODY or self._is_head or status == _SWITCHING:
-            self._done = True
-            if status != 304 and not self._is_head and (message.chunked or announced.strip("0")):
-                self.notes.append(f"a {status} has no body, and this one announces one")
-                self.is_spent = True
-            if status == _SWITCHING:
-                self.is_spent = True
-            messages.append((message, EMPTY_PAYLOAD))
-            return
-        messages.append((message, payload))
-        self._payload = payload
-        if not message.chunked and announced.isascii() and announced.isdigit():
-            self._left = self._length = int(announced)
-        self._done = self._done or payload is EMPTY_PAYLOAD
+                raise NoAnswerError(f"more than {MAX_INTERIM} interim answers (1xx) and no final one")
+        else:
+            self._begin(head)
+            if not found:
+                self.is_whole = self.closes = self._is_cut = True
+        return data[end:]
+
+    def _begin(self, head: ResponseHead) -> None:
+        self._head = head
+        self._notes += head.notes
+        self.closes = head.closes
+        if head.status in _NO_BODY or self._is_head or head.status == _SWITCHING:
+            self.is_whole = True
+            if head.status == _SWITCHING:
+                self.closes = True
+            elif head.status != 304 and not self._is_head and (head.chunked or head.length):
+                self._notes.append(f"a {head.status} has no body, and this one announces one")
+                self.closes = True
+        elif head.length is not None:
+            self._left = head.length
+            self.is_whole = not head.length
+        elif not head.chunked:
+            self.closes = True
 
     def _feed_body(self, data: bytes) -> bytes:
         """Return what follows the body."""
-        assert self._payload is not None
-        piece, rest = data, b""
-        if self._left is not None:
-            piece, rest = data[: self._left], data[self._left :]
-            self._left -= len(piece)
-        try:
-            another = bool(self._inner.feed_data(piece)[0])
-        except HttpProcessingError:
-            another = self._payload.is_eof()
-            if not another:
-                self.notes.append("the chunks of the answer cannot be read")
-                self._finish(self._payload)
-                return b""
-        self._done = self._payload.is_eof() or self._left == 0
-        if another:
-            self._drop(piece)
+        if self._left is None:
+            self._add(data)
+            return b""
+        self._add(data[: self._left])
+        rest = data[self._left :]
+        self._left = max(0, self._left - len(data))
+        self.is_whole = self.is_whole or not self._left
         return rest
 
-    def _finish(self, payload: StreamReader) -> None:
-        """End a body whose end will not come."""
-        self._done = True
-        self.is_spent = True
-        payload.set_exception(ClientPayloadError("the body is not whole"))
+    def _feed_chunks(self, data: bytes) -> bytes:
+        """Return what follows the last chunk and its trailer."""
+        self._waiting = b""
+        while data and not self.is_whole:
+            if self._left:
+                self._add(data[: self._left])
+                data, self._left = data[self._left :], max(0, self._left - len(data))
+                continue
+            line, newline, rest = data.partition(b"\n")
+            if not newline and len(line) < _MAX_LINE:
+                self._waiting = data
+                break
+            text = line.removesuffix(b"\r")
+            if self._in_trailer:
+                self.is_whole = not text
+            elif self._left == 0 and not text:
+                self._left = None  # the line's end behind a chunk
+            elif self._left is None and (size := _CHUNK.fullmatch(line + newline)):
+                self._left = int(size[1], 16) or None
+                self._in_trailer = self._left is None
+            else:
+                self._notes.append("the chunks of the answer cannot be read")
+                self.is_whole = self.closes = self._is_cut = True
+                return b""
+            data = rest
+        return data if self.is_whole else b""
 
-    def _drop(self, data: bytes) -> None:
-        """Leave out what comes after the answer: it belongs to no answer, and the connection has no other use."""
-        if data.strip(b"\r\n") and not self.notes:
-            said = f"its Content-Length of {self._length} bytes" if self._left is not None else "its end"
-            self.notes.append(f"the answer went on after {said}")
-        self.is_spent = self.is_overrun = True
+    def _add(self, data: bytes) -> None:
+        self._received += len(data)
+        self._body += data
+        if len(self._body) > self._keep():
+            self.is_whole = self.closes = self._is_cut = True
 
 
-def read_head(data: bytes) -> LenientHead:
+def read_head(data: bytes) -> ResponseHead:
     """Return what can be made of a head that begins with a status line; pure."""
     found = _STATUS.match(data)
     if found is None:
         raise ValueError("no status line")
-    ended = _HEAD_END.search(data)
-    lines = _FOLD.sub(b" ", data).replace(b"\r\n", b"\n").split(b"\n")[1:]
-    notes: dict[str, None] = {} if ended else {"the answer ended inside its head": None}
-    headers: list[tuple[bytes, bytes]] = []
+    lines = _FOLD.sub(b" ", data).replace(b"\r\n", b"\n").split(b"\n")[found[0].count(b"\n") + 1 :]
+    notes: dict[str, None] = {} if _HEAD_END.search(data) else {"the answer ended inside its head": None}
+    headers: list[tuple[str, str]] = []
     for line in filter(None, lines):
         name, colon, value = line.partition(b":")
         if not colon or not _TOKEN.fullmatch(name.rstrip()):
@@ -226,46 +230,27 @@ def read_head(data: bytes) -> LenientHead:
         elif len(headers) == _MAX_HEADERS or len(line) > _MAX_LINE:
             notes[f"headers beyond {_MAX_HEADERS} or longer than {_MAX_LINE} bytes were left out"] = None
         else:
-            headers.append((name.rstrip(), re.sub(rb"[\r\0]", b" ", value).strip()))
-    if not ended:
-        return LenientHead(status=int(found[1]), headers=tuple(headers), notes=tuple(notes))
-    lengths = {value for name, value in headers if name.lower() == b"content-length"}
-    codings = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
-    chunked = bool(codings) and codings[-1].endswith(b"chunked")
-    if len(lengths) > 1 or (lengths and codings):
+            text = re.sub(rb"[\r\0]", b" ", value).strip()
+            headers.append((name.rstrip().decode("ascii"), text.decode("latin-1")))
+    values: dict[str, list[str]] = {"content-length": [], "transfer-encoding": [], "connection": []}
+    for key, held in headers:
+        values.get(key.lower(), []).append(held.lower())
+    lengths, codings = values["content-length"], values["transfer-encoding"]
+    if len(set(lengths)) > 1 or (lengths and codings):
         notes["the headers disagree on the length of the answer"] = None
-    length = lengths.pop() if len(lengths) == 1 and not codings else b""
-    return LenientHead(
-        status=int(found[1]),
+    length = lengths[0] if len(set(lengths)) == 1 and not codings and _LENGTH.fullmatch(lengths[0]) else None
+    if not notes and (not _STRICT.fullmatch(data) or len(lengths) > (length is not None)):
+        notes[_UNEVEN_HEAD] = None
+    options = {token.strip() for line in values["connection"] for token in line.split(",")}
+    keeps_open = "close" not in options and (found[1] > b"1.0" or "keep-alive" in options)
+    return ResponseHead(
+        status=int(found[2]),
         headers=tuple(headers),
-        length=int(length) if re.fullmatch(rb"[0-9]{1,18}", length) else None,
-        chunked=chunked,
+        length=None if length is None else int(length),
+        chunked=bool(codings) and codings[-1].endswith("chunked"),
+        closes=bool(notes) or not keeps_open,
         notes=tuple(notes),
     )
 
 
-def decode_headers(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
-    """Return headers as latin-1 text, one character a byte."""
-    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers[:_MAX_HEADERS])
-
-
-def _is_final(head: bytes) -> bool:
-    found = _STATUS.match(head)
-    return found is not None and found[1][:1] != b"1"
-
-
-def _raw_message(lenient: LenientHead) -> RawResponseMessage:
-    headers: CIMultiDict[str] = CIMultiDict()
-    for name, value in lenient.headers:
-        headers.add(name.decode("ascii"), value.decode("utf-8", "surrogateescape"))
-    return RawResponseMessage(
-        HttpVersion11,
-        lenient.status,
-        "",
-        CIMultiDictProxy(headers),
-        lenient.headers,
-        True,
-        None,
-        False,
-        lenient.chunked,
-    )
+_recall_head = lru_cache(maxsize=64)(read_head)

@@ -15,7 +15,8 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from relay import __version__
 from relay.actions.egress import Destination, EgressRules, check_target, complete_url
-from relay.actions.http_client import HttpClient, NoAnswerError
+from relay.actions.http_client import HttpClient
+from relay.actions.response_parser import NoAnswerError
 from relay.errors import InvalidPayloadError, SendError, TimedOutError, UnreachableError, UsageError
 from relay.model.admission import BodySchema
 from relay.model.delivery import SentRequest

@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import quote, urlsplit
@@ -69,6 +69,7 @@ class Destination:
 
     `host` is lower-case and without brackets; a number in any spelling is a plain address.
     `path` and `query` are ASCII, percent-encoded, `path` starting with a slash.
+    `authority` is `host` or `host:port`, as a Host header has it; `loopback`: every address is this computer's own.
     """
 
     scheme: str
@@ -78,16 +79,16 @@ class Destination:
     query: str
     addresses: tuple[Address, ...] = ()
 
-    @property
-    def authority(self) -> str:
-        """Return `host` or `host:port`, as a Host header has it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+    authority: str = field(init=False)
+    loopback: bool = field(init=False)
 
-    @property
-    def loopback(self) -> bool:
-        """Say whether every address is this computer's own."""
-        return bool(self.addresses) and all(_is_loopback(address) for address in self.addresses)
+    def __post_init__(self) -> None:
+        """Compute what each request needs."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        authority = host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+        object.__setattr__(self, "authority", authority)
+        is_loopback = bool(self.addresses) and all(_is_loopback(address) for address in self.addresses)
+        object.__setattr__(self, "loopback", is_loopback)
 
     def url(self, path: str | None = None, query: str | None = None) -> str:
         """Return the whole address, with another path and query where given."""
@@ -120,7 +121,7 @@ async def check_target(url: str, rules: EgressRules, resolve: Resolve = resolve)
         raise UnknownHostError(f"cannot find the host {parts.host}", hint="is the name spelt right?")
     for address in addresses:
         _check_address(parts, address, rules)
-    destination = _with_addresses(parts, addresses)
+    destination = replace(parts, addresses=addresses)
     if rules.typed and not destination.loopback and not _is_allowed(destination, rules):
         raise TargetError(
             f"{destination.authority} is neither on this computer nor a configured target",
@@ -238,12 +239,6 @@ def _checked_name(host: str) -> str:
     if len(host) > 253 or not _HOST_NAME.fullmatch(host) or any(len(label) > 63 for label in host.split(".")):
         raise ValueError(host)
     return host
-
-
-def _with_addresses(parts: Destination, addresses: tuple[Address, ...]) -> Destination:
-    return Destination(
-        scheme=parts.scheme, host=parts.host, port=parts.port, path=parts.path, query=parts.query, addresses=addresses
-    )
 
 
 def _well_known_addresses(host: str) -> tuple[Address, ...]:

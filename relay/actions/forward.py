@@ -39,7 +39,7 @@ from relay.model.delivery import (
     SentRequest,
     SignMode,
 )
-from relay.model.event import Capture, CapturedEvent
+from relay.model.event import Capture, CapturedEvent, Source
 from relay.model.text import format_size
 
 __all__ = ["ForgeRequest", "ForwardAction", "ForwardOptions", "SignRequest", "classify_response", "parse_retry_after"]
@@ -60,8 +60,7 @@ class ForwardAction(Action[ForwardOptions]):
     """Sends events to targets; an async context manager around one shared client session.
 
     `rules(typed)` says what may be dialled at this moment, `signer` signs a request again where its
-    mode asks for that, `forger` one that is to be refused, `source_path` gives the path a source of that
-    name answers at, `public_url` the address its provider was told, where it is configured.
+    mode asks for that, `forger` one that is to be refused, `find_source` gives the source of a name.
     """
 
     name = "forward"
@@ -71,18 +70,16 @@ class ForwardAction(Action[ForwardOptions]):
         *,
         rules: Callable[[bool], EgressRules],
         signer: SignRequest,
-        source_path: Callable[[str], str],
+        find_source: Callable[[str], Source | None],
         clock: Clock,
         resolve: Resolve = egress.resolve,
-        public_url: Callable[[str], str | None] = lambda _: None,
         forger: ForgeRequest = lambda _event, capture, _changes: (capture, ()),
         awaited: AwaitedResponses | None = None,
     ) -> None:
         self._rules = rules
         self._signer = signer
         self._forger = forger
-        self._source_path = source_path
-        self._public_url = public_url
+        self._find_source = find_source
         self._clock = clock
         self._resolve = resolve
         self._awaited = awaited or AwaitedResponses()
@@ -170,21 +167,29 @@ class ForwardAction(Action[ForwardOptions]):
     async def _request(
         self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination
     ) -> SentRequest:
-        outgoing, edits = apply_changes(event.capture, delivery.changes)
-        path, query, detour = build_request_target(event, delivery.changes, options, destination, self._source_path)
+        changes, source = delivery.changes, self._find_source(event.capture.source)
+        source_path = source.path if source else f"/webhooks/{event.capture.source}"
+        called = partial(called_url, event, changes, source_path, source.public_url if source else None)
+        is_for_called_url = _is_for_called_url(source, changes, options)
+        outgoing, edits = apply_changes(event.capture, changes)
+        path, query, detour = build_request_target(event, changes, options, destination, source_path)
         headers, withheld = portable_headers(outgoing.headers, event.capture.headers, loopback=destination.loopback)
-        outgoing = replace(
-            outgoing,
-            path=path,
-            query=query,
-            headers=headers,
-            url=self._signed_url(event, delivery, options, destination, f"{path}?{query}" if query else path),
-        )
-        changes = delivery.changes
+        if is_for_called_url or (options.sign_url == "public" and not options.signed_url):
+            url = called()
+        else:
+            url = app_url(event, options, destination, f"{path}?{query}" if query else path)
+        outgoing = outgoing.readdress(path, query, headers, url)
         if changes.age is not None or changes.forged:
             signed, signing = self._forger(event, outgoing, changes)
         else:
-            how = self._signing(event, changes, options, outgoing)
+            how = Signing(
+                mode=changes.sign or options.sign,
+                list_received=partial(_list_received, event.capture, outgoing, changes, called)
+                if is_for_called_url
+                else tuple,
+                requested=changes.sign is not None,
+                edited_headers=changes.headers is not None,
+            )
             # A digest of a large body takes so long that everything else would wait for it.
             is_large = len(outgoing.body) > _INLINE_BODY and how.mode is not SignMode.ORIGINAL
             call = partial(self._signer, event, outgoing, how)
@@ -197,45 +202,25 @@ class ForwardAction(Action[ForwardOptions]):
             notes=(*edits, *detour, *withheld, *signing, *describe_settings(options)),
         )
 
-    def _signing(
-        self, event: CapturedEvent, changes: DeliveryChanges, options: ForwardOptions, outgoing: Capture
-    ) -> Signing:
-        def list_received() -> tuple[Capture, ...]:
-            if not self._is_for_called_url(event, changes, options):
-                return ()
-            name, capture = event.capture.source, event.capture
-            query, url = capture.query, capture.url
-            if changes.query is not None:
-                query = changes.query
-                url = called_url(event, changes, self._source_path(name), self._public_url(name))
-            return (replace(outgoing, path=capture.path, query=query, url=url),)
 
-        return Signing(
-            mode=changes.sign or options.sign,
-            list_received=list_received,
-            requested=changes.sign is not None,
-            edited_headers=changes.headers is not None,
-        )
+def _list_received(
+    capture: Capture, outgoing: Capture, changes: DeliveryChanges, called: Callable[[], str]
+) -> tuple[Capture, ...]:
+    """Return the request at the address the provider called."""
+    if changes.query is None:
+        return (outgoing.readdress(capture.path, capture.query, outgoing.headers, capture.url),)
+    return (outgoing.readdress(capture.path, changes.query, outgoing.headers, called()),)
 
-    def _signed_url(
-        self, event: CapturedEvent, delivery: Delivery, options: ForwardOptions, destination: Destination, tail: str
-    ) -> str:
-        called = options.sign_url == "public" and not options.signed_url
-        if not called and not self._is_for_called_url(event, delivery.changes, options):
-            return app_url(event, options, destination, tail)
-        name = event.capture.source
-        return called_url(event, delivery.changes, self._source_path(name), self._public_url(name))
 
-    def _is_for_called_url(self, event: CapturedEvent, changes: DeliveryChanges, options: ForwardOptions) -> bool:
-        """Say whether the app checks the URL that the provider called, though its target does not say so.
+def _is_for_called_url(source: Source | None, changes: DeliveryChanges, options: ForwardOptions) -> bool:
+    """Say whether the app checks the URL that the provider called, though its target does not say so.
 
-        An app that takes live events as received does, and so it must be when a signature has aged and is made
-        again. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.
-        """
-        mode = changes.sign or options.sign
-        if options.sign_url is not None or options.signed_url or mode is not SignMode.AUTO:
-            return False
-        return changes.sign is None or self._public_url(event.capture.source) is not None
+    An app that takes live events as received does, and so it must be when a signature has aged and is made
+    again. A replay verifies at the app's own address, unless the source's `public_url` says which one counts.
+    """
+    if options.sign_url is not None or options.signed_url or (changes.sign or options.sign) is not SignMode.AUTO:
+        return False
+    return changes.sign is None or (source is not None and source.public_url is not None)
 
 
 def classify_response(response: ReceivedResponse, now: datetime) -> Outcome:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from relay.actions.egress import Destination
@@ -84,11 +85,7 @@ class Signing:
 
 
 def build_request_target(
-    event: CapturedEvent,
-    changes: DeliveryChanges,
-    options: ForwardOptions,
-    destination: Destination,
-    source_path: Callable[[str], str],
+    event: CapturedEvent, changes: DeliveryChanges, options: ForwardOptions, destination: Destination, source_path: str
 ) -> tuple[str, str, tuple[str, ...]]:
     """Return path and query of the request sent, and a note where it differs in a way that surprises.
 
@@ -102,7 +99,7 @@ def build_request_target(
     elif options.fixed_path:
         path = destination.path
     else:
-        below = _path_below(event.capture.path, source_path(event.capture.source))
+        below = _path_below(event.capture.path, source_path)
         inside = _resolve_dots(below)
         notes = ("the path climbed out of the target's and was kept below it",) if inside != below else ()
         path = destination.path.rstrip("/") + inside if inside else destination.path
@@ -198,25 +195,30 @@ def portable_headers(headers: Headers, original: Headers, *, loopback: bool) -> 
     this computer.
     """
     notes: dict[str, None] = {}
-    stays = _STAYING | _named_by_connection(headers)
+    named = [value for name, value in headers if len(name) == 10 and name.lower() == "connection"]
+    stays = frozenset(token.strip().lower() for value in named for token in value.split(",")) - _SET_BY_US
     kept: list[tuple[str, str]] = []
     for pair in headers:
-        name, value = pair
-        lower = name.lower()
-        if lower in stays:
+        kind = _classify_header(pair[0])
+        if kind == "stays" or (stays and pair[0].lower() in stays):
             continue
-        if lower in _CREDENTIALS and not loopback and pair in original:
-            notes[f"{name} left out: the target is not on this computer"] = None
-        elif not _TOKEN.fullmatch(name) or _BREAKING.search(value):
+        if kind == "credential" and not loopback and pair in original:
+            notes[f"{pair[0]} left out: the target is not on this computer"] = None
+        elif kind == "invalid" or _BREAKING.search(pair[1]):
             notes["a header that HTTP does not allow was left out"] = None
         else:
             kept.append(pair)
     return tuple(kept), tuple(notes)
 
 
-def _named_by_connection(headers: Headers) -> frozenset[str]:
-    values = [value for name, value in headers if name.lower() == "connection"]
-    return frozenset(token.strip().lower() for value in values for token in value.split(",")) - _SET_BY_US
+@lru_cache(maxsize=1024)
+def _classify_header(name: str) -> str:
+    lower = name.lower()
+    if lower in _STAYING:
+        return "stays"
+    if lower in _CREDENTIALS:
+        return "credential"
+    return "" if _TOKEN.fullmatch(name) else "invalid"
 
 
 def final_headers(
@@ -224,17 +226,17 @@ def final_headers(
 ) -> Headers:
     """Return the headers as they go out: Host and length ours, relay's own added, the target's settings last."""
     host = _original_host(event.capture) if options.keep_host else ""
-    headers = _set_header(signed.headers, "Host", host or destination.authority, first=True)
-    for name, value in _forwarded_headers(event.capture) if options.forwarded else ():
-        headers = _set_header(headers, name, value)
-    if signed.body or signed.header("Content-Length") is not None or signed.method in _WITH_BODY:
-        headers = _set_header(headers, "Content-Length", str(len(signed.body)))
-    headers += (("X-Relay-Hop", "1"), ("X-Relay-Event", str(event.id)))
+    ours = [("Host", host or destination.authority)]
+    if options.forwarded:
+        ours += _forwarded_headers(event.capture)
+    if signed.body or signed.method in _WITH_BODY or signed.header("Content-Length") is not None:
+        ours.append(("Content-Length", str(len(signed.body))))
+    ours += (("X-Relay-Hop", "1"), ("X-Relay-Event", str(event.id)))
     if delivery.reason is DeliveryReason.REPLAY:
-        headers += (("X-Relay-Replay", "1"),)
-    for name, value in options.set_headers:
-        if name.lower() not in _FRAMING:
-            headers = _set_header(headers, name, value)
+        ours.append(("X-Relay-Replay", "1"))
+    if options.set_headers:
+        ours += [pair for pair in options.set_headers if pair[0].lower() not in _FRAMING]
+    headers = _set_headers(signed.headers, ours)
     if not options.remove_headers:
         return headers
     gone = {name.lower() for name in options.remove_headers} - _FRAMING - {"host"}
@@ -262,15 +264,26 @@ def _original_host(capture: Capture) -> str:
     return host if _HOST.fullmatch(host) else ""
 
 
-def _set_header(headers: Headers, name: str, value: str, *, first: bool = False) -> Headers:
-    """Return the headers with exactly one of that name, where the first one stood and spelt as it was."""
-    lower, length = name.lower(), len(name)
-    places = [index for index, (key, _) in enumerate(headers) if len(key) == length and key.lower() == lower]
-    if not places:
-        return ((name, value), *headers) if first else (*headers, (name, value))
-    changed = [pair for index, pair in enumerate(headers) if index not in places[1:]]
-    changed[places[0]] = (headers[places[0]][0], value)
-    return tuple(changed)
+def _set_headers(headers: Headers, values: list[tuple[str, str]]) -> Headers:
+    """Return the headers with exactly one of each name of `values`, where the first one stood and spelt as it was.
+
+    What is new comes last, but for the Host, which comes first. Of two values of a name the last counts.
+    """
+    wanted: dict[str, tuple[str, str]] = {}
+    for name, value in values:
+        lower = name.lower()
+        wanted[lower] = (wanted[lower][0] if lower in wanted else name, value)
+    made: list[tuple[str, str]] = []
+    placed: set[str] = set()
+    for pair in headers:
+        lower = pair[0].lower()
+        if lower not in wanted:
+            made.append(pair)
+        elif lower not in placed:
+            placed.add(lower)
+            made.append((pair[0], wanted[lower][1]))
+    first = [] if "host" in placed or "host" not in wanted else [wanted.pop("host")]
+    return (*first, *made, *[pair for lower, pair in wanted.items() if lower not in placed])
 
 
 def describe_settings(options: ForwardOptions) -> tuple[str, ...]:

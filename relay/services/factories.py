@@ -31,8 +31,7 @@ def build_forward_action(relay: RunningRelay) -> ForwardAction:
     return ForwardAction(
         rules=relay.egress_rules,
         signer=RequestSigner(relay.sources.named, relay.clock, relay.with_key_pair),
-        source_path=relay.find_source_path,
-        public_url=relay.find_public_url,
+        find_source=relay.sources.named,
         clock=relay.clock,
         forger=SignatureForger(relay.sources.named, relay.clock, relay.with_key_pair),
         awaited=relay.awaited,

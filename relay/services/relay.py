@@ -269,16 +269,6 @@ class RunningRelay:
         """Return the URLs that the sender of a stored request may have signed."""
         return list_sender_urls(source, capture, self.own_addresses())
 
-    def find_source_path(self, name: str) -> str:
-        """Return where a source answers, also one that is not configured."""
-        source = self.sources.named(name)
-        return source.path if source else f"/webhooks/{name}"
-
-    def find_public_url(self, name: str) -> str | None:
-        """Return the address a source is called at from outside, where relay.toml says."""
-        source = self.sources.named(name)
-        return source.public_url if source else None
-
 
 def _host_headers(listening: socket.socket) -> frozenset[str]:
     """Return every `host:port` that names a listening socket on this computer, as in a Host header."""

@@ -47,15 +47,15 @@ class ExportContext:
         if found is None:
             return event.capture.path, event.capture.query, ""
         options, destination = found
-        path, query, _ = build_request_target(event, _NO_CHANGES, options, destination, self._find_path)
+        source_path = self._find_path(event.capture.source)
+        path, query, _ = build_request_target(event, _NO_CHANGES, options, destination, source_path)
         if options.signed_url:
             return path, query, options.signed_url
         source = self.sources.get(event.row.source)
         public_url = source.public_url if source else None
         # As a replay: the app's own address, unless the source's public_url says which one the app checks.
         if options.sign_url == "public" or (options.sign_url is None and public_url):
-            name = event.capture.source
-            return path, query, called_url(event, _NO_CHANGES, self._find_path(name), public_url)
+            return path, query, called_url(event, _NO_CHANGES, source_path, public_url)
         return path, query, ""
 
     def find_signature(self, event: CapturedEvent) -> SignedAs | None:

@@ -119,6 +119,6 @@ async def _forwarding(rules=EgressRules, signer=_as_received, **more) -> AsyncIt
         return rules(typed=typed)
 
     async with ForwardAction(
-        rules=rules_of, signer=signer, source_path=lambda name: f"/webhooks/{name}", clock=SystemClock(), **more
+        rules=rules_of, signer=signer, find_source=lambda _: None, clock=SystemClock(), **more
     ) as action:
         yield action

@@ -214,7 +214,7 @@ def test_no_path_leads_out_of_the_targets_own(below, query):
     destination = check_syntax("http://localhost:3000/hooks")
     options = ForwardOptions(url="http://localhost:3000/hooks")
     event: Any = SimpleNamespace(capture=capture)
-    path, _, _ = build_request_target(event, NO_CHANGES, options, destination, lambda name: f"/webhooks/{name}")
+    path, _, _ = build_request_target(event, NO_CHANGES, options, destination, f"/webhooks/{event.capture.source}")
     assert path.startswith("/hooks")
     depth = 0
     for segment in path.split("/")[2:]:

@@ -17,7 +17,7 @@ from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, load_token, own_hosts
 from relay.http.server import build_app, open_listener, serve_app
 from relay.ingress.server import build_ingress_handler, serve_ingress
-from relay.model.signals import Signal
+from relay.model.signals import EventChanged, EventStored, Signal
 from relay.platform import is_data_dir_held, write_private
 from relay.services.relay import RunningRelay, format_address
 from relay.services.state import StoreMonitor
@@ -189,7 +189,7 @@ async def _own_tasks() -> AsyncIterator[Callable[[str, Coroutine[None, None, Non
 
 
 async def _index_events(store: Store, bus: Bus, clock: Clock) -> None:
-    with bus.subscribe() as listening:
+    with bus.subscribe(EventStored, EventChanged) as listening:
         while True:
             try:
                 while await store.indexer.step():

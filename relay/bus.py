@@ -44,10 +44,9 @@ class Subscription:
 
 
 class Bus:
-    """Publishes what was committed to every subscriber, at once and without waiting."""
+    """Publishes what was committed to whoever listens for its kind, at once and without waiting."""
 
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription] = set()
         self._listeners: list[tuple[Callable[[Any], None], tuple[type, ...]]] = []
         self._by_type: dict[type, tuple[Callable[[Any], None], ...]] = {}
 
@@ -59,8 +58,6 @@ class Bus:
             self._by_type[type(signal)] = listeners
         for listener in listeners:
             listener(signal)
-        for subscription in self._subscriptions:
-            subscription.put(signal)
 
     def on(self, listener: Callable[[Any], None], *kinds: type) -> None:
         """Call `listener` with every signal (of those kinds), in the publisher's own turn: it must not block."""
@@ -68,11 +65,14 @@ class Bus:
         self._by_type.clear()
 
     @contextmanager
-    def subscribe(self, max_lag: int = MAX_LAG) -> Iterator[Subscription]:
-        """Listen for as long as the block lasts."""
+    def subscribe(self, *kinds: type, max_lag: int = MAX_LAG) -> Iterator[Subscription]:
+        """Listen to every signal (of those kinds) for as long as the block lasts."""
         subscription = Subscription(max_lag)
-        self._subscriptions.add(subscription)
+        listener = (subscription.put, kinds or (object,))
+        self._listeners.append(listener)
+        self._by_type.clear()
         try:
             yield subscription
         finally:
-            self._subscriptions.discard(subscription)
+            self._listeners.remove(listener)
+            self._by_type.clear()

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.clock import Clock
@@ -75,44 +74,19 @@ def longest_wait(policies: Iterable[RetryPolicy]) -> float:
     return max([LEAST_CEILING, *waits])
 
 
-@dataclass(frozen=True, slots=True)
-class MadeAttempt:
-    """An attempt to be recorded; `ended_at` is when it was over."""
-
-    delivery: Delivery
-    record: AttemptRecord
-    ended_at: datetime
-
-    @property
-    def settled(self) -> Delivery:
-        """Return the delivery as it stands after the attempt."""
-        attempt, state, due_at, spared, _ = self.record
-        return replace(
-            self.delivery,
-            state=state,
-            due_at=due_at,
-            attempts=attempt.number,
-            detail=attempt.detail,
-            status=attempt.response.status if attempt.response else None,
-            took=attempt.took,
-            spared=self.delivery.spared + spared,
-            asked=False,
-        )
-
-
 class AttemptRecorder:
     """Writes attempts down, those that end together in one transaction; `announce` is called once each is on disk."""
 
-    def __init__(self, store: Store, clock: Clock, announce: Callable[[MadeAttempt], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, announce: Callable[[AttemptRecord], None]) -> None:
         self._store = store
         self._clock = clock
         self._announce = announce
-        self._made: list[MadeAttempt] = []
+        self._made: list[AttemptRecord] = []
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, made: MadeAttempt, group: asyncio.TaskGroup) -> None:
+    def add(self, record: AttemptRecord, group: asyncio.TaskGroup) -> None:
         """Have an attempt recorded by a task of the group."""
-        self._made.append(made)
+        self._made.append(record)
         if self._task is None or self._task.done():
             self._task = group.create_task(self._run(), name="record attempts")
 
@@ -144,9 +118,9 @@ class AttemptRecorder:
             if len(made) > _CROWD:
                 await self._clock.sleep(_GATHER_SECONDS)
 
-    async def _record_batch(self, made: list[MadeAttempt]) -> None:
+    async def _record_batch(self, made: list[AttemptRecord]) -> None:
         try:
-            await self.record([one.record for one in made])
+            await self.record(made)
         except Exception as error:  # noqa: BLE001 - one attempt must never take the others with it
             if len(made) == 1:
                 log_traceback(log, f"delivery {made[0].delivery.id} was left running", error)

@@ -142,7 +142,10 @@ class BulkReplays:
             await self._clock.sleep(_FEED_PAUSE)
 
     def _hear(self, signal: Signal) -> None:
-        if isinstance(signal, DeliveryChanged) and signal.state not in ("pending", "running"):
+        if not isinstance(signal, DeliveryChanged) or signal.state in ("pending", "running"):
+            return
+        # One that comes without its delivery may belong to a batch.
+        if signal.delivery is None or signal.delivery.batch is not None:
             self._bell.set()
 
     async def _rest(self, seconds: float) -> None:

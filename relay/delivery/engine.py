@@ -12,7 +12,7 @@ from typing import Any
 from relay.actions.base import Action
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.delivery.attempts import STORE_PAUSE, AttemptRecorder, MadeAttempt, longest_wait, make_attempt, next_state
+from relay.delivery.attempts import STORE_PAUSE, AttemptRecorder, longest_wait, make_attempt, next_state
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.scheduler import Scheduler
 from relay.delivery.targets import Targets
@@ -107,7 +107,7 @@ class Engine:
         started_at, began = self._clock.now(), self._clock.monotonic()
         result = await self._act(delivery, claimed.event, self._targets.of(delivery))
         attempt = make_attempt(delivery, started_at, self._clock.monotonic() - began, result)
-        await self._recorder.record([AttemptRecord(attempt, state(attempt), self._clock.now())])
+        await self._recorder.record([AttemptRecord(delivery, attempt, state(attempt), self._clock.now())])
         self._say(delivery, state(attempt))
         return attempt
 
@@ -176,13 +176,17 @@ class Engine:
                 self._say(one.delivery, DeliveryState.RUNNING)
         await self._release(late)
 
-    def _start(self, group: asyncio.TaskGroup) -> None:
-        for one in self._scheduler.start(self._clock.monotonic()) if not self._stopping else ():
-            task = group.create_task(self._deliver(one, group), name=f"delivery {one.delivery.id}")
+    def _start(self, group: asyncio.TaskGroup, *, takes_one: bool = False) -> ClaimedDelivery | None:
+        """Start what may start, but for one where the caller takes it."""
+        startable = self._scheduler.start(self._clock.monotonic()) if not self._stopping else []
+        taken = startable.pop(0) if startable and takes_one else None
+        for one in startable:
+            task = group.create_task(self._deliver(one, group), name="deliver")
             self._in_flight.add(task)
             task.add_done_callback(self._in_flight.discard)
         if self._scheduler.take_drained():
             self.ring()
+        return taken
 
     async def _release(self, claimed: Sequence[ClaimedDelivery]) -> None:
         ids = [one.delivery.id for one in claimed]
@@ -217,14 +221,17 @@ class Engine:
             for wait in waits:
                 wait.cancel()
 
-    async def _deliver(self, claimed: ClaimedDelivery, group: asyncio.TaskGroup) -> None:
-        try:
-            await self._attempt(claimed, group)
-        except Exception as error:  # noqa: BLE001 - one delivery must never take the others with it
-            log_traceback(log, f"delivery {claimed.delivery.id} was left running", error)
+    async def _deliver(self, claimed: ClaimedDelivery | None, group: asyncio.TaskGroup) -> None:
+        """Make one attempt after another, for as long as one may start when another has ended."""
+        while claimed is not None:
+            try:
+                await self._attempt(claimed, group)
+            except Exception as error:  # noqa: BLE001 - one delivery must never take the others with it
+                log_traceback(log, f"delivery {claimed.delivery.id} was left running", error)
+            claimed = self._start(group, takes_one=True)
 
     async def _attempt(self, claimed: ClaimedDelivery, group: asyncio.TaskGroup) -> None:
-        delivery, event = claimed.delivery, claimed.event
+        delivery, event = claimed
         target = self._targets.of(delivery)
         started_at, began = self._clock.now(), self._clock.monotonic()
         if steps_are_logged():
@@ -232,7 +239,8 @@ class Engine:
         try:
             result = await self._act(delivery, event, target)
         finally:
-            took, now = self._clock.monotonic() - began, self._clock.now()
+            ended = self._clock.monotonic()
+            took, now = ended - began, self._clock.now()
             if self._scheduler.ended(delivery.target, took) and delivery.target in self._crowded:
                 self.ring()
         if isinstance(result.outcome, AttemptRetry) and not result.outcome.tried:
@@ -240,11 +248,8 @@ class Engine:
             await self._postpone(delivery, result.outcome, now)
             return
         lasting = self._targets.lasting(delivery)
-        back = lasting and self.circuit_breaker.note(delivery.target, result, now, self._clock.monotonic())
+        back = lasting and self.circuit_breaker.note(delivery.target, result, now, ended)
         spared = lasting and isinstance(result.outcome, AttemptRetry) and result.outcome.unreachable
-        left = self._scheduler.clear_line(delivery.target) if spared else ()
-        # Not only once it is written down: the next one goes out while this one is committed.
-        self._start(group)
         attempt = make_attempt(delivery, started_at, took, result)
         if spared:
             # No connection: it keeps its place in the queue, which waits until one succeeds.
@@ -254,20 +259,26 @@ class Engine:
             counted = attempt.number - delivery.spared
             state, due_at = next_state(result.outcome, policy, counted, now, self._options.spread)
         sends_event = event is not None and attempt.request is not None and attempt.request.body == event.capture.body
-        record = AttemptRecord(attempt, state, due_at, spared, sends_event)
-        self._recorder.add(MadeAttempt(delivery, record, now), group)
-        await self._release(left)
+        record = AttemptRecord(delivery, attempt, state, due_at, spared, sends_event)
+        # The next one goes out while this one is committed.
+        self._recorder.add(record, group)
+        if spared:
+            left = self._scheduler.clear_line(delivery.target)
+            self._start(group)
+            await self._release(left)
         if back:
+            self._start(group)
             await self._make_due(delivery.target)
 
-    def _announce(self, made: MadeAttempt) -> None:
+    def _announce(self, made: AttemptRecord) -> None:
         """Say how a delivery stands after an attempt that is on disk."""
-        delivery, (attempt, state, due_at, spared, _) = made.delivery, made.record
+        delivery, attempt, state, due_at, spared, _ = made
         # A retry of a bulk replay that ended meanwhile was given up: only the store knows.
         is_known = delivery.batch is None or state is not DeliveryState.PENDING
         self._say(delivery, state, made.settled if is_known else None)
         if steps_are_logged():
-            log_attempt(attempt, delivery, state, (due_at - made.ended_at).total_seconds(), spared=spared)
+            wait = (due_at - attempt.started_at).total_seconds() - attempt.took
+            log_attempt(attempt, delivery, state, wait, spared=spared)
         if delivery.target in self._targets.fifo:
             self.ring()
 

@@ -83,14 +83,15 @@ class Retention:
 
     async def run(self) -> None:
         """Look every few seconds, until cancelled."""
-        with self._bus.subscribe() as listening:
-            while True:
-                try:
+        while True:
+            try:
+                # Not to every signal: those of its own would slow it down.
+                with self._bus.subscribe(EventStored, DeliveryChanged) as listening:
                     await self.sweep(listening)
-                except (StoreError, TimeoutError) as error:
-                    # Forgetting can wait; the next look tries again.
-                    log.log(log_level(error), "could not remove old events: %s", error)
-                await self._clock.sleep(SWEEP_INTERVAL)
+            except (StoreError, TimeoutError) as error:
+                # Forgetting can wait; the next look tries again.
+                log.log(log_level(error), "could not remove old events: %s", error)
+            await self._clock.sleep(SWEEP_INTERVAL)
 
     async def sweep(self, listening: Subscription | None = None) -> int:
         """Remove everything that is due and return how many events that were. Raises StoreError, TimeoutError."""
@@ -142,9 +143,7 @@ class Retention:
             self._start, self._revisit_at = 0, now + REVISIT_INTERVAL
 
     async def _pause(self, listening: Subscription | None, usage: StoreUsage) -> None:
-        heard = await listening.next() if listening is not None and listening.waiting else ()
-        # Not every signal: those of its own would slow it down.
-        busy = any(isinstance(signal, EventStored | DeliveryChanged) for signal in heard)
+        busy = listening is not None and listening.waiting and bool(await listening.next())
         keep = self._keep
         urgent = usage.events > keep.max_events * _URGENT or usage.used > keep.max_size * _URGENT
         await self._clock.sleep(BUSY_PAUSE if busy and not urgent else PAUSE)

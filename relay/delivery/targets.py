@@ -11,7 +11,10 @@ from relay.store import BlockedWork
 
 
 class Targets:
-    """The configured targets and mail templates, by name. `by_hand` says how often a mail asked for is tried."""
+    """The configured targets and mail templates, by name. `by_hand` says how often a mail asked for is tried.
+
+    `fifo` names the targets that keep the order of each source; `most` says how many deliveries each takes at once.
+    """
 
     def __init__(
         self, targets: Mapping[str, Target], emails: Mapping[str, EmailOptions], by_hand: RetryPolicy | None = None
@@ -19,6 +22,9 @@ class Targets:
         self._targets = targets
         self._emails = emails
         self._by_hand = by_hand or RetryPolicy()
+        self.names = frozenset(targets)
+        self.fifo = frozenset(name for name, target in targets.items() if target.fifo)
+        self.most = {name: target.concurrency for name, target in targets.items()}
 
     def named(self, name: str) -> Target | None:
         """Return a configured target."""
@@ -52,24 +58,9 @@ class Targets:
         return changes.url is None and changes.template is None and delivery.target in self._targets
 
     @property
-    def names(self) -> frozenset[str]:
-        """Return the names of all configured targets."""
-        return frozenset(self._targets)
-
-    @property
     def sending(self) -> tuple[str, ...]:
         """Return the names of the targets that events are sent to without a person reading them: no mails."""
         return tuple(name for name, target in self._targets.items() if target.action != "email")
-
-    @property
-    def fifo(self) -> frozenset[str]:
-        """Return the names of targets that keep the order of each source."""
-        return frozenset(name for name, target in self._targets.items() if target.fifo)
-
-    @property
-    def most(self) -> dict[str, int]:
-        """Return how many deliveries each target takes at once."""
-        return {name: target.concurrency for name, target in self._targets.items()}
 
     @property
     def policies(self) -> tuple[RetryPolicy, ...]:

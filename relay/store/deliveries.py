@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from relay.model.delivery import Attempt, Delivery, DeliveryCounts, DeliveryStat
 from relay.store import counters, row_mappers
 from relay.store.delivery_queue import NEXT_DUE, ClaimedDelivery, ClaimLimits, claim_deliveries
 from relay.store.readers import Repository
-from relay.store.row_mappers import from_micros, insert_delivery, to_micros
+from relay.store.row_mappers import DELIVERY_COLUMNS, from_micros, insert_delivery, to_micros
 
 
 class Deliveries(Repository):
@@ -48,7 +49,7 @@ class Deliveries(Repository):
                 one.attempt.response.status if one.attempt.response else None,
                 one.attempt.took,
                 one.spared,
-                one.attempt.delivery_id,
+                one.delivery.id,
             )
             for one in records
         ]
@@ -83,7 +84,7 @@ class Deliveries(Repository):
     async def slowest(self, since: datetime, count: int) -> tuple[Delivery, ...]:
         """Return those of the latest 20 000 deliveries, made since then, whose last attempt took longest."""
         found = await self._readers.all(
-            "SELECT * FROM (SELECT * FROM deliveries ORDER BY id DESC LIMIT 20000) "
+            f"SELECT {DELIVERY_COLUMNS} FROM (SELECT * FROM deliveries ORDER BY id DESC LIMIT 20000) "
             "WHERE created_at >= ? AND took IS NOT NULL ORDER BY took DESC, id DESC LIMIT ?",
             (to_micros(since), count),
         )
@@ -115,7 +116,7 @@ class Deliveries(Repository):
 
     async def get(self, id_: int) -> Delivery:
         """Return a delivery. Raises NotFoundError."""
-        row = await self._readers.one("SELECT * FROM deliveries WHERE id = ?", (min(id_, 2**62),))
+        row = await self._readers.one(f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id = ?", (min(id_, 2**62),))
         if row is None:
             raise NotFoundError(f"no delivery {id_}", hint="relay deliveries lists those that there are")
         return row_mappers.read_delivery(row)
@@ -155,7 +156,8 @@ class Deliveries(Repository):
         where += [] if lab else ["lab IS NULL"]
         values = [value for value in filters.values() if value is not None]
         found = await self._readers.all(
-            f"SELECT * FROM deliveries WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?", (*values, limit)
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE {' AND '.join(where) or '1'} ORDER BY id DESC LIMIT ?",
+            (*values, limit),
         )
         return tuple(row_mappers.read_delivery(row) for row in found)
 
@@ -163,7 +165,9 @@ class Deliveries(Repository):
         """Return the deliveries of several events, by event id, oldest first."""
         wanted = list(ids)
         marks = ",".join("?" * len(wanted))
-        found = await self._readers.all(f"SELECT * FROM deliveries WHERE event_id IN ({marks}) ORDER BY id", wanted)
+        found = await self._readers.all(
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE event_id IN ({marks}) ORDER BY id", wanted
+        )
         grouped: dict[int, tuple[Delivery, ...]] = dict.fromkeys(wanted, ())
         for row in found:
             grouped[row["event_id"]] += (row_mappers.read_delivery(row),)
@@ -172,7 +176,7 @@ class Deliveries(Repository):
     async def rows(self, ids: Iterable[int]) -> tuple[Delivery, ...]:
         """Return those of the deliveries that there are, newest first."""
         found = await self._readers.all(
-            "SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC",
             (json.dumps(list(ids)),),
         )
         return tuple(row_mappers.read_delivery(row) for row in found)
@@ -238,7 +242,8 @@ class Deliveries(Repository):
 
         changed = await self._writer.write(step)
         found = await self._readers.all(
-            "SELECT * FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", (json.dumps(changed),)
+            f"SELECT {DELIVERY_COLUMNS} FROM deliveries WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (json.dumps(changed),),
         )
         return tuple(row_mappers.read_delivery(row) for row in found)
 
@@ -257,17 +262,50 @@ def count_states(deliveries: Iterable[Delivery]) -> DeliveryCounts:
 
 
 class AttemptRecord(NamedTuple):
-    """An attempt, and where its delivery stands after it.
+    """An attempt of a delivery, and where that stands after it.
 
     `spared`: the budget of attempts is not charged for this one. `sends_event`: the body it sent is the event's, and
     not kept twice.
     """
 
+    delivery: Delivery
     attempt: Attempt
     state: DeliveryState
     due_at: datetime
     spared: bool = False
     sends_event: bool = False
+
+    @property
+    def settled(self) -> Delivery:
+        """Return the delivery as it stands after the attempt."""
+        attempt = self.attempt
+        return replace(
+            self.delivery,
+            state=self.state,
+            due_at=self.due_at,
+            attempts=attempt.number,
+            detail=attempt.detail,
+            status=attempt.response.status if attempt.response else None,
+            took=attempt.took,
+            spared=self.delivery.spared + self.spared,
+            asked=False,
+        )
+
+    @property
+    def counted(self) -> CounterValue:
+        """Return how the attempt is counted: the last one that a policy allows is not retried, so it has failed."""
+        delivery, attempt = self.delivery, self.attempt
+        ended = attempt.outcome == "retry" and self.state is DeliveryState.FAILED
+        label = CounterLabel(
+            to_micros(attempt.started_at) // 60_000_000,
+            "attempt",
+            delivery.source,
+            TYPED_ADDRESS if "://" in delivery.target else delivery.target,
+            "failed" if ended else attempt.outcome,
+            "first" if attempt.number == 1 else "again",
+            find_bucket(attempt.took),
+        )
+        return CounterValue(label, 1, attempt.took)
 
 
 def _record_attempts(
@@ -283,38 +321,16 @@ def _record_attempts(
         "THEN NULL ELSE ?8 END, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM deliveries WHERE id = ?1)",
         rows,
     )
-    connection.executemany(
+    changed = connection.executemany(
         # What a batch that was ended meanwhile would try again is given up with it.
         "UPDATE deliveries SET state = CASE WHEN ?1 = 'pending' AND batch IN "
         "(SELECT id FROM batches WHERE state IN ('cancelled', 'stopped')) THEN 'cancelled' ELSE ?1 END, due_at = ?, "
         "attempts = ?, detail = ?, status = ?, took = ?, spared = spared + ?, asked = 0 WHERE id = ?",
         states,
     )
-    ended = {one.attempt.delivery_id for one in records if one.state is DeliveryState.FAILED}
-    counters.add_counts(connection, _count_attempts(connection, [one.attempt for one in records], ended))
-
-
-def _count_attempts(connection: sqlite3.Connection, attempts: list[Attempt], ended: set[int]) -> list[CounterValue]:
-    """Count attempts; the last one that a policy allows is not retried, and so it counts as failed."""
-    found = connection.execute(
-        f"SELECT id, source, CASE WHEN target LIKE '%://%' THEN '{TYPED_ADDRESS}' ELSE target END FROM deliveries "
-        "WHERE id IN (SELECT value FROM json_each(?))",
-        (json.dumps([attempt.delivery_id for attempt in attempts]),),
-    )
-    places = {id_: (source, target) for id_, source, target in found}
-    return [
-        CounterValue(
-            CounterLabel(
-                to_micros(attempt.started_at) // 60_000_000,
-                "attempt",
-                *places[attempt.delivery_id],
-                "failed" if attempt.outcome == "retry" and attempt.delivery_id in ended else attempt.outcome,
-                "first" if attempt.number == 1 else "again",
-                find_bucket(attempt.took),
-            ),
-            1,
-            attempt.took,
-        )
-        for attempt in attempts
-        if attempt.delivery_id in places
-    ]
+    if changed.rowcount < len(records):  # nothing is counted of a delivery that is gone
+        ids = json.dumps([one.delivery.id for one in records])
+        sql = "SELECT id FROM deliveries WHERE id IN (SELECT value FROM json_each(?))"
+        found = {id_ for (id_,) in connection.execute(sql, (ids,))}
+        records = [one for one in records if one.delivery.id in found]
+    counters.add_counts(connection, [one.counted for one in records])

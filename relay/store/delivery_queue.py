@@ -4,12 +4,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from relay.model.delivery import Delivery, DeliveryState, NewDelivery
 from relay.model.event import CapturedEvent
-from relay.store import row_mappers
-from relay.store.row_mappers import EVENT_COLUMNS
+from relay.store.row_mappers import DELIVERY_COLUMNS, WHOLE_EVENTS, read_delivery, read_whole_event
 
+_SELECT = f"SELECT {DELIVERY_COLUMNS} FROM"
 # Named, because without statistics SQLite prefers the index on state alone, and reads the whole queue.
 _QUEUE = "deliveries INDEXED BY deliveries_queue WHERE state = 'pending'"
 _ASKED = "deliveries INDEXED BY deliveries_asked WHERE state = 'pending' AND asked = 1"
@@ -84,8 +85,7 @@ class ClaimLimits:
         return self.most.get(target, self.each) - self.running.get(target, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedDelivery:
+class ClaimedDelivery(NamedTuple):
     """A delivery that may run, and what it delivers; None if that is gone."""
 
     delivery: Delivery
@@ -94,60 +94,48 @@ class ClaimedDelivery:
 
 def claim_deliveries(connection: sqlite3.Connection, now: int, limits: ClaimLimits) -> tuple[ClaimedDelivery, ...]:
     """Mark what is due at `now` (microseconds since 1970) and may run as RUNNING; return it by id."""
-    connection.row_factory = sqlite3.Row
-    try:
-        claimed: list[sqlite3.Row] = []
-        # Whose share is smallest goes first: targets that hang must not keep the others out.
-        for target in sorted(_list_targets(connection), key=lambda name: limits.running.get(name, 0)):
-            if target in limits.waits.targets:
-                continue
-            free = min(limits.count_free(target), limits.total - len(claimed))
-            if free > 0:
-                pick = _find_queue_heads if target in limits.fifo else _find_due
-                claimed += pick(connection, target, now, limits)[:free]
-        ids = json.dumps([row["id"] for row in claimed])
-        connection.execute(
-            "UPDATE deliveries SET state = 'running' WHERE id IN (SELECT value FROM json_each(?))", (ids,)
-        )
-        # In the same trip: asking for each event apart cost a quarter of all that a delivery costs.
-        events = _load_events(connection, {row["event_id"] for row in claimed})
-        found = (row_mappers.read_delivery(row) for row in sorted(claimed, key=lambda row: int(row["id"])))
-        return tuple(ClaimedDelivery(delivery=one, event=events.get(one.event_id)) for one in found)
-    finally:
-        connection.row_factory = None
-
-
-def _load_events(connection: sqlite3.Connection, ids: set[int]) -> dict[int, CapturedEvent]:
-    columns = EVENT_COLUMNS.count(",") + 1
-    found = connection.execute(
-        f"SELECT {EVENT_COLUMNS}, event_bytes.* FROM events JOIN event_bytes ON event_id = events.id "
-        "WHERE events.id IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(ids)),),
-    )
-    return {row["id"]: row_mappers.read_event(row_mappers.read_event_row(tuple(row)[:columns]), row) for row in found}
+    claimed: list[tuple[Any, ...]] = []
+    # Whose share is smallest goes first: targets that hang must not keep the others out.
+    for target in sorted(_list_targets(connection), key=lambda name: limits.running.get(name, 0)):
+        if target in limits.waits.targets:
+            continue
+        free = min(limits.count_free(target), limits.total - len(claimed))
+        if free > 0:
+            pick = _find_queue_heads if target in limits.fifo else _find_due
+            claimed += pick(connection, target, now, limits)[:free]
+    claimed.sort()  # by id, the first column
+    ids = json.dumps([row[0] for row in claimed])
+    connection.execute("UPDATE deliveries SET state = 'running' WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    # In the same trip: asking for each event apart cost a quarter of all that a delivery costs.
+    ids = json.dumps(list({row[1] for row in claimed}))
+    found = connection.execute(f"{WHOLE_EVENTS} WHERE events.id IN (SELECT value FROM json_each(?))", (ids,))
+    events = {row[0]: read_whole_event(row) for row in found}
+    return tuple([ClaimedDelivery(read_delivery(row), events.get(row[1])) for row in claimed])
 
 
 def _list_targets(connection: sqlite3.Connection) -> list[str]:
     return [row[0] for row in connection.execute(f"{_TARGETS} SELECT target FROM waiting WHERE target IS NOT NULL")]
 
 
-def _find_due(connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits) -> list[sqlite3.Row]:
+def _find_due(connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits) -> list[tuple[Any, ...]]:
     queue = _ASKED if target in limits.held else _QUEUE
-    found: list[sqlite3.Row] = []
+    found: list[tuple[Any, ...]] = []
     ready, values = limits.waits.clause(target)
     for when, moment in (("due_at <= ?", now), ("due_at > ?", _compute_max_due(now, limits))):
-        sql = f"SELECT * FROM {queue} AND target = ? AND {when} AND id > ?{ready} ORDER BY due_at, id LIMIT ?"
+        sql = f"{_SELECT} {queue} AND target = ? AND {when} AND id > ?{ready} ORDER BY due_at, id LIMIT ?"
         found += connection.execute(sql, (target, moment, limits.above, *values, limits.count_free(target)))
     return found
 
 
-def _find_queue_heads(connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits) -> list[sqlite3.Row]:
+def _find_queue_heads(
+    connection: sqlite3.Connection, target: str, now: int, limits: ClaimLimits
+) -> list[tuple[Any, ...]]:
     """Return the first waiting delivery of each source, where it is due and nothing of that source runs."""
     first = f"SELECT MIN(source) FROM {_PENDING} AND target = :target"
     sql = (
         f"WITH RECURSIVE waiting(source) AS ({first} UNION ALL "
         f"SELECT ({first} AND source > waiting.source) FROM waiting WHERE waiting.source IS NOT NULL) "
-        f"SELECT * FROM deliveries WHERE id IN (SELECT (SELECT MIN(id) FROM {_PENDING} AND target = :target "
+        f"{_SELECT} deliveries WHERE id IN (SELECT (SELECT MIN(id) FROM {_PENDING} AND target = :target "
         "AND source = waiting.source AND id > :above) FROM waiting) "
         "AND (due_at <= :now OR due_at > :horizon) AND asked >= :asked ORDER BY id"
     )
@@ -162,10 +150,10 @@ def _find_queue_heads(connection: sqlite3.Connection, target: str, now: int, lim
     # The lab goes past every queue, and a retry schedule of its may run for hours: nothing waits for it.
     busy = f"SELECT 1 FROM {_RUNNING} AND target = ? AND source = ? AND lab IS NULL"
     return [
-        head
-        for head in heads
-        if not limits.waits.holds(head["action"], target, head["source"])
-        and connection.execute(busy, (target, head["source"])).fetchone() is None
+        (id_, event_id, source, target, action, *rest)
+        for id_, event_id, source, _, action, *rest in heads
+        if not limits.waits.holds(action, target, source)
+        and connection.execute(busy, (target, source)).fetchone() is None
     ]
 
 

@@ -74,11 +74,10 @@ class Events(Repository):
 
     async def get(self, id_: int) -> CapturedEvent:
         """Return an event whole. Raises NotFoundError."""
-        row = await self._readers.one(f"SELECT {EVENT_COLUMNS} FROM events WHERE id = ?", (_limit_id(id_),))
-        stored = await self._readers.one("SELECT * FROM event_bytes WHERE event_id = ?", (_limit_id(id_),))
-        if row is None or stored is None:
+        row = await self._readers.one(f"{row_mappers.WHOLE_EVENTS} WHERE events.id = ?", (_limit_id(id_),))
+        if row is None:
             raise NotFoundError(f"no event {id_}", hint="relay events lists those that there are")
-        return row_mappers.read_event(row_mappers.read_event_row(row), stored)
+        return row_mappers.read_whole_event(row)
 
     async def claimed(self, source: str, keys: Iterable[str]) -> frozenset[str]:
         """Return those idempotency keys that an event of the source has claimed."""

@@ -305,7 +305,7 @@ async def test_a_failed_try_of_a_bulk_replay_that_is_tried_again_is_reported(tmp
         (id_,) = stored.deliveries
         delivery = await store.deliveries.get(id_)
         attempt = make_attempt(delivery, delivery.created_at, 0.1, ActionResult(outcome=AttemptRetry("500")))
-        await store.deliveries.settle_all([AttemptRecord(attempt, DeliveryState.PENDING, delivery.due_at)])
+        await store.deliveries.settle_all([AttemptRecord(delivery, attempt, DeliveryState.PENDING, delivery.due_at)])
         voice: Any = Heard(0, joins=False)
         relay: Any = SimpleNamespace(store=store)
         subscription = Subscription()

@@ -9,7 +9,7 @@ from relay.actions.base import Action
 from relay.actions.forward import ForwardOptions
 from relay.clock import SystemClock
 from relay.delivery import engine as engine_room
-from relay.delivery.attempts import AttemptRecorder, MadeAttempt, make_attempt
+from relay.delivery.attempts import AttemptRecorder, make_attempt
 from relay.errors import StoreError
 from relay.model.delivery import (
     ActionResult,
@@ -502,13 +502,13 @@ async def test_an_attempt_that_cannot_be_recorded_takes_no_other_with_it(world, 
             result = ActionResult(outcome=AttemptSucceeded(text))
             attempt = make_attempt(delivery, it.clock.now(), 0.1, result)
             if place == 1 and is_known:
-                await it.store.deliveries.settle_all([AttemptRecord(attempt, DeliveryState.PENDING, NOW)])
-            record = AttemptRecord(attempt, DeliveryState.SUCCEEDED, NOW)
-            recorder.add(MadeAttempt(delivery, record, NOW), group)
+                await it.store.deliveries.settle_all([AttemptRecord(delivery, attempt, DeliveryState.PENDING, NOW)])
+            record = AttemptRecord(delivery, attempt, DeliveryState.SUCCEEDED, NOW)
+            recorder.add(record, group)
         await recorder.finish(60)
         states = [one.state for one in await it.store.deliveries.rows([1, 2, 3])]
     assert sorted(states) == ["pending", "succeeded", "succeeded"]
-    assert [one.record.attempt.detail for one in announced] == ["200", "201"]
+    assert [one.attempt.detail for one in announced] == ["200", "201"]
     assert "delivery 2 was left running" in caplog.text
 
 
@@ -526,8 +526,8 @@ async def test_a_listener_that_fails_takes_neither_the_other_attempts_nor_the_en
             stored = await it.event("app")
             delivery = await it.store.deliveries.get(stored.deliveries[0])
             attempt = make_attempt(delivery, it.clock.now(), 0.1, ActionResult(outcome=AttemptSucceeded("200")))
-            record = AttemptRecord(attempt, DeliveryState.SUCCEEDED, NOW)
-            recorder.add(MadeAttempt(delivery, record, NOW), group)
+            record = AttemptRecord(delivery, attempt, DeliveryState.SUCCEEDED, NOW)
+            recorder.add(record, group)
         await recorder.finish(60)
     assert announced == [1, 2]
     assert "delivery 1 was not announced" in caplog.text

@@ -20,7 +20,7 @@ from relay.model.batch import BatchState, BatchStep, NewBatch
 from relay.model.delivery import Attempt, DeliveryState, NewDelivery, SignMode
 from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.search import parse_query
-from relay.model.signals import EventChanged, EventStored
+from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.store import ClaimLimits, open_store, prepare_data_dir
 from relay.store.deliveries import AttemptRecord
 from relay.store.migrate import _MIGRATIONS as MIGRATIONS
@@ -149,7 +149,7 @@ async def test_pinned_events_and_what_is_owed_stay(store, sweep, clock):
     assert await left(store) == [2, 3, 4, 5]
     done = claimed[0].delivery
     attempt = Attempt(delivery_id=done.id, number=1, started_at=NOW, took=0.1, outcome="succeeded", detail="200")
-    await store.deliveries.settle_all([AttemptRecord(attempt, DeliveryState.SUCCEEDED, NOW)])
+    await store.deliveries.settle_all([AttemptRecord(done, attempt, DeliveryState.SUCCEEDED, NOW)])
     await store.events.annotate(2, pinned=False)
     assert await sweep() == 2
     assert await left(store) == [4, 5]
@@ -220,7 +220,7 @@ async def test_the_index_is_sound_after_events_went_before_and_after_they_were_i
 
 async def test_a_few_go_at_a_time_and_whoever_writes_meanwhile_is_served(store, sweep, clock):
     await fill(store, 350)
-    with sweep.bus.subscribe() as listening:
+    with sweep.bus.subscribe(EventStored, DeliveryChanged) as listening:
         heard = []
         sweep.bus.on(heard.append)
         assert await sweep(listening, max_events=10) == 340
@@ -232,7 +232,7 @@ async def test_a_few_go_at_a_time_and_whoever_writes_meanwhile_is_served(store, 
 
 async def test_while_events_come_in_it_goes_slowly_unless_it_is_urgent(store, sweep, clock):
     await fill(store, 104)
-    with sweep.bus.subscribe() as listening:
+    with sweep.bus.subscribe(EventStored, DeliveryChanged) as listening:
         sweep.bus.publish(EventStored(1))
         await sweep(listening, max_events=100)
         assert max(clock.waits) == 0.5

@@ -360,7 +360,7 @@ async def test_an_attempt_is_kept_with_what_was_sent_and_what_came_back(store):
         response=ReceivedResponse(status=200, headers=(("C", "d"),), body=b"ok", cut=True),
         output=HandlerOutput(text="so far ☃\n\0", cut=True, traceback="Traceback …\n"),
     )
-    await store.deliveries.settle_all([AttemptRecord(attempt, DeliveryState.SUCCEEDED, NOW)])
+    await store.deliveries.settle_all([AttemptRecord(claimed, attempt, DeliveryState.SUCCEEDED, NOW)])
     assert await store.deliveries.attempts(claimed.id) == (attempt,)
     settled = await store.deliveries.get(claimed.id)
     assert (settled.state, settled.attempts, settled.status, settled.detail) == (DeliveryState.SUCCEEDED, 1, 200, "200")

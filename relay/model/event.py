@@ -71,20 +71,6 @@ class Capture:
         encoding = ", ".join(self.header_values("Content-Encoding"))
         return Payload(self.body, self.header("Content-Type") or "", encoding=encoding, query=self.query)
 
-    def readdress(self, path: str, query: str, headers: Headers, url: str) -> "Capture":
-        """Return a copy with another address and other headers."""
-        return Capture(
-            source=self.source,
-            method=self.method,
-            path=path,
-            query=query,
-            headers=headers,
-            body=self.body,
-            remote=self.remote,
-            received_at=self.received_at,
-            url=url,
-        )
-
     def called_at(self, url: str) -> "Capture":
         """Return the request as sent to another address: itself where it has none yet, else a copy."""
         if self.url in ("", url):
@@ -241,7 +227,7 @@ class Source:
     signature: str | Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """The narrow side of a stored event: what lists, the API and the stream show.
 

@@ -130,38 +130,17 @@ def convert(row: sqlite3.Row, **readers: Callable[[Any], Any]) -> dict[str, Any]
 
 
 def read_event_row(row: sqlite3.Row | tuple[Any, ...]) -> EventRow:
-    """Read one row of EVENT_COLUMNS."""
-    (id_, received_at, source, provider, type_, key, outcome, verdict, reason, method, path, *rest) = row
-    (query, content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample, *rest) = rest
-    (summary, recovered, sent_at, types, item_count) = rest
-    return EventRow(
-        id=id_,
-        received_at=from_micros(received_at),
-        source=source,
-        provider=provider,
-        type=type_,
-        idempotency_key=key,
-        outcome=_OUTCOMES[outcome],
-        verdict=_VERDICTS[verdict],
-        reason=reason,
-        method=method,
-        path=path.decode("latin-1"),
-        query=query.decode("latin-1"),
-        content_type=content_type,
-        size=size,
-        sha256=sha256.hex(),
-        remote=remote,
-        status=status,
-        duplicate_of=duplicate_of,
-        pinned=bool(pinned),
-        note=note,
-        sample=bool(sample),
-        summary=summary,
-        recovered=bool(recovered),
-        sent_at=None if sent_at is None else from_micros(sent_at),
-        types=() if types is None else tuple(json.loads(types)),
-        item_count=item_count,
-    )
+    """Read one row of EVENT_COLUMNS, which are in the order of the fields."""
+    (id_, received_at, *names, outcome, verdict, reason, method, path, query) = row[:12]
+    (content_type, size, sha256, remote, status, duplicate_of, pinned, note, sample) = row[12:21]
+    (summary, recovered, sent_at, types, item_count) = row[21:]
+    head = (id_, from_micros(received_at), *names, _OUTCOMES[outcome], _VERDICTS[verdict], reason, method)
+    address = (path.decode("latin-1"), query.decode("latin-1"))
+    sent_at = None if sent_at is None else from_micros(sent_at)
+    types = () if types is None else tuple(json.loads(types))
+    tail = (duplicate_of, bool(pinned), note, bool(sample), summary, bool(recovered), sent_at, types, item_count)
+    values: tuple[Any, ...] = (*head, *address, content_type, size, sha256.hex(), remote, status, *tail)
+    return EventRow(*values)
 
 
 def read_inserted_event(values: tuple[Any, ...], unknown: int) -> EventRow:
@@ -278,29 +257,12 @@ def load_changes(text: str) -> DeliveryChanges:
 
 
 def read_delivery(row: sqlite3.Row | tuple[Any, ...]) -> Delivery:
-    """Read one row of DELIVERY_COLUMNS."""
-    (id_, event_id, source, target, action, reason, changes, state, created_at, due_at, *rest) = row
-    (attempts, detail, status, took, batch, asked, spared, lab) = rest
-    return Delivery(
-        id=id_,
-        event_id=event_id,
-        source=source,
-        target=target,
-        action=action,
-        reason=_REASONS[reason],
-        changes=load_changes(changes),
-        state=_STATES[state],
-        created_at=from_micros(created_at),
-        due_at=from_micros(due_at),
-        attempts=attempts,
-        detail=detail,
-        status=status,
-        took=took,
-        batch=batch,
-        asked=bool(asked),
-        spared=spared,
-        lab=lab,
-    )
+    """Read one row of DELIVERY_COLUMNS, which are in the order of the fields."""
+    (reason, changes, state, created_at, due_at) = row[5:10]
+    moments = (from_micros(created_at), from_micros(due_at))
+    what = (*row[:5], _REASONS[reason], load_changes(changes), _STATES[state], *moments)
+    values: tuple[Any, ...] = (*what, *row[10:15], bool(row[15]), *row[16:])
+    return Delivery(*values)
 
 
 def dump_attempt(attempt: Attempt, *, keeps_body: bool) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from relay.clock import SystemClock
-from relay.config import load
+from relay.config.build import load
 from relay.model.admission import Admission, Rate
 from relay.model.event import Capture, Source
 from relay.pipeline.limits import RequestLimits

@@ -13,7 +13,7 @@ from playwright.async_api import Page, async_playwright
 
 from relay import sign
 from relay.app import run_relay
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "demo.gif"

@@ -12,7 +12,7 @@ from aiohttp import web
 from playwright.async_api import async_playwright
 
 from relay.app import RunningRelay, run_relay
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "dashboard.png"

@@ -12,7 +12,7 @@ from socket import socket
 
 from relay.bus import Bus
 from relay.clock import Clock, SystemClock
-from relay.config import Config
+from relay.config.build import Config
 from relay.errors import PortError, StoreError, log_level
 from relay.http.guard import Guard, load_token, own_hosts
 from relay.http.server import build_app, open_listener, serve_app

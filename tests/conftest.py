@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, settings
 import relay.platform
 import relay.store.connection
 from relay.app import run_relay
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.services.relay import RunningRelay
 
 SECRETS = {

@@ -18,7 +18,7 @@ from relay.api.resource import (
     find_next_before,
     read_request,
 )
-from relay.delivery.lab.plan import EXPERIMENTS
+from relay.delivery.lab import EXPERIMENTS
 from relay.errors import UsageError
 from relay.http import params
 from relay.http.responses import get_relay, json_response

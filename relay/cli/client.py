@@ -17,7 +17,7 @@ from relay.model.text import escape_unprintable
 from relay.platform import is_data_dir_held, is_of_another_user
 
 if TYPE_CHECKING:
-    from relay.config import Config
+    from relay.config.build import Config
 
 CONNECT_LIMIT = 10.0  # seconds that another command may hold the data, or a starting relay may take
 _POLL = 0.1
@@ -138,7 +138,7 @@ async def connect(config: "Config", *, secrets: bool = False, creates: bool = Fa
     """
     async with AsyncExitStack() as stack:
         if not creates and has_no_data(config.server.data_dir):
-            from tempfile import TemporaryDirectory  # noqa: PLC0415 - of no use beside a running relay
+            from tempfile import TemporaryDirectory  # of no use beside a running relay
 
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="relay-")))
             config = replace(config, server=replace(config.server, data_dir=folder))
@@ -189,8 +189,8 @@ async def _open_relay(config: "Config", stack: AsyncExitStack, *, secrets: bool)
         url = await find_running_relay(config.server.data_dir)
         if url is not None:
             return url, True
-        from relay.app import run_relay  # noqa: PLC0415 - 0.5 s of imports that a running relay saves us
-        from relay.cli.passwords import unlock_unattended  # noqa: PLC0415 - of no use to commands that ask for nothing
+        from relay.app import run_relay  # 0.5 s of imports that a running relay saves us
+        from relay.cli.passwords import unlock_unattended  # of no use to commands that ask for nothing
 
         if secrets:
             config = await unlock_unattended(config)

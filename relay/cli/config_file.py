@@ -1,22 +1,21 @@
-"""`relay init` and `relay check`: a relay.toml with every setting explained, and what is wrong with one."""
+"""`relay init`, `relay check` and `relay doctor`: a relay.toml to start from, what is wrong with one, and around it."""
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from relay.cli.formatting import format_count
 from relay.cli.options import Call, shared_options
 from relay.cli.output import quote
-from relay.cli.passwords import unlock_unattended
-from relay.config import Config
-from relay.config.build import DEFAULT_FILE
-from relay.config.handler_checks import check_handlers
-from relay.config.reference import build_schema
+from relay.config import DEFAULT_FILE
 from relay.errors import ConfigError, RelayError
-from relay.services.health import BRIEF_SECONDS, probe_target
 
-TEMPLATE = Path(__file__).with_name("template.toml").read_text(encoding="utf-8")
+if TYPE_CHECKING:
+    from relay.config.build import Config
+
+TEMPLATE_FILE = Path(__file__).with_name("template.toml")
 
 
 @click.command("init")
@@ -26,7 +25,7 @@ async def init_command(call: Call) -> None:
     path = call.path or Path(DEFAULT_FILE)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
+            file.write(TEMPLATE_FILE.read_text(encoding="utf-8"))
     except FileExistsError:
         raise ConfigError(f"{quote(str(path))} is there already", hint="--config names another") from None
     except OSError as error:
@@ -40,8 +39,12 @@ async def init_command(call: Call) -> None:
 async def check_command(call: Call, *, schema: bool) -> int:
     """Check relay.toml: list every mistake (2), or say that it is valid."""
     if schema:
+        from relay.config.reference import build_schema
+
         call.terminal.print_json(build_schema())
         return 0
+    from relay.config.handler_checks import check_handlers
+
     try:
         config, locked = await _unlock_config(call.load())
         warnings = (*locked, *await check_handlers(config))
@@ -61,8 +64,19 @@ async def check_command(call: Call, *, schema: bool) -> int:
     return 0
 
 
-async def _unlock_config(config: Config) -> tuple[Config, tuple[str, ...]]:
+@click.command("doctor")
+@shared_options
+async def doctor_command(call: Call) -> int:
+    """Test config, ports, data, tunnel, targets, mail and disk; 1 when something fails."""
+    from relay.cli.doctor import run_doctor
+
+    return await run_doctor(call)
+
+
+async def _unlock_config(config: "Config") -> tuple["Config", tuple[str, ...]]:
     """Return the configuration with its vault open where its password is given, and why it stays locked."""
+    from relay.cli.passwords import unlock_unattended
+
     try:
         return await unlock_unattended(config), ()
     except ConfigError:
@@ -71,8 +85,12 @@ async def _unlock_config(config: Config) -> tuple[Config, tuple[str, ...]]:
         return config, (f"the password that is given does not open the vault: {error.full_text}",)
 
 
-async def _find_silent_targets(config: Config) -> list[str]:
+async def _find_silent_targets(config: "Config") -> list[str]:
     """Return a warning for each target that does not answer at this moment."""
+    if not config.targets:
+        return []
+    from relay.services.health import BRIEF_SECONDS, probe_target
+
     targets = list(config.targets.values())
     answers = await asyncio.gather(*(probe_target(target, config.smtp, BRIEF_SECONDS) for target in targets))
     return [
@@ -83,7 +101,7 @@ async def _find_silent_targets(config: Config) -> list[str]:
     ]
 
 
-def _summarize_config(config: Config) -> str:
+def _summarize_config(config: "Config") -> str:
     what = f"{config.path} is valid" if config.path else "there is no relay.toml, so the defaults apply"
     counts = ((config.sources, "source"), (config.targets, "target"), (config.routes, "route"))
     return f"{what}: " + ", ".join(format_count(len(items), noun) for items, noun in counts)

@@ -1,31 +1,25 @@
-"""`relay doctor`: everything relay needs, tried once, each failure with its fix."""
+"""What `relay doctor` looks at: everything relay needs, tried once, each failure with its fix."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-import click
-
 from relay.cli.client import connect, find_running_relay, has_no_data
 from relay.cli.formatting import format_count
-from relay.cli.options import Call, shared_options
+from relay.cli.options import Call
 from relay.cli.output import Json
 from relay.cli.passwords import unlock_unattended
-from relay.config import Config
-from relay.config.build import resolve_again
+from relay.config.build import Config, resolve_again
 from relay.config.secrets import vault_notices
 from relay.errors import ConfigError, NotFoundError, PortError, RelayError, VaultError
-from relay.http.server import open_listener
 from relay.model.text import format_size
 from relay.services import health
 from relay.services.health import HealthFinding, report_failure, report_ok, report_warning
 from relay.vault import VaultState, describe_missing_secrets
 
 
-@click.command("doctor")
-@shared_options
-async def doctor_command(call: Call) -> int:
-    """Test config, ports, data, tunnel, targets, mail and disk; 1 when something fails."""
+async def run_doctor(call: Call) -> int:
+    """Print each finding as it is made, and return the exit code: 1 when something fails."""
     try:
         config = call.load()
     except ConfigError as error:
@@ -64,6 +58,8 @@ async def _run_checks(config: Config) -> AsyncIterator[HealthFinding]:
 
 
 def _check_port(name: str, address: tuple[str, int], *, named: bool) -> HealthFinding:
+    from relay.http.server import open_listener  # with aiohttp.web, which a running relay saves this
+
     host, port = address
     try:
         open_listener(address, f"--{name}", named=True).close()

@@ -115,7 +115,7 @@ def _format_usage_error(error: click.ClickException) -> str:
 
 
 def _write_traceback(log: Path | None, lines: Sequence[str]) -> Path | None:
-    import tempfile  # noqa: PLC0415 - few commands fail
+    import tempfile  # few commands fail
 
     path = log if log and log.parent.is_dir() else Path(tempfile.gettempdir()) / f"relay-{get_user_id() or 0}.log"
     try:

@@ -12,10 +12,11 @@ import click
 
 from relay.cli.error_output import Invocation
 from relay.cli.output import Terminal, quote
+from relay.config import DEFAULT_FILE
 
 if TYPE_CHECKING:
     from relay.cli.client import ApiClient
-    from relay.config import Config
+    from relay.config.build import Config
 
 P = ParamSpec("P")
 Work = Coroutine[Any, Any, int | None]
@@ -46,7 +47,7 @@ class Call:
     def load(self, **overrides: Any) -> "Config":
         """Read the configuration; `overrides` as for Overrides. Raises ConfigError with every mistake."""
         # With all that a relay.toml may name this takes 0.5 s to import, which a running relay saves most commands.
-        from relay.config import Overrides, load  # noqa: PLC0415 - see above
+        from relay.config.build import Overrides, load
 
         self.configure_logging()
         config = load(self.path, Overrides(data_dir=self.data_dir, **overrides))
@@ -56,18 +57,26 @@ class Call:
     def configure_logging(self, **options: Any) -> None:
         """Log as the shared options say; `options` as for `log_output.configure_logging`."""
         # A command that only talks to a running relay logs nothing.
-        from relay.cli.log_output import Verbosity, configure_logging  # noqa: PLC0415 - see above
+        from relay.cli.log_output import Verbosity, configure_logging
 
         configure_logging(self.terminal.print_message, Verbosity(**self.log_options), **options)
 
+    @property
+    def folder(self) -> Path:
+        """The folder of relay.toml."""
+        return (self.path or Path(DEFAULT_FILE)).resolve().parent
+
+    def read_tables(self) -> dict[str, Any]:
+        """Return relay.toml as it is written, unchecked; {} without one. Raises OSError and ValueError."""
+        import tomllib  # for the commands that look for data
+
+        path = self.path or Path(DEFAULT_FILE)
+        return tomllib.loads(path.read_text(encoding="utf-8-sig")) if self.path or path.is_file() else {}
+
     def find_data_dir(self) -> Path:
         """Return where the data is, reading no more of the configuration than that. Raises ConfigError."""
-        import tomllib  # noqa: PLC0415 - for the commands that look for data
-
-        path = self.path or Path("relay.toml")
         try:
-            table = tomllib.loads(path.read_text(encoding="utf-8")) if self.path or path.is_file() else {}
-            text, base = table.get("server", {}).get("data_dir", ".relay"), path.resolve().parent
+            text, base = self.read_tables().get("server", {}).get("data_dir", ".relay"), self.folder
             if self.data_dir is not None:
                 text, base = self.data_dir, Path.cwd()
             if not text.strip() or any(ord(sign) < 32 for sign in text):
@@ -84,7 +93,7 @@ class Call:
 
         `secrets` and `creates` as for `client.connect`. Raises ConfigError where no relay runs.
         """
-        from relay.cli.client import connect, connect_running  # noqa: PLC0415 - not every command speaks to a relay
+        from relay.cli.client import connect, connect_running  # not every command speaks to a relay
 
         api = await connect_running(self.find_data_dir())
         if api is not None:
@@ -106,7 +115,7 @@ def shared_options(command: Callable[Concatenate[Call, P], Work]) -> Callable[P,
     @click.pass_obj
     @functools.wraps(command)
     def wrapped(invocation: Invocation, /, *args: P.args, **kwargs: P.kwargs) -> int | None:
-        import asyncio  # noqa: PLC0415 - `relay --help` does without
+        import asyncio  # `relay --help` does without
 
         options: dict[str, Any] = kwargs
         invocation.debug = options.pop("debug")
@@ -156,6 +165,9 @@ parse_message_id = _build_id_parser("a message id", "relay messages lists them")
 
 event_argument = click.argument("event", type=parse_event_id, metavar="EVENT")
 delivery_argument = click.argument("delivery", type=parse_delivery_id, metavar="DELIVERY")
+password_fd_option = click.option(
+    "--password-fd", type=int, metavar="N", help="Read the vault's password from this file descriptor."
+)
 limit_option = click.option(
     "--limit", type=parse_limit, metavar="N", default=50, show_default=True, help="How many at most."
 )

@@ -191,7 +191,7 @@ def measure_width(text: str) -> int:
     shown = escape_unprintable(text)
     if shown.isascii():
         return len(shown)
-    from rich.cells import cell_len  # noqa: PLC0415 - tables of widths that plain text never needs
+    from rich.cells import cell_len  # tables of widths that plain text never needs
 
     return cell_len(shown)
 
@@ -232,7 +232,7 @@ def can_ask(terminal: Terminal) -> bool:
 
 async def ask_line(terminal: Terminal, prompt: str) -> str | None:
     """Return the line that a person types, without its end; None after Ctrl-D. Ctrl-C ends the wait."""
-    import asyncio  # noqa: PLC0415 - `relay --help` does without
+    import asyncio  # `relay --help` does without
 
     fd, loop = sys.stdin.fileno(), asyncio.get_running_loop()
     ready = asyncio.Event()
@@ -286,8 +286,8 @@ def show_progress(terminal: Terminal, total: int, task: str, *, in_bytes: bool =
         yield ProgressBar()
         return
     # rich takes 80 ms to import, and only this needs it.
-    from rich.console import Console  # noqa: PLC0415 - see above
-    from rich.progress import DownloadColumn, MofNCompleteColumn, Progress  # noqa: PLC0415 - see above
+    from rich.console import Console
+    from rich.progress import DownloadColumn, MofNCompleteColumn, Progress
 
     kept = terminal.out, terminal.err
     columns = (*Progress.get_default_columns(), DownloadColumn() if in_bytes else MofNCompleteColumn())

@@ -3,24 +3,24 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
-
-import click
+from typing import TYPE_CHECKING, TypeVar
 
 from relay.cli.options import Call
 from relay.cli.output import Terminal, ask_line, can_ask, quote
 from relay.clock import SystemClock
-from relay.config import Config
-from relay.config.build import resolve_again
 from relay.errors import RelayError, UsageError, VaultError, VaultLockedError, WrongPasswordError
 from relay.model.secret import Secret
 from relay.platform import hide_input
-from relay.vault import UnlockThrottle, VaultState
+from relay.vault import UnlockThrottle, Vault, VaultState
 from relay.vault.storage import check_password
 from relay.vault.unlocking import FREE_TRIES, KEYRING, KeyringPassword
 
+if TYPE_CHECKING:
+    from relay.config.build import Config
+
+Environ = Mapping[str, str]
 T = TypeVar("T")
 
 PASSWORD_VARIABLE = "RELAY_VAULT_PASSWORD"  # noqa: S105 - the name of a variable
@@ -28,12 +28,8 @@ PASSWORD_FILE_VARIABLE = "RELAY_VAULT_PASSWORD_FILE"  # noqa: S105 - the name of
 _MAX_PASSWORD_BYTES = 64 * 1024  # bytes read of a file that holds a password
 _HINT = f"set {PASSWORD_FILE_VARIABLE} or {PASSWORD_VARIABLE}, or use --password-fd"
 
-password_fd = click.option(
-    "--password-fd", type=int, metavar="N", help="Read the vault's password from this file descriptor."
-)
 
-
-def find_password(config: Config, fd: int | None, *, keyring: bool = True) -> Secret | None:
+def find_password(vault: Vault, environ: Environ, fd: int | None, *, keyring: bool = True) -> Secret | None:
     """Return the password where it is available without a prompt; its reference says where it came from.
 
     Raises UsageError and VaultError for a place that was named and holds none.
@@ -42,11 +38,11 @@ def find_password(config: Config, fd: int | None, *, keyring: bool = True) -> Se
     os.environ.pop(PASSWORD_VARIABLE, None)
     if fd is not None:
         return read_password_fd(fd)
-    if password := config.environ.get(PASSWORD_VARIABLE):
+    if password := environ.get(PASSWORD_VARIABLE):
         return Secret(PASSWORD_VARIABLE, password)
-    if path := config.environ.get(PASSWORD_FILE_VARIABLE):
+    if path := environ.get(PASSWORD_FILE_VARIABLE):
         return _read_first_line(PASSWORD_FILE_VARIABLE, Path(path).expanduser())
-    return KeyringPassword(config.vault.path).find() if keyring else None
+    return KeyringPassword(vault.path).find() if keyring else None
 
 
 def read_password_fd(fd: int, option: str = "--password-fd") -> Secret:
@@ -76,37 +72,41 @@ async def ask_password(call: Call, prompt: str, attempt: Callable[[Secret], Awai
     raise AssertionError
 
 
-async def open_vault(call: Call, config: Config, fd: int | None) -> Secret:
+async def open_vault(call: Call, vault: Vault, environ: Environ, fd: int | None) -> Secret:
     """Open the vault with the password that is given, else prompt for it; return the password.
 
     Raises as Vault.unlock does, and VaultLockedError without a password and a terminal.
     """
-    config.vault.content()  # raises for a damaged one, before any prompt
-    return await _unlock_vault(call, config, _find_password(call, config, fd))
+    vault.content()  # raises for a damaged one, before any prompt
+    return await _unlock_vault(call, vault, _find_password(call, vault, environ, fd))
 
 
-async def unlock_for_start(call: Call, config: Config, fd: int | None, *, locked: bool) -> Config:
+async def unlock_for_start(call: Call, config: "Config", fd: int | None, *, locked: bool) -> "Config":
     """Return the configuration with its vault open, for `relay start`.
 
     The vault stays locked without password and terminal, with `locked`, or where nothing needs it. Raises
     VaultError where the vault that is needed cannot be used, WrongPasswordError after a wrong password.
     """
-    password = _find_password(call, config, fd)
+    from relay.config.build import resolve_again  # most who ask for a password need no configuration
+
+    password = _find_password(call, config.vault, config.environ, fd)
     if locked or config.vault.state is VaultState.NONE:
         return config
     if config.needs:
         config.vault.content()
     if password is None and not (config.needs and can_ask(call.terminal)):
         return config
-    await _unlock_vault(call, config, password)
+    await _unlock_vault(call, config.vault, password)
     return resolve_again(config)
 
 
-async def unlock_unattended(config: Config) -> Config:
+async def unlock_unattended(config: "Config") -> "Config":
     """Return the configuration with its vault open where that needs no prompt."""
     if config.needs and config.vault.state is VaultState.LOCKED:
-        password = find_password(config, None)
+        password = find_password(config.vault, config.environ, None)
         if password is not None:
+            from relay.config.build import resolve_again  # as above
+
             await asyncio.to_thread(config.vault.unlock, password)
             return resolve_again(config)
     return config
@@ -156,9 +156,9 @@ def _check_terminal(call: Call) -> None:
         raise VaultLockedError("no terminal to ask for the password", hint=_HINT)
 
 
-def _find_password(call: Call, config: Config, fd: int | None) -> Secret | None:
+def _find_password(call: Call, vault: Vault, environ: Environ, fd: int | None) -> Secret | None:
     try:
-        return find_password(config, fd)
+        return find_password(vault, environ, fd)
     except VaultError as error:
         # A keyring that does not answer is no reason to give up where a person can be asked.
         if not can_ask(call.terminal):
@@ -167,22 +167,22 @@ def _find_password(call: Call, config: Config, fd: int | None) -> Secret | None:
         return None
 
 
-async def _unlock_vault(call: Call, config: Config, password: Secret | None) -> Secret:
-    attempts = UnlockThrottle(config.vault, SystemClock())
+async def _unlock_vault(call: Call, vault: Vault, password: Secret | None) -> Secret:
+    attempts = UnlockThrottle(vault, SystemClock())
 
     async def attempt(password: Secret) -> Secret:
         await attempts.unlock(password)
         return password
 
     if password is None:
-        return await ask_password(call, f"Password of vault {config.vault.path}: ", attempt)
+        return await ask_password(call, f"Password of vault {vault.path}: ", attempt)
     try:
         return await attempt(password)
     except WrongPasswordError as error:
         if password.reference != KEYRING or not can_ask(call.terminal):
             raise WrongPasswordError(error.message, hint=f"it came from {password.reference}") from None
         call.terminal.print_message(f"relay: {error.message}; it came from {KEYRING}")
-    return await _unlock_vault(call, config, None)
+    return await _unlock_vault(call, vault, None)
 
 
 async def _ask_twice(terminal: Terminal) -> Secret:

@@ -17,7 +17,7 @@ COMMANDS = {
     "start": ("start.command", "Capture webhooks, show them live, send them on."),
     "init": ("config_file", "Write a relay.toml with every setting explained."),
     "check": ("config_file", "Check relay.toml and list every mistake."),
-    "doctor": ("doctor", "Test ports, tunnel, targets, mail and disk."),
+    "doctor": ("config_file", "Test ports, tunnel, targets, mail and disk."),
     "events": ("events", "List events, newest first, or follow them live."),
     "show": ("show", "Show one event whole."),
     "replay": ("replay", "Send events again, signed so that they verify."),

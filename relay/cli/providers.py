@@ -15,7 +15,7 @@ from relay.providers.provider import Provider
 from relay.providers.samples import sample_types
 
 if TYPE_CHECKING:
-    from relay.config import Config
+    from relay.config.build import Config
 
 _UNKNOWN_BASE = "https://<the public address that relay start prints>"
 

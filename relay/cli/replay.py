@@ -89,7 +89,7 @@ async def _choose_events(
 ) -> list[Json]:
     if query is None:
         return [await api.get(f"/api/events/{id_}") for id_ in ids]
-    from relay.model.batch import find_exclusion  # noqa: PLC0415 - with the model of an event, for edits in bulk alone
+    from relay.model.batch import find_exclusion  # with the model of an event, for edits in bulk alone
 
     found = await fetch_events(api, query)
     if not found:

@@ -95,7 +95,7 @@ async def _open_editor(content: bytes, suffix: str) -> bytes:
 
 def _find_json_problem(body: bytes) -> str:
     """Return where and why a body is not JSON; "" where it is."""
-    from relay.model.payload import PayloadError, parse_json  # noqa: PLC0415 - for --edit alone
+    from relay.model.payload import PayloadError, parse_json  # for --edit alone
 
     try:
         parse_json(body)

@@ -21,8 +21,8 @@ async def samples_command(call: Call, source: str | None) -> None:
     async with call.connect() as api:
         found: dict[str, list[str]] = (await api.get("/api/samples", source=source))["samples"]
     if not found:
-        from relay.providers.catalogue import PROVIDERS  # noqa: PLC0415 - only where there is no source
-        from relay.providers.samples import sample_types  # noqa: PLC0415 - as above
+        from relay.providers.catalogue import PROVIDERS  # only where there is no source
+        from relay.providers.samples import sample_types
 
         found = {name: list(sample_types(provider)) for name, provider in PROVIDERS.items()}
     samples = [{"source": name, "type": type_} for name, types in found.items() for type_ in types]

@@ -109,7 +109,7 @@ def _print_content(call: Call, whole: Json) -> None:
     content = _decode_body(whole)
     if not content:
         return
-    from relay.model.payload import Payload  # noqa: PLC0415 - the other commands here read no body
+    from relay.model.payload import Payload  # the other commands here read no body
 
     payload = Payload.of_request(((name, value) for name, value in whole["headers"]), content)
     call.terminal.print_title("Body")
@@ -249,7 +249,7 @@ def find_differences(
     left: Json, right: Json, left_sent: Sequence[Json] = (), right_sent: Sequence[Json] = ()
 ) -> "list[ComparedPlace]":
     """Return every difference between two events as the API returns them, each with its deliveries."""
-    from relay.model.differences import COMPARED_FACTS, ComparedEvent, compare_events  # noqa: PLC0415 - for relay diff
+    from relay.model.differences import COMPARED_FACTS, ComparedEvent, compare_events  # for relay diff
 
     one, other = [
         ComparedEvent(

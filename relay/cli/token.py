@@ -34,8 +34,8 @@ async def token_command(call: Call, *, rotate: bool) -> None:
 
 
 def _load_token(data_dir: Path, *, rotate: bool) -> str:
-    from relay.http.guard import load_token  # noqa: PLC0415 - with aiohttp.web, which a running relay saves this
-    from relay.store import prepare_data_dir  # noqa: PLC0415 - as above
+    from relay.http.guard import load_token  # with aiohttp.web, which a running relay saves this
+    from relay.store import prepare_data_dir
 
     prepare_data_dir(data_dir)
     return load_token(data_dir, rotate=rotate)

@@ -9,10 +9,9 @@ import click
 from relay.cli.options import Call, shared_options
 from relay.cli.output import ask_yes_no, can_ask
 from relay.errors import TunnelError
-from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, download_agent, find_agent
 
 if TYPE_CHECKING:
-    from relay.config import Config
+    from relay.config.build import Config
 
 
 @click.group("tunnel", invoke_without_command=True)
@@ -27,6 +26,8 @@ def tunnel_command(context: click.Context) -> None:
 @shared_options
 async def install_agent(call: Call) -> None:
     """Download the ngrok agent through pyngrok, where there is none yet. It asks nothing."""
+    from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, download_agent, find_agent
+
     default = default_agent()
     try:
         path = find_agent(None, os.environ, default)
@@ -42,6 +43,8 @@ async def offer_agent(call: Call, config: "Config") -> "Config":
 
     Off a terminal it asks nothing.
     """
+    from relay.tunnel.ngrok_agent import NotInstalledError, default_agent, find_agent
+
     options = config.tunnel
     has_token = options.authtoken is not None and bool(options.authtoken.reveal().strip())
     needs_agent = options.provider == "ngrok" or (options.provider == "auto" and has_token)

@@ -1,17 +1,19 @@
 """`relay vault`: secrets under a password, for relay.toml to name as vault:NAME."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from relay.cli.client import ApiClient, connect_running
-from relay.cli.options import Call, shared_options
+from relay.cli.options import Call, password_fd_option, shared_options
 from relay.cli.output import Json, Part, format_json, open_private_output
-from relay.cli.passwords import ask_password, choose_password, find_password, open_vault, password_fd, read_secret_value
-from relay.config import Config
+from relay.cli.passwords import ask_password, choose_password, find_password, open_vault, read_secret_value
+from relay.config.environment import load_environment
 from relay.errors import NotFoundError, VaultError
 from relay.model.secret import Secret
-from relay.vault import VaultState
+from relay.vault import Vault, VaultState, find_needs
 from relay.vault.storage import check_name
 from relay.vault.unlocking import KeyringPassword
 
@@ -29,54 +31,53 @@ def vault_command(context: click.Context) -> None:
 
 
 @vault_command.command("init")
-@password_fd
+@password_fd_option
 @shared_options
 async def create_vault(call: Call, *, password_fd: int | None) -> None:
     """Make an empty vault, and choose its password: 10 characters at least."""
-    config = call.load()
-    vault = config.vault
+    vault, environ = _load_vault(call)
     if vault.state is not VaultState.NONE:
         vault.content()  # raises for a damaged one
         raise VaultError(f"there is a vault already: {vault.path}", hint="relay vault list says what is in it")
-    password = find_password(config, password_fd, keyring=False)
+    password = find_password(vault, environ, password_fd, keyring=False)
     vault.create(password or await choose_password(call, None))
     _print_done(call, {"created": str(vault.path)}, f"made {vault.path}; there is no way into it without its password")
 
 
 @vault_command.command("set")
 @click.argument("name")
-@password_fd
+@password_fd_option
 @shared_options
 async def set_secret(call: Call, name: str, *, password_fd: int | None) -> None:
     """Keep a secret as NAME: its value is asked for, or read from stdin off a terminal; never an argument."""
     check_name(name)
-    config = call.load()
-    api = await connect_running(config.server.data_dir)
+    vault, environ = _load_vault(call)
+    api = await connect_running(vault.path.parent)
     opened = await _is_unlocked(api)
     if not opened:
-        await open_vault(call, config, password_fd)
+        await open_vault(call, vault, environ, password_fd)
     value = await read_secret_value(call, name, stdin_taken=password_fd == 0)
     if opened and api is not None:
         # The running relay has it open already, and uses the secret from now on.
         answer = await api.put(f"/api/vault/secrets/{name}", {"value": value})
     else:
-        config.vault.put(name, value)
+        vault.put(name, value)
         answer = {}
     _print_done(call, {"set": name}, f"kept {name}; relay.toml names it as vault:{name}", _describe_checked(answer))
 
 
 @vault_command.command("get")
 @click.argument("name")
-@password_fd
+@password_fd_option
 @shared_options
 async def print_secret(call: Call, name: str, *, password_fd: int | None) -> None:
     """Print the value of NAME to stdout, and nothing else."""
     check_name(name)
-    config = call.load()
-    await open_vault(call, config, password_fd)
-    secret = config.vault.find(name)
+    vault, environ = _load_vault(call)
+    await open_vault(call, vault, environ, password_fd)
+    secret = vault.find(name)
     if secret is None:
-        raise _build_missing_error(config, name)
+        raise _build_missing_error(vault, name)
     if call.json:
         call.terminal.print_json({"name": name, "value": secret.reveal()})
     else:
@@ -87,11 +88,14 @@ async def print_secret(call: Call, name: str, *, password_fd: int | None) -> Non
 @shared_options
 async def list_secrets(call: Call) -> None:
     """List the names: what needs each, and which are missing. Needs no password, and shows no value."""
-    config = call.load()
-    vault = config.vault
+    vault, _ = _load_vault(call)
     vault.content()
+    try:
+        needs = find_needs(call.read_tables())
+    except (AttributeError, TypeError):
+        needs = call.load().needs  # this says what is wrong
     needed: dict[str, list[str]] = {name: [] for name in vault.names}
-    for need in config.needs:
+    for need in needs:
         needed.setdefault(need.name, []).append(need.who)
     secrets = [{"name": name, "held": name in vault.names, "needed_by": who} for name, who in needed.items()]
     call.terminal.print_values(secrets, _format_secret_row)
@@ -106,58 +110,57 @@ def _format_secret_row(secret: Json) -> list[Part]:
 
 @vault_command.command("remove")
 @click.argument("name")
-@password_fd
+@password_fd_option
 @shared_options
 async def remove_secret(call: Call, name: str, *, password_fd: int | None) -> None:
     """Forget the secret NAME."""
     check_name(name)
-    config = call.load()
-    api = await connect_running(config.server.data_dir)
+    vault, environ = _load_vault(call)
+    api = await connect_running(vault.path.parent)
     if api is not None and await _is_unlocked(api):
         await api.delete(f"/api/vault/secrets/{name}")
     else:
-        config.vault.content()
-        if name not in config.vault.names:
-            raise _build_missing_error(config, name)
-        await open_vault(call, config, password_fd)
-        config.vault.remove(name)
+        vault.content()
+        if name not in vault.names:
+            raise _build_missing_error(vault, name)
+        await open_vault(call, vault, environ, password_fd)
+        vault.remove(name)
     _print_done(call, {"removed": name}, f"removed {name}")
 
 
 @vault_command.command("passwd")
-@password_fd
+@password_fd_option
 @click.option("--new-password-fd", type=int, metavar="N", help="Read the new password from this descriptor.")
 @shared_options
 async def change_password(call: Call, *, password_fd: int | None, new_password_fd: int | None) -> None:
     """Change the password; the secrets stay."""
-    config = call.load()
-    await open_vault(call, config, password_fd)
+    vault, environ = _load_vault(call)
+    await open_vault(call, vault, environ, password_fd)
     new = await choose_password(call, new_password_fd, "--new-password-fd")
-    config.vault.change_password(new)
-    remembered = KeyringPassword(config.vault.path)
+    vault.change_password(new)
+    remembered = KeyringPassword(vault.path)
     if remembered.wanted:
         remembered.keep(new)
-    api = await connect_running(config.server.data_dir)
+    api = await connect_running(vault.path.parent)
     if api is not None and await _is_unlocked(api):
         await _post_unlock(api, new)
-    _print_done(call, {"changed": str(config.vault.path)}, "the password is changed")
+    _print_done(call, {"changed": str(vault.path)}, "the password is changed")
 
 
 @vault_command.command("export")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--plain", is_flag=True, help="As readable JSON, not sealed: needs the password.")
-@password_fd
+@password_fd_option
 @shared_options
 async def export_vault(call: Call, file: Path | None, *, plain: bool, password_fd: int | None) -> None:
     """Copy the vault to FILE, else stdout, sealed under its password; put back as it is to restore it."""
-    config = call.load()
+    vault, environ = _load_vault(call)
     if plain:
-        await open_vault(call, config, password_fd)
-        vault = config.vault
+        await open_vault(call, vault, environ, password_fd)
         held = {name: secret.reveal() for name, secret in zip(vault.names, vault.secrets, strict=True)}
         content = f"{format_json(held)}\n".encode("ascii")
     else:
-        content = config.vault.content()
+        content = vault.content()
     if file is None:
         call.terminal.write_bytes(content)
         return
@@ -167,20 +170,18 @@ async def export_vault(call: Call, file: Path | None, *, plain: bool, password_f
 
 
 @vault_command.command("unlock")
-@password_fd
+@password_fd_option
 @shared_options
 async def unlock_vault(call: Call, *, password_fd: int | None) -> None:
     """Open the vault of the running relay: it checks what came meanwhile and sends on what verifies."""
-    config = call.load()
-    api = await connect_running(config.server.data_dir)
-    if api is None:
-        raise _build_not_running_error(config)
-    config.vault.content()
-    password = find_password(config, password_fd)
+    vault, environ = _load_vault(call)
+    api = await _connect(vault.path.parent)
+    vault.content()
+    password = find_password(vault, environ, password_fd)
     if password is not None:
         answer = await _post_unlock(api, password)
     else:
-        prompt = f"Password of vault {config.vault.path}: "
+        prompt = f"Password of vault {vault.path}: "
         answer = await ask_password(call, prompt, lambda typed: _post_unlock(api, typed))
     _print_done(call, answer, "the vault is unlocked", _describe_checked(answer))
 
@@ -189,22 +190,19 @@ async def unlock_vault(call: Call, *, password_fd: int | None) -> None:
 @shared_options
 async def lock_vault(call: Call) -> None:
     """Lock the vault of the running relay: it forgets every secret."""
-    config = call.load()
-    api = await connect_running(config.server.data_dir)
-    if api is None:
-        raise _build_not_running_error(config)
+    api = await _connect(call.find_data_dir())
     answer = await api.post("/api/vault/lock")
     _print_done(call, answer, "the vault is locked", " ".join(answer["waits"]))
 
 
 @vault_command.command("remember")
-@password_fd
+@password_fd_option
 @shared_options
 async def remember_password(call: Call, *, password_fd: int | None) -> None:
     """Put the password into the system's keyring: relay looks there from now on, before it asks."""
-    config = call.load()
-    password = await open_vault(call, config, password_fd)
-    KeyringPassword(config.vault.path).keep(password)
+    vault, environ = _load_vault(call)
+    password = await open_vault(call, vault, environ, password_fd)
+    KeyringPassword(vault.path).keep(password)
     _print_done(call, {"remembered": True}, "the system's keyring holds the password now")
 
 
@@ -212,7 +210,7 @@ async def remember_password(call: Call, *, password_fd: int | None) -> None:
 @shared_options
 async def forget_password(call: Call) -> None:
     """Take the password out of the system's keyring."""
-    KeyringPassword(call.load().vault.path).forget()
+    KeyringPassword(_load_vault(call)[0].path).forget()
     _print_done(call, {"remembered": False}, "the system's keyring does not hold the password any more")
 
 
@@ -234,13 +232,18 @@ def _print_done(call: Call, value: Json, *sentences: str) -> None:
     call.terminal.print_value(value, ". ".join(filter(None, sentences)))
 
 
-def _build_missing_error(config: Config, name: str) -> NotFoundError:
-    return NotFoundError(
-        f"vault {config.vault.path} holds no secret '{name}'", hint="relay vault list names those it has"
-    )
+def _load_vault(call: Call) -> tuple[Vault, Mapping[str, str]]:
+    """Return the vault, closed, and the environment with its .env: nothing else of relay.toml is needed here."""
+    return Vault(call.find_data_dir() / "vault"), load_environment(call.folder, os.environ).values
 
 
-def _build_not_running_error(config: Config) -> NotFoundError:
-    return NotFoundError(
-        f"no relay is running on {config.server.data_dir}", hint="relay start asks for the password itself"
-    )
+async def _connect(data_dir: Path) -> ApiClient:
+    """Connect to the running relay. Raises NotFoundError where there is none."""
+    api = await connect_running(data_dir)
+    if api is None:
+        raise NotFoundError(f"no relay is running on {data_dir}", hint="relay start asks for the password itself")
+    return api
+
+
+def _build_missing_error(vault: Vault, name: str) -> NotFoundError:
+    return NotFoundError(f"vault {vault.path} holds no secret '{name}'", hint="relay vault list names those it has")

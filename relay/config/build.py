@@ -8,32 +8,26 @@ from pathlib import Path
 from relay.actions.egress import EgressRules
 from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.catchup.base import Listing
+from relay.config import DEFAULT_FILE
 from relay.config.catch_up import build_catch_up
+from relay.config.environment import Environment, load_environment
 from relay.config.reading import FileProblems, combine_problems, read_file
-from relay.config.secrets import (
-    Environment,
-    find_provider_secrets,
-    find_vault_needs,
-    load_environment,
-    resolve_references,
-    vault_notices,
-)
+from relay.config.secrets import find_provider_secrets, find_vault_needs, resolve_references, vault_notices
 from relay.config.sources import build_sources, make_inbox, source_notices, with_secrets
 from relay.config.tables import File, ServerTable, TargetTable, TunnelTable
 from relay.config.targets import TargetsConfig, build_smtp, build_targets, complete_smtp, forward_target, mail_notices
 from relay.config.types import parse_endpoint
 from relay.config.user_modules import HandlerEnvironment, build_handler_environment, build_handlers_target
-from relay.delivery.retention import RetentionLimits
 from relay.errors import ConfigError, TargetError, TunnelError
 from relay.model.delivery import Route, Target
 from relay.model.event import Source
+from relay.model.retention import RetentionLimits
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
 from relay.tunnel.base import TunnelOptions, check_address
 from relay.tunnel.ngrok_agent import named_agent
 from relay.vault import SecretNeed, Vault
 
-DEFAULT_FILE = "relay.toml"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _UNSPECIFIED = frozenset({"0.0.0.0", "::"})  # noqa: S104 - named in order to be refused
 

@@ -9,6 +9,7 @@ from itertools import takewhile
 from relay.bus import Bus, Subscription
 from relay.clock import Clock
 from relay.errors import StoreError, log_level
+from relay.model.retention import RetentionLimits
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
 from relay.store import Store
 from relay.store.pruning import PrunableEvent, StoreUsage
@@ -25,27 +26,6 @@ REVISIT_INTERVAL = 600.0  # seconds after which what was pinned or waits for a t
 RESERVE = 64_000_000  # bytes of free pages that the file keeps, for the events to come
 _URGENT = 1.05  # past this much of a limit politeness ends
 _PAGES = 500  # free pages cut off the file in one commit
-
-_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionLimits:
-    """How much is kept: events up to `max_age` seconds old, so many of them, and so many bytes."""
-
-    max_age: float = 30 * 86400.0
-    max_events: int = 1_000_000
-    max_size: int = 5_000_000_000
-
-    def describe_rule(self, rule: str) -> str:
-        """Return a rule (age, events, size) in words: `30 days`, `1,000,000 events`, `5 GB`."""
-        if rule == "events":
-            return f"{self.max_events:,} events"
-        if rule == "size":
-            return f"{self.max_size / 1e9:g} GB" if self.max_size >= 1e9 else f"{self.max_size / 1e6:g} MB"
-        seconds, unit = next((one for one in _UNITS if self.max_age >= one[0]), _UNITS[-1])
-        count = self.max_age / seconds
-        return f"{count:g} {unit}{'' if count == 1 else 's'}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

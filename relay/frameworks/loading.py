@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from relay.config import Config, Overrides, load
-from relay.config.build import resolve_again
+from relay.config.build import Config, Overrides, load, resolve_again
 from relay.errors import ConfigError
 from relay.handlers.environment import HandlerOptions, set_default_secrets, using_secrets
 from relay.handlers.file import Handlers, load_handlers

@@ -13,7 +13,7 @@ from relay.actions.egress import Destination
 from relay.actions.mail import EmailOptions, SmtpOptions
 from relay.actions.mail.smtp import check_server
 from relay.actions.outgoing_request import ForwardOptions
-from relay.config import Config
+from relay.config.build import Config
 from relay.config.handler_checks import inspect_handlers_file
 from relay.config.secrets import explain_missing
 from relay.errors import RelayError, TargetError

@@ -18,7 +18,7 @@ from relay.actions.mail import EmailOptions
 from relay.actions.outgoing_request import ForwardOptions
 from relay.bus import Bus
 from relay.clock import Clock
-from relay.config import Config
+from relay.config.build import Config
 from relay.config.effective import effective_facts
 from relay.config.reading import find_slip
 from relay.delivery.signing import describe_signing

@@ -1,7 +1,15 @@
 """Secrets at rest under a password: one file, its names visible, its values not."""
 
-from relay.vault.needs import SecretNeed, describe_locked_effects, describe_missing_secrets
+from relay.vault.needs import SecretNeed, describe_locked_effects, describe_missing_secrets, find_needs
 from relay.vault.storage import Vault, VaultState
 from relay.vault.unlocking import UnlockThrottle
 
-__all__ = ["SecretNeed", "UnlockThrottle", "Vault", "VaultState", "describe_locked_effects", "describe_missing_secrets"]
+__all__ = [
+    "SecretNeed",
+    "UnlockThrottle",
+    "Vault",
+    "VaultState",
+    "describe_locked_effects",
+    "describe_missing_secrets",
+    "find_needs",
+]

@@ -1,8 +1,8 @@
 """Who needs which secret of the vault, and what does not work without it, in words for people."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["source", "handshake", "mail", "tunnel"]
 
@@ -24,6 +24,28 @@ class SecretNeed:
             "mail": "mail",
             "tunnel": "the tunnel",
         }[self.kind]
+
+
+def find_needs(tables: Mapping[str, Any]) -> tuple[SecretNeed, ...]:
+    """Return every reference to the vault in the tables of a relay.toml, in its order."""
+    return tuple(dict.fromkeys(_iterate_needs(tables)))
+
+
+def _iterate_needs(tables: Mapping[str, Any]) -> Iterator[SecretNeed]:
+    kinds: tuple[tuple[Kind, str], ...] = (("source", "secret"), ("handshake", "verify_token"))
+    for source, table in tables.get("sources", {}).items():
+        for kind, key in kinds:
+            yield from (SecretNeed(kind=kind, source=source, name=name) for name in _iterate_names(table.get(key)))
+    mail, tunnel = tables.get("smtp") or {}, tables.get("tunnel", {})
+    for key in ("username", "password"):
+        yield from (SecretNeed(kind="mail", name=name) for name in _iterate_names(mail.get(key)))
+    yield from (SecretNeed(kind="tunnel", name=name) for name in _iterate_names(tunnel.get("authtoken")))
+
+
+def _iterate_names(references: str | list[str] | None) -> Iterator[str]:
+    for reference in [references] if isinstance(references, str) else references or ():
+        if reference.startswith("vault:"):
+            yield reference.removeprefix("vault:")
 
 
 def describe_missing_secrets(needs: Iterable[SecretNeed], names: Iterable[str]) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ import tomllib
 
 import pytest
 
-from relay.cli.config_file import TEMPLATE
+from relay.cli.config_file import TEMPLATE_FILE
 from relay.cli.formatting import DELIVERY_STATES
 from relay.cli.program import COMMANDS, load_command
 from relay.cli.replay import EXCLUSION_WORDS, SIGN_MODES
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.model.batch import INCLUDABLE_OUTCOMES
 from relay.model.delivery import DeliveryState, SignMode
 
@@ -32,7 +32,7 @@ def test_help_lists_every_command_without_importing_any(command):
         assert sentence in done.out
     imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
     assert "relay.cli.error_output" in imported
-    assert not imported & {"aiohttp", "pydantic", "rich", "asyncio", "relay.cli.start.command", "relay.config"}
+    assert not imported & {"aiohttp", "pydantic", "rich", "asyncio", "relay.cli.start.command", "relay.config.build"}
 
 
 BESIDE_A_RELAY = (
@@ -72,7 +72,15 @@ TOO_HEAVY = {
         "http",
         "urllib.request",
     ),
-    *("relay.app", "relay.config", "relay.delivery", "relay.providers", "relay.store", "relay.vault"),
+    *(
+        "relay.app",
+        "relay.config.build",
+        "relay.config.tables",
+        "relay.delivery",
+        "relay.providers",
+        "relay.store",
+        "relay.vault",
+    ),
 }
 
 
@@ -197,7 +205,7 @@ def test_check_prints_the_schema(inside):
 def test_init_writes_a_config_that_loads_and_never_overwrites(inside, tmp_path):
     assert inside("init").code == 0
     written = (tmp_path / "relay.toml").read_text()
-    assert written == TEMPLATE
+    assert written == TEMPLATE_FILE.read_text()
     load(tmp_path / "relay.toml", Overrides(), {})
     again = inside("init")
     assert again.code == 2
@@ -206,7 +214,7 @@ def test_init_writes_a_config_that_loads_and_never_overwrites(inside, tmp_path):
 
 
 def test_what_init_comments_out_is_valid_too(tmp_path):
-    lines = [line.removeprefix("# ") for line in TEMPLATE.splitlines()]
+    lines = [line.removeprefix("# ") for line in TEMPLATE_FILE.read_text().splitlines()]
     kept = [line for line in lines if line.startswith("[") or (" = " in line and not line.endswith("."))]
     tomllib.loads("\n".join(kept))
     (tmp_path / "relay.toml").write_text("\n".join(kept))

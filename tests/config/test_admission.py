@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import load
+from relay.config.build import load
 from relay.config.source_rules import admission_reader, tunnel_names_callers
 from relay.config.source_tables import SourceTable
 from relay.config.tables import TunnelTable

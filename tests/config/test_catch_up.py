@@ -8,7 +8,7 @@ import pytest
 from relay.catchup.github import GitHubHook
 from relay.catchup.stripe import StripeEvents
 from relay.catchup.svix import SvixMessages
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.config.effective import file_facts
 from relay.config.source_tables import CatchUpTable
 from relay.errors import ConfigError, UsageError

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.config.reading import parse_tables
 from relay.config.tables import File
 from relay.config.types import parse_duration, parse_endpoint, parse_size

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.errors import ConfigError
 from relay.model.delivery import RetryPolicy
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from relay.config import Overrides, load
-from relay.config.secrets import load_environment
+from relay.config.build import Overrides, load
+from relay.config.environment import load_environment
 from relay.errors import ConfigError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import load
+from relay.config.build import load
 from relay.config.source_tables import MessagesTable
 from relay.errors import ConfigError
 from relay.model.message import Matching, MatchWay, MessageStatus

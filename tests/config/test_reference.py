@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from relay.cli.config_file import TEMPLATE
+from relay.cli.config_file import TEMPLATE_FILE
 from relay.cli.program import run
 from relay.config.reference import build_page, build_schema
 from relay.config.tables import File
@@ -20,7 +20,7 @@ SCHEMA = build_schema()
 
 def whole_template():
     """Return relay init's file with every setting that is commented out put in force."""
-    return "\n".join(re.findall(r"^(?:# )?(\[+[a-z._]+\]+|[a-z_]+ *= .*)", TEMPLATE, re.MULTILINE))
+    return "\n".join(re.findall(r"^(?:# )?(\[+[a-z._]+\]+|[a-z_]+ *= .*)", TEMPLATE_FILE.read_text(), re.MULTILINE))
 
 
 def test_it_is_a_json_schema_with_a_description_at_every_key():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from builders import build_capture
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.errors import ConfigError, SigningError
 from relay.model.event import Verdict
 from relay.model.secret import Secret

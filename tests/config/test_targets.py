@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.errors import ConfigError
 from relay.model.delivery import SignMode
 

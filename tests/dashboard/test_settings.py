@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.config.effective import effective_facts, file_facts, find_key_lines
 from relay.config.reading import parse_tables
 from relay.config.tables import File

@@ -12,7 +12,8 @@ import pytest
 from builders import build_capture, build_source
 from relay.actions.egress import EgressRules
 from relay.actions.forward import ForwardAction
-from relay.delivery.lab.plan import EXPERIMENT_NAMES, Planner
+from relay.delivery.lab import EXPERIMENT_NAMES
+from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.runner import LabRunner
 from relay.delivery.signing import RequestSigner, SignatureForger
 from relay.errors import NotFoundError, TargetError, UsageError

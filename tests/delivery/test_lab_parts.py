@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_capture, build_event
+from relay.delivery.lab import EXPERIMENT_NAMES, EXPERIMENTS, find_experiment
 from relay.delivery.lab.experiment import worst_judgement
 from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
-from relay.delivery.lab.plan import EXPERIMENT_NAMES, EXPERIMENTS, find_experiment
 from relay.delivery.lab.report import max_concurrency, summarise_latency
 from relay.delivery.lab.retries import format_span
 from relay.delivery.lab.sequence import Shuffle

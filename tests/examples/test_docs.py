@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jsonschema import Draft202012Validator
 
 from printed import ROOT, check_output, find_block, find_blocks, parametrize_blocks, split_commands
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.config.reference import build_schema
 
 pytestmark = pytest.mark.program

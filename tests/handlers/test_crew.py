@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.clock import SystemClock
-from relay.config import load
+from relay.config.build import load
 from relay.handlers.protocol import FrameReader, encode_frame
 from relay.handlers.worker import BrokenFileError, WorkerPool
 from relay.handlers.worker_main import KEPT_OUTPUT

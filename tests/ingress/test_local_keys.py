@@ -28,7 +28,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from discord_interactions import verify_key
 
 from relay.app import run_relay
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 
 FORGED = b'{"type": 2, "id": "1"}'
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from relay.app import run_relay
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.ingress import server
 from relay.ingress.receive import IngressHandler
 from relay.pipeline.process import Pipeline

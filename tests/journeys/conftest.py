@@ -16,7 +16,7 @@ from aiohttp import web
 from playwright.async_api import async_playwright
 
 from relay.app import run_relay
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 
 SECRET = "whsec_journey_secret"
 ENVIRON = {"STRIPE_WEBHOOK_SECRET": SECRET}

@@ -11,7 +11,7 @@ from relay.actions.mail import STEP_SECONDS
 from relay.actions.mail.rendering import _template_context
 from relay.actions.mail.sandbox import TIME_LIMIT
 from relay.actions.mail.smtp import LAST_STEP
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.config.tables import EmailTable, SmtpTable
 from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict, Verification
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from builders import build_capture
-from relay.config import load
+from relay.config.build import load
 
 MODELS = """
 from __future__ import annotations

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from builders import build_new_event
 from relay.actions.mail.addresses import parse_address
-from relay.config import load
+from relay.config.build import load
 from relay.model.event import EventOutcome, Verdict, Verification
 from relay.model.json_paths import format_dotted_path
 from relay.pipeline.validate import MOST_PROBLEMS, find_problems, validate_event

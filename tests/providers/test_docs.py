@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.config import load
+from relay.config.build import load
 from relay.config.source_tables import SignatureTable
 from relay.model.event import Verdict
 from relay.model.payload import Payload

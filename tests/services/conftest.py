@@ -16,8 +16,7 @@ from aiohttp import web
 from builders import QUICK_KDF
 from relay.app import run_relay
 from relay.clock import SystemClock
-from relay.config import Overrides, load
-from relay.config.build import resolve_again
+from relay.config.build import Overrides, load, resolve_again
 from relay.model.secret import Secret
 from relay.vault.storage import Vault
 

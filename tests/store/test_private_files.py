@@ -9,7 +9,7 @@ import pytest
 
 from builders import QUICK_KDF
 from relay.actions.mail.compose import write_to_outbox
-from relay.config import Overrides, load
+from relay.config.build import Overrides, load
 from relay.errors import ConfigError, StoreError
 from relay.http.guard import load_token
 from relay.model.secret import Secret

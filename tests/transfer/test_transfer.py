@@ -19,8 +19,9 @@ from relay.bus import Bus
 from relay.cli.program import run
 from relay.cli.transfer import read_lines
 from relay.clock import SystemClock
-from relay.delivery.retention import Retention, RetentionLimits
+from relay.delivery.retention import Retention
 from relay.errors import UsageError
+from relay.model.retention import RetentionLimits
 from relay.transfer.records import parse_record, read_records
 
 BINARY = bytes(range(256))

@@ -17,23 +17,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from relay import __version__
-from relay.app import run_relay
-from relay.bus import Subscription
 from relay.cli.client import find_running_relay
 from relay.cli.error_output import INTERRUPTED
-from relay.cli.options import Call, shared_options
-from relay.cli.passwords import password_fd, unlock_for_start
+from relay.cli.options import Call, password_fd_option, shared_options
 from relay.cli.start.interruption import StopRequest, print_in_background, stop_on_signals
-from relay.cli.tunnel import offer_agent
-from relay.config import Config
-from relay.config.handler_checks import check_handlers
 from relay.errors import StoreBusyError
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TunnelChanged
 from relay.platform import create_private
-from relay.services.relay import RunningRelay
 
-if TYPE_CHECKING:  # imported once it captures
+if TYPE_CHECKING:  # imported once it starts or, for the reporters, once it captures
+    from relay.bus import Subscription
     from relay.cli.start.reporters import Reporter, Totals
+    from relay.config.build import Config
+    from relay.services.relay import RunningRelay
 
 _TUNNEL_WAIT = 8.0  # seconds that the banner waits for the tunnel's address; ngrok takes one or two
 # Signals that the terminal may lag behind: half a second's at full speed. What it loses it looks up in the store.
@@ -50,7 +46,7 @@ _POLL = 0.05
 @click.option("--ingress", metavar="HOST:PORT", help="Where webhooks arrive; port auto is any free one.")
 @click.option("--dashboard", metavar="HOST:PORT", help="Where dashboard and API are.")
 @click.option("--locked", is_flag=True, help="Start with the vault locked, and ask for no password.")
-@password_fd
+@password_fd_option
 @shared_options
 async def start_command(
     call: Call, /, *, in_browser: bool, locked: bool, password_fd: int | None, **overrides: Any
@@ -59,6 +55,10 @@ async def start_command(
 
     The first Ctrl-C finishes what is in flight (0), a second one stops at once (130).
     """
+    from relay.cli.passwords import unlock_for_start
+    from relay.cli.tunnel import offer_agent
+    from relay.config.handler_checks import check_handlers
+
     config = call.load(**overrides)
     config = await unlock_for_start(call, config, password_fd, locked=locked)
     config = await offer_agent(call, config)
@@ -69,7 +69,7 @@ async def start_command(
             return await _run_until_stopped(call, config, stop, in_browser=in_browser)
 
 
-async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, in_browser: bool) -> int:
+async def _run_until_stopped(call: Call, config: "Config", stop: StopRequest, *, in_browser: bool) -> int:
     # The store's thread, and what is imported once relay captures, take turns with the loop: every 5 ms by default.
     sys.setswitchinterval(0.001)
     started = time.monotonic()
@@ -97,7 +97,7 @@ async def _run_until_stopped(call: Call, config: Config, stop: StopRequest, *, i
 
 
 def _build_reporter(call: Call) -> "Reporter":
-    from relay.cli.start.reporters import JsonReporter, LineReporter  # noqa: PLC0415 - with the API, once it captures
+    from relay.cli.start.reporters import JsonReporter, LineReporter  # with the API, once it captures
 
     return JsonReporter(call.terminal) if call.json else LineReporter(call.terminal)
 
@@ -111,7 +111,9 @@ def _tune_interpreter() -> None:
 
 
 @asynccontextmanager
-async def _open_relay(call: Call, config: Config, listen: Callable[[Signal], None]) -> AsyncIterator[RunningRelay]:
+async def _open_relay(call: Call, config: "Config", listen: Callable[[Signal], None]) -> AsyncIterator["RunningRelay"]:
+    from relay.app import run_relay
+
     # No log file yet: a start that fails for a taken port leaves nothing behind.
     _configure_log(call, None, config.file.log.level)
     until = time.monotonic() + _STORE_WAIT
@@ -134,7 +136,7 @@ def _configure_log(call: Call, log: Path | None, level: str) -> None:
     call.configure_logging(log=log, level=level, file_only=(supervisor,))
 
 
-async def _wait_for_tunnel(relay: RunningRelay, config: Config, stop: StopRequest) -> None:
+async def _wait_for_tunnel(relay: "RunningRelay", config: "Config", stop: StopRequest) -> None:
     provider = config.tunnel.provider
     if provider == "none" or (provider == "auto" and config.tunnel.authtoken is None):
         return
@@ -153,8 +155,8 @@ def _is_tunnel_known(signal: Signal) -> bool:
     return isinstance(signal, TunnelChanged) and signal.state in ("up", "down")
 
 
-async def _print_greeting(call: Call, config: Config, relay: RunningRelay, reporter: "Reporter") -> None:
-    from relay.cli.start.reporters import JsonReporter, build_banner  # noqa: PLC0415 - as above
+async def _print_greeting(call: Call, config: "Config", relay: "RunningRelay", reporter: "Reporter") -> None:
+    from relay.cli.start.reporters import JsonReporter, build_banner
 
     tunnel = relay.state.tunnel
     if isinstance(reporter, JsonReporter):
@@ -181,9 +183,9 @@ async def _print_greeting(call: Call, config: Config, relay: RunningRelay, repor
 
 
 async def _report_until_stopped(
-    stop: StopRequest, relay: RunningRelay, reporter: "Reporter", subscription: Subscription
+    stop: StopRequest, relay: "RunningRelay", reporter: "Reporter", subscription: "Subscription"
 ) -> None:
-    from relay.cli.start.live_feed import LiveFeed  # noqa: PLC0415 - as above
+    from relay.cli.start.live_feed import LiveFeed
 
     feed = LiveFeed(relay, reporter)
     async with asyncio.TaskGroup() as group:
@@ -193,7 +195,7 @@ async def _report_until_stopped(
     await feed.finish()
 
 
-async def _count_waiting(relay: RunningRelay) -> int:
+async def _count_waiting(relay: "RunningRelay") -> int:
     counts = await relay.store.deliveries.counts()
     return counts["pending"] + counts["running"]
 

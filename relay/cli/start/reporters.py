@@ -10,7 +10,7 @@ from relay.api.deliveries import DeliverySummary
 from relay.api.events import serialize_event_row
 from relay.cli.formatting import format_clock_time, format_count, format_delivery, format_duration, format_event
 from relay.cli.output import Part, Terminal, align_rows, pad_part, strip_style
-from relay.config import Config
+from relay.config.build import Config
 from relay.model.delivery import Delivery, DeliveryCounts
 from relay.model.event import EventOutcome, EventRow, Source, Verdict, VerifyMode
 from relay.model.signals import RequestRefused, TunnelChanged

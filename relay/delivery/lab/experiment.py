@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from relay.delivery.signing import SignatureForger
+if TYPE_CHECKING:
+    from relay.delivery.signing import SignatureForger
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.lab import (
@@ -48,7 +49,7 @@ class Experiment(ABC):
     good: ClassVar[str]
     fresh_each_round: ClassVar[bool] = False
 
-    def refuses(self, event: CapturedEvent, forger: SignatureForger) -> str:
+    def refuses(self, event: CapturedEvent, forger: "SignatureForger") -> str:
         """Return why the experiment cannot be made on an event, "" where it can."""
         del event, forger
         return ""
@@ -67,7 +68,7 @@ class Experiment(ABC):
     def rounds(self, events: Sequence[EventRow], settings: LabSettings) -> tuple[SendRound, ...]:
         """Return the sends, round by round; `events` are oldest first."""
 
-    def changes(self, event: CapturedEvent, shot: PlannedSend, forger: SignatureForger) -> DeliveryChanges:
+    def changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
         """Return how a send differs from its event. Raises SigningError where it cannot be made after all."""
         del event, shot, forger
         return DeliveryChanges(sign=SignMode.AUTO)

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 
 from relay.actions.egress import EgressRules, check_target
 from relay.clock import Clock
+from relay.delivery.lab import EXPERIMENT_NAMES, find_experiment
 from relay.delivery.lab.experiment import MOST_QUOTED, Experiment
 from relay.delivery.lab.fresh_ids import find_event_ids
-from relay.delivery.lab.refusals import Stale, Truncated, WrongSignature
-from relay.delivery.lab.retries import Retries
-from relay.delivery.lab.sequence import Burst, Delay, Duplicates, Shuffle
 from relay.delivery.signing import SignatureForger
 from relay.delivery.targets import Targets
 from relay.errors import NotFoundError, UsageError
@@ -206,22 +204,3 @@ def _too_many_error() -> UsageError:
         f"more than {MOST_EVENTS} events match, and a run takes {MOST_EVENTS} at most",
         hint="narrow the query, by after: and before: perhaps",
     )
-
-
-EXPERIMENTS: tuple[Experiment, ...] = (
-    Duplicates(),
-    Burst(),
-    Shuffle(),
-    Delay(),
-    Stale(),
-    WrongSignature(),
-    Truncated(),
-    Retries(),
-)
-EXPERIMENT_NAMES = tuple(experiment.name for experiment in EXPERIMENTS)
-_BY_NAME = {experiment.name: experiment for experiment in EXPERIMENTS}
-
-
-def find_experiment(name: str) -> Experiment:
-    """Return an experiment by name. Raises KeyError."""
-    return _BY_NAME[name]

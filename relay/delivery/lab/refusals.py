@@ -2,9 +2,12 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from relay.delivery.lab.experiment import Experiment, group_by_event, worst_judgement
-from relay.delivery.signing import SignatureForger
+
+if TYPE_CHECKING:
+    from relay.delivery.signing import SignatureForger
 from relay.errors import SigningError
 from relay.model.delivery import DeliveryChanges, SignMode
 from relay.model.event import CapturedEvent, EventRow
@@ -35,7 +38,7 @@ class _Refusal(Experiment):
             for event in events
         )
 
-    def refuses(self, event: CapturedEvent, forger: SignatureForger) -> str:
+    def refuses(self, event: CapturedEvent, forger: "SignatureForger") -> str:
         """Return why this event cannot be forged."""
         try:
             self.forge_changes(event, forger)
@@ -43,12 +46,12 @@ class _Refusal(Experiment):
             return error.message
         return ""
 
-    def changes(self, event: CapturedEvent, shot: PlannedSend, forger: SignatureForger) -> DeliveryChanges:
+    def changes(self, event: CapturedEvent, shot: PlannedSend, forger: "SignatureForger") -> DeliveryChanges:
         """Return nothing that differs for the genuine request, and what is to be refused for the other."""
         return super().changes(event, shot, forger) if shot.role == _CONTROL else self.forge_changes(event, forger)
 
     @abstractmethod
-    def forge_changes(self, event: CapturedEvent, forger: SignatureForger) -> DeliveryChanges:
+    def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
         """Return how the request to refuse differs from its event. Raises SigningError where there is none."""
 
     def judge(self, trial: LabTrial, sends: Sequence[LabSend]) -> TrialVerdict:
@@ -99,7 +102,7 @@ class Stale(_Refusal):
     taken = "signed too long ago"
     advice = "compare the signed time with the clock, as the provider's library does unless it is told not to"
 
-    def forge_changes(self, event: CapturedEvent, forger: SignatureForger) -> DeliveryChanges:
+    def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
         """Return a signature as of just beyond the source's tolerance."""
         return DeliveryChanges(sign=SignMode.FRESH, age=forger.age(event))
 
@@ -116,7 +119,7 @@ class WrongSignature(_Refusal):
     taken = "signed with another secret"
     advice = "verify the signature before anything else, over the bytes as they came"
 
-    def forge_changes(self, event: CapturedEvent, forger: SignatureForger) -> DeliveryChanges:
+    def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
         """Return a signature by somebody who has not the secret."""
         forger.check_forgeable(event)
         return DeliveryChanges(sign=SignMode.FRESH, forged=True)
@@ -134,7 +137,7 @@ class Truncated(_Refusal):
     taken = "cut in half"
     advice = "answer 400 to a body that cannot be read, before anything of it is used"
 
-    def refuses(self, event: CapturedEvent, forger: SignatureForger) -> str:
+    def refuses(self, event: CapturedEvent, forger: "SignatureForger") -> str:
         """Return why no check could tell that this event's body was cut."""
         body = event.capture.body
         if len(body) < 2:
@@ -145,7 +148,7 @@ class Truncated(_Refusal):
             return "half of its body is JSON as well"
         return ""
 
-    def forge_changes(self, event: CapturedEvent, forger: SignatureForger) -> DeliveryChanges:
+    def forge_changes(self, event: CapturedEvent, forger: "SignatureForger") -> DeliveryChanges:
         """Return the body cut in half.
 
         JSON is signed as it goes out, so that the reading of it is tested and not the signature once more; of

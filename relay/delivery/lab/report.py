@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
+from relay.delivery.lab import find_experiment
 from relay.delivery.lab.experiment import Experiment
-from relay.delivery.lab.plan import find_experiment
 from relay.model.lab import (
     ENDED_STATES,
     LabFinding,

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 from relay.bus import Bus
 from relay.clock import Clock
+from relay.delivery.lab import find_experiment
 from relay.delivery.lab.experiment import AttemptResult, Experiment
 from relay.delivery.lab.fresh_ids import find_event_ids, find_object_id, renew_ids
-from relay.delivery.lab.plan import Planner, find_experiment
+from relay.delivery.lab.plan import Planner
 from relay.delivery.lab.report import build_report
 from relay.errors import NotFoundError, SigningError, StoreError, UsageError, log_level, log_traceback
 from relay.model.delivery import (

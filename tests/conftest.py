@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib.util
 import json
@@ -20,9 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import jinja2
 import pytest
 from hypothesis import HealthCheck, settings
 
+import relay.dashboard.assets
+import relay.dashboard.render
 import relay.platform
 import relay.store.connection
 from relay.app import run_relay
@@ -142,6 +146,27 @@ def no_waiting_for_the_disk():
         yield
 
 
+class _CompiledTemplates(jinja2.BytecodeCache):
+    def __init__(self):
+        self._codes = {}
+
+    def load_bytecode(self, bucket):
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket):
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ready_dashboard():
+    """Let the relays of this process share compiled templates and packed assets: to make them took most of the time."""
+    environment = functools.partial(relay.dashboard.render.Environment, bytecode_cache=_CompiledTemplates())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(relay.dashboard.render, "Environment", environment)
+        patch.setattr(relay.dashboard.assets, "_make_asset", functools.cache(relay.dashboard.assets._make_asset))
+        yield
+
+
 @pytest.fixture(scope="session")
 def require_program():
     """Give a function that returns the paths of programs, and skips the test where one is missing."""
@@ -160,6 +185,9 @@ def require_program():
 
 
 def _find_program(name):
+    # The headless shell is the same browser without its own windows: a tab costs it a fifth.
+    if name == "chromium" and (shell := shutil.which("chromium-headless-shell")):
+        return shell
     # sshd is kept where only root's search path looks, and it wants to be started by its whole path.
     path = os.environ.get("PATH", os.defpath)
     return shutil.which(name, path=f"{path}:/usr/sbin:/usr/local/sbin" if name == "sshd" else path)

@@ -70,12 +70,35 @@ class App:
         return web.json_response({"verified": good}, status=self.status)
 
 
+class Windows:
+    """A browser with a window for each kind of tab, which stays open: Chromium takes a second to open one."""
+
+    def __init__(self, browser):
+        self.browser = browser
+        self.contexts = {}
+
+    async def get_context(self, **kind):
+        key = tuple(kind.values())
+        if key not in self.contexts:
+            context = self.contexts[key] = await self.browser.new_context(**kind)
+            context.set_default_timeout(60_000)
+            await context.new_page()  # with its last tab a window closes
+        return self.contexts[key]
+
+    async def clear(self, context):
+        """Close the tabs of a test, and forget what it was signed in to and allowed to do."""
+        for page in context.pages[1:]:
+            await page.close()
+        await context.clear_cookies()
+        await context.clear_permissions()
+
+
 class Site:
     """A running relay, the app behind it, and the tabs that show it with what they logged and asked for."""
 
-    def __init__(self, browser, app, session, folder, stack):
-        self.browser, self.app, self.session, self.folder, self.stack = browser, app, session, folder, stack
-        self.contexts = {}
+    def __init__(self, windows, app, session, folder, stack):
+        self.windows, self.app, self.session, self.folder, self.stack = windows, app, session, folder, stack
+        self.contexts = set()
         self.logs = []
         self.requests = []
         self.allowed = ()
@@ -109,16 +132,18 @@ class Site:
 
     async def open_tab(self, *, width=1440, height=900, script=True):
         """Open an empty tab; tabs of one kind share their cookies. A narrow one is a phone's."""
-        kind = {"is_mobile": width < 500, "java_script_enabled": script}
-        key = tuple(kind.values())
-        if key not in self.contexts:
-            context = await self.stack.enter_async_context(await self.browser.new_context(**kind))
-            context.set_default_timeout(60_000)
-            context.on("console", lambda message: self.logs.append((message.type, message.text)))
-            context.on("weberror", lambda thrown: self.logs.append(("exception", str(thrown.error))))
-            context.on("request", self.note_request)
-            self.contexts[key] = context
-        page = await self.contexts[key].new_page()
+        context = await self.windows.get_context(is_mobile=width < 500, java_script_enabled=script)
+        if context not in self.contexts:
+            self.contexts.add(context)
+            for event, note in (
+                ("console", lambda message: self.logs.append((message.type, message.text))),
+                ("weberror", lambda thrown: self.logs.append(("exception", str(thrown.error)))),
+                ("request", self.note_request),
+            ):
+                context.on(event, note)
+                self.stack.callback(context.remove_listener, event, note)
+            self.stack.push_async_callback(self.windows.clear, context)
+        page = await context.new_page()
         await page.set_viewport_size({"width": width, "height": height})
         return page
 
@@ -167,7 +192,7 @@ async def browser(require_program):
     (chromium,) = require_program("chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--font-render-hinting=none"])
-        yield browser
+        yield Windows(browser)
         await browser.close()
 
 

@@ -1,13 +1,18 @@
 // Every run of text, control border and status icon against the colour behind it (WCAG 2.2 AA).
 (() => {
   const cx = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const rgba = c => { cx.clearRect(0, 0, 1, 1); cx.fillStyle = '#0000'; cx.fillStyle = c; cx.fillRect(0, 0, 1, 1); const d = cx.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3] / 255]; };
+  const remember = make => { const made = new Map(); return key => made.get(key) ?? (made.set(key, make(key)), made.get(key)); };
+  const rgba = remember(c => { cx.clearRect(0, 0, 1, 1); cx.fillStyle = '#0000'; cx.fillStyle = c; cx.fillRect(0, 0, 1, 1); const d = cx.getImageData(0, 0, 1, 1).data; return [d[0], d[1], d[2], d[3] / 255]; });
   const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
   const lum = c => { const f = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; return .2126 * f(c[0]) + .7152 * f(c[1]) + .0722 * f(c[2]); };
   const ratio = (a, b) => { const x = lum(a), y = lum(b); return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
-  const bg = e => { const st = []; for (let n = e; n; n = n.parentElement) { const c = rgba(getComputedStyle(n).backgroundColor); if (c[3]) st.push(c); if (c[3] === 1) break; if (n.tagName === 'DIALOG') break; } return st.reverse().reduce((b, c) => over(c, b), rgba(getComputedStyle(document.documentElement).backgroundColor)); };
-  // A colour that is inherited fades once more when its parent's has arrived.
-  for (let round = 0, all; round < 20 && (all = document.getAnimations()).length; round++) all.forEach(a => { try { a.finish() } catch { a.cancel() } });
+  const page = rgba(getComputedStyle(document.documentElement).backgroundColor);
+  const bg = remember(e => { const c = rgba(getComputedStyle(e).backgroundColor); return c[3] === 1 ? c : over(c, e.parentElement && e.tagName !== 'DIALOG' ? bg(e.parentElement) : page); });
+  // A colour that fades is another one at first, and what inherits it fades after it, level by level.
+  const still = new CSSStyleSheet();
+  still.replaceSync('*, ::before, ::after { transition-property: none !important; }');
+  document.adoptedStyleSheets = [still];
+  for (const a of document.getAnimations()) { try { a.finish() } catch { a.cancel() } }
   const out = [], seen = new Set(); let n = 0, min = 99;
   const top = document.querySelector('dialog[open]') || document.body;
   const w = document.createTreeWalker(top, NodeFilter.SHOW_TEXT);

@@ -10,6 +10,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 IDS = "[...document.querySelectorAll('#rows .row')].map(row => +row.id.slice(2))"
 SHOWN = "+document.querySelector('[data-event]').dataset.event"
 FOCUS = "document.activeElement"
+SETTLED = "!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')"
 
 
 async def test_walking_the_list_replaces_the_address_and_leaves_no_trail(site):
@@ -27,8 +28,7 @@ async def test_walking_the_list_replaces_the_address_and_leaves_no_trail(site):
     await page.keyboard.press("Enter")
     await until(page, f"{FOCUS}.id === 'detail-h'")
     await page.keyboard.press("3")
-    settled = "!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')"
-    await until(page, f"location.pathname === '/events/11/verification' && {settled}")
+    await until(page, f"location.pathname === '/events/11/verification' && {SETTLED}")
     await page.keyboard.press("Escape")
     await until(page, f"{FOCUS}.closest('.row')?.id === 'e-11'")
 
@@ -96,7 +96,7 @@ async def test_escape_while_a_tab_is_on_its_way_goes_back_to_the_row(site):
     await until(page, f"{FOCUS}.closest('.row')?.id === 'e-1'")
     answered.set()
     await until(page, "location.pathname === '/events/1/verification'")
-    await until(page, "!document.querySelector('.htmx-request, .htmx-swapping, .htmx-settling, .htmx-added')")
+    await until(page, SETTLED)
     assert await page.evaluate(f"{FOCUS}.closest('.row')?.id") == "e-1"
 
 
@@ -162,7 +162,7 @@ async def test_a_replay_sends_again_and_verifies_even_when_edited(site):
     assert await page.evaluate(IDS) == [1]
 
 
-async def test_the_payload_is_walked_folded_copied_and_searched(site, settle):
+async def test_the_payload_is_walked_folded_copied_and_searched(site):
     body = json.dumps({"data": {"object": {"amount": 4800, "tags": ["a", "b"], "name": "x\ny"}}, "id": "e1"}).encode()
     await site.send(body)
     page = await site.page("/events/1")
@@ -214,7 +214,7 @@ async def test_five_megabytes_stay_usable(site):
     assert "Showing bytes 0 to" in await page.evaluate("document.querySelector('#tab').innerText")
 
 
-async def test_hostile_captures_are_shown_and_do_nothing(site, settle):
+async def test_hostile_captures_are_shown_and_do_nothing(site):
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script></textarea></template><hx-partial hx-target=body>"
     sneaky = {"hx": '" hx-get="/events/1/body" hx-trigger="load', evil: {"a": evil, "b": "javascript:alert(3)"}}
     await site.send(sneaky, f"/webhooks/test?q={evil}", **{"X-Evil": evil})
@@ -223,7 +223,7 @@ async def test_hostile_captures_are_shown_and_do_nothing(site, settle):
 
     async def dismiss(dialog):
         dialogs.append(dialog.message)
-        await dialog.clear_line()
+        await dialog.dismiss()
 
     page.on("dialog", dismiss)
     site.requests.clear()
@@ -232,9 +232,10 @@ async def test_hostile_captures_are_shown_and_do_nothing(site, settle):
     await site.visit(page, "/events/1")
     await site.send(sneaky, **{"X-Evil": evil})
     await until(page, f"{IDS}.length === 2")
-    for key in ("k", "2", "5", "1", "r"):
+    for key, path in (("k", ""), ("2", "/headers"), ("5", "/deliveries"), ("1", "")):
         await page.keyboard.press(key)
-        await settle(0.15)
+        await until(page, f"location.pathname === '/events/2{path}' && {SETTLED}")
+    await page.keyboard.press("r")
     await until(page, "document.querySelector('#rp-b')")
     assert evil in await page.evaluate("document.querySelector('#rp-b').value")
     assert await page.evaluate("document.querySelectorAll('img, #payload script, #tab script').length") == 0

@@ -2,18 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from aiohttp import web
-from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestPayloadError
-from multidict import CIMultiDictProxy
 
 from relay.actions.ingress_client import EVENT_HEADER, SAMPLE_HEADER
 from relay.errors import StoreError
+from relay.ingress.head_parser import UsualRequest
 from relay.ingress.request_parser import BodyReadError
-from relay.model.event import Capture, Source
+from relay.model.event import Capture, Headers, Source
 from relay.model.signals import RequestRefused
 from relay.model.text import decode_header_text, escape_unprintable
 from relay.pipeline.event_log import log_refusal, steps_are_logged
@@ -33,6 +32,7 @@ LARGE_BODY = 1_000_000  # bytes above which a body waits its turn
 MAX_LARGE_BODIES = 8  # large bodies read at the same time, so that memory stays bounded
 HOP_HEADER = "X-Relay-Hop"
 FORWARDED_HEADER = "X-Forwarded-For"
+_HOP_NAME, _FORWARDED_NAME, _SAMPLE_NAME = HOP_HEADER.lower(), FORWARDED_HEADER.lower(), SAMPLE_HEADER.lower()
 
 
 class RequestBodyTooLargeError(Exception):
@@ -104,38 +104,40 @@ class IngressHandler:
 
     async def receive(self, request: web.BaseRequest) -> SenderResponse:
         """Capture one request and return what its source says is answered. Raises StoreError."""
-        arrival = self._begin(request.method, request.raw_path, request.headers, request.remote or "")
+        headers = request.headers
+        is_sample = headers.get(SAMPLE_HEADER) == self._relay.nonce
+        caller = self._find_caller(headers.getall(FORWARDED_HEADER, ()), request.remote or "")
+        arrival = self._begin(request.method, _parse_target(request.raw_path), caller, is_sample=is_sample)
         refusal = self._refuse(arrival)
         if refusal is not None:
             return refusal
         body = await self._read_or_refuse(request, arrival)
         if isinstance(body, SenderResponse):
             return body
-        capture, urls = self._capture(arrival, request.raw_headers, body)
+        pairs = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers])
+        capture, urls = self._capture(arrival, pairs, body)
         if HOP_HEADER in request.headers:
             response = await self._pipeline.refuse_loop(set_sender_url(capture, urls), arrival.source)
         else:
             response = await self._pipeline.receive(capture, arrival.source, urls, sample=arrival.is_sample)
         return self._complete(arrival, response)
 
-    def receive_at_once(
-        self, message: RawRequestMessage, body: bytes, peer: str, answer: Callable[[SenderResponse], None]
-    ) -> bool:
-        """Do what `receive` does for a usual request that is here whole, without a task; False leaves it to `receive`.
+    def receive_at_once(self, request: UsualRequest, peer: str, answer: Callable[[SenderResponse], None]) -> bool:
+        """Do what `receive` does, without a task; False leaves it to `receive`.
 
         `answer` is called once its event is on disk, or when it is refused.
         """
-        headers = message.headers
-        arrival = self._begin(message.method, message.path, headers, peer)
-        if (
-            arrival.source.answer.mode == "wait"
-            or takes_long(arrival.source, len(body))
-            or "Content-Encoding" in headers
-            or HOP_HEADER in headers
-        ):
+        by_name, body = request.by_name, request.body
+        is_sample = by_name.get(_SAMPLE_NAME) == self._relay.nonce
+        named: tuple[str, ...] = ()
+        if _FORWARDED_NAME in by_name:
+            named = tuple([value for name, value in request.headers if name.lower() == _FORWARDED_NAME])
+        arrival = self._begin("POST", request.target, self._find_caller(named, peer), is_sample=is_sample)
+        source = arrival.source
+        if source.answer.mode == "wait" or takes_long(source, len(body)) or _HOP_NAME in by_name:
             return False
         refusal = self._refuse(arrival)
-        if refusal is None and len(body) > self._limit(arrival.source):
+        if refusal is None and len(body) > self._limit(source):
             refusal = self._refuse_length(arrival)
         if refusal is not None:
             answer(refusal)
@@ -149,12 +151,12 @@ class IngressHandler:
                     response = error
             answer(self.respond_to_failure(response) if isinstance(response, BaseException) else response)
 
-        capture, urls = self._capture(arrival, message.raw_headers, body)
-        self._pipeline.receive_at_once(capture, arrival.source, urls, on_response, sample=arrival.is_sample)
+        capture, urls = self._capture(arrival, request.headers, body, None if is_sample else by_name)
+        self._pipeline.receive_at_once(capture, source, urls, on_response, sample=is_sample)
         return True
 
-    def _begin(self, method: str, target: str, headers: CIMultiDictProxy[str], peer: str) -> _Arrival:
-        path, mark, query = _parse_target(target).partition("?")
+    def _begin(self, method: str, target: str, caller: str, *, is_sample: bool) -> _Arrival:
+        path, mark, query = target.partition("?")
         return _Arrival(
             began=self._relay.clock.monotonic(),
             method=method,
@@ -162,8 +164,8 @@ class IngressHandler:
             query=query,
             has_bare_mark=bool(mark) and not query,
             source=self._relay.sources.find(path) or _NO_SOURCE,
-            caller=self._find_caller(headers, peer),
-            is_sample=headers.get(SAMPLE_HEADER) == self._relay.nonce,
+            caller=caller,
+            is_sample=is_sample,
         )
 
     def _refuse(self, arrival: _Arrival) -> SenderResponse | None:
@@ -184,10 +186,9 @@ class IngressHandler:
         )
 
     def _capture(
-        self, arrival: _Arrival, raw_headers: tuple[tuple[bytes, bytes], ...], body: bytes
+        self, arrival: _Arrival, headers: Headers, body: bytes, by_name: dict[str, str] | None = None
     ) -> tuple[Capture, tuple[str, ...]]:
         """Return the request as an event holds it, and the addresses that its sender may have signed."""
-        headers = tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw_headers])
         if arrival.is_sample:
             headers = tuple(pair for pair in headers if pair[0] != SAMPLE_HEADER)
         capture = Capture(
@@ -200,6 +201,7 @@ class IngressHandler:
             remote=arrival.caller,
             received_at=self._relay.clock.now(),
         )
+        capture.by_name = by_name
         urls = list_sender_urls(arrival.source, capture, self._relay.own_addresses())
         if arrival.has_bare_mark:
             urls = tuple(url if "?" in url else f"{url}?" for url in urls)
@@ -214,14 +216,11 @@ class IngressHandler:
         # A sender learns no number of ours from the headers; relay's own trigger does.
         return replace(response, headers=(*response.headers, (EVENT_HEADER, str(response.event_id))))
 
-    def _find_caller(self, headers: CIMultiDictProxy[str], peer: str) -> str:
+    def _find_caller(self, named: Sequence[str], peer: str) -> str:
         """Return who called: the peer, or, where that is the tunnel's agent, whom the tunnel names."""
-        names_caller = (
-            self._trusts_tunnel_header and self._relay.state.public_url is not None and FORWARDED_HEADER in headers
-        )
-        if not names_caller or not is_loopback(peer):
+        if not named or not self._trusts_tunnel_header or self._relay.state.public_url is None or not is_loopback(peer):
             return peer
-        return forwarded_for(headers.getall(FORWARDED_HEADER))
+        return forwarded_for(named)
 
     def _limit(self, source: Source) -> int:
         return source.admission.max_body or self._relay.config.server.max_body

@@ -13,14 +13,19 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import MAX_MSG_QUEUE_SIZE, _ErrInfo
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from relay.ingress.head_parser import AmbiguousRequestError, RequestHead, check_partial_head, parse_head
-
-_HEAD_END = b"\r\n\r\n"
+from relay.ingress.head_parser import (
+    HEAD_END,
+    AmbiguousRequestError,
+    RequestHead,
+    UsualRequest,
+    check_partial_head,
+    parse_head,
+    read_usual_request,
+)
 
 ParsedMessage = tuple[RawRequestMessage | _ErrInfo, StreamReader]
 # (status, why, the first line as it came)
 RefusalCallback = Callable[[int, str, bytes], None]
-TakeCallback = Callable[[RawRequestMessage, bytes], bool]
 
 
 class BodyReadError(Exception):
@@ -35,14 +40,12 @@ class RequestParser:
     """Has the interface of aiohttp's request parser; one for each connection.
 
     `make` returns the parser behind it, without a limit on queued messages. Each refused request goes to `report`
-    once, and is the last of its connection. A request that is whole in the bytes at hand is offered to `take`; while
-    one that it took is under way (until `release`), what follows waits.
+    once, and is the last of its connection. While `is_held` is set, what comes waits.
     """
 
-    def __init__(self, make: Callable[[], HttpRequestParser], report: RefusalCallback, take: TakeCallback) -> None:
+    def __init__(self, make: Callable[[], HttpRequestParser], report: RefusalCallback) -> None:
         self._make = make
         self._report = report
-        self._take = take
         self.is_held = False
         self._inner = make()
         self._head = bytearray()  # of a request whose head is not whole yet
@@ -50,7 +53,6 @@ class RequestParser:
         self._payload: StreamReader | None = None
         self._left: int | None = None  # bytes of the body still to be fed; None: it comes in chunks
         self._length = 0
-        self._body: bytes | None = None  # of the last request, where it came in one piece
         self._chunked_end = b""  # the last bytes of a chunked body so far
         self._tail = b""
         self._queued = 0
@@ -64,13 +66,11 @@ class RequestParser:
         if self._tail:
             data, self._tail = self._tail + data, b""
         messages: list[ParsedMessage] = []
-        declined = False
         while not self._closed:
             if self._payload is not None:
                 data = self._feed_body(data)
                 if self._payload is not None:
                     break
-            declined = declined or self._offer(messages)
             if self.is_held:
                 self._tail = data
                 break
@@ -85,35 +85,23 @@ class RequestParser:
             data = self._feed_head(data, messages)
         return messages, self._upgraded, data if self._upgraded else b""
 
-    def _offer(self, messages: list[ParsedMessage]) -> bool:
-        """Offer the one request there is to `take`; say whether it, or any, was declined."""
-        body, self._body = self._body, None  # a connection that idles holds no body
-        if len(messages) != 1 or self._queued != 1:
-            return bool(messages)
-        message = messages[0][0]
-        if isinstance(message, _ErrInfo) or body is None:
-            return True
-        self.is_held = True
-        if not self._take(message, body):
-            self.is_held = False
-            return True
-        self._queued = 0
-        messages.clear()
-        return False
+    def read_usual(self, data: bytes) -> UsualRequest | None:
+        """Return the usual request that comes next, None where none does, or something is under way.
 
-    def release(self) -> None:
-        """Go on after the request that was taken."""
-        self.is_held = False
+        It counts as read once `keep` is called with what follows it.
+        """
+        if self._payload is not None or self._queued or self._head or self._last or self._closed or self._upgraded:
+            return None
+        return read_usual_request(self._tail + data if self._tail else data)
+
+    def keep(self, rest: bytes) -> None:
+        """Have bytes wait until more comes, or until the request under way is answered."""
+        self._tail = rest
 
     @property
     def has_more(self) -> bool:
         """Say whether bytes wait to be read."""
         return bool(self._tail)
-
-    @property
-    def holds_back(self) -> bool:
-        """Say whether bytes wait for the request that was taken."""
-        return self.is_held and bool(self._tail)
 
     def feed_eof(self) -> None:
         """Take the end of what the sender sends: a body that is not whole never will be."""
@@ -140,11 +128,11 @@ class RequestParser:
         known = len(self._head)
         if known:
             self._head += data
-            end = self._head.find(_HEAD_END, max(0, known - 3)) - known
+            end = self._head.find(HEAD_END, max(0, known - 3)) - known
         else:
-            end = data.find(_HEAD_END)
+            end = data.find(HEAD_END)
         whole = end >= -known
-        piece, rest = (data[: end + len(_HEAD_END)], data[end + len(_HEAD_END) :]) if whole else (data, b"")
+        piece, rest = (data[: end + len(HEAD_END)], data[end + len(HEAD_END) :]) if whole else (data, b"")
         if not self._refused_head:
             try:
                 found, self._upgraded, _ = self._inner.feed_data(piece)
@@ -181,7 +169,6 @@ class RequestParser:
     def _begin(self, message: RawRequestMessage, payload: StreamReader) -> None:
         self._queued += 1
         self._last = self._last or message.should_close
-        self._body = b"" if payload is EMPTY_PAYLOAD else None
         if payload is EMPTY_PAYLOAD:
             return
         self._payload = payload
@@ -193,8 +180,6 @@ class RequestParser:
         """Return what follows the body; its payload is forgotten once it is whole."""
         self._paused = False
         start = 0
-        if self._left is not None and self._left == self._length <= len(data):
-            self._body = data[: self._length]
         while self._payload is not None:
             end = self._body_end(data, start)
             try:
@@ -219,12 +204,12 @@ class RequestParser:
         # A chunked body ends in an empty line; where one stands inside it, nothing is lost by a cut.
         known, self._chunked_end = self._chunked_end, b""
         if known:
-            split = (known + data[start : start + 3]).find(_HEAD_END)
+            split = (known + data[start : start + 3]).find(HEAD_END)
             if split >= 0:
-                return start + split + len(_HEAD_END) - len(known)
-        found = data.find(_HEAD_END, start)
+                return start + split + len(HEAD_END) - len(known)
+        found = data.find(HEAD_END, start)
         if found >= 0:
-            return found + len(_HEAD_END)
+            return found + len(HEAD_END)
         self._chunked_end = (known + data[max(start, len(data) - 3) :])[-3:]
         return len(data)
 

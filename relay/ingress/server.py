@@ -8,7 +8,7 @@ from socket import socket
 from typing import Any
 
 from aiohttp import HttpVersion, HttpVersion10, HttpVersion11, http_parser, web
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.http_parser import HttpRequestParser
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from multidict import CIMultiDictProxy
 
@@ -16,7 +16,7 @@ from relay.config.source_rules import tunnel_names_callers
 from relay.errors import PortError
 from relay.http.responses import format_response, make_response
 from relay.http.server import BACKLOG, SHUTDOWN_TIMEOUT
-from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError
+from relay.ingress.head_parser import MAX_HEADERS, MAX_LINE, AmbiguousRequestError, UsualRequest
 from relay.ingress.receive import IngressHandler
 from relay.ingress.request_parser import RequestParser
 from relay.pipeline.process import Pipeline
@@ -71,7 +71,6 @@ class _IngressProtocol(RequestHandler):
                 auto_decompress=False,
             ),
             self._record_refusal,
-            self._take,
         )
         self._parser = self._requests  # type: ignore[assignment]  # it has what is called of aiohttp's parser
 
@@ -93,47 +92,47 @@ class _IngressProtocol(RequestHandler):
             self._loop.call_later(LINGER_SECONDS, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, unless nothing of it will be answered."""
+        """Read what came, unless nothing of it will be answered.
+
+        A usual request that is here whole is taken in without a task; aiohttp's own way has all others. Until it is
+        answered, what follows it on this connection waits in the parser.
+        """
         if self._is_excess:
             return
+        requests = self._requests
+        while not requests.is_held and self._is_idle():
+            request = requests.read_usual(data)
+            if request is None or not self._take(request):
+                break
+            requests.keep(request.rest)
+            if not request.rest:
+                return
+            data = b""
         super().data_received(data)
-        if self._requests.holds_back:
+        if requests.is_held and requests.has_more:
             self._pause_transport_reading()
 
-    def _take(self, message: RawRequestMessage, body: bytes) -> bool:
-        """Take in a usual request that is here whole, without a task; False leaves it to aiohttp's own way.
+    def _is_idle(self) -> bool:
+        """Say whether aiohttp's handler waits for a request, and the sender takes answers."""
+        return self._waiter is not None and not self._waiter.done() and not self._paused
 
-        Until it is answered, what follows it on this connection waits in the parser.
-        """
-        if (
-            self._waiter is None
-            or self._waiter.done()
-            or self._paused
-            or message.method != "POST"
-            or message.version != HttpVersion11
-            or message.should_close
-            or message.upgrade
-            or message.chunked
-            or "Expect" in message.headers
-            or _find_malformation(message.method, message.path, message.version, message.headers) is not None
-        ):
-            return False
-        self._request_in_progress = True  # what relay waits for when it stops
+    def _take(self, request: UsualRequest) -> bool:
+        """Take a request in; False leaves it to aiohttp's own way."""
+        self._request_in_progress = self._requests.is_held = True  # what relay waits for when it stops
         try:
-            taken = self._handler.receive_at_once(message, body, self._remote, self._answer)
+            taken = self._handler.receive_at_once(request, self._remote, self._answer)
         except Exception as error:  # noqa: BLE001 - the outermost guard: whatever was raised is logged there
             self._answer(self._handler.respond_to_failure(error))
             taken = True
         if taken:
             self._request_count += 1
         else:
-            self._request_in_progress = False
+            self._request_in_progress = self._requests.is_held = False
         return taken
 
     def _answer(self, response: SenderResponse) -> None:
         """Answer what was taken, and go on with what came meanwhile."""
-        self._request_in_progress = False
-        self._requests.release()
+        self._request_in_progress = self._requests.is_held = False
         transport = self.transport
         if transport is not None:
             try:

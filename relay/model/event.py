@@ -16,13 +16,13 @@ from relay.model.text import parse_media_type
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Capture:
-    """One HTTP request, as received.
+    """One HTTP request, as received. Nothing changes it; a frozen one would take twice as long to make.
 
     `path`, `query` (without its `?`) and both sides of every header pair are latin-1 text: one character is one byte
     of the wire, percent-encoding untouched, order, case and repeats kept. `url` is the full address that the sender
-    called, as URL-signing schemes need it, with a bare `?`.
+    called, with a bare `?`. `by_name`, once it was needed, has the first value of each header by lower-case name.
     """
 
     source: str
@@ -34,25 +34,23 @@ class Capture:
     remote: str
     received_at: datetime
     url: str = ""
+    by_name: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
     _payload: Payload | None = field(default=None, init=False, repr=False, compare=False)
-    _by_name: dict[str, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def header(self, name: str) -> str | None:
         """Return the first value of a header, matched without regard to case."""
-        return (self._by_name or self._index_headers()).get(name.lower())
+        return (self.by_name or self._index_headers()).get(name.lower())
 
     def header_values(self, name: str) -> tuple[str, ...]:
         """Return every value of a header in the order received."""
-        wanted = name.lower()
-        first = self.header(wanted)
-        if first is None or len(self._by_name or ()) == len(self.headers):
+        first, lower = self.header(name), name.lower()
+        if first is None or len(self.by_name or ()) == len(self.headers):
             return () if first is None else (first,)
-        return tuple([value for key, value in self.headers if key.lower() == wanted])
+        return tuple([value for key, value in self.headers if key.lower() == lower])
 
     def _index_headers(self) -> dict[str, str]:
-        found = {name.lower(): value for name, value in reversed(self.headers)}
-        object.__setattr__(self, "_by_name", found)
-        return found
+        self.by_name = {name.lower(): value for name, value in reversed(self.headers)}
+        return self.by_name
 
     @property
     def content_type(self) -> str:
@@ -63,8 +61,8 @@ class Capture:
     def payload(self) -> Payload:
         """Return what it says, read on first need and once; its values are shared, so do not change them."""
         if self._payload is None:
-            object.__setattr__(self, "_payload", self.read_payload())
-        return self._payload or self.read_payload()
+            self._payload = self.read_payload()
+        return self._payload
 
     def read_payload(self) -> Payload:
         """Return what it says, for somebody who may change the values."""
@@ -74,10 +72,10 @@ class Capture:
     def called_at(self, url: str) -> "Capture":
         """Return the request as sent to another address: itself where it has none yet, else a copy."""
         if self.url in ("", url):
-            object.__setattr__(self, "url", url)
+            self.url = url
             return self
         made = replace(self, url=url)
-        object.__setattr__(made, "_payload", self.payload)
+        made._payload = self.payload  # noqa: SLF001 - it is a Capture, too
         return made
 
 

@@ -68,7 +68,13 @@ def parse_json(data: bytes | str, *, strict: bool = False, exact: bool = False) 
 def _load_json(text: str, strict: bool, exact: bool) -> object:
     if text.startswith("\ufeff"):
         return json.loads(text)  # which says what is wrong with that
-    return _make_decoder(strict, exact).decode(text)
+    decoder = _make_decoder(strict, exact)
+    # Most texts are a value and nothing around it: `decode` looks for white space with two regular expressions.
+    try:
+        value, end = decoder.raw_decode(text)
+    except json.JSONDecodeError:
+        return decoder.decode(text)
+    return value if end == len(text) else decoder.decode(text)
 
 
 @lru_cache

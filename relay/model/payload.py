@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from relay.model.content_encoding import Unpacked, unpack
 from relay.model.json_paths import find_below
@@ -35,8 +37,7 @@ MULTIPART = "multipart/form-data"
 _LINES_TOO = frozenset(("", "application/json", "text/json", "text/plain", "application/octet-stream"))  # may be too
 
 
-@dataclass(frozen=True, slots=True)
-class _Document:
+class _Document(NamedTuple):
     value: object = None
     text: str | None = None
     error: PayloadError | None = None
@@ -229,7 +230,7 @@ class Payload:
 
     @property
     def _charset(self) -> str:
-        return parse_parameters(self._content_type).get("charset", "") if ";" in self._content_type else ""
+        return _find_charset(self._content_type) if ";" in self._content_type else ""
 
     def _decoded(self) -> str:
         try:
@@ -313,6 +314,11 @@ class Payload:
             files=tuple(one.file for one in parts if one.file),
             problem="" if whole else "the body ends in the middle of a part",
         )
+
+
+@lru_cache(maxsize=64)
+def _find_charset(content_type: str) -> str:
+    return parse_parameters(content_type).get("charset", "")
 
 
 def _by_charset(

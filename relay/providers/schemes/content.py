@@ -65,10 +65,10 @@ class Template:
             elif part.words is None:
                 literal += part.fill(reading)
             else:
-                pieces += [_format_literal(literal)] if literal else []
+                pieces += [format_literal(literal)] if literal else []
                 pieces.append(part.words(reading))
                 literal = b""
-        pieces += [_format_literal(literal)] if literal else []
+        pieces += [format_literal(literal)] if literal else []
         return " and ".join(pieces)
 
 
@@ -183,7 +183,8 @@ def _form_placeholder(distinct: bool) -> Placeholder:
     return Placeholder(lambda reading: read(reading)[0], words)
 
 
-def _format_literal(literal: bytes) -> str:
+def format_literal(literal: bytes) -> str:
+    """Return signed bytes that are no part of the request's body as a person reads them."""
     return escape_unprintable(literal, 80)
 
 

@@ -194,12 +194,13 @@ class Items:
             raise UnreadableError("header_malformed", f"has no {escape_unprintable(self.ts)}")
         if not any(signatures):
             raise UnreadableError("header_malformed", f"has no {escape_unprintable(self.sig)}")
-        return ParsedSignature(tuple(signatures), ts, self._words(len(signatures)))
+        return ParsedSignature(tuple(signatures), ts, self.describe(len(signatures)))
 
     def write(self, signature: bytes, ts: bytes) -> bytes:
         return self.emit.replace(b"{ts}", ts).replace(b"{sig}", signature)
 
-    def _words(self, count: int) -> str:
+    def describe(self, count: int) -> str:
+        """Return in words what a list with so many signatures presents."""
         number = "one" if count == 1 else str(count)
         stamp = f"{self.ts.decode()} and " if self.ts else ""
         return f"{stamp}{number} {self.sig.decode()}"

@@ -7,23 +7,24 @@ import hmac
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from relay.errors import ConfigError, SigningError
-from relay.model.event import Capture, Check, Verdict, Verification
+from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
 from relay.providers.schemes.base import (
     HEADER_STEP,
     SteppedScheme,
     UnreadableError,
     build_check,
+    build_verification,
     format_reference,
     to_wire_bytes,
 )
-from relay.providers.schemes.content import CONTENT_STEP, describe_body, template
+from relay.providers.schemes.content import CONTENT_STEP, describe_body, format_literal, template
 from relay.providers.schemes.encoding import (
     Encoding,
+    Items,
     KeyFormat,
     Prefix,
     Raw,
@@ -83,21 +84,11 @@ class Hmac(SignedText):
     any_case: bool = False
     announced: AnnouncedAlgorithm | None = None
     echoes: tuple[EchoHeader, ...] = ()
-    # Whether the body alone is signed, and the signature alone stands in one header: the commonest scheme of all.
-    _is_plain: bool = field(init=False, repr=False, compare=False)
+    # How most requests are signed, None where this scheme signs in another way.
+    _usual: "_UsualForm | None" = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        others = (self.time, self.ident, self.body_hash, self.only_if, self.announced)
-        is_plain = (
-            type(self) is Hmac
-            and self.signed.text == "{body}"
-            and isinstance(self.place, InHeader)
-            and len(self.place.names) == 1
-            and isinstance(self.layout, Raw | Prefix)
-            and not any(others)
-            and not self.expects
-        )
-        object.__setattr__(self, "_is_plain", is_plain)
+        object.__setattr__(self, "_usual", _compile_usual_form(self) if type(self) is Hmac else None)
 
     @property
     def title(self) -> str:
@@ -108,19 +99,35 @@ class Hmac(SignedText):
 
         One that carries just what signing it gives is genuine; what every other one lacks is found step by step.
         """
-        values = capture.header_values(self.place.title) if self._is_plain else ()
-        if len(values) == 1:
-            received = to_wire_bytes(values[0])
-            for secret in secrets:
-                key = self.read_key(secret)
-                if key is None:
-                    continue
-                expected = self.layout.write(self.make(key, capture.body, capture), b"")
-                if hmac.compare_digest(expected, received):
-                    return _build_plain_verification(
-                        self.title, self.place.title, describe_body(len(capture.body)), format_reference(secret)
-                    )
-        return SignedText.verify(self, secrets, capture, now)
+        usual = self._usual
+        found = None if usual is None else self._verify_usual(usual, secrets, capture, now)
+        return found or SignedText.verify(self, secrets, capture, now)
+
+    def _verify_usual(
+        self, usual: "_UsualForm", secrets: tuple[Secret, ...], capture: Capture, now: datetime
+    ) -> Verification | None:
+        received = _read_header(self.place, capture)
+        if received is None:
+            return None
+        checks, signed, ts = [usual.presented], usual.signed, b""
+        if self.time is not None:
+            place = self.time.place
+            ts = usual.find_time(received) if place is None else _read_header(place, capture) or b""
+            age = self.time.check_usual_age(ts, now)
+            if age is None:
+                return None
+            checks.append(age)
+            signed = signed.replace(b"{ts}", ts)
+        if self.ident is not None:
+            signed = signed.replace(b"{id}", _read_header(self.ident, capture) or b"{id}")
+        for secret in secrets:
+            key = self.read_key(secret)
+            if key is not None and hmac.compare_digest(
+                self.layout.write(self.make(key, signed + capture.body, capture), ts), received
+            ):
+                checks += (_build_content_check(signed, len(capture.body)), _build_match(usual.title, secret))
+                return build_verification("", checks)
+        return None
 
     def step(self, capture: Capture) -> str:
         return f"HMAC-{self._algo(capture).upper()}"
@@ -146,16 +153,67 @@ class Hmac(SignedText):
         return (self.announced.read(capture) if self.announced else None) or self.algo
 
 
-@lru_cache(maxsize=256)
-def _build_plain_verification(step: str, header: str, content: str, reference: str) -> Verification:
-    return Verification(
-        verdict=Verdict.VERIFIED,
-        checks=(
-            build_check(HEADER_STEP, header, "Present"),
-            build_check(CONTENT_STEP, content, "Built"),
-            build_check(step, f"{reference} fits", "Match"),
-        ),
-    )
+class _UsualForm(NamedTuple):
+    """A text before the body, with `{ts}` and `{id}`, and a header of one signature: `before`, time, `between`."""
+
+    title: str
+    signed: bytes
+    before: bytes
+    between: bytes
+    presented: Check
+
+    def find_time(self, received: bytes) -> bytes:
+        """Return the time in a header's text, or what stands in its place."""
+        start = len(self.before)
+        return received[start : received.find(self.between, start)]
+
+
+def _compile_usual_form(scheme: Hmac) -> _UsualForm | None:
+    """Return how a scheme signs, where a fixed text, a time and an id before the body are all that it signs."""
+    text = scheme.signed.text.replace("{timestamp}", "{ts}")
+    signed, _, rest = text.partition("{body}")
+    places = [scheme.place, scheme.ident, scheme.time.place if scheme.time else None]
+    if (
+        rest
+        or text == signed
+        or "{" in signed.replace("{ts}", "", 1).replace("{id}", "", 1)
+        or any(not isinstance(place, InHeader) for place in places if place is not None)
+        or not isinstance(scheme.layout, Raw | Prefix | Items)
+        or any((scheme.body_hash, scheme.only_if, scheme.expects, scheme.announced))
+        or (scheme.time is None and "{ts}" in text)
+        or (scheme.ident is None and "{id}" in text)
+    ):
+        return None
+    words, before, between = "", b"", b""
+    if isinstance(scheme.layout, Items):
+        words = scheme.layout.describe(1)
+        before, _, rest_of_emit = scheme.layout.emit.partition(b"{ts}")
+        between = rest_of_emit.partition(b"{sig}")[0]
+    if scheme.time is not None and scheme.time.place is None and not between:
+        return None
+    title = scheme.place.title
+    presented = build_check(HEADER_STEP, f"{title} with {words}" if words else title, "Present")
+    return _UsualForm(scheme.title, signed.encode(), before, between, presented)
+
+
+def _read_header(place: Location, capture: Capture) -> bytes | None:
+    """Return the value of the first of a place's headers that a request carries, None where it has none or several."""
+    for name in getattr(place, "names", ()):
+        if values := capture.header_values(name):
+            return to_wire_bytes(values[0]) if len(values) == 1 else None
+    return None
+
+
+def _build_content_check(signed: bytes, size: int) -> Check:
+    content = describe_body(size)
+    if not signed:
+        return build_check(CONTENT_STEP, content, "Built")
+    # No two requests have the same time and id: not worth a place among the steps that are kept.
+    return Check(name=CONTENT_STEP, passed=True, detail=f"{format_literal(signed)} and {content}", result="Built")
+
+
+def _build_match(title: str, secret: Secret) -> Check:
+    return build_check(title, f"{format_reference(secret)} fits", "Match")
 
 
 # The secret is part of a text that is only hashed; SHA-256 can be extended, which is why newer schemes use HMAC.

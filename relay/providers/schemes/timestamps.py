@@ -57,6 +57,14 @@ class Time:
             return "", _build_check(True, f"{format_age(age)}, limited only the other way", "In time", age)
         return "", _build_check(True, f"{format_age(age)}, limit {self.past:g} s", "In time", age)
 
+    def check_usual_age(self, text: bytes, now: datetime) -> Check | None:
+        """Return the step of a time that is read and in its limits; None for any other."""
+        try:
+            late, check = self.check_age(text, now)
+        except UnreadableError:
+            return None
+        return None if late else check
+
     def write(self, now: datetime) -> bytes:
         """Return `now` as the provider writes it."""
         if self.unit == "iso":
@@ -76,7 +84,9 @@ class Time:
 def format_age(age: float) -> str:
     """Return an age in words: `14 min old when received`, or how far it is ahead."""
     size = abs(age)
-    unit, seconds = next(((unit, seconds) for unit, seconds, least in _UNITS if size >= least), ("s", 1))
+    unit, seconds = "s", 1
+    if size >= _UNITS[-1][2]:
+        unit, seconds = next((unit, seconds) for unit, seconds, least in _UNITS if size >= least)
     number = f"{size / seconds:,.0f} {unit}"
     return f"{number} old when received" if age >= 0 else f"{number} ahead of this clock"
 

@@ -37,6 +37,7 @@ format: $(VENV)/.tested
 
 stats: $(VENV)/bin/python
 	$(BIN)/python tests/conformance/stats.py
+	$(BIN)/python tests/conformance/replay_walk.py
 
 bench: $(VENV)/.tested
 	$(BIN)/python bench/run.py

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 
@@ -30,14 +31,6 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock."""
 
-    def now(self) -> datetime:
-        """Return the wall-clock time, aware, in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Return seconds since an unspecified start, never jumping."""
-        return time.perf_counter()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait at least `seconds`."""
-        await asyncio.sleep(seconds)
+    now = staticmethod(partial(datetime.now, UTC))
+    monotonic = staticmethod(time.perf_counter)
+    sleep = staticmethod(asyncio.sleep)

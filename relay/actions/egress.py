@@ -63,6 +63,21 @@ class EgressRules:
     own_names: frozenset[str] = frozenset()
 
 
+class EgressPolicy:
+    """The rules in force, for a URL that was typed in or is configured."""
+
+    def __init__(self, rules: EgressRules) -> None:
+        self._by_typed = {typed: replace(rules, typed=typed) for typed in (False, True)}
+
+    def __call__(self, typed: bool) -> EgressRules:
+        """Return what may be dialled at this moment."""
+        return self._by_typed[typed]
+
+    def set_own_names(self, names: frozenset[str]) -> None:
+        """Take other names under which the world reaches relay."""
+        self._by_typed = {typed: replace(rules, own_names=names) for typed, rules in self._by_typed.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """A checked URL in parts, and the judged addresses: connect to those and to nothing else.

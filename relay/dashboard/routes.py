@@ -43,7 +43,7 @@ async def _redirect_home(_: web.Request) -> web.StreamResponse:
     return web.Response(status=303, headers={"Location": "/events"})
 
 
-_ID_PATTERN = "{id:[0-9]+}"
+_ID_PATTERN = "{id:[0-9]{1,18}}"
 _TAB_PATTERN = "{tab:headers|verification|routing|deliveries|raw|hex|form}"
 _PAGE_ROUTES: tuple[web.RouteDef, ...] = (
     web.get("/", _redirect_home),

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from relay import __version__
 from relay.actions.base import AwaitedResponses
-from relay.actions.egress import EgressRules, check_syntax
+from relay.actions.egress import EgressPolicy, EgressRules, check_syntax
 from relay.actions.ingress_client import post_sample
 from relay.actions.mail import EmailOptions
 from relay.actions.outgoing_request import ForwardOptions
@@ -121,12 +121,13 @@ class RunningRelay:
         self.bus.on(self.state.refused.note, RequestRefused)
         forwards = (target.options for target in config.targets.values() if target.action == "forward")
         places = (check_syntax(options.url) for options in forwards if isinstance(options, ForwardOptions))
-        self._configured_places = frozenset((place.host, place.port) for place in places)
-        self._own_places = frozenset(
+        own = (
             (host, listening.getsockname()[1])
             for listening in sockets
             for host in ("127.0.0.1", "localhost", "::1", str(listening.getsockname()[0]))
         )
+        configured, allowed = frozenset((place.host, place.port) for place in places), config.server.allow_targets
+        self.egress_rules = EgressPolicy(EgressRules(configured=configured, allowed=allowed, own=frozenset(own)))
 
     async def trigger_sample(
         self,
@@ -242,20 +243,10 @@ class RunningRelay:
         source = self.sources.named(name)
         return source.local if source else None
 
-    def egress_rules(self, typed: bool) -> EgressRules:
-        """Return what may be dialled at this moment."""
-        public = self.state.tunnel.public_url
-        return EgressRules(
-            typed=typed,
-            configured=self._configured_places,
-            allowed=self.config.server.allow_targets,
-            own=self._own_places,
-            own_names=frozenset({urlsplit(public).hostname or ""}) if public else frozenset(),
-        )
-
     def note_tunnel_change(self, change: TunnelChanged) -> None:
         """Remember how the tunnel is and say so."""
         self.state.tunnel = change
+        self.egress_rules.set_own_names(frozenset({urlsplit(change.public_url or "").hostname or ""} - {""}))
         if change.public_url is not None or change.state == "none":
             self._tunnel_url = change.public_url
         self.tunnel_spoke.set()

@@ -1,6 +1,8 @@
-"""A click on Replay loads the event once, however many targets it goes to."""
+"""A click on Replay loads the event once, however many targets it goes to, and passes few packages."""
 
 import pytest
+
+from conformance.replay_walk import MOST_PACKAGES, NAMED_TARGET, TYPED_ADDRESS, walk_replay
 
 
 @pytest.fixture
@@ -28,3 +30,11 @@ async def test_a_replay_loads_the_event_once(at, loads, unused_tcp_port, path):
         status, _ = await at.api(path, "POST", data=form, allow_redirects=False)
     assert (status, loads) == (202 if path.startswith("/api") else 303, [1])
     assert len(await at.relay.store.deliveries.page()) == (1 if path.startswith("/api") else 2)
+
+
+@pytest.mark.parametrize("form", [NAMED_TARGET, TYPED_ADDRESS], ids=["target", "address"])
+def test_a_replay_enters_few_packages(form):
+    walk = walk_replay(form)
+    assert walk.loads == 1
+    assert {"dashboard", "delivery", "store"} <= set(walk.packages)
+    assert len(walk.packages) <= MOST_PACKAGES, walk.packages

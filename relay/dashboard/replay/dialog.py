@@ -29,7 +29,7 @@ from relay.dashboard.responses import (
 )
 from relay.errors import RelayError
 from relay.http.params import parse_id, parse_number
-from relay.http.responses import get_relay
+from relay.http.responses import RELAY, get_relay
 from relay.model.delivery import DeliveryState, SignMode
 from relay.model.event import CapturedEvent
 from relay.model.signals import DeliveryChanged
@@ -57,8 +57,8 @@ async def show_replay_form(request: web.Request) -> web.Response:
 
 async def replay_event(request: web.Request) -> web.Response:
     """POST /events/{id}/replay: a new delivery for each target chosen; shows what they answered."""
-    relay = get_relay(request)
-    event = await relay.store.events.get(parse_id(request))
+    relay = request.app[RELAY]
+    event = await relay.store.events.get(int(request.match_info["id"]))
     form = await read_fields(request)
     chosen = await read_values(request, "target")
     url = form.get("url", "").strip()

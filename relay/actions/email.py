@@ -5,7 +5,7 @@ import hashlib
 import logging
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from relay.actions.base import Action
@@ -31,6 +31,7 @@ from relay.model.event import CapturedEvent
 from relay.model.mail import MailClaim
 from relay.model.message import MessageStatus, NewMessage
 from relay.model.signals import MessageChanged, Signal
+from relay.model.values import dataclass
 from relay.store import Messages, SentMails
 
 __all__ = ["EmailAction", "EmailOptions", "MailTransport"]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
@@ -10,6 +10,7 @@ from relay.actions.egress import Destination
 from relay.model.delivery import NO_CHANGES, Delivery, DeliveryChanges, DeliveryReason, SentRequest, SignMode
 from relay.model.event import Capture, CapturedEvent, Headers
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.sender_urls import build_public_url, request_target
 
 # RFC 9110, 7.6.1, with those that older software sends.

@@ -6,7 +6,7 @@ own values. The shape of a request is strict; its fields carry what a caller rea
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from aiohttp import web
@@ -27,6 +27,7 @@ from relay.errors import UsageError
 from relay.http.params import read_json_body
 from relay.model.admission import describe_reason
 from relay.model.text import decode_header_text, encode_body, escape_unprintable
+from relay.model.values import dataclass
 
 Json = dict[str, Any]
 RequestT = TypeVar("RequestT", bound="ApiRequest")

@@ -4,7 +4,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from relay.errors import CatchUpError, RelayError
 from relay.model.event import Headers
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 
 APIS = ("github", "stripe", "svix")  # the providers' APIs that relay can ask
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -16,6 +15,7 @@ from relay.clock import Clock
 from relay.errors import CatchUpError, CredentialError
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 LARGEST_RESPONSE = 64_000_000  # bytes of one answer, unpacked: GitHub's payloads end at 25 MB
 LONGEST_WAIT = 900.0  # seconds that a provider may ask to wait before relay gives up for now

@@ -1,7 +1,6 @@
 """GitHub: the deliveries of one hook of a repository, an organisation or an app, kept for some days."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
@@ -17,6 +16,7 @@ from relay.catchup.base import (
 )
 from relay.errors import CatchUpError, CredentialError
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 BASE_URL = "https://api.github.com"
 _PAGE = 100

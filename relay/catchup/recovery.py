@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from relay.bus import Bus
@@ -25,6 +25,7 @@ from relay.errors import CatchUpError, NotFoundError, RelayError, UsageError, lo
 from relay.model.delivery import DeliveryChanges, NewDelivery, SignMode, matches_type
 from relay.model.event import Capture, Check, EventOutcome, Source, Verdict, Verification
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.pipeline.classify import verify
 from relay.pipeline.process import ProcessedRequest, RecoveredFacts, Routing, process_request, publish_stored
 from relay.providers.catalogue import find_provider

@@ -1,11 +1,11 @@
 """Stripe: the events of an account, kept for 30 days; by default those that no endpoint took."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time, serialise_json
 from relay.model.event import Headers
+from relay.model.values import dataclass
 
 BASE_URL = "https://api.stripe.com"
 _PAGE = 100

@@ -1,12 +1,12 @@
 """Svix: the messages of an application, or of one of its endpoints, their content kept for up to 90 days."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
 from relay.catchup.base import ListedEvent, Listing, ListingApi, RebuiltRequest, parse_time, serialise_json
 from relay.model.event import Headers
+from relay.model.values import dataclass
 
 _PAGE = 100
 _EXPIRED = {"expired": True}  # what replaces a content that was deleted

@@ -3,7 +3,6 @@
 import os
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import click
 from relay.cli.output import OutputClosed, Terminal
 from relay.errors import ConfigError, RelayError
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.platform import NO_FOLLOW, get_user_id, is_of_another_user, open_private
 
 INTERRUPTED = 130

@@ -4,11 +4,11 @@ import asyncio
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from relay.errors import RelayError
+from relay.model.values import dataclass
 
 T = TypeVar("T")
 Headers = Mapping[str, str]

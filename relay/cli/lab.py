@@ -4,7 +4,6 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ from relay.cli.options import Call, parse_event_id, parse_seconds, shared_option
 from relay.cli.output import Json, quote, show_progress
 from relay.errors import UsageError
 from relay.model.text import escape_unprintable, find_similar
+from relay.model.values import dataclass
 
 EXPERIMENT_FAILED = 5
 _NOTHING_TRIED = 4

@@ -8,7 +8,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from errno import EPERM
 from io import TextIOWrapper
@@ -18,6 +17,7 @@ from typing import Any
 
 from relay.clock import Clock, SystemClock
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.platform import is_of_another_user, make_private_folder, open_private
 
 EVENT_LOGGER = "relay.events"  # that of relay.pipeline.event_log, not imported: it brings the whole pipeline

@@ -4,7 +4,6 @@ import functools
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
@@ -13,6 +12,7 @@ import click
 from relay.cli.error_output import Invocation
 from relay.cli.output import Terminal, quote
 from relay.config import DEFAULT_FILE
+from relay.model.values import dataclass
 
 if TYPE_CHECKING:
     from relay.cli.client import ApiClient

@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar
@@ -15,6 +14,7 @@ import click
 
 from relay.errors import UsageError
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from relay.actions.egress import EgressRules
@@ -24,6 +24,7 @@ from relay.model.event import Source
 from relay.model.retention import RetentionLimits
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.tunnel.base import TunnelOptions, check_address
 from relay.tunnel.ngrok_agent import named_agent
 from relay.vault import SecretNeed, Vault

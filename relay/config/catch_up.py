@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from relay.catchup import github, stripe, svix
@@ -16,6 +15,7 @@ from relay.config.source_tables import CatchUpTable
 from relay.config.tables import File
 from relay.errors import ConfigError, UsageError
 from relay.model.event import Headers, Source
+from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.vault import Vault
 

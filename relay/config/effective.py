@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from relay.config.build import Config
 from relay.config.tables import File
 from relay.config.types import format_duration, format_size
+from relay.model.values import dataclass
 
 Lines = dict[tuple[str, str], int]
 

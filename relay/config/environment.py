@@ -2,12 +2,13 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from dotenv.parser import parse_stream
 
 from relay.errors import ConfigError
+from relay.model.values import dataclass
 
 _FILE_NAME = ".env"
 _MAX_FILE = 1_000_000  # bytes

@@ -1,6 +1,6 @@
 """`schema = "schemas/payment.json"` becomes a validator: the file, and every file beside it that it refers to."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,6 +19,7 @@ from relay.errors import ConfigError
 from relay.model.json_paths import format_pointer
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.pipeline.json_schema import JsonSchema, extend_validator
 
 _MAX_FILE = 1_000_000  # bytes

@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -14,6 +13,7 @@ from relay.config.tables import File
 from relay.config.types import ConfigTable
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable, find_similar
+from relay.model.values import dataclass
 
 T = TypeVar("T")
 

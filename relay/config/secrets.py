@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from relay.config.tables import File
 from relay.errors import VaultLockedError
 from relay.handlers.environment import missing_secret
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.providers.catalogue import PROVIDERS
 from relay.vault import SecretNeed, Vault, VaultState, describe_locked_effects, describe_missing_secrets, find_needs
 

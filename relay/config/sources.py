@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from relay.config.reading import collect_problems, did_you_mean, find_slip
@@ -14,6 +14,7 @@ from relay.config.user_modules import verifier_loader
 from relay.errors import ConfigError
 from relay.model.admission import NO_RULES
 from relay.model.event import Extractor, SignatureScheme, Source, VerifyMode
+from relay.model.values import dataclass
 from relay.providers import default_extractors
 from relay.providers.catalogue import PROVIDERS, find_provider
 from relay.providers.custom_schemes import VerifierLoader, build_custom_scheme

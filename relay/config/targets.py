@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from ssl import SSLError
@@ -19,6 +19,7 @@ from relay.config.user_modules import build_handler_environment, build_handler_o
 from relay.errors import ConfigError, MailError, TargetError
 from relay.handlers.environment import HandlerOptions
 from relay.model.delivery import RetryPolicy, Route, SignMode, Target
+from relay.model.values import dataclass
 from relay.pipeline.routing import compile_condition
 from relay.vault import Vault
 

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -22,6 +22,7 @@ from relay.handlers.environment import FindSecret, HandlerOptions
 from relay.handlers.user_code import importable_from
 from relay.model.delivery import Target
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.pipeline.pydantic_schema import PydanticSchema
 from relay.providers.schemes.python_verifier import Verifier
 from relay.vault import Vault

@@ -4,12 +4,12 @@ import gzip
 import hashlib
 import posixpath
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
 from relay.http.guard import LOGIN_STATIC_PREFIX
+from relay.model.values import dataclass
 
 STATIC_PREFIX = "/static/"
 _PACKAGE = Path(__file__).resolve().parents[1]

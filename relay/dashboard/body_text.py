@@ -3,9 +3,9 @@
 import codecs
 import difflib
 import re
-from dataclasses import dataclass
 
 from relay.model.text import decode_text, escape_unprintable
+from relay.model.values import dataclass
 
 RAW_WINDOW = 256 * 1024  # measured in Chromium: 256 kB of text 0.07 s, 5 MB 1.2 s
 HEX_WINDOW = 4096

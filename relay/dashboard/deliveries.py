@@ -1,7 +1,6 @@
 """The deliveries: what waits, what failed for good, what was sent, each with its attempts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from relay.http.responses import get_relay
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 
 _PAGE_SIZE = 50

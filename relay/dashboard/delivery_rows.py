@@ -1,7 +1,7 @@
 """Deliveries and their attempts as people read them: what was sent, what came back, what happens next."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from relay.dashboard.body_text import RAW_WINDOW, build_hex_window, build_text_window, is_binary
@@ -11,6 +11,7 @@ from relay.dashboard.widgets import StatusChip
 from relay.model.delivery import NO_CHANGES, Attempt, Delivery, DeliveryReason, DeliveryState
 from relay.model.event import Headers
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
+from relay.model.values import dataclass
 
 MAX_BODY_SHOWN = 16 * 1024  # bytes of a sent or received body in an attempt; the rest is a size
 HIDDEN_VALUE = "••••"

@@ -1,7 +1,7 @@
 """The event list: its rows by day, count line, search box and saved views, and the footer that pages on."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -23,6 +23,7 @@ from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import EventOutcome, EventRow, Verdict
 from relay.model.search import KEYS, Query, parse_query
 from relay.model.text import escape_unprintable, format_headline, parse_media_type
+from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 from relay.store.events import EventCounts, EventPage
 

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from http import HTTPStatus
 from urllib.parse import quote, urlencode
@@ -17,6 +16,7 @@ from markupsafe import Markup, escape
 
 from relay.model.event import EventRow, Source
 from relay.model.text import decode_header_text, escape_unprintable, format_size, is_sensitive
+from relay.model.values import dataclass
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.provider import Provider
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -13,6 +12,7 @@ from relay.dashboard.responses import redirect, render_dialog, render_part
 from relay.http.responses import get_relay
 from relay.model.event import EventRow
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 
 _MAX_HITS = 12

@@ -1,7 +1,6 @@
 """The frame around every page: navigation, public address, counts, banners."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from relay.http.responses import get_relay
 from relay.model.delivery import Target
 from relay.model.signals import TunnelChanged
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 from relay.store.events import EventCounts
 

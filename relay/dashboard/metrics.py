@@ -1,7 +1,6 @@
 """The Metrics page: the same numbers as /api/stats, drawn."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -13,6 +12,7 @@ from relay.http.params import parse_window
 from relay.http.responses import get_relay
 from relay.model.admission import describe_reason
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 from relay.services.stats import WINDOWS, Stats, StatsSlot, StatsWindow, load_queues, load_stats
 

@@ -1,12 +1,12 @@
 """Pieces that several pages show: chips, links, numbers, a message in a list."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from relay.dashboard.filters import find_provider, format_day, format_moment
 from relay.model.message import LOST, Message, MessageStatus
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.message_status import explain_code
 
 QUEUED_STATUSES = (MessageStatus.QUEUED, MessageStatus.DELAYED)

@@ -1,12 +1,13 @@
 """Which targets take connections: told by attempts, and asked again and again while one does not."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from math import inf
 
 from relay.actions.forward import GONE
 from relay.model.delivery import ActionResult, AttemptRetry
+from relay.model.values import dataclass
 
 PROBE_SECONDS = 0.5  # between two questions whether a target is back
 LONGEST_PROBE_WAIT = 30.0  # for one that takes connections and then none of what is sent

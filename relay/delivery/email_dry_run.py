@@ -1,7 +1,7 @@
 """A dry run of mails over events of the past: what routes, or a template, would have sent; nothing is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relay.actions.email import EmailAction
 from relay.actions.mail import EmailOptions
@@ -12,6 +12,7 @@ from relay.model.event import CapturedEvent, EventRow
 from relay.model.mail import Rehearsal, RehearsalOutcome, RehearsedMail
 from relay.model.search import parse_query_strictly
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.pipeline.routing import explain_routes
 from relay.store import Store
 

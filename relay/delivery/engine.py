@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from random import random
@@ -30,6 +29,7 @@ from relay.model.delivery import (
 )
 from relay.model.event import CapturedEvent
 from relay.model.signals import DeliveryChanged, EventStored, Signal, TargetChanged
+from relay.model.values import dataclass
 from relay.pipeline.event_log import log_attempt, log_start, steps_are_logged
 from relay.store import NOTHING_BLOCKED, BlockedWork, ClaimedDelivery, ClaimLimits, Store
 from relay.store.deliveries import AttemptRecord

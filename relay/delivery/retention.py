@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -11,6 +10,7 @@ from relay.clock import Clock
 from relay.errors import StoreError, log_level
 from relay.model.retention import RetentionLimits
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
+from relay.model.values import dataclass
 from relay.store import Store
 from relay.store.pruning import PrunableEvent, StoreUsage
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from relay.model.delivery import SentRequest
 from relay.model.event import Capture, Headers, SignatureScheme
 from relay.model.payload import Payload, PayloadError, parse_json
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.pipeline.pydantic_schema import PydanticSchema
 from relay.pipeline.validate import check_schema
 

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from relay.errors import NotFoundError, RelayError, VaultLockedError
+from relay.model.values import dataclass
 
 FindSecret = Callable[[str], str]
 """Returns the value of a secret by name. Raises NotFoundError, and VaultLockedError while the vault is locked."""

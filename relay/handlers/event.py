@@ -1,7 +1,7 @@
 """What a handler sees of an event: a frozen view, its payload read, its headers found in any case."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from relay.model.event import Capture, Verdict
 from relay.model.payload import Payload
 from relay.model.request_items import RequestItems
 from relay.model.text import decode_header_text
+from relay.model.values import dataclass
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 

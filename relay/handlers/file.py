@@ -8,7 +8,6 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from relay.handlers.registry import Rule, collect_rules
 from relay.handlers.user_code import FreshLoader, ProjectFolders, importable_from
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 LONGEST_REPLY = 1_000_000  # bytes of what a handler returns
 _LONGEST_DETAIL = 500  # characters of a detail

@@ -5,13 +5,13 @@ import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar, overload
 
 from relay.handlers.event import Event
 from relay.model.delivery import matches_any_type
+from relay.model.values import dataclass
 
 
 class Retry(Exception):  # noqa: N818 - an answer that may be raised; a handler that asks for time has no error

@@ -6,7 +6,6 @@ import threading
 from asyncio import Task
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from traceback import FrameSummary, StackSummary, TracebackException, format_exception_only, walk_stack
@@ -14,6 +13,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 # relay itself, and Python's own library; sysconfig would import more while an import asks.
 _FOREIGN = (str(Path(__file__).parents[1]), str(Path(os.__file__).parent))

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -19,6 +18,7 @@ from relay.handlers.user_code import Stamp, file_stamps, has_changed
 from relay.handlers.worker_main import KEPT_OUTPUT
 from relay.model.delivery import AttemptRetry, HandlerOutput, Outcome
 from relay.model.event import Capture
+from relay.model.values import dataclass
 from relay.platform import HAS_PROCESS_GROUPS, KILL_SIGNAL, own_process_group, signal_process_group
 
 _GRACE = 3.0  # seconds that a process may take to end by itself

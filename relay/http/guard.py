@@ -4,7 +4,6 @@ import hmac
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from aiohttp.typedefs import Middleware
 
 from relay.errors import RelayError, StoreError
 from relay.http.responses import REFUSAL_RENDERER, error_response
+from relay.model.values import dataclass
 from relay.platform import is_of_another_user, make_private, write_private
 
 log = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ two ways (RFC 9112, sections 5.2, 6.1, 6.3 and 11.2) is an error here.
 """
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.model.event import Headers
+from relay.model.values import dataclass
 
 MAX_HEAD = 64 * 1024  # bytes of a head that is read a second time
 MAX_LINE = 8190  # bytes of a line, and the number of headers below: the limits of aiohttp's own parser

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
@@ -15,6 +15,7 @@ from relay.ingress.request_parser import BodyReadError
 from relay.model.event import Capture, Headers, Source
 from relay.model.signals import RequestRefused
 from relay.model.text import decode_header_text, escape_unprintable
+from relay.model.values import dataclass
 from relay.pipeline.event_log import log_refusal, steps_are_logged
 from relay.pipeline.limits import RequestLimits, forwarded_for, is_loopback
 from relay.pipeline.process import Pipeline, takes_long

@@ -1,9 +1,11 @@
 """What a request must be like to come in: the rules of a source, and what is wrong with a request."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol, Self
+
+from relay.model.values import dataclass
 
 Network = IPv4Network | IPv6Network
 

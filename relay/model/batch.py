@@ -1,12 +1,12 @@
 """A bulk replay: many events sent again, at a pace, with a way to stop and to go on."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from relay.model import admission
 from relay.model.delivery import SignMode
 from relay.model.event import EventOutcome, Verdict
+from relay.model.values import dataclass
 
 
 class BatchState(StrEnum):

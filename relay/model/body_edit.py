@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote, quote_plus, unquote_plus
 
@@ -11,6 +10,7 @@ from relay.errors import UsageError
 from relay.model.json_paths import Key, PathError, Splice, splice_json, write_text
 from relay.model.parsing import MAX_FIELDS, PayloadError, parse_json
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/"

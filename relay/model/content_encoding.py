@@ -2,12 +2,12 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
 from relay.model.text import escape_unprintable, format_size
+from relay.model.values import dataclass
 
 MAX_UNPACKED = 10_000_000  # bytes of an unpacked body
 MAX_RATIO = 100  # times the size of the body that came

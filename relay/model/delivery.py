@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import ClassVar
 
 from relay.model.event import EventRow, Headers
+from relay.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

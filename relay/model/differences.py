@@ -2,13 +2,14 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any
 
 from relay.model.event import Headers
 from relay.model.json_paths import append_to_path
 from relay.model.payload import Payload
+from relay.model.values import dataclass
 
 COMPARED_FACTS = (
     "source",

@@ -1,7 +1,7 @@
 """What arrived and what relay thought of it: Capture, Verification, Event, Source."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -12,6 +12,7 @@ from relay.model.payload import Payload
 from relay.model.request_items import ItemPaths, RequestItems, Split
 from relay.model.secret import Secret
 from relay.model.text import parse_media_type
+from relay.model.values import dataclass
 
 Headers = tuple[tuple[str, str], ...]
 

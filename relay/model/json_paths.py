@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from json import dumps
 
 from relay.model.parsing import parse_json
+from relay.model.values import dataclass
 
 Key = str | int  # a text names a member or, in digits, a position; a number is a position of a list
 Render = Callable[[bytes | None], bytes]

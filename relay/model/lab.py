@@ -1,8 +1,10 @@
 """The delivery lab: a run of experiments on an app, each single send of it, and what it came to."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
+
+from relay.model.values import dataclass
 
 
 class LabState(StrEnum):

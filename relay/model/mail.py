@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from relay.model.event import EventRow
+from relay.model.values import dataclass
 
 
 class MailState(StrEnum):

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from datetime import date, datetime
 from enum import StrEnum
 
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 MAX_ADDRESSES = 50
 MAX_ID = 200  # characters of an id; longer ones are refused rather than cut

@@ -4,12 +4,12 @@ import json
 import math
 import re
 from collections import Counter
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from relay.model.text import escape_unprintable, find_codec, format_size, parse_media_type, parse_parameters
+from relay.model.values import dataclass
 
 MAX_DEPTH = 200
 MAX_FIELDS = 10_000

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,6 +27,7 @@ from relay.model.text import (
     parse_media_type,
     parse_parameters,
 )
+from relay.model.values import dataclass
 
 __all__ = ["Payload", "PayloadError", "parse_form", "parse_json"]
 

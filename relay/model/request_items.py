@@ -1,11 +1,11 @@
 """Requests that hold several events: where those are, their types, and the request reduced to some of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from relay.model.payload import Payload, PayloadError, parse_json
+from relay.model.values import dataclass
 
 MAX_ITEMS = 10_000  # items of one request that are looked at
 

@@ -1,6 +1,6 @@
 """How much is kept."""
 
-from dataclasses import dataclass
+from relay.model.values import dataclass
 
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 

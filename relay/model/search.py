@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 
 from relay.errors import UsageError
 from relay.model.text import escape_unprintable, find_similar
+from relay.model.values import dataclass
 
 KEYS: dict[str, str] = {
     "source": "a source's name, `*` allowed",

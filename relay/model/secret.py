@@ -1,6 +1,8 @@
 """A secret: a value that never shows itself by accident."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from relay.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """What the bus carries: something was committed, with what is known of it, or a reason to go and look."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from relay.model.delivery import Delivery
 from relay.model.event import EventRow
+from relay.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relay.clock import Clock
 from relay.model.admission import Problem
 from relay.model.event import Capture, CapturedEvent, EventOutcome, Source, Verdict, Verification
 from relay.model.search import Query, Term
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.pipeline.classify import verify
 from relay.pipeline.source_table import WEBHOOK_PREFIX, SourceRegistry
 from relay.pipeline.validate import find_problems

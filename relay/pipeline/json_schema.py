@@ -4,7 +4,6 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from jsonschema.exceptions import ValidationError, best_match
@@ -14,6 +13,7 @@ from jsonschema.validators import extend
 from relay.model.admission import Problem
 from relay.model.json_paths import format_pointer
 from relay.model.text import escape_unprintable, is_sensitive
+from relay.model.values import dataclass
 from relay.pipeline.validate import limit_problems, make_problem
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -13,6 +13,7 @@ from relay.model.admission import Network, Rate
 from relay.model.event import Headers, Source
 from relay.model.signals import RequestRefused
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 # What floating point loses over a year of requests: who waits as long as was asked for, gets in.
 _TOLERANCE = 1e-6

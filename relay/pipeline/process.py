@@ -7,7 +7,7 @@ embedded, recovered and re-verified requests. Nothing is sent from here.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from relay.bus import Bus
@@ -18,6 +18,7 @@ from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent, So
 from relay.model.payload import LIGHT
 from relay.model.secret import Secret
 from relay.model.signals import DeliveryChanged, EventChanged, EventStored
+from relay.model.values import dataclass
 from relay.pipeline.classify import (
     adopt_recognised_provider,
     attach_status_reports,

@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +11,7 @@ from pydantic_core import ErrorDetails
 from relay.model.admission import Problem
 from relay.model.json_paths import format_pointer
 from relay.model.text import is_sensitive
+from relay.model.values import dataclass
 from relay.pipeline.validate import limit_problems, make_problem
 
 log = logging.getLogger(__name__)

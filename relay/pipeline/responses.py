@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from relay.clock import format_time
 from relay.model.admission import Answer, Problem
 from relay.model.event import EventOutcome, Headers, NewEvent, Source
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.providers.generic_challenges import ChallengeReply
 
 _JSON = "application/json"

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from relay.bus import Bus
 from relay.clock import Clock
 from relay.errors import NotFoundError
 from relay.model.event import Capture, EventOutcome, Source, Verdict, Verification
 from relay.model.signals import DeliveryChanged, EventChanged
+from relay.model.values import dataclass
 from relay.pipeline.classify import classify_again
 from relay.pipeline.process import Routing, process_request
 from relay.store import Store

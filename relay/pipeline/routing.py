@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from relay.model.delivery import NewDelivery, Route, Target, matches_any_type, m
 from relay.model.event import Capture, CapturedEvent, EventOutcome, NewEvent
 from relay.model.request_items import Split
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 if TYPE_CHECKING:
     from jinja2 import nodes

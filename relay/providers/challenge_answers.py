@@ -2,12 +2,12 @@
 
 import hmac
 import re
-from dataclasses import dataclass
 from datetime import datetime
 
 from relay.model.event import Capture, Check, EventOutcome, NewEvent, Source, Verdict, Verification
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.providers.generic_challenges import GENERIC_CHALLENGES, WITHOUT_PROVIDER, Challenge, ChallengeReply, Proof
 

@@ -7,7 +7,7 @@ can name the field that it lacks. The catalogue builds them by the lower-case na
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache, wraps
 from typing import Concatenate, ParamSpec
 from urllib.parse import parse_qsl
@@ -17,6 +17,7 @@ from relay.model.event import Capture, Extractor
 from relay.model.json_paths import find_below
 from relay.model.payload import Payload
 from relay.model.text import decode_header_text, escape_unprintable
+from relay.model.values import dataclass
 
 Path = tuple[str | int, ...]
 """A way into JSON, by keys and list positions."""

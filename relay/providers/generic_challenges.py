@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
@@ -11,6 +10,7 @@ from urllib.parse import parse_qsl
 from relay.model.event import Capture, Headers
 from relay.model.payload import PayloadError, parse_form
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 
 # Control characters in an echoed text would let its sender write headers or lines of a log.
 _VISIBLE = re.compile(r"[\x20-\x7e]{1,2048}")

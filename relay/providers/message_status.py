@@ -3,7 +3,6 @@
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from relay.model.message import MAX_ADDRESSES, MAX_ID, MessageStatus, StatusRepo
 from relay.model.payload import Payload
 from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.extractors import header, make_extractor, query, split_path
 
 # A bounce may quote a whole SMTP dialogue.

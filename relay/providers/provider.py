@@ -1,7 +1,6 @@
 """A provider, as data: how it signs, names and labels the webhooks that it sends, and what it expects back."""
 
 import dataclasses
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.errors import ConfigError
@@ -9,6 +8,7 @@ from relay.model.admission import Answer
 from relay.model.event import Extractor, Headers, SignatureScheme, StatusReader
 from relay.model.request_items import ItemPaths
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.generic_challenges import Challenge
 from relay.providers.schemes import OneOf, Scheme, SignedText
 

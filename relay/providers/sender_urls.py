@@ -4,10 +4,10 @@ A request names its own host, so a caller who may choose that could have a signa
 made for another receiver with the same secret. Where relay knows its addresses, the Host decides nothing.
 """
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 from relay.model.event import Capture, Source
+from relay.model.values import dataclass
 
 # What proxies and tunnel agents add, and no caller behind them can take away.
 _ADDED_BY_PROXIES = frozenset(

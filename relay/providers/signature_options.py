@@ -1,10 +1,10 @@
 """The parts of a declared scheme: each key of `[sources.NAME.signature]` as what schemes are made of."""
 
-from dataclasses import dataclass
 from typing import Annotated, TypedDict, TypeVar
 
 from relay.errors import ConfigError
 from relay.model.text import escape_unprintable, find_similar
+from relay.model.values import dataclass
 from relay.providers.schemes import (
     Algo,
     BodyHash,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from relay.clock import Clock, SystemClock
@@ -17,6 +17,7 @@ from relay.model.event import Capture, EventOutcome, NewEvent, Source
 from relay.model.payload import Payload
 from relay.model.request_items import RequestItems
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.pipeline.event_log import log_arrival, log_handled, steps_are_logged
 from relay.pipeline.limits import RequestLimits
 from relay.pipeline.process import ProcessedRequest, Routing, process_request

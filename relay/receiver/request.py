@@ -3,10 +3,10 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 
 from relay.model.admission import Network
 from relay.model.event import Headers
+from relay.model.values import dataclass
 from relay.pipeline.limits import forwarded_for, is_address_allowed
 
 BODY_SECONDS = 30.0

@@ -4,7 +4,6 @@ import asyncio
 import os
 import shlex
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from relay.handlers.environment import HandlerOptions
 from relay.model.delivery import AttemptSucceeded, Target
 from relay.model.event import Source, VerifyMode
 from relay.model.text import format_size
+from relay.model.values import dataclass
 from relay.platform import find_folder_risks
 from relay.services.stats import WINDOWS, find_first_minute
 from relay.tunnel.ngrok_agent import SCRIPT_COMMAND, default_agent, find_agent, is_pyngrok_script

@@ -1,7 +1,7 @@
 """The same counts as Prometheus reads them."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from relay.model.counters import BUCKET_BOUNDS, CounterValue
 from relay.model.message import OPENED_CHANNELS, MessageCounts, StatusCount
+from relay.model.values import dataclass
 
 _INBOX_LABEL = "inbox"  # every source that is not configured: a sender must not make labels
 

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from relay.delivery.retention import RetentionNotice
 from relay.errors import StoreError
 from relay.model.payload import PayloadError, parse_json
 from relay.model.signals import StoreChanged, TunnelChanged
+from relay.model.values import dataclass
 from relay.pipeline.limits import RefusalCounts
 from relay.platform import write_private
 from relay.store import Store

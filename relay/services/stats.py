@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from relay.errors import StoreError
 from relay.model.counters import CounterLabel, CounterValue, compute_quantile, count_buckets, find_bucket
 from relay.model.message import DayCounts
 from relay.model.signals import RequestRefused
+from relay.model.values import dataclass
 from relay.store import Store
 
 if TYPE_CHECKING:  # its health checks read these statistics

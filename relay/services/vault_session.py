@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from relay.actions.email import EmailAction
@@ -12,6 +11,7 @@ from relay.delivery.engine import Engine
 from relay.errors import StoreError, log_level
 from relay.model.secret import Secret
 from relay.model.signals import VaultChanged
+from relay.model.values import dataclass
 from relay.pipeline.reverify import Reverifier, ReverifyResult
 from relay.store import NOTHING_BLOCKED, BlockedWork
 from relay.tunnel.supervisor import Supervisor, reopen

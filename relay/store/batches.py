@@ -2,12 +2,12 @@
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from relay.errors import NotFoundError, UsageError
 from relay.model.batch import Batch, BatchCounts, BatchState, BatchStep, NewBatch
 from relay.model.delivery import DeliveryState, NewDelivery, SignMode
+from relay.model.values import dataclass
 from relay.store.readers import Repository
 from relay.store.row_mappers import convert, from_micros, insert_delivery, to_micros
 

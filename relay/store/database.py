@@ -3,10 +3,10 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from relay.errors import StoreBusyError, StoreError
+from relay.model.values import dataclass
 from relay.platform import NO_FOLLOW, lock_file, make_private_folder, open_private
 from relay.store.batches import Batches
 from relay.store.counters import Counters

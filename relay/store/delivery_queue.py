@@ -3,11 +3,12 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple
 
 from relay.model.delivery import Delivery, DeliveryState, NewDelivery
 from relay.model.event import CapturedEvent
+from relay.model.values import dataclass
 from relay.store.row_mappers import DELIVERY_COLUMNS, WHOLE_EVENTS, read_delivery, read_whole_event
 
 _SELECT = f"SELECT {DELIVERY_COLUMNS} FROM"

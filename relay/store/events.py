@@ -4,7 +4,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +11,7 @@ from relay.errors import NotFoundError
 from relay.model.delivery import NewDelivery
 from relay.model.event import CapturedEvent, EventRow, NewEvent
 from relay.model.search import EVERYTHING, Query
+from relay.model.values import dataclass
 from relay.store import row_mappers
 from relay.store.full_text import Indexer
 from relay.store.new_events import EventInsert, StoredEvent, insert_events, prepare_insert

@@ -5,13 +5,13 @@ import re
 import sqlite3
 import time
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
 
 from relay.model.content_encoding import find_installed_decoders
 from relay.model.payload import Payload
 from relay.model.text import decode_header_text, decode_text
+from relay.model.values import dataclass
 from relay.store.readers import Readers, Repository
 from relay.store.row_mappers import load_headers
 from relay.store.writer import Writer

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from relay.errors import NotFoundError, UsageError
 from relay.model.delivery import NewDelivery
 from relay.model.lab import LabRun, LabSend, LabSettings, LabState, LabTrial, PlannedLabRun
 from relay.model.payload import parse_json
+from relay.model.values import dataclass
 from relay.store.readers import Repository
 from relay.store.row_mappers import convert, from_micros, insert_delivery, to_micros
 

@@ -1,10 +1,10 @@
 """New messages: registered once for each id, and given the statuses that arrived before they were."""
 
 import sqlite3
-from dataclasses import dataclass
 
 from relay.model.message import MatchWay, NewMessage, normalize_id, parse_addresses
 from relay.model.signals import MessageChanged
+from relay.model.values import dataclass
 from relay.store.message_statuses import OWN_PROVIDERS, attach_waiting, find_waiting_under, remember_ids, update_status
 from relay.store.row_mappers import to_micros
 

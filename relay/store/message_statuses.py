@@ -2,11 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from relay.model.message import MatchWay, MessageStatus, MessageTracking, StatusReport, find_furthest
 from relay.model.signals import MessageChanged
+from relay.model.values import dataclass
 from relay.store.row_mappers import to_micros
 
 _COLUMNS = "event_id, status, at, received_at, code, detail, provider, external_id, ways, window"

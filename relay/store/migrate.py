@@ -9,11 +9,12 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 
 from relay.errors import StoreError
+from relay.model.values import dataclass
 from relay.platform import create_private
 
 _INTERNAL_PREFIXES = ("sqlite_", "words_")  # of SQLite, and what the full-text index keeps for itself

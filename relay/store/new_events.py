@@ -5,7 +5,6 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
 from typing import Any
@@ -16,6 +15,7 @@ from relay.model.event import EventOutcome, EventRow, NewEvent
 from relay.model.message import MessageTracking
 from relay.model.request_items import RequestItems
 from relay.model.signals import MessageChanged
+from relay.model.values import dataclass
 from relay.store import counters, row_mappers
 from relay.store.delivery_queue import AwaitedDelivery, resolve_earlier_tries
 from relay.store.message_statuses import apply_statuses, is_message_known

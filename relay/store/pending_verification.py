@@ -4,13 +4,13 @@ The one place where a stored event's verdict changes, and it changes once.
 """
 
 import sqlite3
-from dataclasses import dataclass
 from datetime import datetime
 
 from relay.model.delivery import NewDelivery
 from relay.model.event import EventOutcome, NewEvent, Verdict
 from relay.model.message import MessageTracking
 from relay.model.signals import MessageChanged
+from relay.model.values import dataclass
 from relay.store import row_mappers
 from relay.store.message_statuses import apply_statuses
 from relay.store.new_events import StoredEvent

@@ -2,10 +2,10 @@
 
 import asyncio
 import sqlite3
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from relay.model.values import dataclass
 from relay.store import row_mappers
 from relay.store.full_text import TEXT_COLUMNS, build_searchable_text
 from relay.store.readers import Repository

@@ -5,7 +5,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, Self
 
 import aiosqlite
 
+from relay.model.values import dataclass
 from relay.store.connection import build_reader_settings, explain_error
 from relay.store.writer import Writer
 

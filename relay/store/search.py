@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,6 +12,7 @@ from relay.model.parsing import PayloadError, parse_form
 from relay.model.payload import Payload
 from relay.model.search import COMPARISON, Query, Term, parse_size_limit, parse_spans
 from relay.model.text import decode_header_text, decode_text
+from relay.model.values import dataclass
 from relay.store.full_text import (
     TEXT_COLUMNS,
     WORD_PATTERN,

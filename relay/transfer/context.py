@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from relay.actions.egress import Destination, check_syntax
 from relay.actions.outgoing_request import ForwardOptions, build_request_target, called_url
 from relay.errors import TargetError
 from relay.model.delivery import DeliveryChanges, Route, Target
 from relay.model.event import CapturedEvent, Source, Verdict
+from relay.model.values import dataclass
 from relay.pipeline.routing import find_target_names
 from relay.providers.catalogue import PROVIDERS
 from relay.providers.local_keys import find_pair_scheme

@@ -5,13 +5,13 @@ import re
 import shlex
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from textwrap import dedent
 
 from relay import __version__
 from relay.clock import format_time
 from relay.model.event import CapturedEvent, Headers
 from relay.model.text import decode_header_text, decode_text, escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.sender_urls import request_target
 from relay.transfer.context import ExportContext
 from relay.transfer.pytest_export import TAIL, write_head, write_request

@@ -4,12 +4,12 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from relay.errors import TunnelError
+from relay.model.values import dataclass
 from relay.tunnel.base import check_address
 
 # Hosts under which services publish tunnels: cloudflared, localtunnel, localhost.run, Serveo, Pinggy, Tailscale

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from relay.errors import TunnelError
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.tunnel.base import RefusedError
 
 _CODE = re.compile(r"ERR_NGROK_(\d+)")

@@ -7,12 +7,12 @@ import re
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from relay.errors import TunnelError
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.platform import (
     KILL_SIGNAL,
     is_of_another_user,

@@ -5,7 +5,7 @@ import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from relay.errors import VaultError, WrongPasswordError
 from relay.model.payload import PayloadError, parse_json
+from relay.model.values import dataclass
 
 KEY_BYTES = 32  # bytes: AES-256
 SALT_BYTES = 16  # bytes

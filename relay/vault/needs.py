@@ -1,8 +1,9 @@
 """Who needs which secret of the vault, and what does not work without it, in words for people."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from relay.model.values import dataclass
 
 Kind = Literal["source", "handshake", "mail", "tunnel"]
 

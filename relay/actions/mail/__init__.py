@@ -1,10 +1,11 @@
 """Mail: templates, composing, sending by SMTP, and the outbox of files."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from relay.model.delivery import RetryPolicy
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 
 STEP_SECONDS = 10.0
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -16,6 +16,7 @@ from relay.actions.mail.addresses import parse_named_address
 from relay.errors import MailError
 from relay.model.event import CapturedEvent
 from relay.model.text import format_size
+from relay.model.values import dataclass
 from relay.platform import make_private_folder, write_private
 
 PAYLOAD, BODY = "payload", "body"

@@ -7,7 +7,6 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from aiosmtplib import (
 from relay.actions.mail import STEP_SECONDS, SmtpOptions
 from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded, Outcome
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 # Servers look a mail over once they have it whole; RFC 5321 would even wait ten minutes (4.5.3.2.6).
 LAST_STEP = 6  # times as long

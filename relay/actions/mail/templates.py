@@ -1,7 +1,6 @@
 """Templates filled in with an event: where each comes from, and errors that say which line and which field."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from traceback import extract_tb
 
@@ -10,6 +9,7 @@ from jinja2 import TemplateNotFound, TemplateSyntaxError, UndefinedError, meta, 
 from relay.actions.mail.sandbox import MAX_CHARACTERS, MISSING_PREFIX, Sandbox, split_items
 from relay.errors import MailError
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 _HINT = "compare the template with the event's payload; {{ value | default('') }} allows a missing one"
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from relay.bus import Subscription
@@ -20,6 +20,7 @@ from relay.model.signals import (
     TunnelChanged,
     VaultChanged,
 )
+from relay.model.values import dataclass
 from relay.services.relay import RunningRelay
 from relay.store.deliveries import count_states
 

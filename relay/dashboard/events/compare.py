@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from urllib.parse import urlencode
 
@@ -29,6 +28,7 @@ from relay.model.differences import COMPARED_FACTS, ComparedEvent, ComparedPlace
 from relay.model.event import CapturedEvent, EventRow
 from relay.model.search import Query, Term
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
+from relay.model.values import dataclass
 
 _MAX_PLACES = 500  # places in one page
 _MAX_LINE = 2000  # characters of one value

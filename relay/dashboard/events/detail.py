@@ -1,7 +1,6 @@
 """The hop line: provider, what was checked, relay, what each target answered; it breaks where the event broke."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qsl
 
@@ -10,6 +9,7 @@ from relay.dashboard.filters import format_due, format_moment, format_status
 from relay.model.delivery import Delivery, DeliveryReason, DeliveryState
 from relay.model.event import CapturedEvent, EventOutcome, EventRow, Verdict
 from relay.model.text import decode_header_text, escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.sender_urls import request_target
 
 _REASON_WORDS = {

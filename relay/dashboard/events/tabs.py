@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +26,7 @@ from relay.model.json_paths import format_dotted_path
 from relay.model.message import MessageFilter
 from relay.model.payload import Payload
 from relay.model.text import escape_unprintable, format_size
+from relay.model.values import dataclass
 from relay.pipeline.diagnosis import find_rule_problems, needs_diagnosis
 from relay.services.relay import RunningRelay
 

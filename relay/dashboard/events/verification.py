@@ -1,13 +1,13 @@
 """Why an event was believed or not: a verdict that names the cause, its evidence, and what to do about it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from relay.dashboard.filters import capitalize_first, format_count
 from relay.model import admission
 from relay.model.admission import Problem
 from relay.model.event import CapturedEvent, EventOutcome, Source, Verdict, VerifyMode
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.doctor import Diagnosis
 
 

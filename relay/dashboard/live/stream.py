@@ -1,7 +1,7 @@
 """The live stream of the dashboard: rows and results as HTML for every page that is open."""
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from aiohttp import web
@@ -24,6 +24,7 @@ from relay.model.signals import (
     TunnelChanged,
     VaultChanged,
 )
+from relay.model.values import dataclass
 
 MIN_INTERVAL = 0.25  # seconds between two messages of a kind
 _CALM = 0.02  # seconds without an event after which one that comes alone is sent at once

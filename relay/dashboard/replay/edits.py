@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import dataclass
 from itertools import islice
 
 from relay.dashboard.body_text import is_binary
@@ -12,6 +11,7 @@ from relay.model.differences import MISSING, compare_json, is_same_value
 from relay.model.event import CapturedEvent, Headers, Verdict
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import decode_header_text, escape_unprintable, is_sensitive
+from relay.model.values import dataclass
 
 MAX_EDITABLE_BODY = 256 * 1024  # bytes of a body that a form offers for editing
 _HTTP_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")

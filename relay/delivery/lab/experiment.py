@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
+
+from relay.model.values import dataclass
 
 if TYPE_CHECKING:
     from relay.delivery.signing import SignatureForger

@@ -1,7 +1,7 @@
 """What a run would do, before it does: which events, to which target, and what each experiment makes of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from relay.actions.egress import EgressRules, check_target
 from relay.clock import Clock
@@ -15,6 +15,7 @@ from relay.model.event import EventRow, Verdict
 from relay.model.lab import LabSettings, LabTrial, NewLabRun, PlannedLabRun
 from relay.model.search import parse_query_strictly
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.store import Store
 
 MOST_EVENTS = 100

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relay.bus import Bus
 from relay.clock import Clock
@@ -39,6 +39,7 @@ from relay.model.lab import (
 )
 from relay.model.signals import LabChanged
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.store import ClaimedDelivery, LabLaunch, Store
 
 log = logging.getLogger(__name__)

@@ -5,13 +5,13 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 from relay.errors import SigningError
 from relay.model.event import Capture, SignatureScheme, Source, Verdict, Verification
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.providers.provider import Provider
 from relay.providers.schemes import OneOf, Scheme, SignedText, choose_scheme, with_tolerance

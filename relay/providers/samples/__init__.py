@@ -13,7 +13,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -24,6 +24,7 @@ from relay.model.body_edit import edit_body
 from relay.model.event import Capture, Source
 from relay.model.payload import PayloadError, parse_json
 from relay.model.text import escape_unprintable, find_similar
+from relay.model.values import dataclass
 from relay.providers.catalogue import find_provider
 from relay.providers.provider import Provider
 

@@ -1,7 +1,6 @@
 """What every scheme is made of: its base class, the reading of one request, and a way to refuse it."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Self
@@ -10,6 +9,7 @@ from relay.model.event import Capture, Check, Verdict, Verification
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 
 HEADER_STEP = "Signature header"
 

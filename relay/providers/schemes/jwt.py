@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
@@ -15,6 +15,7 @@ from relay.model.event import Capture, Check
 from relay.model.payload import PayloadError, parse_json
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.schemes.base import HEADER_STEP, SteppedScheme, UnreadableError
 from relay.providers.schemes.key_pairs import (
     ONLY_THE_PROVIDER,

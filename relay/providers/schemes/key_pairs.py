@@ -1,7 +1,6 @@
 """Public keys and key pairs as people paste them: PEM, bare base64, or a certificate."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol, runtime_checkable
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from relay.model.event import SignatureScheme
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.providers.schemes.encoding import decode_base64
 
 PublicKey = EllipticCurvePublicKey | RSAPublicKey | Ed25519PublicKey

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, quote_plus, unquote_plus
 
@@ -10,6 +9,7 @@ from relay.errors import SigningError
 from relay.model.event import Capture
 from relay.model.json_paths import PathError, splice_json
 from relay.model.payload import Payload, PayloadError
+from relay.model.values import dataclass
 from relay.providers.schemes.base import UnreadableError, to_wire_bytes
 
 

@@ -1,12 +1,12 @@
 """Which of several schemes a request is checked by, so that a weaker one never replaces the real one."""
 
 import dataclasses
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from relay.model.event import Capture, SignatureScheme, Verification
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.providers.schemes.base import Scheme, build_unchecked
 from relay.providers.schemes.encoding import KeyFormat
 from relay.providers.schemes.key_pairs import PairScheme

@@ -1,7 +1,6 @@
 """Signatures made with a key pair: Ed25519 (Discord, Standard Webhooks v1a), ECDSA (SendGrid) and RSA (PayPal)."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Literal
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding as DerEncoding
 from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.providers.schemes.base import build_unchecked
 from relay.providers.schemes.encoding import Encoding, decode_base64, decode_text, encode_digest
 from relay.providers.schemes.key_pairs import (

@@ -3,7 +3,6 @@
 import inspect
 import logging
 import traceback
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +10,7 @@ from typing import Protocol
 from relay.errors import SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.providers.schemes.base import Scheme, build_unchecked, build_verification
 
 log = logging.getLogger(__name__)

@@ -5,13 +5,14 @@ import binascii
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from relay.errors import ConfigError, SigningError
 from relay.model.event import Capture, Check, Verification
 from relay.model.secret import Secret
+from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
     SteppedScheme,

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import re
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Self
 
@@ -13,6 +13,7 @@ from relay.model.event import Capture, Check
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
     SignatureInput,

@@ -1,12 +1,12 @@
 """How old a signature may be: reading a timestamp, checking its age, writing a new one."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from relay.model.event import Check
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.schemes.base import UnreadableError
 from relay.providers.schemes.locations import Location
 

@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -12,6 +12,7 @@ from relay.model.event import Capture, Check
 from relay.model.payload import Payload
 from relay.model.secret import Secret
 from relay.model.text import escape_unprintable
+from relay.model.values import dataclass
 from relay.providers.schemes.base import (
     HEADER_STEP,
     SignatureInput,

@@ -19,7 +19,7 @@ from relay.config.types import (
 _INTRODUCTION = """\
 # Configuration
 
-Every key of relay.toml. `relay init` writes a file to start from, `relay check` tells every mistake at once, and
+Every key of relay.toml. `relay init` writes a file to start from, `relay check` lists every mistake at once, and
 `relay check --schema` prints all of this as a JSON Schema for your editor.
 
 - **Durations** are `"250ms"`, `"30s"`, `"5m"`, `"2h"`, `"7d"`; **sizes** `"64KB"`, `"25MB"`, `"5GB"`, in thousands.

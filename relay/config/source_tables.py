@@ -102,7 +102,7 @@ class MessagesTable(ConfigTable):
         default=200, description='`404` answers "message not found" for a status that belongs to no message.'
     )
     id: str | None = Field(
-        default=None, description=f"Where the embedded id stands, if not at a usual place: {LOCATIONS}."
+        default=None, description=f"Where the embedded id is, if not at a usual place: {LOCATIONS}."
     )
 
 
@@ -173,9 +173,9 @@ class SourceTable(ConfigTable):
     require_idempotency_key: bool = Field(default=False, description="Whether an event without a key gets 400.")
     deliver_handshakes: bool = Field(default=False, description="Whether setup handshakes go to targets as well.")
     idempotency_key: str | None = Field(
-        default=None, description=f"Where the key of an event stands, instead of the provider's own place: {LOCATIONS}."
+        default=None, description=f"Where the key of an event is, instead of the provider's usual place: {LOCATIONS}."
     )
-    event_type: str | None = Field(default=None, description=f"Where the type of an event stands: {LOCATIONS}.")
+    event_type: str | None = Field(default=None, description=f"Where the type of an event is: {LOCATIONS}.")
     email_field: str | None = Field(
         default=None,
         description="What must hold one mail address, else 400: `user.email`, or the forms of `event_type`.",

@@ -124,7 +124,7 @@ class TargetTable(ConfigTable):
     verify_tls: bool = Field(default=True, description="Whether the certificate of an https target must be valid.")
     path: Literal["join", "fixed"] = Field(
         default="join",
-        description="`join` appends what stands below the source's path, `fixed` sends everything to the one URL.",
+        description="`join` appends what follows the source's path, `fixed` sends everything to the one URL.",
     )
     host: Literal["target", "original"] = Field(
         default="target", description="`original` keeps the Host header that the provider sent."
@@ -200,7 +200,7 @@ class LogTable(ConfigTable):
 
     level: Literal["error", "warning", "info", "debug"] = Field(
         default="info",
-        description="What `relay.log` in `data_dir` holds; `debug` tells the way of every event, a line for each step.",
+        description="What `relay.log` in `data_dir` holds; `debug` logs every event, a line for each step.",
     )
 
 

@@ -112,7 +112,7 @@ def _refuse_unsafe(read: Config) -> None:
         raise ConfigError(f"{read.path}: {'; '.join(problems)}", problems=tuple(problems))
     for source in read.sources:
         if source.verify is not VerifyMode.ENFORCE:
-            log.warning("sources.%s: verify = %r lets in what anybody sends", source.name, source.verify.value)
+            log.warning("sources.%s: verify = %r accepts requests that do not verify", source.name, source.verify.value)
         for reference in source.missing_secrets if source.secrets else ():
             log.warning("sources.%s: %s is not set", source.name, reference.partition(":")[2])
     for name in sorted(routed - called):

@@ -59,11 +59,11 @@ def find_in_environment(name: str) -> str:
 def missing_secret(name: str) -> NotFoundError:
     """Return the error for a secret that is nowhere."""
     kind, _, bare = name.rpartition(":")
-    places = {"vault": "the vault holds", "env": "the environment holds"}.get(
-        kind, "neither the vault nor the environment holds"
+    places = {"vault": "the vault holds no", "env": "the environment holds no"}.get(
+        kind, "neither the vault nor the environment holds a"
     )
     hint = f"put {bare}=… into .env" if kind == "env" else f"relay vault set {bare} keeps one"
-    return NotFoundError(f"{places} no secret '{bare}'", hint=hint)
+    return NotFoundError(f"{places} secret '{bare}'", hint=hint)
 
 
 def describe_lookup(find: FindSecret, name: str) -> dict[str, str]:

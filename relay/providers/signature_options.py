@@ -76,9 +76,9 @@ class SignatureOptions:
     body_hash: Annotated[
         str | None, "The parameter of the signed URL that holds a hash of the body, such as `query:bodySHA256`."
     ] = None
-    id: Annotated[str | None, "Where the id of the delivery stands: `header:Name`, `json:a.b` or `form:name`."] = None
+    id: Annotated[str | None, "Where the id of the delivery is: `header:Name`, `json:a.b` or `form:name`."] = None
     timestamp: Annotated[
-        str | None, "Where its time stands: `header:Name`, `json:a.b`, `form:name`, `query:name` or `item:t`."
+        str | None, "Where its time is: `header:Name`, `json:a.b`, `form:name`, `query:name` or `item:t`."
     ] = None
     timestamp_unit: Annotated[str, "Seconds, milliseconds, or a date as text."] = "s"
     past: Annotated[float | str, "How old a signature may be; `off` checks no age."] = 300

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jsonschema import Draft202012Validator
 
-from printed import ROOT, check_output, find_block, find_blocks, parametrize_blocks, split_commands
+from printed import ROOT, check_output, find_block, find_blocks, mask, parametrize_blocks, split_commands
 from relay.config.build import Overrides, load
 from relay.config.reference import build_schema
 
@@ -44,7 +44,7 @@ forward = "{app}/webhooks"
 [emails.welcome]
 to = "ada@example.com"
 subject = "Welcome"
-text = "Good morning."
+template = "emails/welcome.html"
 [targets.code]
 handler = "handlers.py"
 [targets.welcome]
@@ -59,6 +59,17 @@ to = ["code", "welcome"]
 """
 HANDLERS = "from relay import on\n\n\n@on('*')\ndef log(event):\n    print(event.type)\n"
 SCHEMA = {"type": "object", "required": ["event_id"], "properties": {"event_id": {"type": "string"}}}
+# An app of Flask that logs all that relay says of a request with a wrong and old signature.
+FORGED = """
+import logging, flask
+from relay.frameworks.flask import webhooks
+logging.basicConfig(format="%(name)s: %(message)s")
+logging.getLogger("relay").setLevel(logging.DEBUG)
+app = flask.Flask("shop")
+app.register_blueprint(webhooks("relay.toml"))
+body, headers = b"{\\"id\\": \\"evt_1\\", \\"type\\": \\"invoice.paid\\"}", {"Stripe-Signature": "t=1,v1=ab"}
+assert app.test_client().post("/webhooks/stripe", data=body, headers=headers).status_code == 401
+"""
 
 # What cannot run here, by how a command begins, and why.
 NOT_HERE = {
@@ -103,7 +114,7 @@ def project(tmp_path_factory):
 def write_project(folder):
     for name, text in {
         "schemas/payment.json": json.dumps(SCHEMA),
-        "emails/welcome.html": "<p>{{ payload.user.name }}</p>",
+        "emails/welcome.html": "<p>{{ event.type }}</p>",
         "handlers.py": HANDLERS,
     }.items():
         (folder / name).parent.mkdir(exist_ok=True)
@@ -331,6 +342,13 @@ def check_lab_report(text, shop):
     assert len(re.findall(r"^ +\d+ +copy \d of 3 +#\d+ +\d{3} +\d+ ms", text, re.MULTILINE)) == 3
 
 
+def check_log(text, shop):
+    """Compare the lines with what an app with relay inside logs of a forged request."""
+    code, came = shop.run(f"{sys.executable} -c '{FORGED}'")
+    assert code == 0, came
+    assert set(mask(text)) <= set(mask(came)), came
+
+
 def check_scrape(text, shop):
     """Check that the configuration of Prometheus is YAML that names relay's token and a job."""
     (job,) = yaml.safe_load(text)["scrape_configs"]
@@ -342,6 +360,8 @@ def check_scrape(text, shop):
 RUNNERS = {
     ("docs/add-a-provider.md", "json", "thing.created"): "test_add_a_provider.py",
     ("docs/architecture.md", "mermaid", "flowchart"): "tests/conformance/test_architecture.py",
+    ("docs/in-your-app.md", "text", "relay.receiver.receive"): check_log,
+    ("docs/in-your-app.md", "text", "relay.events"): check_log,
     ("docs/lab.md", "text", "duplicates"): check_lab_report,
     ("docs/metrics.md", "yaml", "scrape_configs"): check_scrape,
     ("docs/sources.md", "json", "error"): check_refusal,

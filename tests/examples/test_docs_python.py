@@ -22,9 +22,11 @@ from werkzeug.serving import make_server
 
 from printed import find_block, find_blocks, parametrize_blocks
 from relay import Event
+from relay.errors import NotFoundError
 from relay.frameworks.flask import webhooks
 from relay.handlers import load_handlers
-from relay.model.delivery import AttemptSucceeded
+from relay.handlers.environment import find_in_environment, using_secrets
+from relay.model.delivery import AttemptFailed, AttemptRetry, AttemptSucceeded
 from relay.model.secret import Secret
 
 SECRET = "whsec_made_up_for_the_docs"
@@ -46,8 +48,11 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", SECRET)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    for name in ("handlers", "shipping"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     yield tmp_path
-    sys.modules.pop("shop", None)
+    sys.modules.pop("handlers", None)
+    sys.modules.pop("shipping", None)
 
 
 def sign():
@@ -157,11 +162,11 @@ def try_redis_keys(text, folder):
 
 def try_handlers_file(text, folder):
     ran = run_handlers(text, folder, source="stripe", type="invoice.paid", payload={"data": {"object": {"id": "in_1"}}})
-    assert isinstance(ran.outcome, AttemptSucceeded)
+    assert ran.outcome == AttemptSucceeded("ship ran")
     later = run_handlers(text, folder, source="github", type="push", payload={"ref": "refs/heads/main"})
-    assert "the queue is full" in str(later.outcome)
+    assert later.outcome == AttemptRetry("the queue is full", after=60, firm=True)
     never = run_handlers(text, folder, source="github", type="push", payload={"ref": "refs/heads/other"})
-    assert "only main is deployed" in str(never.outcome)
+    assert never.outcome == AttemptFailed("only main is deployed")
 
 
 def try_reply(text, folder):
@@ -175,11 +180,13 @@ def try_handlers_test(text, folder):
     for name, test in run(text).items():
         if name.startswith("test_"):
             test()
-    sys.modules.pop("handlers", None)
 
 
 def try_secret(text, folder):
-    assert run(text)["stripe_key"] == "sk_test_1"
+    with using_secrets(find_in_environment):
+        assert run(text)["stripe_key"] == "sk_test_1"
+    with using_secrets(find_in_environment), pytest.raises(NotFoundError, match="nor the environment holds a secret"):
+        run(text.replace('"stripe_key"', '"other_key"'))
 
 
 def try_hand_written(text, folder):
@@ -198,10 +205,10 @@ def try_hand_written(text, folder):
 
 
 def try_its_handlers(text, folder):
-    (folder / "shop.py").write_text("shipped = []\nship = shipped.append\n")
+    (folder / "shipping.py").write_text("shipped = []\nship = shipped.append\n")
     payload = {"data": {"object": {"id": "in_1"}}}
     run_handlers(text, folder, source="stripe", type="invoice.paid", payload=payload)
-    assert sys.modules["shop"].shipped == [{"id": "in_1"}]
+    assert sys.modules["shipping"].shipped == [{"id": "in_1"}]
 
 
 def try_sending(text, folder):
@@ -250,7 +257,7 @@ RUNNERS = {
     ("docs/in-your-app.md", "proxies="): try_proxies,
     ("docs/in-your-app.md", "RedisKeys"): try_redis_keys,
     ("docs/migrate.md", "construct_event"): try_hand_written,
-    ("docs/migrate.md", "from shop import ship"): try_its_handlers,
+    ("docs/migrate.md", "from shipping import ship"): try_its_handlers,
     ("docs/migrate.md", "register_blueprint"): try_flask,
     ("docs/testing.md", "relay.send("): try_sending,
 }

@@ -16,7 +16,7 @@ _JSON = "application/json"
 _MOST_PROBLEMS = 10  # problems named in the message; the list has them all
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class SenderResponse:
     """What the sender gets: status, body, content type and further headers.
 

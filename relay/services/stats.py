@@ -281,15 +281,15 @@ class Meter:
         self.refused: Counter[tuple[str, int]] = Counter()
         self._store = store
         self._clock = clock
-        self._timed: dict[CounterLabel, tuple[int, float]] = {}
+        self._timed: dict[tuple[int, str, int], tuple[int, float]] = {}
         bus.on(self._count_refusal, RequestRefused)
 
     def count_response(self, source: str, seconds: float) -> None:
         """Count a sender that was answered after so many seconds."""
         minute = int(self._clock.now().timestamp()) // 60
-        label = CounterLabel(minute, "took", source, bucket=find_bucket(seconds))
-        number, took = self._timed.get(label, (0, 0.0))
-        self._timed[label] = (number + 1, took + seconds)
+        key = (minute, source, find_bucket(seconds))
+        number, took = self._timed.get(key, (0, 0.0))
+        self._timed[key] = (number + 1, took + seconds)
 
     async def run(self) -> None:
         """Write down what was timed until cancelled, and then once more."""
@@ -306,7 +306,10 @@ class Meter:
         timed, self._timed = self._timed, {}
         if timed:
             try:
-                await self._store.counters.add(CounterValue(label, *sums) for label, sums in timed.items())
+                await self._store.counters.add(
+                    CounterValue(CounterLabel(minute, "took", source, bucket=bucket), *sums)
+                    for (minute, source, bucket), sums in timed.items()
+                )
             except StoreError as error:
                 log.debug("timings were not written down: %s", error.message)
 

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import repeat
 from pathlib import Path
 from queue import SimpleQueue
@@ -61,6 +61,7 @@ class Writer:
         self._is_closed = False
         self._expected = 0
         self._checkpoint_at = 0.0
+        self._copying: asyncio.Future[None] | None = None
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._is_out = False
@@ -79,6 +80,8 @@ class Writer:
             while self._busy or self._waiting:
                 with suppress(StoreError):
                     await self.write(lambda _: None)  # behind whatever was submitted, also by callbacks
+            if self._copying is not None:
+                await self._copying
         finally:
             self._is_closed = True
             self._jobs.put(None)
@@ -153,10 +156,10 @@ class Writer:
             return
         works, callbacks, self._waiting, self._callbacks, self._busy = self._waiting, self._callbacks, [], [], True
         self._jobs.put(lambda: self._run(works, callbacks))
-        if self._loop.time() > self._checkpoint_at:
+        if self._loop.time() > self._checkpoint_at and (self._copying is None or self._copying.done()):
             # Behind the commit and not in it; by the clock, because the log's file never shrinks.
             self._checkpoint_at = self._loop.time() + _CHECKPOINT_EVERY
-            self._jobs.put(self._checkpoint)
+            self._copying = self._loop.run_in_executor(None, self._copy_pages)
 
     def _settle(self, callbacks: list[Callback], found: list[_Outcome]) -> None:
         self._busy = False
@@ -176,7 +179,17 @@ class Writer:
                 context = {"message": "a callback of the store's writer failed", "exception": fault}
                 self._loop.call_exception_handler(context)
 
-    # What follows runs on other threads: on one to open the file, then on the store's own.
+    # What follows runs on other threads: to open the file, to copy pages from its log, and on the store's own.
+
+    def _copy_pages(self) -> None:
+        """Copy what the log holds into the file while commits go on, then have the writer copy the rest.
+
+        Copying on the store's own thread alone held all senders up for 60 ms in 2 s at 6 000 events a second; without
+        the writer's part the log would grow for as long as they keep coming.
+        """
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._jobs.put(self._checkpoint)
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -172,3 +172,28 @@ async def test_a_writer_ends_while_another_program_holds_the_lock(tmp_path, monk
     assert failed == []
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")
+
+
+async def test_the_log_is_used_again_while_writers_keep_coming(tmp_path, monkeypatch):
+    monkeypatch.setattr("relay.store.writer._CHECKPOINT_EVERY", 0.0)
+    log, sizes = tmp_path / "relay.db-wal", [0]
+
+    def grow(connection):
+        connection.execute("INSERT INTO grown VALUES (randomblob(40000))")
+
+    async with open_store(tmp_path) as store:
+        await store.writer.write(lambda connection: connection.execute("CREATE TABLE grown (x)") and None)
+        async with asyncio.timeout(60):
+            while sizes[-1] != log.stat().st_size:
+                sizes.append(log.stat().st_size)
+                await asyncio.gather(*(store.writer.write(grow) for _ in range(3)))
+    assert len(sizes) > 1
+
+
+async def test_a_store_that_closes_waits_until_its_log_is_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr("relay.store.writer._CHECKPOINT_EVERY", 0.0)
+    for _ in range(5):
+        async with open_store(tmp_path) as store:
+            await store.events.add(build_new_event())
+        assert not [thread for thread in threading.enumerate() if thread.name == "relay-store"]
+        assert not (tmp_path / "relay.db-wal").exists()

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 
 from relay.bus import Subscription
 from relay.cli.start.reporters import Reporter
@@ -32,6 +33,8 @@ _MAX_ROWS = 500  # events kept for deliveries that are reported after them
 POLL_INTERVAL = 0.05  # seconds between two looks: reported one by one, events cost a third of the throughput
 _FLOOD_INTERVAL = 0.25  # seconds until the next look where there were more events than a person sees
 MAX_EVENTS_SHOWN = 40  # events in one look beyond which a person sees only how many there were
+_AT_ONCE = 8  # events reported in one turn of the loop
+_ABOUT_EVENTS = (EventStored, DeliveryChanged)
 _RECOVERY_PAUSE = 1.0
 _SETTLED_STATES = frozenset({DeliveryState.SUCCEEDED, DeliveryState.FAILED, DeliveryState.CANCELLED})
 
@@ -104,7 +107,7 @@ class LiveFeed:
         if not self._reporter.joins_deliveries:
             await self._report_open()
         await self._report_deliveries([one for one in tried if one.event_id not in self._open])
-        for signal in signals:
+        for signal in [one for one in signals if type(one) not in _ABOUT_EVENTS]:
             match signal:
                 case TunnelChanged():
                     self._reporter.report_tunnel(signal)
@@ -117,9 +120,11 @@ class LiveFeed:
                     self._reporter.report_notice(f"the handlers of {target} {state}")
 
     async def _open_new_events(self, stored: list[EventStored], *, looks: bool) -> None:
-        fresh = sorted((one for one in stored if one.event_id > self._last), key=lambda one: one.event_id)
+        fresh = sorted([one for one in stored if one.event_id > self._last], key=attrgetter("event_id"))
         # Numbers that follow on each other say that no signal was lost.
-        is_whole = fresh and fresh[-1].event_id - self._last == len(fresh) and all(one.build_row for one in fresh)
+        is_whole = (
+            fresh and fresh[-1].event_id - self._last == len(fresh) and None not in [one.build_row for one in fresh]
+        )
         if looks or (fresh and not is_whole):
             fresh = await self._load_new_events()
         self._is_flooded = False
@@ -172,7 +177,9 @@ class LiveFeed:
         joins = self._reporter.joins_deliveries
         unknown = [id_ for event in over for id_, delivery in event.made.items() if delivery is None] if joins else []
         found = {one.id: one for one in await self._store.deliveries.rows(unknown)} if unknown else {}
-        for event in over:
+        for place, event in enumerate(over):
+            if place % _AT_ONCE == _AT_ONCE - 1:
+                await asyncio.sleep(0)  # requests come first
             del self._open[event.row.id]
             made = [one for id_, delivery in event.made.items() if (one := delivery or found.get(id_)) is not None]
             counts = count_states(made)

@@ -18,7 +18,7 @@ from relay.http.guard import Guard, load_token, own_hosts
 from relay.http.server import build_app, open_listener, serve_app
 from relay.ingress.server import build_ingress_handler, serve_ingress
 from relay.model.signals import EventChanged, EventStored, Signal
-from relay.platform import is_data_dir_held, write_private
+from relay.platform import is_data_dir_held, list_limits, write_private
 from relay.services.relay import RunningRelay, format_address
 from relay.services.state import StoreMonitor
 from relay.store import Store, build_busy_error, open_store, prepare_data_dir
@@ -131,7 +131,7 @@ def _list_folder_notices(data_dir: Path) -> tuple[str, ...]:
     from relay.services.health import check_data_folder  # noqa: PLC0415 - see run_relay
 
     found = check_data_folder(data_dir)
-    return () if found.state == "ok" else (f"{found.detail}; {found.fix}",)
+    return (*list_limits(), *(() if found.state == "ok" else (f"{found.detail}; {found.fix}",)))
 
 
 def _build_guard(config: Config, dashboard: socket) -> Guard:

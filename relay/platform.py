@@ -38,6 +38,15 @@ _ECHO_INPUT = 0x4  # ENABLE_ECHO_INPUT of a Windows console
 _STANDARD_INPUT = -10
 
 
+def list_limits() -> tuple[str, ...]:
+    """Return what relay does not do on this system, as `relay start` says it; () on Linux and macOS."""
+    limits = (
+        "Windows is tested by simulation alone: handlers do not run, and files are as private as your profile folder; "
+        "use WSL for all of relay"
+    )
+    return () if _IS_POSIX else (limits,)
+
+
 def get_user_id() -> int | None:
     """Return the number of the user that relay runs as; None where users have none."""
     return os.geteuid() if hasattr(os, "geteuid") else None

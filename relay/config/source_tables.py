@@ -101,9 +101,7 @@ class MessagesTable(ConfigTable):
     unknown: Literal[200, 404] = Field(
         default=200, description='`404` answers "message not found" for a status that belongs to no message.'
     )
-    id: str | None = Field(
-        default=None, description=f"Where the embedded id is, if not at a usual place: {LOCATIONS}."
-    )
+    id: str | None = Field(default=None, description=f"Where the embedded id is, if not at a usual place: {LOCATIONS}.")
 
 
 class CatchUpTable(ConfigTable):

@@ -1,1 +1,5 @@
-"""The nouns of relay: frozen values, standard library only, no I/O."""
+"""The values of relay: captures, events, sources, targets, deliveries, messages, searches; frozen, without I/O.
+
+It imports the standard library alone. A value that carries a rule has it as a method; what needs a store, a clock or a
+connection is one layer up.
+"""

@@ -1,4 +1,8 @@
-"""The database: the only package that speaks SQL."""
+"""The database: the only package that speaks SQL.
+
+One writer with group commit, readers beside it, the delivery queue, search and migrations. It decides nothing about an
+event; what it returns as stored is on disk.
+"""
 
 from relay.store.database import Store, build_busy_error, open_store, prepare_data_dir
 from relay.store.deliveries import Deliveries

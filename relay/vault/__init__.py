@@ -1,4 +1,7 @@
-"""Secrets at rest under a password: one file, its names visible, its values not."""
+"""Secrets at rest under a password: one file, its names visible, its values not.
+
+It encrypts, decrypts and slows guesses down. Who may unlock a running relay is decided in `relay.services`.
+"""
 
 from relay.vault.needs import SecretNeed, describe_locked_effects, describe_missing_secrets, find_needs
 from relay.vault.storage import Vault, VaultState

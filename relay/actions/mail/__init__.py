@@ -1,4 +1,7 @@
-"""Mail: templates, composing, sending by SMTP, and the outbox of files."""
+"""Mail: templates, composing, sending by SMTP, and the outbox of files.
+
+Templates see payloads as data, in a sandbox. Who may get mail is checked here, for whatever asks for it.
+"""
 
 from dataclasses import field
 from pathlib import Path

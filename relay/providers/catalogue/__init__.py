@@ -1,4 +1,7 @@
-"""The providers relay knows, one entry each, and which of them a request comes from."""
+"""The providers relay knows, one entry each, and which of them a request comes from.
+
+An entry is data: how the provider signs, names and repeats its webhooks, with the source of each fact.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -163,7 +163,7 @@ def ready_dashboard():
     environment = functools.partial(relay.dashboard.render.Environment, bytecode_cache=_CompiledTemplates())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(relay.dashboard.render, "Environment", environment)
-        patch.setattr(relay.dashboard.assets, "_make_asset", functools.cache(relay.dashboard.assets._make_asset))
+        patch.setattr(relay.dashboard.assets, "_load_assets", functools.cache(relay.dashboard.assets._load_assets))
         yield
 
 

@@ -36,10 +36,10 @@ def project(tmp_path):
         (None, "there is no file"),
     ],
 )  # fmt: skip
-def test_relay_does_not_start_with_a_handlers_file_that_cannot_be_run(project, command, tmp_path, text, said):
+def test_relay_does_not_start_with_a_handlers_file_that_cannot_be_run(project, inside, tmp_path, text, said):
     project(text)
     for verb in (("start", "--no-tunnel"), ("check",)):
-        done = command(*verb)
+        done = inside(*verb)
         assert done.code == 2
         assert f"targets.app.handler: {said}" in done.err
         assert "Traceback" not in done.err
@@ -47,10 +47,10 @@ def test_relay_does_not_start_with_a_handlers_file_that_cannot_be_run(project, c
     assert not (tmp_path / ".relay").exists()
 
 
-def test_a_folder_is_no_handlers_file(project, command, tmp_path):
+def test_a_folder_is_no_handlers_file(project, inside, tmp_path):
     project(None)
     (tmp_path / "handlers.py").mkdir()
-    done = command("check")
+    done = inside("check")
     assert done.code == 2
     assert "targets.app.handler: handlers.py is a folder; name a Python file" in done.err
 
@@ -241,7 +241,7 @@ def test_stopping_in_the_middle_of_a_run_leaves_no_process_and_the_event_waits(p
     assert not _alive(int((tmp_path / "pid").read_text()))
 
 
-def test_a_replay_without_a_running_relay_runs_the_handler(project, started, command):
+def test_a_replay_without_a_running_relay_runs_the_handler(project, started, inside):
     project()
     with started("--json") as relay:
         relay.object("ready")
@@ -249,15 +249,15 @@ def test_a_replay_without_a_running_relay_runs_the_handler(project, started, com
         while relay.object("delivery")["state"] != "succeeded":
             pass
         assert relay.stop()[0] == 0
-    done = command("replay", "1", "--to", "app", "--json")
+    done = inside("replay", "1", "--to", "app", "--json")
     assert done.code == 0, done.err
-    assert "got 5" in command("show", "1").out
+    assert "got 5" in inside("show", "1").out
 
 
-def test_doctor_runs_the_file(project, command, tmp_path):
+def test_doctor_runs_the_file(project, inside, tmp_path):
     project()
-    assert "handlers.py can be run" in command("doctor").out
+    assert "handlers.py can be run" in inside("doctor").out
     (tmp_path / "handlers.py").write_text("1 / 0\n")
-    done = command("doctor")
+    done = inside("doctor")
     assert done.code == 1
     assert "handlers.py, line 1: ZeroDivisionError" in done.out

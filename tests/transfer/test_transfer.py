@@ -223,7 +223,8 @@ async def test_a_pytest_module_runs_against_an_app(start, tmp_path):
     path.write_bytes(module)
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", path, cwd=tmp_path,
-        env={"TARGET_URL": at.ingress, "PATH": os.environ["PATH"]}, stdout=subprocess.PIPE,
+        env={"TARGET_URL": at.ingress, "PATH": os.environ["PATH"], "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        stdout=subprocess.PIPE,
     )  # fmt: skip
     out, _ = await process.communicate()
     assert process.returncode == 0, out

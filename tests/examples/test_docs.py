@@ -390,6 +390,12 @@ def test_any_other_block_is_what_comes(block, shop):
         found[0](block.text, shop)
 
 
+def test_the_metrics_are_the_ones_that_the_page_lists(shop):
+    came = shop.run(f'curl -s -H "Authorization: Bearer $TOKEN" {shop.ready["dashboard_url"]}/metrics')[1]
+    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^# TYPE (\w+)", came, re.MULTILINE)) == set(re.findall(r"`(relay_\w+)`", page))
+
+
 def test_every_example_has_a_test_that_runs_its_commands():
     assert set(EXAMPLES) == {path.parent.name for path in (ROOT / "examples").glob("*/README.md")}
     for name, test in EXAMPLES.items():
